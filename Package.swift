@@ -1,0 +1,41 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+    name: "nearblock",
+    products: [
+        .executable(name: "nearblock", targets: ["nearblock"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+    ],
+    targets: [
+        // System libraries, as Debian packages them.
+        .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        .target(name: "CLinux"),
+
+        // From the bottom up; docs/architecture.md says what each is for.
+        .target(name: "Ring", dependencies: ["CLiburing"]),
+        .target(name: "Block", dependencies: ["Ring", "CLinux"]),
+        .target(name: "NBD"),
+        .target(name: "NBDServer", dependencies: ["NBD", "Block", "Ring"]),
+        .target(name: "Index", dependencies: ["Block", "CCrypto"]),
+        .target(name: "Peer", dependencies: [.product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
+        .target(name: "Migration", dependencies: ["Peer", "Index", "Block", "CZstd", .product(name: "Logging", package: "swift-log")]),
+        .target(
+            name: "Node",
+            dependencies: ["Migration", "Peer", "Index", "NBDServer", "Block", "Ring", .product(name: "Logging", package: "swift-log")]),
+        .executableTarget(
+            name: "nearblock",
+            dependencies: ["Node", "Index", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log")]),
+
+        .testTarget(name: "RingTests", dependencies: ["Ring"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,167 @@
+import CLinux
+import Glibc
+
+/// An open raw disk image or block device, used by worker threads with plain blocking calls.
+///
+/// Any number of threads may use one image at once: every call names its own offset and the descriptor has no other
+/// state. The ring's data path uses the same descriptor through `FileDevice`.
+public final class RawImage: Sendable {
+    /// What the image is opened for.
+    public enum Access: Sendable {
+        case readOnly
+        case readWrite
+    }
+
+    /// As the user named it.
+    public let path: String
+    /// Bytes; any positive number, not necessarily a multiple of 512.
+    public let size: UInt64
+    /// Open for as long as this object lives.
+    public let descriptor: CInt
+    /// True for a block device, whose `stat` says neither size nor time.
+    public let isBlockDevice: Bool
+
+    /// Opens an existing image.
+    /// - Throws: `FileError` where it can't be opened, is neither a file nor a block device, or is empty.
+    public init(path: String, access: Access) throws {
+        let flags = access == .readOnly ? O_RDONLY : O_RDWR
+        let descriptor = open(path, flags | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("open", path) }
+        do {
+            (size, isBlockDevice) = try Self.measure(descriptor, path)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        self.descriptor = descriptor
+        self.path = path
+    }
+
+    /// Creates a new image of `size` bytes, all of it a hole.
+    /// - Throws: `FileError`, with `EEXIST` where the path is taken.
+    public static func create(path: String, size: UInt64) throws -> RawImage {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileError("create", path) }
+        defer { close(descriptor) }
+        guard let length = off_t(exactly: size), ftruncate(descriptor, length) == 0 else {
+            let failure = FileError("set the size of", path, code: size > UInt64(off_t.max) ? EFBIG : errno)
+            unlink(path)
+            throw failure
+        }
+        return try RawImage(path: path, access: .readWrite)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Who this image is and when it last changed, asked anew at each call.
+    public func identity() throws -> ImageIdentity {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
+        if isBlockDevice {
+            return ImageIdentity(device: UInt64(info.st_rdev), inode: 0, size: size, modified: 0)
+        }
+        let modified = Int64(info.st_mtim.tv_sec) * 1_000_000_000 + Int64(info.st_mtim.tv_nsec)
+        return ImageIdentity(
+            device: UInt64(info.st_dev), inode: UInt64(info.st_ino), size: UInt64(info.st_size), modified: modified)
+    }
+
+    /// Fills `buffer` from `offset` on.
+    /// - Throws: `FileError`; with `EIO` where the image ends first (it was truncated since it was opened).
+    public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
+        var done = 0
+        while done < buffer.count {
+            let count = pread(
+                descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else {
+                throw FileError("read \(buffer.count) bytes at \(offset) of", path, code: count == 0 ? EIO : errno)
+            }
+            done += count
+        }
+    }
+
+    /// Writes the whole of `buffer` at `offset`.
+    /// - Throws: `FileError`, with `ENOSPC` where the file system is full.
+    public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        var done = 0
+        while done < buffer.count {
+            let count = pwrite(
+                descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else {
+                throw FileError("write \(buffer.count) bytes at \(offset) of", path, code: count == 0 ? EIO : errno)
+            }
+            done += count
+        }
+    }
+
+    /// Makes a range read as zeros and frees its space where the file system can.
+    /// - Throws: `FileError`.
+    public func punchHole(at offset: UInt64, length: UInt64) throws {
+        while linux_fallocate(descriptor, linux_punch_hole, off_t(offset), off_t(length)) != 0 {
+            if errno == EINTR { continue }
+            guard errno == EOPNOTSUPP else { throw FileError("punch a hole in", path) }
+            return try writeZeros(at: offset, length: length)
+        }
+    }
+
+    /// The next range at or after `offset` that may hold data; nil where only holes follow.
+    /// A file system that can't tell calls everything data. `lseek(2)`, SEEK_DATA and SEEK_HOLE.
+    /// - Throws: `FileError`.
+    public func nextData(from offset: UInt64) throws -> Range<UInt64>? {
+        guard offset < size else { return nil }
+        if isBlockDevice { return offset..<size }
+        let start = lseek(descriptor, off_t(offset), linux_seek_data)
+        guard start >= 0 else {
+            if errno == ENXIO { return nil }
+            if errno == EINVAL || errno == EOPNOTSUPP { return offset..<size }
+            throw FileError("look for data in", path)
+        }
+        let end = lseek(descriptor, start, linux_seek_hole)
+        guard end >= 0 else { throw FileError("look for holes in", path) }
+        // A file that shrank or grew meanwhile must not lead us out of the disk.
+        let lower = min(UInt64(start), size)
+        return lower < size ? lower..<min(UInt64(end), size) : nil
+    }
+
+    /// Makes everything written so far durable, `fdatasync(2)`.
+    /// - Throws: `FileError`.
+    public func synchronize() throws {
+        while fdatasync(descriptor) != 0 {
+            guard errno == EINTR else { throw FileError("flush", path) }
+        }
+    }
+
+    private func writeZeros(at offset: UInt64, length: UInt64) throws {
+        let chunk = [UInt8](repeating: 0, count: Int(min(length, 1 << 20)))
+        var done: UInt64 = 0
+        while done < length {
+            let count = Int(min(UInt64(chunk.count), length - done))
+            try chunk.withUnsafeBytes { try write(UnsafeRawBufferPointer(rebasing: $0[..<count]), at: offset + done) }
+            done += UInt64(count)
+        }
+    }
+
+    private static func measure(_ descriptor: CInt, _ path: String) throws -> (UInt64, Bool) {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
+        let kind = info.st_mode & S_IFMT
+        guard kind == S_IFREG || kind == S_IFBLK else {
+            throw FileError("use as a disk image", path, code: kind == S_IFDIR ? EISDIR : ENOTBLK)
+        }
+        let end = lseek(descriptor, 0, SEEK_END)
+        guard end >= 0 else { throw FileError("measure", path) }
+        guard end > 0 else { throw EmptyImage(path: path) }
+        return (UInt64(end), kind == S_IFBLK)
+    }
+}
+
+/// The image has no bytes, so there is no disk to serve.
+public struct EmptyImage: Error, CustomStringConvertible {
+    let path: String
+
+    /// One line for the user.
+    public var description: String {
+        "\(path) is empty: a disk needs at least one byte; give the image a size with truncate or qemu-img"
+    }
+}

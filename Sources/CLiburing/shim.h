@@ -1,0 +1,3 @@
+// liburing needs the GNU names of <fcntl.h> and <sched.h>.
+#define _GNU_SOURCE
+#include <liburing.h>

@@ -1,0 +1,23 @@
+// The Linux calls that Swift's Glibc module hides behind _GNU_SOURCE. Same arguments and results as the calls they
+// are named after; see their man pages.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+extern const int linux_seek_data;
+extern const int linux_seek_hole;
+extern const int linux_punch_hole;  // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+extern const int linux_zero_range;  // FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
+extern const int linux_rwf_nowait;
+extern const int linux_rwf_dsync;
+extern const int linux_sock_nonblock_cloexec;
+
+int linux_fallocate(int descriptor, int mode, off_t offset, off_t length);
+ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
+ssize_t linux_pwrite_flags(int descriptor, const void *buffer, size_t count, off_t offset, int flags);  // pwritev2
+// fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.
+int linux_lock_byte(int descriptor, off_t byte, int exclusive);
+// fcntl(F_OFD_GETLK): 1 where another open file's lock conflicts with an exclusive one, 0 where none, -1 on error.
+int linux_byte_is_locked(int descriptor, off_t byte);
