@@ -1,0 +1,69 @@
+import Synchronization
+
+/// A fixed number of bits that any number of threads set, clear and read at once without locks.
+///
+/// `@unchecked Sendable`: the memory is allocated once, freed once, and reached only through atomics.
+final class AtomicBitmap: @unchecked Sendable {
+    let count: UInt64
+    private let words: UnsafeMutablePointer<Atomic<UInt64>>
+    private let wordCount: Int
+
+    /// `count` bits, all clear. Takes `count / 8` bytes.
+    init(count: UInt64) {
+        self.count = count
+        wordCount = Int((count + 63) / 64)
+        words = .allocate(capacity: wordCount)
+        for index in 0..<wordCount { (words + index).initialize(to: Atomic(0)) }
+    }
+
+    deinit {
+        words.deinitialize(count: wordCount)
+        words.deallocate()
+    }
+
+    func isSet(_ bit: UInt64) -> Bool {
+        precondition(bit < count)
+        return words[Int(bit >> 6)].load(ordering: .sequentiallyConsistent) & (1 << (bit & 63)) != 0
+    }
+
+    /// Sets a range of bits; returns how many of them were clear before.
+    @discardableResult
+    func set(_ range: Range<UInt64>) -> UInt64 {
+        precondition(range.upperBound <= count)
+        var changed = 0
+        forEachWord(in: range) { index, mask in
+            let before = words[index].bitwiseOr(mask, ordering: .sequentiallyConsistent).oldValue
+            changed += (mask & ~before).nonzeroBitCount
+        }
+        return UInt64(changed)
+    }
+
+    /// Clears the bits of the word that holds `bit`, from `bit` on, and returns those that were set, or 0. Bit 0 of the
+    /// result stands for the first bit of the word.
+    func takeWord(at wordIndex: Int) -> UInt64 {
+        // Most words are clear most of the time: a load spares the others' caches.
+        guard words[wordIndex].load(ordering: .relaxed) != 0 else { return 0 }
+        return words[wordIndex].exchange(0, ordering: .sequentiallyConsistent)
+    }
+
+    /// The number of 64-bit words.
+    var numberOfWords: Int { wordCount }
+
+    /// How many bits are set; others may change them meanwhile.
+    func countSet() -> UInt64 {
+        var total = 0
+        for index in 0..<wordCount { total += words[index].load(ordering: .relaxed).nonzeroBitCount }
+        return UInt64(total)
+    }
+
+    private func forEachWord(in range: Range<UInt64>, _ body: (Int, UInt64) -> Void) {
+        var bit = range.lowerBound
+        while bit < range.upperBound {
+            let first = bit & 63
+            let bits = min(64 - first, range.upperBound - bit)
+            let mask = (bits == 64 ? UInt64.max : (1 << bits) - 1) << first
+            body(Int(bit >> 6), mask)
+            bit += bits
+        }
+    }
+}

@@ -1,0 +1,17 @@
+import Ring
+
+/// What holds a disk's bytes. A class and not a protocol, so that a request costs one virtual call and no existential.
+///
+/// Devices are shared by all loops: what they keep is immutable or guarded by themselves.
+open class BlockDevice: RingHandler, @unchecked Sendable {
+    /// Begins a request, on the thread of `port`'s loop; `DiskPort.ended` is called on that thread later.
+    func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
+        preconditionFailure("a device must say how it serves requests")
+    }
+
+    /// Reads `length` bytes at `offset` where that needs no waiting.
+    /// - Returns: false where it would have to wait, or failed: the request then goes through `start`.
+    func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
+        false
+    }
+}

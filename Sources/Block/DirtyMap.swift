@@ -1,0 +1,56 @@
+/// The blocks written since they were last sent.
+///
+/// Marked by the loops after a write has reached the backing and before its reply (invariant 1); read by the copier,
+/// which takes a bit, clearing it, before it reads the block. One bit a block.
+public final class DirtyMap: Sendable {
+    /// The disk that the map is of.
+    public let geometry: BlockGeometry
+    private let bitmap: AtomicBitmap
+
+    /// A clean map.
+    public init(geometry: BlockGeometry) {
+        self.geometry = geometry
+        bitmap = AtomicBitmap(count: geometry.blockCount)
+    }
+
+    /// Marks every block that the bytes touch.
+    public func mark(offset: UInt64, length: UInt64) {
+        guard length > 0 else { return }
+        bitmap.set(geometry.blocks(touching: offset..<offset + length))
+    }
+
+    /// Marks blocks.
+    public func mark(blocks: Range<UInt64>) {
+        bitmap.set(blocks)
+    }
+
+    /// Whether a block is dirty now.
+    public func isDirty(_ block: UInt64) -> Bool {
+        bitmap.isSet(block)
+    }
+
+    /// How many blocks are dirty; a snapshot.
+    public func count() -> UInt64 {
+        bitmap.countSet()
+    }
+
+    /// Takes dirty blocks in ascending order from `cursor` on, clearing their bits, until there are about `limit` of
+    /// them or the map ends, and moves the cursor behind the last block looked at.
+    /// - Parameter cursor: a block number; a multiple of 64, as earlier calls leave it. At the end it is `blockCount`
+    ///   or more.
+    /// - Returns: at most `limit + 63` block numbers.
+    public func take(from cursor: inout UInt64, limit: Int) -> [UInt64] {
+        var taken: [UInt64] = []
+        var word = Int(cursor / 64)
+        while word < bitmap.numberOfWords, taken.count < limit {
+            var bits = bitmap.takeWord(at: word)
+            while bits != 0 {
+                taken.append(UInt64(word * 64 + bits.trailingZeroBitCount))
+                bits &= bits - 1
+            }
+            word += 1
+        }
+        cursor = UInt64(word) * 64
+        return taken
+    }
+}

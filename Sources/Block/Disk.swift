@@ -1,0 +1,47 @@
+import Ring
+
+/// A disk as all loops see it: one port a loop, and the changes that must happen on all of them at once.
+public final class Disk: Sendable {
+    /// Bytes; never changes.
+    public let size: UInt64
+    private let ports: [DiskPort]
+
+    /// A disk of `size` bytes on `device`, for clients of any of `loops`.
+    public init(size: UInt64, device: BlockDevice, loops: [EventLoop]) {
+        self.size = size
+        ports = loops.map { DiskPort(loop: $0, device: device) }
+    }
+
+    /// The way into this disk for what runs on `loop`.
+    public func port(on loop: EventLoop) -> DiskPort {
+        ports[loop.index]
+    }
+
+    /// From the return on, every change that a client is told of is in `map`; nil ends the tracking.
+    public func track(_ map: DirtyMap?) async {
+        for port in ports { await port.loop.perform { port.track(map) } }
+    }
+
+    /// Holds new requests back and returns when none is in flight any more. Requests wait; none fails.
+    public func fence() async {
+        await withTaskGroup(of: Void.self) { group in
+            for port in ports { group.addTask { await Self.fence(port) } }
+        }
+    }
+
+    /// Puts another device under the disk; only behind a fence.
+    public func replaceDevice(_ device: BlockDevice) async {
+        for port in ports { await port.loop.perform { port.replaceDevice(device) } }
+    }
+
+    /// Lets requests through again, first those that were held back.
+    public func unfence() async {
+        for port in ports { await port.loop.perform { port.unfence() } }
+    }
+
+    private static func fence(_ port: DiskPort) async {
+        await withCheckedContinuation { continuation in
+            port.loop.post { port.fence { continuation.resume() } }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import Ring
+
+/// One loop's way into a disk: knows the device, the dirty map and the requests that this loop has in flight.
+///
+/// Used on its loop's thread only, so nothing here is locked. `Disk` changes all ports of a disk together, and that is
+/// what makes a fence: after every loop has said that it holds requests back and has none in flight, nobody writes.
+public final class DiskPort: @unchecked Sendable {
+    /// The loop whose thread uses this port.
+    public let loop: EventLoop
+
+    private var device: BlockDevice
+    private var dirtyMap: DirtyMap?
+    private var isFenced = false
+    private var inFlight = 0
+    private var heldBack: [UnsafeMutablePointer<BlockRequest>] = []
+    private var whenQuiet: (() -> Void)?
+
+    init(loop: EventLoop, device: BlockDevice) {
+        self.loop = loop
+        self.device = device
+    }
+
+    /// Serves a request, or holds it back while the disk is fenced; its owner is told when it has ended.
+    public func submit(_ request: UnsafeMutablePointer<BlockRequest>) {
+        request.pointee.error = 0
+        guard !isFenced else { return heldBack.append(request) }
+        inFlight += 1
+        device.start(request, on: self)
+    }
+
+    /// Reads at once where the device can without waiting and nothing is fenced; otherwise the caller submits.
+    /// - Parameter length: bytes, more than 0.
+    public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
+        !isFenced && device.readIfCached(into: buffer, length: length, at: offset)
+    }
+
+    /// The device has ended a request.
+    func ended(_ request: UnsafeMutablePointer<BlockRequest>) {
+        settle(request)
+        request.pointee.owner._withUnsafeGuaranteedRef { $0.finished(request) }
+        reportIfQuiet()
+    }
+
+    func track(_ map: DirtyMap?) {
+        dirtyMap = map
+    }
+
+    func fence(whenQuiet: @escaping () -> Void) {
+        precondition(!isFenced, "a disk is fenced once")
+        isFenced = true
+        self.whenQuiet = whenQuiet
+        reportIfQuiet()
+    }
+
+    func replaceDevice(_ device: BlockDevice) {
+        precondition(isFenced && inFlight == 0, "a device is replaced behind a fence")
+        self.device = device
+    }
+
+    func unfence() {
+        precondition(isFenced)
+        isFenced = false
+        let requests = heldBack
+        heldBack = []
+        for request in requests { submit(request) }
+    }
+
+    /// Invariant 1: blocks are marked after the write has reached the backing and before anybody is told so. A write
+    /// that failed may have changed some of them.
+    private func settle(_ request: UnsafeMutablePointer<BlockRequest>) {
+        if request.pointee.isChange, let dirtyMap {
+            dirtyMap.mark(offset: request.pointee.offset, length: request.pointee.length)
+        }
+        inFlight -= 1
+    }
+
+    private func reportIfQuiet() {
+        guard isFenced, inFlight == 0, let report = whenQuiet else { return }
+        whenQuiet = nil
+        report()
+    }
+}

@@ -1,0 +1,26 @@
+/// At the destination: the blocks whose bytes are in the local image. One bit a block; bits are only ever set.
+///
+/// Invariant 2: a block is marked after its bytes are in the image, never before.
+public final class PresentMap: Sendable {
+    private let bitmap: AtomicBitmap
+
+    /// A map with no block present.
+    public init(geometry: BlockGeometry) {
+        bitmap = AtomicBitmap(count: geometry.blockCount)
+    }
+
+    /// Marks blocks whose bytes have just been written.
+    public func mark(_ blocks: Range<UInt64>) {
+        bitmap.set(blocks)
+    }
+
+    /// Whether a block's bytes are in the image.
+    public func isPresent(_ block: UInt64) -> Bool {
+        bitmap.isSet(block)
+    }
+
+    /// Blocks not yet in the image; a snapshot.
+    public func missing() -> UInt64 {
+        bitmap.count - bitmap.countSet()
+    }
+}

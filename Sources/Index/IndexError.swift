@@ -1,0 +1,45 @@
+/// Why an index can't be used or changed, other than a failed system call (`FileError`).
+public enum IndexError: Error, Equatable, CustomStringConvertible {
+    /// The directory holds no `index.json`.
+    case noIndex(directory: String)
+    /// `index.json` can't be understood.
+    case damagedSettings(file: String)
+    /// The index was made by a later version of nearblock.
+    case laterVersion(directory: String, version: Int)
+    /// Not a power of two from 512 to 65536.
+    case blockSize(Int)
+    /// The index already has another block size.
+    case otherBlockSize(directory: String, has: Int, wanted: Int)
+    /// There is no table for the image.
+    case notIndexed(image: String, directory: String)
+    /// The path is no UTF-8, or longer than a table can name.
+    case name(String)
+    /// More blocks than a table can number.
+    case tooManyBlocks(image: String, blocks: UInt64)
+    /// Neither a file nor a block device.
+    case notAnImage(String)
+
+    /// One line for the user.
+    public var description: String {
+        switch self {
+        case .noIndex(let directory):
+            "\(directory) holds no index: make one with `nearblock index add --index \(directory) IMAGE`"
+        case .damagedSettings(let file):
+            "\(file) is damaged: delete the directory and add the images again"
+        case .laterVersion(let directory, let version):
+            "the index in \(directory) has version \(version), later than this nearblock knows: use a newer nearblock"
+        case .blockSize(let size):
+            "a block size of \(size) can't be used: choose a power of two from 512 to 65536"
+        case .otherBlockSize(let directory, let has, let wanted):
+            "the index in \(directory) has blocks of \(has) bytes, not \(wanted): use \(has), or another directory"
+        case .notIndexed(let image, let directory):
+            "\(image) is not in the index in \(directory): see `nearblock index list --index \(directory)`"
+        case .name(let path):
+            "\(path) can't be named in an index: rename it to UTF-8 of at most 4096 bytes"
+        case .tooManyBlocks(let image, let blocks):
+            "\(image) has \(blocks) blocks, more than a table can number: use an index with larger blocks"
+        case .notAnImage(let path):
+            "\(path) is neither a file nor a block device: name a raw disk image"
+        }
+    }
+}

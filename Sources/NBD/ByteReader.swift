@@ -1,0 +1,25 @@
+/// Takes big-endian numbers and strings off the front of bytes that somebody else made.
+struct ByteReader {
+    private var rest: ArraySlice<UInt8>
+
+    init(_ bytes: ArraySlice<UInt8>) {
+        rest = bytes
+    }
+
+    var isAtEnd: Bool { rest.isEmpty }
+
+    /// nil where too few bytes are left.
+    mutating func integer<T: FixedWidthInteger>(_: T.Type = T.self) -> T? {
+        let width = MemoryLayout<T>.size
+        guard rest.count >= width else { return nil }
+        defer { rest.removeFirst(width) }
+        return rest.prefix(width).reduce(0) { $0 << 8 | T(truncatingIfNeeded: $1) }
+    }
+
+    /// nil where too few bytes are left or they are no UTF-8.
+    mutating func string(count: Int) -> String? {
+        guard rest.count >= count else { return nil }
+        defer { rest.removeFirst(count) }
+        return String(validating: rest.prefix(count), as: UTF8.self)
+    }
+}

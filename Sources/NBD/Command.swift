@@ -1,0 +1,9 @@
+/// What a client can ask of an export. Protocol text, "Request types".
+public enum Command: UInt16, Sendable {
+    case read = 0
+    case write = 1
+    case disconnect = 2
+    case flush = 3
+    case trim = 4
+    case writeZeroes = 6
+}

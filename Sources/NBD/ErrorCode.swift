@@ -1,0 +1,27 @@
+/// How a request can fail. Protocol text, "Error values".
+public enum ErrorCode: UInt32, Sendable {
+    case none = 0
+    case notPermitted = 1
+    case inputOutput = 5
+    case noMemory = 12
+    case invalid = 22
+    case noSpace = 28
+    case overflow = 75
+    case notSupported = 95
+    case shuttingDown = 108
+
+    /// The protocol's value for a local `errno`; one that the protocol does not know becomes EIO.
+    public init(errno code: Int32) {
+        switch code {
+        case 0: self = .none
+        case 1, 30: self = .notPermitted
+        case 12: self = .noMemory
+        case 22: self = .invalid
+        case 27, 28, 122: self = .noSpace
+        case 75: self = .overflow
+        case 95: self = .notSupported
+        case 108: self = .shuttingDown
+        default: self = .inputOutput
+        }
+    }
+}

@@ -1,0 +1,6 @@
+/// What INFO and GO tell of an export. Protocol text, "NBD_OPT_GO", the NBD_INFO_ types.
+enum Information: UInt16 {
+    case export = 0
+    case name = 1
+    case blockSize = 3
+}

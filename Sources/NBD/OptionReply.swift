@@ -1,0 +1,10 @@
+/// How an option is answered. Protocol text, "Option reply types".
+enum OptionReply: UInt32 {
+    case acknowledge = 1
+    case server = 2
+    case information = 3
+    case unsupported = 0x8000_0001
+    case invalid = 0x8000_0003
+    case unknownExport = 0x8000_0006
+    case tooBig = 0x8000_0009
+}

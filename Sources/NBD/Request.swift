@@ -1,0 +1,44 @@
+/// A request header as it came, not yet judged. Protocol text, "Request message".
+public struct Request: Sendable, Equatable {
+    /// Unknown bits are kept for the judgement.
+    public let flags: CommandFlags
+    /// The command's number; may be one that nobody knows.
+    public let type: UInt16
+    /// The client's; goes back in the reply as it came.
+    public let cookie: UInt64
+    /// Bytes from the start of the export.
+    public let offset: UInt64
+    /// Bytes.
+    public let length: UInt32
+
+    /// Parses the 28 bytes of a header.
+    /// - Returns: nil where the magic is wrong: the stream is out of step and can't be mended.
+    public init?(header bytes: UnsafeRawPointer) {
+        func field<T: FixedWidthInteger>(_ offset: Int, as: T.Type) -> T {
+            T(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
+        }
+        guard field(0, as: UInt32.self) == Wire.requestMagic else { return nil }
+        flags = CommandFlags(rawValue: field(4, as: UInt16.self))
+        type = field(6, as: UInt16.self)
+        cookie = field(8, as: UInt64.self)
+        offset = field(16, as: UInt64.self)
+        length = field(24, as: UInt32.self)
+    }
+
+    init(flags: CommandFlags = [], type: UInt16, cookie: UInt64 = 0, offset: UInt64 = 0, length: UInt32 = 0) {
+        self.flags = flags
+        self.type = type
+        self.cookie = cookie
+        self.offset = offset
+        self.length = length
+    }
+
+    /// The command, where it is a known one.
+    public var command: Command? { Command(rawValue: type) }
+
+    /// Whether serving it takes memory for `length` bytes.
+    public var needsBuffer: Bool { type == Command.read.rawValue || type == Command.write.rawValue }
+
+    /// Bytes that follow the header, whether the request is served or refused.
+    public var payloadLength: Int { type == Command.write.rawValue ? Int(length) : 0 }
+}

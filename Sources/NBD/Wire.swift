@@ -1,0 +1,27 @@
+/// Numbers of the NBD protocol that stand on the wire; all are big-endian there.
+/// Source: `doc/proto.md` of NetworkBlockDevice/nbd, "Values".
+public enum Wire {
+    static let magic: UInt64 = 0x4e42_444d_4147_4943
+    static let optionMagic: UInt64 = 0x4948_4156_454f_5054
+    static let optionReplyMagic: UInt64 = 0x0003_e889_0455_65a9
+    static let requestMagic: UInt32 = 0x2560_9513
+    static let simpleReplyMagic: UInt32 = 0x6744_6698
+
+    /// Bytes of a request header.
+    public static let requestHeaderLength = 28
+    /// Bytes of a simple reply header.
+    public static let simpleReplyLength = 16
+    /// The longest payload of a read or write that is served, as advertised to clients that ask. Bytes.
+    public static let maximumPayload = 32 << 20
+    /// What is said to be a good size of requests. Bytes.
+    public static let preferredBlockSize: UInt32 = 4096
+
+    static let clientFixedNewstyle: UInt32 = 1
+    static let clientNoZeroes: UInt32 = 2
+    static let handshakeFlags: UInt16 = 1 | 2
+    /// Longest string of the protocol; option payloads beyond what such strings need are refused unread.
+    static let maximumString = 4096
+    static let maximumOptionPayload = 64 << 10
+    /// Options that one connection may send before it has chosen an export.
+    static let maximumOptions = 1024
+}

@@ -1,0 +1,48 @@
+import NBD
+import Synchronization
+
+/// The exports that a node offers now; read by every handshake, changed by the node.
+public final class ExportTable: ExportCatalog, Sendable {
+    private struct Contents {
+        var exports: [String: Export] = [:]
+        var defaultName: String?
+    }
+
+    private let contents = Mutex(Contents())
+
+    /// An empty table.
+    public init() {}
+
+    /// Offers an export from now on.
+    /// - Parameter isDefault: whether it also answers to the empty name.
+    /// - Returns: false where the name is taken.
+    public func add(_ export: Export, isDefault: Bool = false) -> Bool {
+        contents.withLock { contents in
+            let name = export.description.name
+            guard contents.exports[name] == nil else { return false }
+            contents.exports[name] = export
+            if isDefault { contents.defaultName = name }
+            return true
+        }
+    }
+
+    /// The export of that name. The empty name stands for the default one, or for the only one.
+    public func find(_ name: String) -> Export? {
+        contents.withLock { contents in
+            if let export = contents.exports[name] { return export }
+            guard name.isEmpty else { return nil }
+            if let name = contents.defaultName { return contents.exports[name] }
+            return contents.exports.count == 1 ? contents.exports.values.first : nil
+        }
+    }
+
+    /// `ExportCatalog`: for the handshake.
+    public func export(named name: String) -> ExportDescription? {
+        find(name)?.description
+    }
+
+    /// `ExportCatalog`: all of them by name.
+    public func exports() -> [ExportDescription] {
+        contents.withLock { $0.exports.values.map(\.description) }.sorted { $0.name < $1.name }
+    }
+}

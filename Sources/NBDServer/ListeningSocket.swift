@@ -1,0 +1,93 @@
+import Glibc
+
+/// Opens the sockets that a server listens on.
+enum ListeningSocket {
+    private static let backlog: CInt = 128
+
+    /// Opens, binds and listens.
+    /// - Returns: the descriptor and the address as bound, with the port that the kernel chose.
+    static func open(_ address: ListenAddress) throws -> (CInt, ListenAddress) {
+        switch address {
+        case .unix(let path): return (try openUnix(path, address), address)
+        case .tcp(let host, let port): return try openTCP(host, port, address)
+        }
+    }
+
+    private static func openUnix(_ path: String, _ address: ListenAddress) throws -> CInt {
+        var name = sockaddr_un()
+        name.sun_family = sa_family_t(AF_UNIX)
+        let capacity = MemoryLayout.size(ofValue: name.sun_path)
+        guard path.utf8.count < capacity else {
+            throw ListenError(address, "the path is longer than \(capacity - 1) bytes; choose a shorter one")
+        }
+        withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
+        let descriptor = try newSocket(AF_UNIX, address)
+        if bindAndListen(descriptor, &name) { return descriptor }
+        if errno == EADDRINUSE, isAbandoned(&name), unlink(path) == 0, bindAndListen(descriptor, &name) {
+            return descriptor
+        }
+        let code = errno
+        close(descriptor)
+        throw ListenError(address, code: code)
+    }
+
+    /// Whether the socket file was left by a server that is gone.
+    private static func isAbandoned(_ name: inout sockaddr_un) -> Bool {
+        let probe = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        guard probe >= 0 else { return false }
+        defer { close(probe) }
+        let connected = withUnsafePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        let isAbandoned = connected != 0 && errno == ECONNREFUSED
+        if !isAbandoned { errno = EADDRINUSE }
+        return isAbandoned
+    }
+
+    private static func openTCP(_ host: String, _ port: UInt16, _ address: ListenAddress) throws -> (CInt, ListenAddress) {
+        var hints = addrinfo()
+        hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_PASSIVE
+        var found: UnsafeMutablePointer<addrinfo>?
+        let code = getaddrinfo(host, String(port), &hints, &found)
+        guard code == 0, let found else { throw ListenError(address, String(cString: gai_strerror(code))) }
+        defer { freeaddrinfo(found) }
+        let descriptor = try newSocket(found.pointee.ai_family, address)
+        var on: CInt = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<CInt>.size))
+        guard bind(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0, listen(descriptor, backlog) == 0
+        else {
+            let code = errno
+            close(descriptor)
+            throw ListenError(address, code: code)
+        }
+        return (descriptor, .tcp(host: host, port: boundPort(descriptor)))
+    }
+
+    private static func newSocket(_ family: CInt, _ address: ListenAddress) throws -> CInt {
+        let descriptor = socket(family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw ListenError(address, code: errno) }
+        return descriptor
+    }
+
+    private static func bindAndListen(_ descriptor: CInt, _ name: inout sockaddr_un) -> Bool {
+        let bound = withUnsafePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        return bound == 0 && listen(descriptor, backlog) == 0
+    }
+
+    private static func boundPort(_ descriptor: CInt) -> UInt16 {
+        var name = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return withUnsafeMutablePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(descriptor, $0, &length) }
+            // The port stands at the same place in IPv4 and IPv6 addresses.
+            return $0.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { UInt16(bigEndian: $0.pointee.sin_port) }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import Block
+import NBD
+
+/// The requests that one connection may have in flight, allocated once.
+final class RequestSlots {
+    private let slots: UnsafeMutablePointer<BlockRequest>
+    private let count: Int
+    private var free: [UnsafeMutablePointer<BlockRequest>] = []
+
+    init(count: Int, owner: RequestOwner, port: DiskPort) {
+        self.count = count
+        slots = .allocate(capacity: count)
+        slots.initialize(repeating: BlockRequest(owner: owner, port: port), count: count)
+        free = (0..<count).reversed().map { slots + $0 }
+    }
+
+    deinit {
+        precondition(inFlight == 0, "requests are finished before their memory goes")
+        slots.deallocate()
+    }
+
+    var hasFree: Bool { !free.isEmpty }
+
+    var inFlight: Int { count - free.count }
+
+    /// A slot filled in with what the client asked for, without a buffer.
+    func take(_ request: Request) -> UnsafeMutablePointer<BlockRequest> {
+        let slot = free.removeLast()
+        slot.pointee.kind = Self.kind(of: request)
+        slot.pointee.isForcedUnitAccess = request.flags.contains(.forceUnitAccess)
+        slot.pointee.mayPunchHole = !request.flags.contains(.noHole)
+        slot.pointee.offset = request.offset
+        slot.pointee.length = UInt64(request.length)
+        slot.pointee.cookie = request.cookie
+        slot.pointee.resetResult()
+        return slot
+    }
+
+    func give(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        free.append(slot)
+    }
+
+    private static func kind(of request: Request) -> BlockRequest.Kind {
+        switch request.command {
+        case .read: .read
+        case .write: .write
+        case .trim: .trim
+        case .writeZeroes: .writeZeroes
+        case .flush, .disconnect, nil: .flush
+        }
+    }
+}

@@ -1,0 +1,14 @@
+/// 0, 1, … `count` - 1, 0, 1, …
+final class Rotation {
+    private let count: Int
+    private var last = -1
+
+    init(count: Int) {
+        self.count = count
+    }
+
+    func next() -> Int {
+        last = (last + 1) % count
+        return last
+    }
+}

@@ -1,0 +1,85 @@
+import Glibc
+import Ring
+import Synchronization
+
+/// Serves a table of exports on any number of addresses, with all loops of a node.
+///
+/// 1. `listen` opens the addresses; 2. clients come and go; 3. `stop` finishes what they have asked for and closes.
+public final class Server: Sendable {
+    private static let drainSeconds = 5
+
+    private let loops: [SessionLoop]
+    private let exports: ExportTable
+    private let listeners = Mutex<[Listener]>([])
+    private let connections = Atomic<Int>(0)
+
+    /// A server that listens nowhere yet.
+    public init(exports: ExportTable, loops: [EventLoop]) {
+        precondition(!loops.isEmpty)
+        self.exports = exports
+        self.loops = loops.map(SessionLoop.init)
+    }
+
+    /// Clients connected now.
+    public var connectionCount: Int { connections.load(ordering: .relaxed) }
+
+    /// Accepts clients at `address`.
+    /// - Returns: the address with the port that the kernel chose, where it was 0.
+    /// - Throws: `ListenError`.
+    public func listen(on address: ListenAddress) throws -> ListenAddress {
+        let rotation = Rotation(count: loops.count)
+        let listener = try Listener(address: address, loop: loops[0].loop) { [unowned self] socket in
+            open(socket, on: loops[rotation.next()])
+        }
+        listeners.withLock { $0.append(listener) }
+        loops[0].loop.post { listener.begin() }
+        return listener.address
+    }
+
+    /// Accepts no more clients, finishes what those that are there have asked for, and closes them.
+    public func stop() async {
+        let listeners = listeners.withLock { list in
+            defer { list = [] }
+            return list
+        }
+        for listener in listeners {
+            await withCheckedContinuation { continuation in
+                loops[0].loop.post { listener.end { continuation.resume() } }
+            }
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for loop in loops { group.addTask { await Self.drain(loop) } }
+        }
+    }
+
+    private func open(_ socket: CInt, on loop: SessionLoop) {
+        guard connections.load(ordering: .relaxed) < ServerLimits.connections else {
+            close(socket)
+            return
+        }
+        connections.add(1, ordering: .relaxed)
+        Self.tune(socket)
+        loop.loop.post { [exports] in
+            loop.open(socket, exports: exports) { [self] in connections.subtract(1, ordering: .relaxed) }
+        }
+    }
+
+    /// Replies are sent whole, so waiting for more to send along only costs time; a dead client is noticed in the end.
+    private static func tune(_ socket: CInt) {
+        var on: CInt = 1
+        let length = socklen_t(MemoryLayout<CInt>.size)
+        setsockopt(socket, CInt(IPPROTO_TCP), TCP_NODELAY, &on, length)
+        setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, length)
+    }
+
+    private static func drain(_ loop: SessionLoop) async {
+        let reaper = Task {
+            try await Task.sleep(for: .seconds(drainSeconds))
+            loop.loop.post { loop.abandon() }
+        }
+        await withCheckedContinuation { continuation in
+            loop.loop.post { loop.drain { continuation.resume() } }
+        }
+        reaper.cancel()
+    }
+}

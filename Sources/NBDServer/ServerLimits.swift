@@ -1,0 +1,22 @@
+import NBD
+
+/// What bounds a server's memory (invariant 10).
+public enum ServerLimits {
+    /// Bytes of request buffers that one loop may have out for all its clients; further requests wait in line.
+    static let buffersPerLoop = 128 << 20
+    /// Bytes of buffers that a loop keeps while nobody needs them.
+    static let keptBuffersPerLoop = 32 << 20
+    /// Connections of one server; further ones are closed at once.
+    public static let connections = 4096
+    /// Requests of one connection that are worked on at once; further ones wait in its socket.
+    static let requestsPerConnection = 128
+    /// Bytes of request buffers that one connection may hold, unless it is a single request: a client that does not
+    /// read its replies must not take the others' share.
+    static let buffersPerConnection = 32 << 20
+    /// Bytes of requests that are read ahead of their parsing.
+    static let input = 16 << 10
+    /// Bytes of small replies of one connection that wait to be sent.
+    static let replies = 256 << 10
+    /// Reads up to this many bytes are copied in between the small replies.
+    static let smallRead = 32 << 10
+}

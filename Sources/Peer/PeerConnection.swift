@@ -1,0 +1,75 @@
+import NIOCore
+import NIOPosix
+
+/// One connection to a peer: whole frames in and out, in order, with back-pressure both ways.
+public struct PeerConnection: Sendable {
+    /// The longest frame: a forwarded request of 32 MiB with its header.
+    public static let maximumFrame = (32 << 20) + 1024
+
+    /// Frames from the peer; one reader at a time. Ends when the peer closes, throws when the link breaks.
+    public let inbound: NIOAsyncChannelInboundStream<ByteBuffer>
+    /// What has crossed this connection's socket.
+    public let traffic: Traffic
+    private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    private let channel: any Channel
+
+    typealias FrameChannel = NIOAsyncChannel<ByteBuffer, ByteBuffer>
+
+    /// Sends a frame; returns once the link has room for more.
+    /// - Throws: where the link is down.
+    public func send(_ frame: ByteBuffer) async throws {
+        precondition(frame.readableBytes <= Self.maximumFrame)
+        try await outbound.write(frame)
+    }
+
+    /// Ends the connection at once; whoever reads or writes it is told.
+    public func close() {
+        channel.close(promise: nil)
+    }
+
+    /// Connects, and runs `body` with the connection, which is closed when `body` returns or throws.
+    /// - Throws: `PeerError` where nobody answers or the address is not allowed; what `body` throws.
+    public static func connect<Result: Sendable>(
+        to address: PeerAddress, on group: any EventLoopGroup, _ body: @Sendable (PeerConnection) async throws -> Result
+    ) async throws -> Result {
+        guard address.isLoopback else { throw PeerError.notLoopback(address) }
+        let traffic = Traffic()
+        let channel: FrameChannel
+        do {
+            channel = try await ClientBootstrap(group: group)
+                .connectTimeout(.seconds(10))
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .connect(host: address.host, port: Int(address.port)) { wrap($0, traffic) }
+        } catch {
+            throw PeerError.unreachable(address, reason: describe(error))
+        }
+        return try await run(channel, traffic, body)
+    }
+
+    static func run<Result: Sendable>(
+        _ channel: FrameChannel, _ traffic: Traffic, _ body: @Sendable (PeerConnection) async throws -> Result
+    ) async throws -> Result {
+        try await channel.executeThenClose { inbound, outbound in
+            let connection = PeerConnection(
+                inbound: inbound, traffic: traffic, outbound: outbound, channel: channel.channel)
+            return try await body(connection)
+        }
+    }
+
+    static func wrap(_ channel: any Channel, _ traffic: Traffic) -> EventLoopFuture<FrameChannel> {
+        channel.eventLoop.makeCompletedFuture {
+            let codec = FrameCodec(maximumLength: maximumFrame)
+            try channel.pipeline.syncOperations.addHandlers(
+                TrafficCounter(traffic), ByteToMessageHandler(codec), MessageToByteHandler(codec))
+            return try FrameChannel(wrappingChannelSynchronously: channel)
+        }
+    }
+
+    private static func describe(_ error: any Error) -> String {
+        if let failure = error as? NIOConnectionError, let first = failure.connectionErrors.first {
+            return describe(first.error)
+        }
+        if let failure = error as? IOError { return String(cString: strerror(failure.errnoCode)) }
+        return String(describing: error)
+    }
+}

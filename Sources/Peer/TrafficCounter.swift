@@ -1,0 +1,23 @@
+import NIOCore
+
+/// Stands next to the socket and counts what passes.
+final class TrafficCounter: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+
+    private let traffic: Traffic
+
+    init(_ traffic: Traffic) {
+        self.traffic = traffic
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        traffic.addReceived(Self.unwrapInboundIn(data).readableBytes)
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        traffic.addSent(Self.unwrapOutboundIn(data).readableBytes)
+        context.write(data, promise: promise)
+    }
+}

@@ -1,0 +1,170 @@
+import CLiburing
+import Glibc
+import Synchronization
+
+/// One thread with one io_uring: it submits what its handlers ask for and hands them the completions.
+///
+/// 1. `init` starts the thread and waits until its ring exists.
+/// 2. Handlers run on that thread only and call the operations in `Submission.swift`.
+/// 3. Other threads reach in through `post` or `perform`.
+/// 4. `stop` ends the thread once nothing is left to do for it; what it was asked before is done first.
+///
+/// Sendable because everything but `inbox` and `wakeDescriptor` is touched on the loop's own thread only.
+public final class EventLoop: @unchecked Sendable {
+    /// Work to do on the loop's thread.
+    public typealias Work = @Sendable () -> Void
+
+    private static let entries: UInt32 = 512
+
+    /// 0, 1, … in the order of creation within a node; for names and round-robin.
+    public let index: Int
+
+    let ring: UnsafeMutablePointer<io_uring>
+    private let wakeDescriptor: CInt
+    private let inbox = Mutex<[Work]>([])
+    private let waker: Waker
+    private var thread = pthread_t()
+    private var isStopping = false
+    private var batchEnd: [Unmanaged<RingHandler>] = []
+
+    /// Starts a loop.
+    /// - Throws: `RingError` where the kernel gives no ring.
+    public init(index: Int) throws {
+        self.index = index
+        ring = .allocate(capacity: 1)
+        ring.initialize(to: io_uring())
+        wakeDescriptor = eventfd(0, CInt(EFD_CLOEXEC))
+        guard wakeDescriptor >= 0 else { throw RingError(code: errno) }
+        waker = Waker(descriptor: wakeDescriptor)
+        let started = StartSignal()
+        try start(reporting: started)
+        let code = started.wait()
+        guard code == 0 else {
+            pthread_join(thread, nil)
+            throw RingError(code: code)
+        }
+    }
+
+    deinit {
+        ring.deallocate()
+        close(wakeDescriptor)
+    }
+
+    /// Whether the caller is on this loop's thread.
+    public var isCurrent: Bool { pthread_equal(pthread_self(), thread) != 0 }
+
+    /// Does `work` on the loop's thread, after what was posted before.
+    public func post(_ work: @escaping Work) {
+        let wasEmpty = inbox.withLock { queue in
+            queue.append(work)
+            return queue.count == 1
+        }
+        if wasEmpty { waker.wake() }
+    }
+
+    /// Does `body` on the loop's thread and returns what it returns.
+    public func perform<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            post { continuation.resume(returning: body()) }
+        }
+    }
+
+    /// Tells `handler` once, after the completions at hand have all been handled: the moment to send replies together.
+    public func atBatchEnd(_ handler: RingHandler) {
+        batchEnd.append(Unmanaged.passUnretained(handler))
+    }
+
+    /// Ends the loop and waits for its thread. Nothing may be in flight any more.
+    public func stop() {
+        post { [unowned self] in isStopping = true }
+        pthread_join(thread, nil)
+    }
+
+    @inline(__always)
+    func submit(
+        _ operation: UnsafeMutablePointer<RingOperation>, _ prepare: (UnsafeMutablePointer<io_uring_sqe>) -> Void
+    ) {
+        let entry = nextEntry()
+        prepare(entry)
+        io_uring_sqe_set_data(entry, operation)
+    }
+
+    func submitUnobserved(_ prepare: (UnsafeMutablePointer<io_uring_sqe>) -> Void) {
+        let entry = nextEntry()
+        prepare(entry)
+        io_uring_sqe_set_data(entry, nil)
+    }
+
+    private func nextEntry() -> UnsafeMutablePointer<io_uring_sqe> {
+        while true {
+            if let entry = io_uring_get_sqe(ring) { return entry }
+            // The queue is full: what stands in it goes to the kernel now and makes room.
+            io_uring_submit(ring)
+        }
+    }
+
+    private func start(reporting started: StartSignal) throws {
+        let main = Unmanaged.passRetained(ThreadMain { [unowned self] in run(reporting: started) })
+        let code = pthread_create(&thread, nil, { context in
+            Unmanaged<ThreadMain>.fromOpaque(context!).takeRetainedValue().body()
+            return nil
+        }, main.toOpaque())
+        guard code == 0 else {
+            main.release()
+            throw RingError(code: code)
+        }
+    }
+
+    private func run(reporting started: StartSignal) {
+        let code = setUpRing()
+        started.signal(code)
+        guard code == 0 else { return }
+        waker.arm(on: self)
+        while !isStopping || inbox.withLock({ !$0.isEmpty }) {
+            io_uring_submit_and_wait(ring, 1)
+            handleCompletions()
+            runInbox()
+            endBatch()
+        }
+        io_uring_queue_exit(ring)
+    }
+
+    /// Returns 0 or an `errno`.
+    private func setUpRing() -> CInt {
+        let flags = UInt32(IORING_SETUP_SINGLE_ISSUER) | UInt32(IORING_SETUP_DEFER_TASKRUN)
+        let result = io_uring_queue_init(Self.entries, ring, flags)
+        return result < 0 ? -result : 0
+    }
+
+    private func handleCompletions() {
+        var entry: UnsafeMutablePointer<io_uring_cqe>?
+        while io_uring_peek_cqe(ring, &entry) == 0, let completion = entry {
+            let context = io_uring_cqe_get_data(completion)
+            let result = completion.pointee.res
+            io_uring_cqe_seen(ring, completion)
+            guard let context else { continue }
+            let operation = context.assumingMemoryBound(to: RingOperation.self)
+            operation.pointee.handler._withUnsafeGuaranteedRef { $0.completed(operation, result: result) }
+        }
+    }
+
+    private func runInbox() {
+        guard waker.takeSignal() else { return }
+        let work = inbox.withLock { queue in
+            defer { queue = [] }
+            return queue
+        }
+        for item in work { item() }
+        waker.arm(on: self)
+    }
+
+    private func endBatch() {
+        // Handlers may ask for the end of this very batch while it is being ended.
+        var next = 0
+        while next < batchEnd.count {
+            batchEnd[next]._withUnsafeGuaranteedRef { $0.batchEnded() }
+            next += 1
+        }
+        batchEnd.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,28 @@
+import Glibc
+import Synchronization
+
+/// Lets the creator of a thread wait for its first word.
+final class StartSignal: @unchecked Sendable {
+    private let semaphore: UnsafeMutablePointer<sem_t>
+    private let code = Mutex<CInt>(0)
+
+    init() {
+        semaphore = .allocate(capacity: 1)
+        sem_init(semaphore, 0, 0)
+    }
+
+    deinit {
+        sem_destroy(semaphore)
+        semaphore.deallocate()
+    }
+
+    func signal(_ code: CInt) {
+        self.code.withLock { $0 = code }
+        sem_post(semaphore)
+    }
+
+    func wait() -> CInt {
+        while sem_wait(semaphore) != 0 {}
+        return code.withLock { $0 }
+    }
+}

@@ -1,0 +1,69 @@
+import CLiburing
+import Glibc
+
+/// The operations that a loop can be asked for. Each takes the address of a `RingOperation` that stays in place, and
+/// buffers that stay valid, until its handler is called. To be called on the loop's thread only.
+extension EventLoop {
+    /// One `accept4(2)`; completes with the new descriptor.
+    public func accept(_ socket: CInt, _ operation: UnsafeMutablePointer<RingOperation>) {
+        submit(operation) {
+            io_uring_prep_accept($0, socket, nil, nil, CInt(SOCK_CLOEXEC.rawValue))
+        }
+    }
+
+    /// `recv(2)` of at least one byte, or of all `count` where `waitForAll`.
+    public func receive(
+        _ socket: CInt, into buffer: UnsafeMutableRawPointer, count: Int, waitForAll: Bool = false,
+        _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) {
+            io_uring_prep_recv($0, socket, buffer, count, waitForAll ? CInt(MSG_WAITALL) : 0)
+        }
+    }
+
+    /// `send(2)` of all `count` bytes; completes short only on error or hang-up.
+    public func send(
+        _ socket: CInt, from buffer: UnsafeRawPointer, count: Int, _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) {
+            io_uring_prep_send($0, socket, buffer, count, CInt(MSG_NOSIGNAL) | CInt(MSG_WAITALL))
+        }
+    }
+
+    /// `pread(2)`.
+    public func read(
+        _ descriptor: CInt, into buffer: UnsafeMutableRawPointer, count: Int, at offset: UInt64,
+        _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) { io_uring_prep_read($0, descriptor, buffer, UInt32(count), offset) }
+    }
+
+    /// `pwritev2(2)` with `flags` of the `RWF_` kind.
+    public func write(
+        _ descriptor: CInt, from buffer: UnsafeRawPointer, count: Int, at offset: UInt64, flags: CInt,
+        _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) {
+            io_uring_prep_write($0, descriptor, buffer, UInt32(count), offset)
+            $0.pointee.rw_flags = flags
+        }
+    }
+
+    /// `fdatasync(2)`.
+    public func synchronize(_ descriptor: CInt, _ operation: UnsafeMutablePointer<RingOperation>) {
+        submit(operation) { io_uring_prep_fsync($0, descriptor, UInt32(IORING_FSYNC_DATASYNC)) }
+    }
+
+    /// `fallocate(2)`.
+    public func allocate(
+        _ descriptor: CInt, mode: CInt, at offset: UInt64, length: UInt64,
+        _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) { io_uring_prep_fallocate($0, descriptor, mode, off_t(offset), off_t(length)) }
+    }
+
+    /// Asks for an operation in flight to end early; its handler is still called, usually with `-ECANCELED`.
+    public func cancel(_ operation: UnsafeMutablePointer<RingOperation>) {
+        submitUnobserved { io_uring_prep_cancel($0, operation, 0) }
+    }
+}
