@@ -30,10 +30,18 @@ let package = Package(
         .target(name: "Migration", dependencies: ["Peer", "Index", "Block", "CZstd", .product(name: "Logging", package: "swift-log")]),
         .target(
             name: "Node",
-            dependencies: ["Migration", "Peer", "Index", "NBDServer", "Block", "Ring", .product(name: "Logging", package: "swift-log")]),
+            dependencies: [
+                "Migration", "Peer", "Index", "NBDServer", "Block", "Ring",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOFoundationCompat", package: "swift-nio"),
+            ]),
         .executableTarget(
             name: "nearblock",
-            dependencies: ["Node", "Index", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log")]),
+            dependencies: [
+                "Node", "Migration", "Peer", "NBDServer", "Index",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         .testTarget(name: "RingTests", dependencies: ["Ring"]),
     ],

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Synchronization
 
 /// An open raw disk image or block device, used by worker threads with plain blocking calls.
 ///
@@ -12,8 +13,9 @@ public final class RawImage: Sendable {
         case readWrite
     }
 
-    /// As the user named it.
-    public let path: String
+    /// As the user named it, or as it was renamed to.
+    public var path: String { currentPath.withLock { $0 } }
+    private let currentPath: Mutex<String>
     /// Bytes; any positive number, not necessarily a multiple of 512.
     public let size: UInt64
     /// Open for as long as this object lives.
@@ -21,20 +23,22 @@ public final class RawImage: Sendable {
     /// True for a block device, whose `stat` says neither size nor time.
     public let isBlockDevice: Bool
 
-    /// Opens an existing image.
-    /// - Throws: `FileError` where it can't be opened, is neither a file nor a block device, or is empty.
+    /// Opens an existing image; for writing only where nobody else does (`ImageLock`).
+    /// - Throws: `FileError` where it can't be opened or is neither a file nor a block device, `EmptyImage`,
+    ///   `ImageInUse`.
     public init(path: String, access: Access) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         let descriptor = open(path, flags | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError("open", path) }
         do {
             (size, isBlockDevice) = try Self.measure(descriptor, path)
+            if access == .readWrite { try ImageLock.take(descriptor, path) }
         } catch {
             close(descriptor)
             throw error
         }
         self.descriptor = descriptor
-        self.path = path
+        currentPath = Mutex(path)
     }
 
     /// Creates a new image of `size` bytes, all of it a hole.
@@ -52,6 +56,13 @@ public final class RawImage: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// Gives the image another name on the same file system; the new name is not yet durable.
+    /// - Throws: `FileError`.
+    public func rename(to newPath: String) throws {
+        guard Glibc.rename(path, newPath) == 0 else { throw FileError("rename to \(newPath)", path) }
+        currentPath.withLock { $0 = newPath }
+    }
 
     /// Who this image is and when it last changed, asked anew at each call.
     public func identity() throws -> ImageIdentity {
@@ -153,15 +164,5 @@ public final class RawImage: Sendable {
         guard end >= 0 else { throw FileError("measure", path) }
         guard end > 0 else { throw EmptyImage(path: path) }
         return (UInt64(end), kind == S_IFBLK)
-    }
-}
-
-/// The image has no bytes, so there is no disk to serve.
-public struct EmptyImage: Error, CustomStringConvertible {
-    let path: String
-
-    /// One line for the user.
-    public var description: String {
-        "\(path) is empty: a disk needs at least one byte; give the image a size with truncate or qemu-img"
     }
 }

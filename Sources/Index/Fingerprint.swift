@@ -1,7 +1,7 @@
 /// The first 128 bits of the SHA-256 of a block.
 ///
-/// A disk's last block, where it is short, is hashed as if zeros filled it up to the block size; so a fingerprint
-/// always stands for exactly one block size of bytes.
+/// A disk's last block, where it is short, is hashed as if zeros filled it up to the block size; so a
+/// fingerprint always stands for exactly one block size of bytes.
 public struct Fingerprint: Hashable, Comparable, Sendable {
     /// Bytes 0 to 7, the first one the most significant: the order of numbers is the order of bytes.
     public let high: UInt64

@@ -27,11 +27,11 @@ public enum IndexError: Error, Equatable, CustomStringConvertible {
         case .damagedSettings(let file):
             "\(file) is damaged: delete the directory and add the images again"
         case .laterVersion(let directory, let version):
-            "the index in \(directory) has version \(version), later than this nearblock knows: use a newer nearblock"
+            "the index in \(directory) has version \(version), too new for this nearblock: use a newer one"
         case .blockSize(let size):
             "a block size of \(size) can't be used: choose a power of two from 512 to 65536"
         case .otherBlockSize(let directory, let has, let wanted):
-            "the index in \(directory) has blocks of \(has) bytes, not \(wanted): use \(has), or another directory"
+            "the index in \(directory) has blocks of \(has) bytes, not \(wanted): use \(has) or another index"
         case .notIndexed(let image, let directory):
             "\(image) is not in the index in \(directory): see `nearblock index list --index \(directory)`"
         case .name(let path):

@@ -3,30 +3,30 @@ import Synchronization
 
 /// Runs the same work on several threads and waits for all of them.
 ///
-/// Plain threads, because the work reads files and hashes for minutes: on Swift's cooperative pool it would keep
-/// everything else from running. The calling thread is one of the workers. Where the system gives fewer threads
-/// than wanted the work runs on fewer, so it must be shared out as it goes and not by worker number.
+/// Plain threads, because the work reads files and hashes for minutes: on Swift's cooperative pool it would
+/// keep everything else from running. The calling thread is one of the workers. Where the system gives fewer
+/// threads than wanted the work runs on fewer, so it must be shared out as it goes and not by worker number.
 enum Workers {
     /// - Returns: What each worker returned, in no particular order.
-    /// - Throws: The first error of any worker, after all have ended.
-    static func run<Result: Sendable>(
-        _ count: Int, _ work: @escaping @Sendable () throws -> Result
-    ) throws -> [Result] {
-        let crew = Crew(work: work)
-        let threads = (1..<max(1, count)).compactMap { _ in start(crew) }
-        crew.runOnce()
+    /// - Throws: One of the workers' errors, after all have ended.
+    static func run<Value: Sendable>(
+        _ count: Int, _ work: @escaping @Sendable () throws -> Value
+    ) throws -> [Value] {
+        let outcomes = Outcomes<Value>()
+        let job = Job { outcomes.add(Result { try work() }) }
+        let threads = stride(from: 1, to: count, by: 1).compactMap { _ in start(job) }
+        job.body()
         for thread in threads { pthread_join(thread, nil) }
-        return try crew.results()
+        return try outcomes.values()
     }
 
-    private static func start(_ crew: some CrewWork) -> pthread_t? {
+    private static func start(_ job: Job) -> pthread_t? {
         var thread = pthread_t()
-        let argument = Unmanaged.passRetained(crew as AnyObject)
+        let argument = Unmanaged.passRetained(job)
         let status = pthread_create(
             &thread, nil,
             { argument in
-                let crew = Unmanaged<AnyObject>.fromOpaque(argument!).takeRetainedValue()
-                (crew as! any CrewWork).runOnce()
+                Unmanaged<Job>.fromOpaque(argument!).takeRetainedValue().body()
                 return nil
             }, argument.toOpaque())
         guard status == 0 else {
@@ -35,28 +35,25 @@ enum Workers {
         }
         return thread
     }
-}
 
-/// What a thread sees of a crew: a C callback can't be generic.
-private protocol CrewWork: AnyObject, Sendable {
-    func runOnce()
-}
+    /// What a thread is handed: a C callback can't carry a closure.
+    private final class Job: Sendable {
+        let body: @Sendable () -> Void
 
-/// The work and what came of it.
-private final class Crew<Result: Sendable>: CrewWork {
-    private let work: @Sendable () throws -> Result
-    private let outcomes = Mutex<[Swift.Result<Result, any Error>]>([])
-
-    init(work: @escaping @Sendable () throws -> Result) {
-        self.work = work
+        init(_ body: @escaping @Sendable () -> Void) {
+            self.body = body
+        }
     }
 
-    func runOnce() {
-        let outcome = Swift.Result { try work() }
-        outcomes.withLock { $0.append(outcome) }
-    }
+    private final class Outcomes<Value: Sendable>: Sendable {
+        private let all = Mutex<[Result<Value, any Error>]>([])
 
-    func results() throws -> [Result] {
-        try outcomes.withLock { outcomes in try outcomes.map { try $0.get() } }
+        func add(_ outcome: Result<Value, any Error>) {
+            all.withLock { $0.append(outcome) }
+        }
+
+        func values() throws -> [Value] {
+            try all.withLock { all in try all.map { try $0.get() } }
+        }
     }
 }

@@ -1,0 +1,89 @@
+import Block
+import Glibc
+
+/// The directory of an index: its files, its lock, and how a file appears in it whole or not at all.
+struct IndexDirectory: Sendable {
+    let path: String
+
+    func path(of file: String) -> String { "\(path)/\(file)" }
+
+    func createIfAbsent() throws {
+        guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
+            throw FileError("create the directory", path)
+        }
+    }
+
+    /// The names in the directory, sorted.
+    func files() throws -> [String] {
+        guard let stream = opendir(path) else { throw FileError("list", path) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            // The record may be shorter than the declared array, so the name is read where it lies.
+            let offset = MemoryLayout<dirent>.offset(of: \.d_name)!
+            let name = UnsafeRawPointer(entry).advanced(by: offset).assumingMemoryBound(to: CChar.self)
+            names.append(String(cString: name))
+        }
+        return names.sorted()
+    }
+
+    func tables() throws -> [String] {
+        try files().filter { $0.hasSuffix(IndexFileName.tableSuffix) }
+    }
+
+    /// Runs `body` while no other process or thread does the same; never held while anything long goes on.
+    func withLock<Result>(_ body: () throws -> Result) throws -> Result {
+        let lock = path(of: IndexFileName.lock)
+        let descriptor = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw FileError("open", lock) }
+        defer { close(descriptor) }
+        while flock(descriptor, LOCK_EX) != 0 {
+            guard errno == EINTR else { throw FileError("lock", lock) }
+        }
+        return try body()
+    }
+
+    /// Writes a file and puts it in place of the older one of that name. A kill at any moment leaves either.
+    /// - Parameter keepExisting: Leaves a file that is there by then as it is.
+    func replace(_ file: String, keepExisting: Bool = false, write: (TemporaryFile) throws -> Void) throws {
+        let temporary = try withLock {
+            try deleteLeftovers()
+            return try TemporaryFile(in: self, for: file)
+        }
+        try write(temporary)
+        try temporary.synchronize()
+        try withLock {
+            if keepExisting, access(path(of: file), F_OK) == 0 { return }
+            try temporary.publish()
+            try synchronize()
+        }
+    }
+
+    /// Deletes a file for good; false where there is none. Call with the lock.
+    func delete(_ file: String) throws -> Bool {
+        guard unlink(path(of: file)) == 0 else {
+            guard errno == ENOENT else { throw FileError("delete", path(of: file)) }
+            return false
+        }
+        try synchronize()
+        return true
+    }
+
+    /// Makes the names in the directory durable.
+    private func synchronize() throws {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("open", path) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw FileError("flush", path) }
+    }
+
+    /// Deletes what killed processes left behind. A live writer holds a lock on its file, taken under ours.
+    private func deleteLeftovers() throws {
+        for file in try files() where IndexFileName.isTemporary(file) {
+            let descriptor = open(path(of: file), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
+            guard descriptor >= 0 else { continue }
+            defer { close(descriptor) }
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { unlink(path(of: file)) }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import Glibc
+
+/// Why a table file is not used.
+enum TableFault: Error, Equatable {
+    /// Gone since the directory was listed: another process has removed it, and nothing is wrong.
+    case gone
+    case unreadable(CInt)
+    case foreign
+    case version(UInt32)
+    case truncated
+    case damaged(String)
+    case blockSize(Int)
+    /// The file bears another name than its neighbour's.
+    case misnamed(neighbour: String)
+
+    /// What is wrong and what to do, to follow the file's name.
+    var explanation: String {
+        switch self {
+        case .gone: "is gone"
+        case .unreadable(let code):
+            "can't be read (\(String(cString: strerror(code)))): check the disk and its rights"
+        case .foreign: "is no table of nearblock: delete it"
+        case .version(let version):
+            "has version \(version), which this nearblock doesn't know: add its image again"
+        case .truncated: "has the wrong length: add its image again"
+        case .damaged(let part): "is damaged (\(part)): add its image again"
+        case .blockSize(let size): "has blocks of \(size) bytes, unlike the index: add its image again"
+        case .misnamed(let neighbour): "is not where the table of \(neighbour) belongs: delete it"
+        }
+    }
+}

@@ -1,0 +1,50 @@
+import Block
+import Glibc
+
+/// A file that is being written beside the one it will replace; deleted unless it is published.
+final class TemporaryFile {
+    private let directory: IndexDirectory
+    private let finalName: String
+    private let temporaryName: String
+    private let descriptor: CInt
+    private var isPublished = false
+
+    private var path: String { directory.path(of: temporaryName) }
+
+    /// Call with the directory's lock, so that nobody takes the file for a leftover before it is locked.
+    init(in directory: IndexDirectory, for file: String) throws {
+        self.directory = directory
+        finalName = file
+        temporaryName = IndexFileName.temporary(for: file)
+        let path = directory.path(of: temporaryName)
+        descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw FileError("create", path) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw FileError("lock", path) }
+    }
+
+    deinit {
+        if !isPublished { unlink(path) }
+        close(descriptor)
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        var done = 0
+        while done < bytes.count {
+            let count = pwrite(
+                descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw FileError("write", path, code: count == 0 ? EIO : errno) }
+            done += count
+        }
+    }
+
+    func synchronize() throws {
+        guard fsync(descriptor) == 0 else { throw FileError("flush", path) }
+    }
+
+    /// Takes the place of the older file. Call with the directory's lock.
+    func publish() throws {
+        guard rename(path, directory.path(of: finalName)) == 0 else { throw FileError("rename", path) }
+        isPublished = true
+    }
+}

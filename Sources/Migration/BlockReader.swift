@@ -1,0 +1,50 @@
+import Block
+import Glibc
+import Index
+
+/// Reads blocks of the source's image and takes their fingerprints, one job at a time.
+///
+/// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
+final class BlockReader: @unchecked Sendable {
+    let geometry: BlockGeometry
+    private let image: RawImage
+    private let hasher = BlockHasher()
+    private let buffer: BlockBuffer
+
+    /// - Parameter maximumBytes: the most that one `read` will be asked for.
+    init(image: RawImage, geometry: BlockGeometry, maximumBytes: Int) {
+        self.image = image
+        self.geometry = geometry
+        buffer = BlockBuffer(byteCount: maximumBytes + geometry.blockSize)
+    }
+
+    /// Reads consecutive blocks, from `offset` of the buffer on; the last block of the disk is filled up with zeros.
+    /// - Throws: `FileError`.
+    func read(_ blocks: Range<UInt64>, at offset: Int = 0) throws {
+        let range = geometry.bytes(of: blocks)
+        let count = Int(range.upperBound - range.lowerBound)
+        try image.read(into: buffer.slice(offset, count), at: range.lowerBound)
+        let whole = blocks.count * geometry.blockSize
+        if whole > count { memset(buffer.bytes.baseAddress! + offset + count, 0, whole - count) }
+    }
+
+    /// The fingerprint of the block at `offset` of the buffer.
+    func fingerprint(at offset: Int) -> Fingerprint {
+        hasher.fingerprint(UnsafeRawBufferPointer(buffer.slice(offset, geometry.blockSize)))
+    }
+
+    /// The first `count` bytes of the buffer.
+    func bytes(_ count: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(buffer.prefix(count))
+    }
+
+    /// The first block at or after `block` that may hold data; nil where only holes follow.
+    func nextData(from block: UInt64) throws -> Range<UInt64>? {
+        try image.nextData(from: block * UInt64(geometry.blockSize)).map { geometry.blocks(touching: $0) }
+    }
+
+    /// Moves `count` bytes within the buffer, over those of blocks that turned out to be zero.
+    func move(from: Int, to: Int, count: Int) {
+        if from != to { memmove(buffer.bytes.baseAddress! + to, buffer.bytes.baseAddress! + from, count) }
+    }
+}

@@ -1,0 +1,97 @@
+import Block
+import Index
+import NIOPosix
+
+/// Sends the bytes of blocks: reads them, notes what they are, compresses and sends. One call at a time.
+struct BlockSender: Sendable {
+    /// What one batch came to.
+    struct Batch: Sendable {
+        var zeros: [BlockRange] = []
+        var data: DataSegment?
+        var zeroBytes: UInt64 = 0
+        var dataBytes: UInt64 = 0
+    }
+
+    private let reader: BlockReader
+    private let compressor: StreamCompressor
+    private let manifest: FingerprintFile
+    private let pool: NIOThreadPool
+
+    init(image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile, pool: NIOThreadPool) throws {
+        reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
+        compressor = try StreamCompressor()
+        self.manifest = manifest
+        self.pool = pool
+    }
+
+    /// Blocks of one batch.
+    var batchLimit: Int { DataSegment.maximumBytes / reader.geometry.blockSize }
+
+    /// Sends ascending blocks, at most `batchLimit` of them, as they are now.
+    /// - Returns: how many bytes of them were zero, and how many went over as data.
+    func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink) async throws -> (zero: UInt64, data: UInt64) {
+        let batch = try await pool.runIfActive { try collect(blocks) }
+        for range in batch.zeros { try await link.send(.zeros(range)) }
+        if let data = batch.data { try await link.send(.data(data)) }
+        return (batch.zeroBytes, batch.dataBytes)
+    }
+
+    private func collect(_ blocks: ArraySlice<UInt64>) throws -> Batch {
+        precondition(blocks.count <= batchLimit)
+        var batch = Batch()
+        var runs: [BlockRange] = []
+        var filled = 0
+        for run in Self.runs(of: blocks) {
+            try reader.read(run, at: filled)
+            try take(run, &batch, &runs, &filled)
+        }
+        if filled > 0 {
+            batch.dataBytes = runs.reduce(0) { $0 + reader.geometry.byteCount(of: $1.first..<$1.first + $1.count) }
+            batch.data = DataSegment(runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes))))
+        }
+        return batch
+    }
+
+    /// Sorts the blocks of a run, just read to `filled`, into zeros and data, and closes the gaps that zeros leave.
+    private func take(
+        _ run: Range<UInt64>, _ batch: inout Batch, _ runs: inout [BlockRange], _ filled: inout Int
+    ) throws {
+        let blockSize = reader.geometry.blockSize
+        var fingerprints: [Fingerprint] = []
+        var source = filled
+        for block in run {
+            let fingerprint = reader.fingerprint(at: source)
+            fingerprints.append(fingerprint)
+            if fingerprint == .zero {
+                Self.append(block, to: &batch.zeros)
+                batch.zeroBytes += reader.geometry.byteCount(of: block..<block + 1)
+            } else {
+                reader.move(from: source, to: filled, count: blockSize)
+                Self.append(block, to: &runs)
+                filled += blockSize
+            }
+            source += blockSize
+        }
+        try manifest.set(fingerprints[...], from: run.lowerBound)
+    }
+
+    private static func append(_ block: UInt64, to runs: inout [BlockRange]) {
+        if let last = runs.indices.last, runs[last].first + runs[last].count == block {
+            runs[last].count += 1
+        } else {
+            runs.append(BlockRange(first: block, count: 1))
+        }
+    }
+
+    private static func runs(of blocks: ArraySlice<UInt64>) -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        for block in blocks {
+            if let last = runs.last, last.upperBound == block {
+                runs[runs.count - 1] = last.lowerBound..<block + 1
+            } else {
+                runs.append(block..<block + 1)
+            }
+        }
+        return runs
+    }
+}

@@ -1,0 +1,109 @@
+import Block
+
+/// The destination's side of a migration as states: judges every message before anything is touched, and says what to
+/// do; does nothing itself.
+///
+/// 1. `waiting` for an offer. 2. `receiving` rounds; in the first one segments of the manifest and the data that was
+/// wanted of them. 3. `prepared`: everything is here, durable, and the roots are equal; it waits for the source's word,
+/// over a crash too. 4. `active`: the disk is served here.
+struct DestinationMachine: Equatable {
+    enum State: Equatable {
+        case waiting
+        case receiving(BlockGeometry, round: UInt32)
+        case prepared
+        case active
+        case abandoned
+    }
+
+    /// What a message asks for.
+    enum Action: Equatable {
+        case open(Offer, BlockGeometry)
+        case resolve(ManifestSegment)
+        case clear(Range<UInt64>)
+        case store(DataSegment, bytes: Int)
+        case finishManifest
+        case finishRound(UInt32)
+        case prepare(DiskRoot)
+        case activate
+        case abandon(reason: String)
+    }
+
+    private(set) var state = State.waiting
+
+    /// - Throws: `MigrationError.unexpected` where the message can't stand here; the migration is then over.
+    mutating func receive(_ message: Message) throws -> Action {
+        switch (state, message) {
+        case (.waiting, .offer(let offer)):
+            return try open(offer)
+        case (.receiving(let geometry, let round), .manifest(let segment)):
+            guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
+            try Self.check(segment.first, UInt64(segment.entries.count), geometry)
+            return .resolve(segment)
+        case (.receiving(_, let round), .manifestEnd):
+            guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
+            return .finishManifest
+        case (.receiving(let geometry, _), .zeros(let range)):
+            try Self.check(range.first, range.count, geometry)
+            return .clear(range.first..<range.first + range.count)
+        case (.receiving(let geometry, _), .data(let segment)):
+            return .store(segment, bytes: try Self.check(segment, geometry))
+        case (.receiving(let geometry, let round), .roundEnd(let number)):
+            guard number == round else { throw Self.unexpected("the end of round \(number) in round \(round)") }
+            state = .receiving(geometry, round: round + 1)
+            return .finishRound(number)
+        case (.receiving, .prepare(let root)):
+            return .prepare(root)
+        case (.prepared, .commit):
+            return .activate
+        case (.waiting, .cancel(let reason)), (.receiving, .cancel(let reason)), (.prepared, .cancel(let reason)):
+            state = .abandoned
+            return .abandon(reason: reason)
+        default:
+            throw Self.unexpected("a message out of turn")
+        }
+    }
+
+    /// Everything is here, durable, and the roots are equal.
+    mutating func prepared() {
+        guard case .receiving = state else { preconditionFailure("only what was received can be prepared") }
+        state = .prepared
+    }
+
+    mutating func activated() {
+        precondition(state == .prepared)
+        state = .active
+    }
+
+    private mutating func open(_ offer: Offer) throws -> Action {
+        if let problem = ExportName.problem(with: offer.export) { throw MigrationError.refused(problem) }
+        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)) else {
+            throw MigrationError.refused(
+                "a disk of \(offer.size) bytes in blocks of \(offer.blockSize) can't be taken; "
+                    + "it needs a size of 1 byte to 2^62 and a block size of 512 to 65536, a power of two")
+        }
+        state = .receiving(geometry, round: 1)
+        return .open(offer, geometry)
+    }
+
+    private static func check(_ first: UInt64, _ count: UInt64, _ geometry: BlockGeometry) throws {
+        guard count > 0, first < geometry.blockCount, count <= geometry.blockCount - first else {
+            throw unexpected("blocks beyond the end of the disk")
+        }
+    }
+
+    /// Returns how many bytes the segment must unpack to.
+    private static func check(_ segment: DataSegment, _ geometry: BlockGeometry) throws -> Int {
+        var bytes: UInt64 = 0
+        for run in segment.runs {
+            try check(run.first, run.count, geometry)
+            bytes += geometry.byteCount(of: run.first..<run.first + run.count)
+            guard bytes <= DataSegment.maximumBytes else { throw unexpected("too much data in one message") }
+        }
+        guard bytes > 0 else { throw unexpected("a data message without blocks") }
+        return Int(bytes)
+    }
+
+    private static func unexpected(_ what: String) -> MigrationError {
+        .unexpected(what)
+    }
+}

@@ -1,0 +1,203 @@
+import Block
+import Index
+import Logging
+import NIOCore
+import NIOPosix
+import Peer
+
+/// Serves one connection of a peer: performs what `DestinationMachine` orders, or takes forwarded requests.
+public struct DestinationMigration: Sendable {
+    private let site: DestinationSite
+    private let indexDirectory: String?
+    private let client: @Sendable (Disk) -> DiskClient
+    private let pool: NIOThreadPool
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - indexDirectory: the index of the neighbours; nil for none.
+    ///   - client: makes the way to a disk for forwarded requests.
+    ///   - pool: for hashing and the files.
+    public init(
+        site: DestinationSite, indexDirectory: String?, pool: NIOThreadPool, logger: Logger,
+        client: @escaping @Sendable (Disk) -> DiskClient
+    ) {
+        self.site = site
+        self.indexDirectory = indexDirectory
+        self.client = client
+        self.pool = pool
+        self.logger = logger
+    }
+
+    /// Talks with a peer until either side has had enough.
+    public func serve(_ connection: PeerConnection) async {
+        var frames = connection.inbound.makeAsyncIterator()
+        do {
+            guard let frame = try await frames.next(), case .hello(let hello) = try Message(frame: frame) else {
+                throw MigrationError.unexpected("no hello")
+            }
+            guard hello.version == Message.version else {
+                throw MigrationError.refused(
+                    "this node speaks version \(Message.version) of the migration protocol, not \(hello.version); "
+                        + "run the same release on both sides")
+            }
+            switch hello.purpose {
+            case .migrate: try await receive(connection, &frames)
+            case .forward: try await takeRequests(hello, connection, &frames)
+            }
+        } catch {
+            logger.debug("peer connection ended: \(error)")
+            try? await connection.send(Message.refused(reason: Self.reason(error)).encoded())
+        }
+    }
+
+    // MARK: A disk that arrives
+
+    private func receive(
+        _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws {
+        let index = try openIndex()
+        let welcome = Welcome(blockSize: UInt32(index?.blockSize ?? 4096))
+        try await connection.send(Message.welcome(welcome).encoded())
+        var arrival = Arrival(index: index)
+        do {
+            while let frame = try await frames.next() {
+                let action = try arrival.machine.receive(try Message(frame: frame))
+                guard try await perform(action, &arrival, connection) else { return }
+            }
+            throw PeerError.cut
+        } catch {
+            guard let offer = arrival.offer else { throw error }
+            await site.abandonUnprepared(offer.migration)
+            if arrival.machine.state == .active { return }
+            logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
+            try? await connection.send(Message.failed(reason: Self.reason(error)).encoded())
+        }
+    }
+
+    /// What belongs to one migration on its way.
+    private struct Arrival {
+        var machine = DestinationMachine()
+        let index: NeighbourIndex?
+        var offer: Offer?
+        var disk: IncomingDisk?
+
+        init(index: NeighbourIndex?) {
+            self.index = index
+        }
+    }
+
+    /// - Returns: whether to go on.
+    private func perform(
+        _ action: DestinationMachine.Action, _ arrival: inout Arrival, _ connection: PeerConnection
+    ) async throws -> Bool {
+        switch action {
+        case .open(let offer, let geometry):
+            try await open(offer, geometry, &arrival)
+            try await connection.send(Message.accepted.encoded())
+        case .resolve(let segment):
+            let wants = try await onDisk(arrival) { try $0.resolve(segment) }
+            try await connection.send(Message.wants(wants).encoded())
+        case .clear(let blocks):
+            try await onDisk(arrival) { try $0.clear(blocks) }
+        case .store(let segment, let bytes):
+            try await onDisk(arrival) { try $0.store(segment, byteCount: bytes) }
+        case .finishManifest:
+            try await connection.send(Message.manifestDone.encoded())
+        case .finishRound(let round):
+            try await onDisk(arrival) { try $0.settle() }
+            try await connection.send(Message.roundDone(round).encoded())
+        case .prepare(let theirs):
+            try await prepare(theirs, &arrival, connection)
+        case .activate:
+            try await site.takeOver(arrival.offer!.migration)
+            arrival.machine.activated()
+            try await connection.send(Message.active.encoded())
+            logger.info("\(arrival.offer!.export) has arrived and is served here")
+            return false
+        case .abandon(let reason):
+            if let offer = arrival.offer {
+                logger.info("the migration of \(offer.export) to this node was given up: \(reason)")
+                await site.abandon(offer.migration)
+            }
+            return false
+        }
+        return true
+    }
+
+    private func open(_ offer: Offer, _ geometry: BlockGeometry, _ arrival: inout Arrival) async throws {
+        guard arrival.index == nil || arrival.index?.blockSize == geometry.blockSize else {
+            throw MigrationError.refused("blocks of \(geometry.blockSize) bytes, where the index here has others")
+        }
+        let image: RawImage
+        do {
+            image = try await site.open(offer)
+        } catch let error as FileError {
+            throw MigrationError.refused(error.description)
+        }
+        arrival.offer = offer
+        arrival.disk = try IncomingDisk(image: image, geometry: geometry, index: arrival.index, scratch: site.scratch)
+        logger.info("\(offer.export) is arriving: \(offer.size) bytes")
+    }
+
+    /// Both sides compare: this one says what it has, and prepares only if that is what the source has.
+    private func prepare(_ theirs: DiskRoot, _ arrival: inout Arrival, _ connection: PeerConnection) async throws {
+        let ours = try await onDisk(arrival) { try $0.root() }
+        let offer = arrival.offer!
+        if ours == theirs {
+            try await site.prepare(
+                IncomingRecord(
+                    phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
+                    root: ours.description))
+            arrival.machine.prepared()
+        }
+        try await connection.send(Message.prepared(ours).encoded())
+    }
+
+    private func onDisk<Result: Sendable>(
+        _ arrival: Arrival, _ body: @escaping @Sendable (IncomingDisk) throws -> Result
+    ) async throws -> Result {
+        let disk = arrival.disk!
+        return try await pool.runIfActive { try body(disk) }
+    }
+
+    /// A damaged table costs its neighbour's help, not the migration.
+    private func openIndex() throws -> NeighbourIndex? {
+        guard let indexDirectory else { return nil }
+        do {
+            let index = try NeighbourIndex.open(directory: indexDirectory)
+            for problem in index.problems { logger.warning("\(problem)") }
+            return index
+        } catch {
+            logger.warning("migrating without neighbours: \(error)")
+            return nil
+        }
+    }
+
+    // MARK: Requests for a disk that has arrived
+
+    private func takeRequests(
+        _ hello: Hello, _ connection: PeerConnection,
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws {
+        if hello.isCommitted { try await site.takeOver(hello.migration) }
+        guard await site.knows(hello.migration) else {
+            throw MigrationError.refused("no disk of that migration is here")
+        }
+        try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
+        guard let disk = await site.disk(of: hello.migration) else { return }
+        await site.replaceForwarder(of: hello.migration, with: connection)
+        do {
+            try await ForwardServer(connection: connection, client: client(disk)).run(&frames)
+        } catch {
+            logger.debug("forwarding link ended: \(error)")
+        }
+        await site.forwarderEnded(of: hello.migration)
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case MigrationError.refused(let reason): reason
+        default: String(describing: error)
+        }
+    }
+}

@@ -1,0 +1,121 @@
+import Block
+import Glibc
+import Index
+import Synchronization
+
+/// The manifest of a whole disk as it is known so far: one fingerprint a block in a sparse file, zero blocks as holes,
+/// with a hash over each segment of it, so that the root of a disk costs what has changed since it was last asked for.
+///
+/// The file is scratch: it is unlinked when it is made, and lives as long as this object. Memory: about 80 bytes for each
+/// 4096 blocks. Any thread may use it.
+final class FingerprintFile: Sendable {
+    /// Blocks whose fingerprints share a hash.
+    static let segmentBlocks: UInt64 = 4096
+
+    private struct State {
+        /// nil: changed since it was last hashed.
+        var hashes: [[UInt8]?]
+        /// Whether a segment was ever other than all zero.
+        var hasContents: [Bool]
+    }
+
+    private let file: RawImage
+    private let geometry: BlockGeometry
+    private let zeroHash: [UInt8]
+    private let state: Mutex<State>
+
+    /// A manifest that says all blocks are zero.
+    /// - Parameter directory: where the scratch file is made.
+    /// - Throws: `FileError`.
+    init(geometry: BlockGeometry, directory: String) throws {
+        self.geometry = geometry
+        let path = "\(directory)/manifest-\(MigrationID()).tmp"
+        file = try RawImage.create(path: path, size: geometry.blockCount * UInt64(Fingerprint.byteCount))
+        unlink(path)
+        let segments = Int((geometry.blockCount + Self.segmentBlocks - 1) / Self.segmentBlocks)
+        let zeros = [UInt8](repeating: 0, count: Int(Self.segmentBlocks) * Fingerprint.byteCount)
+        zeroHash = zeros.withUnsafeBytes { BlockHasher().digest($0) }
+        state = Mutex(
+            State(hashes: .init(repeating: zeroHash, count: segments), hasContents: .init(repeating: false, count: segments)))
+    }
+
+    /// Notes what consecutive blocks hold now.
+    /// - Throws: `FileError`, with `ENOSPC` where the scratch file has no room.
+    func set(_ fingerprints: ArraySlice<Fingerprint>, from first: UInt64) throws {
+        guard !fingerprints.isEmpty else { return }
+        try withUnsafeTemporaryAllocation(
+            byteCount: fingerprints.count * Fingerprint.byteCount, alignment: 8
+        ) { bytes in
+            for (index, fingerprint) in fingerprints.enumerated() {
+                fingerprint.store(into: Self.entry(index, of: bytes))
+            }
+            try file.write(UnsafeRawBufferPointer(bytes), at: first * UInt64(Fingerprint.byteCount))
+        }
+        touch(first..<first + UInt64(fingerprints.count))
+    }
+
+    /// Notes that consecutive blocks are zero now; writes only where something else was noted before.
+    /// - Throws: `FileError`.
+    func setZero(_ blocks: Range<UInt64>) throws {
+        var segment = blocks.lowerBound / Self.segmentBlocks
+        while segment * Self.segmentBlocks < blocks.upperBound {
+            let start = max(blocks.lowerBound, segment * Self.segmentBlocks)
+            let end = min(blocks.upperBound, (segment + 1) * Self.segmentBlocks)
+            if state.withLock({ $0.hasContents[Int(segment)] }) {
+                try set(ArraySlice(repeating: .zero, count: Int(end - start)), from: start)
+            }
+            segment += 1
+        }
+    }
+
+    /// Hashes every segment that has changed since the last call: done before the guest has to wait, so that little is
+    /// left for the moment when it does. Nobody may note anything meanwhile.
+    /// - Throws: `FileError`.
+    func refresh() throws {
+        let hasher = BlockHasher()
+        let stale = state.withLock { state in state.hashes.indices.filter { state.hashes[$0] == nil } }
+        for segment in stale {
+            let hash = try hash(of: segment, hasher)
+            state.withLock { $0.hashes[segment] = hash }
+        }
+    }
+
+    /// The root of the disk as noted; nobody may note anything meanwhile.
+    /// - Throws: `FileError`.
+    func root() throws -> DiskRoot {
+        try refresh()
+        var summary: [UInt8] = []
+        withUnsafeBytes(of: geometry.size.bigEndian) { summary.append(contentsOf: $0) }
+        withUnsafeBytes(of: UInt64(geometry.blockSize).bigEndian) { summary.append(contentsOf: $0) }
+        state.withLock { state in
+            for hash in state.hashes { summary.append(contentsOf: hash ?? zeroHash) }
+        }
+        return DiskRoot(summary.withUnsafeBytes { BlockHasher().digest($0) })
+    }
+
+    private func touch(_ blocks: Range<UInt64>) {
+        state.withLock { state in
+            for segment in blocks.lowerBound / Self.segmentBlocks...(blocks.upperBound - 1) / Self.segmentBlocks {
+                state.hashes[Int(segment)] = nil
+                state.hasContents[Int(segment)] = true
+            }
+        }
+    }
+
+    /// The last segment is filled up with zeros, so that every hash is over the same length.
+    private func hash(of segment: Int, _ hasher: BlockHasher) throws -> [UInt8] {
+        let whole = Int(Self.segmentBlocks) * Fingerprint.byteCount
+        let offset = UInt64(segment) * UInt64(whole)
+        return try withUnsafeTemporaryAllocation(byteCount: whole, alignment: 8) { bytes in
+            let count = Int(min(UInt64(whole), file.size - offset))
+            memset(bytes.baseAddress!, 0, whole)
+            try file.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<count]), at: offset)
+            return hasher.digest(UnsafeRawBufferPointer(bytes))
+        }
+    }
+
+    private static func entry(_ index: Int, of bytes: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawBufferPointer {
+        let start = index * Fingerprint.byteCount
+        return UnsafeMutableRawBufferPointer(rebasing: bytes[start..<start + Fingerprint.byteCount])
+    }
+}

@@ -1,0 +1,70 @@
+import Block
+import Glibc
+import NIOCore
+import Peer
+
+/// The destination's side of a `ForwardLink`: performs requests of the source's clients on the disk.
+struct ForwardServer: Sendable {
+    /// Requests of one link that are worked on at once, and their bytes; further ones wait on the link.
+    private static let maximumRequests = 256
+    private static let maximumBytes = 64 << 20
+
+    let connection: PeerConnection
+    let client: DiskClient
+
+    /// Serves until the link ends; on return nothing of it is in flight any more.
+    func run(_ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator) async throws {
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            var requests = 0
+            var bytes = 0
+            while let frame = try await frames.next() {
+                guard case .request(let request) = try Message(frame: frame) else {
+                    throw MigrationError.unexpected("no request")
+                }
+                guard Self.isSane(request) else { throw MigrationError.unexpected("a malformed request") }
+                let cost = Self.cost(request)
+                while requests >= Self.maximumRequests || (bytes > 0 && bytes + cost > Self.maximumBytes) {
+                    bytes -= try await group.next() ?? 0
+                    requests -= 1
+                }
+                requests += 1
+                bytes += cost
+                group.addTask {
+                    try await answer(request)
+                    return cost
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    private func answer(_ request: RemoteRequest) async throws {
+        let count = Int(Self.cost(request))
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1), alignment: 4096)
+        defer { memory.deallocate() }
+        if request.kind == .write { request.payload.withUnsafeReadableBytes { memory.copyMemory(from: $0) } }
+        let error = await client.perform(
+            request.kind, offset: request.offset, length: request.length, buffer: memory.baseAddress,
+            forced: request.isForced, mayPunchHole: request.mayPunchHole)
+        var payload = ByteBuffer()
+        if request.kind == .read && error == 0 {
+            payload.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory)[..<count]))
+        }
+        try await connection.send(
+            Message.answer(RemoteAnswer(id: request.id, error: error, payload: payload)).encoded())
+    }
+
+    /// Bytes of memory that a request takes.
+    private static func cost(_ request: RemoteRequest) -> Int {
+        request.kind == .read || request.kind == .write ? Int(request.length) : 0
+    }
+
+    private static func isSane(_ request: RemoteRequest) -> Bool {
+        let limit = UInt64(PeerConnection.maximumFrame - 1024)
+        switch request.kind {
+        case .write: return request.length <= limit && request.payload.readableBytes == Int(request.length)
+        case .read: return request.length <= limit && request.payload.readableBytes == 0
+        case .flush, .trim, .writeZeroes: return request.payload.readableBytes == 0
+        }
+    }
+}

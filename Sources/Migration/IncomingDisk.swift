@@ -1,0 +1,159 @@
+import Block
+import Glibc
+import Index
+import NIOCore
+
+/// A disk that is arriving: its image, what of it is present, and what is known of its blocks.
+///
+/// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
+final class IncomingDisk: @unchecked Sendable {
+    private let image: RawImage
+    private let geometry: BlockGeometry
+    private let index: NeighbourIndex?
+    private let presentMap: PresentMap
+    private let manifest: FingerprintFile
+    private let hasher = BlockHasher()
+    private let decompressor: StreamDecompressor
+    private let buffer: BlockBuffer
+    private var writer: RunWriter
+    private var repeats: RepeatCache
+
+    init(image: RawImage, geometry: BlockGeometry, index: NeighbourIndex?, scratch: String) throws {
+        self.image = image
+        self.geometry = geometry
+        self.index = index
+        presentMap = PresentMap(geometry: geometry)
+        manifest = try FingerprintFile(geometry: geometry, directory: scratch)
+        decompressor = try StreamDecompressor()
+        buffer = BlockBuffer(byteCount: DataSegment.maximumBytes + geometry.blockSize)
+        writer = RunWriter(image: image, geometry: geometry, presentMap: presentMap)
+        repeats = RepeatCache(blocks: geometry.blockCount)
+    }
+
+    /// Looks for the blocks of a manifest segment on this disk and in the neighbours, and writes what it finds.
+    /// - Returns: what is wanted from the source.
+    func resolve(_ segment: ManifestSegment) throws -> Wants {
+        let candidates = lookUp(segment)
+        var wants = Wants(first: segment.first, wanted: [], present: 0, repeated: 0, neighbour: 0)
+        var known: [Fingerprint] = []
+        for (offset, entry) in segment.entries.enumerated() {
+            let block = segment.first + UInt64(offset)
+            let bytes = geometry.byteCount(of: block..<block + 1)
+            var isWanted = false
+            var found = Fingerprint.zero
+            switch entry {
+            case .zero:
+                try clear(block..<block + 1)
+            case .later:
+                break
+            case .fingerprint(let fingerprint):
+                found = fingerprint
+                if try copyRepeat(fingerprint, to: block) {
+                    wants.repeated += bytes
+                } else if try copyNeighbour(candidates[offset], fingerprint, to: block) {
+                    wants.neighbour += bytes
+                } else {
+                    found = .zero
+                    isWanted = true
+                }
+            }
+            wants.wanted.append(isWanted)
+            known.append(found)
+        }
+        try writer.flush()
+        try manifest.set(known[...], from: segment.first)
+        return wants
+    }
+
+    /// Makes blocks zero; those that never held anything else stay holes.
+    func clear(_ blocks: Range<UInt64>) throws {
+        var start = blocks.lowerBound
+        while start < blocks.upperBound {
+            let isPresent = presentMap.isPresent(start)
+            var end = start + 1
+            while end < blocks.upperBound, presentMap.isPresent(end) == isPresent { end += 1 }
+            if isPresent {
+                let bytes = geometry.bytes(of: start..<end)
+                try image.punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
+            }
+            start = end
+        }
+        try manifest.setZero(blocks)
+        presentMap.mark(blocks)
+    }
+
+    /// Unpacks and writes blocks that came over the link.
+    func store(_ segment: DataSegment, byteCount: Int) throws {
+        try segment.compressed.withUnsafeReadableBytes {
+            try decompressor.decompress($0, into: buffer.prefix(byteCount))
+        }
+        memset(buffer.bytes.baseAddress! + byteCount, 0, geometry.blockSize)
+        var offset = 0
+        for run in segment.runs {
+            let blocks = run.first..<run.first + run.count
+            let length = Int(geometry.byteCount(of: blocks))
+            let bytes = geometry.bytes(of: blocks)
+            try image.write(UnsafeRawBufferPointer(buffer.slice(offset, length)), at: bytes.lowerBound)
+            try note(blocks, at: offset)
+            presentMap.mark(blocks)
+            offset += length
+        }
+    }
+
+    /// Makes what has arrived durable and brings the root up to date, so that the switchover finds little to do.
+    func settle() throws {
+        try image.synchronize()
+        try manifest.refresh()
+    }
+
+    /// The root of what is in the image.
+    /// - Throws: `MigrationError.unexpected` where blocks are missing.
+    func root() throws -> DiskRoot {
+        let missing = presentMap.missing()
+        guard missing == 0 else { throw MigrationError.unexpected("\(missing) blocks were never sent") }
+        try image.synchronize()
+        return try manifest.root()
+    }
+
+    private func lookUp(_ segment: ManifestSegment) -> [Candidate?] {
+        guard let index else { return Array(repeating: nil, count: segment.entries.count) }
+        let wanted = segment.entries.map { entry in
+            if case .fingerprint(let fingerprint) = entry { fingerprint } else { Fingerprint.zero }
+        }
+        return index.lookUp(wanted)
+    }
+
+    private func copyRepeat(_ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {
+        guard let source = repeats.block(with: fingerprint) else { return false }
+        if writer.holds(source) { try writer.flush() }
+        let room = try writer.room(for: block)
+        let bytes = geometry.bytes(of: source..<source + 1)
+        let count = Int(bytes.upperBound - bytes.lowerBound)
+        try image.read(into: UnsafeMutableRawBufferPointer(rebasing: room[..<count]), at: bytes.lowerBound)
+        memset(room.baseAddress! + count, 0, geometry.blockSize - count)
+        guard hasher.fingerprint(UnsafeRawBufferPointer(room)) == fingerprint else { return false }
+        writer.add(block)
+        return true
+    }
+
+    private func copyNeighbour(_ candidate: Candidate?, _ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {
+        guard let index, let candidate else { return false }
+        let room = try writer.room(for: block)
+        guard index.fetch(candidate, expecting: fingerprint, into: room, hasher: hasher) else { return false }
+        writer.add(block)
+        repeats.note(fingerprint, at: block)
+        return true
+    }
+
+    /// Notes what blocks hold now, from their bytes at `offset` of the buffer.
+    private func note(_ blocks: Range<UInt64>, at offset: Int) throws {
+        var fingerprints: [Fingerprint] = []
+        for position in 0..<blocks.count {
+            let bytes = buffer.slice(offset + position * geometry.blockSize, geometry.blockSize)
+            let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(bytes))
+            fingerprints.append(fingerprint)
+            repeats.note(fingerprint, at: blocks.lowerBound + UInt64(position))
+        }
+        try manifest.set(fingerprints[...], from: blocks.lowerBound)
+    }
+}

@@ -1,0 +1,38 @@
+import Block
+import Index
+import NIOCore
+
+/// What two nodes say to each other. One message is one frame: a type byte, then the fields in big-endian order.
+public enum Message: Sendable, Equatable {
+    // Opening, by the node that connects, and its answer.
+    case hello(Hello)
+    case welcome(Welcome)
+    case refused(reason: String)
+
+    // Source to destination.
+    case offer(Offer)
+    case manifest(ManifestSegment)
+    case manifestEnd
+    case zeros(BlockRange)
+    case data(DataSegment)
+    case roundEnd(UInt32)
+    case prepare(DiskRoot)
+    case commit
+    case cancel(reason: String)
+
+    // Destination to source.
+    case accepted
+    case wants(Wants)
+    case manifestDone
+    case roundDone(UInt32)
+    case prepared(DiskRoot)
+    case active
+    case failed(reason: String)
+
+    // Requests of the source's clients after the switchover, and their answers.
+    case request(RemoteRequest)
+    case answer(RemoteAnswer)
+
+    /// The protocol that this release speaks.
+    public static let version: UInt16 = 1
+}

@@ -1,0 +1,275 @@
+import Block
+import Index
+import NIOCore
+
+/// Messages as bytes. Decoding trusts nothing: every count is checked against the bytes that are there before memory is
+/// taken for it.
+extension Message {
+    fileprivate enum Kind: UInt8 {
+        case hello = 1, welcome, refused
+        case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd
+        case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone
+        case request = 48, answer
+    }
+
+    private static let maximumText = 4096
+
+    /// The message as one frame.
+    public func encoded() -> ByteBuffer {
+        var out = ByteBuffer()
+        encode(into: &out)
+        return out
+    }
+
+    private func encode(into out: inout ByteBuffer) {
+        switch self {
+        case .hello(let hello):
+            out.writeMultipleIntegers(Kind.hello.rawValue, Hello.magic, hello.version, hello.purpose.rawValue)
+            hello.migration.encode(into: &out)
+            out.writeInteger(hello.isCommitted ? 1 : 0, as: UInt8.self)
+            out.writeText(hello.export)
+        case .welcome(let welcome):
+            out.writeMultipleIntegers(Kind.welcome.rawValue, welcome.version, welcome.blockSize)
+        case .refused(let reason): out.writeReason(.refused, reason)
+        case .offer(let offer): offer.encode(into: &out)
+        case .manifest(let segment): segment.encode(into: &out)
+        case .zeros(let range): out.writeMultipleIntegers(Kind.zeros.rawValue, range.first, range.count)
+        case .data(let segment): segment.encode(into: &out)
+        case .roundEnd(let round): out.writeMultipleIntegers(Kind.roundEnd.rawValue, round)
+        case .prepare(let root): out.writeRoot(.prepare, root)
+        case .commit: out.writeInteger(Kind.commit.rawValue)
+        case .cancel(let reason): out.writeReason(.cancel, reason)
+        case .accepted: out.writeInteger(Kind.accepted.rawValue)
+        case .wants(let wants): wants.encode(into: &out)
+        case .roundDone(let round): out.writeMultipleIntegers(Kind.roundDone.rawValue, round)
+        case .prepared(let root): out.writeRoot(.prepared, root)
+        case .active: out.writeInteger(Kind.active.rawValue)
+        case .manifestEnd: out.writeInteger(Kind.manifestEnd.rawValue)
+        case .manifestDone: out.writeInteger(Kind.manifestDone.rawValue)
+        case .failed(let reason): out.writeReason(.failed, reason)
+        case .request(let request): request.encode(into: &out)
+        case .answer(let answer):
+            out.writeMultipleIntegers(Kind.answer.rawValue, answer.id, answer.error)
+            out.writeImmutableBuffer(answer.payload)
+        }
+    }
+
+    /// The message that a frame holds.
+    /// - Throws: `MigrationError.unexpected` where it holds none.
+    public init(frame: ByteBuffer) throws {
+        var input = frame
+        let type: UInt8 = input.readInteger() ?? 0
+        guard let kind = Kind(rawValue: type) else {
+            throw MigrationError.unexpected("a message of unknown type \(type)")
+        }
+        guard let message = Self.decode(kind, &input), input.readableBytes == 0 else {
+            throw MigrationError.unexpected("a malformed message of type \(type)")
+        }
+        self = message
+    }
+
+    private static func decode(_ kind: Kind, _ input: inout ByteBuffer) -> Message? {
+        switch kind {
+        case .hello: Hello(from: &input).map(Message.hello)
+        case .welcome:
+            input.readMultipleIntegers(as: (UInt16, UInt32).self).map {
+                .welcome(Welcome(version: $0.0, blockSize: $0.1))
+            }
+        case .refused: input.readText(maximum: maximumText).map { .refused(reason: $0) }
+        case .offer: Offer(from: &input).map(Message.offer)
+        case .manifest: ManifestSegment(from: &input).map(Message.manifest)
+        case .zeros: BlockRange(from: &input).map(Message.zeros)
+        case .data: DataSegment(from: &input).map(Message.data)
+        case .roundEnd: input.readInteger().map(Message.roundEnd)
+        case .prepare: DiskRoot(from: &input).map(Message.prepare)
+        case .commit: .commit
+        case .cancel: input.readText(maximum: maximumText).map { .cancel(reason: $0) }
+        case .accepted: .accepted
+        case .wants: Wants(from: &input).map(Message.wants)
+        case .roundDone: input.readInteger().map(Message.roundDone)
+        case .prepared: DiskRoot(from: &input).map(Message.prepared)
+        case .active: .active
+        case .manifestEnd: .manifestEnd
+        case .manifestDone: .manifestDone
+        case .failed: input.readText(maximum: maximumText).map { .failed(reason: $0) }
+        case .request: RemoteRequest(from: &input).map(Message.request)
+        case .answer:
+            input.readMultipleIntegers(as: (UInt64, Int32).self).map {
+                .answer(RemoteAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
+            }
+        }
+    }
+}
+
+extension Hello {
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (magic, version, purpose) = input.readMultipleIntegers(as: (UInt64, UInt16, UInt8).self),
+            magic == Self.magic, let purpose = Purpose(rawValue: purpose),
+            let migration = MigrationID(from: &input), let isCommitted: UInt8 = input.readInteger(),
+            let export = input.readText(maximum: ExportName.maximumLength)
+        else { return nil }
+        self.init(
+            version: version, purpose: purpose, migration: migration, isCommitted: isCommitted == 1, export: export)
+    }
+}
+
+extension Offer {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeInteger(Message.Kind.offer.rawValue)
+        migration.encode(into: &out)
+        out.writeInteger(abandoned == nil ? 0 : 1, as: UInt8.self)
+        abandoned?.encode(into: &out)
+        out.writeMultipleIntegers(size, blockSize)
+        out.writeText(export)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let migration = MigrationID(from: &input), let hasAbandoned: UInt8 = input.readInteger() else { return nil }
+        var abandoned: MigrationID?
+        if hasAbandoned == 1 {
+            abandoned = MigrationID(from: &input)
+            guard abandoned != nil else { return nil }
+        }
+        guard let (size, blockSize) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
+            let export = input.readText(maximum: ExportName.maximumLength)
+        else { return nil }
+        self.init(migration: migration, abandoned: abandoned, export: export, size: size, blockSize: blockSize)
+    }
+}
+
+extension BlockRange {
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (first, count) = input.readMultipleIntegers(as: (UInt64, UInt64).self) else { return nil }
+        self.init(first: first, count: count)
+    }
+}
+
+extension ManifestSegment {
+    /// Two bits a block, then the fingerprints of those that have one.
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(Message.Kind.manifest.rawValue, first, UInt32(entries.count))
+        var packed = [UInt8](repeating: 0, count: (entries.count + 3) / 4)
+        for (index, entry) in entries.enumerated() {
+            packed[index / 4] |= entry.code << UInt8(index % 4 * 2)
+        }
+        out.writeBytes(packed)
+        for case .fingerprint(let fingerprint) in entries {
+            out.writeMultipleIntegers(fingerprint.high, fingerprint.low)
+        }
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (first, count) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
+            (1...Self.maximumBlocks).contains(Int(count)), let packed = input.readBytes(length: (Int(count) + 3) / 4)
+        else { return nil }
+        var entries: [Entry] = []
+        entries.reserveCapacity(Int(count))
+        for index in 0..<Int(count) {
+            switch packed[index / 4] >> UInt8(index % 4 * 2) & 3 {
+            case 0: entries.append(.zero)
+            case 1:
+                guard let (high, low) = input.readMultipleIntegers(as: (UInt64, UInt64).self) else { return nil }
+                entries.append(.fingerprint(Fingerprint(high: high, low: low)))
+            case 2: entries.append(.later)
+            default: return nil
+            }
+        }
+        self.init(first: first, entries: entries)
+    }
+}
+
+extension ManifestSegment.Entry {
+    fileprivate var code: UInt8 {
+        switch self {
+        case .zero: 0
+        case .fingerprint: 1
+        case .later: 2
+        }
+    }
+}
+
+extension Wants {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(Message.Kind.wants.rawValue, first, UInt32(wanted.count), present, repeated, neighbour)
+        var packed = [UInt8](repeating: 0, count: (wanted.count + 7) / 8)
+        for (index, isWanted) in wanted.enumerated() where isWanted { packed[index / 8] |= 1 << UInt8(index % 8) }
+        out.writeBytes(packed)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard
+            let (first, count, present, repeated, neighbour) = input.readMultipleIntegers(
+                as: (UInt64, UInt32, UInt64, UInt64, UInt64).self),
+            (1...ManifestSegment.maximumBlocks).contains(Int(count)),
+            let packed = input.readBytes(length: (Int(count) + 7) / 8)
+        else { return nil }
+        self.init(
+            first: first, wanted: (0..<Int(count)).map { packed[$0 / 8] >> UInt8($0 % 8) & 1 == 1 },
+            present: present, repeated: repeated, neighbour: neighbour)
+    }
+}
+
+extension DataSegment {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(Message.Kind.data.rawValue, UInt32(runs.count))
+        for run in runs { out.writeMultipleIntegers(run.first, UInt32(run.count)) }
+        out.writeImmutableBuffer(compressed)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let count: UInt32 = input.readInteger(), Int(count) * 12 <= input.readableBytes else { return nil }
+        var runs: [BlockRange] = []
+        for _ in 0..<count {
+            guard let (first, length) = input.readMultipleIntegers(as: (UInt64, UInt32).self) else { return nil }
+            runs.append(BlockRange(first: first, count: UInt64(length)))
+        }
+        self.init(runs: runs, compressed: input.takeRest())
+    }
+}
+
+extension RemoteRequest {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        let flags: UInt8 = (isForced ? 1 : 0) | (mayPunchHole ? 2 : 0)
+        out.writeMultipleIntegers(Message.Kind.request.rawValue, id, kind.rawValue, flags, offset, length)
+        out.writeImmutableBuffer(payload)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard
+            let (id, kind, flags, offset, length) = input.readMultipleIntegers(
+                as: (UInt64, UInt8, UInt8, UInt64, UInt64).self),
+            let kind = BlockRequest.Kind(rawValue: kind)
+        else { return nil }
+        self.init(
+            id: id, kind: kind, isForced: flags & 1 != 0, mayPunchHole: flags & 2 != 0, offset: offset, length: length,
+            payload: input.takeRest())
+    }
+}
+
+extension ByteBuffer {
+    fileprivate mutating func writeReason(_ kind: Message.Kind, _ reason: String) {
+        writeInteger(kind.rawValue)
+        writeText(String(reason.prefix(1000)))
+    }
+
+    fileprivate mutating func writeRoot(_ kind: Message.Kind, _ root: DiskRoot) {
+        writeInteger(kind.rawValue)
+        writeBytes(root.bytes)
+    }
+
+    fileprivate mutating func writeText(_ text: String) {
+        writeInteger(UInt16(clamping: text.utf8.count))
+        writeBytes(text.utf8.prefix(Int(UInt16.max)))
+    }
+
+    fileprivate mutating func readText(maximum: Int) -> String? {
+        guard let count: UInt16 = readInteger(), count <= maximum, let bytes = readBytes(length: Int(count)) else {
+            return nil
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    fileprivate mutating func takeRest() -> ByteBuffer {
+        readSlice(length: readableBytes)!
+    }
+}

@@ -1,0 +1,112 @@
+import Block
+import Index
+import NIOCore
+
+/// The first message on a connection.
+public struct Hello: Sendable, Equatable {
+    /// What the connection is for.
+    public enum Purpose: UInt8, Sendable {
+        /// To move a disk to the node that is called.
+        case migrate = 1
+        /// To send it requests for a disk that moves, or has moved, there.
+        case forward = 2
+    }
+
+    static let magic: UInt64 = 0x6e65_6172_626c_6b31
+
+    var version = Message.version
+    var purpose: Purpose
+    /// For `forward`: the migration by which the disk moves; otherwise of no meaning.
+    var migration: MigrationID
+    /// For `forward`: the caller has given the disk up for good, so the callee must take it over (invariant 5).
+    var isCommitted = false
+    /// For `forward`.
+    var export = ""
+}
+
+/// The answer to `Hello`.
+public struct Welcome: Sendable, Equatable {
+    var version = Message.version
+    /// Bytes of a block here; fingerprints must be of such blocks.
+    var blockSize: UInt32
+}
+
+/// The disk that is to move.
+public struct Offer: Sendable, Equatable {
+    var migration: MigrationID
+    /// An earlier attempt that the source has given up for certain: what is left of it may go.
+    var abandoned: MigrationID?
+    var export: String
+    var size: UInt64
+    var blockSize: UInt32
+}
+
+/// Consecutive blocks.
+public struct BlockRange: Sendable, Equatable {
+    var first: UInt64
+    var count: UInt64
+
+    /// nil where the numbers overflow.
+    var range: Range<UInt64>? {
+        let (end, overflows) = first.addingReportingOverflow(count)
+        return overflows ? nil : first..<end
+    }
+}
+
+/// Fingerprints of consecutive blocks, as they were when they were read.
+public struct ManifestSegment: Sendable, Equatable {
+    /// What is said of a block.
+    enum Entry: Sendable, Equatable {
+        case zero
+        case fingerprint(Fingerprint)
+        /// It is being rewritten; it comes in a later round.
+        case later
+    }
+
+    /// The most blocks of one segment.
+    static let maximumBlocks = 4096
+
+    var first: UInt64
+    var entries: [Entry]
+}
+
+/// What the destination lacks of a manifest segment, and where it had the rest from.
+public struct Wants: Sendable, Equatable {
+    var first: UInt64
+    /// For each block of the segment whether its bytes are wanted.
+    var wanted: [Bool]
+    /// Bytes that stood in the image already.
+    var present: UInt64
+    /// Bytes copied from elsewhere on the same disk.
+    var repeated: UInt64
+    /// Bytes copied from neighbours.
+    var neighbour: UInt64
+}
+
+/// The bytes of blocks, as the next piece of the connection's one zstd stream.
+public struct DataSegment: Sendable, Equatable {
+    /// The most bytes of blocks in one message.
+    static let maximumBytes = 512 << 10
+
+    var runs: [BlockRange]
+    var compressed: ByteBuffer
+}
+
+/// A request of a client of the source, for the disk at the destination.
+public struct RemoteRequest: Sendable, Equatable {
+    var id: UInt64
+    var kind: BlockRequest.Kind
+    var isForced: Bool
+    var mayPunchHole: Bool
+    var offset: UInt64
+    var length: UInt64
+    var payload: ByteBuffer
+}
+
+/// How a `RemoteRequest` ended.
+public struct RemoteAnswer: Sendable, Equatable {
+    var id: UInt64
+    /// 0 or a Linux `errno`.
+    var error: Int32
+    var payload: ByteBuffer
+}

@@ -1,0 +1,27 @@
+import Block
+
+/// A migration can't go on; the source keeps or takes back the disk.
+public enum MigrationError: Error, CustomStringConvertible {
+    /// The other node said no, in its own words.
+    case refused(String)
+    /// The other node gave up, in its own words.
+    case peerFailed(String)
+    /// What the peer sent can't stand at this place.
+    case unexpected(String)
+    /// The roots differ: the copy is not the disk.
+    case rootsDiffer(source: DiskRoot, destination: DiskRoot)
+    /// The operator said so.
+    case cancelled
+
+    /// One line for the user.
+    public var description: String {
+        switch self {
+        case .refused(let reason): "the destination refused: \(reason)"
+        case .peerFailed(let reason): "the destination gave up: \(reason)"
+        case .unexpected(let what): "the peer broke the protocol: \(what)"
+        case .rootsDiffer(let source, let destination):
+            "the copy differs from the disk (root \(source) here, \(destination) there); nothing was handed over, migrate again"
+        case .cancelled: "cancelled; the export is served here as before"
+        }
+    }
+}

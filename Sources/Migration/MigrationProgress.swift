@@ -1,0 +1,20 @@
+/// How far a migration is.
+public struct MigrationProgress: Codable, Sendable, Equatable {
+    /// What is going on: `connecting`, `copying`, `fenced`, `moved`.
+    public var phase = "connecting"
+    /// 1 is the first pass over the whole disk.
+    public var round = 0
+    /// Bytes of this round that are dealt with.
+    public var done: UInt64 = 0
+    /// Bytes of this round.
+    public var total: UInt64 = 0
+    /// Bytes that crossed the link so far, both ways.
+    public var wire: UInt64 = 0
+    /// Bytes that the guest has written since they were sent.
+    public var dirty: UInt64 = 0
+    /// So far.
+    public var ledger = Ledger()
+
+    /// The beginning.
+    public init() {}
+}

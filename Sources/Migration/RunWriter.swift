@@ -1,0 +1,50 @@
+import Block
+import Glibc
+
+/// Gathers consecutive blocks and writes them to the image together; marks them present only then (invariant 2).
+struct RunWriter {
+    private let image: RawImage
+    private let geometry: BlockGeometry
+    private let presentMap: PresentMap
+    private let buffer: BlockBuffer
+    private let capacity: Int
+    private var first: UInt64 = 0
+    private var count = 0
+
+    init(image: RawImage, geometry: BlockGeometry, presentMap: PresentMap) {
+        self.image = image
+        self.geometry = geometry
+        self.presentMap = presentMap
+        capacity = (1 << 20) / geometry.blockSize
+        buffer = BlockBuffer(byteCount: 1 << 20)
+    }
+
+    /// Room for one block, to be filled before `add`.
+    /// - Throws: `FileError` from writing what was gathered before.
+    mutating func room(for block: UInt64) throws -> UnsafeMutableRawBufferPointer {
+        if count == capacity || (count > 0 && block != first + UInt64(count)) { try flush() }
+        return buffer.slice(count * geometry.blockSize, geometry.blockSize)
+    }
+
+    /// The room has been filled with the bytes of `block`.
+    mutating func add(_ block: UInt64) {
+        if count == 0 { first = block }
+        precondition(block == first + UInt64(count))
+        count += 1
+    }
+
+    /// Whether a block has been gathered and not been written.
+    func holds(_ block: UInt64) -> Bool {
+        count > 0 && block >= first && block < first + UInt64(count)
+    }
+
+    mutating func flush() throws {
+        guard count > 0 else { return }
+        let blocks = first..<first + UInt64(count)
+        let bytes = geometry.bytes(of: blocks)
+        let length = Int(bytes.upperBound - bytes.lowerBound)
+        try image.write(UnsafeRawBufferPointer(buffer.prefix(length)), at: bytes.lowerBound)
+        presentMap.mark(blocks)
+        count = 0
+    }
+}

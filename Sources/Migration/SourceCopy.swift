@@ -1,0 +1,182 @@
+import Block
+import NIOPosix
+import Synchronization
+
+/// The copying of one disk to the destination, round by round.
+final class SourceCopy: Sendable {
+    /// How a part of the progress changes.
+    typealias Update = @Sendable ((inout MigrationProgress) -> Void) -> Void
+
+    /// Manifest segments that may be without an answer: enough for 200 ms of a fast link, and bounded.
+    private static let window = 64
+
+    let dirtyMap: DirtyMap
+    private let link: SourceLink
+    private let manifest: FingerprintFile
+    private let scanner: ManifestScanner
+    private let sender: BlockSender
+    private let pool: NIOThreadPool
+    private let update: Update
+    private let speed = Mutex(SendingSpeed())
+
+    init(
+        job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool, update: @escaping Update
+    ) throws {
+        dirtyMap = DirtyMap(geometry: geometry)
+        self.link = link
+        self.pool = pool
+        self.update = update
+        manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
+        scanner = ManifestScanner(image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool)
+        sender = try BlockSender(image: job.image, geometry: geometry, manifest: manifest, pool: pool)
+    }
+
+    private var geometry: BlockGeometry { dirtyMap.geometry }
+
+    /// Bytes that the guest has written since they were sent.
+    var dirtyBytes: UInt64 { dirtyMap.count() * UInt64(geometry.blockSize) }
+
+    /// How long the guest would have to wait if it were held back now.
+    func expectedPause(roundTrip: Duration) -> Duration {
+        let sending = speed.withLock { $0.time(for: dirtyBytes) }
+        return sending + roundTrip * 2 + .milliseconds(10)
+    }
+
+    /// The manifest of the whole disk, and the bytes of what the destination wants of it; both at once.
+    func firstRound(_ inbox: inout SourceInbox) async throws {
+        update {
+            $0.phase = "copying"
+            $0.round = 1
+            $0.done = 0
+            $0.total = geometry.size
+        }
+        speed.withLock { $0.begin() }
+        let credits = AsyncStream.makeStream(of: Void.self)
+        for _ in 0..<Self.window { credits.continuation.yield() }
+        async let scanned: Void = scan(credits.stream)
+        do {
+            try await answerWants(&inbox, credits.continuation)
+        } catch {
+            link.close()
+            credits.continuation.finish()
+            // Where the image could not be read, that is the reason, and the link was cut because of it.
+            do { try await scanned } catch let failure as FileError { throw failure } catch {}
+            throw error
+        }
+        try await scanned
+    }
+
+    /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
+    func dirtyRound(_ round: Int) async throws {
+        update {
+            $0.round = round
+            $0.done = 0
+            $0.total = dirtyBytes
+        }
+        speed.withLock { $0.begin() }
+        var cursor: UInt64 = 0
+        while cursor < geometry.blockCount {
+            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), countsAsDone: true)
+        }
+    }
+
+    /// Waits until the destination has everything of a round.
+    func endRound(_ round: Int, _ inbox: inout SourceInbox) async throws {
+        try await link.send(.roundEnd(UInt32(round)))
+        let answer = try await inbox.next()
+        guard answer == .roundDone(UInt32(round)) else { throw MigrationError.unexpected("round \(round) has no end") }
+        speed.withLock { $0.end() }
+        try await pool.runIfActive { [manifest] in try manifest.refresh() }
+        update { $0.dirty = dirtyBytes }
+    }
+
+    /// The root of all that was sent. Nothing may be sent meanwhile.
+    func root() async throws -> DiskRoot {
+        try await pool.runIfActive { [manifest] in try manifest.root() }
+    }
+
+    private func scan(_ credits: AsyncStream<Void>) async throws {
+        do {
+            try await scanAll(credits)
+        } catch {
+            // Wakes whoever waits for answers that will not come.
+            link.close()
+            throw error
+        }
+    }
+
+    private func scanAll(_ credits: AsyncStream<Void>) async throws {
+        var credit = credits.makeAsyncIterator()
+        var block: UInt64 = 0
+        while true {
+            switch try await scanner.step(from: block) {
+            case .end:
+                return try await link.send(.manifestEnd)
+            case .zeros(let blocks):
+                try await link.send(.zeros(BlockRange(first: blocks.lowerBound, count: UInt64(blocks.count))))
+                let bytes = geometry.byteCount(of: blocks)
+                update {
+                    $0.ledger.zero += bytes
+                    $0.done += bytes
+                }
+                block = blocks.upperBound
+            case .segment(let segment, let zeroBytes):
+                guard await credit.next() != nil else { throw CancellationError() }
+                try await link.send(.manifest(segment))
+                update { $0.ledger.zero += zeroBytes }
+                block += UInt64(segment.entries.count)
+            }
+        }
+    }
+
+    private func answerWants(_ inbox: inout SourceInbox, _ credits: AsyncStream<Void>.Continuation) async throws {
+        while true {
+            switch try await inbox.next() {
+            case .wants(let wants):
+                try await answer(wants)
+                credits.yield()
+            case .manifestDone:
+                return
+            default:
+                throw MigrationError.unexpected("no wants")
+            }
+        }
+    }
+
+    private func answer(_ wants: Wants) async throws {
+        guard wants.first < geometry.blockCount, UInt64(wants.wanted.count) <= geometry.blockCount - wants.first else {
+            throw MigrationError.unexpected("wants beyond the end of the disk")
+        }
+        var blocks: [UInt64] = []
+        for (index, isWanted) in wants.wanted.enumerated() where isWanted {
+            let block = wants.first + UInt64(index)
+            // Rewritten since: it comes in a later round, and now would be too early.
+            if !dirtyMap.isDirty(block) { blocks.append(block) }
+        }
+        try await send(blocks, countsAsDone: false)
+        let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
+        update {
+            $0.ledger.present += wants.present
+            $0.ledger.repeated += wants.repeated
+            $0.ledger.neighbour += wants.neighbour
+            $0.done += covered
+            $0.dirty = dirtyBytes
+        }
+    }
+
+    /// Sends ascending blocks, in as many batches as they take.
+    private func send(_ blocks: [UInt64], countsAsDone: Bool) async throws {
+        var start = 0
+        while start < blocks.count {
+            let end = min(blocks.count, start + sender.batchLimit)
+            let (zero, data) = try await sender.send(blocks[start..<end], over: link)
+            speed.withLock { $0.add(data) }
+            update {
+                $0.ledger.zero += zero
+                $0.ledger.link += data
+                if countsAsDone { $0.done += zero + data }
+            }
+            start = end
+        }
+    }
+}

@@ -1,0 +1,26 @@
+import NIOCore
+import Peer
+
+/// The destination's messages, one after the other.
+struct SourceInbox {
+    private var frames: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    private let link: SourceLink
+
+    init(connection: PeerConnection, link: SourceLink) {
+        frames = connection.inbound.makeAsyncIterator()
+        self.link = link
+    }
+
+    /// The next message.
+    /// - Throws: where the link is cut, or the destination says that it has given up.
+    mutating func next() async throws -> Message {
+        guard let frame = try await frames.next() else { throw PeerError.cut }
+        let message = try Message(frame: frame)
+        link.received(message, frameLength: frame.readableBytes)
+        switch message {
+        case .refused(let reason): throw MigrationError.refused(reason)
+        case .failed(let reason): throw MigrationError.peerFailed(reason)
+        default: return message
+        }
+    }
+}

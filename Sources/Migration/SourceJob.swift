@@ -1,0 +1,34 @@
+import Block
+import Peer
+
+/// What a source is to move, and how.
+public struct SourceJob: Sendable {
+    /// The export's name; the destination serves the disk under it.
+    public let export: String
+    /// The disk that clients write to.
+    public let disk: Disk
+    /// The same disk's file.
+    public let image: RawImage
+    /// Who is to have it.
+    public let destination: PeerAddress
+    /// How long a guest's request may wait at the switchover.
+    public let maximumPause: Duration
+    /// Limits what is sent.
+    public let rate: RateLimit
+    /// What is remembered of the image.
+    public let records: SourceRecords
+
+    /// Describes a migration.
+    public init(
+        export: String, disk: Disk, image: RawImage, destination: PeerAddress, maximumPause: Duration, rate: RateLimit,
+        records: SourceRecords
+    ) {
+        self.export = export
+        self.disk = disk
+        self.image = image
+        self.destination = destination
+        self.maximumPause = maximumPause
+        self.rate = rate
+        self.records = records
+    }
+}

@@ -1,0 +1,54 @@
+import NIOCore
+import Peer
+import Synchronization
+
+/// The source's connection to the destination: messages out under the rate limit, and counted by what they are for.
+final class SourceLink: Sendable {
+    private let connection: PeerConnection
+    private let rate: RateLimit
+    private let counts = Mutex(WireBytes())
+
+    init(connection: PeerConnection, rate: RateLimit) {
+        self.connection = connection
+        self.rate = rate
+    }
+
+    /// Sends a message once the limit and the link have room.
+    func send(_ message: Message) async throws {
+        let frame = message.encoded()
+        count(message, frame.readableBytes)
+        try await rate.wait(for: frame.readableBytes)
+        try await connection.send(frame)
+    }
+
+    /// Sends a message now: what ends a migration does not wait for the limit.
+    func sendNow(_ message: Message) async throws {
+        try await connection.send(message.encoded())
+    }
+
+    /// Notes a message that has come, for the bill.
+    func received(_ message: Message, frameLength: Int) {
+        count(message, frameLength)
+    }
+
+    /// What has crossed so far.
+    var wire: WireBytes {
+        var wire = counts.withLock { $0 }
+        wire.total = connection.traffic.sent + connection.traffic.received
+        wire.control = wire.total - min(wire.total, wire.data + wire.fingerprints)
+        return wire
+    }
+
+    func close() {
+        connection.close()
+    }
+
+    private func count(_ message: Message, _ frameLength: Int) {
+        let bytes = UInt64(frameLength + 4)
+        switch message {
+        case .data: counts.withLock { $0.data += bytes }
+        case .manifest, .wants: counts.withLock { $0.fingerprints += bytes }
+        default: break
+        }
+    }
+}

@@ -1,0 +1,36 @@
+import CZstd
+import NIOCore
+
+/// One long zstd stream, cut into pieces that can each be unpacked as soon as they arrive.
+///
+/// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
+final class StreamCompressor: @unchecked Sendable {
+    private let context: OpaquePointer
+
+    /// - Throws: `ZstdError`.
+    init() throws {
+        guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
+        self.context = context
+        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZstdParameters.level))
+        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, ZstdParameters.windowLog))
+        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1))
+    }
+
+    deinit { ZSTD_freeCCtx(context) }
+
+    /// The next piece of the stream, holding all of `bytes`.
+    /// - Throws: `ZstdError`.
+    func compress(_ bytes: UnsafeRawBufferPointer) throws -> ByteBuffer {
+        var out = ByteBufferAllocator().buffer(capacity: ZSTD_compressBound(bytes.count) + 64)
+        var input = ZSTD_inBuffer(src: bytes.baseAddress, size: bytes.count, pos: 0)
+        var left = 1
+        while left > 0 {
+            try out.writeWithUnsafeMutableBytes(minimumWritableBytes: 1 << 16) { room in
+                var output = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
+                left = try ZstdParameters.check(ZSTD_compressStream2(context, &output, &input, ZSTD_e_flush))
+                return output.pos
+            }
+        }
+        return out
+    }
+}

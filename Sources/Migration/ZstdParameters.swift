@@ -1,0 +1,15 @@
+import CZstd
+
+/// What both ends of the data stream agree on.
+enum ZstdParameters {
+    /// 128 MiB: repeats within that distance vanish.
+    static let windowLog: Int32 = 27
+    static let level: Int32 = 3
+
+    /// - Throws: `ZstdError` where the library reports one.
+    @discardableResult
+    static func check(_ result: Int) throws -> Int {
+        guard ZSTD_isError(result) == 0 else { throw ZstdError(reason: String(cString: ZSTD_getErrorName(result))) }
+        return result
+    }
+}

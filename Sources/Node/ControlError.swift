@@ -1,0 +1,21 @@
+/// The control socket can't be used.
+public enum ControlError: Error, CustomStringConvertible {
+    case taken(path: String)
+    case cannotListen(path: String, reason: String)
+    case unreachable(path: String, reason: String)
+    case ended
+
+    /// One line for the user.
+    public var description: String {
+        switch self {
+        case .taken(let path):
+            "another node has the control socket \(path); give this one its own with --control PATH"
+        case .cannotListen(let path, let reason):
+            "cannot make the control socket \(path): \(reason); give another with --control PATH"
+        case .unreachable(let path, let reason):
+            "cannot reach a node at \(path): \(reason); is nearblock serve running, with the same --control PATH?"
+        case .ended:
+            "the node has ended before it answered"
+        }
+    }
+}

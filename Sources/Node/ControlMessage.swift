@@ -1,0 +1,20 @@
+import Migration
+
+/// What the command line asks a node; one line of JSON on the control socket.
+public enum ControlRequest: Codable, Sendable {
+    case status
+    case migrate(MigrateCommand)
+    case cancel(export: String)
+    /// Bits a second; nil for no limit.
+    case rate(export: String, bitsPerSecond: UInt64?)
+}
+
+/// What a node answers; a line of JSON each, any number of `progress` first.
+public enum ControlReply: Codable, Sendable {
+    case progress(MigrationProgress)
+    case report(MigrationReport)
+    case status([ExportStatus])
+    case done
+    /// One line for the user.
+    case failed(String)
+}

@@ -1,0 +1,105 @@
+import Foundation
+import Glibc
+import NIOCore
+import NIOFoundationCompat
+import NIOPosix
+
+/// Takes commands on a Unix socket that only its owner may use.
+struct ControlServer: Sendable {
+    private typealias Client = NIOAsyncChannel<ByteBuffer, ByteBuffer>
+    private static let maximumLine = 64 << 10
+
+    private let channel: NIOAsyncChannel<Client, Never>
+    private let node: Node
+    private let path: String
+
+    /// Listens at once.
+    /// - Throws: `ControlError`.
+    init(path: String, group: any EventLoopGroup, node: Node) async throws {
+        if await Self.answers(path, group) { throw ControlError.taken(path: path) }
+        let directory = (path as NSString).deletingLastPathComponent
+        if !directory.isEmpty {
+            try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        }
+        do {
+            channel = try await ServerBootstrap(group: group)
+                .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true) { channel in
+                    channel.eventLoop.makeCompletedFuture { try Client(wrappingChannelSynchronously: channel) }
+                }
+        } catch {
+            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            throw ControlError.cannotListen(path: path, reason: reason)
+        }
+        chmod(path, 0o600)
+        self.node = node
+        self.path = path
+    }
+
+    /// Serves until the task is cancelled.
+    func run() async {
+        try? await channel.executeThenClose { clients in
+            try await withThrowingDiscardingTaskGroup { group in
+                for try await client in clients { group.addTask { try? await serve(client) } }
+            }
+        }
+        unlink(path)
+    }
+
+    private func serve(_ client: Client) async throws {
+        try await client.executeThenClose { inbound, outbound in
+            for try await line in inbound.splitLines(maximumBufferSize: Self.maximumLine) {
+                let request: ControlRequest
+                do {
+                    request = try JSONDecoder().decode(ControlRequest.self, from: line)
+                } catch {
+                    return try await send(.failed("the node does not understand this command; is it the same release?"), outbound)
+                }
+                try await answer(request, outbound)
+            }
+        }
+    }
+
+    private func answer(_ request: ControlRequest, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
+        do {
+            try await send(try await perform(request, outbound), outbound)
+        } catch {
+            try await send(.failed(String(describing: error)), outbound)
+        }
+    }
+
+    private func perform(
+        _ request: ControlRequest, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws -> ControlReply {
+        switch request {
+        case .status:
+            return .status(await node.status())
+        case .migrate(let command) where command.detach:
+            try await node.migrateDetached(command)
+            return .done
+        case .migrate(let command):
+            // A client that has gone does not end the migration.
+            return .report(try await node.migrate(command) { progress in
+                Task { try? await send(.progress(progress), outbound) }
+            })
+        case .cancel(let export):
+            try await node.cancel(export)
+            return .done
+        case .rate(let export, let bitsPerSecond):
+            try await node.setRate(export, bitsPerSecond: bitsPerSecond)
+            return .done
+        }
+    }
+
+    private func send(_ reply: ControlReply, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
+        var line = ByteBuffer(data: try JSONEncoder().encode(reply))
+        line.writeInteger(UInt8(ascii: "\n"))
+        try await outbound.write(line)
+    }
+
+    /// Whether a node listens there now; a socket file without one is left over.
+    private static func answers(_ path: String, _ group: any EventLoopGroup) async -> Bool {
+        let channel = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get()
+        try? await channel?.close()
+        return channel != nil
+    }
+}

@@ -1,0 +1,209 @@
+import Block
+import Foundation
+import Logging
+import Migration
+import NBDServer
+import NIOCore
+import NIOPosix
+import Peer
+import Ring
+
+/// A running `nearblock serve`: its exports, its clients, its peers, and the commands that it is given.
+///
+/// 1. `start` opens everything, in the order in which things can fail. 2. It serves until 3. `stop`, which finishes what
+/// was asked for.
+public actor Node {
+    private let configuration: NodeConfiguration
+    private let logger: Logger
+    private let loops: [Ring.EventLoop]
+    private let table = ExportTable()
+    private let server: Server
+    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let pool: NIOThreadPool
+    private let state: StateDirectory
+    private var exports: [String: NodeExport] = [:]
+    private var tasks: [Task<Void, Never>] = []
+
+    /// A node that serves nothing yet.
+    /// - Throws: where the kernel gives no rings, or the state directory can't be made.
+    public init(configuration: NodeConfiguration, logger: Logger) throws {
+        self.configuration = configuration
+        self.logger = logger
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
+        server = Server(exports: table, loops: loops)
+        pool = NIOThreadPool(numberOfThreads: max(2, cores))
+        pool.start()
+        state = try StateDirectory(path: configuration.state)
+    }
+
+    /// Opens what there is to serve and begins to.
+    /// - Returns: a line for each address at which somebody may come in.
+    /// - Throws: what can't be opened, in one line.
+    public func start() async throws -> [String] {
+        if let image = configuration.image { try await open(image) }
+        var lines: [String] = []
+        let peer = try await startPeer()
+        for address in configuration.listen { lines.append("NBD on \(try server.listen(on: address))") }
+        if let peer { lines.append("peers on \(peer)") }
+        if let control = try await startControl() { lines.append("control on \(control)") }
+        return lines
+    }
+
+    /// Finishes what clients have asked for and ends.
+    public func stop() async {
+        await server.stop()
+        for export in exports.values {
+            _ = export.migration?.cancel()
+            export.stop()
+        }
+        for task in tasks { task.cancel() }
+        for task in tasks { await task.value }
+        for loop in loops { loop.stop() }
+        try? await group.shutdownGracefully()
+        try? await pool.shutdownGracefully()
+    }
+
+    // MARK: Commands
+
+    /// How every export is.
+    public func status() -> [ExportStatus] {
+        exports.values.map(\.status).sorted { $0.export < $1.export }
+    }
+
+    /// Moves an export to another node and returns when it is there.
+    /// - Parameter progress: called about four times a second.
+    /// - Throws: why not; the export is then served here as before.
+    func migrate(
+        _ command: MigrateCommand, progress: @escaping @Sendable (MigrationProgress) -> Void
+    ) async throws -> MigrationReport {
+        let (export, migration) = try begin(command)
+        defer { export.end() }
+        let watch = Task {
+            while !Task.isCancelled {
+                progress(migration.progress)
+                try? await Task.sleep(for: .milliseconds(250))
+            }
+        }
+        defer { watch.cancel() }
+        return try await run(migration, of: export)
+    }
+
+    /// Begins to move an export and returns at once.
+    func migrateDetached(_ command: MigrateCommand) throws {
+        let (export, migration) = try begin(command)
+        Task {
+            defer { export.end() }
+            _ = try? await run(migration, of: export)
+        }
+    }
+
+    /// Gives a migration up.
+    func cancel(_ name: String) throws {
+        let export = try find(name)
+        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
+    }
+
+    /// Changes the limit of a migration; nil for no limit.
+    func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
+        let export = try find(name)
+        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        migration.rate.set(bitsPerSecond: bitsPerSecond)
+    }
+
+    private func begin(_ command: MigrateCommand) throws -> (NodeExport, SourceMigration) {
+        let export = try find(command.export)
+        guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
+        if let moved = export.status.destination, export.migration == nil, let address = PeerAddress(moved) {
+            throw NodeError.hasMoved(export.name, to: address)
+        }
+        let job = SourceJob(
+            export: export.name, disk: export.export.disk, image: export.image, destination: command.destination,
+            maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
+            records: export.records)
+        let migration = SourceMigration(job: job, group: group, pool: pool)
+        try export.begin(migration)
+        return (export, migration)
+    }
+
+    private func run(_ migration: SourceMigration, of export: NodeExport) async throws -> MigrationReport {
+        logger.info("migrating \(export.name) to \(migration.destination)")
+        do {
+            let report = try await migration.run { export.moved(to: migration.destination.description, by: $0) }
+            logger.info("\(export.name) has moved to \(migration.destination); its clients here are forwarded there")
+            return report
+        } catch {
+            logger.warning("the migration of \(export.name) to \(migration.destination) has ended: \(error)")
+            throw error
+        }
+    }
+
+    private func find(_ name: String) throws -> NodeExport {
+        guard let export = table.find(name).flatMap({ exports[$0.description.name] }) else {
+            throw NodeError.noSuchExport(name, known: exports.keys.sorted())
+        }
+        return export
+    }
+
+    // MARK: Opening
+
+    private func open(_ configured: NodeConfiguration.Image) async throws {
+        let image = try RawImage(path: configured.path, access: configured.isReadOnly ? .readOnly : .readWrite)
+        let records = SourceRecords(directory: state, image: image)
+        guard let moved = try records.moved() else {
+            try add(configured.export, image, FileDevice(image: image), configured.isReadOnly)
+            return
+        }
+        // Given away in an earlier life: serving it here again would make two writers (invariant 5).
+        let link = ForwardLink(record: moved, group: group)
+        try add(configured.export, image, ForwardingDevice(forwarder: link), configured.isReadOnly)
+        exports[configured.export]?.moved(to: moved.destination.description, by: link)
+        logger.notice("\(configured.path) has moved to \(moved.destination); clients are forwarded there")
+    }
+
+    @discardableResult
+    private func add(_ name: String, _ image: RawImage, _ device: BlockDevice, _ isReadOnly: Bool) throws -> Disk {
+        let disk = Disk(size: image.size, device: device, loops: loops)
+        let export = Export(name: name, disk: disk, isReadOnly: isReadOnly)
+        guard table.add(export, isDefault: name == configuration.image?.export) else { throw NodeError.nameTaken(name) }
+        exports[name] = NodeExport(
+            export: export, image: image, records: SourceRecords(directory: state, image: image))
+        return disk
+    }
+
+    private func addArrived(_ name: String, _ image: RawImage) throws -> Disk {
+        try add(name, image, FileDevice(image: image), false)
+    }
+
+    private func startPeer() async throws -> PeerAddress? {
+        guard let address = configuration.peerListen else { return nil }
+        guard let images = configuration.images else {
+            throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
+        }
+        let site = try DestinationSite(images: images, state: state) { [weak self] name, image in
+            guard let self else { throw CancellationError() }
+            return try await addArrived(name, image)
+        }
+        try await site.restore()
+        let loop = loops[0]
+        let migrations = DestinationMigration(
+            site: site, indexDirectory: configuration.index, pool: pool, logger: logger
+        ) { DiskClient(disk: $0, loop: loop) }
+        let listener = try await PeerListener(on: address, group: group)
+        tasks.append(Task { await listener.run { await migrations.serve($0) } })
+        return listener.address
+    }
+
+    private func startControl() async throws -> String? {
+        let path = configuration.control ?? configuration.defaultControl
+        do {
+            let control = try await ControlServer(path: path, group: group, node: self)
+            tasks.append(Task { await control.run() })
+            return path
+        } catch where configuration.control == nil {
+            logger.warning("no control socket, so no migrations from here: \(error); give one with --control PATH")
+            return nil
+        }
+    }
+}

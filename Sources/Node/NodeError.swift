@@ -1,0 +1,36 @@
+import Peer
+
+/// A command that this node can't carry out.
+public enum NodeError: Error, CustomStringConvertible {
+    case noSuchExport(String, known: [String])
+    case alreadyMigrating(String, to: PeerAddress)
+    case hasMoved(String, to: PeerAddress)
+    case notMigrating(String)
+    case tooLateToCancel(String)
+    case readOnly(String)
+    case nameTaken(String)
+    case missingOption(String, needs: String)
+
+    /// One line for the user.
+    public var description: String {
+        switch self {
+        case .noSuchExport(let name, let known):
+            "there is no export '\(name)' here; this node has "
+                + (known.isEmpty ? "none" : known.map { "'\($0)'" }.joined(separator: ", "))
+        case .alreadyMigrating(let name, let address):
+            "\(name) is being migrated to \(address) already; wait for it, or stop it with: nearblock cancel \(name)"
+        case .hasMoved(let name, let address):
+            "\(name) has moved to \(address); migrate it from there"
+        case .notMigrating(let name):
+            "\(name) is not being migrated"
+        case .tooLateToCancel(let name):
+            "\(name) has been handed over already; migrate it back from the destination"
+        case .readOnly(let name):
+            "\(name) is served read-only; serve it writable to migrate it, or copy the file"
+        case .nameTaken(let name):
+            "there is an export '\(name)' here already; choose another name"
+        case .missingOption(let option, let needs):
+            "\(option) needs \(needs)"
+        }
+    }
+}

@@ -1,0 +1,18 @@
+import Foundation
+
+/// Where a node keeps its things when it is not told: the system's places for root, the user's for others.
+enum DefaultPaths {
+    static var state: String {
+        if getuid() == 0 { return "/var/lib/nearblock" }
+        return environment("XDG_STATE_HOME") ?? "\(NSHomeDirectory())/.local/state/nearblock"
+    }
+
+    static var control: String {
+        if getuid() == 0 { return "/run/nearblock/control.sock" }
+        return environment("XDG_RUNTIME_DIR").map { "\($0)/control.sock" } ?? "/tmp/nearblock-\(getuid())/control.sock"
+    }
+
+    private static func environment(_ name: String) -> String? {
+        ProcessInfo.processInfo.environment[name].map { "\($0)/nearblock" }
+    }
+}

@@ -1,0 +1,21 @@
+import ArgumentParser
+import Index
+
+/// `nearblock index list`.
+struct IndexListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the images in the index.")
+
+    @OptionGroup var place: IndexOption
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    private struct Answer: Encodable {
+        let neighbours: [Neighbour]
+    }
+
+    func run() async throws {
+        let neighbours = try place.open().neighbours
+        if json { return try JSON.print(Answer(neighbours: neighbours)) }
+        for neighbour in neighbours { print(IndexReport.describe(neighbour)) }
+    }
+}

@@ -1,0 +1,17 @@
+import ArgumentParser
+import Index
+
+/// `nearblock index remove`.
+struct IndexRemoveCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "remove", abstract: "Take images out of the index; the images themselves are left alone.")
+
+    @OptionGroup var place: IndexOption
+    @Argument(help: "Images that are in the index; they need not exist any more.")
+    var images: [String]
+
+    func run() async throws {
+        let store = try IndexStore(directory: place.index)
+        for image in images { try store.remove(image) }
+    }
+}

@@ -1,0 +1,16 @@
+import ArgumentParser
+import Index
+
+/// `nearblock index verify`.
+struct IndexVerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify", abstract: "Read every table and check all of it; fails where one is damaged.")
+
+    @OptionGroup var place: IndexOption
+
+    func run() async throws {
+        let problems = try IndexStore(directory: place.index).verify()
+        for problem in problems { Terminal.report(problem) }
+        if !problems.isEmpty { throw ExitCode(1) }
+    }
+}

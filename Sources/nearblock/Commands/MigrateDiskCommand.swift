@@ -1,0 +1,55 @@
+import ArgumentParser
+import Migration
+import Node
+import Peer
+
+/// `nearblock migrate`.
+struct MigrateDiskCommand: AsyncParsableCommand {
+    /// When the disk is handed over.
+    enum Switch: String, ExpressibleByArgument, CaseIterable {
+        case converged
+    }
+
+    static let configuration = CommandConfiguration(
+        commandName: "migrate",
+        abstract: "Move a disk to another node while it is in use.",
+        discussion: """
+            Waits for the end and succeeds only when both sides have come to the same root hash. The node's clients \
+            stay connected; their requests are forwarded to the destination from then on. Until the disk is handed \
+            over, `nearblock cancel` leaves everything as it was.
+            """)
+
+    @Argument(help: "The export to move.")
+    var export: String
+    @Option(help: ArgumentHelp("The destination's --peer-listen address.", valueName: "host:port"))
+    var to: PeerAddress
+    @Option(name: .customLong("switch"), help: "When the disk is handed over.")
+    var switchover = Switch.converged
+    @Option(help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"))
+    var rate: BitRate?
+    @Option(help: ArgumentHelp("How long a request of the guest may wait at the hand-over.", valueName: "time"))
+    var maxPause = TimeSpan(seconds: 0.2)
+    @Flag(help: "Return as soon as the migration has begun.")
+    var detach = false
+    @Flag(help: "Print one JSON object on standard output at the end.")
+    var json = false
+    @OptionGroup var node: ControlOption
+
+    func run() async throws {
+        let command = MigrateCommand(
+            export: export, destination: to, rate: rate?.bitsPerSecond, maximumPause: maxPause.seconds, detach: detach)
+        let reply = try await node.ask(.migrate(command)) { reply in
+            if case .progress(let progress) = reply { Terminal.progress(Self.describe(progress)) }
+        }
+        Terminal.endProgress()
+        guard case .report(let report) = reply else { return }
+        if json { return try JSON.print(report) }
+        for line in LedgerTable(report: report).lines { print(line) }
+    }
+
+    private static func describe(_ progress: MigrationProgress) -> String {
+        "\(progress.phase) round \(progress.round): \(Format.percent(progress.done, of: progress.total)) of "
+            + "\(Format.bytes(progress.total)), \(Format.bytes(progress.wire)) on the wire, "
+            + "\(Format.bytes(progress.dirty)) to send again"
+    }
+}

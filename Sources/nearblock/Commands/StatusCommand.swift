@@ -1,0 +1,29 @@
+import ArgumentParser
+import Node
+
+/// `nearblock status`.
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show the exports of a node and what becomes of them.")
+
+    @Flag(help: "Print one JSON object on standard output.")
+    var json = false
+    @OptionGroup var node: ControlOption
+
+    private struct Answer: Encodable {
+        let exports: [ExportStatus]
+    }
+
+    func run() async throws {
+        guard case .status(let exports) = try await node.ask(.status) else { return }
+        if json { return try JSON.print(Answer(exports: exports)) }
+        for export in exports {
+            var line = "\(export.export)  \(Format.bytes(export.size))  \(export.state)"
+            if let destination = export.destination { line += "  to \(destination)" }
+            if let progress = export.progress {
+                line += "  round \(progress.round), \(Format.percent(progress.done, of: progress.total))"
+            }
+            print(line)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+import Foundation
+import Index
+import Synchronization
+
+/// Shows how far the reading of an image is, with its rate and the time left, a few times a second.
+final class BuildProgressLine: Sendable {
+    private static let interval = Duration.milliseconds(200)
+
+    private let name: String
+    private let start = ContinuousClock.now
+    private let shown = Mutex(ContinuousClock.now)
+
+    init(_ name: String) {
+        self.name = name
+    }
+
+    func show(_ progress: BuildProgress) {
+        guard Terminal.showsProgress, isDue else { return }
+        let elapsed = start.duration(to: .now) / .seconds(1)
+        let rate = Double(progress.done) / max(elapsed, 0.001)
+        let left = rate > 0 ? Double(progress.total - min(progress.done, progress.total)) / rate : 0
+        Terminal.progress(
+            "\(name): \(Format.percent(progress.done, of: progress.total)) of \(Format.bytes(progress.total)), "
+                + "\(Format.bytes(UInt64(rate)))/s, \(Format.seconds(left)) left")
+    }
+
+    private var isDue: Bool {
+        shown.withLock { last in
+            guard last.duration(to: .now) >= Self.interval else { return false }
+            last = .now
+            return true
+        }
+    }
+}

@@ -1,0 +1,14 @@
+import Index
+
+/// What the index holds of an image, for people and for machines.
+enum IndexReport {
+    static func print(_ summary: TableSummary, asJSON: Bool) throws {
+        if asJSON { return try JSON.print(summary.neighbour) }
+        Swift.print(describe(summary.neighbour))
+    }
+
+    static func describe(_ neighbour: Neighbour) -> String {
+        "\(neighbour.name)  \(Format.bytes(neighbour.size)), \(neighbour.distinct) fingerprints of "
+            + "\(neighbour.blocks) blocks, \(neighbour.zero) zero, table \(Format.bytes(neighbour.tableBytes))"
+    }
+}
