@@ -76,6 +76,16 @@ public final class ForwardLink: RequestForwarder, Sendable {
         state.withLock { $0.isCommitted = true }
     }
 
+    /// The destination serves the disk: it said so, here or on another connection.
+    func confirmActive() {
+        let waiters = state.withLock { state in
+            state.isActive = true
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
     /// Ends the link; no request may be pending.
     public func stop() {
         let waiters = state.withLock { state in
@@ -148,16 +158,12 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// New requests go into this connection's queue, behind those that are still without an answer.
     private func openQueue(_ isCommitted: Bool) -> AsyncStream<UInt64> {
         let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
-        let waiters = state.withLock { state in
+        state.withLock { state in
             for id in state.pending.keys.sorted() { continuation.yield(id) }
             state.queue = continuation
             state.isConnected = true
-            guard isCommitted else { return [CheckedContinuation<Void, Never>]() }
-            state.isActive = true
-            defer { state.waiters = [] }
-            return state.waiters
         }
-        for waiter in waiters { waiter.resume() }
+        if isCommitted { confirmActive() }
         return stream
     }
 

@@ -164,7 +164,8 @@ public final class SourceMigration: Sendable {
         await job.disk.unfence()
         status.withLock { $0.phase = "moved" }
         // Where the link breaks right now, the forwarding link carries the word over, as often as it takes.
-        if case .active? = try? await inbox.next() {} else { await forward.waitUntilActive() }
+        if case .active? = try? await inbox.next() { forward.confirmActive() }
+        await forward.waitUntilActive()
         state.withLock { $0.machine.moved() }
         return root
     }
