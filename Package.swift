@@ -44,6 +44,12 @@ let package = Package(
             ]),
 
         .testTarget(name: "RingTests", dependencies: ["Ring"]),
+        .testTarget(name: "BlockTests", dependencies: ["Block", "Ring"]),
+        .testTarget(name: "NBDTests", dependencies: ["NBD"]),
+        .testTarget(name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "Block", "Ring"]),
+        .testTarget(name: "IndexTests", dependencies: ["Index", "Block"]),
+        .testTarget(name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring"]),
+        .testTarget(name: "NodeTests", dependencies: ["nearblock"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -8,10 +8,16 @@ struct IndexOption: ParsableArguments {
     var index: String
 
     /// Opens it for reading, naming the tables that can't be used.
-    func open() throws -> NeighbourIndex {
-        let opened = try NeighbourIndex.open(directory: index)
+    func open(check: TableCheck = .resident) throws -> NeighbourIndex {
+        let opened = try NeighbourIndex.open(directory: index, check: check)
         for problem in opened.problems { Terminal.report(problem) }
         return opened
+    }
+
+    /// Opens it for changes; unlike `add`, these make no new index where the folder has none.
+    func openStore() throws -> IndexStore {
+        _ = try NeighbourIndex.open(directory: index)
+        return try IndexStore(directory: index)
     }
 
     /// One thread for each core.

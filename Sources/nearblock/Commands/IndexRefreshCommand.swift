@@ -14,7 +14,7 @@ struct IndexRefreshCommand: AsyncParsableCommand {
 
     func run() async throws {
         let names = images.isEmpty ? try place.open().neighbours.map(\.name) : images
-        let store = try IndexStore(directory: place.index)
+        let store = try place.openStore()
         for image in names {
             let line = BuildProgressLine(image)
             let summary = try store.refresh(image, threads: IndexOption.threads) { line.show($0) }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Index
 
 /// `nearblock index remove`.
 struct IndexRemoveCommand: AsyncParsableCommand {
@@ -11,7 +10,7 @@ struct IndexRemoveCommand: AsyncParsableCommand {
     var images: [String]
 
     func run() async throws {
-        let store = try IndexStore(directory: place.index)
+        let store = try place.openStore()
         for image in images { try store.remove(image) }
     }
 }

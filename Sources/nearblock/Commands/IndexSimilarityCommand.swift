@@ -15,7 +15,7 @@ struct IndexSimilarityCommand: AsyncParsableCommand {
     func run() async throws {
         let line = BuildProgressLine(image)
         let similarity = try Similarity.measure(
-            imagePath: image, index: try place.open(), threads: IndexOption.threads) { line.show($0) }
+            imagePath: image, index: try place.open(check: .everything), threads: IndexOption.threads) { line.show($0) }
         Terminal.endProgress()
         if json { return try JSON.print(similarity) }
         let whole = similarity.blocks - similarity.zero

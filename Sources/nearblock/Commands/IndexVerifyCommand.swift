@@ -1,5 +1,4 @@
 import ArgumentParser
-import Index
 
 /// `nearblock index verify`.
 struct IndexVerifyCommand: AsyncParsableCommand {
@@ -9,7 +8,7 @@ struct IndexVerifyCommand: AsyncParsableCommand {
     @OptionGroup var place: IndexOption
 
     func run() async throws {
-        let problems = try IndexStore(directory: place.index).verify()
+        let problems = try place.openStore().verify()
         for problem in problems { Terminal.report(problem) }
         if !problems.isEmpty { throw ExitCode(1) }
     }

@@ -1,0 +1,165 @@
+import Block
+import Foundation
+import NIOCore
+import NIOPosix
+import Peer
+import Testing
+
+@testable import Migration
+
+@Suite("Peers that lie, fall silent or send nonsense", .timeLimit(.minutes(2)))
+struct FakePeerTests {
+    /// A destination that answers as `script` says; nil ends the connection.
+    private func withDestination(
+        _ node: TestNode, _ script: @escaping @Sendable (Message) -> [Message]?,
+        _ body: (PeerAddress) async throws -> Void
+    ) async throws {
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: node.group)
+        let task = Task {
+            await listener.run { connection in
+                do {
+                    for try await frame in connection.inbound {
+                        guard let answers = script(try Message(frame: frame)) else { return }
+                        for answer in answers { try await connection.send(answer.encoded()) }
+                    }
+                } catch {}
+            }
+        }
+        defer { task.cancel() }
+        try await body(listener.address)
+    }
+
+    /// What an honest destination without neighbours says, but for its root.
+    private static func honest(_ message: Message) -> [Message]? {
+        switch message {
+        case .hello: [.welcome(Welcome(blockSize: 4096))]
+        case .offer: [.accepted]
+        case .manifest(let segment):
+            [
+                .wants(
+                    Wants(
+                        first: segment.first, wanted: segment.entries.map { $0 != .zero && $0 != .later }, present: 0,
+                        repeated: 0, neighbour: 0))
+            ]
+        case .manifestEnd: [.manifestDone]
+        case .roundEnd(let round): [.roundDone(round)]
+        default: []
+        }
+    }
+
+    @Test("Invariant 8: a destination with another root gets nothing, and the guest goes on at the source")
+    func wrongRoot() async throws {
+        var random = SeededGenerator.printed()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let wrong = DiskRoot(Array(repeating: 0, count: 32))
+        let script: @Sendable (Message) -> [Message]? = { message in
+            if case .prepare = message { return [.prepared(wrong)] }
+            return Self.honest(message)
+        }
+        try await withDestination(node, script) { address in
+            let error = await #expect(throws: MigrationError.self) {
+                try await node.migration(of: disk, image, to: address).run { _ in }
+            }
+            guard case .rootsDiffer? = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+        }
+        try await expectServedHere(disk, image, node)
+    }
+
+    @Test("Invariant 6: a destination that dies at any message leaves the source serving", arguments: 1...7)
+    func dies(after count: Int) async throws {
+        var random = SeededGenerator.printed()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let left = Countdown(count)
+        try await withDestination(node, { left.next() ? Self.honest($0) : nil }) { address in
+            await #expect(throws: (any Error).self) {
+                try await node.migration(of: disk, image, to: address).run { _ in }
+            }
+        }
+        try await expectServedHere(disk, image, node)
+    }
+
+    @Test("A destination that falls silent can be cancelled", arguments: 1...6)
+    func silent(after count: Int) async throws {
+        var random = SeededGenerator.printed()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let left = Countdown(count)
+        try await withDestination(node, { left.next() ? Self.honest($0) : [] }) { address in
+            let migration = node.migration(of: disk, image, to: address)
+            let moving = Task { try await migration.run { _ in } }
+            try await Task.sleep(for: .milliseconds(200))
+            #expect(migration.cancel())
+            await #expect(throws: MigrationError.self) { try await moving.value }
+        }
+        try await expectServedHere(disk, image, node)
+    }
+
+    @Test("Invariant 10: a hostile destination is refused", arguments: [
+        Message.wants(Wants(first: 1 << 60, wanted: [true], present: 0, repeated: 0, neighbour: 0)),
+        .wants(Wants(first: 0, wanted: Array(repeating: true, count: 4096), present: 0, repeated: 0, neighbour: 0)),
+        .wants(Wants(first: 0, wanted: [true], present: .max, repeated: .max, neighbour: .max)),
+        .active, .roundDone(9), .prepared(DiskRoot(Array(repeating: 0, count: 32))), .welcome(Welcome(blockSize: 0)),
+    ])
+    func hostileDestination(_ lie: Message) async throws {
+        var random = SeededGenerator.printed()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let script: @Sendable (Message) -> [Message]? = { message in
+            if case .manifest = message { return [lie] }
+            return Self.honest(message)
+        }
+        try await withDestination(node, script) { address in
+            await #expect(throws: (any Error).self) {
+                try await node.migration(of: disk, image, to: address).run { _ in }
+            }
+        }
+        try await expectServedHere(disk, image, node)
+    }
+
+    @Test("Invariant 10: a hostile source gets an error, leaves nothing, and the next one is served")
+    func hostileSource() async throws {
+        var random = SeededGenerator.printed()
+        let node = try TestNode()
+        try await node.receiving { address in
+            for _ in 0..<200 {
+                var frames: [ByteBuffer] = [Message.hello(Hello(purpose: .migrate, migration: MigrationID())).encoded()]
+                let offer = Offer(migration: MigrationID(), abandoned: nil, export: "disk", size: 100_000, blockSize: 4096)
+                if Bool.random(using: &random) { frames.append(Message.offer(offer).encoded()) }
+                for _ in 0..<5 {
+                    var bytes = Array(MessageCodecTests.samples.randomElement(using: &random)!.encoded().readableBytesView)
+                    if Bool.random(using: &random) {
+                        bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(truncatingIfNeeded: random.next())
+                    }
+                    frames.append(ByteBuffer(bytes: bytes))
+                }
+                let sent = frames
+                try? await PeerConnection.connect(to: address, on: node.group) { connection in
+                    for frame in sent { try await connection.send(frame) }
+                }
+            }
+            let source = try TestNode()
+            let (disk, image) = try source.makeDisk(size: 100_000, &random)
+            // The last hostile connection may still be on its way out.
+            for attempt in 0... {
+                do {
+                    _ = try await source.migration(of: disk, image, to: address).run { _ in }
+                    break
+                } catch where attempt < 50 { try await Task.sleep(for: .milliseconds(50)) }
+            }
+            #expect(try TestNode.contents(image.path) == TestNode.contents("\(node.images)/disk.raw"))
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: node.images) == ["disk.raw"])
+    }
+
+    private func expectServedHere(_ disk: Disk, _ image: RawImage, _ node: TestNode) async throws {
+        let guest = Guest(client: node.client(disk), contents: try TestNode.contents(image.path), seed: 1)
+        for _ in 0..<20 { #expect(await guest.step() == 0) }
+        #expect(await guest.finds(through: node.client(disk)))
+        #expect(try TestNode.contents(image.path) == guest.model, "the bytes are in the source's image")
+    }
+}

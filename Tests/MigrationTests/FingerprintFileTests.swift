@@ -1,0 +1,64 @@
+import Block
+import Foundation
+import Index
+import Testing
+
+@testable import Migration
+
+@Suite("The manifest of a whole disk and its root")
+struct FingerprintFileTests {
+    private func fingerprint(_ random: inout SeededGenerator) -> Fingerprint {
+        Fingerprint(high: random.next() | 1, low: random.next())
+    }
+
+    @Test("Invariant 8: the root says what the blocks are, however they came to be noted")
+    func rootIsOfContents() throws {
+        let scratch = try Scratch()
+        var random = SeededGenerator.printed()
+        let geometry = BlockGeometry(size: 4096 * 10_000 + 5, blockSize: 4096)!
+        var model = [Fingerprint](repeating: .zero, count: Int(geometry.blockCount))
+        let stepwise = try FingerprintFile(geometry: geometry, directory: scratch.path)
+        for step in 0..<300 {
+            let first = Int.random(in: 0..<model.count, using: &random)
+            let count = min(model.count - first, Int.random(in: 1...300, using: &random))
+            if Int.random(in: 0..<4, using: &random) == 0 {
+                for block in first..<first + count { model[block] = .zero }
+                try stepwise.setZero(UInt64(first)..<UInt64(first + count))
+            } else {
+                for block in first..<first + count { model[block] = fingerprint(&random) }
+                try stepwise.set(model[first..<first + count], from: UInt64(first))
+            }
+            if step % 50 == 0 { try stepwise.refresh() }
+        }
+        let atOnce = try FingerprintFile(geometry: geometry, directory: scratch.path)
+        try atOnce.set(model[...], from: 0)
+        #expect(try stepwise.root() == atOnce.root())
+
+        let block = Int.random(in: 0..<model.count, using: &random)
+        try atOnce.set([fingerprint(&random)], from: UInt64(block))
+        #expect(try stepwise.root() != atOnce.root(), "block \(block) has changed")
+    }
+
+    @Test("Disks of zeros have the same root only where size and block size are the same")
+    func sizeCounts() throws {
+        let scratch = try Scratch()
+        func root(_ size: UInt64, _ blockSize: Int) throws -> DiskRoot {
+            let geometry = BlockGeometry(size: size, blockSize: blockSize)!
+            return try FingerprintFile(geometry: geometry, directory: scratch.path).root()
+        }
+        #expect(try root(8192, 4096) == root(8192, 4096))
+        #expect(try root(8192, 4096) != root(8191, 4096))
+        #expect(try root(8192, 4096) != root(8192, 512))
+    }
+
+    @Test("Invariant 12: the manifest of a sparse disk is sparse, and leaves nothing behind")
+    func sparse() throws {
+        let scratch = try Scratch()
+        let geometry = BlockGeometry(size: 1 << 42, blockSize: 4096)!
+        let file = try FingerprintFile(geometry: geometry, directory: scratch.path)
+        try file.setZero(0..<geometry.blockCount)
+        try file.set([Fingerprint(high: 1, low: 1)], from: geometry.blockCount - 1)
+        _ = try file.root()
+        #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path).isEmpty)
+    }
+}

@@ -1,0 +1,82 @@
+import Index
+import NIOCore
+import Testing
+
+@testable import Migration
+
+@Suite("Peer messages")
+struct MessageCodecTests {
+    static let samples: [Message] = [
+        .hello(Hello(purpose: .forward, migration: MigrationID(), isCommitted: true, export: "dïsk")),
+        .hello(Hello(purpose: .migrate, migration: MigrationID())),
+        .welcome(Welcome(blockSize: 4096)),
+        .refused(reason: "no"),
+        .offer(Offer(migration: MigrationID(), abandoned: nil, export: "disk", size: 1 << 40, blockSize: 4096)),
+        .offer(Offer(migration: MigrationID(), abandoned: MigrationID(), export: "d", size: 1, blockSize: 512)),
+        .manifest(
+            ManifestSegment(
+                first: 7, entries: [.zero, .fingerprint(Fingerprint(high: 1, low: .max)), .later, .zero, .later])),
+        .manifestEnd,
+        .zeros(BlockRange(first: 3, count: 1 << 50)),
+        .data(DataSegment(runs: [BlockRange(first: 9, count: 2)], compressed: ByteBuffer(bytes: [1, 2, 3]))),
+        .roundEnd(3),
+        .prepare(DiskRoot(Array(0..<32))),
+        .commit,
+        .cancel(reason: "later"),
+        .accepted,
+        .wants(Wants(first: 1, wanted: [true, false, true], present: 1, repeated: 2, neighbour: 3)),
+        .manifestDone,
+        .roundDone(3),
+        .prepared(DiskRoot(Array(0..<32))),
+        .active,
+        .failed(reason: "full"),
+        .request(
+            RemoteRequest(
+                id: 5, kind: .write, isForced: true, mayPunchHole: false, offset: 8, length: 2,
+                payload: ByteBuffer(bytes: [4, 5]))),
+        .answer(RemoteAnswer(id: 5, error: 28, payload: ByteBuffer())),
+    ]
+
+    @Test("What is encoded is decoded as it was", arguments: samples)
+    func roundTrip(_ message: Message) throws {
+        #expect(try Message(frame: message.encoded()) == message)
+    }
+
+    @Test("A message cut short anywhere is refused, unless its end is a payload of any length", arguments: samples)
+    func truncated(_ message: Message) throws {
+        let whole = message.encoded()
+        for length in 0..<whole.readableBytes {
+            let cut = whole.getSlice(at: 0, length: length)!
+            if let decoded = try? Message(frame: cut) {
+                let hasOpenEnd = switch message {
+                case .data, .request, .answer: true
+                default: false
+                }
+                #expect(hasOpenEnd, "\(length) bytes of \(message) were taken for \(decoded)")
+            }
+        }
+    }
+
+    @Test("A byte too many is refused", arguments: samples)
+    func tooLong(_ message: Message) throws {
+        var frame = message.encoded()
+        switch message {
+        case .data, .request, .answer: return
+        default: frame.writeInteger(UInt8(0))
+        }
+        #expect(throws: MigrationError.self) { try Message(frame: frame) }
+    }
+
+    @Test("Invariant 10: random bytes and random changes never crash the parser")
+    func fuzz() {
+        var random = SeededGenerator.printed()
+        for _ in 0..<20_000 {
+            var bytes = Array(Self.samples.randomElement(using: &random)!.encoded().readableBytesView)
+            if Bool.random(using: &random) { bytes = random.bytes(Int.random(in: 0...80, using: &random)) }
+            for _ in 0..<Int.random(in: 0...4, using: &random) where !bytes.isEmpty {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(truncatingIfNeeded: random.next())
+            }
+            _ = try? Message(frame: ByteBuffer(bytes: bytes))
+        }
+    }
+}

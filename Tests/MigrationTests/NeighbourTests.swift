@@ -1,0 +1,67 @@
+import Block
+import Foundation
+import Index
+import Testing
+
+@testable import Migration
+
+@Suite("Neighbours are advice", .timeLimit(.minutes(2)))
+struct NeighbourTests {
+    /// What may happen to a neighbour between indexing and use.
+    enum Change: CaseIterable {
+        case nothing, rewritten, truncated, deleted, replaced, tableDamaged, indexRemoved
+    }
+
+    @Test("Invariant 4: whatever happened to a neighbour since it was indexed, the disk arrives whole", arguments: Change.allCases)
+    func changed(_ change: Change) async throws {
+        var random = SeededGenerator.printed()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 2 << 20, &random)
+        let neighbour = destination.scratch.file("neighbour.raw")
+        try TestNode.contents(image.path).write(to: URL(fileURLWithPath: neighbour))
+        let index = destination.scratch.file("index")
+        _ = try IndexStore(directory: index).add(neighbour, threads: 2)
+        try apply(change, neighbour, index)
+        let report = try await destination.receiving(index: index) { address in
+            try await source.migration(of: disk, image, to: address).run { _ in }
+        }
+        #expect(try TestNode.contents(image.path) == TestNode.contents("\(destination.images)/disk.raw"))
+        #expect(report.ledger.total == 2 << 20)
+        switch change {
+        case .nothing: #expect(report.ledger.neighbour > 0 && report.ledger.link == 0)
+        case .rewritten, .truncated, .deleted, .replaced, .indexRemoved: #expect(report.ledger.neighbour == 0)
+        case .tableDamaged: break
+        }
+    }
+
+    private func apply(_ change: Change, _ neighbour: String, _ index: String) throws {
+        let manager = FileManager.default
+        switch change {
+        case .nothing:
+            break
+        case .rewritten:
+            // In place, with size and time stamps as they were: nothing but the bytes can tell.
+            var info = stat()
+            stat(neighbour, &info)
+            let handle = try FileHandle(forUpdating: URL(fileURLWithPath: neighbour))
+            try handle.write(contentsOf: Data(repeating: 0xee, count: 2 << 20))
+            try handle.close()
+            var times = [info.st_atim, info.st_mtim]
+            utimensat(AT_FDCWD, neighbour, &times, 0)
+        case .truncated:
+            truncate(neighbour, 100)
+        case .deleted:
+            try manager.removeItem(atPath: neighbour)
+        case .replaced:
+            try manager.removeItem(atPath: neighbour)
+            try Data(repeating: 0xdd, count: 2 << 20).write(to: URL(fileURLWithPath: neighbour))
+        case .tableDamaged:
+            for file in try manager.contentsOfDirectory(atPath: index) where !file.hasSuffix(".json") {
+                truncate("\(index)/\(file)", 200)
+            }
+        case .indexRemoved:
+            try manager.removeItem(atPath: index)
+        }
+    }
+}

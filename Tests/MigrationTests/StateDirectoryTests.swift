@@ -1,0 +1,44 @@
+import Block
+import Foundation
+import Peer
+import Testing
+
+@testable import Migration
+
+@Suite("Durable records")
+struct StateDirectoryTests {
+    @Test("A record is read back by a later life, and a damaged one is an error and never none")
+    func records() throws {
+        let scratch = try Scratch()
+        let directory = try StateDirectory(path: scratch.file("deep/state"))
+        let record = AttemptRecord(migration: MigrationID())
+        try directory.write(record, as: "attempt-x")
+        let later = try StateDirectory(path: scratch.file("deep/state"))
+        #expect(try later.read(AttemptRecord.self, from: "attempt-x")?.migration == record.migration)
+        #expect(try later.read(AttemptRecord.self, from: "attempt-y") == nil)
+        try Data("{".utf8).write(to: URL(fileURLWithPath: scratch.file("deep/state/attempt-x.json")))
+        #expect(throws: DamagedRecord.self) { try later.read(AttemptRecord.self, from: "attempt-x") }
+        later.remove("attempt-x")
+        #expect(try later.read(AttemptRecord.self, from: "attempt-x") == nil)
+    }
+
+    @Test("An image has moved only as long as it is the very image that did")
+    func movedImage() throws {
+        let scratch = try Scratch()
+        let path = scratch.file("disk.raw")
+        let records = SourceRecords(
+            directory: try StateDirectory(path: scratch.file("state")), image: try RawImage.create(path: path, size: 4096))
+        #expect(try records.moved() == nil)
+        let root = DiskRoot(Array(repeating: 1, count: 32))
+        let migration = MigrationID()
+        try records.commit(
+            export: "disk", migration: migration, destination: PeerAddress(host: "::1", port: 7), root: root)
+        #expect(try records.moved()?.migration == migration)
+        #expect(try records.abandonedAttempt() == nil)
+
+        unlink(path)
+        let other = SourceRecords(
+            directory: try StateDirectory(path: scratch.file("state")), image: try RawImage.create(path: path, size: 4096))
+        #expect(try other.moved() == nil, "a new image at the old path has not moved")
+    }
+}

@@ -1,0 +1,84 @@
+import Block
+import Foundation
+import Index
+import Logging
+import NIOPosix
+import Peer
+import Ring
+import Synchronization
+
+@testable import Migration
+
+/// What a node needs for a migration, without the node: loops, a pool, a site, a listener.
+final class TestNode: Sendable {
+    let scratch: Scratch
+    let loop: Ring.EventLoop
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let pool = NIOThreadPool(numberOfThreads: 2)
+    let state: StateDirectory
+    let arrived = Mutex<[String: Disk]>([:])
+
+    init() throws {
+        scratch = try Scratch()
+        loop = try Ring.EventLoop(index: 0)
+        pool.start()
+        state = try StateDirectory(path: scratch.file("state"))
+    }
+
+    var images: String { scratch.file("images") }
+
+    /// Serves an image of random blocks, of which some are zero and some repeat.
+    func makeDisk(size: UInt64, _ random: inout SeededGenerator) throws -> (Disk, RawImage) {
+        let image = try RawImage.create(path: scratch.file("disk.raw"), size: size)
+        var contents = [UInt8](repeating: 0, count: Int(size))
+        let repeated = random.bytes(4096)
+        var offset = 0
+        while offset < contents.count {
+            let end = min(contents.count, offset + 4096)
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0: break
+            case 1: contents.replaceSubrange(offset..<end, with: repeated[..<(end - offset)])
+            default: contents.replaceSubrange(offset..<end, with: random.bytes(end - offset))
+            }
+            offset = end
+        }
+        try contents.withUnsafeBytes { try image.write($0, at: 0) }
+        return (Disk(size: size, device: FileDevice(image: image), loops: [loop]), image)
+    }
+
+    func client(_ disk: Disk) -> DiskClient { DiskClient(disk: disk, loop: loop) }
+
+    /// Takes disks in while `body` runs.
+    func receiving<Result: Sendable>(
+        index: String? = nil, _ body: (PeerAddress) async throws -> Result
+    ) async throws -> Result {
+        let loop = loop
+        let site = try DestinationSite(images: images, state: state) { [self] name, image in
+            let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [loop])
+            arrived.withLock { $0[name] = disk }
+            return disk
+        }
+        try await site.restore()
+        let migrations = DestinationMigration(
+            site: site, indexDirectory: index, pool: pool, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        ) { DiskClient(disk: $0, loop: loop) }
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: group)
+        let task = Task { await listener.run { await migrations.serve($0) } }
+        defer { task.cancel() }
+        return try await body(listener.address)
+    }
+
+    func migration(
+        of disk: Disk, _ image: RawImage, to address: PeerAddress, rate: UInt64? = nil, pause: Duration = .milliseconds(200)
+    ) -> SourceMigration {
+        SourceMigration(
+            job: SourceJob(
+                export: "disk", disk: disk, image: image, destination: address, maximumPause: pause,
+                rate: RateLimit(bitsPerSecond: rate), records: SourceRecords(directory: state, image: image)),
+            group: group, pool: pool)
+    }
+
+    static func contents(_ path: String) throws -> Data {
+        try Data(contentsOf: URL(fileURLWithPath: path))
+    }
+}
