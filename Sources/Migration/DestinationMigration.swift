@@ -7,6 +7,8 @@ import Peer
 
 /// Serves one connection of a peer: performs what `DestinationMachine` orders, or takes forwarded requests.
 public struct DestinationMigration: Sendable {
+    private static let patience = Duration.seconds(5)
+
     private let site: DestinationSite
     private let indexDirectory: String?
     private let client: @Sendable (Disk) -> DiskClient
@@ -46,7 +48,7 @@ public struct DestinationMigration: Sendable {
             }
         } catch {
             logger.debug("peer connection ended: \(error)")
-            try? await connection.send(Message.refused(reason: Self.reason(error)).encoded())
+            await end(connection, &frames, with: .refused(reason: Self.reason(error)))
         }
     }
 
@@ -70,7 +72,7 @@ public struct DestinationMigration: Sendable {
             await site.abandonUnprepared(offer.migration)
             if arrival.machine.state == .active { return }
             logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
-            try? await connection.send(Message.failed(reason: Self.reason(error)).encoded())
+            await end(connection, &frames, with: .failed(reason: Self.reason(error)))
         }
     }
 
@@ -171,6 +173,23 @@ public struct DestinationMigration: Sendable {
             logger.warning("migrating without neighbours: \(error)")
             return nil
         }
+    }
+
+    /// Says the last word and waits a moment until the peer has heard it and hangs up: closing while its data is still
+    /// coming in would make the kernel throw the word away.
+    private func end(
+        _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator,
+        with message: Message
+    ) async {
+        let patience = Task {
+            try await Task.sleep(for: Self.patience)
+            connection.close()
+        }
+        defer { patience.cancel() }
+        do {
+            try await connection.send(message.encoded())
+            while try await frames.next() != nil {}
+        } catch {}
     }
 
     // MARK: Requests for a disk that has arrived

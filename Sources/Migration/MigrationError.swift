@@ -10,6 +10,8 @@ public enum MigrationError: Error, CustomStringConvertible {
     case unexpected(String)
     /// The roots differ: the copy is not the disk.
     case rootsDiffer(source: DiskRoot, destination: DiskRoot)
+    /// The guest could not be kept waiting any longer.
+    case tooSlow
     /// The operator said so.
     case cancelled
 
@@ -21,6 +23,8 @@ public enum MigrationError: Error, CustomStringConvertible {
         case .unexpected(let what): "the peer broke the protocol: \(what)"
         case .rootsDiffer(let source, let destination):
             "the copy differs from the disk (root \(source) here, \(destination) there); nothing was handed over, migrate again"
+        case .tooSlow:
+            "the destination did not answer while the guest waited; the export is served here as before, migrate again"
         case .cancelled: "cancelled; the export is served here as before"
         }
     }

@@ -13,6 +13,7 @@ final class SourceCopy: Sendable {
     let dirtyMap: DirtyMap
     private let link: SourceLink
     private let manifest: FingerprintFile
+    private let openSegments: OpenSegments
     private let scanner: ManifestScanner
     private let sender: BlockSender
     private let pool: NIOThreadPool
@@ -23,6 +24,7 @@ final class SourceCopy: Sendable {
         job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool, update: @escaping Update
     ) throws {
         dirtyMap = DirtyMap(geometry: geometry)
+        openSegments = OpenSegments(geometry: geometry)
         self.link = link
         self.pool = pool
         self.update = update
@@ -122,6 +124,7 @@ final class SourceCopy: Sendable {
                 block = blocks.upperBound
             case .segment(let segment, let zeroBytes):
                 guard await credit.next() != nil else { throw CancellationError() }
+                openSegments.add(segment)
                 try await link.send(.manifest(segment))
                 update { $0.ledger.zero += zeroBytes }
                 block += UInt64(segment.entries.count)
@@ -144,15 +147,8 @@ final class SourceCopy: Sendable {
     }
 
     private func answer(_ wants: Wants) async throws {
-        guard wants.first < geometry.blockCount, UInt64(wants.wanted.count) <= geometry.blockCount - wants.first else {
-            throw MigrationError.unexpected("wants beyond the end of the disk")
-        }
-        var blocks: [UInt64] = []
-        for (index, isWanted) in wants.wanted.enumerated() where isWanted {
-            let block = wants.first + UInt64(index)
-            // Rewritten since: it comes in a later round, and now would be too early.
-            if !dirtyMap.isDirty(block) { blocks.append(block) }
-        }
+        // What was rewritten since comes in a later round, and now would be too early.
+        let blocks = try openSegments.answer(wants).filter { !dirtyMap.isDirty($0) }
         try await send(blocks, countsAsDone: false)
         let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
         update {

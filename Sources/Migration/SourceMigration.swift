@@ -9,8 +9,14 @@ public final class SourceMigration: Sendable {
     private struct State {
         var machine = SourceMachine()
         var isCancelled = false
+        var isTooSlow = false
         var link: SourceLink?
     }
+
+    /// How long a guest is kept waiting for a destination that does not answer before the migration is given up.
+    private static let fenceLimit = Duration.seconds(10)
+    /// How long the hand-over is put off for the forwarding link.
+    private static let connectLimit = Duration.seconds(2)
 
     private let job: SourceJob
     private let id = MigrationID()
@@ -98,7 +104,7 @@ public final class SourceMigration: Sendable {
         state.withLock { $0.machine.accepted() }
         try await copyUntilConverged(copy, link, &inbox, roundTrip)
         forward.start()
-        await forward.waitUntilConnected(atMost: .seconds(5))
+        await forward.waitUntilConnected(atMost: Self.connectLimit)
         let precopyEnd = ContinuousClock.now
         let root = try await handOver(copy, link, &inbox, forward)
         let end = ContinuousClock.now
@@ -149,6 +155,12 @@ public final class SourceMigration: Sendable {
         }
         status.withLock { $0.phase = "fenced" }
         await job.disk.fence()
+        let watch = Task { [self] in
+            try await Task.sleep(for: Self.fenceLimit)
+            state.withLock { $0.isTooSlow = true }
+            link.close()
+        }
+        defer { watch.cancel() }
         try await copy.dirtyRound(round)
         let root = try await copy.root()
         try await link.send(.prepare(root))
@@ -157,6 +169,7 @@ public final class SourceMigration: Sendable {
         }
         try state.withLock { try $0.machine.prepared(source: root, destination: theirs) }
         try commit(root)
+        watch.cancel()
         try? await link.sendNow(.commit)
         forward.commit()
         await job.disk.replaceDevice(ForwardingDevice(forwarder: forward))
@@ -184,9 +197,10 @@ public final class SourceMigration: Sendable {
     private func giveUp(
         _ error: any Error, _ forward: ForwardLink, _ forwarding: @Sendable (ForwardLink) -> Void
     ) async -> any Error {
-        let (undo, isCancelled) = state.withLock { state in
+        let (undo, reason) = state.withLock { state in
             state.link = nil
-            return (state.machine.abandon(), state.isCancelled)
+            let reason = state.isCancelled ? MigrationError.cancelled : state.isTooSlow ? .tooSlow : nil
+            return (state.machine.abandon(), reason)
         }
         switch undo {
         case .nothing?:
@@ -201,7 +215,7 @@ public final class SourceMigration: Sendable {
         case nil:
             forwarding(forward)
         }
-        return isCancelled ? MigrationError.cancelled : error
+        return reason ?? error
     }
 
     private func report(

@@ -29,5 +29,17 @@ final class StreamDecompressor: @unchecked Sendable {
             }
         }
         guard target.pos == target.size else { throw ZstdError(reason: "a piece holds less than its blocks") }
+        guard try isEmpty() else { throw ZstdError(reason: "a piece holds more than its blocks") }
+    }
+
+    /// Whether the library has nothing more to give of what it was given.
+    private func isEmpty() throws -> Bool {
+        var spare: UInt8 = 0
+        return try withUnsafeMutableBytes(of: &spare) { spare in
+            var source = ZSTD_inBuffer(src: nil, size: 0, pos: 0)
+            var target = ZSTD_outBuffer(dst: spare.baseAddress, size: 1, pos: 0)
+            try ZstdParameters.check(ZSTD_decompressStream(context, &target, &source))
+            return target.pos == 0
+        }
     }
 }

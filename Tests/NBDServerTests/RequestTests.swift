@@ -1,0 +1,182 @@
+import Foundation
+import NBDServer
+import Testing
+
+@Suite(.timeLimit(.minutes(2))) struct RequestTests {
+    @Test func everyConnectionSeesItsPartOfTheDiskAsItWroteIt() async throws {
+        var random = Seeded.fresh()
+        let part = 1_500_007
+        let contents = random.bytes(4 * part + 333)
+        let seeds = (0..<4).map { _ in random.next() }
+        try await TestServer.run(contents: contents) { test in
+            let models = Models(count: 4)
+            try await onThreads(4) { index in
+                let range = index * part..<(index + 1) * part
+                let player = RandomPlayer(client: try test.connect(), range: range, seeds[index])
+                models.put(try player.play(model: Array(contents[range]), requests: 400), at: index)
+            }
+            #expect(try test.image == models.joined + contents[(4 * part)...])
+        }
+    }
+
+    @Test func aRequestMayBeSplitAtEveryByte() async throws {
+        try await TestServer.run(size: 8192, loops: 1) { test in
+            try await onThread {
+                let client = try test.connect()
+                let other = try test.connect()
+                for split in 1..<60 {
+                    let write = Wished.write(100 + split, [UInt8](repeating: UInt8(split), count: 32), cookie: 7)
+                    try client.send(Array(write.bytes[..<split]))
+                    // An answer on the same loop shows that the server has taken the first bytes.
+                    _ = try other.perform(.read(0, 1))
+                    try client.send(Array(write.bytes[split...]))
+                    let reply = try client.reply()
+                    guard reply == (7, 0) else { throw Unexpected("split at \(split): \(reply)") }
+                    let read = try client.perform(.read(100 + split, 32))
+                    guard read.bytes == write.payload else { throw Unexpected("split at \(split): \(read)") }
+                }
+            }
+        }
+    }
+
+    @Test func aWholeConversationMayComeByteByByteOrAtOnce() async throws {
+        try await TestServer.run(size: 8192) { test in
+            var bytes: [UInt8] = [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(0))
+            bytes += Wished.write(5, Array("Linux".utf8), cookie: 1).bytes
+            bytes += Wished(type: Wished.flush, cookie: 2).bytes
+            bytes += Wished.read(4, 7, cookie: 3).bytes
+            bytes += Wished(type: Wished.disconnect, cookie: 4).bytes
+            let conversation = bytes
+            for piece in [1, conversation.count] {
+                let said = try await onThread {
+                    let client = try Client(unix: test.socket)
+                    for start in stride(from: 0, to: conversation.count, by: piece) {
+                        let end = min(start + piece, conversation.count)
+                        try client.send(Array(conversation[start..<end]))
+                    }
+                    var replies: [UInt64: UInt32] = [:]
+                    _ = try client.receive(18 + 10)
+                    for _ in 0..<3 {
+                        let (cookie, error) = try client.reply()
+                        replies[cookie] = error
+                        if cookie == 3 { _ = try client.receive(7) }
+                    }
+                    return client.isAtEnd() ? replies : [:]
+                }
+                #expect(said == [1: 0, 2: 0, 3: 0])
+                #expect(try test.image[4..<11] == [0] + Array("Linux".utf8) + [0])
+            }
+        }
+    }
+
+    @Test func theLargestRequestsAreServed() async throws {
+        let size = 32 << 20
+        let bytes = [UInt8](unsafeUninitializedCapacity: size + 1000) { buffer, count in
+            for index in 0..<size + 1000 { buffer[index] = UInt8(truncatingIfNeeded: index &* 2_654_435_761 >> 7) }
+            count = size + 1000
+        }
+        try await TestServer.run(size: size + 1000) { test in
+            try await onThread {
+                let client = try test.connect()
+                guard try client.perform(.write(1000, Array(bytes[1000...]))).error == 0 else {
+                    throw Unexpected("the write failed")
+                }
+                guard try client.perform(.read(1000, size)).bytes == Array(bytes[1000...]) else {
+                    throw Unexpected("other bytes were read")
+                }
+            }
+        }
+    }
+
+    @Test func aRefusedWritesPayloadIsPassedOver() async throws {
+        try await TestServer.run(size: 1 << 20) { test in
+            let answers = try await onThread {
+                let client = try test.connect()
+                var answers: [UInt32] = []
+                for length in [1, 28, 5000, 100_000, 3 << 20, 33 << 20] {
+                    let payload = [UInt8](repeating: 0x25, count: length)
+                    answers.append(try client.perform(.write((1 << 20) - length / 2, payload)).error)
+                    answers.append(try client.perform(.read(0, 10)).error)
+                }
+                return answers
+            }
+            // A write of one byte at the end fails as well, for it begins there.
+            #expect(answers == [28, 0, 28, 0, 28, 0, 28, 0, 28, 0, 75, 0])
+            #expect(try test.image == [UInt8](repeating: 0, count: 1 << 20))
+        }
+    }
+
+    @Test func refusalsAreAnsweredAndTheConnectionLives() async throws {
+        try await TestServer.run(size: 1 << 20) { test in
+            let answers = try await onThread {
+                let client = try test.connect()
+                let wishes = [
+                    Wished(type: Wished.read, offset: 1 << 20, length: 1),
+                    Wished(type: Wished.read, offset: .max, length: .max),
+                    Wished(type: Wished.read, offset: 0, length: (32 << 20) + 1),
+                    Wished(type: 5), Wished(type: 7), Wished(type: 999, flags: 0xffff),
+                    Wished(type: Wished.flush, offset: 1), Wished(type: Wished.trim, length: 1 << 21),
+                    Wished(type: Wished.zero, offset: 1, length: 1 << 20),
+                    Wished(type: Wished.read, length: 1, flags: 4),
+                    Wished(type: Wished.read), Wished(type: Wished.trim), Wished(type: Wished.zero),
+                    Wished(type: Wished.write), Wished(type: Wished.flush, flags: Wished.forced),
+                ]
+                return try wishes.map { try client.perform($0).error }
+            }
+            #expect(answers == [22, 22, 75, 22, 22, 22, 22, 22, 28, 22, 0, 0, 0, 0, 0])
+        }
+    }
+
+    @Test func aReadOnlyExportChangesNothing() async throws {
+        try await TestServer.run(contents: [UInt8](repeating: 7, count: 9000), isReadOnly: true) { test in
+            let (flags, answers) = try await onThread {
+                let client = try test.connect()
+                let wishes = [
+                    Wished.write(0, [1, 2, 3]), Wished(type: Wished.trim, length: 9000),
+                    Wished(type: Wished.zero, length: 9000), Wished(type: Wished.flush), Wished.read(0, 9000),
+                ]
+                return (client.flags, try wishes.map { try client.perform($0).error })
+            }
+            #expect(flags & 2 != 0)
+            #expect(answers == [1, 1, 1, 0, 0])
+            #expect(try test.image == [UInt8](repeating: 7, count: 9000))
+        }
+    }
+
+    /// A small reply that waits takes a share of what a connection may hold; the next request needs all of it.
+    @Test(arguments: [32 << 20, UInt32.max]) func aReadBehindAWaitingReplyIsServed(length: UInt32) async throws {
+        try await TestServer.run(size: 32 << 20) { test in
+            try await onThread {
+                let client = try test.connect()
+                let large = Wished(type: Wished.read, length: length, cookie: 2)
+                try client.send(Wished.read(0, 64 << 10).bytes + large.bytes)
+                guard try client.reply() == (1, 0) else { throw Unexpected("the first read failed") }
+                _ = try client.receive(64 << 10)
+                let reply = try client.reply()
+                guard reply == (2, length == .max ? 75 : 0) else { throw Unexpected("\(reply)") }
+                if reply.error == 0 { _ = try client.receive(Int(length)) }
+            }
+        }
+    }
+
+    @Test func aThousandRequestsAtOnceAreAllAnswered() async throws {
+        try await TestServer.run(size: 1 << 20) { test in
+            let client = try test.connect()
+            let wishes = (0..<1000).map { number in
+                number % 3 == 0
+                    ? Wished.write(number * 1000, [UInt8](repeating: 1, count: 900), cookie: UInt64(number))
+                    : Wished.read(number * 1000, 700, cookie: UInt64(number))
+            }
+            async let sent: Void = onThread { try client.send(wishes.flatMap(\.bytes)) }
+            try await onThread {
+                var open = Set(0..<UInt64(1000))
+                while !open.isEmpty {
+                    let (cookie, error) = try client.reply()
+                    guard error == 0, open.remove(cookie) != nil else { throw Unexpected("\(cookie): \(error)") }
+                    if cookie % 3 != 0 { _ = try client.receive(700) }
+                }
+            }
+            try await sent
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import Block
+import Foundation
+import NBD
+import NBDServer
+import Ring
+
+/// A server with an image and loops of its own, on a Unix socket.
+final class TestServer: Sendable {
+    let scratch = Scratch()
+    let loops: [EventLoop]
+    let disk: Disk
+    let server: Server
+    let exports = ExportTable()
+    let size: Int
+
+    private init(size: Int, contents: [UInt8]?, loops count: Int, isReadOnly: Bool) throws {
+        self.size = size
+        if let contents {
+            _ = try scratch.write(contents, to: "disk.raw")
+        } else {
+            _ = try scratch.hole(size, "disk.raw")
+        }
+        let image = try RawImage(path: scratch.file("disk.raw"), access: .readWrite)
+        loops = try (0..<count).map { try EventLoop(index: $0) }
+        disk = Disk(size: image.size, device: FileDevice(image: image), loops: loops)
+        _ = exports.add(Export(name: "disk", disk: disk, isReadOnly: isReadOnly), isDefault: true)
+        server = Server(exports: exports, loops: loops)
+        _ = try server.listen(on: .unix(path: socket))
+    }
+
+    /// Lends a server to `body`, and stops it afterwards.
+    static func run(
+        size: Int = 1 << 20, contents: [UInt8]? = nil, loops: Int = 2, isReadOnly: Bool = false,
+        _ body: (TestServer) async throws -> Void
+    ) async throws {
+        let test = try TestServer(
+            size: contents?.count ?? size, contents: contents, loops: loops, isReadOnly: isReadOnly)
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(test)) } catch { result = .failure(error) }
+        await test.server.stop()
+        for loop in test.loops { loop.stop() }
+        try result.get()
+    }
+
+    var socket: String { scratch.file("nbd.sock") }
+    var uri: String { "nbd+unix:///disk?socket=\(socket)" }
+
+    /// The bytes of the image now.
+    var image: [UInt8] { get throws { try scratch.contents("disk.raw") } }
+
+    /// A client that has chosen the export.
+    func connect() throws -> Client {
+        let client = try Client(unix: socket)
+        try client.choose("disk")
+        return client
+    }
+
+    /// Connected sockets of the server, as the kernel counts them.
+    var openSockets: Int {
+        get throws {
+            let connected = try String(contentsOfFile: "/proc/net/unix", encoding: .utf8).split(separator: "\n")
+            return connected.count { $0.hasSuffix(" \(socket)") && $0.contains(" 0001 03 ") }
+        }
+    }
+
+    /// Waits until the last client's connection has been closed.
+    func waitUntilIdle() async throws {
+        try await eventually("connections are still open") {
+            try server.connectionCount == 0 && openSockets == 0
+        }
+    }
+}
+
+/// Looks again and again until something holds; for what nobody announces.
+func eventually(_ complaint: String, _ holds: () throws -> Bool) async throws {
+    for _ in 0..<2000 {
+        if try holds() { return }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+    throw Unexpected(complaint)
+}
+
+/// Something was not as it should be, noticed where no expectation can be written.
+struct Unexpected: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}

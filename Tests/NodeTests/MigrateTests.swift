@@ -1,0 +1,152 @@
+import Foundation
+import Testing
+
+@Suite("Two nodes", .timeLimit(.minutes(3)))
+struct MigrateTests {
+    @Test("A disk moves while fio writes and verifies; both images, both exports and the ledger agree")
+    func underLoad() throws {
+        let nodes = try TwoNodes(megabytes: 24, index: true)
+        try FileManager.default.copyItem(atPath: nodes.scratch.file("disk.raw"), toPath: nodes.scratch.file("n.raw"))
+        let index = ["index", "add", "--index", nodes.scratch.file("index"), nodes.scratch.file("n.raw")]
+        #expect(try Command.nearblock(index).status == 0)
+
+        let fio = Process()
+        fio.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        fio.arguments = [
+            "fio", "--name=guest", "--ioengine=nbd", "--uri=\(nodes.source.uri())", "--rw=randwrite", "--bs=4k",
+            "--iodepth=4", "--size=8M", "--offset=8M", "--rate=,4M", "--verify=crc32c", "--do_verify=1",
+            "--verify_fatal=1", "--aux-path=\(nodes.scratch.path)", "--output=\(nodes.scratch.file("fio.log"))",
+        ]
+        try fio.run()
+        try nodes.waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.contents("n.raw") }
+        let result = try nodes.migrate(["--rate", "200M"])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.errors.isEmpty, "quiet where nobody watches")
+        fio.waitUntilExit()
+        #expect(fio.terminationStatus == 0, "\((try? String(contentsOfFile: nodes.scratch.file("fio.log"), encoding: .utf8)) ?? "")")
+
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
+        let ledger = try #require(report["ledger"] as? [String: Int])
+        let wire = try #require(report["wire"] as? [String: Int])
+        #expect(report["state"] as? String == "complete")
+        #expect(Set(ledger.keys) == ["zero", "present", "repeated", "neighbour", "link"])
+        #expect(Set(wire.keys) == ["data", "fingerprints", "control", "total"])
+        #expect(ledger.values.reduce(0, +) == 24 << 20 + (report["resent"] as! Int))
+        #expect(wire["data"]! + wire["fingerprints"]! + wire["control"]! == wire["total"]!)
+        #expect(ledger["neighbour"]! > 8 << 20)
+
+        for (node, name) in [(nodes.source, "from-source"), (nodes.destination, "from-destination")] {
+            #expect(try Command.run("nbdcopy", [node.uri(), nodes.scratch.file(name)]).status == 0)
+            #expect(try nodes.scratch.contents(name) == nodes.destinationImage)
+        }
+        #expect(try nodes.source.ask(["status", "--json"]).output.contains(#""state":"moved""#))
+        let again = try nodes.migrate()
+        #expect(again.status == 1)
+        #expect(again.errors.contains("has moved"))
+    }
+
+    @Test("Invariant 6: cancelled, the export is served as before; a second migration of it meanwhile is refused")
+    func cancelled() throws {
+        let nodes = try TwoNodes()
+        let before = try nodes.sourceImage
+        try nodes.beginSlowMigration()
+        let second = try nodes.migrate()
+        #expect(second.status == 1)
+        #expect(second.errors.contains("already"))
+        #expect(try Command.run("nbdinfo", [nodes.destination.uri()]).status != 0, "no client before the switchover")
+        #expect(try nodes.source.ask(["cancel", "disk"]).status == 0)
+        try nodes.waitUntil("it serves") { try nodes.source.ask(["status"]).output.contains("serving") }
+        #expect(try nodes.sourceImage == before)
+        try nodes.waitUntil("the destination is clean") {
+            try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty
+        }
+        #expect(try nodes.migrate().status == 0)
+        #expect(try nodes.destinationImage == before)
+    }
+
+    @Test("Without an index, and with one that is damaged, the disk moves all the same")
+    func damagedIndex() throws {
+        let nodes = try TwoNodes(index: true)
+        let index = nodes.scratch.file("index")
+        #expect(try Command.nearblock(["index", "add", "--index", index, nodes.scratch.file("disk.raw")]).status == 0)
+        for file in try FileManager.default.contentsOfDirectory(atPath: index) where file != "index.json" {
+            truncate("\(index)/\(file)", 100)
+        }
+        let before = try nodes.sourceImage
+        #expect(try nodes.migrate().status == 0)
+        #expect(try nodes.destinationImage == before)
+        #expect(nodes.destination.messages.contains(index), "the damage is named")
+    }
+
+    @Test("A destination whose file system is full says so, keeps nothing, and both nodes live")
+    func full() throws {
+        let small = try Scratch()
+        let mounted = try Command.run("mount", ["-t", "tmpfs", "-o", "size=3M", "tmpfs", small.path])
+        try #require(mounted.status == 0, "this test mounts a small tmpfs and needs root: \(mounted.errors)")
+        defer { _ = try? Command.run("umount", ["-l", small.path]) }
+        let nodes = try TwoNodes(images: small.file("images"))
+        let before = try nodes.sourceImage
+        let result = try nodes.migrate()
+        #expect(result.status == 1)
+        #expect(result.errors.contains("No space left"), "\(result.errors)")
+        #expect(result.errors.filter { $0 == "\n" }.count == 1)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty)
+        #expect(try nodes.source.ask(["status"]).output.contains("serving"))
+        #expect(try nodes.destination.ask(["status"]).status == 0)
+        #expect(try Command.run("qemu-io", ["-f", "raw", "-c", "write -P 7 0 64k", "-c", "read -P 7 0 64k", nodes.source.uri()]).status == 0)
+        #expect(try nodes.sourceImage[65536...] == before[65536...])
+    }
+
+    @Test("After the move both nodes may be killed and started again: one writer, and no guest write lost")
+    func restarts() throws {
+        let nodes = try TwoNodes()
+        #expect(try nodes.migrate().status == 0)
+        func write(_ pattern: Int) throws {
+            let result = try Command.run(
+                "qemu-io",
+                ["-f", "raw", "-c", "write -f -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k", nodes.source.uri()])
+            #expect(result.status == 0, "\(result.output) \(result.errors)")
+            #expect(try nodes.destinationImage.prefix(65536) == Data(repeating: UInt8(pattern), count: 65536))
+        }
+        try write(1)
+        let left = try nodes.sourceImage
+        try nodes.restartSource()
+        try write(2)
+        try nodes.restartDestination()
+        try write(3)
+        try nodes.restartSource()
+        try nodes.restartDestination()
+        try write(4)
+        #expect(try nodes.sourceImage == left, "nobody writes to the image that was given away")
+        #expect(nodes.source.stop() == 0)
+        #expect(nodes.destination.stop() == 0)
+    }
+
+    @Test("Invariants 6 and 7: a node killed while it copies leaves nothing that breaks the next migration", arguments: ["source", "destination"])
+    func killed(_ which: String) throws {
+        let nodes = try TwoNodes()
+        let before = try nodes.sourceImage
+        try nodes.beginSlowMigration()
+        if which == "source" {
+            try nodes.restartSource()
+        } else {
+            nodes.destination.kill()
+            try nodes.waitUntil("it serves") { try nodes.source.ask(["status"]).output.contains("serving") }
+            try nodes.restartDestination()
+        }
+        #expect(try nodes.sourceImage == before)
+        try nodes.waitUntil("it can migrate again") { try nodes.migrate().status == 0 }
+        #expect(try nodes.destinationImage == before)
+    }
+
+    @Test("SIGTERM while requests are in flight: what was acknowledged is in the image")
+    func terminated() throws {
+        let scratch = try Scratch()
+        try scratch.makeImage("disk.raw", megabytes: 4)
+        let node = try NodeProcess(scratch.file("n"), [scratch.file("disk.raw"), "--export", "disk"])
+        let written = try Command.run("qemu-io", ["-f", "raw", "-c", "write -P 9 0 1M", node.uri()])
+        #expect(written.status == 0)
+        #expect(node.stop() == 0)
+        #expect(try scratch.contents("disk.raw").prefix(1 << 20) == Data(repeating: 9, count: 1 << 20))
+    }
+}

@@ -1,0 +1,80 @@
+import Foundation
+import Testing
+
+/// A source that serves `disk` and a destination that takes disks in.
+final class TwoNodes {
+    let scratch: Scratch
+    let port: UInt16
+    private(set) var source: NodeProcess
+    private(set) var destination: NodeProcess
+
+    init(megabytes: Int = 8, images: String? = nil, index: Bool = false) throws {
+        scratch = try Scratch()
+        self.images = images ?? scratch.file("d/images")
+        hasIndex = index
+        port = try Self.freePort()
+        try scratch.makeImage("disk.raw", megabytes: megabytes)
+        let destinationArguments = Self.destinationArguments(scratch, port, self.images, index)
+        destination = try NodeProcess(scratch.file("d"), destinationArguments)
+        source = try NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", "disk"])
+    }
+
+    let images: String
+    private let hasIndex: Bool
+
+    func restartSource() throws {
+        source.kill()
+        source = try NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", "disk"])
+    }
+
+    func restartDestination() throws {
+        destination.kill()
+        destination = try NodeProcess(
+            scratch.file("d"), Self.destinationArguments(scratch, port, images, hasIndex))
+    }
+
+    /// `nearblock migrate disk`, to its end.
+    func migrate(_ options: [String] = []) throws -> Command.Result {
+        try source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"] + options)
+    }
+
+    /// Begins a migration that takes at least `seconds`, and returns once it copies.
+    func beginSlowMigration(rate: String = "8M") throws {
+        let begun = try source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", rate, "--detach"])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try waitUntil("it copies") { try source.ask(["status"]).output.contains("copying") }
+    }
+
+    func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
+        let limit = Date(timeIntervalSinceNow: 30)
+        while try !condition() {
+            guard Date() < limit else { throw NodeProcess.Failure(reason: "waited in vain until \(what)") }
+            usleep(20_000)
+        }
+    }
+
+    var sourceImage: Data { get throws { try scratch.contents("disk.raw") } }
+    var destinationImage: Data { get throws { try Data(contentsOf: URL(fileURLWithPath: "\(images)/disk.raw")) } }
+
+    private static func destinationArguments(
+        _ scratch: Scratch, _ port: UInt16, _ images: String, _ index: Bool
+    ) -> [String] {
+        ["--peer-listen", "127.0.0.1:\(port)", "--images", images] + (index ? ["--index", scratch.file("index")] : [])
+    }
+
+    private static func freePort() throws -> UInt16 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let bound = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { name in
+                bind(descriptor, name, length) == 0 && getsockname(descriptor, name, &length) == 0
+            }
+        }
+        guard bound else { throw NodeProcess.Failure(reason: "no free port") }
+        return UInt16(bigEndian: address.sin_port)
+    }
+}
