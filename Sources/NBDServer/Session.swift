@@ -48,6 +48,8 @@ final class Session: RequestOwner {
     private let receiveOperation: UnsafeMutablePointer<RingOperation>
     private let sendOperation: UnsafeMutablePointer<RingOperation>
     private var isReceiving = false
+    /// Where the receive in flight puts its bytes: a request's buffer, or `input`.
+    private var isReceivingPayload = false
     private var isSending = false
     private var awaitsBatchEnd = false
     private var isWaitingInLine = false
@@ -123,6 +125,8 @@ final class Session: RequestOwner {
     override func batchEnded() {
         awaitsBatchEnd = false
         flushReplies()
+        // What went out may be what the next request was waiting for.
+        if !isSending { proceed() }
     }
 
     override func bufferMayBeAvailable() -> Bool {
@@ -153,7 +157,8 @@ final class Session: RequestOwner {
             stopReading()
             return closeIfIdle()
         }
-        if case .payload(let request, let received) = reading {
+        // A receive into `input` may have begun before its last request became a write.
+        if isReceivingPayload, case .payload(let request, let received) = reading {
             takePayload(request, received + Int(result))
         } else {
             inputEnd += Int(result)
@@ -175,6 +180,7 @@ final class Session: RequestOwner {
             return
         case .payload(let request, let received):
             isReceiving = true
+            isReceivingPayload = true
             loop.receive(
                 socket, into: request.pointee.buffer! + received, count: Int(request.pointee.length) - received,
                 waitForAll: true, receiveOperation)
@@ -183,6 +189,7 @@ final class Session: RequestOwner {
             // Full of requests that wait for slots or for replies to go out: whoever frees those proceeds.
             guard inputEnd < ServerLimits.input else { return }
             isReceiving = true
+            isReceivingPayload = false
             loop.receive(socket, into: input + inputEnd, count: ServerLimits.input - inputEnd, receiveOperation)
         }
     }

@@ -48,10 +48,11 @@ final class TestNode: Sendable {
 
     func client(_ disk: Disk) -> DiskClient { DiskClient(disk: disk, loop: loop) }
 
-    /// Takes disks in while `body` runs.
+    /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
         index: String? = nil, _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
+        arrived.withLock { $0 = [:] }
         let loop = loop
         let site = try DestinationSite(images: images, state: state) { [self] name, image in
             let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [loop])
@@ -64,8 +65,11 @@ final class TestNode: Sendable {
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: group)
         let task = Task { await listener.run { await migrations.serve($0) } }
-        defer { task.cancel() }
-        return try await body(listener.address)
+        let result: Swift.Result<Result, any Error>
+        do { result = .success(try await body(listener.address)) } catch { result = .failure(error) }
+        task.cancel()
+        await task.value
+        return try result.get()
     }
 
     func migration(

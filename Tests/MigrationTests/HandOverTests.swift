@@ -1,0 +1,121 @@
+import Block
+import Foundation
+import NIOCore
+import Peer
+import Testing
+
+@testable import Migration
+
+@Suite("The durable two-step of the hand-over (invariant 5)", .timeLimit(.minutes(1)))
+struct HandOverTests {
+    private static let size: UInt64 = 10_000
+
+    /// A source that sends `messages` and hands back the answers, one to each that has one.
+    private func say(
+        _ messages: [Message], to address: PeerAddress, _ node: TestNode, answers: Int
+    ) async throws -> [Message] {
+        try await PeerConnection.connect(to: address, on: node.group) { connection in
+            for message in messages { try await connection.send(message.encoded()) }
+            var heard: [Message] = []
+            var frames = connection.inbound.makeAsyncIterator()
+            while heard.count < answers, let frame = try await frames.next() { heard.append(try Message(frame: frame)) }
+            return heard
+        }
+    }
+
+    /// Brings a disk of zeros to the point where only the source's word is missing, and cuts the link.
+    private func prepare(_ migration: MigrationID, at address: PeerAddress, _ node: TestNode) async throws {
+        let geometry = BlockGeometry(size: Self.size, blockSize: 4096)!
+        let root = try FingerprintFile(geometry: geometry, directory: node.state.scratch).root()
+        let offer = Offer(migration: migration, abandoned: nil, export: "disk", size: Self.size, blockSize: 4096)
+        let heard = try await say(
+            [
+                .hello(Hello(purpose: .migrate, migration: migration)), .offer(offer),
+                .zeros(BlockRange(first: 0, count: 3)), .manifestEnd, .roundEnd(1), .prepare(root),
+            ], to: address, node, answers: 5)
+        #expect(heard.last == .prepared(root))
+    }
+
+    private func commit(_ migration: MigrationID) -> Message {
+        .hello(Hello(purpose: .forward, migration: migration, isCommitted: true, export: "disk"))
+    }
+
+    @Test("A prepared disk is served to nobody, over a restart too, until its source's word comes; then it is")
+    func preparedWaits() async throws {
+        let node = try TestNode()
+        let migration = MigrationID()
+        try await node.receiving { try await prepare(migration, at: $0, node) }
+        try await node.receiving { address in
+            #expect(node.arrived.withLock { $0.isEmpty })
+            let stranger = try await say([commit(MigrationID())], to: address, node, answers: 1)
+            guard case .refused? = stranger.first else {
+                Issue.record("a stranger's word was taken: \(stranger)")
+                return
+            }
+            #expect(node.arrived.withLock { $0.isEmpty })
+            #expect(try await say([commit(migration)], to: address, node, answers: 1) == [.welcome(Welcome(blockSize: 0))])
+            #expect(node.arrived.withLock { $0["disk"] } != nil)
+            // The word may be repeated: the answer to it may have been lost.
+            #expect(try await say([commit(migration)], to: address, node, answers: 1) == [.welcome(Welcome(blockSize: 0))])
+        }
+        try await node.receiving { _ in #expect(node.arrived.withLock { $0["disk"] } != nil, "after a restart too") }
+    }
+
+    @Test("A prepared disk is dropped only for a source that says that it has given it up")
+    func abandoned() async throws {
+        let node = try TestNode()
+        let migration = MigrationID()
+        try await node.receiving { address in
+            try await prepare(migration, at: address, node)
+            let next = MigrationID()
+            func offer(_ abandoned: MigrationID?) async throws -> Message? {
+                let offer = Offer(
+                    migration: next, abandoned: abandoned, export: "disk", size: Self.size, blockSize: 4096)
+                return try await say(
+                    [.hello(Hello(purpose: .migrate, migration: next)), .offer(offer)], to: address, node, answers: 2
+                ).last
+            }
+            for stranger in [nil, MigrationID()] {
+                guard case .failed? = try await offer(stranger) else {
+                    guard case .refused? = try await offer(stranger) else {
+                        Issue.record("a prepared disk was given to a stranger")
+                        return
+                    }
+                    continue
+                }
+            }
+            #expect(try await offer(migration) == .accepted)
+            guard case .refused? = try await say([commit(migration)], to: address, node, answers: 1).first else {
+                Issue.record("the dropped disk was taken over")
+                return
+            }
+        }
+    }
+
+    @Test("A source whose link is cut after its word finds the destination again, and its guest only waited")
+    func cutAfterTheWord() async throws {
+        var random = SeededGenerator.printed()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
+        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 3)
+        try await destination.receiving { address in
+            _ = try await source.migration(of: disk, image, to: address).run { _ in }
+        }
+        // The destination is gone; requests wait, and come to an end at its next life, at another port.
+        let record = try #require(try SourceRecords(directory: source.state, image: image).moved())
+        #expect(record.export == "disk")
+        try await destination.receiving { address in
+            let moved = MovedRecord(
+                export: record.export, identity: try image.identity(), migration: record.migration,
+                destination: address, root: "")
+            let link = ForwardLink(record: moved, group: source.group)
+            let forwarded = Disk(size: disk.size, device: ForwardingDevice(forwarder: link), loops: [source.loop])
+            let later = Guest(client: source.client(forwarded), contents: guest.model, seed: 4)
+            for _ in 0..<50 { #expect(await later.step() == 0) }
+            #expect(await later.finds(through: source.client(forwarded)))
+            #expect(try TestNode.contents("\(destination.images)/disk.raw") == later.model)
+            link.stop()
+        }
+    }
+}

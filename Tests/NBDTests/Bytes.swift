@@ -1,0 +1,86 @@
+@testable import NBD
+
+/// Big-endian bytes.
+func be<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+    withUnsafeBytes(of: value.bigEndian) { Array($0) }
+}
+
+/// What a client says in the handshake.
+enum Said {
+    static func flags(_ flags: UInt32 = 3) -> [UInt8] { be(flags) }
+
+    static func option(_ type: UInt32, _ payload: [UInt8] = []) -> [UInt8] {
+        option(type, length: UInt32(payload.count)) + payload
+    }
+
+    static func option(_ type: UInt32, length: UInt32) -> [UInt8] {
+        Array("IHAVEOPT".utf8) + be(type) + be(length)
+    }
+
+    static func go(_ name: String, wanting items: [UInt16] = [], type: UInt32 = 7) -> [UInt8] {
+        let payload = be(UInt32(name.utf8.count)) + name.utf8 + be(UInt16(items.count)) + items.flatMap(be)
+        return option(type, payload)
+    }
+}
+
+/// An option's reply, as the client sees it.
+struct Answer: Equatable {
+    var option: UInt32
+    var type: UInt32
+    var payload: [UInt8]
+
+    /// Takes apart a sequence of replies; nil where it is none.
+    static func all(in output: [UInt8]) -> [Answer]? {
+        var rest = output[...]
+        var answers: [Answer] = []
+        while !rest.isEmpty {
+            guard rest.count >= 20, rest.prefix(8) == be(UInt64(0x3_e889_0455_65a9))[...] else { return nil }
+            let count = Int(number(rest.dropFirst(16).prefix(4)))
+            guard rest.count >= 20 + count else { return nil }
+            answers.append(
+                Answer(
+                    option: UInt32(number(rest.dropFirst(8).prefix(4))),
+                    type: UInt32(number(rest.dropFirst(12).prefix(4))),
+                    payload: Array(rest.dropFirst(20).prefix(count))))
+            rest = rest.dropFirst(20 + count)
+        }
+        return answers
+    }
+}
+
+func number(_ bytes: some Sequence<UInt8>) -> UInt64 {
+    bytes.reduce(0) { $0 << 8 | UInt64($1) }
+}
+
+/// Two exports; the first is the default one.
+struct Catalog: ExportCatalog {
+    let all = [
+        ExportDescription(name: "disk", size: 1_000_000_007, isReadOnly: false),
+        ExportDescription(name: "späte Scheibe", size: 1, isReadOnly: true),
+    ]
+
+    func export(named name: String) -> ExportDescription? {
+        name.isEmpty ? all[0] : all.first { $0.name == name }
+    }
+
+    func exports() -> [ExportDescription] { all }
+}
+
+/// A handshake and all that it has said.
+struct Conversation {
+    var handshake = Handshake()
+    var input: ArraySlice<UInt8> = []
+    var output: [UInt8] = []
+    var progress = Handshake.Progress.needsMore
+
+    /// Gives it bytes in pieces, as long as it wants any.
+    init(_ pieces: [UInt8]...) { for piece in pieces { hear(piece) } }
+
+    mutating func hear(_ bytes: some Sequence<UInt8>) {
+        input += bytes
+        guard progress == .needsMore else { return }
+        progress = handshake.receive(&input, output: &output, catalog: Catalog())
+    }
+
+    var answers: [Answer]? { Answer.all(in: output) }
+}
