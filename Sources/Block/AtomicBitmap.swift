@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 
 /// A fixed number of bits that any number of threads set, clear and read at once without locks.
@@ -12,14 +13,13 @@ final class AtomicBitmap: @unchecked Sendable {
     init(count: UInt64) {
         self.count = count
         wordCount = Int((count + 63) / 64)
-        words = .allocate(capacity: wordCount)
-        for index in 0..<wordCount { (words + index).initialize(to: Atomic(0)) }
+        // Memory from calloc is zero without having been touched: the map of a large sparse disk costs what is set in
+        // it. An atomic word that is zero is a word that is zero.
+        words = calloc(max(wordCount, 1), MemoryLayout<Atomic<UInt64>>.stride)!
+            .assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
-    deinit {
-        words.deinitialize(count: wordCount)
-        words.deallocate()
-    }
+    deinit { free(words) }
 
     func isSet(_ bit: UInt64) -> Bool {
         precondition(bit < count)

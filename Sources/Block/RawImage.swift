@@ -28,9 +28,12 @@ public final class RawImage: Sendable {
     ///   `ImageInUse`.
     public init(path: String, access: Access) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
-        let descriptor = open(path, flags | O_CLOEXEC)
+        // Opening a FIFO would wait for its other end.
+        let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw FileError("open", path) }
         do {
+            // The ring does not wait for the disk where a descriptor says not to.
+            guard fcntl(descriptor, F_SETFL, flags) == 0 else { throw FileError("open", path) }
             (size, isBlockDevice) = try Self.measure(descriptor, path)
             if access == .readWrite { try ImageLock.take(descriptor, path) }
         } catch {
@@ -52,15 +55,20 @@ public final class RawImage: Sendable {
             unlink(path)
             throw failure
         }
-        return try RawImage(path: path, access: .readWrite)
+        do {
+            return try RawImage(path: path, access: .readWrite)
+        } catch {
+            unlink(path)
+            throw error
+        }
     }
 
     deinit { close(descriptor) }
 
-    /// Gives the image another name on the same file system; the new name is not yet durable.
-    /// - Throws: `FileError`.
+    /// Gives the image another name on the same file system, one that nothing has yet; it is not yet durable.
+    /// - Throws: `FileError`, with `EEXIST` where the name is taken.
     public func rename(to newPath: String) throws {
-        guard Glibc.rename(path, newPath) == 0 else { throw FileError("rename to \(newPath)", path) }
+        guard linux_rename_new(path, newPath) == 0 else { throw FileError("rename to \(newPath)", path) }
         currentPath.withLock { $0 = newPath }
     }
 
@@ -74,6 +82,13 @@ public final class RawImage: Sendable {
         let modified = Int64(info.st_mtim.tv_sec) * 1_000_000_000 + Int64(info.st_mtim.tv_nsec)
         return ImageIdentity(
             device: UInt64(info.st_dev), inode: UInt64(info.st_ino), size: UInt64(info.st_size), modified: modified)
+    }
+
+    /// When the file was made, in nanoseconds since 1970: with the inode it tells a file from a later one in its place,
+    /// whatever was written to it. nil for a block device, and where the file system does not say.
+    public var birthTime: Int64? {
+        let time = linux_birth_time(descriptor)
+        return isBlockDevice || time < 0 ? nil : time
     }
 
     /// Fills `buffer` from `offset` on.

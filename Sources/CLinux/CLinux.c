@@ -1,8 +1,11 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const int linux_seek_data = SEEK_DATA;
@@ -12,6 +15,17 @@ const int linux_zero_range = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
 const int linux_rwf_nowait = RWF_NOWAIT;
 const int linux_rwf_dsync = RWF_DSYNC;
 const int linux_sock_nonblock_cloexec = SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+int64_t linux_birth_time(int descriptor) {
+    struct statx info;
+    if (statx(descriptor, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0 || !(info.stx_mask & STATX_BTIME)) return -1;
+    return (int64_t)info.stx_btime.tv_sec * 1000000000 + info.stx_btime.tv_nsec;
+}
+
+int linux_rename_new(const char *from, const char *to) {
+    int result = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    return result != 0 && errno == EINVAL ? rename(from, to) : result;
+}
 
 int linux_fallocate(int descriptor, int mode, off_t offset, off_t length) {
     return fallocate(descriptor, mode, offset, length);

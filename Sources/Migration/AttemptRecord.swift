@@ -1,5 +1,15 @@
-/// The source's note of a migration that has begun; while there is no `MovedRecord` of the same migration it has not
-/// happened, and the destination may drop what it has of it.
+import Peer
+
+/// The source's note of the migrations that it has begun and not brought to an end: while there is no `MovedRecord` of
+/// one of them it has not happened, and its destination may drop what it has of it.
 struct AttemptRecord: Codable {
-    let migration: MigrationID
+    struct Attempt: Codable {
+        let migration: MigrationID
+        let destination: PeerAddress
+    }
+
+    /// Older ones are forgotten.
+    static let maximumCount = 32
+
+    var attempts: [Attempt] = []
 }

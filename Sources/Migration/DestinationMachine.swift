@@ -7,6 +7,9 @@ import Block
 /// wanted of them. 3. `prepared`: everything is here, durable, and the roots are equal; it waits for the source's word,
 /// over a crash too. 4. `active`: the disk is served here.
 struct DestinationMachine: Equatable {
+    /// What bounds the maps of a disk: 512 MiB each.
+    private static let maximumBlocks: UInt64 = 1 << 32
+
     enum State: Equatable {
         case waiting
         case receiving(BlockGeometry, round: UInt32)
@@ -76,10 +79,12 @@ struct DestinationMachine: Equatable {
 
     private mutating func open(_ offer: Offer) throws -> Action {
         if let problem = ExportName.problem(with: offer.export) { throw MigrationError.refused(problem) }
-        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)) else {
+        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)),
+            geometry.blockCount <= Self.maximumBlocks
+        else {
             throw MigrationError.refused(
-                "a disk of \(offer.size) bytes in blocks of \(offer.blockSize) can't be taken; "
-                    + "it needs a size of 1 byte to 2^62 and a block size of 512 to 65536, a power of two")
+                "a disk of \(offer.size) bytes in blocks of \(offer.blockSize) can't be taken; it needs at least 1 byte, "
+                    + "at most 2^32 blocks, and a block size of 512 to 65536, a power of two")
         }
         state = .receiving(geometry, round: 1)
         return .open(offer, geometry)

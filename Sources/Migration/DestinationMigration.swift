@@ -60,7 +60,7 @@ public struct DestinationMigration: Sendable {
         let index = try openIndex()
         let welcome = Welcome(blockSize: UInt32(index?.blockSize ?? 4096))
         try await connection.send(Message.welcome(welcome).encoded())
-        var arrival = Arrival(index: index)
+        var arrival = Arrival(index: index, blockSize: welcome.blockSize)
         do {
             while let frame = try await frames.next() {
                 let action = try arrival.machine.receive(try Message(frame: frame))
@@ -80,11 +80,13 @@ public struct DestinationMigration: Sendable {
     private struct Arrival {
         var machine = DestinationMachine()
         let index: NeighbourIndex?
+        let blockSize: UInt32
         var offer: Offer?
         var disk: IncomingDisk?
 
-        init(index: NeighbourIndex?) {
+        init(index: NeighbourIndex?, blockSize: UInt32) {
             self.index = index
+            self.blockSize = blockSize
         }
     }
 
@@ -127,8 +129,8 @@ public struct DestinationMigration: Sendable {
     }
 
     private func open(_ offer: Offer, _ geometry: BlockGeometry, _ arrival: inout Arrival) async throws {
-        guard arrival.index == nil || arrival.index?.blockSize == geometry.blockSize else {
-            throw MigrationError.refused("blocks of \(geometry.blockSize) bytes, where the index here has others")
+        guard offer.blockSize == arrival.blockSize else {
+            throw MigrationError.refused("blocks are of \(arrival.blockSize) bytes here, not of \(offer.blockSize)")
         }
         let image: RawImage
         do {
@@ -203,10 +205,12 @@ public struct DestinationMigration: Sendable {
             throw MigrationError.refused("no disk of that migration is here")
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
-        guard let disk = await site.disk(of: hello.migration) else { return }
+        connection.allowLongFrames()
+        // The link is there before the disk is: what matters is the first request.
+        guard let first = try await frames.next(), let disk = await site.disk(of: hello.migration) else { return }
         await site.replaceForwarder(of: hello.migration, with: connection)
         do {
-            try await ForwardServer(connection: connection, client: client(disk)).run(&frames)
+            try await ForwardServer(connection: connection, client: client(disk)).run(first, &frames)
         } catch {
             logger.debug("forwarding link ended: \(error)")
         }

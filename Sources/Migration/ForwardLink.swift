@@ -1,4 +1,6 @@
 import Block
+import Glibc
+import Logging
 import NIOCore
 import Peer
 import Synchronization
@@ -12,6 +14,11 @@ import Synchronization
 public final class ForwardLink: RequestForwarder, Sendable {
     private struct State {
         var nextID: UInt64 = 0
+        /// Sent on the current connection, so that an answer to them may come.
+        var sent: Set<UInt64> = []
+        var isStopped = false
+        var roundTrip: Duration?
+        var problem: String?
         var pending: [UInt64: ForwardedRequest] = [:]
         var queue: AsyncStream<UInt64>.Continuation?
         var isCommitted = false
@@ -30,9 +37,11 @@ public final class ForwardLink: RequestForwarder, Sendable {
     private let export: String
     private let migration: MigrationID
     private let group: any EventLoopGroup
+    private let logger: Logger
     private let state = Mutex(State())
 
-    init(destination: PeerAddress, export: String, migration: MigrationID, group: any EventLoopGroup) {
+    init(destination: PeerAddress, export: String, migration: MigrationID, group: any EventLoopGroup, logger: Logger) {
+        self.logger = logger
         self.destination = destination
         self.export = export
         self.migration = migration
@@ -40,25 +49,35 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     /// The link of a disk that moved in an earlier life of this node.
-    public convenience init(record: MovedRecord, group: any EventLoopGroup) {
+    public convenience init(record: MovedRecord, group: any EventLoopGroup, logger: Logger) {
         self.init(
-            destination: record.destination, export: record.export, migration: record.migration, group: group)
+            destination: record.destination, export: record.export, migration: record.migration, group: group,
+            logger: logger)
         commit()
         start()
     }
 
     /// `RequestForwarder`.
     public func forward(_ request: ForwardedRequest) {
-        state.withLock { state in
+        let isStopped = state.withLock { state in
+            if state.isStopped { return true }
             let id = state.nextID
             state.nextID += 1
             state.pending[id] = request
             state.queue?.yield(id)
+            return false
         }
+        if isStopped { request.finish(ESHUTDOWN) }
     }
 
     /// Whether the destination has said that it serves the disk.
     public var isActive: Bool { state.withLock { $0.isActive } }
+
+    /// Why the destination does not take requests; nil where it does, or where nobody knows.
+    public var problem: String? { state.withLock { $0.problem } }
+
+    /// How long the destination took to answer the hello; nil before it has.
+    var roundTrip: Duration? { state.withLock { $0.roundTrip } }
 
     /// Bytes that have crossed, both ways.
     var traffic: UInt64 {
@@ -86,15 +105,25 @@ public final class ForwardLink: RequestForwarder, Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// Ends the link; no request may be pending.
+    /// Makes the next connection, on which the destination is told again that the disk is its own.
+    func reconnect() {
+        state.withLock { $0.connection }?.close()
+    }
+
+    /// Ends the link; requests without an answer end with `ESHUTDOWN`, and their clients must not think them done.
     public func stop() {
-        let waiters = state.withLock { state in
+        let (waiters, pending) = state.withLock { state in
+            state.isStopped = true
             state.task?.cancel()
             state.connection?.close()
-            defer { state.waiters = [] }
-            return state.waiters
+            defer {
+                state.waiters = []
+                state.pending = [:]
+            }
+            return (state.waiters, state.pending)
         }
         for waiter in waiters { waiter.resume() }
+        for request in pending.values { request.finish(ESHUTDOWN) }
     }
 
     func waitUntilConnected(atMost limit: Duration) async {
@@ -104,14 +133,15 @@ public final class ForwardLink: RequestForwarder, Sendable {
         }
     }
 
-    /// Waits, however long it takes, until the destination serves the disk.
+    /// Waits, however long it takes, until the destination serves the disk, or the link is stopped.
     func waitUntilActive() async {
         await withCheckedContinuation { continuation in
-            let isActive = state.withLock { state in
-                if !state.isActive { state.waiters.append(continuation) }
-                return state.isActive
+            let isOver = state.withLock { state in
+                let isOver = state.isActive || state.isStopped
+                if !isOver { state.waiters.append(continuation) }
+                return isOver
             }
-            if isActive { continuation.resume() }
+            if isOver { continuation.resume() }
         }
     }
 
@@ -119,11 +149,16 @@ public final class ForwardLink: RequestForwarder, Sendable {
         var delay = Self.firstDelay
         while !Task.isCancelled {
             let began = ContinuousClock.now
-            try? await PeerConnection.connect(to: destination, on: group) { [self] in try await serve($0) }
+            do {
+                try await PeerConnection.connect(to: destination, on: group) { [self] in try await serve($0) }
+            } catch {
+                note(error)
+            }
             state.withLock { state in
                 state.isConnected = false
                 state.queue?.finish()
                 state.queue = nil
+                state.sent = []
                 if let traffic = state.connection?.traffic { state.carried += traffic.sent + traffic.received }
                 state.connection = nil
             }
@@ -133,20 +168,40 @@ public final class ForwardLink: RequestForwarder, Sendable {
         }
     }
 
+    /// Says once why the destination can't be used; it is tried again all the same.
+    private func note(_ error: any Error) {
+        let problem = String(describing: error)
+        let isNew = state.withLock { state in
+            defer { state.problem = problem }
+            return state.problem != problem && !state.isStopped
+        }
+        if isNew { logger.warning("\(export) at \(destination): \(problem); its clients wait") }
+    }
+
     private func serve(_ connection: PeerConnection) async throws {
         let isCommitted = state.withLock { state in
             state.connection = connection
             return state.isCommitted
         }
         let hello = Hello(purpose: .forward, migration: migration, isCommitted: isCommitted, export: export)
+        connection.allowLongFrames()
+        let asked = ContinuousClock.now
         try await connection.send(Message.hello(hello).encoded())
         var frames = connection.inbound.makeAsyncIterator()
-        guard let frame = try await frames.next(), case .welcome = try Message(frame: frame) else { return }
+        guard let frame = try await frames.next() else { throw PeerError.cut }
+        switch try Message(frame: frame) {
+        case .welcome: break
+        case .refused(let reason): throw MigrationError.refused(reason)
+        default: throw MigrationError.unexpected("no welcome")
+        }
+        state.withLock { $0.roundTrip = asked.duration(to: .now) }
         let ids = openQueue(isCommitted)
         async let sending: Void = send(ids, over: connection)
         do {
             while let frame = try await frames.next() {
                 guard case .answer(let answer) = try Message(frame: frame) else { break }
+                // Only who serves the disk answers.
+                confirmActive()
                 take(answer)
             }
         } catch {}
@@ -162,6 +217,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
             for id in state.pending.keys.sorted() { continuation.yield(id) }
             state.queue = continuation
             state.isConnected = true
+            state.problem = nil
         }
         if isCommitted { confirmActive() }
         return stream
@@ -170,14 +226,20 @@ public final class ForwardLink: RequestForwarder, Sendable {
     private func send(_ ids: AsyncStream<UInt64>, over connection: PeerConnection) async throws {
         for await id in ids {
             guard let request = state.withLock({ $0.pending[id] }) else { continue }
-            try await connection.send(Message.request(RemoteRequest(id, request)).encoded())
+            let message = Message.request(RemoteRequest(id, request)).encoded()
+            // From here on an answer is taken, and the request's buffer may go: it has been copied.
+            state.withLock { _ = $0.sent.insert(id) }
+            try await connection.send(message)
         }
     }
 
     private func take(_ answer: RemoteAnswer) {
-        guard let request = state.withLock({ $0.pending.removeValue(forKey: answer.id) }) else { return }
+        let request = state.withLock { state in
+            state.sent.remove(answer.id).flatMap { state.pending.removeValue(forKey: $0) }
+        }
+        guard let request else { return }
         guard request.kind == .read, answer.error == 0 else { return request.finish(answer.error) }
-        guard answer.payload.readableBytes == request.buffer.count else { return request.finish(5) }
+        guard answer.payload.readableBytes == request.buffer.count else { return request.finish(EIO) }
         answer.payload.withUnsafeReadableBytes { request.buffer.copyMemory(from: $0) }
         request.finish(0)
     }

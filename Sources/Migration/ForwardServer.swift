@@ -12,12 +12,16 @@ struct ForwardServer: Sendable {
     let connection: PeerConnection
     let client: DiskClient
 
-    /// Serves until the link ends; on return nothing of it is in flight any more.
-    func run(_ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator) async throws {
+    /// Serves the request in `first` and those that follow until the link ends; on return nothing of it is in flight
+    /// any more.
+    func run(
+        _ first: ByteBuffer, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws {
         try await withThrowingTaskGroup(of: Int.self) { group in
             var requests = 0
             var bytes = 0
-            while let frame = try await frames.next() {
+            var next: ByteBuffer? = first
+            while let frame = next {
                 guard case .request(let request) = try Message(frame: frame) else {
                     throw MigrationError.unexpected("no request")
                 }
@@ -33,6 +37,7 @@ struct ForwardServer: Sendable {
                     try await answer(request)
                     return cost
                 }
+                next = try await frames.next()
             }
             try await group.waitForAll()
         }

@@ -139,10 +139,21 @@ final class IncomingDisk: @unchecked Sendable {
     private func copyNeighbour(_ candidate: Candidate?, _ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {
         guard let index, let candidate else { return false }
         let room = try writer.room(for: block)
-        guard index.fetch(candidate, expecting: fingerprint, into: room, hasher: hasher) else { return false }
+        guard index.fetch(candidate, expecting: fingerprint, into: room, hasher: hasher)
+            || fetchElsewhere(than: candidate, fingerprint, into: room)
+        else { return false }
         writer.add(block)
         repeats.note(fingerprint, at: block)
         return true
+    }
+
+    /// Another neighbour may still have what the first has lost.
+    private func fetchElsewhere(
+        than candidate: Candidate, _ fingerprint: Fingerprint, into room: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        index?.candidates(for: fingerprint).contains {
+            $0 != candidate && index!.fetch($0, expecting: fingerprint, into: room, hasher: hasher)
+        } ?? false
     }
 
     /// Notes what blocks hold now, from their bytes at `offset` of the buffer.

@@ -117,18 +117,18 @@ extension Offer {
     fileprivate func encode(into out: inout ByteBuffer) {
         out.writeInteger(Message.Kind.offer.rawValue)
         migration.encode(into: &out)
-        out.writeInteger(abandoned == nil ? 0 : 1, as: UInt8.self)
-        abandoned?.encode(into: &out)
+        out.writeInteger(UInt8(clamping: abandoned.count))
+        for attempt in abandoned.prefix(Int(UInt8.max)) { attempt.encode(into: &out) }
         out.writeMultipleIntegers(size, blockSize)
         out.writeText(export)
     }
 
     fileprivate init?(from input: inout ByteBuffer) {
-        guard let migration = MigrationID(from: &input), let hasAbandoned: UInt8 = input.readInteger() else { return nil }
-        var abandoned: MigrationID?
-        if hasAbandoned == 1 {
-            abandoned = MigrationID(from: &input)
-            guard abandoned != nil else { return nil }
+        guard let migration = MigrationID(from: &input), let count: UInt8 = input.readInteger() else { return nil }
+        var abandoned: [MigrationID] = []
+        for _ in 0..<count {
+            guard let attempt = MigrationID(from: &input) else { return nil }
+            abandoned.append(attempt)
         }
         guard let (size, blockSize) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
             let export = input.readText(maximum: ExportName.maximumLength)

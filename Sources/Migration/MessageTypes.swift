@@ -34,8 +34,8 @@ public struct Welcome: Sendable, Equatable {
 /// The disk that is to move.
 public struct Offer: Sendable, Equatable {
     var migration: MigrationID
-    /// An earlier attempt that the source has given up for certain: what is left of it may go.
-    var abandoned: MigrationID?
+    /// Earlier attempts that the source has given up for certain: what is left of them may go.
+    var abandoned: [MigrationID]
     var export: String
     var size: UInt64
     var blockSize: UInt32

@@ -12,19 +12,24 @@ public enum MigrationError: Error, CustomStringConvertible {
     case rootsDiffer(source: DiskRoot, destination: DiskRoot)
     /// The guest could not be kept waiting any longer.
     case tooSlow
+    /// The node ends while the destination takes the disk over.
+    case stopping
     /// The operator said so.
     case cancelled
 
     /// One line for the user.
     public var description: String {
         switch self {
-        case .refused(let reason): "the destination refused: \(reason)"
+        case .refused(let reason): "the other node refused: \(reason)"
         case .peerFailed(let reason): "the destination gave up: \(reason)"
         case .unexpected(let what): "the peer broke the protocol: \(what)"
         case .rootsDiffer(let source, let destination):
             "the copy differs from the disk (root \(source) here, \(destination) there); nothing was handed over, migrate again"
         case .tooSlow:
             "the destination did not answer while the guest waited; the export is served here as before, migrate again"
+        case .stopping:
+            "the disk has been handed over, but the destination has not said yet that it serves it; "
+                + "start this node again so that it is told"
         case .cancelled: "cancelled; the export is served here as before"
         }
     }

@@ -5,12 +5,30 @@ import Peer
 public struct MovedRecord: Codable, Sendable {
     /// The export's name.
     public let export: String
-    /// The image as it was left; another image at its path has not moved.
-    let identity: ImageIdentity
+    /// The inode and birth time of the image's file, where it has them. Not its time of change: whatever was done to
+    /// the file since, it has moved.
+    let inode: UInt64
+    let birthTime: Int64?
     /// The migration by which it moved.
     public let migration: MigrationID
     /// Who has it.
     public let destination: PeerAddress
     /// The root at the switchover.
     let root: String
+
+    init(
+        export: String, image: RawImage, migration: MigrationID, destination: PeerAddress, root: String
+    ) throws {
+        self.export = export
+        inode = try image.identity().inode
+        birthTime = image.birthTime
+        self.migration = migration
+        self.destination = destination
+        self.root = root
+    }
+
+    /// Whether it is about this very file, and not about an earlier one at the same path.
+    func isAbout(_ image: RawImage) throws -> Bool {
+        try image.identity().inode == inode && image.birthTime == birthTime
+    }
 }

@@ -21,6 +21,7 @@ struct RepeatCache {
 
     /// Where such a block was written, as far as is remembered.
     func block(with fingerprint: Fingerprint) -> UInt64? {
+        guard fingerprint != .zero else { return nil }
         let entry = entries[slot(fingerprint)]
         return entry.fingerprint == fingerprint ? entry.block : nil
     }

@@ -1,30 +1,35 @@
-/// How fast blocks have been going over lately, from first byte to the destination's word that it has them.
+/// How fast blocks go over: bytes of blocks for each second that was spent on sending them.
 struct SendingSpeed: Sendable {
-    /// Rounds shorter than this say little about the link.
+    /// Less than this says little about the link.
     private static let enoughBytes: UInt64 = 256 << 10
 
-    private var start = ContinuousClock.now
     private var bytes: UInt64 = 0
+    private var time = Duration.zero
     private var bytesPerSecond: Double?
 
+    /// A round begins.
     mutating func begin() {
-        start = .now
         bytes = 0
+        time = .zero
     }
 
-    mutating func add(_ count: UInt64) {
+    /// Sending `count` bytes of blocks has taken so long.
+    mutating func add(_ count: UInt64, in time: Duration) {
         bytes += count
+        self.time += time
     }
 
+    /// A round has ended. A short one can only show that the link is better than it seemed.
     mutating func end() {
-        guard bytes >= Self.enoughBytes else { return }
-        bytesPerSecond = Double(bytes) / max(start.duration(to: .now).inSeconds, 1e-6)
+        let measured = Double(bytes) / max(time.inSeconds, 1e-6)
+        if bytes >= Self.enoughBytes || measured > bytesPerSecond ?? .infinity { bytesPerSecond = measured }
     }
 
-    /// How long `count` bytes would take. As long as nothing is known of the link, few bytes take no time and many
-    /// take too long.
-    func time(for count: UInt64) -> Duration {
-        guard let bytesPerSecond else { return count <= Self.enoughBytes ? .zero : .seconds(3600) }
-        return .seconds(Double(count) / bytesPerSecond)
+    /// How long `count` bytes of blocks would take.
+    /// - Parameter limit: on what is sent, in bits a second; all that is known as long as nothing was measured.
+    func time(for count: UInt64, limit: UInt64?) -> Duration {
+        if let bytesPerSecond { return .seconds(Double(count) / max(bytesPerSecond, 1)) }
+        if let limit { return .seconds(Double(count) * 8 / Double(limit)) }
+        return count <= Self.enoughBytes ? .zero : .seconds(3600)
     }
 }

@@ -40,7 +40,7 @@ final class SourceCopy: Sendable {
 
     /// How long the guest would have to wait if it were held back now.
     func expectedPause(roundTrip: Duration) -> Duration {
-        let sending = speed.withLock { $0.time(for: dirtyBytes) }
+        let sending = speed.withLock { $0.time(for: dirtyBytes, limit: link.rateLimit) }
         return sending + roundTrip * 2 + .milliseconds(10)
     }
 
@@ -84,10 +84,14 @@ final class SourceCopy: Sendable {
 
     /// Waits until the destination has everything of a round.
     func endRound(_ round: Int, _ inbox: inout SourceInbox) async throws {
+        let began = ContinuousClock.now
         try await link.send(.roundEnd(UInt32(round)))
         let answer = try await inbox.next()
         guard answer == .roundDone(UInt32(round)) else { throw MigrationError.unexpected("round \(round) has no end") }
-        speed.withLock { $0.end() }
+        speed.withLock { speed in
+            speed.add(0, in: began.duration(to: .now))
+            speed.end()
+        }
         try await pool.runIfActive { [manifest] in try manifest.refresh() }
         update { $0.dirty = dirtyBytes }
     }
@@ -165,8 +169,9 @@ final class SourceCopy: Sendable {
         var start = 0
         while start < blocks.count {
             let end = min(blocks.count, start + sender.batchLimit)
+            let began = ContinuousClock.now
             let (zero, data) = try await sender.send(blocks[start..<end], over: link)
-            speed.withLock { $0.add(data) }
+            speed.withLock { $0.add(data, in: began.duration(to: .now)) }
             update {
                 $0.ledger.zero += zero
                 $0.ledger.link += data

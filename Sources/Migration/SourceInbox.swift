@@ -1,4 +1,5 @@
 import NIOCore
+import NIOPosix
 import Peer
 
 /// The destination's messages, one after the other.
@@ -21,6 +22,21 @@ struct SourceInbox {
         case .refused(let reason): throw MigrationError.refused(reason)
         case .failed(let reason): throw MigrationError.peerFailed(reason)
         default: return message
+        }
+    }
+
+    /// Why an operation on the link failed: the destination may have said it before it closed.
+    mutating func explain(_ error: any Error) async -> any Error {
+        guard error is ChannelError || error is IOError || error is PeerError || error is CancellationError else {
+            return error
+        }
+        // A destination that gave up waits a moment for its word to be heard; one that is gone ends the stream.
+        do {
+            while true { _ = try await next() }
+        } catch let reason as MigrationError {
+            return reason
+        } catch {
+            return PeerError.cut
         }
     }
 }

@@ -17,7 +17,7 @@ final class SourceLink: Sendable {
     func send(_ message: Message) async throws {
         let frame = message.encoded()
         count(message, frame.readableBytes)
-        try await rate.wait(for: frame.readableBytes)
+        try await rate.wait(for: frame.readableBytes) { connection.isOpen }
         try await connection.send(frame)
     }
 
@@ -39,8 +39,22 @@ final class SourceLink: Sendable {
         return wire
     }
 
+    /// Bits a second; nil for no limit.
+    var rateLimit: UInt64? { rate.bitsPerSecond }
+
     func close() {
         connection.close()
+    }
+
+    /// Says a last word, if the peer takes it soon, and closes.
+    func close(saying message: Message) async {
+        let patience = Task {
+            try await Task.sleep(for: .seconds(1))
+            close()
+        }
+        try? await connection.send(message.encoded())
+        patience.cancel()
+        close()
     }
 
     private func count(_ message: Message, _ frameLength: Int) {

@@ -1,4 +1,5 @@
 import Block
+import Logging
 import NIOCore
 import NIOPosix
 import Peer
@@ -13,14 +14,16 @@ public final class SourceMigration: Sendable {
         var link: SourceLink?
     }
 
-    /// How long a guest is kept waiting for a destination that does not answer before the migration is given up.
-    private static let fenceLimit = Duration.seconds(10)
+    /// How long a guest is kept waiting for a destination that does not answer before the migration is given up; longer
+    /// where a longer pause is allowed.
+    private static let shortestFenceLimit = Duration.seconds(10)
     /// How long the hand-over is put off for the forwarding link.
     private static let connectLimit = Duration.seconds(2)
 
     private let job: SourceJob
     private let id = MigrationID()
     private let group: any EventLoopGroup
+    private let logger: Logger
     private let pool: NIOThreadPool
     private let state = Mutex(State())
     private let status = Mutex(MigrationProgress())
@@ -29,8 +32,9 @@ public final class SourceMigration: Sendable {
     /// - Parameters:
     ///   - group: for the link.
     ///   - pool: for reading, hashing and compressing.
-    public init(job: SourceJob, group: any EventLoopGroup, pool: NIOThreadPool) {
+    public init(job: SourceJob, group: any EventLoopGroup, pool: NIOThreadPool, logger: Logger) {
         self.job = job
+        self.logger = logger
         self.group = group
         self.pool = pool
     }
@@ -60,35 +64,29 @@ public final class SourceMigration: Sendable {
                 return (true, state.link)
             }
         }
-        if let link {
-            Task {
-                try? await link.sendNow(.cancel(reason: "cancelled at the source"))
-                link.close()
-            }
-        }
+        if let link { Task { await link.close(saying: .cancel(reason: "cancelled at the source")) } }
         return canCancel
     }
 
-    /// Does it all. On return the disk is the destination's, and this node's clients are forwarded there by the link
-    /// that `forwarding` was given.
-    /// - Throws: what went wrong; the disk is then served here as before.
+    /// Does it all. On return the disk is the destination's, and this node's clients are forwarded there.
+    /// - Parameter forwarding: given the link that forwards them, as soon as there is no way back.
+    /// - Throws: what went wrong; unless `forwarding` was called, the disk is served here as before.
     public func run(forwarding: @escaping @Sendable (ForwardLink) -> Void) async throws -> MigrationReport {
         let started = ContinuousClock.now
         let forward = ForwardLink(
-            destination: job.destination, export: job.export, migration: id, group: group)
+            destination: job.destination, export: job.export, migration: id, group: group, logger: logger)
         do {
-            let report = try await PeerConnection.connect(to: job.destination, on: group) { [self] connection in
-                try await migrate(connection, forward, started)
+            return try await PeerConnection.connect(to: job.destination, on: group) { [self] connection in
+                try await migrate(connection, forward, started, forwarding)
             }
-            forwarding(forward)
-            return report
         } catch {
-            throw await giveUp(error, forward, forwarding)
+            throw await giveUp(error, forward)
         }
     }
 
     private func migrate(
-        _ connection: PeerConnection, _ forward: ForwardLink, _ started: ContinuousClock.Instant
+        _ connection: PeerConnection, _ forward: ForwardLink, _ started: ContinuousClock.Instant,
+        _ forwarding: @Sendable (ForwardLink) -> Void
     ) async throws -> MigrationReport {
         let link = SourceLink(connection: connection, rate: job.rate)
         try state.withLock { state in
@@ -96,17 +94,26 @@ public final class SourceMigration: Sendable {
             state.link = link
         }
         var inbox = SourceInbox(connection: connection, link: link)
+        do {
+            return try await migrate(link, &inbox, forward, started, forwarding)
+        } catch {
+            throw await inbox.explain(error)
+        }
+    }
+
+    private func migrate(
+        _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
+        _ started: ContinuousClock.Instant, _ forwarding: @Sendable (ForwardLink) -> Void
+    ) async throws -> MigrationReport {
         let (geometry, roundTrip) = try await open(link, &inbox)
         let copy = try SourceCopy(job: job, geometry: geometry, link: link, pool: pool) { [self] update in
             status.withLock { update(&$0) }
         }
         await job.disk.track(copy.dirtyMap)
         state.withLock { $0.machine.accepted() }
-        try await copyUntilConverged(copy, link, &inbox, roundTrip)
-        forward.start()
-        await forward.waitUntilConnected(atMost: Self.connectLimit)
+        try await copyUntilConverged(copy, &inbox, forward, roundTrip)
         let precopyEnd = ContinuousClock.now
-        let root = try await handOver(copy, link, &inbox, forward)
+        let root = try await handOver(copy, link, &inbox, forward, forwarding)
         let end = ContinuousClock.now
         return report(copy, link, forward, root, (started, precopyEnd, end))
     }
@@ -120,8 +127,7 @@ public final class SourceMigration: Sendable {
         guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {
             throw MigrationError.unexpected("a block size of \(welcome.blockSize)")
         }
-        let abandoned = try job.records.abandonedAttempt()
-        try job.records.begin(id)
+        let abandoned = try job.records.begin(id, to: job.destination)
         let offer = Offer(
             migration: id, abandoned: abandoned, export: job.export, size: geometry.size,
             blockSize: welcome.blockSize)
@@ -132,22 +138,26 @@ public final class SourceMigration: Sendable {
 
     /// Goes over the disk, and over what was written meanwhile, until what is left fits into the pause.
     private func copyUntilConverged(
-        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ roundTrip: Duration
+        _ copy: SourceCopy, _ inbox: inout SourceInbox, _ forward: ForwardLink, _ roundTrip: Duration
     ) async throws {
         try await copy.firstRound(&inbox)
+        try await copy.endRound(1, &inbox)
+        // Connected ahead of the hand-over, so that the guest need not wait for that, nor the decision grow stale.
+        forward.start()
+        await forward.waitUntilConnected(atMost: Self.connectLimit)
+        let roundTrip = min(roundTrip, forward.roundTrip ?? roundTrip)
         while true {
-            let round = state.withLock { $0.machine.round }
-            try await copy.endRound(round, &inbox)
-            let dirty = copy.dirtyBytes
-            if dirty == 0 || copy.expectedPause(roundTrip: roundTrip) <= job.maximumPause { return }
+            if copy.dirtyBytes == 0 || copy.expectedPause(roundTrip: roundTrip) <= job.maximumPause { return }
             let next = state.withLock { $0.machine.nextRound() }
             try await copy.dirtyRound(next)
+            try await copy.endRound(next, &inbox)
         }
     }
 
     /// Holds the guest's requests back, sends the last blocks, compares the roots, and gives the disk away.
     private func handOver(
-        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink
+        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
+        _ forwarding: @Sendable (ForwardLink) -> Void
     ) async throws -> DiskRoot {
         let round = try state.withLock { state in
             if state.isCancelled { throw MigrationError.cancelled }
@@ -156,9 +166,12 @@ public final class SourceMigration: Sendable {
         status.withLock { $0.phase = "fenced" }
         await job.disk.fence()
         let watch = Task { [self] in
-            try await Task.sleep(for: Self.fenceLimit)
-            state.withLock { $0.isTooSlow = true }
-            link.close()
+            try await Task.sleep(for: max(Self.shortestFenceLimit, job.maximumPause * 2))
+            let isTooSlow = state.withLock { state in
+                if case .fenced = state.machine.state { state.isTooSlow = true }
+                return state.isTooSlow
+            }
+            if isTooSlow { link.close() }
         }
         defer { watch.cancel() }
         try await copy.dirtyRound(round)
@@ -170,15 +183,17 @@ public final class SourceMigration: Sendable {
         try state.withLock { try $0.machine.prepared(source: root, destination: theirs) }
         try commit(root)
         watch.cancel()
-        try? await link.sendNow(.commit)
         forward.commit()
+        forwarding(forward)
+        try? await link.sendNow(.commit)
         await job.disk.replaceDevice(ForwardingDevice(forwarder: forward))
         await job.disk.track(nil)
         await job.disk.unfence()
         status.withLock { $0.phase = "moved" }
-        // Where the link breaks right now, the forwarding link carries the word over, as often as it takes.
-        if case .active? = try? await inbox.next() { forward.confirmActive() }
+        // Where the word is lost right now, the forwarding link says it again, on every new connection.
+        if case .active? = try? await inbox.next() { forward.confirmActive() } else { forward.reconnect() }
         await forward.waitUntilActive()
+        guard forward.isActive else { throw MigrationError.stopping }
         state.withLock { $0.machine.moved() }
         return root
     }
@@ -187,6 +202,7 @@ public final class SourceMigration: Sendable {
     private func commit(_ root: DiskRoot) throws {
         try state.withLock { state in
             if state.isCancelled { throw MigrationError.cancelled }
+            if state.isTooSlow { throw MigrationError.tooSlow }
             try job.records.commit(export: job.export, migration: id, destination: job.destination, root: root)
             state.machine.committed()
         }
@@ -195,7 +211,7 @@ public final class SourceMigration: Sendable {
     /// Undoes what has been done so far.
     /// - Returns: why it was given up.
     private func giveUp(
-        _ error: any Error, _ forward: ForwardLink, _ forwarding: @Sendable (ForwardLink) -> Void
+        _ error: any Error, _ forward: ForwardLink
     ) async -> any Error {
         let (undo, reason) = state.withLock { state in
             state.link = nil
@@ -213,7 +229,8 @@ public final class SourceMigration: Sendable {
             await job.disk.track(nil)
             await job.disk.unfence()
         case nil:
-            forwarding(forward)
+            // The disk is the destination's: the clients stay forwarded, and the destination is told until it hears.
+            break
         }
         return reason ?? error
     }

@@ -62,12 +62,16 @@ public struct StateDirectory: Sendable {
         try? Self.synchronizeDirectory(path)
     }
 
-    /// A name for records about the image at a path.
-    static func key(_ kind: String, image path: String) -> String {
+    /// A path without symbolic links; the path itself where there is no such file.
+    static func realPath(_ path: String) -> String {
         let resolved = realpath(path, nil)
         defer { free(resolved) }
-        let bytes = Array((resolved.map { String(cString: $0) } ?? path).utf8)
-        let digest = bytes.withUnsafeBytes { BlockHasher().digest($0) }
+        return resolved.map { String(cString: $0) } ?? path
+    }
+
+    /// A name for records about what is, or will be, at a real path.
+    static func key(_ kind: String, path: String) -> String {
+        let digest = Array(path.utf8).withUnsafeBytes { BlockHasher().digest($0) }
         return "\(kind)-\(DiskRoot(digest).description.prefix(32))"
     }
 

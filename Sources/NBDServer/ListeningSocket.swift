@@ -21,14 +21,27 @@ enum ListeningSocket {
             throw ListenError(address, "the path is longer than \(capacity - 1) bytes; choose a shorter one")
         }
         withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
+        guard !path.isEmpty else { throw ListenError(address, "the path of the socket is empty") }
         let descriptor = try newSocket(AF_UNIX, address)
         if bindAndListen(descriptor, &name) { return descriptor }
+        guard errno != EADDRINUSE || isSocket(path) else {
+            close(descriptor)
+            throw ListenError(address, "the file is there and is no socket; choose another path")
+        }
         if errno == EADDRINUSE, isAbandoned(&name), unlink(path) == 0, bindAndListen(descriptor, &name) {
             return descriptor
         }
         let code = errno
         close(descriptor)
         throw ListenError(address, code: code)
+    }
+
+    /// A disk image given by mistake must not be taken for an abandoned socket: connecting to it is refused as well.
+    private static func isSocket(_ path: String) -> Bool {
+        let code = errno
+        defer { errno = code }
+        var info = stat()
+        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFSOCK
     }
 
     /// Whether the socket file was left by a server that is gone.

@@ -241,6 +241,7 @@ final class Session: RequestOwner {
         let progress = handshake.receive(&rest, output: &output, catalog: exports)
         handshakeInput = Array(rest)
         queue(output)
+        guard !isHungUp else { return false }
         switch progress {
         case .needsMore:
             return false
@@ -295,7 +296,8 @@ final class Session: RequestOwner {
         case .disconnect, nil:
             reading = .nothing
         case .read where request.length > 0:
-            if !readFromCache(request), !startRead(request) { waitForBuffer(request) }
+            // Making room for the reply may have shown that the client is gone.
+            if !readFromCache(request), !isHungUp, !startRead(request) { waitForBuffer(request) }
         case .write where request.length > 0:
             if !startWrite(request) { waitForBuffer(request) }
         case .read, .write:

@@ -14,4 +14,6 @@ public struct ExportStatus: Codable, Sendable {
     public var destination: String?
     /// Of the migration that runs.
     public var progress: MigrationProgress?
+    /// Why requests for a disk that has moved wait.
+    public var problem: String?
 }

@@ -21,4 +21,14 @@ public struct MigrateCommand: Codable, Sendable {
         self.maximumPause = maximumPause
         self.detach = detach
     }
+
+    /// - Throws: `NodeError` where a number makes no sense.
+    func validate() throws {
+        guard rate != 0 else { throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second") }
+        guard (0...Self.longestPause).contains(maximumPause) else {
+            throw NodeError.unusable("a pause of \(maximumPause) s can't be; give 0 s to \(Int(Self.longestPause)) s")
+        }
+    }
+
+    private static let longestPause = 3600.0
 }

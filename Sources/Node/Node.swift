@@ -13,6 +13,8 @@ import Ring
 /// 1. `start` opens everything, in the order in which things can fail. 2. It serves until 3. `stop`, which finishes what
 /// was asked for.
 public actor Node {
+    private static let forwardingGrace = Duration.seconds(3)
+
     private let configuration: NodeConfiguration
     private let logger: Logger
     private let loops: [Ring.EventLoop]
@@ -22,6 +24,7 @@ public actor Node {
     private let pool: NIOThreadPool
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
+    private var site: DestinationSite?
     private var tasks: [Task<Void, Never>] = []
 
     /// A node that serves nothing yet.
@@ -52,11 +55,16 @@ public actor Node {
 
     /// Finishes what clients have asked for and ends.
     public func stop() async {
-        await server.stop()
-        for export in exports.values {
-            _ = export.migration?.cancel()
-            export.stop()
+        for export in exports.values { _ = export.migration?.cancel() }
+        await site?.stop()
+        // A request that was forwarded gets this long; then its client hears that this node shuts down.
+        let links = Task { [exports] in
+            try? await Task.sleep(for: Self.forwardingGrace)
+            for export in exports.values { export.stop() }
         }
+        await server.stop()
+        links.cancel()
+        await links.value
         for task in tasks { task.cancel() }
         for task in tasks { await task.value }
         for loop in loops { loop.stop() }
@@ -109,11 +117,14 @@ public actor Node {
     func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
         let export = try find(name)
         guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        guard bitsPerSecond != 0 else { throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second") }
         migration.rate.set(bitsPerSecond: bitsPerSecond)
     }
 
     private func begin(_ command: MigrateCommand) throws -> (NodeExport, SourceMigration) {
         let export = try find(command.export)
+        try command.validate()
+        if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
         if let moved = export.status.destination, export.migration == nil, let address = PeerAddress(moved) {
             throw NodeError.hasMoved(export.name, to: address)
@@ -122,7 +133,7 @@ public actor Node {
             export: export.name, disk: export.export.disk, image: export.image, destination: command.destination,
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
             records: export.records)
-        let migration = SourceMigration(job: job, group: group, pool: pool)
+        let migration = SourceMigration(job: job, group: group, pool: pool, logger: logger)
         try export.begin(migration)
         return (export, migration)
     }
@@ -150,30 +161,31 @@ public actor Node {
 
     private func open(_ configured: NodeConfiguration.Image) async throws {
         let image = try RawImage(path: configured.path, access: configured.isReadOnly ? .readOnly : .readWrite)
-        let records = SourceRecords(directory: state, image: image)
-        guard let moved = try records.moved() else {
-            try add(configured.export, image, FileDevice(image: image), configured.isReadOnly)
-            return
-        }
-        // Given away in an earlier life: serving it here again would make two writers (invariant 5).
-        let link = ForwardLink(record: moved, group: group)
-        try add(configured.export, image, ForwardingDevice(forwarder: link), configured.isReadOnly)
-        exports[configured.export]?.moved(to: moved.destination.description, by: link)
-        logger.notice("\(configured.path) has moved to \(moved.destination); clients are forwarded there")
+        try add(configured.export, image, isReadOnly: configured.isReadOnly)
     }
 
+    /// Serves an image, or forwards its clients where it was given away in an earlier life: serving it here again would
+    /// make two writers (invariant 5).
     @discardableResult
-    private func add(_ name: String, _ image: RawImage, _ device: BlockDevice, _ isReadOnly: Bool) throws -> Disk {
+    private func add(_ name: String, _ image: RawImage, isReadOnly: Bool) throws -> Disk {
+        let records = SourceRecords(directory: state, image: image)
+        let moved = try records.moved()
+        let link = moved.map { ForwardLink(record: $0, group: group, logger: logger) }
+        let device = link.map { ForwardingDevice(forwarder: $0) } ?? FileDevice(image: image)
         let disk = Disk(size: image.size, device: device, loops: loops)
         let export = Export(name: name, disk: disk, isReadOnly: isReadOnly)
         guard table.add(export, isDefault: name == configuration.image?.export) else { throw NodeError.nameTaken(name) }
-        exports[name] = NodeExport(
-            export: export, image: image, records: SourceRecords(directory: state, image: image))
+        let added = NodeExport(export: export, image: image, records: records)
+        exports[name] = added
+        if let moved, let link {
+            added.moved(to: moved.destination.description, by: link)
+            logger.notice("\(image.path) has moved to \(moved.destination); clients are forwarded there")
+        }
         return disk
     }
 
     private func addArrived(_ name: String, _ image: RawImage) throws -> Disk {
-        try add(name, image, FileDevice(image: image), false)
+        try add(name, image, isReadOnly: false)
     }
 
     private func startPeer() async throws -> PeerAddress? {
@@ -181,11 +193,14 @@ public actor Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
         }
-        let site = try DestinationSite(images: images, state: state) { [weak self] name, image in
+        let hooks = DestinationSite.Hooks(isNameTaken: { [table] in table.find($0)?.description.name == $0 }) {
+            [weak self] name, image in
             guard let self else { throw CancellationError() }
             return try await addArrived(name, image)
         }
+        let site = try DestinationSite(images: images, state: state, logger: logger, hooks: hooks)
         try await site.restore()
+        self.site = site
         let loop = loops[0]
         let migrations = DestinationMigration(
             site: site, indexDirectory: configuration.index, pool: pool, logger: logger

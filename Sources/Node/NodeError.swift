@@ -7,6 +7,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case hasMoved(String, to: PeerAddress)
     case notMigrating(String)
     case tooLateToCancel(String)
+    case unusable(String)
     case readOnly(String)
     case nameTaken(String)
     case missingOption(String, needs: String)
@@ -24,7 +25,9 @@ public enum NodeError: Error, CustomStringConvertible {
         case .notMigrating(let name):
             "\(name) is not being migrated"
         case .tooLateToCancel(let name):
-            "\(name) has been handed over already; migrate it back from the destination"
+            "\(name) has been handed over already; what has moved can't be cancelled"
+        case .unusable(let reason):
+            reason
         case .readOnly(let name):
             "\(name) is served read-only; serve it writable to migrate it, or copy the file"
         case .nameTaken(let name):

@@ -49,14 +49,14 @@ final class NodeExport: Sendable {
     }
 
     var status: ExportStatus {
-        let (migration, movedTo, isActive) = state.withLock {
-            ($0.migration, $0.movedTo, $0.forward?.isActive ?? true)
-        }
+        let (migration, movedTo, forward) = state.withLock { ($0.migration, $0.movedTo, $0.forward) }
+        let isActive = forward?.isActive ?? true
         let progress = migration?.progress
         let phase = movedTo != nil ? (isActive ? "moved" : "moved, waiting for the destination") : progress?.phase
         return ExportStatus(
             export: name, size: export.description.size, readOnly: export.description.isReadOnly,
-            state: phase ?? "serving", destination: movedTo ?? migration?.destination.description, progress: progress)
+            state: phase ?? "serving", destination: movedTo ?? migration?.destination.description, progress: progress,
+            problem: forward?.problem)
     }
 
     func stop() {

@@ -5,12 +5,12 @@ struct FrameCodec: ByteToMessageDecoder, MessageToByteEncoder {
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
 
-    let maximumLength: Int
+    let limit: FrameLimit
 
     mutating func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
         guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return .needMoreData }
-        guard length > 0, length <= maximumLength else {
-            throw PeerError.malformed("a frame of \(length) bytes, where 1 to \(maximumLength) are allowed")
+        guard length > 0, length <= limit.bytes else {
+            throw PeerError.malformed("a frame of \(length) bytes, where 1 to \(limit.bytes) are allowed")
         }
         guard buffer.readableBytes >= 4 + Int(length) else { return .needMoreData }
         buffer.moveReaderIndex(forwardBy: 4)

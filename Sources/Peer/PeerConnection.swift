@@ -3,7 +3,9 @@ import NIOPosix
 
 /// One connection to a peer: whole frames in and out, in order, with back-pressure both ways.
 public struct PeerConnection: Sendable {
-    /// The longest frame: a forwarded request of 32 MiB with its header.
+    /// The longest frame of a connection, unless it was opened for long ones. Bytes.
+    static let ordinaryFrame = 2 << 20
+    /// The longest frame of a connection that was opened for long ones: a forwarded request of 32 MiB with its header.
     public static let maximumFrame = (32 << 20) + 1024
 
     /// Frames from the peer; one reader at a time. Ends when the peer closes, throws when the link breaks.
@@ -12,8 +14,7 @@ public struct PeerConnection: Sendable {
     public let traffic: Traffic
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private let channel: any Channel
-
-    typealias FrameChannel = NIOAsyncChannel<ByteBuffer, ByteBuffer>
+    private let frameLimit: FrameLimit
 
     /// Sends a frame; returns once the link has room for more.
     /// - Throws: where the link is down.
@@ -21,6 +22,14 @@ public struct PeerConnection: Sendable {
         precondition(frame.readableBytes <= Self.maximumFrame)
         try await outbound.write(frame)
     }
+
+    /// Takes frames of up to `maximumFrame` bytes from now on; whoever says so has looked at who is there.
+    public func allowLongFrames() {
+        frameLimit.raise(to: Self.maximumFrame)
+    }
+
+    /// Whether the link still stands, as far as is known.
+    public var isOpen: Bool { channel.isActive }
 
     /// Ends the connection at once; whoever reads or writes it is told.
     public func close() {
@@ -33,35 +42,25 @@ public struct PeerConnection: Sendable {
         to address: PeerAddress, on group: any EventLoopGroup, _ body: @Sendable (PeerConnection) async throws -> Result
     ) async throws -> Result {
         guard address.isLoopback else { throw PeerError.notLoopback(address) }
-        let traffic = Traffic()
-        let channel: FrameChannel
+        let link: FramedLink
         do {
-            channel = try await ClientBootstrap(group: group)
+            link = try await ClientBootstrap(group: group)
                 .connectTimeout(.seconds(10))
-                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .connect(host: address.host, port: Int(address.port)) { wrap($0, traffic) }
+                .connect(host: address.host, port: Int(address.port)) { FramedLink.wrap($0) }
         } catch {
             throw PeerError.unreachable(address, reason: describe(error))
         }
-        return try await run(channel, traffic, body)
+        return try await run(link, body)
     }
 
     static func run<Result: Sendable>(
-        _ channel: FrameChannel, _ traffic: Traffic, _ body: @Sendable (PeerConnection) async throws -> Result
+        _ link: FramedLink, _ body: @Sendable (PeerConnection) async throws -> Result
     ) async throws -> Result {
-        try await channel.executeThenClose { inbound, outbound in
+        try await link.channel.executeThenClose { inbound, outbound in
             let connection = PeerConnection(
-                inbound: inbound, traffic: traffic, outbound: outbound, channel: channel.channel)
+                inbound: inbound, traffic: link.traffic, outbound: outbound, channel: link.channel.channel,
+                frameLimit: link.frameLimit)
             return try await body(connection)
-        }
-    }
-
-    static func wrap(_ channel: any Channel, _ traffic: Traffic) -> EventLoopFuture<FrameChannel> {
-        channel.eventLoop.makeCompletedFuture {
-            let codec = FrameCodec(maximumLength: maximumFrame)
-            try channel.pipeline.syncOperations.addHandlers(
-                TrafficCounter(traffic), ByteToMessageHandler(codec), MessageToByteHandler(codec))
-            return try FrameChannel(wrappingChannelSynchronously: channel)
         }
     }
 

@@ -3,15 +3,13 @@ import NIOPosix
 
 /// Accepts connections of peers.
 public struct PeerListener: Sendable {
-    private let channel: NIOAsyncChannel<Accepted, Never>
+    /// Connections at once; further ones are closed.
+    private static let maximumConnections = 256
+
+    private let channel: NIOAsyncChannel<FramedLink, Never>
 
     /// As bound, with the port that the kernel chose.
     public let address: PeerAddress
-
-    private struct Accepted: Sendable {
-        let channel: PeerConnection.FrameChannel
-        let traffic: Traffic
-    }
 
     /// Listens at once.
     /// - Throws: `PeerError` where the address is taken or not allowed.
@@ -20,11 +18,7 @@ public struct PeerListener: Sendable {
         do {
             channel = try await ServerBootstrap(group: group)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .bind(host: address.host, port: Int(address.port)) { channel in
-                    let traffic = Traffic()
-                    return PeerConnection.wrap(channel, traffic).map { Accepted(channel: $0, traffic: traffic) }
-                }
+                .bind(host: address.host, port: Int(address.port)) { FramedLink.wrap($0) }
         } catch {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
             throw PeerError.cannotListen(address, reason: reason)
@@ -36,11 +30,17 @@ public struct PeerListener: Sendable {
     /// Serves every connection with `body`, each in a task of its own, until the task is cancelled. One that fails ends
     /// alone; `body` reports what there is to report.
     public func run(_ body: @escaping @Sendable (PeerConnection) async -> Void) async {
+        let connections = Connections()
         try? await channel.executeThenClose { inbound in
             try await withThrowingDiscardingTaskGroup { group in
-                for try await accepted in inbound {
+                for try await link in inbound {
+                    guard connections.begin(atMost: Self.maximumConnections) else {
+                        link.channel.channel.close(promise: nil)
+                        continue
+                    }
                     group.addTask {
-                        _ = try? await PeerConnection.run(accepted.channel, accepted.traffic) { await body($0) }
+                        _ = try? await PeerConnection.run(link) { await body($0) }
+                        connections.end()
                     }
                 }
             }

@@ -2,8 +2,8 @@ import Synchronization
 
 /// One limit for everything that is sent for a migration; may be changed while it runs.
 ///
-/// A virtual clock: each send moves the moment at which the link is free again. A sender may be ahead of it by
-/// `burst`, so that short pauses of the sender are not lost.
+/// A virtual clock: each send moves the moment at which the link is free again. A sender that was late by up to `burst`
+/// catches up, so that its short pauses are not lost.
 public final class RateLimit: Sendable {
     private struct State {
         var bytesPerSecond: Double?
@@ -11,6 +11,7 @@ public final class RateLimit: Sendable {
     }
 
     private static let burst = Duration.milliseconds(20)
+    private static let slice = Duration.milliseconds(100)
     private let state: Mutex<State>
 
     /// - Parameter bitsPerSecond: more than 0; nil for no limit.
@@ -20,7 +21,10 @@ public final class RateLimit: Sendable {
 
     /// Replaces the limit; what is sent from now on keeps to it.
     public func set(bitsPerSecond: UInt64?) {
-        state.withLock { $0.bytesPerSecond = bitsPerSecond.map { Double($0) / 8 } }
+        state.withLock { state in
+            state.bytesPerSecond = bitsPerSecond.map { Double($0) / 8 }
+            state.freeAt = min(state.freeAt, .now)
+        }
     }
 
     /// The limit now, in bits a second; nil for none.
@@ -28,15 +32,24 @@ public final class RateLimit: Sendable {
         state.withLock { $0.bytesPerSecond.map { UInt64($0 * 8) } }
     }
 
-    /// Waits until `count` bytes may be sent.
-    /// - Throws: `CancellationError`.
-    public func wait(for count: Int) async throws {
-        let start = state.withLock { state -> ContinuousClock.Instant? in
-            guard let rate = state.bytesPerSecond else { return nil }
-            let begin = max(state.freeAt, ContinuousClock.now - Self.burst)
-            state.freeAt = begin + .seconds(Double(count) / rate)
-            return begin
+    /// Waits until the link has room, and takes it for `count` bytes. Hears of a new limit within `slice`.
+    /// - Parameter isWanted: asked now and then; the wait ends early where it says no.
+    /// - Throws: `CancellationError` where the task is cancelled or nobody wants it any more.
+    public func wait(for count: Int, while isWanted: () -> Bool) async throws {
+        while let delay = take(count) {
+            try await Task.sleep(for: min(delay, Self.slice))
+            guard isWanted() else { throw CancellationError() }
         }
-        if let start, start > .now { try await ContinuousClock().sleep(until: start) }
+    }
+
+    /// - Returns: nil where the room was taken, otherwise how long it is until there is some.
+    private func take(_ count: Int) -> Duration? {
+        state.withLock { state in
+            guard let rate = state.bytesPerSecond else { return nil }
+            let now = ContinuousClock.now
+            guard state.freeAt <= now else { return now.duration(to: state.freeAt) }
+            state.freeAt = max(state.freeAt, now - Self.burst) + .seconds(Double(count) / rate)
+            return nil
+        }
     }
 }

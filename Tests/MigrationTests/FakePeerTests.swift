@@ -128,7 +128,7 @@ struct FakePeerTests {
         try await node.receiving { address in
             for _ in 0..<200 {
                 var frames: [ByteBuffer] = [Message.hello(Hello(purpose: .migrate, migration: MigrationID())).encoded()]
-                let offer = Offer(migration: MigrationID(), abandoned: nil, export: "disk", size: 100_000, blockSize: 4096)
+                let offer = Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 100_000, blockSize: 4096)
                 if Bool.random(using: &random) { frames.append(Message.offer(offer).encoded()) }
                 for _ in 0..<5 {
                     var bytes = Array(MessageCodecTests.samples.randomElement(using: &random)!.encoded().readableBytesView)

@@ -27,7 +27,7 @@ struct HandOverTests {
     private func prepare(_ migration: MigrationID, at address: PeerAddress, _ node: TestNode) async throws {
         let geometry = BlockGeometry(size: Self.size, blockSize: 4096)!
         let root = try FingerprintFile(geometry: geometry, directory: node.state.scratch).root()
-        let offer = Offer(migration: migration, abandoned: nil, export: "disk", size: Self.size, blockSize: 4096)
+        let offer = Offer(migration: migration, abandoned: [], export: "disk", size: Self.size, blockSize: 4096)
         let heard = try await say(
             [
                 .hello(Hello(purpose: .migrate, migration: migration)), .offer(offer),
@@ -70,7 +70,7 @@ struct HandOverTests {
             let next = MigrationID()
             func offer(_ abandoned: MigrationID?) async throws -> Message? {
                 let offer = Offer(
-                    migration: next, abandoned: abandoned, export: "disk", size: Self.size, blockSize: 4096)
+                    migration: next, abandoned: abandoned.map { [$0] } ?? [], export: "disk", size: Self.size, blockSize: 4096)
                 return try await say(
                     [.hello(Hello(purpose: .migrate, migration: next)), .offer(offer)], to: address, node, answers: 2
                 ).last
@@ -106,10 +106,9 @@ struct HandOverTests {
         let record = try #require(try SourceRecords(directory: source.state, image: image).moved())
         #expect(record.export == "disk")
         try await destination.receiving { address in
-            let moved = MovedRecord(
-                export: record.export, identity: try image.identity(), migration: record.migration,
-                destination: address, root: "")
-            let link = ForwardLink(record: moved, group: source.group)
+            let moved = try MovedRecord(
+                export: record.export, image: image, migration: record.migration, destination: address, root: "")
+            let link = ForwardLink(record: moved, group: source.group, logger: TestNode.quiet)
             let forwarded = Disk(size: disk.size, device: ForwardingDevice(forwarder: link), loops: [source.loop])
             let later = Guest(client: source.client(forwarded), contents: guest.model, seed: 4)
             for _ in 0..<50 { #expect(await later.step() == 0) }

@@ -11,8 +11,8 @@ struct MessageCodecTests {
         .hello(Hello(purpose: .migrate, migration: MigrationID())),
         .welcome(Welcome(blockSize: 4096)),
         .refused(reason: "no"),
-        .offer(Offer(migration: MigrationID(), abandoned: nil, export: "disk", size: 1 << 40, blockSize: 4096)),
-        .offer(Offer(migration: MigrationID(), abandoned: MigrationID(), export: "d", size: 1, blockSize: 512)),
+        .offer(Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 1 << 40, blockSize: 4096)),
+        .offer(Offer(migration: MigrationID(), abandoned: [MigrationID(), MigrationID()], export: "d", size: 1, blockSize: 512)),
         .manifest(
             ManifestSegment(
                 first: 7, entries: [.zero, .fingerprint(Fingerprint(high: 1, low: .max)), .later, .zero, .later])),

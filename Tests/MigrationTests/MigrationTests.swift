@@ -128,6 +128,16 @@ struct MigrationTests {
             #expect(error?.description.contains("exists already") == true)
             #expect(try TestNode.contents("\(destination.images)/disk.raw") == Data("mine".utf8))
         }
+        try await destination.receiving { address in
+            let taken = SourceMigration(
+                job: SourceJob(
+                    export: "taken", disk: disk, image: image, destination: address, maximumPause: .seconds(1),
+                    rate: RateLimit(bitsPerSecond: nil),
+                    records: SourceRecords(directory: source.state, image: image)),
+                group: source.group, pool: source.pool, logger: TestNode.quiet)
+            let error = await #expect(throws: MigrationError.self) { try await taken.run { _ in } }
+            #expect(error?.description.contains("an export 'taken' already") == true)
+        }
         let nobody = PeerAddress(host: "127.0.0.1", port: 1)
         await #expect(throws: PeerError.self) {
             try await source.migration(of: disk, image, to: nobody).run { _ in }

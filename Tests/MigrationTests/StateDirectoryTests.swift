@@ -11,10 +11,12 @@ struct StateDirectoryTests {
     func records() throws {
         let scratch = try Scratch()
         let directory = try StateDirectory(path: scratch.file("deep/state"))
-        let record = AttemptRecord(migration: MigrationID())
+        let migration = MigrationID()
+        let record = AttemptRecord(
+            attempts: [.init(migration: migration, destination: PeerAddress(host: "::1", port: 7))])
         try directory.write(record, as: "attempt-x")
         let later = try StateDirectory(path: scratch.file("deep/state"))
-        #expect(try later.read(AttemptRecord.self, from: "attempt-x")?.migration == record.migration)
+        #expect(try later.read(AttemptRecord.self, from: "attempt-x")?.attempts.first?.migration == migration)
         #expect(try later.read(AttemptRecord.self, from: "attempt-y") == nil)
         try Data("{".utf8).write(to: URL(fileURLWithPath: scratch.file("deep/state/attempt-x.json")))
         #expect(throws: DamagedRecord.self) { try later.read(AttemptRecord.self, from: "attempt-x") }
@@ -31,10 +33,20 @@ struct StateDirectoryTests {
         #expect(try records.moved() == nil)
         let root = DiskRoot(Array(repeating: 1, count: 32))
         let migration = MigrationID()
+        let address = PeerAddress(host: "::1", port: 7)
+        #expect(try records.begin(migration, to: address) == [])
+        #expect(try records.begin(MigrationID(), to: PeerAddress(host: "::1", port: 8)) == [])
+        let later = MigrationID()
+        #expect(try records.begin(later, to: address) == [migration], "what was tried with another node is not told")
+        #expect(try records.begin(MigrationID(), to: address) == [migration, later])
         try records.commit(
-            export: "disk", migration: migration, destination: PeerAddress(host: "::1", port: 7), root: root)
+            export: "disk", migration: migration, destination: address, root: root)
         #expect(try records.moved()?.migration == migration)
-        #expect(try records.abandonedAttempt() == nil)
+        #expect(try records.begin(MigrationID(), to: address) == [], "what came to its end is not given up")
+        let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+        try handle.write(contentsOf: Data([1]))
+        try handle.close()
+        #expect(try records.moved()?.migration == migration, "whatever is done to the file, it has moved")
 
         unlink(path)
         let other = SourceRecords(

@@ -8,7 +8,7 @@ import Testing
 @Suite("The two state machines of a migration")
 struct StateMachineTests {
     private static let offer = Offer(
-        migration: MigrationID(), abandoned: nil, export: "disk", size: 10_000, blockSize: 4096)
+        migration: MigrationID(), abandoned: [], export: "disk", size: 10_000, blockSize: 4096)
     private static let root = DiskRoot(Array(repeating: 7, count: 32))
 
     /// Everything that a source may say, right or wrong.
@@ -63,7 +63,7 @@ struct StateMachineTests {
     ])
     func refused(_ size: UInt64, _ blockSize: UInt32, _ export: String) {
         var machine = DestinationMachine()
-        let offer = Offer(migration: MigrationID(), abandoned: nil, export: export, size: size, blockSize: blockSize)
+        let offer = Offer(migration: MigrationID(), abandoned: [], export: export, size: size, blockSize: blockSize)
         #expect(throws: MigrationError.self) { try machine.receive(.offer(offer)) }
         #expect(machine.state == .waiting)
     }

@@ -54,19 +54,21 @@ final class TestNode: Sendable {
     ) async throws -> Result {
         arrived.withLock { $0 = [:] }
         let loop = loop
-        let site = try DestinationSite(images: images, state: state) { [self] name, image in
+        let hooks = DestinationSite.Hooks(isNameTaken: { $0 == "taken" }) { [self] name, image in
             let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [loop])
             arrived.withLock { $0[name] = disk }
             return disk
         }
+        let site = try DestinationSite(images: images, state: state, logger: Self.quiet, hooks: hooks)
         try await site.restore()
         let migrations = DestinationMigration(
-            site: site, indexDirectory: index, pool: pool, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            site: site, indexDirectory: index, pool: pool, logger: Self.quiet
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: group)
         let task = Task { await listener.run { await migrations.serve($0) } }
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(listener.address)) } catch { result = .failure(error) }
+        await site.stop()
         task.cancel()
         await task.value
         return try result.get()
@@ -79,8 +81,10 @@ final class TestNode: Sendable {
             job: SourceJob(
                 export: "disk", disk: disk, image: image, destination: address, maximumPause: pause,
                 rate: RateLimit(bitsPerSecond: rate), records: SourceRecords(directory: state, image: image)),
-            group: group, pool: pool)
+            group: group, pool: pool, logger: Self.quiet)
     }
+
+    static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     static func contents(_ path: String) throws -> Data {
         try Data(contentsOf: URL(fileURLWithPath: path))

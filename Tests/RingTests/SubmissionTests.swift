@@ -46,7 +46,8 @@ import Testing
         let file = try openFile([1, 2, 3])
         defer { close(file) }
         try await withLoop { loop in
-            #expect(await AwaitedOperation.result(on: loop) { loop.synchronize(file, $0) } == 0)
+            let synchronized = await AwaitedOperation.result(on: loop) { loop.synchronize(file, $0) }
+            #expect(synchronized == 0)
             let grown = await AwaitedOperation.result(on: loop) {
                 loop.allocate(file, mode: 0, at: 0, length: 100_000, $0)
             }
@@ -76,12 +77,14 @@ import Testing
                 loop.write(file, from: memory.base, count: 1, at: 0, flags: 1 << 30, $0)
             }
             #expect(flagged == -EOPNOTSUPP || flagged == -EINVAL)
-            #expect(await AwaitedOperation.result(on: loop) { loop.synchronize(-1, $0) } == -EBADF)
+            let synchronized = await AwaitedOperation.result(on: loop) { loop.synchronize(-1, $0) }
+            #expect(synchronized == -EBADF)
             let allocated = await AwaitedOperation.result(on: loop) {
                 loop.allocate(readOnly, mode: 0, at: 0, length: 1, $0)
             }
             #expect(allocated == -EBADF)
-            #expect(await AwaitedOperation.result(on: loop) { loop.accept(file, $0) } == -ENOTSOCK)
+            let accepted = await AwaitedOperation.result(on: loop) { loop.accept(file, $0) }
+            #expect(accepted == -ENOTSOCK)
         }
     }
 

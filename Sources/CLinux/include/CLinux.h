@@ -14,6 +14,10 @@ extern const int linux_rwf_nowait;
 extern const int linux_rwf_dsync;
 extern const int linux_sock_nonblock_cloexec;
 
+// Nanoseconds since 1970 at which the file was made, or -1 where the file system does not say; statx(2).
+int64_t linux_birth_time(int descriptor);
+// renameat2(2) with RENAME_NOREPLACE; plain rename(2) where the file system has no such thing.
+int linux_rename_new(const char *from, const char *to);
 int linux_fallocate(int descriptor, int mode, off_t offset, off_t length);
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
 ssize_t linux_pwrite_flags(int descriptor, const void *buffer, size_t count, off_t offset, int flags);  // pwritev2

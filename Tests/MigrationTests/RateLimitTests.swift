@@ -1,0 +1,21 @@
+import Peer
+import Testing
+
+@Suite("The rate limit", .timeLimit(.minutes(1)))
+struct RateLimitTests {
+    @Test("A new limit, and the end of the wish, are heard by who waits")
+    func isHeard() async throws {
+        let limit = RateLimit(bitsPerSecond: 8)
+        try await limit.wait(for: 1000) { true }
+        let waiting = Task { try await limit.wait(for: 1) { true } }
+        try await Task.sleep(for: .milliseconds(20))
+        limit.set(bitsPerSecond: 1_000_000)
+        try await waiting.value
+
+        limit.set(bitsPerSecond: 8)
+        try await limit.wait(for: 1000) { true }
+        await #expect(throws: CancellationError.self) { try await limit.wait(for: 1) { false } }
+        limit.set(bitsPerSecond: nil)
+        try await limit.wait(for: 1 << 40) { true }
+    }
+}

@@ -1,0 +1,74 @@
+import Foundation
+import NBDServer
+import Testing
+
+/// Invariant 10: whatever a client does, memory is bounded and the others go on.
+@Suite(.timeLimit(.minutes(2))) struct GreedyClientTests {
+    @Test func aClientThatNeverReadsStopsNobody() async throws {
+        try await TestServer.run(size: 4 << 20, loops: 1) { test in
+            try await onThread {
+                let greedy = try test.connect()
+                try greedy.send((0..<1000).flatMap { Wished.read(0, 1 << 20, cookie: $0).bytes })
+                let client = try test.connect()
+                for number in 0..<50 {
+                    let bytes = [UInt8](repeating: UInt8(number), count: 60_000)
+                    guard try client.perform(.write(number * 10, bytes)).error == 0,
+                        try client.perform(.read(number * 10, 60_000)).bytes == bytes
+                    else { throw Unexpected("request \(number) failed") }
+                }
+            }
+        }
+    }
+
+    @Test func fiftyClientsThatNeverReadTakeBoundedMemory() async throws {
+        try await TestServer.run(size: 32 << 20) { test in
+            let before = try residentBytes()
+            let (clients, most) = try await onThread {
+                let clients = try (0..<50).map { _ in try test.connect() }
+                for client in clients {
+                    try client.send((0..<20).flatMap { Wished.read(0, 32 << 20, cookie: $0).bytes })
+                }
+                // Small reads need no buffer of the pool; their answers come after the loops took up the large ones.
+                var most = 0
+                for _ in 0..<20 {
+                    for _ in 0..<2 {
+                        guard try test.connect().perform(.read(0, 4096)).error == 0 else {
+                            throw Unexpected("no read")
+                        }
+                    }
+                    most = max(most, try residentBytes())
+                }
+                return (clients, most)
+            }
+            // Two loops may have 128 MiB out each; one request of each client would be 1600 MiB.
+            #expect(most - before < 700 << 20)
+            #expect(most - before > 100 << 20, "the clients' requests were not even begun")
+            for client in clients { client.hangUp() }
+            try await test.waitUntilIdle()
+        }
+    }
+
+    @Test func aClientThatReadsOnlyLaterGetsEverything() async throws {
+        try await TestServer.run(contents: (0..<1 << 20).map { UInt8(truncatingIfNeeded: $0 >> 8) }) { test in
+            let image = try test.image
+            try await onThread {
+                let slow = try test.connect()
+                try slow.send((0..<400).flatMap { Wished.read(Int($0) * 100, 300_000, cookie: $0).bytes })
+                let other = try test.connect()
+                for _ in 0..<100 { _ = try other.perform(.read(0, 100_000)) }
+                for _ in 0..<400 {
+                    let (cookie, error) = try slow.reply()
+                    let start = Int(cookie) * 100
+                    guard error == 0, try slow.receive(300_000) == Array(image[start..<start + 300_000]) else {
+                        throw Unexpected("read \(cookie): \(error)")
+                    }
+                }
+            }
+        }
+    }
+}
+
+private func residentBytes() throws -> Int {
+    let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
+    return Int(fields[1])! * 4096
+}

@@ -1,0 +1,109 @@
+import Foundation
+import NBDServer
+import Ring
+import Testing
+
+@Suite(.timeLimit(.minutes(1))) struct ListenTests {
+    private let scratch = Scratch()
+
+    @Test func aSocketLeftByADeadServerIsReplaced() async throws {
+        let path = scratch.file("socket")
+        try bindAndLeave(path)
+        try await withServer { server in
+            _ = try server.listen(on: .unix(path: path))
+            _ = try await onThread { try Client(unix: path).receive(18) }
+        }
+        #expect(access(path, F_OK) != 0)
+    }
+
+    @Test func aLiveServersSocketIsLeftToIt() async throws {
+        let path = scratch.file("socket")
+        try await withServer { first in
+            _ = try first.listen(on: .unix(path: path))
+            try await withServer { second in
+                let told = complaint { try second.listen(on: .unix(path: path)) }
+                #expect(told?.contains(path) == true && told?.contains("another server") == true)
+            }
+            _ = try await onThread { try Client(unix: path).receive(18) }
+        }
+    }
+
+    @Test func aFileThatIsNoSocketIsLeftAlone() async throws {
+        let path = try scratch.write(Array("my only disk".utf8), to: "disk.raw")
+        try await withServer { server in
+            let told = complaint { try server.listen(on: .unix(path: path)) }
+            #expect(told?.contains(path) == true)
+        }
+        #expect(try scratch.contents("disk.raw") == Array("my only disk".utf8))
+    }
+
+    @Test func aPortInUseIsAnErrorOfOneLine() async throws {
+        try await withServer { first in
+            let address = try first.listen(on: .tcp(host: "127.0.0.1", port: 0))
+            try await withServer { second in
+                let told = complaint { try second.listen(on: address) }
+                #expect(told?.contains(address.description) == true)
+                #expect(told?.contains("another server") == true)
+            }
+        }
+    }
+
+    @Test func portZeroTakesAFreePortAndClientsComeIn() async throws {
+        try await withServer { server in
+            let address = try server.listen(on: .tcp(host: "127.0.0.1", port: 0))
+            guard case .tcp(_, let port) = address, port != 0 else { throw Unexpected("no port") }
+            let greeting = try await onThread { try Client(port: port).receive(18) }
+            #expect(greeting.starts(with: Array("NBDMAGICIHAVEOPT".utf8)))
+        }
+    }
+
+    @Test func addressesThatCannotBeAreErrorsOfOneLine() async throws {
+        try await withServer { server in
+            let long = "/tmp/" + String(repeating: "x", count: 103)
+            let addresses: [ListenAddress] = [
+                .unix(path: long), .unix(path: scratch.file("none/socket")), .unix(path: ""),
+                .tcp(host: "no such host", port: 1), .tcp(host: "192.0.2.1", port: 0),
+            ]
+            for address in addresses {
+                let told = complaint { try server.listen(on: address) }
+                #expect(told?.contains(address.description) == true, "\(address)")
+            }
+        }
+    }
+
+    /// What the error says, where there is one and it is a single line.
+    private func complaint(_ listen: () throws -> ListenAddress) -> String? {
+        do {
+            _ = try listen()
+            return nil
+        } catch {
+            let text = String(describing: error)
+            return text.contains("\n") ? nil : text
+        }
+    }
+
+    private func withServer(_ body: (Server) async throws -> Void) async throws {
+        let loop = try EventLoop(index: 0)
+        defer { loop.stop() }
+        let server = Server(exports: ExportTable(), loops: [loop])
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(server)) } catch { result = .failure(error) }
+        await server.stop()
+        try result.get()
+    }
+
+    /// What a server that was killed leaves behind.
+    private func bindAndLeave(_ path: String) throws {
+        let socket = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
+        defer { close(socket) }
+        var name = sockaddr_un()
+        name.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
+        let bound = withUnsafePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(bound == 0 && listen(socket, 1) == 0)
+    }
+}
