@@ -3,6 +3,7 @@ import Foundation
 import NIOCore
 import NIOPosix
 import Peer
+import Synchronization
 import Testing
 
 @testable import Migration
@@ -81,6 +82,30 @@ struct FakePeerTests {
             }
         }
         try await expectServedHere(disk, image, node)
+    }
+
+    @Test("Invariant 5: a commit whose answer is lost is said again, until it is heard")
+    func lostCommit() async throws {
+        var random = SeededGenerator.printed()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let script: @Sendable (Message) -> [Message]? = { message in
+            switch message {
+            case .prepare(let root): [.prepared(root)]
+            case .commit: nil
+            default: Self.honest(message)
+            }
+        }
+        let links = Mutex<[ForwardLink]>([])
+        try await withDestination(node, script) { address in
+            let report = try await node.migration(of: disk, image, to: address).run { link in
+                links.withLock { $0.append(link) }
+            }
+            #expect(report.state == "complete")
+        }
+        #expect(links.withLock { $0.count } == 1)
+        #expect(links.withLock { $0.first?.isActive } == true)
+        links.withLock { $0.first }?.stop()
     }
 
     @Test("A destination that falls silent can be cancelled", arguments: 1...6)

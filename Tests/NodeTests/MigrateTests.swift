@@ -122,6 +122,50 @@ struct MigrateTests {
         #expect(nodes.destination.stop() == 0)
     }
 
+    @Test("A disk that moves on from the middle of three nodes is served by the last alone, over restarts too")
+    func chain() throws {
+        let nodes = try TwoNodes()
+        let last = try TwoNodes(megabytes: 1, name: "other")
+        #expect(try nodes.migrate().status == 0)
+        let onward = try nodes.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(last.port)"])
+        #expect(onward.status == 0, "\(onward.errors)")
+        let left = try nodes.destinationImage
+        for pattern in 1...3 {
+            if pattern == 2 { try nodes.restartDestination() }
+            if pattern == 3 { try nodes.restartSource() }
+            let written = try Command.run(
+                "qemu-io",
+                ["-f", "raw", "-c", "write -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k", nodes.source.uri()])
+            #expect(written.status == 0, "\(written.output)")
+            let image = try Data(contentsOf: URL(fileURLWithPath: "\(last.images)/disk.raw"))
+            #expect(image.prefix(65536) == Data(repeating: UInt8(pattern), count: 65536))
+        }
+        #expect(try nodes.destinationImage == left, "nobody writes to the image in the middle")
+        let back = try last.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)"])
+        #expect(back.status == 1)
+        #expect(back.errors.contains("already"), "\(back.errors)")
+    }
+
+    @Test("SIGTERM ends a source whose destination is gone, and the client that waits hears of it")
+    func stopsWithoutDestination() throws {
+        let nodes = try TwoNodes(megabytes: 1)
+        #expect(try nodes.migrate().status == 0)
+        nodes.destination.kill()
+        let client = Process()
+        client.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        client.arguments = ["qemu-io", "-f", "raw", "-c", "write 0 4k", nodes.source.uri()]
+        client.standardOutput = FileHandle.nullDevice
+        client.standardError = FileHandle.nullDevice
+        try client.run()
+        usleep(500_000)
+        #expect(client.isRunning, "it waits for the destination")
+        #expect(try nodes.source.ask(["status"]).output.contains("cannot reach"))
+        let began = Date()
+        #expect(nodes.source.stop() == 0)
+        #expect(Date().timeIntervalSince(began) < 15)
+        client.waitUntilExit()
+    }
+
     @Test("Invariants 6 and 7: a node killed while it copies leaves nothing that breaks the next migration", arguments: ["source", "destination"])
     func killed(_ which: String) throws {
         let nodes = try TwoNodes()

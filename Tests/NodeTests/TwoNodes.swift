@@ -8,7 +8,7 @@ final class TwoNodes {
     private(set) var source: NodeProcess
     private(set) var destination: NodeProcess
 
-    init(megabytes: Int = 8, images: String? = nil, index: Bool = false) throws {
+    init(megabytes: Int = 8, images: String? = nil, index: Bool = false, name: String = "disk") throws {
         scratch = try Scratch()
         self.images = images ?? scratch.file("d/images")
         hasIndex = index
@@ -16,7 +16,7 @@ final class TwoNodes {
         try scratch.makeImage("disk.raw", megabytes: megabytes)
         let destinationArguments = Self.destinationArguments(scratch, port, self.images, index)
         destination = try NodeProcess(scratch.file("d"), destinationArguments)
-        source = try NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", "disk"])
+        source = try NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", name])
     }
 
     let images: String
