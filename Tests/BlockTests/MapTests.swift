@@ -20,7 +20,8 @@ import Testing
                     let word = Int.random(in: 0..<bitmap.numberOfWords, using: &random)
                     let taken = bitmap.takeWord(at: word)
                     let expected = model.filter { $0 / 64 == UInt64(word) }
-                    #expect(taken == expected.reduce(0) { $0 | 1 << ($1 % 64) })
+                    let bits = expected.reduce(UInt64(0)) { $0 | 1 << ($1 % 64) }
+                    #expect(taken == bits)
                     model.subtract(expected)
                 }
                 #expect(bitmap.countSet() == UInt64(model.count))

@@ -1,0 +1,52 @@
+import Foundation
+import Ring
+import Synchronization
+
+@testable import Block
+
+/// A device whose requests end when the test says so.
+final class HandDevice: BlockDevice, @unchecked Sendable {
+    private struct Held: @unchecked Sendable {
+        let request: UnsafeMutablePointer<BlockRequest>
+        let port: DiskPort
+    }
+
+    private let held = Mutex<[Held]>([])
+    private let begun = Log()
+
+    override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
+        begun.append(Int(request.pointee.offset))
+        held.withLock { $0.append(Held(request: request, port: port)) }
+    }
+
+    /// The offsets of all requests so far, in the order in which they came.
+    var offsets: [Int] { begun.all }
+
+    /// Ends what it has, as if it had been done or had failed.
+    func endAll(error: CInt = 0) {
+        let ending = held.withLock { held in
+            defer { held = [] }
+            return held
+        }
+        for item in ending {
+            item.port.loop.post {
+                item.request.pointee.error = error
+                item.port.ended(item.request)
+            }
+        }
+    }
+
+    /// Waits until `count` requests have come.
+    func waitFor(_ count: Int) async throws {
+        for _ in 0..<2000 where offsets.count < count { try await Task.sleep(for: .milliseconds(5)) }
+        guard offsets.count >= count else { throw CancellationError() }
+    }
+}
+
+/// Numbers in the order in which they came, from any thread.
+final class Log: Sendable {
+    private let numbers = Mutex<[Int]>([])
+
+    func append(_ number: Int) { numbers.withLock { $0.append(number) } }
+    var all: [Int] { numbers.withLock { $0 } }
+}

@@ -1,0 +1,57 @@
+import Foundation
+import Testing
+
+@testable import Block
+
+@Suite(.timeLimit(.minutes(2))) struct ImageLockTests {
+    private let scratch = Scratch()
+
+    @Test func anImageHasOneWriterAndAnyReaders() throws {
+        let path = try scratch.hole(1 << 20, "disk.raw")
+        var writer: RawImage? = try RawImage(path: path, access: .readWrite)
+        let error = #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
+        let message = try #require(error?.description)
+        #expect(message.contains(path) && !message.contains("\n"))
+        _ = try RawImage(path: path, access: .readOnly)
+        // A reader that goes must not take the writer's lock along.
+        #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
+        #expect(writer != nil)
+        writer = nil
+        _ = try RawImage(path: path, access: .readWrite)
+    }
+
+    @Test func qemuDoesNotWriteWhatWeWrite() async throws {
+        let path = try scratch.hole(1 << 20, "disk.raw")
+        let image = try RawImage(path: path, access: .readWrite)
+        let refused = try await Command.run("qemu-io", "-f", "raw", "-c", "write 0 4k", path)
+        #expect(refused.status != 0 && refused.output.contains("lock"))
+        let converted = try await Command.run(
+            "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", try scratch.hole(4096, "other.raw"), path)
+        #expect(converted.status != 0 && converted.output.contains("lock"))
+        #expect(try image.nextData(from: 0) == nil)
+    }
+
+    @Test func qemuWritesAgainWhenWeAreDone() async throws {
+        let path = try scratch.hole(1 << 20, "disk.raw")
+        try withExtendedLifetime(try RawImage(path: path, access: .readWrite)) {}
+        let written = try await Command.run("qemu-io", "-f", "raw", "-c", "write -P 7 0 4k", path)
+        #expect(written.status == 0)
+        #expect(try scratch.contents("disk.raw")[..<4096].allSatisfy { $0 == 7 })
+    }
+
+    @Test func weDoNotWriteWhatQemuWrites() async throws {
+        let path = try scratch.hole(1 << 20, "disk.raw")
+        let pidFile = scratch.file("pid")
+        // It returns when the image is open.
+        let started = try await Command.run(
+            "qemu-storage-daemon", "--daemonize", "--pidfile", pidFile,
+            "--blockdev", "driver=file,node-name=disk,filename=\(path)",
+            "--nbd-server", "addr.type=unix,addr.path=\(scratch.file("socket"))",
+            "--export", "type=nbd,id=disk,node-name=disk,writable=on")
+        try #require(started.status == 0, "\(started.output)")
+        let pid = try #require(pid_t(String(contentsOfFile: pidFile, encoding: .utf8).dropLast()))
+        defer { kill(pid, SIGTERM) }
+        #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
+        _ = try RawImage(path: path, access: .readOnly)
+    }
+}

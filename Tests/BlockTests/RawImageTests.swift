@@ -1,0 +1,102 @@
+import Foundation
+import Testing
+
+@testable import Block
+
+@Suite(.timeLimit(.minutes(1))) struct RawImageTests {
+    private let scratch = Scratch()
+
+    @Test func dataIsFoundBetweenTheHoles() throws {
+        let path = try scratch.hole(10 << 20, "disk.raw")
+        let image = try RawImage(path: path, access: .readWrite)
+        #expect(try image.nextData(from: 0) == nil)
+        let megabyte = [UInt8](repeating: 1, count: 1 << 20)
+        try megabyte.withUnsafeBytes {
+            try image.write($0, at: 2 << 20)
+            try image.write($0, at: 7 << 20)
+        }
+        try image.synchronize()
+        #expect(try image.nextData(from: 0) == 2 << 20..<3 << 20)
+        #expect(try image.nextData(from: 2 << 20 + 5) == (2 << 20 + 5)..<3 << 20)
+        #expect(try image.nextData(from: 3 << 20) == 7 << 20..<8 << 20)
+        #expect(try image.nextData(from: 8 << 20) == nil)
+        #expect(try image.nextData(from: 10 << 20) == nil && image.nextData(from: .max) == nil)
+        try image.punchHole(at: 2 << 20, length: 1 << 20)
+        #expect(try image.nextData(from: 0) == 7 << 20..<8 << 20)
+        #expect(try image.bytes(2 << 20..<3 << 20).allSatisfy { $0 == 0 })
+        #expect(try image.bytes(7 << 20..<8 << 20) == megabyte)
+    }
+
+    @Test func dataEndsWhereTheDiskEndsThoughTheFileGrew() throws {
+        let path = try scratch.write([UInt8](repeating: 1, count: 5000), to: "disk.raw")
+        let image = try RawImage(path: path, access: .readOnly)
+        let file = open(path, O_WRONLY | O_APPEND)
+        #expect(write(file, [UInt8](repeating: 2, count: 5000), 5000) == 5000)
+        close(file)
+        #expect(try image.nextData(from: 0) == 0..<5000 && image.size == 5000)
+    }
+
+    @Test func aFileTruncatedSinceItWasOpenedIsAnError() throws {
+        let path = try scratch.write([UInt8](repeating: 1, count: 5000), to: "disk.raw")
+        let image = try RawImage(path: path, access: .readOnly)
+        truncate(path, 100)
+        let error = #expect(throws: FileError.self) { try image.bytes(0..<5000) }
+        #expect(error?.code == EIO && error?.path == path)
+        #expect(try image.bytes(0..<100) == [UInt8](repeating: 1, count: 100))
+    }
+
+    @Test func whatIsNoImageIsAnErrorOfOneLine() async throws {
+        let fifo = scratch.file("fifo")
+        mkfifo(fifo, 0o600)
+        let empty = try scratch.write([], to: "empty")
+        for access in [RawImage.Access.readOnly, .readWrite] {
+            for path in [fifo, scratch.path, empty, scratch.file("missing"), "/dev/null", "/dev/tty"] {
+                let message = try await onThread { complaint { try RawImage(path: path, access: access) } }
+                #expect(message?.contains(path) == true && message?.contains("\n") == false)
+            }
+        }
+    }
+
+    @Test func theRingMayWaitForAnImage() throws {
+        let image = try RawImage(path: try scratch.hole(1, "disk.raw"), access: .readWrite)
+        #expect(fcntl(image.descriptor, F_GETFL) & O_NONBLOCK == 0)
+        #expect(fcntl(image.descriptor, F_GETFD) & FD_CLOEXEC != 0)
+    }
+
+    @Test func aNewImageIsAHoleAndItsNameMustBeFree() throws {
+        let path = scratch.file("new.raw")
+        let image = try RawImage.create(path: path, size: 100_001)
+        #expect(try image.size == 100_001 && image.nextData(from: 0) == nil)
+        #expect(complaint { try RawImage.create(path: path, size: 1) }?.contains("File exists") == true)
+        try image.rename(to: scratch.file("other.raw"))
+        #expect(image.path == scratch.file("other.raw") && access(path, F_OK) != 0)
+    }
+
+    @Test(arguments: [0, 1 << 63, UInt64.max]) func anImageThatCannotBeLeavesNoFile(size: UInt64) throws {
+        let path = scratch.file("new.raw")
+        #expect(complaint { try RawImage.create(path: path, size: size) }?.contains(path) == true)
+        #expect(access(path, F_OK) != 0)
+    }
+
+    @Test func anIdentityChangesWithTheContents() throws {
+        let path = try scratch.write([1, 2, 3], to: "disk.raw")
+        let image = try RawImage(path: path, access: .readWrite)
+        var past = [timespec(tv_sec: 1, tv_nsec: 5), timespec(tv_sec: 1, tv_nsec: 5)]
+        futimens(image.descriptor, &past)
+        let before = try image.identity()
+        #expect(try image.identity() == before && before.size == 3 && before.modified == 1_000_000_005)
+        try [UInt8(9)].withUnsafeBytes { try image.write($0, at: 1) }
+        #expect(try image.identity() != before)
+        #expect(try RawImage(path: path, access: .readOnly).identity().inode == before.inode)
+    }
+}
+
+/// What the error says; nil where there is none.
+private func complaint<Value>(_ body: () throws -> Value) -> String? {
+    do {
+        _ = try body()
+        return nil
+    } catch {
+        return String(describing: error)
+    }
+}
