@@ -26,8 +26,17 @@ let package = Package(
         .target(name: "NBD"),
         .target(name: "NBDServer", dependencies: ["NBD", "Block", "Ring"]),
         .target(name: "Index", dependencies: ["Block", "CCrypto"]),
-        .target(name: "Peer", dependencies: [.product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
-        .target(name: "Migration", dependencies: ["Peer", "Index", "Block", "CZstd", .product(name: "Logging", package: "swift-log")]),
+        .target(
+            name: "Peer",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .target(
+            name: "Migration",
+            dependencies: [
+                "Peer", "Index", "Block", "CZstd", .product(name: "Logging", package: "swift-log"),
+            ]),
         .target(
             name: "Node",
             dependencies: [

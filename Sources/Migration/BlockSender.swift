@@ -29,7 +29,9 @@ struct BlockSender: Sendable {
 
     /// Sends ascending blocks, at most `batchLimit` of them, as they are now.
     /// - Returns: how many bytes of them were zero, and how many went over as data.
-    func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink) async throws -> (zero: UInt64, data: UInt64) {
+    func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink) async throws -> (
+        zero: UInt64, data: UInt64
+    ) {
         let batch = try await pool.runIfActive { try collect(blocks) }
         for range in batch.zeros { try await link.send(.zeros(range)) }
         if let data = batch.data { try await link.send(.data(data)) }
@@ -46,8 +48,11 @@ struct BlockSender: Sendable {
             try take(run, &batch, &runs, &filled)
         }
         if filled > 0 {
-            batch.dataBytes = runs.reduce(0) { $0 + reader.geometry.byteCount(of: $1.first..<$1.first + $1.count) }
-            batch.data = DataSegment(runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes))))
+            batch.dataBytes = runs.reduce(0) {
+                $0 + reader.geometry.byteCount(of: $1.first..<$1.first + $1.count)
+            }
+            batch.data = DataSegment(
+                runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes))))
         }
         return batch
     }

@@ -51,14 +51,17 @@ struct DestinationMachine: Equatable {
         case (.receiving(let geometry, _), .data(let segment)):
             return .store(segment, bytes: try Self.check(segment, geometry))
         case (.receiving(let geometry, let round), .roundEnd(let number)):
-            guard number == round else { throw Self.unexpected("the end of round \(number) in round \(round)") }
+            guard number == round else {
+                throw Self.unexpected("the end of round \(number) in round \(round)")
+            }
             state = .receiving(geometry, round: round + 1)
             return .finishRound(number)
         case (.receiving, .prepare(let root)):
             return .prepare(root)
         case (.prepared, .commit):
             return .activate
-        case (.waiting, .cancel(let reason)), (.receiving, .cancel(let reason)), (.prepared, .cancel(let reason)):
+        case (.waiting, .cancel(let reason)), (.receiving, .cancel(let reason)),
+            (.prepared, .cancel(let reason)):
             state = .abandoned
             return .abandon(reason: reason)
         default:

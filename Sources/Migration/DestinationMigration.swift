@@ -34,7 +34,8 @@ public struct DestinationMigration: Sendable {
     public func serve(_ connection: PeerConnection) async {
         var frames = connection.inbound.makeAsyncIterator()
         do {
-            guard let frame = try await frames.next(), case .hello(let hello) = try Message(frame: frame) else {
+            guard let frame = try await frames.next(), case .hello(let hello) = try Message(frame: frame)
+            else {
                 throw MigrationError.unexpected("no hello")
             }
             guard hello.version == Message.version else {
@@ -130,7 +131,8 @@ public struct DestinationMigration: Sendable {
 
     private func open(_ offer: Offer, _ geometry: BlockGeometry, _ arrival: inout Arrival) async throws {
         guard offer.blockSize == arrival.blockSize else {
-            throw MigrationError.refused("blocks are of \(arrival.blockSize) bytes here, not of \(offer.blockSize)")
+            throw MigrationError.refused(
+                "blocks are of \(arrival.blockSize) bytes here, not of \(offer.blockSize)")
         }
         let image: RawImage
         do {
@@ -139,12 +141,15 @@ public struct DestinationMigration: Sendable {
             throw MigrationError.refused(error.description)
         }
         arrival.offer = offer
-        arrival.disk = try IncomingDisk(image: image, geometry: geometry, index: arrival.index, scratch: site.scratch)
+        arrival.disk = try IncomingDisk(
+            image: image, geometry: geometry, index: arrival.index, scratch: site.scratch)
         logger.info("\(offer.export) is arriving: \(offer.size) bytes")
     }
 
     /// Both sides compare: this one says what it has, and prepares only if that is what the source has.
-    private func prepare(_ theirs: DiskRoot, _ arrival: inout Arrival, _ connection: PeerConnection) async throws {
+    private func prepare(_ theirs: DiskRoot, _ arrival: inout Arrival, _ connection: PeerConnection)
+        async throws
+    {
         let ours = try await onDisk(arrival) { try $0.root() }
         let offer = arrival.offer!
         if ours == theirs {
@@ -207,7 +212,9 @@ public struct DestinationMigration: Sendable {
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         connection.allowLongFrames()
         // The link is there before the disk is: what matters is the first request.
-        guard let first = try await frames.next(), let disk = await site.disk(of: hello.migration) else { return }
+        guard let first = try await frames.next(), let disk = await site.disk(of: hello.migration) else {
+            return
+        }
         await site.replaceForwarder(of: hello.migration, with: connection)
         do {
             try await ForwardServer(connection: connection, client: client(disk)).run(first, &frames)

@@ -93,7 +93,9 @@ public actor DestinationSite {
     /// Makes the image of an incoming disk.
     /// - Throws: `MigrationError.refused` where the name is taken; `FileError`.
     func open(_ offer: Offer) throws -> RawImage {
-        guard arrivals[offer.migration] == nil else { throw MigrationError.refused("this migration is known already") }
+        guard arrivals[offer.migration] == nil else {
+            throw MigrationError.refused("this migration is known already")
+        }
         if let other = names[offer.export] { try release(other, offer) }
         guard !hooks.isNameTaken(offer.export) else {
             throw MigrationError.refused(
@@ -104,8 +106,13 @@ public actor DestinationSite {
             throw MigrationError.refused(
                 "\(final) exists already; move it away, or give the export another name at the source")
         }
-        guard arrivals.values.count(where: { if case .receiving = $0 { true } else { false } }) < Self.maximumReceiving
-        else { throw MigrationError.refused("\(Self.maximumReceiving) disks are arriving already; try again later") }
+        guard
+            arrivals.values.count(where: { if case .receiving = $0 { true } else { false } })
+                < Self.maximumReceiving
+        else {
+            throw MigrationError.refused(
+                "\(Self.maximumReceiving) disks are arriving already; try again later")
+        }
         // Left by a migration that died with its node; without a record it stands for nothing.
         unlink(partialPath(of: offer.export))
         let image = try RawImage.create(path: partialPath(of: offer.export), size: offer.size)
@@ -208,9 +215,11 @@ public actor DestinationSite {
                 "\(offer.export) has arrived there by another migration and waits for its source; "
                     + "migrate again from that source")
         case .receiving?:
-            throw MigrationError.refused("\(offer.export) is arriving there already; wait for it or cancel it")
+            throw MigrationError.refused(
+                "\(offer.export) is arriving there already; wait for it or cancel it")
         case .activating?, .active?, nil:
-            throw MigrationError.refused("\(offer.export) is served there already; give the export another name")
+            throw MigrationError.refused(
+                "\(offer.export) is served there already; give the export another name")
         }
     }
 
@@ -251,7 +260,9 @@ public actor DestinationSite {
 
     private func removeLeftovers() {
         for file in (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? []
-        where file.hasSuffix(Self.partialSuffix) && names[String(file.dropLast(Self.partialSuffix.count))] == nil {
+        where file.hasSuffix(Self.partialSuffix)
+            && names[String(file.dropLast(Self.partialSuffix.count))] == nil
+        {
             unlink("\(images)/\(file)")
         }
     }
@@ -259,5 +270,7 @@ public actor DestinationSite {
     private static let partialSuffix = ".raw.incoming"
     private func path(of export: String) -> String { "\(images)/\(export).raw" }
     private func partialPath(of export: String) -> String { "\(images)/\(export)\(Self.partialSuffix)" }
-    private func recordName(_ export: String) -> String { StateDirectory.key("incoming", path: path(of: export)) }
+    private func recordName(_ export: String) -> String {
+        StateDirectory.key("incoming", path: path(of: export))
+    }
 }

@@ -6,8 +6,12 @@ public enum ExportName {
     /// Why a name can't be used for an incoming disk; nil where it can.
     public static func problem(with name: String) -> String? {
         if name.isEmpty { return "an export needs a name to be moved; give one with --export" }
-        if name.utf8.count > maximumLength { return "the export's name is longer than \(maximumLength) bytes" }
-        if name.hasPrefix(".") { return "the export's name '\(name)' begins with a dot, which is not allowed" }
+        if name.utf8.count > maximumLength {
+            return "the export's name is longer than \(maximumLength) bytes"
+        }
+        if name.hasPrefix(".") {
+            return "the export's name '\(name)' begins with a dot, which is not allowed"
+        }
         if name.utf8.contains(where: { $0 == 0x2f || $0 < 0x20 || $0 == 0x7f }) {
             return "the export's name has a slash or a control character, which is not allowed"
         }

@@ -36,7 +36,9 @@ final class FingerprintFile: Sendable {
         let zeros = [UInt8](repeating: 0, count: Int(Self.segmentBlocks) * Fingerprint.byteCount)
         zeroHash = zeros.withUnsafeBytes { BlockHasher().digest($0) }
         state = Mutex(
-            State(hashes: .init(repeating: zeroHash, count: segments), hasContents: .init(repeating: false, count: segments)))
+            State(
+                hashes: .init(repeating: zeroHash, count: segments),
+                hasContents: .init(repeating: false, count: segments)))
     }
 
     /// Notes what consecutive blocks hold now.
@@ -95,7 +97,9 @@ final class FingerprintFile: Sendable {
 
     private func touch(_ blocks: Range<UInt64>) {
         state.withLock { state in
-            for segment in blocks.lowerBound / Self.segmentBlocks...(blocks.upperBound - 1) / Self.segmentBlocks {
+            for segment in blocks.lowerBound / Self.segmentBlocks...(blocks.upperBound - 1)
+                / Self.segmentBlocks
+            {
                 state.hashes[Int(segment)] = nil
                 state.hasContents[Int(segment)] = true
             }
@@ -114,7 +118,9 @@ final class FingerprintFile: Sendable {
         }
     }
 
-    private static func entry(_ index: Int, of bytes: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawBufferPointer {
+    private static func entry(_ index: Int, of bytes: UnsafeMutableRawBufferPointer)
+        -> UnsafeMutableRawBufferPointer
+    {
         let start = index * Fingerprint.byteCount
         return UnsafeMutableRawBufferPointer(rebasing: bytes[start..<start + Fingerprint.byteCount])
     }

@@ -40,7 +40,10 @@ public final class ForwardLink: RequestForwarder, Sendable {
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(destination: PeerAddress, export: String, migration: MigrationID, group: any EventLoopGroup, logger: Logger) {
+    init(
+        destination: PeerAddress, export: String, migration: MigrationID, group: any EventLoopGroup,
+        logger: Logger
+    ) {
         self.logger = logger
         self.destination = destination
         self.export = export
@@ -159,7 +162,9 @@ public final class ForwardLink: RequestForwarder, Sendable {
                 state.queue?.finish()
                 state.queue = nil
                 state.sent = []
-                if let traffic = state.connection?.traffic { state.carried += traffic.sent + traffic.received }
+                if let traffic = state.connection?.traffic {
+                    state.carried += traffic.sent + traffic.received
+                }
                 state.connection = nil
             }
             if began.duration(to: .now) > Self.longestDelay { delay = Self.firstDelay }
@@ -250,7 +255,8 @@ extension RemoteRequest {
         var payload = ByteBuffer()
         if request.kind == .write { payload.writeBytes(UnsafeRawBufferPointer(request.buffer)) }
         self.init(
-            id: id, kind: request.kind, isForced: request.isForcedUnitAccess, mayPunchHole: request.mayPunchHole,
+            id: id, kind: request.kind, isForced: request.isForcedUnitAccess,
+            mayPunchHole: request.mayPunchHole,
             offset: request.offset, length: request.length, payload: payload)
     }
 }

@@ -136,11 +136,14 @@ final class IncomingDisk: @unchecked Sendable {
         return true
     }
 
-    private func copyNeighbour(_ candidate: Candidate?, _ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {
+    private func copyNeighbour(_ candidate: Candidate?, _ fingerprint: Fingerprint, to block: UInt64) throws
+        -> Bool
+    {
         guard let index, let candidate else { return false }
         let room = try writer.room(for: block)
-        guard index.fetch(candidate, expecting: fingerprint, into: room, hasher: hasher)
-            || fetchElsewhere(than: candidate, fingerprint, into: room)
+        guard
+            index.fetch(candidate, expecting: fingerprint, into: room, hasher: hasher)
+                || fetchElsewhere(than: candidate, fingerprint, into: room)
         else { return false }
         writer.add(block)
         repeats.note(fingerprint, at: block)

@@ -109,7 +109,8 @@ extension Hello {
             let export = input.readText(maximum: ExportName.maximumLength)
         else { return nil }
         self.init(
-            version: version, purpose: purpose, migration: migration, isCommitted: isCommitted == 1, export: export)
+            version: version, purpose: purpose, migration: migration, isCommitted: isCommitted == 1,
+            export: export)
     }
 }
 
@@ -124,7 +125,9 @@ extension Offer {
     }
 
     fileprivate init?(from input: inout ByteBuffer) {
-        guard let migration = MigrationID(from: &input), let count: UInt8 = input.readInteger() else { return nil }
+        guard let migration = MigrationID(from: &input), let count: UInt8 = input.readInteger() else {
+            return nil
+        }
         var abandoned: [MigrationID] = []
         for _ in 0..<count {
             guard let attempt = MigrationID(from: &input) else { return nil }
@@ -133,7 +136,8 @@ extension Offer {
         guard let (size, blockSize) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
             let export = input.readText(maximum: ExportName.maximumLength)
         else { return nil }
-        self.init(migration: migration, abandoned: abandoned, export: export, size: size, blockSize: blockSize)
+        self.init(
+            migration: migration, abandoned: abandoned, export: export, size: size, blockSize: blockSize)
     }
 }
 
@@ -160,7 +164,8 @@ extension ManifestSegment {
 
     fileprivate init?(from input: inout ByteBuffer) {
         guard let (first, count) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
-            (1...Self.maximumBlocks).contains(Int(count)), let packed = input.readBytes(length: (Int(count) + 3) / 4)
+            (1...Self.maximumBlocks).contains(Int(count)),
+            let packed = input.readBytes(length: (Int(count) + 3) / 4)
         else { return nil }
         var entries: [Entry] = []
         entries.reserveCapacity(Int(count))
@@ -168,7 +173,9 @@ extension ManifestSegment {
             switch packed[index / 4] >> UInt8(index % 4 * 2) & 3 {
             case 0: entries.append(.zero)
             case 1:
-                guard let (high, low) = input.readMultipleIntegers(as: (UInt64, UInt64).self) else { return nil }
+                guard let (high, low) = input.readMultipleIntegers(as: (UInt64, UInt64).self) else {
+                    return nil
+                }
                 entries.append(.fingerprint(Fingerprint(high: high, low: low)))
             case 2: entries.append(.later)
             default: return nil
@@ -190,9 +197,12 @@ extension ManifestSegment.Entry {
 
 extension Wants {
     fileprivate func encode(into out: inout ByteBuffer) {
-        out.writeMultipleIntegers(Message.Kind.wants.rawValue, first, UInt32(wanted.count), present, repeated, neighbour)
+        out.writeMultipleIntegers(
+            Message.Kind.wants.rawValue, first, UInt32(wanted.count), present, repeated, neighbour)
         var packed = [UInt8](repeating: 0, count: (wanted.count + 7) / 8)
-        for (index, isWanted) in wanted.enumerated() where isWanted { packed[index / 8] |= 1 << UInt8(index % 8) }
+        for (index, isWanted) in wanted.enumerated() where isWanted {
+            packed[index / 8] |= 1 << UInt8(index % 8)
+        }
         out.writeBytes(packed)
     }
 
@@ -217,10 +227,14 @@ extension DataSegment {
     }
 
     fileprivate init?(from input: inout ByteBuffer) {
-        guard let count: UInt32 = input.readInteger(), Int(count) * 12 <= input.readableBytes else { return nil }
+        guard let count: UInt32 = input.readInteger(), Int(count) * 12 <= input.readableBytes else {
+            return nil
+        }
         var runs: [BlockRange] = []
         for _ in 0..<count {
-            guard let (first, length) = input.readMultipleIntegers(as: (UInt64, UInt32).self) else { return nil }
+            guard let (first, length) = input.readMultipleIntegers(as: (UInt64, UInt32).self) else {
+                return nil
+            }
             runs.append(BlockRange(first: first, count: UInt64(length)))
         }
         self.init(runs: runs, compressed: input.takeRest())
@@ -241,7 +255,8 @@ extension RemoteRequest {
             let kind = BlockRequest.Kind(rawValue: kind)
         else { return nil }
         self.init(
-            id: id, kind: kind, isForced: flags & 1 != 0, mayPunchHole: flags & 2 != 0, offset: offset, length: length,
+            id: id, kind: kind, isForced: flags & 1 != 0, mayPunchHole: flags & 2 != 0, offset: offset,
+            length: length,
             payload: input.takeRest())
     }
 }
@@ -263,7 +278,8 @@ extension ByteBuffer {
     }
 
     fileprivate mutating func readText(maximum: Int) -> String? {
-        guard let count: UInt16 = readInteger(), count <= maximum, let bytes = readBytes(length: Int(count)) else {
+        guard let count: UInt16 = readInteger(), count <= maximum, let bytes = readBytes(length: Int(count))
+        else {
             return nil
         }
         return String(validating: bytes, as: UTF8.self)

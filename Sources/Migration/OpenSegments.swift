@@ -43,7 +43,9 @@ final class OpenSegments: Sendable {
             guard !overflows else { throw MigrationError.unexpected("wants of more than there is") }
             total = sum
         }
-        guard total == segment.bytes else { throw MigrationError.unexpected("wants that don't add up to the manifest") }
+        guard total == segment.bytes else {
+            throw MigrationError.unexpected("wants that don't add up to the manifest")
+        }
         return blocks
     }
 

@@ -21,7 +21,8 @@ final class SourceCopy: Sendable {
     private let speed = Mutex(SendingSpeed())
 
     init(
-        job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool, update: @escaping Update
+        job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool,
+        update: @escaping Update
     ) throws {
         dirtyMap = DirtyMap(geometry: geometry)
         openSegments = OpenSegments(geometry: geometry)
@@ -87,7 +88,9 @@ final class SourceCopy: Sendable {
         let began = ContinuousClock.now
         try await link.send(.roundEnd(UInt32(round)))
         let answer = try await inbox.next()
-        guard answer == .roundDone(UInt32(round)) else { throw MigrationError.unexpected("round \(round) has no end") }
+        guard answer == .roundDone(UInt32(round)) else {
+            throw MigrationError.unexpected("round \(round) has no end")
+        }
         speed.withLock { speed in
             speed.add(0, in: began.duration(to: .now))
             speed.end()
@@ -136,7 +139,9 @@ final class SourceCopy: Sendable {
         }
     }
 
-    private func answerWants(_ inbox: inout SourceInbox, _ credits: AsyncStream<Void>.Continuation) async throws {
+    private func answerWants(_ inbox: inout SourceInbox, _ credits: AsyncStream<Void>.Continuation)
+        async throws
+    {
         while true {
             switch try await inbox.next() {
             case .wants(let wants):

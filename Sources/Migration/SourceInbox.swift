@@ -27,7 +27,8 @@ struct SourceInbox {
 
     /// Why an operation on the link failed: the destination may have said it before it closed.
     mutating func explain(_ error: any Error) async -> any Error {
-        guard error is ChannelError || error is IOError || error is PeerError || error is CancellationError else {
+        guard error is ChannelError || error is IOError || error is PeerError || error is CancellationError
+        else {
             return error
         }
         // A destination that gave up waits a moment for its word to be heard; one that is gone ends the stream.

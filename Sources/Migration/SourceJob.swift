@@ -20,7 +20,8 @@ public struct SourceJob: Sendable {
 
     /// Describes a migration.
     public init(
-        export: String, disk: Disk, image: RawImage, destination: PeerAddress, maximumPause: Duration, rate: RateLimit,
+        export: String, disk: Disk, image: RawImage, destination: PeerAddress, maximumPause: Duration,
+        rate: RateLimit,
         records: SourceRecords
     ) {
         self.export = export

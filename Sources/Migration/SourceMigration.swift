@@ -119,10 +119,14 @@ public final class SourceMigration: Sendable {
     }
 
     /// Agrees on the block size and offers the disk.
-    private func open(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> (BlockGeometry, Duration) {
+    private func open(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> (
+        BlockGeometry, Duration
+    ) {
         let asked = ContinuousClock.now
         try await link.send(.hello(Hello(purpose: .migrate, migration: id)))
-        guard case .welcome(let welcome) = try await inbox.next() else { throw MigrationError.unexpected("no welcome") }
+        guard case .welcome(let welcome) = try await inbox.next() else {
+            throw MigrationError.unexpected("no welcome")
+        }
         let roundTrip = asked.duration(to: .now)
         guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {
             throw MigrationError.unexpected("a block size of \(welcome.blockSize)")
@@ -132,7 +136,9 @@ public final class SourceMigration: Sendable {
             migration: id, abandoned: abandoned, export: job.export, size: geometry.size,
             blockSize: welcome.blockSize)
         try await link.send(.offer(offer))
-        guard case .accepted = try await inbox.next() else { throw MigrationError.unexpected("no answer to the offer") }
+        guard case .accepted = try await inbox.next() else {
+            throw MigrationError.unexpected("no answer to the offer")
+        }
         return (geometry, roundTrip)
     }
 
@@ -203,7 +209,8 @@ public final class SourceMigration: Sendable {
         try state.withLock { state in
             if state.isCancelled { throw MigrationError.cancelled }
             if state.isTooSlow { throw MigrationError.tooSlow }
-            try job.records.commit(export: job.export, migration: id, destination: job.destination, root: root)
+            try job.records.commit(
+                export: job.export, migration: id, destination: job.destination, root: root)
             state.machine.committed()
         }
     }
@@ -237,7 +244,9 @@ public final class SourceMigration: Sendable {
 
     private func report(
         _ copy: SourceCopy, _ link: SourceLink, _ forward: ForwardLink, _ root: DiskRoot,
-        _ times: (start: ContinuousClock.Instant, precopyEnd: ContinuousClock.Instant, end: ContinuousClock.Instant)
+        _ times: (
+            start: ContinuousClock.Instant, precopyEnd: ContinuousClock.Instant, end: ContinuousClock.Instant
+        )
     ) -> MigrationReport {
         let progress = status.withLock { $0 }
         let forwarded = forward.traffic
@@ -245,8 +254,10 @@ public final class SourceMigration: Sendable {
         wire.control += forwarded
         wire.total += forwarded
         return MigrationReport(
-            export: job.export, state: "complete", size: job.disk.size, root: root.description, rounds: progress.round,
-            ledger: progress.ledger, resent: progress.ledger.total - min(progress.ledger.total, job.disk.size), wire: wire,
+            export: job.export, state: "complete", size: job.disk.size, root: root.description,
+            rounds: progress.round,
+            ledger: progress.ledger,
+            resent: progress.ledger.total - min(progress.ledger.total, job.disk.size), wire: wire,
             seconds: .init(
                 total: times.start.duration(to: times.end).inSeconds,
                 precopy: times.start.duration(to: times.precopyEnd).inSeconds,

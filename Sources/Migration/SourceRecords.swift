@@ -38,7 +38,8 @@ public struct SourceRecords: Sendable {
     /// Gives the disk away, durably. Where this throws, the disk has not been given away.
     func commit(export: String, migration: MigrationID, destination: PeerAddress, root: DiskRoot) throws {
         let record = try MovedRecord(
-            export: export, image: image, migration: migration, destination: destination, root: root.description)
+            export: export, image: image, migration: migration, destination: destination,
+            root: root.description)
         do {
             try directory.write(record, as: movedName)
         } catch {

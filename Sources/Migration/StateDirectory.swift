@@ -90,7 +90,8 @@ public struct StateDirectory: Sendable {
         defer { close(descriptor) }
         let written = data.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
         guard written == data.count, fsync(descriptor) == 0 else {
-            let failure = FileError("write", path, code: written >= 0 && written < data.count ? ENOSPC : errno)
+            let failure = FileError(
+                "write", path, code: written >= 0 && written < data.count ? ENOSPC : errno)
             unlink(path)
             throw failure
         }

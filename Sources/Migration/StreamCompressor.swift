@@ -11,7 +11,8 @@ final class StreamCompressor: @unchecked Sendable {
     init() throws {
         guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
-        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZstdParameters.level))
+        try ZstdParameters.check(
+            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZstdParameters.level))
         try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, ZstdParameters.windowLog))
         try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1))
     }

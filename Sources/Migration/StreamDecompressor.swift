@@ -11,7 +11,8 @@ final class StreamDecompressor: @unchecked Sendable {
     init() throws {
         guard let context = ZSTD_createDCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
-        try ZstdParameters.check(ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZstdParameters.windowLog))
+        try ZstdParameters.check(
+            ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZstdParameters.windowLog))
     }
 
     deinit { ZSTD_freeDCtx(context) }

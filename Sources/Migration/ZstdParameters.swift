@@ -9,7 +9,9 @@ enum ZstdParameters {
     /// - Throws: `ZstdError` where the library reports one.
     @discardableResult
     static func check(_ result: Int) throws -> Int {
-        guard ZSTD_isError(result) == 0 else { throw ZstdError(reason: String(cString: ZSTD_getErrorName(result))) }
+        guard ZSTD_isError(result) == 0 else {
+            throw ZstdError(reason: String(cString: ZSTD_getErrorName(result)))
+        }
         return result
     }
 }

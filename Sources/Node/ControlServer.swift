@@ -24,7 +24,9 @@ struct ControlServer: Sendable {
         do {
             channel = try await ServerBootstrap(group: group)
                 .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true) { channel in
-                    channel.eventLoop.makeCompletedFuture { try Client(wrappingChannelSynchronously: channel) }
+                    channel.eventLoop.makeCompletedFuture {
+                        try Client(wrappingChannelSynchronously: channel)
+                    }
                 }
         } catch {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
@@ -52,14 +54,18 @@ struct ControlServer: Sendable {
                 do {
                     request = try JSONDecoder().decode(ControlRequest.self, from: line)
                 } catch {
-                    return try await send(.failed("the node does not understand this command; is it the same release?"), outbound)
+                    return try await send(
+                        .failed("the node does not understand this command; is it the same release?"),
+                        outbound)
                 }
                 try await answer(request, outbound)
             }
         }
     }
 
-    private func answer(_ request: ControlRequest, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
+    private func answer(_ request: ControlRequest, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>)
+        async throws
+    {
         do {
             try await send(try await perform(request, outbound), outbound)
         } catch {
@@ -78,9 +84,10 @@ struct ControlServer: Sendable {
             return .done
         case .migrate(let command):
             // A client that has gone does not end the migration.
-            return .report(try await node.migrate(command) { progress in
-                Task { try? await send(.progress(progress), outbound) }
-            })
+            return .report(
+                try await node.migrate(command) { progress in
+                    Task { try? await send(.progress(progress), outbound) }
+                })
         case .cancel(let export):
             try await node.cancel(export)
             return .done
@@ -90,7 +97,9 @@ struct ControlServer: Sendable {
         }
     }
 
-    private func send(_ reply: ControlReply, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
+    private func send(_ reply: ControlReply, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>)
+        async throws
+    {
         var line = ByteBuffer(data: try JSONEncoder().encode(reply))
         line.writeInteger(UInt8(ascii: "\n"))
         try await outbound.write(line)

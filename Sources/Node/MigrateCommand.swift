@@ -24,9 +24,12 @@ public struct MigrateCommand: Codable, Sendable {
 
     /// - Throws: `NodeError` where a number makes no sense.
     func validate() throws {
-        guard rate != 0 else { throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second") }
+        guard rate != 0 else {
+            throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
+        }
         guard (0...Self.longestPause).contains(maximumPause) else {
-            throw NodeError.unusable("a pause of \(maximumPause) s can't be; give 0 s to \(Int(Self.longestPause)) s")
+            throw NodeError.unusable(
+                "a pause of \(maximumPause) s can't be; give 0 s to \(Int(Self.longestPause)) s")
         }
     }
 

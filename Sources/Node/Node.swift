@@ -117,7 +117,9 @@ public actor Node {
     func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
         let export = try find(name)
         guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
-        guard bitsPerSecond != 0 else { throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second") }
+        guard bitsPerSecond != 0 else {
+            throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
+        }
         migration.rate.set(bitsPerSecond: bitsPerSecond)
     }
 
@@ -130,7 +132,8 @@ public actor Node {
             throw NodeError.hasMoved(export.name, to: address)
         }
         let job = SourceJob(
-            export: export.name, disk: export.export.disk, image: export.image, destination: command.destination,
+            export: export.name, disk: export.export.disk, image: export.image,
+            destination: command.destination,
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
             records: export.records)
         let migration = SourceMigration(job: job, group: group, pool: pool, logger: logger)
@@ -141,8 +144,11 @@ public actor Node {
     private func run(_ migration: SourceMigration, of export: NodeExport) async throws -> MigrationReport {
         logger.info("migrating \(export.name) to \(migration.destination)")
         do {
-            let report = try await migration.run { export.moved(to: migration.destination.description, by: $0) }
-            logger.info("\(export.name) has moved to \(migration.destination); its clients here are forwarded there")
+            let report = try await migration.run {
+                export.moved(to: migration.destination.description, by: $0)
+            }
+            logger.info(
+                "\(export.name) has moved to \(migration.destination); its clients here are forwarded there")
             return report
         } catch {
             logger.warning("the migration of \(export.name) to \(migration.destination) has ended: \(error)")
@@ -160,7 +166,8 @@ public actor Node {
     // MARK: Opening
 
     private func open(_ configured: NodeConfiguration.Image) async throws {
-        let image = try RawImage(path: configured.path, access: configured.isReadOnly ? .readOnly : .readWrite)
+        let image = try RawImage(
+            path: configured.path, access: configured.isReadOnly ? .readOnly : .readWrite)
         try add(configured.export, image, isReadOnly: configured.isReadOnly)
     }
 
@@ -174,7 +181,9 @@ public actor Node {
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? FileDevice(image: image)
         let disk = Disk(size: image.size, device: device, loops: loops)
         let export = Export(name: name, disk: disk, isReadOnly: isReadOnly)
-        guard table.add(export, isDefault: name == configuration.image?.export) else { throw NodeError.nameTaken(name) }
+        guard table.add(export, isDefault: name == configuration.image?.export) else {
+            throw NodeError.nameTaken(name)
+        }
         let added = NodeExport(export: export, image: image, records: records)
         exports[name] = added
         if let moved, let link {
@@ -193,7 +202,8 @@ public actor Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
         }
-        let hooks = DestinationSite.Hooks(isNameTaken: { [table] in table.find($0)?.description.name == $0 }) {
+        let hooks = DestinationSite.Hooks(isNameTaken: { [table] in table.find($0)?.description.name == $0 })
+        {
             [weak self] name, image in
             guard let self else { throw CancellationError() }
             return try await addArrived(name, image)
@@ -216,8 +226,9 @@ public actor Node {
             let control = try await ControlServer(path: path, group: group, node: self)
             tasks.append(Task { await control.run() })
             return path
-        } catch where configuration.control == nil {
-            logger.warning("no control socket, so no migrations from here: \(error); give one with --control PATH")
+        } catch  where configuration.control == nil {
+            logger.warning(
+                "no control socket, so no migrations from here: \(error); give one with --control PATH")
             return nil
         }
     }

@@ -28,7 +28,9 @@ final class NodeExport: Sendable {
     /// - Throws: `NodeError` where it is taken.
     func begin(_ migration: SourceMigration) throws {
         try state.withLock { state in
-            if let running = state.migration { throw NodeError.alreadyMigrating(name, to: running.destination) }
+            if let running = state.migration {
+                throw NodeError.alreadyMigrating(name, to: running.destination)
+            }
             if state.forward != nil { throw NodeError.hasMoved(name, to: migration.destination) }
             state.migration = migration
         }
@@ -52,10 +54,12 @@ final class NodeExport: Sendable {
         let (migration, movedTo, forward) = state.withLock { ($0.migration, $0.movedTo, $0.forward) }
         let isActive = forward?.isActive ?? true
         let progress = migration?.progress
-        let phase = movedTo != nil ? (isActive ? "moved" : "moved, waiting for the destination") : progress?.phase
+        let phase =
+            movedTo != nil ? (isActive ? "moved" : "moved, waiting for the destination") : progress?.phase
         return ExportStatus(
             export: name, size: export.description.size, readOnly: export.description.isReadOnly,
-            state: phase ?? "serving", destination: movedTo ?? migration?.destination.description, progress: progress,
+            state: phase ?? "serving", destination: movedTo ?? migration?.destination.description,
+            progress: progress,
             problem: forward?.problem)
     }
 

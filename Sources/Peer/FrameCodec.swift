@@ -8,7 +8,9 @@ struct FrameCodec: ByteToMessageDecoder, MessageToByteEncoder {
     let limit: FrameLimit
 
     mutating func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
-        guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return .needMoreData }
+        guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else {
+            return .needMoreData
+        }
         guard length > 0, length <= limit.bytes else {
             throw PeerError.malformed("a frame of \(length) bytes, where 1 to \(limit.bytes) are allowed")
         }

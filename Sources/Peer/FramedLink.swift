@@ -25,7 +25,9 @@ struct FramedLink: Sendable {
             let limit = FrameLimit(PeerConnection.ordinaryFrame)
             let codec = FrameCodec(limit: limit)
             try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
-            for option in options { try channel.syncOptions?.setOption(.tcpOption(option.name), value: option.value) }
+            for option in options {
+                try channel.syncOptions?.setOption(.tcpOption(option.name), value: option.value)
+            }
             try channel.pipeline.syncOperations.addHandlers(
                 TrafficCounter(traffic), ByteToMessageHandler(codec), MessageToByteHandler(codec))
             let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(

@@ -13,7 +13,9 @@ public struct PeerAddress: Codable, Hashable, Sendable, CustomStringConvertible 
 
     /// Parses `HOST:PORT` or `[IPV6]:PORT`; nil where it is neither.
     public init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
         var host = String(text[..<colon])
         if host.hasPrefix("[") && host.hasSuffix("]") {
             host = String(host.dropFirst().dropLast())

@@ -39,7 +39,8 @@ public struct PeerConnection: Sendable {
     /// Connects, and runs `body` with the connection, which is closed when `body` returns or throws.
     /// - Throws: `PeerError` where nobody answers or the address is not allowed; what `body` throws.
     public static func connect<Result: Sendable>(
-        to address: PeerAddress, on group: any EventLoopGroup, _ body: @Sendable (PeerConnection) async throws -> Result
+        to address: PeerAddress, on group: any EventLoopGroup,
+        _ body: @Sendable (PeerConnection) async throws -> Result
     ) async throws -> Result {
         guard address.isLoopback else { throw PeerError.notLoopback(address) }
         let link: FramedLink

@@ -13,7 +13,8 @@ struct Nearblock: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, StatusCommand.self, CancelCommand.self,
+            ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, StatusCommand.self,
+            CancelCommand.self,
             RateCommand.self,
         ])
 

@@ -39,7 +39,8 @@ struct FakePeerTests {
             [
                 .wants(
                     Wants(
-                        first: segment.first, wanted: segment.entries.map { $0 != .zero && $0 != .later }, present: 0,
+                        first: segment.first, wanted: segment.entries.map { $0 != .zero && $0 != .later },
+                        present: 0,
                         repeated: 0, neighbour: 0))
             ]
         case .manifestEnd: [.manifestDone]
@@ -124,12 +125,18 @@ struct FakePeerTests {
         try await expectServedHere(disk, image, node)
     }
 
-    @Test("Invariant 10: a hostile destination is refused", arguments: [
-        Message.wants(Wants(first: 1 << 60, wanted: [true], present: 0, repeated: 0, neighbour: 0)),
-        .wants(Wants(first: 0, wanted: Array(repeating: true, count: 4096), present: 0, repeated: 0, neighbour: 0)),
-        .wants(Wants(first: 0, wanted: [true], present: .max, repeated: .max, neighbour: .max)),
-        .active, .roundDone(9), .prepared(DiskRoot(Array(repeating: 0, count: 32))), .welcome(Welcome(blockSize: 0)),
-    ])
+    @Test(
+        "Invariant 10: a hostile destination is refused",
+        arguments: [
+            Message.wants(Wants(first: 1 << 60, wanted: [true], present: 0, repeated: 0, neighbour: 0)),
+            .wants(
+                Wants(
+                    first: 0, wanted: Array(repeating: true, count: 4096), present: 0, repeated: 0,
+                    neighbour: 0)),
+            .wants(Wants(first: 0, wanted: [true], present: .max, repeated: .max, neighbour: .max)),
+            .active, .roundDone(9), .prepared(DiskRoot(Array(repeating: 0, count: 32))),
+            .welcome(Welcome(blockSize: 0)),
+        ])
     func hostileDestination(_ lie: Message) async throws {
         var random = SeededGenerator.printed()
         let node = try TestNode()
@@ -152,13 +159,18 @@ struct FakePeerTests {
         let node = try TestNode()
         try await node.receiving { address in
             for _ in 0..<200 {
-                var frames: [ByteBuffer] = [Message.hello(Hello(purpose: .migrate, migration: MigrationID())).encoded()]
-                let offer = Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 100_000, blockSize: 4096)
+                var frames: [ByteBuffer] = [
+                    Message.hello(Hello(purpose: .migrate, migration: MigrationID())).encoded()
+                ]
+                let offer = Offer(
+                    migration: MigrationID(), abandoned: [], export: "disk", size: 100_000, blockSize: 4096)
                 if Bool.random(using: &random) { frames.append(Message.offer(offer).encoded()) }
                 for _ in 0..<5 {
-                    var bytes = Array(MessageCodecTests.samples.randomElement(using: &random)!.encoded().readableBytesView)
+                    var bytes = Array(
+                        MessageCodecTests.samples.randomElement(using: &random)!.encoded().readableBytesView)
                     if Bool.random(using: &random) {
-                        bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(truncatingIfNeeded: random.next())
+                        bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(
+                            truncatingIfNeeded: random.next())
                     }
                     frames.append(ByteBuffer(bytes: bytes))
                 }
@@ -174,7 +186,7 @@ struct FakePeerTests {
                 do {
                     _ = try await source.migration(of: disk, image, to: address).run { _ in }
                     break
-                } catch where attempt < 50 { try await Task.sleep(for: .milliseconds(50)) }
+                } catch  where attempt < 50 { try await Task.sleep(for: .milliseconds(50)) }
             }
             #expect(try TestNode.contents(image.path) == TestNode.contents("\(node.images)/disk.raw"))
         }

@@ -25,7 +25,8 @@ final class Guest: Sendable {
     /// - Returns: its error.
     func step() async -> CInt {
         let (kind, offset, bytes) = state.withLock { state -> (BlockRequest.Kind, Int, [UInt8]) in
-            let kind: BlockRequest.Kind = [.write, .write, .write, .writeZeroes, .flush].randomElement(using: &state.random)!
+            let kind: BlockRequest.Kind = [.write, .write, .write, .writeZeroes, .flush].randomElement(
+                using: &state.random)!
             let offset = Int.random(in: 0..<state.model.count, using: &state.random)
             let count = min(state.model.count - offset, Int.random(in: 1...9000, using: &state.random))
             let bytes = kind == .write ? state.random.bytes(count) : [UInt8](repeating: 0, count: count)

@@ -18,7 +18,9 @@ struct HandOverTests {
             for message in messages { try await connection.send(message.encoded()) }
             var heard: [Message] = []
             var frames = connection.inbound.makeAsyncIterator()
-            while heard.count < answers, let frame = try await frames.next() { heard.append(try Message(frame: frame)) }
+            while heard.count < answers, let frame = try await frames.next() {
+                heard.append(try Message(frame: frame))
+            }
             return heard
         }
     }
@@ -27,7 +29,8 @@ struct HandOverTests {
     private func prepare(_ migration: MigrationID, at address: PeerAddress, _ node: TestNode) async throws {
         let geometry = BlockGeometry(size: Self.size, blockSize: 4096)!
         let root = try FingerprintFile(geometry: geometry, directory: node.state.scratch).root()
-        let offer = Offer(migration: migration, abandoned: [], export: "disk", size: Self.size, blockSize: 4096)
+        let offer = Offer(
+            migration: migration, abandoned: [], export: "disk", size: Self.size, blockSize: 4096)
         let heard = try await say(
             [
                 .hello(Hello(purpose: .migrate, migration: migration)), .offer(offer),
@@ -40,7 +43,8 @@ struct HandOverTests {
         .hello(Hello(purpose: .forward, migration: migration, isCommitted: true, export: "disk"))
     }
 
-    @Test("A prepared disk is served to nobody, over a restart too, until its source's word comes; then it is")
+    @Test(
+        "A prepared disk is served to nobody, over a restart too, until its source's word comes; then it is")
     func preparedWaits() async throws {
         let node = try TestNode()
         let migration = MigrationID()
@@ -53,12 +57,20 @@ struct HandOverTests {
                 return
             }
             #expect(node.arrived.withLock { $0.isEmpty })
-            #expect(try await say([commit(migration)], to: address, node, answers: 1) == [.welcome(Welcome(blockSize: 0))])
+            #expect(
+                try await say([commit(migration)], to: address, node, answers: 1) == [
+                    .welcome(Welcome(blockSize: 0))
+                ])
             #expect(node.arrived.withLock { $0["disk"] } != nil)
             // The word may be repeated: the answer to it may have been lost.
-            #expect(try await say([commit(migration)], to: address, node, answers: 1) == [.welcome(Welcome(blockSize: 0))])
+            #expect(
+                try await say([commit(migration)], to: address, node, answers: 1) == [
+                    .welcome(Welcome(blockSize: 0))
+                ])
         }
-        try await node.receiving { _ in #expect(node.arrived.withLock { $0["disk"] } != nil, "after a restart too") }
+        try await node.receiving { _ in
+            #expect(node.arrived.withLock { $0["disk"] } != nil, "after a restart too")
+        }
     }
 
     @Test("A prepared disk is dropped only for a source that says that it has given it up")
@@ -70,9 +82,11 @@ struct HandOverTests {
             let next = MigrationID()
             func offer(_ abandoned: MigrationID?) async throws -> Message? {
                 let offer = Offer(
-                    migration: next, abandoned: abandoned.map { [$0] } ?? [], export: "disk", size: Self.size, blockSize: 4096)
+                    migration: next, abandoned: abandoned.map { [$0] } ?? [], export: "disk", size: Self.size,
+                    blockSize: 4096)
                 return try await say(
-                    [.hello(Hello(purpose: .migrate, migration: next)), .offer(offer)], to: address, node, answers: 2
+                    [.hello(Hello(purpose: .migrate, migration: next)), .offer(offer)], to: address, node,
+                    answers: 2
                 ).last
             }
             for stranger in [nil, MigrationID()] {
@@ -85,7 +99,8 @@ struct HandOverTests {
                 }
             }
             #expect(try await offer(migration) == .accepted)
-            guard case .refused? = try await say([commit(migration)], to: address, node, answers: 1).first else {
+            guard case .refused? = try await say([commit(migration)], to: address, node, answers: 1).first
+            else {
                 Issue.record("the dropped disk was taken over")
                 return
             }
@@ -107,9 +122,11 @@ struct HandOverTests {
         #expect(record.export == "disk")
         try await destination.receiving { address in
             let moved = try MovedRecord(
-                export: record.export, image: image, migration: record.migration, destination: address, root: "")
+                export: record.export, image: image, migration: record.migration, destination: address,
+                root: "")
             let link = ForwardLink(record: moved, group: source.group, logger: TestNode.quiet)
-            let forwarded = Disk(size: disk.size, device: ForwardingDevice(forwarder: link), loops: [source.loop])
+            let forwarded = Disk(
+                size: disk.size, device: ForwardingDevice(forwarder: link), loops: [source.loop])
             let later = Guest(client: source.client(forwarded), contents: guest.model, seed: 4)
             for _ in 0..<50 { #expect(await later.step() == 0) }
             #expect(await later.finds(through: source.client(forwarded)))

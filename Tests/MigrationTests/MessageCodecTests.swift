@@ -11,11 +11,16 @@ struct MessageCodecTests {
         .hello(Hello(purpose: .migrate, migration: MigrationID())),
         .welcome(Welcome(blockSize: 4096)),
         .refused(reason: "no"),
-        .offer(Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 1 << 40, blockSize: 4096)),
-        .offer(Offer(migration: MigrationID(), abandoned: [MigrationID(), MigrationID()], export: "d", size: 1, blockSize: 512)),
+        .offer(
+            Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 1 << 40, blockSize: 4096)),
+        .offer(
+            Offer(
+                migration: MigrationID(), abandoned: [MigrationID(), MigrationID()], export: "d", size: 1,
+                blockSize: 512)),
         .manifest(
             ManifestSegment(
-                first: 7, entries: [.zero, .fingerprint(Fingerprint(high: 1, low: .max)), .later, .zero, .later])),
+                first: 7,
+                entries: [.zero, .fingerprint(Fingerprint(high: 1, low: .max)), .later, .zero, .later])),
         .manifestEnd,
         .zeros(BlockRange(first: 3, count: 1 << 50)),
         .data(DataSegment(runs: [BlockRange(first: 9, count: 2)], compressed: ByteBuffer(bytes: [1, 2, 3]))),
@@ -42,16 +47,19 @@ struct MessageCodecTests {
         #expect(try Message(frame: message.encoded()) == message)
     }
 
-    @Test("A message cut short anywhere is refused, unless its end is a payload of any length", arguments: samples)
+    @Test(
+        "A message cut short anywhere is refused, unless its end is a payload of any length",
+        arguments: samples)
     func truncated(_ message: Message) throws {
         let whole = message.encoded()
         for length in 0..<whole.readableBytes {
             let cut = whole.getSlice(at: 0, length: length)!
             if let decoded = try? Message(frame: cut) {
-                let hasOpenEnd = switch message {
-                case .data, .request, .answer: true
-                default: false
-                }
+                let hasOpenEnd =
+                    switch message {
+                    case .data, .request, .answer: true
+                    default: false
+                    }
                 #expect(hasOpenEnd, "\(length) bytes of \(message) were taken for \(decoded)")
             }
         }
@@ -74,7 +82,8 @@ struct MessageCodecTests {
             var bytes = Array(Self.samples.randomElement(using: &random)!.encoded().readableBytesView)
             if Bool.random(using: &random) { bytes = random.bytes(Int.random(in: 0...80, using: &random)) }
             for _ in 0..<Int.random(in: 0...4, using: &random) where !bytes.isEmpty {
-                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(truncatingIfNeeded: random.next())
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(
+                    truncatingIfNeeded: random.next())
             }
             _ = try? Message(frame: ByteBuffer(bytes: bytes))
         }

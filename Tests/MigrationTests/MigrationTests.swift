@@ -8,7 +8,8 @@ import Testing
 
 @Suite("A disk that moves", .timeLimit(.minutes(2)))
 struct MigrationTests {
-    @Test("It arrives whole, whatever its size", arguments: [1, 511, 4096, 4097, 300_001, 6 << 20] as [UInt64])
+    @Test(
+        "It arrives whole, whatever its size", arguments: [1, 511, 4096, 4097, 300_001, 6 << 20] as [UInt64])
     func arrives(size: UInt64) async throws {
         var random = SeededGenerator.printed()
         let source = try TestNode()
@@ -23,7 +24,9 @@ struct MigrationTests {
         #expect(report.resent == 0)
     }
 
-    @Test("Invariants 1 and 8: what a guest writes meanwhile is there, and so is what it writes afterwards", arguments: 0..<6)
+    @Test(
+        "Invariants 1 and 8: what a guest writes meanwhile is there, and so is what it writes afterwards",
+        arguments: 0..<6)
     func underWrites(run: Int) async throws {
         var random = SeededGenerator.printed()
         let source = try TestNode()
@@ -34,7 +37,9 @@ struct MigrationTests {
         let pause = Duration.microseconds(Int.random(in: 0...2000, using: &random))
         try await destination.receiving { address in
             let writing = Task { await guest.run(pausing: pause) }
-            let report = try await source.migration(of: disk, image, to: address, rate: 100_000_000).run { _ in }
+            let report = try await source.migration(of: disk, image, to: address, rate: 100_000_000).run {
+                _ in
+            }
             #expect(report.ledger.total == report.size + report.resent)
             try await Task.sleep(for: .milliseconds(50))
             writing.cancel()
@@ -47,7 +52,9 @@ struct MigrationTests {
         #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
     }
 
-    @Test("Invariant 6: cancelled at any moment, the source goes on as before and the next migration succeeds", arguments: 0..<8)
+    @Test(
+        "Invariant 6: cancelled at any moment, the source goes on as before and the next migration succeeds",
+        arguments: 0..<8)
     func cancelled(run: Int) async throws {
         var random = SeededGenerator.printed()
         let source = try TestNode()
@@ -120,7 +127,8 @@ struct MigrationTests {
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 8192, &random)
         try await destination.receiving { address in
-            try FileManager.default.createDirectory(atPath: destination.images, withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: destination.images, withIntermediateDirectories: true)
             try Data("mine".utf8).write(to: URL(fileURLWithPath: "\(destination.images)/disk.raw"))
             let error = await #expect(throws: MigrationError.self) {
                 try await source.migration(of: disk, image, to: address).run { _ in }
@@ -131,7 +139,8 @@ struct MigrationTests {
         try await destination.receiving { address in
             let taken = SourceMigration(
                 job: SourceJob(
-                    export: "taken", disk: disk, image: image, destination: address, maximumPause: .seconds(1),
+                    export: "taken", disk: disk, image: image, destination: address,
+                    maximumPause: .seconds(1),
                     rate: RateLimit(bitsPerSecond: nil),
                     records: SourceRecords(directory: source.state, image: image)),
                 group: source.group, pool: source.pool, logger: TestNode.quiet)

@@ -12,7 +12,9 @@ struct NeighbourTests {
         case nothing, rewritten, truncated, deleted, replaced, tableDamaged, indexRemoved
     }
 
-    @Test("Invariant 4: whatever happened to a neighbour since it was indexed, the disk arrives whole", arguments: Change.allCases)
+    @Test(
+        "Invariant 4: whatever happened to a neighbour since it was indexed, the disk arrives whole",
+        arguments: Change.allCases)
     func changed(_ change: Change) async throws {
         var random = SeededGenerator.printed()
         let source = try TestNode()

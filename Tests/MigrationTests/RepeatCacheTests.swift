@@ -12,8 +12,11 @@ struct RepeatCacheTests {
         var noted: [Fingerprint: Set<UInt64>] = [:]
         for block in 0..<10_000 as Range<UInt64> {
             let fingerprint = Fingerprint(
-                high: UInt64.random(in: 0..<3, using: &random), low: UInt64.random(in: 0..<500, using: &random))
-            if let found = cache.block(with: fingerprint) { #expect(noted[fingerprint]?.contains(found) == true) }
+                high: UInt64.random(in: 0..<3, using: &random),
+                low: UInt64.random(in: 0..<500, using: &random))
+            if let found = cache.block(with: fingerprint) {
+                #expect(noted[fingerprint]?.contains(found) == true)
+            }
             cache.note(fingerprint, at: block)
             if fingerprint != .zero {
                 noted[fingerprint, default: []].insert(block)

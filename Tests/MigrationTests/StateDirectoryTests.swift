@@ -29,7 +29,8 @@ struct StateDirectoryTests {
         let scratch = try Scratch()
         let path = scratch.file("disk.raw")
         let records = SourceRecords(
-            directory: try StateDirectory(path: scratch.file("state")), image: try RawImage.create(path: path, size: 4096))
+            directory: try StateDirectory(path: scratch.file("state")),
+            image: try RawImage.create(path: path, size: 4096))
         #expect(try records.moved() == nil)
         let root = DiskRoot(Array(repeating: 1, count: 32))
         let migration = MigrationID()
@@ -37,7 +38,9 @@ struct StateDirectoryTests {
         #expect(try records.begin(migration, to: address) == [])
         #expect(try records.begin(MigrationID(), to: PeerAddress(host: "::1", port: 8)) == [])
         let later = MigrationID()
-        #expect(try records.begin(later, to: address) == [migration], "what was tried with another node is not told")
+        #expect(
+            try records.begin(later, to: address) == [migration],
+            "what was tried with another node is not told")
         #expect(try records.begin(MigrationID(), to: address) == [migration, later])
         try records.commit(
             export: "disk", migration: migration, destination: address, root: root)
@@ -50,7 +53,8 @@ struct StateDirectoryTests {
 
         unlink(path)
         let other = SourceRecords(
-            directory: try StateDirectory(path: scratch.file("state")), image: try RawImage.create(path: path, size: 4096))
+            directory: try StateDirectory(path: scratch.file("state")),
+            image: try RawImage.create(path: path, size: 4096))
         #expect(try other.moved() == nil, "a new image at the old path has not moved")
     }
 }

@@ -22,7 +22,8 @@ struct StateMachineTests {
         .accepted, .active, .prepared(root),
         .request(
             RemoteRequest(
-                id: 1, kind: .write, isForced: false, mayPunchHole: true, offset: 0, length: 0, payload: ByteBuffer())),
+                id: 1, kind: .write, isForced: false, mayPunchHole: true, offset: 0, length: 0,
+                payload: ByteBuffer())),
     ]
 
     @Test("Invariant 5: no sequence of messages activates a disk that was not prepared, or has been given up")
@@ -56,14 +57,19 @@ struct StateMachineTests {
         #expect(walk(DestinationMachine(), isPrepared: false, isOver: false, depth: 6) > 100)
     }
 
-    @Test("A disk that can't be is refused", arguments: [
-        (0 as UInt64, 4096 as UInt32, "disk"), (1 << 63, 4096, "disk"), (4096, 0, "disk"), (4096, 4097, "disk"),
-        (4096, 256, "disk"), (4096, 131072, "disk"), (4096, 4096, "../disk"), (4096, 4096, ".disk"), (4096, 4096, ""),
-        (4096, 4096, "a\u{0}b"), (4096, 4096, String(repeating: "x", count: 201)),
-    ])
+    @Test(
+        "A disk that can't be is refused",
+        arguments: [
+            (0 as UInt64, 4096 as UInt32, "disk"), (1 << 63, 4096, "disk"), (4096, 0, "disk"),
+            (4096, 4097, "disk"),
+            (4096, 256, "disk"), (4096, 131072, "disk"), (4096, 4096, "../disk"), (4096, 4096, ".disk"),
+            (4096, 4096, ""),
+            (4096, 4096, "a\u{0}b"), (4096, 4096, String(repeating: "x", count: 201)),
+        ])
     func refused(_ size: UInt64, _ blockSize: UInt32, _ export: String) {
         var machine = DestinationMachine()
-        let offer = Offer(migration: MigrationID(), abandoned: [], export: export, size: size, blockSize: blockSize)
+        let offer = Offer(
+            migration: MigrationID(), abandoned: [], export: export, size: size, blockSize: blockSize)
         #expect(throws: MigrationError.self) { try machine.receive(.offer(offer)) }
         #expect(machine.state == .waiting)
     }

@@ -29,7 +29,8 @@ struct StreamTests {
         var random = SeededGenerator.printed()
         for _ in 0..<200 {
             let bytes = random.bytes(3000)
-            var piece = Array(try bytes.withUnsafeBytes { try StreamCompressor().compress($0) }.readableBytesView)
+            var piece = Array(
+                try bytes.withUnsafeBytes { try StreamCompressor().compress($0) }.readableBytesView)
             let size = [2999, 3001, 0].randomElement(using: &random)!
             var out = [UInt8](repeating: 0, count: size)
             #expect(throws: ZstdError.self) {

@@ -75,7 +75,8 @@ final class TestNode: Sendable {
     }
 
     func migration(
-        of disk: Disk, _ image: RawImage, to address: PeerAddress, rate: UInt64? = nil, pause: Duration = .milliseconds(200)
+        of disk: Disk, _ image: RawImage, to address: PeerAddress, rate: UInt64? = nil,
+        pause: Duration = .milliseconds(200)
     ) -> SourceMigration {
         SourceMigration(
             job: SourceJob(

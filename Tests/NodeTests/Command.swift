@@ -11,7 +11,8 @@ enum Command {
     /// The program under test, built beside the tests.
     static let nearblock: String = {
         let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("nearblock").path
+        return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("nearblock")
+            .path
     }()
 
     /// Runs a program that must exist; a missing one is an error and not a reason to pass.
@@ -27,7 +28,8 @@ enum Command {
         try process.run()
         process.waitUntilExit()
         return Result(
-            status: process.terminationStatus, output: String(decoding: try folder.contents("out"), as: UTF8.self),
+            status: process.terminationStatus,
+            output: String(decoding: try folder.contents("out"), as: UTF8.self),
             errors: String(decoding: try folder.contents("err"), as: UTF8.self))
     }
 

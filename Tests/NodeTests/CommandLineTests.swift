@@ -11,17 +11,23 @@ struct CommandLineTests {
         #expect(result.errors.contains(part), "\(result.errors)")
     }
 
-    @Test("A command that makes no sense is one line and status 2", arguments: [
-        ["nonsense"], ["serve"], ["serve", "--peer-listen", "127.0.0.1:0"], ["serve", "x", "--listen", "nowhere"],
-        ["migrate", "disk"], ["migrate", "disk", "--to", "x"], ["migrate", "disk", "--to", "h:1", "--rate", "fast"],
-        ["migrate", "disk", "--to", "h:1", "--max-pause", "5"], ["index", "add"],
-        ["serve", "--export", "x", "--peer-listen", "127.0.0.1:0", "--images", "i"],
-    ])
+    @Test(
+        "A command that makes no sense is one line and status 2",
+        arguments: [
+            ["nonsense"], ["serve"], ["serve", "--peer-listen", "127.0.0.1:0"],
+            ["serve", "x", "--listen", "nowhere"],
+            ["migrate", "disk"], ["migrate", "disk", "--to", "x"],
+            ["migrate", "disk", "--to", "h:1", "--rate", "fast"],
+            ["migrate", "disk", "--to", "h:1", "--max-pause", "5"], ["index", "add"],
+            ["serve", "--export", "x", "--peer-listen", "127.0.0.1:0", "--images", "i"],
+        ])
     func usage(_ arguments: [String]) throws {
         expectOneLine(try Command.nearblock(arguments), status: 2, "--help")
     }
 
-    @Test("Help and version are no errors", arguments: [["--help"], ["serve", "--help"], ["--version"], ["index", "--help"]])
+    @Test(
+        "Help and version are no errors",
+        arguments: [["--help"], ["serve", "--help"], ["--version"], ["index", "--help"]])
     func help(_ arguments: [String]) throws {
         let result = try Command.nearblock(arguments)
         #expect(result.status == 0)
@@ -36,7 +42,8 @@ struct CommandLineTests {
         try scratch.makeImage("disk.raw", megabytes: 1)
         func serve(_ arguments: String...) throws -> Command.Result {
             try Command.nearblock(
-                ["serve", "--state", scratch.file("state"), "--control", scratch.file("ctl")] + arguments, timeout: 10)
+                ["serve", "--state", scratch.file("state"), "--control", scratch.file("ctl")] + arguments,
+                timeout: 10)
         }
         let socket = scratch.file("nbd.sock")
         expectOneLine(try serve(scratch.file("missing.raw"), "--socket", socket), status: 1, "No such file")
@@ -67,11 +74,15 @@ struct CommandLineTests {
         try scratch.makeImage("disk.raw", megabytes: 1)
         let common = ["--state", scratch.file("state"), "--control", scratch.file("ctl")]
         expectOneLine(
-            try Command.nearblock(["serve", scratch.file("disk.raw"), "--listen", taken] + common, timeout: 10),
+            try Command.nearblock(
+                ["serve", scratch.file("disk.raw"), "--listen", taken] + common, timeout: 10),
             status: 1, taken)
         expectOneLine(
             try Command.nearblock(
-                ["serve", "--socket", scratch.file("s"), "--peer-listen", taken, "--images", scratch.file("i")] + common,
+                [
+                    "serve", "--socket", scratch.file("s"), "--peer-listen", taken, "--images",
+                    scratch.file("i"),
+                ] + common,
                 timeout: 10),
             status: 1, taken)
     }
@@ -80,13 +91,16 @@ struct CommandLineTests {
     func noNode() throws {
         let scratch = try Scratch()
         expectOneLine(
-            try Command.nearblock(["status", "--control", scratch.file("none")]), status: 1, "nearblock serve")
+            try Command.nearblock(["status", "--control", scratch.file("none")]), status: 1, "nearblock serve"
+        )
         let nodes = try TwoNodes(megabytes: 1)
         expectOneLine(
             try nodes.source.ask(["migrate", "other", "--to", "127.0.0.1:1"]), status: 1, "no export 'other'")
         expectOneLine(try nodes.source.ask(["cancel", "disk"]), status: 1, "not being migrated")
-        expectOneLine(try nodes.source.ask(["migrate", "disk", "--to", "127.0.0.1:1"]), status: 1, "--peer-listen")
-        expectOneLine(try nodes.source.ask(["migrate", "disk", "--to", "192.0.2.1:1"]), status: 1, "loopback")
+        expectOneLine(
+            try nodes.source.ask(["migrate", "disk", "--to", "127.0.0.1:1"]), status: 1, "--peer-listen")
+        expectOneLine(
+            try nodes.source.ask(["migrate", "disk", "--to", "192.0.2.1:1"]), status: 1, "loopback")
         #expect(try nodes.source.ask(["status"]).output.contains("serving"))
     }
 
@@ -98,7 +112,8 @@ struct CommandLineTests {
         expectOneLine(try Command.nearblock(["index", "list"] + index), status: 1, "index")
         #expect(try Command.nearblock(["index", "add"] + index + [scratch.file("a.raw")]).status == 0)
         #expect(try Command.nearblock(["index", "list"] + index).output.contains("a.raw"))
-        let similarity = try Command.nearblock(["index", "similarity", scratch.file("a.raw"), "--json"] + index)
+        let similarity = try Command.nearblock(
+            ["index", "similarity", scratch.file("a.raw"), "--json"] + index)
         let object = try #require(
             try JSONSerialization.jsonObject(with: Data(similarity.output.utf8)) as? [String: Any])
         #expect(Set(object.keys) == ["block", "blocks", "zero", "distinct", "found", "neighbours"])
@@ -116,6 +131,7 @@ struct CommandLineTests {
         #expect(damaged.errors.contains(scratch.file("index")))
         #expect(try Command.nearblock(["index", "remove"] + index + [scratch.file("a.raw")]).status == 0)
         expectOneLine(
-            try Command.nearblock(["index", "add"] + index + [scratch.file("missing.raw")]), status: 1, "missing.raw")
+            try Command.nearblock(["index", "add"] + index + [scratch.file("missing.raw")]), status: 1,
+            "missing.raw")
     }
 }

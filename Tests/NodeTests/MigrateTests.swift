@@ -6,16 +6,19 @@ struct MigrateTests {
     @Test("A disk moves while fio writes and verifies; both images, both exports and the ledger agree")
     func underLoad() throws {
         let nodes = try TwoNodes(megabytes: 24, index: true)
-        try FileManager.default.copyItem(atPath: nodes.scratch.file("disk.raw"), toPath: nodes.scratch.file("n.raw"))
+        try FileManager.default.copyItem(
+            atPath: nodes.scratch.file("disk.raw"), toPath: nodes.scratch.file("n.raw"))
         let index = ["index", "add", "--index", nodes.scratch.file("index"), nodes.scratch.file("n.raw")]
         #expect(try Command.nearblock(index).status == 0)
 
         let fio = Process()
         fio.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         fio.arguments = [
-            "fio", "--name=guest", "--ioengine=nbd", "--uri=\(nodes.source.uri())", "--rw=randwrite", "--bs=4k",
+            "fio", "--name=guest", "--ioengine=nbd", "--uri=\(nodes.source.uri())", "--rw=randwrite",
+            "--bs=4k",
             "--iodepth=4", "--size=8M", "--offset=8M", "--rate=,4M", "--verify=crc32c", "--do_verify=1",
-            "--verify_fatal=1", "--aux-path=\(nodes.scratch.path)", "--output=\(nodes.scratch.file("fio.log"))",
+            "--verify_fatal=1", "--aux-path=\(nodes.scratch.path)",
+            "--output=\(nodes.scratch.file("fio.log"))",
         ]
         try fio.run()
         try nodes.waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.contents("n.raw") }
@@ -23,9 +26,12 @@ struct MigrateTests {
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.errors.isEmpty, "quiet where nobody watches")
         fio.waitUntilExit()
-        #expect(fio.terminationStatus == 0, "\((try? String(contentsOfFile: nodes.scratch.file("fio.log"), encoding: .utf8)) ?? "")")
+        #expect(
+            fio.terminationStatus == 0,
+            "\((try? String(contentsOfFile: nodes.scratch.file("fio.log"), encoding: .utf8)) ?? "")")
 
-        let report = try #require(try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
+        let report = try #require(
+            try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
         let ledger = try #require(report["ledger"] as? [String: Int])
         let wire = try #require(report["wire"] as? [String: Int])
         #expect(report["state"] as? String == "complete")
@@ -45,7 +51,9 @@ struct MigrateTests {
         #expect(again.errors.contains("has moved"))
     }
 
-    @Test("Invariant 6: cancelled, the export is served as before; a second migration of it meanwhile is refused")
+    @Test(
+        "Invariant 6: cancelled, the export is served as before; a second migration of it meanwhile is refused"
+    )
     func cancelled() throws {
         let nodes = try TwoNodes()
         let before = try nodes.sourceImage
@@ -53,7 +61,9 @@ struct MigrateTests {
         let second = try nodes.migrate()
         #expect(second.status == 1)
         #expect(second.errors.contains("already"))
-        #expect(try Command.run("nbdinfo", [nodes.destination.uri()]).status != 0, "no client before the switchover")
+        #expect(
+            try Command.run("nbdinfo", [nodes.destination.uri()]).status != 0,
+            "no client before the switchover")
         #expect(try nodes.source.ask(["cancel", "disk"]).status == 0)
         try nodes.waitUntil("it serves") { try nodes.source.ask(["status"]).output.contains("serving") }
         #expect(try nodes.sourceImage == before)
@@ -68,7 +78,9 @@ struct MigrateTests {
     func damagedIndex() throws {
         let nodes = try TwoNodes(index: true)
         let index = nodes.scratch.file("index")
-        #expect(try Command.nearblock(["index", "add", "--index", index, nodes.scratch.file("disk.raw")]).status == 0)
+        #expect(
+            try Command.nearblock(["index", "add", "--index", index, nodes.scratch.file("disk.raw")]).status
+                == 0)
         for file in try FileManager.default.contentsOfDirectory(atPath: index) where file != "index.json" {
             truncate("\(index)/\(file)", 100)
         }
@@ -93,7 +105,11 @@ struct MigrateTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty)
         #expect(try nodes.source.ask(["status"]).output.contains("serving"))
         #expect(try nodes.destination.ask(["status"]).status == 0)
-        #expect(try Command.run("qemu-io", ["-f", "raw", "-c", "write -P 7 0 64k", "-c", "read -P 7 0 64k", nodes.source.uri()]).status == 0)
+        #expect(
+            try Command.run(
+                "qemu-io",
+                ["-f", "raw", "-c", "write -P 7 0 64k", "-c", "read -P 7 0 64k", nodes.source.uri()]
+            ).status == 0)
         #expect(try nodes.sourceImage[65536...] == before[65536...])
     }
 
@@ -104,7 +120,10 @@ struct MigrateTests {
         func write(_ pattern: Int) throws {
             let result = try Command.run(
                 "qemu-io",
-                ["-f", "raw", "-c", "write -f -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k", nodes.source.uri()])
+                [
+                    "-f", "raw", "-c", "write -f -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k",
+                    nodes.source.uri(),
+                ])
             #expect(result.status == 0, "\(result.output) \(result.errors)")
             #expect(try nodes.destinationImage.prefix(65536) == Data(repeating: UInt8(pattern), count: 65536))
         }
@@ -122,7 +141,8 @@ struct MigrateTests {
         #expect(nodes.destination.stop() == 0)
     }
 
-    @Test("A disk that moves on from the middle of three nodes is served by the last alone, over restarts too")
+    @Test(
+        "A disk that moves on from the middle of three nodes is served by the last alone, over restarts too")
     func chain() throws {
         let nodes = try TwoNodes()
         let last = try TwoNodes(megabytes: 1, name: "other")
@@ -135,7 +155,10 @@ struct MigrateTests {
             if pattern == 3 { try nodes.restartSource() }
             let written = try Command.run(
                 "qemu-io",
-                ["-f", "raw", "-c", "write -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k", nodes.source.uri()])
+                [
+                    "-f", "raw", "-c", "write -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k",
+                    nodes.source.uri(),
+                ])
             #expect(written.status == 0, "\(written.output)")
             let image = try Data(contentsOf: URL(fileURLWithPath: "\(last.images)/disk.raw"))
             #expect(image.prefix(65536) == Data(repeating: UInt8(pattern), count: 65536))
@@ -166,7 +189,9 @@ struct MigrateTests {
         client.waitUntilExit()
     }
 
-    @Test("Invariants 6 and 7: a node killed while it copies leaves nothing that breaks the next migration", arguments: ["source", "destination"])
+    @Test(
+        "Invariants 6 and 7: a node killed while it copies leaves nothing that breaks the next migration",
+        arguments: ["source", "destination"])
     func killed(_ which: String) throws {
         let nodes = try TwoNodes()
         let before = try nodes.sourceImage

@@ -15,7 +15,8 @@ final class NodeProcess: @unchecked Sendable {
         try Data().write(to: URL(fileURLWithPath: log))
         process.executableURL = URL(fileURLWithPath: Command.nearblock)
         process.arguments =
-            ["serve", "--socket", "\(folder)/nbd.sock", "--control", control, "--state", "\(folder)/state"] + arguments
+            ["serve", "--socket", "\(folder)/nbd.sock", "--control", control, "--state", "\(folder)/state"]
+            + arguments
         process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: log))
         try process.run()
         let limit = Date(timeIntervalSinceNow: 20)

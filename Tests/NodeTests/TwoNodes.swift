@@ -40,7 +40,9 @@ final class TwoNodes {
 
     /// Begins a migration that takes at least `seconds`, and returns once it copies.
     func beginSlowMigration(rate: String = "8M") throws {
-        let begun = try source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", rate, "--detach"])
+        let begun = try source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", rate, "--detach",
+        ])
         #expect(begun.status == 0, "\(begun.errors)")
         try waitUntil("it copies") { try source.ask(["status"]).output.contains("copying") }
     }
@@ -54,12 +56,15 @@ final class TwoNodes {
     }
 
     var sourceImage: Data { get throws { try scratch.contents("disk.raw") } }
-    var destinationImage: Data { get throws { try Data(contentsOf: URL(fileURLWithPath: "\(images)/disk.raw")) } }
+    var destinationImage: Data {
+        get throws { try Data(contentsOf: URL(fileURLWithPath: "\(images)/disk.raw")) }
+    }
 
     private static func destinationArguments(
         _ scratch: Scratch, _ port: UInt16, _ images: String, _ index: Bool
     ) -> [String] {
-        ["--peer-listen", "127.0.0.1:\(port)", "--images", images] + (index ? ["--index", scratch.file("index")] : [])
+        ["--peer-listen", "127.0.0.1:\(port)", "--images", images]
+            + (index ? ["--index", scratch.file("index")] : [])
     }
 
     private static func freePort() throws -> UInt16 {

@@ -7,7 +7,9 @@ struct BitRate: ExpressibleByArgument {
     init?(argument: String) {
         let factors: [Character: UInt64] = ["K": 1000, "M": 1_000_000, "G": 1_000_000_000]
         let factor = argument.last.flatMap { factors[Character($0.uppercased())] }
-        guard let number = UInt64(factor == nil ? argument[...] : argument.dropLast()), number > 0 else { return nil }
+        guard let number = UInt64(factor == nil ? argument[...] : argument.dropLast()), number > 0 else {
+            return nil
+        }
         let (value, overflows) = number.multipliedReportingOverflow(by: factor ?? 1)
         guard !overflows else { return nil }
         bitsPerSecond = value

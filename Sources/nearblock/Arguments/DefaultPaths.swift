@@ -9,7 +9,8 @@ enum DefaultPaths {
 
     static var control: String {
         if getuid() == 0 { return "/run/nearblock/control.sock" }
-        return environment("XDG_RUNTIME_DIR").map { "\($0)/control.sock" } ?? "/tmp/nearblock-\(getuid())/control.sock"
+        return environment("XDG_RUNTIME_DIR").map { "\($0)/control.sock" }
+            ?? "/tmp/nearblock-\(getuid())/control.sock"
     }
 
     private static func environment(_ name: String) -> String? {

@@ -10,7 +10,8 @@ struct TimeSpan: ExpressibleByArgument {
 
     init?(argument: String) {
         let isMilliseconds = argument.hasSuffix("ms")
-        guard argument.hasSuffix("s"), let value = Double(argument.dropLast(isMilliseconds ? 2 : 1)), value >= 0,
+        guard argument.hasSuffix("s"), let value = Double(argument.dropLast(isMilliseconds ? 2 : 1)),
+            value >= 0,
             value.isFinite
         else { return nil }
         seconds = isMilliseconds ? value / 1000 : value

@@ -3,7 +3,8 @@ import Index
 
 /// `nearblock index list`.
 struct IndexListCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the images in the index.")
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the images in the index.")
 
     @OptionGroup var place: IndexOption
     @Flag(help: "Print one JSON object.")

@@ -4,7 +4,8 @@ import Index
 /// `nearblock index refresh`.
 struct IndexRefreshCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "refresh", abstract: "Index again the images that have changed; without names, all of them.")
+        commandName: "refresh",
+        abstract: "Index again the images that have changed; without names, all of them.")
 
     @OptionGroup var place: IndexOption
     @Flag(help: "Print one JSON object for each image that was read.")

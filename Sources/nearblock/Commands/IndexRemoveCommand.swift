@@ -3,7 +3,8 @@ import ArgumentParser
 /// `nearblock index remove`.
 struct IndexRemoveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "remove", abstract: "Take images out of the index; the images themselves are left alone.")
+        commandName: "remove", abstract: "Take images out of the index; the images themselves are left alone."
+    )
 
     @OptionGroup var place: IndexOption
     @Argument(help: "Images that are in the index; they need not exist any more.")

@@ -15,11 +15,14 @@ struct IndexSimilarityCommand: AsyncParsableCommand {
     func run() async throws {
         let line = BuildProgressLine(image)
         let similarity = try Similarity.measure(
-            imagePath: image, index: try place.open(check: .everything), threads: IndexOption.threads) { line.show($0) }
+            imagePath: image, index: try place.open(check: .everything), threads: IndexOption.threads
+        ) { line.show($0) }
         Terminal.endProgress()
         if json { return try JSON.print(similarity) }
         let whole = similarity.blocks - similarity.zero
-        print("\(image): \(whole) blocks of \(similarity.block) bytes that are not zero, \(similarity.distinct) different")
+        print(
+            "\(image): \(whole) blocks of \(similarity.block) bytes that are not zero, \(similarity.distinct) different"
+        )
         print("\(Format.percent(similarity.found, of: whole))  in the index")
         for neighbour in similarity.neighbours {
             print("\(Format.percent(neighbour.found, of: whole))  in \(neighbour.name)")

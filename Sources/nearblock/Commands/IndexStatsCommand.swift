@@ -21,13 +21,17 @@ struct IndexStatsCommand: AsyncParsableCommand {
 
     func run() async throws {
         let index = try place.open()
-        func sum(_ part: KeyPath<Neighbour, UInt64>) -> UInt64 { index.neighbours.reduce(0) { $0 + $1[keyPath: part] } }
+        func sum(_ part: KeyPath<Neighbour, UInt64>) -> UInt64 {
+            index.neighbours.reduce(0) { $0 + $1[keyPath: part] }
+        }
         let answer = Answer(
-            block: index.blockSize, neighbours: index.neighbours.count, blocks: sum(\.blocks), zero: sum(\.zero),
+            block: index.blockSize, neighbours: index.neighbours.count, blocks: sum(\.blocks),
+            zero: sum(\.zero),
             distinct: sum(\.distinct), tableBytes: sum(\.tableBytes), problems: index.problems)
         if json { return try JSON.print(answer) }
         print("\(answer.neighbours) neighbours in blocks of \(answer.block) bytes")
-        print("\(answer.blocks) blocks, of which \(answer.zero) zero; \(answer.distinct) fingerprints in tables of "
-            + Format.bytes(answer.tableBytes))
+        print(
+            "\(answer.blocks) blocks, of which \(answer.zero) zero; \(answer.distinct) fingerprints in tables of "
+                + Format.bytes(answer.tableBytes))
     }
 }

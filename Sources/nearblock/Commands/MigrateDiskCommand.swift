@@ -27,7 +27,8 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     var switchover = Switch.converged
     @Option(help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"))
     var rate: BitRate?
-    @Option(help: ArgumentHelp("How long a request of the guest may wait at the hand-over.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp("How long a request of the guest may wait at the hand-over.", valueName: "time"))
     var maxPause = TimeSpan(seconds: 0.2)
     @Flag(help: "Return as soon as the migration has begun.")
     var detach = false
@@ -37,7 +38,8 @@ struct MigrateDiskCommand: AsyncParsableCommand {
 
     func run() async throws {
         let command = MigrateCommand(
-            export: export, destination: to, rate: rate?.bitsPerSecond, maximumPause: maxPause.seconds, detach: detach)
+            export: export, destination: to, rate: rate?.bitsPerSecond, maximumPause: maxPause.seconds,
+            detach: detach)
         let reply = try await node.ask(.migrate(command)) { reply in
             if case .progress(let progress) = reply { Terminal.progress(Self.describe(progress)) }
         }

@@ -17,7 +17,9 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Argument(help: "The raw image or block device to serve.")
     var image: String?
-    @Option(help: ArgumentHelp("The name that clients ask for (default: the image's file name).", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "The name that clients ask for (default: the image's file name).", valueName: "name"))
     var export: String?
     @Flag(help: "Refuse writes.")
     var readOnly = false
@@ -35,17 +37,21 @@ struct ServeCommand: AsyncParsableCommand {
     var peerListen: PeerAddress?
     @Option(help: ArgumentHelp("Where disks that are moved here go.", valueName: "dir"))
     var images: String?
-    @Option(help: ArgumentHelp("The index of the neighbours that disks moved here may draw on.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("The index of the neighbours that disks moved here may draw on.", valueName: "dir")
+    )
     var index: String?
     @Option(help: ArgumentHelp("Where what must survive a restart is kept.", valueName: "dir"))
     var state = DefaultPaths.state
     @Option(
-        help: ArgumentHelp("The socket for commands to this node (default: \(DefaultPaths.control)).", valueName: "path"))
+        help: ArgumentHelp(
+            "The socket for commands to this node (default: \(DefaultPaths.control)).", valueName: "path"))
     var control: String?
 
     func validate() throws {
         if image == nil && peerListen == nil {
-            throw ValidationError("There is nothing to serve: give an IMAGE, or --peer-listen to take disks in.")
+            throw ValidationError(
+                "There is nothing to serve: give an IMAGE, or --peer-listen to take disks in.")
         }
         if peerListen != nil && images == nil {
             throw ValidationError("--peer-listen needs --images DIR, where disks that are moved here go.")

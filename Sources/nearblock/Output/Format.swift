@@ -11,7 +11,8 @@ enum Format {
             value /= 1024
             unit += 1
         }
-        return unit == 0 ? "\(count) B" : String(format: value < 10 ? "%.2f %@" : "%.1f %@", value, units[unit])
+        return unit == 0
+            ? "\(count) B" : String(format: value < 10 ? "%.2f %@" : "%.1f %@", value, units[unit])
     }
 
     /// `12.3 %` of a whole.

@@ -19,7 +19,9 @@ struct LedgerTable {
                 + "\(Format.percent(bytes, of: ledger.total))  \(meaning)"
         }
         let wire = report.wire
-        return ["\(report.export) has moved: \(Format.bytes(report.size)) in \(Format.seconds(report.seconds.total))"]
+        return [
+            "\(report.export) has moved: \(Format.bytes(report.size)) in \(Format.seconds(report.seconds.total))"
+        ]
             + table + [
                 "  sent again because it was written meanwhile: \(Format.bytes(report.resent))",
                 "  on the wire: \(Format.bytes(wire.total)) (data \(Format.bytes(wire.data)), fingerprints "
