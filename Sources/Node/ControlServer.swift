@@ -3,13 +3,14 @@ import Glibc
 import NIOCore
 import NIOFoundationCompat
 import NIOPosix
+import Peer
 
 /// Takes commands on a Unix socket that only its owner may use.
 struct ControlServer: Sendable {
     private typealias Client = NIOAsyncChannel<ByteBuffer, ByteBuffer>
     private static let maximumLine = 64 << 10
 
-    private let channel: NIOAsyncChannel<Client, Never>
+    private let channel: NIOAsyncChannel<any Channel, Never>
     private let node: Node
     private let path: String
 
@@ -23,10 +24,9 @@ struct ControlServer: Sendable {
         }
         do {
             channel = try await ServerBootstrap(group: group)
-                .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true) { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try Client(wrappingChannelSynchronously: channel)
-                    }
+                .acceptingBareChannels()
+                .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true) {
+                    $0.eventLoop.makeSucceededFuture($0)
                 }
         } catch {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
@@ -47,7 +47,8 @@ struct ControlServer: Sendable {
         unlink(path)
     }
 
-    private func serve(_ client: Client) async throws {
+    private func serve(_ accepted: any Channel) async throws {
+        let client = try await accepted.takeUp { try Client(wrappingChannelSynchronously: $0) }
         try await client.executeThenClose { inbound, outbound in
             for try await line in inbound.splitLines(maximumBufferSize: Self.maximumLine) {
                 let request: ControlRequest

@@ -19,22 +19,21 @@ struct FramedLink: Sendable {
         (NIOBSDSocket.Option(rawValue: TCP_KEEPCNT), 4),
     ]
 
-    static func wrap(_ channel: any Channel) -> EventLoopFuture<FramedLink> {
-        channel.eventLoop.makeCompletedFuture {
-            let traffic = Traffic()
-            let limit = FrameLimit(PeerConnection.ordinaryFrame)
-            let codec = FrameCodec(limit: limit)
-            try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
-            for option in options {
-                try channel.syncOptions?.setOption(.tcpOption(option.name), value: option.value)
-            }
-            try channel.pipeline.syncOperations.addHandlers(
-                TrafficCounter(traffic), ByteToMessageHandler(codec), MessageToByteHandler(codec))
-            let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
-                wrappingChannelSynchronously: channel,
-                configuration: .init(
-                    backPressureStrategy: .init(lowWatermark: 1, highWatermark: waitingFrames)))
-            return FramedLink(channel: framed, traffic: traffic, frameLimit: limit)
+    /// To be called on the channel's event loop; whoever has the link must run it.
+    @Sendable
+    static func wrap(_ channel: any Channel) throws -> FramedLink {
+        let traffic = Traffic()
+        let limit = FrameLimit(PeerConnection.ordinaryFrame)
+        let codec = FrameCodec(limit: limit)
+        try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
+        for option in options {
+            try channel.syncOptions?.setOption(.tcpOption(option.name), value: option.value)
         }
+        try channel.pipeline.syncOperations.addHandlers(
+            TrafficCounter(traffic), ByteToMessageHandler(codec), MessageToByteHandler(codec))
+        let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
+            wrappingChannelSynchronously: channel,
+            configuration: .init(backPressureStrategy: .init(lowWatermark: 1, highWatermark: waitingFrames)))
+        return FramedLink(channel: framed, traffic: traffic, frameLimit: limit)
     }
 }

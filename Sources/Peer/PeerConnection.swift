@@ -47,7 +47,9 @@ public struct PeerConnection: Sendable {
         do {
             link = try await ClientBootstrap(group: group)
                 .connectTimeout(.seconds(10))
-                .connect(host: address.host, port: Int(address.port)) { FramedLink.wrap($0) }
+                .connect(host: address.host, port: Int(address.port)) { channel in
+                    channel.eventLoop.makeCompletedFuture { try FramedLink.wrap(channel) }
+                }
         } catch {
             throw PeerError.unreachable(address, reason: describe(error))
         }

@@ -6,7 +6,7 @@ public struct PeerListener: Sendable {
     /// Connections at once; further ones are closed.
     private static let maximumConnections = 256
 
-    private let channel: NIOAsyncChannel<FramedLink, Never>
+    private let channel: NIOAsyncChannel<any Channel, Never>
 
     /// As bound, with the port that the kernel chose.
     public let address: PeerAddress
@@ -18,7 +18,8 @@ public struct PeerListener: Sendable {
         do {
             channel = try await ServerBootstrap(group: group)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .bind(host: address.host, port: Int(address.port)) { FramedLink.wrap($0) }
+                .acceptingBareChannels()
+                .bind(host: address.host, port: Int(address.port)) { $0.eventLoop.makeSucceededFuture($0) }
         } catch {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
             throw PeerError.cannotListen(address, reason: reason)
@@ -33,14 +34,15 @@ public struct PeerListener: Sendable {
         let connections = Connections()
         try? await channel.executeThenClose { inbound in
             try await withThrowingDiscardingTaskGroup { group in
-                for try await link in inbound {
+                for try await accepted in inbound {
                     guard connections.begin(atMost: Self.maximumConnections) else {
-                        link.channel.channel.close(promise: nil)
+                        accepted.close(promise: nil)
                         continue
                     }
                     group.addTask {
+                        defer { connections.end() }
+                        guard let link = try? await accepted.takeUp(FramedLink.wrap) else { return }
                         _ = try? await PeerConnection.run(link) { await body($0) }
-                        connections.end()
                     }
                 }
             }

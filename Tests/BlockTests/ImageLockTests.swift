@@ -33,7 +33,7 @@ import Testing
 
     @Test func qemuWritesAgainWhenWeAreDone() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
-        try withExtendedLifetime(try RawImage(path: path, access: .readWrite)) {}
+        _ = try RawImage(path: path, access: .readWrite)
         let written = try await Command.run("qemu-io", "-f", "raw", "-c", "write -P 7 0 4k", path)
         #expect(written.status == 0)
         #expect(try scratch.contents("disk.raw")[..<4096].allSatisfy { $0 == 7 })
@@ -42,15 +42,17 @@ import Testing
     @Test func weDoNotWriteWhatQemuWrites() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         let pidFile = scratch.file("pid")
-        // It returns when the image is open.
-        let started = try await Command.run(
-            "qemu-storage-daemon", "--daemonize", "--pidfile", pidFile,
-            "--blockdev", "driver=file,node-name=disk,filename=\(path)",
-            "--nbd-server", "addr.type=unix,addr.path=\(scratch.file("socket"))",
-            "--export", "type=nbd,id=disk,node-name=disk,writable=on")
-        try #require(started.status == 0, "\(started.output)")
-        let pid = try #require(pid_t(String(contentsOfFile: pidFile, encoding: .utf8).dropLast()))
-        defer { kill(pid, SIGTERM) }
+        let daemon = try Process.run(
+            URL(fileURLWithPath: "/usr/bin/qemu-storage-daemon"),
+            arguments: [
+                "--pidfile", pidFile, "--blockdev", "driver=file,node-name=disk,filename=\(path)",
+                "--nbd-server", "addr.type=unix,addr.path=\(scratch.file("socket"))",
+                "--export", "type=nbd,id=disk,node-name=disk,writable=on",
+            ])
+        defer { kill(daemon.processIdentifier, SIGKILL) }
+        // It writes the file when the image is open.
+        for _ in 0..<2000 where access(pidFile, F_OK) != 0 { try await Task.sleep(for: .milliseconds(5)) }
+        try #require(access(pidFile, F_OK) == 0)
         #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
         _ = try RawImage(path: path, access: .readOnly)
     }

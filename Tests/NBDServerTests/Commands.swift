@@ -17,7 +17,9 @@ enum Command {
         guard access(path, X_OK) == 0 else { throw Missing(name: name) }
         return try await onThread {
             let process = Process()
-            let output = Pipe()
+            // A file and no pipe: a daemon that keeps it open must not keep us waiting.
+            let scratch = Scratch()
+            let output = FileHandle(forWritingAtPath: try scratch.write([], to: "output"))
             process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
             process.arguments = ["-k", "1", "60", path] + arguments
             // nbdsh takes the first Python in PATH; Debian's has libnbd.
@@ -26,9 +28,8 @@ enum Command {
             process.standardOutput = output
             process.standardError = output
             try process.run()
-            let said = output.fileHandleForReading.readDataToEndOfFile()
             process.waitUntilExit()
-            return (process.terminationStatus, String(decoding: said, as: UTF8.self))
+            return (process.terminationStatus, String(decoding: try scratch.contents("output"), as: UTF8.self))
         }
     }
 }
