@@ -36,7 +36,7 @@ enum ListeningSocket {
         throw ListenError(address, code: code)
     }
 
-    /// A disk image given by mistake must not be taken for an abandoned socket: connecting to it is refused as well.
+    /// A disk image given by mistake must not be taken for an abandoned socket: it refuses connections, too.
     private static func isSocket(_ path: String) -> Bool {
         let code = errno
         defer { errno = code }

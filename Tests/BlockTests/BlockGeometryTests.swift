@@ -50,7 +50,8 @@ import Testing
             #expect(geometry.bytes(of: blocks).contains(range.lowerBound))
             #expect(geometry.bytes(of: blocks).contains(range.upperBound - 1))
             #expect(geometry.bytes(of: blocks.lowerBound..<blocks.lowerBound + 1).contains(range.lowerBound))
-            #expect(geometry.bytes(of: blocks.upperBound - 1..<blocks.upperBound).contains(range.upperBound - 1))
+            #expect(
+                geometry.bytes(of: blocks.upperBound - 1..<blocks.upperBound).contains(range.upperBound - 1))
         }
     }
 }

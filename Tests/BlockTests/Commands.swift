@@ -23,7 +23,9 @@ enum Command {
             process.standardError = output
             try process.run()
             process.waitUntilExit()
-            return (process.terminationStatus, String(decoding: try scratch.contents("output"), as: UTF8.self))
+            return (
+                process.terminationStatus, String(decoding: try scratch.contents("output"), as: UTF8.self)
+            )
         }
     }
 }
@@ -32,7 +34,9 @@ enum Command {
 struct SmallFileSystem {
     let path: String
 
-    static var isPossible: Bool { geteuid() == 0 && mountStatus("-t", "tmpfs", "--fake", "none", "/mnt") == 0 }
+    static var isPossible: Bool {
+        geteuid() == 0 && mountStatus("-t", "tmpfs", "--fake", "none", "/mnt") == 0
+    }
 
     init(on path: String) throws {
         self.path = path
@@ -47,7 +51,9 @@ struct SmallFileSystem {
     private static func mountStatus(_ arguments: String...) -> Int32 { status("/bin/mount", arguments) }
 
     private static func status(_ path: String, _ arguments: [String]) -> Int32 {
-        guard let process = try? Process.run(URL(fileURLWithPath: path), arguments: arguments) else { return -1 }
+        guard let process = try? Process.run(URL(fileURLWithPath: path), arguments: arguments) else {
+            return -1
+        }
         process.waitUntilExit()
         return process.terminationStatus
     }

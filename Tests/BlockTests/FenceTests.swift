@@ -32,7 +32,9 @@ import Testing
             await test.disk.fence()
             let owner = NotingOwner()
             await test.loops[0].perform {
-                for offset in 0..<50 { owner.submit(.write, at: offset, to: test.disk.port(on: test.loops[0])) }
+                for offset in 0..<50 {
+                    owner.submit(.write, at: offset, to: test.disk.port(on: test.loops[0]))
+                }
             }
             #expect(device.offsets == [] && owner.ended.all == [])
             await test.disk.unfence()
@@ -48,7 +50,8 @@ import Testing
             let read: @Sendable () -> Bool = {
                 let memory = Memory([0, 0, 0, 0])
                 let port = test.disk.port(on: test.loops[0])
-                return port.readIfCached(into: memory.base, length: 4, at: 0) && memory.contents == [1, 2, 3, 4]
+                return port.readIfCached(into: memory.base, length: 4, at: 0)
+                    && memory.contents == [1, 2, 3, 4]
             }
             let before = await test.loops[0].perform(read)
             await test.disk.fence()

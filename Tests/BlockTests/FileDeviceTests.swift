@@ -56,7 +56,9 @@ import Testing
         try await TestDisk.run(try scratch.hole(1000, "disk.raw")) { test in
             let client = test.client()
             for kind in [BlockRequest.Kind.read, .write, .trim, .writeZeroes] {
-                for (offset, length) in [(0, 1001), (1000, 1), (1001, 0), (.max, 1), (1, .max)] as [(UInt64, UInt64)] {
+                for (offset, length) in [(0, 1001), (1000, 1), (1001, 0), (.max, 1), (1, .max)]
+                    as [(UInt64, UInt64)]
+                {
                     let error = await client.perform(kind, offset: offset, length: length)
                     #expect(error == EINVAL)
                 }
@@ -77,7 +79,8 @@ import Testing
             #expect(before.error == 0 && before.bytes.allSatisfy { $0 == 1 })
             let cached = await test.loops[0].perform {
                 let memory = Memory([UInt8](repeating: 0, count: 2000))
-                return test.disk.port(on: test.loops[0]).readIfCached(into: memory.base, length: 2000, at: 4000)
+                return test.disk.port(on: test.loops[0]).readIfCached(
+                    into: memory.base, length: 2000, at: 4000)
             }
             #expect(!cached)
         }
@@ -94,7 +97,8 @@ import Testing
             let client = test.client()
             let full = await client.write([UInt8](repeating: 1, count: 2 << 20), at: 0)
             #expect(full == ENOSPC)
-            let zeros = await client.perform(.writeZeroes, offset: 2 << 20, length: 2 << 20, mayPunchHole: false)
+            let zeros = await client.perform(
+                .writeZeroes, offset: 2 << 20, length: 2 << 20, mayPunchHole: false)
             #expect(zeros == ENOSPC)
             let freed = await client.perform(.trim, offset: 0, length: 4 << 20)
             #expect(freed == 0)

@@ -37,7 +37,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, EIO, ENOSPC]) func blocksAreMarkedWhenTheDeviceIsDoneEvenInVain(error: CInt) async throws {
+    @Test(arguments: [0, EIO, ENOSPC]) func blocksAreMarkedWhenTheDeviceIsDoneEvenInVain(error: CInt)
+        async throws
+    {
         let map = DirtyMap(geometry: try #require(geometry))
         let device = HandDevice()
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw"), device: device) { test in
@@ -86,7 +88,7 @@ import Testing
         }
     }
 
-    /// The whole of it: writers on two loops, and beside them a copier that takes a bit and then reads the block.
+    /// The whole of it: writers on two loops, and a copier that takes a bit and then reads the block.
     @Test func aCopyByTheDirtyMapEndsIdentical() async throws {
         var random = Seeded.fresh()
         for _ in 0..<5 {
@@ -99,10 +101,14 @@ import Testing
                 await test.disk.track(map)
                 let copy = Copy(of: test.image, map: map)
                 let isDone = Atomic<Bool>(false)
-                async let copied: Void = onThread { while !isDone.load(ordering: .acquiring) { try copy.round() } }
+                async let copied: Void = onThread {
+                    while !isDone.load(ordering: .acquiring) { try copy.round() }
+                }
                 let errors = await withTaskGroup(of: CInt.self) { group in
                     for writer in 0..<4 {
-                        group.addTask { await Self.write(400, to: test.client(on: writer % 2), size, seeds[writer]) }
+                        group.addTask {
+                            await Self.write(400, to: test.client(on: writer % 2), size, seeds[writer])
+                        }
                     }
                     return await group.reduce(0, |)
                 }
@@ -117,7 +123,8 @@ import Testing
         }
     }
 
-    private static func write(_ count: Int, to client: DiskClient, _ size: Int, _ seed: UInt64) async -> CInt {
+    private static func write(_ count: Int, to client: DiskClient, _ size: Int, _ seed: UInt64) async -> CInt
+    {
         var random = Seeded(seed)
         var errors: CInt = 0
         for _ in 0..<count {
@@ -153,7 +160,9 @@ private final class Copy: Sendable {
             for block in map.take(from: &cursor, limit: 64) {
                 let range = map.geometry.bytes(of: block..<block + 1)
                 let bytes = try image.bytes(Int(range.lowerBound)..<Int(range.upperBound))
-                contents.withLock { $0.replaceSubrange(Int(range.lowerBound)..<Int(range.upperBound), with: bytes) }
+                contents.withLock {
+                    $0.replaceSubrange(Int(range.lowerBound)..<Int(range.upperBound), with: bytes)
+                }
             }
         }
     }

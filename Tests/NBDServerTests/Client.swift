@@ -36,7 +36,8 @@ final class Client: @unchecked Sendable {
     /// The handshake, by EXPORT_NAME.
     func choose(_ name: String) throws {
         try expect(try receive(18).prefix(8) == Array("NBDMAGIC".utf8)[...], "no greeting")
-        try send([0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(name.utf8.count)) + name.utf8)
+        try send(
+            [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(name.utf8.count)) + name.utf8)
         let answer = try receive(10)
         size = number(answer[..<8])
         flags = UInt16(number(answer[8...]))
@@ -125,7 +126,8 @@ struct Wished: Sendable {
 
     static func write(_ offset: Int, _ payload: [UInt8], cookie: UInt64 = 1) -> Wished {
         Wished(
-            type: write, offset: UInt64(offset), length: UInt32(payload.count), cookie: cookie, payload: payload)
+            type: write, offset: UInt64(offset), length: UInt32(payload.count), cookie: cookie,
+            payload: payload)
     }
 
     /// As it goes over the wire.

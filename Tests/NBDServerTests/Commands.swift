@@ -29,7 +29,9 @@ enum Command {
             process.standardError = output
             try process.run()
             process.waitUntilExit()
-            return (process.terminationStatus, String(decoding: try scratch.contents("output"), as: UTF8.self))
+            return (
+                process.terminationStatus, String(decoding: try scratch.contents("output"), as: UTF8.self)
+            )
         }
     }
 }

@@ -34,7 +34,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [1, 27, 28, 29, 20_000, 99_999]) func aClientKilledInAPayloadWritesNothing(sent: Int) async throws {
+    @Test(arguments: [1, 27, 28, 29, 20_000, 99_999]) func aClientKilledInAPayloadWritesNothing(sent: Int)
+        async throws
+    {
         try await TestServer.run { test in
             let client = try test.connect()
             let write = Wished.write(0, [UInt8](repeating: 1, count: 100_000)).bytes
@@ -46,19 +48,27 @@ import Testing
     }
 
     /// The replies fill up the connection's room, so they are sent while requests are still being parsed.
-    @Test(arguments: [1, 32 << 10, 64 << 10]) func aClientThatLeavesManyReadsBehindLeavesNothing(length: Int) async throws {
+    @Test(arguments: [1, 32 << 10, 64 << 10]) func aClientThatLeavesManyReadsBehindLeavesNothing(length: Int)
+        async throws
+    {
         try await TestServer.run(loops: 1) { test in
             let client = try test.connect()
             // The server takes up the requests when the client is gone already.
             let gate = await hold(test.loops[0])
-            try await onThread { try client.send((0..<500).flatMap { Wished.read(0, length, cookie: $0).bytes }) }
+            try await onThread {
+                try client.send((0..<500).flatMap { Wished.read(0, length, cookie: $0).bytes })
+            }
             client.hangUp()
             gate.signal()
             try await test.waitUntilIdle()
         }
     }
 
-    @Test(arguments: [[], [0, 0, 0], [0, 0, 0, 3], [0, 0, 0, 3] + Array("IHAVEOPT".utf8), [255, 255, 255, 255]] as [[UInt8]])
+    @Test(
+        arguments: [
+            [], [0, 0, 0], [0, 0, 0, 3], [0, 0, 0, 3] + Array("IHAVEOPT".utf8), [255, 255, 255, 255],
+        ]
+            as [[UInt8]])
     func aClientThatLeavesInTheHandshakeLeavesNothing(said: [UInt8]) async throws {
         try await TestServer.run { test in
             try await onThread {
@@ -79,12 +89,14 @@ import Testing
                 let halfHeader = try test.connect()
                 try halfHeader.send(Array(Wished.read(0, 1).bytes[..<13]))
                 let halfPayload = try test.connect()
-                try halfPayload.send(Array(Wished.write(0, [UInt8](repeating: 1, count: 1 << 20)).bytes[..<5000]))
+                try halfPayload.send(
+                    Array(Wished.write(0, [UInt8](repeating: 1, count: 1 << 20)).bytes[..<5000]))
                 let halfClosed = try test.connect()
                 shutdown(halfClosed.socket, CInt(SHUT_WR))
                 let client = try test.connect()
                 for number in 0..<50 {
-                    let written = try client.perform(.write(number * 4096, [UInt8](repeating: 9, count: 4096)))
+                    let written = try client.perform(
+                        .write(number * 4096, [UInt8](repeating: 9, count: 4096)))
                     let read = try client.perform(.read(number * 4096, 4096))
                     guard written.error == 0, read.bytes.allSatisfy({ $0 == 9 }) else {
                         throw Unexpected("request \(number) failed")
@@ -167,7 +179,8 @@ import Testing
             async let sent: Void = onThread {
                 // The server stops somewhere in the middle of these; it need not take them all.
                 for number in 0..<1000 {
-                    let write = Wished.write(number * 1000, [UInt8](repeating: 1, count: 1000), cookie: UInt64(number))
+                    let write = Wished.write(
+                        number * 1000, [UInt8](repeating: 1, count: 1000), cookie: UInt64(number))
                     guard (try? client.send(write.bytes)) != nil else { return }
                 }
             }

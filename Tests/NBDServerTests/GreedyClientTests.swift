@@ -28,7 +28,7 @@ import Testing
                 for client in clients {
                     try client.send((0..<20).flatMap { Wished.read(0, 32 << 20, cookie: $0).bytes })
                 }
-                // Small reads need no buffer of the pool; their answers come after the loops took up the large ones.
+                // Small reads need no buffer; their answers come after the loops took up the large ones.
                 var most = 0
                 for _ in 0..<20 {
                     for _ in 0..<2 {
@@ -59,7 +59,8 @@ import Testing
                 for _ in 0..<400 {
                     let (cookie, error) = try slow.reply()
                     let start = Int(cookie) * 100
-                    guard error == 0, try slow.receive(300_000) == Array(image[start..<start + 300_000]) else {
+                    guard error == 0, try slow.receive(300_000) == Array(image[start..<start + 300_000])
+                    else {
                         throw Unexpected("read \(cookie): \(error)")
                     }
                 }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Plays random requests on one part of a disk, many at once, and holds every answer against a model of that part.
+/// Plays random requests on one part of a disk, many at once, and holds every answer against a model of it.
 /// Requests that touch the same bytes are never in flight together: their order would be open.
 struct RandomPlayer {
     private let client: Client
@@ -34,7 +34,9 @@ struct RandomPlayer {
         while inFlight.count >= 16 || inFlight.values.contains(where: { $0.bytes.overlaps(bytes) }) {
             try endOne()
         }
-        let types = [Wished.read, Wished.read, Wished.write, Wished.write, Wished.trim, Wished.zero, Wished.flush]
+        let types = [
+            Wished.read, Wished.read, Wished.write, Wished.write, Wished.trim, Wished.zero, Wished.flush,
+        ]
         var wish = Wished(type: types.randomElement(using: &random)!, cookie: cookie)
         if random.chance(20) { wish.flags |= Wished.forced }
         if wish.type != Wished.flush {

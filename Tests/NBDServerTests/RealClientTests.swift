@@ -77,7 +77,8 @@ import Testing
     @Test func fioVerifiesWhatItWrote() async throws {
         try await TestServer.run(size: 16 << 20) { test in
             let output = try await succeed(
-                "fio", "--name=verify", "--ioengine=nbd", "--uri=\(test.uri)", "--rw=randrw", "--bsrange=512-128k",
+                "fio", "--name=verify", "--ioengine=nbd", "--uri=\(test.uri)", "--rw=randrw",
+                "--bsrange=512-128k",
                 "--blockalign=512", "--iodepth=64", "--size=16m", "--verify=crc32c", "--verify_fatal=1",
                 "--serialize_overlap=1", "--fsync=50", "--loops=2")
             #expect(output.contains("err= 0"))

@@ -25,7 +25,8 @@ import Testing
                 let client = try test.connect()
                 let other = try test.connect()
                 for split in 1..<60 {
-                    let write = Wished.write(100 + split, [UInt8](repeating: UInt8(split), count: 32), cookie: 7)
+                    let write = Wished.write(
+                        100 + split, [UInt8](repeating: UInt8(split), count: 32), cookie: 7)
                     try client.send(Array(write.bytes[..<split]))
                     // An answer on the same loop shows that the server has taken the first bytes.
                     _ = try other.perform(.read(0, 1))
@@ -72,7 +73,9 @@ import Testing
     @Test func theLargestRequestsAreServed() async throws {
         let size = 32 << 20
         let bytes = [UInt8](unsafeUninitializedCapacity: size + 1000) { buffer, count in
-            for index in 0..<size + 1000 { buffer[index] = UInt8(truncatingIfNeeded: index &* 2_654_435_761 >> 7) }
+            for index in 0..<size + 1000 {
+                buffer[index] = UInt8(truncatingIfNeeded: index &* 2_654_435_761 >> 7)
+            }
             count = size + 1000
         }
         try await TestServer.run(size: size + 1000) { test in
@@ -143,8 +146,10 @@ import Testing
         }
     }
 
-    /// A small reply that waits takes a share of what a connection may hold; the next request needs all of it.
-    @Test(arguments: [32 << 20, UInt32.max]) func aReadBehindAWaitingReplyIsServed(length: UInt32) async throws {
+    /// A reply that waits takes a share of what a connection may hold; the next request needs all of it.
+    @Test(arguments: [32 << 20, UInt32.max]) func aReadBehindAWaitingReplyIsServed(length: UInt32)
+        async throws
+    {
         try await TestServer.run(size: 32 << 20) { test in
             try await onThread {
                 let client = try test.connect()
@@ -172,7 +177,9 @@ import Testing
                 var open = Set(0..<UInt64(1000))
                 while !open.isEmpty {
                     let (cookie, error) = try client.reply()
-                    guard error == 0, open.remove(cookie) != nil else { throw Unexpected("\(cookie): \(error)") }
+                    guard error == 0, open.remove(cookie) != nil else {
+                        throw Unexpected("\(cookie): \(error)")
+                    }
                     if cookie % 3 != 0 { _ = try client.receive(700) }
                 }
             }

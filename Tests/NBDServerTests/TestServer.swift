@@ -58,7 +58,8 @@ final class TestServer: Sendable {
     /// Connected sockets of the server, as the kernel counts them.
     var openSockets: Int {
         get throws {
-            let connected = try String(contentsOfFile: "/proc/net/unix", encoding: .utf8).split(separator: "\n")
+            let connected = try String(contentsOfFile: "/proc/net/unix", encoding: .utf8).split(
+                separator: "\n")
             return connected.count { $0.hasSuffix(" \(socket)") && $0.contains(" 0001 03 ") }
         }
     }

@@ -85,11 +85,13 @@ import Testing
     }
 
     /// The length of the name, the name, the number of items and the items have to fill the option exactly.
-    @Test(arguments: [
-        [], [0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 255, 255, 0, 0], [0, 0, 0, 1, 0, 0], [255, 255, 255, 255, 0, 0],
-        [0, 0, 0, 1, 0xff, 0, 0], be(UInt32(4097)) + [97, 0, 0],
-    ] as [[UInt8]], [UInt32(6), 7])
+    @Test(
+        arguments: [
+            [], [0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0],
+            [0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 255, 255, 0, 0], [0, 0, 0, 1, 0, 0],
+            [255, 255, 255, 255, 0, 0],
+            [0, 0, 0, 1, 0xff, 0, 0], be(UInt32(4097)) + [97, 0, 0],
+        ] as [[UInt8]], [UInt32(6), 7])
     func aMalformedQuestionIsRefusedAndTheNextIsAnswered(payload: [UInt8], type: UInt32) {
         var talk = Conversation(Said.flags(), Said.option(type, payload))
         #expect(talk.progress == .needsMore && talk.answers?.map(\.type) == [invalid])
@@ -172,7 +174,8 @@ import Testing
         for _ in 0..<3000 {
             var bytes = randomConversation(&random)
             for _ in 0..<Int.random(in: 0...6, using: &random) {
-                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(
+                    in: 0...255, using: &random)
             }
             if random.chance(10) { bytes = random.bytes(200) }
             var talk = Conversation()

@@ -17,7 +17,9 @@ import Testing
     }
 
     @Test func aHeaderMayStandAnywhereInMemory() {
-        let header = be(UInt32(0x2560_9513)) + be(UInt16(1)) + be(UInt16(4)) + be(UInt64(1)) + be(UInt64(2)) + be(UInt32(3))
+        let header =
+            be(UInt32(0x2560_9513)) + be(UInt16(1)) + be(UInt16(4)) + be(UInt64(1)) + be(UInt64(2))
+            + be(UInt32(3))
         for shift in 0..<16 {
             let bytes = [UInt8](repeating: 0, count: shift) + header
             let request = bytes.withUnsafeBytes { Request(header: $0.baseAddress! + shift) }

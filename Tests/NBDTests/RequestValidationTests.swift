@@ -16,7 +16,8 @@ import Testing
         for length in lengths {
             let distance = UInt64(length)
             let offsets: Set<UInt64> = [
-                0, 1, size - 1, size, size + 1, size &- distance, size &- distance &+ 1, size &- distance &- 1,
+                0, 1, size - 1, size, size + 1, size &- distance, size &- distance &+ 1,
+                size &- distance &- 1,
                 .max, .max &- distance, 0 &- distance, 1 &- distance, 1 << 63, UInt64(Int64.max),
             ]
             for offset in offsets {
@@ -39,7 +40,8 @@ import Testing
     private func rules(
         _ type: UInt16, _ flags: UInt16, _ offset: UInt64, _ length: UInt32, _ export: ExportDescription
     ) -> UInt32 {
-        let isBeyond = Double(offset) + Double(length) > Double(export.size)
+        let isBeyond =
+            Double(offset) + Double(length) > Double(export.size)
             || offset > export.size || UInt64(length) > export.size - min(offset, export.size)
         let isLong = length > 32 << 20
         switch (type, flags) {

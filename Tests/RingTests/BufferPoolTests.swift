@@ -264,7 +264,7 @@ private final class PoolGame: @unchecked Sendable {
         pool.whenAvailable(waiter)
     }
 
-    /// Never the first in line: whoever stands behind it would have to be told, and that is for the next `give`.
+    /// Never the first in line: whoever stands behind it would have to be told, and that is `give`'s part.
     private func forget() {
         guard line.count > 1 else { return }
         let number = line.remove(at: Int.random(in: 1..<line.count, using: &random))

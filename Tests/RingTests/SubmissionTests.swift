@@ -99,7 +99,8 @@ import Testing
                 loop.post {
                     for number in 0..<count {
                         AwaitedOperation.start {
-                            loop.read(file, into: memory.base + 2 * number, count: 2, at: UInt64(2 * number), $0)
+                            loop.read(
+                                file, into: memory.base + 2 * number, count: 2, at: UInt64(2 * number), $0)
                         } ended: { result in
                             log.append(Int(result))
                             if log.all.count == count { continuation.resume() }
