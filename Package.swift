@@ -52,13 +52,16 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
-        .testTarget(name: "RingTests", dependencies: ["Ring"]),
-        .testTarget(name: "BlockTests", dependencies: ["Block", "Ring"]),
-        .testTarget(name: "NBDTests", dependencies: ["NBD"]),
-        .testTarget(name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "Block", "Ring"]),
+        // What the tests share, then one target for each of those above.
+        .target(name: "TestSupport", path: "Tests/TestSupport"),
+        .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport"]),
+        .testTarget(name: "BlockTests", dependencies: ["Block", "Ring", "TestSupport"]),
+        .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
+        .testTarget(name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "Block", "Ring", "TestSupport"]),
         .testTarget(name: "IndexTests", dependencies: ["Index", "Block"]),
-        .testTarget(name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring"]),
-        .testTarget(name: "NodeTests", dependencies: ["nearblock"]),
+        .testTarget(
+            name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring", "TestSupport"]),
+        .testTarget(name: "NodeTests", dependencies: ["nearblock", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]
 )

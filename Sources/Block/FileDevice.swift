@@ -48,7 +48,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
             port.loop.synchronize(image.descriptor, operation)
         case (.zeroFill, _):
             port.loop.write(
-                image.descriptor, from: Self.zeros.bytes, count: min(left, ZeroPage.count), at: offset, flags: 0, operation)
+                image.descriptor, from: Self.zeros.bytes, count: min(left, ZeroPage.count), at: offset, flags: 0,
+                operation)
         case (.transfer, .read):
             port.loop.read(
                 image.descriptor, into: request.pointee.buffer! + request.pointee.progress, count: left, at: offset,

@@ -59,7 +59,9 @@ enum ListeningSocket {
         return isAbandoned
     }
 
-    private static func openTCP(_ host: String, _ port: UInt16, _ address: ListenAddress) throws -> (CInt, ListenAddress) {
+    private static func openTCP(_ host: String, _ port: UInt16, _ address: ListenAddress) throws -> (
+        CInt, ListenAddress
+    ) {
         var hints = addrinfo()
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE

@@ -202,8 +202,7 @@ public actor Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
         }
-        let hooks = DestinationSite.Hooks(isNameTaken: { [table] in table.find($0)?.description.name == $0 })
-        {
+        let hooks = DestinationSite.Hooks(isNameTaken: { [table] in table.find($0)?.description.name == $0 }) {
             [weak self] name, image in
             guard let self else { throw CancellationError() }
             return try await addArrived(name, image)

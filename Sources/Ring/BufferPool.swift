@@ -30,7 +30,9 @@ public final class BufferPool: RingHandler {
         self.kept = kept
         idle = Array(repeating: [], count: Self.sizeClass(limit) + 1)
         super.init()
-        for index in idle.indices { idle[index].reserveCapacity(min(1024, max(1, kept >> (index + Self.smallestShift)))) }
+        for index in idle.indices {
+            idle[index].reserveCapacity(min(1024, max(1, kept >> (index + Self.smallestShift))))
+        }
     }
 
     deinit {

@@ -105,10 +105,12 @@ public final class EventLoop: @unchecked Sendable {
 
     private func start(reporting started: StartSignal) throws {
         let main = Unmanaged.passRetained(ThreadMain { [unowned self] in run(reporting: started) })
-        let code = pthread_create(&thread, nil, { context in
-            Unmanaged<ThreadMain>.fromOpaque(context!).takeRetainedValue().body()
-            return nil
-        }, main.toOpaque())
+        let code = pthread_create(
+            &thread, nil,
+            { context in
+                Unmanaged<ThreadMain>.fromOpaque(context!).takeRetainedValue().body()
+                return nil
+            }, main.toOpaque())
         guard code == 0 else {
             main.release()
             throw RingError(code: code)

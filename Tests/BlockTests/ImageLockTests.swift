@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Block
@@ -25,10 +26,10 @@ import Testing
         let path = try scratch.hole(1 << 20, "disk.raw")
         let image = try RawImage(path: path, access: .readWrite)
         let refused = try await Command.run("qemu-io", "-f", "raw", "-c", "write 0 4k", path)
-        #expect(refused.status != 0 && refused.output.contains("lock"))
+        #expect(refused.status != 0 && refused.errors.contains("lock"))
         let converted = try await Command.run(
             "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", try scratch.hole(4096, "other.raw"), path)
-        #expect(converted.status != 0 && converted.output.contains("lock"))
+        #expect(converted.status != 0 && converted.errors.contains("lock"))
         #expect(try image.nextData(from: 0) == nil)
     }
 

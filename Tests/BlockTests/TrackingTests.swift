@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Block
@@ -123,8 +124,7 @@ import Testing
         }
     }
 
-    private static func write(_ count: Int, to client: DiskClient, _ size: Int, _ seed: UInt64) async -> CInt
-    {
+    private static func write(_ count: Int, to client: DiskClient, _ size: Int, _ seed: UInt64) async -> CInt {
         var random = Seeded(seed)
         var errors: CInt = 0
         for _ in 0..<count {

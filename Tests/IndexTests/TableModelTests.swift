@@ -8,8 +8,7 @@ import Testing
     private static let identity = ImageIdentity(device: 1, inode: 2, size: 3, modified: 4)
 
     /// Writes `model` as the table of a neighbour that does not exist.
-    private func table(_ model: [Fingerprint: UInt64], in scratch: Scratch, imageSize: UInt64) throws -> Table
-    {
+    private func table(_ model: [Fingerprint: UInt64], in scratch: Scratch, imageSize: UInt64) throws -> Table {
         _ = try IndexStore(directory: scratch.index, blockSize: 512)
         let name = "/nowhere/image.raw"
         let entries = model.map { TableEntry(fingerprint: $0.key, number: $0.value) }.sorted()

@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import Peer
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -51,7 +52,7 @@ struct FakePeerTests {
 
     @Test("Invariant 8: a destination with another root gets nothing, and the guest goes on at the source")
     func wrongRoot() async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let node = try TestNode()
         let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
         let wrong = DiskRoot(Array(repeating: 0, count: 32))
@@ -73,7 +74,7 @@ struct FakePeerTests {
 
     @Test("Invariant 6: a destination that dies at any message leaves the source serving", arguments: 1...7)
     func dies(after count: Int) async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let node = try TestNode()
         let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
         let left = Countdown(count)
@@ -87,7 +88,7 @@ struct FakePeerTests {
 
     @Test("Invariant 5: a commit whose answer is lost is said again, until it is heard")
     func lostCommit() async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let node = try TestNode()
         let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
         let script: @Sendable (Message) -> [Message]? = { message in
@@ -111,7 +112,7 @@ struct FakePeerTests {
 
     @Test("A destination that falls silent can be cancelled", arguments: 1...6)
     func silent(after count: Int) async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let node = try TestNode()
         let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
         let left = Countdown(count)
@@ -138,7 +139,7 @@ struct FakePeerTests {
             .welcome(Welcome(blockSize: 0)),
         ])
     func hostileDestination(_ lie: Message) async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let node = try TestNode()
         let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
         let script: @Sendable (Message) -> [Message]? = { message in
@@ -155,7 +156,7 @@ struct FakePeerTests {
 
     @Test("Invariant 10: a hostile source gets an error, leaves nothing, and the next one is served")
     func hostileSource() async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let node = try TestNode()
         try await node.receiving { address in
             for _ in 0..<200 {

@@ -1,20 +1,21 @@
 import Block
 import Foundation
 import Index
+import TestSupport
 import Testing
 
 @testable import Migration
 
 @Suite("The manifest of a whole disk and its root")
 struct FingerprintFileTests {
-    private func fingerprint(_ random: inout SeededGenerator) -> Fingerprint {
+    private func fingerprint(_ random: inout Seeded) -> Fingerprint {
         Fingerprint(high: random.next() | 1, low: random.next())
     }
 
     @Test("Invariant 8: the root says what the blocks are, however they came to be noted")
     func rootIsOfContents() throws {
-        let scratch = try Scratch()
-        var random = SeededGenerator.printed()
+        let scratch = Scratch()
+        var random = Seeded.fresh()
         let geometry = BlockGeometry(size: 4096 * 10_000 + 5, blockSize: 4096)!
         var model = [Fingerprint](repeating: .zero, count: Int(geometry.blockCount))
         let stepwise = try FingerprintFile(geometry: geometry, directory: scratch.path)
@@ -41,7 +42,7 @@ struct FingerprintFileTests {
 
     @Test("Disks of zeros have the same root only where size and block size are the same")
     func sizeCounts() throws {
-        let scratch = try Scratch()
+        let scratch = Scratch()
         func root(_ size: UInt64, _ blockSize: Int) throws -> DiskRoot {
             let geometry = BlockGeometry(size: size, blockSize: blockSize)!
             return try FingerprintFile(geometry: geometry, directory: scratch.path).root()
@@ -53,7 +54,7 @@ struct FingerprintFileTests {
 
     @Test("Invariant 12: the manifest of a sparse disk is sparse, and leaves nothing behind")
     func sparse() throws {
-        let scratch = try Scratch()
+        let scratch = Scratch()
         let geometry = BlockGeometry(size: 1 << 42, blockSize: 4096)!
         let file = try FingerprintFile(geometry: geometry, directory: scratch.path)
         try file.setZero(0..<geometry.blockCount)

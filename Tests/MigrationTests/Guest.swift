@@ -1,12 +1,13 @@
 import Block
 import Foundation
 import Synchronization
+import TestSupport
 
 /// Writes, zeroes and trims at random and knows what the disk must hold; one request at a time.
 final class Guest: Sendable {
     private struct State {
         var model: [UInt8]
-        var random: SeededGenerator
+        var random: Seeded
         var writes = 0
     }
 
@@ -15,7 +16,7 @@ final class Guest: Sendable {
 
     init(client: DiskClient, contents: Data, seed: UInt64) {
         self.client = client
-        state = Mutex(State(model: Array(contents), random: SeededGenerator(seed: seed)))
+        state = Mutex(State(model: Array(contents), random: Seeded(seed)))
     }
 
     var model: Data { state.withLock { Data($0.model) } }

@@ -2,6 +2,7 @@ import Block
 import Foundation
 import NIOCore
 import Peer
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -109,7 +110,7 @@ struct HandOverTests {
 
     @Test("A source whose link is cut after its word finds the destination again, and its guest only waited")
     func cutAfterTheWord() async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 1 << 20, &random)

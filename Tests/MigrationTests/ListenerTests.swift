@@ -10,7 +10,9 @@ struct ListenerTests {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         for _ in 0..<3 {
             let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: group)
-            let task = Task { await listener.run { connection in do { for try await _ in connection.inbound {} } catch {} } }
+            let task = Task {
+                await listener.run { connection in do { for try await _ in connection.inbound {} } catch {} }
+            }
             let sockets = (0..<400).map { _ in Self.connect(listener.address.port) }
             task.cancel()
             await task.value

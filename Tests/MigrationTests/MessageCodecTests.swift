@@ -1,5 +1,6 @@
 import Index
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -77,7 +78,7 @@ struct MessageCodecTests {
 
     @Test("Invariant 10: random bytes and random changes never crash the parser")
     func fuzz() {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         for _ in 0..<20_000 {
             var bytes = Array(Self.samples.randomElement(using: &random)!.encoded().readableBytesView)
             if Bool.random(using: &random) { bytes = random.bytes(Int.random(in: 0...80, using: &random)) }

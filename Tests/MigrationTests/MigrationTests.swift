@@ -2,6 +2,7 @@ import Block
 import Foundation
 import Index
 import Peer
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -11,7 +12,7 @@ struct MigrationTests {
     @Test(
         "It arrives whole, whatever its size", arguments: [1, 511, 4096, 4097, 300_001, 6 << 20] as [UInt64])
     func arrives(size: UInt64) async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: size, &random)
@@ -28,7 +29,7 @@ struct MigrationTests {
         "Invariants 1 and 8: what a guest writes meanwhile is there, and so is what it writes afterwards",
         arguments: 0..<6)
     func underWrites(run: Int) async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 8 << 20, &random)
@@ -56,7 +57,7 @@ struct MigrationTests {
         "Invariant 6: cancelled at any moment, the source goes on as before and the next migration succeeds",
         arguments: 0..<8)
     func cancelled(run: Int) async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 4 << 20, &random)
@@ -103,7 +104,7 @@ struct MigrationTests {
 
     @Test("Blocks that a later round finds zero are zero, and sparse, at the destination")
     func becomesZero() async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 4 << 20, &random)
@@ -122,7 +123,7 @@ struct MigrationTests {
 
     @Test("A name that is taken, and a destination that is not there, are one line each")
     func refusals() async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 8192, &random)

@@ -1,6 +1,7 @@
 import Block
 import Foundation
 import Index
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -16,7 +17,7 @@ struct NeighbourTests {
         "Invariant 4: whatever happened to a neighbour since it was indexed, the disk arrives whole",
         arguments: Change.allCases)
     func changed(_ change: Change) async throws {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 2 << 20, &random)

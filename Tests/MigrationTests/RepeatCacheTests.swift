@@ -1,4 +1,5 @@
 import Index
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -7,7 +8,7 @@ import Testing
 struct RepeatCacheTests {
     @Test("It never names a block that was not noted with that very fingerprint, and never grows")
     func isHonest() {
-        var random = SeededGenerator.printed()
+        var random = Seeded.fresh()
         var cache = RepeatCache(blocks: 64)
         var noted: [Fingerprint: Set<UInt64>] = [:]
         for block in 0..<10_000 as Range<UInt64> {

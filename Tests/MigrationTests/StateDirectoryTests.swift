@@ -1,6 +1,7 @@
 import Block
 import Foundation
 import Peer
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -9,7 +10,7 @@ import Testing
 struct StateDirectoryTests {
     @Test("A record is read back by a later life, and a damaged one is an error and never none")
     func records() throws {
-        let scratch = try Scratch()
+        let scratch = Scratch()
         let directory = try StateDirectory(path: scratch.file("deep/state"))
         let migration = MigrationID()
         let record = AttemptRecord(
@@ -26,7 +27,7 @@ struct StateDirectoryTests {
 
     @Test("An image has moved only as long as it is the very image that did")
     func movedImage() throws {
-        let scratch = try Scratch()
+        let scratch = Scratch()
         let path = scratch.file("disk.raw")
         let records = SourceRecords(
             directory: try StateDirectory(path: scratch.file("state")),

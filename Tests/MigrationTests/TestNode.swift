@@ -6,6 +6,7 @@ import NIOPosix
 import Peer
 import Ring
 import Synchronization
+import TestSupport
 
 @testable import Migration
 
@@ -19,7 +20,7 @@ final class TestNode: Sendable {
     let arrived = Mutex<[String: Disk]>([:])
 
     init() throws {
-        scratch = try Scratch()
+        scratch = Scratch()
         loop = try Ring.EventLoop(index: 0)
         pool.start()
         state = try StateDirectory(path: scratch.file("state"))
@@ -28,7 +29,7 @@ final class TestNode: Sendable {
     var images: String { scratch.file("images") }
 
     /// Serves an image of random blocks, of which some are zero and some repeat.
-    func makeDisk(size: UInt64, _ random: inout SeededGenerator) throws -> (Disk, RawImage) {
+    func makeDisk(size: UInt64, _ random: inout Seeded) throws -> (Disk, RawImage) {
         let image = try RawImage.create(path: scratch.file("disk.raw"), size: size)
         var contents = [UInt8](repeating: 0, count: Int(size))
         let repeated = random.bytes(4096)

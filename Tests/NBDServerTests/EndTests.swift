@@ -2,6 +2,7 @@ import Block
 import Foundation
 import NBDServer
 import Ring
+import TestSupport
 import Testing
 
 /// How connections end, and that nothing of them stays.

@@ -1,5 +1,6 @@
 import Foundation
 import NBDServer
+import TestSupport
 import Testing
 
 /// Invariant 10: whatever a client does, memory is bounded and the others go on.

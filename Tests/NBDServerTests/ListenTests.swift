@@ -1,6 +1,7 @@
 import Foundation
 import NBDServer
 import Ring
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct ListenTests {

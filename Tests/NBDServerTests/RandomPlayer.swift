@@ -1,4 +1,5 @@
 import Synchronization
+import TestSupport
 
 /// Plays random requests on one part of a disk, many at once, and holds every answer against a model of it.
 /// Requests that touch the same bytes are never in flight together: their order would be open.

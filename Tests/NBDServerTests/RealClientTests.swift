@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The clients that people use, as programs of their own.
@@ -88,7 +89,8 @@ import Testing
 
     /// Runs a program that has to succeed, and returns what it said.
     private func succeed(_ name: String, _ arguments: String...) async throws -> String {
-        let (status, output) = try await Command.run(name, arguments)
+        let result = try await Command.run(name, arguments)
+        let (status, output) = (result.status, result.output + result.errors)
         guard status == 0 else { throw Unexpected("\(name) \(arguments) ended with \(status): \(output)") }
         return output
     }

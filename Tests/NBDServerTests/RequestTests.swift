@@ -1,5 +1,6 @@
 import Foundation
 import NBDServer
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct RequestTests {

@@ -3,6 +3,7 @@ import Foundation
 import NBD
 import NBDServer
 import Ring
+import TestSupport
 
 /// A server with an image and loops of its own, on a Unix socket.
 final class TestServer: Sendable {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("The command line", .timeLimit(.minutes(2)))
@@ -21,98 +22,96 @@ struct CommandLineTests {
             ["migrate", "disk", "--to", "h:1", "--max-pause", "5"], ["index", "add"],
             ["serve", "--export", "x", "--peer-listen", "127.0.0.1:0", "--images", "i"],
         ])
-    func usage(_ arguments: [String]) throws {
-        expectOneLine(try Command.nearblock(arguments), status: 2, "--help")
+    func usage(_ arguments: [String]) async throws {
+        expectOneLine(try await Nearblock.run(arguments), status: 2, "--help")
     }
 
     @Test(
         "Help and version are no errors",
         arguments: [["--help"], ["serve", "--help"], ["--version"], ["index", "--help"]])
-    func help(_ arguments: [String]) throws {
-        let result = try Command.nearblock(arguments)
+    func help(_ arguments: [String]) async throws {
+        let result = try await Nearblock.run(arguments)
         #expect(result.status == 0)
         #expect(!result.output.isEmpty)
         #expect(result.errors.isEmpty)
     }
 
     @Test("What can't be served is one line and status 1")
-    func unservable() throws {
-        let scratch = try Scratch()
+    func unservable() async throws {
+        let scratch = Scratch()
         try Data().write(to: URL(fileURLWithPath: scratch.file("empty.raw")))
         try scratch.makeImage("disk.raw", megabytes: 1)
-        func serve(_ arguments: String...) throws -> Command.Result {
-            try Command.nearblock(
-                ["serve", "--state", scratch.file("state"), "--control", scratch.file("ctl")] + arguments,
-                timeout: 10)
+        func serve(_ arguments: String...) async throws -> Command.Result {
+            try await Nearblock.run(
+                ["serve", "--state", scratch.file("state"), "--control", scratch.file("ctl")] + arguments)
         }
         let socket = scratch.file("nbd.sock")
-        expectOneLine(try serve(scratch.file("missing.raw"), "--socket", socket), status: 1, "No such file")
-        expectOneLine(try serve(scratch.file("empty.raw"), "--socket", socket), status: 1, "is empty")
-        expectOneLine(try serve(scratch.path, "--socket", socket), status: 1, "directory")
+        expectOneLine(try await serve(scratch.file("missing.raw"), "--socket", socket), status: 1, "No such file")
+        expectOneLine(try await serve(scratch.file("empty.raw"), "--socket", socket), status: 1, "is empty")
+        expectOneLine(try await serve(scratch.path, "--socket", socket), status: 1, "directory")
         let long = scratch.file(String(repeating: "x", count: 120))
-        expectOneLine(try serve(scratch.file("disk.raw"), "--socket", long), status: 1, "107 bytes")
+        expectOneLine(try await serve(scratch.file("disk.raw"), "--socket", long), status: 1, "107 bytes")
         expectOneLine(
-            try serve(
+            try await serve(
                 "--peer-listen", "0.0.0.0:7777", "--images", scratch.file("images"), "--socket", socket),
             status: 1, "loopback")
         #expect(!FileManager.default.fileExists(atPath: socket))
 
-        let node = try NodeProcess(scratch.file("node"), [scratch.file("disk.raw"), "--export", "disk"])
-        expectOneLine(try serve(scratch.file("disk.raw"), "--socket", socket), status: 1, "open for writing")
+        let node = try await NodeProcess(scratch.file("node"), [scratch.file("disk.raw"), "--export", "disk"])
+        expectOneLine(try await serve(scratch.file("disk.raw"), "--socket", socket), status: 1, "open for writing")
         try scratch.makeImage("other.raw", megabytes: 1)
         expectOneLine(
-            try serve(scratch.file("other.raw"), "--socket", "\(node.folder)/nbd.sock"), status: 1, "in use")
-        #expect(try Command.run("nbdinfo", ["--size", node.uri()]).output == "1048576\n")
-        #expect(node.stop() == 0)
+            try await serve(scratch.file("other.raw"), "--socket", "\(node.folder)/nbd.sock"), status: 1, "in use")
+        #expect(try await Command.run("nbdinfo", ["--size", node.uri()]).output == "1048576\n")
+        #expect(try await node.stop() == 0)
     }
 
     @Test("A port that is taken is one line, for clients and for peers")
-    func portsTaken() throws {
-        let nodes = try TwoNodes(megabytes: 1)
+    func portsTaken() async throws {
+        let nodes = try await TwoNodes(megabytes: 1)
         let taken = "127.0.0.1:\(nodes.port)"
-        let scratch = try Scratch()
+        let scratch = Scratch()
         try scratch.makeImage("disk.raw", megabytes: 1)
         let common = ["--state", scratch.file("state"), "--control", scratch.file("ctl")]
         expectOneLine(
-            try Command.nearblock(
-                ["serve", scratch.file("disk.raw"), "--listen", taken] + common, timeout: 10),
+            try await Nearblock.run(
+                ["serve", scratch.file("disk.raw"), "--listen", taken] + common),
             status: 1, taken)
         expectOneLine(
-            try Command.nearblock(
+            try await Nearblock.run(
                 [
                     "serve", "--socket", scratch.file("s"), "--peer-listen", taken, "--images",
                     scratch.file("i"),
-                ] + common,
-                timeout: 10),
+                ] + common),
             status: 1, taken)
     }
 
     @Test("Commands to a node that is not there, and about exports that are not, are one line")
-    func noNode() throws {
-        let scratch = try Scratch()
+    func noNode() async throws {
+        let scratch = Scratch()
         expectOneLine(
-            try Command.nearblock(["status", "--control", scratch.file("none")]), status: 1, "nearblock serve"
+            try await Nearblock.run(["status", "--control", scratch.file("none")]), status: 1, "nearblock serve"
         )
-        let nodes = try TwoNodes(megabytes: 1)
+        let nodes = try await TwoNodes(megabytes: 1)
         expectOneLine(
-            try nodes.source.ask(["migrate", "other", "--to", "127.0.0.1:1"]), status: 1, "no export 'other'")
-        expectOneLine(try nodes.source.ask(["cancel", "disk"]), status: 1, "not being migrated")
+            try await nodes.source.ask(["migrate", "other", "--to", "127.0.0.1:1"]), status: 1, "no export 'other'")
+        expectOneLine(try await nodes.source.ask(["cancel", "disk"]), status: 1, "not being migrated")
         expectOneLine(
-            try nodes.source.ask(["migrate", "disk", "--to", "127.0.0.1:1"]), status: 1, "--peer-listen")
+            try await nodes.source.ask(["migrate", "disk", "--to", "127.0.0.1:1"]), status: 1, "--peer-listen")
         expectOneLine(
-            try nodes.source.ask(["migrate", "disk", "--to", "192.0.2.1:1"]), status: 1, "loopback")
-        #expect(try nodes.source.ask(["status"]).output.contains("serving"))
+            try await nodes.source.ask(["migrate", "disk", "--to", "192.0.2.1:1"]), status: 1, "loopback")
+        #expect(try await nodes.source.ask(["status"]).output.contains("serving"))
     }
 
     @Test("The index: added, listed, measured, removed, and said so where it is damaged")
-    func index() throws {
-        let scratch = try Scratch()
+    func index() async throws {
+        let scratch = Scratch()
         try scratch.makeImage("a.raw", megabytes: 2)
         let index = ["--index", scratch.file("index")]
-        expectOneLine(try Command.nearblock(["index", "list"] + index), status: 1, "index")
-        #expect(try Command.nearblock(["index", "add"] + index + [scratch.file("a.raw")]).status == 0)
-        #expect(try Command.nearblock(["index", "list"] + index).output.contains("a.raw"))
-        let similarity = try Command.nearblock(
+        expectOneLine(try await Nearblock.run(["index", "list"] + index), status: 1, "index")
+        #expect(try await Nearblock.run(["index", "add"] + index + [scratch.file("a.raw")]).status == 0)
+        #expect(try await Nearblock.run(["index", "list"] + index).output.contains("a.raw"))
+        let similarity = try await Nearblock.run(
             ["index", "similarity", scratch.file("a.raw"), "--json"] + index)
         let object = try #require(
             try JSONSerialization.jsonObject(with: Data(similarity.output.utf8)) as? [String: Any])
@@ -120,18 +119,18 @@ struct CommandLineTests {
         #expect(object["blocks"] as? Int == 512)
         #expect(object["zero"] as? Int == 171)
         #expect(object["found"] as? Int == 341)
-        #expect(try Command.nearblock(["index", "verify"] + index).status == 0)
+        #expect(try await Nearblock.run(["index", "verify"] + index).status == 0)
 
         for file in try FileManager.default.contentsOfDirectory(atPath: scratch.file("index"))
         where file != "index.json" && !file.contains("lock") {
             truncate(scratch.file("index/\(file)"), 300)
         }
-        let damaged = try Command.nearblock(["index", "verify"] + index)
+        let damaged = try await Nearblock.run(["index", "verify"] + index)
         #expect(damaged.status == 1)
         #expect(damaged.errors.contains(scratch.file("index")))
-        #expect(try Command.nearblock(["index", "remove"] + index + [scratch.file("a.raw")]).status == 0)
+        #expect(try await Nearblock.run(["index", "remove"] + index + [scratch.file("a.raw")]).status == 0)
         expectOneLine(
-            try Command.nearblock(["index", "add"] + index + [scratch.file("missing.raw")]), status: 1,
+            try await Nearblock.run(["index", "add"] + index + [scratch.file("missing.raw")]), status: 1,
             "missing.raw")
     }
 }

@@ -1,15 +1,16 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("Two nodes", .timeLimit(.minutes(3)))
 struct MigrateTests {
     @Test("A disk moves while fio writes and verifies; both images, both exports and the ledger agree")
-    func underLoad() throws {
-        let nodes = try TwoNodes(megabytes: 24, index: true)
+    func underLoad() async throws {
+        let nodes = try await TwoNodes(megabytes: 24, index: true)
         try FileManager.default.copyItem(
             atPath: nodes.scratch.file("disk.raw"), toPath: nodes.scratch.file("n.raw"))
         let index = ["index", "add", "--index", nodes.scratch.file("index"), nodes.scratch.file("n.raw")]
-        #expect(try Command.nearblock(index).status == 0)
+        #expect(try await Nearblock.run(index).status == 0)
 
         let fio = Process()
         fio.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -21,11 +22,11 @@ struct MigrateTests {
             "--output=\(nodes.scratch.file("fio.log"))",
         ]
         try fio.run()
-        try nodes.waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.contents("n.raw") }
-        let result = try nodes.migrate(["--rate", "200M"])
+        try await nodes.waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.data("n.raw") }
+        let result = try await nodes.migrate(["--rate", "200M"])
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.errors.isEmpty, "quiet where nobody watches")
-        fio.waitUntilExit()
+        try await onThread { fio.waitUntilExit() }
         #expect(
             fio.terminationStatus == 0,
             "\((try? String(contentsOfFile: nodes.scratch.file("fio.log"), encoding: .utf8)) ?? "")")
@@ -42,11 +43,11 @@ struct MigrateTests {
         #expect(ledger["neighbour"]! > 8 << 20)
 
         for (node, name) in [(nodes.source, "from-source"), (nodes.destination, "from-destination")] {
-            #expect(try Command.run("nbdcopy", [node.uri(), nodes.scratch.file(name)]).status == 0)
-            #expect(try nodes.scratch.contents(name) == nodes.destinationImage)
+            #expect(try await Command.run("nbdcopy", [node.uri(), nodes.scratch.file(name)]).status == 0)
+            #expect(try nodes.scratch.data(name) == nodes.destinationImage)
         }
-        #expect(try nodes.source.ask(["status", "--json"]).output.contains(#""state":"moved""#))
-        let again = try nodes.migrate()
+        #expect(try await nodes.source.ask(["status", "--json"]).output.contains(#""state":"moved""#))
+        let again = try await nodes.migrate()
         #expect(again.status == 1)
         #expect(again.errors.contains("has moved"))
     }
@@ -54,59 +55,59 @@ struct MigrateTests {
     @Test(
         "Invariant 6: cancelled, the export is served as before; a second migration of it meanwhile is refused"
     )
-    func cancelled() throws {
-        let nodes = try TwoNodes()
+    func cancelled() async throws {
+        let nodes = try await TwoNodes()
         let before = try nodes.sourceImage
-        try nodes.beginSlowMigration()
-        let second = try nodes.migrate()
+        try await nodes.beginSlowMigration()
+        let second = try await nodes.migrate()
         #expect(second.status == 1)
         #expect(second.errors.contains("already"))
         #expect(
-            try Command.run("nbdinfo", [nodes.destination.uri()]).status != 0,
+            try await Command.run("nbdinfo", [nodes.destination.uri()]).status != 0,
             "no client before the switchover")
-        #expect(try nodes.source.ask(["cancel", "disk"]).status == 0)
-        try nodes.waitUntil("it serves") { try nodes.source.ask(["status"]).output.contains("serving") }
+        #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
+        try await nodes.waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
         #expect(try nodes.sourceImage == before)
-        try nodes.waitUntil("the destination is clean") {
+        try await nodes.waitUntil("the destination is clean") {
             try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty
         }
-        #expect(try nodes.migrate().status == 0)
+        #expect(try await nodes.migrate().status == 0)
         #expect(try nodes.destinationImage == before)
     }
 
     @Test("Without an index, and with one that is damaged, the disk moves all the same")
-    func damagedIndex() throws {
-        let nodes = try TwoNodes(index: true)
+    func damagedIndex() async throws {
+        let nodes = try await TwoNodes(index: true)
         let index = nodes.scratch.file("index")
         #expect(
-            try Command.nearblock(["index", "add", "--index", index, nodes.scratch.file("disk.raw")]).status
+            try await Nearblock.run(["index", "add", "--index", index, nodes.scratch.file("disk.raw")]).status
                 == 0)
         for file in try FileManager.default.contentsOfDirectory(atPath: index) where file != "index.json" {
             truncate("\(index)/\(file)", 100)
         }
         let before = try nodes.sourceImage
-        #expect(try nodes.migrate().status == 0)
+        #expect(try await nodes.migrate().status == 0)
         #expect(try nodes.destinationImage == before)
         #expect(nodes.destination.messages.contains(index), "the damage is named")
     }
 
     @Test("A destination whose file system is full says so, keeps nothing, and both nodes live")
-    func full() throws {
-        let small = try Scratch()
-        let mounted = try Command.run("mount", ["-t", "tmpfs", "-o", "size=3M", "tmpfs", small.path])
+    func full() async throws {
+        let small = Scratch()
+        let mounted = try await Command.run("/bin/mount", ["-t", "tmpfs", "-o", "size=3M", "tmpfs", small.path])
         try #require(mounted.status == 0, "this test mounts a small tmpfs and needs root: \(mounted.errors)")
-        defer { _ = try? Command.run("umount", ["-l", small.path]) }
-        let nodes = try TwoNodes(images: small.file("images"))
+        defer { umount2(small.path, CInt(MNT_DETACH)) }
+        let nodes = try await TwoNodes(images: small.file("images"))
         let before = try nodes.sourceImage
-        let result = try nodes.migrate()
+        let result = try await nodes.migrate()
         #expect(result.status == 1)
         #expect(result.errors.contains("No space left"), "\(result.errors)")
         #expect(result.errors.filter { $0 == "\n" }.count == 1)
         #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty)
-        #expect(try nodes.source.ask(["status"]).output.contains("serving"))
-        #expect(try nodes.destination.ask(["status"]).status == 0)
+        #expect(try await nodes.source.ask(["status"]).output.contains("serving"))
+        #expect(try await nodes.destination.ask(["status"]).status == 0)
         #expect(
-            try Command.run(
+            try await Command.run(
                 "qemu-io",
                 ["-f", "raw", "-c", "write -P 7 0 64k", "-c", "read -P 7 0 64k", nodes.source.uri()]
             ).status == 0)
@@ -114,11 +115,11 @@ struct MigrateTests {
     }
 
     @Test("After the move both nodes may be killed and started again: one writer, and no guest write lost")
-    func restarts() throws {
-        let nodes = try TwoNodes()
-        #expect(try nodes.migrate().status == 0)
-        func write(_ pattern: Int) throws {
-            let result = try Command.run(
+    func restarts() async throws {
+        let nodes = try await TwoNodes()
+        #expect(try await nodes.migrate().status == 0)
+        func write(_ pattern: Int) async throws {
+            let result = try await Command.run(
                 "qemu-io",
                 [
                     "-f", "raw", "-c", "write -f -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k",
@@ -127,33 +128,33 @@ struct MigrateTests {
             #expect(result.status == 0, "\(result.output) \(result.errors)")
             #expect(try nodes.destinationImage.prefix(65536) == Data(repeating: UInt8(pattern), count: 65536))
         }
-        try write(1)
+        try await write(1)
         let left = try nodes.sourceImage
-        try nodes.restartSource()
-        try write(2)
-        try nodes.restartDestination()
-        try write(3)
-        try nodes.restartSource()
-        try nodes.restartDestination()
-        try write(4)
+        try await nodes.restartSource()
+        try await write(2)
+        try await nodes.restartDestination()
+        try await write(3)
+        try await nodes.restartSource()
+        try await nodes.restartDestination()
+        try await write(4)
         #expect(try nodes.sourceImage == left, "nobody writes to the image that was given away")
-        #expect(nodes.source.stop() == 0)
-        #expect(nodes.destination.stop() == 0)
+        #expect(try await nodes.source.stop() == 0)
+        #expect(try await nodes.destination.stop() == 0)
     }
 
     @Test(
         "A disk that moves on from the middle of three nodes is served by the last alone, over restarts too")
-    func chain() throws {
-        let nodes = try TwoNodes()
-        let last = try TwoNodes(megabytes: 1, name: "other")
-        #expect(try nodes.migrate().status == 0)
-        let onward = try nodes.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(last.port)"])
+    func chain() async throws {
+        let nodes = try await TwoNodes()
+        let last = try await TwoNodes(megabytes: 1, name: "other")
+        #expect(try await nodes.migrate().status == 0)
+        let onward = try await nodes.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(last.port)"])
         #expect(onward.status == 0, "\(onward.errors)")
         let left = try nodes.destinationImage
         for pattern in 1...3 {
-            if pattern == 2 { try nodes.restartDestination() }
-            if pattern == 3 { try nodes.restartSource() }
-            let written = try Command.run(
+            if pattern == 2 { try await nodes.restartDestination() }
+            if pattern == 3 { try await nodes.restartSource() }
+            let written = try await Command.run(
                 "qemu-io",
                 [
                     "-f", "raw", "-c", "write -P \(pattern) 0 64k", "-c", "read -P \(pattern) 0 64k",
@@ -164,58 +165,58 @@ struct MigrateTests {
             #expect(image.prefix(65536) == Data(repeating: UInt8(pattern), count: 65536))
         }
         #expect(try nodes.destinationImage == left, "nobody writes to the image in the middle")
-        let back = try last.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)"])
+        let back = try await last.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)"])
         #expect(back.status == 1)
         #expect(back.errors.contains("already"), "\(back.errors)")
     }
 
     @Test("SIGTERM ends a source whose destination is gone, and the client that waits hears of it")
-    func stopsWithoutDestination() throws {
-        let nodes = try TwoNodes(megabytes: 1)
-        #expect(try nodes.migrate().status == 0)
-        nodes.destination.kill()
+    func stopsWithoutDestination() async throws {
+        let nodes = try await TwoNodes(megabytes: 1)
+        #expect(try await nodes.migrate().status == 0)
+        try await nodes.destination.kill()
         let client = Process()
         client.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         client.arguments = ["qemu-io", "-f", "raw", "-c", "write 0 4k", nodes.source.uri()]
         client.standardOutput = FileHandle.nullDevice
         client.standardError = FileHandle.nullDevice
         try client.run()
-        usleep(500_000)
+        try await Task.sleep(for: .milliseconds(500))
         #expect(client.isRunning, "it waits for the destination")
-        #expect(try nodes.source.ask(["status"]).output.contains("cannot reach"))
+        #expect(try await nodes.source.ask(["status"]).output.contains("cannot reach"))
         let began = Date()
-        #expect(nodes.source.stop() == 0)
+        #expect(try await nodes.source.stop() == 0)
         #expect(Date().timeIntervalSince(began) < 15)
-        client.waitUntilExit()
+        try await onThread { client.waitUntilExit() }
     }
 
     @Test(
         "Invariants 6 and 7: a node killed while it copies leaves nothing that breaks the next migration",
         arguments: ["source", "destination"])
-    func killed(_ which: String) throws {
-        let nodes = try TwoNodes()
+    func killed(_ which: String) async throws {
+        let nodes = try await TwoNodes()
         let before = try nodes.sourceImage
-        try nodes.beginSlowMigration()
+        try await nodes.beginSlowMigration()
         if which == "source" {
-            try nodes.restartSource()
+            try await nodes.restartSource()
         } else {
-            nodes.destination.kill()
-            try nodes.waitUntil("it serves") { try nodes.source.ask(["status"]).output.contains("serving") }
-            try nodes.restartDestination()
+            try await nodes.destination.kill()
+            try await nodes.waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
+            try await nodes.restartDestination()
         }
         #expect(try nodes.sourceImage == before)
-        try nodes.waitUntil("it can migrate again") { try nodes.migrate().status == 0 }
+        try await nodes.waitUntil("it can migrate again") { try await nodes.migrate().status == 0 }
         #expect(try nodes.destinationImage == before)
     }
 
     @Test("SIGTERM while requests are in flight: what was acknowledged is in the image")
-    func terminated() throws {
-        let scratch = try Scratch()
+    func terminated() async throws {
+        let scratch = Scratch()
         try scratch.makeImage("disk.raw", megabytes: 4)
-        let node = try NodeProcess(scratch.file("n"), [scratch.file("disk.raw"), "--export", "disk"])
-        let written = try Command.run("qemu-io", ["-f", "raw", "-c", "write -P 9 0 1M", node.uri()])
+        let node = try await NodeProcess(scratch.file("n"), [scratch.file("disk.raw"), "--export", "disk"])
+        let written = try await Command.run("qemu-io", ["-f", "raw", "-c", "write -P 9 0 1M", node.uri()])
         #expect(written.status == 0)
-        #expect(node.stop() == 0)
-        #expect(try scratch.contents("disk.raw").prefix(1 << 20) == Data(repeating: 9, count: 1 << 20))
+        #expect(try await node.stop() == 0)
+        #expect(try scratch.data("disk.raw").prefix(1 << 20) == Data(repeating: 9, count: 1 << 20))
     }
 }

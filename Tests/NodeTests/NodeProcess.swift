@@ -1,31 +1,32 @@
 import Foundation
-import Testing
+import TestSupport
 
 /// A `nearblock serve` of its own process.
+///
+/// `@unchecked Sendable`: used by one test, one call after the other.
 final class NodeProcess: @unchecked Sendable {
     private let process = Process()
     private let log: String
     let folder: String
 
     /// Starts it in `folder`, with sockets and state there, and waits until it says that it is ready.
-    init(_ folder: String, _ arguments: [String]) throws {
+    init(_ folder: String, _ arguments: [String]) async throws {
         self.folder = folder
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         log = "\(folder)/log-\(UUID().uuidString.prefix(4))"
         try Data().write(to: URL(fileURLWithPath: log))
-        process.executableURL = URL(fileURLWithPath: Command.nearblock)
+        process.executableURL = URL(fileURLWithPath: Nearblock.path)
         process.arguments =
-            ["serve", "--socket", "\(folder)/nbd.sock", "--control", control, "--state", "\(folder)/state"]
-            + arguments
-        process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: log))
+            ["serve", "--socket", "\(folder)/nbd.sock", "--control", control, "--state", "\(folder)/state"] + arguments
+        process.standardError = FileHandle(forWritingAtPath: log)
         try process.run()
-        let limit = Date(timeIntervalSinceNow: 20)
+        let limit = Date(timeIntervalSinceNow: 30)
         while !messages.contains("ready") {
             guard process.isRunning, Date() < limit else {
                 process.terminate()
                 throw Failure(reason: "the node did not get ready: \(messages)")
             }
-            usleep(5000)
+            try await Task.sleep(for: .milliseconds(5))
         }
     }
 
@@ -33,7 +34,9 @@ final class NodeProcess: @unchecked Sendable {
         let reason: String
     }
 
-    deinit { kill() }
+    deinit {
+        if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) }
+    }
 
     var control: String { "\(folder)/control.sock" }
 
@@ -42,24 +45,22 @@ final class NodeProcess: @unchecked Sendable {
     /// What it has said on standard error.
     var messages: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 
-    var isRunning: Bool { process.isRunning }
-
     /// SIGTERM; returns its exit status.
-    func stop() -> Int32 {
-        process.terminate()
-        process.waitUntilExit()
-        return process.terminationStatus
-    }
+    func stop() async throws -> Int32 { try await end(SIGTERM) }
 
     /// SIGKILL.
-    func kill() {
-        guard process.isRunning else { return }
-        Foundation.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    func kill() async throws { _ = try await end(SIGKILL) }
 
     /// `nearblock COMMAND … --control …` of this node.
-    func ask(_ arguments: [String], timeout: Double = 60) throws -> Command.Result {
-        try Command.nearblock(arguments + ["--control", control], timeout: timeout)
+    func ask(_ arguments: [String]) async throws -> Command.Result {
+        try await Nearblock.run(arguments + ["--control", control])
+    }
+
+    private func end(_ signal: Int32) async throws -> Int32 {
+        Foundation.kill(process.processIdentifier, signal)
+        return try await onThread { [self] in
+            process.waitUntilExit()
+            return process.terminationStatus
+        }
     }
 }

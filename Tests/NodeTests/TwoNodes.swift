@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// A source that serves `disk` and a destination that takes disks in.
@@ -8,54 +9,55 @@ final class TwoNodes {
     private(set) var source: NodeProcess
     private(set) var destination: NodeProcess
 
-    init(megabytes: Int = 8, images: String? = nil, index: Bool = false, name: String = "disk") throws {
-        scratch = try Scratch()
+    init(megabytes: Int = 8, images: String? = nil, index: Bool = false, name: String = "disk") async throws {
+        scratch = Scratch()
         self.images = images ?? scratch.file("d/images")
         hasIndex = index
         port = try Self.freePort()
         try scratch.makeImage("disk.raw", megabytes: megabytes)
         let destinationArguments = Self.destinationArguments(scratch, port, self.images, index)
-        destination = try NodeProcess(scratch.file("d"), destinationArguments)
-        source = try NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", name])
+        destination = try await NodeProcess(scratch.file("d"), destinationArguments)
+        source = try await NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", name])
     }
 
     let images: String
     private let hasIndex: Bool
 
-    func restartSource() throws {
-        source.kill()
-        source = try NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", "disk"])
+    func restartSource() async throws {
+        try await source.kill()
+        source = try await NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", "disk"])
     }
 
-    func restartDestination() throws {
-        destination.kill()
-        destination = try NodeProcess(
+    func restartDestination() async throws {
+        try await destination.kill()
+        destination = try await NodeProcess(
             scratch.file("d"), Self.destinationArguments(scratch, port, images, hasIndex))
     }
 
     /// `nearblock migrate disk`, to its end.
-    func migrate(_ options: [String] = []) throws -> Command.Result {
-        try source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"] + options)
+    func migrate(_ options: [String] = []) async throws -> Command.Result {
+        try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"] + options)
     }
 
     /// Begins a migration that takes at least `seconds`, and returns once it copies.
-    func beginSlowMigration(rate: String = "8M") throws {
-        let begun = try source.ask([
+    func beginSlowMigration(rate: String = "8M") async throws {
+        let begun = try await source.ask([
             "migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", rate, "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
-        try waitUntil("it copies") { try source.ask(["status"]).output.contains("copying") }
+        try await waitUntil("it copies") { try await source.ask(["status"]).output.contains("copying") }
     }
 
-    func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
-        let limit = Date(timeIntervalSinceNow: 30)
-        while try !condition() {
+    /// Polls; a test that waits in vain fails.
+    func waitUntil(_ what: String, _ condition: () async throws -> Bool) async throws {
+        let limit = Date(timeIntervalSinceNow: 60)
+        while try await !condition() {
             guard Date() < limit else { throw NodeProcess.Failure(reason: "waited in vain until \(what)") }
-            usleep(20_000)
+            try await Task.sleep(for: .milliseconds(20))
         }
     }
 
-    var sourceImage: Data { get throws { try scratch.contents("disk.raw") } }
+    var sourceImage: Data { get throws { try scratch.data("disk.raw") } }
     var destinationImage: Data {
         get throws { try Data(contentsOf: URL(fileURLWithPath: "\(images)/disk.raw")) }
     }

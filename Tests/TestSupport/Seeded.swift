@@ -1,20 +1,20 @@
 import Foundation
 
 /// A generator whose seed is printed and can be used again: NEARBLOCK_SEED=123 swift test --filter ...
-struct Seeded: RandomNumberGenerator {
+package struct Seeded: RandomNumberGenerator {
     private var state: UInt64
 
-    init(_ seed: UInt64) { state = seed }
+    package init(_ seed: UInt64) { state = seed }
 
     /// A seed for this run.
-    static func fresh(_ test: String = #function) -> Seeded {
+    package static func fresh(_ test: String = #function) -> Seeded {
         let given = ProcessInfo.processInfo.environment["NEARBLOCK_SEED"].flatMap(UInt64.init)
         let seed = given ?? .random(in: 0 ... .max)
         print("\(test): NEARBLOCK_SEED=\(seed)")
         return Seeded(seed)
     }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var mixed = state
         mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
@@ -22,11 +22,11 @@ struct Seeded: RandomNumberGenerator {
         return mixed ^ (mixed >> 31)
     }
 
-    mutating func bytes(_ count: Int) -> [UInt8] {
+    package mutating func bytes(_ count: Int) -> [UInt8] {
         (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) }
     }
 
-    mutating func chance(_ percent: Int) -> Bool {
+    package mutating func chance(_ percent: Int) -> Bool {
         Int.random(in: 0..<100, using: &self) < percent
     }
 }

@@ -1,10 +1,10 @@
 import Foundation
 
 /// A directory of one test's own, deleted with it.
-final class Scratch: Sendable {
-    let path: String
+package final class Scratch: Sendable {
+    package let path: String
 
-    init(in parent: String = NSTemporaryDirectory()) {
+    package init(in parent: String = NSTemporaryDirectory()) {
         var template = Array("\(parent)/nearblock-XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { fatalError("cannot make a directory in \(parent)") }
         path = String(cString: made)
@@ -12,22 +12,22 @@ final class Scratch: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    func file(_ name: String) -> String { "\(path)/\(name)" }
+    package func file(_ name: String) -> String { "\(path)/\(name)" }
 
     /// Makes a file of these bytes.
-    func write(_ bytes: [UInt8], to name: String) throws -> String {
+    package func write(_ bytes: [UInt8], to name: String) throws -> String {
         try Data(bytes).write(to: URL(fileURLWithPath: file(name)))
         return file(name)
     }
 
     /// Makes a file that is one hole.
-    func hole(_ size: Int, _ name: String) throws -> String {
+    package func hole(_ size: Int, _ name: String) throws -> String {
         let path = try write([], to: name)
         guard truncate(path, off_t(size)) == 0 else { throw CocoaError(.fileWriteUnknown) }
         return path
     }
 
-    func contents(_ name: String) throws -> [UInt8] {
+    package func contents(_ name: String) throws -> [UInt8] {
         Array(try Data(contentsOf: URL(fileURLWithPath: file(name))))
     }
 }
