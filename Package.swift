@@ -24,7 +24,7 @@ let package = Package(
         .target(name: "Ring", dependencies: ["CLiburing"]),
         .target(name: "Block", dependencies: ["Ring", "CLinux"]),
         .target(name: "NBD"),
-        .target(name: "NBDServer", dependencies: ["NBD", "Block", "Ring"]),
+        .target(name: "NBDServer", dependencies: ["NBD", "Block", "Ring", "CLinux"]),
         .target(name: "Index", dependencies: ["Block", "CCrypto"]),
         .target(
             name: "Peer",

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +14,6 @@ const int linux_punch_hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 const int linux_zero_range = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
 const int linux_rwf_nowait = RWF_NOWAIT;
 const int linux_rwf_dsync = RWF_DSYNC;
-const int linux_sock_nonblock_cloexec = SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 int64_t linux_birth_time(int descriptor) {
     struct statx info;
@@ -36,9 +35,9 @@ ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offs
     return preadv2(descriptor, &part, 1, offset, flags);
 }
 
-ssize_t linux_pwrite_flags(int descriptor, const void *buffer, size_t count, off_t offset, int flags) {
-    struct iovec part = {(void *)buffer, count};
-    return pwritev2(descriptor, &part, 1, offset, flags);
+int linux_peer_has_closed(int descriptor) {
+    struct pollfd watched = {.fd = descriptor, .events = POLLRDHUP};
+    return poll(&watched, 1, 0) == 1 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 int linux_lock_byte(int descriptor, off_t byte, int exclusive) {

@@ -17,7 +17,9 @@ public final class Server: Sendable {
     public init(exports: ExportTable, loops: [EventLoop]) {
         precondition(!loops.isEmpty)
         self.exports = exports
-        self.loops = loops.map(SessionLoop.init)
+        let sessionLoops = loops.map(SessionLoop.init)
+        for loop in sessionLoops { loop.all = sessionLoops }
+        self.loops = sessionLoops
     }
 
     /// Clients connected now.

@@ -1,4 +1,5 @@
 import Block
+import CLinux
 import Glibc
 import NBD
 import Ring
@@ -9,10 +10,14 @@ import Ring
 /// 2. Requests are read, judged, served and answered; many at once, answered in any order.
 /// 3. It ends when the client disconnects or breaks the protocol, or when the server drains: requests in flight are
 ///    finished first, in every case, and only then is the memory released.
-final class Session: RequestOwner {
+///
+/// `@unchecked Sendable`: used on its loop's thread only.
+final class Session: RequestOwner, @unchecked Sendable {
     /// What the next bytes from the client are.
     private enum Reading {
         case handshake
+        /// The export has been chosen; connections that were given up are finished first.
+        case waitingForOthers
         case header
         /// Of a write; `received` bytes are in the request's buffer.
         case payload(UnsafeMutablePointer<BlockRequest>, received: Int)
@@ -53,6 +58,7 @@ final class Session: RequestOwner {
     private var isSending = false
     private var awaitsBatchEnd = false
     private var isWaitingInLine = false
+    private var whenQuiet: [() -> Void] = []
     /// No more is read.
     private var isStopping = false
     /// No more is read or sent.
@@ -87,16 +93,27 @@ final class Session: RequestOwner {
     }
 
     /// Takes no further request; ends when those it has are answered.
-    func drain() {
+    /// - Parameter whenQuiet: called once none of them is in flight any more, answered or not.
+    func drain(whenQuiet: @escaping () -> Void) {
+        // A closed socket's number may be another client's by now.
+        guard !isClosed else { return whenQuiet() }
+        self.whenQuiet.append(whenQuiet)
         stopReading()
         // Wakes the receive that is in flight; replies still go out.
         shutdown(socket, CInt(SHUT_RD))
         closeIfIdle()
     }
 
+    /// Whether the client has said or shown that it will ask for nothing more of `export` here.
+    func isGivenUp(on export: Export) -> Bool {
+        guard self.export === export else { return false }
+        if case .nothing = reading { return true }
+        return isStopping || linux_peer_has_closed(socket) == 1
+    }
+
     /// Gives the client up: nothing more is read or sent.
     func hangUp() {
-        guard !isHungUp else { return }
+        guard !isHungUp, !isClosed else { return }
         isHungUp = true
         stopReading()
         shutdown(socket, CInt(SHUT_RDWR))
@@ -176,7 +193,7 @@ final class Session: RequestOwner {
     private func receiveMore() {
         guard !isReceiving, !isStopping else { return }
         switch reading {
-        case .nothing, .waitingForBuffer:
+        case .nothing, .waitingForBuffer, .waitingForOthers:
             return
         case .payload(let request, let received):
             isReceiving = true
@@ -227,7 +244,7 @@ final class Session: RequestOwner {
             inputStart += count
             reading = count == left ? .header : .refusedPayload(left - count)
             return count == left
-        case .waitingForBuffer, .nothing:
+        case .waitingForBuffer, .waitingForOthers, .nothing:
             return false
         }
     }
@@ -261,7 +278,12 @@ final class Session: RequestOwner {
         let port = export.disk.port(on: loop)
         self.port = port
         slots = RequestSlots(count: ServerLimits.requestsPerConnection, owner: self, port: port)
-        reading = .header
+        reading = .waitingForOthers
+        owner.finishGivenUp(on: export) { [self] in
+            guard case .waitingForOthers = reading else { return }
+            reading = .header
+            proceed()
+        }
         // Requests that came right behind the handshake; never more than one receive brought.
         precondition(handshakeInput.count <= ServerLimits.input)
         handshakeInput.withUnsafeBytes { if !$0.isEmpty { memcpy(input, $0.baseAddress!, $0.count) } }
@@ -450,8 +472,16 @@ final class Session: RequestOwner {
 
     // MARK: The end
 
+    private func reportIfQuiet() {
+        guard !whenQuiet.isEmpty, !isReceiving, slots?.inFlight ?? 0 == 0 else { return }
+        let reports = whenQuiet
+        whenQuiet = []
+        for report in reports { report() }
+    }
+
     /// Releases everything once nothing refers to the session any more.
     private func closeIfIdle() {
+        reportIfQuiet()
         guard case .nothing = reading, replies.isEmpty, !isSending, !awaitsBatchEnd, slots?.inFlight ?? 0 == 0
         else { return }
         guard !isReceiving else {

@@ -8,6 +8,8 @@ final class SessionLoop: @unchecked Sendable {
     let pool: BufferPool
     /// For small replies. Every connection can have its region, so this pool never runs out.
     let replyRegions: BufferPool
+    /// All loops of the server, this one included; set before the first client comes.
+    var all: [SessionLoop] = []
     private var sessions: [ObjectIdentifier: Session] = [:]
     private var whenEmpty: (() -> Void)?
 
@@ -34,10 +36,28 @@ final class SessionLoop: @unchecked Sendable {
         }
     }
 
+    /// Calls `done`, on this loop, once no request is in flight any more of connections to `export` whose clients have
+    /// given them up, on any loop: a client that comes back must find nothing of its old connection land after what it
+    /// asks for now (invariant 9).
+    func finishGivenUp(on export: Export, done: @escaping @Sendable () -> Void) {
+        let rest = LoopCountdown(all.count, then: done)
+        for other in all {
+            other.loop.post { [loop] in
+                other.whenGivenUpAreQuiet(on: export) { loop.post { rest.countDown() } }
+            }
+        }
+    }
+
+    private func whenGivenUpAreQuiet(on export: Export, done: @escaping @Sendable () -> Void) {
+        let givenUp = sessions.values.filter { $0.isGivenUp(on: export) }
+        let rest = LoopCountdown(givenUp.count, then: done)
+        for session in givenUp { session.drain { rest.countDown() } }
+    }
+
     /// Lets every session finish the requests it has and close; `done` is called once the last is gone.
     func drain(done: @escaping () -> Void) {
         whenEmpty = done
-        for session in sessions.values { session.drain() }
+        for session in sessions.values { session.drain {} }
         reportIfEmpty()
     }
 

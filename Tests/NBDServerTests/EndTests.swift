@@ -228,9 +228,7 @@ import Testing
             first.hangUp()
             try await test.waitUntilIdle()
             let image = try test.image
-            withKnownIssue("invariant 9 is not kept across loops", isIntermittent: true) {
-                #expect(image.prefix(4096).allSatisfy { $0 == 2 })
-            }
+            #expect(image.prefix(4096).allSatisfy { $0 == 2 })
         }
     }
 

@@ -40,7 +40,7 @@ final class TwoNodes {
     }
 
     /// Begins a migration that takes at least `seconds`, and returns once it copies.
-    func beginSlowMigration(rate: String = "8M") async throws {
+    func beginSlowMigration(rate: String = "1M") async throws {
         let begun = try await source.ask([
             "migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", rate, "--detach",
         ])

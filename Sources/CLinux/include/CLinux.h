@@ -12,7 +12,6 @@ extern const int linux_punch_hole;  // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZ
 extern const int linux_zero_range;  // FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
 extern const int linux_rwf_nowait;
 extern const int linux_rwf_dsync;
-extern const int linux_sock_nonblock_cloexec;
 
 // Nanoseconds since 1970 at which the file was made, or -1 where the file system does not say; statx(2).
 int64_t linux_birth_time(int descriptor);
@@ -20,7 +19,8 @@ int64_t linux_birth_time(int descriptor);
 int linux_rename_new(const char *from, const char *to);
 int linux_fallocate(int descriptor, int mode, off_t offset, off_t length);
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
-ssize_t linux_pwrite_flags(int descriptor, const void *buffer, size_t count, off_t offset, int flags);  // pwritev2
+// 1 where the other end of a socket has closed it, or its sending half; poll(2) with POLLRDHUP.
+int linux_peer_has_closed(int descriptor);
 // fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.
 int linux_lock_byte(int descriptor, off_t byte, int exclusive);
 // fcntl(F_OFD_GETLK): 1 where another open file's lock conflicts with an exclusive one, 0 where none, -1 on error.
