@@ -24,6 +24,9 @@ public struct SourceRecords: Sendable {
         return try record.isAbout(image) ? record : nil
     }
 
+    /// The file that says that the image has moved.
+    public var movedFile: String { directory.path(of: movedName) }
+
     /// Notes that a migration begins.
     /// - Returns: earlier ones to the same destination, which have been given up for certain.
     func begin(_ migration: MigrationID, to destination: PeerAddress) throws -> [MigrationID] {

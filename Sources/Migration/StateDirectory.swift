@@ -21,10 +21,13 @@ public struct StateDirectory: Sendable {
     /// A place for scratch files on the same file system.
     var scratch: String { path }
 
+    /// The file of a record.
+    func path(of name: String) -> String { "\(path)/\(name).json" }
+
     /// Writes a record; it is durable on return.
     /// - Throws: `FileError`.
     func write(_ record: some Encodable, as name: String) throws {
-        let target = "\(path)/\(name).json"
+        let target = path(of: name)
         let temporary = "\(target).\(getpid()).tmp"
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
@@ -37,7 +40,7 @@ public struct StateDirectory: Sendable {
     /// The record of that name; nil where there is none.
     /// - Throws: where it can't be read or understood: a record that is there is never taken for none.
     func read<Record: Decodable>(_ type: Record.Type, from name: String) throws -> Record? {
-        let file = "\(path)/\(name).json"
+        let file = path(of: name)
         guard access(file, F_OK) == 0 else { return nil }
         guard let data = FileManager.default.contents(atPath: file) else { throw FileError("read", file) }
         do {
@@ -58,7 +61,7 @@ public struct StateDirectory: Sendable {
 
     /// Removes a record; durable on return. No error where there is none.
     func remove(_ name: String) {
-        unlink("\(path)/\(name).json")
+        unlink(path(of: name))
         try? Self.synchronizeDirectory(path)
     }
 

@@ -188,7 +188,8 @@ public actor Node {
         exports[name] = added
         if let moved, let link {
             added.moved(to: moved.destination.description, by: link)
-            logger.notice("\(image.path) has moved to \(moved.destination); clients are forwarded there")
+            let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
+            logger.notice("\(image.path) has moved to \(moved.destination), and clients are forwarded there; \(advice)")
         }
         return disk
     }
