@@ -13,6 +13,10 @@ public enum ServerLimits {
     /// Bytes of request buffers that one connection may hold, unless it is a single request: a client that does not
     /// read its replies must not take the others' share.
     static let buffersPerConnection = 32 << 20
+    /// Seconds in which a client that holds buffers must take or send something while others wait for buffers.
+    static let stall = 10
+    /// Bytes of a large payload or reply that move in one step, so that it shows whether they move.
+    static let step = 1 << 20
     /// Bytes of requests that are read ahead of their parsing.
     static let input = 16 << 10
     /// Bytes of small replies of one connection that wait to be sent.

@@ -59,6 +59,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var awaitsBatchEnd = false
     private var isWaitingInLine = false
     private var whenQuiet: [() -> Void] = []
+    /// Whether the client has sent or taken something since the last `beginStallWatch`.
+    private var hasMoved = false
     /// No more is read.
     private var isStopping = false
     /// No more is read or sent.
@@ -104,6 +106,18 @@ final class Session: RequestOwner, @unchecked Sendable {
         closeIfIdle()
     }
 
+    /// From now on it is noted whether the client sends or takes something.
+    func beginStallWatch() {
+        hasMoved = false
+    }
+
+    /// Whether it is the client's fault that buffers have been held since `beginStallWatch`.
+    var hasStalled: Bool {
+        guard !hasMoved else { return false }
+        if isReceivingPayload && isReceiving { return true }
+        return isSending && replies.bufferBytes > 0
+    }
+
     /// Whether the client has said or shown that it will ask for nothing more of `export` here.
     func isGivenUp(on export: Export) -> Bool {
         guard self.export === export else { return false }
@@ -124,6 +138,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     // MARK: Events
 
     override func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
+        if result > 0 { hasMoved = true }
         if operation == receiveOperation {
             isReceiving = false
             received(result)
@@ -199,7 +214,8 @@ final class Session: RequestOwner, @unchecked Sendable {
             isReceiving = true
             isReceivingPayload = true
             loop.receive(
-                socket, into: request.pointee.buffer! + received, count: Int(request.pointee.length) - received,
+                socket, into: request.pointee.buffer! + received,
+                count: min(ServerLimits.step, Int(request.pointee.length) - received),
                 waitForAll: true, receiveOperation)
         case .handshake, .header, .refusedPayload:
             makeRoomForInput()
@@ -379,6 +395,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         reading = .waitingForBuffer(request)
         isWaitingInLine = true
         pool.whenAvailable(self)
+        owner.watchForStalls()
     }
 
     private func takePayload(_ request: UnsafeMutablePointer<BlockRequest>, _ received: Int) {
@@ -454,7 +471,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard replies.sendNow(socket) == 0 else { return hangUp() }
         if let part = replies.firstPart {
             isSending = true
-            loop.send(socket, from: part.base, count: part.count, sendOperation)
+            loop.send(socket, from: part.base, count: min(ServerLimits.step, part.count), sendOperation)
         }
         closeIfIdle()
     }

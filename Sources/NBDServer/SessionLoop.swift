@@ -11,10 +11,12 @@ final class SessionLoop: @unchecked Sendable {
     /// All loops of the server, this one included; set before the first client comes.
     var all: [SessionLoop] = []
     private var sessions: [ObjectIdentifier: Session] = [:]
+    private let stallTimer: LoopTimer
     private var whenEmpty: (() -> Void)?
 
     init(loop: EventLoop) {
         self.loop = loop
+        stallTimer = LoopTimer(loop: loop)
         pool = BufferPool(loop: loop, limit: ServerLimits.buffersPerLoop, kept: ServerLimits.keptBuffersPerLoop)
         replyRegions = BufferPool(
             loop: loop, limit: ServerLimits.connections * ServerLimits.replies, kept: ServerLimits.keptBuffersPerLoop)
@@ -33,6 +35,18 @@ final class SessionLoop: @unchecked Sendable {
         loop.post { [self] in
             sessions[id] = nil
             reportIfEmpty()
+        }
+    }
+
+    /// Called when somebody has to wait for a buffer: as long as somebody does, clients that hold buffers and neither send
+    /// nor take anything are let go, so that nobody waits for ever.
+    func watchForStalls() {
+        guard !stallTimer.isArmed else { return }
+        for session in sessions.values { session.beginStallWatch() }
+        stallTimer.arm(seconds: ServerLimits.stall) { [self] in
+            guard pool.isShort else { return }
+            for session in sessions.values where session.hasStalled { session.hangUp() }
+            if pool.isShort { watchForStalls() }
         }
     }
 

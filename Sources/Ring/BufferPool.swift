@@ -80,6 +80,9 @@ public final class BufferPool: RingHandler {
         loop.atBatchEnd(self)
     }
 
+    /// Whether somebody waits in line.
+    public var isShort: Bool { !waiters.isEmpty }
+
     /// Puts `waiter` at the end of the line; it is told once when it should try `takeAhead`.
     public func whenAvailable(_ waiter: RingHandler) {
         waiters.append(Unmanaged.passUnretained(waiter))

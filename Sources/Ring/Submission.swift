@@ -62,6 +62,13 @@ extension EventLoop {
         submit(operation) { io_uring_prep_fallocate($0, descriptor, mode, off_t(offset), off_t(length)) }
     }
 
+    /// Completes, with `-ETIME`, once `time` has passed.
+    func timeout(
+        after time: UnsafeMutablePointer<__kernel_timespec>, _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) { io_uring_prep_timeout($0, time, 0, 0) }
+    }
+
     /// Asks for an operation in flight to end early; its handler is still called, usually with `-ECANCELED`.
     public func cancel(_ operation: UnsafeMutablePointer<RingOperation>) {
         submitUnobserved { io_uring_prep_cancel($0, operation, 0) }

@@ -21,6 +21,23 @@ import Testing
         }
     }
 
+    @Test func clientsThatHoldAllBuffersAndStallAreLetGo() async throws {
+        try await TestServer.run(size: 32 << 20, loops: 1) { test in
+            try await onThread {
+                let readers = try (0..<2).map { _ in try test.connect() }
+                for reader in readers { try reader.send(Wished.read(0, 32 << 20).bytes) }
+                let writers = try (0..<2).map { _ in try test.connect() }
+                let header = Wished.write(0, [UInt8](repeating: 1, count: 32 << 20)).bytes.prefix(28 + 5)
+                for writer in writers { try writer.send(Array(header)) }
+                let client = try test.connect()
+                let bytes = [UInt8](repeating: 9, count: 100_000)
+                guard try client.perform(.write(0, bytes)).error == 0,
+                    try client.perform(.read(0, 100_000)).bytes == bytes
+                else { throw Unexpected("the client that behaves was not served") }
+            }
+        }
+    }
+
     @Test func fiftyClientsThatNeverReadTakeBoundedMemory() async throws {
         try await TestServer.run(size: 32 << 20) { test in
             let before = try residentBytes()

@@ -1,0 +1,40 @@
+import CLiburing
+
+/// Calls back once after some time, on its loop's thread; may then be armed again.
+public final class LoopTimer: RingHandler {
+    private unowned let loop: EventLoop
+    private let operation: UnsafeMutablePointer<RingOperation>
+    private let time: UnsafeMutablePointer<__kernel_timespec>
+    private var fire: (() -> Void)?
+
+    /// A timer of `loop`, not armed.
+    public init(loop: EventLoop) {
+        self.loop = loop
+        operation = .allocate(capacity: 1)
+        time = .allocate(capacity: 1)
+        super.init()
+        operation.initialize(to: RingOperation(handler: self))
+    }
+
+    deinit {
+        operation.deallocate()
+        time.deallocate()
+    }
+
+    /// Whether it will call back.
+    public var isArmed: Bool { fire != nil }
+
+    /// Calls `fire` after so many seconds; it must not be armed.
+    public func arm(seconds: Int, fire: @escaping () -> Void) {
+        precondition(self.fire == nil, "a timer is armed once")
+        self.fire = fire
+        time.initialize(to: __kernel_timespec(tv_sec: Int64(seconds), tv_nsec: 0))
+        loop.timeout(after: time, operation)
+    }
+
+    override public func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
+        let fire = fire
+        self.fire = nil
+        fire?()
+    }
+}
