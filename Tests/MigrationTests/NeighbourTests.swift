@@ -38,6 +38,31 @@ struct NeighbourTests {
         }
     }
 
+    @Test("Blocks are of the size that the destination's index has", arguments: [512, 4096, 65536])
+    func blockSizes(_ blockSize: Int) async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 3_000_001, &random)
+        let neighbour = destination.scratch.file("neighbour.raw")
+        var contents = try TestNode.contents(image.path)
+        contents.replaceSubrange(1_000_000..<1_000_010, with: Data(count: 10))
+        try contents.write(to: URL(fileURLWithPath: neighbour))
+        let index = destination.scratch.file("index")
+        _ = try IndexStore(directory: index, blockSize: blockSize).add(neighbour, threads: 2)
+        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        let report = try await destination.receiving(index: index) { address in
+            let writing = Task { await guest.run(pausing: .milliseconds(20)) }
+            let report = try await source.migration(of: disk, image, to: address, rate: 200_000_000).run { _ in }
+            writing.cancel()
+            _ = await writing.value
+            return report
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+        #expect(report.ledger.total == report.size + report.resent)
+        #expect(report.ledger.neighbour > 1_000_000)
+    }
+
     private func apply(_ change: Change, _ neighbour: String, _ index: String) throws {
         let manager = FileManager.default
         switch change {
