@@ -152,23 +152,11 @@ public final class SourceMigration: Sendable {
         forward.start()
         await forward.waitUntilConnected(atMost: Self.connectLimit)
         let roundTrip = min(roundTrip, forward.roundTrip ?? roundTrip)
-        var pacing = RoundPacing()
         while true {
-            let dirty = copy.dirtyBytes
-            if dirty == 0 || copy.expectedPause(roundTrip: roundTrip) <= job.maximumPause { return }
-            try await wait(pacing.delay(dirty: dirty))
+            if copy.dirtyBytes == 0 || copy.expectedPause(roundTrip: roundTrip) <= job.maximumPause { return }
             let next = state.withLock { $0.machine.nextRound() }
             try await copy.dirtyRound(next)
             try await copy.endRound(next, &inbox)
-        }
-    }
-
-    /// Waits so long, unless the migration is cancelled meanwhile.
-    private func wait(_ delay: Duration) async throws {
-        let end = ContinuousClock.now + delay
-        while ContinuousClock.now < end {
-            if state.withLock({ $0.isCancelled }) { throw MigrationError.cancelled }
-            try await Task.sleep(for: min(.milliseconds(100), ContinuousClock.now.duration(to: end)))
         }
     }
 
