@@ -35,10 +35,10 @@ struct MigrationTests {
         let (disk, image) = try source.makeDisk(size: 8 << 20, &random)
         let guest = Guest(
             client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
-        let pause = Duration.microseconds(Int.random(in: 0...2000, using: &random))
+        let pause = Duration.microseconds(Int.random(in: 500...3000, using: &random))
         try await destination.receiving { address in
             let writing = Task { await guest.run(pausing: pause) }
-            let report = try await source.migration(of: disk, image, to: address, rate: 100_000_000).run {
+            let report = try await source.migration(of: disk, image, to: address, rate: 400_000_000).run {
                 _ in
             }
             #expect(report.ledger.total == report.size + report.resent)
