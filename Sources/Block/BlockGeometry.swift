@@ -5,13 +5,17 @@ public struct BlockGeometry: Sendable, Equatable {
     /// Bytes of a block; a power of two, 512 to 65536.
     public let blockSize: Int
 
-    /// The block sizes there are.
-    public static let validBlockSizes = 512...65536
+    /// Whether blocks may be of that many bytes.
+    public static func isValid(blockSize: Int) -> Bool {
+        (512...65536).contains(blockSize) && blockSize.nonzeroBitCount == 1
+    }
+
+    /// The block size where nobody has said another. Bytes.
+    public static let standardBlockSize = 4096
 
     /// - Returns: nil where the disk is empty or beyond 2^62 bytes, or the block size is not one.
     public init?(size: UInt64, blockSize: Int) {
-        guard size > 0, size <= 1 << 62, Self.validBlockSizes.contains(blockSize), blockSize.nonzeroBitCount == 1
-        else { return nil }
+        guard size > 0, size <= 1 << 62, Self.isValid(blockSize: blockSize) else { return nil }
         self.size = size
         self.blockSize = blockSize
     }

@@ -15,7 +15,7 @@ public struct BlockScanner: Sendable {
     ///   - threads: At least 1.
     /// - Throws: `IndexError.blockSize`.
     public init(image: RawImage, blockSize: Int, threads: Int) throws {
-        guard BlockSize.isValid(blockSize) else { throw IndexError.blockSize(blockSize) }
+        guard BlockGeometry.isValid(blockSize: blockSize) else { throw IndexError.blockSize(blockSize) }
         self.image = image
         self.blockSize = blockSize
         self.threads = max(1, threads)

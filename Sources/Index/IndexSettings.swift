@@ -41,7 +41,7 @@ struct IndexSettings: Codable, Equatable {
         guard settings.version == currentVersion else {
             throw IndexError.laterVersion(directory: directory.path, version: settings.version)
         }
-        guard BlockSize.isValid(settings.blockSize) else { throw IndexError.damagedSettings(file: path) }
+        guard BlockGeometry.isValid(blockSize: settings.blockSize) else { throw IndexError.damagedSettings(file: path) }
         return settings
     }
 

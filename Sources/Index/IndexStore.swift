@@ -19,12 +19,12 @@ public struct IndexStore: Sendable {
     /// - Throws: `IndexError` where the block size is no such, or the index is there and has another, or is
     ///   damaged; `FileError`.
     public init(directory: String, blockSize: Int? = nil) throws {
-        if let blockSize, !BlockSize.isValid(blockSize) { throw IndexError.blockSize(blockSize) }
+        if let blockSize, !BlockGeometry.isValid(blockSize: blockSize) { throw IndexError.blockSize(blockSize) }
         let place = IndexDirectory(path: directory)
         try place.createIfAbsent()
         // Two may make one index at once: what stands there afterwards counts for both.
         if try IndexSettings.read(from: place) == nil {
-            try IndexSettings(blockSize: blockSize ?? BlockSize.standard).establish(in: place)
+            try IndexSettings(blockSize: blockSize ?? BlockGeometry.standardBlockSize).establish(in: place)
         }
         guard let settings = try IndexSettings.read(from: place) else {
             throw IndexError.noIndex(directory: directory)

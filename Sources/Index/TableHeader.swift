@@ -132,7 +132,7 @@ extension TableHeader {
 
     private var isPlausible: Bool {
         // No larger than a file offset can express, so that reading the image there can't overflow.
-        BlockSize.isValid(blockSize) && (1...UInt64(Int64.max)).contains(imageSize)
+        BlockGeometry.isValid(blockSize: blockSize) && (1...UInt64(Int64.max)).contains(imageSize)
             && blockCount <= Self.maximumBlocks && zeroBlocks <= blockCount
             && entryCount <= blockCount - zeroBlocks && (1...Self.maximumName).contains(nameLength)
     }

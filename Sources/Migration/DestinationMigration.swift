@@ -59,7 +59,7 @@ public struct DestinationMigration: Sendable {
         _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         let index = try openIndex()
-        let welcome = Welcome(blockSize: UInt32(index?.blockSize ?? 4096))
+        let welcome = Welcome(blockSize: UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize))
         try await connection.send(Message.welcome(welcome).encoded())
         var arrival = Arrival(index: index, blockSize: welcome.blockSize)
         do {

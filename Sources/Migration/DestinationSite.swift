@@ -70,7 +70,9 @@ public actor DestinationSite {
     /// not keep the others from being served.
     /// - Throws: where a record can't be read.
     public func restore() async throws {
-        for record in try state.readAll(IncomingRecord.self, prefix: "incoming-") where isOurs(record) {
+        // A state directory may serve several images directories: a record of ours has the name that we would give it.
+        for (name, record) in try state.readAll(IncomingRecord.self, prefix: "incoming-")
+        where name == recordName(record.export) {
             names[record.export] = record.migration
             arrivals[record.migration] = .prepared(record, nil)
             guard record.phase == .active else { continue }
@@ -203,13 +205,10 @@ public actor DestinationSite {
 
     /// Makes room for an offer where the disk of that name is one that its source has given up.
     private func release(_ other: MigrationID, _ offer: Offer) throws {
+        let isGivenUp = offer.abandoned.contains(other)
         switch arrivals[other] {
-        case .prepared?, .receiving?:
-            if offer.abandoned.contains(other) { return drop(other) }
-        case .activating?, .active?, nil:
-            break
-        }
-        switch arrivals[other] {
+        case .prepared? where isGivenUp, .receiving? where isGivenUp:
+            drop(other)
         case .prepared?:
             throw MigrationError.refused(
                 "\(offer.export) has arrived there by another migration and waits for its source; "
@@ -250,12 +249,6 @@ public actor DestinationSite {
         record.phase = .active
         try state.write(record, as: recordName(record.export))
         return try await hooks.activate(record.export, image)
-    }
-
-    /// Whether the record is about a disk of this images directory; a state directory may serve several.
-    private func isOurs(_ record: IncomingRecord) -> Bool {
-        let name = recordName(record.export)
-        return (try? state.read(IncomingRecord.self, from: name))?.migration == record.migration
     }
 
     private func removeLeftovers() {

@@ -33,7 +33,8 @@ public final class ForwardLink: RequestForwarder, Sendable {
     private static let firstDelay = Duration.milliseconds(50)
     private static let longestDelay = Duration.seconds(2)
 
-    private let destination: PeerAddress
+    /// Who has the disk.
+    public let destination: PeerAddress
     private let export: String
     private let migration: MigrationID
     private let group: any EventLoopGroup

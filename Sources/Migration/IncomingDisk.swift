@@ -143,7 +143,7 @@ final class IncomingDisk: @unchecked Sendable {
         let room = try writer.room(for: block)
         guard
             index.fetch(candidate, expecting: fingerprint, into: room, hasher: hasher)
-                || fetchElsewhere(than: candidate, fingerprint, into: room)
+                || fetchElsewhere(in: index, than: candidate, fingerprint, into: room)
         else { return false }
         writer.add(block)
         repeats.note(fingerprint, at: block)
@@ -152,11 +152,12 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Another neighbour may still have what the first has lost.
     private func fetchElsewhere(
-        than candidate: Candidate, _ fingerprint: Fingerprint, into room: UnsafeMutableRawBufferPointer
+        in index: NeighbourIndex, than candidate: Candidate, _ fingerprint: Fingerprint,
+        into room: UnsafeMutableRawBufferPointer
     ) -> Bool {
-        index?.candidates(for: fingerprint).contains {
-            $0 != candidate && index!.fetch($0, expecting: fingerprint, into: room, hasher: hasher)
-        } ?? false
+        index.candidates(for: fingerprint).contains {
+            $0 != candidate && index.fetch($0, expecting: fingerprint, into: room, hasher: hasher)
+        }
     }
 
     /// Notes what blocks hold now, from their bytes at `offset` of the buffer.

@@ -52,10 +52,11 @@ public struct StateDirectory: Sendable {
 
     /// All records whose names begin with `prefix`.
     /// - Throws: as `read`.
-    func readAll<Record: Decodable>(_ type: Record.Type, prefix: String) throws -> [Record] {
+    func readAll<Record: Decodable>(_ type: Record.Type, prefix: String) throws -> [(name: String, record: Record)] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         return try names.filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }.sorted().compactMap {
-            try read(type, from: String($0.dropLast(5)))
+            let name = String($0.dropLast(5))
+            return try read(type, from: name).map { (name, $0) }
         }
     }
 

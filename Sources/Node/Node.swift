@@ -128,9 +128,6 @@ public actor Node {
         try command.validate()
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
-        if let moved = export.status.destination, export.migration == nil, let address = PeerAddress(moved) {
-            throw NodeError.hasMoved(export.name, to: address)
-        }
         let job = SourceJob(
             export: export.name, disk: export.export.disk, image: export.image,
             destination: command.destination,
@@ -145,7 +142,7 @@ public actor Node {
         logger.info("migrating \(export.name) to \(migration.destination)")
         do {
             let report = try await migration.run {
-                export.moved(to: migration.destination.description, by: $0)
+                export.moved(by: $0)
             }
             logger.info(
                 "\(export.name) has moved to \(migration.destination); its clients here are forwarded there")
@@ -187,7 +184,7 @@ public actor Node {
         let added = NodeExport(export: export, image: image, records: records)
         exports[name] = added
         if let moved, let link {
-            added.moved(to: moved.destination.description, by: link)
+            added.moved(by: link)
             let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
             logger.notice("\(image.path) has moved to \(moved.destination), and clients are forwarded there; \(advice)")
         }

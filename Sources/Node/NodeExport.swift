@@ -8,7 +8,6 @@ final class NodeExport: Sendable {
     private struct State {
         var migration: SourceMigration?
         var forward: ForwardLink?
-        var movedTo: String?
     }
 
     let export: Export
@@ -31,7 +30,7 @@ final class NodeExport: Sendable {
             if let running = state.migration {
                 throw NodeError.alreadyMigrating(name, to: running.destination)
             }
-            if state.forward != nil { throw NodeError.hasMoved(name, to: migration.destination) }
+            if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
             state.migration = migration
         }
     }
@@ -42,23 +41,19 @@ final class NodeExport: Sendable {
 
     var migration: SourceMigration? { state.withLock { $0.migration } }
 
-    /// Notes where the disk is now.
-    func moved(to destination: String, by forward: ForwardLink) {
-        state.withLock { state in
-            state.forward = forward
-            state.movedTo = destination
-        }
+    /// Notes that the disk is another node's, and the link that forwards its clients there.
+    func moved(by forward: ForwardLink) {
+        state.withLock { $0.forward = forward }
     }
 
     var status: ExportStatus {
-        let (migration, movedTo, forward) = state.withLock { ($0.migration, $0.movedTo, $0.forward) }
-        let isActive = forward?.isActive ?? true
+        let (migration, forward) = state.withLock { ($0.migration, $0.forward) }
         let progress = migration?.progress
         let phase =
-            movedTo != nil ? (isActive ? "moved" : "moved, waiting for the destination") : progress?.phase
+            forward.map { $0.isActive ? "moved" : "moved, waiting for the destination" } ?? progress?.phase
         return ExportStatus(
             export: name, size: export.description.size, readOnly: export.description.isReadOnly,
-            state: phase ?? "serving", destination: movedTo ?? migration?.destination.description,
+            state: phase ?? "serving", destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress,
             problem: forward?.problem)
     }
