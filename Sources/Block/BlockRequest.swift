@@ -13,6 +13,13 @@ public struct BlockRequest {
         case flush
         case trim
         case writeZeroes
+        /// Advice that the range will soon be read.
+        case cache
+        /// Asks how the range is kept; the answer is in `extents`.
+        case status
+
+        /// Whether `length` bytes go into or out of a buffer.
+        public var carriesData: Bool { self == .read || self == .write }
     }
 
     /// Must stand first: the ring knows a request by the address of this field.
@@ -23,12 +30,19 @@ public struct BlockRequest {
     public var isForcedUnitAccess = false
     /// `writeZeroes` may leave a hole.
     public var mayPunchHole = true
+    /// `writeZeroes` fails with `ENOTSUP` rather than take as long as a write would.
+    public var mustBeFast = false
     /// Bytes from the start of the disk.
     public var offset: UInt64 = 0
     /// Bytes; for a read or write also the size of `buffer`.
     public var length: UInt64 = 0
-    /// The bytes to write, or room for those to read.
+    /// The bytes to write, room for those to read, or room for `extentLimit` extents.
     public var buffer: UnsafeMutableRawPointer?
+    /// `status` answers with at most so many extents; at least 1.
+    public var extentLimit = 0
+    /// How many extents of `status` are in the buffer: they follow one another from `offset` on, cover at most `length`
+    /// bytes, and at least one was found where the request succeeded.
+    public internal(set) var extentCount = 0
     /// 0, or the `errno` that ended the request.
     public internal(set) var error: CInt = 0
     /// For the owner.
@@ -43,6 +57,8 @@ public struct BlockRequest {
     /// What the device is doing for the request.
     enum Stage: UInt8 {
         case transfer
+        /// Zeros by an allocation that may take as long as writing them.
+        case zeroRange
         case zeroFill
         case makeDurable
     }
@@ -57,6 +73,21 @@ public struct BlockRequest {
     /// Forgets how the last use of this memory ended.
     public mutating func resetResult() {
         error = 0
+        extentCount = 0
+    }
+
+    /// Adds to the answer of a `status`; a run of the same kind is joined to the one before.
+    /// - Returns: whether there is room for more.
+    mutating func addExtent(_ extent: BlockExtent) -> Bool {
+        let extents = buffer!.assumingMemoryBound(to: BlockExtent.self)
+        if extentCount > 0, extents[extentCount - 1].state == extent.state {
+            extents[extentCount - 1].length += extent.length
+            return true
+        }
+        guard extentCount < extentLimit else { return false }
+        extents[extentCount] = extent
+        extentCount += 1
+        return true
     }
 
     /// Whether the request may change bytes of the disk.

@@ -22,7 +22,7 @@ public final class DiskPort: @unchecked Sendable {
 
     /// Serves a request, or holds it back while the disk is fenced; its owner is told when it has ended.
     public func submit(_ request: UnsafeMutablePointer<BlockRequest>) {
-        request.pointee.error = 0
+        request.pointee.resetResult()
         guard !isFenced else { return heldBack.append(request) }
         inFlight += 1
         device.start(request, on: self)

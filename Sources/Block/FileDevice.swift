@@ -1,15 +1,18 @@
 import CLinux
+import Dispatch
 import Glibc
 import Ring
 
 /// A raw image or block device, through the ring.
 ///
-/// Reads that the page cache can answer end at once; whatever would block goes to the ring.
+/// Reads that the page cache can answer end at once; whatever would block goes to the ring, and what the ring has no
+/// operation for to a thread of the device's own.
 public final class FileDevice: BlockDevice, @unchecked Sendable {
     private static let zeros = ZeroPage()
 
     /// The file behind the device.
     public let image: RawImage
+    private let worker = DispatchQueue(label: "nearblock.file")
 
     /// Serves `image`.
     public init(image: RawImage) {
@@ -21,7 +24,19 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         request.pointee.operation = RingOperation(handler: self)
         request.pointee.progress = 0
         request.pointee.stage = .transfer
-        submit(request, port)
+        switch request.pointee.kind {
+        case .status:
+            later(request, port)
+        case .trim where image.isBlockDevice:
+            later(request, port)
+        default:
+            submit(request, port)
+        }
+    }
+
+    private func later(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+        let pending = PendingRequest(request: request, port: port)
+        worker.async { [image] in pending.finish(error: Self.perform(pending.request, on: image)) }
     }
 
     override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
@@ -38,6 +53,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
             }
         }
     }
+
+    // MARK: On the ring
 
     private func submit(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let operation = UnsafeMutableRawPointer(request).assumingMemoryBound(to: RingOperation.self)
@@ -58,11 +75,16 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
             port.loop.write(
                 image.descriptor, from: request.pointee.buffer! + request.pointee.progress, count: left, at: offset,
                 flags: request.pointee.isForcedUnitAccess ? linux_rwf_dsync : 0, operation)
-        case (.transfer, .trim), (.transfer, .writeZeroes):
+        case (.transfer, .cache):
+            // Advice for more than the descriptor's field can say would fill any memory anyway.
+            let count = UInt32(clamping: left)
+            port.loop.readAhead(image.descriptor, at: offset, length: count, operation)
+        case (.zeroRange, _), (.transfer, .trim), (.transfer, .writeZeroes):
             let keepsSpace = request.pointee.kind == .writeZeroes && !request.pointee.mayPunchHole
-            port.loop.allocate(
-                image.descriptor, mode: keepsSpace ? linux_zero_range : linux_punch_hole, at: offset,
-                length: UInt64(left), operation)
+            let mode = keepsSpace || request.pointee.stage == .zeroRange ? linux_zero_range : linux_punch_hole
+            port.loop.allocate(image.descriptor, mode: mode, at: offset, length: UInt64(left), operation)
+        case (.transfer, .status):
+            preconditionFailure("the ring can't look for holes")
         }
     }
 
@@ -73,18 +95,24 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         case (.makeDurable, _), (_, .flush):
             request.pointee.error = -result
             return true
-        case (.transfer, .trim), (.transfer, .writeZeroes):
+        case (_, .cache):
+            // Advice that can't be followed costs nobody anything.
+            return true
+        case (.transfer, .trim), (.transfer, .writeZeroes), (.zeroRange, _):
             return advanceAllocation(request, result)
-        case (.transfer, .read), (.transfer, .write), (.zeroFill, _):
+        case (.transfer, .read), (.transfer, .write), (.zeroFill, _), (_, .status):
             return advanceTransfer(request, result)
         }
     }
 
     private func advanceAllocation(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
-        if result == -EOPNOTSUPP {
+        // A block device says EINVAL where it knows no sectors that fit the range.
+        if result == -EOPNOTSUPP || (result == -EINVAL && image.isBlockDevice) {
             // A trim is advice; zeros are a promise.
             if request.pointee.kind == .trim { return true }
-            request.pointee.stage = .zeroFill
+            if request.pointee.mustBeFast { return fail(request, ENOTSUP) }
+            let triedAll = request.pointee.stage == .zeroRange || !request.pointee.mayPunchHole
+            request.pointee.stage = triedAll ? .zeroFill : .zeroRange
             return false
         }
         guard result == 0 else { return fail(request, -result) }
@@ -109,5 +137,45 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     private func fail(_ request: UnsafeMutablePointer<BlockRequest>, _ code: CInt) -> Bool {
         request.pointee.error = code
         return true
+    }
+
+    // MARK: Off the ring
+
+    /// - Returns: 0 or an `errno`.
+    private static func perform(_ request: UnsafeMutablePointer<BlockRequest>, on image: RawImage) -> CInt {
+        do {
+            if request.pointee.kind == .status {
+                try findExtents(in: image, request)
+            } else {
+                try image.discard(at: request.pointee.offset, length: request.pointee.length)
+                if request.pointee.isForcedUnitAccess { try image.synchronize() }
+            }
+            return 0
+        } catch let error as FileError {
+            return error.code
+        } catch {
+            return EIO
+        }
+    }
+
+    private static func findExtents(in image: RawImage, _ request: UnsafeMutablePointer<BlockRequest>) throws {
+        let end = request.pointee.offset + request.pointee.length
+        var position = request.pointee.offset
+        while position < end {
+            let data = try image.nextData(from: position)
+            let start = min(data?.lowerBound ?? end, end)
+            let stop = min(data?.upperBound ?? end, end)
+            guard addExtent(position..<start, [.hole, .zero], request), addExtent(start..<stop, [], request) else {
+                return
+            }
+            position = stop
+        }
+    }
+
+    private static func addExtent(
+        _ range: Range<UInt64>, _ state: BlockState, _ request: UnsafeMutablePointer<BlockRequest>
+    ) -> Bool {
+        range.isEmpty
+            || request.pointee.addExtent(BlockExtent(length: range.upperBound - range.lowerBound, state: state))
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import Ring
 
 /// A disk that has moved: every request goes to the node that holds it now.
@@ -11,8 +12,20 @@ public final class ForwardingDevice: BlockDevice, @unchecked Sendable {
     }
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
-        let pending = PendingForward(request: request, port: port)
-        let hasBuffer = request.pointee.kind == .read || request.pointee.kind == .write
+        let pending = PendingRequest(request: request, port: port)
+        switch request.pointee.kind {
+        case .cache:
+            return pending.finish(error: 0)
+        case .status:
+            // What the other node knows of its image is not asked for; calling it data is always right.
+            _ = request.pointee.addExtent(BlockExtent(length: request.pointee.length, state: []))
+            return pending.finish(error: 0)
+        case .writeZeroes where request.pointee.mustBeFast:
+            return pending.finish(error: ENOTSUP)
+        case .read, .write, .flush, .trim, .writeZeroes:
+            break
+        }
+        let hasBuffer = request.pointee.kind.carriesData
         forwarder.forward(
             ForwardedRequest(
                 kind: request.pointee.kind,

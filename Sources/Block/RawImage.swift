@@ -131,6 +131,21 @@ public final class RawImage: Sendable {
         }
     }
 
+    /// Tells a block device that a range is no longer needed; what it holds afterwards is anybody's guess. Only whole
+    /// blocks within the range are given up. `blkdev(4)`, BLKDISCARD.
+    /// - Throws: `FileError`; a device that can't discard is no error.
+    public func discard(at offset: UInt64, length: UInt64) throws {
+        let unit = UInt64(BlockGeometry.standardBlockSize)
+        let start = (offset + unit - 1) / unit * unit
+        let end = (offset + length) / unit * unit
+        guard start < end else { return }
+        while linux_discard(descriptor, start, end - start) != 0 {
+            if errno == EINTR { continue }
+            guard errno == EOPNOTSUPP else { throw FileError("discard \(end - start) bytes at \(start) of", path) }
+            return
+        }
+    }
+
     /// The next range at or after `offset` that may hold data; nil where only holes follow.
     /// A file system that can't tell calls everything data. `lseek(2)`, SEEK_DATA and SEEK_HOLE.
     /// - Throws: `FileError`.

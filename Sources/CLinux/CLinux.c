@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +30,11 @@ int linux_rename_new(const char *from, const char *to) {
 
 int linux_fallocate(int descriptor, int mode, off_t offset, off_t length) {
     return fallocate(descriptor, mode, offset, length);
+}
+
+int linux_discard(int descriptor, uint64_t offset, uint64_t length) {
+    uint64_t range[2] = {offset, length};
+    return ioctl(descriptor, BLKDISCARD, range);
 }
 
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags) {

@@ -61,7 +61,7 @@ struct ForwardServer: Sendable {
 
     /// Bytes of memory that a request takes.
     private static func cost(_ request: RemoteRequest) -> Int {
-        request.kind == .read || request.kind == .write ? Int(request.length) : 0
+        request.kind.carriesData ? Int(request.length) : 0
     }
 
     private static func isSane(_ request: RemoteRequest) -> Bool {
@@ -70,6 +70,7 @@ struct ForwardServer: Sendable {
         case .write: return request.length <= limit && request.payload.readableBytes == Int(request.length)
         case .read: return request.length <= limit && request.payload.readableBytes == 0
         case .flush, .trim, .writeZeroes: return request.payload.readableBytes == 0
+        case .cache, .status: return false
         }
     }
 }

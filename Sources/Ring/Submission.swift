@@ -62,6 +62,13 @@ extension EventLoop {
         submit(operation) { io_uring_prep_fallocate($0, descriptor, mode, off_t(offset), off_t(length)) }
     }
 
+    /// `posix_fadvise(2)`, POSIX_FADV_WILLNEED.
+    public func readAhead(
+        _ descriptor: CInt, at offset: UInt64, length: UInt32, _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) { io_uring_prep_fadvise($0, descriptor, offset, off_t(length), POSIX_FADV_WILLNEED) }
+    }
+
     /// Completes, with `-ETIME`, once `time` has passed.
     func timeout(
         after time: UnsafeMutablePointer<__kernel_timespec>, _ operation: UnsafeMutablePointer<RingOperation>

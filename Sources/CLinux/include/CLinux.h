@@ -18,6 +18,8 @@ int64_t linux_birth_time(int descriptor);
 // renameat2(2) with RENAME_NOREPLACE; plain rename(2) where the file system has no such thing.
 int linux_rename_new(const char *from, const char *to);
 int linux_fallocate(int descriptor, int mode, off_t offset, off_t length);
+// ioctl(BLKDISCARD); 0, or -1 with errno.
+int linux_discard(int descriptor, uint64_t offset, uint64_t length);
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
 // 1 where the other end of a socket has closed it, or its sending half; poll(2) with POLLRDHUP.
 int linux_peer_has_closed(int descriptor);
