@@ -22,4 +22,10 @@ struct ByteReader {
         defer { rest.removeFirst(count) }
         return String(validating: rest.prefix(count), as: UTF8.self)
     }
+
+    /// A string of at most 4096 bytes behind its 32-bit length.
+    mutating func prefixedString() -> String? {
+        guard let length: UInt32 = integer(), length <= Wire.maximumString else { return nil }
+        return string(count: Int(length))
+    }
 }

@@ -5,5 +5,7 @@ public enum Command: UInt16, Sendable {
     case disconnect = 2
     case flush = 3
     case trim = 4
+    case cache = 5
     case writeZeroes = 6
+    case blockStatus = 7
 }

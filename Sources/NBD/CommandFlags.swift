@@ -12,4 +12,12 @@ public struct CommandFlags: OptionSet, Sendable {
     public static let forceUnitAccess = CommandFlags(rawValue: 1)
     /// Zeros must take up space.
     public static let noHole = CommandFlags(rawValue: 2)
+    /// A read must be answered in one piece.
+    public static let doNotFragment = CommandFlags(rawValue: 4)
+    /// A block status must be answered with one extent.
+    public static let requestOne = CommandFlags(rawValue: 8)
+    /// Zeros must not take as long as writing them.
+    public static let fastZero = CommandFlags(rawValue: 16)
+    /// With extended headers: as many bytes as `length` says follow the header.
+    public static let payloadLength = CommandFlags(rawValue: 32)
 }

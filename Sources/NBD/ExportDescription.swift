@@ -6,22 +6,32 @@ public struct ExportDescription: Sendable, Equatable {
     public let size: UInt64
     /// Writes are refused.
     public let isReadOnly: Bool
+    /// The disk is slow to seek: the client may order its requests accordingly.
+    public let isRotational: Bool
+    /// For people; empty where there is nothing to say, at most 4096 bytes of UTF-8.
+    public let text: String
 
     /// Describes an export.
-    public init(name: String, size: UInt64, isReadOnly: Bool) {
+    public init(name: String, size: UInt64, isReadOnly: Bool, isRotational: Bool = false, text: String = "") {
         self.name = name
         self.size = size
         self.isReadOnly = isReadOnly
+        self.isRotational = isRotational
+        self.text = text
     }
 
-    /// One export's connections share one file, so a flush on any of them covers all.
-    var flags: TransmissionFlags {
-        var flags: TransmissionFlags = [.hasFlags, .sendsFlush, .sendsForceUnitAccess, .canMultiConnect]
+    /// One export's connections share one device, so a flush on any of them covers all.
+    func flags(_ style: HeaderStyle) -> TransmissionFlags {
+        var flags: TransmissionFlags = [
+            .hasFlags, .sendsFlush, .sendsForceUnitAccess, .sendsCache, .canMultiConnect,
+        ]
         if isReadOnly {
             flags.insert(.readOnly)
         } else {
-            flags.formUnion([.sendsTrim, .sendsWriteZeroes])
+            flags.formUnion([.sendsTrim, .sendsWriteZeroes, .sendsFastZero])
         }
+        if isRotational { flags.insert(.rotational) }
+        if style != .simple { flags.insert(.sendsDoNotFragment) }
         return flags
     }
 }

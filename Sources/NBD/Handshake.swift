@@ -3,14 +3,19 @@
 ///
 /// 1. `greeting` goes out first.
 /// 2. `receive` takes whatever has come; it answers option by option.
-/// 3. `.transmission` or `.close` ends it. Bytes behind the last option stay in the input: they are requests.
+/// 3. `.startTLS` asks for the connection to be encrypted from here on; 2. goes on inside.
+/// 4. `.transmission` or `.close` ends it. Bytes behind the last option stay in the input: they are requests.
 public struct Handshake {
     /// What `receive` came to.
     public enum Progress: Equatable, Sendable {
         /// More bytes are needed.
         case needsMore
+        /// Enough has been said for now: once the output has been sent, call again with what is left of the input.
+        case needsSending
+        /// Once the output has been sent, TLS begins. What has come already came in the clear and must be thrown away.
+        case startTLS
         /// The client has chosen an export; what it sends next are requests.
-        case transmission(ExportDescription)
+        case transmission(Negotiation)
         /// The connection is over, after the output has been sent.
         case close
     }
@@ -23,12 +28,20 @@ public struct Handshake {
         case ended
     }
 
+    private let tls: TLSPolicy
     private var state = State.clientFlags
+    private var isSecure = false
     private var sendsZeroes = true
     private var optionsSeen = 0
+    private var style = HeaderStyle.simple
+    private var contexts: [MetaContext] = []
+    /// The export that the contexts were chosen for.
+    private var contextExport: String?
 
     /// At the start of a connection.
-    public init() {}
+    public init(tls: TLSPolicy) {
+        self.tls = tls
+    }
 
     /// What the server says first.
     public var greeting: [UInt8] {
@@ -53,6 +66,7 @@ public struct Handshake {
             let progress = step(&input, &output, catalog)
             guard progress == .needsMore else { return progress }
             if input.count == before { return .needsMore }
+            if output.count >= Wire.enoughOutput { return .needsSending }
         }
     }
 
@@ -67,6 +81,8 @@ public struct Handshake {
         case .ended: return .close
         }
     }
+
+    // MARK: Framing
 
     private mutating func takeClientFlags(_ input: inout ArraySlice<UInt8>) -> Progress {
         var reader = ByteReader(input)
@@ -113,14 +129,28 @@ public struct Handshake {
         }
         optionsSeen += 1
         state = .option
-        reply(.tooBig, to: type, text: "option too long", &output)
+        // Even a SET_META_CONTEXT that fails replaces what was set before.
+        if type == Option.setMetaContext.rawValue { forgetContexts() }
+        reply(isOpen ? .tooBig : .tlsRequired, to: type, text: "option too long", &output)
         return .needsMore
     }
+
+    // MARK: Options
+
+    /// Whether anything may be told to this client.
+    private var isOpen: Bool { isSecure || tls != .required }
 
     private mutating func answer(
         _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
-        switch Option(rawValue: type) {
+        let option = Option(rawValue: type)
+        guard isOpen || option == .startTLS || option == .abort else {
+            // The one option without an error reply.
+            guard option != .exportName else { return end(.close) }
+            reply(.tlsRequired, to: type, text: "this server requires TLS", &output)
+            return .needsMore
+        }
+        switch option {
         case .exportName:
             return answerExportName(payload, &output, catalog)
         case .abort:
@@ -128,29 +158,37 @@ public struct Handshake {
             return end(.close)
         case .list:
             answerList(payload, &output, catalog)
-            return .needsMore
+        case .startTLS:
+            return answerStartTLS(payload, &output)
         case .info, .go:
             return answerInformation(type, payload, &output, catalog)
+        case .structuredReply, .extendedHeaders:
+            answerStyle(option == .extendedHeaders ? .extended : .structured, type, payload, &output)
+        case .listMetaContext:
+            answerListMetaContext(payload, &output, catalog)
+        case .setMetaContext:
+            answerSetMetaContext(payload, &output, catalog)
         case nil:
             reply(.unsupported, to: type, text: "option not supported", &output)
-            return .needsMore
         }
+        return .needsMore
     }
 
-    /// The one option without an error reply: a server that has no such export hangs up.
+    /// A server that has no such export can only hang up.
     private mutating func answerExportName(
         _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
         var reader = ByteReader(payload)
-        guard payload.count <= Wire.maximumString, let name = reader.string(count: payload.count),
-            let export = catalog.export(named: name)
+        // There is no 64-bit form of this option's answer: who has asked for extended headers may not use it.
+        guard style != .extended, payload.count <= Wire.maximumString,
+            let name = reader.string(count: payload.count), let export = catalog.export(named: name)
         else { return end(.close) }
         var out = ByteWriter()
         out.append(export.size)
-        out.append(export.flags.rawValue)
+        out.append(export.flags(style).rawValue)
         if sendsZeroes { out.appendZeros(124) }
         output += out.bytes
-        return end(.transmission(export))
+        return end(.transmission(negotiation(export)))
     }
 
     private func answerList(
@@ -162,10 +200,41 @@ public struct Handshake {
             var item = ByteWriter()
             item.append(UInt32(export.name.utf8.count))
             item.append(export.name)
+            item.append(export.text)
             reply(.server, to: type, payload: item.bytes, &output)
         }
         reply(.acknowledge, to: type, &output)
     }
+
+    private mutating func answerStartTLS(_ payload: ArraySlice<UInt8>, _ output: inout [UInt8]) -> Progress {
+        let type = Option.startTLS.rawValue
+        if tls == .off {
+            reply(.policy, to: type, text: "this server has no TLS", &output)
+        } else if isSecure || !payload.isEmpty {
+            let text = isSecure ? "TLS is on already" : "STARTTLS takes no data"
+            reply(.invalid, to: type, text: text, &output)
+        } else {
+            reply(.acknowledge, to: type, &output)
+            isSecure = true
+            style = .simple
+            forgetContexts()
+            return .startTLS
+        }
+        return .needsMore
+    }
+
+    private mutating func answerStyle(
+        _ wanted: HeaderStyle, _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8]
+    ) {
+        guard payload.isEmpty else { return reply(.invalid, to: type, text: "the option takes no data", &output) }
+        guard style != .extended || wanted == .extended else {
+            return reply(.extendedHeadersRequired, to: type, text: "extended headers are on already", &output)
+        }
+        style = wanted
+        reply(.acknowledge, to: type, &output)
+    }
+
+    // MARK: INFO and GO
 
     private mutating func answerInformation(
         _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
@@ -178,16 +247,14 @@ public struct Handshake {
             reply(.unknownExport, to: type, text: "no such export", &output)
             return .needsMore
         }
-        for item in Self.information(on: export, wanted) { reply(.information, to: type, payload: item, &output) }
+        for item in information(on: export, wanted) { reply(.information, to: type, payload: item, &output) }
         reply(.acknowledge, to: type, &output)
-        return type == Option.go.rawValue ? end(.transmission(export)) : .needsMore
+        return type == Option.go.rawValue ? end(.transmission(negotiation(export))) : .needsMore
     }
 
     private static func parseInformationRequest(_ payload: ArraySlice<UInt8>) -> (String, Set<UInt16>)? {
         var reader = ByteReader(payload)
-        guard let length: UInt32 = reader.integer(), length <= Wire.maximumString,
-            let name = reader.string(count: Int(length)), let count: UInt16 = reader.integer()
-        else { return nil }
+        guard let name = reader.prefixedString(), let count: UInt16 = reader.integer() else { return nil }
         var wanted: Set<UInt16> = []
         for _ in 0..<count {
             guard let item: UInt16 = reader.integer() else { return nil }
@@ -197,7 +264,7 @@ public struct Handshake {
     }
 
     /// Size and flags are always told, and so are the block sizes: a client may use them and need not ask.
-    private static func information(on export: ExportDescription, _ wanted: Set<UInt16>) -> [[UInt8]] {
+    private func information(on export: ExportDescription, _ wanted: Set<UInt16>) -> [[UInt8]] {
         var items: [[UInt8]] = []
         func add(_ type: Information, _ fill: (inout ByteWriter) -> Void) {
             var out = ByteWriter()
@@ -207,7 +274,7 @@ public struct Handshake {
         }
         add(.export) {
             $0.append(export.size)
-            $0.append(export.flags.rawValue)
+            $0.append(export.flags(style).rawValue)
         }
         add(.blockSize) {
             $0.append(UInt32(1))
@@ -215,7 +282,87 @@ public struct Handshake {
             $0.append(UInt32(Wire.maximumPayload))
         }
         if wanted.contains(Information.name.rawValue) { add(.name) { $0.append(export.name) } }
+        if wanted.contains(Information.description.rawValue), !export.text.isEmpty {
+            add(.description) { $0.append(export.text) }
+        }
         return items
+    }
+
+    // MARK: Metadata contexts
+
+    private func answerListMetaContext(
+        _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+    ) {
+        let type = Option.listMetaContext.rawValue
+        guard let (_, queries) = metaContextRequest(type, payload, &output, catalog) else { return }
+        for context in MetaContext.allCases {
+            let isWanted =
+                queries.isEmpty || queries.contains { context.matches($0, acceptsWildcard: true) }
+            if isWanted { replyContext(context, id: 0, to: type, &output) }
+        }
+        reply(.acknowledge, to: type, &output)
+    }
+
+    private mutating func answerSetMetaContext(
+        _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+    ) {
+        let type = Option.setMetaContext.rawValue
+        forgetContexts()
+        guard let (export, queries) = metaContextRequest(type, payload, &output, catalog) else { return }
+        contextExport = export.name
+        contexts = MetaContext.allCases.filter { context in
+            queries.contains { context.matches($0, acceptsWildcard: false) }
+        }
+        for context in contexts { replyContext(context, id: context.rawValue, to: type, &output) }
+        reply(.acknowledge, to: type, &output)
+    }
+
+    /// What a client asks of which export; nil after an error has been replied.
+    private func metaContextRequest(
+        _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+    ) -> (ExportDescription, [String])? {
+        guard style != .simple else {
+            reply(.invalid, to: type, text: "ask for structured replies first", &output)
+            return nil
+        }
+        guard let (name, queries) = Self.parseMetaContextRequest(payload) else {
+            reply(.invalid, to: type, text: "malformed request for contexts", &output)
+            return nil
+        }
+        guard let export = catalog.export(named: name) else {
+            reply(.unknownExport, to: type, text: "no such export", &output)
+            return nil
+        }
+        return (export, queries)
+    }
+
+    private static func parseMetaContextRequest(_ payload: ArraySlice<UInt8>) -> (String, [String])? {
+        var reader = ByteReader(payload)
+        guard let name = reader.prefixedString(), let count: UInt32 = reader.integer() else { return nil }
+        var queries: [String] = []
+        for _ in 0..<count {
+            guard let query = reader.prefixedString() else { return nil }
+            queries.append(query)
+        }
+        return reader.isAtEnd ? (name, queries) : nil
+    }
+
+    private func replyContext(_ context: MetaContext, id: UInt32, to type: UInt32, _ output: inout [UInt8]) {
+        var out = ByteWriter()
+        out.append(id)
+        out.append(context.name)
+        reply(.metaContext, to: type, payload: out.bytes, &output)
+    }
+
+    private mutating func forgetContexts() {
+        contexts = []
+        contextExport = nil
+    }
+
+    // MARK: The end
+
+    private func negotiation(_ export: ExportDescription) -> Negotiation {
+        Negotiation(export: export, style: style, contexts: contextExport == export.name ? contexts : [])
     }
 
     private mutating func end(_ progress: Progress) -> Progress {

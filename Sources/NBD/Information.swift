@@ -2,5 +2,6 @@
 enum Information: UInt16 {
     case export = 0
     case name = 1
+    case description = 2
     case blockSize = 3
 }

@@ -9,36 +9,40 @@ public struct Request: Sendable, Equatable {
     /// Bytes from the start of the export.
     public let offset: UInt64
     /// Bytes.
-    public let length: UInt32
+    public let length: UInt64
+    /// Bytes that follow the header, whether the request is served or refused.
+    public let payloadLength: UInt64
 
-    /// Parses the 28 bytes of a header.
+    /// Parses the bytes of a header, as many as `style` says.
     /// - Returns: nil where the magic is wrong: the stream is out of step and can't be mended.
-    public init?(header bytes: UnsafeRawPointer) {
+    public init?(header bytes: UnsafeRawPointer, style: HeaderStyle) {
         func field<T: FixedWidthInteger>(_ offset: Int, as: T.Type) -> T {
             T(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
         }
-        guard field(0, as: UInt32.self) == Wire.requestMagic else { return nil }
+        let isExtended = style == .extended
+        let magic = isExtended ? Wire.extendedRequestMagic : Wire.requestMagic
+        guard field(0, as: UInt32.self) == magic else { return nil }
         flags = CommandFlags(rawValue: field(4, as: UInt16.self))
         type = field(6, as: UInt16.self)
         cookie = field(8, as: UInt64.self)
         offset = field(16, as: UInt64.self)
-        length = field(24, as: UInt32.self)
+        length = isExtended ? field(24, as: UInt64.self) : UInt64(field(24, as: UInt32.self))
+        let hasPayload = isExtended ? flags.contains(.payloadLength) : type == Command.write.rawValue
+        payloadLength = hasPayload ? length : 0
     }
 
-    init(flags: CommandFlags = [], type: UInt16, cookie: UInt64 = 0, offset: UInt64 = 0, length: UInt32 = 0) {
+    init(
+        flags: CommandFlags = [], type: UInt16, cookie: UInt64 = 0, offset: UInt64 = 0, length: UInt64 = 0,
+        payloadLength: UInt64 = 0
+    ) {
         self.flags = flags
         self.type = type
         self.cookie = cookie
         self.offset = offset
         self.length = length
+        self.payloadLength = payloadLength
     }
 
     /// The command, where it is a known one.
     public var command: Command? { Command(rawValue: type) }
-
-    /// Whether serving it takes memory for `length` bytes.
-    public var needsBuffer: Bool { type == Command.read.rawValue || type == Command.write.rawValue }
-
-    /// Bytes that follow the header, whether the request is served or refused.
-    public var payloadLength: Int { type == Command.write.rawValue ? Int(length) : 0 }
 }

@@ -1,9 +1,10 @@
 extension Request {
     /// Judges a request before anything is touched. Protocol text, "Request types" and "Error values".
     /// - Returns: `.none` where it may be served, otherwise what to answer.
-    public func verdict(for export: ExportDescription) -> ErrorCode {
+    public func verdict(under negotiation: Negotiation) -> ErrorCode {
         guard let command else { return .invalid }
-        guard flags.subtracting(Self.allowedFlags(command)).isEmpty else { return .invalid }
+        guard flags.subtracting(Self.allowedFlags(command, negotiation.style)).isEmpty else { return .invalid }
+        let export = negotiation.export
         switch command {
         case .disconnect:
             return .none
@@ -13,25 +14,38 @@ extension Request {
             if length > Wire.maximumPayload { return .overflow }
             return isInside(export) ? .none : .invalid
         case .write:
+            guard payloadLength == length else { return .invalid }
             if export.isReadOnly { return .notPermitted }
             if length > Wire.maximumPayload { return .overflow }
             return isInside(export) ? .none : .noSpace
         case .trim:
             if export.isReadOnly { return .notPermitted }
             return isInside(export) ? .none : .invalid
+        case .cache:
+            return isInside(export) ? .none : .invalid
         case .writeZeroes:
             if export.isReadOnly { return .notPermitted }
             return isInside(export) ? .none : .noSpace
+        case .blockStatus:
+            // An answer has at least one extent, and no extent is empty.
+            guard !negotiation.contexts.isEmpty, length > 0 else { return .invalid }
+            return isInside(export) ? .none : .invalid
         }
     }
 
     private func isInside(_ export: ExportDescription) -> Bool {
-        let (end, overflows) = offset.addingReportingOverflow(UInt64(length))
+        let (end, overflows) = offset.addingReportingOverflow(length)
         return !overflows && end <= export.size
     }
 
     /// FUA is harmless wherever a client may send it, and the protocol says to accept it on every command.
-    private static func allowedFlags(_ command: Command) -> CommandFlags {
-        command == .writeZeroes ? [.forceUnitAccess, .noHole] : .forceUnitAccess
+    private static func allowedFlags(_ command: Command, _ style: HeaderStyle) -> CommandFlags {
+        switch command {
+        case .read: style == .simple ? .forceUnitAccess : [.forceUnitAccess, .doNotFragment]
+        case .write: style == .extended ? [.forceUnitAccess, .payloadLength] : .forceUnitAccess
+        case .writeZeroes: [.forceUnitAccess, .noHole, .fastZero]
+        case .blockStatus: [.forceUnitAccess, .requestOne]
+        case .disconnect, .flush, .trim, .cache: .forceUnitAccess
+        }
     }
 }

@@ -5,12 +5,12 @@ public enum Wire {
     static let optionMagic: UInt64 = 0x4948_4156_454f_5054
     static let optionReplyMagic: UInt64 = 0x0003_e889_0455_65a9
     static let requestMagic: UInt32 = 0x2560_9513
+    static let extendedRequestMagic: UInt32 = 0x21e4_1c71
     static let simpleReplyMagic: UInt32 = 0x6744_6698
+    static let structuredReplyMagic: UInt32 = 0x668e_33ef
+    static let extendedReplyMagic: UInt32 = 0x6e8a_278c
+    static let replyFlagDone: UInt16 = 1
 
-    /// Bytes of a request header.
-    public static let requestHeaderLength = 28
-    /// Bytes of a simple reply header.
-    public static let simpleReplyLength = 16
     /// The longest payload of a read or write that is served, as advertised to clients that ask. Bytes.
     public static let maximumPayload = 32 << 20
     /// What is said to be a good size of requests. Bytes.
@@ -24,4 +24,6 @@ public enum Wire {
     static let maximumOptionPayload = 64 << 10
     /// Options that one connection may send before it has chosen an export.
     static let maximumOptions = 1024
+    /// Bytes of answers after which the client has to read some before more are worked out.
+    static let enoughOutput = 64 << 10
 }

@@ -9,8 +9,12 @@ public final class Export: Sendable {
     public let disk: Disk
 
     /// An export of `disk` under `name`.
-    public init(name: String, disk: Disk, isReadOnly: Bool) {
-        description = ExportDescription(name: name, size: disk.size, isReadOnly: isReadOnly)
+    /// - Parameters:
+    ///   - isRotational: whether clients should spare it seeks.
+    ///   - text: for people; empty where there is nothing to say.
+    public init(name: String, disk: Disk, isReadOnly: Bool, isRotational: Bool = false, text: String = "") {
+        description = ExportDescription(
+            name: name, size: disk.size, isReadOnly: isReadOnly, isRotational: isRotational, text: text)
         self.disk = disk
     }
 }

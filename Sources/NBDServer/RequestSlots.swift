@@ -30,8 +30,10 @@ final class RequestSlots {
         slot.pointee.isForcedUnitAccess = request.flags.contains(.forceUnitAccess)
         slot.pointee.mayPunchHole = !request.flags.contains(.noHole)
         slot.pointee.offset = request.offset
-        slot.pointee.length = UInt64(request.length)
+        slot.pointee.mustBeFast = request.flags.contains(.fastZero)
+        slot.pointee.length = request.length
         slot.pointee.cookie = request.cookie
+        slot.pointee.extentLimit = 0
         slot.pointee.resetResult()
         return slot
     }
@@ -46,6 +48,8 @@ final class RequestSlots {
         case .write: .write
         case .trim: .trim
         case .writeZeroes: .writeZeroes
+        case .cache: .cache
+        case .blockStatus: .status
         case .flush, .disconnect, nil: .flush
         }
     }

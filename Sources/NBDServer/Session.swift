@@ -37,10 +37,14 @@ final class Session: RequestOwner, @unchecked Sendable {
     private let onClose: @Sendable () -> Void
 
     private var reading = Reading.handshake
-    private var handshake = Handshake()
+    private var handshake = Handshake(tls: .off)
     private var handshakeInput: [UInt8] = []
+    /// Answers of the handshake that did not fit between the replies.
+    private var handshakeOutput: ArraySlice<UInt8> = []
+    /// What the handshake has come to, once its answers are in the line.
+    private var handshakeProgress = Handshake.Progress.needsMore
     private var export: Export?
-    private var description = ExportDescription(name: "", size: 0, isReadOnly: true)
+    private var negotiation = Negotiation(export: ExportDescription(name: "", size: 0, isReadOnly: true))
     private var port: DiskPort?
 
     private let input: UnsafeMutableRawPointer
@@ -90,7 +94,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     func begin() {
-        queue(handshake.greeting)
+        handshakeOutput = handshake.greeting[...]
+        queueHandshakeOutput()
         receiveMore()
     }
 
@@ -166,7 +171,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             isWaitingInLine = false
             return true
         }
-        guard request.command == .write ? startWrite(request) : startRead(request) else { return false }
+        guard startWaiting(request) else { return false }
         isWaitingInLine = false
         proceed()
         return true
@@ -210,6 +215,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         switch reading {
         case .nothing, .waitingForBuffer, .waitingForOthers:
             return
+        case .handshake where !handshakeOutput.isEmpty:
+            return
         case .payload(let request, let received):
             isReceiving = true
             isReceivingPayload = true
@@ -240,10 +247,10 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard !isStopping else { return false }
         switch reading {
         case .handshake:
-            return available > 0 && takeHandshake()
+            return takeHandshake()
         case .header:
-            guard available >= Wire.requestHeaderLength else { return false }
-            guard let request = Request(header: input + inputStart) else {
+            guard available >= negotiation.style.requestHeaderLength else { return false }
+            guard let request = Request(header: input + inputStart, style: negotiation.style) else {
                 hangUp()
                 return false
             }
@@ -269,28 +276,40 @@ final class Session: RequestOwner, @unchecked Sendable {
         handshakeInput += UnsafeRawBufferPointer(start: input + inputStart, count: inputEnd - inputStart)
         inputStart = 0
         inputEnd = 0
-        var rest = handshakeInput[...]
-        var output: [UInt8] = []
-        let progress = handshake.receive(&rest, output: &output, catalog: exports)
-        handshakeInput = Array(rest)
-        queue(output)
-        guard !isHungUp else { return false }
+        // A client that asks has to read before it is told more.
+        if handshakeOutput.isEmpty { continueHandshake() }
+        queueHandshakeOutput()
+        guard handshakeOutput.isEmpty else { return false }
+        let progress = handshakeProgress
+        handshakeProgress = .needsMore
         switch progress {
         case .needsMore:
             return false
+        case .needsSending:
+            return true
         case .close:
             reading = .nothing
             return false
-        case .transmission(let description):
-            beginTransmission(description)
+        case .startTLS:
+            preconditionFailure("no TLS was offered")
+        case .transmission(let negotiation):
+            beginTransmission(negotiation)
             return true
         }
     }
 
-    private func beginTransmission(_ description: ExportDescription) {
-        guard let export = exports.find(description.name) else { return hangUp() }
+    private func continueHandshake() {
+        var rest = handshakeInput[...]
+        var output: [UInt8] = []
+        handshakeProgress = handshake.receive(&rest, output: &output, catalog: exports)
+        handshakeInput = Array(rest)
+        handshakeOutput = output[...]
+    }
+
+    private func beginTransmission(_ negotiation: Negotiation) {
+        guard let export = exports.find(negotiation.export.name) else { return hangUp() }
         self.export = export
-        self.description = description
+        self.negotiation = negotiation
         let port = export.disk.port(on: loop)
         self.port = port
         slots = RequestSlots(count: ServerLimits.requestsPerConnection, owner: self, port: port)
@@ -311,22 +330,48 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Takes a request off the input, unless there is no room yet to work on it or to answer it.
     private func begin(_ request: Request) -> Bool {
-        guard slots!.hasFree, hasRoom(for: Wire.simpleReplyLength), isWithinShare(request) else { return false }
-        let verdict = request.verdict(for: description)
-        inputStart += Wire.requestHeaderLength
+        guard slots!.hasFree, hasRoom(for: Reply.maximumHeader) else { return false }
+        let verdict = request.verdict(under: negotiation)
         guard verdict == .none else {
-            reply(verdict, to: request.cookie)
-            if request.payloadLength > 0 { reading = .refusedPayload(request.payloadLength) }
+            inputStart += negotiation.style.requestHeaderLength
+            refuse(request, verdict)
             return true
         }
+        guard isWithinShare(request) else { return false }
+        inputStart += negotiation.style.requestHeaderLength
         start(request)
         return true
+    }
+
+    private func refuse(_ request: Request, _ verdict: ErrorCode) {
+        end(verdict, cookie: request.cookie, offset: request.offset)
+        guard let count = Int(exactly: request.payloadLength) else { return hangUp() }
+        if count > 0 { reading = .refusedPayload(count) }
     }
 
     /// Whether this connection may take the buffer that a request needs; sending and finishing others makes room.
     private func isWithinShare(_ request: Request) -> Bool {
         let held = bytesInFlight + replies.bufferBytes
-        return held == 0 || held + Int(request.length) <= ServerLimits.buffersPerConnection || !request.needsBuffer
+        return held == 0 || held + Self.bufferLength(of: request) <= ServerLimits.buffersPerConnection
+    }
+
+    /// Bytes of the buffer that a request needs.
+    private static func bufferLength(of request: Request) -> Int {
+        switch request.command {
+        case .read, .write: Int(request.length)
+        case .blockStatus: extentLimit(of: request) * MemoryLayout<BlockExtent>.stride
+        default: 0
+        }
+    }
+
+    /// As `bufferLength(of:)` of the request in that slot.
+    private static func bufferLength(of slot: UnsafeMutablePointer<BlockRequest>) -> Int {
+        slot.pointee.kind.carriesData
+            ? Int(slot.pointee.length) : slot.pointee.extentLimit * MemoryLayout<BlockExtent>.stride
+    }
+
+    private static func extentLimit(of request: Request) -> Int {
+        request.flags.contains(.requestOne) ? 1 : ServerLimits.extentsPerReply
     }
 
     private func start(_ request: Request) {
@@ -338,12 +383,16 @@ final class Session: RequestOwner, @unchecked Sendable {
             if !readFromCache(request), !isHungUp, !startRead(request) { waitForBuffer(request) }
         case .write where request.length > 0:
             if !startWrite(request) { waitForBuffer(request) }
-        case .read, .write:
-            reply(.none, to: request.cookie)
-        case .trim where request.length == 0, .writeZeroes where request.length == 0:
-            reply(.none, to: request.cookie)
-        case .flush, .trim, .writeZeroes:
+        case .blockStatus:
+            if !startStatus(request) { waitForBuffer(request) }
+        case .flush:
             port!.submit(slots!.take(request))
+        case .read, .write, .trim, .cache, .writeZeroes:
+            if request.length > 0 {
+                port!.submit(slots!.take(request))
+            } else {
+                end(.none, cookie: request.cookie, offset: request.offset)
+            }
         }
     }
 
@@ -351,12 +400,12 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func readFromCache(_ request: Request) -> Bool {
         let count = Int(request.length)
         guard count <= ServerLimits.smallRead else { return false }
-        let total = Wire.simpleReplyLength + count
-        guard hasRoom(for: total), let room = replies.reserve(total, spare: headersOwed),
-            port!.readIfCached(into: room + Wire.simpleReplyLength, length: count, at: request.offset)
+        let header = negotiation.style.dataHeaderLength
+        guard hasRoom(for: header + count), let room = replies.reserve(header + count, spare: headersOwed),
+            port!.readIfCached(into: room + header, length: count, at: request.offset)
         else { return false }
-        SimpleReply.store(error: .none, cookie: request.cookie, to: room)
-        replies.commit(total)
+        Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: count, to: room)
+        replies.commit(header + count)
         flushAtBatchEnd()
         return true
     }
@@ -384,8 +433,19 @@ final class Session: RequestOwner, @unchecked Sendable {
         return true
     }
 
+    /// - Returns: false where no buffer is to be had now.
+    private func startStatus(_ request: Request) -> Bool {
+        guard let buffer = takeBuffer(request) else { return false }
+        reading = .header
+        let slot = slots!.take(request)
+        slot.pointee.buffer = buffer
+        slot.pointee.extentLimit = Self.extentLimit(of: request)
+        port!.submit(slot)
+        return true
+    }
+
     private func takeBuffer(_ request: Request) -> UnsafeMutableRawPointer? {
-        let count = Int(request.length)
+        let count = Self.bufferLength(of: request)
         guard let buffer = isWaitingInLine ? pool.takeAhead(count) : pool.take(count) else { return nil }
         bytesInFlight += count
         return buffer
@@ -396,6 +456,14 @@ final class Session: RequestOwner, @unchecked Sendable {
         isWaitingInLine = true
         pool.whenAvailable(self)
         owner.watchForStalls()
+    }
+
+    private func startWaiting(_ request: Request) -> Bool {
+        switch request.command {
+        case .write: startWrite(request)
+        case .blockStatus: startStatus(request)
+        default: startRead(request)
+        }
     }
 
     private func takePayload(_ request: UnsafeMutablePointer<BlockRequest>, _ received: Int) {
@@ -410,30 +478,70 @@ final class Session: RequestOwner, @unchecked Sendable {
     // MARK: Replies
 
     /// Queues the reply to a request that has ended and frees its slot.
-    private func answer(_ request: UnsafeMutablePointer<BlockRequest>) {
-        let error = ErrorCode(errno: request.pointee.error)
-        reply(error, to: request.pointee.cookie)
-        if !isHungUp, request.pointee.kind == .read, error == .none, let buffer = request.pointee.buffer {
-            let count = Int(request.pointee.length)
-            request.pointee.buffer = nil
-            bytesInFlight -= count
-            replies.append(buffer, count: count, bufferCount: count)
+    private func answer(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        let error = ErrorCode(errno: slot.pointee.error)
+        switch slot.pointee.kind {
+        case .read where error == .none: answerRead(slot)
+        case .status where error == .none: answerStatus(slot)
+        default: end(error, cookie: slot.pointee.cookie, offset: slot.pointee.offset)
         }
-        releaseRequest(request)
+        releaseRequest(slot)
     }
 
-    private func reply(_ error: ErrorCode, to cookie: UInt64) {
+    private func answerRead(_ slot: UnsafeMutablePointer<BlockRequest>) {
         guard !isHungUp else { return }
-        guard let room = replies.reserve(Wire.simpleReplyLength, spare: 0) else {
-            preconditionFailure("no request begins without room for its reply")
+        let count = Int(slot.pointee.length)
+        let style = negotiation.style
+        Reply.storeData(
+            style, cookie: slot.pointee.cookie, offset: slot.pointee.offset, count: count, to: roomForHeader())
+        replies.commit(style.dataHeaderLength)
+        appendBuffer(of: slot, count: count)
+    }
+
+    private func answerStatus(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        guard !isHungUp else { return }
+        let style = negotiation.style
+        let count = slot.pointee.extentCount
+        let header = Reply.storeStatus(
+            style, negotiation.contexts[0], cookie: slot.pointee.cookie, offset: slot.pointee.offset, count: count,
+            to: roomForHeader())
+        replies.commit(header)
+        // In place: an extent is never longer on the wire than in memory.
+        let buffer = slot.pointee.buffer!
+        let size = Reply.extentLength(style)
+        for index in 0..<count {
+            let extent = (buffer + index * MemoryLayout<BlockExtent>.stride).load(as: BlockExtent.self)
+            Reply.storeExtent(style, length: extent.length, state: extent.state.rawValue, to: buffer + index * size)
         }
-        SimpleReply.store(error: error, cookie: cookie, to: room)
-        replies.commit(Wire.simpleReplyLength)
+        appendBuffer(of: slot, count: count * size)
+    }
+
+    /// Hands the buffer of a request over to the replies.
+    private func appendBuffer(of slot: UnsafeMutablePointer<BlockRequest>, count: Int) {
+        let bufferCount = Self.bufferLength(of: slot)
+        replies.append(slot.pointee.buffer!, count: count, bufferCount: bufferCount)
+        slot.pointee.buffer = nil
+        bytesInFlight -= bufferCount
         flushAtBatchEnd()
     }
 
+    /// Queues a reply without data.
+    private func end(_ error: ErrorCode, cookie: UInt64, offset: UInt64) {
+        guard !isHungUp else { return }
+        replies.commit(
+            Reply.storeEnd(negotiation.style, error: error, cookie: cookie, offset: offset, to: roomForHeader()))
+        flushAtBatchEnd()
+    }
+
+    private func roomForHeader() -> UnsafeMutableRawPointer {
+        guard let room = replies.reserve(Reply.maximumHeader, spare: 0) else {
+            preconditionFailure("no request begins without room for its reply")
+        }
+        return room
+    }
+
     /// Bytes of the headers that requests in flight will need.
-    private var headersOwed: Int { slots!.inFlight * Wire.simpleReplyLength }
+    private var headersOwed: Int { slots!.inFlight * Reply.maximumHeader }
 
     /// Whether `count` bytes can be queued now, after sending what waits if need be.
     private func hasRoom(for count: Int) -> Bool {
@@ -442,22 +550,25 @@ final class Session: RequestOwner, @unchecked Sendable {
         return !isHungUp && replies.isEmpty
     }
 
-    private func releaseRequest(_ request: UnsafeMutablePointer<BlockRequest>) {
-        let buffer = request.pointee.buffer
-        request.pointee.buffer = nil
-        slots!.give(request)
+    private func releaseRequest(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        let buffer = slot.pointee.buffer
+        slot.pointee.buffer = nil
+        slots!.give(slot)
         guard let buffer else { return }
-        bytesInFlight -= Int(request.pointee.length)
-        pool.give(buffer, Int(request.pointee.length))
+        bytesInFlight -= Self.bufferLength(of: slot)
+        pool.give(buffer, Self.bufferLength(of: slot))
     }
 
-    /// Queues what the handshake says. A client that asks for more than fits before it reads is let go.
-    private func queue(_ bytes: [UInt8]) {
-        guard !bytes.isEmpty, !isHungUp else { return }
-        guard let room = replies.reserve(bytes.count, spare: 0) else { return hangUp() }
-        bytes.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
-        replies.commit(bytes.count)
-        flushAtBatchEnd()
+    /// Puts what the handshake says into the line; what does not fit follows once that has been sent.
+    private func queueHandshakeOutput() {
+        while !handshakeOutput.isEmpty {
+            let part = handshakeOutput.prefix(ServerLimits.handshakeStep)
+            guard let room = replies.reserve(part.count, spare: 0) else { return }
+            part.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+            replies.commit(part.count)
+            handshakeOutput = handshakeOutput.dropFirst(part.count)
+            flushAtBatchEnd()
+        }
     }
 
     private func flushAtBatchEnd() {

@@ -1,0 +1,114 @@
+/// Writes the headers of replies. Protocol text, "Simple reply message", "Structured reply chunk message", "Structured
+/// reply types"; the branch extension-ext-header for extended ones.
+///
+/// Every reply is one message: a chunk that carries data or extents is also the last of its reply, because it is only
+/// sent once nothing can go wrong any more.
+public enum Reply {
+    private enum Chunk: UInt16 {
+        case none = 0
+        case offsetData = 1
+        case blockStatus = 5
+        case blockStatusExtended = 6
+        case error = 0x8001
+    }
+
+    /// The most bytes that any header written here takes.
+    public static let maximumHeader = 40
+
+    /// The header before the data of a read that has succeeded; it takes `style.dataHeaderLength` bytes.
+    /// - Parameters:
+    ///   - offset: of the request.
+    ///   - count: bytes of data, at least 1.
+    public static func storeData(
+        _ style: HeaderStyle, cookie: UInt64, offset: UInt64, count: Int, to bytes: UnsafeMutableRawPointer
+    ) {
+        guard style != .simple else { return storeSimple(.none, cookie, bytes) }
+        storeChunk(.offsetData, style, cookie, offset, count: 8 + count, bytes)
+        store(offset, style.chunkHeaderLength, bytes)
+    }
+
+    /// A whole reply without data: success where `error` is none.
+    /// - Returns: its bytes, at most `maximumHeader`.
+    public static func storeEnd(
+        _ style: HeaderStyle, error: ErrorCode, cookie: UInt64, offset: UInt64, to bytes: UnsafeMutableRawPointer
+    ) -> Int {
+        guard style != .simple else {
+            storeSimple(error, cookie, bytes)
+            return 16
+        }
+        let header = style.chunkHeaderLength
+        guard error != .none else {
+            storeChunk(.none, style, cookie, offset, count: 0, bytes)
+            return header
+        }
+        storeChunk(.error, style, cookie, offset, count: 6, bytes)
+        store(error.rawValue, header, bytes)
+        // No text: the value says it all.
+        store(UInt16(0), header + 4, bytes)
+        return header + 6
+    }
+
+    /// The header before the extents of a block status.
+    /// - Parameter count: of the extents.
+    /// - Returns: its bytes, at most `maximumHeader`.
+    public static func storeStatus(
+        _ style: HeaderStyle, _ context: MetaContext, cookie: UInt64, offset: UInt64, count: Int,
+        to bytes: UnsafeMutableRawPointer
+    ) -> Int {
+        precondition(style != .simple && count > 0, "a status has extents, and only clients that know chunks ask")
+        let header = style.chunkHeaderLength
+        let payload = count * extentLength(style)
+        store(context.rawValue, header, bytes)
+        guard style == .extended else {
+            storeChunk(.blockStatus, style, cookie, offset, count: 4 + payload, bytes)
+            return header + 4
+        }
+        storeChunk(.blockStatusExtended, style, cookie, offset, count: 8 + payload, bytes)
+        store(UInt32(count), header + 4, bytes)
+        return header + 8
+    }
+
+    /// Bytes of an extent on the wire.
+    public static func extentLength(_ style: HeaderStyle) -> Int { style == .extended ? 16 : 8 }
+
+    /// One extent, `extentLength` bytes.
+    /// - Parameter length: bytes; at most what the request covered, so that it fits the compact form of a compact request.
+    public static func storeExtent(
+        _ style: HeaderStyle, length: UInt64, state: UInt64, to bytes: UnsafeMutableRawPointer
+    ) {
+        if style == .extended {
+            store(length, 0, bytes)
+            store(state, 8, bytes)
+        } else {
+            store(UInt32(length), 0, bytes)
+            store(UInt32(truncatingIfNeeded: state), 4, bytes)
+        }
+    }
+
+    private static func storeSimple(_ error: ErrorCode, _ cookie: UInt64, _ bytes: UnsafeMutableRawPointer) {
+        store(Wire.simpleReplyMagic, 0, bytes)
+        store(error.rawValue, 4, bytes)
+        store(cookie, 8, bytes)
+    }
+
+    private static func storeChunk(
+        _ chunk: Chunk, _ style: HeaderStyle, _ cookie: UInt64, _ offset: UInt64, count: Int,
+        _ bytes: UnsafeMutableRawPointer
+    ) {
+        store(style == .extended ? Wire.extendedReplyMagic : Wire.structuredReplyMagic, 0, bytes)
+        store(Wire.replyFlagDone, 4, bytes)
+        store(chunk.rawValue, 6, bytes)
+        store(cookie, 8, bytes)
+        if style == .extended {
+            store(offset, 16, bytes)
+            store(UInt64(count), 24, bytes)
+        } else {
+            store(UInt32(count), 16, bytes)
+        }
+    }
+
+    @inline(__always)
+    private static func store<T: FixedWidthInteger>(_ value: T, _ offset: Int, _ bytes: UnsafeMutableRawPointer) {
+        bytes.storeBytes(of: value.bigEndian, toByteOffset: offset, as: T.self)
+    }
+}
