@@ -1,5 +1,4 @@
 import Block
-import CLinux
 import Glibc
 import NBD
 import Ring
@@ -29,7 +28,6 @@ final class Session: RequestOwner, @unchecked Sendable {
         case nothing
     }
 
-    private let socket: CInt
     private unowned(unsafe) let owner: SessionLoop
     private unowned(unsafe) let loop: EventLoop
     private unowned(unsafe) let pool: BufferPool
@@ -39,7 +37,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var reading = Reading.handshake
     private var handshake = Handshake(tls: .off)
     private var handshakeInput: [UInt8] = []
-    /// Answers of the handshake that did not fit between the replies.
+    /// Answers of the handshake that did not fit between the stream.replies.
     private var handshakeOutput: ArraySlice<UInt8> = []
     /// What the handshake has come to, once its answers are in the line.
     private var handshakeProgress = Handshake.Progress.needsMore
@@ -52,19 +50,15 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var inputEnd = 0
     private var slots: RequestSlots?
     private var bytesInFlight = 0
-    private var replies: ReplyQueue
-
-    private let receiveOperation: UnsafeMutablePointer<RingOperation>
-    private let sendOperation: UnsafeMutablePointer<RingOperation>
-    private var isReceiving = false
+    /// Set once, by `init`.
+    private var stream: ClientStream!
     /// Where the receive in flight puts its bytes: a request's buffer, or `input`.
     private var isReceivingPayload = false
-    private var isSending = false
     private var awaitsBatchEnd = false
     private var isWaitingInLine = false
     private var whenQuiet: [() -> Void] = []
-    /// Whether the client has sent or taken something since the last `beginStallWatch`.
-    private var hasMoved = false
+    /// Nothing more will come; what has come is still worked on.
+    private var isAtEnd = false
     /// No more is read.
     private var isStopping = false
     /// No more is read or sent.
@@ -72,25 +66,18 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var isClosed = false
 
     init(socket: CInt, owner: SessionLoop, exports: ExportTable, onClose: @escaping @Sendable () -> Void) {
-        self.socket = socket
         self.owner = owner
         loop = owner.loop
         pool = owner.pool
         self.exports = exports
         self.onClose = onClose
         input = .allocate(byteCount: ServerLimits.input, alignment: 16)
-        replies = ReplyQueue(regions: owner.replyRegions, pool: owner.pool)
-        receiveOperation = .allocate(capacity: 1)
-        sendOperation = .allocate(capacity: 1)
         super.init()
-        receiveOperation.initialize(to: RingOperation(handler: self))
-        sendOperation.initialize(to: RingOperation(handler: self))
+        stream = ClientStream(socket: socket, session: self, owner: owner)
     }
 
     deinit {
         input.deallocate()
-        receiveOperation.deallocate()
-        sendOperation.deallocate()
     }
 
     func begin() {
@@ -107,27 +94,33 @@ final class Session: RequestOwner, @unchecked Sendable {
         self.whenQuiet.append(whenQuiet)
         stopReading()
         // Wakes the receive that is in flight; replies still go out.
-        shutdown(socket, CInt(SHUT_RD))
+        stream.endReceiving()
         closeIfIdle()
+    }
+
+    /// Whether the client has not chosen an export yet.
+    var isNegotiating: Bool {
+        if case .handshake = reading { return true }
+        return false
     }
 
     /// From now on it is noted whether the client sends or takes something.
     func beginStallWatch() {
-        hasMoved = false
+        stream.hasMoved = false
     }
 
     /// Whether it is the client's fault that buffers have been held since `beginStallWatch`.
     var hasStalled: Bool {
-        guard !hasMoved else { return false }
-        if isReceivingPayload && isReceiving { return true }
-        return isSending && replies.bufferBytes > 0
+        guard !stream.hasMoved else { return false }
+        if isReceivingPayload && stream.isReceiving { return true }
+        return stream.isSending && stream.replies.bufferBytes > 0
     }
 
     /// Whether the client has said or shown that it will ask for nothing more of `export` here.
     func isGivenUp(on export: Export) -> Bool {
         guard self.export === export else { return false }
         if case .nothing = reading { return true }
-        return isStopping || linux_peer_has_closed(socket) == 1
+        return isStopping || stream.isClosedByClient
     }
 
     /// Gives the client up: nothing more is read or sent.
@@ -135,23 +128,11 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard !isHungUp, !isClosed else { return }
         isHungUp = true
         stopReading()
-        shutdown(socket, CInt(SHUT_RDWR))
-        if !isSending { replies.discard() }
+        stream.hangUp()
         closeIfIdle()
     }
 
     // MARK: Events
-
-    override func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
-        if result > 0 { hasMoved = true }
-        if operation == receiveOperation {
-            isReceiving = false
-            received(result)
-        } else {
-            isSending = false
-            sent(result)
-        }
-    }
 
     override func finished(_ request: UnsafeMutablePointer<BlockRequest>) {
         answer(request)
@@ -163,7 +144,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         awaitsBatchEnd = false
         flushReplies()
         // What went out may be what the next request was waiting for.
-        if !isSending { proceed() }
+        if !stream.isSending { proceed() }
     }
 
     override func bufferMayBeAvailable() -> Bool {
@@ -180,19 +161,19 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Reads no more. A payload that is being received keeps its buffer until the kernel lets go of it.
     private func stopReading() {
         isStopping = true
-        guard !isReceiving else { return }
+        guard !stream.isReceiving else { return }
         if case .payload(let request, _) = reading { releaseRequest(request) }
         reading = .nothing
     }
 
     // MARK: Receiving
 
-    private func received(_ result: Int32) {
+    /// The receive in flight has ended: bytes, 0 at the client's end, or a negated `errno`.
+    func received(_ result: Int32) {
         if result == -EINTR || result == -EAGAIN { return receiveMore() }
         guard result > 0, !isStopping else {
-            // The client has gone, or is being let go; what it has asked for so far is still finished.
-            stopReading()
-            return closeIfIdle()
+            noteEnd(isOrderly: result == 0)
+            return proceed()
         }
         // A receive into `input` may have begun before its last request became a write.
         if isReceivingPayload, case .payload(let request, let received) = reading {
@@ -203,6 +184,13 @@ final class Session: RequestOwner, @unchecked Sendable {
         proceed()
     }
 
+    /// The client has gone, or is being let go. What it has asked for is still done, if it left in an orderly way.
+    private func noteEnd(isOrderly: Bool) {
+        isAtEnd = true
+        if !isOrderly || isStopping { return stopReading() }
+        if case .payload = reading { stopReading() }
+    }
+
     /// Parses what is at hand, then asks for more.
     private func proceed() {
         while parseOne() {}
@@ -211,26 +199,33 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     private func receiveMore() {
-        guard !isReceiving, !isStopping else { return }
+        guard !stream.isReceiving, !isStopping else { return }
+        guard !isAtEnd else { return stopAtEnd() }
         switch reading {
         case .nothing, .waitingForBuffer, .waitingForOthers:
             return
         case .handshake where !handshakeOutput.isEmpty:
             return
         case .payload(let request, let received):
-            isReceiving = true
             isReceivingPayload = true
-            loop.receive(
-                socket, into: request.pointee.buffer! + received,
-                count: min(ServerLimits.step, Int(request.pointee.length) - received),
-                waitForAll: true, receiveOperation)
+            stream.receive(
+                into: request.pointee.buffer! + received,
+                count: min(ServerLimits.step, Int(request.pointee.length) - received), waitForAll: true)
         case .handshake, .header, .refusedPayload:
             makeRoomForInput()
             // Full of requests that wait for slots or for replies to go out: whoever frees those proceeds.
             guard inputEnd < ServerLimits.input else { return }
-            isReceiving = true
             isReceivingPayload = false
-            loop.receive(socket, into: input + inputEnd, count: ServerLimits.input - inputEnd, receiveOperation)
+            stream.receive(into: input + inputEnd, count: ServerLimits.input - inputEnd, waitForAll: false)
+        }
+    }
+
+    /// Stops once what stands in the input can't be parsed for want of more, and not for want of room.
+    private func stopAtEnd() {
+        switch reading {
+        case .waitingForBuffer, .waitingForOthers: return
+        case .payload: stopReading()
+        default: if slots?.inFlight ?? 0 == 0, stream.hasSentAll, handshakeOutput.isEmpty { stopReading() }
         }
     }
 
@@ -351,7 +346,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Whether this connection may take the buffer that a request needs; sending and finishing others makes room.
     private func isWithinShare(_ request: Request) -> Bool {
-        let held = bytesInFlight + replies.bufferBytes
+        let held = bytesInFlight + stream.replies.bufferBytes
         return held == 0 || held + Self.bufferLength(of: request) <= ServerLimits.buffersPerConnection
     }
 
@@ -396,16 +391,16 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
     }
 
-    /// A small read whose bytes are at hand goes straight between the replies.
+    /// A small read whose bytes are at hand goes straight between the stream.replies.
     private func readFromCache(_ request: Request) -> Bool {
         let count = Int(request.length)
         guard count <= ServerLimits.smallRead else { return false }
         let header = negotiation.style.dataHeaderLength
-        guard hasRoom(for: header + count), let room = replies.reserve(header + count, spare: headersOwed),
+        guard hasRoom(for: header + count), let room = stream.replies.reserve(header + count, spare: headersOwed),
             port!.readIfCached(into: room + header, length: count, at: request.offset)
         else { return false }
         Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: count, to: room)
-        replies.commit(header + count)
+        stream.replies.commit(header + count)
         flushAtBatchEnd()
         return true
     }
@@ -494,7 +489,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         let style = negotiation.style
         Reply.storeData(
             style, cookie: slot.pointee.cookie, offset: slot.pointee.offset, count: count, to: roomForHeader())
-        replies.commit(style.dataHeaderLength)
+        stream.replies.commit(style.dataHeaderLength)
         appendBuffer(of: slot, count: count)
     }
 
@@ -505,7 +500,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         let header = Reply.storeStatus(
             style, negotiation.contexts[0], cookie: slot.pointee.cookie, offset: slot.pointee.offset, count: count,
             to: roomForHeader())
-        replies.commit(header)
+        stream.replies.commit(header)
         // In place: an extent is never longer on the wire than in memory.
         let buffer = slot.pointee.buffer!
         let size = Reply.extentLength(style)
@@ -516,10 +511,10 @@ final class Session: RequestOwner, @unchecked Sendable {
         appendBuffer(of: slot, count: count * size)
     }
 
-    /// Hands the buffer of a request over to the replies.
+    /// Hands the buffer of a request over to the stream.replies.
     private func appendBuffer(of slot: UnsafeMutablePointer<BlockRequest>, count: Int) {
         let bufferCount = Self.bufferLength(of: slot)
-        replies.append(slot.pointee.buffer!, count: count, bufferCount: bufferCount)
+        stream.replies.append(slot.pointee.buffer!, count: count, bufferCount: bufferCount)
         slot.pointee.buffer = nil
         bytesInFlight -= bufferCount
         flushAtBatchEnd()
@@ -528,13 +523,13 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Queues a reply without data.
     private func end(_ error: ErrorCode, cookie: UInt64, offset: UInt64) {
         guard !isHungUp else { return }
-        replies.commit(
+        stream.replies.commit(
             Reply.storeEnd(negotiation.style, error: error, cookie: cookie, offset: offset, to: roomForHeader()))
         flushAtBatchEnd()
     }
 
     private func roomForHeader() -> UnsafeMutableRawPointer {
-        guard let room = replies.reserve(Reply.maximumHeader, spare: 0) else {
+        guard let room = stream.replies.reserve(Reply.maximumHeader, spare: 0) else {
             preconditionFailure("no request begins without room for its reply")
         }
         return room
@@ -545,9 +540,9 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Whether `count` bytes can be queued now, after sending what waits if need be.
     private func hasRoom(for count: Int) -> Bool {
-        if replies.reserve(count, spare: headersOwed) != nil { return true }
+        if stream.replies.reserve(count, spare: headersOwed) != nil { return true }
         flushReplies()
-        return !isHungUp && replies.isEmpty
+        return !isHungUp && stream.replies.isEmpty
     }
 
     private func releaseRequest(_ slot: UnsafeMutablePointer<BlockRequest>) {
@@ -563,9 +558,9 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func queueHandshakeOutput() {
         while !handshakeOutput.isEmpty {
             let part = handshakeOutput.prefix(ServerLimits.handshakeStep)
-            guard let room = replies.reserve(part.count, spare: 0) else { return }
+            guard let room = stream.replies.reserve(part.count, spare: 0) else { return }
             part.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
-            replies.commit(part.count)
+            stream.replies.commit(part.count)
             handshakeOutput = handshakeOutput.dropFirst(part.count)
             flushAtBatchEnd()
         }
@@ -578,30 +573,20 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     private func flushReplies() {
-        guard !isSending, !isHungUp else { return closeIfIdle() }
-        guard replies.sendNow(socket) == 0 else { return hangUp() }
-        if let part = replies.firstPart {
-            isSending = true
-            loop.send(socket, from: part.base, count: min(ServerLimits.step, part.count), sendOperation)
-        }
+        guard stream.flush() else { return hangUp() }
         closeIfIdle()
     }
 
-    private func sent(_ result: Int32) {
-        if isHungUp {
-            replies.discard()
-            return closeIfIdle()
-        }
-        guard result > 0 || result == -EINTR || result == -EAGAIN else { return hangUp() }
-        if result > 0 { replies.didSend(Int(result)) }
-        flushReplies()
-        if !isSending { proceed() }
+    /// Something that waited has gone out, or never will.
+    func sent(isBroken: Bool) {
+        guard !isBroken else { return hangUp() }
+        if stream.isSending { closeIfIdle() } else { proceed() }
     }
 
     // MARK: The end
 
     private func reportIfQuiet() {
-        guard !whenQuiet.isEmpty, !isReceiving, slots?.inFlight ?? 0 == 0 else { return }
+        guard !whenQuiet.isEmpty, !stream.isReceiving, slots?.inFlight ?? 0 == 0 else { return }
         let reports = whenQuiet
         whenQuiet = []
         for report in reports { report() }
@@ -610,17 +595,15 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Releases everything once nothing refers to the session any more.
     private func closeIfIdle() {
         reportIfQuiet()
-        guard case .nothing = reading, replies.isEmpty, !isSending, !awaitsBatchEnd, slots?.inFlight ?? 0 == 0
-        else { return }
-        guard !isReceiving else {
+        guard case .nothing = reading, stream.hasSentAll, !awaitsBatchEnd, slots?.inFlight ?? 0 == 0 else { return }
+        guard !stream.isReceiving else {
             // Its completion closes.
-            shutdown(socket, CInt(SHUT_RDWR))
-            return
+            return stream.hangUp()
         }
         guard !isClosed else { return }
         isClosed = true
         if isWaitingInLine { pool.forget(self) }
-        close(socket)
+        stream.close()
         onClose()
         owner.didClose(self)
     }
