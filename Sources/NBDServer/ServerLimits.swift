@@ -15,6 +15,8 @@ public enum ServerLimits {
     static let buffersPerConnection = 32 << 20
     /// Seconds in which a client that holds buffers must take or send something while others wait for buffers.
     static let stall = 10
+    /// Seconds that a client has at least, and twice as many at most, to choose an export.
+    static let handshake = 30
     /// Bytes of a large payload or reply that move in one step, so that it shows whether they move.
     static let step = 1 << 20
     /// Bytes of requests that are read ahead of their parsing.

@@ -36,6 +36,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     private var reading = Reading.handshake
     private var handshake = Handshake(tls: .off)
+    private var hasSlowHandshake = false
     private var handshakeInput: [UInt8] = []
     /// Answers of the handshake that did not fit between the stream.replies.
     private var handshakeOutput: ArraySlice<UInt8> = []
@@ -102,6 +103,12 @@ final class Session: RequestOwner, @unchecked Sendable {
     var isNegotiating: Bool {
         if case .handshake = reading { return true }
         return false
+    }
+
+    /// Called now and then while the client negotiates; the second time is one too many.
+    func noteSlowHandshake() {
+        if hasSlowHandshake { return hangUp() }
+        hasSlowHandshake = true
     }
 
     /// From now on it is noted whether the client sends or takes something.

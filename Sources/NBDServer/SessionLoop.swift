@@ -12,11 +12,13 @@ final class SessionLoop: @unchecked Sendable {
     var all: [SessionLoop] = []
     private var sessions: [ObjectIdentifier: Session] = [:]
     private let stallTimer: LoopTimer
+    private let handshakeTimer: LoopTimer
     private var whenEmpty: (() -> Void)?
 
     init(loop: EventLoop) {
         self.loop = loop
         stallTimer = LoopTimer(loop: loop)
+        handshakeTimer = LoopTimer(loop: loop)
         pool = BufferPool(loop: loop, limit: ServerLimits.buffersPerLoop, kept: ServerLimits.keptBuffersPerLoop)
         replyRegions = BufferPool(
             loop: loop, limit: ServerLimits.connections * ServerLimits.replies, kept: ServerLimits.keptBuffersPerLoop)
@@ -27,6 +29,18 @@ final class SessionLoop: @unchecked Sendable {
         let session = Session(socket: socket, owner: self, exports: exports, onClose: onClose)
         sessions[ObjectIdentifier(session)] = session
         session.begin()
+        watchHandshakes()
+    }
+
+    /// As long as somebody has not chosen an export, those that take for ever about it are let go: they hold one of the
+    /// server's connections for nothing.
+    private func watchHandshakes() {
+        guard !handshakeTimer.isArmed else { return }
+        handshakeTimer.arm(seconds: ServerLimits.handshake) { [self] in
+            let slow = sessions.values.filter(\.isNegotiating)
+            for session in slow { session.noteSlowHandshake() }
+            if !slow.isEmpty { watchHandshakes() }
+        }
     }
 
     /// Called by a session that holds nothing any more. It may still be on the stack, so it lives a moment longer.
