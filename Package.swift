@@ -16,7 +16,7 @@ let package = Package(
         .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
-        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "CLinux"),
 
@@ -24,8 +24,9 @@ let package = Package(
         .target(name: "Ring", dependencies: ["CLiburing"]),
         .target(name: "Block", dependencies: ["Ring", "CLinux"]),
         .target(name: "NBD"),
-        .target(name: "NBDServer", dependencies: ["NBD", "Block", "Ring", "CLinux"]),
-        .target(name: "Index", dependencies: ["Block", "CCrypto"]),
+        .target(name: "TLS", dependencies: ["COpenSSL"]),
+        .target(name: "NBDServer", dependencies: ["NBD", "TLS", "Block", "Ring", "CLinux"]),
+        .target(name: "Index", dependencies: ["Block", "COpenSSL"]),
         .target(
             name: "Peer",
             dependencies: [

@@ -1,4 +1,4 @@
-import CCrypto
+import COpenSSL
 
 /// SHA-256 over bytes that come in pieces, again and again: `finish` starts the next one.
 ///

@@ -1,8 +1,10 @@
 import CLinux
 import Glibc
 import Ring
+import TLS
 
-/// The bytes of one client's connection: one receive and one send at a time, and the line of replies.
+/// The bytes of one client's connection, in the clear or encrypted: one receive and one send at a time, and the line of
+/// replies.
 ///
 /// It tells its session what has come (`Session.received`) and that the line has got shorter (`Session.sent`).
 final class ClientStream: RingHandler {
@@ -11,6 +13,8 @@ final class ClientStream: RingHandler {
     private unowned(unsafe) let session: Session
     private let receiveOperation: UnsafeMutablePointer<RingOperation>
     private let sendOperation: UnsafeMutablePointer<RingOperation>
+    private var tls: TLSChannel?
+    private var hasSaidGoodbye = false
     private var isHungUp = false
 
     /// What is still to be said.
@@ -44,27 +48,101 @@ final class ClientStream: RingHandler {
     /// Whether nothing is under way or waiting.
     var isIdle: Bool { !isReceiving && hasSentAll }
 
-    /// Whether all that was said has gone out.
-    var hasSentAll: Bool { replies.isEmpty && !isSending }
+    /// Whether all that was said has gone out, or never will.
+    var hasSentAll: Bool { replies.isEmpty && !isSending && (isHungUp || tls?.output.isEmpty ?? true) }
 
-    /// Receives into `buffer`; the session is told when something has come.
+    /// Encrypts from here on; nothing that was said in the clear may still be on its way.
+    func startTLS(_ context: TLSContext) {
+        precondition(isIdle && tls == nil)
+        tls = TLSChannel(context: context)
+    }
+
+    /// Receives into `buffer`.
     /// - Parameter waitForAll: no less than `count` bytes are of use.
-    func receive(into buffer: UnsafeMutableRawPointer, count: Int, waitForAll: Bool) {
+    /// - Returns: as `Session.received`, where it is known already; otherwise the session is told later.
+    func receive(into buffer: UnsafeMutableRawPointer, count: Int, waitForAll: Bool) -> Int32? {
         precondition(!isReceiving)
+        if let tls { return receiveDecrypted(tls, buffer, count) }
         isReceiving = true
         loop.receive(socket, into: buffer, count: count, waitForAll: waitForAll, receiveOperation)
+        return nil
+    }
+
+    private func receiveDecrypted(_ tls: TLSChannel, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int32? {
+        let outcome = tls.read(into: buffer, count: count)
+        // Reading is also what drives TLS's own handshake.
+        guard flush() else { return -EPIPE }
+        switch outcome {
+        case .done(let count):
+            return Int32(count)
+        case .needsInput:
+            let room = tls.roomForInput()
+            isReceiving = true
+            loop.receive(socket, into: room.baseAddress!, count: room.count, receiveOperation)
+            return nil
+        case .needsRoom:
+            // What has just been flushed makes it, now or once it is sent; then the session asks again.
+            return isSending ? nil : -EAGAIN
+        case .closed:
+            return 0
+        case .failed:
+            return -EPROTO
+        }
     }
 
     /// Sends what waits, as far as the socket takes it; the rest follows by itself.
     /// - Returns: false where the connection has broken.
     func flush() -> Bool {
         guard !isSending, !isHungUp else { return true }
+        if let tls { return flushEncrypted(tls) }
         guard replies.sendNow(socket) == 0 else { return false }
-        if let part = replies.firstPart {
-            isSending = true
-            loop.send(socket, from: part.base, count: min(ServerLimits.step, part.count), sendOperation)
+        if let part = replies.firstPart { sendLater(part.base, part.count) }
+        return true
+    }
+
+    private func flushEncrypted(_ tls: TLSChannel) -> Bool {
+        while true {
+            guard encrypt(tls) else { return false }
+            let output = tls.output
+            guard let base = output.baseAddress, output.count > 0 else { return true }
+            let sent = send(socket, base, output.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
+            if sent > 0 {
+                tls.didSend(sent)
+            } else if errno == EAGAIN {
+                sendLater(base, output.count)
+                return true
+            } else if errno != EINTR {
+                return false
+            }
+        }
+    }
+
+    /// Encrypts as many replies as there is room for.
+    private func encrypt(_ tls: TLSChannel) -> Bool {
+        while let part = replies.firstPart {
+            switch tls.write(from: part.base, count: part.count) {
+            case .done(let count): replies.didSend(count)
+            case .needsRoom: return true
+            // Nothing is said before TLS's handshake is over, and none follows.
+            case .needsInput, .closed, .failed: return false
+            }
         }
         return true
+    }
+
+    private func sendLater(_ base: UnsafeRawPointer, _ count: Int) {
+        isSending = true
+        loop.send(socket, from: base, count: min(ServerLimits.step, count), sendOperation)
+    }
+
+    /// Says what TLS wants said at the end; whether that has gone out.
+    func sayGoodbye() -> Bool {
+        if let tls, !hasSaidGoodbye, !isHungUp {
+            hasSaidGoodbye = true
+            tls.close()
+            if !flush() { hangUp() }
+        }
+        return hasSentAll
     }
 
     /// Ends the receive that is in flight; what was said still goes out.
@@ -89,7 +167,9 @@ final class ClientStream: RingHandler {
         if result > 0 { hasMoved = true }
         if operation == receiveOperation {
             isReceiving = false
-            session.received(result)
+            guard let tls, result > 0 else { return session.received(result) }
+            tls.didReceive(Int(result))
+            session.receivedEncrypted()
         } else {
             isSending = false
             sent(result)
@@ -102,7 +182,9 @@ final class ClientStream: RingHandler {
             return session.sent(isBroken: false)
         }
         guard result > 0 || result == -EINTR || result == -EAGAIN else { return session.sent(isBroken: true) }
-        if result > 0 { replies.didSend(Int(result)) }
+        if result > 0 {
+            if let tls { tls.didSend(Int(result)) } else { replies.didSend(Int(result)) }
+        }
         session.sent(isBroken: !flush())
     }
 }

@@ -12,6 +12,7 @@ public final class Server: Sendable {
     private let exports: ExportTable
     private let listeners = Mutex<[Listener]>([])
     private let connections = Atomic<Int>(0)
+    private let tls = Mutex<ServerTLS?>(nil)
 
     /// A server that listens nowhere yet.
     public init(exports: ExportTable, loops: [EventLoop]) {
@@ -24,6 +25,11 @@ public final class Server: Sendable {
 
     /// Clients connected now.
     public var connectionCount: Int { connections.load(ordering: .relaxed) }
+
+    /// Encrypts connections that are accepted from now on; nil for none.
+    public func secure(with tls: ServerTLS?) {
+        self.tls.withLock { $0 = tls }
+    }
 
     /// Accepts clients at `address`.
     /// - Returns: the address with the port that the kernel chose, where it was 0.
@@ -61,8 +67,9 @@ public final class Server: Sendable {
         }
         connections.add(1, ordering: .relaxed)
         Self.tune(socket)
+        let tls = tls.withLock { $0 }
         loop.loop.post { [exports] in
-            loop.open(socket, exports: exports) { [self] in connections.subtract(1, ordering: .relaxed) }
+            loop.open(socket, exports: exports, tls: tls) { [self] in connections.subtract(1, ordering: .relaxed) }
         }
     }
 

@@ -15,6 +15,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// What the next bytes from the client are.
     private enum Reading {
         case handshake
+        /// The client has been told to begin; once that is sent, everything is encrypted.
+        case startingTLS
         /// The export has been chosen; connections that were given up are finished first.
         case waitingForOthers
         case header
@@ -32,10 +34,11 @@ final class Session: RequestOwner, @unchecked Sendable {
     private unowned(unsafe) let loop: EventLoop
     private unowned(unsafe) let pool: BufferPool
     private let exports: ExportTable
+    private let tls: ServerTLS?
     private let onClose: @Sendable () -> Void
 
     private var reading = Reading.handshake
-    private var handshake = Handshake(tls: .off)
+    private var handshake: Handshake
     private var hasSlowHandshake = false
     private var handshakeInput: [UInt8] = []
     /// Answers of the handshake that did not fit between the stream.replies.
@@ -66,11 +69,16 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var isHungUp = false
     private var isClosed = false
 
-    init(socket: CInt, owner: SessionLoop, exports: ExportTable, onClose: @escaping @Sendable () -> Void) {
+    init(
+        socket: CInt, owner: SessionLoop, exports: ExportTable, tls: ServerTLS?,
+        onClose: @escaping @Sendable () -> Void
+    ) {
         self.owner = owner
         loop = owner.loop
         pool = owner.pool
         self.exports = exports
+        self.tls = tls
+        handshake = Handshake(tls: tls?.policy ?? .off)
         self.onClose = onClose
         input = .allocate(byteCount: ServerLimits.input, alignment: 16)
         super.init()
@@ -84,7 +92,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     func begin() {
         handshakeOutput = handshake.greeting[...]
         queueHandshakeOutput()
-        receiveMore()
+        proceed()
     }
 
     /// Takes no further request; ends when those it has are answered.
@@ -101,8 +109,10 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Whether the client has not chosen an export yet.
     var isNegotiating: Bool {
-        if case .handshake = reading { return true }
-        return false
+        switch reading {
+        case .handshake, .startingTLS: true
+        default: false
+        }
     }
 
     /// Called now and then while the client negotiates; the second time is one too many.
@@ -175,20 +185,27 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     // MARK: Receiving
 
-    /// The receive in flight has ended: bytes, 0 at the client's end, or a negated `errno`.
+    /// A receive has ended: bytes, 0 at the client's end, or a negated `errno`.
     func received(_ result: Int32) {
-        if result == -EINTR || result == -EAGAIN { return receiveMore() }
-        guard result > 0, !isStopping else {
-            noteEnd(isOrderly: result == 0)
-            return proceed()
-        }
+        take(result)
+        proceed()
+    }
+
+    /// Something has come that has to be decrypted first.
+    func receivedEncrypted() {
+        if isStopping { stopReading() }
+        proceed()
+    }
+
+    private func take(_ result: Int32) {
+        if result == -EINTR || result == -EAGAIN { return }
+        guard result > 0, !isStopping else { return noteEnd(isOrderly: result == 0) }
         // A receive into `input` may have begun before its last request became a write.
         if isReceivingPayload, case .payload(let request, let received) = reading {
             takePayload(request, received + Int(result))
         } else {
             inputEnd += Int(result)
         }
-        proceed()
     }
 
     /// The client has gone, or is being let go. What it has asked for is still done, if it left in an orderly way.
@@ -200,37 +217,46 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Parses what is at hand, then asks for more.
     private func proceed() {
-        while parseOne() {}
-        receiveMore()
+        repeat {
+            while parseOne() {}
+        } while receiveMore()
         closeIfIdle()
     }
 
-    private func receiveMore() {
-        guard !stream.isReceiving, !isStopping else { return }
-        guard !isAtEnd else { return stopAtEnd() }
+    /// - Returns: whether there was more at once.
+    private func receiveMore() -> Bool {
+        guard !stream.isReceiving, !isStopping else { return false }
+        guard !isAtEnd else {
+            stopAtEnd()
+            return false
+        }
+        let result: Int32?
         switch reading {
-        case .nothing, .waitingForBuffer, .waitingForOthers:
-            return
+        case .nothing, .waitingForBuffer, .waitingForOthers, .startingTLS:
+            return false
         case .handshake where !handshakeOutput.isEmpty:
-            return
+            return false
         case .payload(let request, let received):
             isReceivingPayload = true
-            stream.receive(
+            result = stream.receive(
                 into: request.pointee.buffer! + received,
                 count: min(ServerLimits.step, Int(request.pointee.length) - received), waitForAll: true)
         case .handshake, .header, .refusedPayload:
             makeRoomForInput()
             // Full of requests that wait for slots or for replies to go out: whoever frees those proceeds.
-            guard inputEnd < ServerLimits.input else { return }
+            guard inputEnd < ServerLimits.input else { return false }
             isReceivingPayload = false
-            stream.receive(into: input + inputEnd, count: ServerLimits.input - inputEnd, waitForAll: false)
+            result = stream.receive(into: input + inputEnd, count: ServerLimits.input - inputEnd, waitForAll: false)
         }
+        guard let result else { return false }
+        take(result)
+        return true
     }
 
     /// Stops once what stands in the input can't be parsed for want of more, and not for want of room.
     private func stopAtEnd() {
         switch reading {
-        case .waitingForBuffer, .waitingForOthers: return
+        case .waitingForBuffer, .waitingForOthers, .startingTLS: return
         case .payload: stopReading()
         default: if slots?.inFlight ?? 0 == 0, stream.hasSentAll, handshakeOutput.isEmpty { stopReading() }
         }
@@ -269,6 +295,11 @@ final class Session: RequestOwner, @unchecked Sendable {
             inputStart += count
             reading = count == left ? .header : .refusedPayload(left - count)
             return count == left
+        case .startingTLS:
+            guard stream.isIdle, !awaitsBatchEnd, let tls else { return false }
+            stream.startTLS(tls.context)
+            reading = .handshake
+            return false
         case .waitingForBuffer, .waitingForOthers, .nothing:
             return false
         }
@@ -293,7 +324,10 @@ final class Session: RequestOwner, @unchecked Sendable {
             reading = .nothing
             return false
         case .startTLS:
-            preconditionFailure("no TLS was offered")
+            // What a stranger may have put behind the option in the clear must not be taken for the client's.
+            handshakeInput = []
+            reading = .startingTLS
+            return true
         case .transmission(let negotiation):
             beginTransmission(negotiation)
             return true
@@ -607,7 +641,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             // Its completion closes.
             return stream.hangUp()
         }
-        guard !isClosed else { return }
+        guard !isClosed, stream.sayGoodbye() else { return }
         isClosed = true
         if isWaitingInLine { pool.forget(self) }
         stream.close()

@@ -25,8 +25,8 @@ final class SessionLoop: @unchecked Sendable {
     }
 
     /// Takes over an accepted socket.
-    func open(_ socket: CInt, exports: ExportTable, onClose: @escaping @Sendable () -> Void) {
-        let session = Session(socket: socket, owner: self, exports: exports, onClose: onClose)
+    func open(_ socket: CInt, exports: ExportTable, tls: ServerTLS?, onClose: @escaping @Sendable () -> Void) {
+        let session = Session(socket: socket, owner: self, exports: exports, tls: tls, onClose: onClose)
         sessions[ObjectIdentifier(session)] = session
         session.begin()
         watchHandshakes()

@@ -1,0 +1,16 @@
+import NBD
+import TLS
+
+/// How clients of a server encrypt.
+public struct ServerTLS: Sendable {
+    let context: TLSContext
+    let policy: TLSPolicy
+
+    /// - Parameters:
+    ///   - context: the server's certificate or keys.
+    ///   - isRequired: whether clients that do not encrypt are told and served nothing.
+    public init(context: TLSContext, isRequired: Bool) {
+        self.context = context
+        policy = isRequired ? .required : .optional
+    }
+}

@@ -1,0 +1,92 @@
+import COpenSSL
+import Foundation
+
+/// A server's certificate, keys and rules, shared by all its connections. TLS 1.2 and 1.3.
+///
+/// `@unchecked Sendable`: an `SSL_CTX` that is not changed any more may be used by all threads; ssl(7).
+public final class TLSContext: @unchecked Sendable {
+    /// Forward secrecy or a key in common, no anonymous servers.
+    private static let ciphers = "HIGH:!aNULL:!eNULL:!kRSA:!SRP"
+
+    let context: OpaquePointer
+    private let keys: PresharedKeys?
+
+    /// Reads what a directory holds, under the names that QEMU, libvirt and nbdkit use: `server-cert.pem` with
+    /// `server-key.pem` for X.509, with `ca-cert.pem` and `ca-crl.pem` to check clients; `keys.psk` for keys in common.
+    /// - Parameter verifiesClients: whether a client has to show a certificate of `ca-cert.pem`'s, or a key.
+    /// - Throws: `TLSError`.
+    public init(directory: String, verifiesClients: Bool) throws {
+        let files = TLSFiles(directory: directory)
+        guard files.hasCertificate || files.hasKeys else {
+            throw TLSError("\(directory) has neither server-cert.pem with server-key.pem nor keys.psk: put one there")
+        }
+        guard let context = SSL_CTX_new(TLS_server_method()) else {
+            throw TLSError("cannot set up TLS: \(TLSError.takeReason())")
+        }
+        self.context = context
+        do {
+            keys = files.hasKeys ? try PresharedKeys(path: files.keys) : nil
+            try Self.setRules(context)
+            if files.hasCertificate { try Self.useCertificate(files, context) }
+            if verifiesClients { try Self.verifyClients(files, context) }
+        } catch {
+            SSL_CTX_free(context)
+            throw error
+        }
+        if let keys {
+            SSL_CTX_set_ex_data(context, 0, Unmanaged.passUnretained(keys).toOpaque())
+            SSL_CTX_set_psk_server_callback(context) { TLSContext.findKey($0, $1, $2, $3) }
+        }
+    }
+
+    deinit { SSL_CTX_free(context) }
+
+    private static func setRules(_ context: OpaquePointer) throws {
+        guard openssl_set_server_rules(context) == 1, SSL_CTX_set_cipher_list(context, ciphers) == 1 else {
+            throw TLSError("cannot set up TLS: \(TLSError.takeReason())")
+        }
+    }
+
+    private static func useCertificate(_ files: TLSFiles, _ context: OpaquePointer) throws {
+        guard SSL_CTX_use_certificate_chain_file(context, files.certificate) == 1 else {
+            throw TLSError("cannot use the certificate \(files.certificate): \(TLSError.takeReason())")
+        }
+        guard SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1 else {
+            throw TLSError("cannot use the key \(files.key): \(TLSError.takeReason())")
+        }
+        guard SSL_CTX_check_private_key(context) == 1 else {
+            throw TLSError("\(files.key) is not the key of \(files.certificate)")
+        }
+    }
+
+    private static func verifyClients(_ files: TLSFiles, _ context: OpaquePointer) throws {
+        guard files.hasCertificate else { return }
+        guard SSL_CTX_load_verify_file(context, files.authority) == 1 else {
+            throw TLSError("cannot check clients by \(files.authority): \(TLSError.takeReason())")
+        }
+        if FileManager.default.fileExists(atPath: files.revoked) {
+            guard SSL_CTX_load_verify_file(context, files.revoked) == 1,
+                X509_STORE_set_flags(SSL_CTX_get_cert_store(context), UInt(X509_V_FLAG_CRL_CHECK)) == 1
+            else {
+                throw TLSError("cannot use the list of revoked certificates \(files.revoked): \(TLSError.takeReason())")
+            }
+        }
+        SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(files.authority))
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
+    }
+
+    /// OpenSSL asks for the key of a client; 0 where there is none. SSL_CTX_set_psk_server_callback(3).
+    private static func findKey(
+        _ connection: OpaquePointer?, _ identity: UnsafePointer<CChar>?, _ room: UnsafeMutablePointer<UInt8>?,
+        _ capacity: UInt32
+    ) -> UInt32 {
+        guard let connection, let identity, let room,
+            let found = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(connection), 0),
+            let key = Unmanaged<PresharedKeys>.fromOpaque(found).takeUnretainedValue()
+                .key(of: String(cString: identity)),
+            key.count <= capacity
+        else { return 0 }
+        room.update(from: key, count: key.count)
+        return UInt32(key.count)
+    }
+}
