@@ -16,6 +16,7 @@ let package = Package(
         .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CGLib", pkgConfig: "glib-2.0", providers: [.apt(["libglib2.0-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "CLinux"),
@@ -41,14 +42,15 @@ let package = Package(
         .target(
             name: "Node",
             dependencies: [
-                "Migration", "Peer", "Index", "NBDServer", "Block", "Ring",
+                "Migration", "Peer", "Index", "NBDServer", "TLS", "Block", "Ring",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
+        .target(name: "Configuration", dependencies: ["Node", "NBDServer", "TLS", "Peer", "CGLib"]),
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "Node", "Migration", "Peer", "NBDServer", "Index",
+                "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

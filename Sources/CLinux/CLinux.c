@@ -7,8 +7,11 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h>
 
 const int linux_seek_data = SEEK_DATA;
 const int linux_seek_hole = SEEK_HOLE;
@@ -45,6 +48,18 @@ ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offs
 int linux_peer_has_closed(int descriptor) {
     struct pollfd watched = {.fd = descriptor, .events = POLLRDHUP};
     return poll(&watched, 1, 0) == 1 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+int linux_listen_vsock(uint32_t port, int backlog) {
+    struct sockaddr_vm name = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
+    int descriptor = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -1;
+    if (bind(descriptor, (struct sockaddr *)&name, sizeof name) == 0 && listen(descriptor, backlog) == 0)
+        return descriptor;
+    int code = errno;
+    close(descriptor);
+    errno = code;
+    return -1;
 }
 
 int linux_lock_byte(int descriptor, off_t byte, int exclusive) {

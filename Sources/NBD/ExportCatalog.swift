@@ -3,6 +3,6 @@ public protocol ExportCatalog {
     /// What is known of an export; nil where there is none of that name. The empty name asks for the default one.
     func export(named name: String) -> ExportDescription?
 
-    /// Every export that may be listed.
-    func exports() -> [ExportDescription]
+    /// Every export; nil where clients are not told.
+    func exports() -> [ExportDescription]?
 }

@@ -196,7 +196,10 @@ public struct Handshake {
     ) {
         let type = Option.list.rawValue
         guard payload.isEmpty else { return reply(.invalid, to: type, text: "LIST takes no data", &output) }
-        for export in catalog.exports() {
+        guard let exports = catalog.exports() else {
+            return reply(.policy, to: type, text: "this server lists no exports", &output)
+        }
+        for export in exports {
             var item = ByteWriter()
             item.append(UInt32(export.name.utf8.count))
             item.append(export.name)

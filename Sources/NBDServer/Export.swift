@@ -7,12 +7,19 @@ public final class Export: Sendable {
     public let description: ExportDescription
     /// Where their requests go.
     public let disk: Disk
+    /// Every write is durable before it is acknowledged, as if each had the FUA flag.
+    let isSynchronous: Bool
 
     /// An export of `disk` under `name`.
     /// - Parameters:
     ///   - isRotational: whether clients should spare it seeks.
     ///   - text: for people; empty where there is nothing to say.
-    public init(name: String, disk: Disk, isReadOnly: Bool, isRotational: Bool = false, text: String = "") {
+    ///   - isSynchronous: whether every write is durable before it is acknowledged.
+    public init(
+        name: String, disk: Disk, isReadOnly: Bool, isRotational: Bool = false, text: String = "",
+        isSynchronous: Bool = false
+    ) {
+        self.isSynchronous = isSynchronous
         description = ExportDescription(
             name: name, size: disk.size, isReadOnly: isReadOnly, isRotational: isRotational, text: text)
         self.disk = disk

@@ -6,6 +6,7 @@ public final class ExportTable: ExportCatalog, Sendable {
     private struct Contents {
         var exports: [String: Export] = [:]
         var defaultName: String?
+        var isListed = true
     }
 
     private let contents = Mutex(Contents())
@@ -42,7 +43,23 @@ public final class ExportTable: ExportCatalog, Sendable {
     }
 
     /// `ExportCatalog`: all of them by name.
-    public func exports() -> [ExportDescription] {
-        contents.withLock { $0.exports.values.map(\.description) }.sorted { $0.name < $1.name }
+    public func exports() -> [ExportDescription]? {
+        contents.withLock { contents in
+            guard contents.isListed else { return nil }
+            return contents.exports.values.map(\.description).sorted { $0.name < $1.name }
+        }
+    }
+
+    /// Whether clients are told which exports there are.
+    public func setListed(_ isListed: Bool) {
+        contents.withLock { $0.isListed = isListed }
+    }
+
+    /// Offers an export no longer. Clients that have it keep it until they leave.
+    public func remove(_ name: String) {
+        contents.withLock { contents in
+            contents.exports[name] = nil
+            if contents.defaultName == name { contents.defaultName = nil }
+        }
     }
 }

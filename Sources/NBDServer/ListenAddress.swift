@@ -4,14 +4,20 @@ import Glibc
 public enum ListenAddress: Sendable, Equatable, CustomStringConvertible {
     /// A Unix socket at a path of at most 107 bytes.
     case unix(path: String)
-    /// A host name or address, and a port; port 0 takes a free one.
+    /// A host name or address, and a port; port 0 takes a free one. A name may stand for several addresses.
     case tcp(host: String, port: UInt16)
+    /// A port for the virtual machines of this host, and for the host itself; vsock(7).
+    case vsock(port: UInt32)
+    /// A socket that listens already, as a service manager passes it on.
+    case inherited(descriptor: CInt)
 
     /// As the user would write it.
     public var description: String {
         switch self {
         case .unix(let path): path
         case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        case .vsock(let port): "vsock port \(port)"
+        case .inherited(let descriptor): "inherited socket \(descriptor)"
         }
     }
 }

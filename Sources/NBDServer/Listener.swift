@@ -3,18 +3,21 @@ import Ring
 
 /// Accepts connections on one socket, on one loop, and hands them on.
 final class Listener: RingHandler, @unchecked Sendable {
-    let address: ListenAddress
+    private static let pause = 1
+
     private let socket: CInt
     private let loop: EventLoop
     private let operation: UnsafeMutablePointer<RingOperation>
+    private let timer: LoopTimer
     private let deliver: (CInt) -> Void
     private var whenClosed: (() -> Void)?
 
-    /// Listens at once; connections wait until `begin`.
-    init(address: ListenAddress, loop: EventLoop, deliver: @escaping (CInt) -> Void) throws {
-        (socket, self.address) = try ListeningSocket.open(address)
+    /// Takes over a socket that listens; connections wait until `begin`.
+    init(socket: CInt, loop: EventLoop, deliver: @escaping (CInt) -> Void) {
+        self.socket = socket
         self.loop = loop
         self.deliver = deliver
+        timer = LoopTimer(loop: loop)
         operation = .allocate(capacity: 1)
         super.init()
         operation.initialize(to: RingOperation(handler: self))
@@ -32,7 +35,6 @@ final class Listener: RingHandler, @unchecked Sendable {
     /// Accepts no more; `done` is called when the socket is out of use.
     func end(done: @escaping () -> Void) {
         whenClosed = done
-        if case .unix(let path) = address { unlink(path) }
         loop.cancel(operation)
     }
 
@@ -40,9 +42,12 @@ final class Listener: RingHandler, @unchecked Sendable {
         if result >= 0 { deliver(result) }
         if let whenClosed { return whenClosed() }
         if result == -EMFILE || result == -ENFILE {
-            // Out of descriptors: trying again at once would spin. The next close frees one.
-            usleep(10_000)
+            // Out of descriptors: trying again at once would spin. Clients that leave free some.
+            timer.arm(seconds: Self.pause) { [self] in
+                if let whenClosed { whenClosed() } else { begin() }
+            }
+        } else {
+            begin()
         }
-        loop.accept(socket, operation)
     }
 }

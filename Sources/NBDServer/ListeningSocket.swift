@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Opens the sockets that a server listens on.
@@ -5,11 +6,16 @@ enum ListeningSocket {
     private static let backlog: CInt = 128
 
     /// Opens, binds and listens.
-    /// - Returns: the descriptor and the address as bound, with the port that the kernel chose.
-    static func open(_ address: ListenAddress) throws -> (CInt, ListenAddress) {
+    /// - Returns: the descriptors, one for each address that a host name stands for, and the address as bound, with the
+    ///   port that the kernel chose.
+    static func open(_ address: ListenAddress) throws -> ([CInt], ListenAddress) {
         switch address {
-        case .unix(let path): return (try openUnix(path, address), address)
+        case .unix(let path): return ([try openUnix(path, address)], address)
         case .tcp(let host, let port): return try openTCP(host, port, address)
+        case .vsock(let port): return ([try openVirtual(port, address)], address)
+        case .inherited(let descriptor):
+            try check(descriptor, address)
+            return ([descriptor], address)
         }
     }
 
@@ -60,7 +66,7 @@ enum ListeningSocket {
     }
 
     private static func openTCP(_ host: String, _ port: UInt16, _ address: ListenAddress) throws -> (
-        CInt, ListenAddress
+        [CInt], ListenAddress
     ) {
         var hints = addrinfo()
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
@@ -69,16 +75,62 @@ enum ListeningSocket {
         let code = getaddrinfo(host, String(port), &hints, &found)
         guard code == 0, let found else { throw ListenError(address, String(cString: gai_strerror(code))) }
         defer { freeaddrinfo(found) }
-        let descriptor = try newSocket(found.pointee.ai_family, address)
+        var descriptors: [CInt] = []
+        do {
+            for candidate in sequence(first: found, next: { $0.pointee.ai_next }) {
+                // The name's other addresses get the port that the first one got.
+                let port = descriptors.first.map(boundPort) ?? port
+                if let descriptor = try openTCP(candidate.pointee, port, address) { descriptors.append(descriptor) }
+            }
+        } catch {
+            for descriptor in descriptors { close(descriptor) }
+            throw error
+        }
+        guard let first = descriptors.first else { throw ListenError(address, code: EADDRNOTAVAIL) }
+        return (descriptors, .tcp(host: host, port: boundPort(first)))
+    }
+
+    /// - Returns: nil where this machine does not have the address or its family.
+    private static func openTCP(_ candidate: addrinfo, _ port: UInt16, _ address: ListenAddress) throws -> CInt? {
+        let descriptor = socket(
+            candidate.ai_family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else {
+            if errno == EAFNOSUPPORT { return nil }
+            throw ListenError(address, code: errno)
+        }
         var on: CInt = 1
-        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<CInt>.size))
-        guard bind(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0, listen(descriptor, backlog) == 0
-        else {
+        let length = socklen_t(MemoryLayout<CInt>.size)
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, length)
+        // IPv4 has a socket of its own.
+        if candidate.ai_family == AF_INET6 { setsockopt(descriptor, CInt(IPPROTO_IPV6), IPV6_V6ONLY, &on, length) }
+        var name = sockaddr_storage()
+        memcpy(&name, candidate.ai_addr, Int(candidate.ai_addrlen))
+        setPort(port, in: &name)
+        guard bindAndListen(descriptor, &name, candidate.ai_addrlen) else {
             let code = errno
             close(descriptor)
+            if code == EADDRNOTAVAIL { return nil }
             throw ListenError(address, code: code)
         }
-        return (descriptor, .tcp(host: host, port: boundPort(descriptor)))
+        return descriptor
+    }
+
+    private static func openVirtual(_ port: UInt32, _ address: ListenAddress) throws -> CInt {
+        let descriptor = linux_listen_vsock(port, backlog)
+        guard descriptor >= 0 else {
+            if errno == EAFNOSUPPORT || errno == ENODEV { throw ListenError(address, "this kernel has no vsock") }
+            throw ListenError(address, code: errno)
+        }
+        return descriptor
+    }
+
+    private static func check(_ descriptor: CInt, _ address: ListenAddress) throws {
+        var isListening: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        guard getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &length) == 0, isListening != 0 else {
+            throw ListenError(address, "it is no socket that listens for streams; check the unit's ListenStream=")
+        }
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     }
 
     private static func newSocket(_ family: CInt, _ address: ListenAddress) throws -> CInt {
@@ -87,13 +139,20 @@ enum ListeningSocket {
         return descriptor
     }
 
-    private static func bindAndListen(_ descriptor: CInt, _ name: inout sockaddr_un) -> Bool {
+    private static func bindAndListen<Name>(
+        _ descriptor: CInt, _ name: inout Name, _ length: socklen_t = socklen_t(MemoryLayout<Name>.size)
+    ) -> Bool {
         let bound = withUnsafePointer(to: &name) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
         }
         return bound == 0 && listen(descriptor, backlog) == 0
+    }
+
+    private static func setPort(_ port: UInt16, in name: inout sockaddr_storage) {
+        withUnsafeMutablePointer(to: &name) {
+            // The port stands at the same place in IPv4 and IPv6 addresses.
+            $0.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_port = port.bigEndian }
+        }
     }
 
     private static func boundPort(_ descriptor: CInt) -> UInt16 {
@@ -101,7 +160,7 @@ enum ListeningSocket {
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return withUnsafeMutablePointer(to: &name) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(descriptor, $0, &length) }
-            // The port stands at the same place in IPv4 and IPv6 addresses.
+            // At the same place in both, as above.
             return $0.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { UInt16(bigEndian: $0.pointee.sin_port) }
         }
     }

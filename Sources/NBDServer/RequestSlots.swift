@@ -7,7 +7,11 @@ final class RequestSlots {
     private let count: Int
     private var free: [UnsafeMutablePointer<BlockRequest>] = []
 
-    init(count: Int, owner: RequestOwner, port: DiskPort) {
+    private let isSynchronous: Bool
+
+    /// - Parameter isSynchronous: every change is to be durable before it is acknowledged.
+    init(count: Int, owner: RequestOwner, port: DiskPort, isSynchronous: Bool) {
+        self.isSynchronous = isSynchronous
         self.count = count
         slots = .allocate(capacity: count)
         slots.initialize(repeating: BlockRequest(owner: owner, port: port), count: count)
@@ -27,7 +31,7 @@ final class RequestSlots {
     func take(_ request: Request) -> UnsafeMutablePointer<BlockRequest> {
         let slot = free.removeLast()
         slot.pointee.kind = Self.kind(of: request)
-        slot.pointee.isForcedUnitAccess = request.flags.contains(.forceUnitAccess)
+        slot.pointee.isForcedUnitAccess = isSynchronous || request.flags.contains(.forceUnitAccess)
         slot.pointee.mayPunchHole = !request.flags.contains(.noHole)
         slot.pointee.offset = request.offset
         slot.pointee.mustBeFast = request.flags.contains(.fastZero)

@@ -11,6 +11,8 @@ public final class Server: Sendable {
     private let loops: [SessionLoop]
     private let exports: ExportTable
     private let listeners = Mutex<[Listener]>([])
+    /// Of the Unix sockets that are ours to remove.
+    private let paths = Mutex<[String]>([])
     private let connections = Atomic<Int>(0)
     private let tls = Mutex<ServerTLS?>(nil)
 
@@ -35,13 +37,24 @@ public final class Server: Sendable {
     /// - Returns: the address with the port that the kernel chose, where it was 0.
     /// - Throws: `ListenError`.
     public func listen(on address: ListenAddress) throws -> ListenAddress {
+        let (sockets, bound) = try ListeningSocket.open(address)
         let rotation = Rotation(count: loops.count)
-        let listener = try Listener(address: address, loop: loops[0].loop) { [unowned self] socket in
-            open(socket, on: loops[rotation.next()])
+        for socket in sockets {
+            let listener = Listener(socket: socket, loop: loops[0].loop) { [unowned self] client in
+                open(client, on: loops[rotation.next()]) {}
+            }
+            listeners.withLock { $0.append(listener) }
+            loops[0].loop.post { listener.begin() }
         }
-        listeners.withLock { $0.append(listener) }
-        loops[0].loop.post { listener.begin() }
-        return listener.address
+        if case .unix(let path) = bound { paths.withLock { $0.append(path) } }
+        return bound
+    }
+
+    /// Serves one client on a socket that is connected already, and returns once it has gone.
+    public func serve(_ socket: CInt) async {
+        await withCheckedContinuation { continuation in
+            open(socket, on: loops[0]) { continuation.resume() }
+        }
     }
 
     /// Accepts no more clients, finishes what those that are there have asked for, and closes them.
@@ -50,6 +63,7 @@ public final class Server: Sendable {
             defer { list = [] }
             return list
         }
+        for path in paths.withLock({ $0 }) { unlink(path) }
         for listener in listeners {
             await withCheckedContinuation { continuation in
                 loops[0].loop.post { listener.end { continuation.resume() } }
@@ -60,16 +74,19 @@ public final class Server: Sendable {
         }
     }
 
-    private func open(_ socket: CInt, on loop: SessionLoop) {
+    private func open(_ socket: CInt, on loop: SessionLoop, whenClosed: @escaping @Sendable () -> Void) {
         guard connections.load(ordering: .relaxed) < ServerLimits.connections else {
             close(socket)
-            return
+            return whenClosed()
         }
         connections.add(1, ordering: .relaxed)
         Self.tune(socket)
         let tls = tls.withLock { $0 }
         loop.loop.post { [exports] in
-            loop.open(socket, exports: exports, tls: tls) { [self] in connections.subtract(1, ordering: .relaxed) }
+            loop.open(socket, exports: exports, tls: tls) { [self] in
+                connections.subtract(1, ordering: .relaxed)
+                whenClosed()
+            }
         }
     }
 

@@ -133,9 +133,9 @@ final class Session: RequestOwner, @unchecked Sendable {
         return stream.isSending && stream.replies.bufferBytes > 0
     }
 
-    /// Whether the client has said or shown that it will ask for nothing more of `export` here.
+    /// Whether the client has said or shown that it will ask for nothing more of the disk of `export` here.
     func isGivenUp(on export: Export) -> Bool {
-        guard self.export === export else { return false }
+        guard self.export?.disk === export.disk else { return false }
         if case .nothing = reading { return true }
         return isStopping || stream.isClosedByClient
     }
@@ -348,7 +348,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         self.negotiation = negotiation
         let port = export.disk.port(on: loop)
         self.port = port
-        slots = RequestSlots(count: ServerLimits.requestsPerConnection, owner: self, port: port)
+        slots = RequestSlots(
+            count: ServerLimits.requestsPerConnection, owner: self, port: port, isSynchronous: export.isSynchronous)
         reading = .waitingForOthers
         owner.finishGivenUp(on: export) { [self] in
             guard case .waitingForOthers = reading else { return }

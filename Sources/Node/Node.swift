@@ -26,6 +26,8 @@ public actor Node {
     private var exports: [String: NodeExport] = [:]
     private var site: DestinationSite?
     private var tasks: [Task<Void, Never>] = []
+    /// Where NBD clients come in, with the ports that the kernel chose.
+    public private(set) var addresses: [ListenAddress] = []
 
     /// A node that serves nothing yet.
     /// - Throws: where the kernel gives no rings, or the state directory can't be made.
@@ -44,10 +46,16 @@ public actor Node {
     /// - Returns: a line for each address at which somebody may come in.
     /// - Throws: what can't be opened, in one line.
     public func start() async throws -> [String] {
-        if let image = configuration.image { try await open(image) }
+        table.setListed(configuration.listsExports)
+        server.secure(with: try configuration.tls?.open())
+        for export in configuration.exports { try open(export) }
         var lines: [String] = []
         let peer = try await startPeer()
-        for address in configuration.listen { lines.append("NBD on \(try server.listen(on: address))") }
+        for address in configuration.listen {
+            let bound = try server.listen(on: address)
+            addresses.append(bound)
+            lines.append("NBD on \(bound)")
+        }
         if let peer { lines.append("peers on \(peer)") }
         if let control = try await startControl() { lines.append("control on \(control)") }
         return lines
@@ -160,28 +168,83 @@ public actor Node {
         return export
     }
 
+    // MARK: Configuration
+
+    /// Serves one client on a socket that is connected already, and returns once it has gone.
+    public func serve(_ socket: CInt) async {
+        await server.serve(socket)
+    }
+
+    /// Takes over what may change while the node runs: its exports, and certificates and keys. Clients that are
+    /// connected keep what they have.
+    /// - Throws: `TLSError`; nothing has changed then. An export that can't be opened is logged, and the rest goes on.
+    public func reload(_ new: NodeConfiguration) throws {
+        server.secure(with: try new.tls?.open())
+        table.setListed(new.listsExports)
+        for (name, export) in exports {
+            guard let old = export.configuration, !new.exports.contains(where: { $0 == old }) else { continue }
+            guard export.isAtRest else {
+                logger.warning("\(name) is moving or has moved; it stays as it is")
+                continue
+            }
+            if let changed = new.exports.first(where: { $0.name == name && $0.sharesBacking(with: old) }) {
+                replace(export, with: changed)
+            } else {
+                table.remove(name)
+                exports[name] = nil
+                logger.notice("\(name) is no longer offered")
+            }
+        }
+        for export in new.exports where exports[export.name] == nil {
+            do {
+                try open(export)
+                logger.notice("\(export.name) is offered")
+            } catch {
+                logger.error("\(export.name) is not offered: \(error)")
+            }
+        }
+    }
+
+    /// The same disk under another description.
+    private func replace(_ old: NodeExport, with configuration: ExportConfiguration) {
+        let export = Self.export(configuration, disk: old.export.disk, isRotational: old.image.isRotational)
+        table.remove(old.name)
+        _ = table.add(export, isDefault: configuration.isDefault)
+        exports[old.name] = NodeExport(
+            export: export, configuration: configuration, image: old.image, records: old.records)
+    }
+
+    private static func export(_ configuration: ExportConfiguration, disk: Disk, isRotational: Bool) -> Export {
+        Export(
+            name: configuration.name, disk: disk, isReadOnly: configuration.isReadOnly,
+            isRotational: configuration.isRotational ?? isRotational, text: configuration.text,
+            isSynchronous: configuration.isSynchronous)
+    }
+
     // MARK: Opening
 
-    private func open(_ configured: NodeConfiguration.Image) async throws {
+    private func open(_ configured: ExportConfiguration) throws {
         let image = try RawImage(
-            path: configured.path, access: configured.isReadOnly ? .readOnly : .readWrite)
-        try add(configured.export, image, isReadOnly: configured.isReadOnly)
+            path: configured.backing, access: configured.isReadOnly ? .readOnly : .readWrite)
+        try add(configured, image, isConfigured: true)
     }
 
     /// Serves an image, or forwards its clients where it was given away in an earlier life: serving it here again would
     /// make two writers (invariant 5).
     @discardableResult
-    private func add(_ name: String, _ image: RawImage, isReadOnly: Bool) throws -> Disk {
+    private func add(
+        _ configuration: ExportConfiguration, _ image: RawImage, isConfigured: Bool
+    ) throws -> Disk {
+        let name = configuration.name
         let records = SourceRecords(directory: state, image: image)
         let moved = try records.moved()
         let link = moved.map { ForwardLink(record: $0, group: group, logger: logger) }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? FileDevice(image: image)
         let disk = Disk(size: image.size, device: device, loops: loops)
-        let export = Export(name: name, disk: disk, isReadOnly: isReadOnly)
-        guard table.add(export, isDefault: name == configuration.image?.export) else {
-            throw NodeError.nameTaken(name)
-        }
-        let added = NodeExport(export: export, image: image, records: records)
+        let export = Self.export(configuration, disk: disk, isRotational: image.isRotational)
+        guard table.add(export, isDefault: configuration.isDefault) else { throw NodeError.nameTaken(name) }
+        let added = NodeExport(
+            export: export, configuration: isConfigured ? configuration : nil, image: image, records: records)
         exports[name] = added
         if let moved, let link {
             added.moved(by: link)
@@ -192,7 +255,8 @@ public actor Node {
     }
 
     private func addArrived(_ name: String, _ image: RawImage) throws -> Disk {
-        try add(name, image, isReadOnly: false)
+        try add(
+            ExportConfiguration(backing: image.path, name: name, isReadOnly: false), image, isConfigured: false)
     }
 
     private func startPeer() async throws -> PeerAddress? {
@@ -218,7 +282,7 @@ public actor Node {
     }
 
     private func startControl() async throws -> String? {
-        let path = configuration.control ?? configuration.defaultControl
+        guard let path = configuration.control ?? configuration.defaultControl else { return nil }
         do {
             let control = try await ControlServer(path: path, group: group, node: self)
             tasks.append(Task { await control.run() })

@@ -11,15 +11,21 @@ final class NodeExport: Sendable {
     }
 
     let export: Export
+    /// What it is to be as its configuration says; nil for a disk that has been moved here.
+    let configuration: ExportConfiguration?
     let image: RawImage
     let records: SourceRecords
     private let state = Mutex(State())
 
-    init(export: Export, image: RawImage, records: SourceRecords) {
+    init(export: Export, configuration: ExportConfiguration?, image: RawImage, records: SourceRecords) {
         self.export = export
+        self.configuration = configuration
         self.image = image
         self.records = records
     }
+
+    /// Whether the disk is just served: it neither moves nor has moved.
+    var isAtRest: Bool { state.withLock { $0.migration == nil && $0.forward == nil } }
 
     var name: String { export.description.name }
 

@@ -1,31 +1,30 @@
 import COpenSSL
-import Foundation
 
 /// A server's certificate, keys and rules, shared by all its connections. TLS 1.2 and 1.3.
 ///
 /// `@unchecked Sendable`: an `SSL_CTX` that is not changed any more may be used by all threads; ssl(7).
 public final class TLSContext: @unchecked Sendable {
+    private static let name = "nearblock"
     /// Forward secrecy or a key in common, no anonymous servers.
     private static let ciphers = "HIGH:!aNULL:!eNULL:!kRSA:!SRP"
+    /// Those with SHA-256 first: a key in common is used with that hash, and where another came first, a client that has
+    /// only a key would be shown a certificate.
+    private static let cipherSuites = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 
     let context: OpaquePointer
     private let keys: PresharedKeys?
 
-    /// Reads what a directory holds, under the names that QEMU, libvirt and nbdkit use: `server-cert.pem` with
-    /// `server-key.pem` for X.509, with `ca-cert.pem` and `ca-crl.pem` to check clients; `keys.psk` for keys in common.
-    /// - Parameter verifiesClients: whether a client has to show a certificate of `ca-cert.pem`'s, or a key.
+    /// Reads the files.
+    /// - Parameter verifiesClients: whether a client has to show a certificate of the authority's, or a key in common.
     /// - Throws: `TLSError`.
-    public init(directory: String, verifiesClients: Bool) throws {
-        let files = TLSFiles(directory: directory)
-        guard files.hasCertificate || files.hasKeys else {
-            throw TLSError("\(directory) has neither server-cert.pem with server-key.pem nor keys.psk: put one there")
-        }
+    public init(files: TLSFiles, verifiesClients: Bool) throws {
+        try files.check()
         guard let context = SSL_CTX_new(TLS_server_method()) else {
             throw TLSError("cannot set up TLS: \(TLSError.takeReason())")
         }
         self.context = context
         do {
-            keys = files.hasKeys ? try PresharedKeys(path: files.keys) : nil
+            keys = files.hasKeys ? try PresharedKeys(path: files.keys ?? "") : nil
             try Self.setRules(context)
             if files.hasCertificate { try Self.useCertificate(files, context) }
             if verifiesClients { try Self.verifyClients(files, context) }
@@ -42,7 +41,11 @@ public final class TLSContext: @unchecked Sendable {
     deinit { SSL_CTX_free(context) }
 
     private static func setRules(_ context: OpaquePointer) throws {
-        guard openssl_set_server_rules(context) == 1, SSL_CTX_set_cipher_list(context, ciphers) == 1 else {
+        guard openssl_set_server_rules(context) == 1, SSL_CTX_set_cipher_list(context, ciphers) == 1,
+            SSL_CTX_set_ciphersuites(context, cipherSuites) == 1,
+            // A key in common counts as a session, and a server that checks clients wants sessions to be named.
+            SSL_CTX_set_session_id_context(context, name, UInt32(name.utf8.count)) == 1
+        else {
             throw TLSError("cannot set up TLS: \(TLSError.takeReason())")
         }
     }
@@ -60,18 +63,16 @@ public final class TLSContext: @unchecked Sendable {
     }
 
     private static func verifyClients(_ files: TLSFiles, _ context: OpaquePointer) throws {
-        guard files.hasCertificate else { return }
-        guard SSL_CTX_load_verify_file(context, files.authority) == 1 else {
-            throw TLSError("cannot check clients by \(files.authority): \(TLSError.takeReason())")
+        guard files.hasCertificate, let authority = files.authority else { return }
+        guard SSL_CTX_load_verify_file(context, authority) == 1 else {
+            throw TLSError("cannot check clients by \(authority): \(TLSError.takeReason())")
         }
-        if FileManager.default.fileExists(atPath: files.revoked) {
-            guard SSL_CTX_load_verify_file(context, files.revoked) == 1,
+        if files.hasRevoked, let revoked = files.revoked {
+            guard SSL_CTX_load_verify_file(context, revoked) == 1,
                 X509_STORE_set_flags(SSL_CTX_get_cert_store(context), UInt(X509_V_FLAG_CRL_CHECK)) == 1
-            else {
-                throw TLSError("cannot use the list of revoked certificates \(files.revoked): \(TLSError.takeReason())")
-            }
+            else { throw TLSError("cannot use the revoked certificates of \(revoked): \(TLSError.takeReason())") }
         }
-        SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(files.authority))
+        SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(authority))
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
     }
 

@@ -42,7 +42,8 @@ struct Nearblock: AsyncParsableCommand {
             Terminal.report("\(reason) (see nearblock --help)")
             Foundation.exit(2)
         default:
-            if !(error is ExitCode) { Terminal.report(String(describing: error)) }
+            if let status = error as? ExitCode { Foundation.exit(status.rawValue) }
+            Terminal.report(String(describing: error))
             Foundation.exit(1)
         }
     }

@@ -23,6 +23,8 @@ int linux_discard(int descriptor, uint64_t offset, uint64_t length);
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
 // 1 where the other end of a socket has closed it, or its sending half; poll(2) with POLLRDHUP.
 int linux_peer_has_closed(int descriptor);
+// A socket that listens on a port of AF_VSOCK for any context id; -1 with errno on failure. vsock(7)
+int linux_listen_vsock(uint32_t port, int backlog);
 // fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.
 int linux_lock_byte(int descriptor, off_t byte, int exclusive);
 // fcntl(F_OFD_GETLK): 1 where another open file's lock conflicts with an exclusive one, 0 where none, -1 on error.

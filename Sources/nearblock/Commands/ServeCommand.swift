@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Foundation
 import Logging
 import NBDServer
@@ -12,24 +13,56 @@ struct ServeCommand: AsyncParsableCommand {
         abstract: "Serve a disk image over NBD, take in disks of other nodes, or both.",
         discussion: """
             Stays in the foreground, says on standard error when it is ready, and ends on SIGTERM or SIGINT after it \
-            has finished what clients have asked for.
+            has finished what clients have asked for. SIGHUP reads the configuration, certificates and keys again.
+
+            Sockets that a service manager passes on (systemd socket activation) are listened on instead of the \
+            default address.
             """)
 
-    @Argument(help: "The raw image or block device to serve.")
+    @Argument(help: "What holds the disk: a raw image, a block device, or an NBD URI.")
     var image: String?
     @Option(
         help: ArgumentHelp(
             "The name that clients ask for (default: the image's file name).", valueName: "name"))
     var export: String?
+    @Option(help: ArgumentHelp("What clients are told of the export.", valueName: "text"))
+    var description: String?
     @Flag(help: "Refuse writes.")
     var readOnly = false
-    @Option(help: ArgumentHelp("Listen for NBD clients on a Unix socket.", valueName: "path"))
-    var socket: String?
+    @Flag(help: "Pass by the host's page cache (O_DIRECT).")
+    var direct = false
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp("Listen for NBD clients on a Unix socket; may be repeated.", valueName: "path"))
+    var socket: [String] = []
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Listen for NBD clients on TCP; may be repeated (default: 127.0.0.1:10809 where nothing else is given).",
+            valueName: "host:port"))
+    var listen: [PeerAddress] = []
+    @Option(help: ArgumentHelp("Listen for NBD clients on a port of vsock.", valueName: "port"))
+    var vsock: UInt32?
+    @Flag(name: [.short, .long], help: "Serve the one client on standard input and output, as inetd does.")
+    var single = false
     @Option(
         help: ArgumentHelp(
-            "Listen for NBD clients on TCP (default: 127.0.0.1:10809 where there is no --socket).",
-            valueName: "host:port"))
-    var listen: PeerAddress?
+            "Run a shell command with $uri, $unixsocket, $port and $exportname set, on a private socket, and end with it.",
+            valueName: "command"))
+    var run: String?
+    @Option(help: ArgumentHelp("Read the options of the node, and its exports, from a file.", valueName: "file"))
+    var config: String?
+    @Option(help: ArgumentHelp("Serve what a configuration of nbd-server says.", valueName: "file"))
+    var nbdServerConfig: String?
+    @Option(
+        help: ArgumentHelp(
+            "Encrypt, with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk.",
+            valueName: "dir"))
+    var tls: String?
+    @Option(help: ArgumentHelp("Whether clients may encrypt, or must (off, optional, required).", valueName: "mode"))
+    var tlsMode = TLSConfiguration.Mode.required
+    @Flag(help: "Clients must show a certificate that ca-cert.pem has signed.")
+    var tlsVerifyClient = false
     @Option(
         help: ArgumentHelp(
             "Take in disks that other nodes move here; only on loopback until the link has TLS.",
@@ -41,55 +74,86 @@ struct ServeCommand: AsyncParsableCommand {
         help: ArgumentHelp("The index of the neighbours that disks moved here may draw on.", valueName: "dir")
     )
     var index: String?
-    @Option(help: ArgumentHelp("Where what must survive a restart is kept.", valueName: "dir"))
-    var state = DefaultPaths.state
+    @Option(
+        help: ArgumentHelp(
+            "Where what must survive a restart is kept (default: \(DefaultPaths.state)).", valueName: "dir"))
+    var state: String?
     @Option(
         help: ArgumentHelp(
             "The socket for commands to this node (default: \(DefaultPaths.control)).", valueName: "path"))
     var control: String?
 
     func validate() throws {
-        if image == nil && peerListen == nil {
+        if image == nil && peerListen == nil && config == nil && nbdServerConfig == nil {
             throw ValidationError(
-                "There is nothing to serve: give an IMAGE, or --peer-listen to take disks in.")
+                "There is nothing to serve: give an IMAGE, --config, or --peer-listen to take disks in.")
         }
-        if peerListen != nil && images == nil {
-            throw ValidationError("--peer-listen needs --images DIR, where disks that are moved here go.")
+        if image == nil && (export != nil || readOnly || direct || description != nil) {
+            throw ValidationError(
+                "--export, --description, --read-only and --direct are about an IMAGE, and there is none.")
         }
-        if image == nil && (export != nil || readOnly) {
-            throw ValidationError("--export and --read-only are about an IMAGE, and there is none.")
+        if single && (run != nil || !socket.isEmpty || !listen.isEmpty || vsock != nil) {
+            throw ValidationError("--single has one client and needs no --run, --socket, --listen or --vsock.")
+        }
+        if tls == nil && tlsVerifyClient {
+            throw ValidationError("--tls-verify-client needs --tls DIR.")
         }
     }
 
     func run() async throws {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let logger = Logger(label: "nearblock")
-        let signals = TerminationSignals()
-        let node = try Node(configuration: nodeConfiguration, logger: logger)
-        let addresses: [String]
-        do {
-            addresses = try await node.start()
-        } catch {
-            await node.stop()
-            throw error
+        let signals = ProcessSignals()
+        let inherited = InheritedSockets.take()
+        var node = try nodeConfiguration(logger)
+        let privateSocket = run != nil && node.listen.isEmpty ? try PrivateSocket() : nil
+        defer { privateSocket?.remove() }
+        if let privateSocket { node.listen.append(.unix(path: privateSocket.path)) }
+        node.listen += inherited.map { .inherited(descriptor: $0) }
+        if node.listen.isEmpty && !single { node.listen.append(.tcp(host: "127.0.0.1", port: 10809)) }
+        guard node.peerListen == nil || node.images != nil else {
+            throw ValidationError("--peer-listen needs --images DIR, where disks that are moved here go.")
         }
-        Terminal.report("ready: \(addresses.joined(separator: ", "))")
-        await signals.first()
-        await node.stop()
+        let purpose: ServeRun.Purpose =
+            single ? .single(socket: try StandardStreams.takeSocket()) : run.map { .captive(command: $0) } ?? .serve
+        let serving = ServeRun(configuration: node, purpose: purpose) { [self] in try nodeConfiguration(logger) }
+        let status = try await serving.run(signals: signals, logger: logger)
+        if status != 0 { throw ExitCode(status) }
     }
 
-    private var nodeConfiguration: NodeConfiguration {
-        var node = NodeConfiguration(state: state, defaultControl: DefaultPaths.control)
-        node.image = image.map { path in
-            .init(path: path, export: export ?? (path as NSString).lastPathComponent, isReadOnly: readOnly)
+    /// What the files and the command line say; the command line has the last word.
+    private func nodeConfiguration(_ logger: Logger) throws -> NodeConfiguration {
+        // A node that serves one client or command is not there to be told to migrate.
+        let isShortLived = single || run != nil
+        var node = NodeConfiguration(
+            state: DefaultPaths.state, defaultControl: isShortLived ? nil : DefaultPaths.control)
+        if let nbdServerConfig {
+            for warning in try NBDServerConfiguration.read(nbdServerConfig, into: &node) {
+                logger.warning("\(warning)")
+            }
         }
-        if let socket { node.listen.append(.unix(path: socket)) }
-        let tcp = listen ?? (socket == nil ? PeerAddress(host: "127.0.0.1", port: 10809) : nil)
-        if let tcp { node.listen.append(.tcp(host: tcp.host, port: tcp.port)) }
-        node.peerListen = peerListen
-        node.images = images
-        node.index = index
-        node.control = control
+        if let config { try ConfigurationFile.read(config, into: &node) }
+        if let image { node.exports.append(exportConfiguration(image)) }
+        if !socket.isEmpty || !listen.isEmpty || vsock != nil {
+            node.listen = socket.map { .unix(path: $0) } + listen.map { .tcp(host: $0.host, port: $0.port) }
+            if let vsock { node.listen.append(.vsock(port: vsock)) }
+        }
+        if let tls {
+            node.tls = TLSConfiguration(directory: tls, mode: tlsMode, verifiesClients: tlsVerifyClient)
+        }
+        node.peerListen = peerListen ?? node.peerListen
+        node.images = images ?? node.images
+        node.index = index ?? node.index
+        node.state = state ?? node.state
+        node.control = control ?? node.control
         return node
     }
+
+    private func exportConfiguration(_ image: String) -> ExportConfiguration {
+        ExportConfiguration(
+            backing: image, name: export ?? (image as NSString).lastPathComponent, isReadOnly: readOnly,
+            text: description ?? "", isDirect: direct, isDefault: true)
+    }
 }
+
+extension TLSConfiguration.Mode: ExpressibleByArgument {}

@@ -1,0 +1,90 @@
+import Node
+import Peer
+
+/// nearblock's own configuration file: a section `[node]` with the options of `nearblock serve`, and a section
+/// `[export NAME]` for each disk.
+public enum ConfigurationFile {
+    private static let nodeKeys: Set = [
+        "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
+        "tls-verify-client",
+    ]
+    private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default"]
+
+    /// Reads a file into `node`; what the file does not say stays as it is.
+    /// - Throws: `ConfigurationError`, which names the section and the key.
+    public static func read(_ path: String, into node: inout NodeConfiguration) throws {
+        let file = try KeyFile(path: path)
+        for section in file.sections {
+            if section == "node" {
+                try check(file, section, nodeKeys)
+                try readNode(file, &node)
+            } else if let name = exportName(section) {
+                try check(file, section, exportKeys)
+                node.exports.append(try readExport(file, section, name))
+            } else {
+                throw ConfigurationError(path, "[\(section)] is unknown; sections are [node] and [export NAME]")
+            }
+        }
+    }
+
+    private static func exportName(_ section: String) -> String? {
+        let prefix = "export "
+        guard section.hasPrefix(prefix) else { return nil }
+        return String(section.dropFirst(prefix.count))
+    }
+
+    private static func check(_ file: KeyFile, _ section: String, _ known: Set<String>) throws {
+        for key in file.keys(of: section) where !known.contains(key) {
+            let names = known.sorted().joined(separator: ", ")
+            throw ConfigurationError(file.path, "[\(section)] \(key) is unknown; there are \(names)")
+        }
+    }
+
+    private static func readNode(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
+        let section = "node"
+        for text in try file.strings("listen", in: section) {
+            let address = try peerAddress(text, file, "listen")
+            node.listen.append(.tcp(host: address.host, port: address.port))
+        }
+        node.listen += try file.strings("socket", in: section).map { .unix(path: $0) }
+        for text in try file.strings("vsock", in: section) {
+            guard let port = UInt32(text) else {
+                throw ConfigurationError(file.path, "[node] vsock: '\(text)' is no port")
+            }
+            node.listen.append(.vsock(port: port))
+        }
+        if let text = try file.string("peer-listen", in: section) {
+            node.peerListen = try peerAddress(text, file, "peer-listen")
+        }
+        node.images = try file.string("images", in: section) ?? node.images
+        node.index = try file.string("index", in: section) ?? node.index
+        node.state = try file.string("state", in: section) ?? node.state
+        node.control = try file.string("control", in: section) ?? node.control
+        if let directory = try file.string("tls", in: section) {
+            let mode = try file.string("tls-mode", in: section) ?? TLSConfiguration.Mode.required.rawValue
+            guard let mode = TLSConfiguration.Mode(rawValue: mode) else {
+                throw ConfigurationError(file.path, "[node] tls-mode is off, optional or required, not '\(mode)'")
+            }
+            node.tls = TLSConfiguration(
+                directory: directory, mode: mode, verifiesClients: try file.boolean("tls-verify-client", in: section))
+        }
+    }
+
+    private static func peerAddress(_ text: String, _ file: KeyFile, _ key: String) throws -> PeerAddress {
+        guard let address = PeerAddress(text) else {
+            throw ConfigurationError(file.path, "[node] \(key): '\(text)' is not HOST:PORT")
+        }
+        return address
+    }
+
+    private static func readExport(_ file: KeyFile, _ section: String, _ name: String) throws -> ExportConfiguration {
+        guard let image = try file.string("image", in: section), !image.isEmpty else {
+            throw ConfigurationError(file.path, "[\(section)] has no image")
+        }
+        return ExportConfiguration(
+            backing: image, name: name, isReadOnly: try file.boolean("read-only", in: section),
+            text: try file.string("description", in: section) ?? "",
+            isDirect: try file.boolean("direct", in: section),
+            isDefault: try file.boolean("default", in: section))
+    }
+}

@@ -1,0 +1,82 @@
+import CGLib
+
+/// A file of `[sections]` with `key = value` lines, read by GLib, as nbd-server reads its own.
+final class KeyFile {
+    let path: String
+    private let file: OpaquePointer
+
+    /// - Throws: `ConfigurationError`.
+    init(path: String) throws {
+        self.path = path
+        file = g_key_file_new()
+        var problem: UnsafeMutablePointer<GError>?
+        guard g_key_file_load_from_file(file, path, glib_no_flags(), &problem) != 0 else {
+            let reason = Self.takeMessage(problem)
+            g_key_file_unref(file)
+            throw ConfigurationError(path, "cannot be read: \(reason)")
+        }
+    }
+
+    deinit { g_key_file_unref(file) }
+
+    var sections: [String] {
+        Self.takeList(g_key_file_get_groups(file, nil))
+    }
+
+    func keys(of section: String) -> [String] {
+        Self.takeList(g_key_file_get_keys(file, section, nil, nil))
+    }
+
+    /// nil where the key is not there.
+    /// - Throws: `ConfigurationError` where its value is malformed, here and below.
+    func string(_ key: String, in section: String) throws -> String? {
+        try value(key, section) { g_key_file_get_string(self.file, section, key, $0) }
+            .flatMap { $0 }.map(Self.takeString)
+    }
+
+    /// `true` or `false`; false where the key is not there.
+    func boolean(_ key: String, in section: String) throws -> Bool {
+        try value(key, section) { g_key_file_get_boolean(self.file, section, key, $0) } ?? 0 != 0
+    }
+
+    /// Values with `;` between them.
+    func strings(_ key: String, in section: String) throws -> [String] {
+        let list = try value(key, section) { g_key_file_get_string_list(self.file, section, key, nil, $0) }
+        return Self.takeList(list.flatMap { $0 })
+    }
+
+    private func value<Value>(
+        _ key: String, _ section: String, _ get: (UnsafeMutablePointer<UnsafeMutablePointer<GError>?>) -> Value
+    ) throws -> Value? {
+        guard g_key_file_has_key(file, section, key, nil) != 0 else { return nil }
+        var problem: UnsafeMutablePointer<GError>?
+        let found = get(&problem)
+        guard problem == nil else {
+            throw ConfigurationError(path, "[\(section)] \(key): \(Self.takeMessage(problem))")
+        }
+        return found
+    }
+
+    private static func takeMessage(_ problem: UnsafeMutablePointer<GError>?) -> String {
+        guard let problem else { return "no reason given" }
+        defer { g_error_free(problem) }
+        return String(cString: problem.pointee.message)
+    }
+
+    private static func takeString(_ string: UnsafeMutablePointer<gchar>) -> String {
+        defer { g_free(string) }
+        return String(cString: string)
+    }
+
+    private static func takeList(_ list: UnsafeMutablePointer<UnsafeMutablePointer<gchar>?>?) -> [String] {
+        guard let list else { return [] }
+        defer { g_strfreev(list) }
+        var strings: [String] = []
+        var next = list
+        while let string = next.pointee {
+            strings.append(String(cString: string))
+            next += 1
+        }
+        return strings
+    }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import NBDServer
+import Node
+import TLS
+
+/// Reads the configuration of nbd-server(1) as it is; nbd-server(5) says what it means.
+///
+/// What nearblock does not do is told in a line each. An export that can't be served as its section says, or not as
+/// safely, is left out.
+public struct NBDServerConfiguration {
+    private static let standardPort: UInt16 = 10809
+    private static let understood: Set = [
+        "exportname", "readonly", "rotational", "sync", "flush", "fua", "trim", "virtstyle", "cowdir", "sparse_cow",
+    ]
+    /// Without these, clients would get another disk, or get at one that they should not.
+    private static let essential: Set = [
+        "filesize", "copyonwrite", "multifile", "treefiles", "temporary", "authfile", "prerun", "sdp", "force_tls",
+    ]
+    private static let understoodGenerally: Set = [
+        "listenaddr", "port", "unixsock", "duallisten", "allowlist", "includedir", "certfile", "keyfile", "cacertfile",
+        "force_tls",
+        // How nbd-server does its work, not what it does.
+        "max_threads", "splice",
+    ]
+
+    /// What is not done as the file says; one line each.
+    public private(set) var warnings: [String] = []
+    private let path: String
+
+    /// Reads a file into `node`.
+    /// - Throws: `ConfigurationError` where the file can't be read, or nothing of it can be served.
+    public static func read(_ path: String, into node: inout NodeConfiguration) throws -> [String] {
+        var reader = NBDServerConfiguration(path: path)
+        try reader.read(into: &node)
+        return reader.warnings
+    }
+
+    private init(path: String) {
+        self.path = path
+    }
+
+    private mutating func read(into node: inout NodeConfiguration) throws {
+        let file = try KeyFile(path: path)
+        guard file.sections.first == "generic" else {
+            throw ConfigurationError(path, "the first section must be [generic]")
+        }
+        try readGeneric(file, &node)
+        for section in file.sections.dropFirst() { try readExport(file, section, &node) }
+        if let directory = try file.string("includedir", in: "generic") {
+            for included in try Self.includedFiles(directory, path) {
+                let file = try KeyFile(path: included)
+                for section in file.sections { try readExport(file, section, &node) }
+            }
+        }
+        guard !node.exports.isEmpty else { throw ConfigurationError(path, "there is no export that can be served") }
+    }
+
+    private static func includedFiles(_ directory: String, _ path: String) throws -> [String] {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
+            throw ConfigurationError(path, "[generic] includedir: \(directory) is no directory that can be read")
+        }
+        return names.filter { $0.hasSuffix(".conf") }.sorted().map { "\(directory)/\($0)" }
+    }
+
+    // MARK: [generic]
+
+    private mutating func readGeneric(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
+        let section = "generic"
+        for key in file.keys(of: section) where !Self.understoodGenerally.contains(key) {
+            warn(file, section, key, "is not supported and has no effect")
+        }
+        node.listsExports = try file.boolean("allowlist", in: section)
+        try readAddresses(file, &node)
+        guard let key = try file.string("keyfile", in: section) else { return }
+        let certificate = try file.string("certfile", in: section) ?? key
+        let authority = try file.string("cacertfile", in: section)
+        node.tls = TLSConfiguration(
+            files: TLSFiles(certificate: certificate, key: key, authority: authority),
+            mode: try file.boolean("force_tls", in: section) ? .required : .optional,
+            verifiesClients: authority != nil)
+    }
+
+    private func readAddresses(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
+        let section = "generic"
+        let text = try file.string("port", in: section)
+        guard let port = text.map({ UInt16($0) }) ?? Self.standardPort else {
+            throw ConfigurationError(path, "[generic] port: '\(text ?? "")' is no number of a port")
+        }
+        let socket = try file.string("unixsock", in: section)
+        if let socket { node.listen.append(.unix(path: socket)) }
+        guard try socket == nil || file.boolean("duallisten", in: section) else { return }
+        let hosts = try file.string("listenaddr", in: section) ?? "::, 0.0.0.0"
+        for host in hosts.split(separator: ",") {
+            node.listen.append(.tcp(host: host.trimmingCharacters(in: .whitespaces), port: port))
+        }
+    }
+
+    // MARK: Exports
+
+    private mutating func readExport(_ file: KeyFile, _ section: String, _ node: inout NodeConfiguration) throws {
+        guard let image = try file.string("exportname", in: section) else {
+            warnings.append("\(file.path): [\(section)] has no exportname and is left out")
+            return
+        }
+        guard try isServable(file, section, image) else { return }
+        for key in file.keys(of: section) where !Self.understood.contains(key) && !Self.essential.contains(key) {
+            warn(file, section, key, "is not supported and has no effect")
+        }
+        node.exports.append(
+            ExportConfiguration(
+                backing: image, name: section, isReadOnly: try file.boolean("readonly", in: section),
+                isRotational: try file.boolean("rotational", in: section) ? true : nil,
+                isSynchronous: try file.boolean("sync", in: section)))
+    }
+
+    private mutating func isServable(_ file: KeyFile, _ section: String, _ image: String) throws -> Bool {
+        for key in file.keys(of: section) where Self.essential.contains(key) {
+            // A switch that is off asks for nothing.
+            if try file.string(key, in: section) == "false" { continue }
+            warn(file, section, key, "is not supported; the export is left out")
+            return false
+        }
+        guard !image.contains("%s") else {
+            warn(file, section, "exportname", "with %s is not supported; the export is left out")
+            return false
+        }
+        return true
+    }
+
+    private mutating func warn(_ file: KeyFile, _ section: String, _ key: String, _ what: String) {
+        warnings.append("\(file.path): [\(section)] \(key) \(what)")
+    }
+}

@@ -1,0 +1,39 @@
+/// A disk to serve.
+public struct ExportConfiguration: Equatable, Sendable {
+    /// What holds its bytes: the path of a raw image or block device, or an NBD URI.
+    public var backing: String
+    /// The name that clients ask for.
+    public var name: String
+    /// Writes are refused.
+    public var isReadOnly: Bool
+    /// For people; empty where there is nothing to say.
+    public var text: String
+    /// The host's page cache is passed by.
+    public var isDirect: Bool
+    /// The empty name stands for this export.
+    public var isDefault: Bool
+    /// Whether clients should spare the disk seeks; nil leaves it to what the system knows of the disk.
+    public var isRotational: Bool?
+    /// Every write is durable before it is acknowledged, whether the client asks for that or not.
+    public var isSynchronous: Bool
+
+    /// Describes a disk.
+    public init(
+        backing: String, name: String, isReadOnly: Bool, text: String = "", isDirect: Bool = false,
+        isDefault: Bool = false, isRotational: Bool? = nil, isSynchronous: Bool = false
+    ) {
+        self.backing = backing
+        self.name = name
+        self.isReadOnly = isReadOnly
+        self.text = text
+        self.isDirect = isDirect
+        self.isDefault = isDefault
+        self.isRotational = isRotational
+        self.isSynchronous = isSynchronous
+    }
+
+    /// Whether another configuration can be served by the same open backing.
+    func sharesBacking(with other: ExportConfiguration) -> Bool {
+        backing == other.backing && isDirect == other.isDirect && isReadOnly == other.isReadOnly
+    }
+}

@@ -1,0 +1,17 @@
+import Foundation
+
+/// Sockets that a service manager has opened for this process; sd_listen_fds(3).
+enum InheritedSockets {
+    private static let first: CInt = 3
+
+    /// Their descriptors; the environment that names them is removed, so that no child takes them for its own.
+    static func take() -> [CInt] {
+        let environment = ProcessInfo.processInfo.environment
+        let names = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]
+        defer { for name in names { unsetenv(name) } }
+        guard environment["LISTEN_PID"].flatMap({ Int32($0) }) == getpid(),
+            let count = environment["LISTEN_FDS"].flatMap({ CInt($0) }), count > 0, count < 1 << 16
+        else { return [] }
+        return (first..<first + count).map { $0 }
+    }
+}
