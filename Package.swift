@@ -23,7 +23,7 @@ let package = Package(
 
         // From the bottom up; docs/architecture.md says what each is for.
         .target(name: "Ring", dependencies: ["CLiburing"]),
-        .target(name: "Block", dependencies: ["Ring", "CLinux"]),
+        .target(name: "Block", dependencies: ["Ring", "CLinux", "CLibNBD"]),
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
         .target(name: "NBDServer", dependencies: ["NBD", "TLS", "Block", "Ring", "CLinux"]),

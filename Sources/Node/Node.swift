@@ -48,7 +48,7 @@ public actor Node {
     public func start() async throws -> [String] {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
-        for export in configuration.exports { try open(export) }
+        for export in configuration.exports { try await open(export) }
         var lines: [String] = []
         let peer = try await startPeer()
         for address in configuration.listen {
@@ -136,11 +136,15 @@ public actor Node {
         try command.validate()
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
+        guard let image = export.backing.image, let records = export.records else {
+            throw NodeError.unusable(
+                "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
+        }
         let job = SourceJob(
-            export: export.name, disk: export.export.disk, image: export.image,
+            export: export.name, disk: export.export.disk, image: image,
             destination: command.destination,
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
-            records: export.records)
+            records: records)
         let migration = SourceMigration(job: job, group: group, pool: pool, logger: logger)
         try export.begin(migration)
         return (export, migration)
@@ -178,7 +182,7 @@ public actor Node {
     /// Takes over what may change while the node runs: its exports, and certificates and keys. Clients that are
     /// connected keep what they have.
     /// - Throws: `TLSError`; nothing has changed then. An export that can't be opened is logged, and the rest goes on.
-    public func reload(_ new: NodeConfiguration) throws {
+    public func reload(_ new: NodeConfiguration) async throws {
         server.secure(with: try new.tls?.open())
         table.setListed(new.listsExports)
         for (name, export) in exports {
@@ -197,7 +201,7 @@ public actor Node {
         }
         for export in new.exports where exports[export.name] == nil {
             do {
-                try open(export)
+                try await open(export)
                 logger.notice("\(export.name) is offered")
             } catch {
                 logger.error("\(export.name) is not offered: \(error)")
@@ -207,56 +211,58 @@ public actor Node {
 
     /// The same disk under another description.
     private func replace(_ old: NodeExport, with configuration: ExportConfiguration) {
-        let export = Self.export(configuration, disk: old.export.disk, isRotational: old.image.isRotational)
+        let export = Self.export(configuration, disk: old.export.disk, backing: old.backing)
         table.remove(old.name)
         _ = table.add(export, isDefault: configuration.isDefault)
         exports[old.name] = NodeExport(
-            export: export, configuration: configuration, image: old.image, records: old.records)
+            export: export, configuration: configuration, backing: old.backing, records: old.records)
     }
 
-    private static func export(_ configuration: ExportConfiguration, disk: Disk, isRotational: Bool) -> Export {
+    private static func export(_ configuration: ExportConfiguration, disk: Disk, backing: Backing) -> Export {
         Export(
-            name: configuration.name, disk: disk, isReadOnly: configuration.isReadOnly,
-            isRotational: configuration.isRotational ?? isRotational, text: configuration.text,
+            name: configuration.name, disk: disk, isReadOnly: backing.isReadOnly,
+            isRotational: configuration.isRotational ?? backing.isRotational, text: configuration.text,
             isSynchronous: configuration.isSynchronous)
     }
 
     // MARK: Opening
 
-    private func open(_ configured: ExportConfiguration) throws {
-        let image = try RawImage(
-            path: configured.backing, access: configured.isReadOnly ? .readOnly : .readWrite)
-        try add(configured, image, isConfigured: true)
+    private func open(_ configured: ExportConfiguration) async throws {
+        let backing = try await Backing.open(configured, loops: loops)
+        try add(configured, backing, isConfigured: true)
     }
 
-    /// Serves an image, or forwards its clients where it was given away in an earlier life: serving it here again would
+    /// Serves a disk, or forwards its clients where it was given away in an earlier life: serving it here again would
     /// make two writers (invariant 5).
     @discardableResult
     private func add(
-        _ configuration: ExportConfiguration, _ image: RawImage, isConfigured: Bool
+        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool
     ) throws -> Disk {
         let name = configuration.name
-        let records = SourceRecords(directory: state, image: image)
-        let moved = try records.moved()
+        let records = backing.image.map { SourceRecords(directory: state, image: $0) }
+        let moved = try records?.moved()
         let link = moved.map { ForwardLink(record: $0, group: group, logger: logger) }
-        let device = link.map { ForwardingDevice(forwarder: $0) } ?? FileDevice(image: image)
-        let disk = Disk(size: image.size, device: device, loops: loops)
-        let export = Self.export(configuration, disk: disk, isRotational: image.isRotational)
+        let device = link.map { ForwardingDevice(forwarder: $0) } ?? backing.device
+        let disk = Disk(size: backing.size, device: device, loops: loops)
+        let export = Self.export(configuration, disk: disk, backing: backing)
         guard table.add(export, isDefault: configuration.isDefault) else { throw NodeError.nameTaken(name) }
         let added = NodeExport(
-            export: export, configuration: isConfigured ? configuration : nil, image: image, records: records)
+            export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records)
         exports[name] = added
-        if let moved, let link {
+        if let moved, let link, let records {
             added.moved(by: link)
             let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
-            logger.notice("\(image.path) has moved to \(moved.destination), and clients are forwarded there; \(advice)")
+            logger.notice(
+                "\(configuration.backing) has moved to \(moved.destination), and clients are forwarded there; \(advice)"
+            )
         }
         return disk
     }
 
     private func addArrived(_ name: String, _ image: RawImage) throws -> Disk {
         try add(
-            ExportConfiguration(backing: image.path, name: name, isReadOnly: false), image, isConfigured: false)
+            ExportConfiguration(backing: image.path, name: name, isReadOnly: false), Backing(image, isReadOnly: false),
+            isConfigured: false)
     }
 
     private func startPeer() async throws -> PeerAddress? {

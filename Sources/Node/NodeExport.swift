@@ -13,14 +13,15 @@ final class NodeExport: Sendable {
     let export: Export
     /// What it is to be as its configuration says; nil for a disk that has been moved here.
     let configuration: ExportConfiguration?
-    let image: RawImage
-    let records: SourceRecords
+    let backing: Backing
+    /// What is known of migrations of the image; nil where there is no image.
+    let records: SourceRecords?
     private let state = Mutex(State())
 
-    init(export: Export, configuration: ExportConfiguration?, image: RawImage, records: SourceRecords) {
+    init(export: Export, configuration: ExportConfiguration?, backing: Backing, records: SourceRecords?) {
         self.export = export
         self.configuration = configuration
-        self.image = image
+        self.backing = backing
         self.records = records
     }
 

@@ -62,6 +62,11 @@ extension EventLoop {
         submit(operation) { io_uring_prep_fallocate($0, descriptor, mode, off_t(offset), off_t(length)) }
     }
 
+    /// `poll(2)` of one descriptor, once; completes with the events that came.
+    public func poll(_ descriptor: CInt, events: UInt32, _ operation: UnsafeMutablePointer<RingOperation>) {
+        submit(operation) { io_uring_prep_poll_add($0, descriptor, events) }
+    }
+
     /// `posix_fadvise(2)`, POSIX_FADV_WILLNEED.
     public func readAhead(
         _ descriptor: CInt, at offset: UInt64, length: UInt32, _ operation: UnsafeMutablePointer<RingOperation>

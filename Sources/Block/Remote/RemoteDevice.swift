@@ -1,0 +1,60 @@
+import Dispatch
+import Ring
+
+/// A disk that another NBD server holds: qemu-nbd for qcow2, nbdkit for almost anything. Through libnbd(3), on the loops.
+///
+/// Where the server takes several connections, each loop has one of its own; otherwise all use the first loop's. A
+/// connection that is lost is made again, and requests wait for it; `RemoteDurability` says what that may not hide.
+public final class RemoteDevice: BlockDevice, @unchecked Sendable {
+    private let traits: RemoteTraits
+    private let connections: [RemoteConnection]
+
+    private init(traits: RemoteTraits, connections: [RemoteConnection]) {
+        self.traits = traits
+        self.connections = connections
+        super.init()
+    }
+
+    /// Connects to a server.
+    /// - Parameters:
+    ///   - uri: as the NBD project writes it, `nbd://HOST/EXPORT` or `nbd+unix:///EXPORT?socket=PATH` and so on.
+    ///   - loops: all loops of the node, in order.
+    /// - Throws: `RemoteError`.
+    public static func open(uri: String, loops: [EventLoop]) async throws -> RemoteDevice {
+        let durability = RemoteDurability()
+        let first = try await connect(uri)
+        let users = first.traits.canMultiConnect ? loops : [loops[0]]
+        var connections: [RemoteConnection] = []
+        for loop in users {
+            let link = loop === loops[0] ? first : try await connect(uri)
+            guard link.traits == first.traits else {
+                throw RemoteError(uri, "two connections to it do not show the same export")
+            }
+            connections.append(RemoteConnection(uri: uri, link: link, loop: loop, durability: durability))
+        }
+        return RemoteDevice(traits: first.traits, connections: connections)
+    }
+
+    /// Bytes.
+    public var size: UInt64 { traits.size }
+    /// Whether the server refuses writes.
+    public var isReadOnly: Bool { traits.isReadOnly }
+    /// Whether the server says that its disk is slow to seek.
+    public var isRotational: Bool { traits.isRotational }
+
+    override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
+        request.pointee.progress = 0
+        request.pointee.stage = .transfer
+        let index = port.loop.index
+        let connection = connections.indices.contains(index) ? connections[index] : connections[0]
+        let pending = PendingRequest(request: request, port: port)
+        // Never from within `start`: what libnbd does at once could end the request before its owner expects it.
+        connection.loop.post { connection.start(pending.request, pending.port) }
+    }
+
+    private static func connect(_ uri: String) async throws -> RemoteLink {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(with: Result { try RemoteLink(uri: uri) }) }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import Block
+import Ring
+
+/// What holds a disk's bytes, open.
+struct Backing: Sendable {
+    let size: UInt64
+    let isReadOnly: Bool
+    let isRotational: Bool
+    let device: BlockDevice
+    /// The file or block device; nil where another server holds the disk.
+    let image: RawImage?
+
+    /// A raw image that is open already.
+    init(_ image: RawImage, isReadOnly: Bool) {
+        self.image = image
+        self.isReadOnly = isReadOnly
+        size = image.size
+        isRotational = image.isRotational
+        device = FileDevice(image: image)
+    }
+
+    private init(_ remote: RemoteDevice, isReadOnly: Bool) {
+        image = nil
+        self.isReadOnly = isReadOnly || remote.isReadOnly
+        size = remote.size
+        isRotational = remote.isRotational
+        device = remote
+    }
+
+    /// Opens what a configuration names.
+    /// - Throws: in one line, what can't be opened.
+    static func open(_ configuration: ExportConfiguration, loops: [EventLoop]) async throws -> Backing {
+        if isURI(configuration.backing) {
+            guard !configuration.isDirect else {
+                throw NodeError.unusable("\(configuration.backing): direct is for files and block devices only")
+            }
+            let remote = try await RemoteDevice.open(uri: configuration.backing, loops: loops)
+            return Backing(remote, isReadOnly: configuration.isReadOnly)
+        }
+        let image = try RawImage(
+            path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite)
+        return Backing(image, isReadOnly: configuration.isReadOnly)
+    }
+
+    /// Whether a user means another server and not a file; a file of such a name can be given as `./NAME`.
+    private static func isURI(_ text: String) -> Bool {
+        ["nbd", "nbds"].contains { scheme in
+            ["", "+unix", "+vsock"].contains { text.hasPrefix("\(scheme)\($0)://") }
+        }
+    }
+}
