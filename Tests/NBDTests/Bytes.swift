@@ -17,6 +17,12 @@ enum Said {
         Array("IHAVEOPT".utf8) + be(type) + be(length)
     }
 
+    static func meta(_ type: UInt32, _ name: String, _ queries: [String] = []) -> [UInt8] {
+        option(type, string(name) + be(UInt32(queries.count)) + queries.flatMap(string))
+    }
+
+    private static func string(_ text: String) -> [UInt8] { be(UInt32(text.utf8.count)) + text.utf8 }
+
     static func go(_ name: String, wanting items: [UInt16] = [], type: UInt32 = 7) -> [UInt8] {
         let payload = be(UInt32(name.utf8.count)) + name.utf8 + be(UInt16(items.count)) + items.flatMap(be)
         return option(type, payload)
@@ -63,23 +69,30 @@ struct Catalog: ExportCatalog {
         name.isEmpty ? all[0] : all.first { $0.name == name }
     }
 
-    func exports() -> [ExportDescription] { all }
+    func exports() -> [ExportDescription]? { all }
 }
 
 /// A handshake and all that it has said.
 struct Conversation {
-    var handshake = Handshake()
+    var handshake: Handshake
     var input: ArraySlice<UInt8> = []
     var output: [UInt8] = []
     var progress = Handshake.Progress.needsMore
 
     /// Gives it bytes in pieces, as long as it wants any.
-    init(_ pieces: [UInt8]...) { for piece in pieces { hear(piece) } }
+    init(tls: TLSPolicy = .off, _ pieces: [UInt8]...) {
+        handshake = Handshake(tls: tls)
+        for piece in pieces { hear(piece) }
+    }
 
+    /// What it says is sent at once. Where TLS begins, what has come in the clear is thrown away.
     mutating func hear(_ bytes: some Sequence<UInt8>) {
+        guard progress == .needsMore || progress == .startTLS else { return input += bytes }
         input += bytes
-        guard progress == .needsMore else { return }
-        progress = handshake.receive(&input, output: &output, catalog: Catalog())
+        repeat {
+            progress = handshake.receive(&input, output: &output, catalog: Catalog())
+        } while progress == .needsSending
+        if progress == .startTLS { input = [] }
     }
 
     var answers: [Answer]? { Answer.all(in: output) }

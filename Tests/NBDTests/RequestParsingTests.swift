@@ -7,7 +7,7 @@ import Testing
         let bytes: [UInt8] =
             [0x25, 0x60, 0x95, 0x13, 0x01, 0x02, 0x03, 0x04] + Array(0x10...0x17) + Array(0x20...0x27)
             + [0x30, 0x31, 0x32, 0x33]
-        let request = Request(header: bytes)
+        let request = Request(header: bytes, style: .simple)
         #expect(
             request
                 == Request(
@@ -22,7 +22,7 @@ import Testing
             + be(UInt32(3))
         for shift in 0..<16 {
             let bytes = [UInt8](repeating: 0, count: shift) + header
-            let request = bytes.withUnsafeBytes { Request(header: $0.baseAddress! + shift) }
+            let request = bytes.withUnsafeBytes { Request(header: $0.baseAddress! + shift, style: .simple) }
             #expect(
                 request == Request(flags: .forceUnitAccess, type: 4, cookie: 1, offset: 2, length: 3))
         }
@@ -33,23 +33,37 @@ import Testing
         for bit in 0..<32 {
             var bytes = header
             bytes[bit / 8] ^= 1 << (bit % 8)
-            #expect(Request(header: bytes) == nil)
+            #expect(Request(header: bytes, style: .simple) == nil)
         }
-        #expect(Request(header: header) != nil)
+        #expect(Request(header: header, style: .simple) != nil)
     }
 
-    @Test func onlyWritesHaveAPayload() {
+    @Test func anExtendedHeaderHasSixtyFourBitsOfLength() {
+        let bytes =
+            be(UInt32(0x21e4_1c71)) + be(UInt16(0x0102)) + be(UInt16(0x0304)) + be(UInt64(5)) + be(UInt64(6))
+            + be(UInt64(0x0708_090a_0b0c_0d0e))
+        #expect(bytes.count == HeaderStyle.extended.requestHeaderLength)
+        let expected = Request(
+            flags: CommandFlags(rawValue: 0x0102), type: 0x0304, cookie: 5, offset: 6, length: 0x0708_090a_0b0c_0d0e)
+        #expect(Request(header: bytes, style: .extended) == expected)
+        #expect(Request(header: bytes, style: .structured) == nil)
+        let compact = be(UInt32(0x2560_9513)) + [UInt8](repeating: 0, count: 28)
+        #expect(Request(header: compact, style: .extended) == nil)
+    }
+
+    /// Compact: only writes, by their nature. Extended: whatever says so, and nothing else.
+    @Test func whatHasAPayloadIsClear() {
         for type in UInt16(0)...20 {
-            let request = Request(type: type, length: 77)
-            #expect(request.payloadLength == (type == 1 ? 77 : 0))
-            #expect(request.needsBuffer == (type <= 1))
+            for flags in [UInt16(0), 32, 33, 1] {
+                let start = be(flags) + be(type) + be(UInt64(0)) + be(UInt64(0))
+                let compact = Request(
+                    header: be(UInt32(0x2560_9513)) + start + be(UInt32(77)), style: .structured)
+                #expect(compact?.payloadLength == (type == 1 ? 77 : 0))
+                let extended = Request(
+                    header: be(UInt32(0x21e4_1c71)) + start + be(UInt64(1) << 40), style: .extended)
+                #expect(extended?.payloadLength == (flags & 32 != 0 ? 1 << 40 : 0))
+            }
         }
-    }
-
-    @Test func aReplyIsSixteenBytes() {
-        var bytes = [UInt8](repeating: 0xee, count: 17)
-        SimpleReply.store(error: .shuttingDown, cookie: 0x0102_0304_0506_0708, to: &bytes)
-        #expect(bytes == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 108, 1, 2, 3, 4, 5, 6, 7, 8, 0xee])
     }
 
     @Test func errorNumbersThatTheProtocolDoesNotKnowBecomeInputOutput() {

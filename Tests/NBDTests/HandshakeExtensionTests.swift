@@ -1,0 +1,226 @@
+import Testing
+
+@testable import NBD
+
+/// Structured and extended replies, metadata contexts and TLS, as far as the handshake goes.
+@Suite(.timeLimit(.minutes(1))) struct HandshakeExtensionTests {
+    private let disk = Catalog().all[0]
+    private let other = Catalog().all[1]
+    private let startTLS: UInt32 = 5
+    private let structured: UInt32 = 8
+    private let list: UInt32 = 9
+    private let set: UInt32 = 10
+    private let extended: UInt32 = 11
+    private let acknowledge: UInt32 = 1
+    private let context: UInt32 = 4
+    private let policy: UInt32 = 0x8000_0002
+    private let invalid: UInt32 = 0x8000_0003
+    private let tlsRequired: UInt32 = 0x8000_0005
+    private let unknown: UInt32 = 0x8000_0006
+    private let tooBig: UInt32 = 0x8000_0009
+    private let extendedRequired: UInt32 = 0x8000_000a
+
+    private func chosen(
+        _ export: ExportDescription, _ style: HeaderStyle = .simple, _ contexts: [MetaContext] = []
+    ) -> Handshake.Progress {
+        .transmission(Negotiation(export: export, style: style, contexts: contexts))
+    }
+
+    @Test func stylesAreAcknowledgedAndKept() {
+        let plain = Conversation(Said.flags(), Said.option(structured), Said.go(""))
+        #expect(plain.answers?.first == Answer(option: structured, type: acknowledge, payload: []))
+        #expect(plain.progress == chosen(disk, .structured))
+        let both = Conversation(Said.flags(), Said.option(structured), Said.option(extended), Said.go(""))
+        #expect(both.progress == chosen(disk, .extended))
+        let backwards = Conversation(Said.flags(), Said.option(extended), Said.option(structured), Said.go(""))
+        #expect(backwards.answers?[1].type == extendedRequired && backwards.progress == chosen(disk, .extended))
+        let withData = Conversation(
+            Said.flags(), Said.option(structured, [0]), Said.option(extended, [0]), Said.go(""))
+        #expect(withData.answers?.prefix(2).map(\.type) == [invalid, invalid] && withData.progress == chosen(disk))
+    }
+
+    @Test func doNotFragmentIsOfferedToThoseThatKnowChunks() {
+        for (option, flags) in [(UInt32(99), UInt16(0xd6d)), (structured, 0xded), (extended, 0xded)] {
+            for type in [UInt32(6), 7] {
+                let talk = Conversation(Said.flags(), Said.option(option), Said.go("disk", type: type))
+                #expect(talk.answers?[1].payload == be(UInt16(0)) + be(disk.size) + be(flags))
+            }
+        }
+        let old = Conversation(Said.flags(3), Said.option(structured), Said.option(1))
+        #expect(old.output.suffix(2) == be(UInt16(0xded))[...] && old.progress == chosen(disk, .structured))
+    }
+
+    @Test func exportNameAfterExtendedHeadersEndsIt() {
+        #expect(Conversation(Said.flags(), Said.option(extended), Said.option(1)).progress == .close)
+    }
+
+    @Test func contextsNeedStructuredReplies() {
+        for type in [list, set] {
+            let talk = Conversation(Said.flags(), Said.meta(type, "disk", ["base:allocation"]), Said.go("disk"))
+            #expect(talk.answers?.first?.type == invalid && talk.progress == chosen(disk))
+        }
+    }
+
+    @Test(
+        arguments: [
+            ([], true), (["base:"], true), (["base:allocation"], true), (["x:y", "base:allocation"], true),
+            (["base:other"], false), (["qemu:"], false), (["base"], false), ([":"], false), ([""], false),
+        ] as [([String], Bool)])
+    func listingFollowsTheRules(queries: [String], isListed: Bool) {
+        let talk = Conversation(Said.flags(), Said.option(structured), Said.meta(list, "disk", queries))
+        let item = Answer(option: list, type: context, payload: be(UInt32(0)) + Array("base:allocation".utf8))
+        let end = Answer(option: list, type: acknowledge, payload: [])
+        #expect(talk.answers?.dropFirst() == (isListed ? [item, end] : [end])[...])
+    }
+
+    @Test(
+        arguments: [
+            ([], false), (["base:"], false), (["base:allocation"], true),
+            (["base:allocation", "base:allocation"], true), (["x:y"], false), (["base:allocatio"], false),
+        ] as [([String], Bool)])
+    func settingFollowsTheRules(queries: [String], isSet: Bool) {
+        let talk = Conversation(
+            Said.flags(), Said.option(structured), Said.meta(set, "disk", queries), Said.go("disk"))
+        let item = Answer(option: set, type: context, payload: be(UInt32(1)) + Array("base:allocation".utf8))
+        #expect((talk.answers?[1] == item) == isSet)
+        #expect(talk.progress == chosen(disk, .structured, isSet ? [.allocation] : []))
+    }
+
+    /// Whatever the second one comes to, nothing of the first is left.
+    @Test func settingReplacesEvenWhenItFails() {
+        let first = Said.flags() + Said.option(structured) + Said.meta(set, "disk", ["base:allocation"])
+        let seconds = [
+            (Said.meta(set, "disk", ["x:y"]), acknowledge), (Said.meta(set, "none", ["base:allocation"]), unknown),
+            (Said.option(set, [1, 2, 3]), invalid), (Said.option(set, [UInt8](repeating: 0, count: 70_000)), tooBig),
+        ]
+        for (second, answer) in seconds {
+            let talk = Conversation(first, second, Said.go("disk"))
+            #expect(talk.answers?[3].type == answer)
+            #expect(talk.progress == chosen(disk, .structured))
+        }
+        // Listing changes nothing.
+        let listed = Conversation(first, Said.meta(list, "disk", ["x:y"]), Said.go("disk"))
+        #expect(listed.progress == chosen(disk, .structured, [.allocation]))
+    }
+
+    @Test func contextsOfAnotherExportDoNotCount() {
+        let start = Said.flags() + Said.option(extended)
+        let talk = Conversation(start, Said.meta(set, other.name, ["base:allocation"]), Said.go("disk"))
+        #expect(talk.progress == chosen(disk, .extended))
+        let same = Conversation(start, Said.meta(set, "", ["base:allocation"]), Said.go("disk"))
+        #expect(same.progress == chosen(disk, .extended, [.allocation]))
+    }
+
+    @Test(
+        arguments: [
+            [], [0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 255, 255, 255, 255],
+            [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0], [255, 255, 255, 255, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0xff],
+        ] as [[UInt8]], [UInt32(9), 10])
+    func malformedQueriesAreRefused(payload: [UInt8], type: UInt32) {
+        var talk = Conversation(Said.flags(), Said.option(structured), Said.option(type, payload))
+        #expect(talk.answers?[1].type == invalid)
+        talk.hear(Said.go("disk"))
+        #expect(talk.progress == chosen(disk, .structured))
+    }
+
+    // MARK: TLS
+
+    @Test func withoutTLSItIsRefusedAndAllGoesOn() {
+        let talk = Conversation(Said.flags(), Said.option(startTLS), Said.go("disk"))
+        #expect(talk.answers?.first?.type == policy && talk.progress == chosen(disk))
+    }
+
+    @Test func whereItIsRequiredNothingElseIsAnswered() {
+        for option in [UInt32(3), 6, 7, 8, 9, 10, 11, 99] {
+            let talk = Conversation(tls: .required, Said.flags(), Said.option(option, [1, 2]))
+            #expect(talk.answers?.map(\.type) == [tlsRequired] && talk.progress == .needsMore)
+        }
+        let long = Conversation(tls: .required, Said.flags(), Said.option(7, [UInt8](repeating: 0, count: 70_000)))
+        #expect(long.answers?.map(\.type) == [tlsRequired])
+        #expect(Conversation(tls: .required, Said.flags(), Said.option(1)).progress == .close)
+        let abort = Conversation(tls: .required, Said.flags(), Said.option(2))
+        #expect(abort.answers?.map(\.type) == [acknowledge] && abort.progress == .close)
+    }
+
+    @Test(arguments: [TLSPolicy.optional, .required]) func insideAllIsAnswered(policy: TLSPolicy) {
+        var talk = Conversation(tls: policy, Said.flags(), Said.option(startTLS))
+        #expect(talk.answers?.map(\.type) == [acknowledge] && talk.progress == .startTLS)
+        talk.hear(Said.option(startTLS))
+        #expect(talk.answers?.last?.type == invalid)
+        talk.hear(Said.go("disk"))
+        #expect(talk.progress == chosen(disk))
+    }
+
+    @Test func itIsOptionalWhereThePolicySaysSo() {
+        #expect(Conversation(tls: .optional, Said.flags(), Said.go("disk")).progress == chosen(disk))
+        let withData = Conversation(tls: .optional, Said.flags(), Said.option(startTLS, [1]), Said.go("disk"))
+        #expect(withData.answers?.first?.type == invalid && withData.progress == chosen(disk))
+    }
+
+    @Test func whatWasAgreedOnInTheClearIsForgotten() {
+        var talk = Conversation(
+            tls: .optional, Said.flags(), Said.option(extended), Said.meta(set, "disk", ["base:allocation"]),
+            Said.option(startTLS))
+        talk.hear(Said.go("disk"))
+        #expect(talk.progress == chosen(disk))
+    }
+
+    /// What a stranger puts behind STARTTLS in the clear stays unread; the caller throws it away.
+    @Test func nothingBehindStartTLSIsTaken() {
+        let injected = Said.go("disk")
+        var handshake = Handshake(tls: .required)
+        var input = (Said.flags() + Said.option(startTLS) + injected)[...]
+        var output: [UInt8] = []
+        let progress = handshake.receive(&input, output: &output, catalog: Catalog())
+        #expect(progress == .startTLS && Array(input) == injected)
+    }
+
+    // MARK: Bounds
+
+    /// A client that asks and asks is answered in portions, so that it has to read.
+    @Test func muchIsSaidInPortions() {
+        var handshake = Handshake(tls: .off)
+        var input = (Said.flags() + (0..<900).flatMap { _ in Said.go("disk", wanting: [1, 2, 3], type: 6) })[...]
+        var total = 0
+        var portions = 0
+        while true {
+            var output: [UInt8] = []
+            let progress = handshake.receive(&input, output: &output, catalog: Catalog())
+            #expect(output.count < 80_000)
+            total += output.count
+            guard progress == .needsSending else { break }
+            portions += 1
+        }
+        #expect(portions > 0 && input.isEmpty && total > 64 << 10)
+    }
+
+    @Test func aServerMayKeepItsExportsToItself() {
+        struct Silent: ExportCatalog {
+            func export(named name: String) -> ExportDescription? { Catalog().export(named: name) }
+            func exports() -> [ExportDescription]? { nil }
+        }
+        var handshake = Handshake(tls: .off)
+        var input = (Said.flags() + Said.option(3))[...]
+        var output: [UInt8] = []
+        _ = handshake.receive(&input, output: &output, catalog: Silent())
+        #expect(Answer.all(in: output)?.map(\.type) == [policy])
+    }
+
+    @Test func descriptionsAreToldToThoseThatAsk() {
+        struct Described: ExportCatalog {
+            let only = ExportDescription(
+                name: "d", size: 5, isReadOnly: true, isRotational: true, text: "for people")
+            func export(named name: String) -> ExportDescription? { only }
+            func exports() -> [ExportDescription]? { [only] }
+        }
+        var handshake = Handshake(tls: .off)
+        var input = (Said.flags() + Said.option(3) + Said.go("d", wanting: [2], type: 6))[...]
+        var output: [UInt8] = []
+        _ = handshake.receive(&input, output: &output, catalog: Described())
+        let answers = Answer.all(in: output) ?? []
+        #expect(answers.first?.payload == be(UInt32(1)) + Array("dfor people".utf8))
+        #expect(answers.contains { $0.payload == be(UInt16(2)) + Array("for people".utf8) })
+        #expect(answers.contains { $0.payload == be(UInt16(0)) + be(UInt64(5)) + be(UInt16(0x51f)) })
+    }
+}
