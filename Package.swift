@@ -60,7 +60,7 @@ let package = Package(
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport"]),
         .testTarget(name: "BlockTests", dependencies: ["Block", "Ring", "TestSupport"]),
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
-        .testTarget(name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "Block", "Ring", "TestSupport"]),
+        .testTarget(name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "TLS", "Block", "Ring", "TestSupport"]),
         .testTarget(name: "IndexTests", dependencies: ["Index", "Block"]),
         .testTarget(
             name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring", "TestSupport"]),

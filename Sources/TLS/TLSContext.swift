@@ -22,7 +22,9 @@ public final class TLSContext: @unchecked Sendable {
         guard let context = SSL_CTX_new(TLS_server_method()) else {
             throw TLSError("cannot set up TLS: \(TLSError.takeReason())")
         }
-        self.context = context
+        // Nothing is stored before all has gone well: an object that is complete is freed by `deinit`, one that is not
+        // has to be freed here.
+        let keys: PresharedKeys?
         do {
             keys = files.hasKeys ? try PresharedKeys(path: files.keys ?? "") : nil
             try Self.setRules(context)
@@ -32,6 +34,8 @@ public final class TLSContext: @unchecked Sendable {
             SSL_CTX_free(context)
             throw error
         }
+        self.context = context
+        self.keys = keys
         if let keys {
             SSL_CTX_set_ex_data(context, 0, Unmanaged.passUnretained(keys).toOpaque())
             SSL_CTX_set_psk_server_callback(context) { TLSContext.findKey($0, $1, $2, $3) }

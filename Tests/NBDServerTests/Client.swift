@@ -1,10 +1,12 @@
 import Foundation
+import NBD
 
 /// The smallest client there is, for bytes that no real client sends. Blocks, but never for long.
 final class Client: @unchecked Sendable {
     let socket: CInt
     private(set) var size: UInt64 = 0
     private(set) var flags: UInt16 = 0
+    private(set) var style = HeaderStyle.simple
     private var isOpen = true
 
     init(unix path: String, seconds: Int = 20) throws {
@@ -73,6 +75,37 @@ final class Client: @unchecked Sendable {
         return got == 0 || got < 0 && errno == ECONNRESET
     }
 
+    /// The handshake, by GO.
+    /// - Parameter asksForContexts: whether `base:allocation` is selected, where the style allows for it.
+    func negotiate(_ name: String, _ style: HeaderStyle, asksForContexts: Bool = true) throws {
+        try expect(try receive(18).prefix(8) == Array("NBDMAGIC".utf8)[...], "no greeting")
+        self.style = style
+        var said: [UInt8] = [0, 0, 0, 3]
+        if style != .simple { said += option(style == .extended ? 11 : 8, []) }
+        if asksForContexts && style != .simple {
+            said += option(10, string(name) + be(UInt32(1)) + string("base:allocation"))
+        }
+        try send(said + option(7, string(name) + be(UInt16(0))))
+        while true {
+            let header = try receive(20)
+            let payload = try receive(Int(number(header[16...])))
+            switch (number(header[8..<12]), number(header[12..<16])) {
+            case (7, 1): return
+            case (7, 3) where payload.prefix(2) == [0, 0]:
+                size = number(payload[2..<10])
+                flags = UInt16(number(payload[10..<12]))
+            case (_, 1...4): break
+            case (let option, let type): throw Unexpected("option \(option) was answered with \(type)")
+            }
+        }
+    }
+
+    private func option(_ type: UInt32, _ payload: [UInt8]) -> [UInt8] {
+        Array("IHAVEOPT".utf8) + be(type) + be(UInt32(payload.count)) + payload
+    }
+
+    private func string(_ text: String) -> [UInt8] { be(UInt32(text.utf8.count)) + text.utf8 }
+
     /// The next reply's cookie and error.
     func reply() throws -> (cookie: UInt64, error: UInt32) {
         let header = try receive(16)
@@ -80,13 +113,53 @@ final class Client: @unchecked Sendable {
         return (number(header[8...]), UInt32(number(header[4..<8])))
     }
 
+    /// The next reply, in the style that was negotiated.
+    /// - Parameter count: of the bytes that a successful read of that cookie brings.
+    func hear(_ count: (UInt64) -> Int) throws -> Heard {
+        guard style != .simple else {
+            let (cookie, error) = try reply()
+            return Heard(cookie: cookie, error: error, data: error == 0 ? try receive(count(cookie)) : [])
+        }
+        let header = try receive(style == .extended ? 32 : 20)
+        let magic: [UInt8] = style == .extended ? [0x6e, 0x8a, 0x27, 0x8c] : [0x66, 0x8e, 0x33, 0xef]
+        try expect(header.prefix(4) == magic[...], "no reply but \(header)")
+        try expect(header[4..<6] == [0, 1], "a reply in several chunks: \(header)")
+        var heard = Heard(cookie: number(header[8..<16]))
+        if style == .extended { heard.offset = number(header[16..<24]) }
+        let payload = try receive(Int(number(header[(style == .extended ? 24 : 16)...])))
+        switch number(header[6..<8]) {
+        case 0: try expect(payload.isEmpty, "a reply of no type has data")
+        case 1:
+            heard.dataOffset = number(payload[..<8])
+            heard.data = Array(payload[8...])
+        case 5 where style == .structured: heard.extents = extents(payload[4...], 4)
+        case 6 where style == .extended:
+            heard.extents = extents(payload[8...], 8)
+            try expect(number(payload[4..<8]) == heard.extents.count, "a wrong number of extents")
+        case 0x8001: heard.error = UInt32(number(payload[..<4]))
+        case let type: throw Unexpected("a chunk of type \(type)")
+        }
+        return heard
+    }
+
+    private func extents(_ bytes: ArraySlice<UInt8>, _ width: Int) -> [(length: UInt64, state: UInt64)] {
+        stride(from: bytes.startIndex, to: bytes.endIndex, by: 2 * width).map {
+            (number(bytes[$0..<$0 + width]), number(bytes[$0 + width..<$0 + 2 * width]))
+        }
+    }
+
     /// One request and its answer: the error, and the bytes read.
     func perform(_ request: Wished) throws -> (error: UInt32, bytes: [UInt8]) {
-        try send(request.bytes)
-        let reply = try reply()
-        try expect(reply.cookie == request.cookie, "cookie \(reply.cookie), not \(request.cookie)")
-        let isRead = request.type == Wished.read && reply.error == 0
-        return (reply.error, isRead ? try receive(Int(request.length)) : [])
+        let heard = try ask(request)
+        return (heard.error, heard.data)
+    }
+
+    /// One request and all of its answer.
+    func ask(_ request: Wished) throws -> Heard {
+        try send(request.bytes(style))
+        let heard = try hear { _ in request.type == Wished.read ? Int(request.length) : 0 }
+        try expect(heard.cookie == request.cookie, "cookie \(heard.cookie), not \(request.cookie)")
+        return heard
     }
 
     private func connect<Name>(_ name: inout Name, _ seconds: Int) throws {
@@ -107,32 +180,52 @@ final class Client: @unchecked Sendable {
     }
 }
 
+/// A reply as the client hears it.
+struct Heard {
+    var cookie: UInt64
+    var error: UInt32 = 0
+    /// Extended: the request's.
+    var offset: UInt64?
+    var dataOffset: UInt64?
+    var data: [UInt8] = []
+    var extents: [(length: UInt64, state: UInt64)] = []
+}
+
 /// A request as the client wishes it, possible or not.
 struct Wished: Sendable {
-    static let (read, write, disconnect, flush, trim, zero) =
-        (UInt16(0), UInt16(1), UInt16(2), UInt16(3), UInt16(4), UInt16(6))
-    static let (forced, noHole) = (UInt16(1), UInt16(2))
+    static let (read, write, disconnect, flush, trim, cache, zero, status) =
+        (UInt16(0), UInt16(1), UInt16(2), UInt16(3), UInt16(4), UInt16(5), UInt16(6), UInt16(7))
+    static let (forced, noHole, doNotFragment, one, fast, payloadLength) =
+        (UInt16(1), UInt16(2), UInt16(4), UInt16(8), UInt16(16), UInt16(32))
 
     var type: UInt16
     var offset: UInt64 = 0
-    var length: UInt32 = 0
+    var length: UInt64 = 0
     var flags: UInt16 = 0
     var cookie: UInt64 = 0x0123_4567_89ab_cdef
     var payload: [UInt8] = []
 
     static func read(_ offset: Int, _ length: Int, cookie: UInt64 = 1) -> Wished {
-        Wished(type: read, offset: UInt64(offset), length: UInt32(length), cookie: cookie)
+        Wished(type: read, offset: UInt64(offset), length: UInt64(length), cookie: cookie)
     }
 
     static func write(_ offset: Int, _ payload: [UInt8], cookie: UInt64 = 1) -> Wished {
         Wished(
-            type: write, offset: UInt64(offset), length: UInt32(payload.count), cookie: cookie,
+            type: write, offset: UInt64(offset), length: UInt64(payload.count), cookie: cookie,
             payload: payload)
     }
 
-    /// As it goes over the wire.
-    var bytes: [UInt8] {
-        be(UInt32(0x2560_9513)) + be(flags) + be(type) + be(cookie) + be(offset) + be(length) + payload
+    /// As it goes over the wire to a client that has negotiated nothing.
+    var bytes: [UInt8] { bytes(.simple) }
+
+    /// As it goes over the wire; extended writes get the flag that they need.
+    func bytes(_ style: HeaderStyle) -> [UInt8] {
+        guard style == .extended else {
+            return be(UInt32(0x2560_9513)) + be(flags) + be(type) + be(cookie) + be(offset)
+                + be(UInt32(truncatingIfNeeded: length)) + payload
+        }
+        let flags = type == Self.write ? flags | Self.payloadLength : flags
+        return be(UInt32(0x21e4_1c71)) + be(flags) + be(type) + be(cookie) + be(offset) + be(length) + payload
     }
 }
 

@@ -16,13 +16,20 @@ struct RandomPlayer {
         random = Seeded(seed)
     }
 
+    /// - Parameters:
+    ///   - requests: how many there are at least.
+    ///   - end: until when there are more.
     /// - Returns: what the part holds afterwards.
-    func play(model: [UInt8], requests: Int) throws -> [UInt8] {
+    func play(model: [UInt8], requests: Int, until end: ContinuousClock.Instant = .now) throws -> [UInt8] {
         var player = self
         player.model = model
-        for number in 0..<requests { try player.begin(UInt64(number)) }
+        var number: UInt64 = 0
+        while number < requests || ContinuousClock.now < end {
+            try player.begin(number)
+            number += 1
+        }
         while !player.inFlight.isEmpty { try player.endOne() }
-        try player.client.send(Wished(type: Wished.disconnect).bytes)
+        try player.client.send(Wished(type: Wished.disconnect).bytes(player.client.style))
         guard player.client.isAtEnd() else { throw Unexpected("more came than was asked for") }
         return player.model
     }
@@ -36,35 +43,68 @@ struct RandomPlayer {
             try endOne()
         }
         let types = [
-            Wished.read, Wished.read, Wished.write, Wished.write, Wished.trim, Wished.zero, Wished.flush,
+            Wished.read, Wished.read, Wished.write, Wished.write, Wished.trim, Wished.zero, Wished.flush, Wished.cache,
+            Wished.status,
         ]
         var wish = Wished(type: types.randomElement(using: &random)!, cookie: cookie)
+        if wish.type == Wished.status, client.style == .simple || length == 0 { wish.type = Wished.read }
         if random.chance(20) { wish.flags |= Wished.forced }
         if wish.type != Wished.flush {
             wish.offset = UInt64(range.lowerBound + start)
-            wish.length = UInt32(length)
+            wish.length = UInt64(length)
         }
-        if wish.type == Wished.zero, random.chance(50) { wish.flags |= Wished.noHole }
-        if wish.type == Wished.write { wish.payload = random.bytes(length) }
+        switch wish.type {
+        case Wished.read where client.style != .simple: if random.chance(20) { wish.flags |= Wished.doNotFragment }
+        case Wished.zero:
+            if random.chance(50) { wish.flags |= Wished.noHole }
+            if random.chance(30) { wish.flags |= Wished.fast }
+        case Wished.status: if random.chance(30) { wish.flags |= Wished.one }
+        case Wished.write: wish.payload = random.bytes(length)
+        default: break
+        }
         inFlight[cookie] = (wish, bytes, Array(model[bytes]))
         switch wish.type {
         case Wished.write: model.replaceSubrange(bytes, with: wish.payload)
         case Wished.trim, Wished.zero: for index in bytes { model[index] = 0 }
         default: break
         }
-        try client.send(wish.bytes)
+        try client.send(wish.bytes(client.style))
     }
 
     private mutating func endOne() throws {
-        let (cookie, error) = try client.reply()
-        guard let (wish, _, expected) = inFlight.removeValue(forKey: cookie) else {
-            throw Unexpected("an answer to nothing: \(cookie)")
+        let heard = try client.hear { [inFlight] cookie in
+            guard let (wish, bytes, _) = inFlight[cookie], wish.type == Wished.read else { return 0 }
+            return bytes.count
         }
-        guard error == 0 else { throw Unexpected("error \(error) for \(wish.type) at \(wish.offset)") }
-        guard wish.type == Wished.read else { return }
-        guard try client.receive(expected.count) == expected else {
-            throw Unexpected("request \(cookie) read other bytes at \(wish.offset)+\(wish.length)")
+        guard let (wish, _, expected) = inFlight.removeValue(forKey: heard.cookie) else {
+            throw Unexpected("an answer to nothing: \(heard.cookie)")
         }
+        let what = "request \(heard.cookie), type \(wish.type) at \(wish.offset)+\(wish.length), flags \(wish.flags)"
+        guard heard.error == 0, heard.offset ?? wish.offset == wish.offset else {
+            throw Unexpected("\(what): error \(heard.error), offset \(heard.offset ?? 0)")
+        }
+        switch wish.type {
+        case Wished.read:
+            let isPlaced = heard.data.isEmpty || heard.dataOffset ?? wish.offset == wish.offset
+            guard heard.data == expected, isPlaced else { throw Unexpected("\(what) read other bytes") }
+        case Wished.status:
+            guard agrees(heard.extents, wish, expected[...]) else { throw Unexpected("\(what): \(heard.extents)") }
+        default:
+            guard heard.data.isEmpty, heard.extents.isEmpty else { throw Unexpected("\(what) brought data") }
+        }
+    }
+
+    /// Whether what a status says is possible, and true where it says zero.
+    private func agrees(
+        _ extents: [(length: UInt64, state: UInt64)], _ wish: Wished, _ expected: ArraySlice<UInt8>
+    ) -> Bool {
+        var rest = expected
+        for extent in extents {
+            guard extent.length > 0, extent.length <= rest.count, extent.state <= 3 else { return false }
+            if extent.state & 2 != 0, rest.prefix(Int(extent.length)).contains(where: { $0 != 0 }) { return false }
+            rest = rest.dropFirst(Int(extent.length))
+        }
+        return !extents.isEmpty && (wish.flags & Wished.one == 0 || extents.count == 1)
     }
 }
 

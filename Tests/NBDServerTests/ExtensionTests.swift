@@ -1,0 +1,194 @@
+import Foundation
+import NBD
+import NBDServer
+import TestSupport
+import Testing
+
+/// What structured and extended headers add, over a real socket.
+@Suite(.timeLimit(.minutes(2))) struct ExtensionTests {
+    private static let styles: [HeaderStyle] = [.simple, .structured, .extended]
+
+    private func connect(_ test: TestServer, _ style: HeaderStyle, contexts: Bool = true) throws -> Client {
+        let client = try Client(unix: test.socket)
+        try client.negotiate("disk", style, asksForContexts: contexts)
+        return client
+    }
+
+    @Test(arguments: styles) func requestsOfNothingAreAnswered(style: HeaderStyle) async throws {
+        try await TestServer.run { test in
+            try await onThread {
+                let client = try connect(test, style)
+                for type in [Wished.read, Wished.write, Wished.flush, Wished.trim, Wished.cache, Wished.zero] {
+                    let heard = try client.ask(Wished(type: type))
+                    #expect(heard.error == 0 && heard.data.isEmpty)
+                }
+                #expect(try client.ask(Wished(type: Wished.status)).error == 22)
+                #expect(try client.ask(.read(0, 1)).error == 0)
+            }
+        }
+    }
+
+    @Test(arguments: styles) func theLongestRequestsWork(style: HeaderStyle) async throws {
+        let count = 32 << 20
+        try await TestServer.run(size: count + 7) { test in
+            try await onThread {
+                let client = try connect(test, style)
+                let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 / 4093) }
+                #expect(try client.ask(.write(7, bytes)).error == 0)
+                let heard = try client.ask(.read(7, count))
+                #expect(heard.error == 0 && heard.data == bytes && heard.dataOffset ?? 7 == 7)
+                #expect(try client.ask(.read(0, count + 1)).error == 75)
+                #expect(try client.ask(.write(0, bytes + [0])).error == 75)
+                #expect(try client.ask(.read(0, 1)).data == [0])
+            }
+        }
+    }
+
+    /// Errors stand in chunks where chunks were agreed on: no reply may look like another style's.
+    @Test(arguments: styles) func refusalsLookLikeTheirStyle(style: HeaderStyle) async throws {
+        try await TestServer.run(size: 4096) { test in
+            try await onThread {
+                let client = try connect(test, style)
+                let wishes: [(Wished, UInt32)] = [
+                    (.read(4096, 1), 22), (.write(4096, [1]), 28), (Wished(type: Wished.trim, length: 5000), 22),
+                    (Wished(type: Wished.cache, length: 5000), 22), (Wished(type: Wished.zero, length: 5000), 28),
+                    (Wished(type: Wished.status, length: 5000), 22), (Wished(type: 99), 22),
+                    (Wished(type: Wished.read, length: 1, flags: 16), 22),
+                    (Wished(type: Wished.read, length: 1, flags: 4), style == .simple ? 22 : 0),
+                ]
+                for (wish, error) in wishes { #expect(try client.ask(wish).error == error, "\(wish)") }
+            }
+        }
+    }
+
+    @Test func extendedRequestsMayBeLongerThanFourGigabytes() async throws {
+        try await TestServer.run(size: 1 << 40) { test in
+            try await onThread {
+                let client = try connect(test, .extended)
+                #expect(try client.ask(.write(5 << 30, [1, 2, 3])).error == 0)
+                let status = try client.ask(Wished(type: Wished.status, length: 1 << 40))
+                #expect(status.extents.map(\.length) == [5 << 30, 4096, (1 << 40) - (5 << 30) - 4096])
+                #expect(status.extents.map(\.state) == [3, 0, 3])
+                #expect(try client.ask(Wished(type: Wished.zero, offset: 1, length: (1 << 40) - 1)).error == 0)
+                #expect(try client.ask(.read(5 << 30, 3)).data == [0, 0, 0])
+                #expect(try client.ask(Wished(type: Wished.trim, length: 1 << 40)).error == 0)
+                #expect(try client.ask(Wished(type: Wished.cache, length: 1 << 40)).error == 0)
+                for offset in [UInt64(0), 1, .max] {
+                    let wish = Wished(type: Wished.trim, offset: offset, length: .max)
+                    #expect(try client.ask(wish).error == 22)
+                }
+            }
+        }
+    }
+
+    /// A payload where none belongs is passed over; one that is too long for that ends the connection.
+    @Test func strayPayloadsOfExtendedRequestsArePassedOver() async throws {
+        try await TestServer.run { test in
+            try await onThread {
+                let client = try connect(test, .extended)
+                for type: UInt16 in [Wished.read, Wished.flush, Wished.trim, Wished.status, 77] {
+                    let stray = Wished(
+                        type: type, length: 100_000, flags: Wished.payloadLength,
+                        payload: [UInt8](repeating: 0x21, count: 100_000))
+                    #expect(try client.ask(stray).error == 22)
+                }
+                // A write that does not say that bytes follow brings none.
+                let header = be(UInt32(0x21e4_1c71)) + be(UInt16(0)) + be(Wished.write)
+                try client.send(header + be(UInt64(1)) + be(UInt64(0)) + be(UInt64(10)))
+                #expect(try client.hear { _ in 0 }.error == 22)
+                #expect(try client.ask(.read(0, 1)).error == 0)
+                try client.send(Wished(type: Wished.trim, length: .max, flags: Wished.payloadLength).bytes(.extended))
+                #expect(client.isAtEnd())
+            }
+        }
+    }
+
+    @Test(arguments: [HeaderStyle.structured, .extended]) func statusIsOnlyForThoseThatSelectedIt(style: HeaderStyle)
+        async throws
+    {
+        try await TestServer.run { test in
+            try await onThread {
+                let client = try connect(test, style, contexts: false)
+                #expect(try client.ask(Wished(type: Wished.status, length: 100)).error == 22)
+            }
+        }
+    }
+
+    /// Data in every other block, more than one reply takes: a client that asks on gets at all of it.
+    @Test(arguments: [HeaderStyle.structured, .extended]) func statusTellsDataFromHoles(style: HeaderStyle)
+        async throws
+    {
+        let blocks = 12_000
+        try await TestServer.run(size: blocks * 4096) { test in
+            try await onThread {
+                let client = try connect(test, style)
+                let block = [UInt8](repeating: 7, count: 4096)
+                for number in stride(from: 1, to: blocks, by: 2) {
+                    try client.send(Wished.write(number * 4096, block).bytes(style))
+                    if number % 64 == 63 { for _ in 0..<32 { _ = try client.hear { _ in 0 } } }
+                }
+                for _ in 0..<(blocks / 2 % 32) { _ = try client.hear { _ in 0 } }
+                var states: [UInt64] = []
+                var offset: UInt64 = 0
+                var replies = 0
+                while offset < UInt64(blocks * 4096) {
+                    let length = UInt64(blocks * 4096) - offset
+                    let extents = try client.ask(Wished(type: Wished.status, offset: offset, length: length)).extents
+                    #expect(extents.allSatisfy { $0.length == 4096 })
+                    states += extents.map(\.state)
+                    offset += extents.reduce(0) { $0 + $1.length }
+                    replies += 1
+                }
+                #expect(states == (0..<blocks).map { $0 % 2 == 0 ? 3 : 0 } && replies > 1)
+                let one = Wished(type: Wished.status, offset: 100, length: 9000, flags: Wished.one)
+                let extents = try client.ask(one).extents
+                #expect(extents.map(\.length) == [3996] && extents.map(\.state) == [3])
+            }
+        }
+    }
+
+    /// The reply to LIST is far longer than what a connection may have waiting: it comes in portions, and a choice that
+    /// stands right behind it is still heard.
+    @Test func aLongListIsReadInPortions() async throws {
+        try await TestServer.run { test in
+            let names = (0..<20_000).map { "export number \($0)" }
+            for name in names { #expect(test.exports.add(Export(name: name, disk: test.disk, isReadOnly: true))) }
+            try await onThread {
+                let client = try Client(unix: test.socket)
+                _ = try client.receive(18)
+                let option = Array("IHAVEOPT".utf8)
+                try client.send([0, 0, 0, 3] + option + be(UInt32(3)) + be(UInt32(0)))
+                try client.send(option + be(UInt32(7)) + be(UInt32(10)) + be(UInt32(4)) + "disk".utf8 + be(UInt16(0)))
+                var listed = 0
+                while true {
+                    let header = try client.receive(20)
+                    let count = header[16...].reduce(0) { $0 << 8 | Int($1) }
+                    _ = try client.receive(count)
+                    if header[11] == 3, header[15] == 2 { listed += 1 }
+                    if header[11] == 7, header[15] == 1 { break }
+                }
+                #expect(listed == names.count + 1)
+                #expect(try client.perform(.read(0, 1)).error == 0)
+            }
+        }
+    }
+
+    /// What a client has asked for before it closes its sending half is answered, however much it is.
+    @Test func aClientThatSaysThatItIsDoneIsStillAnswered() async throws {
+        try await TestServer.run(size: 1 << 20) { test in
+            try await onThread {
+                let client = try connect(test, .extended)
+                let count = 400
+                for number in 0..<count {
+                    try client.send(
+                        Wished.write(number * 1000, [UInt8](repeating: UInt8(number % 250), count: 1000)).bytes(
+                            .extended))
+                }
+                shutdown(client.socket, CInt(SHUT_WR))
+                for _ in 0..<count { #expect(try client.hear { _ in 0 }.error == 0) }
+                #expect(client.isAtEnd())
+            }
+            #expect(try test.image[399_000] == 149)
+        }
+    }
+}
