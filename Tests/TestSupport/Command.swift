@@ -36,6 +36,11 @@ package enum Command {
             process.standardInput = FileHandle.nullDevice
             process.standardOutput = FileHandle(forWritingAtPath: try scratch.write([], to: "output"))
             process.standardError = FileHandle(forWritingAtPath: try scratch.write([], to: "errors"))
+            // The threads of a test run block signals, and a program would start with these blocked, too: nbdkit could not
+            // end what it runs.
+            var none = sigset_t()
+            sigemptyset(&none)
+            pthread_sigmask(SIG_SETMASK, &none, nil)
             try process.run()
             process.waitUntilExit()
             return Result(
