@@ -199,7 +199,10 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     private func take(_ result: Int32) {
         if result == -EINTR || result == -EAGAIN { return }
-        guard result > 0, !isStopping else { return noteEnd(isOrderly: result == 0) }
+        guard !isStopping else { return stopReading() }
+        // Whoever has broken the connection reads no replies either.
+        guard result >= 0 else { return hangUp() }
+        guard result > 0 else { return noteEnd() }
         // A receive into `input` may have begun before its last request became a write.
         if isReceivingPayload, case .payload(let request, let received) = reading {
             takePayload(request, received + Int(result))
@@ -208,10 +211,9 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
     }
 
-    /// The client has gone, or is being let go. What it has asked for is still done, if it left in an orderly way.
-    private func noteEnd(isOrderly: Bool) {
+    /// Nothing more will come. What the client has asked for is still done.
+    private func noteEnd() {
         isAtEnd = true
-        if !isOrderly || isStopping { return stopReading() }
         if case .payload = reading { stopReading() }
     }
 
