@@ -10,14 +10,16 @@ final class NodeProcess: @unchecked Sendable {
     let folder: String
 
     /// Starts it in `folder`, with sockets and state there, and waits until it says that it is ready.
-    init(_ folder: String, _ arguments: [String]) async throws {
+    /// - Parameter hasSocket: whether it listens on `nbd.sock` there.
+    init(_ folder: String, _ arguments: [String], hasSocket: Bool = true) async throws {
         self.folder = folder
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         log = "\(folder)/log-\(UUID().uuidString.prefix(4))"
         try Data().write(to: URL(fileURLWithPath: log))
         process.executableURL = URL(fileURLWithPath: Nearblock.path)
         process.arguments =
-            ["serve", "--socket", "\(folder)/nbd.sock", "--control", control, "--state", "\(folder)/state"] + arguments
+            ["serve", "--control", control, "--state", "\(folder)/state"]
+            + (hasSocket ? ["--socket", "\(folder)/nbd.sock"] : []) + arguments
         process.standardError = FileHandle(forWritingAtPath: log)
         try process.run()
         let limit = Date(timeIntervalSinceNow: 30)
@@ -44,6 +46,17 @@ final class NodeProcess: @unchecked Sendable {
 
     /// What it has said on standard error.
     var messages: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+
+    func signal(_ number: Int32) { Foundation.kill(process.processIdentifier, number) }
+
+    /// Waits until it has said something.
+    func wait(for words: String) async throws {
+        let limit = Date(timeIntervalSinceNow: 20)
+        while !messages.contains(words) {
+            guard Date() < limit else { throw Failure(reason: "no '\(words)' in: \(messages)") }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
 
     /// SIGTERM; returns its exit status.
     func stop() async throws -> Int32 { try await end(SIGTERM) }
