@@ -51,6 +51,8 @@ public struct BlockRequest {
     /// Bytes done so far, while the device works on it.
     var progress = 0
     var stage = Stage.transfer
+    /// The file that the device works on: with or without the page cache.
+    var descriptor: CInt = -1
     var port: Unmanaged<DiskPort>
     let owner: Unmanaged<RequestOwner>
 

@@ -24,6 +24,15 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         request.pointee.operation = RingOperation(handler: self)
         request.pointee.progress = 0
         request.pointee.stage = .transfer
+        request.pointee.descriptor = image.descriptor
+        if let direct = image.direct {
+            startDirect(request, port, direct)
+        } else {
+            begin(request, port)
+        }
+    }
+
+    private func begin(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         switch request.pointee.kind {
         case .status:
             later(request, port)
@@ -34,20 +43,44 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
+    private func startDirect(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, _ direct: DirectAccess) {
+        if direct.suits(request) { request.pointee.descriptor = direct.descriptor }
+        let pending = PendingRequest(request: request, port: port)
+        if let claim = direct.claim(of: request) {
+            let isTaken = direct.claims.take(claim) { [self] in
+                pending.port.loop.post { [self] in begin(pending.request, pending.port) }
+            }
+            guard isTaken else { return }
+        }
+        begin(request, port)
+    }
+
+    private func end(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+        if let direct = image.direct, let claim = direct.claim(of: request) { direct.claims.give(claim) }
+        port.ended(request)
+    }
+
     private func later(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let pending = PendingRequest(request: request, port: port)
-        worker.async { [image] in pending.finish(error: Self.perform(pending.request, on: image)) }
+        worker.async { [self, image] in
+            let error = Self.perform(pending.request, on: image)
+            pending.port.loop.post { [self] in
+                pending.request.pointee.error = error
+                end(pending.request, pending.port)
+            }
+        }
     }
 
     override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
-        linux_pread_flags(image.descriptor, buffer, length, off_t(offset), linux_rwf_nowait) == length
+        image.direct == nil
+            && linux_pread_flags(image.descriptor, buffer, length, off_t(offset), linux_rwf_nowait) == length
     }
 
     override public func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
         let request = UnsafeMutableRawPointer(operation).assumingMemoryBound(to: BlockRequest.self)
         request.pointee.port._withUnsafeGuaranteedRef { port in
             if advance(request, result) {
-                port.ended(request)
+                end(request, port)
             } else {
                 submit(request, port)
             }
@@ -62,27 +95,30 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         let left = Int(request.pointee.length) - request.pointee.progress
         switch (request.pointee.stage, request.pointee.kind) {
         case (.makeDurable, _), (_, .flush):
-            port.loop.synchronize(image.descriptor, operation)
+            port.loop.synchronize(request.pointee.descriptor, operation)
         case (.zeroFill, _):
             port.loop.write(
-                image.descriptor, from: Self.zeros.bytes, count: min(left, ZeroPage.count), at: offset, flags: 0,
+                request.pointee.descriptor, from: Self.zeros.bytes, count: min(left, ZeroPage.count), at: offset,
+                flags: 0,
                 operation)
         case (.transfer, .read):
             port.loop.read(
-                image.descriptor, into: request.pointee.buffer! + request.pointee.progress, count: left, at: offset,
+                request.pointee.descriptor, into: request.pointee.buffer! + request.pointee.progress, count: left,
+                at: offset,
                 operation)
         case (.transfer, .write):
             port.loop.write(
-                image.descriptor, from: request.pointee.buffer! + request.pointee.progress, count: left, at: offset,
+                request.pointee.descriptor, from: request.pointee.buffer! + request.pointee.progress, count: left,
+                at: offset,
                 flags: request.pointee.isForcedUnitAccess ? linux_rwf_dsync : 0, operation)
         case (.transfer, .cache):
             // Advice for more than the descriptor's field can say would fill any memory anyway.
             let count = UInt32(clamping: left)
-            port.loop.readAhead(image.descriptor, at: offset, length: count, operation)
+            port.loop.readAhead(request.pointee.descriptor, at: offset, length: count, operation)
         case (.zeroRange, _), (.transfer, .trim), (.transfer, .writeZeroes):
             let keepsSpace = request.pointee.kind == .writeZeroes && !request.pointee.mayPunchHole
             let mode = keepsSpace || request.pointee.stage == .zeroRange ? linux_zero_range : linux_punch_hole
-            port.loop.allocate(image.descriptor, mode: mode, at: offset, length: UInt64(left), operation)
+            port.loop.allocate(request.pointee.descriptor, mode: mode, at: offset, length: UInt64(left), operation)
         case (.transfer, .status):
             preconditionFailure("the ring can't look for holes")
         }

@@ -22,11 +22,14 @@ public final class RawImage: Sendable {
     public let descriptor: CInt
     /// True for a block device, whose `stat` says neither size nor time.
     public let isBlockDevice: Bool
+    /// Where requests are to pass by the page cache; nil where they are not.
+    let direct: DirectAccess?
 
     /// Opens an existing image; for writing only where nobody else does (`ImageLock`).
     /// - Throws: `FileError` where it can't be opened or is neither a file nor a block device, `EmptyImage`,
     ///   `ImageInUse`.
-    public init(path: String, access: Access) throws {
+    /// - Parameter isDirect: whether what a `FileDevice` does passes by the page cache (O_DIRECT).
+    public init(path: String, access: Access, isDirect: Bool = false) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         // Opening a FIFO would wait for its other end.
         let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK)
@@ -36,6 +39,7 @@ public final class RawImage: Sendable {
             guard fcntl(descriptor, F_SETFL, flags) == 0 else { throw FileError("open", path) }
             (size, isBlockDevice) = try Self.measure(descriptor, path)
             if access == .readWrite { try ImageLock.take(descriptor, path) }
+            direct = isDirect ? try DirectAccess(descriptor, path: path, size: size, access: access) : nil
         } catch {
             close(descriptor)
             throw error

@@ -4,10 +4,12 @@ import Glibc
 final class ZeroPage: @unchecked Sendable {
     static let count = 64 << 10
 
+    /// On a page's boundary, as O_DIRECT wants it.
     let bytes: UnsafeRawPointer
 
     init() {
-        // calloc of this size maps untouched pages: they cost nothing until used.
-        bytes = UnsafeRawPointer(calloc(1, Self.count)!)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.count, alignment: 4096)
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: Self.count)
+        bytes = UnsafeRawPointer(memory)
     }
 }

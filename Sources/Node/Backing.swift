@@ -38,7 +38,8 @@ struct Backing: Sendable {
             return Backing(remote, isReadOnly: configuration.isReadOnly)
         }
         let image = try RawImage(
-            path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite)
+            path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
+            isDirect: configuration.isDirect)
         return Backing(image, isReadOnly: configuration.isReadOnly)
     }
 

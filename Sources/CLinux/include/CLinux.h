@@ -12,9 +12,12 @@ extern const int linux_punch_hole;  // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZ
 extern const int linux_zero_range;  // FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
 extern const int linux_rwf_nowait;
 extern const int linux_rwf_dsync;
+extern const int linux_o_direct;
 
 // Nanoseconds since 1970 at which the file was made, or -1 where the file system does not say; statx(2).
 int64_t linux_birth_time(int descriptor);
+// What offsets and lengths of direct reads and writes must be multiples of; statx(2), STATX_DIOALIGN, open(2).
+uint32_t linux_direct_alignment(int descriptor);
 // renameat2(2) with RENAME_NOREPLACE; plain rename(2) where the file system has no such thing.
 int linux_rename_new(const char *from, const char *to);
 int linux_fallocate(int descriptor, int mode, off_t offset, off_t length);
