@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Keeps requests that must not meet apart: an exclusive claim on a range waits for every other claim that overlaps it,
 /// and the others wait for it. First come, first served.
@@ -25,12 +25,12 @@ final class RangeClaims: Sendable {
         var waiting: [Waiter] = []
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// - Parameter resume: called later, from any thread, with the claim taken.
     /// - Returns: whether the claim is taken now; `resume` is not called then.
     func take(_ claim: Claim, orElse resume: @escaping @Sendable () -> Void) -> Bool {
-        state.withLock { state in
+        state.withLockedValue { state in
             let isFree =
                 !state.active.contains { $0.excludes(claim) } && !state.waiting.contains { $0.claim.excludes(claim) }
             if isFree {
@@ -44,7 +44,7 @@ final class RangeClaims: Sendable {
 
     /// Gives a claim back that was taken.
     func give(_ claim: Claim) {
-        let ready = state.withLock { state in
+        let ready = state.withLockedValue { state in
             guard let index = state.active.firstIndex(of: claim) else { preconditionFailure("nobody took this claim") }
             state.active.swapAt(index, state.active.count - 1)
             state.active.removeLast()

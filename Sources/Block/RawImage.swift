@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// An open raw disk image or block device, used by worker threads with plain blocking calls.
 ///
@@ -14,8 +14,8 @@ public final class RawImage: Sendable {
     }
 
     /// As the user named it, or as it was renamed to.
-    public var path: String { currentPath.withLock { $0 } }
-    private let currentPath: Mutex<String>
+    public var path: String { currentPath.withLockedValue { $0 } }
+    private let currentPath: NIOLockedValueBox<String>
     /// Bytes; any positive number, not necessarily a multiple of 512.
     public let size: UInt64
     /// Open for as long as this object lives.
@@ -45,7 +45,7 @@ public final class RawImage: Sendable {
             throw error
         }
         self.descriptor = descriptor
-        currentPath = Mutex(path)
+        currentPath = NIOLockedValueBox(path)
     }
 
     /// Creates a new image of `size` bytes, all of it a hole.
@@ -73,7 +73,7 @@ public final class RawImage: Sendable {
     /// - Throws: `FileError`, with `EEXIST` where the name is taken.
     public func rename(to newPath: String) throws {
         guard linux_rename_new(path, newPath) == 0 else { throw FileError("rename to \(newPath)", path) }
-        currentPath.withLock { $0 = newPath }
+        currentPath.withLockedValue { $0 = newPath }
     }
 
     /// Who this image is and when it last changed, asked anew at each call.

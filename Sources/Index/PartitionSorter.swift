@@ -1,14 +1,14 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Sorts what several threads have collected, again on several threads, and hands each sorted part to a
 /// function.
 ///
 /// It frees the heaps as it goes, so the peak is what was collected and a few parts.
 final class PartitionSorter<Element: Fingerprinted>: Sendable {
-    private let piles: Mutex<(next: Int, piles: [Partitions<Element>])>
+    private let piles: NIOLockedValueBox<(next: Int, piles: [Partitions<Element>])>
 
     init(_ piles: consuming [Partitions<Element>]) {
-        self.piles = Mutex((0, piles))
+        self.piles = NIOLockedValueBox((0, piles))
     }
 
     /// - Parameter finish: Gets one part, ascending; equal elements are all there.
@@ -28,7 +28,7 @@ final class PartitionSorter<Element: Fingerprinted>: Sendable {
 
     private func next() -> (Int, [Element])? {
         var taken: [[Element]] = []
-        let index = piles.withLock { state -> Int? in
+        let index = piles.withLockedValue { state -> Int? in
             guard state.next < Partitions<Element>.count else { return nil }
             defer { state.next += 1 }
             for pile in state.piles.indices { taken.append(state.piles[pile].take(state.next)) }

@@ -1,10 +1,10 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Turns the places that several threads have reached into reports that only grow, about two hundred in all.
 final class ProgressMeter: Sendable {
     private let total: UInt64
     private let report: @Sendable (BuildProgress) -> Void
-    private let last = Mutex<UInt64>(0)
+    private let last = NIOLockedValueBox<UInt64>(0)
 
     init(total: UInt64, report: @escaping @Sendable (BuildProgress) -> Void) {
         self.total = total
@@ -12,7 +12,7 @@ final class ProgressMeter: Sendable {
     }
 
     func reach(_ position: UInt64) {
-        last.withLock { last in
+        last.withLockedValue { last in
             guard position > last, position - last >= total / 200 || position == total else { return }
             last = position
             // Inside the lock, or two reports could overtake each other.

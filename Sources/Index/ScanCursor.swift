@@ -1,6 +1,6 @@
 import Block
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Shares an image out among the threads of a scan: each takes the next segment that may hold data.
 final class ScanCursor: Sendable {
@@ -19,7 +19,7 @@ final class ScanCursor: Sendable {
 
     private let image: RawImage
     private let blockSize: UInt64
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(image: RawImage, blockSize: Int) {
         self.image = image
@@ -29,7 +29,7 @@ final class ScanCursor: Sendable {
 
     /// The next bytes to read: whole blocks, but for the end of a disk with a short tail. Nil at the end.
     func next() throws -> Range<UInt64>? {
-        try state.withLock { state in
+        try state.withLockedValue { state in
             guard !state.isStopped else { return nil }
             if state.position >= state.extent.upperBound {
                 guard let data = try image.nextData(from: state.position) else {
@@ -48,7 +48,7 @@ final class ScanCursor: Sendable {
 
     /// Ends the scan: the others get no more segments.
     func stop() {
-        state.withLock { $0.isStopped = true }
+        state.withLockedValue { $0.isStopped = true }
     }
 
     private func roundUp(_ offset: UInt64) -> UInt64 {

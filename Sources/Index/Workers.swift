@@ -1,5 +1,5 @@
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Runs the same work on several threads and waits for all of them.
 ///
@@ -46,14 +46,14 @@ enum Workers {
     }
 
     private final class Outcomes<Value: Sendable>: Sendable {
-        private let all = Mutex<[Result<Value, any Error>]>([])
+        private let all = NIOLockedValueBox<[Result<Value, any Error>]>([])
 
         func add(_ outcome: Result<Value, any Error>) {
-            all.withLock { $0.append(outcome) }
+            all.withLockedValue { $0.append(outcome) }
         }
 
         func values() throws -> [Value] {
-            try all.withLock { all in try all.map { try $0.get() } }
+            try all.withLockedValue { all in try all.map { try $0.get() } }
         }
     }
 }

@@ -1,7 +1,7 @@
 import Block
 import Glibc
 import Index
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The manifest of a whole disk as it is known so far: one fingerprint a block in a sparse file, zero blocks as holes,
 /// with a hash over each segment of it, so that the root of a disk costs what has changed since it was last asked for.
@@ -22,7 +22,7 @@ final class FingerprintFile: Sendable {
     private let file: RawImage
     private let geometry: BlockGeometry
     private let zeroHash: [UInt8]
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     /// A manifest that says all blocks are zero.
     /// - Parameter directory: where the scratch file is made.
@@ -35,7 +35,7 @@ final class FingerprintFile: Sendable {
         let segments = Int((geometry.blockCount + Self.segmentBlocks - 1) / Self.segmentBlocks)
         let zeros = [UInt8](repeating: 0, count: Int(Self.segmentBlocks) * Fingerprint.byteCount)
         zeroHash = zeros.withUnsafeBytes { BlockHasher().digest($0) }
-        state = Mutex(
+        state = NIOLockedValueBox(
             State(
                 hashes: .init(repeating: zeroHash, count: segments),
                 hasContents: .init(repeating: false, count: segments)))
@@ -63,7 +63,7 @@ final class FingerprintFile: Sendable {
         while segment * Self.segmentBlocks < blocks.upperBound {
             let start = max(blocks.lowerBound, segment * Self.segmentBlocks)
             let end = min(blocks.upperBound, (segment + 1) * Self.segmentBlocks)
-            if state.withLock({ $0.hasContents[Int(segment)] }) {
+            if state.withLockedValue({ $0.hasContents[Int(segment)] }) {
                 try set(ArraySlice(repeating: .zero, count: Int(end - start)), from: start)
             }
             segment += 1
@@ -75,10 +75,10 @@ final class FingerprintFile: Sendable {
     /// - Throws: `FileError`.
     func refresh() throws {
         let hasher = BlockHasher()
-        let stale = state.withLock { state in state.hashes.indices.filter { state.hashes[$0] == nil } }
+        let stale = state.withLockedValue { state in state.hashes.indices.filter { state.hashes[$0] == nil } }
         for segment in stale {
             let hash = try hash(of: segment, hasher)
-            state.withLock { $0.hashes[segment] = hash }
+            state.withLockedValue { $0.hashes[segment] = hash }
         }
     }
 
@@ -89,14 +89,14 @@ final class FingerprintFile: Sendable {
         var summary: [UInt8] = []
         withUnsafeBytes(of: geometry.size.bigEndian) { summary.append(contentsOf: $0) }
         withUnsafeBytes(of: UInt64(geometry.blockSize).bigEndian) { summary.append(contentsOf: $0) }
-        state.withLock { state in
+        state.withLockedValue { state in
             for hash in state.hashes { summary.append(contentsOf: hash ?? zeroHash) }
         }
         return DiskRoot(summary.withUnsafeBytes { BlockHasher().digest($0) })
     }
 
     private func touch(_ blocks: Range<UInt64>) {
-        state.withLock { state in
+        state.withLockedValue { state in
             for segment in blocks.lowerBound / Self.segmentBlocks...(blocks.upperBound - 1)
                 / Self.segmentBlocks
             {

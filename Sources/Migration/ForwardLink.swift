@@ -3,7 +3,7 @@ import Glibc
 import Logging
 import NIOCore
 import Peer
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Carries the requests of the source's clients to the destination, for as long as this node lives.
 ///
@@ -39,7 +39,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     private let migration: MigrationID
     private let group: any EventLoopGroup
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(
         destination: PeerAddress, export: String, migration: MigrationID, group: any EventLoopGroup,
@@ -63,7 +63,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     /// `RequestForwarder`.
     public func forward(_ request: ForwardedRequest) {
-        let isStopped = state.withLock { state in
+        let isStopped = state.withLockedValue { state in
             if state.isStopped { return true }
             let id = state.nextID
             state.nextID += 1
@@ -75,33 +75,33 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     /// Whether the destination has said that it serves the disk.
-    public var isActive: Bool { state.withLock { $0.isActive } }
+    public var isActive: Bool { state.withLockedValue { $0.isActive } }
 
     /// Why the destination does not take requests; nil where it does, or where nobody knows.
-    public var problem: String? { state.withLock { $0.problem } }
+    public var problem: String? { state.withLockedValue { $0.problem } }
 
     /// How long the destination took to answer the hello; nil before it has.
-    var roundTrip: Duration? { state.withLock { $0.roundTrip } }
+    var roundTrip: Duration? { state.withLockedValue { $0.roundTrip } }
 
     /// Bytes that have crossed, both ways.
     var traffic: UInt64 {
-        state.withLock { $0.carried + ($0.connection.map { $0.traffic.sent + $0.traffic.received } ?? 0) }
+        state.withLockedValue { $0.carried + ($0.connection.map { $0.traffic.sent + $0.traffic.received } ?? 0) }
     }
 
     func start() {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard state.task == nil else { return }
             state.task = Task { [self] in await stayConnected() }
         }
     }
 
     func commit() {
-        state.withLock { $0.isCommitted = true }
+        state.withLockedValue { $0.isCommitted = true }
     }
 
     /// The destination serves the disk: it said so, here or on another connection.
     func confirmActive() {
-        let waiters = state.withLock { state in
+        let waiters = state.withLockedValue { state in
             state.isActive = true
             defer { state.waiters = [] }
             return state.waiters
@@ -111,12 +111,12 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     /// Makes the next connection, on which the destination is told again that the disk is its own.
     func reconnect() {
-        state.withLock { $0.connection }?.close()
+        state.withLockedValue { $0.connection }?.close()
     }
 
     /// Ends the link; requests without an answer end with `ESHUTDOWN`, and their clients must not think them done.
     public func stop() {
-        let (waiters, pending) = state.withLock { state in
+        let (waiters, pending) = state.withLockedValue { state in
             state.isStopped = true
             state.task?.cancel()
             state.connection?.close()
@@ -132,7 +132,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     func waitUntilConnected(atMost limit: Duration) async {
         let end = ContinuousClock.now + limit
-        while ContinuousClock.now < end, !(state.withLock { $0.isConnected }) {
+        while ContinuousClock.now < end, !(state.withLockedValue { $0.isConnected }) {
             try? await Task.sleep(for: .milliseconds(5))
         }
     }
@@ -140,7 +140,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// Waits, however long it takes, until the destination serves the disk, or the link is stopped.
     func waitUntilActive() async {
         await withCheckedContinuation { continuation in
-            let isOver = state.withLock { state in
+            let isOver = state.withLockedValue { state in
                 let isOver = state.isActive || state.isStopped
                 if !isOver { state.waiters.append(continuation) }
                 return isOver
@@ -158,7 +158,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
             } catch {
                 note(error)
             }
-            state.withLock { state in
+            state.withLockedValue { state in
                 state.isConnected = false
                 state.queue?.finish()
                 state.queue = nil
@@ -177,7 +177,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// Says once why the destination can't be used; it is tried again all the same.
     private func note(_ error: any Error) {
         let problem = String(describing: error)
-        let isNew = state.withLock { state in
+        let isNew = state.withLockedValue { state in
             defer { state.problem = problem }
             return state.problem != problem && !state.isStopped
         }
@@ -185,7 +185,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     private func serve(_ connection: PeerConnection) async throws {
-        let isCommitted = state.withLock { state in
+        let isCommitted = state.withLockedValue { state in
             state.connection = connection
             return state.isCommitted
         }
@@ -200,7 +200,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
         case .refused(let reason): throw MigrationError.refused(reason)
         default: throw MigrationError.unexpected("no welcome")
         }
-        state.withLock { $0.roundTrip = asked.duration(to: .now) }
+        state.withLockedValue { $0.roundTrip = asked.duration(to: .now) }
         let ids = openQueue(isCommitted)
         async let sending: Void = send(ids, over: connection)
         do {
@@ -211,7 +211,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
                 take(answer)
             }
         } catch {}
-        state.withLock { $0.queue?.finish() }
+        state.withLockedValue { $0.queue?.finish() }
         connection.close()
         try await sending
     }
@@ -219,7 +219,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// New requests go into this connection's queue, behind those that are still without an answer.
     private func openQueue(_ isCommitted: Bool) -> AsyncStream<UInt64> {
         let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
-        state.withLock { state in
+        state.withLockedValue { state in
             for id in state.pending.keys.sorted() { continuation.yield(id) }
             state.queue = continuation
             state.isConnected = true
@@ -231,16 +231,16 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     private func send(_ ids: AsyncStream<UInt64>, over connection: PeerConnection) async throws {
         for await id in ids {
-            guard let request = state.withLock({ $0.pending[id] }) else { continue }
+            guard let request = state.withLockedValue({ $0.pending[id] }) else { continue }
             let message = Message.request(RemoteRequest(id, request)).encoded()
             // From here on an answer is taken, and the request's buffer may go: it has been copied.
-            state.withLock { _ = $0.sent.insert(id) }
+            state.withLockedValue { _ = $0.sent.insert(id) }
             try await connection.send(message)
         }
     }
 
     private func take(_ answer: RemoteAnswer) {
-        let request = state.withLock { state in
+        let request = state.withLockedValue { state in
             state.sent.remove(answer.id).flatMap { state.pending.removeValue(forKey: $0) }
         }
         guard let request else { return }

@@ -1,5 +1,5 @@
 import Block
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The manifest segments that the destination has not answered yet, in the order in which it must answer them.
 final class OpenSegments: Sendable {
@@ -11,7 +11,7 @@ final class OpenSegments: Sendable {
     }
 
     private let geometry: BlockGeometry
-    private let segments = Mutex<[Segment]>([])
+    private let segments = NIOLockedValueBox<[Segment]>([])
 
     init(geometry: BlockGeometry) {
         self.geometry = geometry
@@ -25,14 +25,14 @@ final class OpenSegments: Sendable {
             bytes += self.bytes(of: segment.first + UInt64(offset))
         }
         let open = Segment(first: segment.first, count: segment.entries.count, bytes: bytes)
-        segments.withLock { $0.append(open) }
+        segments.withLockedValue { $0.append(open) }
     }
 
     /// Takes the answer to the oldest segment: every block of it must be wanted or have been found, no more and no less.
     /// - Returns: the wanted blocks.
     /// - Throws: `MigrationError.unexpected` where that is not so.
     func answer(_ wants: Wants) throws -> [UInt64] {
-        let segment = segments.withLock { $0.isEmpty ? nil : $0.removeFirst() }
+        let segment = segments.withLockedValue { $0.isEmpty ? nil : $0.removeFirst() }
         guard let segment, wants.first == segment.first, wants.wanted.count == segment.count else {
             throw MigrationError.unexpected("wants that answer no manifest")
         }

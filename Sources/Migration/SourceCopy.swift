@@ -1,6 +1,6 @@
 import Block
 import NIOPosix
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The copying of one disk to the destination, round by round.
 final class SourceCopy: Sendable {
@@ -18,7 +18,7 @@ final class SourceCopy: Sendable {
     private let sender: BlockSender
     private let pool: NIOThreadPool
     private let update: Update
-    private let speed = Mutex(SendingSpeed())
+    private let speed = NIOLockedValueBox(SendingSpeed())
 
     init(
         job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool,
@@ -41,7 +41,7 @@ final class SourceCopy: Sendable {
 
     /// How long the guest would have to wait if it were held back now.
     func expectedPause(roundTrip: Duration) -> Duration {
-        let sending = speed.withLock { $0.time(for: dirtyBytes, limit: link.rateLimit) }
+        let sending = speed.withLockedValue { $0.time(for: dirtyBytes, limit: link.rateLimit) }
         return sending + roundTrip * 2 + .milliseconds(10)
     }
 
@@ -53,7 +53,7 @@ final class SourceCopy: Sendable {
             $0.done = 0
             $0.total = geometry.size
         }
-        speed.withLock { $0.begin() }
+        speed.withLockedValue { $0.begin() }
         let credits = AsyncStream.makeStream(of: Void.self)
         for _ in 0..<Self.window { credits.continuation.yield() }
         async let scanned: Void = scan(credits.stream)
@@ -76,7 +76,7 @@ final class SourceCopy: Sendable {
             $0.done = 0
             $0.total = dirtyBytes
         }
-        speed.withLock { $0.begin() }
+        speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount {
             try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), countsAsDone: true)
@@ -91,7 +91,7 @@ final class SourceCopy: Sendable {
         guard answer == .roundDone(UInt32(round)) else {
             throw MigrationError.unexpected("round \(round) has no end")
         }
-        speed.withLock { speed in
+        speed.withLockedValue { speed in
             speed.add(0, in: began.duration(to: .now))
             speed.end()
         }
@@ -176,7 +176,7 @@ final class SourceCopy: Sendable {
             let end = min(blocks.count, start + sender.batchLimit)
             let began = ContinuousClock.now
             let (zero, data) = try await sender.send(blocks[start..<end], over: link)
-            speed.withLock { $0.add(data, in: began.duration(to: .now)) }
+            speed.withLockedValue { $0.add(data, in: began.duration(to: .now)) }
             update {
                 $0.ledger.zero += zero
                 $0.ledger.link += data

@@ -1,12 +1,12 @@
 import NIOCore
 import Peer
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The source's connection to the destination: messages out under the rate limit, and counted by what they are for.
 final class SourceLink: Sendable {
     private let connection: PeerConnection
     private let rate: RateLimit
-    private let counts = Mutex(WireBytes())
+    private let counts = NIOLockedValueBox(WireBytes())
 
     init(connection: PeerConnection, rate: RateLimit) {
         self.connection = connection
@@ -33,7 +33,7 @@ final class SourceLink: Sendable {
 
     /// What has crossed so far.
     var wire: WireBytes {
-        var wire = counts.withLock { $0 }
+        var wire = counts.withLockedValue { $0 }
         wire.total = connection.traffic.sent + connection.traffic.received
         wire.control = wire.total - min(wire.total, wire.data + wire.fingerprints)
         return wire
@@ -60,8 +60,8 @@ final class SourceLink: Sendable {
     private func count(_ message: Message, _ frameLength: Int) {
         let bytes = UInt64(frameLength + 4)
         switch message {
-        case .data: counts.withLock { $0.data += bytes }
-        case .manifest, .wants: counts.withLock { $0.fingerprints += bytes }
+        case .data: counts.withLockedValue { $0.data += bytes }
+        case .manifest, .wants: counts.withLockedValue { $0.fingerprints += bytes }
         default: break
         }
     }

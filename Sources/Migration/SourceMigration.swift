@@ -3,7 +3,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Peer
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Moves one disk away: performs what `SourceMachine` orders, over one connection to the destination.
 public final class SourceMigration: Sendable {
@@ -25,8 +25,8 @@ public final class SourceMigration: Sendable {
     private let group: any EventLoopGroup
     private let logger: Logger
     private let pool: NIOThreadPool
-    private let state = Mutex(State())
-    private let status = Mutex(MigrationProgress())
+    private let state = NIOLockedValueBox(State())
+    private let status = NIOLockedValueBox(MigrationProgress())
 
     /// A migration that has not begun.
     /// - Parameters:
@@ -46,8 +46,8 @@ public final class SourceMigration: Sendable {
 
     /// How far it is.
     public var progress: MigrationProgress {
-        let wire = state.withLock { $0.link }?.wire.total
-        return status.withLock { status in
+        let wire = state.withLockedValue { $0.link }?.wire.total
+        return status.withLockedValue { status in
             if let wire { status.wire = wire }
             return status
         }
@@ -56,7 +56,7 @@ public final class SourceMigration: Sendable {
     /// Gives the migration up; the export goes on here as if nothing had been.
     /// - Returns: false where the disk has been handed over already.
     public func cancel() -> Bool {
-        let (canCancel, link) = state.withLock { state -> (Bool, SourceLink?) in
+        let (canCancel, link) = state.withLockedValue { state -> (Bool, SourceLink?) in
             switch state.machine.state {
             case .committed, .moved: return (false, nil)
             case .offered, .copying, .fenced, .abandoned:
@@ -89,7 +89,7 @@ public final class SourceMigration: Sendable {
         _ forwarding: @Sendable (ForwardLink) -> Void
     ) async throws -> MigrationReport {
         let link = SourceLink(connection: connection, rate: job.rate)
-        try state.withLock { state in
+        try state.withLockedValue { state in
             if state.isCancelled { throw MigrationError.cancelled }
             state.link = link
         }
@@ -107,10 +107,10 @@ public final class SourceMigration: Sendable {
     ) async throws -> MigrationReport {
         let (geometry, roundTrip) = try await open(link, &inbox)
         let copy = try SourceCopy(job: job, geometry: geometry, link: link, pool: pool) { [self] update in
-            status.withLock { update(&$0) }
+            status.withLockedValue { update(&$0) }
         }
         await job.disk.track(copy.dirtyMap)
-        state.withLock { $0.machine.accepted() }
+        state.withLockedValue { $0.machine.accepted() }
         try await copyUntilConverged(copy, &inbox, forward, roundTrip)
         let precopyEnd = ContinuousClock.now
         let root = try await handOver(copy, link, &inbox, forward, forwarding)
@@ -154,7 +154,7 @@ public final class SourceMigration: Sendable {
         let roundTrip = min(roundTrip, forward.roundTrip ?? roundTrip)
         while true {
             if copy.dirtyBytes == 0 || copy.expectedPause(roundTrip: roundTrip) <= job.maximumPause { return }
-            let next = state.withLock { $0.machine.nextRound() }
+            let next = state.withLockedValue { $0.machine.nextRound() }
             try await copy.dirtyRound(next)
             try await copy.endRound(next, &inbox)
         }
@@ -165,15 +165,15 @@ public final class SourceMigration: Sendable {
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
         _ forwarding: @Sendable (ForwardLink) -> Void
     ) async throws -> DiskRoot {
-        let round = try state.withLock { state in
+        let round = try state.withLockedValue { state in
             if state.isCancelled { throw MigrationError.cancelled }
             return state.machine.fence()
         }
-        status.withLock { $0.phase = "fenced" }
+        status.withLockedValue { $0.phase = "fenced" }
         await job.disk.fence()
         let watch = Task { [self] in
             try await Task.sleep(for: max(Self.shortestFenceLimit, job.maximumPause * 2))
-            let isTooSlow = state.withLock { state in
+            let isTooSlow = state.withLockedValue { state in
                 if case .fenced = state.machine.state { state.isTooSlow = true }
                 return state.isTooSlow
             }
@@ -186,7 +186,7 @@ public final class SourceMigration: Sendable {
         guard case .prepared(let theirs) = try await inbox.next() else {
             throw MigrationError.unexpected("no root")
         }
-        try state.withLock { try $0.machine.prepared(source: root, destination: theirs) }
+        try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
         try commit(root)
         watch.cancel()
         forward.commit()
@@ -195,18 +195,18 @@ public final class SourceMigration: Sendable {
         await job.disk.replaceDevice(ForwardingDevice(forwarder: forward))
         await job.disk.track(nil)
         await job.disk.unfence()
-        status.withLock { $0.phase = "moved" }
+        status.withLockedValue { $0.phase = "moved" }
         // Where the word is lost right now, the forwarding link says it again, on every new connection.
         if case .active? = try? await inbox.next() { forward.confirmActive() } else { forward.reconnect() }
         await forward.waitUntilActive()
         guard forward.isActive else { throw MigrationError.stopping }
-        state.withLock { $0.machine.moved() }
+        state.withLockedValue { $0.machine.moved() }
         return root
     }
 
     /// The durable word. A cancel that comes later comes too late; one that came before is heard.
     private func commit(_ root: DiskRoot) throws {
-        try state.withLock { state in
+        try state.withLockedValue { state in
             if state.isCancelled { throw MigrationError.cancelled }
             if state.isTooSlow { throw MigrationError.tooSlow }
             try job.records.commit(
@@ -220,7 +220,7 @@ public final class SourceMigration: Sendable {
     private func giveUp(
         _ error: any Error, _ forward: ForwardLink
     ) async -> any Error {
-        let (undo, reason) = state.withLock { state in
+        let (undo, reason) = state.withLockedValue { state in
             state.link = nil
             let reason = state.isCancelled ? MigrationError.cancelled : state.isTooSlow ? .tooSlow : nil
             return (state.machine.abandon(), reason)
@@ -248,7 +248,7 @@ public final class SourceMigration: Sendable {
             start: ContinuousClock.Instant, precopyEnd: ContinuousClock.Instant, end: ContinuousClock.Instant
         )
     ) -> MigrationReport {
-        let progress = status.withLock { $0 }
+        let progress = status.withLockedValue { $0 }
         let forwarded = forward.traffic
         var wire = link.wire
         wire.control += forwarded

@@ -1,5 +1,5 @@
 import NBD
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The exports that a node offers now; read by every handshake, changed by the node.
 public final class ExportTable: ExportCatalog, Sendable {
@@ -9,7 +9,7 @@ public final class ExportTable: ExportCatalog, Sendable {
         var isListed = true
     }
 
-    private let contents = Mutex(Contents())
+    private let contents = NIOLockedValueBox(Contents())
 
     /// An empty table.
     public init() {}
@@ -18,7 +18,7 @@ public final class ExportTable: ExportCatalog, Sendable {
     /// - Parameter isDefault: whether it also answers to the empty name.
     /// - Returns: false where the name is taken.
     public func add(_ export: Export, isDefault: Bool = false) -> Bool {
-        contents.withLock { contents in
+        contents.withLockedValue { contents in
             let name = export.description.name
             guard contents.exports[name] == nil else { return false }
             contents.exports[name] = export
@@ -29,7 +29,7 @@ public final class ExportTable: ExportCatalog, Sendable {
 
     /// The export of that name. The empty name stands for the default one, or for the only one.
     public func find(_ name: String) -> Export? {
-        contents.withLock { contents in
+        contents.withLockedValue { contents in
             if let export = contents.exports[name] { return export }
             guard name.isEmpty else { return nil }
             if let name = contents.defaultName { return contents.exports[name] }
@@ -44,7 +44,7 @@ public final class ExportTable: ExportCatalog, Sendable {
 
     /// `ExportCatalog`: all of them by name.
     public func exports() -> [ExportDescription]? {
-        contents.withLock { contents in
+        contents.withLockedValue { contents in
             guard contents.isListed else { return nil }
             return contents.exports.values.map(\.description).sorted { $0.name < $1.name }
         }
@@ -52,12 +52,12 @@ public final class ExportTable: ExportCatalog, Sendable {
 
     /// Whether clients are told which exports there are.
     public func setListed(_ isListed: Bool) {
-        contents.withLock { $0.isListed = isListed }
+        contents.withLockedValue { $0.isListed = isListed }
     }
 
     /// Offers an export no longer. Clients that have it keep it until they leave.
     public func remove(_ name: String) {
-        contents.withLock { contents in
+        contents.withLockedValue { contents in
             contents.exports[name] = nil
             if contents.defaultName == name { contents.defaultName = nil }
         }

@@ -1,5 +1,6 @@
 import Glibc
 import Ring
+import NIOConcurrencyHelpers
 import Synchronization
 
 /// Serves a table of exports on any number of addresses, with all loops of a node.
@@ -10,11 +11,11 @@ public final class Server: Sendable {
 
     private let loops: [SessionLoop]
     private let exports: ExportTable
-    private let listeners = Mutex<[Listener]>([])
+    private let listeners = NIOLockedValueBox<[Listener]>([])
     /// Of the Unix sockets that are ours to remove.
-    private let paths = Mutex<[String]>([])
+    private let paths = NIOLockedValueBox<[String]>([])
     private let connections = Atomic<Int>(0)
-    private let tls = Mutex<ServerTLS?>(nil)
+    private let tls = NIOLockedValueBox<ServerTLS?>(nil)
 
     /// A server that listens nowhere yet.
     public init(exports: ExportTable, loops: [EventLoop]) {
@@ -30,7 +31,7 @@ public final class Server: Sendable {
 
     /// Encrypts connections that are accepted from now on; nil for none.
     public func secure(with tls: ServerTLS?) {
-        self.tls.withLock { $0 = tls }
+        self.tls.withLockedValue { $0 = tls }
     }
 
     /// Accepts clients at `address`.
@@ -43,10 +44,10 @@ public final class Server: Sendable {
             let listener = Listener(socket: socket, loop: loops[0].loop) { [unowned self] client in
                 open(client, on: loops[rotation.next()]) {}
             }
-            listeners.withLock { $0.append(listener) }
+            listeners.withLockedValue { $0.append(listener) }
             loops[0].loop.post { listener.begin() }
         }
-        if case .unix(let path) = bound { paths.withLock { $0.append(path) } }
+        if case .unix(let path) = bound { paths.withLockedValue { $0.append(path) } }
         return bound
     }
 
@@ -59,11 +60,11 @@ public final class Server: Sendable {
 
     /// Accepts no more clients, finishes what those that are there have asked for, and closes them.
     public func stop() async {
-        let listeners = listeners.withLock { list in
+        let listeners = listeners.withLockedValue { list in
             defer { list = [] }
             return list
         }
-        for path in paths.withLock({ $0 }) { unlink(path) }
+        for path in paths.withLockedValue({ $0 }) { unlink(path) }
         for listener in listeners {
             await withCheckedContinuation { continuation in
                 loops[0].loop.post { listener.end { continuation.resume() } }
@@ -81,7 +82,7 @@ public final class Server: Sendable {
         }
         connections.add(1, ordering: .relaxed)
         Self.tune(socket)
-        let tls = tls.withLock { $0 }
+        let tls = tls.withLockedValue { $0 }
         loop.loop.post { [exports] in
             loop.open(socket, exports: exports, tls: tls) { [self] in
                 connections.subtract(1, ordering: .relaxed)

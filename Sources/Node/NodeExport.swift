@@ -1,7 +1,7 @@
 import Block
 import Migration
 import NBDServer
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// A disk of this node, with what a migration of it needs.
 final class NodeExport: Sendable {
@@ -16,7 +16,7 @@ final class NodeExport: Sendable {
     let backing: Backing
     /// What is known of migrations of the image; nil where there is no image.
     let records: SourceRecords?
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(export: Export, configuration: ExportConfiguration?, backing: Backing, records: SourceRecords?) {
         self.export = export
@@ -26,14 +26,14 @@ final class NodeExport: Sendable {
     }
 
     /// Whether the disk is just served: it neither moves nor has moved.
-    var isAtRest: Bool { state.withLock { $0.migration == nil && $0.forward == nil } }
+    var isAtRest: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } }
 
     var name: String { export.description.name }
 
     /// Claims the export for a migration.
     /// - Throws: `NodeError` where it is taken.
     func begin(_ migration: SourceMigration) throws {
-        try state.withLock { state in
+        try state.withLockedValue { state in
             if let running = state.migration {
                 throw NodeError.alreadyMigrating(name, to: running.destination)
             }
@@ -43,18 +43,18 @@ final class NodeExport: Sendable {
     }
 
     func end() {
-        state.withLock { $0.migration = nil }
+        state.withLockedValue { $0.migration = nil }
     }
 
-    var migration: SourceMigration? { state.withLock { $0.migration } }
+    var migration: SourceMigration? { state.withLockedValue { $0.migration } }
 
     /// Notes that the disk is another node's, and the link that forwards its clients there.
     func moved(by forward: ForwardLink) {
-        state.withLock { $0.forward = forward }
+        state.withLockedValue { $0.forward = forward }
     }
 
     var status: ExportStatus {
-        let (migration, forward) = state.withLock { ($0.migration, $0.forward) }
+        let (migration, forward) = state.withLockedValue { ($0.migration, $0.forward) }
         let progress = migration?.progress
         let phase =
             forward.map { $0.isActive ? "moved" : "moved, waiting for the destination" } ?? progress?.phase
@@ -66,6 +66,6 @@ final class NodeExport: Sendable {
     }
 
     func stop() {
-        state.withLock { $0.forward }?.stop()
+        state.withLockedValue { $0.forward }?.stop()
     }
 }

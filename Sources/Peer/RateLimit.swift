@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// One limit for everything that is sent for a migration; may be changed while it runs.
 ///
@@ -12,16 +12,16 @@ public final class RateLimit: Sendable {
 
     private static let burst = Duration.milliseconds(20)
     private static let slice = Duration.milliseconds(100)
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     /// - Parameter bitsPerSecond: more than 0; nil for no limit.
     public init(bitsPerSecond: UInt64?) {
-        state = Mutex(State(bytesPerSecond: bitsPerSecond.map { Double($0) / 8 }, freeAt: .now))
+        state = NIOLockedValueBox(State(bytesPerSecond: bitsPerSecond.map { Double($0) / 8 }, freeAt: .now))
     }
 
     /// Replaces the limit; what is sent from now on keeps to it.
     public func set(bitsPerSecond: UInt64?) {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.bytesPerSecond = bitsPerSecond.map { Double($0) / 8 }
             state.freeAt = min(state.freeAt, .now)
         }
@@ -29,7 +29,7 @@ public final class RateLimit: Sendable {
 
     /// The limit now, in bits a second; nil for none.
     public var bitsPerSecond: UInt64? {
-        state.withLock { $0.bytesPerSecond.map { UInt64($0 * 8) } }
+        state.withLockedValue { $0.bytesPerSecond.map { UInt64($0 * 8) } }
     }
 
     /// Waits until the link has room, and takes it for `count` bytes. Hears of a new limit within `slice`.
@@ -44,7 +44,7 @@ public final class RateLimit: Sendable {
 
     /// - Returns: nil where the room was taken, otherwise how long it is until there is some.
     private func take(_ count: Int) -> Duration? {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard let rate = state.bytesPerSecond else { return nil }
             let now = ContinuousClock.now
             guard state.freeAt <= now else { return now.duration(to: state.freeAt) }

@@ -1,6 +1,6 @@
 import CLiburing
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// One thread with one io_uring: it submits what its handlers ask for and hands them the completions.
 ///
@@ -21,7 +21,7 @@ public final class EventLoop: @unchecked Sendable {
 
     let ring: UnsafeMutablePointer<io_uring>
     private let wakeDescriptor: CInt
-    private let inbox = Mutex<[Work]>([])
+    private let inbox = NIOLockedValueBox<[Work]>([])
     private let waker: Waker
     private var thread = pthread_t()
     private var isStopping = false
@@ -55,7 +55,7 @@ public final class EventLoop: @unchecked Sendable {
 
     /// Does `work` on the loop's thread, after what was posted before.
     public func post(_ work: @escaping Work) {
-        let wasEmpty = inbox.withLock { queue in
+        let wasEmpty = inbox.withLockedValue { queue in
             queue.append(work)
             return queue.count == 1
         }
@@ -122,7 +122,7 @@ public final class EventLoop: @unchecked Sendable {
         started.signal(code)
         guard code == 0 else { return }
         waker.arm(on: self)
-        while !isStopping || inbox.withLock({ !$0.isEmpty }) {
+        while !isStopping || inbox.withLockedValue({ !$0.isEmpty }) {
             io_uring_submit_and_wait(ring, 1)
             handleCompletions()
             runInbox()
@@ -152,7 +152,7 @@ public final class EventLoop: @unchecked Sendable {
 
     private func runInbox() {
         guard waker.takeSignal() else { return }
-        let work = inbox.withLock { queue in
+        let work = inbox.withLockedValue { queue in
             defer { queue = [] }
             return queue
         }

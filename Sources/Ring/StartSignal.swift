@@ -1,10 +1,10 @@
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Lets the creator of a thread wait for its first word.
 final class StartSignal: @unchecked Sendable {
     private let semaphore: UnsafeMutablePointer<sem_t>
-    private let code = Mutex<CInt>(0)
+    private let code = NIOLockedValueBox<CInt>(0)
 
     init() {
         semaphore = .allocate(capacity: 1)
@@ -17,12 +17,12 @@ final class StartSignal: @unchecked Sendable {
     }
 
     func signal(_ code: CInt) {
-        self.code.withLock { $0 = code }
+        self.code.withLockedValue { $0 = code }
         sem_post(semaphore)
     }
 
     func wait() -> CInt {
         while sem_wait(semaphore) != 0 {}
-        return code.withLock { $0 }
+        return code.withLockedValue { $0 }
     }
 }

@@ -1,6 +1,6 @@
 import Foundation
 import Ring
-import Synchronization
+import NIOConcurrencyHelpers
 
 @testable import Block
 
@@ -11,12 +11,12 @@ final class HandDevice: BlockDevice, @unchecked Sendable {
         let port: DiskPort
     }
 
-    private let held = Mutex<[Held]>([])
+    private let held = NIOLockedValueBox<[Held]>([])
     private let begun = Log()
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
         begun.append(Int(request.pointee.offset))
-        held.withLock { $0.append(Held(request: request, port: port)) }
+        held.withLockedValue { $0.append(Held(request: request, port: port)) }
     }
 
     /// The offsets of all requests so far, in the order in which they came.
@@ -24,7 +24,7 @@ final class HandDevice: BlockDevice, @unchecked Sendable {
 
     /// Ends what it has, as if it had been done or had failed.
     func endAll(error: CInt = 0) {
-        let ending = held.withLock { held in
+        let ending = held.withLockedValue { held in
             defer { held = [] }
             return held
         }
@@ -45,8 +45,8 @@ final class HandDevice: BlockDevice, @unchecked Sendable {
 
 /// Numbers in the order in which they came, from any thread.
 final class Log: Sendable {
-    private let numbers = Mutex<[Int]>([])
+    private let numbers = NIOLockedValueBox<[Int]>([])
 
-    func append(_ number: Int) { numbers.withLock { $0.append(number) } }
-    var all: [Int] { numbers.withLock { $0 } }
+    func append(_ number: Int) { numbers.withLockedValue { $0.append(number) } }
+    var all: [Int] { numbers.withLockedValue { $0 } }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import NIOConcurrencyHelpers
 import Synchronization
 import TestSupport
 import Testing
@@ -144,15 +145,15 @@ import Testing
 private final class Copy: Sendable {
     private let image: RawImage
     private let map: DirtyMap
-    private let contents: Mutex<[UInt8]>
+    private let contents: NIOLockedValueBox<[UInt8]>
 
     init(of image: RawImage, map: DirtyMap) {
         self.image = image
         self.map = map
-        contents = Mutex([UInt8](repeating: 0, count: Int(image.size)))
+        contents = NIOLockedValueBox([UInt8](repeating: 0, count: Int(image.size)))
     }
 
-    var bytes: [UInt8] { contents.withLock { $0 } }
+    var bytes: [UInt8] { contents.withLockedValue { $0 } }
 
     func round() throws {
         var cursor: UInt64 = 0
@@ -160,7 +161,7 @@ private final class Copy: Sendable {
             for block in map.take(from: &cursor, limit: 64) {
                 let range = map.geometry.bytes(of: block..<block + 1)
                 let bytes = try image.bytes(Int(range.lowerBound)..<Int(range.upperBound))
-                contents.withLock {
+                contents.withLockedValue {
                     $0.replaceSubrange(Int(range.lowerBound)..<Int(range.upperBound), with: bytes)
                 }
             }

@@ -1,15 +1,15 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// True `count` times, then false.
 final class Countdown: Sendable {
-    private let left: Mutex<Int>
+    private let left: NIOLockedValueBox<Int>
 
     init(_ count: Int) {
-        left = Mutex(count)
+        left = NIOLockedValueBox(count)
     }
 
     func next() -> Bool {
-        left.withLock { left in
+        left.withLockedValue { left in
             left -= 1
             return left >= 0
         }

@@ -3,7 +3,7 @@ import Foundation
 import NIOCore
 import NIOPosix
 import Peer
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -98,16 +98,16 @@ struct FakePeerTests {
             default: Self.honest(message)
             }
         }
-        let links = Mutex<[ForwardLink]>([])
+        let links = NIOLockedValueBox<[ForwardLink]>([])
         try await withDestination(node, script) { address in
             let report = try await node.migration(of: disk, image, to: address).run { link in
-                links.withLock { $0.append(link) }
+                links.withLockedValue { $0.append(link) }
             }
             #expect(report.state == "complete")
         }
-        #expect(links.withLock { $0.count } == 1)
-        #expect(links.withLock { $0.first?.isActive } == true)
-        links.withLock { $0.first }?.stop()
+        #expect(links.withLockedValue { $0.count } == 1)
+        #expect(links.withLockedValue { $0.first?.isActive } == true)
+        links.withLockedValue { $0.first }?.stop()
     }
 
     @Test("A destination that falls silent can be cancelled", arguments: 1...6)

@@ -1,6 +1,6 @@
 import Block
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 
 /// Writes, zeroes and trims at random and knows what the disk must hold; one request at a time.
@@ -12,20 +12,20 @@ final class Guest: Sendable {
     }
 
     private let client: DiskClient
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     init(client: DiskClient, contents: Data, seed: UInt64) {
         self.client = client
-        state = Mutex(State(model: Array(contents), random: Seeded(seed)))
+        state = NIOLockedValueBox(State(model: Array(contents), random: Seeded(seed)))
     }
 
-    var model: Data { state.withLock { Data($0.model) } }
-    var writes: Int { state.withLock { $0.writes } }
+    var model: Data { state.withLockedValue { Data($0.model) } }
+    var writes: Int { state.withLockedValue { $0.writes } }
 
     /// One request; records what the disk holds once it is acknowledged.
     /// - Returns: its error.
     func step() async -> CInt {
-        let (kind, offset, bytes) = state.withLock { state -> (BlockRequest.Kind, Int, [UInt8]) in
+        let (kind, offset, bytes) = state.withLockedValue { state -> (BlockRequest.Kind, Int, [UInt8]) in
             let kind: BlockRequest.Kind = [.write, .write, .write, .writeZeroes, .flush].randomElement(
                 using: &state.random)!
             let offset = Int.random(in: 0..<state.model.count, using: &state.random)
@@ -39,7 +39,7 @@ final class Guest: Sendable {
         memory.copyBytes(from: bytes)
         let error = await client.perform(
             kind, offset: UInt64(offset), length: UInt64(bytes.count), buffer: memory.baseAddress)
-        state.withLock { state in
+        state.withLockedValue { state in
             if error == 0 { state.model.replaceSubrange(offset..<offset + bytes.count, with: bytes) }
             state.writes += 1
         }

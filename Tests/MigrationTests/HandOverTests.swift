@@ -51,18 +51,18 @@ struct HandOverTests {
         let migration = MigrationID()
         try await node.receiving { try await prepare(migration, at: $0, node) }
         try await node.receiving { address in
-            #expect(node.arrived.withLock { $0.isEmpty })
+            #expect(node.arrived.withLockedValue { $0.isEmpty })
             let stranger = try await say([commit(MigrationID())], to: address, node, answers: 1)
             guard case .refused? = stranger.first else {
                 Issue.record("a stranger's word was taken: \(stranger)")
                 return
             }
-            #expect(node.arrived.withLock { $0.isEmpty })
+            #expect(node.arrived.withLockedValue { $0.isEmpty })
             #expect(
                 try await say([commit(migration)], to: address, node, answers: 1) == [
                     .welcome(Welcome(blockSize: 0))
                 ])
-            #expect(node.arrived.withLock { $0["disk"] } != nil)
+            #expect(node.arrived.withLockedValue { $0["disk"] } != nil)
             // The word may be repeated: the answer to it may have been lost.
             #expect(
                 try await say([commit(migration)], to: address, node, answers: 1) == [
@@ -70,7 +70,7 @@ struct HandOverTests {
                 ])
         }
         try await node.receiving { _ in
-            #expect(node.arrived.withLock { $0["disk"] } != nil, "after a restart too")
+            #expect(node.arrived.withLockedValue { $0["disk"] } != nil, "after a restart too")
         }
     }
 

@@ -47,7 +47,7 @@ struct MigrationTests {
             #expect(await writing.value == 0, "a request of the guest failed")
             #expect(guest.writes > 0)
             #expect(await guest.finds(through: source.client(disk)), "through the source, which forwards")
-            let arrived = try #require(destination.arrived.withLock { $0["disk"] })
+            let arrived = try #require(destination.arrived.withLockedValue { $0["disk"] })
             #expect(await guest.finds(through: destination.client(arrived)), "at the destination")
         }
         #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)

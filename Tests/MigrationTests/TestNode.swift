@@ -5,7 +5,7 @@ import Logging
 import NIOPosix
 import Peer
 import Ring
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 
 @testable import Migration
@@ -17,7 +17,7 @@ final class TestNode: Sendable {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let pool = NIOThreadPool(numberOfThreads: 2)
     let state: StateDirectory
-    let arrived = Mutex<[String: Disk]>([:])
+    let arrived = NIOLockedValueBox<[String: Disk]>([:])
 
     init() throws {
         scratch = Scratch()
@@ -53,11 +53,11 @@ final class TestNode: Sendable {
     func receiving<Result: Sendable>(
         index: String? = nil, _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
-        arrived.withLock { $0 = [:] }
+        arrived.withLockedValue { $0 = [:] }
         let loop = loop
         let hooks = DestinationSite.Hooks(isNameTaken: { $0 == "taken" }) { [self] name, image in
             let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [loop])
-            arrived.withLock { $0[name] = disk }
+            arrived.withLockedValue { $0[name] = disk }
             return disk
         }
         let site = try DestinationSite(images: images, state: state, logger: Self.quiet, hooks: hooks)

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 
 /// Plays random requests on one part of a disk, many at once, and holds every answer against a model of it.
@@ -110,10 +110,10 @@ struct RandomPlayer {
 
 /// What each of several players left behind.
 final class Models: Sendable {
-    private let parts: Mutex<[[UInt8]]>
+    private let parts: NIOLockedValueBox<[[UInt8]]>
 
-    init(count: Int) { parts = Mutex(Array(repeating: [], count: count)) }
+    init(count: Int) { parts = NIOLockedValueBox(Array(repeating: [], count: count)) }
 
-    func put(_ part: [UInt8], at index: Int) { parts.withLock { $0[index] = part } }
-    var joined: [UInt8] { parts.withLock { Array($0.joined()) } }
+    func put(_ part: [UInt8], at index: Int) { parts.withLockedValue { $0[index] = part } }
+    var joined: [UInt8] { parts.withLockedValue { Array($0.joined()) } }
 }

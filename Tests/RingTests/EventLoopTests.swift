@@ -1,5 +1,5 @@
 import Ring
-import Synchronization
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -96,10 +96,10 @@ import Testing
 
 /// Numbers in the order in which they came, from any thread.
 final class Log: Sendable {
-    private let numbers = Mutex<[Int]>([])
+    private let numbers = NIOLockedValueBox<[Int]>([])
 
-    func append(_ number: Int) { numbers.withLock { $0.append(number) } }
-    var all: [Int] { numbers.withLock { $0 } }
+    func append(_ number: Int) { numbers.withLockedValue { $0.append(number) } }
+    var all: [Int] { numbers.withLockedValue { $0 } }
 }
 
 private final class Volley: Sendable {

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Whether a lost connection may have cost writes that were acknowledged and never flushed.
 ///
@@ -10,22 +10,22 @@ final class RemoteDurability: Sendable {
         var owesFailure = false
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     /// A write was acknowledged without having been forced to be durable.
     func noteWrite() {
-        state.withLock { $0.acknowledged += 1 }
+        state.withLockedValue { $0.acknowledged += 1 }
     }
 
     /// What a flush that begins now will cover.
     func beginFlush() -> UInt64 {
-        state.withLock { $0.acknowledged }
+        state.withLockedValue { $0.acknowledged }
     }
 
     /// A flush has succeeded.
     /// - Returns: false where it must be reported as failed all the same.
     func endFlush(covering count: UInt64) -> Bool {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.flushed = max(state.flushed, count)
             defer { state.owesFailure = false }
             return !state.owesFailure
@@ -33,6 +33,6 @@ final class RemoteDurability: Sendable {
     }
 
     func noteLoss() {
-        state.withLock { $0.owesFailure = $0.owesFailure || $0.acknowledged > $0.flushed }
+        state.withLockedValue { $0.owesFailure = $0.owesFailure || $0.acknowledged > $0.flushed }
     }
 }

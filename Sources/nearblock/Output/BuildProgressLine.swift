@@ -1,6 +1,6 @@
 import Foundation
 import Index
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Shows how far the reading of an image is, with its rate and the time left, a few times a second.
 final class BuildProgressLine: Sendable {
@@ -8,7 +8,7 @@ final class BuildProgressLine: Sendable {
 
     private let name: String
     private let start = ContinuousClock.now
-    private let shown = Mutex(ContinuousClock.now)
+    private let shown = NIOLockedValueBox(ContinuousClock.now)
 
     init(_ name: String) {
         self.name = name
@@ -25,7 +25,7 @@ final class BuildProgressLine: Sendable {
     }
 
     private var isDue: Bool {
-        shown.withLock { last in
+        shown.withLockedValue { last in
             guard last.duration(to: .now) >= Self.interval else { return false }
             last = .now
             return true
