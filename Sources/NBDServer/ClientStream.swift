@@ -161,6 +161,8 @@ final class ClientStream: RingHandler {
     /// Gives the socket back to the kernel; only when idle.
     func close() {
         precondition(isIdle)
+        // Room may have been reserved for a reply that never came to be; it goes back to the pool.
+        replies.discard()
         Glibc.close(socket)
     }
 

@@ -353,7 +353,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         slots = RequestSlots(
             count: ServerLimits.requestsPerConnection, owner: self, port: port, isSynchronous: export.isSynchronous)
         reading = .waitingForOthers
-        owner.finishGivenUp(on: export) { [self] in
+        owner.finishGivenUp(on: export, for: self) { [self] in
             guard case .waitingForOthers = reading else { return }
             reading = .header
             proceed()

@@ -66,18 +66,20 @@ final class SessionLoop: @unchecked Sendable {
 
     /// Calls `done`, on this loop, once no request is in flight any more of connections to `export` whose clients have
     /// given them up, on any loop: a client that comes back must find nothing of its old connection land after what it
-    /// asks for now (invariant 9).
-    func finishGivenUp(on export: Export, done: @escaping @Sendable () -> Void) {
+    /// asks for now (invariant 9). The newcomer itself may have said goodbye already, and is heard out all the same.
+    func finishGivenUp(on export: Export, for newcomer: Session, done: @escaping @Sendable () -> Void) {
         let rest = LoopCountdown(all.count, then: done)
         for other in all {
             other.loop.post { [loop] in
-                other.whenGivenUpAreQuiet(on: export) { loop.post { rest.countDown() } }
+                other.whenGivenUpAreQuiet(on: export, except: newcomer) { loop.post { rest.countDown() } }
             }
         }
     }
 
-    private func whenGivenUpAreQuiet(on export: Export, done: @escaping @Sendable () -> Void) {
-        let givenUp = sessions.values.filter { $0.isGivenUp(on: export) }
+    private func whenGivenUpAreQuiet(
+        on export: Export, except newcomer: Session, done: @escaping @Sendable () -> Void
+    ) {
+        let givenUp = sessions.values.filter { $0 !== newcomer && $0.isGivenUp(on: export) }
         let rest = LoopCountdown(givenUp.count, then: done)
         for session in givenUp { session.drain { rest.countDown() } }
     }

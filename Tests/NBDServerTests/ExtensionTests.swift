@@ -191,4 +191,38 @@ import Testing
             #expect(try test.image[399_000] == 149)
         }
     }
+
+    /// All of a conversation at once, and the sending half closed before the server has seen any of it.
+    @Test func aClientThatSaysEverythingAtOnceIsHeardOut() async throws {
+        try await TestServer.run(contents: [UInt8](repeating: 5, count: 4096)) { test in
+            for _ in 0..<20 {
+                try await onThread {
+                    let client = try Client(unix: test.socket)
+                    var said: [UInt8] = [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(0))
+                    said += Wished.read(0, 100, cookie: 9).bytes + Wished(type: Wished.disconnect).bytes
+                    try client.send(said)
+                    shutdown(client.socket, CInt(SHUT_WR))
+                    _ = try client.receive(18 + 10)
+                    #expect(try client.reply() == (9, 0))
+                    #expect(try client.receive(100) == [UInt8](repeating: 5, count: 100))
+                    #expect(client.isAtEnd())
+                }
+            }
+        }
+    }
+
+    /// There is room for the replies of so many connections and no more; these come one after the other. Room is looked for
+    /// before it is known that a disconnect needs none.
+    @Test func connectionsGiveBackTheirRoomForReplies() async throws {
+        try await TestServer.run(loops: 1) { test in
+            try await onThread {
+                for _ in 0..<ServerLimits.connections + 10 {
+                    let client = try test.connect()
+                    try client.send(Wished(type: Wished.disconnect).bytes)
+                    guard client.isAtEnd() else { throw Unexpected("more came than was asked for") }
+                }
+                #expect(try test.connect().perform(.read(0, 512)).error == 0)
+            }
+        }
+    }
 }
