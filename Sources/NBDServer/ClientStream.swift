@@ -77,8 +77,9 @@ final class ClientStream: RingHandler {
             return Int32(count)
         case .needsInput:
             let room = tls.roomForInput()
+            guard let base = room.baseAddress, room.count > 0 else { return -EPROTO }
             isReceiving = true
-            loop.receive(socket, into: room.baseAddress!, count: room.count, receiveOperation)
+            loop.receive(socket, into: base, count: room.count, receiveOperation)
             return nil
         case .needsRoom:
             // What has just been flushed makes it, now or once it is sent; then the session asks again.
