@@ -53,7 +53,7 @@ let package = Package(
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
+                "CLinux", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -1,3 +1,4 @@
+import NBDServer
 import Node
 import Peer
 
@@ -43,8 +44,10 @@ public enum ConfigurationFile {
     private static func readNode(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
         let section = "node"
         for text in try file.strings("listen", in: section) {
-            let address = try peerAddress(text, file, "listen")
-            node.listen.append(.tcp(host: address.host, port: address.port))
+            guard let address = ListenAddress(tcp: text) else {
+                throw ConfigurationError(file.path, "[node] listen: '\(text)' is not HOST:PORT")
+            }
+            node.listen.append(address)
         }
         node.listen += try file.strings("socket", in: section).map { .unix(path: $0) }
         for text in try file.strings("vsock", in: section) {
@@ -60,13 +63,23 @@ public enum ConfigurationFile {
         node.index = try file.string("index", in: section) ?? node.index
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
+        try readTLS(file, &node)
+    }
+
+    private static func readTLS(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
+        let section = "node"
+        let text = try file.string("tls-mode", in: section) ?? TLSConfiguration.Mode.required.rawValue
+        guard let mode = TLSConfiguration.Mode(rawValue: text) else {
+            throw ConfigurationError(file.path, "[node] tls-mode is off, optional or required, not '\(text)'")
+        }
+        let verifiesClients = try file.boolean("tls-verify-client", in: section)
         if let directory = try file.string("tls", in: section) {
-            let mode = try file.string("tls-mode", in: section) ?? TLSConfiguration.Mode.required.rawValue
-            guard let mode = TLSConfiguration.Mode(rawValue: mode) else {
-                throw ConfigurationError(file.path, "[node] tls-mode is off, optional or required, not '\(mode)'")
-            }
-            node.tls = TLSConfiguration(
-                directory: directory, mode: mode, verifiesClients: try file.boolean("tls-verify-client", in: section))
+            node.tls = TLSConfiguration(directory: directory, mode: mode, verifiesClients: verifiesClients)
+            return
+        }
+        // Whoever asks for encryption must not be served in the clear for want of a key.
+        for key in ["tls-mode", "tls-verify-client"] where file.keys(of: section).contains(key) && mode != .off {
+            throw ConfigurationError(file.path, "[node] \(key) needs tls, the directory of the certificates")
         }
     }
 

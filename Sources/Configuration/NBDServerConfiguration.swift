@@ -14,8 +14,10 @@ public struct NBDServerConfiguration {
     ]
     /// Without these, clients would get another disk, or get at one that they should not.
     private static let essential: Set = [
-        "filesize", "copyonwrite", "multifile", "treefiles", "temporary", "authfile", "prerun", "sdp", "force_tls",
+        "filesize", "copyonwrite", "multifile", "treefiles", "temporary", "authfile", "prerun", "sdp", "waitfile",
     ]
+    /// Of an export that is there for TLS only.
+    private static let encryption: Set = ["force_tls", "tlsonly"]
     private static let understoodGenerally: Set = [
         "listenaddr", "port", "unixsock", "duallisten", "allowlist", "includedir", "certfile", "keyfile", "cacertfile",
         "force_tls",
@@ -26,6 +28,7 @@ public struct NBDServerConfiguration {
     /// What is not done as the file says; one line each.
     public private(set) var warnings: [String] = []
     private let path: String
+    private var requiresTLS = false
 
     /// Reads a file into `node`.
     /// - Throws: `ConfigurationError` where the file can't be read, or nothing of it can be served.
@@ -71,12 +74,20 @@ public struct NBDServerConfiguration {
         }
         node.listsExports = try file.boolean("allowlist", in: section)
         try readAddresses(file, &node)
-        guard let key = try file.string("keyfile", in: section) else { return }
+        requiresTLS = try file.boolean("force_tls", in: section)
+        guard let key = try file.string("keyfile", in: section) else {
+            // Nobody who asks for encryption is served in the clear for want of a key.
+            guard !requiresTLS else { throw ConfigurationError(path, "[generic] force_tls needs a keyfile") }
+            for key in ["certfile", "cacertfile"] where file.keys(of: section).contains(key) {
+                warn(file, section, key, "has no effect without a keyfile")
+            }
+            return
+        }
         let certificate = try file.string("certfile", in: section) ?? key
         let authority = try file.string("cacertfile", in: section)
         node.tls = TLSConfiguration(
             files: TLSFiles(certificate: certificate, key: key, authority: authority),
-            mode: try file.boolean("force_tls", in: section) ? .required : .optional,
+            mode: requiresTLS ? .required : .optional,
             verifiesClients: authority != nil)
     }
 
@@ -89,7 +100,10 @@ public struct NBDServerConfiguration {
         let socket = try file.string("unixsock", in: section)
         if let socket { node.listen.append(.unix(path: socket)) }
         guard try socket == nil || file.boolean("duallisten", in: section) else { return }
-        let hosts = try file.string("listenaddr", in: section) ?? "::, 0.0.0.0"
+        guard let hosts = try file.string("listenaddr", in: section) else {
+            // Every address of every family that this machine has.
+            return node.listen.append(.tcp(host: "", port: port))
+        }
         for host in hosts.split(separator: ",") {
             node.listen.append(.tcp(host: host.trimmingCharacters(in: .whitespaces), port: port))
         }
@@ -103,7 +117,7 @@ public struct NBDServerConfiguration {
             return
         }
         guard try isServable(file, section, image) else { return }
-        for key in file.keys(of: section) where !Self.understood.contains(key) && !Self.essential.contains(key) {
+        for key in file.keys(of: section) where !isKnown(key) {
             warn(file, section, key, "is not supported and has no effect")
         }
         node.exports.append(
@@ -113,10 +127,19 @@ public struct NBDServerConfiguration {
                 isSynchronous: try file.boolean("sync", in: section)))
     }
 
+    private func isKnown(_ key: String) -> Bool {
+        Self.understood.contains(key) || Self.essential.contains(key) || Self.encryption.contains(key)
+    }
+
     private mutating func isServable(_ file: KeyFile, _ section: String, _ image: String) throws -> Bool {
+        for key in file.keys(of: section) where Self.encryption.contains(key) && !requiresTLS {
+            guard try file.boolean(key, in: section) else { continue }
+            warn(file, section, key, "is supported in [generic] only; the export is left out")
+            return false
+        }
         for key in file.keys(of: section) where Self.essential.contains(key) {
             // A switch that is off asks for nothing.
-            if try file.string(key, in: section) == "false" { continue }
+            if ["false", "0"].contains(try file.string(key, in: section)) { continue }
             warn(file, section, key, "is not supported; the export is left out")
             return false
         }

@@ -27,6 +27,20 @@ public final class ExportTable: ExportCatalog, Sendable {
         }
     }
 
+    /// Offers an export in the place of the one of its name, without a moment at which there is none.
+    /// - Parameter isDefault: whether it also answers to the empty name.
+    public func replace(with export: Export, isDefault: Bool) {
+        contents.withLockedValue { contents in
+            let name = export.description.name
+            contents.exports[name] = export
+            if isDefault {
+                contents.defaultName = name
+            } else if contents.defaultName == name {
+                contents.defaultName = nil
+            }
+        }
+    }
+
     /// The export of that name. The empty name stands for the default one, or for the only one.
     public func find(_ name: String) -> Export? {
         contents.withLockedValue { contents in

@@ -41,8 +41,10 @@ final class Listener: RingHandler, @unchecked Sendable {
     override func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
         if result >= 0 { deliver(result) }
         if let whenClosed { return whenClosed() }
-        if result == -EMFILE || result == -ENFILE {
-            // Out of descriptors: trying again at once would spin. Clients that leave free some.
+        // A client that has gone before it was accepted says nothing about the next.
+        let isListenersFault = result < 0 && ![-ECONNABORTED, -EINTR, -EAGAIN, -EPROTO].contains(result)
+        if isListenersFault {
+            // Out of descriptors or memory: trying again at once would spin. Clients that leave free some.
             timer.arm(seconds: Self.pause) { [self] in
                 if let whenClosed { whenClosed() } else { begin() }
             }

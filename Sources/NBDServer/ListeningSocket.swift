@@ -4,6 +4,7 @@ import Glibc
 /// Opens the sockets that a server listens on.
 enum ListeningSocket {
     private static let backlog: CInt = 128
+    private static let triesForOnePort = 16
 
     /// Opens, binds and listens.
     /// - Returns: the descriptors, one for each address that a host name stands for, and the address as bound, with the
@@ -72,9 +73,24 @@ enum ListeningSocket {
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE
         var found: UnsafeMutablePointer<addrinfo>?
-        let code = getaddrinfo(host, String(port), &hints, &found)
+        let code = getaddrinfo(host.isEmpty ? nil : host, String(port), &hints, &found)
         guard code == 0, let found else { throw ListenError(address, String(cString: gai_strerror(code))) }
         defer { freeaddrinfo(found) }
+        for _ in 1..<(port == 0 ? triesForOnePort : 1) {
+            if let opened = try? openAll(found, port, address) { return bound(opened, host) }
+            // The port that was free at one address may be taken at another. The last try's error is the user's.
+        }
+        return bound(try openAll(found, port, address), host)
+    }
+
+    private static func bound(_ descriptors: [CInt], _ host: String) -> ([CInt], ListenAddress) {
+        (descriptors, .tcp(host: host, port: boundPort(descriptors[0])))
+    }
+
+    /// A socket for each address that this machine has, all with one port.
+    private static func openAll(
+        _ found: UnsafeMutablePointer<addrinfo>, _ port: UInt16, _ address: ListenAddress
+    ) throws -> [CInt] {
         var descriptors: [CInt] = []
         do {
             for candidate in sequence(first: found, next: { $0.pointee.ai_next }) {
@@ -86,12 +102,14 @@ enum ListeningSocket {
             for descriptor in descriptors { close(descriptor) }
             throw error
         }
-        guard let first = descriptors.first else { throw ListenError(address, code: EADDRNOTAVAIL) }
-        return (descriptors, .tcp(host: host, port: boundPort(first)))
+        guard !descriptors.isEmpty else { throw ListenError(address, code: EADDRNOTAVAIL) }
+        return descriptors
     }
 
     /// - Returns: nil where this machine does not have the address or its family.
-    private static func openTCP(_ candidate: addrinfo, _ port: UInt16, _ address: ListenAddress) throws -> CInt? {
+    private static func openTCP(_ candidate: addrinfo, _ port: UInt16, _ address: ListenAddress) throws
+        -> CInt?
+    {
         let descriptor = socket(
             candidate.ai_family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else {
@@ -125,12 +143,18 @@ enum ListeningSocket {
     }
 
     private static func check(_ descriptor: CInt, _ address: ListenAddress) throws {
-        var isListening: CInt = 0
-        var length = socklen_t(MemoryLayout<CInt>.size)
-        guard getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &length) == 0, isListening != 0 else {
+        guard option(SO_ACCEPTCONN, of: descriptor) == 1,
+            option(SO_TYPE, of: descriptor) == CInt(SOCK_STREAM.rawValue)
+        else {
             throw ListenError(address, "it is no socket that listens for streams; check the unit's ListenStream=")
         }
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+    }
+
+    private static func option(_ name: CInt, of descriptor: CInt) -> CInt? {
+        var value: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        return getsockopt(descriptor, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
     }
 
     private static func newSocket(_ family: CInt, _ address: ListenAddress) throws -> CInt {

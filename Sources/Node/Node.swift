@@ -185,6 +185,7 @@ public actor Node {
     public func reload(_ new: NodeConfiguration) async throws {
         server.secure(with: try new.tls?.open())
         table.setListed(new.listsExports)
+        var renamed: [NodeExport] = []
         for (name, export) in exports {
             guard let old = export.configuration, !new.exports.contains(where: { $0 == old }) else { continue }
             guard export.isAtRest else {
@@ -196,12 +197,18 @@ public actor Node {
             } else {
                 table.remove(name)
                 exports[name] = nil
+                // What nobody is to have any more is closed here, or by its last client.
+                if new.exports.contains(where: { $0.sharesBacking(with: old) }) { renamed.append(export) }
                 logger.notice("\(name) is no longer offered")
             }
         }
         for export in new.exports where exports[export.name] == nil {
             do {
-                try await open(export)
+                if let index = renamed.firstIndex(where: { $0.configuration?.sharesBacking(with: export) ?? false }) {
+                    replace(renamed.remove(at: index), with: export)
+                } else {
+                    try await open(export)
+                }
                 logger.notice("\(export.name) is offered")
             } catch {
                 logger.error("\(export.name) is not offered: \(error)")
@@ -209,12 +216,11 @@ public actor Node {
         }
     }
 
-    /// The same disk under another description.
+    /// The same disk under another description, or another name: clients that are there still have it open.
     private func replace(_ old: NodeExport, with configuration: ExportConfiguration) {
         let export = Self.export(configuration, disk: old.export.disk, backing: old.backing)
-        table.remove(old.name)
-        _ = table.add(export, isDefault: configuration.isDefault)
-        exports[old.name] = NodeExport(
+        table.replace(with: export, isDefault: configuration.isDefault)
+        exports[configuration.name] = NodeExport(
             export: export, configuration: configuration, backing: old.backing, records: old.records)
     }
 

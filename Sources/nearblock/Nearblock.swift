@@ -34,6 +34,8 @@ struct Nearblock: AsyncParsableCommand {
 
     /// One line on standard error, and status 2 for a command that makes no sense, 1 for one that failed.
     private static func end(_ error: any Error) -> Never {
+        // A command's own status stays what it is, whatever it would mean as one of ours.
+        if let status = error as? ExitCode { Foundation.exit(status.rawValue) }
         switch exitCode(for: error) {
         case .success:
             exit(withError: error)
@@ -42,7 +44,6 @@ struct Nearblock: AsyncParsableCommand {
             Terminal.report("\(reason) (see nearblock --help)")
             Foundation.exit(2)
         default:
-            if let status = error as? ExitCode { Foundation.exit(status.rawValue) }
             Terminal.report(String(describing: error))
             Foundation.exit(1)
         }

@@ -40,6 +40,8 @@ final class NodeProcess: @unchecked Sendable {
         if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) }
     }
 
+    var processIdentifier: Int32 { process.processIdentifier }
+
     var control: String { "\(folder)/control.sock" }
 
     func uri(_ export: String = "disk") -> String { "nbd+unix:///\(export)?socket=\(folder)/nbd.sock" }

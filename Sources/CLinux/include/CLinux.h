@@ -2,6 +2,7 @@
 // are named after; see their man pages.
 #pragma once
 
+#include <spawn.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -32,3 +33,5 @@ int linux_listen_vsock(uint32_t port, int backlog);
 int linux_lock_byte(int descriptor, off_t byte, int exclusive);
 // fcntl(F_OFD_GETLK): 1 where another open file's lock conflicts with an exclusive one, 0 where none, -1 on error.
 int linux_byte_is_locked(int descriptor, off_t byte);
+// posix_spawn_file_actions_addclosefrom_np(3).
+int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first);

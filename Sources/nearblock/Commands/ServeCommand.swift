@@ -38,9 +38,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(
         parsing: .singleValue,
         help: ArgumentHelp(
-            "Listen for NBD clients on TCP; may be repeated (default: 127.0.0.1:10809 where nothing else is given).",
-            valueName: "host:port"))
-    var listen: [PeerAddress] = []
+            """
+            Listen for NBD clients on TCP; may be repeated, and :PORT is every address (default: 127.0.0.1:10809 where \
+            nothing else is given).
+            """,
+            valueName: "host:port"), transform: Self.tcpAddress)
+    var listen: [ListenAddress] = []
     @Option(help: ArgumentHelp("Listen for NBD clients on a port of vsock.", valueName: "port"))
     var vsock: UInt32?
     @Flag(name: [.short, .long], help: "Serve the one client on standard input and output, as inetd does.")
@@ -59,8 +62,10 @@ struct ServeCommand: AsyncParsableCommand {
             "Encrypt, with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk.",
             valueName: "dir"))
     var tls: String?
-    @Option(help: ArgumentHelp("Whether clients may encrypt, or must (off, optional, required).", valueName: "mode"))
-    var tlsMode = TLSConfiguration.Mode.required
+    @Option(
+        help: ArgumentHelp(
+            "Whether clients may encrypt, or must: off, optional or required (default: required).", valueName: "mode"))
+    var tlsMode: TLSConfiguration.Mode?
     @Flag(help: "Clients must show a certificate that ca-cert.pem has signed.")
     var tlsVerifyClient = false
     @Option(
@@ -95,9 +100,6 @@ struct ServeCommand: AsyncParsableCommand {
         if single && (run != nil || !socket.isEmpty || !listen.isEmpty || vsock != nil) {
             throw ValidationError("--single has one client and needs no --run, --socket, --listen or --vsock.")
         }
-        if tls == nil && tlsVerifyClient {
-            throw ValidationError("--tls-verify-client needs --tls DIR.")
-        }
     }
 
     func run() async throws {
@@ -115,7 +117,7 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError("--peer-listen needs --images DIR, where disks that are moved here go.")
         }
         let purpose: ServeRun.Purpose =
-            single ? .single(socket: try StandardStreams.takeSocket()) : run.map { .captive(command: $0) } ?? .serve
+            single ? .single(try StandardStreams()) : run.map { .captive(command: $0) } ?? .serve
         let serving = ServeRun(configuration: node, purpose: purpose) { [self] in try nodeConfiguration(logger) }
         let status = try await serving.run(signals: signals, logger: logger)
         if status != 0 { throw ExitCode(status) }
@@ -135,18 +137,37 @@ struct ServeCommand: AsyncParsableCommand {
         if let config { try ConfigurationFile.read(config, into: &node) }
         if let image { node.exports.append(exportConfiguration(image)) }
         if !socket.isEmpty || !listen.isEmpty || vsock != nil {
-            node.listen = socket.map { .unix(path: $0) } + listen.map { .tcp(host: $0.host, port: $0.port) }
+            node.listen = socket.map { .unix(path: $0) } + listen
             if let vsock { node.listen.append(.vsock(port: vsock)) }
         }
-        if let tls {
-            node.tls = TLSConfiguration(directory: tls, mode: tlsMode, verifiesClients: tlsVerifyClient)
-        }
+        node.tls = try tlsConfiguration(node.tls)
         node.peerListen = peerListen ?? node.peerListen
         node.images = images ?? node.images
         node.index = index ?? node.index
         node.state = state ?? node.state
         node.control = control ?? node.control
         return node
+    }
+
+    /// - Parameter configured: what the files say.
+    /// - Throws: `ValidationError` where encryption is asked for and there is nothing to do it with: never in the clear.
+    private func tlsConfiguration(_ configured: TLSConfiguration?) throws -> TLSConfiguration? {
+        let mode = tlsMode ?? configured?.mode ?? .required
+        let verifiesClients = tlsVerifyClient || configured?.verifiesClients ?? false
+        if let tls { return TLSConfiguration(directory: tls, mode: mode, verifiesClients: verifiesClients) }
+        if let configured {
+            return TLSConfiguration(files: configured.files, mode: mode, verifiesClients: verifiesClients)
+        }
+        if tlsVerifyClient { throw ValidationError("--tls-verify-client needs --tls DIR.") }
+        if let tlsMode, tlsMode != .off { throw ValidationError("--tls-mode \(tlsMode.rawValue) needs --tls DIR.") }
+        return nil
+    }
+
+    private static func tcpAddress(_ text: String) throws -> ListenAddress {
+        guard let address = ListenAddress(tcp: text) else {
+            throw ValidationError("'\(text)' is not HOST:PORT.")
+        }
+        return address
     }
 
     private func exportConfiguration(_ image: String) -> ExportConfiguration {

@@ -1,4 +1,6 @@
+import CLinux
 import Foundation
+import Glibc
 
 /// A shell command that runs as long as the server is wanted, as nbdkit-captive(1) has it.
 struct CaptiveCommand: Sendable {
@@ -22,8 +24,13 @@ struct CaptiveCommand: Sendable {
         for number in [SIGTERM, SIGINT, SIGHUP, SIGPIPE] { sigaddset(&signals, number) }
         posix_spawnattr_setsigdefault(&attributes, &signals)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        // It gets the standard streams only: a control socket that it kept would look like a node that lives.
+        linux_spawn_close_from(&actions, 3)
         var process = pid_t()
-        let code = posix_spawn(&process, "/bin/sh", nil, &attributes, &arguments, &settings)
+        let code = posix_spawn(&process, "/bin/sh", &actions, &attributes, &arguments, &settings)
         guard code == 0 else { throw CommandFailure(reason: "cannot run /bin/sh: \(String(cString: strerror(code)))") }
         self.process = process
     }
@@ -36,7 +43,12 @@ struct CaptiveCommand: Sendable {
 
     /// Asks the command to end.
     func terminate() {
-        kill(process, SIGTERM)
+        Glibc.kill(process, SIGTERM)
+    }
+
+    /// Ends the command where it does not do so itself.
+    func kill() {
+        Glibc.kill(process, SIGKILL)
     }
 
     /// Returns its exit status when it has ended; as a shell tells it, 128 and the number of a signal that killed it.

@@ -1,19 +1,22 @@
 import Foundation
 import NBDServer
+import Node
 
 /// How a client on this host gets at an export.
 struct ExportLocation {
     let address: ListenAddress
     let export: String
-    let isEncrypted: Bool
+    let encryption: TLSConfiguration.Mode
 
     /// As the NBD project writes it; nil where there is no URI for such an address.
     var uri: String? {
-        let scheme = isEncrypted ? "nbds" : "nbd"
+        let scheme = encryption == .required ? "nbds" : "nbd"
         let name = Self.escape(export)
         switch address {
         case .unix(let path): return "\(scheme)+unix:///\(name)?socket=\(Self.escape(path))"
-        case .tcp: return "\(scheme)://\(address)/\(name)"
+        // Whoever listens on every address is reached at this host's own.
+        case .tcp(let host, let port):
+            return "\(scheme)://\(ListenAddress.tcp(host: host.isEmpty ? "localhost" : host, port: port))/\(name)"
         case .vsock(let port): return "\(scheme)+vsock://1:\(port)/\(name)"
         case .inherited: return nil
         }
@@ -27,6 +30,11 @@ struct ExportLocation {
         case .tcp(_, let port): variables["port"] = String(port)
         case .vsock(let port): variables["port"] = String(port)
         case .inherited: break
+        }
+        switch encryption {
+        case .off: break
+        case .optional: variables["tls"] = "1"
+        case .required: variables["tls"] = "2"
         }
         return variables
     }

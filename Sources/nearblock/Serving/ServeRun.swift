@@ -9,7 +9,7 @@ struct ServeRun {
     enum Purpose {
         case serve
         /// The client on standard input and output.
-        case single(socket: CInt)
+        case single(StandardStreams)
         /// A shell command.
         case captive(command: String)
     }
@@ -41,6 +41,7 @@ struct ServeRun {
         }
         ServiceManager.tell("STOPPING=1")
         await node.stop()
+        if case .single(let client) = purpose { await client.finishSoon() }
         return status
     }
 
@@ -49,31 +50,50 @@ struct ServeRun {
         case .serve:
             await obey(signals, node, logger)
             return 0
-        case .single(let socket):
-            return await withTaskGroup(of: Void.self) { group in
-                group.addTask { await node.serve(socket) }
-                group.addTask { await obey(signals, node, logger) }
-                await group.next()
-                group.cancelAll()
-                // The client of a node that is told to end is let go by `stop`.
-                return 0
-            }
+        case .single(let client):
+            await untilFirst(
+                { [self] in await obey(signals, node, logger) },
+                {
+                    await node.serve(client.socket)
+                    await client.finish()
+                })
+            return 0
         case .captive(let command):
             let captive = try CaptiveCommand(command, variables: await location(node).variables)
             let watch = Task {
                 await obey(signals, node, logger)
-                if !Task.isCancelled { captive.terminate() }
+                guard !Task.isCancelled else { return }
+                captive.terminate()
+                // Whoever asks again means it.
+                await obey(signals, node, logger)
+                if !Task.isCancelled { captive.kill() }
             }
             defer { watch.cancel() }
             return await captive.wait()
         }
     }
 
+    /// Returns when the first of two has come to its end. The other is cancelled and not waited for: a client that is still
+    /// there is let go by `Node.stop`.
+    private func untilFirst(
+        _ one: @escaping @Sendable () async -> Void, _ other: @escaping @Sendable () async -> Void
+    ) async {
+        let (ends, end) = AsyncStream<Void>.makeStream()
+        let tasks = [one, other].map { body in
+            Task {
+                await body()
+                end.yield()
+            }
+        }
+        for await _ in ends { break }
+        for task in tasks { task.cancel() }
+    }
+
     /// Does what signals ask for until one asks to end.
     private func obey(_ signals: ProcessSignals, _ node: Node, _ logger: Logger) async {
         for await request in signals.requests {
             guard request == .reload else { return }
-            ServiceManager.tell("RELOADING=1")
+            ServiceManager.tellReloading()
             do {
                 try await node.reload(reread())
                 logger.notice("the configuration was read again")
@@ -84,12 +104,17 @@ struct ServeRun {
         }
     }
 
+    /// The name of the command's export: the empty one where that stands for something, else the first there is.
+    private var captiveExport: String {
+        let exports = configuration.exports
+        return exports.count == 1 || exports.contains(where: \.isDefault) ? "" : exports.first?.name ?? ""
+    }
+
     private func location(_ node: Node) async throws -> ExportLocation {
         guard let address = await node.addresses.first else {
             throw CommandFailure(reason: "--run has no address to give to the command")
         }
-        let export = configuration.exports.first { !$0.isDefault && configuration.exports.count > 1 }?.name ?? ""
         return ExportLocation(
-            address: address, export: export, isEncrypted: configuration.tls.map { $0.mode == .required } ?? false)
+            address: address, export: captiveExport, encryption: configuration.tls?.mode ?? .off)
     }
 }

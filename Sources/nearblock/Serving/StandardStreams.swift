@@ -1,12 +1,14 @@
 import Foundation
 
 /// The one client of `serve --single`: whoever is at the other end of standard input and output.
-enum StandardStreams {
-    private static let bufferSize = 256 << 10
+struct StandardStreams: Sendable {
+    /// Connected to that client.
+    let socket: CInt
+    private let bridge: StreamBridge?
 
-    /// A connected socket for that client. Standard input and output are nobody else's from then on.
+    /// Takes the client over. Standard input and output are nobody else's from then on.
     /// - Throws: `CommandFailure` where there is no client.
-    static func takeSocket() throws -> CInt {
+    init() throws {
         let input = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
         let output = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
         guard input >= 0, output >= 0, isatty(input) == 0 else {
@@ -16,11 +18,25 @@ enum StandardStreams {
         dup2(nothing, STDIN_FILENO)
         dup2(nothing, STDOUT_FILENO)
         close(nothing)
-        if isSocket(input), isSocket(output) {
+        if Self.isSocket(input), Self.areOne(input, output) {
             close(output)
-            return input
+            socket = input
+            bridge = nil
+        } else {
+            let bridge = try StreamBridge(from: input, to: output)
+            socket = bridge.near
+            self.bridge = bridge
         }
-        return try bridge(input, output)
+    }
+
+    /// Returns once the client has been given all that was said to it, or has gone.
+    func finish() async {
+        await bridge?.finish()
+    }
+
+    /// As `finish()`, but not for ever: a client that reads nothing must not keep the process.
+    func finishSoon() async {
+        await bridge?.finish(within: .seconds(5))
     }
 
     private static func isSocket(_ descriptor: CInt) -> Bool {
@@ -28,37 +44,11 @@ enum StandardStreams {
         return fstat(descriptor, &info) == 0 && info.st_mode & S_IFMT == S_IFSOCK
     }
 
-    /// Two pipes look like a socket through two threads that copy.
-    private static func bridge(_ input: CInt, _ output: CInt) throws -> CInt {
-        var pair: [CInt] = [0, 0]
-        guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
-            throw CommandFailure(reason: "cannot make a pair of sockets: \(String(cString: strerror(errno)))")
-        }
-        let far = pair[1]
-        Thread.detachNewThread {
-            copy(from: input, to: far)
-            shutdown(far, CInt(SHUT_WR))
-        }
-        Thread.detachNewThread {
-            copy(from: far, to: output)
-            close(output)
-        }
-        return pair[0]
-    }
-
-    private static func copy(from source: CInt, to target: CInt) {
-        var buffer = [UInt8](repeating: 0, count: bufferSize)
-        while true {
-            let count = read(source, &buffer, bufferSize)
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return }
-            var done = 0
-            while done < count {
-                let written = buffer.withUnsafeBytes { write(target, $0.baseAddress! + done, count - done) }
-                if written < 0 && errno == EINTR { continue }
-                guard written > 0 else { return }
-                done += written
-            }
-        }
+    /// Whether both are the same socket: some shells make pipes of two sockets, and one end of such takes no replies.
+    private static func areOne(_ first: CInt, _ second: CInt) -> Bool {
+        var one = stat()
+        var other = stat()
+        return fstat(first, &one) == 0 && fstat(second, &other) == 0
+            && one.st_dev == other.st_dev && one.st_ino == other.st_ino
     }
 }
