@@ -33,7 +33,8 @@ import Testing
         try await TestServer.run(size: count + 7) { test in
             try await onThread {
                 let client = try connect(test, style)
-                let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 / 4093) }
+                var random = Seeded(32)
+                let bytes = random.bytes(count)
                 #expect(try client.ask(.write(7, bytes)).error == 0)
                 let heard = try client.ask(.read(7, count))
                 #expect(heard.error == 0 && heard.data == bytes && heard.dataOffset ?? 7 == 7)
