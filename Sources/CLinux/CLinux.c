@@ -69,6 +69,11 @@ int linux_peer_has_closed(int descriptor) {
     return poll(&watched, 1, 0) == 1 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+int linux_connection_is_dead(int descriptor) {
+    struct pollfd watched = {.fd = descriptor};
+    return poll(&watched, 1, 0) == 1 && (watched.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 int linux_listen_vsock(uint32_t port, int backlog) {
     struct sockaddr_vm name = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
     int descriptor = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);

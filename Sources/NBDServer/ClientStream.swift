@@ -45,6 +45,9 @@ final class ClientStream: RingHandler {
     /// Whether the kernel knows that the client has closed its end, or its sending half.
     var isClosedByClient: Bool { linux_peer_has_closed(socket) == 1 }
 
+    /// Whether the kernel knows that nothing can be sent any more.
+    var isDead: Bool { linux_connection_is_dead(socket) == 1 }
+
     /// Whether nothing is under way or waiting.
     var isIdle: Bool { !isReceiving && hasSentAll }
 

@@ -41,7 +41,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var handshake: Handshake
     private var hasSlowHandshake = false
     private var handshakeInput: [UInt8] = []
-    /// Answers of the handshake that did not fit between the stream.replies.
+    /// Answers of the handshake that did not fit between the replies.
     private var handshakeOutput: ArraySlice<UInt8> = []
     /// What the handshake has come to, once its answers are in the line.
     private var handshakeProgress = Handshake.Progress.needsMore
@@ -165,8 +165,10 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     override func bufferMayBeAvailable() -> Bool {
-        guard case .waitingForBuffer(let request) = reading else {
+        guard case .waitingForBuffer(let request) = reading, !stream.isDead else {
             isWaitingInLine = false
+            // Nobody waits for what a client asked for that has gone.
+            if stream.isDead { hangUp() }
             return true
         }
         guard startWaiting(request) else { return false }
@@ -435,7 +437,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
     }
 
-    /// A small read whose bytes are at hand goes straight between the stream.replies.
+    /// A small read whose bytes are at hand goes straight between the replies.
     private func readFromCache(_ request: Request) -> Bool {
         let count = Int(request.length)
         guard count <= ServerLimits.smallRead else { return false }
@@ -555,7 +557,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         appendBuffer(of: slot, count: count * size)
     }
 
-    /// Hands the buffer of a request over to the stream.replies.
+    /// Hands the buffer of a request over to the replies.
     private func appendBuffer(of slot: UnsafeMutablePointer<BlockRequest>, count: Int) {
         let bufferCount = Self.bufferLength(of: slot)
         stream.replies.append(slot.pointee.buffer!, count: count, bufferCount: bufferCount)

@@ -1,10 +1,8 @@
-import Glibc
-
 /// Page-aligned buffers of one loop, in powers of two, under one limit for all of them together.
 ///
 /// Not thread-safe: used on its loop's thread. `take` answers nil rather than go over the limit; who gets nil waits
-/// in line with `whenAvailable` and is told in the order of asking, at the end of the batch that made room. What is given back is kept for the next taker up
-/// to `kept` bytes, so that a steady load allocates nothing.
+/// in line with `whenAvailable` and is told in the order of asking, at the end of the batch that made room. What is given
+/// back is kept for the next taker up to `kept` bytes, so that a steady load allocates nothing.
 public final class BufferPool: RingHandler {
     private static let smallestShift = 12
 
@@ -36,7 +34,9 @@ public final class BufferPool: RingHandler {
     }
 
     deinit {
-        for list in idle { for buffer in list { free(buffer) } }
+        for (sizeClass, list) in idle.enumerated() {
+            for buffer in list { PageMemory.give(buffer, Self.size(ofClass: sizeClass)) }
+        }
     }
 
     /// A buffer of at least `count` bytes, or nil where the limit forbids it now or others wait already.
@@ -55,8 +55,7 @@ public final class BufferPool: RingHandler {
             idleBytes -= size
             return buffer
         }
-        var buffer: UnsafeMutableRawPointer?
-        guard posix_memalign(&buffer, 4096, size) == 0 else {
+        guard let buffer = PageMemory.take(size) else {
             used -= size
             return nil
         }
@@ -73,7 +72,7 @@ public final class BufferPool: RingHandler {
             idleBytes += size
             idle[sizeClass].append(buffer)
         } else {
-            free(buffer)
+            PageMemory.give(buffer, size)
         }
         guard !waiters.isEmpty, !awaitsBatchEnd else { return }
         awaitsBatchEnd = true

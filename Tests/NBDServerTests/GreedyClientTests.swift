@@ -38,34 +38,6 @@ import Testing
         }
     }
 
-    @Test func fiftyClientsThatNeverReadTakeBoundedMemory() async throws {
-        try await TestServer.run(size: 32 << 20) { test in
-            let before = try residentBytes()
-            let (clients, most) = try await onThread {
-                let clients = try (0..<50).map { _ in try test.connect() }
-                for client in clients {
-                    try client.send((0..<20).flatMap { Wished.read(0, 32 << 20, cookie: $0).bytes })
-                }
-                // Small reads need no buffer; their answers come after the loops took up the large ones.
-                var most = 0
-                for _ in 0..<20 {
-                    for _ in 0..<2 {
-                        guard try test.connect().perform(.read(0, 4096)).error == 0 else {
-                            throw Unexpected("no read")
-                        }
-                    }
-                    most = max(most, try residentBytes())
-                }
-                return (clients, most)
-            }
-            // Two loops may have 128 MiB out each; one request of each client would be 1600 MiB.
-            #expect(most - before < 700 << 20)
-            #expect(most - before > 100 << 20, "the clients' requests were not even begun")
-            for client in clients { client.hangUp() }
-            try await test.waitUntilIdle()
-        }
-    }
-
     @Test func aClientThatReadsOnlyLaterGetsEverything() async throws {
         try await TestServer.run(contents: (0..<1 << 20).map { UInt8(truncatingIfNeeded: $0 >> 8) }) { test in
             let image = try test.image
@@ -85,9 +57,4 @@ import Testing
             }
         }
     }
-}
-
-private func residentBytes() throws -> Int {
-    let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
-    return Int(fields[1])! * 4096
 }

@@ -27,6 +27,8 @@ int linux_discard(int descriptor, uint64_t offset, uint64_t length);
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
 // 1 where the other end of a socket has closed it, or its sending half; poll(2) with POLLRDHUP.
 int linux_peer_has_closed(int descriptor);
+// 1 where nothing can go either way any more, as far as is known: a peer that has closed TCP may still read.
+int linux_connection_is_dead(int descriptor);
 // A socket that listens on a port of AF_VSOCK for any context id; -1 with errno on failure. vsock(7)
 int linux_listen_vsock(uint32_t port, int backlog);
 // fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.
