@@ -14,4 +14,10 @@ open class BlockDevice: RingHandler, @unchecked Sendable {
     func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
         false
     }
+
+    /// Writes `length` bytes at `offset` before it returns, where that is possible and usually quick.
+    /// - Returns: 0 or an `errno`; nil where the caller has to write all of it through `start`.
+    func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
+        nil
+    }
 }

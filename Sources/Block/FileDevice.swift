@@ -9,6 +9,9 @@ import Ring
 /// operation for to a thread of the device's own.
 public final class FileDevice: BlockDevice, @unchecked Sendable {
     private static let zeros = ZeroPage()
+    private static let pageMask: UInt64 = 4095
+    /// Bytes of a write that is small enough to keep a loop's other clients waiting.
+    private static let atOnce = 1 << 20
 
     /// The file behind the device.
     public let image: RawImage
@@ -74,6 +77,16 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
         image.direct == nil
             && linux_pread_flags(image.descriptor, buffer, length, off_t(offset), linux_rwf_nowait) == length
+    }
+
+    /// Whole pages go into the page cache without being read first.
+    override func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
+        guard image.direct == nil, (offset | UInt64(length)) & Self.pageMask == 0, length <= Self.atOnce else {
+            return nil
+        }
+        let written = pwrite(image.descriptor, buffer, length, off_t(offset))
+        guard written < 0 else { return written == length ? 0 : nil }
+        return errno == EINTR ? nil : errno
     }
 
     override public func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {

@@ -27,11 +27,14 @@ final class RequestSlots {
 
     var inFlight: Int { count - free.count }
 
+    /// Whether what a request changes is to be durable before it is acknowledged.
+    func mustBeDurable(_ request: Request) -> Bool { isSynchronous || request.flags.contains(.forceUnitAccess) }
+
     /// A slot filled in with what the client asked for, without a buffer.
     func take(_ request: Request) -> UnsafeMutablePointer<BlockRequest> {
         let slot = free.removeLast()
         slot.pointee.kind = Self.kind(of: request)
-        slot.pointee.isForcedUnitAccess = isSynchronous || request.flags.contains(.forceUnitAccess)
+        slot.pointee.isForcedUnitAccess = mustBeDurable(request)
         slot.pointee.mayPunchHole = !request.flags.contains(.noHole)
         slot.pointee.offset = request.offset
         slot.pointee.mustBeFast = request.flags.contains(.fastZero)
