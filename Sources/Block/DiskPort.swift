@@ -29,10 +29,11 @@ public final class DiskPort: @unchecked Sendable {
         device.start(request, on: self)
     }
 
-    /// Reads at once where the device can without waiting and nothing is fenced; otherwise the caller submits.
+    /// Reads at once what the device can without waiting, unless it is fenced.
     /// - Parameter length: bytes, more than 0.
-    public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
-        !isFenced && device.readIfCached(into: buffer, length: length, at: offset)
+    /// - Returns: bytes read; where it is less than `length`, the caller submits.
+    public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
+        isFenced ? 0 : device.readIfCached(into: buffer, length: length, at: offset)
     }
 
     /// Writes at once where the device usually does so quickly and nothing is fenced; otherwise the caller submits.

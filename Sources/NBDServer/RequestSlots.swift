@@ -41,6 +41,7 @@ final class RequestSlots {
         slot.pointee.length = request.length
         slot.pointee.cookie = request.cookie
         slot.pointee.extentLimit = 0
+        slot.pointee.readAlready = 0
         slot.pointee.resetResult()
         return slot
     }

@@ -477,7 +477,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard count <= ServerLimits.smallRead else { return false }
         let header = negotiation.style.dataHeaderLength
         guard hasRoom(for: header + count), let room = stream.replies.reserve(header + count, spare: headersOwed),
-            port!.readIfCached(into: room + header, length: count, at: request.offset)
+            port!.readIfCached(into: room + header, length: count, at: request.offset) == count
         else { return false }
         Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: count, to: room)
         stream.replies.commit(header + count)
@@ -492,7 +492,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         reading = .header
         let slot = slots!.take(request)
         slot.pointee.buffer = buffer
-        if port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset) {
+        slot.pointee.readAlready = port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset)
+        if slot.pointee.readAlready == Int(request.length) {
             turnBytes += Int(request.length)
             answer(slot)
         } else {

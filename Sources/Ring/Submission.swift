@@ -44,11 +44,16 @@ extension EventLoop {
     }
 
     /// `pread(2)`.
+    /// - Parameter byWorker: a thread of the ring's reads and waits, which reads ahead as a program does; otherwise the
+    ///   kernel goes on page by page as they come.
     public func read(
-        _ descriptor: CInt, into buffer: UnsafeMutableRawPointer, count: Int, at offset: UInt64,
+        _ descriptor: CInt, into buffer: UnsafeMutableRawPointer, count: Int, at offset: UInt64, byWorker: Bool = false,
         _ operation: UnsafeMutablePointer<RingOperation>
     ) {
-        submit(operation) { io_uring_prep_read($0, descriptor, buffer, UInt32(count), offset) }
+        submit(operation) {
+            io_uring_prep_read($0, descriptor, buffer, UInt32(count), offset)
+            if byWorker { $0.pointee.flags |= UInt8(1 << IOSQE_ASYNC_BIT) }
+        }
     }
 
     /// `pwritev2(2)` with `flags` of the `RWF_` kind.
