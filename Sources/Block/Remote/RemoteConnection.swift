@@ -27,6 +27,8 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     /// Those that wait for a connection.
     private var waiting: [RemoteCommand] = []
     private var isConnecting = false
+    /// The node ends: nothing is waited for any more.
+    private var isStopped = false
     /// What the poll in flight waits for; 0 for none.
     private var polled: UInt32 = 0
 
@@ -55,6 +57,15 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         if let error = answerWithoutServer(request) { return finish(command, error) }
         if request.pointee.kind == .writeZeroes, !traits.canZero { request.pointee.stage = .zeroFill }
         issue(command)
+        proceed()
+    }
+
+    /// Ends every request, now and from now on, with ESHUTDOWN: a server that does not answer must not keep the node. On
+    /// the loop's thread.
+    func stop() {
+        isStopped = true
+        // What was under way ends as with any connection that is lost: libnbd would forget it if it were just closed.
+        if let link, inFlight > 0 { shutdown(nbd_aio_get_fd(link.handle), CInt(SHUT_RDWR)) }
         proceed()
     }
 
@@ -102,7 +113,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
             endedCommands = []
             for command in commands { settle(command) }
         }
-        if link == nil, !waiting.isEmpty { connect() }
+        if link == nil, !waiting.isEmpty { if isStopped { giveUpWaiting(ESHUTDOWN) } else { connect() } }
         poll()
     }
 
@@ -110,6 +121,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
 
     /// Sends what is next for a request.
     private func issue(_ command: RemoteCommand) {
+        guard !isStopped else { return finish(command, ESHUTDOWN) }
         guard let link else {
             return waiting.append(command)
         }
@@ -186,7 +198,14 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
             request.pointee.stage = .makeDurable
             return issue(command)
         }
+        if request.pointee.kind == .status { completeStatus(request) }
         finish(command, 0)
+    }
+
+    /// A server that has told nothing of use has told that there may be data: a client's question has an answer.
+    private func completeStatus(_ request: UnsafeMutablePointer<BlockRequest>) {
+        guard request.pointee.extentCount == 0 else { return }
+        _ = request.pointee.addExtent(BlockExtent(length: request.pointee.length, state: []))
     }
 
     private func finish(_ command: RemoteCommand, _ error: CInt) {
@@ -241,14 +260,20 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     }
 
     private func take(_ found: RemoteLink?) {
-        let commands = waiting
-        waiting = []
-        if let found, found.traits == traits {
+        if let found, found.traits == traits, !isStopped {
+            let commands = waiting
+            waiting = []
             link = found
             for command in commands { issue(command) }
             return proceed()
         }
         if let found { nbd_close(found.handle) }
-        for command in commands { finish(command, EIO) }
+        giveUpWaiting(isStopped ? ESHUTDOWN : EIO)
+    }
+
+    private func giveUpWaiting(_ error: CInt) {
+        let commands = waiting
+        waiting = []
+        for command in commands { finish(command, error) }
     }
 }
