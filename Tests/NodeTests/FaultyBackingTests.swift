@@ -11,9 +11,9 @@ struct FaultyBackingTests {
         ["--state", scratch.file("state-\(name)"), "--control", scratch.file("control-\(name)")]
     }
 
-    /// Speaks enough NBD for one client: reads are zeros, and a block status is answered by a chunk of a type and a
-    /// payload of the test's choice.
-    private func server(chunk: Int, payload: String) -> String {
+    /// Speaks enough NBD for one client. A command is answered by a chunk of a type and a payload of the test's choice,
+    /// in Python; the others as they should be.
+    private func server(answers: String) -> String {
         """
         import socket, struct, threading
         listener = socket.socket(socket.AF_UNIX)
@@ -39,7 +39,9 @@ struct FaultyBackingTests {
                 if len(request) < 28: return
                 _, kind, cookie, offset, length = struct.unpack(">IxxHQQI", request)
                 if kind == 2: return
-                chunk, payload = {0: (1, struct.pack(">Q", offset) + bytes(length)), 7: (\(chunk), \(payload))}.get(kind, (0, b""))
+                answers = {0: (1, struct.pack(">Q", offset) + bytes(length))}
+                answers.update(\(answers))
+                chunk, payload = answers.get(kind, (0, b""))
                 client.sendall(struct.pack(">IHHQI", 0x668e33ef, 1, chunk, cookie, len(payload)) + payload)
         while True: threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
         """
@@ -52,18 +54,50 @@ struct FaultyBackingTests {
             (5, "struct.pack('>III', 99, 4096, 3)"),
         ])
     func status(_ chunk: Int, _ payload: String) async throws {
-        let faulty = try scratch.write(Array(server(chunk: chunk, payload: payload).utf8), to: "faulty.py")
+        let result = try await run(
+            answers: "{7: (\(chunk), \(payload))}", "nbdinfo --map --totals \"$uri\"; nbdinfo --size \"$uri\"")
+        #expect(result.status == 0, "\(result)")
+        #expect(result.output.contains("1048576 100.0%   0 data"), "\(result)")
+        #expect(result.output.hasSuffix("\n1048576\n"), "\(result)")
+    }
+
+    @Test(
+        "A read that brings less than was asked for has failed",
+        arguments: [
+            "0, b''", "1, struct.pack('>Q', offset) + bytes(length // 2)", "2, struct.pack('>QI', offset, length - 1)",
+        ])
+    func read(_ answer: String) async throws {
+        let script = "try:\n h.pread(4096, 0)\nexcept nbd.Error as e: print(e.errnum)\nprint(h.get_size())"
+        let result = try await run(answers: "{0: (\(answer))}", "nbdsh -u \"$uri\" -c \"\(script)\"")
+        #expect(result.output == "5\n1048576\n", "\(result)")
+    }
+
+    @Test("A read that a backing breaks off at fails in the end, and costs no core meanwhile")
+    func breakingOff() async throws {
+        let script = "try:\n h.pread(4096, 0)\nexcept nbd.Error as e: print(e.errnum)"
+        let answer = "1, struct.pack('>Q', offset + 8192) + bytes(length)"
+        let result = try await run(
+            answers: "{0: (\(answer))}",
+            "nbdsh -u \"$uri\" -c \"\(script)\"; cut -d \" \" -f 14,15 /proc/$PPID/stat")
+        let lines = result.output.split(separator: "\n")
+        #expect(lines.first == "5", "\(result)")
+        // Hundredths of a second, of thirty seconds.
+        let ticks = lines.last?.split(separator: " ").compactMap { Int($0) } ?? []
+        #expect(ticks.count == 2 && ticks.reduce(0, +) < 500, "\(result)")
+    }
+
+    /// What a command says that `nearblock serve --run` runs with such a server as its backing.
+    private func run(answers: String, _ command: String) async throws -> Command.Result {
+        let faulty = try scratch.write(Array(server(answers: answers).utf8), to: "faulty.py")
+        let command = try scratch.write(Array(command.utf8), to: "command")
         let script = """
             python3 \(faulty) & p=$!
             for i in $(seq 100); do test -S \(scratch.file("faulty.sock")) && break; sleep 0.05; done
             \(Nearblock.path) serve 'nbd+unix:///?socket=\(scratch.file("faulty.sock"))' \
-                \(common("faulty").joined(separator: " ")) --run 'nbdinfo --map --totals "$uri"; nbdinfo --size "$uri"'
+                \(common("faulty").joined(separator: " ")) --run '. \(command)'
             s=$?; kill $p; exit $s
             """
-        let result = try await Command.run("bash", "-c", script)
-        #expect(result.status == 0, "\(result)")
-        #expect(result.output.contains("1048576 100.0%   0 data"), "\(result)")
-        #expect(result.output.hasSuffix("\n1048576\n"), "\(result)")
+        return try await Command.run("bash", "-c", script)
     }
 
     @Test("A backing that does not answer does not keep the node from ending")

@@ -14,6 +14,8 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     private static let longestRange: UInt64 = 1 << 30
     /// Seconds for which requests wait for a connection that was lost.
     private static let patience = 30.0
+    /// Microseconds between two tries to connect.
+    private static let pause: useconds_t = 250_000
 
     let loop: EventLoop
     private let uri: String
@@ -27,6 +29,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     /// Those that wait for a connection.
     private var waiting: [RemoteCommand] = []
     private var isConnecting = false
+    private var lastConnect = DispatchTime(uptimeNanoseconds: 1)
     /// The node ends: nothing is waited for any more.
     private var isStopped = false
     /// What the poll in flight waits for; 0 for none.
@@ -152,9 +155,10 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
             return nbd_aio_pwrite(
                 handle, Self.zeros.bytes, Int(command.piece), offset, command.completion(), flags)
         case (_, .read):
-            return nbd_aio_pread(
+            command.received = 0
+            return nbd_aio_pread_structured(
                 handle, request.pointee.buffer! + request.pointee.progress, Int(command.piece), offset,
-                command.completion(), 0)
+                command.chunks(), command.completion(), 0)
         case (_, .write):
             return nbd_aio_pwrite(
                 handle, request.pointee.buffer! + request.pointee.progress, Int(command.piece), offset,
@@ -179,10 +183,11 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         guard link != nil || command.error == 0 else {
             // Lost with the connection and not acknowledged: it is sent again on the next one.
             command.request.pointee.extentCount = 0
-            return waiting.append(command)
+            return sendAgain(command)
         }
         guard command.error == 0 else { return finish(command, command.error) }
         let request = command.request
+        if request.pointee.kind == .read, command.received != command.piece { return finish(command, EIO) }
         if request.pointee.stage == .makeDurable || request.pointee.kind == .flush {
             return finish(command, durability.endFlush(covering: command.flushMark) ? 0 : EIO)
         }
@@ -200,6 +205,14 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         }
         if request.pointee.kind == .status { completeStatus(request) }
         finish(command, 0)
+    }
+
+    /// A server that breaks off at this very command would do so for ever.
+    private func sendAgain(_ command: RemoteCommand) {
+        let now = DispatchTime.now()
+        let lostAt = command.lostAt ?? now
+        command.lostAt = lostAt
+        if now < lostAt + Self.patience { waiting.append(command) } else { finish(command, EIO) }
     }
 
     /// A server that has told nothing of use has told that there may be data: a client's question has an answer.
@@ -240,7 +253,11 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     private func connect() {
         guard !isConnecting else { return }
         isConnecting = true
+        // A server that takes connections and drops them must not keep a core busy.
+        let isAgain = DispatchTime.now() < lastConnect + .microseconds(Int(Self.pause))
+        lastConnect = .now()
         DispatchQueue.global().async { [self, uri] in
+            if isAgain { usleep(Self.pause) }
             let found = Self.connect(uri)
             loop.post { [self] in
                 isConnecting = false
@@ -254,7 +271,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         let end = DispatchTime.now() + patience
         repeat {
             if let link = try? RemoteLink(uri: uri) { return link }
-            usleep(250_000)
+            usleep(pause)
         } while DispatchTime.now() < end
         return nil
     }
