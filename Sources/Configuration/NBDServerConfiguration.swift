@@ -95,7 +95,7 @@ public struct NBDServerConfiguration {
         let section = "generic"
         let text = try file.string("port", in: section)
         guard let port = text.map(ServicePort.number) ?? Self.standardPort else {
-            throw ConfigurationError(path, "[generic] port: '\(text ?? "")' is neither a port's number nor a service's name")
+            throw ConfigurationError(path, "[generic] port: '\(text ?? "")' is no port, by number or by service")
         }
         let socket = try file.string("unixsock", in: section)
         if let socket { node.listen.append(.unix(path: socket)) }

@@ -242,7 +242,7 @@ public actor Node {
         for export in configuration.exports {
             do {
                 try await open(export)
-            } catch where export.mayBeMissing {
+            } catch  where export.mayBeMissing {
                 logger.error("\(export.name) is not offered: \(error)")
                 failure = error
             }
