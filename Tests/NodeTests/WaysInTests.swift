@@ -208,8 +208,8 @@ struct WaysInTests {
             import socket
             clients = [socket.socket(socket.AF_UNIX) for _ in range(200)]
             for client in clients:
-                client.settimeout(20)
                 client.connect("\(socket)")
+                client.settimeout(20)
             print(sum(client.recv(18)[:8] == b"NBDMAGIC" for client in clients))'
             kill $n; wait $n; echo $?
             """
