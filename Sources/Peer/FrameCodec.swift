@@ -12,12 +12,21 @@ struct FrameCodec: ByteToMessageDecoder, MessageToByteEncoder {
             return .needMoreData
         }
         guard length > 0, length <= limit.bytes else {
+            if Self.isTLS(length) {
+                throw PeerError.handshake(
+                    "it speaks TLS, and this node does not; start this node with --peer-tls DIR or --tls DIR")
+            }
             throw PeerError.malformed("a frame of \(length) bytes, where 1 to \(limit.bytes) are allowed")
         }
         guard buffer.readableBytes >= 4 + Int(length) else { return .needMoreData }
         buffer.moveReaderIndex(forwardBy: 4)
         context.fireChannelRead(Self.wrapInboundOut(buffer.readSlice(length: Int(length))!))
         return .continue
+    }
+
+    /// Whether a record of TLS begins so: an alert or a handshake, then the major version 3.
+    private static func isTLS(_ start: UInt32) -> Bool {
+        [0x1503, 0x1603].contains(start >> 16)
     }
 
     func encode(data: ByteBuffer, out: inout ByteBuffer) throws {

@@ -8,8 +8,9 @@ struct ListenerTests {
     @Test("Invariant 10: more connections than it takes, and a stop with connections under way, end nothing but them")
     func tooMany() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let transport = PeerTransport(group: group)
         for _ in 0..<3 {
-            let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: group)
+            let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
             let task = Task {
                 await listener.run { connection in do { for try await _ in connection.inbound {} } catch {} }
             }
