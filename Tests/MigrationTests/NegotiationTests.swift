@@ -37,11 +37,11 @@ struct NegotiationTests {
             try await PeerConnection.connect(to: address, on: node.transport) { connection in
                 try await connection.send(hello)
                 var frames = connection.inbound.makeAsyncIterator()
-                var said = [try Message(frame: try #require(await frames.next()))]
+                var said = [try await frames.nextMessage()]
                 guard case .welcome = said[0] else { return said }
                 let offer = Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 8192, blockSize: 4096)
                 try await connection.send(Message.offer(offer).encoded())
-                said.append(try Message(frame: try #require(await frames.next())))
+                said.append(try await frames.nextMessage())
                 return said
             }
         }

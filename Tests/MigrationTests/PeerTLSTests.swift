@@ -59,12 +59,13 @@ struct PeerTLSTests {
 
         enum Side: Sendable {
             case tls(
-                authority: String = "ca", server: Certificates.Leaf? = .init(), client: Certificates.Leaf? = .init())
+                authority: String = "ca", server: Certificates.Leaf? = Certificates.Leaf(),
+                client: Certificates.Leaf? = Certificates.Leaf())
             case clear
         }
     }
 
-    private static let misfits = [
+    private static let everyMisfit = [
         Misfit(
             testDescription: "a source of a stranger's", source: .tls(client: .init(authority: "stranger")),
             complaint: "same authority"),
@@ -92,7 +93,7 @@ struct PeerTLSTests {
             testDescription: "a destination in the clear", destination: .clear, complaint: "does not speak TLS"),
     ]
 
-    @Test("Who is not who they should be gets nothing, and is told why in a line", arguments: misfits)
+    @Test("Who is not who they should be gets nothing, and is told why in a line", arguments: everyMisfit)
     func misfits(_ misfit: Misfit) async throws {
         var random = Seeded.fresh()
         let certificates = try await Certificates()
@@ -111,7 +112,8 @@ struct PeerTLSTests {
             }
             let line = String(describing: error!)
             #expect(line.contains(misfit.complaint) && !line.contains("\n"), "\(line)")
-            #expect(try FileManager.default.contentsOfDirectory(atPath: destination.images).isEmpty)
+            let arrived = try FileManager.default.contentsOfDirectory(atPath: destination.images)
+            #expect(arrived.isEmpty)
             #expect(await source.client(disk).perform(.write, length: 4096) == 0, "the guest goes on at the source")
         }
     }
@@ -153,7 +155,7 @@ struct PeerTLSTests {
                 "timeout",
                 [
                     "10", "openssl", "s_server", "-tls1_2", "-accept", "127.0.0.1:\(port)", "-cert",
-                    "\(directory)/server-cert.pem", "-key", "\(directory)/server-key.pem", "-naccept", "1",
+                    "\(directory)/server-cert.pem", "-key", "\(directory)/server-key.pem", "-www",
                 ])
         }
         var line = ""
