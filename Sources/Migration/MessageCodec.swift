@@ -79,7 +79,7 @@ extension Message {
         switch kind {
         case .hello: Hello(from: &input).map(Message.hello)
         case .welcome: Welcome(from: &input).map(Message.welcome)
-        case .refused: input.readText(maximum: maximumText).map { .refused(reason: $0) }
+        case .refused: input.readReason().map { .refused(reason: $0) }
         case .offer: Offer(from: &input).map(Message.offer)
         case .manifest: ManifestSegment(from: &input).map(Message.manifest)
         case .zeros: BlockRange(from: &input).map(Message.zeros)
@@ -87,7 +87,7 @@ extension Message {
         case .roundEnd: input.readInteger().map(Message.roundEnd)
         case .prepare: DiskRoot(from: &input).map(Message.prepare)
         case .commit: .commit
-        case .cancel: input.readText(maximum: maximumText).map { .cancel(reason: $0) }
+        case .cancel: input.readReason().map { .cancel(reason: $0) }
         case .accepted: .accepted
         case .wants: Wants(from: &input).map(Message.wants)
         case .roundDone: input.readInteger().map(Message.roundDone)
@@ -95,7 +95,7 @@ extension Message {
         case .active: .active
         case .manifestEnd: .manifestEnd
         case .manifestDone: .manifestDone
-        case .failed: input.readText(maximum: maximumText).map { .failed(reason: $0) }
+        case .failed: input.readReason().map { .failed(reason: $0) }
         case .request: RemoteRequest(from: &input).map(Message.request)
         case .answer:
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
@@ -312,6 +312,15 @@ extension ByteBuffer {
             return nil
         }
         return String(validating: bytes, as: UTF8.self)
+    }
+
+    /// What a peer says goes to logs and terminals: one line, and no commands to either.
+    fileprivate mutating func readReason() -> String? {
+        readText(maximum: Message.maximumText).map { text in
+            String(
+                String.UnicodeScalarView(
+                    text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+        }
     }
 
     fileprivate mutating func takeRest() -> ByteBuffer {

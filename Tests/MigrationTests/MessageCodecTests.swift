@@ -88,6 +88,12 @@ struct MessageCodecTests {
         #expect(reason.utf8.count > 4080 && long.hasPrefix(reason.prefix(500)))
     }
 
+    @Test("A reason gives a terminal no orders")
+    func orders() throws {
+        let heard = try Message(frame: Message.failed(reason: "a\nb\u{1b}[2J\u{9b}c\0 é").encoded())
+        #expect(heard == .failed(reason: "a?b?[2J?c? é"))
+    }
+
     @Test("Invariant 10: random bytes and random changes never crash the parser")
     func fuzz() {
         var random = Seeded.fresh()
