@@ -147,7 +147,8 @@ struct HostilePeerTests {
     @Test(
         "Names that could lead elsewhere, or nowhere, are refused before a file is touched",
         arguments: [
-            "../disk", "..", ".", "", "/etc/passwd", "a/b", "a/../../b", "a\0b", "\0", ".hidden", "a\nb", "a\u{7f}", "a\u{9b}", ".\u{1b}[2J",
+            "../disk", "..", ".", "", "/etc/passwd", "a/b", "a/../../b", "a\0b", "\0", ".hidden", "a\nb", "a\u{7f}",
+            "a\u{9b}", ".\u{1b}[2J",
             String(repeating: "x", count: 201), String(repeating: "é", count: 101), String(repeating: "y", count: 5000),
         ])
     func names(_ name: String) async throws {
