@@ -36,6 +36,7 @@ struct FramedLink: Sendable {
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(TrafficCounter(traffic))
         let known = try encryption.map { try encrypt(channel, $0) } ?? channel.eventLoop.makeSucceededVoidFuture()
+        if case .connecting = side, encryption == nil { try pipeline.addHandler(SilenceWatch(traffic)) }
         try pipeline.addHandlers(ByteToMessageHandler(codec), MessageToByteHandler(codec))
         if case .accepting(let lobby, _) = side { try pipeline.addHandler(LobbyDoor(lobby)) }
         let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(

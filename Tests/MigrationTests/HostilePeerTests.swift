@@ -40,10 +40,12 @@ struct HostilePeerTests {
                 [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
             ] + (0..<50).map { _ in random.bytes(Int.random(in: 5...5000, using: &random)) }
         try await survives(isEncrypted: isEncrypted) { address, _ in
-            let sockets = try said.map { bytes in
-                let socket = try RawSocket(port: address.port)
-                socket.send(bytes)
-                return socket
+            let sockets = try await onThread {
+                try said.map { bytes in
+                    let socket = try RawSocket(port: address.port)
+                    socket.send(bytes)
+                    return socket
+                }
             }
             for (bytes, socket) in zip(said, sockets) {
                 #expect(try await socket.readToEnd(within: .seconds(15)) != nil, "\(bytes.prefix(20)) was not answered")
@@ -56,10 +58,12 @@ struct HostilePeerTests {
         for isEncrypted in [false, true] {
             var silent: [RawSocket] = []
             try await survives(isEncrypted: isEncrypted) { address, _ in
-                for index in 0..<400 {
-                    let socket = try RawSocket(port: address.port)
-                    if index % 2 == 0 { socket.send(isEncrypted ? [0x16, 3, 1] : [0, 0]) }
-                    silent.append(socket)
+                silent = try await onThread {
+                    try (0..<400).map { index in
+                        let socket = try RawSocket(port: address.port)
+                        if index % 2 == 0 { socket.send(isEncrypted ? [0x16, 3, 1] : [0, 0]) }
+                        return socket
+                    }
                 }
             }
             for socket in silent { #expect(try await socket.readToEnd(within: .seconds(15)) != nil) }

@@ -1,6 +1,7 @@
 import Glibc
 import NIOPosix
 import Peer
+import TestSupport
 import Testing
 
 @Suite("The listener for peers", .timeLimit(.minutes(1)))
@@ -14,7 +15,7 @@ struct ListenerTests {
             let task = Task {
                 await listener.run { connection in do { for try await _ in connection.inbound {} } catch {} }
             }
-            let sockets = (0..<400).map { _ in Self.connect(listener.address.port) }
+            let sockets = try await onThread { (0..<400).map { _ in Self.connect(listener.address.port) } }
             task.cancel()
             await task.value
             for socket in sockets { close(socket) }

@@ -85,7 +85,7 @@ struct MessageCodecTests {
         guard case .failed(let reason) = try Message(frame: Message.failed(reason: long).encoded()) else {
             throw MigrationError.unexpected("another message")
         }
-        #expect(reason.utf8.count > 4080 && long.hasPrefix(reason.prefix(500)))
+        #expect(reason.utf8.count > 4080 && long.utf8.starts(with: reason.utf8))
     }
 
     @Test("A reason gives a terminal no orders")
