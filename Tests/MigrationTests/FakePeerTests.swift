@@ -19,6 +19,7 @@ struct FakePeerTests {
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
         let task = Task {
             await listener.run { connection in
+                connection.allowOrdinaryFrames()
                 do {
                     for try await frame in connection.inbound {
                         guard let answers = script(try Message(frame: frame)) else { return }

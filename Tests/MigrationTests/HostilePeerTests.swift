@@ -9,11 +9,17 @@ import Testing
 
 @Suite("Hostile peers", .timeLimit(.minutes(3)))
 struct HostilePeerTests {
+    private let certificates: Certificates
+
+    init() async throws {
+        certificates = try await Certificates()
+    }
+
     /// A destination, with and without TLS, that must still take a disk in after `attack`, and have nothing else.
     private func survives(isEncrypted: Bool, _ attack: (PeerAddress, TestNode) async throws -> Void) async throws {
         var random = Seeded.fresh()
         let protection: PeerProtection =
-            isEncrypted ? .tls(try PeerCertificates(directory: try await Certificates().directory())) : .loopback
+            isEncrypted ? .tls(try PeerCertificates(directory: try await certificates.directory())) : .loopback
         let destination = try TestNode(protection: protection)
         let source = try TestNode(protection: protection)
         let (disk, image) = try source.makeDisk(size: 100_000, &random)

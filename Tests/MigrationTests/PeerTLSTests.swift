@@ -7,6 +7,12 @@ import Testing
 
 @Suite("Invariant 11: the peer link is encrypted, and both sides know each other", .timeLimit(.minutes(2)))
 struct PeerTLSTests {
+    private let certificates: Certificates
+
+    init() async throws {
+        certificates = try await Certificates()
+    }
+
     private static func protection(_ directory: String) throws -> PeerProtection {
         .tls(try PeerCertificates(directory: directory))
     }
@@ -16,7 +22,7 @@ struct PeerTLSTests {
     func crosses(isEncrypted: Bool) async throws {
         var random = Seeded.fresh()
         let protection =
-            isEncrypted ? try Self.protection(try await Certificates().directory()) : PeerProtection.loopback
+            isEncrypted ? try Self.protection(try await certificates.directory()) : PeerProtection.loopback
         let source = try TestNode(protection: protection)
         let destination = try TestNode(protection: protection)
         let (disk, image) = try source.makeDisk(size: 2 << 20, &random)
@@ -39,7 +45,7 @@ struct PeerTLSTests {
     @Test("A host name is looked for in the certificate as well as an address")
     func hostName() async throws {
         var random = Seeded.fresh()
-        let protection = try Self.protection(try await Certificates().directory())
+        let protection = try Self.protection(try await certificates.directory())
         let source = try TestNode(protection: protection)
         let destination = try TestNode(protection: protection)
         let (disk, image) = try source.makeDisk(size: 65536, &random)
@@ -96,7 +102,6 @@ struct PeerTLSTests {
     @Test("Who is not who they should be gets nothing, and is told why in a line", arguments: everyMisfit)
     func misfits(_ misfit: Misfit) async throws {
         var random = Seeded.fresh()
-        let certificates = try await Certificates()
         func node(_ side: Misfit.Side) async throws -> TestNode {
             guard case .tls(let authority, let server, let client) = side else { return try TestNode() }
             return try TestNode(
@@ -121,7 +126,7 @@ struct PeerTLSTests {
 
     @Test("TLS 1.2, and no certificate at all, are refused, whoever the client is")
     func openssl() async throws {
-        let directory = try await Certificates().directory()
+        let directory = try await certificates.directory()
         let destination = try TestNode(protection: try Self.protection(directory))
         try await destination.receiving { address in
             func talk(_ options: [String]) async throws -> String {
@@ -147,7 +152,7 @@ struct PeerTLSTests {
     @Test("A destination that speaks TLS 1.2 at best is not given anything")
     func oldDestination() async throws {
         var random = Seeded.fresh()
-        let directory = try await Certificates().directory()
+        let directory = try await certificates.directory()
         let source = try TestNode(protection: try Self.protection(directory))
         let (disk, image) = try source.makeDisk(size: 65536, &random)
         let port = try FreePort.find()
@@ -179,7 +184,6 @@ struct PeerTLSTests {
 
     @Test("Certificates that can't be used are named in a line")
     func files() async throws {
-        let certificates = try await Certificates()
         func complaint(_ change: (String) throws -> Void) async throws -> String {
             let directory = try await certificates.directory()
             try change(directory)

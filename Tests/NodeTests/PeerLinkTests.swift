@@ -5,6 +5,11 @@ import Testing
 @Suite("The link between nodes, as users set it up", .timeLimit(.minutes(3)))
 struct PeerLinkTests {
     private let scratch = Scratch()
+    private let certificates: Certificates
+
+    init() async throws {
+        certificates = try await Certificates()
+    }
 
     private func destination(_ options: [String], port: UInt16) async throws -> NodeProcess {
         try await NodeProcess(
@@ -26,7 +31,7 @@ struct PeerLinkTests {
 
     @Test("--tls DIR is for NBD clients and peers; --peer-tls DIR for peers only")
     func options() async throws {
-        let directory = try await Certificates().directory()
+        let directory = try await certificates.directory()
         try scratch.makeImage("disk.raw", megabytes: 1)
         let port = try FreePort.find()
         let taker = try await destination(["--tls", directory, "--tls-mode", "off"], port: port)
@@ -50,7 +55,6 @@ struct PeerLinkTests {
 
     @Test("SIGHUP reads the peer link's certificates again, for the next connection; bad ones leave it as it was")
     func reload() async throws {
-        let certificates = try await Certificates()
         let ours = try await certificates.directory()
         let theirs = try await certificates.directory()
         try scratch.makeImage("disk.raw", megabytes: 1)
@@ -111,7 +115,7 @@ struct PeerLinkTests {
     @Test("Between two network namespaces, with addresses of their own: encrypted, and in the clear where told so")
     func namespaces() async throws {
         let a = "nb-\(UInt32.random(in: 0 ... .max))", b = "\(a)b"
-        let directory = try await Certificates().directory(server: .init(names: "IP:10.77.0.2"))
+        let directory = try await certificates.directory(server: .init(names: "IP:10.77.0.2"))
         try scratch.makeImage("disk.raw", megabytes: 4)
         let setUp = """
             set -e
