@@ -19,10 +19,17 @@ public struct PeerConnection: Sendable {
     private let frameLimit: FrameLimit
 
     /// Sends a frame; returns once the link has room for more.
-    /// - Throws: where the link is down.
+    /// - Throws: `PeerError.cut` where the link is down; `CancellationError`.
     public func send(_ frame: ByteBuffer) async throws {
         precondition(frame.readableBytes <= Self.maximumFrame)
-        try await outbound.write(frame)
+        do {
+            try await outbound.write(frame)
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            // Whatever the socket or the encryption calls it.
+            throw PeerError.cut
+        }
     }
 
     /// Takes frames of up to 2 MiB from now on, where the connection was accepted; whoever says so has agreed to take
