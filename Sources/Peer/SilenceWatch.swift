@@ -18,7 +18,8 @@ final class SilenceWatch: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         if traffic.received == 0 {
             context.fireErrorCaught(
-                PeerError.handshake("it hung up without a word; does it speak TLS, and this node not?"))
+                PeerError.handshake(
+                    "it hung up without a word: it speaks TLS and this node does not, or too many are connected to it"))
         }
         context.fireChannelInactive()
     }

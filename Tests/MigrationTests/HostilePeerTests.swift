@@ -16,7 +16,11 @@ struct HostilePeerTests {
     }
 
     /// A destination, with and without TLS, that must still take a disk in after `attack`, and have nothing else.
-    private func survives(isEncrypted: Bool, _ attack: (PeerAddress, TestNode) async throws -> Void) async throws {
+    /// - Parameter isReady: polled before that; the time limit ends it.
+    private func survives(
+        isEncrypted: Bool, _ attack: (PeerAddress, TestNode) async throws -> Void,
+        until isReady: (PeerAddress, TestNode) async throws -> Bool = { _, _ in true }
+    ) async throws {
         var random = Seeded.fresh()
         let protection: PeerProtection =
             isEncrypted ? .tls(try PeerCertificates(directory: try await certificates.directory())) : .loopback
@@ -25,6 +29,7 @@ struct HostilePeerTests {
         let (disk, image) = try source.makeDisk(size: 100_000, &random)
         try await destination.receiving { address in
             try await attack(address, source)
+            while try await !isReady(address, source) { try await Task.sleep(for: .milliseconds(20)) }
             _ = try await source.migration(of: disk, image, to: address).run { _ in }
         }
         #expect(try TestNode.contents(image.path) == TestNode.contents("\(destination.images)/disk.raw"))
@@ -73,6 +78,40 @@ struct HostilePeerTests {
                 }
             }
             for socket in silent { #expect(try await socket.readToEnd(within: .seconds(15)) != nil) }
+        }
+    }
+
+    @Test("Invariant 10: of those who greet and then say nothing no more are let in than there is room for")
+    func crowd() async throws {
+        var frame = ByteBuffer()
+        let hello = Message.hello(Hello(purpose: .migrate, migration: MigrationID())).encoded()
+        frame.writeInteger(UInt32(hello.readableBytes))
+        frame.writeImmutableBuffer(hello)
+        let greeting = Array(frame.readableBytesView)
+        try await survives(isEncrypted: false) { address, source in
+            let crowd = try await onThread {
+                try (0..<256).map { _ in
+                    let socket = try RawSocket(port: address.port)
+                    socket.send(greeting)
+                    return socket
+                }
+            }
+            // All of them are in once one more is not.
+            var isFull = false
+            while !isFull {
+                let socket = try await onThread { try RawSocket(port: address.port) }
+                socket.send(greeting)
+                isFull = try await socket.readToEnd(within: .seconds(1))?.isEmpty ?? false
+            }
+            withExtendedLifetime(crowd) {}
+        } until: { address, source in
+            // The crowd has gone; the node may still be seeing it off.
+            let welcome = try? await PeerConnection.connect(to: address, on: source.transport) { connection in
+                try await connection.send(hello)
+                var frames = connection.inbound.makeAsyncIterator()
+                return try await frames.nextMessage()
+            }
+            return welcome != nil
         }
     }
 
