@@ -7,7 +7,6 @@
 
 import Block
 import NIOCore
-import NIOEmbedded
 
 @testable import Migration
 @testable import Peer
@@ -16,22 +15,18 @@ private let limit = 4096
 
 /// The frames of a stream that arrives in pieces, and whether it broke off with an error.
 private func frames(_ bytes: ArraySlice<UInt8>, step: Int) -> (frames: [ByteBuffer], isBroken: Bool) {
-    let channel = EmbeddedChannel(handler: ByteToMessageHandler(FrameCodec(limit: FrameLimit(limit))))
-    var isBroken = false
-    var position = bytes.startIndex
-    while position < bytes.endIndex, !isBroken {
-        let end = min(position + step, bytes.endIndex)
-        do {
-            try channel.writeInbound(ByteBuffer(bytes: bytes[position..<end]))
-        } catch {
-            isBroken = true
-        }
-        position = end
-    }
+    let processor = NIOSingleStepByteToMessageProcessor(FrameCodec(limit: FrameLimit(limit)))
     var frames: [ByteBuffer] = []
-    while let frame = try? channel.readInbound(as: ByteBuffer.self) { frames.append(frame) }
-    _ = try? channel.finish()
-    return (frames, isBroken)
+    for position in stride(from: bytes.startIndex, to: bytes.endIndex, by: step) {
+        let piece = ByteBuffer(bytes: bytes[position..<min(position + step, bytes.endIndex)])
+        do {
+            try processor.process(buffer: piece) { frames.append($0) }
+        } catch {
+            return (frames, true)
+        }
+        precondition(processor.unprocessedBytes < 4 + limit, "more is kept than one frame")
+    }
+    return (frames, false)
 }
 
 /// Does what a driver would do for a destination, without a disk.

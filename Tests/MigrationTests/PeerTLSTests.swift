@@ -115,7 +115,7 @@ struct PeerTLSTests {
             let error = await #expect(throws: (any Error).self) {
                 try await source.migration(of: disk, image, to: address).run { _ in }
             }
-            let line = String(describing: error!)
+            let line = String(describing: try #require(error))
             #expect(line.contains(misfit.complaint) && !line.contains("\n"), "\(line)")
             let arrived = try FileManager.default.contentsOfDirectory(atPath: destination.images)
             #expect(arrived.isEmpty)
