@@ -76,7 +76,8 @@ public struct PeerCertificates: Sendable {
             return try NIOSSLContext(configuration: rules)
         } catch {
             throw PeerError.certificates(
-                "cannot use \(directory)/\(side)-cert.pem with \(side)-key.pem; is it the certificate's key?")
+                "the link to peers cannot use \(directory)/\(side)-cert.pem with \(side)-key.pem; is it the certificate's key?"
+            )
         }
     }
 
@@ -90,14 +91,16 @@ public struct PeerCertificates: Sendable {
         do {
             return (chain, .privateKey(try NIOSSLPrivateKey(file: path, format: .pem)))
         } catch {
-            throw PeerError.certificates("cannot use the key \(path): check that it is there, readable and PEM")
+            throw PeerError.certificates(
+                "the link to peers cannot use the key \(path): check that it is there, readable and PEM")
         }
     }
 
     private static func certificates(_ name: String, in directory: String) throws(PeerError) -> [NIOSSLCertificate] {
         let path = path(name, in: directory)
         guard let found = try? NIOSSLCertificate.fromPEMFile(path), !found.isEmpty else {
-            throw PeerError.certificates("cannot use the certificate \(path): check that it is there, readable and PEM")
+            throw PeerError.certificates(
+                "the link to peers cannot use the certificate \(path): check that it is there, readable and PEM")
         }
         return found
     }
