@@ -185,7 +185,8 @@ public actor Node {
 
     /// Takes over what may change while the node runs: its exports, and certificates and keys. Clients that are
     /// connected keep what they have.
-    /// - Throws: `TLSError`, `PeerError`; nothing has changed then. An export that can't be opened is logged, and the rest goes on.
+    /// - Throws: `TLSError`, `PeerError`; nothing has changed then. An export that can't be opened is logged, and the
+    ///   rest goes on.
     public func reload(_ new: NodeConfiguration) async throws {
         let protection = try new.openPeerProtection()
         // The address stays what it is until the node is started anew.
