@@ -22,7 +22,7 @@ public final class SourceMigration: Sendable {
 
     private let job: SourceJob
     private let id = MigrationID()
-    private let group: any EventLoopGroup
+    private let transport: PeerTransport
     private let logger: Logger
     private let pool: NIOThreadPool
     private let state = NIOLockedValueBox(State())
@@ -30,12 +30,12 @@ public final class SourceMigration: Sendable {
 
     /// A migration that has not begun.
     /// - Parameters:
-    ///   - group: for the link.
+    ///   - transport: the way to the destination.
     ///   - pool: for reading, hashing and compressing.
-    public init(job: SourceJob, group: any EventLoopGroup, pool: NIOThreadPool, logger: Logger) {
+    public init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
         self.job = job
         self.logger = logger
-        self.group = group
+        self.transport = transport
         self.pool = pool
     }
 
@@ -74,9 +74,9 @@ public final class SourceMigration: Sendable {
     public func run(forwarding: @escaping @Sendable (ForwardLink) -> Void) async throws -> MigrationReport {
         let started = ContinuousClock.now
         let forward = ForwardLink(
-            destination: job.destination, export: job.export, migration: id, group: group, logger: logger)
+            destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger)
         do {
-            return try await PeerConnection.connect(to: job.destination, on: group) { [self] connection in
+            return try await PeerConnection.connect(to: job.destination, on: transport) { [self] connection in
                 try await migrate(connection, forward, started, forwarding)
             }
         } catch {
@@ -127,6 +127,7 @@ public final class SourceMigration: Sendable {
         guard case .welcome(let welcome) = try await inbox.next() else {
             throw MigrationError.unexpected("no welcome")
         }
+        _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
         let roundTrip = asked.duration(to: .now)
         guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {
             throw MigrationError.unexpected("a block size of \(welcome.blockSize)")

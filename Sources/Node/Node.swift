@@ -22,7 +22,8 @@ public actor Node {
     private let loops: [Ring.EventLoop]
     private let table = ExportTable()
     private let server: Server
-    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let group: MultiThreadedEventLoopGroup
+    private let transport: PeerTransport
     private let pool: NIOThreadPool
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
@@ -39,6 +40,8 @@ public actor Node {
         let cores = ProcessInfo.processInfo.activeProcessorCount
         loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
         server = Server(exports: table, loops: loops)
+        group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        transport = PeerTransport(group: group)
         pool = NIOThreadPool(numberOfThreads: max(2, cores))
         pool.start()
         state = try StateDirectory(path: configuration.state)
@@ -50,6 +53,7 @@ public actor Node {
     public func start() async throws -> [String] {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
+        transport.protection = try configuration.openPeerProtection()
         try await openConfigured()
         var lines: [String] = []
         let peer = try await startPeer()
@@ -149,7 +153,7 @@ public actor Node {
             destination: command.destination,
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
             records: records)
-        let migration = SourceMigration(job: job, group: group, pool: pool, logger: logger)
+        let migration = SourceMigration(job: job, transport: transport, pool: pool, logger: logger)
         try export.begin(migration)
         return (export, migration)
     }
@@ -185,9 +189,14 @@ public actor Node {
 
     /// Takes over what may change while the node runs: its exports, and certificates and keys. Clients that are
     /// connected keep what they have.
-    /// - Throws: `TLSError`; nothing has changed then. An export that can't be opened is logged, and the rest goes on.
+    /// - Throws: `TLSError`, `PeerError`; nothing has changed then. An export that can't be opened is logged, and the
+    ///   rest goes on.
     public func reload(_ new: NodeConfiguration) async throws {
+        let protection = try new.openPeerProtection()
+        // The address stays what it is until the node is started anew.
+        if let address = configuration.peerListen { try protection.checkListening(on: address) }
         server.secure(with: try new.tls?.open())
+        transport.protection = protection
         table.setListed(new.listsExports)
         var renamed: [NodeExport] = []
         for (name, export) in exports {
@@ -264,7 +273,7 @@ public actor Node {
         let name = configuration.name
         let records = backing.image.map { SourceRecords(directory: state, image: $0) }
         let moved = try records?.moved()
-        let link = moved.map { ForwardLink(record: $0, group: group, logger: logger) }
+        let link = moved.map { ForwardLink(record: $0, transport: transport, logger: logger) }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? backing.device
         let disk = Disk(size: backing.size, device: device, loops: loops)
         let export = Self.export(configuration, disk: disk, backing: backing)
@@ -305,8 +314,17 @@ public actor Node {
         let migrations = DestinationMigration(
             site: site, indexDirectory: configuration.index, pool: pool, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
-        let listener = try await PeerListener(on: address, group: group)
-        tasks.append(Task { await listener.run { await migrations.serve($0) } })
+        let listener = try await PeerListener(on: address, transport: transport)
+        let logger = logger
+        tasks.append(
+            Task {
+                await listener.run(refused: { logger.notice("a peer at \($0) is not let in: \($1)") }) {
+                    await migrations.serve($0)
+                }
+            })
+        if case .insecure = transport.protection, !address.isLoopback {
+            logger.warning("whoever reaches \(listener.address) can read disks that arrive, and bring their own")
+        }
         return listener.address
     }
 
