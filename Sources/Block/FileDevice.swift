@@ -43,8 +43,19 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
             later(request, port)
         case .trim where image.isBlockDevice:
             later(request, port)
+        case .writeZeroes where image.isBlockDevice && request.pointee.mustBeFast && !request.pointee.mayPunchHole:
+            // Without a hole the kernel may write the zeros, and does not say so.
+            refuse(request, port)
         default:
             submit(request, port)
+        }
+    }
+
+    private func refuse(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+        let pending = PendingRequest(request: request, port: port)
+        port.loop.post { [self] in
+            pending.request.pointee.error = ENOTSUP
+            end(pending.request, pending.port)
         }
     }
 

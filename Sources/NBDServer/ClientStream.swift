@@ -25,8 +25,8 @@ final class ClientStream: RingHandler {
     private var hasReceivedAll = false
     /// Whether the bytes are encrypted.
     var isSecure: Bool { tls != nil }
-    /// Whether the client has sent or taken something since this was last set to false.
-    var hasMoved = false
+    /// Bytes that the client has sent or taken since this was last set to 0.
+    var moved = 0
 
     /// Takes the socket over; it is closed by `close`.
     init(socket: CInt, session: Session, owner: SessionLoop) {
@@ -181,7 +181,7 @@ final class ClientStream: RingHandler {
     }
 
     override func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
-        if result > 0 { hasMoved = true }
+        if result > 0 { moved += Int(result) }
         if operation == receiveOperation {
             isReceiving = false
             let buffer = operation.pointee.selectedBuffer

@@ -13,8 +13,10 @@ public enum ServerLimits {
     /// Bytes of request buffers that one connection may hold, unless it is a single request: a client that does not
     /// read its replies must not take the others' share.
     static let buffersPerConnection = 32 << 20
-    /// Seconds in which a client that holds buffers must take or send something while others wait for buffers.
-    static let stall = 10
+    /// Seconds in which a client that holds buffers must take or send `leastMoved` bytes while others wait for buffers.
+    static let stall = 5
+    /// Bytes; a client that takes one now and then must not hold its buffers for ever.
+    static let leastMoved = 64 << 10
     /// Seconds that a client has at least, and twice as many at most, to choose an export.
     static let handshake = 30
     /// Bytes of a large payload or reply that move in one step, so that it shows whether they move.

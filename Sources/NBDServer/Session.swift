@@ -118,14 +118,14 @@ final class Session: RequestOwner, @unchecked Sendable {
         hasSlowHandshake = true
     }
 
-    /// From now on it is noted whether the client sends or takes something.
+    /// From now on it is noted how much the client sends and takes.
     func beginStallWatch() {
-        stream.hasMoved = false
+        stream.moved = 0
     }
 
     /// Whether it is the client's fault that buffers have been held since `beginStallWatch`.
     var hasStalled: Bool {
-        guard !stream.hasMoved else { return false }
+        guard stream.moved < ServerLimits.leastMoved else { return false }
         if isReceivingPayload && stream.isReceiving { return true }
         return stream.isSending && stream.replies.bufferBytes > 0
     }

@@ -69,4 +69,28 @@ import Testing
         #expect(info.st_blocks * 512 <= 64 << 10)
         try await device.remove()
     }
+
+    /// Without a hole the kernel may write zeros for as long as it takes.
+    @Test(arguments: [true, false]) func fastZeroesThatMustKeepTheirSpaceAreRefused(mayPunchHole: Bool) async throws {
+        let size = 1 << 20
+        let file = try scratch.write([UInt8](repeating: 7, count: size), to: "backing.raw")
+        let device = try await LoopDevice(file: file, sectorSize: 512)
+        let image = try RawImage(path: device.path, access: .readWrite)
+        try await TestDisk.run(try scratch.hole(size, "other.raw"), device: FileDevice(image: image)) { test in
+            let error: CInt = await withCheckedContinuation { continuation in
+                test.loops[0].post {
+                    DiskCall(port: test.disk.port(on: test.loops[0]), continuation).begin {
+                        $0.kind = .writeZeroes
+                        $0.length = UInt64(size)
+                        $0.mustBeFast = true
+                        $0.mayPunchHole = mayPunchHole
+                    }
+                }
+            }
+            #expect(error == (mayPunchHole ? 0 : ENOTSUP))
+            let bytes = try image.bytes(0..<size)
+            #expect(bytes.allSatisfy { $0 == (mayPunchHole ? 0 : 7) })
+        }
+        try await device.remove()
+    }
 }
