@@ -30,7 +30,7 @@ let package = Package(
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
         .target(name: "NBDServer", dependencies: ["NBD", "TLS", "Block", "Ring", "CLinux", locks]),
-        .target(name: "Index", dependencies: ["Block", "COpenSSL", locks]),
+        .target(name: "Index", dependencies: ["Block", "CLinux", "COpenSSL", locks]),
         .target(
             name: "Peer",
             dependencies: [
@@ -58,6 +58,9 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
+        // Times look-ups for benchmarks/index.
+        .executableTarget(name: "LookUpBenchmark", dependencies: ["Index"], path: "benchmarks/lib/LookUpBenchmark"),
+
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
@@ -65,7 +68,7 @@ let package = Package(
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
         .testTarget(
             name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "TLS", "Block", "Ring", "TestSupport", locks]),
-        .testTarget(name: "IndexTests", dependencies: ["Index", locks, "Block"]),
+        .testTarget(name: "IndexTests", dependencies: ["Index", "Block", "CLinux", "TestSupport", locks]),
         .testTarget(
             name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "NodeTests", dependencies: ["nearblock", "TestSupport"]),

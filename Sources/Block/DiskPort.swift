@@ -1,6 +1,6 @@
 import Ring
 
-/// One loop's way into a disk: knows the device, the dirty map and the requests that this loop has in flight.
+/// One loop's way into a disk: knows the device, the dirty maps and the requests that this loop has in flight.
 ///
 /// Used on its loop's thread only, so nothing here is locked. `Disk` changes all ports of a disk together, and that is
 /// what makes a fence: after every loop has said that it holds requests back and has none in flight, nobody writes.
@@ -10,6 +10,9 @@ public final class DiskPort: @unchecked Sendable {
 
     private var device: BlockDevice
     private var dirtyMap: DirtyMap?
+    /// Further maps, and the same again in a form that costs no reference counting.
+    private var followers: [DirtyMap] = []
+    private var followed: [Unmanaged<DirtyMap>] = []
     private var isFenced = false
     private var inFlight = 0
     private var heldBack: [UnsafeMutablePointer<BlockRequest>] = []
@@ -45,6 +48,17 @@ public final class DiskPort: @unchecked Sendable {
         dirtyMap = map
     }
 
+    func follow(_ map: DirtyMap) {
+        unfollow(map)
+        followers.append(map)
+        followed = followers.map { .passUnretained($0) }
+    }
+
+    func unfollow(_ map: DirtyMap) {
+        followers.removeAll { $0 === map }
+        followed = followers.map { .passUnretained($0) }
+    }
+
     func fence(whenQuiet: @escaping () -> Void) {
         precondition(!isFenced, "a disk is fenced once")
         isFenced = true
@@ -68,8 +82,10 @@ public final class DiskPort: @unchecked Sendable {
     /// Invariant 1: blocks are marked after the write has reached the backing and before anybody is told so. A write
     /// that failed may have changed some of them.
     private func settle(_ request: UnsafeMutablePointer<BlockRequest>) {
-        if request.pointee.isChange, let dirtyMap {
-            dirtyMap.mark(offset: request.pointee.offset, length: request.pointee.length)
+        if request.pointee.isChange {
+            let (offset, length) = (request.pointee.offset, request.pointee.length)
+            if let dirtyMap { dirtyMap.mark(offset: offset, length: length) }
+            for map in followed { map._withUnsafeGuaranteedRef { $0.mark(offset: offset, length: length) } }
         }
         inFlight -= 1
     }

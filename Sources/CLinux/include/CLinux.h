@@ -37,3 +37,19 @@ int linux_lock_byte(int descriptor, off_t byte, int exclusive);
 int linux_byte_is_locked(int descriptor, off_t byte);
 // posix_spawn_file_actions_addclosefrom_np(3).
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
+
+// A copy out of mapped files.
+struct linux_piece {
+    void *to;
+    const void *from;
+    size_t count;
+};
+// Copies pieces out of mapped files, asking the processor for those further on ahead of time. 0, or -1 where a page
+// could not be had (the file was cut short, or its file system has lost it): what is in the targets then is undefined.
+// The first call takes SIGBUS for the process; a fault anywhere else goes to whoever had it before.
+int linux_copy_mapped(const struct linux_piece *pieces, size_t count);
+// Which pages of a range of a file are in the page cache, one byte each, as mincore(2) says; -1 on error. Nothing is
+// read. offset is a multiple of the page size.
+int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned char *pages);
+// The calling thread, and those it starts, give way to all others: nice(2) 19, ioprio_set(2) best effort 7.
+void linux_give_way(void);
