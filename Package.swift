@@ -62,7 +62,7 @@ let package = Package(
         .executableTarget(name: "LookUpBenchmark", dependencies: ["Index"], path: "benchmarks/lib/LookUpBenchmark"),
 
         // What the tests share, then one target for each of those above.
-        .target(name: "TestSupport", path: "Tests/TestSupport"),
+        .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
         .testTarget(name: "BlockTests", dependencies: ["Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
