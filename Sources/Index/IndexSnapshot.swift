@@ -21,6 +21,8 @@ struct IndexSnapshot: Sendable {
     let parts: [Part]
     /// Tables that no catalogue tells of.
     let uncovered: [Int]
+    /// Catalogues that can't be used, and are no loss: the tables say the same.
+    let damaged: [String]
     /// One line for each file that is skipped: which, why, and what to do.
     let problems: [String]
 
@@ -46,6 +48,7 @@ struct IndexSnapshot: Sendable {
         var tables: [Table] = []
         var catalogues: [(String, Catalogue)] = []
         var problems: [String] = []
+        var damaged: [String] = []
         for file in files {
             let path = directory.path(of: file)
             let isTable = file.hasSuffix(IndexFileName.tableSuffix)
@@ -57,15 +60,18 @@ struct IndexSnapshot: Sendable {
                 }
             } catch {
                 if error == .gone { continue }
+                if !isTable, error.isDamage { damaged.append(file) }
                 let remedy = isTable ? "add its image again" : "run `nearblock index refresh --index \(directory.path)`"
                 problems.append("\(path) \(error.explanation(remedy: remedy))")
             }
         }
-        self.init(tables: tables.sorted { $0.name < $1.name }, catalogues: catalogues, problems: problems)
+        self.init(
+            tables: tables.sorted { $0.name < $1.name }, catalogues: catalogues, damaged: damaged, problems: problems)
     }
 
-    private init(tables: [Table], catalogues: [(String, Catalogue)], problems: [String]) {
+    private init(tables: [Table], catalogues: [(String, Catalogue)], damaged: [String], problems: [String]) {
         self.tables = tables
+        self.damaged = damaged
         self.problems = problems
         var open = Dictionary(uniqueKeysWithValues: tables.enumerated().map { ($0.element.key, $0.offset) })
         let ordered = catalogues.sorted {
@@ -81,6 +87,6 @@ struct IndexSnapshot: Sendable {
     func restricted(to domains: Set<String>) -> IndexSnapshot {
         IndexSnapshot(
             tables: tables.filter { domains.contains($0.domain) }, catalogues: parts.map { ($0.file, $0.catalogue) },
-            problems: problems)
+            damaged: damaged, problems: problems)
     }
 }

@@ -137,7 +137,7 @@ public struct IndexStore: Sendable {
     }
 
     private func perform(_ plan: MergePlan, on snapshot: IndexSnapshot, _ threads: Int) throws {
-        var useless = plan.useless.map { snapshot.parts[$0].file }
+        var useless = snapshot.damaged + plan.useless.map { snapshot.parts[$0].file }
         var members = snapshot.uncovered
         for place in plan.merged.sorted(by: { snapshot.parts[$0].live.count < snapshot.parts[$1].live.count }) {
             let more = members + snapshot.parts[place].live

@@ -13,6 +13,14 @@ enum TableFault: Error, Equatable {
     /// The file bears another name than its neighbour's.
     case misnamed(neighbour: String)
 
+    /// Whether the file is of this version and broken.
+    var isDamage: Bool {
+        switch self {
+        case .truncated, .damaged: true
+        default: false
+        }
+    }
+
     /// What is wrong and what to do, to follow the file's name.
     /// - Parameter remedy: what makes such a file anew.
     func explanation(remedy: String) -> String {

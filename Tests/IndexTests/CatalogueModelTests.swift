@@ -96,9 +96,10 @@ import Testing
         let scratch = Scratch()
         var random = Seeded.fresh()
         var model: [UInt64: Fingerprint] = [:]
-        // All in two buckets, many of which agree in all the bits that a catalogue keeps.
+        // All in a few buckets, twenty each agreeing in all the bits that a catalogue keeps.
         for block in 0..<UInt64(9000) {
-            model[block] = Fingerprint(high: block % 2 == 0 ? block : .max - block, low: random.next())
+            let high = block / 20 << 40 | block % 20
+            model[block] = Fingerprint(high: block / 20 % 2 == 0 ? high : .max - high, low: random.next())
         }
         try makeTable("a", model, blocks: 9000, in: scratch)
         try IndexStore(directory: scratch.index).merge(threads: 2)

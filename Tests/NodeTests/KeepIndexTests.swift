@@ -30,11 +30,11 @@ struct KeepIndexTests {
         try #require(written.status == 0, "\(written.errors)")
         let limit = Date(timeIntervalSinceNow: 30)
         var now = before
-        while now < 171, Date() < limit {
+        while now < 170, Date() < limit {
             try await Task.sleep(for: .milliseconds(100))
             now = try await found(other, index)
         }
-        #expect(now >= 171)
+        #expect(now >= 170)
         #expect(try await Nearblock.run(["index", "verify", "--index", index]).status == 0)
         #expect(try await node.stop() == 0)
     }
