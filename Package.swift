@@ -75,3 +75,17 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// For nbd-scripts/fuzz, which links it with libFuzzer.
+if Context.environment["NEARBLOCK_FUZZ"] != nil {
+    let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
+    for target in package.targets where ["Index"].contains(target.name) {
+        target.swiftSettings = [coverage]
+    }
+    package.products.append(.library(name: "TableFuzz", type: .static, targets: ["TableFuzz"]))
+    package.targets.append(
+        .target(
+            name: "TableFuzz", dependencies: ["Index"], path: "Tests/Fuzz",
+            exclude: ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"],
+            sources: ["TableFuzz.swift"], swiftSettings: [coverage]))
+}

@@ -129,9 +129,36 @@ static void watch_for_lost_pages(void) {
     sigaction(SIGBUS, &action, &earlier);
 }
 
+static pthread_once_t watching = PTHREAD_ONCE_INIT;
+
+int linux_guard(int (*body)(void *), void *argument) {
+    pthread_once(&watching, watch_for_lost_pages);
+    sigjmp_buf here;
+    if (sigsetjmp(here, 0) != 0) {
+        copying = NULL;
+        return -1;
+    }
+    copying = &here;
+    atomic_signal_fence(memory_order_seq_cst);
+    int result = body(argument);
+    atomic_signal_fence(memory_order_seq_cst);
+    copying = NULL;
+    return result;
+}
+
+const void *linux_map_range(int descriptor, off_t offset, size_t length) {
+    const int populate_read = 22;  // MADV_POPULATE_READ, since Linux 5.14; Debian 12's headers may lack it
+    void *map = mmap(NULL, length, PROT_READ, MAP_SHARED, descriptor, offset);
+    if (map == MAP_FAILED) return NULL;
+    if (madvise(map, length, populate_read) == 0) return map;
+    munmap(map, length);
+    return NULL;
+}
+
+void linux_unmap_range(const void *map, size_t length) { munmap((void *)map, length); }
+
 int linux_copy_mapped(const struct linux_piece *pieces, size_t count) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_for_lost_pages);
+    pthread_once(&watching, watch_for_lost_pages);
     sigjmp_buf here;
     if (sigsetjmp(here, 0) != 0) {
         copying = NULL;
@@ -157,6 +184,8 @@ int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned cha
     munmap(map, length);
     return result;
 }
+
+void linux_begin_writing_out(int descriptor) { sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
 void linux_give_way(void) {
     setpriority(PRIO_PROCESS, 0, 19);

@@ -58,10 +58,7 @@ struct BlockScanner: Sendable {
         fingerprints.reserveCapacity(Int(ScanCursor.segment) / blockSize)
         while let segment = try cursor.next() {
             fingerprints.removeAll(keepingCapacity: true)
-            for start in stride(from: segment.range.lowerBound, to: segment.range.upperBound, by: buffer.bytes.count) {
-                let end = min(segment.range.upperBound, start + UInt64(buffer.bytes.count))
-                try hash(start..<end, buffer, hasher, into: &fingerprints)
-            }
+            try hash(segment.range, buffer, hasher, into: &fingerprints)
             source.release(segment.readAhead)
             try visit(&value, segment.range.lowerBound / UInt64(blockSize), fingerprints)
             meter?.reach(segment.range.upperBound)
@@ -69,7 +66,26 @@ struct BlockScanner: Sendable {
         return value
     }
 
+    /// Hashes a segment where it lies in the page cache, or else piece by piece through the buffer.
     private func hash(
+        _ segment: Range<UInt64>, _ buffer: borrowing ReadBuffer, _ hasher: BlockHasher,
+        into fingerprints: inout [Fingerprint]
+    ) throws {
+        if segment.count % blockSize == 0,
+            source.withMapped(
+                segment, { hasher.append(mapped: $0, blockSize: blockSize, to: &fingerprints) })
+        {
+            return
+        }
+        var start = segment.lowerBound
+        while start < segment.upperBound {
+            let end = min(segment.upperBound, start + UInt64(buffer.bytes.count))
+            try read(start..<end, buffer, hasher, into: &fingerprints)
+            start = end
+        }
+    }
+
+    private func read(
         _ range: Range<UInt64>, _ buffer: borrowing ReadBuffer, _ hasher: BlockHasher,
         into fingerprints: inout [Fingerprint]
     ) throws {

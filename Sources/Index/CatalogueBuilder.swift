@@ -105,7 +105,7 @@ struct CatalogueBuilder {
         let bytes = buffer.prefix(blocks.count * Fingerprint.byteCount)
         let offset = member.header.fingerprintsRange.lowerBound + blocks.lowerBound * UInt64(Fingerprint.byteCount)
         guard member.file.read(into: bytes, at: offset) else { throw FileError("read", member.file.path, code: EIO) }
-        var earlier = UInt64(0)
+        var earlier: UInt64?
         for place in 0..<blocks.count {
             let start = place * Fingerprint.byteCount
             let fingerprint = Fingerprint(bytes: .init(rebasing: bytes[start..<start + Fingerprint.byteCount]))

@@ -63,6 +63,7 @@ final class CatalogueWriter: Sendable {
             header.startsDigest = BlockHasher().digest($0)
             try file.write($0, at: header.startsRange.lowerBound)
         }
+        file.beginWritingOut()
         header.entriesDigest = try TableDigest.compute(try file.reopened(), header.entriesRange, threads: 2)
         try header.encode().withUnsafeBytes { try file.write($0, at: 0) }
         return header

@@ -34,6 +34,14 @@ struct FileSource: ImageSource {
         try image.read(into: buffer, at: offset)
     }
 
+    func withMapped(_ range: Range<UInt64>, _ body: (UnsafeRawBufferPointer) -> Bool) -> Bool {
+        let start = range.lowerBound / Self.page * Self.page
+        let length = Int(range.upperBound - start)
+        guard let map = linux_map_range(image.descriptor, off_t(start), length) else { return false }
+        defer { linux_unmap_range(map, length) }
+        return body(UnsafeRawBufferPointer(start: map + Int(range.lowerBound - start), count: range.count))
+    }
+
     func release(_ ranges: [Range<UInt64>]) {
         for range in ranges { advise(range, POSIX_FADV_DONTNEED) }
     }

@@ -64,6 +64,7 @@ struct IndexDirectory: Sendable {
     /// between two of these.
     /// - Parameter deleting: may be gone already.
     func publish(_ files: [TemporaryFile], deleting: [String] = []) throws {
+        for file in files { file.beginWritingOut() }
         for file in files { try file.synchronize() }
         try withLock {
             for file in files { try file.publish() }

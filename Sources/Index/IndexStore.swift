@@ -50,16 +50,51 @@ public struct IndexStore: Sendable {
         _ image: String, domain: String? = nil, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> TableSummary {
+        let builder = builder(options)
+        let summary = try builder.publish(try read(image, domain, builder, options, progress))
+        // What is found is the same without; the next change tries again.
+        try? merge(threads: options.threads)
+        return summary
+    }
+
+    /// Indexes images, as `add` of one does, and reads each while the one before it is made durable.
+    /// - Parameters:
+    ///   - begins: Called for each; returns who is told of the progress.
+    ///   - ends: Called for each, in order, on any thread.
+    /// - Throws: as `add` of one; images before the one that failed are indexed.
+    public func add(
+        _ images: [String], domain: String? = nil, options: BuildOptions,
+        begins: (String) -> (@Sendable (BuildProgress) -> Void)?, ends: @escaping @Sendable (TableSummary) -> Void
+    ) throws {
+        let builder = builder(options)
+        defer { try? merge(threads: options.threads) }
+        var earlier: Aside<Void>?
+        for image in images {
+            let draft: TableBuilder.Draft
+            do { draft = try read(image, domain, builder, options, begins(image)) } catch {
+                try earlier?.wait()
+                throw error
+            }
+            try earlier?.wait()
+            earlier = Aside { ends(try builder.publish(draft)) }
+        }
+        try earlier?.wait()
+    }
+
+    private func read(
+        _ image: String, _ domain: String?, _ builder: TableBuilder, _ options: BuildOptions,
+        _ progress: (@Sendable (BuildProgress) -> Void)?
+    ) throws -> TableBuilder.Draft {
         let name = try ImageName.existing(image)
         let source = try NeighbourImage.source(name)
         let domain = try checked(domain ?? currentDomain(name))
         let blocks = TableHeader.blockCount(source.size, blockSize)
         guard blocks <= TableHeader.maximumBlocks else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
-        let summary = try TableBuilder(directory: place, blockSize: blockSize, threads: options.threads)
-            .build(name, domain, source, options, progress)
-        // What is found is the same without; the next change tries again.
-        try? merge(threads: options.threads)
-        return summary
+        return try builder.read(name, domain, source, options, progress)
+    }
+
+    private func builder(_ options: BuildOptions) -> TableBuilder {
+        TableBuilder(directory: place, blockSize: blockSize, threads: options.threads)
     }
 
     /// Indexes an image again if it has changed since, or if that can't be told, as with block devices and NBD URIs.
@@ -90,8 +125,8 @@ public struct IndexStore: Sendable {
         guard let old = try? table(name), old.header.imageSize == source.size else {
             throw IndexError.notIndexed(image: image, directory: directory)
         }
-        let summary = try TableBuilder(directory: place, blockSize: blockSize, threads: options.threads)
-            .update(old, source, blocks)
+        let builder = builder(options)
+        let summary = try builder.publish(try builder.read(blocks, of: source, since: old))
         try? merge(threads: options.threads)
         return summary
     }

@@ -13,11 +13,20 @@ struct TableBuilder {
     let blockSize: Int
     let threads: Int
 
+    /// A table whose fingerprints have been written, and nothing else.
+    struct Draft: Sendable {
+        fileprivate var header: TableHeader
+        fileprivate let name: String
+        fileprivate let domain: String
+        fileprivate let file: TemporaryFile
+        fileprivate let bytesRead: UInt64
+    }
+
     /// Reads the whole image.
-    func build(
+    func read(
         _ name: String, _ domain: String, _ source: any ImageSource, _ options: BuildOptions,
         _ progress: (@Sendable (BuildProgress) -> Void)?
-    ) throws -> TableSummary {
+    ) throws -> Draft {
         // The identity is from before the reading, so that a write during it makes the table look old.
         var header = TableHeader(
             blockSize: blockSize, imageSize: source.size, nameLength: name.utf8.count,
@@ -34,12 +43,14 @@ struct TableBuilder {
                 try Self.write(fingerprints, to: file, at: start + first * UInt64(Fingerprint.byteCount))
             }
         header.zeroBlocks = header.blockCount - tallies.reduce(0) { $0 + $1.data }
-        let read = min(source.size, tallies.reduce(0) { $0 + $1.visited } * UInt64(blockSize))
-        return try finish(&header, name, domain, file, bytesRead: read)
+        file.beginWritingOut()
+        return Draft(
+            header: header, name: name, domain: domain, file: file,
+            bytesRead: min(source.size, tallies.reduce(0) { $0 + $1.visited } * UInt64(blockSize)))
     }
 
     /// Reads some blocks only, and takes the others from the table that there is.
-    func update(_ old: Table, _ source: any ImageSource, _ blocks: [UInt64]) throws -> TableSummary {
+    func read(_ blocks: [UInt64], of source: any ImageSource, since old: Table) throws -> Draft {
         var header = TableHeader(
             blockSize: blockSize, imageSize: source.size, nameLength: old.header.nameLength,
             domainLength: old.header.domainLength, identity: try source.identity())
@@ -57,13 +68,15 @@ struct TableBuilder {
             if now == .zero { header.zeroBlocks += 1 }
             try Self.write([now], to: file, at: old.offset(of: block))
         }
-        return try finish(
-            &header, old.name, old.domain, file, bytesRead: UInt64(blocks.count) * UInt64(blockSize))
+        return Draft(
+            header: header, name: old.name, domain: old.domain, file: file,
+            bytesRead: UInt64(blocks.count) * UInt64(blockSize))
     }
 
-    private func finish(
-        _ header: inout TableHeader, _ name: String, _ domain: String, _ file: TemporaryFile, bytesRead: UInt64
-    ) throws -> TableSummary {
+    /// Makes the table's catalogue and publishes both.
+    func publish(_ draft: Draft) throws -> TableSummary {
+        var header = draft.header
+        let (name, domain, file) = (draft.name, draft.domain, draft.file)
         let names = Array((name + domain).utf8)
         try names.withUnsafeBytes {
             header.nameDigest = BlockHasher().digest($0)
@@ -85,7 +98,7 @@ struct TableBuilder {
         let bytes = (try? IndexFile(path: path))?.allocated ?? 0
         return TableSummary(
             neighbour: Neighbour(name: name, domain: domain, header: header, tableFile: path, tableBytes: bytes),
-            bytesRead: bytesRead)
+            bytesRead: draft.bytesRead)
     }
 
     private func copyFingerprints(of old: Table, to file: TemporaryFile) throws {

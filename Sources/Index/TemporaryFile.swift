@@ -1,4 +1,5 @@
 import Block
+import CLinux
 import Glibc
 
 /// A file that is being written beside the one it will replace; deleted unless it is published. Any thread may write.
@@ -40,6 +41,9 @@ final class TemporaryFile: @unchecked Sendable {
 
     /// What has been written, for reading; after `setSize`.
     func reopened() throws(TableFault) -> IndexFile { try IndexFile(path: path) }
+
+    /// Has the disk begin with what was written so far, so that `synchronize` has less to wait for.
+    func beginWritingOut() { linux_begin_writing_out(descriptor) }
 
     func synchronize() throws {
         guard fsync(descriptor) == 0 else { throw FileError("flush", path) }

@@ -98,7 +98,7 @@ import Testing
         var model: [UInt64: Fingerprint] = [:]
         // All in a few buckets, twenty each agreeing in all the bits that a catalogue keeps.
         for block in 0..<UInt64(9000) {
-            let high = block / 20 << 40 | block % 20
+            let high = (block / 20) << 47 | block % 20
             model[block] = Fingerprint(high: block / 20 % 2 == 0 ? high : .max - high, low: random.next())
         }
         try makeTable("a", model, blocks: 9000, in: scratch)

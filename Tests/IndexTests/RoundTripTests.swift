@@ -55,10 +55,10 @@ import Testing
         let index = try NeighbourIndex.open(directory: scratch.index)
         let fingerprint = NaiveImage(bytes, block: 4096).fingerprints[1]
         #expect(
-            index.candidates(for: fingerprint) == [
+            Set(index.candidates(for: fingerprint)) == [
                 .init(neighbour: 0, block: 1), .init(neighbour: 1, block: 1),
             ])
-        #expect(index.lookUp([fingerprint]) == [.init(neighbour: 0, block: 1)])
+        #expect(index.lookUp([fingerprint]).map { $0?.block } == [1])
     }
 
     @Test func progressOnlyGrowsAndEndsAtTheEnd() throws {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Twelve systems as one would find them on a site, each a real Debian install on a disk of its own, made by make-disk
+# Eleven systems as one would find them on a site, each a real Debian install on a disk of its own, made by make-disk
 # and kept in the cache folder. Source it after common.sh.
 
 systems_folder=$(cache_folder)/systems
@@ -16,8 +16,7 @@ web-13       3G  trixie    nginx,php-fpm,php-mysql
 postgres-12  3G  bookworm  postgresql
 mariadb-12   3G  bookworm  mariadb-server
 mail-12      3G  bookworm  postfix,dovecot-imapd,spamassassin,redis-server
-judge-12     4G  bookworm  build-essential,default-jdk-headless,python3-numpy,fp-compiler,golang-go
-build-13     4G  trixie    build-essential,git,cmake,clang,debhelper
+judge-12     4G  bookworm  build-essential,default-jdk-headless,python3-numpy,fp-compiler
 desktop-12   5G  bookworm  xfce4,xorg,firefox-esr,evince,mousepad
 END
 }

@@ -23,11 +23,17 @@ struct IndexAddCommand: AsyncParsableCommand {
     func run() async throws {
         build.begin()
         let store = try IndexStore(directory: place.index, blockSize: blockSize)
-        for image in images {
-            let line = BuildProgressLine(image)
-            let summary = try store.add(image, domain: domain, options: build.options) { line.show($0) }
-            Terminal.endProgress()
-            try IndexReport.print(summary, asJSON: json)
-        }
+        defer { Terminal.endProgress() }
+        let json = json
+        try store.add(
+            images, domain: domain, options: build.options,
+            begins: { image in
+                let line = BuildProgressLine(image)
+                return { line.show($0) }
+            },
+            ends: { summary in
+                Terminal.endProgress()
+                try? IndexReport.print(summary, asJSON: json)
+            })
     }
 }

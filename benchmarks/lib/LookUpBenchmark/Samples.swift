@@ -28,14 +28,14 @@ struct Samples {
         (0..<count).map { _ in Fingerprint(high: .random(in: 1 ... .max), low: .random(in: 0 ... .max)) }
     }
 
-    /// A disk that is nearly one neighbour, in the order of the disk.
+    /// The blocks that are not zero of a disk that is nearly one neighbour, in the order of the disk.
     func twin(_ count: Int, changedEvery: Int) -> [Fingerprint] {
         guard let largest = neighbours.max(by: { $0.distinct < $1.distinct }) else { return [] }
         let table = try? FileHandle(forReadingFrom: URL(fileURLWithPath: largest.tableFile))
         var questions: [Fingerprint] = []
         var block: UInt64 = 0
         while questions.count < count, block < largest.blocks {
-            questions += Self.read(table, block, min(4096, Int(largest.blocks - block)))
+            questions += Self.read(table, block, min(4096, Int(largest.blocks - block))).filter { $0 != .zero }
             block += 4096
         }
         for place in stride(from: 0, to: questions.count, by: changedEvery) {
