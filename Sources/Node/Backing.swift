@@ -42,4 +42,9 @@ struct Backing: Sendable {
             isDirect: configuration.isDirect)
         return Backing(image, isReadOnly: configuration.isReadOnly)
     }
+
+    /// Waits no longer for a server that holds the disk.
+    func stop() {
+        (device as? RemoteDevice)?.stop()
+    }
 }

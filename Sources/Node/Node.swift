@@ -14,6 +14,8 @@ import Ring
 /// was asked for.
 public actor Node {
     private static let forwardingGrace = Duration.seconds(3)
+    /// As long as clients have to take their last replies, and as long again.
+    private static let backingGrace = Duration.seconds(7)
 
     private let configuration: NodeConfiguration
     private let logger: Logger
@@ -50,7 +52,7 @@ public actor Node {
     public func start() async throws -> [String] {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
-        for export in configuration.exports { try await open(export) }
+        try await openConfigured()
         var lines: [String] = []
         let peer = try await startPeer()
         for address in configuration.listen {
@@ -67,10 +69,12 @@ public actor Node {
     public func stop() async {
         for export in exports.values { _ = export.migration?.cancel() }
         await site?.stop()
-        // A request that was forwarded gets this long; then its client hears that this node shuts down.
+        // A request that another node or server performs gets this long; then its client hears that this node shuts down.
         let links = Task { [exports] in
             try? await Task.sleep(for: Self.forwardingGrace)
-            for export in exports.values { export.stop() }
+            for export in exports.values { export.stopForwarding() }
+            try? await Task.sleep(for: Self.backingGrace)
+            for export in exports.values { export.backing.stop() }
         }
         await server.stop()
         links.cancel()
@@ -248,6 +252,19 @@ public actor Node {
     }
 
     // MARK: Opening
+
+    private func openConfigured() async throws {
+        var failure: (any Error)?
+        for export in configuration.exports {
+            do {
+                try await open(export)
+            } catch  where export.mayBeMissing {
+                logger.error("\(export.name) is not offered: \(error)")
+                failure = error
+            }
+        }
+        if exports.isEmpty, let failure { throw failure }
+    }
 
     private func open(_ configured: ExportConfiguration) async throws {
         let backing = try await Backing.open(configured, loops: loops)

@@ -65,7 +65,8 @@ final class NodeExport: Sendable {
             problem: forward?.problem)
     }
 
-    func stop() {
+    /// Waits no longer for the node that the disk has moved to.
+    func stopForwarding() {
         state.withLockedValue { $0.forward }?.stop()
     }
 }

@@ -123,6 +123,8 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let purpose: ServeRun.Purpose =
             single ? .single(try StandardStreams()) : run.map { .captive(command: $0) } ?? .serve
+        // A command would inherit it.
+        if run == nil { DescriptorLimit.raise() }
         let serving = ServeRun(configuration: node, purpose: purpose) { [self] in try nodeConfiguration(logger) }
         let status = try await serving.run(signals: signals, logger: logger)
         if status != 0 { throw ExitCode(status) }
