@@ -40,7 +40,12 @@ final class TemporaryFile: @unchecked Sendable {
     }
 
     /// What has been written, for reading; after `setSize`.
-    func reopened() throws(TableFault) -> IndexFile { try IndexFile(path: path) }
+    func reopened() throws -> IndexFile {
+        do throws(TableFault) { return try IndexFile(path: path) } catch {
+            guard case .unreadable(let code) = error else { throw FileError("read", path, code: ENOENT) }
+            throw FileError("read", path, code: code)
+        }
+    }
 
     /// Has the disk begin with what was written so far, so that `synchronize` has less to wait for.
     func beginWritingOut() { linux_begin_writing_out(descriptor) }

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+from child import timed
+
 PART, BINARIES, WORK, RUNS, TABLES, BLOCKS = sys.argv[1:7]
 IMAGES = sys.argv[7:]
 RUNS, TABLES, BLOCKS = int(RUNS), int(TABLES), int(BLOCKS)
@@ -23,16 +25,6 @@ INDEX = os.path.join(WORK, "index")
 
 def run(*arguments):
     return subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
-
-
-def timed(*arguments):
-    """Seconds, the most memory that the command had, in bytes, and seconds of processor time."""
-    began = time.monotonic()
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{' '.join(arguments)} failed")
-    return time.monotonic() - began, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
 
 
 def data_bytes(path):

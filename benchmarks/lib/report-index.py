@@ -7,9 +7,7 @@ Measures and draws for benchmarks/paper/index; see there.
 import os
 import shutil
 import statistics
-import subprocess
 import sys
-import time
 
 import matplotlib
 
@@ -17,6 +15,7 @@ matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "nearblock"
 import matplotlib.pyplot as plt
 
+from child import timed
 from section import replace_section
 
 nearblock, work, runs, docs = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -27,13 +26,7 @@ names = [os.path.basename(path).removesuffix(".raw") for path in images]
 
 def add(image, folder):
     """Seconds, and the most memory, in bytes; mapped files included."""
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [nearblock, "index", "add", "--index", folder, "--priority", "normal", image], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{image} could not be indexed")
-    return time.monotonic() - began, usage.ru_maxrss * 1024
+    return timed(nearblock, "index", "add", "--index", folder, "--priority", "normal", image)[:2]
 
 
 def drop(path):
