@@ -16,21 +16,21 @@ zero = bytes(block)
 def hashes(path):
     """The digest of every block that is not zero. Holes are passed over."""
     found = []
-    with open(path, "rb") as image:
-        place, end = 0, os.path.getsize(path)
-        while place < end:
-            try:
-                place = os.lseek(image.fileno(), place, os.SEEK_DATA) // 65536 * 65536
-            except OSError:
-                break
-            image.seek(place)
-            data = image.read(65536)
-            data += bytes(-len(data) % block)
-            for start in range(0, len(data), block):
-                piece = data[start : start + block]
-                if piece != zero:
-                    found.append(hashlib.sha256(piece).digest()[:16])
-            place += 65536
+    image = os.open(path, os.O_RDONLY)
+    place, end = 0, os.path.getsize(path)
+    while place < end:
+        try:
+            place = os.lseek(image, place, os.SEEK_DATA) // 65536 * 65536
+        except OSError:
+            break
+        data = os.pread(image, 65536, place)
+        data += bytes(-len(data) % block)
+        for start in range(0, len(data), block):
+            piece = data[start : start + block]
+            if piece != zero:
+                found.append(hashlib.sha256(piece).digest()[:16])
+        place += 65536
+    os.close(image)
     return found
 
 
