@@ -50,7 +50,7 @@ public final class DiskPort: @unchecked Sendable {
         else { return nil }
         pace.note(from: began, to: WritePace.now())
         // Invariant 1, as in `settle`.
-        if let dirtyMap { dirtyMap.mark(offset: offset, length: UInt64(length)) }
+        mark(offset: offset, length: UInt64(length))
         return error
     }
 
@@ -99,12 +99,14 @@ public final class DiskPort: @unchecked Sendable {
     /// Invariant 1: blocks are marked after the write has reached the backing and before anybody is told so. A write
     /// that failed may have changed some of them.
     private func settle(_ request: UnsafeMutablePointer<BlockRequest>) {
-        if request.pointee.isChange {
-            let (offset, length) = (request.pointee.offset, request.pointee.length)
-            if let dirtyMap { dirtyMap.mark(offset: offset, length: length) }
-            for map in followed { map._withUnsafeGuaranteedRef { $0.mark(offset: offset, length: length) } }
-        }
+        if request.pointee.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
         inFlight -= 1
+    }
+
+    /// In every map that is kept.
+    private func mark(offset: UInt64, length: UInt64) {
+        if let dirtyMap { dirtyMap.mark(offset: offset, length: length) }
+        for map in followed { map._withUnsafeGuaranteedRef { $0.mark(offset: offset, length: length) } }
     }
 
     private func reportIfQuiet() {

@@ -64,9 +64,19 @@ import Testing
             await test.disk.unfollow(maps[1])
             await write(3)
             #expect(maps.map { $0.count() } == [2, 2, 3])
+            // A write that is done at once counts like any other.
+            let bytes = [UInt8](repeating: 2, count: 4096)
+            await test.loops[0].perform {
+                let port = test.disk.port(on: test.loops[0])
+                let error = bytes.withUnsafeBytes {
+                    port.writeAtOnce(from: $0.baseAddress!, length: 4096, at: 5 * 4096)
+                }
+                #expect(error == 0)
+            }
+            #expect(maps.map { $0.count() } == [3, 2, 4])
             await test.disk.unfollow(maps[2])
             await write(4)
-            #expect(maps.map { $0.count() } == [3, 2, 3])
+            #expect(maps.map { $0.count() } == [4, 2, 4])
         }
     }
 

@@ -49,7 +49,8 @@ for path, mine in blocks.items():
         compared += 1
         wrong += said[key] != value
     for share in said["neighbours"]:
+        theirs = sets[os.path.realpath(share["name"])]
         compared += 1
-        wrong += share["found"] != sum(digest in sets[os.path.realpath(share["name"])] for digest in mine)
+        wrong += share["found"] != sum(digest in theirs for digest in mine)
 print(f"blocks of {block}: {compared} figures compared, {wrong} differ")
 sys.exit(wrong > 0)
