@@ -31,7 +31,7 @@ let package = Package(
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
         .target(name: "NBDServer", dependencies: ["NBD", "TLS", "Block", "Ring", "CLinux", locks]),
-        .target(name: "Index", dependencies: ["Block", "COpenSSL", locks]),
+        .target(name: "Index", dependencies: ["Block", "CLinux", "COpenSSL", locks]),
         .target(
             name: "Peer",
             dependencies: [
@@ -60,6 +60,9 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
+        // Times look-ups for benchmarks/index.
+        .executableTarget(name: "LookUpBenchmark", dependencies: ["Index"], path: "benchmarks/lib/LookUpBenchmark"),
+
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
@@ -67,7 +70,7 @@ let package = Package(
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
         .testTarget(
             name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "TLS", "Block", "Ring", "TestSupport", locks]),
-        .testTarget(name: "IndexTests", dependencies: ["Index", locks, "Block"]),
+        .testTarget(name: "IndexTests", dependencies: ["Index", "Block", "CLinux", "TestSupport", locks]),
         .testTarget(
             name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "NodeTests", dependencies: ["nearblock", "TestSupport"]),
@@ -78,15 +81,19 @@ let package = Package(
 // For nbd-scripts/fuzz, which links it with libFuzzer.
 if Context.environment["NEARBLOCK_FUZZ"] != nil {
     let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
-    for target in package.targets where ["Peer", "Migration"].contains(target.name) {
+    for target in package.targets where ["Peer", "Migration", "Index"].contains(target.name) {
         target.swiftSettings = [coverage]
     }
-    package.products.append(.library(name: "PeerFuzz", type: .static, targets: ["PeerFuzz"]))
-    package.targets.append(
+    let others = ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"]
+    package.products += ["PeerFuzz", "TableFuzz"].map { .library(name: $0, type: .static, targets: [$0]) }
+    package.targets += [
         .target(
             name: "PeerFuzz",
             dependencies: ["Peer", "Migration", "Block", .product(name: "NIOCore", package: "swift-nio")],
-            path: "Tests/Fuzz", exclude: ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"],
-            sources: ["PeerFuzz.swift"],
-            swiftSettings: [coverage]))
+            path: "Tests/Fuzz", exclude: others + ["TableFuzz.swift"], sources: ["PeerFuzz.swift"],
+            swiftSettings: [coverage]),
+        .target(
+            name: "TableFuzz", dependencies: ["Index"], path: "Tests/Fuzz", exclude: others + ["PeerFuzz.swift"],
+            sources: ["TableFuzz.swift"], swiftSettings: [coverage]),
+    ]
 }

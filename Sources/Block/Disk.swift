@@ -22,6 +22,16 @@ public final class Disk: Sendable {
         for port in ports { await port.loop.perform { port.track(map) } }
     }
 
+    /// From the return on, every change that a client is told of is in `map` too, whatever else is tracked or followed.
+    public func follow(_ map: DirtyMap) async {
+        for port in ports { await port.loop.perform { port.follow(map) } }
+    }
+
+    /// Ends what `follow` began.
+    public func unfollow(_ map: DirtyMap) async {
+        for port in ports { await port.loop.perform { port.unfollow(map) } }
+    }
+
     /// Holds new requests back and returns when none is in flight any more. Requests wait; none fails.
     public func fence() async {
         await withTaskGroup(of: Void.self) { group in

@@ -1,6 +1,6 @@
 import Ring
 
-/// One loop's way into a disk: knows the device, the dirty map and the requests that this loop has in flight.
+/// One loop's way into a disk: knows the device, the dirty maps and the requests that this loop has in flight.
 ///
 /// Used on its loop's thread only, so nothing here is locked. `Disk` changes all ports of a disk together, and that is
 /// what makes a fence: after every loop has said that it holds requests back and has none in flight, nobody writes.
@@ -10,6 +10,9 @@ public final class DiskPort: @unchecked Sendable {
 
     private var device: BlockDevice
     private var dirtyMap: DirtyMap?
+    /// Further maps, and the same again in a form that costs no reference counting.
+    private var followers: [DirtyMap] = []
+    private var followed: [Unmanaged<DirtyMap>] = []
     private var isFenced = false
     private var pace = WritePace()
     private var inFlight = 0
@@ -47,7 +50,7 @@ public final class DiskPort: @unchecked Sendable {
         else { return nil }
         pace.note(from: began, to: WritePace.now())
         // Invariant 1, as in `settle`.
-        if let dirtyMap { dirtyMap.mark(offset: offset, length: UInt64(length)) }
+        mark(offset: offset, length: UInt64(length))
         return error
     }
 
@@ -60,6 +63,17 @@ public final class DiskPort: @unchecked Sendable {
 
     func track(_ map: DirtyMap?) {
         dirtyMap = map
+    }
+
+    func follow(_ map: DirtyMap) {
+        unfollow(map)
+        followers.append(map)
+        followed = followers.map { .passUnretained($0) }
+    }
+
+    func unfollow(_ map: DirtyMap) {
+        followers.removeAll { $0 === map }
+        followed = followers.map { .passUnretained($0) }
     }
 
     func fence(whenQuiet: @escaping () -> Void) {
@@ -85,10 +99,14 @@ public final class DiskPort: @unchecked Sendable {
     /// Invariant 1: blocks are marked after the write has reached the backing and before anybody is told so. A write
     /// that failed may have changed some of them.
     private func settle(_ request: UnsafeMutablePointer<BlockRequest>) {
-        if request.pointee.isChange, let dirtyMap {
-            dirtyMap.mark(offset: request.pointee.offset, length: request.pointee.length)
-        }
+        if request.pointee.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
         inFlight -= 1
+    }
+
+    /// In every map that is kept.
+    private func mark(offset: UInt64, length: UInt64) {
+        if let dirtyMap { dirtyMap.mark(offset: offset, length: length) }
+        for map in followed { map._withUnsafeGuaranteedRef { $0.mark(offset: offset, length: length) } }
     }
 
     private func reportIfQuiet() {

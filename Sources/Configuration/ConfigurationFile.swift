@@ -7,7 +7,7 @@ import Peer
 public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
-        "tls-verify-client", "peer-tls", "insecure-peer",
+        "tls-verify-client", "peer-tls", "insecure-peer", "keep-index",
     ]
     private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default"]
 
@@ -61,6 +61,12 @@ public enum ConfigurationFile {
         }
         node.images = try file.string("images", in: section) ?? node.images
         node.index = try file.string("index", in: section) ?? node.index
+        if let text = try file.string("keep-index", in: section) {
+            guard let seconds = text.hasSuffix("s") ? Double(text.dropLast()) : nil, seconds > 0, seconds < 1e9 else {
+                throw ConfigurationError(file.path, "[node] keep-index: '\(text)' is no time in seconds, such as 600s")
+            }
+            node.keepIndex = .seconds(seconds)
+        }
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
         try readTLS(file, &node)

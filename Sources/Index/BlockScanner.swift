@@ -2,23 +2,19 @@ import Block
 
 /// Reads a whole image on several threads and computes the fingerprints of its blocks. Holes are skipped.
 ///
-/// Others may write the image meanwhile: each fingerprint is that of the bytes the block had when it was
-/// read.
-public struct BlockScanner: Sendable {
-    private let image: RawImage
+/// Others may write the image meanwhile: each fingerprint is that of the bytes the block had when it was read.
+struct BlockScanner: Sendable {
+    private let source: any ImageSource
     private let blockSize: Int
-    private let threads: Int
+    private let options: BuildOptions
 
     /// Prepares a scan.
-    /// - Parameters:
-    ///   - blockSize: A power of two from 512 to 65536.
-    ///   - threads: At least 1.
-    /// - Throws: `IndexError.blockSize`.
-    public init(image: RawImage, blockSize: Int, threads: Int) throws {
-        guard BlockGeometry.isValid(blockSize: blockSize) else { throw IndexError.blockSize(blockSize) }
-        self.image = image
+    /// - Parameter blockSize: A power of two from 512 to 65536.
+    init(source: any ImageSource, blockSize: Int, options: BuildOptions) {
+        precondition(BlockGeometry.isValid(blockSize: blockSize))
+        self.source = source
         self.blockSize = blockSize
-        self.threads = max(1, threads)
+        self.options = options
     }
 
     /// Scans the image once.
@@ -26,19 +22,20 @@ public struct BlockScanner: Sendable {
     /// - Parameters:
     ///   - initial: What each thread starts from.
     ///   - progress: Told now and then, on any of the threads, how far the scan is.
-    ///   - visit: Called on any of the threads with that thread's value, a block number and the fingerprints
-    ///     of that block and the ones after it, at most 1 MiB of disk. A thread gets ascending blocks. What
-    ///     is never passed to any thread is zero; zero blocks that are not holes are passed as `.zero`.
+    ///   - visit: Called on any of the threads with that thread's value, a block number and the fingerprints of that block
+    ///     and the ones after it, at most 1 MiB of disk. A thread gets ascending blocks. What is never passed to any thread
+    ///     is zero; zero blocks that are not holes are passed as `.zero`.
     /// - Returns: The threads' values, in no particular order.
-    /// - Throws: `FileError` where the image can't be read, or has become shorter.
-    public func scan<Value: Sendable>(
+    /// - Throws: `FileError` or `RemoteError` where the image can't be read, or has become shorter; what `visit` throws.
+    func scan<Value: Sendable>(
         from initial: Value,
         progress: (@Sendable (BuildProgress) -> Void)? = nil,
-        visit: @escaping @Sendable (inout Value, UInt64, [Fingerprint]) -> Void
+        visit: @escaping @Sendable (inout Value, UInt64, [Fingerprint]) throws -> Void
     ) throws -> [Value] {
-        let cursor = ScanCursor(image: image, blockSize: blockSize)
-        let meter = progress.map { ProgressMeter(total: image.size, report: $0) }
-        let values = try Workers.run(threads) {
+        let pace = options.bytesPerSecond.map { Pace(bytesPerSecond: $0) }
+        let cursor = ScanCursor(source: source, blockSize: blockSize, pace: pace)
+        let meter = progress.map { ProgressMeter(total: source.size, report: $0) }
+        let values = try Workers.run(options.threads + source.extraReaders) {
             do {
                 return try work(cursor, initial, meter, visit)
             } catch {
@@ -46,35 +43,55 @@ public struct BlockScanner: Sendable {
                 throw error
             }
         }
-        meter?.reach(image.size)
+        meter?.reach(source.size)
         return values
     }
 
     private func work<Value>(
         _ cursor: ScanCursor, _ initial: Value, _ meter: ProgressMeter?,
-        _ visit: (inout Value, UInt64, [Fingerprint]) -> Void
+        _ visit: (inout Value, UInt64, [Fingerprint]) throws -> Void
     ) throws -> Value {
         var value = initial
-        let buffer = ReadBuffer(count: Int(ScanCursor.segment))
+        let buffer = ReadBuffer(count: min(source.preferredRead, Int(ScanCursor.segment)))
         let hasher = BlockHasher()
         var fingerprints: [Fingerprint] = []
-        fingerprints.reserveCapacity(buffer.bytes.count / blockSize)
+        fingerprints.reserveCapacity(Int(ScanCursor.segment) / blockSize)
         while let segment = try cursor.next() {
             fingerprints.removeAll(keepingCapacity: true)
-            try hash(segment, buffer, hasher, into: &fingerprints)
-            visit(&value, segment.lowerBound / UInt64(blockSize), fingerprints)
-            meter?.reach(segment.upperBound)
+            try hash(segment.range, buffer, hasher, into: &fingerprints)
+            source.release(segment.readAhead)
+            try visit(&value, segment.range.lowerBound / UInt64(blockSize), fingerprints)
+            meter?.reach(segment.range.upperBound)
         }
         return value
     }
 
+    /// Hashes a segment where it lies in the page cache, or else piece by piece through the buffer.
     private func hash(
         _ segment: Range<UInt64>, _ buffer: borrowing ReadBuffer, _ hasher: BlockHasher,
         into fingerprints: inout [Fingerprint]
     ) throws {
-        try image.read(into: buffer.prefix(segment.count), at: segment.lowerBound)
-        let padded = (segment.count + blockSize - 1) / blockSize * blockSize
-        for place in segment.count..<padded { buffer.bytes[place] = 0 }
+        if segment.count % blockSize == 0,
+            source.withMapped(
+                segment, { hasher.append(mapped: $0, blockSize: blockSize, to: &fingerprints) })
+        {
+            return
+        }
+        var start = segment.lowerBound
+        while start < segment.upperBound {
+            let end = min(segment.upperBound, start + UInt64(buffer.bytes.count))
+            try read(start..<end, buffer, hasher, into: &fingerprints)
+            start = end
+        }
+    }
+
+    private func read(
+        _ range: Range<UInt64>, _ buffer: borrowing ReadBuffer, _ hasher: BlockHasher,
+        into fingerprints: inout [Fingerprint]
+    ) throws {
+        try source.read(into: buffer.prefix(range.count), at: range.lowerBound)
+        let padded = (range.count + blockSize - 1) / blockSize * blockSize
+        for place in range.count..<padded { buffer.bytes[place] = 0 }
         for start in stride(from: 0, to: padded, by: blockSize) {
             fingerprints.append(hasher.fingerprint(.init(rebasing: buffer.bytes[start..<start + blockSize])))
         }

@@ -1,28 +1,35 @@
 import Block
 import Glibc
 
-/// What a neighbour is called in the index.
+/// What a neighbour is called in the index: the absolute path of an image, without symbolic links, or an NBD URI.
 enum ImageName {
-    /// The absolute path of an image that exists, without symbolic links.
-    static func existing(_ path: String) throws -> String {
-        guard let resolved = realpath(path, nil) else { throw FileError("find", path) }
-        defer { free(resolved) }
-        guard let name = String(validatingCString: resolved), name.utf8.count <= TableHeader.maximumName
-        else {
-            throw IndexError.name(path)
+    /// The name of an image that exists.
+    static func existing(_ image: String) throws -> String {
+        if RemoteImage.isURI(image) {
+            guard fits(image) else { throw IndexError.name(image) }
+            return image
         }
+        guard let resolved = realpath(image, nil) else { throw FileError("find", image) }
+        defer { free(resolved) }
+        guard let name = String(validatingCString: resolved), fits(name) else { throw IndexError.name(image) }
         return name
     }
 
     /// What an image that may be gone by now can have been called.
-    static func possible(_ path: String) -> [String] {
-        var names = [path]
-        if let name = try? existing(path) { names.append(name) }
-        let parts = path.split(separator: "/", omittingEmptySubsequences: true)
-        let parent = (path.hasPrefix("/") ? "/" : "./") + parts.dropLast().joined(separator: "/")
+    static func possible(_ image: String) -> [String] {
+        var names = [image]
+        guard !RemoteImage.isURI(image) else { return names }
+        if let name = try? existing(image) { names.append(name) }
+        let parts = image.split(separator: "/", omittingEmptySubsequences: true)
+        let parent = (image.hasPrefix("/") ? "/" : "./") + parts.dropLast().joined(separator: "/")
         if let last = parts.last, let folder = try? existing(parent) {
             names.append(folder == "/" ? "/\(last)" : "\(folder)/\(last)")
         }
         return names
     }
+
+    /// Whether a table may bear this name.
+    static func isPossible(_ name: String) -> Bool { name.first == "/" || RemoteImage.isURI(name) }
+
+    private static func fits(_ name: String) -> Bool { (1...TableHeader.maximumName).contains(name.utf8.count) }
 }

@@ -27,10 +27,6 @@ struct IndexDirectory: Sendable {
         return names.sorted()
     }
 
-    func tables() throws -> [String] {
-        try files().filter { $0.hasSuffix(IndexFileName.tableSuffix) }
-    }
-
     /// Runs `body` while no other process or thread does the same; never held while anything long goes on.
     func withLock<Result>(_ body: () throws -> Result) throws -> Result {
         let lock = path(of: IndexFileName.lock)
@@ -43,13 +39,44 @@ struct IndexDirectory: Sendable {
         return try body()
     }
 
-    /// Writes a file and puts it in place of the older one of that name. A kill at any moment leaves either.
-    /// - Parameter keepExisting: Leaves a file that is there by then as it is.
-    func replace(_ file: String, keepExisting: Bool = false, write: (TemporaryFile) throws -> Void) throws {
-        let temporary = try withLock {
+    /// Runs `body` unless another process or thread is merging, which may take long.
+    func withMergeLock(_ body: () throws -> Void) throws {
+        let lock = path(of: IndexFileName.mergeLock)
+        let descriptor = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw FileError("open", lock) }
+        defer { close(descriptor) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            guard errno == EWOULDBLOCK else { throw FileError("lock", lock) }
+            return
+        }
+        try body()
+    }
+
+    /// Begins a file that will appear under a name.
+    func temporary(for file: String) throws -> TemporaryFile {
+        try withLock {
             try deleteLeftovers()
             return try TemporaryFile(in: self, for: file)
         }
+    }
+
+    /// Has written files take their places, in that order, and others go, durably. A kill at any moment leaves the state
+    /// between two of these.
+    /// - Parameter deleting: may be gone already.
+    func publish(_ files: [TemporaryFile], deleting: [String] = []) throws {
+        for file in files { file.beginWritingOut() }
+        for file in files { try file.synchronize() }
+        try withLock {
+            for file in files { try file.publish() }
+            if !files.isEmpty { try synchronize() }
+            for file in deleting { _ = try delete(file) }
+        }
+    }
+
+    /// Writes a file and puts it in place of the older one of that name. A kill at any moment leaves either.
+    /// - Parameter keepExisting: Leaves a file that is there by then as it is.
+    func replace(_ file: String, keepExisting: Bool = false, write: (TemporaryFile) throws -> Void) throws {
+        let temporary = try self.temporary(for: file)
         try write(temporary)
         try temporary.synchronize()
         try withLock {

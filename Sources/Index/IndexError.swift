@@ -14,6 +14,8 @@ public enum IndexError: Error, Equatable, CustomStringConvertible {
     case notIndexed(image: String, directory: String)
     /// The path is no UTF-8, or longer than a table can name.
     case name(String)
+    /// The domain's name is empty or too long.
+    case domain(String)
     /// More blocks than a table can number.
     case tooManyBlocks(image: String, blocks: UInt64)
     /// Neither a file nor a block device.
@@ -35,11 +37,13 @@ public enum IndexError: Error, Equatable, CustomStringConvertible {
         case .notIndexed(let image, let directory):
             "\(image) is not in the index in \(directory): see `nearblock index list --index \(directory)`"
         case .name(let path):
-            "\(path) can't be named in an index: rename it to UTF-8 of at most 4096 bytes"
+            "\(path) can't be named in an index: use a name in UTF-8 of at most 4096 bytes"
+        case .domain(let domain):
+            "'\(domain)' can't be the name of a domain: use 1 to 255 bytes"
         case .tooManyBlocks(let image, let blocks):
             "\(image) has \(blocks) blocks, more than a table can number: use an index with larger blocks"
         case .notAnImage(let path):
-            "\(path) is neither a file nor a block device: name a raw disk image"
+            "\(path) is neither a file nor a block device: name a raw disk image or an NBD URI"
         }
     }
 }

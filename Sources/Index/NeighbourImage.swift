@@ -4,33 +4,119 @@ import NIOConcurrencyHelpers
 
 /// A neighbour's image, opened when it is first needed and again when it no longer is what it was.
 final class NeighbourImage: Sendable {
-    private let path: String
-    private let opened = NIOLockedValueBox<RawImage?>(nil)
-
-    init(path: String) {
-        self.path = path
+    private enum Opened {
+        case file(RawImage)
+        case remote(RemoteImage)
     }
 
-    /// Nil where there is no image of that name now. An image that has been deleted is let go, for it would
-    /// keep its space on the disk.
-    func current() -> RawImage? {
-        if let image = opened.withLockedValue({ $0 }) {
-            var info = stat()
-            if fstat(image.descriptor, &info) == 0, info.st_nlink > 0 { return image }
-            forget(image)
+    private struct State {
+        var opened: Opened?
+        /// A server that could not be reached is not asked again until then.
+        var resting: ContinuousClock.Instant?
+        /// What a server has been asked for in one go, to be used soon; the oldest first.
+        var ahead: [(range: Range<UInt64>, bytes: [UInt8])] = []
+    }
+
+    private static let rest = Duration.seconds(30)
+    /// Bytes that are asked for in one go, and kept in all.
+    private static let longestRun: UInt64 = 4 << 20
+    private static let mostAhead = 16 << 20
+
+    private let name: String
+    private let state = NIOLockedValueBox(State())
+
+    init(name: String) {
+        self.name = name
+    }
+
+    /// Fills `buffer`; false where there is no such image now, or it is shorter, or can't be read.
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        let range = offset..<offset + UInt64(buffer.count)
+        switch current() {
+        case .file(let image):
+            return (try? image.read(into: buffer, at: offset)) != nil
+        case .remote(let image):
+            guard range.upperBound <= image.size else { return false }
+            return copyAhead(range, to: buffer) || (try? image.read(into: buffer, at: offset)) != nil
+        case nil:
+            return false
         }
-        guard let image = try? Self.open(path) else { return nil }
-        opened.withLockedValue { $0 = image }
-        return image
     }
 
-    /// Has the path looked up again next time: another image may stand there now.
-    func forget(_ image: RawImage) {
-        opened.withLockedValue { if $0 === image { $0 = nil } }
+    /// A range will be read soon: tells the kernel, or asks the server for all of it at once.
+    func willRead(_ range: Range<UInt64>) {
+        switch current() {
+        case .file(let image):
+            posix_fadvise(image.descriptor, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_WILLNEED)
+        case .remote(let image):
+            let end = min(range.upperBound, image.size, range.lowerBound + Self.longestRun)
+            guard range.lowerBound < end else { return }
+            let range = range.lowerBound..<end
+            var bytes = [UInt8](repeating: 0, count: range.count)
+            guard (try? bytes.withUnsafeMutableBytes { try image.read(into: $0, at: range.lowerBound) }) != nil else {
+                return
+            }
+            state.withLockedValue { state in
+                state.ahead.append((range, bytes))
+                while state.ahead.reduce(0, { $0 + $1.bytes.count }) > Self.mostAhead { state.ahead.removeFirst() }
+            }
+        case nil:
+            return
+        }
+    }
+
+    private func copyAhead(_ range: Range<UInt64>, to buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        state.withLockedValue { state in
+            guard
+                let part = state.ahead.last(where: {
+                    $0.range.lowerBound <= range.lowerBound && range.upperBound <= $0.range.upperBound
+                })
+            else { return false }
+            part.bytes.withUnsafeBytes {
+                let start = Int(range.lowerBound - part.range.lowerBound)
+                buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[start..<start + range.count]))
+            }
+            return true
+        }
+    }
+
+    /// Has the name looked up again next time: another image may stand there now.
+    func forget() {
+        state.withLockedValue { state in
+            state.ahead = []
+            // A server is the same one whatever its disk holds.
+            if case .file = state.opened { state.opened = nil }
+        }
+    }
+
+    /// Nil where there is no image of that name now. A file that has been deleted is let go, for it would keep its space
+    /// on the disk.
+    private func current() -> Opened? {
+        state.withLockedValue { state in
+            if case .file(let image) = state.opened {
+                var info = stat()
+                if fstat(image.descriptor, &info) != 0 || info.st_nlink == 0 { state.opened = nil }
+            }
+            if let opened = state.opened { return opened }
+            if let resting = state.resting, .now < resting { return nil }
+            state.opened = try? Self.open(name)
+            if state.opened == nil, RemoteImage.isURI(name) { state.resting = .now + Self.rest }
+            return state.opened
+        }
+    }
+
+    private static func open(_ name: String) throws -> Opened {
+        RemoteImage.isURI(name) ? .remote(try RemoteImage(uri: name, patience: 5)) : .file(try openFile(name))
+    }
+
+    /// What is to be indexed.
+    static func source(_ name: String) throws -> any ImageSource {
+        if RemoteImage.isURI(name) { return RemoteSource(try RemoteImage(uri: name)) }
+        return FileSource(try openFile(name))
     }
 
     /// Looks at what the path is before it opens it: opening a named pipe would wait for a writer.
-    static func open(_ path: String) throws -> RawImage {
+    private static func openFile(_ path: String) throws -> RawImage {
         var info = stat()
         guard stat(path, &info) == 0 else { throw FileError("open", path) }
         let kind = info.st_mode & S_IFMT

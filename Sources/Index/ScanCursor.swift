@@ -1,49 +1,47 @@
-import Block
-import Glibc
 import NIOConcurrencyHelpers
 
 /// Shares an image out among the threads of a scan: each takes the next segment that may hold data.
 final class ScanCursor: Sendable {
+    /// Some bytes to read: whole blocks, but for the end of a disk with a short tail.
+    struct Segment: Sendable {
+        let range: Range<UInt64>
+        /// For `ImageSource.release`.
+        let readAhead: [Range<UInt64>]
+    }
+
     /// Large enough for a disk's full speed, small enough to keep all threads busy to the end.
     static let segment: UInt64 = 1 << 20
-    private static let window: UInt64 = 16 << 20
+    /// Segments that are read ahead.
+    private static let window = 16
 
     private struct State {
-        /// Everything before it is handed out or a hole; a multiple of the block size until the end.
+        /// Everything before it is in `ahead`, handed out, or a hole; a multiple of the block size until the end.
         var position: UInt64 = 0
         var extent: Range<UInt64> = 0..<0
-        /// The kernel has been asked to read up to here.
-        var advised: UInt64 = 0
+        var ahead: [Segment] = []
         var isStopped = false
     }
 
-    private let image: RawImage
+    private let source: any ImageSource
     private let blockSize: UInt64
+    private let pace: Pace?
     private let state = NIOLockedValueBox(State())
 
-    init(image: RawImage, blockSize: Int) {
-        self.image = image
+    init(source: any ImageSource, blockSize: Int, pace: Pace? = nil) {
+        self.source = source
         self.blockSize = UInt64(blockSize)
-        posix_fadvise(image.descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+        self.pace = pace
     }
 
-    /// The next bytes to read: whole blocks, but for the end of a disk with a short tail. Nil at the end.
-    func next() throws -> Range<UInt64>? {
-        try state.withLockedValue { state in
+    /// Nil at the end.
+    func next() throws -> Segment? {
+        let segment = try state.withLockedValue { state -> Segment? in
             guard !state.isStopped else { return nil }
-            if state.position >= state.extent.upperBound {
-                guard let data = try image.nextData(from: state.position) else {
-                    state.position = image.size
-                    return nil
-                }
-                state.extent = data.lowerBound / blockSize * blockSize..<roundUp(data.upperBound)
-                state.position = state.extent.lowerBound
-            }
-            let end = min(state.position + Self.segment, state.extent.upperBound)
-            defer { state.position = end }
-            readAhead(&state)
-            return state.position..<end
+            if state.ahead.count < Self.window / 2 { try readAhead(&state) }
+            return state.ahead.isEmpty ? nil : state.ahead.removeFirst()
         }
+        if let segment { pace?.wait(for: segment.range.count) }
+        return segment
     }
 
     /// Ends the scan: the others get no more segments.
@@ -51,17 +49,25 @@ final class ScanCursor: Sendable {
         state.withLockedValue { $0.isStopped = true }
     }
 
-    private func roundUp(_ offset: UInt64) -> UInt64 {
-        let rest = offset % blockSize
-        return rest == 0 ? offset : min(image.size, offset + (blockSize - rest))
+    private func readAhead(_ state: inout State) throws {
+        while state.ahead.count < Self.window {
+            if state.position >= state.extent.upperBound {
+                guard let data = try source.nextData(from: state.position) else {
+                    state.position = source.size
+                    return
+                }
+                state.extent = data.lowerBound / blockSize * blockSize..<roundUp(data.upperBound)
+                state.position = max(state.position, state.extent.lowerBound)
+                continue
+            }
+            let range = state.position..<min(state.position + Self.segment, state.extent.upperBound)
+            state.position = range.upperBound
+            state.ahead.append(Segment(range: range, readAhead: source.readAhead(range)))
+        }
     }
 
-    /// Several threads that take turns don't look sequential to the kernel, so it is told; never beyond the
-    /// data, for holes would only fill the page cache.
-    private func readAhead(_ state: inout State) {
-        let start = max(state.position, state.advised)
-        guard start < state.position + Self.window / 2, start < state.extent.upperBound else { return }
-        state.advised = min(state.position + Self.window, state.extent.upperBound)
-        posix_fadvise(image.descriptor, off_t(start), off_t(state.advised - start), POSIX_FADV_WILLNEED)
+    private func roundUp(_ offset: UInt64) -> UInt64 {
+        let rest = offset % blockSize
+        return rest == 0 ? offset : min(source.size, offset + (blockSize - rest))
     }
 }

@@ -1,4 +1,6 @@
 import Block
+import Glibc
+import NIOConcurrencyHelpers
 
 /// How much of an image stands in the index, in blocks. Its JSON is part of nearblock's interface.
 public struct Similarity: Codable, Hashable, Sendable {
@@ -26,28 +28,39 @@ public struct Similarity: Codable, Hashable, Sendable {
     /// Measures an image against an index. The figures are exact as far as the tables are true to their
     /// images; open the index with `check: .everything` to leave damaged tables out.
     ///
-    /// Needs 16 bytes of memory for each block that is not zero. The image itself may be in the index and
-    /// then counts like any other neighbour.
+    /// Needs 16 bytes of scratch space, in the folder of temporary files, for each block that is not zero. The image itself
+    /// may be in the index and then counts like any other neighbour.
     /// - Parameters:
-    ///   - threads: How many read, hash and look up; at least 1.
+    ///   - image: a path, or an NBD URI.
     ///   - progress: Told now and then, on any thread, how far the reading is.
-    /// - Throws: `FileError` or `IndexError` where the image can't be read.
+    /// - Throws: `FileError`, `RemoteError` or `IndexError` where the image can't be read.
     public static func measure(
-        imagePath: String, index: NeighbourIndex, threads: Int,
+        image: String, index: NeighbourIndex, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> Similarity {
-        let image = try NeighbourImage.open(imagePath)
-        let scanner = try BlockScanner(image: image, blockSize: index.blockSize, threads: threads)
-        let piles = try scanner.scan(from: Partitions<Fingerprint>(), progress: progress) {
+        let source = try NeighbourImage.source(image)
+        let scanner = BlockScanner(source: source, blockSize: index.blockSize, options: options)
+        let bits = EntryPile.bits(for: TableHeader.blockCount(source.size, index.blockSize))
+        let scratch = try ScratchFile(in: IndexDirectory(path: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"))
+        let piles = try scanner.scan(from: EntryPile(scratch: scratch, bits: bits), progress: progress) {
             pile, _, fingerprints in
-            for fingerprint in fingerprints where fingerprint != .zero { pile.append(fingerprint) }
+            for fingerprint in fingerprints where fingerprint != .zero { try pile.append(CatalogueEntry(fingerprint)) }
         }
-        let tallies = try PartitionSorter(piles).run(threads: threads) { sorted in
-            SimilarityTally(sorted, index)
+        let next = NIOLockedValueBox(0)
+        let tallies = try Workers.run(options.threads) {
+            var tally = SimilarityTally(neighbours: index.neighbours.count)
+            while true {
+                let heap = next.withLockedValue { next in
+                    defer { next += 1 }
+                    return next
+                }
+                guard heap < 1 << bits else { return tally }
+                tally.add(try EntryPile.sorted(heap: heap, of: piles), index)
+            }
         }
         return Similarity(
-            SimilarityTally(sumOf: tallies, neighbours: index.neighbours.count), index,
-            blocks: TableHeader.blockCount(image.size, index.blockSize))
+            tallies.reduce(into: SimilarityTally(neighbours: index.neighbours.count)) { $0.add($1) }, index,
+            blocks: TableHeader.blockCount(source.size, index.blockSize))
     }
 
     private init(_ tally: SimilarityTally, _ index: NeighbourIndex, blocks: UInt64) {

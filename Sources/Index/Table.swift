@@ -5,10 +5,7 @@ final class Table: Sendable {
     let header: TableHeader
     /// The neighbour's name.
     let name: String
-    let fences: Fences
-    /// Where the columns start in the file.
-    let fingerprintsAt: UInt64
-    let blocksAt: UInt64
+    let domain: String
     let file: IndexFile
 
     /// - Parameter blockSize: The index's, which the table must share.
@@ -16,54 +13,42 @@ final class Table: Sendable {
         file = try IndexFile(path: path)
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
-        name = try Self.readName(file, header)
+        (name, domain) = try Self.readName(file, header)
         let expected = IndexFileName.file(forNeighbour: name)
         guard path.hasSuffix("/" + expected) else { throw .misnamed(neighbour: name) }
-        fences = try Self.readFences(file, header)
-        fingerprintsAt = header.range(of: .fingerprints).lowerBound
-        blocksAt = header.range(of: .blocks).lowerBound
         if check == .everything {
-            try Self.verify(.fingerprints, file, header)
-            try Self.verify(.blocks, file, header)
+            let digest = try TableDigest.compute(file, header.fingerprintsRange, threads: 1)
+            guard digest == header.fingerprintsDigest else { throw .damaged("fingerprints") }
         }
+        file.expectRandomReads()
+    }
+
+    /// What a catalogue calls this table.
+    var key: TableKey { TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation) }
+
+    /// Where the fingerprint of a block stands in the file.
+    func offset(of block: UInt64) -> UInt64 {
+        header.fingerprintsRange.lowerBound + block * UInt64(Fingerprint.byteCount)
     }
 
     private static func readHeader(_ file: IndexFile) throws(TableFault) -> TableHeader {
         var bytes = [UInt8](repeating: 0, count: Int(min(UInt64(TableHeader.byteCount), file.size)))
         guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: 0) }) else { throw .unreadable(EIO) }
         let header = try TableHeader(decoding: bytes)
-        // Bounds everything that is allocated for this table by what really lies on the disk.
         guard header.fileSize == file.size else { throw .truncated }
         return header
     }
 
-    private static func readName(_ file: IndexFile, _ header: TableHeader) throws(TableFault) -> String {
-        var bytes: [UInt8] = []
-        try verify(.name, file, header) { bytes += $0 }
-        guard let name = String(validating: bytes, as: UTF8.self), name.first == "/", !bytes.contains(0)
-        else {
-            throw .damaged("name")
+    private static func readName(_ file: IndexFile, _ header: TableHeader) throws(TableFault) -> (String, String) {
+        guard try file.digest(header.nameRange) == header.nameDigest else { throw .damaged("name") }
+        var bytes = [UInt8](repeating: 0, count: header.nameLength + header.domainLength)
+        guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: header.nameRange.lowerBound) }) else {
+            throw .unreadable(EIO)
         }
-        return name
-    }
-
-    private static func readFences(_ file: IndexFile, _ header: TableHeader) throws(TableFault) -> Fences {
-        var fences = Fences()
-        try verify(.fences, file, header) { (piece) throws(TableFault) in
-            for offset in stride(from: 0, to: piece.count, by: 8) {
-                let prefix = UInt64(bigEndian: piece.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-                // Stops here, so that a huge hole in a crafted file can't fill the memory.
-                guard fences.append(prefix) else { throw .damaged("\(TableSection.fences)") }
-            }
-        }
-        return fences
-    }
-
-    private static func verify(
-        _ section: TableSection, _ file: IndexFile, _ header: TableHeader,
-        piece: (UnsafeRawBufferPointer) throws(TableFault) -> Void = { _ in }
-    ) throws(TableFault) {
-        let digest = try file.digest(header.range(of: section), piece: piece)
-        guard digest == header.checksums[section.rawValue] else { throw .damaged("\(section)") }
+        guard let name = String(validating: bytes[..<header.nameLength], as: UTF8.self),
+            let domain = String(validating: bytes[header.nameLength...], as: UTF8.self),
+            ImageName.isPossible(name), !bytes.contains(0)
+        else { throw .damaged("name") }
+        return (name, domain)
     }
 }

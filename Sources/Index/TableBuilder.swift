@@ -1,65 +1,147 @@
 import Block
+import Glibc
 
-/// Makes the entries of one image's table.
-///
-/// It holds them in memory until the table is written: at most 24 bytes for each block that is neither zero
-/// nor the repetition of the one before, and room for arrays to grow.
+/// Writes one image's table, and the catalogue that tells where its fingerprints stand.
 struct TableBuilder {
-    let image: RawImage
-    let blockSize: Int
-    let threads: Int
-
-    struct Output {
-        /// Ascending over all parts, no two of one fingerprint, each with the lowest block that has it.
-        let parts: [[TableEntry]]
-        let zeroBlocks: UInt64
-        let bytesRead: UInt64
-    }
-
-    private struct Collection: Sendable {
-        var entries = Partitions<TableEntry>()
-        var dataBlocks: UInt64 = 0
+    /// What one thread has seen of an image.
+    private struct Tally: Sendable {
+        var data: UInt64 = 0
         var visited: UInt64 = 0
     }
 
-    func build(progress: (@Sendable (BuildProgress) -> Void)?) throws -> Output {
-        let scanner = try BlockScanner(image: image, blockSize: blockSize, threads: threads)
-        let collections = try scanner.scan(from: Collection(), progress: progress) {
-            collection, first, fingerprints in
-            Self.collect(&collection, first, fingerprints)
-        }
-        let dataBlocks = collections.reduce(0) { $0 + $1.dataBlocks }
-        let visited = collections.reduce(0) { $0 + $1.visited }
-        let blocks = TableHeader.blockCount(image.size, blockSize)
-        let parts = try PartitionSorter(collections.map(\.entries)).run(
-            threads: threads, finish: Self.distinct)
-        return Output(
-            parts: parts, zeroBlocks: blocks - dataBlocks,
-            bytesRead: min(visited * UInt64(blockSize), image.size))
+    let directory: IndexDirectory
+    let blockSize: Int
+    let threads: Int
+
+    /// A table whose fingerprints have been written, and nothing else.
+    struct Draft: Sendable {
+        fileprivate var header: TableHeader
+        fileprivate let name: String
+        fileprivate let domain: String
+        fileprivate let file: TemporaryFile
+        fileprivate let bytesRead: UInt64
     }
 
-    private static func collect(
-        _ collection: inout Collection, _ first: UInt64, _ fingerprints: [Fingerprint]
-    ) {
-        collection.visited += UInt64(fingerprints.count)
-        for (index, fingerprint) in fingerprints.enumerated() where fingerprint != .zero {
-            collection.dataBlocks += 1
-            // A disk full of one pattern must not fill the memory. A thread sees ascending blocks, so the one
-            // that is kept is the lowest.
-            if collection.entries.last(beside: fingerprint)?.fingerprint == fingerprint { continue }
-            collection.entries.append(TableEntry(fingerprint: fingerprint, number: first + UInt64(index)))
+    /// Reads the whole image.
+    func read(
+        _ name: String, _ domain: String, _ source: any ImageSource, _ options: BuildOptions,
+        _ progress: (@Sendable (BuildProgress) -> Void)?
+    ) throws -> Draft {
+        // The identity is from before the reading, so that a write during it makes the table look old.
+        var header = TableHeader(
+            blockSize: blockSize, imageSize: source.size, nameLength: name.utf8.count,
+            domainLength: domain.utf8.count, identity: try source.identity())
+        let file = try directory.temporary(for: IndexFileName.file(forNeighbour: name))
+        try file.setSize(header.fileSize)
+        let start = header.fingerprintsRange.lowerBound
+        let tallies = try BlockScanner(source: source, blockSize: blockSize, options: options)
+            .scan(from: Tally(), progress: progress) { tally, first, fingerprints in
+                let data = fingerprints.count { $0 != .zero }
+                tally.data += UInt64(data)
+                tally.visited += UInt64(fingerprints.count)
+                guard data > 0 else { return }
+                try Self.write(fingerprints, to: file, at: start + first * UInt64(Fingerprint.byteCount))
+            }
+        header.zeroBlocks = header.blockCount - tallies.reduce(0) { $0 + $1.data }
+        file.beginWritingOut()
+        return Draft(
+            header: header, name: name, domain: domain, file: file,
+            bytesRead: min(source.size, tallies.reduce(0) { $0 + $1.visited } * UInt64(blockSize)))
+    }
+
+    /// Reads some blocks only, and takes the others from the table that there is.
+    func read(_ blocks: [UInt64], of source: any ImageSource, since old: Table) throws -> Draft {
+        var header = TableHeader(
+            blockSize: blockSize, imageSize: source.size, nameLength: old.header.nameLength,
+            domainLength: old.header.domainLength, identity: try source.identity())
+        let file = try directory.temporary(for: IndexFileName.file(forNeighbour: old.name))
+        try file.setSize(header.fileSize)
+        try copyFingerprints(of: old, to: file)
+        header.zeroBlocks = old.header.zeroBlocks
+        let hasher = BlockHasher()
+        let buffer = ReadBuffer(count: blockSize)
+        for block in blocks where block < header.blockCount {
+            let before = try fingerprint(of: block, in: old)
+            let now = try fingerprint(of: block, of: source, hasher, buffer)
+            guard now != before else { continue }
+            if before == .zero { header.zeroBlocks -= 1 }
+            if now == .zero { header.zeroBlocks += 1 }
+            try Self.write([now], to: file, at: old.offset(of: block))
+        }
+        return Draft(
+            header: header, name: old.name, domain: old.domain, file: file,
+            bytesRead: UInt64(blocks.count) * UInt64(blockSize))
+    }
+
+    /// Makes the table's catalogue and publishes both.
+    func publish(_ draft: Draft) throws -> TableSummary {
+        var header = draft.header
+        let (name, domain, file) = (draft.name, draft.domain, draft.file)
+        let names = Array((name + domain).utf8)
+        try names.withUnsafeBytes {
+            header.nameDigest = BlockHasher().digest($0)
+            try file.write($0, at: header.nameRange.lowerBound)
+        }
+        let written = try file.reopened()
+        header.fingerprintsDigest = try TableDigest.compute(written, header.fingerprintsRange, threads: threads)
+        let key = TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation)
+        let catalogue = try directory.temporary(for: IndexFileName.newCatalogue())
+        header.distinct = try CatalogueBuilder(
+            directory: directory, blockSize: blockSize,
+            members: [.init(key: key, file: written, header: header)], threads: threads
+        ).write(to: catalogue)
+        try header.encode().withUnsafeBytes { try file.write($0, at: 0) }
+        // The catalogue counts for nothing until its table is there.
+        try directory.publish([catalogue, file])
+        let path = directory.path(of: IndexFileName.file(forNeighbour: name))
+        // Another process may have replaced it already.
+        let bytes = (try? IndexFile(path: path))?.allocated ?? 0
+        return TableSummary(
+            neighbour: Neighbour(name: name, domain: domain, header: header, tableFile: path, tableBytes: bytes),
+            bytesRead: draft.bytesRead)
+    }
+
+    private func copyFingerprints(of old: Table, to file: TemporaryFile) throws {
+        let range = old.header.fingerprintsRange
+        let buffer = ReadBuffer(count: 1 << 20)
+        var place = range.lowerBound
+        while let data = old.file.nextData(from: place), data.lowerBound < range.upperBound {
+            let start = max(place, data.lowerBound)
+            let end = min(data.upperBound, range.upperBound, start + UInt64(buffer.bytes.count))
+            let part = buffer.prefix(Int(end - start))
+            guard old.file.read(into: part, at: start) else { throw FileError("read", old.file.path, code: EIO) }
+            try file.write(UnsafeRawBufferPointer(part), at: start)
+            place = end
         }
     }
 
-    @Sendable
-    private static func distinct(_ sorted: consuming [TableEntry]) -> [TableEntry] {
-        var kept = 0
-        for index in sorted.indices
-        where kept == 0 || sorted[kept - 1].fingerprint != sorted[index].fingerprint {
-            sorted[kept] = sorted[index]
-            kept += 1
+    private func fingerprint(of block: UInt64, in table: Table) throws -> Fingerprint {
+        try withUnsafeTemporaryAllocation(byteCount: Fingerprint.byteCount, alignment: 8) { bytes in
+            guard table.file.read(into: bytes, at: table.offset(of: block)) else {
+                throw FileError("read", table.file.path, code: EIO)
+            }
+            return Fingerprint(bytes: UnsafeRawBufferPointer(bytes))
         }
-        sorted.removeLast(sorted.count - kept)
-        return sorted
+    }
+
+    private func fingerprint(
+        of block: UInt64, of source: any ImageSource, _ hasher: BlockHasher, _ buffer: borrowing ReadBuffer
+    ) throws -> Fingerprint {
+        let offset = block * UInt64(blockSize)
+        let count = Int(min(UInt64(blockSize), source.size - offset))
+        try source.read(into: buffer.prefix(count), at: offset)
+        for place in count..<blockSize { buffer.bytes[place] = 0 }
+        return hasher.fingerprint(UnsafeRawBufferPointer(buffer.bytes))
+    }
+
+    private static func write(_ fingerprints: [Fingerprint], to file: TemporaryFile, at offset: UInt64) throws {
+        let count = fingerprints.count * Fingerprint.byteCount
+        try withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { bytes in
+            for (index, fingerprint) in fingerprints.enumerated() {
+                let start = index * Fingerprint.byteCount
+                fingerprint.store(into: .init(rebasing: bytes[start..<start + Fingerprint.byteCount]))
+            }
+            try file.write(UnsafeRawBufferPointer(bytes), at: offset)
+        }
     }
 }

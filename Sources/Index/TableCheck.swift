@@ -1,8 +1,8 @@
-/// How much of each table is checked when an index is opened.
+/// How much of each table and catalogue is checked when an index is opened.
 public enum TableCheck: Sendable {
-    /// What stays in memory: header, name and fences. The rest is only advice, and a damaged piece of it
-    /// costs a miss. Reads 0.3 % of a table.
+    /// Headers, names, and what stays in memory. The rest is only advice, and a damaged piece of it costs a miss. Reads at
+    /// most 1/16 byte a block.
     case resident
-    /// Every byte, for figures that must be exact: reads the tables whole.
+    /// Every byte, for figures that must be exact: reads the files whole.
     case everything
 }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Why a table file is not used.
+/// Why a file of an index is not used.
 enum TableFault: Error, Equatable {
     /// Gone since the directory was listed: another process has removed it, and nothing is wrong.
     case gone
@@ -13,18 +13,26 @@ enum TableFault: Error, Equatable {
     /// The file bears another name than its neighbour's.
     case misnamed(neighbour: String)
 
+    /// Whether the file is of this version and broken.
+    var isDamage: Bool {
+        switch self {
+        case .truncated, .damaged: true
+        default: false
+        }
+    }
+
     /// What is wrong and what to do, to follow the file's name.
-    var explanation: String {
+    /// - Parameter remedy: what makes such a file anew.
+    func explanation(remedy: String) -> String {
         switch self {
         case .gone: "is gone"
         case .unreadable(let code):
             "can't be read (\(String(cString: strerror(code)))): check the disk and its rights"
         case .foreign: "is no table of nearblock: delete it"
-        case .version(let version):
-            "has version \(version), which this nearblock doesn't know: add its image again"
-        case .truncated: "has the wrong length: add its image again"
-        case .damaged(let part): "is damaged (\(part)): add its image again"
-        case .blockSize(let size): "has blocks of \(size) bytes, unlike the index: add its image again"
+        case .version(let version): "has version \(version), which this nearblock doesn't know: \(remedy)"
+        case .truncated: "has the wrong length: \(remedy)"
+        case .damaged(let part): "is damaged (\(part)): \(remedy)"
+        case .blockSize(let size): "has blocks of \(size) bytes, unlike the index: \(remedy)"
         case .misnamed(let neighbour): "is not where the table of \(neighbour) belongs: delete it"
         }
     }

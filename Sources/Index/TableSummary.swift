@@ -1,4 +1,4 @@
-/// What `IndexStore.add` made.
+/// What `IndexStore` made of an image.
 public struct TableSummary: Hashable, Sendable, Codable {
     /// The neighbour as it now stands in the index.
     public let neighbour: Neighbour

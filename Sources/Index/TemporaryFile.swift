@@ -1,8 +1,11 @@
 import Block
+import CLinux
 import Glibc
 
-/// A file that is being written beside the one it will replace; deleted unless it is published.
-final class TemporaryFile {
+/// A file that is being written beside the one it will replace; deleted unless it is published. Any thread may write.
+///
+/// `@unchecked Sendable`: but for `isPublished`, which only the owner touches, it never changes.
+final class TemporaryFile: @unchecked Sendable {
     private let directory: IndexDirectory
     private let finalName: String
     private let temporaryName: String
@@ -28,15 +31,24 @@ final class TemporaryFile {
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
-        var done = 0
-        while done < bytes.count {
-            let count = pwrite(
-                descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + off_t(done))
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { throw FileError("write", path, code: count == 0 ? EIO : errno) }
-            done += count
+        try bytes.writeAll(to: descriptor, at: offset, path)
+    }
+
+    /// What is not written before the end is zero.
+    func setSize(_ size: UInt64) throws {
+        guard ftruncate(descriptor, off_t(size)) == 0 else { throw FileError("set the size of", path) }
+    }
+
+    /// What has been written, for reading; after `setSize`.
+    func reopened() throws -> IndexFile {
+        do throws(TableFault) { return try IndexFile(path: path) } catch {
+            guard case .unreadable(let code) = error else { throw FileError("read", path, code: ENOENT) }
+            throw FileError("read", path, code: code)
         }
     }
+
+    /// Has the disk begin with what was written so far, so that `synchronize` has less to wait for.
+    func beginWritingOut() { linux_begin_writing_out(descriptor) }
 
     func synchronize() throws {
         guard fsync(descriptor) == 0 else { throw FileError("flush", path) }

@@ -20,7 +20,7 @@ enum Workers {
         return try outcomes.values()
     }
 
-    private static func start(_ job: Job) -> pthread_t? {
+    static func start(_ job: Job) -> pthread_t? {
         var thread = pthread_t()
         let argument = Unmanaged.passRetained(job)
         let status = pthread_create(
@@ -37,7 +37,7 @@ enum Workers {
     }
 
     /// What a thread is handed: a C callback can't carry a closure.
-    private final class Job: Sendable {
+    final class Job: Sendable {
         let body: @Sendable () -> Void
 
         init(_ body: @escaping @Sendable () -> Void) {

@@ -150,8 +150,8 @@ public struct DestinationMigration: Sendable {
             throw MigrationError.refused(error.description)
         }
         arrival.offer = offer
-        arrival.disk = try IncomingDisk(
-            image: image, geometry: geometry, index: arrival.index, scratch: site.scratch)
+        let index = offer.domains.isEmpty ? arrival.index : arrival.index?.restricted(to: Set(offer.domains))
+        arrival.disk = try IncomingDisk(image: image, geometry: geometry, index: index, scratch: site.scratch)
         logger.info("\(offer.export) is arriving: \(offer.size) bytes")
     }
 

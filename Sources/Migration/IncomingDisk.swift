@@ -120,7 +120,9 @@ final class IncomingDisk: @unchecked Sendable {
         let wanted = segment.entries.map { entry in
             if case .fingerprint(let fingerprint) = entry { fingerprint } else { Fingerprint.zero }
         }
-        return index.lookUp(wanted)
+        let candidates = index.lookUp(wanted)
+        index.willFetch(candidates)
+        return candidates
     }
 
     private func copyRepeat(_ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {

@@ -148,6 +148,8 @@ extension Offer {
         for attempt in abandoned.prefix(Int(UInt8.max)) { attempt.encode(into: &out) }
         out.writeMultipleIntegers(size, blockSize)
         out.writeText(export)
+        out.writeInteger(UInt8(clamping: domains.count))
+        for domain in domains.prefix(Int(UInt8.max)) { out.writeText(domain) }
     }
 
     fileprivate init?(from input: inout ByteBuffer) {
@@ -160,10 +162,16 @@ extension Offer {
             abandoned.append(attempt)
         }
         guard let (size, blockSize) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
-            let export = input.readText(maximum: ExportName.maximumLength)
+            let export = input.readText(maximum: ExportName.maximumLength), let domainCount: UInt8 = input.readInteger()
         else { return nil }
+        var domains: [String] = []
+        for _ in 0..<domainCount {
+            guard let domain = input.readText(maximum: SourceJob.longestDomain) else { return nil }
+            domains.append(domain)
+        }
         self.init(
-            migration: migration, abandoned: abandoned, export: export, size: size, blockSize: blockSize)
+            migration: migration, abandoned: abandoned, export: export, size: size, blockSize: blockSize,
+            domains: domains)
     }
 }
 

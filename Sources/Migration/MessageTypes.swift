@@ -41,6 +41,8 @@ public struct Offer: Sendable, Equatable {
     var export: String
     var size: UInt64
     var blockSize: UInt32
+    /// Of the neighbours that may be drawn on; none for all.
+    var domains: [String] = []
 }
 
 /// Consecutive blocks.

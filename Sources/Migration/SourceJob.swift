@@ -17,6 +17,11 @@ public struct SourceJob: Sendable {
     public let rate: RateLimit
     /// What is remembered of the image.
     public let records: SourceRecords
+    /// The domains of the neighbours that it may be made of, at most 255 of at most `longestDomain` bytes; none for all.
+    public var domains: [String] = []
+
+    /// Bytes of a domain's name.
+    public static let longestDomain = 255
 
     /// Describes a migration.
     public init(

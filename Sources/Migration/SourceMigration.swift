@@ -135,7 +135,7 @@ public final class SourceMigration: Sendable {
         let abandoned = try job.records.begin(id, to: job.destination)
         let offer = Offer(
             migration: id, abandoned: abandoned, export: job.export, size: geometry.size,
-            blockSize: welcome.blockSize)
+            blockSize: welcome.blockSize, domains: job.domains)
         try await link.send(.offer(offer))
         guard case .accepted = try await inbox.next() else {
             throw MigrationError.unexpected("no answer to the offer")

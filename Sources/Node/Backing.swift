@@ -30,7 +30,7 @@ struct Backing: Sendable {
     /// Opens what a configuration names.
     /// - Throws: in one line, what can't be opened.
     static func open(_ configuration: ExportConfiguration, loops: [EventLoop]) async throws -> Backing {
-        if isURI(configuration.backing) {
+        if RemoteImage.isURI(configuration.backing) {
             guard !configuration.isDirect else {
                 throw NodeError.unusable("\(configuration.backing): direct is for files and block devices only")
             }
@@ -46,12 +46,5 @@ struct Backing: Sendable {
     /// Waits no longer for a server that holds the disk.
     func stop() {
         (device as? RemoteDevice)?.stop()
-    }
-
-    /// Whether a user means another server and not a file; a file of such a name can be given as `./NAME`.
-    private static func isURI(_ text: String) -> Bool {
-        ["nbd", "nbds"].contains { scheme in
-            ["", "+unix", "+vsock"].contains { text.hasPrefix("\(scheme)\($0)://") }
-        }
     }
 }

@@ -1,3 +1,4 @@
+import Migration
 import Peer
 
 /// What `nearblock migrate` asks for.
@@ -12,6 +13,8 @@ public struct MigrateCommand: Codable, Sendable {
     public var maximumPause: Double
     /// Answer as soon as the migration has begun.
     public var detach: Bool
+    /// The domains of the destination's neighbours that may be drawn on; none for all.
+    public var domains: [String] = []
 
     /// Describes a migration.
     public init(export: String, destination: PeerAddress, rate: UInt64?, maximumPause: Double, detach: Bool) {
@@ -26,6 +29,9 @@ public struct MigrateCommand: Codable, Sendable {
     func validate() throws {
         guard rate != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
+        }
+        guard domains.count <= 255, domains.allSatisfy({ (1...SourceJob.longestDomain).contains($0.utf8.count) }) else {
+            throw NodeError.unusable("at most 255 domains can be given, of 1 to \(SourceJob.longestDomain) bytes each")
         }
         guard (0...Self.longestPause).contains(maximumPause) else {
             throw NodeError.unusable(

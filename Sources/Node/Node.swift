@@ -29,6 +29,8 @@ public actor Node {
     private var exports: [String: NodeExport] = [:]
     private var site: DestinationSite?
     private var tasks: [Task<Void, Never>] = []
+    /// What keeps the index of an export current, by the export's name.
+    private var upkeep: [String: Task<Void, Never>] = [:]
     /// Where NBD clients come in, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
 
@@ -81,8 +83,8 @@ public actor Node {
         await server.stop()
         links.cancel()
         await links.value
-        for task in tasks { task.cancel() }
-        for task in tasks { await task.value }
+        for task in tasks + upkeep.values { task.cancel() }
+        for task in tasks + upkeep.values { await task.value }
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
         try? await pool.shutdownGracefully()
@@ -148,11 +150,12 @@ public actor Node {
             throw NodeError.unusable(
                 "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
         }
-        let job = SourceJob(
+        var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: command.destination,
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
             records: records)
+        job.domains = command.domains
         let migration = SourceMigration(job: job, transport: transport, pool: pool, logger: logger)
         try export.begin(migration)
         return (export, migration)
@@ -210,6 +213,7 @@ public actor Node {
             } else {
                 table.remove(name)
                 exports[name] = nil
+                upkeep.removeValue(forKey: name)?.cancel()
                 // What nobody is to have any more is closed here, or by its last client.
                 if new.exports.contains(where: { $0.sharesBacking(with: old) }) { renamed.append(export) }
                 logger.notice("\(name) is no longer offered")
@@ -233,8 +237,20 @@ public actor Node {
     private func replace(_ old: NodeExport, with configuration: ExportConfiguration) {
         let export = Self.export(configuration, disk: old.export.disk, backing: old.backing)
         table.replace(with: export, isDefault: configuration.isDefault)
-        exports[configuration.name] = NodeExport(
+        let replaced = NodeExport(
             export: export, configuration: configuration, backing: old.backing, records: old.records)
+        exports[configuration.name] = replaced
+        keepIndex(of: replaced)
+    }
+
+    /// Where the node is told to, keeps the index of what it serves current.
+    private func keepIndex(of export: NodeExport) {
+        guard let interval = configuration.keepIndex, let index = configuration.index, upkeep[export.name] == nil,
+            let image = export.backing.image, export.isAtRest
+        else { return }
+        let work = IndexUpkeep(
+            disk: export.export.disk, path: image.path, directory: index, interval: interval, logger: logger)
+        upkeep[export.name] = Task { await work.run() }
     }
 
     private static func export(_ configuration: ExportConfiguration, disk: Disk, backing: Backing) -> Export {
@@ -288,6 +304,7 @@ public actor Node {
                 "\(configuration.backing) has moved to \(moved.destination), and clients are forwarded there; \(advice)"
             )
         }
+        keepIndex(of: added)
         return disk
     }
 

@@ -21,6 +21,8 @@ public struct NodeConfiguration: Sendable {
     public var images: String?
     /// The index of the neighbours.
     public var index: String?
+    /// How old what the index has of this node's own exports may get; nil where it is not kept current.
+    public var keepIndex: Duration?
     /// Where what survives a restart is kept.
     public var state: String
     /// The control socket; nil for the default one, which is left out where another node has it.

@@ -39,6 +39,47 @@ import Testing
         }
     }
 
+    @Test func everyMapThatIsFollowedSeesEveryWrite() async throws {
+        let maps = try (0..<3).map { _ in DirtyMap(geometry: try #require(geometry)) }
+        try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw")) { test in
+            let owner = NotingOwner { _ in true }
+            func write(_ block: Int) async {
+                await test.loops[0].perform {
+                    owner.submit(.write, at: block * 4096, bytes: [1], to: test.disk.port(on: test.loops[0]))
+                }
+                await test.disk.fence()
+                await test.disk.unfence()
+            }
+            await test.disk.track(maps[0])
+            await test.disk.follow(maps[1])
+            await test.disk.follow(maps[2])
+            await test.disk.follow(maps[2])
+            await write(1)
+            #expect(maps.map { $0.count() } == [1, 1, 1])
+            // The end of a migration is not the end of the others, nor the other way round.
+            await test.disk.track(nil)
+            await write(2)
+            #expect(maps.map { $0.count() } == [1, 2, 2])
+            await test.disk.track(maps[0])
+            await test.disk.unfollow(maps[1])
+            await write(3)
+            #expect(maps.map { $0.count() } == [2, 2, 3])
+            // A write that is done at once counts like any other.
+            let bytes = [UInt8](repeating: 2, count: 4096)
+            await test.loops[0].perform {
+                let port = test.disk.port(on: test.loops[0])
+                let error = bytes.withUnsafeBytes {
+                    port.writeAtOnce(from: $0.baseAddress!, length: 4096, at: 5 * 4096)
+                }
+                #expect(error == 0)
+            }
+            #expect(maps.map { $0.count() } == [3, 2, 4])
+            await test.disk.unfollow(maps[2])
+            await write(4)
+            #expect(maps.map { $0.count() } == [4, 2, 4])
+        }
+    }
+
     @Test(arguments: [0, EIO, ENOSPC]) func blocksAreMarkedWhenTheDeviceIsDoneEvenInVain(error: CInt)
         async throws
     {

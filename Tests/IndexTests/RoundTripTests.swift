@@ -18,7 +18,7 @@ import Testing
         let naive = NaiveImage(bytes, block: block)
 
         #expect(index.problems.isEmpty && index.blockSize == block)
-        #expect(index.neighbours == [summary.neighbour])
+        #expect(index.neighbours.map(\.identity) == [summary.neighbour.identity])
         let neighbour = index.neighbours[0]
         #expect(
             neighbour.name == image && neighbour.size == UInt64(bytes.count)
@@ -31,7 +31,7 @@ import Testing
                 #expect(candidate == nil)
                 continue
             }
-            #expect(candidate?.block == UInt64(naive.fingerprints.firstIndex(of: fingerprint)!))
+            #expect(candidate.map { naive.fingerprints[Int($0.block)] } == fingerprint)
             #expect(index.isGood(candidate, fingerprint))
         }
         #expect(try store.verify() == [])
@@ -43,7 +43,7 @@ import Testing
         let summary = try IndexStore(directory: scratch.index).add(image, threads: 2)
         #expect(summary.neighbour.distinct == 0 && summary.neighbour.zero == 256 && summary.bytesRead == 0)
         let index = try NeighbourIndex.open(directory: scratch.index)
-        #expect(index.lookUp([Fingerprint(high: 1, low: 1)]) == [nil] && index.problems.isEmpty)
+        #expect(index.lookUp([Fingerprint(high: 1, low: 1)]) == [nil] && index.problems.isEmpty, "\(index.problems)")
     }
 
     @Test func eachNeighbourIsNamedForABlockThatSeveralHave() throws {
@@ -55,10 +55,10 @@ import Testing
         let index = try NeighbourIndex.open(directory: scratch.index)
         let fingerprint = NaiveImage(bytes, block: 4096).fingerprints[1]
         #expect(
-            index.candidates(for: fingerprint) == [
+            Set(index.candidates(for: fingerprint)) == [
                 .init(neighbour: 0, block: 1), .init(neighbour: 1, block: 1),
             ])
-        #expect(index.lookUp([fingerprint]) == [.init(neighbour: 0, block: 1)])
+        #expect(index.lookUp([fingerprint]).map { $0?.block } == [1])
     }
 
     @Test func progressOnlyGrowsAndEndsAtTheEnd() throws {
@@ -77,8 +77,8 @@ import Testing
         var bytes = [UInt8](repeating: 0, count: 3 << 20)
         bytes.replaceSubrange(5000..<5010, with: random.bytes(10))
         bytes += random.bytes(100)
-        let image = try NeighbourImage.open(scratch.image("a.raw", bytes))
-        let blocks = try BlockScanner(image: image, blockSize: 4096, threads: 2)
+        let source = try NeighbourImage.source(scratch.image("a.raw", bytes))
+        let blocks = try BlockScanner(source: source, blockSize: 4096, options: BuildOptions(threads: 2))
             .scan(from: [UInt64: Fingerprint]()) { blocks, first, fingerprints in
                 for (index, fingerprint) in fingerprints.enumerated() {
                     blocks[first + UInt64(index)] = fingerprint

@@ -129,3 +129,23 @@ extension NeighbourIndex {
         return fetched
     }
 }
+
+extension IndexStore {
+    func add(
+        _ image: String, threads: Int, progress: (@Sendable (BuildProgress) -> Void)? = nil
+    ) throws -> TableSummary {
+        try add(image, options: BuildOptions(threads: threads), progress: progress)
+    }
+
+    func refresh(_ image: String, threads: Int) throws -> TableSummary? {
+        try refresh(image, options: BuildOptions(threads: threads))
+    }
+
+    /// The only catalogue there is.
+    var catalogueFile: String {
+        get throws {
+            let files = try IndexDirectory(path: directory).files()
+            return directory + "/" + files.first { $0.hasSuffix(IndexFileName.catalogueSuffix) }!
+        }
+    }
+}

@@ -17,7 +17,8 @@ import Testing
 
         // The last is itself in the index, the first is not.
         for subject in [0, 3] {
-            let measured = try Similarity.measure(imagePath: paths[subject], index: index, threads: threads)
+            let measured = try Similarity.measure(
+                image: paths[subject], index: index, options: BuildOptions(threads: threads))
             let mine = NaiveImage(images[subject], block: block)
             let theirs = images.dropFirst().map { Set(NaiveImage($0, block: block).nonZero) }
             let all = theirs.reduce(Set()) { $0.union($1) }
@@ -37,7 +38,7 @@ import Testing
         let image = scratch.image("a.raw", [UInt8](repeating: 1, count: 8192))
         _ = try IndexStore(directory: scratch.index).add(image, threads: 1)
         let index = try NeighbourIndex.open(directory: scratch.index)
-        let similarity = try Similarity.measure(imagePath: image, index: index, threads: 1)
+        let similarity = try Similarity.measure(image: image, index: index, options: BuildOptions(threads: 1))
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let json = String(decoding: try encoder.encode(similarity), as: UTF8.self)

@@ -44,7 +44,7 @@ import Testing
         _ = try store.add(image, threads: 1)
         let files = try directory.files()
         #expect(!files.contains(dead) && files.contains("notes.tmp"))
-        #expect(files.count { IndexFileName.isTemporary($0) } == 1)
+        #expect(files.count { IndexFileName.isTemporary($0) } == 1, "\(files)")
         withExtendedLifetime(live) {}
     }
 

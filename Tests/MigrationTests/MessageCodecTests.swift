@@ -16,6 +16,10 @@ struct MessageCodecTests {
             Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 1 << 40, blockSize: 4096)),
         .offer(
             Offer(
+                migration: MigrationID(), abandoned: [], export: "disk", size: 1, blockSize: 512,
+                domains: ["shop", String(repeating: "x", count: 255)])),
+        .offer(
+            Offer(
                 migration: MigrationID(), abandoned: [MigrationID(), MigrationID()], export: "d", size: 1,
                 blockSize: 512)),
         .manifest(

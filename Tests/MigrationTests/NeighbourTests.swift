@@ -24,7 +24,7 @@ struct NeighbourTests {
         let neighbour = destination.scratch.file("neighbour.raw")
         try TestNode.contents(image.path).write(to: URL(fileURLWithPath: neighbour))
         let index = destination.scratch.file("index")
-        _ = try IndexStore(directory: index).add(neighbour, threads: 2)
+        _ = try IndexStore(directory: index).add(neighbour, options: BuildOptions(threads: 2))
         try apply(change, neighbour, index)
         let report = try await destination.receiving(index: index) { address in
             try await source.migration(of: disk, image, to: address).run { _ in }
@@ -38,6 +38,58 @@ struct NeighbourTests {
         }
     }
 
+    @Test(
+        "Invariant 4: a neighbour that changes all the time while the disk arrives is as good as none, and no worse",
+        arguments: [Change.rewritten, .truncated, .deleted, .replaced])
+    func changing(_ change: Change) async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 24 << 20, &random)
+        let contents = try TestNode.contents(image.path)
+        let neighbour = destination.scratch.file("neighbour.raw")
+        try contents.write(to: URL(fileURLWithPath: neighbour))
+        let index = destination.scratch.file("index")
+        _ = try IndexStore(directory: index).add(neighbour, options: BuildOptions(threads: 2))
+        let (changes, report) = try await destination.receiving(index: index) { address in
+            let changing = Task {
+                var count = 0
+                while !Task.isCancelled {
+                    try apply(change, neighbour, index)
+                    count += 1
+                    try? await Task.sleep(for: .milliseconds(3))
+                    try contents.write(to: URL(fileURLWithPath: neighbour))
+                    try? await Task.sleep(for: .milliseconds(3))
+                }
+                return count
+            }
+            let report = try await source.migration(of: disk, image, to: address).run { _ in }
+            changing.cancel()
+            return (try await changing.value, report)
+        }
+        #expect(changes > 1)
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == contents)
+        #expect(report.ledger.total == 24 << 20)
+    }
+
+    @Test("Only neighbours of the domains that it is given are drawn on", arguments: [[], ["a"], ["b"], ["b", "a"]])
+    func domains(_ domains: [String]) async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
+        let neighbour = destination.scratch.file("neighbour.raw")
+        try TestNode.contents(image.path).write(to: URL(fileURLWithPath: neighbour))
+        let index = destination.scratch.file("index")
+        _ = try IndexStore(directory: index).add(neighbour, domain: "a", options: BuildOptions(threads: 1))
+        let report = try await destination.receiving(index: index) { address in
+            try await source.migration(of: disk, image, to: address, domains: domains).run { _ in }
+        }
+        #expect(try TestNode.contents(image.path) == TestNode.contents("\(destination.images)/disk.raw"))
+        #expect((report.ledger.neighbour > 0) == (domains != ["b"]))
+        #expect((report.ledger.link == 0) == (domains != ["b"]))
+    }
+
     @Test("Blocks are of the size that the destination's index has", arguments: [512, 4096, 65536])
     func blockSizes(_ blockSize: Int) async throws {
         var random = Seeded.fresh()
@@ -49,7 +101,7 @@ struct NeighbourTests {
         contents.replaceSubrange(1_000_000..<1_000_010, with: Data(count: 10))
         try contents.write(to: URL(fileURLWithPath: neighbour))
         let index = destination.scratch.file("index")
-        _ = try IndexStore(directory: index, blockSize: blockSize).add(neighbour, threads: 2)
+        _ = try IndexStore(directory: index, blockSize: blockSize).add(neighbour, options: BuildOptions(threads: 2))
         let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
         let report = try await destination.receiving(index: index) { address in
             let writing = Task { await guest.run(pausing: .milliseconds(20)) }
@@ -73,7 +125,7 @@ struct NeighbourTests {
             var info = stat()
             stat(neighbour, &info)
             let handle = try FileHandle(forUpdating: URL(fileURLWithPath: neighbour))
-            try handle.write(contentsOf: Data(repeating: 0xee, count: 2 << 20))
+            try handle.write(contentsOf: Data(repeating: 0xee, count: Int(info.st_size)))
             try handle.close()
             var times = [info.st_atim, info.st_mtim]
             utimensat(AT_FDCWD, neighbour, &times, 0)

@@ -79,13 +79,13 @@ final class TestNode: Sendable {
 
     func migration(
         of disk: Disk, _ image: RawImage, to address: PeerAddress, rate: UInt64? = nil,
-        pause: Duration = .milliseconds(200)
+        pause: Duration = .milliseconds(200), domains: [String] = []
     ) -> SourceMigration {
-        SourceMigration(
-            job: SourceJob(
-                export: "disk", disk: disk, image: image, destination: address, maximumPause: pause,
-                rate: RateLimit(bitsPerSecond: rate), records: SourceRecords(directory: state, image: image)),
-            transport: transport, pool: pool, logger: Self.quiet)
+        var job = SourceJob(
+            export: "disk", disk: disk, image: image, destination: address, maximumPause: pause,
+            rate: RateLimit(bitsPerSecond: rate), records: SourceRecords(directory: state, image: image))
+        job.domains = domains
+        return SourceMigration(job: job, transport: transport, pool: pool, logger: Self.quiet)
     }
 
     static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -1,4 +1,5 @@
 import CLibNBD
+import Dispatch
 
 /// A connection that libnbd has made. It is used by one thread at a time.
 struct RemoteLink: @unchecked Sendable {
@@ -23,6 +24,49 @@ struct RemoteLink: @unchecked Sendable {
             throw error
         }
         self.handle = handle
+    }
+
+    /// Connects, and blocks meanwhile, for at most `patience` seconds.
+    /// - Throws: `RemoteError`.
+    init(uri: String, patience: Int) throws {
+        guard let handle = nbd_create() else { throw RemoteError.last(uri) }
+        do {
+            guard nbd_set_request_block_size(handle, false) == 0, nbd_set_pread_initialize(handle, false) == 0,
+                nbd_set_uri_allow_local_file(handle, true) == 0, nbd_add_meta_context(handle, Self.allocation) == 0,
+                nbd_aio_connect_uri(handle, uri) == 0
+            else { throw RemoteError.last(uri) }
+            let end = DispatchTime.now() + .seconds(patience)
+            while nbd_aio_is_connecting(handle) == 1 { try Self.wait(handle, uri, until: end) }
+            guard nbd_aio_is_ready(handle) == 1 else { throw RemoteError(uri, "the server hung up") }
+            traits = try RemoteTraits(handle, uri: uri)
+        } catch {
+            nbd_close(handle)
+            throw error
+        }
+        self.handle = handle
+    }
+
+    /// Begins a command and waits for its end.
+    /// - Parameter begin: returns the command's cookie, or -1.
+    /// - Throws: `RemoteError`, where it fails or takes longer than `patience` seconds; the link is then of no more use.
+    func perform(_ uri: String, _ patience: Int, _ begin: (OpaquePointer) -> Int64) throws {
+        let cookie = begin(handle)
+        guard cookie >= 0 else { throw RemoteError.last(uri) }
+        let end = DispatchTime.now() + .seconds(patience)
+        while true {
+            switch nbd_aio_command_completed(handle, UInt64(cookie)) {
+            case 1: return
+            case 0: try Self.wait(handle, uri, until: end)
+            default: throw RemoteError.last(uri)
+            }
+        }
+    }
+
+    private static func wait(_ handle: OpaquePointer, _ uri: String, until end: DispatchTime) throws {
+        let now = DispatchTime.now()
+        guard now < end else { throw RemoteError(uri, "no answer in time") }
+        let milliseconds = (end.uptimeNanoseconds - now.uptimeNanoseconds) / 1_000_000 + 1
+        guard nbd_poll(handle, CInt(min(milliseconds, 60_000))) >= 0 else { throw RemoteError.last(uri) }
     }
 
     /// Whether it is of no more use.

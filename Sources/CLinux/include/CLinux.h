@@ -37,3 +37,27 @@ int linux_lock_byte(int descriptor, off_t byte, int exclusive);
 int linux_byte_is_locked(int descriptor, off_t byte);
 // posix_spawn_file_actions_addclosefrom_np(3).
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
+
+// A copy out of mapped files.
+struct linux_piece {
+    void *to;
+    const void *from;
+    size_t count;
+};
+// Copies pieces out of mapped files, asking the processor for those further on ahead of time. 0, or -1 where a page
+// could not be had (the file was cut short, or its file system has lost it): what is in the targets then is undefined.
+// The first call takes SIGBUS for the process; a fault anywhere else goes to whoever had it before.
+int linux_copy_mapped(const struct linux_piece *pieces, size_t count);
+// Calls a C function that reads mapped files, and is left by a jump where a page could not be had: -1 then, otherwise what
+// it returns. It must hold nothing that would be lost.
+int linux_guard(int (*body)(void *), void *argument);
+// Maps a range of a file, which must begin at a page, and has all of it read in; NULL where that can't be.
+const void *linux_map_range(int descriptor, off_t offset, size_t length);
+void linux_unmap_range(const void *map, size_t length);
+// Which pages of a range of a file are in the page cache, one byte each, as mincore(2) says; -1 on error. Nothing is
+// read. offset is a multiple of the page size.
+int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned char *pages);
+// Has what was written to a file so far begin its way to the disk; nobody waits. sync_file_range(2).
+void linux_begin_writing_out(int descriptor);
+// The calling thread, and those it starts, give way to all others: nice(2) 19, ioprio_set(2) best effort 7.
+void linux_give_way(void);

@@ -16,10 +16,7 @@ struct IndexOption: ParsableArguments {
 
     /// Opens it for changes; unlike `add`, these make no new index where the folder has none.
     func openStore() throws -> IndexStore {
-        _ = try NeighbourIndex.open(directory: index)
+        guard try IndexStore.exists(in: index) else { throw IndexError.noIndex(directory: index) }
         return try IndexStore(directory: index)
     }
-
-    /// One thread for each core.
-    static var threads: Int { ProcessInfo.processInfo.activeProcessorCount }
 }

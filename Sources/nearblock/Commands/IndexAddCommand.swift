@@ -7,20 +7,33 @@ struct IndexAddCommand: AsyncParsableCommand {
         commandName: "add", abstract: "Index images, in place of what was known of them.")
 
     @OptionGroup var place: IndexOption
+    @OptionGroup var build: BuildOption
     @Option(help: ArgumentHelp("Bytes of a block, for a new index (default: 4096).", valueName: "bytes"))
     var blockSize: Int?
+    @Option(
+        help: ArgumentHelp(
+            "What the images belong to; a migration may be held to some domains (default: what they have, or default).",
+            valueName: "name"))
+    var domain: String?
     @Flag(help: "Print one JSON object for each image.")
     var json = false
-    @Argument(help: "Raw images or block devices.")
+    @Argument(help: "Raw images, block devices or NBD URIs.")
     var images: [String]
 
     func run() async throws {
+        build.begin()
         let store = try IndexStore(directory: place.index, blockSize: blockSize)
-        for image in images {
-            let line = BuildProgressLine(image)
-            let summary = try store.add(image, threads: IndexOption.threads) { line.show($0) }
-            Terminal.endProgress()
-            try IndexReport.print(summary, asJSON: json)
-        }
+        defer { Terminal.endProgress() }
+        let json = json
+        try store.add(
+            images, domain: domain, options: build.options,
+            begins: { image in
+                let line = BuildProgressLine(image)
+                return { line.show($0) }
+            },
+            ends: { summary in
+                Terminal.endProgress()
+                try? IndexReport.print(summary, asJSON: json)
+            })
     }
 }

@@ -5,22 +5,44 @@ import Index
 struct IndexRefreshCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "refresh",
-        abstract: "Index again the images that have changed; without names, all of them.")
+        abstract: "Index again the images that have changed; without names, all of them.",
+        discussion: """
+            Size and time stamp tell whether an image has changed; block devices and NBD URIs are always read. Without \
+            names it also merges what look-ups go through, and what can't be read is named and left as it was.
+            """)
 
     @OptionGroup var place: IndexOption
+    @OptionGroup var build: BuildOption
     @Flag(help: "Print one JSON object for each image that was read.")
     var json = false
     @Argument(help: "Images that are in the index.")
     var images: [String] = []
 
     func run() async throws {
-        let names = images.isEmpty ? try place.open().neighbours.map(\.name) : images
+        build.begin()
         let store = try place.openStore()
-        for image in names {
-            let line = BuildProgressLine(image)
-            let summary = try store.refresh(image, threads: IndexOption.threads) { line.show($0) }
-            Terminal.endProgress()
-            if let summary { try IndexReport.print(summary, asJSON: json) }
+        guard images.isEmpty else {
+            for image in images { try refresh(image, store) }
+            return
         }
+        var failures = 0
+        for neighbour in try place.open().neighbours {
+            do {
+                try refresh(neighbour.name, store)
+            } catch {
+                Terminal.endProgress()
+                Terminal.report("\(error)")
+                failures += 1
+            }
+        }
+        try store.merge(threads: build.options.threads, intoOne: true)
+        if failures > 0 { throw ExitCode(1) }
+    }
+
+    private func refresh(_ image: String, _ store: IndexStore) throws {
+        let line = BuildProgressLine(image)
+        let summary = try store.refresh(image, options: build.options) { line.show($0) }
+        Terminal.endProgress()
+        if let summary { try IndexReport.print(summary, asJSON: json) }
     }
 }

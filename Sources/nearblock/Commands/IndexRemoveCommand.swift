@@ -7,11 +7,18 @@ struct IndexRemoveCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var place: IndexOption
+    @Flag(help: "Print one JSON object.")
+    var json = false
     @Argument(help: "Images that are in the index; they need not exist any more.")
     var images: [String]
+
+    private struct Answer: Encodable {
+        let removed: [String]
+    }
 
     func run() async throws {
         let store = try place.openStore()
         for image in images { try store.remove(image) }
+        if json { try JSON.print(Answer(removed: images)) }
     }
 }

@@ -7,15 +7,23 @@ struct IndexSimilarityCommand: AsyncParsableCommand {
         commandName: "similarity", abstract: "Measure how much of an image stands in the index.")
 
     @OptionGroup var place: IndexOption
+    @OptionGroup var build: BuildOption
+    @Option(
+        name: .customLong("domain"), parsing: .singleValue,
+        help: ArgumentHelp("Count only neighbours of this domain; may be repeated (default: all).", valueName: "name"))
+    var domains: [String] = []
     @Flag(help: "Print one JSON object.")
     var json = false
-    @Argument(help: "A raw image or block device.")
+    @Argument(help: "A raw image, a block device or an NBD URI.")
     var image: String
 
     func run() async throws {
+        build.begin()
         let line = BuildProgressLine(image)
+        var index = try place.open(check: .everything)
+        if !domains.isEmpty { index = index.restricted(to: Set(domains)) }
         let similarity = try Similarity.measure(
-            imagePath: image, index: try place.open(check: .everything), threads: IndexOption.threads
+            image: image, index: index, options: build.options
         ) { line.show($0) }
         Terminal.endProgress()
         if json { return try JSON.print(similarity) }

@@ -16,6 +16,8 @@ struct IndexStatsCommand: AsyncParsableCommand {
         let zero: UInt64
         let distinct: UInt64
         let tableBytes: UInt64
+        let catalogues: Int
+        let catalogueBytes: UInt64
         let problems: [String]
     }
 
@@ -27,11 +29,13 @@ struct IndexStatsCommand: AsyncParsableCommand {
         let answer = Answer(
             block: index.blockSize, neighbours: index.neighbours.count, blocks: sum(\.blocks),
             zero: sum(\.zero),
-            distinct: sum(\.distinct), tableBytes: sum(\.tableBytes), problems: index.problems)
+            distinct: sum(\.distinct), tableBytes: sum(\.tableBytes), catalogues: index.catalogues,
+            catalogueBytes: index.catalogueBytes, problems: index.problems)
         if json { return try JSON.print(answer) }
         print("\(answer.neighbours) neighbours in blocks of \(answer.block) bytes")
         print(
-            "\(answer.blocks) blocks, of which \(answer.zero) zero; \(answer.distinct) fingerprints in tables of "
-                + Format.bytes(answer.tableBytes))
+            "\(answer.blocks) blocks, of which \(answer.zero) zero; \(answer.distinct) fingerprints; tables of "
+                + "\(Format.bytes(answer.tableBytes)), \(answer.catalogues) catalogues of "
+                + Format.bytes(answer.catalogueBytes))
     }
 }

@@ -6,10 +6,17 @@ struct IndexVerifyCommand: AsyncParsableCommand {
         commandName: "verify", abstract: "Read every table and check all of it; fails where one is damaged.")
 
     @OptionGroup var place: IndexOption
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    private struct Answer: Encodable {
+        let problems: [String]
+    }
 
     func run() async throws {
         let problems = try place.openStore().verify()
         for problem in problems { Terminal.report(problem) }
+        if json { try JSON.print(Answer(problems: problems)) }
         if !problems.isEmpty { throw ExitCode(1) }
     }
 }

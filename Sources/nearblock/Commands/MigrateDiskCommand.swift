@@ -30,6 +30,12 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("How long a request of the guest may wait at the hand-over.", valueName: "time"))
     var maxPause = TimeSpan(seconds: 0.2)
+    @Option(
+        name: .customLong("domain"), parsing: .singleValue,
+        help: ArgumentHelp(
+            "Draw only on the destination's neighbours of this domain; may be repeated (default: all).",
+            valueName: "name"))
+    var domains: [String] = []
     @Flag(help: "Return as soon as the migration has begun.")
     var detach = false
     @Flag(help: "Print one JSON object on standard output at the end.")
@@ -37,9 +43,10 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     @OptionGroup var node: ControlOption
 
     func run() async throws {
-        let command = MigrateCommand(
+        var command = MigrateCommand(
             export: export, destination: to, rate: rate?.bitsPerSecond, maximumPause: maxPause.seconds,
             detach: detach)
+        command.domains = domains
         let reply = try await node.ask(.migrate(command)) { reply in
             if case .progress(let progress) = reply { Terminal.progress(Self.describe(progress)) }
         }

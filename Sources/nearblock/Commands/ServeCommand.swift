@@ -94,6 +94,11 @@ struct ServeCommand: AsyncParsableCommand {
     var index: String?
     @Option(
         help: ArgumentHelp(
+            "Keep the disks served here in the index too, and what it has of them no older than that: 600s.",
+            valueName: "time"))
+    var keepIndex: TimeSpan?
+    @Option(
+        help: ArgumentHelp(
             "Where what must survive a restart is kept (default: \(DefaultPaths.state)).", valueName: "dir"))
     var state: String?
     @Option(
@@ -166,6 +171,10 @@ struct ServeCommand: AsyncParsableCommand {
         node.peerListen = peerListen ?? node.peerListen
         node.images = images ?? node.images
         node.index = index ?? node.index
+        node.keepIndex = keepIndex.map { .seconds($0.seconds) } ?? node.keepIndex
+        guard node.keepIndex == nil || node.index != nil else {
+            throw ValidationError("--keep-index needs --index DIR.")
+        }
         node.state = state ?? node.state
         node.control = control ?? node.control
         return node

@@ -8,7 +8,7 @@ enum IndexReport {
     }
 
     static func describe(_ neighbour: Neighbour) -> String {
-        "\(neighbour.name)  \(Format.bytes(neighbour.size)), \(neighbour.distinct) fingerprints of "
+        "\(neighbour.name)  \(neighbour.domain == Neighbour.standardDomain ? "" : "domain \(neighbour.domain), ")\(Format.bytes(neighbour.size)), \(neighbour.distinct) fingerprints of "
             + "\(neighbour.blocks) blocks, \(neighbour.zero) zero, table \(Format.bytes(neighbour.tableBytes))"
     }
 }

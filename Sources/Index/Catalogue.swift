@@ -1,0 +1,66 @@
+import Glibc
+
+/// One catalogue, opened and checked.
+final class Catalogue: Sendable {
+    let header: CatalogueHeader
+    let tables: [TableKey]
+    let file: IndexFile
+    /// For each bucket the number of its first entry, and the number of all.
+    private let starts: [UInt32]
+
+    /// - Parameter blockSize: The index's, which the catalogue must share.
+    init(path: String, blockSize: Int, check: TableCheck) throws(TableFault) {
+        file = try IndexFile(path: path)
+        header = try Self.readHeader(file)
+        guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
+        let list = try Self.section(file, header.tablesRange, header.tablesDigest, "tables")
+        tables = stride(from: 0, to: list.count, by: TableKey.byteCount).map {
+            TableKey(bytes: list[$0..<$0 + TableKey.byteCount])
+        }
+        starts = try Self.readStarts(file, header)
+        if check == .everything {
+            guard try TableDigest.compute(file, header.entriesRange, threads: 1) == header.entriesDigest else {
+                throw .damaged("entries")
+            }
+        }
+        file.expectRandomReads()
+    }
+
+    /// The numbers of a bucket's entries.
+    func entries(ofBucket bucket: Int) -> Range<Int> { Int(starts[bucket])..<Int(starts[bucket + 1]) }
+
+    private static func readHeader(_ file: IndexFile) throws(TableFault) -> CatalogueHeader {
+        var bytes = [UInt8](repeating: 0, count: Int(min(UInt64(CatalogueHeader.byteCount), file.size)))
+        guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: 0) }) else { throw .unreadable(EIO) }
+        let header = try CatalogueHeader(decoding: bytes)
+        // Bounds everything that is allocated for this catalogue by what lies on the disk.
+        guard header.fileSize == file.size else { throw .truncated }
+        return header
+    }
+
+    private static func readStarts(_ file: IndexFile, _ header: CatalogueHeader) throws(TableFault) -> [UInt32] {
+        guard try file.digest(header.startsRange) == header.startsDigest else { throw .damaged("buckets") }
+        let starts = [UInt32](unsafeUninitializedCapacity: header.bucketCount + 1) { numbers, count in
+            guard file.read(into: UnsafeMutableRawBufferPointer(numbers), at: header.startsRange.lowerBound) else {
+                return
+            }
+            count = numbers.count
+        }
+        guard starts.count == header.bucketCount + 1 else { throw .unreadable(EIO) }
+        guard starts.first == 0, starts.last == UInt32(header.entryCount),
+            zip(starts, starts.dropFirst()).allSatisfy(<=)
+        else { throw .damaged("buckets") }
+        return starts
+    }
+
+    private static func section(
+        _ file: IndexFile, _ range: Range<UInt64>, _ digest: [UInt8], _ name: String
+    ) throws(TableFault) -> [UInt8] {
+        guard try file.digest(range) == digest else { throw .damaged(name) }
+        var bytes = [UInt8](repeating: 0, count: range.count)
+        guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: range.lowerBound) }) else {
+            throw .unreadable(EIO)
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,98 @@
+import Glibc
+import NIOConcurrencyHelpers
+
+/// Writes a catalogue into a fresh file: the entries, heap after heap whichever thread has sorted them, then what goes in
+/// front of them.
+final class CatalogueWriter: Sendable {
+    private struct State {
+        var starts: [UInt32] = []
+        var count: UInt64 = 0
+    }
+
+    private let header: CatalogueHeader
+    private let file: TemporaryFile
+    private let state = NIOLockedValueBox(State())
+    /// Whose turn it is; -1 when all is lost.
+    private let turn = ConditionLock(value: 0)
+
+    /// - Parameter header: all but digests and the number of entries.
+    init(_ header: CatalogueHeader, _ file: TemporaryFile) {
+        self.header = header
+        self.file = file
+    }
+
+    /// Writes what comes next; waits until all that is before it has been written.
+    /// - Parameter entries: ascending, and after those of earlier turns.
+    func append(_ entries: [CatalogueEntry], turn number: Int) throws {
+        let bytes = encode(entries)
+        while !turn.lock(whenValue: number, timeoutSeconds: 0.1) {
+            if turn.value < 0 { return }
+        }
+        do {
+            let first = state.withLockedValue { note(entries, in: &$0) }
+            try bytes.withUnsafeBytes {
+                try file.write($0, at: header.entriesRange.lowerBound + first * UInt64(header.entryWidth))
+            }
+        } catch {
+            turn.unlock(withValue: -1)
+            throw error
+        }
+        turn.unlock(withValue: number + 1)
+    }
+
+    /// Wakes whoever waits for a turn that will not come.
+    func giveUp() {
+        turn.lock()
+        turn.unlock(withValue: -1)
+    }
+
+    /// Writes what stands before the entries.
+    func finish(tables: [UInt8]) throws -> CatalogueHeader {
+        var header = header
+        let starts = state.withLockedValue { state -> [UInt32] in
+            header.entryCount = state.count
+            let missing = header.bucketCount + 1 - state.starts.count
+            return state.starts + [UInt32](repeating: UInt32(state.count), count: missing)
+        }
+        try file.setSize(header.fileSize)
+        try tables.withUnsafeBytes {
+            header.tablesDigest = BlockHasher().digest($0)
+            try file.write($0, at: header.tablesRange.lowerBound)
+        }
+        try starts.withUnsafeBytes {
+            header.startsDigest = BlockHasher().digest($0)
+            try file.write($0, at: header.startsRange.lowerBound)
+        }
+        file.beginWritingOut()
+        header.entriesDigest = try TableDigest.compute(try file.reopened(), header.entriesRange, threads: 2)
+        try header.encode().withUnsafeBytes { try file.write($0, at: 0) }
+        return header
+    }
+
+    /// Returns the number of the first.
+    private func note(_ entries: [CatalogueEntry], in state: inout State) -> UInt64 {
+        let first = state.count
+        for (index, entry) in entries.enumerated() {
+            let bucket = header.bucket(entry.high)
+            while state.starts.count <= bucket { state.starts.append(UInt32(first) + UInt32(index)) }
+        }
+        state.count += UInt64(entries.count)
+        return first
+    }
+
+    private func encode(_ entries: [CatalogueEntry]) -> [UInt8] {
+        let width = header.entryWidth
+        // Each is written as 8 bytes, of which the next one takes back what is too much.
+        let count = entries.count * width
+        return [UInt8](unsafeUninitializedCapacity: count + 8) { bytes, initialized in
+            let target = UnsafeMutableRawBufferPointer(bytes)
+            for (index, entry) in entries.enumerated() {
+                let number =
+                    header.rest(entry.high) << UInt64(header.blockBits + header.tableBits)
+                    | UInt64(entry.table) << UInt64(header.blockBits) | entry.block
+                target.storeBytes(of: number.littleEndian, toByteOffset: index * width, as: UInt64.self)
+            }
+            initialized = count
+        }
+    }
+}

@@ -1,0 +1,50 @@
+/// Sorts entries whose first bits agree. Hashes spread evenly, so one pass puts nearly each where it belongs; whatever
+/// comes in fewer places than that is sorted the usual way.
+enum EntrySort {
+    /// - Parameters:
+    ///   - entries: is used up.
+    ///   - bits: of each fingerprint that are the same in all of them.
+    static func sorted(_ entries: UnsafeMutableBufferPointer<CatalogueEntry>, sharing bits: Int) -> [CatalogueEntry] {
+        let count = entries.count
+        guard count > 64 else { return entries.sorted() }
+        let places = 64 - (UInt64(count) / 4).leadingZeroBitCount
+        var ends = [UInt32](repeating: 0, count: 1 << places)
+        func place(_ entry: CatalogueEntry) -> Int { Int((entry.high << UInt64(bits)) >> UInt64(64 - places)) }
+        for entry in entries { ends[place(entry)] += 1 }
+        var sum: UInt32 = 0
+        for index in ends.indices {
+            sum += ends[index]
+            ends[index] = sum
+        }
+        return [CatalogueEntry](unsafeUninitializedCapacity: count) { sorted, initialized in
+            for index in stride(from: count - 1, through: 0, by: -1) {
+                let entry = entries[index]
+                let slot = place(entry)
+                ends[slot] -= 1
+                (sorted.baseAddress! + Int(ends[slot])).initialize(to: entry)
+            }
+            initialized = count
+            for slot in ends.indices {
+                let end = slot + 1 < ends.count ? Int(ends[slot + 1]) : count
+                sortFew(UnsafeMutableBufferPointer(rebasing: sorted[Int(ends[slot])..<end]))
+            }
+        }
+    }
+
+    private static func sortFew(_ entries: UnsafeMutableBufferPointer<CatalogueEntry>) {
+        guard entries.count > 1 else { return }
+        guard entries.count <= 24 else {
+            var slice = entries
+            return slice.sort()
+        }
+        for index in 1..<entries.count {
+            let entry = entries[index]
+            var place = index
+            while place > 0, entry < entries[place - 1] {
+                entries[place] = entries[place - 1]
+                place -= 1
+            }
+            entries[place] = entry
+        }
+    }
+}

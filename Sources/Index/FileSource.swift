@@ -1,0 +1,74 @@
+import Block
+import CLinux
+import Glibc
+
+/// A raw file or block device while it is indexed. It leaves the host's page cache as it finds it: what was cached stays,
+/// and what was not is let go after it has been read.
+struct FileSource: ImageSource {
+    private static let page: UInt64 = 4096
+
+    private let image: RawImage
+    var size: UInt64 { image.size }
+    /// Large enough for few calls, small enough to be hashed while it is in the processor's own cache.
+    let preferredRead = 256 << 10
+    let extraReaders = 0
+
+    init(_ image: RawImage) {
+        self.image = image
+        // The kernel's own reading ahead would blur what was cached before; `readAhead` does it.
+        posix_fadvise(image.descriptor, 0, 0, POSIX_FADV_RANDOM)
+    }
+
+    func identity() throws -> ImageIdentity { try image.identity() }
+
+    func nextData(from offset: UInt64) throws -> Range<UInt64>? { try image.nextData(from: offset) }
+
+    /// The pieces of the range that are not cached yet.
+    func readAhead(_ range: Range<UInt64>) -> [Range<UInt64>] {
+        let cold = coldRanges(range)
+        for piece in cold { advise(piece, POSIX_FADV_WILLNEED) }
+        return cold
+    }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
+        try image.read(into: buffer, at: offset)
+    }
+
+    func withMapped(_ range: Range<UInt64>, _ body: (UnsafeRawBufferPointer) -> Bool) -> Bool {
+        let start = range.lowerBound / Self.page * Self.page
+        let length = Int(range.upperBound - start)
+        guard let map = linux_map_range(image.descriptor, off_t(start), length) else { return false }
+        defer { linux_unmap_range(map, length) }
+        return body(UnsafeRawBufferPointer(start: map + Int(range.lowerBound - start), count: range.count))
+    }
+
+    func release(_ ranges: [Range<UInt64>]) {
+        for range in ranges { advise(range, POSIX_FADV_DONTNEED) }
+    }
+
+    private func advise(_ range: Range<UInt64>, _ advice: CInt) {
+        posix_fadvise(image.descriptor, off_t(range.lowerBound), off_t(range.count), advice)
+    }
+
+    private func coldRanges(_ range: Range<UInt64>) -> [Range<UInt64>] {
+        let start = range.lowerBound / Self.page * Self.page
+        let count = Int((range.upperBound - start + Self.page - 1) / Self.page)
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { pages in
+            // Where the kernel does not tell, everything counts as cached and is left alone.
+            guard
+                linux_cached_pages(
+                    image.descriptor, off_t(start), Int(range.upperBound - start), pages.baseAddress!) == 0
+            else { return [] }
+            var cold: [Range<UInt64>] = []
+            for index in 0..<count where pages[index] & 1 == 0 {
+                let place = start + UInt64(index) * Self.page
+                if let last = cold.last, last.upperBound == place {
+                    cold[cold.count - 1] = last.lowerBound..<place + Self.page
+                } else {
+                    cold.append(place..<place + Self.page)
+                }
+            }
+            return cold
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import Block
+import NIOConcurrencyHelpers
+
+/// Another NBD server's disk while it is indexed. When it changed nobody can tell.
+struct RemoteSource: ImageSource {
+    private struct Known {
+        /// Data, in order, of what was asked so far.
+        var data: ArraySlice<Range<UInt64>> = []
+        var end: UInt64 = 0
+    }
+
+    private let image: RemoteImage
+    private let known = NIOLockedValueBox(Known())
+    var size: UInt64 { image.size }
+    let preferredRead = 1 << 20
+    /// Each waits for an answer; together they keep the link busy.
+    let extraReaders = 4
+
+    init(_ image: RemoteImage) {
+        self.image = image
+    }
+
+    func identity() throws -> ImageIdentity { ImageIdentity(device: 0, inode: 0, size: size, modified: 0) }
+
+    /// Called with ascending offsets: what lies before is forgotten.
+    func nextData(from offset: UInt64) throws -> Range<UInt64>? {
+        try known.withLockedValue { known in
+            while true {
+                while let first = known.data.first {
+                    if first.upperBound > offset { return max(first.lowerBound, offset)..<first.upperBound }
+                    known.data.removeFirst()
+                }
+                known.end = max(known.end, offset)
+                guard known.end < size else { return nil }
+                for extent in try image.extents(from: known.end) {
+                    let range = known.end..<known.end + extent.length
+                    if !extent.state.contains(.zero) { known.data.append(range) }
+                    known.end = range.upperBound
+                }
+            }
+        }
+    }
+
+    func readAhead(_ range: Range<UInt64>) -> [Range<UInt64>] { [] }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
+        try image.read(into: buffer, at: offset)
+    }
+
+    func withMapped(_ range: Range<UInt64>, _ body: (UnsafeRawBufferPointer) -> Bool) -> Bool { false }
+
+    func release(_ ranges: [Range<UInt64>]) {}
+}

@@ -1,0 +1,53 @@
+import Block
+import Glibc
+import NIOConcurrencyHelpers
+
+/// A file without a name, for what does not fit into memory: gone when it is let go, or with the process.
+final class ScratchFile: Sendable {
+    private let path: String
+    private let descriptor: CInt
+    private let end = NIOLockedValueBox<UInt64>(0)
+
+    init(in directory: IndexDirectory) throws {
+        path = directory.path(of: IndexFileName.temporary(for: IndexFileName.newCatalogue()))
+        descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileError("create", path) }
+        unlink(path)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Writes bytes behind all others, on any thread; returns where.
+    func append(_ bytes: UnsafeRawBufferPointer) throws -> UInt64 {
+        let offset = end.withLockedValue { end in
+            defer { end += UInt64(bytes.count) }
+            return end
+        }
+        try bytes.writeAll(to: descriptor, at: offset, path)
+        return offset
+    }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
+        var done = 0
+        while done < buffer.count {
+            let count = pread(
+                descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw FileError("read", path, code: count == 0 ? EIO : errno) }
+            done += count
+        }
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Writes all of it; `path` is for the error.
+    func writeAll(to descriptor: CInt, at offset: UInt64, _ path: String) throws {
+        var done = 0
+        while done < count {
+            let count = pwrite(descriptor, baseAddress! + done, count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw FileError("write", path, code: count == 0 ? EIO : errno) }
+            done += count
+        }
+    }
+}

@@ -1,0 +1,49 @@
+import Glibc
+import NIOConcurrencyHelpers
+
+/// The digest of a table's fingerprints: the SHA-256 of the SHA-256 digests of each MiB of them, so that it can be
+/// computed on all cores, and holes of a file cost nothing.
+enum TableDigest {
+    private static let leaf: UInt64 = 1 << 20
+
+    static func compute(_ file: IndexFile, _ range: Range<UInt64>, threads: Int) throws(TableFault) -> [UInt8] {
+        let count = Int((UInt64(range.count) + leaf - 1) / leaf)
+        let leaves = NIOLockedValueBox((next: 0, digests: [[UInt8]?](repeating: nil, count: count)))
+        do {
+            _ = try Workers.run(min(threads, max(1, count))) {
+                while let index = leaves.withLockedValue({ state -> Int? in
+                    guard state.next < count else { return nil }
+                    defer { state.next += 1 }
+                    return state.next
+                }) {
+                    let start = range.lowerBound + UInt64(index) * leaf
+                    let digest = try digest(file, start..<min(range.upperBound, start + leaf))
+                    leaves.withLockedValue { $0.digests[index] = digest }
+                }
+            }
+        } catch let fault as TableFault {
+            throw fault
+        } catch {
+            throw .unreadable(EIO)
+        }
+        let root = SHA256Stream()
+        // A leaf of zeros is left out, so its place is told with every other one.
+        leaves.withLockedValue { state in
+            for (index, digest) in state.digests.enumerated() {
+                guard let digest else { continue }
+                withUnsafeBytes(of: UInt64(index).littleEndian) { root.update($0) }
+                digest.withUnsafeBytes { root.update($0) }
+            }
+        }
+        return root.finish()
+    }
+
+    /// Nil where all of it is zero.
+    private static func digest(_ file: IndexFile, _ range: Range<UInt64>) throws(TableFault) -> [UInt8]? {
+        guard let data = file.nextData(from: range.lowerBound), data.lowerBound < range.upperBound else { return nil }
+        let buffer = ReadBuffer(count: range.count)
+        guard file.read(into: buffer.bytes, at: range.lowerBound) else { throw .unreadable(EIO) }
+        let bytes = UnsafeRawBufferPointer(buffer.bytes)
+        return isAllZero(bytes) ? nil : BlockHasher().digest(bytes)
+    }
+}

@@ -1,0 +1,59 @@
+import Glibc
+import Testing
+
+@testable import Index
+
+/// Bringing a table up to date from what is known to have changed.
+@Suite struct UpdateTests {
+    @Test(arguments: [512, 4096]) func anUpdatedTableIsTheOneThatReadingAllWouldGive(block: Int) throws {
+        let scratch = Scratch()
+        var random = Seeded.fresh()
+        var bytes = mixedImage(&random, block: block, blocks: 700, tail: 100)
+        let image = scratch.image("a.raw", bytes)
+        let store = try IndexStore(directory: scratch.index, blockSize: block)
+        _ = try store.add(image, threads: 2)
+        for _ in 0..<5 {
+            var changed: Set<UInt64> = []
+            for _ in 0..<30 {
+                let number = Int.random(in: 0...700, using: &random)
+                let start = number * block
+                let count = min(block, bytes.count - start)
+                let new: [UInt8] =
+                    switch Int.random(in: 0..<3, using: &random) {
+                    case 0: [UInt8](repeating: 0, count: count)
+                    case 1: Array(bytes[0..<count])
+                    default: random.bytes(count)
+                    }
+                bytes.replaceSubrange(start..<start + count, with: new)
+                changed.insert(UInt64(number))
+            }
+            scratch.overwrite(image, bytes)
+            // Blocks that are named for nothing, or lie outside, do no harm.
+            let named = changed.sorted() + [3, 1 << 40]
+            let summary = try store.update(image, blocks: named, options: BuildOptions(threads: 2))
+            #expect(summary.bytesRead == UInt64(named.count * block))
+            let naive = NaiveImage(bytes, block: block)
+            let neighbour = try NeighbourIndex.open(directory: scratch.index, check: .everything).neighbours[0]
+            #expect(neighbour.zero == UInt64(naive.fingerprints.count - naive.nonZero.count))
+            #expect(neighbour.distinct == UInt64(Set(naive.nonZero).count))
+            let index = try NeighbourIndex.open(directory: scratch.index)
+            for (fingerprint, candidate) in zip(naive.fingerprints, index.lookUp(naive.fingerprints)) {
+                #expect(fingerprint == .zero ? candidate == nil : index.isGood(candidate, fingerprint))
+            }
+        }
+        #expect(store.isCurrent(image))
+        scratch.overwrite(image, [9], at: 3)
+        #expect(!store.isCurrent(image))
+    }
+
+    @Test func whatWasNeverReadWholeCantBeUpdated() throws {
+        let scratch = Scratch()
+        var random = Seeded.fresh()
+        let store = try IndexStore(directory: scratch.index)
+        let image = scratch.image("a.raw", random.bytes(8192))
+        #expect(throws: IndexError.self) { try store.update(image, blocks: [0], options: BuildOptions(threads: 1)) }
+        _ = try store.add(image, threads: 1)
+        scratch.image("a.raw", random.bytes(12288))
+        #expect(throws: IndexError.self) { try store.update(image, blocks: [0], options: BuildOptions(threads: 1)) }
+    }
+}

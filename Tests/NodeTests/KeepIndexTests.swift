@@ -1,0 +1,50 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("An index that is kept current", .timeLimit(.minutes(4)))
+struct KeepIndexTests {
+    /// How many blocks of `image` stand in the index.
+    private func found(_ image: String, _ index: String) async throws -> Int {
+        let result = try await Nearblock.run([
+            "index", "similarity", image, "--index", index, "--json", "--priority", "normal",
+        ])
+        let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+        return try #require(object?["found"] as? Int, "\(result.errors)")
+    }
+
+    @Test("What guests write is in the index soon, and only that is read")
+    func current() async throws {
+        let scratch = Scratch()
+        try scratch.makeImage("disk.raw", megabytes: 4)
+        try scratch.makeImage("other.raw", megabytes: 1)
+        let index = scratch.file("index")
+        let node = try await NodeProcess(
+            scratch.file("node"),
+            [scratch.file("disk.raw"), "--export", "disk", "--index", index, "--keep-index", "0.2s"])
+        try await node.wait(for: "is in the index")
+        let before = try await found(scratch.file("other.raw"), index)
+        #expect(try await found(scratch.file("disk.raw"), index) > 600)
+
+        // The guest writes what the other image holds.
+        let other = scratch.file("other.raw")
+        let written = try await Command.run("nbdcopy", other, node.uri())
+        try #require(written.status == 0, "\(written.errors)")
+        // The node gives way to everything else, and there may be much of that.
+        let limit = Date(timeIntervalSinceNow: 120)
+        var now = before
+        while now < 170, Date() < limit {
+            try await Task.sleep(for: .milliseconds(100))
+            now = try await found(other, index)
+        }
+        #expect(now >= 170)
+        #expect(try await Nearblock.run(["index", "verify", "--index", index]).status == 0)
+        #expect(try await node.stop() == 0)
+    }
+
+    @Test("There must be an index to keep")
+    func usage() async throws {
+        let result = try await Nearblock.run(["serve", "x.raw", "--keep-index", "5s"])
+        #expect(result.status == 2 && result.errors.contains("--index DIR"))
+    }
+}
