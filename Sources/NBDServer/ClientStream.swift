@@ -10,7 +10,8 @@ import TLS
 final class ClientStream: RingHandler {
     private let socket: CInt
     private unowned(unsafe) let loop: EventLoop
-    private unowned(unsafe) let session: Session
+    /// Set by the session that owns the stream, before anything happens.
+    unowned(unsafe) var session: Session?
     private let receiveOperation: UnsafeMutablePointer<RingOperation>
     private let sendOperation: UnsafeMutablePointer<RingOperation>
     private var tls: TLSChannel?
@@ -29,9 +30,8 @@ final class ClientStream: RingHandler {
     var moved = 0
 
     /// Takes the socket over; it is closed by `close`.
-    init(socket: CInt, session: Session, owner: SessionLoop) {
+    init(socket: CInt, owner: SessionLoop) {
         self.socket = socket
-        self.session = session
         loop = owner.loop
         replies = ReplyQueue(regions: owner.replyRegions, pool: owner.pool)
         receiveOperation = .allocate(capacity: 1)
@@ -187,11 +187,11 @@ final class ClientStream: RingHandler {
             let buffer = operation.pointee.selectedBuffer
             if buffer >= 0 {
                 hasReceivedAll = result < ReceiveBuffers.length
-                return session.received(result, inBuffer: buffer)
+                return session!.received(result, inBuffer: buffer)
             }
-            guard let tls, result > 0 else { return session.received(result) }
+            guard let tls, result > 0 else { return session!.received(result) }
             tls.didReceive(Int(result))
-            session.receivedEncrypted()
+            session!.receivedEncrypted()
         } else {
             isSending = false
             sent(result)
@@ -201,12 +201,12 @@ final class ClientStream: RingHandler {
     private func sent(_ result: Int32) {
         guard !isHungUp else {
             replies.discard()
-            return session.sent(isBroken: false)
+            return session!.sent(isBroken: false)
         }
-        guard result > 0 || result == -EINTR || result == -EAGAIN else { return session.sent(isBroken: true) }
+        guard result > 0 || result == -EINTR || result == -EAGAIN else { return session!.sent(isBroken: true) }
         if result > 0 {
             if let tls { tls.didSend(Int(result)) } else { replies.didSend(Int(result)) }
         }
-        session.sent(isBroken: !flush())
+        session!.sent(isBroken: !flush())
     }
 }

@@ -52,8 +52,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private let input: SessionInput
     private var slots: RequestSlots?
     private var bytesInFlight = 0
-    /// Set once, by `init`.
-    private var stream: ClientStream!
+    private let stream: ClientStream
     /// Where the receive in flight puts its bytes: a request's buffer, or `input`.
     private var isReceivingPayload = false
     private var awaitsBatchEnd = false
@@ -82,8 +81,9 @@ final class Session: RequestOwner, @unchecked Sendable {
         handshake = Handshake(tls: tls?.policy ?? .off)
         self.onClose = onClose
         input = SessionInput(buffers: owner.loop.receiveBuffers)
+        stream = ClientStream(socket: socket, owner: owner)
         super.init()
-        stream = ClientStream(socket: socket, session: self, owner: owner)
+        stream.session = self
     }
 
     func begin() {
