@@ -33,6 +33,9 @@ public enum Message: Sendable, Equatable {
     case request(RemoteRequest)
     case answer(RemoteAnswer)
 
+    // About a disk that is handed over before all of it is there.
+    case postcopy(PostcopyMessage)
+
     /// The protocol that this release speaks.
     public static let version: UInt16 = 1
 }

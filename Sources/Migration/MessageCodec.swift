@@ -10,6 +10,7 @@ extension Message {
         case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone
         case request = 48, answer
+        case postcopy = 64
     }
 
     private static let maximumText = 4096
@@ -51,6 +52,9 @@ extension Message {
         case .answer(let answer):
             out.writeMultipleIntegers(Kind.answer.rawValue, answer.id, answer.error)
             out.writeImmutableBuffer(answer.payload)
+        case .postcopy(let message):
+            out.writeInteger(Kind.postcopy.rawValue)
+            message.encode(into: &out)
         }
     }
 
@@ -97,6 +101,7 @@ extension Message {
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
                 .answer(RemoteAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
             }
+        case .postcopy: PostcopyMessage(from: &input).map(Message.postcopy)
         }
     }
 }

@@ -11,7 +11,7 @@ import Glibc
 ///
 /// A fill of blocks whose bytes have arrived is let through for those blocks that are still missing and that no request
 /// is writing. Requests for blocks that are all present need not come here, unless they ask for durability.
-public struct Resolver: Sendable {
+public struct BlockResolver: Sendable {
     /// A request of the guest.
     public struct Operation: Equatable, Sendable {
         /// For the caller; never used twice.
@@ -205,6 +205,13 @@ public struct Resolver: Sendable {
     public mutating func linkFound() -> [Action] {
         var actions: [Action] = []
         advanceAll(&actions)
+        return actions
+    }
+
+    /// Ends every request that waits for blocks: they will not come in this life of the node.
+    public mutating func giveUp(error: CInt) -> [Action] {
+        var actions: [Action] = []
+        for id in waiting { finish(id, error, &actions) }
         return actions
     }
 
