@@ -13,6 +13,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
     ],
     targets: [
         // System libraries, as Debian packages them.
@@ -35,7 +36,8 @@ let package = Package(
             name: "Peer",
             dependencies: [
                 locks, .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOTLS", package: "swift-nio"),
             ]),
         .target(
             name: "Migration",
@@ -59,7 +61,7 @@ let package = Package(
             ]),
 
         // What the tests share, then one target for each of those above.
-        .target(name: "TestSupport", path: "Tests/TestSupport"),
+        .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
         .testTarget(name: "BlockTests", dependencies: ["Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
@@ -77,3 +79,19 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// For nbd-scripts/fuzz, which links it with libFuzzer.
+if Context.environment["NEARBLOCK_FUZZ"] != nil {
+    let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
+    for target in package.targets where ["Peer", "Migration"].contains(target.name) {
+        target.swiftSettings = [coverage]
+    }
+    package.products.append(.library(name: "PeerFuzz", type: .static, targets: ["PeerFuzz"]))
+    package.targets.append(
+        .target(
+            name: "PeerFuzz",
+            dependencies: ["Peer", "Migration", "Block", .product(name: "NIOCore", package: "swift-nio")],
+            path: "Tests/Fuzz", exclude: ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"],
+            sources: ["PeerFuzz.swift"],
+            swiftSettings: [coverage]))
+}

@@ -9,9 +9,15 @@ open class BlockDevice: RingHandler, @unchecked Sendable {
         preconditionFailure("a device must say how it serves requests")
     }
 
-    /// Reads `length` bytes at `offset` where that needs no waiting.
-    /// - Returns: false where it would have to wait, or failed: the request then goes through `start`.
-    func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
-        false
+    /// Reads up to `length` bytes at `offset`, as far as that needs no waiting.
+    /// - Returns: how many were read; where it is less, the rest or all of it goes through `start`.
+    func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
+        0
+    }
+
+    /// Writes `length` bytes at `offset` before it returns, where that is possible and usually quick.
+    /// - Returns: 0 or an `errno`; nil where the caller has to write all of it through `start`.
+    func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
+        nil
     }
 }

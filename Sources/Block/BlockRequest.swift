@@ -38,6 +38,8 @@ public struct BlockRequest {
     public var length: UInt64 = 0
     /// The bytes to write, room for those to read, or room for `extentLimit` extents.
     public var buffer: UnsafeMutableRawPointer?
+    /// Bytes at the start of a read's buffer that `DiskPort.readIfCached` has put there; a device may read them again.
+    public var readAlready = 0
     /// `status` answers with at most so many extents; at least 1.
     public var extentLimit = 0
     /// How many extents of `status` are in the buffer: they follow one another from `offset` on, cover at most `length`

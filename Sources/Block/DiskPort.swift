@@ -11,6 +11,7 @@ public final class DiskPort: @unchecked Sendable {
     private var device: BlockDevice
     private var dirtyMap: DirtyMap?
     private var isFenced = false
+    private var pace = WritePace()
     private var inFlight = 0
     private var heldBack: [UnsafeMutablePointer<BlockRequest>] = []
     private var whenQuiet: (() -> Void)?
@@ -28,10 +29,26 @@ public final class DiskPort: @unchecked Sendable {
         device.start(request, on: self)
     }
 
-    /// Reads at once where the device can without waiting and nothing is fenced; otherwise the caller submits.
+    /// Reads at once what the device can without waiting, unless it is fenced.
     /// - Parameter length: bytes, more than 0.
-    public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
-        !isFenced && device.readIfCached(into: buffer, length: length, at: offset)
+    /// - Returns: bytes read; where it is less than `length`, the caller submits.
+    public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
+        isFenced ? 0 : device.readIfCached(into: buffer, length: length, at: offset)
+    }
+
+    /// Writes at once where the device usually does so quickly and nothing is fenced; otherwise the caller submits.
+    /// - Parameter length: bytes, more than 0.
+    /// - Returns: 0 or an `errno` where the write has ended, nil where it is to be submitted.
+    public func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
+        guard !isFenced else { return nil }
+        let began = WritePace.now()
+        guard pace.allows(at: began),
+            let error = device.writeAtOnce(from: buffer, length: length, at: offset)
+        else { return nil }
+        pace.note(from: began, to: WritePace.now())
+        // Invariant 1, as in `settle`.
+        if let dirtyMap { dirtyMap.mark(offset: offset, length: UInt64(length)) }
+        return error
     }
 
     /// The device has ended a request.

@@ -9,6 +9,11 @@ import Ring
 /// operation for to a thread of the device's own.
 public final class FileDevice: BlockDevice, @unchecked Sendable {
     private static let zeros = ZeroPage()
+    private static let pageMask: UInt64 = 4095
+    /// Bytes from which on reading ahead matters more than another thread costs.
+    private static let readByWorker = 64 << 10
+    /// Bytes of a write that is small enough to keep a loop's other clients waiting.
+    private static let atOnce = 1 << 20
 
     /// The file behind the device.
     public let image: RawImage
@@ -22,7 +27,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
         request.pointee.operation = RingOperation(handler: self)
-        request.pointee.progress = 0
+        request.pointee.progress = request.pointee.readAlready
         request.pointee.stage = .transfer
         request.pointee.descriptor = image.descriptor
         if let direct = image.direct {
@@ -71,9 +76,19 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
-        image.direct == nil
-            && linux_pread_flags(image.descriptor, buffer, length, off_t(offset), linux_rwf_nowait) == length
+    override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
+        guard image.direct == nil else { return 0 }
+        return max(0, linux_pread_flags(image.descriptor, buffer, length, off_t(offset), linux_rwf_nowait))
+    }
+
+    /// Whole pages go into the page cache without being read first.
+    override func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
+        guard image.direct == nil, (offset | UInt64(length)) & Self.pageMask == 0, length <= Self.atOnce else {
+            return nil
+        }
+        let written = pwrite(image.descriptor, buffer, length, off_t(offset))
+        guard written < 0 else { return written == length ? 0 : nil }
+        return errno == EINTR ? nil : errno
     }
 
     override public func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
@@ -104,8 +119,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         case (.transfer, .read):
             port.loop.read(
                 request.pointee.descriptor, into: request.pointee.buffer! + request.pointee.progress, count: left,
-                at: offset,
-                operation)
+                at: offset, byWorker: left >= Self.readByWorker && image.direct == nil, operation)
         case (.transfer, .write):
             port.loop.write(
                 request.pointee.descriptor, from: request.pointee.buffer! + request.pointee.progress, count: left,

@@ -7,7 +7,7 @@ import Peer
 public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
-        "tls-verify-client", "incoming-writes",
+        "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes",
     ]
     private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default"]
 
@@ -70,6 +70,11 @@ public enum ConfigurationFile {
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
         try readTLS(file, &node)
+        node.peerTLS = try file.string("peer-tls", in: section)
+        node.allowsInsecurePeers = try file.boolean("insecure-peer", in: section)
+        guard node.peerTLS == nil || !node.allowsInsecurePeers else {
+            throw ConfigurationError(file.path, "[node] peer-tls and insecure-peer exclude each other")
+        }
     }
 
     private static func readTLS(_ file: KeyFile, _ node: inout NodeConfiguration) throws {

@@ -94,8 +94,8 @@ public struct NBDServerConfiguration {
     private func readAddresses(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
         let section = "generic"
         let text = try file.string("port", in: section)
-        guard let port = text.map({ UInt16($0) }) ?? Self.standardPort else {
-            throw ConfigurationError(path, "[generic] port: '\(text ?? "")' is no number of a port")
+        guard let port = text.map(ServicePort.number) ?? Self.standardPort else {
+            throw ConfigurationError(path, "[generic] port: '\(text ?? "")' is no port, by number or by service")
         }
         let socket = try file.string("unixsock", in: section)
         if let socket { node.listen.append(.unix(path: socket)) }
@@ -124,7 +124,9 @@ public struct NBDServerConfiguration {
             ExportConfiguration(
                 backing: image, name: section, isReadOnly: try file.boolean("readonly", in: section),
                 isRotational: try file.boolean("rotational", in: section) ? true : nil,
-                isSynchronous: try file.boolean("sync", in: section)))
+                isSynchronous: try file.boolean("sync", in: section),
+                // nbd-server opens an image when a client asks for it: one that is not there keeps nobody from the rest.
+                mayBeMissing: true))
     }
 
     private func isKnown(_ key: String) -> Bool {

@@ -8,6 +8,8 @@ import Peer
 /// Serves one connection of a peer: performs what `DestinationMachine` orders, or takes forwarded requests.
 public struct DestinationMigration: Sendable {
     private static let patience = Duration.seconds(5)
+    /// How long a peer may take to make its offer.
+    private static let offerPatience = Duration.seconds(30)
 
     private let site: DestinationSite
     private let indexDirectory: String?
@@ -38,12 +40,11 @@ public struct DestinationMigration: Sendable {
             else {
                 throw MigrationError.unexpected("no hello")
             }
-            guard hello.version == Message.version else {
-                throw MigrationError.refused(
-                    "this node speaks version \(Message.version) of the migration protocol, not \(hello.version); "
-                        + "run the same release on both sides")
-            }
+            _ = try ProtocolSupport.agreement(source: hello.support, destination: .own)
             switch hello.purpose {
+            case .unknown:
+                throw MigrationError.refused(
+                    "it does not know what this connection is for; run the same release on both sides")
             case .migrate: try await receive(connection, &frames)
             case .forward: try await takeRequests(hello, connection, &frames)
             case .demand: try await carry(.demand, hello, connection, &frames)
@@ -64,9 +65,16 @@ public struct DestinationMigration: Sendable {
         let welcome = Welcome(blockSize: UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize))
         try await connection.send(Message.welcome(welcome).encoded())
         var arrival = Arrival(index: index, blockSize: welcome.blockSize)
+        // Who asks for nothing must not keep the place of one who does.
+        let patience = Task {
+            try await Task.sleep(for: Self.offerPatience)
+            connection.close()
+        }
+        defer { patience.cancel() }
         do {
             while let frame = try await frames.next() {
                 let action = try arrival.machine.receive(try Message(frame: frame))
+                patience.cancel()
                 guard try await perform(action, &arrival, connection) else {
                     if let offer = arrival.offer { await site.receiverEnded(offer.migration, keepsPartial: false) }
                     return
@@ -112,6 +120,7 @@ public struct DestinationMigration: Sendable {
         switch action {
         case .open(let offer, let geometry):
             try await open(offer, geometry, &arrival, connection)
+            connection.allowOrdinaryFrames()
             try await connection.send(Message.accepted.encoded())
         case .resolve(let segment):
             let wants = try await onDisk(arrival) { try $0.resolve(segment) }

@@ -9,11 +9,11 @@ public enum ExportName {
         if name.utf8.count > maximumLength {
             return "the export's name is longer than \(maximumLength) bytes"
         }
+        if name.unicodeScalars.contains(where: { $0 == "/" || $0.properties.generalCategory == .control }) {
+            return "the export's name has a slash or a control character, which is not allowed"
+        }
         if name.hasPrefix(".") {
             return "the export's name '\(name)' begins with a dot, which is not allowed"
-        }
-        if name.utf8.contains(where: { $0 == 0x2f || $0 < 0x20 || $0 == 0x7f }) {
-            return "the export's name has a slash or a control character, which is not allowed"
         }
         return nil
     }

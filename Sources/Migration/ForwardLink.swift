@@ -38,25 +38,25 @@ public final class ForwardLink: RequestForwarder, Sendable {
     public let destination: PeerAddress
     private let export: String
     private let migration: MigrationID
-    private let group: any EventLoopGroup
+    private let transport: PeerTransport
     private let logger: Logger
     private let state = NIOLockedValueBox(State())
 
     init(
-        destination: PeerAddress, export: String, migration: MigrationID, group: any EventLoopGroup,
+        destination: PeerAddress, export: String, migration: MigrationID, transport: PeerTransport,
         logger: Logger
     ) {
         self.logger = logger
         self.destination = destination
         self.export = export
         self.migration = migration
-        self.group = group
+        self.transport = transport
     }
 
     /// The link of a disk that moved in an earlier life of this node.
-    public convenience init(record: MovedRecord, group: any EventLoopGroup, logger: Logger) {
+    public convenience init(record: MovedRecord, transport: PeerTransport, logger: Logger) {
         self.init(
-            destination: record.destination, export: record.export, migration: record.migration, group: group,
+            destination: record.destination, export: record.export, migration: record.migration, transport: transport,
             logger: logger)
         commit()
         start()
@@ -164,7 +164,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
         while !Task.isCancelled {
             let began = ContinuousClock.now
             do {
-                try await PeerConnection.connect(to: destination, on: group) { [self] in try await serve($0) }
+                try await PeerConnection.connect(to: destination, on: transport) { [self] in try await serve($0) }
             } catch {
                 note(error)
             }
@@ -206,7 +206,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
         var frames = connection.inbound.makeAsyncIterator()
         guard let frame = try await frames.next() else { throw PeerError.cut }
         switch try Message(frame: frame) {
-        case .welcome: break
+        case .welcome(let welcome): _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
         case .refused(let reason): throw MigrationError.refused(reason)
         default: throw MigrationError.unexpected("no welcome")
         }

@@ -4,7 +4,8 @@ import NIOCore
 
 /// What two nodes say to each other. One message is one frame: a type byte, then the fields in big-endian order.
 public enum Message: Sendable, Equatable {
-    // Opening, by the node that connects, and its answer.
+    // Opening, by the node that connects, and its answer. Releases of any age must understand these three: their fields
+    // never change, and what later releases add at the end is passed over.
     case hello(Hello)
     case welcome(Welcome)
     case refused(reason: String)
@@ -35,7 +36,4 @@ public enum Message: Sendable, Equatable {
 
     // About a disk that is handed over before all of it is there.
     case postcopy(PostcopyMessage)
-
-    /// The protocol that this release speaks.
-    public static let version: UInt16 = 1
 }

@@ -11,9 +11,12 @@ extension Message {
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone
         case request = 48, answer
         case postcopy = 64
+
+        /// Whether later releases may say more at the end.
+        var mayHaveMore: Bool { [.hello, .welcome, .refused].contains(self) }
     }
 
-    private static let maximumText = 4096
+    fileprivate static let maximumText = 4096
 
     /// The message as one frame.
     public func encoded() -> ByteBuffer {
@@ -25,12 +28,16 @@ extension Message {
     private func encode(into out: inout ByteBuffer) {
         switch self {
         case .hello(let hello):
-            out.writeMultipleIntegers(Kind.hello.rawValue, Hello.magic, hello.version, hello.purpose.rawValue)
+            out.writeMultipleIntegers(Kind.hello.rawValue, Hello.magic)
+            hello.support.encode(into: &out)
+            out.writeInteger(hello.purpose.rawValue)
             hello.migration.encode(into: &out)
             out.writeInteger(hello.isCommitted ? 1 : 0, as: UInt8.self)
             out.writeText(hello.export)
         case .welcome(let welcome):
-            out.writeMultipleIntegers(Kind.welcome.rawValue, welcome.version, welcome.blockSize)
+            out.writeInteger(Kind.welcome.rawValue)
+            welcome.support.encode(into: &out)
+            out.writeInteger(welcome.blockSize)
         case .refused(let reason): out.writeReason(.refused, reason)
         case .offer(let offer): offer.encode(into: &out)
         case .manifest(let segment): segment.encode(into: &out)
@@ -66,7 +73,7 @@ extension Message {
         guard let kind = Kind(rawValue: type) else {
             throw MigrationError.unexpected("a message of unknown type \(type)")
         }
-        guard let message = Self.decode(kind, &input), input.readableBytes == 0 else {
+        guard let message = Self.decode(kind, &input), input.readableBytes == 0 || kind.mayHaveMore else {
             throw MigrationError.unexpected("a malformed message of type \(type)")
         }
         self = message
@@ -75,11 +82,8 @@ extension Message {
     private static func decode(_ kind: Kind, _ input: inout ByteBuffer) -> Message? {
         switch kind {
         case .hello: Hello(from: &input).map(Message.hello)
-        case .welcome:
-            input.readMultipleIntegers(as: (UInt16, UInt32).self).map {
-                .welcome(Welcome(version: $0.0, blockSize: $0.1))
-            }
-        case .refused: input.readText(maximum: maximumText).map { .refused(reason: $0) }
+        case .welcome: Welcome(from: &input).map(Message.welcome)
+        case .refused: input.readReason().map { .refused(reason: $0) }
         case .offer: Offer(from: &input).map(Message.offer)
         case .manifest: ManifestSegment(from: &input).map(Message.manifest)
         case .zeros: BlockRange(from: &input).map(Message.zeros)
@@ -87,7 +91,7 @@ extension Message {
         case .roundEnd: input.readInteger().map(Message.roundEnd)
         case .prepare: DiskRoot(from: &input).map(Message.prepare)
         case .commit: .commit
-        case .cancel: input.readText(maximum: maximumText).map { .cancel(reason: $0) }
+        case .cancel: input.readReason().map { .cancel(reason: $0) }
         case .accepted: .accepted
         case .wants: Wants(from: &input).map(Message.wants)
         case .roundDone: input.readInteger().map(Message.roundDone)
@@ -95,7 +99,7 @@ extension Message {
         case .active: .active
         case .manifestEnd: .manifestEnd
         case .manifestDone: .manifestDone
-        case .failed: input.readText(maximum: maximumText).map { .failed(reason: $0) }
+        case .failed: input.readReason().map { .failed(reason: $0) }
         case .request: RemoteRequest(from: &input).map(Message.request)
         case .answer:
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
@@ -108,14 +112,36 @@ extension Message {
 
 extension Hello {
     fileprivate init?(from input: inout ByteBuffer) {
-        guard let (magic, version, purpose) = input.readMultipleIntegers(as: (UInt64, UInt16, UInt8).self),
-            magic == Self.magic, let purpose = Purpose(rawValue: purpose),
+        guard let magic: UInt64 = input.readInteger(), magic == Self.magic,
+            let support = ProtocolSupport(from: &input), let purpose: UInt8 = input.readInteger(),
             let migration = MigrationID(from: &input), let isCommitted: UInt8 = input.readInteger(),
             let export = input.readText(maximum: ExportName.maximumLength)
         else { return nil }
         self.init(
-            version: version, purpose: purpose, migration: migration, isCommitted: isCommitted == 1,
-            export: export)
+            support: support, purpose: Purpose(rawValue: purpose) ?? .unknown, migration: migration,
+            isCommitted: isCommitted == 1, export: export)
+    }
+}
+
+extension Welcome {
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let support = ProtocolSupport(from: &input), let blockSize: UInt32 = input.readInteger() else {
+            return nil
+        }
+        self.init(support: support, blockSize: blockSize)
+    }
+}
+
+extension ProtocolSupport {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(versions.lowerBound, versions.upperBound, capabilities.rawValue)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (lowest, highest, capabilities) = input.readMultipleIntegers(as: (UInt16, UInt16, UInt64).self),
+            lowest <= highest
+        else { return nil }
+        self.init(versions: lowest...highest, capabilities: Capabilities(rawValue: capabilities))
     }
 }
 
@@ -268,8 +294,11 @@ extension RemoteRequest {
 
 extension ByteBuffer {
     fileprivate mutating func writeReason(_ kind: Message.Kind, _ reason: String) {
+        // As long as the other side takes, in bytes: a character may have any number of them.
+        var reason = reason[...]
+        while reason.utf8.count > Message.maximumText { reason.unicodeScalars.removeLast() }
         writeInteger(kind.rawValue)
-        writeText(String(reason.prefix(1000)))
+        writeText(String(reason))
     }
 
     fileprivate mutating func writeRoot(_ kind: Message.Kind, _ root: DiskRoot) {
@@ -288,6 +317,15 @@ extension ByteBuffer {
             return nil
         }
         return String(validating: bytes, as: UTF8.self)
+    }
+
+    /// What a peer says goes to logs and terminals: one line, and no commands to either.
+    fileprivate mutating func readReason() -> String? {
+        readText(maximum: Message.maximumText).map { text in
+            String(
+                String.UnicodeScalarView(
+                    text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+        }
     }
 
     fileprivate mutating func takeRest() -> ByteBuffer {

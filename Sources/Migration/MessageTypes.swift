@@ -6,6 +6,8 @@ import NIOCore
 public struct Hello: Sendable, Equatable {
     /// What the connection is for.
     public enum Purpose: UInt8, Sendable {
+        /// Something that this release does not know.
+        case unknown = 0
         /// To move a disk to the node that is called.
         case migrate = 1
         /// To send it requests for a disk that moves, or has moved, there.
@@ -16,9 +18,9 @@ public struct Hello: Sendable, Equatable {
         case bulk = 4
     }
 
-    static let magic: UInt64 = 0x6e65_6172_626c_6b31
+    static let magic: UInt64 = 0x6e65_6172_626c_6b32
 
-    var version = Message.version
+    var support = ProtocolSupport.own
     var purpose: Purpose
     /// For all but `migrate`: the migration by which the disk moves; otherwise of no meaning.
     var migration: MigrationID
@@ -30,7 +32,7 @@ public struct Hello: Sendable, Equatable {
 
 /// The answer to `Hello`.
 public struct Welcome: Sendable, Equatable {
-    var version = Message.version
+    var support = ProtocolSupport.own
     /// Bytes of a block here; fingerprints must be of such blocks.
     var blockSize: UInt32
 }

@@ -8,6 +8,8 @@ public enum MigrationError: Error, CustomStringConvertible {
     case peerFailed(String)
     /// What the peer sent can't stand at this place.
     case unexpected(String)
+    /// The releases are too far apart.
+    case noCommonVersion(source: ClosedRange<UInt16>, destination: ClosedRange<UInt16>)
     /// The roots differ: the copy is not the disk.
     case rootsDiffer(source: DiskRoot, destination: DiskRoot)
     /// The guest could not be kept waiting any longer.
@@ -25,6 +27,9 @@ public enum MigrationError: Error, CustomStringConvertible {
         case .refused(let reason): "the other node refused: \(reason)"
         case .peerFailed(let reason): "the destination gave up: \(reason)"
         case .unexpected(let what): "the peer broke the protocol: \(what)"
+        case .noCommonVersion(let source, let destination):
+            "the source speaks \(Self.name(source)) of the migration protocol and the destination "
+                + "\(Self.name(destination)); run releases that have one in common"
         case .rootsDiffer(let source, let destination):
             "the copy differs from the disk (root \(source) here, \(destination) there); nothing was handed over, migrate again"
         case .tooSlow:
@@ -36,5 +41,10 @@ public enum MigrationError: Error, CustomStringConvertible {
             "the disk has been handed over, but some of it is only here yet; start this node again so that it gets there"
         case .cancelled: "cancelled; the export is served here as before"
         }
+    }
+
+    private static func name(_ versions: ClosedRange<UInt16>) -> String {
+        versions.count == 1
+            ? "version \(versions.lowerBound)" : "versions \(versions.lowerBound) to \(versions.upperBound)"
     }
 }

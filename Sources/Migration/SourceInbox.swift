@@ -50,6 +50,7 @@ struct SourceInbox {
 
     /// Why an operation on the link failed: the destination may have said it before it closed.
     mutating func explain(_ error: any Error) async -> any Error {
+        if case PeerError.handshake = error { return error }
         guard error is ChannelError || error is IOError || error is PeerError || error is CancellationError
         else {
             return error
@@ -59,6 +60,9 @@ struct SourceInbox {
             while true { _ = try await next() }
         } catch let reason as MigrationError {
             return reason
+        } catch PeerError.handshake(let reason) {
+            // A destination hears who we are only after it has told us who it is, and may then say no.
+            return PeerError.handshake(reason)
         } catch {
             return PeerError.cut
         }

@@ -54,6 +54,7 @@ struct SourceMachine: Equatable {
     private(set) var state: State
     private let switchover: Switchover
     private(set) var isSwitchRequested = false
+    private var mayLeaveRest = true
     private var shortestPause = Double.infinity
     private var idleRounds = 0
 
@@ -73,8 +74,11 @@ struct SourceMachine: Equatable {
         state = .copying(round: 1)
     }
 
-    /// Whether to hand the disk over without any round.
-    var skipsCopying: Bool { switchover == .now || isSwitchRequested }
+    /// The destination takes the disk over only once all of it is there.
+    mutating func needsWholeDisk() { mayLeaveRest = false }
+
+    /// Whether to hand the disk over now, whatever is left.
+    var skipsCopying: Bool { mayLeaveRest && (switchover == .now || isSwitchRequested) }
 
     /// Somebody wants the disk at the destination, or the operator says so.
     /// - Returns: false where it is too late for that, or the migration is over.
@@ -105,7 +109,7 @@ struct SourceMachine: Equatable {
         // A guest that writes as fast as the link carries would keep this up for ever.
         idleRounds = situation.expectedPause < shortestPause * Self.worthwhile ? 0 : idleRounds + 1
         shortestPause = min(shortestPause, situation.expectedPause)
-        return idleRounds > Self.patience ? .handOver(leavesRest: true) : .copy
+        return mayLeaveRest && idleRounds > Self.patience ? .handOver(leavesRest: true) : .copy
     }
 
     /// A round has been received; begins the next.

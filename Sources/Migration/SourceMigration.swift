@@ -25,7 +25,7 @@ public final class SourceMigration: Sendable {
     private let job: SourceJob
     private let isResumed: Bool
     private let id = MigrationID()
-    private let group: any EventLoopGroup
+    private let transport: PeerTransport
     private let logger: Logger
     private let pool: NIOThreadPool
     private let state: NIOLockedValueBox<State>
@@ -33,17 +33,17 @@ public final class SourceMigration: Sendable {
 
     /// A migration that has not begun.
     /// - Parameters:
-    ///   - group: for the link.
+    ///   - transport: the way to the destination.
     ///   - pool: for reading, hashing and compressing.
-    public convenience init(job: SourceJob, group: any EventLoopGroup, pool: NIOThreadPool, logger: Logger) {
-        self.init(job: job, isResumed: false, group: group, pool: pool, logger: logger)
+    public convenience init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
+        self.init(job: job, isResumed: false, transport: transport, pool: pool, logger: logger)
     }
 
-    private init(job: SourceJob, isResumed: Bool, group: any EventLoopGroup, pool: NIOThreadPool, logger: Logger) {
+    private init(job: SourceJob, isResumed: Bool, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
         self.job = job
         self.isResumed = isResumed
         self.logger = logger
-        self.group = group
+        self.transport = transport
         self.pool = pool
         state = NIOLockedValueBox(State(machine: SourceMachine(switchover: job.switchover)))
     }
@@ -95,7 +95,7 @@ public final class SourceMigration: Sendable {
         case is ChannelError, is IOError: break
         default: return nil
         }
-        let next = SourceMigration(job: job, isResumed: true, group: group, pool: pool, logger: logger)
+        let next = SourceMigration(job: job, isResumed: true, transport: transport, pool: pool, logger: logger)
         next.status.withLockedValue { $0.phase = "reconnecting" }
         return next
     }
@@ -116,11 +116,11 @@ public final class SourceMigration: Sendable {
         let started = ContinuousClock.now
         let links = Links(
             forward: ForwardLink(
-                destination: job.destination, export: job.export, migration: id, group: group, logger: logger),
+                destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger),
             supplying: supplying, forwarding: forwarding)
         let handedOver: HandedOver
         do {
-            handedOver = try await PeerConnection.connect(to: job.destination, on: group) { [self] connection in
+            handedOver = try await PeerConnection.connect(to: job.destination, on: transport) { [self] connection in
                 try await migrate(connection, links)
             }
         } catch {
@@ -195,7 +195,7 @@ public final class SourceMigration: Sendable {
         links.supply = SupplyLink(
             parts: SupplyLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
-                rate: job.rate, records: job.records, group: group, pool: pool, logger: logger))
+                rate: job.rate, records: job.records, transport: transport, pool: pool, logger: logger))
         if job.switchover != .converged {
             links.supply?.start()
             links.forward.start()
@@ -216,6 +216,15 @@ public final class SourceMigration: Sendable {
         try await link.send(.hello(Hello(purpose: .migrate, migration: id)))
         guard case .welcome(let welcome) = try await inbox.next() else {
             throw MigrationError.unexpected("no welcome")
+        }
+        let agreement = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+        if !agreement.capabilities.contains(.postcopy) {
+            guard job.switchover == .converged else {
+                throw MigrationError.refused(
+                    "its release can take a disk over only once all of it is there; use --switch converged, "
+                        + "or run the same release on both sides")
+            }
+            state.withLockedValue { $0.machine.needsWholeDisk() }
         }
         let roundTrip = asked.duration(to: .now)
         guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {

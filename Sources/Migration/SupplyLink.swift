@@ -24,7 +24,7 @@ public final class SupplyLink: Sendable {
         let geometry: BlockGeometry
         let rate: RateLimit
         let records: SourceRecords
-        let group: any EventLoopGroup
+        let transport: PeerTransport
         let pool: NIOThreadPool
         let logger: Logger
     }
@@ -57,7 +57,7 @@ public final class SupplyLink: Sendable {
 
     /// The link of a disk that moved in an earlier life of this node; nil where nothing of it is needed any more.
     public convenience init?(
-        record: MovedRecord, image: RawImage, records: SourceRecords, group: any EventLoopGroup, pool: NIOThreadPool,
+        record: MovedRecord, image: RawImage, records: SourceRecords, transport: PeerTransport, pool: NIOThreadPool,
         logger: Logger
     ) {
         guard let blockSize = record.blockSize, let geometry = BlockGeometry(size: image.size, blockSize: blockSize)
@@ -65,7 +65,7 @@ public final class SupplyLink: Sendable {
         self.init(
             parts: Parts(
                 destination: record.destination, export: record.export, migration: record.migration, image: image,
-                geometry: geometry, rate: RateLimit(bitsPerSecond: record.rate), records: records, group: group,
+                geometry: geometry, rate: RateLimit(bitsPerSecond: record.rate), records: records, transport: transport,
                 pool: pool, logger: logger))
         commit()
         start()
@@ -127,7 +127,7 @@ public final class SupplyLink: Sendable {
         while !Task.isCancelled, !isReleased {
             let began = ContinuousClock.now
             do {
-                try await PeerConnection.connect(to: parts.destination, on: parts.group) { [self] in
+                try await PeerConnection.connect(to: parts.destination, on: parts.transport) { [self] in
                     try await serve(kind, $0)
                 }
             } catch {

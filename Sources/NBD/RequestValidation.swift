@@ -3,6 +3,8 @@ extension Request {
     /// - Returns: `.none` where it may be served, otherwise what to answer.
     public func verdict(under negotiation: Negotiation) -> ErrorCode {
         guard let command else { return .invalid }
+        // There is no reply to it: whatever it says besides, the client leaves.
+        if command == .disconnect { return .none }
         guard flags.subtracting(Self.allowedFlags(command, negotiation.style)).isEmpty else { return .invalid }
         let export = negotiation.export
         switch command {
@@ -11,12 +13,13 @@ extension Request {
         case .flush:
             return offset == 0 && length == 0 ? .none : .invalid
         case .read:
-            if length > Wire.maximumPayload { return .overflow }
+            // Clients that know chunks are told to come back with less.
+            if length > Wire.maximumPayload { return negotiation.style == .simple ? .invalid : .overflow }
             return isInside(export) ? .none : .invalid
         case .write:
             guard payloadLength == length else { return .invalid }
             if export.isReadOnly { return .notPermitted }
-            if length > Wire.maximumPayload { return .overflow }
+            if length > Wire.maximumPayload { return .invalid }
             return isInside(export) ? .none : .noSpace
         case .trim:
             if export.isReadOnly { return .notPermitted }

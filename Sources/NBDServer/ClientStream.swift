@@ -21,6 +21,10 @@ final class ClientStream: RingHandler {
     var replies: ReplyQueue
     private(set) var isReceiving = false
     private(set) var isSending = false
+    /// Whether the last receive took all that was there.
+    private var hasReceivedAll = false
+    /// Whether the bytes are encrypted.
+    var isSecure: Bool { tls != nil }
     /// Whether the client has sent or taken something since this was last set to false.
     var hasMoved = false
 
@@ -69,6 +73,13 @@ final class ClientStream: RingHandler {
         isReceiving = true
         loop.receive(socket, into: buffer, count: count, waitForAll: waitForAll, receiveOperation)
         return nil
+    }
+
+    /// Receives into one of the loop's buffers; only in the clear.
+    func receiveSelected() {
+        precondition(!isReceiving && tls == nil)
+        isReceiving = true
+        loop.receiveSelected(socket, isLikelyEmpty: hasReceivedAll, receiveOperation)
     }
 
     private func receiveDecrypted(_ tls: TLSChannel, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int32? {
@@ -173,6 +184,11 @@ final class ClientStream: RingHandler {
         if result > 0 { hasMoved = true }
         if operation == receiveOperation {
             isReceiving = false
+            let buffer = operation.pointee.selectedBuffer
+            if buffer >= 0 {
+                hasReceivedAll = result < ReceiveBuffers.length
+                return session.received(result, inBuffer: buffer)
+            }
             guard let tls, result > 0 else { return session.received(result) }
             tls.didReceive(Int(result))
             session.receivedEncrypted()

@@ -3,7 +3,8 @@ import Glibc
 
 /// Opens the sockets that a server listens on.
 enum ListeningSocket {
-    private static let backlog: CInt = 128
+    /// As many clients as the system lets wait: one that does not wait itself is turned away where there is no room.
+    private static let backlog = CInt(SOMAXCONN)
     private static let triesForOnePort = 16
 
     /// Opens, binds and listens.

@@ -27,17 +27,21 @@ final class RequestSlots {
 
     var inFlight: Int { count - free.count }
 
+    /// Whether what a request changes is to be durable before it is acknowledged.
+    func mustBeDurable(_ request: Request) -> Bool { isSynchronous || request.flags.contains(.forceUnitAccess) }
+
     /// A slot filled in with what the client asked for, without a buffer.
     func take(_ request: Request) -> UnsafeMutablePointer<BlockRequest> {
         let slot = free.removeLast()
         slot.pointee.kind = Self.kind(of: request)
-        slot.pointee.isForcedUnitAccess = isSynchronous || request.flags.contains(.forceUnitAccess)
+        slot.pointee.isForcedUnitAccess = mustBeDurable(request)
         slot.pointee.mayPunchHole = !request.flags.contains(.noHole)
         slot.pointee.offset = request.offset
         slot.pointee.mustBeFast = request.flags.contains(.fastZero)
         slot.pointee.length = request.length
         slot.pointee.cookie = request.cookie
         slot.pointee.extentLimit = 0
+        slot.pointee.readAlready = 0
         slot.pointee.resetResult()
         return slot
     }

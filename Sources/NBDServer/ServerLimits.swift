@@ -19,8 +19,14 @@ public enum ServerLimits {
     static let handshake = 30
     /// Bytes of a large payload or reply that move in one step, so that it shows whether they move.
     static let step = 1 << 20
-    /// Bytes of requests that are read ahead of their parsing.
+    /// Bytes of requests that one connection keeps while they are not whole; and at most `ReceiveBuffers.length` while
+    /// they can't be begun.
     static let input = 16 << 10
+    /// Bytes that one connection may read or write at once before the others of its loop have their turn.
+    static let turn = 1 << 20
+    /// Bytes of a connection's replies that may wait to be sent before no further reads are begun: what the client does
+    /// not take yet is better left in the page cache.
+    static let unsent = 1 << 20
     /// Bytes of small replies of one connection that wait to be sent.
     static let replies = 256 << 10
     /// Extents of one answer to a block status; the client asks again for what is behind them.

@@ -49,9 +49,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var negotiation = Negotiation(export: ExportDescription(name: "", size: 0, isReadOnly: true))
     private var port: DiskPort?
 
-    private let input: UnsafeMutableRawPointer
-    private var inputStart = 0
-    private var inputEnd = 0
+    private let input: SessionInput
     private var slots: RequestSlots?
     private var bytesInFlight = 0
     /// Set once, by `init`.
@@ -60,6 +58,9 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var isReceivingPayload = false
     private var awaitsBatchEnd = false
     private var isWaitingInLine = false
+    /// Bytes read or written at once since the others had their turn.
+    private var turnBytes = 0
+    private var awaitsTurn = false
     private var whenQuiet: [() -> Void] = []
     /// Nothing more will come; what has come is still worked on.
     private var isAtEnd = false
@@ -80,13 +81,9 @@ final class Session: RequestOwner, @unchecked Sendable {
         self.tls = tls
         handshake = Handshake(tls: tls?.policy ?? .off)
         self.onClose = onClose
-        input = .allocate(byteCount: ServerLimits.input, alignment: 16)
+        input = SessionInput(buffers: owner.loop.receiveBuffers)
         super.init()
         stream = ClientStream(socket: socket, session: self, owner: owner)
-    }
-
-    deinit {
-        input.deallocate()
     }
 
     func begin() {
@@ -164,6 +161,12 @@ final class Session: RequestOwner, @unchecked Sendable {
         if !stream.isSending { proceed() }
     }
 
+    override func turnCame() {
+        awaitsTurn = false
+        turnBytes = 0
+        proceed()
+    }
+
     override func bufferMayBeAvailable() -> Bool {
         guard case .waitingForBuffer(let request) = reading, !stream.isDead else {
             isWaitingInLine = false
@@ -193,6 +196,17 @@ final class Session: RequestOwner, @unchecked Sendable {
         proceed()
     }
 
+    /// As `received`, into a buffer of the loop's.
+    func received(_ count: Int32, inBuffer number: Int) {
+        if isStopping || count <= 0 {
+            loop.receiveBuffers.give(number)
+            take(count)
+        } else {
+            input.borrow(number, count: Int(count))
+        }
+        proceed()
+    }
+
     /// Something has come that has to be decrypted first.
     func receivedEncrypted() {
         if isStopping { stopReading() }
@@ -200,7 +214,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     private func take(_ result: Int32) {
-        if result == -EINTR || result == -EAGAIN { return }
+        // All buffers were out for a moment.
+        if result == -EINTR || result == -EAGAIN || result == -ENOBUFS { return }
         guard !isStopping else { return stopReading() }
         // Whoever has broken the connection reads no replies either.
         guard result >= 0 else { return hangUp() }
@@ -209,7 +224,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         if isReceivingPayload, case .payload(let request, let received) = reading {
             takePayload(request, received + Int(result))
         } else {
-            inputEnd += Int(result)
+            input.didReceive(Int(result))
         }
     }
 
@@ -223,13 +238,14 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func proceed() {
         repeat {
             while parseOne() {}
+            input.keepRest()
         } while receiveMore()
         closeIfIdle()
     }
 
     /// - Returns: whether there was more at once.
     private func receiveMore() -> Bool {
-        guard !stream.isReceiving, !isStopping else { return false }
+        guard !stream.isReceiving, !isStopping, !awaitsTurn else { return false }
         guard !isAtEnd else {
             stopAtEnd()
             return false
@@ -246,11 +262,15 @@ final class Session: RequestOwner, @unchecked Sendable {
                 into: request.pointee.buffer! + received,
                 count: min(ServerLimits.step, Int(request.pointee.length) - received), waitForAll: true)
         case .handshake, .header, .refusedPayload:
-            makeRoomForInput()
-            // Full of requests that wait for slots or for replies to go out: whoever frees those proceeds.
-            guard inputEnd < ServerLimits.input else { return false }
             isReceivingPayload = false
-            result = stream.receive(into: input + inputEnd, count: ServerLimits.input - inputEnd, waitForAll: false)
+            input.prepare()
+            if input.isEmpty && !stream.isSecure {
+                stream.receiveSelected()
+                return false
+            }
+            // Full of requests that wait for slots or for replies to go out: whoever frees those proceeds.
+            guard let room = input.room else { return false }
+            result = stream.receive(into: room.baseAddress!, count: room.count, waitForAll: false)
         }
         guard let result else { return false }
         take(result)
@@ -266,23 +286,16 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
     }
 
-    private func makeRoomForInput() {
-        guard inputStart > 0 else { return }
-        memmove(input, input + inputStart, inputEnd - inputStart)
-        inputEnd -= inputStart
-        inputStart = 0
-    }
-
     /// Whether something was taken off the input, so that there may be more.
     private func parseOne() -> Bool {
-        let available = inputEnd - inputStart
-        guard !isStopping else { return false }
+        let available = input.count
+        guard !isStopping, !awaitsTurn else { return false }
         switch reading {
         case .handshake:
             return takeHandshake()
         case .header:
             guard available >= negotiation.style.requestHeaderLength else { return false }
-            guard let request = Request(header: input + inputStart, style: negotiation.style) else {
+            guard let request = Request(header: input.bytes, style: negotiation.style) else {
                 hangUp()
                 return false
             }
@@ -290,13 +303,13 @@ final class Session: RequestOwner, @unchecked Sendable {
         case .payload(let request, let received):
             guard available > 0 else { return false }
             let count = min(available, Int(request.pointee.length) - received)
-            memcpy(request.pointee.buffer! + received, input + inputStart, count)
-            inputStart += count
+            memcpy(request.pointee.buffer! + received, input.bytes, count)
+            input.drop(count)
             takePayload(request, received + count)
             return true
         case .refusedPayload(let left):
             let count = min(available, left)
-            inputStart += count
+            input.drop(count)
             reading = count == left ? .header : .refusedPayload(left - count)
             return count == left
         case .startingTLS:
@@ -310,9 +323,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     private func takeHandshake() -> Bool {
-        handshakeInput += UnsafeRawBufferPointer(start: input + inputStart, count: inputEnd - inputStart)
-        inputStart = 0
-        inputEnd = 0
+        if !input.isEmpty { handshakeInput += UnsafeRawBufferPointer(start: input.bytes, count: input.count) }
+        input.drop(input.count)
         // A client that asks has to read before it is told more.
         if handshakeOutput.isEmpty { continueHandshake() }
         queueHandshakeOutput()
@@ -361,9 +373,8 @@ final class Session: RequestOwner, @unchecked Sendable {
             proceed()
         }
         // Requests that came right behind the handshake; never more than one receive brought.
-        precondition(handshakeInput.count <= ServerLimits.input)
-        handshakeInput.withUnsafeBytes { if !$0.isEmpty { memcpy(input, $0.baseAddress!, $0.count) } }
-        inputEnd = handshakeInput.count
+        input.keepRest()
+        input.keep(handshakeInput)
         handshakeInput = []
     }
 
@@ -374,13 +385,35 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard slots!.hasFree, hasRoom(for: Reply.maximumHeader) else { return false }
         let verdict = request.verdict(under: negotiation)
         guard verdict == .none else {
-            inputStart += negotiation.style.requestHeaderLength
+            input.drop(negotiation.style.requestHeaderLength)
             refuse(request, verdict)
             return true
         }
-        guard isWithinShare(request) else { return false }
-        inputStart += negotiation.style.requestHeaderLength
+        guard isWithinShare(request), !yieldTurn() else { return false }
+        if request.command == .write, writeAtOnce(request) { return true }
+        input.drop(negotiation.style.requestHeaderLength)
         start(request)
+        return true
+    }
+
+    /// Lets the others of this loop go on where this connection has kept it long enough.
+    private func yieldTurn() -> Bool {
+        guard turnBytes >= ServerLimits.turn else { return false }
+        awaitsTurn = true
+        loop.atNextTurn(self)
+        return true
+    }
+
+    /// A write whose payload has come with it goes straight from the input to the disk.
+    private func writeAtOnce(_ request: Request) -> Bool {
+        let header = negotiation.style.requestHeaderLength
+        let count = Int(request.length)
+        guard count > 0, input.count >= header + count, !slots!.mustBeDurable(request),
+            let error = port!.writeAtOnce(from: input.bytes + header, length: count, at: request.offset)
+        else { return false }
+        input.drop(header + count)
+        turnBytes += count
+        end(ErrorCode(errno: error), cookie: request.cookie, offset: request.offset)
         return true
     }
 
@@ -392,6 +425,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Whether this connection may take the buffer that a request needs; sending and finishing others makes room.
     private func isWithinShare(_ request: Request) -> Bool {
+        if request.command == .read, stream.replies.bufferBytes >= ServerLimits.unsent { return false }
         let held = bytesInFlight + stream.replies.bufferBytes
         return held == 0 || held + Self.bufferLength(of: request) <= ServerLimits.buffersPerConnection
     }
@@ -443,10 +477,11 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard count <= ServerLimits.smallRead else { return false }
         let header = negotiation.style.dataHeaderLength
         guard hasRoom(for: header + count), let room = stream.replies.reserve(header + count, spare: headersOwed),
-            port!.readIfCached(into: room + header, length: count, at: request.offset)
+            port!.readIfCached(into: room + header, length: count, at: request.offset) == count
         else { return false }
         Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: count, to: room)
         stream.replies.commit(header + count)
+        turnBytes += count
         flushAtBatchEnd()
         return true
     }
@@ -457,7 +492,9 @@ final class Session: RequestOwner, @unchecked Sendable {
         reading = .header
         let slot = slots!.take(request)
         slot.pointee.buffer = buffer
-        if port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset) {
+        slot.pointee.readAlready = port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset)
+        if slot.pointee.readAlready == Int(request.length) {
+            turnBytes += Int(request.length)
             answer(slot)
         } else {
             port!.submit(slot)
@@ -513,7 +550,12 @@ final class Session: RequestOwner, @unchecked Sendable {
             return
         }
         reading = .header
-        port!.submit(request)
+        guard !request.pointee.isForcedUnitAccess,
+            let error = port!.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
+        else { return port!.submit(request) }
+        turnBytes += received
+        end(ErrorCode(errno: error), cookie: request.pointee.cookie, offset: request.pointee.offset)
+        releaseRequest(request)
     }
 
     // MARK: Replies
@@ -641,7 +683,9 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Releases everything once nothing refers to the session any more.
     private func closeIfIdle() {
         reportIfQuiet()
-        guard case .nothing = reading, stream.hasSentAll, !awaitsBatchEnd, slots?.inFlight ?? 0 == 0 else { return }
+        guard case .nothing = reading, stream.hasSentAll, !awaitsBatchEnd, !awaitsTurn,
+            slots?.inFlight ?? 0 == 0
+        else { return }
         guard !stream.isReceiving else {
             // Its completion closes.
             return stream.hangUp()

@@ -43,6 +43,11 @@ struct Backing: Sendable {
         return Backing(image, isReadOnly: configuration.isReadOnly)
     }
 
+    /// Waits no longer for a server that holds the disk.
+    func stop() {
+        (device as? RemoteDevice)?.stop()
+    }
+
     /// Whether a user means another server and not a file; a file of such a name can be given as `./NAME`.
     private static func isURI(_ text: String) -> Bool {
         ["nbd", "nbds"].contains { scheme in

@@ -16,11 +16,13 @@ public struct ExportConfiguration: Equatable, Sendable {
     public var isRotational: Bool?
     /// Every write is durable before it is acknowledged, whether the client asks for that or not.
     public var isSynchronous: Bool
+    /// The node starts even where this disk can't be opened, and serves the others.
+    public var mayBeMissing: Bool
 
     /// Describes a disk.
     public init(
         backing: String, name: String, isReadOnly: Bool, text: String = "", isDirect: Bool = false,
-        isDefault: Bool = false, isRotational: Bool? = nil, isSynchronous: Bool = false
+        isDefault: Bool = false, isRotational: Bool? = nil, isSynchronous: Bool = false, mayBeMissing: Bool = false
     ) {
         self.backing = backing
         self.name = name
@@ -30,6 +32,7 @@ public struct ExportConfiguration: Equatable, Sendable {
         self.isDefault = isDefault
         self.isRotational = isRotational
         self.isSynchronous = isSynchronous
+        self.mayBeMissing = mayBeMissing
     }
 
     /// Whether another configuration can be served by the same open backing.

@@ -17,13 +17,16 @@ public actor Node {
     private static let forwardingGrace = Duration.seconds(3)
     private static let firstRetry = Duration.milliseconds(200)
     private static let longestRetry = Duration.seconds(5)
+    /// As long as clients have to take their last replies, and as long again.
+    private static let backingGrace = Duration.seconds(7)
 
     private let configuration: NodeConfiguration
     private let logger: Logger
     private let loops: [Ring.EventLoop]
     private let table = ExportTable()
     private let server: Server
-    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let group: MultiThreadedEventLoopGroup
+    private let transport: PeerTransport
     private let pool: NIOThreadPool
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
@@ -40,6 +43,8 @@ public actor Node {
         let cores = ProcessInfo.processInfo.activeProcessorCount
         loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
         server = Server(exports: table, loops: loops)
+        group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        transport = PeerTransport(group: group)
         pool = NIOThreadPool(numberOfThreads: max(2, cores))
         pool.start()
         state = try StateDirectory(path: configuration.state)
@@ -51,7 +56,8 @@ public actor Node {
     public func start() async throws -> [String] {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
-        for export in configuration.exports { try await open(export) }
+        transport.protection = try configuration.openPeerProtection()
+        try await openConfigured()
         var lines: [String] = []
         let peer = try await startPeer()
         for address in configuration.listen {
@@ -68,11 +74,13 @@ public actor Node {
     public func stop() async {
         for export in exports.values { _ = export.migration?.cancel() }
         await site?.stop()
-        // A request that was forwarded gets this long; then its client hears that this node shuts down.
+        // A request that another node or server performs gets this long; then its client hears that this node shuts down.
         let links = Task { [exports, site] in
             try? await Task.sleep(for: Self.forwardingGrace)
-            for export in exports.values { export.stop() }
+            for export in exports.values { export.stopForwarding() }
             await site?.giveUp()
+            try? await Task.sleep(for: Self.backingGrace)
+            for export in exports.values { export.backing?.stop() }
         }
         await server.stop()
         links.cancel()
@@ -166,7 +174,7 @@ public actor Node {
             destination: command.destination, switchover: command.switchover,
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
             records: records)
-        let migration = SourceMigration(job: job, group: group, pool: pool, logger: logger)
+        let migration = SourceMigration(job: job, transport: transport, pool: pool, logger: logger)
         try export.begin(migration)
         return (export, migration)
     }
@@ -211,9 +219,14 @@ public actor Node {
 
     /// Takes over what may change while the node runs: its exports, and certificates and keys. Clients that are
     /// connected keep what they have.
-    /// - Throws: `TLSError`; nothing has changed then. An export that can't be opened is logged, and the rest goes on.
+    /// - Throws: `TLSError`, `PeerError`; nothing has changed then. An export that can't be opened is logged, and the
+    ///   rest goes on.
     public func reload(_ new: NodeConfiguration) async throws {
+        let protection = try new.openPeerProtection()
+        // The address stays what it is until the node is started anew.
+        if let address = configuration.peerListen { try protection.checkListening(on: address) }
         server.secure(with: try new.tls?.open())
+        transport.protection = protection
         table.setListed(new.listsExports)
         var renamed: [NodeExport] = []
         for (name, export) in exports {
@@ -264,6 +277,19 @@ public actor Node {
 
     // MARK: Opening
 
+    private func openConfigured() async throws {
+        var failure: (any Error)?
+        for export in configuration.exports {
+            do {
+                try await open(export)
+            } catch  where export.mayBeMissing {
+                logger.error("\(export.name) is not offered: \(error)")
+                failure = error
+            }
+        }
+        if exports.isEmpty, let failure { throw failure }
+    }
+
     private func open(_ configured: ExportConfiguration) async throws {
         let backing = try await Backing.open(configured, loops: loops)
         try add(configured, backing, isConfigured: true)
@@ -278,7 +304,7 @@ public actor Node {
         let name = configuration.name
         let records = backing.image.map { SourceRecords(directory: state, image: $0) }
         let moved = try records?.moved()
-        let link = moved.map { ForwardLink(record: $0, group: group, logger: logger) }
+        let link = moved.map { ForwardLink(record: $0, transport: transport, logger: logger) }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         let disk = arrived?.early ?? Disk(size: backing.size, device: device, loops: loops)
         let export = Self.export(configuration, disk: disk, backing: backing)
@@ -293,7 +319,7 @@ public actor Node {
         if let moved, let link, let records {
             added.moved(by: link)
             let supply = SupplyLink(
-                record: moved, image: records.image, records: records, group: group, pool: pool, logger: logger)
+                record: moved, image: records.image, records: records, transport: transport, pool: pool, logger: logger)
             if let supply { added.supply(by: supply) }
             let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
             logger.notice(
@@ -372,8 +398,17 @@ public actor Node {
         let migrations = DestinationMigration(
             site: site, indexDirectory: configuration.index, pool: pool, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
-        let listener = try await PeerListener(on: address, group: group)
-        tasks.append(Task { await listener.run { await migrations.serve($0) } })
+        let listener = try await PeerListener(on: address, transport: transport)
+        let logger = logger
+        tasks.append(
+            Task {
+                await listener.run(refused: { logger.notice("a peer at \($0) is not let in: \($1)") }) {
+                    await migrations.serve($0)
+                }
+            })
+        if case .insecure = transport.protection, !address.isLoopback {
+            logger.warning("whoever reaches \(listener.address) can read disks that arrive, and bring their own")
+        }
         return listener.address
     }
 

@@ -13,6 +13,10 @@ public struct NodeConfiguration: Sendable {
     public var listsExports = true
     /// Where peers come in; nil for a node that takes no disks in.
     public var peerListen: PeerAddress?
+    /// The directory of the peer link's certificates; nil for that of NBD's, where there is one.
+    public var peerTLS: String?
+    /// Whether peers may be far away and yet unencrypted.
+    public var allowsInsecurePeers = false
     /// Where disks that arrive go.
     public var images: String?
     /// The index of the neighbours.
@@ -25,6 +29,20 @@ public struct NodeConfiguration: Sendable {
     public var control: String?
     /// The default control socket; nil for none.
     public var defaultControl: String?
+
+    /// Reads the certificates of the peer link.
+    /// - Throws: `PeerError.certificates`.
+    func openPeerProtection() throws -> PeerProtection {
+        if allowsInsecurePeers { return .insecure }
+        if let peerTLS { return .tls(try PeerCertificates(directory: peerTLS)) }
+        guard let directory = tls?.files.directory else { return .loopback }
+        do {
+            return .tls(try PeerCertificates(directory: directory))
+        } catch {
+            // Who only serves NBD needs no certificates for peers; but the link must not fall back to the clear.
+            return .unusable(error)
+        }
+    }
 
     /// A node that does nothing yet.
     public init(state: String, defaultControl: String?) {

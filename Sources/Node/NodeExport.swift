@@ -102,7 +102,8 @@ final class NodeExport: Sendable {
             problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem })
     }
 
-    func stop() {
+    /// Waits no longer for the node that the disk has moved to.
+    func stopForwarding() {
         let (forward, supply) = state.withLockedValue { ($0.forward, $0.supply) }
         forward?.stop()
         supply?.stop()

@@ -13,15 +13,20 @@ extension ServerBootstrap {
 }
 
 extension Channel {
-    /// Dresses an accepted channel with `wrap`, on its event loop, and lets it read.
-    /// - Throws: what `wrap` throws, where the channel has been closed already.
+    /// Dresses a bare channel with `wrap`, on its event loop, and lets it read.
+    /// - Throws: what `wrap` throws; the channel is then closed, if it was not already.
     public func takeUp<Wrapped: Sendable>(
         _ wrap: @escaping @Sendable (any Channel) throws -> Wrapped
     ) async throws -> Wrapped {
-        try await eventLoop.submit { [self] in
-            let wrapped = try wrap(self)
-            try syncOptions?.setOption(.autoRead, value: true)
-            return wrapped
-        }.get()
+        do {
+            return try await eventLoop.submit { [self] in
+                let wrapped = try wrap(self)
+                try syncOptions?.setOption(.autoRead, value: true)
+                return wrapped
+            }.get()
+        } catch {
+            close(promise: nil)
+            throw error
+        }
     }
 }

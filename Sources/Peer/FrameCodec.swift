@@ -1,23 +1,33 @@
 import NIOCore
 
 /// Frames on the stream: a 4-byte big-endian length, then that many bytes, of which the first is the message's type.
-struct FrameCodec: ByteToMessageDecoder, MessageToByteEncoder {
+struct FrameCodec: NIOSingleStepByteToMessageDecoder, MessageToByteEncoder {
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
 
     let limit: FrameLimit
 
-    mutating func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
-        guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else {
-            return .needMoreData
-        }
+    func decode(buffer: inout ByteBuffer) throws -> ByteBuffer? {
+        guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return nil }
         guard length > 0, length <= limit.bytes else {
+            if Self.isTLS(length) {
+                throw PeerError.handshake(
+                    "it speaks TLS, and this node does not; start this node with --peer-tls DIR or --tls DIR")
+            }
             throw PeerError.malformed("a frame of \(length) bytes, where 1 to \(limit.bytes) are allowed")
         }
-        guard buffer.readableBytes >= 4 + Int(length) else { return .needMoreData }
+        guard buffer.readableBytes >= 4 + Int(length) else { return nil }
         buffer.moveReaderIndex(forwardBy: 4)
-        context.fireChannelRead(Self.wrapInboundOut(buffer.readSlice(length: Int(length))!))
-        return .continue
+        return buffer.readSlice(length: Int(length))
+    }
+
+    func decodeLast(buffer: inout ByteBuffer, seenEOF: Bool) throws -> ByteBuffer? {
+        try decode(buffer: &buffer)
+    }
+
+    /// Whether a record of TLS begins so: an alert or a handshake, then the major version 3.
+    private static func isTLS(_ start: UInt32) -> Bool {
+        [0x1503, 0x1603].contains(start >> 16)
     }
 
     func encode(data: ByteBuffer, out: inout ByteBuffer) throws {

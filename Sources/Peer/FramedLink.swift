@@ -1,11 +1,14 @@
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 /// A socket to a peer with everything that stands between it and whole frames.
 struct FramedLink: Sendable {
     let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
     let traffic: Traffic
     let frameLimit: FrameLimit
+    /// Kept when each side knows who the other is, or at once where nothing is encrypted.
+    let known: EventLoopFuture<Void>
 
     /// Frames that wait to be read before the link is told to hold back.
     private static let waitingFrames = 4
@@ -20,20 +23,39 @@ struct FramedLink: Sendable {
     ]
 
     /// To be called on the channel's event loop; whoever has the link must run it.
-    @Sendable
-    static func wrap(_ channel: any Channel) throws -> FramedLink {
+    static func wrap(_ channel: any Channel, _ side: LinkSide) throws -> FramedLink {
+        try side.checkAddresses(of: channel)
+        let encryption = try side.encryption()
         let traffic = Traffic()
-        let limit = FrameLimit(PeerConnection.ordinaryFrame)
+        let limit = FrameLimit(side.firstFrame)
         let codec = FrameCodec(limit: limit)
         try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
         for option in options {
             try channel.syncOptions?.setOption(.tcpOption(option.name), value: option.value)
         }
-        try channel.pipeline.syncOperations.addHandlers(
-            TrafficCounter(traffic), ByteToMessageHandler(codec), MessageToByteHandler(codec))
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(TrafficCounter(traffic))
+        let known = try encryption.map { try encrypt(channel, $0) } ?? channel.eventLoop.makeSucceededVoidFuture()
+        if case .connecting = side, encryption == nil { try pipeline.addHandler(SilenceWatch(traffic)) }
+        try pipeline.addHandlers(ByteToMessageHandler(codec), MessageToByteHandler(codec))
+        if case .accepting(let lobby, _) = side { try pipeline.addHandler(LobbyDoor(lobby)) }
         let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
             wrappingChannelSynchronously: channel,
             configuration: .init(backPressureStrategy: .init(lowWatermark: 1, highWatermark: waitingFrames)))
-        return FramedLink(channel: framed, traffic: traffic, frameLimit: limit)
+        return FramedLink(channel: framed, traffic: traffic, frameLimit: limit, known: known)
+    }
+
+    private static func encrypt(_ channel: any Channel, _ handler: NIOSSLHandler) throws -> EventLoopFuture<Void> {
+        let known = channel.eventLoop.makePromise(of: Void.self)
+        do {
+            // The watch first: the handler may begin, and fail, as soon as it is there.
+            let watch = HandshakeWatch(known)
+            try channel.pipeline.syncOperations.addHandler(watch)
+            try channel.pipeline.syncOperations.addHandler(handler, position: .before(watch))
+        } catch {
+            known.fail(error)
+            throw error
+        }
+        return known.futureResult
     }
 }

@@ -3,6 +3,8 @@ import NIOPosix
 
 /// One connection to a peer: whole frames in and out, in order, with back-pressure both ways.
 public struct PeerConnection: Sendable {
+    /// The longest frame of a connection that was accepted, until it is known what it is for. Bytes.
+    static let openingFrame = 8 << 10
     /// The longest frame of a connection, unless it was opened for long ones. Bytes.
     static let ordinaryFrame = 2 << 20
     /// The longest frame of a connection that was opened for long ones: a forwarded request of 32 MiB with its header.
@@ -17,10 +19,23 @@ public struct PeerConnection: Sendable {
     private let frameLimit: FrameLimit
 
     /// Sends a frame; returns once the link has room for more.
-    /// - Throws: where the link is down.
+    /// - Throws: `PeerError.cut` where the link is down; `CancellationError`.
     public func send(_ frame: ByteBuffer) async throws {
         precondition(frame.readableBytes <= Self.maximumFrame)
-        try await outbound.write(frame)
+        do {
+            try await outbound.write(frame)
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            // Whatever the socket or the encryption calls it.
+            throw PeerError.cut
+        }
+    }
+
+    /// Takes frames of up to 2 MiB from now on, where the connection was accepted; whoever says so has agreed to take
+    /// a disk. Before that, nobody can make this node hold more than a few KiB.
+    public func allowOrdinaryFrames() {
+        frameLimit.raise(to: Self.ordinaryFrame)
     }
 
     /// Takes frames of up to `maximumFrame` bytes from now on; whoever says so has looked at who is there.
@@ -33,23 +48,28 @@ public struct PeerConnection: Sendable {
 
     /// Ends the connection at once; whoever reads or writes it is told.
     public func close() {
-        channel.close(promise: nil)
+        channel.closeNow()
     }
 
     /// Connects, and runs `body` with the connection, which is closed when `body` returns or throws.
-    /// - Throws: `PeerError` where nobody answers or the address is not allowed; what `body` throws.
+    /// - Throws: `PeerError` where nobody answers, the address is not allowed, or it is somebody else who answers; what
+    ///   `body` throws.
     public static func connect<Result: Sendable>(
-        to address: PeerAddress, on group: any EventLoopGroup,
+        to address: PeerAddress, on transport: PeerTransport,
         _ body: @Sendable (PeerConnection) async throws -> Result
     ) async throws -> Result {
-        guard address.isLoopback else { throw PeerError.notLoopback(address) }
+        let protection = transport.protection
+        try protection.checkConnecting(to: address)
         let link: FramedLink
         do {
-            link = try await ClientBootstrap(group: group)
+            link = try await ClientBootstrap(group: transport.group)
                 .connectTimeout(.seconds(10))
-                .connect(host: address.host, port: Int(address.port)) { channel in
-                    channel.eventLoop.makeCompletedFuture { try FramedLink.wrap(channel) }
-                }
+                .channelOption(.autoRead, value: false)
+                .connect(host: address.host, port: Int(address.port))
+                .get()
+                .takeUp { try FramedLink.wrap($0, .connecting(address, protection)) }
+        } catch let error as PeerError {
+            throw error
         } catch {
             throw PeerError.unreachable(address, reason: describe(error))
         }
@@ -60,6 +80,12 @@ public struct PeerConnection: Sendable {
         _ link: FramedLink, _ body: @Sendable (PeerConnection) async throws -> Result
     ) async throws -> Result {
         try await link.channel.executeThenClose { inbound, outbound in
+            // What strangers can delay must not delay the end of the node.
+            try await withTaskCancellationHandler {
+                try await link.known.get()
+            } onCancel: {
+                link.channel.channel.closeNow()
+            }
             let connection = PeerConnection(
                 inbound: inbound, traffic: link.traffic, outbound: outbound, channel: link.channel.channel,
                 frameLimit: link.frameLimit)

@@ -8,6 +8,10 @@ public enum PeerError: Error, CustomStringConvertible {
     case malformed(String)
     /// Without TLS nothing may leave the machine (invariant 11).
     case notLoopback(PeerAddress)
+    /// Certificates or keys can't be used.
+    case certificates(String)
+    /// One side does not accept the other; said of the peer, as "it".
+    case handshake(String)
     /// The address can't be listened on.
     case cannotListen(PeerAddress, reason: String)
 
@@ -21,8 +25,12 @@ public enum PeerError: Error, CustomStringConvertible {
         case .malformed(let what):
             "the peer sent something that is not understood: \(what)"
         case .notLoopback(let address):
-            "the peer link has no TLS yet, so only loopback addresses are allowed, and \(address) is not one; "
-                + "use 127.0.0.1 or [::1]"
+            "without TLS the peer link stays on this machine, and \(address) is not a loopback address; give both nodes "
+                + "--peer-tls DIR or --tls DIR, or say --insecure-peer where nobody else can reach the network"
+        case .certificates(let what):
+            what
+        case .handshake(let reason):
+            "no safe link to the peer: \(reason)"
         case .cannotListen(let address, let reason):
             "cannot listen for peers on \(address): \(reason); choose another --peer-listen address"
         }

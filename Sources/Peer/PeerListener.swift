@@ -3,20 +3,23 @@ import NIOPosix
 
 /// Accepts connections of peers.
 public struct PeerListener: Sendable {
-    /// Connections at once; further ones are closed.
+    /// Connections at once that have said what they want; further ones are closed.
     private static let maximumConnections = 256
+    /// Connections at once that have not said so yet.
+    private static let maximumWaiting = 64
 
     private let channel: NIOAsyncChannel<any Channel, Never>
+    private let transport: PeerTransport
 
     /// As bound, with the port that the kernel chose.
     public let address: PeerAddress
 
     /// Listens at once.
     /// - Throws: `PeerError` where the address is taken or not allowed.
-    public init(on address: PeerAddress, group: any EventLoopGroup) async throws {
-        guard address.isLoopback else { throw PeerError.notLoopback(address) }
+    public init(on address: PeerAddress, transport: PeerTransport) async throws {
+        try transport.protection.checkListening(on: address)
         do {
-            channel = try await ServerBootstrap(group: group)
+            channel = try await ServerBootstrap(group: transport.group)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .acceptingBareChannels()
                 .bind(host: address.host, port: Int(address.port)) { $0.eventLoop.makeSucceededFuture($0) }
@@ -26,23 +29,34 @@ public struct PeerListener: Sendable {
         }
         let port = channel.channel.localAddress?.port ?? Int(address.port)
         self.address = PeerAddress(host: address.host, port: UInt16(port))
+        self.transport = transport
     }
 
     /// Serves every connection with `body`, each in a task of its own, until the task is cancelled. One that fails ends
     /// alone; `body` reports what there is to report.
-    public func run(_ body: @escaping @Sendable (PeerConnection) async -> Void) async {
-        let connections = Connections()
+    /// - Parameter refused: told of those that did not get as far as `body`, at most once a second.
+    public func run(
+        refused: @escaping @Sendable (_ from: String, _ reason: any Error) -> Void = { _, _ in },
+        _ body: @escaping @Sendable (PeerConnection) async -> Void
+    ) async {
+        let lobby = Lobby(waitingLimit: Self.maximumWaiting, admittedLimit: Self.maximumConnections)
+        let reports = ReportLimit(interval: .seconds(1))
         try? await channel.executeThenClose { inbound in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await accepted in inbound {
-                    guard connections.begin(atMost: Self.maximumConnections) else {
-                        accepted.close(promise: nil)
-                        continue
-                    }
+                    let protection = transport.protection
                     group.addTask {
-                        defer { connections.end() }
-                        guard let link = try? await accepted.takeUp(FramedLink.wrap) else { return }
-                        _ = try? await PeerConnection.run(link) { await body($0) }
+                        do {
+                            let link = try await accepted.takeUp {
+                                try FramedLink.wrap($0, .accepting(lobby, protection))
+                            }
+                            try await PeerConnection.run(link) { await body($0) }
+                        } catch let error as PeerError {
+                            // Most that just go have only looked whether somebody is here.
+                            if case .cut = error { return }
+                            let from = accepted.remoteAddress?.ipAddress ?? "an unknown address"
+                            if reports.isTime() { refused(from, error) }
+                        } catch {}
                     }
                 }
             }

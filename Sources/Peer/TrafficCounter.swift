@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Stands next to the socket and counts what passes.
+/// Stands next to the socket, below the encryption, and counts what passes; also hears `CloseNow`.
 final class TrafficCounter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -19,5 +19,13 @@ final class TrafficCounter: ChannelDuplexHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         traffic.addSent(Self.unwrapOutboundIn(data).readableBytes)
         context.write(data, promise: promise)
+    }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        if event is CloseNow {
+            context.close(promise: promise)
+        } else {
+            context.triggerUserOutboundEvent(event, promise: promise)
+        }
     }
 }

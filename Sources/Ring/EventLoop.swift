@@ -26,6 +26,9 @@ public final class EventLoop: @unchecked Sendable {
     private var thread = pthread_t()
     private var isStopping = false
     private var batchEnd: [Unmanaged<RingHandler>] = []
+    private var nextTurn: [Unmanaged<RingHandler>] = []
+    /// What `receiveSelected` receives into.
+    public let receiveBuffers: ReceiveBuffers
 
     /// Starts a loop.
     /// - Throws: `RingError` where the kernel gives no ring.
@@ -36,6 +39,7 @@ public final class EventLoop: @unchecked Sendable {
         wakeDescriptor = eventfd(0, CInt(EFD_CLOEXEC))
         guard wakeDescriptor >= 0 else { throw RingError(code: errno) }
         waker = Waker(descriptor: wakeDescriptor)
+        receiveBuffers = try ReceiveBuffers()
         let started = StartSignal()
         try start(reporting: started)
         let code = started.wait()
@@ -72,6 +76,11 @@ public final class EventLoop: @unchecked Sendable {
     /// Tells `handler` once, after the completions at hand have all been handled: the moment to send replies together.
     public func atBatchEnd(_ handler: RingHandler) {
         batchEnd.append(Unmanaged.passUnretained(handler))
+    }
+
+    /// Tells `handler` once, with `turnCame`, after the others have had their turn: for work that would keep them waiting.
+    public func atNextTurn(_ handler: RingHandler) {
+        nextTurn.append(Unmanaged.passUnretained(handler))
     }
 
     /// Ends the loop and waits for its thread. Nothing may be in flight any more.
@@ -123,9 +132,10 @@ public final class EventLoop: @unchecked Sendable {
         guard code == 0 else { return }
         waker.arm(on: self)
         while !isStopping || inbox.withLockedValue({ !$0.isEmpty }) {
-            io_uring_submit_and_wait(ring, 1)
+            if nextTurn.isEmpty { io_uring_submit_and_wait(ring, 1) } else { io_uring_submit_and_get_events(ring) }
             handleCompletions()
             runInbox()
+            takeTurns()
             endBatch()
         }
         io_uring_queue_exit(ring)
@@ -135,7 +145,10 @@ public final class EventLoop: @unchecked Sendable {
     private func setUpRing() -> CInt {
         let flags = UInt32(IORING_SETUP_SINGLE_ISSUER) | UInt32(IORING_SETUP_DEFER_TASKRUN)
         let result = io_uring_queue_init(Self.entries, ring, flags)
-        return result < 0 ? -result : 0
+        guard result == 0 else { return -result }
+        let code = receiveBuffers.register(with: ring)
+        if code != 0 { io_uring_queue_exit(ring) }
+        return code
     }
 
     private func handleCompletions() {
@@ -143,9 +156,12 @@ public final class EventLoop: @unchecked Sendable {
         while io_uring_peek_cqe(ring, &entry) == 0, let completion = entry {
             let context = io_uring_cqe_get_data(completion)
             let result = completion.pointee.res
+            let flags = completion.pointee.flags
             io_uring_cqe_seen(ring, completion)
             guard let context else { continue }
             let operation = context.assumingMemoryBound(to: RingOperation.self)
+            operation.pointee.selectedBuffer =
+                flags & UInt32(IORING_CQE_F_BUFFER) == 0 ? -1 : Int(flags >> UInt32(IORING_CQE_BUFFER_SHIFT))
             operation.pointee.handler._withUnsafeGuaranteedRef { $0.completed(operation, result: result) }
         }
     }
@@ -158,6 +174,14 @@ public final class EventLoop: @unchecked Sendable {
         }
         for item in work { item() }
         waker.arm(on: self)
+    }
+
+    private func takeTurns() {
+        guard !nextTurn.isEmpty else { return }
+        // Whoever asks again is told in the turn after this one.
+        let count = nextTurn.count
+        for index in 0..<count { nextTurn[index]._withUnsafeGuaranteedRef { $0.turnCame() } }
+        nextTurn.removeFirst(count)
     }
 
     private func endBatch() {

@@ -16,6 +16,9 @@ open class RingHandler {
     /// All completions at hand have been handled; called once for each `EventLoop.atBatchEnd`.
     open func batchEnded() {}
 
+    /// It is this handler's turn again; called once for each `EventLoop.atNextTurn`.
+    open func turnCame() {}
+
     /// There may be room in the pool that this handler waits for; called when it is first in line.
     /// - Returns: whether it has what it wanted, or wants nothing more, and leaves the line.
     open func bufferMayBeAvailable() -> Bool { true }

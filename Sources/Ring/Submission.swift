@@ -21,6 +21,19 @@ extension EventLoop {
         }
     }
 
+    /// `recv(2)` into one of the loop's `receiveBuffers`, whose number is then in the operation.
+    /// - Parameter isLikelyEmpty: nothing is expected to be there yet.
+    public func receiveSelected(
+        _ socket: CInt, isLikelyEmpty: Bool, _ operation: UnsafeMutablePointer<RingOperation>
+    ) {
+        submit(operation) {
+            io_uring_prep_recv($0, socket, nil, ReceiveBuffers.length, 0)
+            $0.pointee.flags |= UInt8(1 << IOSQE_BUFFER_SELECT_BIT)
+            $0.pointee.buf_group = UInt16(ReceiveBuffers.group)
+            if isLikelyEmpty { $0.pointee.ioprio |= UInt16(IORING_RECVSEND_POLL_FIRST) }
+        }
+    }
+
     /// `send(2)` of all `count` bytes; completes short only on error or hang-up.
     public func send(
         _ socket: CInt, from buffer: UnsafeRawPointer, count: Int, _ operation: UnsafeMutablePointer<RingOperation>
@@ -31,11 +44,16 @@ extension EventLoop {
     }
 
     /// `pread(2)`.
+    /// - Parameter byWorker: a thread of the ring's reads and waits, which reads ahead as a program does; otherwise the
+    ///   kernel goes on page by page as they come.
     public func read(
-        _ descriptor: CInt, into buffer: UnsafeMutableRawPointer, count: Int, at offset: UInt64,
+        _ descriptor: CInt, into buffer: UnsafeMutableRawPointer, count: Int, at offset: UInt64, byWorker: Bool = false,
         _ operation: UnsafeMutablePointer<RingOperation>
     ) {
-        submit(operation) { io_uring_prep_read($0, descriptor, buffer, UInt32(count), offset) }
+        submit(operation) {
+            io_uring_prep_read($0, descriptor, buffer, UInt32(count), offset)
+            if byWorker { $0.pointee.flags |= UInt8(1 << IOSQE_ASYNC_BIT) }
+        }
     }
 
     /// `pwritev2(2)` with `flags` of the `RWF_` kind.

@@ -10,7 +10,8 @@ public struct TLSFiles: Sendable {
     let revoked: String?
     /// Keys in common.
     let keys: String?
-    private let directory: String?
+    /// Where they are; nil for files that were named one by one.
+    public let directory: String?
 
     /// What a directory holds under the names that QEMU, libvirt and nbdkit use: `server-cert.pem` with
     /// `server-key.pem` for X.509, `ca-cert.pem` and `ca-crl.pem` to check clients, `keys.psk` for keys in common.

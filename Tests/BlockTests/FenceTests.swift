@@ -51,7 +51,7 @@ import Testing
             let read: @Sendable () -> Bool = {
                 let memory = Memory([0, 0, 0, 0])
                 let port = test.disk.port(on: test.loops[0])
-                return port.readIfCached(into: memory.base, length: 4, at: 0)
+                return port.readIfCached(into: memory.base, length: 4, at: 0) == 4
                     && memory.contents == [1, 2, 3, 4]
             }
             let before = await test.loops[0].perform(read)

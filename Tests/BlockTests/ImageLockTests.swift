@@ -46,14 +46,14 @@ import Testing
     @Test func weDoNotWriteWhatQemuWrites() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         let pidFile = scratch.file("pid")
-        let daemon = try Process.run(
-            URL(fileURLWithPath: "/usr/bin/qemu-storage-daemon"),
-            arguments: [
+        let daemon = try ChildProcess(
+            "/usr/bin/qemu-storage-daemon",
+            [
                 "--pidfile", pidFile, "--blockdev", "driver=file,node-name=disk,filename=\(path)",
                 "--nbd-server", "addr.type=unix,addr.path=\(scratch.file("socket"))",
                 "--export", "type=nbd,id=disk,node-name=disk,writable=on",
             ])
-        defer { kill(daemon.processIdentifier, SIGKILL) }
+        defer { daemon.signal(SIGKILL) }
         // It writes the file when the image is open.
         let isRunning = try await isSoon { access(pidFile, F_OK) == 0 }
         try #require(isRunning)

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A file system of one megabyte.
 struct SmallFileSystem {
@@ -21,10 +22,6 @@ struct SmallFileSystem {
     private static func mountStatus(_ arguments: String...) -> Int32 { status("/bin/mount", arguments) }
 
     private static func status(_ path: String, _ arguments: [String]) -> Int32 {
-        guard let process = try? Process.run(URL(fileURLWithPath: path), arguments: arguments) else {
-            return -1
-        }
-        process.waitUntilExit()
-        return process.terminationStatus
+        (try? ChildProcess(path, arguments))?.waitUntilExit() ?? -1
     }
 }

@@ -16,9 +16,10 @@ struct FakePeerTests {
         _ node: TestNode, _ script: @escaping @Sendable (Message) -> [Message]?,
         _ body: (PeerAddress) async throws -> Void
     ) async throws {
-        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: node.group)
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
         let task = Task {
             await listener.run { connection in
+                connection.allowOrdinaryFrames()
                 do {
                     for try await frame in connection.inbound {
                         guard let answers = script(try Message(frame: frame)) else { return }
@@ -176,7 +177,7 @@ struct FakePeerTests {
                     frames.append(ByteBuffer(bytes: bytes))
                 }
                 let sent = frames
-                try? await PeerConnection.connect(to: address, on: node.group) { connection in
+                try? await PeerConnection.connect(to: address, on: node.transport) { connection in
                     for frame in sent { try await connection.send(frame) }
                 }
             }

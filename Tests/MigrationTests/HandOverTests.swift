@@ -15,7 +15,7 @@ struct HandOverTests {
     private func say(
         _ messages: [Message], to address: PeerAddress, _ node: TestNode, answers: Int
     ) async throws -> [Message] {
-        try await PeerConnection.connect(to: address, on: node.group) { connection in
+        try await PeerConnection.connect(to: address, on: node.transport) { connection in
             for message in messages { try await connection.send(message.encoded()) }
             var heard: [Message] = []
             var frames = connection.inbound.makeAsyncIterator()
@@ -125,7 +125,7 @@ struct HandOverTests {
             let moved = try MovedRecord(
                 export: record.export, image: image, migration: record.migration, destination: address,
                 root: "")
-            let link = ForwardLink(record: moved, group: source.group, logger: TestNode.quiet)
+            let link = ForwardLink(record: moved, transport: source.transport, logger: TestNode.quiet)
             let forwarded = Disk(
                 size: disk.size, device: ForwardingDevice(forwarder: link), loops: [source.loop])
             let later = Guest(client: source.client(forwarded), contents: guest.model, seed: 4)

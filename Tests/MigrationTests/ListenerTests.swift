@@ -1,6 +1,7 @@
 import Glibc
 import NIOPosix
 import Peer
+import TestSupport
 import Testing
 
 @Suite("The listener for peers", .timeLimit(.minutes(1)))
@@ -8,12 +9,13 @@ struct ListenerTests {
     @Test("Invariant 10: more connections than it takes, and a stop with connections under way, end nothing but them")
     func tooMany() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let transport = PeerTransport(group: group)
         for _ in 0..<3 {
-            let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: group)
+            let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
             let task = Task {
                 await listener.run { connection in do { for try await _ in connection.inbound {} } catch {} }
             }
-            let sockets = (0..<400).map { _ in Self.connect(listener.address.port) }
+            let sockets = try await onThread { (0..<400).map { _ in Self.connect(listener.address.port) } }
             task.cancel()
             await task.value
             for socket in sockets { close(socket) }

@@ -96,6 +96,51 @@ struct StateMachineTests {
         #expect(undone(machine) == nil)
     }
 
+    private func copying(_ switchover: Switchover) -> SourceMachine {
+        var machine = SourceMachine(switchover: switchover)
+        machine.accepted()
+        return machine
+    }
+
+    private func after(_ pause: Double, clean: Bool = false) -> SourceMachine.Situation {
+        SourceMachine.Situation(expectedPause: pause, maximumPause: 0.2, isClean: clean)
+    }
+
+    @Test("It is enough when the pause is short enough, or when copying does not get there")
+    func decides() {
+        var machine = copying(.converged)
+        #expect(machine.decide(after(8)) == .copy)
+        #expect(machine.decide(after(4)) == .copy)
+        #expect(machine.decide(after(0.1)) == .handOver(leavesRest: false))
+
+        machine = copying(.converged)
+        #expect(machine.decide(after(8)) == .copy)
+        #expect(machine.decide(after(8)) == .copy)
+        #expect(machine.decide(after(7)) == .copy)
+        #expect(machine.decide(after(9)) == .handOver(leavesRest: true), "three rounds that brought nothing")
+
+        machine = copying(.converged)
+        machine.needsWholeDisk()
+        for _ in 0..<10 { #expect(machine.decide(after(8)) == .copy, "an older release can't take it") }
+    }
+
+    @Test("Whoever waits for the disk gets it at once", arguments: [Switchover.manual, .firstWrite])
+    func decidesOnRequest(_ switchover: Switchover) {
+        var machine = copying(switchover)
+        #expect(machine.decide(after(8)) == .copy)
+        #expect(machine.decide(after(0.1)) == .wait)
+        #expect(machine.decide(after(9, clean: true)) == .wait)
+        #expect(!machine.skipsCopying)
+        #expect(machine.requestSwitch())
+        #expect(machine.skipsCopying)
+        #expect(machine.decide(after(8)) == .handOver(leavesRest: true))
+        _ = machine.fence()
+        #expect(machine.requestSwitch(), "it is under way")
+        machine.committed()
+        #expect(!machine.requestSwitch(), "it has been done")
+        #expect(copying(.now).skipsCopying)
+    }
+
     @Test("Invariant 8: different roots stop the hand-over")
     func rootsDiffer() {
         var machine = SourceMachine()

@@ -14,14 +14,16 @@ import TestSupport
 final class TestNode: Sendable {
     let scratch: Scratch
     let loop: Ring.EventLoop
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let transport: PeerTransport
     let pool = NIOThreadPool(numberOfThreads: 2)
     let state: StateDirectory
     let arrived = NIOLockedValueBox<[String: Disk]>([:])
     /// Disks that are answered for before they are here.
     let announced = NIOLockedValueBox<[String: Disk]>([:])
 
-    init() throws {
+    init(protection: PeerProtection = .loopback) throws {
+        transport = PeerTransport(
+            group: MultiThreadedEventLoopGroup(numberOfThreads: 1), protection: protection)
         scratch = Scratch()
         loop = try Ring.EventLoop(index: 0)
         pool.start()
@@ -75,7 +77,7 @@ final class TestNode: Sendable {
         let migrations = DestinationMigration(
             site: site, indexDirectory: index, pool: pool, logger: Self.quiet
         ) { DiskClient(disk: $0, loop: loop) }
-        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), group: group)
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
         let task = Task { await listener.run { await migrations.serve($0) } }
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(listener.address)) } catch { result = .failure(error) }
@@ -94,7 +96,7 @@ final class TestNode: Sendable {
                 export: "disk", disk: disk, image: image, destination: address, switchover: switchover,
                 maximumPause: pause,
                 rate: RateLimit(bitsPerSecond: rate), records: SourceRecords(directory: state, image: image)),
-            group: group, pool: pool, logger: Self.quiet)
+            transport: transport, pool: pool, logger: Self.quiet)
     }
 
     static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -63,8 +63,10 @@ import Testing
         let isLong = length > 32 << 20
         let knowsChunks = negotiation.style != .simple
         let isExtended = negotiation.style == .extended
+        // There is no reply to a disconnect.
+        if type == 2 { return 0 }
         switch (type, flags) {
-        case (0, 0...1), (2...5, 0...1): break
+        case (0, 0...1), (3...5, 0...1): break
         case (0, 4...5) where knowsChunks: break
         case (1, 0...1) where !isExtended: break
         case (1, 32...33) where isExtended: break
@@ -75,9 +77,8 @@ import Testing
         default: return 22
         }
         switch type {
-        case 0: return isLong ? 75 : isBeyond ? 22 : 0
-        case 1: return export.isReadOnly ? 1 : isLong ? 75 : isBeyond ? 28 : 0
-        case 2: return 0
+        case 0: return isLong ? (knowsChunks ? 75 : 22) : isBeyond ? 22 : 0
+        case 1: return export.isReadOnly ? 1 : isLong ? 22 : isBeyond ? 28 : 0
         case 3: return offset == 0 && length == 0 ? 0 : 22
         case 4: return export.isReadOnly ? 1 : isBeyond ? 22 : 0
         case 5: return isBeyond ? 22 : 0

@@ -12,23 +12,22 @@ struct MigrateTests {
         let index = ["index", "add", "--index", nodes.scratch.file("index"), nodes.scratch.file("n.raw")]
         #expect(try await Nearblock.run(index).status == 0)
 
-        let fio = Process()
-        fio.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        fio.arguments = [
-            "fio", "--name=guest", "--ioengine=nbd", "--uri=\(nodes.source.uri())", "--rw=randwrite",
-            "--bs=4k",
-            "--iodepth=4", "--size=8M", "--offset=8M", "--rate=,4M", "--verify=crc32c", "--do_verify=1",
-            "--verify_fatal=1", "--aux-path=\(nodes.scratch.path)",
-            "--output=\(nodes.scratch.file("fio.log"))",
-        ]
-        try fio.run()
+        let fio = try ChildProcess(
+            "/usr/bin/fio",
+            [
+                "--name=guest", "--ioengine=nbd", "--uri=\(nodes.source.uri())", "--rw=randwrite",
+                "--bs=4k",
+                "--iodepth=4", "--size=8M", "--offset=8M", "--rate=,4M", "--verify=crc32c", "--do_verify=1",
+                "--verify_fatal=1", "--aux-path=\(nodes.scratch.path)",
+                "--output=\(nodes.scratch.file("fio.log"))",
+            ])
         try await nodes.waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.data("n.raw") }
         let result = try await nodes.migrate(["--rate", "200M"])
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.errors.isEmpty, "quiet where nobody watches")
-        try await onThread { fio.waitUntilExit() }
+        let status = try await onThread { fio.waitUntilExit() }
         #expect(
-            fio.terminationStatus == 0,
+            status == 0,
             "\((try? String(contentsOfFile: nodes.scratch.file("fio.log"), encoding: .utf8)) ?? "")")
 
         let report = try #require(
@@ -175,19 +174,15 @@ struct MigrateTests {
         let nodes = try await TwoNodes(megabytes: 1)
         #expect(try await nodes.migrate().status == 0)
         try await nodes.destination.kill()
-        let client = Process()
-        client.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        client.arguments = ["qemu-io", "-f", "raw", "-c", "write 0 4k", nodes.source.uri()]
-        client.standardOutput = FileHandle.nullDevice
-        client.standardError = FileHandle.nullDevice
-        try client.run()
+        let client = try ChildProcess(
+            "/usr/bin/qemu-io", ["-f", "raw", "-c", "write 0 4k", nodes.source.uri()])
         try await Task.sleep(for: .milliseconds(500))
         #expect(client.isRunning, "it waits for the destination")
         #expect(try await nodes.source.ask(["status"]).output.contains("cannot reach"))
         let began = Date()
         #expect(try await nodes.source.stop() == 0)
         #expect(Date().timeIntervalSince(began) < 15)
-        try await onThread { client.waitUntilExit() }
+        _ = try await onThread { client.waitUntilExit() }
     }
 
     @Test("Invariants 6 and 7: a source killed while it copies leaves nothing that breaks the next migration")

@@ -5,7 +5,7 @@ import TestSupport
 ///
 /// `@unchecked Sendable`: used by one test, one call after the other.
 final class NodeProcess: @unchecked Sendable {
-    private let process = Process()
+    private let process: ChildProcess
     private let log: String
     let folder: String
 
@@ -16,16 +16,15 @@ final class NodeProcess: @unchecked Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         log = "\(folder)/log-\(UUID().uuidString.prefix(4))"
         try Data().write(to: URL(fileURLWithPath: log))
-        process.executableURL = URL(fileURLWithPath: Nearblock.path)
-        process.arguments =
-            ["serve", "--control", control, "--state", "\(folder)/state"]
-            + (hasSocket ? ["--socket", "\(folder)/nbd.sock"] : []) + arguments
-        process.standardError = FileHandle(forWritingAtPath: log)
-        try process.run()
+        process = try ChildProcess(
+            Nearblock.path,
+            ["serve", "--control", "\(folder)/control.sock", "--state", "\(folder)/state"]
+                + (hasSocket ? ["--socket", "\(folder)/nbd.sock"] : []) + arguments,
+            errors: log)
         let limit = Date(timeIntervalSinceNow: 30)
         while !messages.contains("ready") {
             guard process.isRunning, Date() < limit else {
-                process.terminate()
+                process.signal(SIGTERM)
                 throw Failure(reason: "the node did not get ready: \(messages)")
             }
             try await Task.sleep(for: .milliseconds(5))
@@ -34,10 +33,6 @@ final class NodeProcess: @unchecked Sendable {
 
     struct Failure: Error {
         let reason: String
-    }
-
-    deinit {
-        if process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) }
     }
 
     var processIdentifier: Int32 { process.processIdentifier }
@@ -49,7 +44,7 @@ final class NodeProcess: @unchecked Sendable {
     /// What it has said on standard error.
     var messages: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 
-    func signal(_ number: Int32) { Foundation.kill(process.processIdentifier, number) }
+    func signal(_ number: Int32) { process.signal(number) }
 
     /// Waits until it has said something.
     func wait(for words: String) async throws {
@@ -72,10 +67,7 @@ final class NodeProcess: @unchecked Sendable {
     }
 
     private func end(_ signal: Int32) async throws -> Int32 {
-        Foundation.kill(process.processIdentifier, signal)
-        return try await onThread { [self] in
-            process.waitUntilExit()
-            return process.terminationStatus
-        }
+        process.signal(signal)
+        return try await onThread { [process] in process.waitUntilExit() }
     }
 }

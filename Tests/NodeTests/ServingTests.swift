@@ -172,6 +172,7 @@ struct ServingTests {
             allowlist = true
             includedir = \(scratch.file("conf.d"))
             max_threads = 8
+            port = nbd
             # an export
             [plain]
             exportname = \(scratch.file("a.raw"))
@@ -189,6 +190,8 @@ struct ServingTests {
             [guarded]
             exportname = \(scratch.file("c.raw"))
             authfile = /etc/nbd-server/allow
+            [later]
+            exportname = \(scratch.file("not-yet-there.raw"))
             """, to: "nbd-server.conf")
         let node = try await NodeProcess(
             scratch.file("node"), ["--nbd-server-config", path], hasSocket: false)
@@ -201,7 +204,25 @@ struct ServingTests {
             "[cow] copyonwrite is not supported; the export is left out", "[guarded] authfile",
         ] { #expect(node.messages.contains(part), "\(part)") }
         #expect(!node.messages.contains("max_threads") && !node.messages.contains("[readonly]"))
+        // nbd-server looks for an image when somebody asks for it.
+        #expect(node.messages.contains("later is not offered: cannot open") && !list.output.contains("later"))
+        _ = try scratch.hole(1 << 20, "not-yet-there.raw")
+        node.signal(SIGHUP)
+        try await node.wait(for: "later is offered")
         #expect(try await node.stop() == 0)
+    }
+
+    @Test(
+        "An nbd-server configuration of which nothing can be served is an error",
+        arguments: [
+            ("[generic]\n[x]\nexportname = /nonexistent/x.raw\n", "cannot open /nonexistent/x.raw"),
+            ("[generic]\nport = no-such-service\n[x]\nexportname = /x\n", "[generic] port: 'no-such-service'"),
+        ])
+    func unusableNbdServerConfiguration(_ text: String, _ complaint: String) async throws {
+        let path = try write(text, to: "unusable.conf")
+        let result = try await Nearblock.run(
+            ["serve", "--nbd-server-config", path, "--run", "true"] + common("unusable"))
+        #expect(result.status == 1 && result.errors.contains(complaint), "\(result)")
     }
 
     @Test("The real nbd-server and nearblock serve the same configuration alike")

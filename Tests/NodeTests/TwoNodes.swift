@@ -22,7 +22,7 @@ final class TwoNodes {
         scratch = Scratch()
         self.images = images ?? scratch.file("d/images")
         hasIndex = index
-        port = try Self.freePort()
+        port = try FreePort.find()
         try scratch.makeImage("disk.raw", megabytes: megabytes)
         let destinationArguments = Self.destinationArguments(scratch, port, self.images, index)
         destination = try await NodeProcess(scratch.file("d"), destinationArguments)
@@ -83,21 +83,5 @@ final class TwoNodes {
     ) -> [String] {
         ["--peer-listen", "127.0.0.1:\(port)", "--images", images]
             + (index ? ["--index", scratch.file("index")] : [])
-    }
-
-    private static func freePort() throws -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let bound = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { name in
-                bind(descriptor, name, length) == 0 && getsockname(descriptor, name, &length) == 0
-            }
-        }
-        guard bound else { throw NodeProcess.Failure(reason: "no free port") }
-        return UInt16(bigEndian: address.sin_port)
     }
 }

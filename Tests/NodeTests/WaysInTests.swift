@@ -196,6 +196,27 @@ struct WaysInTests {
         #expect(refused.status == 1 && refused.errors.contains("[generic] force_tls needs a keyfile"), "\(refused)")
     }
 
+    @Test("As many clients as the server takes come in, whatever the soft limit on descriptors is")
+    func manyClients() async throws {
+        let image = try scratch.hole(1 << 20, "disk.raw")
+        let socket = scratch.file("many.sock")
+        let script = """
+            (ulimit -S -n 64; exec \(Nearblock.path) serve \(image) --socket \(socket) \
+                \(common("many").joined(separator: " "))) & n=$!
+            for i in $(seq 100); do test -S \(socket) && break; sleep 0.05; done
+            python3 -c '
+            import socket
+            clients = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+            for client in clients:
+                client.connect("\(socket)")
+                client.settimeout(20)
+            print(sum(client.recv(18)[:8] == b"NBDMAGIC" for client in clients))'
+            kill $n; wait $n; echo $?
+            """
+        let result = try await Command.run("bash", "-c", script)
+        #expect(result.output == "200\n0\n", "\(result)")
+    }
+
     // MARK: Reading the configuration again
 
     @Test("An export gets another name while a client has it open")

@@ -75,6 +75,7 @@ final class SimDestination {
         guard isUp else { return pipe.drop(.destination) }
         pipe.onClosed[SimPipe.End.destination.rawValue] = { [self] in closed(purpose, pipe) }
         switch purpose {
+        case .unknown: refuse(pipe)
         case .migrate: receive(id, pipe)
         case .forward: takeForwarder(id, isCommitted, pipe)
         case .demand: takeLane(.demand, id, isCommitted, pipe)
@@ -119,6 +120,7 @@ final class SimDestination {
 
     private func closed(_ purpose: Hello.Purpose, _ pipe: SimPipe) {
         switch purpose {
+        case .unknown: break
         case .migrate:
             if let arrival, arrival.pipe === pipe { arrival.end {} }
         case .forward:

@@ -28,23 +28,15 @@ package enum Command {
         return try await onThread {
             // Files and no pipes: a daemon that keeps them open must not keep us waiting.
             let scratch = Scratch()
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-            process.arguments = ["-k", "1", "60", path] + arguments
+            let output = try scratch.write([], to: "output")
+            let errors = try scratch.write([], to: "errors")
             // nbdsh takes the first Python in PATH; Debian's has libnbd.
-            process.environment = ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"]
-            process.standardInput = FileHandle.nullDevice
-            process.standardOutput = FileHandle(forWritingAtPath: try scratch.write([], to: "output"))
-            process.standardError = FileHandle(forWritingAtPath: try scratch.write([], to: "errors"))
-            // The threads of a test run block signals, and a program would start with these blocked, too: nbdkit could not
-            // end what it runs.
-            var none = sigset_t()
-            sigemptyset(&none)
-            pthread_sigmask(SIG_SETMASK, &none, nil)
-            try process.run()
-            process.waitUntilExit()
+            let environment = ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C.UTF-8"]
+            let process = try ChildProcess(
+                "/usr/bin/timeout", ["-k", "1", "60", path] + arguments, environment: environment, output: output,
+                errors: errors)
             return Result(
-                status: process.terminationStatus,
+                status: process.waitUntilExit(),
                 output: String(decoding: try scratch.contents("output"), as: UTF8.self),
                 errors: String(decoding: try scratch.contents("errors"), as: UTF8.self))
         }

@@ -1,4 +1,5 @@
 import CLibNBD
+import Dispatch
 
 /// A request on its way through libnbd, which may take several commands of the protocol.
 final class RemoteCommand {
@@ -10,6 +11,10 @@ final class RemoteCommand {
     var error: CInt = 0
     /// Bytes that the command in flight covers.
     var piece: UInt64 = 0
+    /// Bytes that the read in flight has brought.
+    var received: UInt64 = 0
+    /// When it was first lost with a connection.
+    var lostAt: DispatchTime?
     /// What a flush in flight covers.
     var flushMark: UInt64 = 0
 
@@ -27,6 +32,18 @@ final class RemoteCommand {
                 command.error = error!.pointee
                 command.connection.ended(command)
                 return 1
+            },
+            user_data: Unmanaged.passRetained(self).toOpaque(),
+            free: { Unmanaged<RemoteCommand>.fromOpaque($0!).release() })
+    }
+
+    /// For libnbd: counts what a read has brought. A server may call a read a success and leave bytes out.
+    func chunks() -> nbd_chunk_callback {
+        nbd_chunk_callback(
+            callback: { context, _, count, _, status, _ in
+                let command = Unmanaged<RemoteCommand>.fromOpaque(context!).takeUnretainedValue()
+                if status != UInt32(LIBNBD_READ_ERROR) { command.received += UInt64(count) }
+                return 0
             },
             user_data: Unmanaged.passRetained(self).toOpaque(),
             free: { Unmanaged<RemoteCommand>.fromOpaque($0!).release() })

@@ -14,6 +14,8 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     private static let longestRange: UInt64 = 1 << 30
     /// Seconds for which requests wait for a connection that was lost.
     private static let patience = 30.0
+    /// Microseconds between two tries to connect.
+    private static let pause: useconds_t = 250_000
 
     let loop: EventLoop
     private let uri: String
@@ -27,6 +29,9 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     /// Those that wait for a connection.
     private var waiting: [RemoteCommand] = []
     private var isConnecting = false
+    private var lastConnect = DispatchTime(uptimeNanoseconds: 1)
+    /// The node ends: nothing is waited for any more.
+    private var isStopped = false
     /// What the poll in flight waits for; 0 for none.
     private var polled: UInt32 = 0
 
@@ -55,6 +60,15 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         if let error = answerWithoutServer(request) { return finish(command, error) }
         if request.pointee.kind == .writeZeroes, !traits.canZero { request.pointee.stage = .zeroFill }
         issue(command)
+        proceed()
+    }
+
+    /// Ends every request, now and from now on, with ESHUTDOWN: a server that does not answer must not keep the node. On
+    /// the loop's thread.
+    func stop() {
+        isStopped = true
+        // What was under way ends as with any connection that is lost: libnbd would forget it if it were just closed.
+        if let link, inFlight > 0 { shutdown(nbd_aio_get_fd(link.handle), CInt(SHUT_RDWR)) }
         proceed()
     }
 
@@ -102,7 +116,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
             endedCommands = []
             for command in commands { settle(command) }
         }
-        if link == nil, !waiting.isEmpty { connect() }
+        if link == nil, !waiting.isEmpty { if isStopped { giveUpWaiting(ESHUTDOWN) } else { connect() } }
         poll()
     }
 
@@ -110,6 +124,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
 
     /// Sends what is next for a request.
     private func issue(_ command: RemoteCommand) {
+        guard !isStopped else { return finish(command, ESHUTDOWN) }
         guard let link else {
             return waiting.append(command)
         }
@@ -140,9 +155,10 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
             return nbd_aio_pwrite(
                 handle, Self.zeros.bytes, Int(command.piece), offset, command.completion(), flags)
         case (_, .read):
-            return nbd_aio_pread(
+            command.received = 0
+            return nbd_aio_pread_structured(
                 handle, request.pointee.buffer! + request.pointee.progress, Int(command.piece), offset,
-                command.completion(), 0)
+                command.chunks(), command.completion(), 0)
         case (_, .write):
             return nbd_aio_pwrite(
                 handle, request.pointee.buffer! + request.pointee.progress, Int(command.piece), offset,
@@ -167,10 +183,11 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         guard link != nil || command.error == 0 else {
             // Lost with the connection and not acknowledged: it is sent again on the next one.
             command.request.pointee.extentCount = 0
-            return waiting.append(command)
+            return sendAgain(command)
         }
         guard command.error == 0 else { return finish(command, command.error) }
         let request = command.request
+        if request.pointee.kind == .read, command.received != command.piece { return finish(command, EIO) }
         if request.pointee.stage == .makeDurable || request.pointee.kind == .flush {
             return finish(command, durability.endFlush(covering: command.flushMark) ? 0 : EIO)
         }
@@ -186,7 +203,22 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
             request.pointee.stage = .makeDurable
             return issue(command)
         }
+        if request.pointee.kind == .status { completeStatus(request) }
         finish(command, 0)
+    }
+
+    /// A server that breaks off at this very command would do so for ever.
+    private func sendAgain(_ command: RemoteCommand) {
+        let now = DispatchTime.now()
+        let lostAt = command.lostAt ?? now
+        command.lostAt = lostAt
+        if now < lostAt + Self.patience { waiting.append(command) } else { finish(command, EIO) }
+    }
+
+    /// A server that has told nothing of use has told that there may be data: a client's question has an answer.
+    private func completeStatus(_ request: UnsafeMutablePointer<BlockRequest>) {
+        guard request.pointee.extentCount == 0 else { return }
+        _ = request.pointee.addExtent(BlockExtent(length: request.pointee.length, state: []))
     }
 
     private func finish(_ command: RemoteCommand, _ error: CInt) {
@@ -221,7 +253,11 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     private func connect() {
         guard !isConnecting else { return }
         isConnecting = true
+        // A server that takes connections and drops them must not keep a core busy.
+        let isAgain = DispatchTime.now() < lastConnect + .microseconds(Int(Self.pause))
+        lastConnect = .now()
         DispatchQueue.global().async { [self, uri] in
+            if isAgain { usleep(Self.pause) }
             let found = Self.connect(uri)
             loop.post { [self] in
                 isConnecting = false
@@ -235,20 +271,26 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         let end = DispatchTime.now() + patience
         repeat {
             if let link = try? RemoteLink(uri: uri) { return link }
-            usleep(250_000)
+            usleep(pause)
         } while DispatchTime.now() < end
         return nil
     }
 
     private func take(_ found: RemoteLink?) {
-        let commands = waiting
-        waiting = []
-        if let found, found.traits == traits {
+        if let found, found.traits == traits, !isStopped {
+            let commands = waiting
+            waiting = []
             link = found
             for command in commands { issue(command) }
             return proceed()
         }
         if let found { nbd_close(found.handle) }
-        for command in commands { finish(command, EIO) }
+        giveUpWaiting(isStopped ? ESHUTDOWN : EIO)
+    }
+
+    private func giveUpWaiting(_ error: CInt) {
+        let commands = waiting
+        waiting = []
+        for command in commands { finish(command, error) }
     }
 }

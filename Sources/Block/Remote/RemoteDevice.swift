@@ -42,6 +42,11 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
     /// Whether the server says that its disk is slow to seek.
     public var isRotational: Bool { traits.isRotational }
 
+    /// Ends what the server has not answered, with ESHUTDOWN; nothing more is sent to it.
+    public func stop() {
+        for connection in connections { connection.loop.post { connection.stop() } }
+    }
+
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
         request.pointee.progress = 0
         request.pointee.stage = .transfer

@@ -13,7 +13,7 @@ struct RemoteLink: @unchecked Sendable {
         guard let handle = nbd_create() else { throw RemoteError.last(uri) }
         do {
             // Not asked for its block sizes, a server has to take requests of any; libnbd(3) would hold us to them.
-            guard nbd_set_request_block_size(handle, false) == 0, nbd_set_pread_initialize(handle, false) == 0,
+            guard nbd_set_request_block_size(handle, false) == 0,
                 nbd_set_uri_allow_local_file(handle, true) == 0, nbd_add_meta_context(handle, Self.allocation) == 0,
                 nbd_connect_uri(handle, uri) == 0
             else { throw RemoteError.last(uri) }

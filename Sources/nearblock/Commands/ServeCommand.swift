@@ -59,7 +59,10 @@ struct ServeCommand: AsyncParsableCommand {
     var nbdServerConfig: String?
     @Option(
         help: ArgumentHelp(
-            "Encrypt, with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk.",
+            """
+            Encrypt, with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk for NBD \
+            clients; the certificates, with client-cert.pem and client-key.pem, for peers too.
+            """,
             valueName: "dir"))
     var tls: String?
     @Option(
@@ -70,9 +73,19 @@ struct ServeCommand: AsyncParsableCommand {
     var tlsVerifyClient = false
     @Option(
         help: ArgumentHelp(
-            "Take in disks that other nodes move here; only on loopback until the link has TLS.",
+            "Take in disks that other nodes move here; without --peer-tls, --tls or --insecure-peer only on loopback.",
             valueName: "host:port"))
     var peerListen: PeerAddress?
+    @Option(
+        help: ArgumentHelp(
+            """
+            Encrypt the link to peers, in and out, with the files of a directory: ca-cert.pem, server-cert.pem and \
+            server-key.pem to take disks in, client-cert.pem and client-key.pem to move disks away (default: as --tls).
+            """,
+            valueName: "dir"))
+    var peerTls: String?
+    @Flag(help: "Talk with peers in the clear, at any address: whoever reaches the network can read and bring disks.")
+    var insecurePeer = false
     @Option(help: ArgumentHelp("Where disks that are moved here go.", valueName: "dir"))
     var images: String?
     @Option(
@@ -100,6 +113,9 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError(
                 "--export, --description, --read-only and --direct are about an IMAGE, and there is none.")
         }
+        if insecurePeer && peerTls != nil {
+            throw ValidationError("--insecure-peer and --peer-tls exclude each other.")
+        }
         if single && (run != nil || !socket.isEmpty || !listen.isEmpty || vsock != nil) {
             throw ValidationError("--single has one client and needs no --run, --socket, --listen or --vsock.")
         }
@@ -121,6 +137,8 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let purpose: ServeRun.Purpose =
             single ? .single(try StandardStreams()) : run.map { .captive(command: $0) } ?? .serve
+        // A command would inherit it.
+        if run == nil { DescriptorLimit.raise() }
         let serving = ServeRun(configuration: node, purpose: purpose) { [self] in try nodeConfiguration(logger) }
         let status = try await serving.run(signals: signals, logger: logger)
         if status != 0 { throw ExitCode(status) }
@@ -144,6 +162,10 @@ struct ServeCommand: AsyncParsableCommand {
             if let vsock { node.listen.append(.vsock(port: vsock)) }
         }
         node.tls = try tlsConfiguration(node.tls)
+        if peerTls != nil || insecurePeer {
+            node.peerTLS = peerTls
+            node.allowsInsecurePeers = insecurePeer
+        }
         node.peerListen = peerListen ?? node.peerListen
         node.images = images ?? node.images
         if let incomingWrites { node.refusesEarlyWrites = incomingWrites == .refuse }

@@ -22,7 +22,8 @@ enum { INPUT = 2 << 20, OUTPUT = 34 << 20, CONNECTIONS = 64 };
 
 struct connection {
     int socket;
-    int hasBegun;
+    // 0 before the handshake, 1 after it, 2 from the first request on.
+    int stage;
     size_t filled;
     size_t owed;
     char *input;
@@ -52,14 +53,20 @@ static int sendAll(int socket, const char *bytes, size_t count) {
     return 0;
 }
 
-// As much of the handshake as libnbd needs: every option but GO is unknown here.
+// As much of the handshake as libnbd and load need: every option but EXPORT_NAME and GO is unknown here.
 static int shakeHands(struct connection *c) {
     char greeting[18] = "NBDMAGICIHAVEOPT\0\3", head[16], data[4096], answer[64];
     if (sendAll(c->socket, greeting, 18) || recv(c->socket, head, 4, MSG_WAITALL) != 4) return -1;
     for (;;) {
         if (recv(c->socket, head, 16, MSG_WAITALL) != 16) return -1;
         uint32_t option = (uint32_t)load(head + 8, 4), length = (uint32_t)load(head + 12, 4);
-        if (length > sizeof data || recv(c->socket, data, length, MSG_WAITALL) != (ssize_t)length) return -1;
+        if (length > sizeof data) return -1;
+        if (length > 0 && recv(c->socket, data, length, MSG_WAITALL) != (ssize_t)length) return -1;
+        if (option == 1) {
+            store(answer, size, 8);
+            store(answer + 8, 1 | 4 | 256, 2);
+            return sendAll(c->socket, answer, 10);
+        }
         store(answer, 0x3e889045565a9, 8);
         store(answer + 8, option, 4);
         if (option != 7) {
@@ -110,10 +117,11 @@ static int answer(struct connection *c) {
 }
 
 static int serve(struct connection *c) {
-    if (!c->hasBegun) {
-        c->hasBegun = 1;
+    if (c->stage == 0) {
+        c->stage = 1;
         return shakeHands(c);
     }
+    c->stage = 2;
     ssize_t got = recv(c->socket, c->input + c->filled, INPUT - c->filled, 0);
     if (got <= 0) return -1;
     c->filled += (size_t)got;
@@ -151,13 +159,13 @@ static void serveByThreads(int listener) {
     }
 }
 
-// A lone connection is waited for in recv itself.
+// A lone connection is waited for in recv itself, once it has begun to ask.
 static void serveByOne(int listener) {
     struct pollfd fds[CONNECTIONS + 1] = {{.fd = listener, .events = POLLIN}};
     struct connection *open[CONNECTIONS + 1];
     int count = 1;
     for (;;) {
-        if (count != 2 || !open[1]->hasBegun) poll(fds, (nfds_t)count, -1);
+        if (count != 2 || open[1]->stage < 2) poll(fds, (nfds_t)count, -1);
         else fds[0].revents = 0, fds[1].revents = POLLIN;
         for (int i = count - 1; i > 0; i--) {
             if (!fds[i].revents || serve(open[i]) == 0) continue;

@@ -1,10 +1,10 @@
 // Loads an NBD server over its raw protocol, with less work of its own than fio's engine does, so that it is the server
 // that is measured. One thread a connection; requests leave together and answers are taken together.
 //
-//   load [--connections N] [--depth N] [--block BYTES] [--reads PERCENT] [--sequential] [--seconds S] [--stream-block
-//        BYTES] ADDRESS EXPORT
+//   load [--connections N] [--depth N] [--block BYTES] [--reads PERCENT] [--sequential] [--seconds S] [--idle]
+//        ADDRESS EXPORT
 //
-// ADDRESS is the path of a Unix socket or HOST:PORT. Prints JSON: requests, seconds, and latencies in nanoseconds.
+// --idle only keeps the connections open. ADDRESS is the path of a Unix socket or HOST:PORT. Prints JSON: requests, seconds, and latencies in nanoseconds.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@
 enum { ROOM = 1 << 20, SAMPLES = 1 << 23 };
 
 static struct settings {
-    int connections, depth, reads, isSequential;
+    int connections, depth, reads, isSequential, isIdle;
     uint32_t block;
     double seconds;
     const char *address, *export;
@@ -256,7 +256,7 @@ static void report(struct client **clients, double seconds) {
 static void read_arguments(int argc, char **argv) {
     static const struct option options[] = {
         {"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'}, {"block", 1, 0, 'b'}, {"reads", 1, 0, 'r'},
-        {"sequential", 0, 0, 's'}, {"seconds", 1, 0, 't'}, {0, 0, 0, 0}};
+        {"sequential", 0, 0, 's'}, {"seconds", 1, 0, 't'}, {"idle", 0, 0, 'i'}, {0, 0, 0, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
@@ -265,6 +265,7 @@ static void read_arguments(int argc, char **argv) {
         case 'b': set.block = (uint32_t)atoi(optarg); break;
         case 'r': set.reads = atoi(optarg); break;
         case 's': set.isSequential = 1; break;
+        case 'i': set.isIdle = 1; break;
         case 't': set.seconds = atof(optarg); break;
         default: exit(2);
         }
@@ -281,6 +282,7 @@ int main(int argc, char **argv) {
     read_arguments(argc, argv);
     struct client **clients = calloc((size_t)set.connections, sizeof *clients);
     for (int i = 0; i < set.connections; i++) clients[i] = open_client(i);
+    if (set.isIdle) return sleep((unsigned)set.seconds), 0;
     uint64_t start = now();
     end_time = start + (uint64_t)(set.seconds * 1e9);
     for (int i = 0; i < set.connections; i++) pthread_create(&clients[i]->thread, NULL, run, clients[i]);

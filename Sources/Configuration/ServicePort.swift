@@ -1,0 +1,18 @@
+import Glibc
+
+/// A TCP port as configurations name it: by its number, or by its service's name, services(5).
+enum ServicePort {
+    /// nil where there is no such port.
+    static func number(_ text: String) -> UInt16? {
+        if let number = UInt16(text) { return number }
+        var hints = addrinfo()
+        hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
+        hints.ai_family = AF_INET
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard !text.isEmpty, getaddrinfo(nil, text, &hints, &found) == 0, let found else { return nil }
+        defer { freeaddrinfo(found) }
+        return found.pointee.ai_addr.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+            UInt16(bigEndian: $0.pointee.sin_port)
+        }
+    }
+}

@@ -1,0 +1,35 @@
+/// What a release speaks of the migration protocol. Each side says it in the first message of a connection, before
+/// anything else, and both come to the same agreement from what both have said.
+struct ProtocolSupport: Sendable, Equatable {
+    /// Optional parts of the protocol that one release knows and another may not. A bit that a release does not know
+    /// means nothing to it; a part is used only where both sides have its bit.
+    struct Capabilities: OptionSet, Sendable {
+        let rawValue: UInt64
+
+        /// A disk may be handed over before all of it is at the destination.
+        static let postcopy = Capabilities(rawValue: 1 << 0)
+    }
+
+    /// What both sides speak.
+    struct Agreement: Sendable, Equatable {
+        let version: UInt16
+        let capabilities: Capabilities
+    }
+
+    /// This release's.
+    static let own = ProtocolSupport(versions: 2...2, capabilities: [.postcopy])
+
+    var versions: ClosedRange<UInt16>
+    var capabilities: Capabilities
+
+    /// The highest version and the capabilities that two releases have in common.
+    /// - Throws: `MigrationError.noCommonVersion`.
+    static func agreement(source: ProtocolSupport, destination: ProtocolSupport) throws -> Agreement {
+        guard source.versions.overlaps(destination.versions) else {
+            throw MigrationError.noCommonVersion(source: source.versions, destination: destination.versions)
+        }
+        return Agreement(
+            version: min(source.versions.upperBound, destination.versions.upperBound),
+            capabilities: source.capabilities.intersection(destination.capabilities))
+    }
+}

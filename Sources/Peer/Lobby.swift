@@ -1,0 +1,54 @@
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// Who is connected to a listener. Those that have not said yet what they want wait in the lobby: strangers may be among
+/// them, so there are few, and each for a short time. When one more comes the oldest goes, so that those who say nothing
+/// can't keep out those who do.
+final class Lobby: Sendable {
+    private struct State {
+        var waiting: [any Channel] = []
+        var admitted = 0
+    }
+
+    /// How long a connection may take to encrypt and to say what it wants.
+    static let patience = TimeAmount.seconds(10)
+
+    private let waitingLimit: Int
+    private let admittedLimit: Int
+    private let state = NIOLockedValueBox(State())
+
+    init(waitingLimit: Int, admittedLimit: Int) {
+        self.waitingLimit = waitingLimit
+        self.admittedLimit = admittedLimit
+    }
+
+    /// Takes a new connection in, and closes the one that has waited longest where there are too many.
+    func enter(_ channel: any Channel) {
+        let oldest = state.withLockedValue { state in
+            state.waiting.append(channel)
+            return state.waiting.count > waitingLimit ? state.waiting.removeFirst() : nil
+        }
+        oldest?.closeNow()
+    }
+
+    /// The connection has gone without a word.
+    func leave(_ channel: any Channel) {
+        state.withLockedValue { state in state.waiting.removeAll { $0 === channel } }
+    }
+
+    /// The connection has said what it wants.
+    /// - Returns: whether there is room for it; if so, `end` must be called once.
+    func admit(_ channel: any Channel) -> Bool {
+        state.withLockedValue { state in
+            state.waiting.removeAll { $0 === channel }
+            guard state.admitted < admittedLimit else { return false }
+            state.admitted += 1
+            return true
+        }
+    }
+
+    /// A connection that was admitted has gone.
+    func end() {
+        state.withLockedValue { $0.admitted -= 1 }
+    }
+}

@@ -1,0 +1,49 @@
+import NIOCore
+
+/// Stands behind the decoder of an accepted connection until it has brought its first whole frame, for `Lobby.patience`
+/// at most.
+final class LobbyDoor: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let lobby: Lobby
+    private var deadline: Scheduled<Void>?
+    private var isAdmitted = false
+
+    init(_ lobby: Lobby) {
+        self.lobby = lobby
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let channel = context.channel
+        deadline = context.eventLoop.scheduleTask(in: Lobby.patience) { channel.closeNow() }
+        lobby.enter(channel)
+        if !channel.isActive { goAway(channel) }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if let deadline {
+            deadline.cancel()
+            self.deadline = nil
+            isAdmitted = lobby.admit(context.channel)
+            if !isAdmitted { context.channel.closeNow() }
+        }
+        if isAdmitted { context.fireChannelRead(data) }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        goAway(context.channel)
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        goAway(context.channel)
+    }
+
+    private func goAway(_ channel: any Channel) {
+        deadline?.cancel()
+        deadline = nil
+        lobby.leave(channel)
+        if isAdmitted { lobby.end() }
+        isAdmitted = false
+    }
+}

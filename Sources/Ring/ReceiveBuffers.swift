@@ -1,0 +1,54 @@
+import CLiburing
+import Glibc
+
+/// Buffers of one loop from which the kernel takes one when something has come: a connection that waits holds none.
+/// io_uring_register_buf_ring(3).
+///
+/// `EventLoop.receiveSelected` completes with the buffer's number in its operation; whoever got it gives it back before
+/// it asks for more. Where all are out, the receive ends with `ENOBUFS` and is asked for again.
+public final class ReceiveBuffers {
+    /// Bytes of each.
+    public static let length = 64 << 10
+    static let group: CInt = 0
+    private static let count = 16
+    private static let ringLength = 4096
+
+    private let ring: UnsafeMutableRawPointer
+    private let memory: UnsafeMutableRawPointer
+
+    /// - Throws: `RingError` where the kernel gives no memory.
+    init() throws {
+        guard let ring = PageMemory.take(Self.ringLength) else { throw RingError(code: ENOMEM) }
+        guard let memory = PageMemory.take(Self.count * Self.length) else {
+            PageMemory.give(ring, Self.ringLength)
+            throw RingError(code: ENOMEM)
+        }
+        self.ring = ring
+        self.memory = memory
+    }
+
+    deinit {
+        PageMemory.give(ring, Self.ringLength)
+        PageMemory.give(memory, Self.count * Self.length)
+    }
+
+    /// - Returns: 0 or an `errno`.
+    func register(with uring: UnsafeMutablePointer<io_uring>) -> CInt {
+        memset(ring, 0, Self.ringLength)
+        let result = uring_register_buffers(uring, ring, UInt32(Self.count), Self.group)
+        guard result == 0 else { return -result }
+        for number in 0..<Self.count { give(number) }
+        return 0
+    }
+
+    /// The bytes of a buffer that a completion named.
+    public func bytes(of number: Int) -> UnsafeMutableRawPointer {
+        precondition((0..<Self.count).contains(number))
+        return memory + number * Self.length
+    }
+
+    /// Gives a buffer back for the next receive.
+    public func give(_ number: Int) {
+        uring_give_buffer(ring, bytes(of: number), UInt32(Self.length), CInt(number), UInt32(Self.count))
+    }
+}

@@ -1,0 +1,228 @@
+import Foundation
+import Peer
+import TestSupport
+import Testing
+
+@testable import Migration
+
+@Suite("Invariant 11: the peer link is encrypted, and both sides know each other", .timeLimit(.minutes(2)))
+struct PeerTLSTests {
+    private let certificates: Certificates
+
+    init() async throws {
+        certificates = try await Certificates()
+    }
+
+    private static func protection(_ directory: String) throws -> PeerProtection {
+        .tls(try PeerCertificates(directory: directory))
+    }
+
+    @Test(
+        "What crosses is what is counted, and can be read only without TLS", arguments: [false, true])
+    func crosses(isEncrypted: Bool) async throws {
+        var random = Seeded.fresh()
+        let protection =
+            isEncrypted ? try Self.protection(try await certificates.directory()) : PeerProtection.loopback
+        let source = try TestNode(protection: protection)
+        let destination = try TestNode(protection: protection)
+        let (disk, image) = try source.makeDisk(size: 2 << 20, &random)
+        let guest = Guest(
+            client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        try await destination.receiving { address in
+            let relay = try await Relay(to: address, on: source.transport.group)
+            let report = try await source.migration(of: disk, image, to: relay.address).run { _ in }
+            let seen = relay.bytes
+            // What ends a connection comes after the report, and is small.
+            #expect(report.wire.total <= seen.count && seen.count < report.wire.total + 500)
+            #expect(seen.contains(Array("nearbl".utf8)) != isEncrypted, "the magic number of the hello")
+            for _ in 0..<20 { #expect(await guest.step() == 0, "through the source, which forwards") }
+            #expect(await guest.finds(through: source.client(disk)))
+            try await relay.stop()
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+    }
+
+    @Test("A host name is looked for in the certificate as well as an address")
+    func hostName() async throws {
+        var random = Seeded.fresh()
+        let protection = try Self.protection(try await certificates.directory())
+        let source = try TestNode(protection: protection)
+        let destination = try TestNode(protection: protection)
+        let (disk, image) = try source.makeDisk(size: 65536, &random)
+        try await destination.receiving { address in
+            let byName = PeerAddress(host: "localhost", port: address.port)
+            _ = try await source.migration(of: disk, image, to: byName).run { _ in }
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == TestNode.contents(image.path))
+    }
+
+    /// A source, or a destination, that is not what it should be, and what the source then says.
+    struct Misfit: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        var source: Side = .tls()
+        var destination: Side = .tls()
+        let complaint: String
+
+        enum Side: Sendable {
+            case tls(
+                authority: String = "ca", server: Certificates.Leaf? = Certificates.Leaf(),
+                client: Certificates.Leaf? = Certificates.Leaf())
+            case clear
+        }
+    }
+
+    private static let everyMisfit = [
+        Misfit(
+            testDescription: "a source of a stranger's", source: .tls(client: .init(authority: "stranger")),
+            complaint: "same authority"),
+        Misfit(
+            testDescription: "a source whose time is over", source: .tls(client: .init(isExpired: true)),
+            complaint: "this node's certificate has expired"),
+        Misfit(
+            testDescription: "a source without a certificate", source: .tls(client: nil),
+            complaint: "client-cert.pem"),
+        Misfit(
+            testDescription: "a source in the clear", source: .clear, complaint: "TLS"),
+        Misfit(
+            testDescription: "a destination of a stranger's", destination: .tls(server: .init(authority: "stranger")),
+            complaint: "our ca-cert.pem"),
+        Misfit(
+            testDescription: "a destination that trusts strangers only", destination: .tls(authority: "stranger"),
+            complaint: "same authority"),
+        Misfit(
+            testDescription: "a destination whose time is over", destination: .tls(server: .init(isExpired: true)),
+            complaint: "has expired"),
+        Misfit(
+            testDescription: "a destination that is another host",
+            destination: .tls(server: .init(names: "DNS:elsewhere,IP:192.0.2.1")), complaint: "another host"),
+        Misfit(
+            testDescription: "a destination in the clear", destination: .clear, complaint: "does not speak TLS"),
+    ]
+
+    @Test("Who is not who they should be gets nothing, and is told why in a line", arguments: everyMisfit)
+    func misfits(_ misfit: Misfit) async throws {
+        var random = Seeded.fresh()
+        func node(_ side: Misfit.Side) async throws -> TestNode {
+            guard case .tls(let authority, let server, let client) = side else { return try TestNode() }
+            return try TestNode(
+                protection: Self.protection(
+                    try await certificates.directory(authority: authority, server: server, client: client)))
+        }
+        let source = try await node(misfit.source)
+        let destination = try await node(misfit.destination)
+        let (disk, image) = try source.makeDisk(size: 65536, &random)
+        try await destination.receiving { address in
+            let error = await #expect(throws: (any Error).self) {
+                try await source.migration(of: disk, image, to: address).run { _ in }
+            }
+            let line = String(describing: try #require(error))
+            #expect(line.contains(misfit.complaint) && !line.contains("\n"), "\(line)")
+            let arrived = try FileManager.default.contentsOfDirectory(atPath: destination.images)
+            #expect(arrived.isEmpty)
+            #expect(
+                await source.client(disk).perform(.writeZeroes, length: 4096) == 0, "the guest goes on at the source")
+        }
+    }
+
+    @Test("TLS 1.2, and no certificate at all, are refused, whoever the client is")
+    func openssl() async throws {
+        let directory = try await certificates.directory()
+        let destination = try TestNode(protection: try Self.protection(directory))
+        try await destination.receiving { address in
+            func talk(_ options: [String]) async throws -> String {
+                let result = try await Command.run(
+                    "bash",
+                    [
+                        "-c",
+                        """
+                        (sleep 2) | openssl s_client -connect 127.0.0.1:\(address.port) -CAfile \(directory)/ca-cert.pem \
+                        \(options.joined(separator: " ")) 2>&1
+                        """,
+                    ])
+                return result.output
+            }
+            let pair = ["-cert", "\(directory)/client-cert.pem", "-key", "\(directory)/client-key.pem"]
+            let right = try await talk(["-tls1_3"] + pair)
+            #expect(right.contains("Verify return code: 0 (ok)") && !right.contains("alert"), "\(right)")
+            #expect(try await talk(["-tls1_2"] + pair).contains("alert protocol version"))
+            #expect(try await talk(["-tls1_3", "-ign_eof"]).contains("alert certificate required"))
+        }
+    }
+
+    @Test("A destination that speaks TLS 1.2 at best is not given anything")
+    func oldDestination() async throws {
+        var random = Seeded.fresh()
+        let directory = try await certificates.directory()
+        let source = try TestNode(protection: try Self.protection(directory))
+        let (disk, image) = try source.makeDisk(size: 65536, &random)
+        let port = try FreePort.find()
+        let server = Task {
+            try await Command.run(
+                "timeout",
+                [
+                    "10", "openssl", "s_server", "-tls1_2", "-accept", "127.0.0.1:\(port)", "-cert",
+                    "\(directory)/server-cert.pem", "-key", "\(directory)/server-key.pem", "-www",
+                ])
+        }
+        var line = ""
+        for _ in 0..<100 {
+            do {
+                _ = try await source.migration(of: disk, image, to: PeerAddress(host: "127.0.0.1", port: port)).run {
+                    _ in
+                }
+                break
+            } catch PeerError.unreachable {
+                try await Task.sleep(for: .milliseconds(50))
+            } catch {
+                line = "\(error)"
+                break
+            }
+        }
+        #expect(line.contains("TLS 1.3"), "\(line)")
+        _ = try await server.value
+    }
+
+    @Test("Certificates that can't be used are named in a line")
+    func files() async throws {
+        func complaint(_ change: (String) throws -> Void) async throws -> String {
+            let directory = try await certificates.directory()
+            try change(directory)
+            do {
+                _ = try PeerCertificates(directory: directory)
+                return ""
+            } catch {
+                return "\(error)"
+            }
+        }
+        func write(_ text: String, _ path: String) throws { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) }
+        #expect(try await complaint { _ in }.isEmpty)
+        for name in ["ca-cert.pem", "server-cert.pem", "server-key.pem", "client-cert.pem", "client-key.pem"] {
+            #expect(try await complaint { try write("nonsense", "\($0)/\(name)") }.contains(name))
+            if name != "ca-cert.pem" {
+                #expect(try await complaint { _ = unlink("\($0)/\(name)") }.contains(name))
+            }
+        }
+        #expect(try await complaint { _ = unlink("\($0)/ca-cert.pem") }.contains("ca-cert.pem"))
+        let mixed = try await complaint {
+            _ = unlink("\($0)/server-key.pem")
+            try FileManager.default.copyItem(atPath: "\($0)/client-key.pem", toPath: "\($0)/server-key.pem")
+        }
+        #expect(mixed.contains("server-key.pem"), "\(mixed)")
+        #expect(try await complaint { try write("", "\($0)/ca-crl.pem") }.contains("ca-crl.pem"))
+    }
+
+    @Test("Without TLS nobody listens, or connects, beyond this machine, unless that is said aloud")
+    func clear() async throws {
+        let node = try TestNode()
+        let anywhere = PeerAddress(host: "0.0.0.0", port: 0)
+        await #expect(throws: PeerError.self) { try await PeerListener(on: anywhere, transport: node.transport) }
+        await #expect(throws: PeerError.self) {
+            try await PeerConnection.connect(to: PeerAddress(host: "192.0.2.1", port: 1), on: node.transport) { _ in }
+        }
+        node.transport.protection = .insecure
+        let listener = try await PeerListener(on: anywhere, transport: node.transport)
+        let task = Task { await listener.run { _ in } }
+        task.cancel()
+        await task.value
+    }
+}

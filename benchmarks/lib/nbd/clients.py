@@ -1,0 +1,52 @@
+"""The load: fio's NBD engine, or the lighter `load`."""
+import collections
+import json
+import subprocess
+import time
+
+Work = collections.namedtuple("Work", "name block depth connections reads sequential")
+# Requests a second, microseconds of the server's CPU a request, microseconds that 99 % took at most.
+Result = collections.namedtuple("Result", "rate cpu p99")
+
+
+def run_fio(server, work, seconds, size):
+    way = {100: "read", 0: "write"}.get(work.reads, "rw")
+    way = way if work.sequential else f"rand{way}"
+    command = ["fio", "--name=job", "--ioengine=nbd", f"--uri={server.uri()}", f"--rw={way}", f"--bs={work.block}",
+               f"--iodepth={work.depth}", f"--numjobs={work.connections}", "--group_reporting", "--time_based",
+               f"--runtime={seconds}", f"--size={size}", "--output-format=json", "--norandommap", "--randrepeat=0",
+               f"--aux-path={server.folder}"]
+    if work.reads not in (0, 100):
+        command.append(f"--rwmixread={work.reads}")
+    if work.sequential and work.connections > 1:
+        command.append(f"--offset_increment={size // work.connections}")
+    before = server.cpu()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=server.folder)
+    if done.returncode != 0:
+        raise SystemExit(f"fio on {server.kind}: {done.stderr.strip() or done.stdout.strip()}")
+    job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
+    parts = [job[kind] for kind in ("read", "write") if job[kind]["total_ios"] > 0]
+    total = sum(part["total_ios"] for part in parts)
+    rate = total / max(part["runtime"] for part in parts) * 1000
+    p99 = max(part["clat_ns"]["percentile"]["99.000000"] for part in parts) / 1000
+    return total, rate, p99, before
+
+
+def run_load(server, work, seconds, size):
+    command = [server.settings.load, "--seconds", str(seconds), "--block", str(work.block), "--depth", str(work.depth),
+               "--connections", str(work.connections), "--reads", str(work.reads)]
+    if work.sequential:
+        command.append("--sequential")
+    before = server.cpu()
+    done = json.loads(subprocess.check_output([*command, server.address(), server.export]))
+    return done["requests"], done["requests"] / done["seconds"], done["p99"] / 1000, before
+
+
+def measure(server, work, seconds, client, size):
+    """Runs one load against a server that is there, and returns a Result."""
+    run = run_load if client == "load" else run_fio
+    total, rate, p99, before = run(server, work, seconds, size)
+    if server.kind == "nbd-server":
+        # Its children's CPU counts once they have been waited for.
+        time.sleep(0.3)
+    return Result(rate, (server.cpu() - before) / total * 1e6, p99)
