@@ -81,8 +81,8 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
-        guard case .open(let device) = state.withLockedValue({ $0.phase }) else { return false }
+    override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
+        guard case .open(let device) = state.withLockedValue({ $0.phase }) else { return 0 }
         return device.readIfCached(into: buffer, length: length, at: offset)
     }
 

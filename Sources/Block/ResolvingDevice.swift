@@ -26,8 +26,8 @@ public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
         ForwardingDevice.pass(request, port, to: resolver)
     }
 
-    override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Bool {
-        map.holds(offset: offset, length: UInt64(length))
-            && file.readIfCached(into: buffer, length: length, at: offset)
+    override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
+        guard map.holds(offset: offset, length: UInt64(length)) else { return 0 }
+        return file.readIfCached(into: buffer, length: length, at: offset)
     }
 }

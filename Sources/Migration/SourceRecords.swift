@@ -57,7 +57,8 @@ public struct SourceRecords: Sendable {
     ///   - blockSize: of the blocks that the destination may still ask for; nil where it has everything.
     ///   - rate: on what is sent to it, in bits a second; nil for no limit.
     func commit(
-        export: String, migration: MigrationID, destination: PeerAddress, root: DiskRoot, blockSize: Int?, rate: UInt64?
+        export: String, migration: MigrationID, destination: PeerAddress, root: DiskRoot, blockSize: Int? = nil,
+        rate: UInt64? = nil
     ) throws {
         var record = try MovedRecord(
             export: export, image: image, migration: migration, destination: destination,
