@@ -14,6 +14,7 @@ import sys
 import time
 
 from child import timed
+from page_cache import drop, warm
 
 PART, BINARIES, WORK, RUNS, TABLES, BLOCKS = sys.argv[1:7]
 IMAGES = sys.argv[7:]
@@ -41,32 +42,8 @@ def spread(values):
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def drop(paths):
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
-
-
 def cached(path):
     return int(run("fincore", "--bytes", "--noheadings", "--output", "RES", path))
-
-
-def warm(path):
-    """Reads all but the holes, which would only fill the page cache."""
-    descriptor = os.open(path, os.O_RDONLY)
-    buffer = bytearray(1 << 22)
-    place, end = 0, os.fstat(descriptor).st_size
-    while place < end:
-        try:
-            place = os.lseek(descriptor, place, os.SEEK_DATA)
-        except OSError:
-            break
-        stop = os.lseek(descriptor, place, os.SEEK_HOLE)
-        while place < stop:
-            place += os.preadv(descriptor, [memoryview(buffer)[: stop - place]], place)
-    os.close(descriptor)
 
 
 def build():
@@ -100,11 +77,11 @@ def cache():
     other = sorted(IMAGES, key=data_bytes)[-2]
     ratios = []
     for _ in range(RUNS):
-        drop([image])
+        drop(image)
         began = time.monotonic()
         warm(image)
         disk = time.monotonic() - began
-        drop([image])
+        drop(image)
         warm(other)
         before = cached(other)
         shutil.rmtree(INDEX, ignore_errors=True)

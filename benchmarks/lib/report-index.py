@@ -16,6 +16,7 @@ matplotlib.rcParams["svg.hashsalt"] = "nearblock"
 import matplotlib.pyplot as plt
 
 from child import timed
+from page_cache import drop, warm
 from section import replace_section
 
 nearblock, work, runs, docs = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -27,29 +28,6 @@ names = [os.path.basename(path).removesuffix(".raw") for path in images]
 def add(image, folder):
     """Seconds, and the most memory, in bytes; mapped files included."""
     return timed(nearblock, "index", "add", "--index", folder, "--priority", "normal", image)[:2]
-
-
-def drop(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(descriptor)
-
-
-def warm(path):
-    """Reads all but the holes, which would only fill the page cache."""
-    descriptor = os.open(path, os.O_RDONLY)
-    buffer = bytearray(1 << 22)
-    place, end = 0, os.fstat(descriptor).st_size
-    while place < end:
-        try:
-            place = os.lseek(descriptor, place, os.SEEK_DATA)
-        except OSError:
-            break
-        stop = os.lseek(descriptor, place, os.SEEK_HOLE)
-        while place < stop:
-            place += os.preadv(descriptor, [memoryview(buffer)[: stop - place]], place)
-    os.close(descriptor)
 
 
 def folder_bytes(folder):

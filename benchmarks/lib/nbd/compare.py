@@ -4,8 +4,12 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from page_cache import drop
 from clients import Work, measure
 from servers import Server, free_port
 
@@ -33,10 +37,7 @@ class Bench:
         subprocess.run(["cat", self.settings.image], stdout=subprocess.DEVNULL, check=True)
 
     def cool(self):
-        descriptor = os.open(self.settings.image, os.O_RDWR)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
+        drop(self.settings.image)
 
     def compare(self, title, works, kinds=KINDS, prepare=None, **options):
         """Every work on every server in turn, as many times as asked for; prints medians, and ratios to the best of the
