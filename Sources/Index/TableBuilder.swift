@@ -60,7 +60,9 @@ struct TableBuilder {
         header.zeroBlocks = old.header.zeroBlocks
         let hasher = BlockHasher()
         let buffer = ReadBuffer(count: blockSize)
-        for block in blocks where block < header.blockCount {
+        // Each once: a second look would count the change from the old table twice.
+        let changed = Set(blocks.filter { $0 < header.blockCount })
+        for block in changed.sorted() {
             let before = try fingerprint(of: block, in: old)
             let now = try fingerprint(of: block, of: source, hasher, buffer)
             guard now != before else { continue }
@@ -70,7 +72,7 @@ struct TableBuilder {
         }
         return Draft(
             header: header, name: old.name, domain: old.domain, file: file,
-            bytesRead: UInt64(blocks.count) * UInt64(blockSize))
+            bytesRead: UInt64(changed.count) * UInt64(blockSize))
     }
 
     /// Makes the table's catalogue and publishes both.

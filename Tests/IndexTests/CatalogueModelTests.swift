@@ -1,4 +1,5 @@
 import Block
+import TestSupport
 import Testing
 
 @testable import Index

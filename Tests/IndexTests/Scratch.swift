@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Index
@@ -55,32 +56,6 @@ final class Scratch {
             if sparse && piece.count == 4096 && piece.allSatisfy({ $0 == 0 }) { continue }
             precondition(pwrite(descriptor, piece, piece.count, off_t(offset + start)) == piece.count)
         }
-    }
-}
-
-/// A generator whose seed can be printed and used again.
-struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-
-    mutating func bytes(_ count: Int) -> [UInt8] {
-        (0..<count).map { _ in UInt8.random(in: 1...255, using: &self) }
-    }
-
-    /// A seed for this run, printed so that a failure can be had again.
-    static func fresh(_ test: String = #function) -> Seeded {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("\(test): seed \(seed)")
-        return Seeded(seed)
     }
 }
 

@@ -1,5 +1,6 @@
 import Block
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Index

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Index
@@ -28,10 +29,10 @@ import Testing
                 changed.insert(UInt64(number))
             }
             scratch.overwrite(image, bytes)
-            // Blocks that are named for nothing, or lie outside, do no harm.
-            let named = changed.sorted() + [3, 1 << 40]
+            // Blocks that are named twice or for nothing, or lie outside, do no harm.
+            let named = changed.sorted() + [3, 1 << 40] + changed
             let summary = try store.update(image, blocks: named, options: BuildOptions(threads: 2))
-            #expect(summary.bytesRead == UInt64(named.count * block))
+            #expect(summary.bytesRead == UInt64(changed.union([3]).count * block))
             let naive = NaiveImage(bytes, block: block)
             let neighbour = try NeighbourIndex.open(directory: scratch.index, check: .everything).neighbours[0]
             #expect(neighbour.zero == UInt64(naive.fingerprints.count - naive.nonZero.count))
