@@ -20,10 +20,13 @@ import Testing
             while !FileManager.default.fileExists(atPath: pidFile) { try await Task.sleep(for: .milliseconds(5)) }
         }
 
+        var process: pid_t? {
+            (try? String(contentsOfFile: pidFile, encoding: .utf8))
+                .flatMap { pid_t($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        }
+
         func stop() {
-            guard let text = try? String(contentsOfFile: pidFile, encoding: .utf8),
-                let process = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines))
-            else { return }
+            guard let process else { return }
             kill(process, SIGKILL)
             unlink(pidFile)
         }
@@ -93,15 +96,24 @@ import Testing
         let index = try NeighbourIndex.open(directory: scratch.index)
         #expect(index.isGood(index.lookUp(fingerprints)[0], fingerprints[0]))
         // Stopped in the middle: the connection stands and nothing comes.
-        let pid = try #require(
-            pid_t(
-                try String(contentsOfFile: server.pidFile, encoding: .utf8)
-                    .trimmingCharacters(in: .whitespacesAndNewlines)))
-        kill(pid, SIGSTOP)
+        let process = try #require(server.process)
+        try await pause(process)
         let began = ContinuousClock.now
         #expect(zip(index.lookUp(fingerprints), fingerprints).allSatisfy { !index.isGood($0, $1) })
         #expect(began.duration(to: .now) < .seconds(15))
-        kill(pid, SIGCONT)
+        kill(process, SIGCONT)
+    }
+
+    /// Stops a process; kill(2) returns before its threads have.
+    private func pause(_ process: pid_t) async throws {
+        kill(process, SIGSTOP)
+        func isStopped(_ thread: String) -> Bool {
+            let state = try? String(contentsOfFile: "/proc/\(process)/task/\(thread)/stat", encoding: .utf8)
+            return state?.split(separator: ")").last?.hasPrefix(" T") ?? true
+        }
+        while try !FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task").allSatisfy(isStopped) {
+            try await Task.sleep(for: .milliseconds(1))
+        }
     }
 
     @Test func whatIsNoServerIsSaidSo() throws {
