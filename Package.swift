@@ -70,6 +70,11 @@ let package = Package(
         .testTarget(name: "IndexTests", dependencies: ["Index", locks, "Block"]),
         .testTarget(
             name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks]),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: [
+                "Migration", "Index", "Block", "TestSupport", locks, .product(name: "NIOCore", package: "swift-nio"),
+            ]),
         .testTarget(name: "NodeTests", dependencies: ["nearblock", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

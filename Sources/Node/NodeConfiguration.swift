@@ -21,6 +21,8 @@ public struct NodeConfiguration: Sendable {
     public var images: String?
     /// The index of the neighbours.
     public var index: String?
+    /// Whether writes to a disk that has not been handed over fail; otherwise they wait.
+    public var refusesEarlyWrites = false
     /// Where what survives a restart is kept.
     public var state: String
     /// The control socket; nil for the default one, which is left out where another node has it.
