@@ -88,6 +88,10 @@ public final class DiskPort: @unchecked Sendable {
         self.device = device
     }
 
+    func switchDevice(_ device: BlockDevice) {
+        self.device = device
+    }
+
     func unfence() {
         precondition(isFenced)
         isFenced = false

@@ -17,6 +17,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
         /// Sent on the current connection, so that an answer to them may come.
         var sent: Set<UInt64> = []
         var isStopped = false
+        var isRetired = false
         var roundTrip: Duration?
         var problem: String?
         var pending: [UInt64: ForwardedRequest] = [:]
@@ -112,6 +113,15 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// Makes the next connection, on which the destination is told again that the disk is its own.
     func reconnect() {
         state.withLockedValue { $0.connection }?.close()
+    }
+
+    /// Takes no further requests, and ends once those that it has are answered.
+    public func retire() {
+        let isIdle = state.withLockedValue { state in
+            state.isRetired = true
+            return state.pending.isEmpty
+        }
+        if isIdle { stop() }
     }
 
     /// Ends the link; requests without an answer end with `ESHUTDOWN`, and their clients must not think them done.
@@ -240,9 +250,11 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     private func take(_ answer: RemoteAnswer) {
-        let request = state.withLockedValue { state in
-            state.sent.remove(answer.id).flatMap { state.pending.removeValue(forKey: $0) }
+        let (request, isLast) = state.withLockedValue { state in
+            let request = state.sent.remove(answer.id).flatMap { state.pending.removeValue(forKey: $0) }
+            return (request, state.isRetired && state.pending.isEmpty)
         }
+        defer { if isLast { stop() } }
         guard let request else { return }
         guard request.kind == .read, answer.error == 0 else { return request.finish(answer.error) }
         guard answer.payload.readableBytes == request.buffer.count else { return request.finish(EIO) }

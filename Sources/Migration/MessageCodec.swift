@@ -10,6 +10,7 @@ extension Message {
         case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone
         case request = 48, answer
+        case postcopy = 64
 
         /// Whether later releases may say more at the end.
         var mayHaveMore: Bool { [.hello, .welcome, .refused].contains(self) }
@@ -58,6 +59,9 @@ extension Message {
         case .answer(let answer):
             out.writeMultipleIntegers(Kind.answer.rawValue, answer.id, answer.error)
             out.writeImmutableBuffer(answer.payload)
+        case .postcopy(let message):
+            out.writeInteger(Kind.postcopy.rawValue)
+            message.encode(into: &out)
         }
     }
 
@@ -101,6 +105,7 @@ extension Message {
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
                 .answer(RemoteAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
             }
+        case .postcopy: PostcopyMessage(from: &input).map(Message.postcopy)
         }
     }
 }
