@@ -81,9 +81,10 @@ struct PostCopyNodeTests {
     func firstWrite() async throws {
         let nodes = try await TwoNodes()
         let expected = try nodes.sourceImage
+        let (source, port) = (nodes.source, nodes.port)
         let moving = Task {
-            try await nodes.source.ask([
-                "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "first-write", "--json",
+            try await source.ask([
+                "migrate", "disk", "--to", "127.0.0.1:\(port)", "--switch", "first-write", "--json",
             ])
         }
         try await nodes.waitUntil("it is answered there") {

@@ -17,7 +17,7 @@ final class TwoNodes {
         megabytes: Int = 8, images: String? = nil, index: Bool = false, name: String = "disk",
         sourceTakesDisks: Bool = false
     ) async throws {
-        sourcePort = try Self.freePort()
+        sourcePort = try FreePort.find()
         self.sourceTakesDisks = sourceTakesDisks
         scratch = Scratch()
         self.images = images ?? scratch.file("d/images")
