@@ -2,8 +2,8 @@ import Glibc
 import NIOConcurrencyHelpers
 import Ring
 
-/// A disk that has not been handed over yet: reads are passed to the node that has it (invariant 13), changes wait for
-/// the hand-over or are refused.
+/// A disk that has not been handed over yet: reads and flushes are passed to the node that has it (invariant 13), changes
+/// wait for the hand-over or are refused.
 ///
 /// 1. `waiting`. 2. `open` puts the device under it that has the disk, and what has waited goes there. Or 2. `close`
 /// ends everything, where the migration came to nothing.
@@ -17,7 +17,7 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
     private struct State {
         var phase = Phase.waiting
         var nextID: UInt64 = 0
-        /// Requests that are not done; of reads one that is answered from afar leaves first.
+        /// Requests that are not done; one that is answered from afar leaves first.
         var pending: [UInt64: PendingRequest] = [:]
     }
 
@@ -54,7 +54,7 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
         var id: UInt64?
         let phase = state.withLockedValue { state -> Phase in
             guard case .waiting = state.phase else { return state.phase }
-            if request.pointee.kind == .read || (request.pointee.isChange && !refusesChanges) {
+            if Self.isPassedOn(request.pointee.kind) || (request.pointee.isChange && !refusesChanges) {
                 id = state.nextID
                 state.pending[state.nextID] = pending
                 state.nextID += 1
@@ -75,8 +75,10 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
         case .status:
             _ = request.pointee.addExtent(BlockExtent(length: request.pointee.length, state: []))
             pending.finish(error: 0)
-        case .flush, .cache:
-            // Nothing was written here, so there is nothing to make durable.
+        case .flush:
+            // Of what this client wrote at the other node, before it came here.
+            flush(id!)
+        case .cache:
             pending.finish(error: 0)
         }
     }
@@ -88,14 +90,24 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
 
     private func read(_ id: UInt64, _ request: UnsafeMutablePointer<BlockRequest>) {
         reader.read(offset: request.pointee.offset, length: Int(request.pointee.length)) { [self] error, bytes in
-            // After the hand-over the request is the device's, and an answer from afar comes too late.
-            guard let pending = state.withLockedValue({ $0.pending.removeValue(forKey: id) }) else { return }
+            guard let pending = take(id) else { return }
             if error == 0 {
                 guard bytes.count == Int(pending.request.pointee.length) else { return pending.finish(error: EIO) }
                 pending.request.pointee.buffer!.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
             }
             pending.finish(error: error)
         }
+    }
+
+    private func flush(_ id: UInt64) {
+        reader.flush { [self] error in take(id)?.finish(error: error) }
+    }
+
+    private static func isPassedOn(_ kind: BlockRequest.Kind) -> Bool { kind == .read || kind == .flush }
+
+    /// A request that was answered from afar; nil after the hand-over, when it is the device's and the answer too late.
+    private func take(_ id: UInt64) -> PendingRequest? {
+        state.withLockedValue { $0.pending.removeValue(forKey: id) }
     }
 
     private func leave(_ phase: Phase) -> [PendingRequest] {

@@ -4,9 +4,11 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Peer
 
-/// Answers reads of a disk that has not been handed over, through the source (invariant 13), over the demand lane.
+/// Answers reads and flushes of a disk that has not been handed over, through the source (invariant 13), over the demand
+/// lane.
 final class EarlyReads: IncomingReader, Sendable {
-    private struct Read: Sendable {
+    private struct Question: Sendable {
+        let kind: BlockRequest.Kind
         let offset: UInt64
         let length: Int
         let finish: @Sendable (CInt, UnsafeRawBufferPointer) -> Void
@@ -14,7 +16,7 @@ final class EarlyReads: IncomingReader, Sendable {
 
     private struct State {
         var nextID: UInt64 = 0
-        var open: [UInt64: Read] = [:]
+        var open: [UInt64: Question] = [:]
     }
 
     private let lanes: Lanes
@@ -36,29 +38,36 @@ final class EarlyReads: IncomingReader, Sendable {
     }
 
     func read(offset: UInt64, length: Int, finish: @escaping @Sendable (CInt, UnsafeRawBufferPointer) -> Void) {
-        let read = Read(offset: offset, length: length, finish: finish)
+        ask(Question(kind: .read, offset: offset, length: length, finish: finish))
+    }
+
+    func flush(finish: @escaping @Sendable (CInt) -> Void) {
+        ask(Question(kind: .flush, offset: 0, length: 0) { error, _ in finish(error) })
+    }
+
+    private func ask(_ question: Question) {
         let id = state.withLockedValue { state in
             defer { state.nextID += 1 }
-            state.open[state.nextID] = read
+            state.open[state.nextID] = question
             return state.nextID
         }
-        ask(id, read)
+        send(id, question)
     }
 
     private func askAgain() {
-        for (id, read) in state.withLockedValue({ $0.open }) { ask(id, read) }
+        for (id, question) in state.withLockedValue({ $0.open }) { send(id, question) }
     }
 
-    private func ask(_ id: UInt64, _ read: Read) {
+    private func send(_ id: UInt64, _ question: Question) {
         lanes.send(
             .request(
                 RemoteRequest(
-                    id: id, kind: .read, isForced: false, mayPunchHole: true, offset: read.offset,
-                    length: UInt64(read.length), payload: ByteBuffer())), on: .demand)
+                    id: id, kind: question.kind, isForced: false, mayPunchHole: true, offset: question.offset,
+                    length: UInt64(question.length), payload: ByteBuffer())), on: .demand)
     }
 
     private func take(_ answer: RemoteAnswer) {
-        guard let read = state.withLockedValue({ $0.open.removeValue(forKey: answer.id) }) else { return }
-        answer.payload.withUnsafeReadableBytes { read.finish(answer.error, $0) }
+        guard let question = state.withLockedValue({ $0.open.removeValue(forKey: answer.id) }) else { return }
+        answer.payload.withUnsafeReadableBytes { question.finish(answer.error, $0) }
     }
 }

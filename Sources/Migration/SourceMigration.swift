@@ -298,6 +298,8 @@ public final class SourceMigration: Sendable {
             if state.isCancelled { throw MigrationError.cancelled }
             return state.machine.fence()
         }
+        // Most of it ahead of the fence, behind which the guest waits.
+        if leavesRest { try await pool.runIfActive { [image = job.image] in try image.synchronize() } }
         status.withLockedValue { $0.phase = "fenced" }
         await job.disk.fence()
         let watch = Task { [self] in
@@ -355,6 +357,8 @@ public final class SourceMigration: Sendable {
     private func compareAndLeave(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox
     ) async throws -> (DiskRoot, Bool) {
+        // What the destination takes from here later must be what was here now, whatever happens to this machine.
+        async let isDurable: Void = pool.runIfActive { [image = job.image] in try image.synchronize() }
         let dirty = copy.takeDirty()
         for start in stride(from: 0, to: dirty.count, by: PostcopyMessage.maximumRuns) {
             let runs = dirty[start..<min(dirty.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
@@ -373,6 +377,7 @@ public final class SourceMigration: Sendable {
                 let root = try await copy.root(without: missing)
                 try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
                 copy.note(missing: missing)
+                try await isDurable
                 return (root, !missing.isEmpty)
             case .roundDone:
                 // Of the last round, which nobody has waited for.

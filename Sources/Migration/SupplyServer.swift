@@ -37,6 +37,7 @@ struct SupplyServer {
     /// - Throws: `MigrationError.unexpected` where it can't stand here; where the link is down.
     mutating func answer(_ message: Message) async throws {
         switch message {
+        case .request(let request) where request.kind == .flush: try await flush(request)
         case .request(let request): try await read(request)
         case .postcopy(.describe(let range)): try await describe(try check(range))
         case .postcopy(.need(let runs)): try await send(try runs.map(check))
@@ -65,6 +66,20 @@ struct SupplyServer {
             case .segment(let segment, _): block += UInt64(segment.entries.count)
             }
         }
+    }
+
+    /// A flush of a client of the destination that has written here before it went there.
+    private func flush(_ request: RemoteRequest) async throws {
+        let error = try await pool.runIfActive { [image] () -> CInt in
+            do {
+                try image.synchronize()
+                return 0
+            } catch {
+                return (error as? FileError)?.code ?? EIO
+            }
+        }
+        try await connection.send(
+            Message.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())).encoded())
     }
 
     /// A read of a client of the destination, before the disk is there.

@@ -14,7 +14,17 @@ final class DiskModel {
         var version = 0
     }
 
+    /// What a flush on its way may leave of each sector: what was there when it began, and everything since.
+    final class Promise {
+        fileprivate var values: [Set<UInt32>]
+
+        fileprivate init(_ values: [Set<UInt32>]) {
+            self.values = values
+        }
+    }
+
     private var sectors: [Sector]
+    private var promises: [Promise] = []
     private let world: World
 
     init(_ contents: [UInt32], world: World) {
@@ -34,9 +44,10 @@ final class DiskModel {
     }
 
     func acknowledgeWrite(_ values: [UInt32], at first: Int) {
+        world.note("acknowledged: \(first)..<\(first + values.count) are \(values)")
         for (index, value) in values.enumerated() {
             sectors[first + index].possible = [value]
-            sectors[first + index].survivors.insert(value)
+            survives(value, at: first + index)
             sectors[first + index].writing = nil
             sectors[first + index].version += 1
         }
@@ -44,25 +55,36 @@ final class DiskModel {
 
     /// Nobody will hear whether it was done.
     func loseWrite(_ values: [UInt32], at first: Int) {
+        world.note("uncertain: \(first)..<\(first + values.count) are \(values)")
         for (index, value) in values.enumerated() {
             sectors[first + index].possible.insert(value)
-            sectors[first + index].survivors.insert(value)
+            survives(value, at: first + index)
             sectors[first + index].writing = nil
             sectors[first + index].version += 1
         }
     }
 
-    /// What a flush that begins now promises to keep, if it is acknowledged.
-    func beginFlush() -> [Set<UInt32>] { sectors.map(\.possible) }
+    private func survives(_ value: UInt32, at index: Int) {
+        sectors[index].survivors.insert(value)
+        for promise in promises { promise.values[index].insert(value) }
+    }
 
-    func acknowledgeFlush(_ promise: [Set<UInt32>]) {
+    func beginFlush() -> Promise {
+        promises.append(Promise(sectors.map(\.possible)))
+        return promises.last!
+    }
+
+    func acknowledgeFlush(_ promise: Promise) {
+        world.note("flushed")
+        loseFlush(promise)
         for index in sectors.indices {
-            // Of what has been there since the flush began nothing is promised, but it may be left as well.
-            var survivors = sectors[index].possible.union(promise[index])
-            if let writing = sectors[index].writing { survivors.insert(writing) }
-            sectors[index].survivors = survivors
+            sectors[index].survivors = promise.values[index]
+            if let writing = sectors[index].writing { sectors[index].survivors.insert(writing) }
         }
     }
+
+    /// Nobody will hear whether it was done.
+    func loseFlush(_ promise: Promise) { promises.removeAll { $0 === promise } }
 
     /// A forced write keeps itself.
     func acknowledgeForced(_ values: [UInt32], at first: Int) {

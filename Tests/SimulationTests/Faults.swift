@@ -29,6 +29,9 @@ struct Faults: OptionSet, Sendable {
     /// The dirty blocks at the hand-over are not named.
     static let unnamedDirt = Faults(rawValue: 1 << 13)
 
+    /// Invariant 5: the source's image is not made durable before the disk is given away.
+    static let unflushedSource = Faults(rawValue: 1 << 14)
+
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
         ("unfenced", .unfenced), ("mapBeforeData", .mapBeforeData), ("lateSnapshot", .lateSnapshot),
@@ -36,5 +39,6 @@ struct Faults: OptionSet, Sendable {
         ("localEarlyReads", .localEarlyReads), ("forgottenLiveMap", .forgottenLiveMap),
         ("eagerDestination", .eagerDestination),
         ("overlappingForwards", .overlappingForwards), ("unnamedDirt", .unnamedDirt),
+        ("unflushedSource", .unflushedSource),
     ]
 }

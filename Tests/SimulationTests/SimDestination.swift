@@ -56,7 +56,7 @@ final class SimDestination {
         world = simulation.world
         disk = simulation.disk
         faults = simulation.faults
-        image = SimImage(count: disk.sectorCount, world: world)
+        image = SimImage(count: disk.sectorCount, name: "destination", world: world)
         manifest = Array(repeating: .zero, count: Int(disk.geometry.blockCount))
         durableManifest = manifest
     }
@@ -306,7 +306,7 @@ final class SimDestination {
 
     private func submitEarly(_ operation: GuestOperation) {
         switch operation.kind {
-        case .read:
+        case .read, .flush:
             if faults.contains(.localEarlyReads) { return perform(operation) { operation.finish($0, $1) } }
             early.append(operation)
             earlyReads[nextEarlyRead] = operation
@@ -332,7 +332,7 @@ final class SimDestination {
         lanes[.demand]?.send(
             .request(
                 RemoteRequest(
-                    id: id, kind: .read, isForced: false, mayPunchHole: true, offset: operation.bytes.lowerBound,
+                    id: id, kind: operation.kind, isForced: false, mayPunchHole: true, offset: operation.bytes.lowerBound,
                     length: UInt64(operation.bytes.count), payload: ByteBuffer())), from: .destination)
     }
 

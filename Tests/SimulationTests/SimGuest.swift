@@ -72,7 +72,10 @@ final class SimGuest {
         switch kind {
         case .flush:
             let promise = model.beginFlush()
-            submit(GuestOperation(kind: .flush, sectors: 0..<0, values: [], isForced: false), lose: {}) { [self] _ in
+            submit(
+                GuestOperation(kind: .flush, sectors: 0..<0, values: [], isForced: false),
+                lose: { [self] in model.loseFlush(promise) }
+            ) { [self] _ in
                 model.acknowledgeFlush(promise)
             }
         case .read:

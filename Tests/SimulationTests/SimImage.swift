@@ -19,9 +19,11 @@ final class SimImage {
     private var stamps: [UInt64]
     private var durableStamps: [UInt64]
     private var clock: UInt64 = 0
+    private let name: String
     private let world: World
 
-    init(count: Int, world: World) {
+    init(count: Int, name: String, world: World) {
+        self.name = name
         sectors = Array(repeating: 0, count: count)
         durable = sectors
         stamps = Array(repeating: 0, count: count)
@@ -40,6 +42,7 @@ final class SimImage {
     /// Writes one after the other, so that a crash may come between.
     func write(_ values: [UInt32], at first: Int, from part: Int, to end: Int) {
         clock += 1
+        world.note("\(name)'s image: sectors \(first + part)..<\(first + end) are \(values[part..<end])")
         for index in part..<end {
             sectors[first + index] = values[index]
             stamps[first + index] = clock

@@ -17,7 +17,9 @@ final class SimMigration {
     private var manifest: [Fingerprint]
     private var expect: ((Message) -> Void)?
     private var isCancelled = false
+    /// From here on a cut link changes nothing, and a little later no operator does.
     private var isCommitting = false
+    private var isGivingWord = false
     private var forward: SimForward?
     private var supply: SimSupply?
     private var roundsLimit: Double
@@ -39,7 +41,7 @@ final class SimMigration {
     // MARK: Operators
 
     func cancel() {
-        if isCommitting { return }
+        if isGivingWord { return }
         switch machine.state {
         case .committed, .moved, .released: return
         default: break
@@ -257,7 +259,16 @@ final class SimMigration {
         guard !isCancelled else { return fail("cancelled") }
         isCommitting = true
         expect = { _ in }
-        source.commit(id, isNeeded: !missing.isEmpty) { [self] in committed(isNeeded: !missing.isEmpty) }
+        // What the destination takes later must be what is here now.
+        let needsImage = !missing.isEmpty && !source.faults.contains(.unflushedSource)
+        source.synchronize(needsImage) { [self] in
+            guard !isCancelled else {
+                isCommitting = false
+                return fail("cancelled")
+            }
+            isGivingWord = true
+            source.commit(id, isNeeded: !missing.isEmpty) { [self] in committed(isNeeded: !missing.isEmpty) }
+        }
     }
 
     private func committed(isNeeded: Bool) {

@@ -39,7 +39,7 @@ final class SimSource {
         world = simulation.world
         disk = simulation.disk
         faults = simulation.faults
-        image = SimImage(count: disk.sectorCount, world: world)
+        image = SimImage(count: disk.sectorCount, name: "source", world: world)
         image.fill(contents)
     }
 
@@ -124,6 +124,15 @@ final class SimSource {
     func beginAttempt(_ id: MigrationID) -> [MigrationID] {
         defer { attempts.append(id) }
         return attempts
+    }
+
+    func synchronize(_ isWanted: Bool, _ done: @escaping () -> Void) {
+        guard isWanted else { return done() }
+        let snapshot = image.snapshot()
+        later(2500) { [self] in
+            image.settle(snapshot)
+            done()
+        }
     }
 
     /// Writes the durable word; a crash may come before or after it is there.

@@ -63,7 +63,12 @@ final class SimSupply {
         case .welcome, .refused:
             if case .refused = message { pipe.cut() }
         case .request(let request):
-            // A read before the hand-over: of the image as it is now.
+            // Before the hand-over: of the image as it is now.
+            if request.kind == .flush {
+                return source.synchronize(true) {
+                    pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: ByteBuffer())), from: .source)
+                }
+            }
             source.later(300) { [self] in
                 let first = Int(request.offset / SimImage.sectorBytes)
                 var payload = ByteBuffer()

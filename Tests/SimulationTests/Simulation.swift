@@ -22,8 +22,8 @@ final class Simulation {
     private let troubleInterval: UInt64
     private let troubleEnd: UInt64
 
-    init(seed: UInt64, faults: Faults = []) {
-        let world = World(seed: seed)
+    init(seed: UInt64, faults: Faults = [], isTracing: Bool = false) {
+        let world = World(seed: seed, isTracing: isTracing)
         let blocks =
             world.chance(20)
             ? Int.random(in: 65...200, using: &world.random) : Int.random(in: 3...40, using: &world.random)

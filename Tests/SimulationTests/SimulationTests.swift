@@ -20,7 +20,7 @@ struct SimulationTests {
         }
         #expect(failures.isEmpty, "\(failures.count) of \(count) seeds failed")
         if count == 1 || environment["NEARBLOCK_TRACE"] != nil, let (seed, _) = failures.first {
-            let simulation = Simulation(seed: seed)
+            let simulation = Simulation(seed: seed, isTracing: true)
             _ = simulation.run()
             for line in simulation.world.trace { print(line) }
         }
@@ -30,7 +30,7 @@ struct SimulationTests {
     func deterministic() {
         for seed in 0..<20 as Range<UInt64> {
             let runs = (0..<2).map { _ in
-                let simulation = Simulation(seed: seed)
+                let simulation = Simulation(seed: seed, isTracing: true)
                 _ = simulation.run()
                 return simulation.world.trace + ["\(simulation.world.now)"]
             }

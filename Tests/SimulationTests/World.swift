@@ -14,10 +14,13 @@ final class World {
     private var events: [Event] = []
     private var order: UInt64 = 0
     private(set) var violation: String?
-    var trace: [String] = []
+    /// What happened; kept only where somebody wants to read it.
+    private(set) var trace: [String] = []
+    private let isTracing: Bool
 
-    init(seed: UInt64) {
+    init(seed: UInt64, isTracing: Bool) {
         random = Seeded(seed)
+        self.isTracing = isTracing
     }
 
     /// Does something later. Microseconds.
@@ -43,7 +46,7 @@ final class World {
     }
 
     func note(_ what: @autoclosure () -> String) {
-        if trace.count < 4000 { trace.append("\(now) \(what())") }
+        if isTracing { trace.append("\(now) \(what())") }
     }
 
     /// Lets things happen until nothing is left, an invariant is broken, or `isOver`.
