@@ -30,8 +30,6 @@ public struct BlockResolver: Sendable {
             self.bytes = bytes
             self.isForced = isForced
         }
-
-        var isChange: Bool { kind == .write || kind == .writeZeroes || kind == .trim }
     }
 
     /// What is to be done now.
@@ -144,11 +142,11 @@ public struct BlockResolver: Sendable {
         guard let request = open[id], request.stage == .performing else { preconditionFailure("nobody performs \(id)") }
         writing[id] = nil
         var actions: [Action] = []
-        if error == 0, request.operation.isChange {
+        if error == 0, request.operation.kind.isChange {
             precondition(!fills.values.joined().contains { $0.overlaps(request.whole) }, "a fill under a write")
             map.markReplaced(request.whole)
         }
-        if error == 0, request.operation.isChange, request.operation.isForced {
+        if error == 0, request.operation.kind.isChange, request.operation.isForced {
             open[id]!.stage = .settling
             actions += settle(id)
         } else {
@@ -261,7 +259,7 @@ public struct BlockResolver: Sendable {
         guard request.needs.isEmpty else { return demand(request, &actions) }
         guard !fills.values.joined().contains(where: { $0.overlaps(request.whole) }) else { return }
         open[id]!.stage = .performing
-        if request.operation.isChange { writing[id] = request.whole }
+        if request.operation.kind.isChange { writing[id] = request.whole }
         waiting.removeAll { $0 == id }
         actions.append(.perform(request.operation))
     }

@@ -54,7 +54,7 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
         var id: UInt64?
         let phase = state.withLockedValue { state -> Phase in
             guard case .waiting = state.phase else { return state.phase }
-            if Self.isPassedOn(request.pointee.kind) || (request.pointee.isChange && !refusesChanges) {
+            if Self.isPassedOn(request.pointee.kind) || (request.pointee.kind.isChange && !refusesChanges) {
                 id = state.nextID
                 state.pending[state.nextID] = pending
                 state.nextID += 1

@@ -51,8 +51,8 @@ public final class PresentMapStore: Sendable {
             file.size == UInt64(Self.headerBytes + pages * 2 * Self.pageBytes)
         else { throw FileError("use as the present map of this disk", file.path, code: EINVAL) }
         let live = "\(path).live"
-        let boot = Self.boot()
-        let isCurrent = Self.liveBoot(live) == boot && !boot.isEmpty
+        let boot = MachineBoot.current
+        let isCurrent = Self.liveBoot(live) == boot && boot != 0
         let descriptor = Glibc.open(live, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw FileError("create", live) }
         defer { close(descriptor) }
@@ -69,9 +69,7 @@ public final class PresentMapStore: Sendable {
             map.touchAll()
         } else {
             for index in 0..<pages { map.load(try Self.readPage(index, from: file)) }
-            for (index, byte) in boot.utf8.prefix(64).enumerated() {
-                memory.address.storeBytes(of: byte, toByteOffset: index, as: UInt8.self)
-            }
+            memory.address.storeBytes(of: boot, as: UInt64.self)
         }
     }
 
@@ -121,19 +119,12 @@ public final class PresentMapStore: Sendable {
         return words
     }
 
-    private static func liveBoot(_ path: String) -> String {
-        guard let file = try? RawImage(path: path, access: .readOnly), file.size >= 64 else { return "" }
-        var bytes = [UInt8](repeating: 0, count: 64)
-        guard (try? bytes.withUnsafeMutableBytes({ try file.read(into: $0, at: 0) })) != nil else { return "" }
-        return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
-
-    /// Changes with every start of the machine; `proc(5)`, random/boot_id.
-    private static func boot() -> String {
-        guard let file = fopen("/proc/sys/kernel/random/boot_id", "r") else { return "" }
-        defer { fclose(file) }
-        var line = [CChar](repeating: 0, count: 64)
-        guard fgets(&line, 64, file) != nil else { return "" }
-        return String(decoding: line.prefix { $0 > 32 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    /// The start of the machine in which a live map was made; 0 where there is none.
+    private static func liveBoot(_ path: String) -> UInt64 {
+        var boot: UInt64 = 0
+        guard let file = try? RawImage(path: path, access: .readOnly), file.size >= UInt64(headerBytes),
+            (try? withUnsafeMutableBytes(of: &boot) { try file.read(into: $0, at: 0) }) != nil
+        else { return 0 }
+        return boot
     }
 }

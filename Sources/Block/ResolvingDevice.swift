@@ -21,7 +21,7 @@ public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
         let isHere = map.holds(offset: request.pointee.offset, length: request.pointee.length)
         // A block may be present and its bit not yet durable: what is to be durable waits for the map as well.
-        let isForced = request.pointee.isChange && request.pointee.isForcedUnitAccess
+        let isForced = request.pointee.kind.isChange && request.pointee.isForcedUnitAccess
         if isHere && !isForced && request.pointee.kind != .flush { return file.start(request, on: port) }
         ForwardingDevice.pass(request, port, to: resolver)
     }

@@ -274,7 +274,7 @@ public struct DestinationMigration: Sendable {
         guard await site.knows(hello.migration) else {
             throw MigrationError.refused("no disk of that migration is here")
         }
-        try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
+        try await connection.send(Message.welcome(Welcome(blockSize: 0, boot: MachineBoot.current)).encoded())
         connection.allowLongFrames()
         // The link is there before the disk is: what matters is the first request.
         guard let first = try await frames.next(), let disk = await site.disk(of: hello.migration) else {

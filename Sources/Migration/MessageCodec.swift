@@ -37,7 +37,7 @@ extension Message {
         case .welcome(let welcome):
             out.writeInteger(Kind.welcome.rawValue)
             welcome.support.encode(into: &out)
-            out.writeInteger(welcome.blockSize)
+            out.writeMultipleIntegers(welcome.blockSize, welcome.boot)
         case .refused(let reason): out.writeReason(.refused, reason)
         case .offer(let offer): offer.encode(into: &out)
         case .manifest(let segment): segment.encode(into: &out)
@@ -125,10 +125,10 @@ extension Hello {
 
 extension Welcome {
     fileprivate init?(from input: inout ByteBuffer) {
-        guard let support = ProtocolSupport(from: &input), let blockSize: UInt32 = input.readInteger() else {
-            return nil
-        }
-        self.init(support: support, blockSize: blockSize)
+        guard let support = ProtocolSupport(from: &input), let blockSize: UInt32 = input.readInteger(),
+            let boot: UInt64 = input.readInteger()
+        else { return nil }
+        self.init(support: support, blockSize: blockSize, boot: boot)
     }
 }
 

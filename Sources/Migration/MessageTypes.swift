@@ -35,6 +35,8 @@ public struct Welcome: Sendable, Equatable {
     var support = ProtocolSupport.own
     /// Bytes of a block here; fingerprints must be of such blocks.
     var blockSize: UInt32
+    /// Changes when changes that were answered and not flushed may be lost; 0 where nobody can tell.
+    var boot: UInt64 = 0
 }
 
 /// The disk that is to move.

@@ -116,7 +116,9 @@ public final class SourceMigration: Sendable {
         let started = ContinuousClock.now
         let links = Links(
             forward: ForwardLink(
-                destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger),
+                destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger,
+                // Otherwise the guest may go there, and write beside this node.
+                mayRepeat: job.switchover == .converged),
             supplying: supplying, forwarding: forwarding)
         let handedOver: HandedOver
         do {

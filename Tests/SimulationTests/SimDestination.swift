@@ -24,6 +24,7 @@ final class SimDestination {
     // What survives the process, and the machine.
     private(set) var record: Record?
     private var durablePages: [Int: MapPage] = [:]
+    private var boot: UInt64 = 1
     private var durableManifest: [Fingerprint]
     private var hasPartialImage = false
 
@@ -348,11 +349,11 @@ final class SimDestination {
     private func takeForwarder(_ id: MigrationID, _ isCommitted: Bool, _ pipe: SimPipe) {
         guard isCommitted else {
             guard arrival?.id == id || record?.migration == id else { return refuse(pipe) }
-            return pipe.send(.welcome(Welcome(blockSize: 0)), from: .destination)
+            return pipe.send(.welcome(Welcome(blockSize: 0, boot: boot)), from: .destination)
         }
         takeOver(id) { [self] isMine in
             guard isMine, pipe.isOpen else { return refuse(pipe) }
-            pipe.send(.welcome(Welcome(blockSize: 0)), from: .destination)
+            pipe.send(.welcome(Welcome(blockSize: 0, boot: boot)), from: .destination)
             pipe.onMessage[SimPipe.End.destination.rawValue] = { [self] in takeRequest($0, pipe) }
         }
     }
@@ -379,7 +380,8 @@ final class SimDestination {
         var payload = request.payload
         let values =
             request.kind == .write
-            ? sectors.map { _ in payload.readInteger(as: UInt32.self)! } : Array(repeating: 0, count: sectors.count)
+            ? sectors.map { _ in payload.readSlice(length: Int(SimImage.sectorBytes))!.getInteger(at: 0)! as UInt32 }
+            : Array(repeating: 0, count: sectors.count)
         let operation = GuestOperation(
             kind: request.kind, sectors: sectors,
             values: request.kind == .read || request.kind == .flush ? [] : values, isForced: request.isForced)
@@ -422,6 +424,7 @@ final class SimDestination {
         isAnsweringEarly = false
         wantsSwitch = false
         if ofMachine {
+            boot += 1
             image.crash()
             manifest = durableManifest
             liveMap = nil

@@ -22,6 +22,9 @@ final class SimSource {
     private(set) var moved: Moved?
     private var attempts: [MigrationID] = []
 
+    /// Whether an earlier life of the node has forwarded changes that no flush has covered yet.
+    private(set) var hasForgotten = false
+
     // What does not.
     private(set) var isUp = true
     private(set) var epoch = 0
@@ -161,6 +164,9 @@ final class SimSource {
         self.supply = supply
     }
 
+    /// The destination has made everything durable that was forwarded before.
+    func remembersAll() { hasForgotten = false }
+
     func migrationEnded() { migration = nil }
 
     // MARK: Operators and faults
@@ -174,6 +180,7 @@ final class SimSource {
     func crash(ofMachine: Bool) {
         guard isUp else { return }
         world.note("source \(ofMachine ? "machine" : "process") crashes")
+        hasForgotten = moved != nil
         isUp = false
         epoch += 1
         migration?.pipe?.drop(.source)
@@ -196,7 +203,7 @@ final class SimSource {
         isUp = true
         world.note("source starts")
         guard let moved else { return }
-        forward = SimForward(self, moved.migration, isCommitted: true)
+        forward = SimForward(self, moved.migration, isCommitted: true, isResumed: true)
         forward!.start()
         if moved.isNeeded {
             supply = SimSupply(self, moved.migration, isCommitted: true)

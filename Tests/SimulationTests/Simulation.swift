@@ -15,9 +15,13 @@ final class Simulation {
     private let contents: [UInt32]
     private let neighbour: Set<Fingerprint>
     private let latency: UInt64
-    private let switchover: Switchover
+    let switchover: Switchover
     private var pipes: [SimPipe] = []
     private var isCalm = false
+    /// The destination has lost what only the source remembers.
+    private var isToBeMadeAgain = false
+    /// The machine has gone down that held the disk after the hand-over.
+    private(set) var hasLost = false
     /// How often per second something goes wrong, and until when.
     private let troubleInterval: UInt64
     private let troubleEnd: UInt64
@@ -143,9 +147,24 @@ final class Simulation {
 
     func nodeCrashed(_ end: SimPipe.End, ofMachine: Bool) {
         guest.lostNode(end)
-        // Whoever holds the disk takes what was not flushed along.
+        // Whoever holds the disk takes what was not flushed along. Where the guest stays at the source, that one makes
+        // its changes again, if it lives until then.
         let holder: SimPipe.End = source.moved == nil ? .source : .destination
-        if ofMachine, holder == end { guest.model.crash() }
+        if end == .source {
+            if isToBeMadeAgain || ofMachine && holder == .source { guest.model.crash() }
+            isToBeMadeAgain = false
+        } else if ofMachine, holder == .destination {
+            if switchover == .converged, !source.hasForgotten {
+                isToBeMadeAgain = true
+            } else {
+                hasLost = true
+                guest.model.crash()
+            }
+        }
+    }
+
+    func madeAgain() {
+        isToBeMadeAgain = false
     }
 
     // MARK: Connections
