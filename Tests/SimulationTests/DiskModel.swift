@@ -125,6 +125,7 @@ final class DiskModel {
         for index in sectors.indices {
             sectors[index].possible = sectors[index].survivors
             if let writing = sectors[index].writing { sectors[index].possible.insert(writing) }
+            for promise in promises { promise.values[index].formUnion(sectors[index].possible) }
             sectors[index].version += 1
         }
     }

@@ -31,6 +31,8 @@ struct Faults: OptionSet, Sendable {
 
     /// Invariant 5: the source's image is not made durable before the disk is given away.
     static let unflushedSource = Faults(rawValue: 1 << 14)
+    /// The destination does not say that its machine has gone down, so the source does not make lost changes again.
+    static let silentBoot = Faults(rawValue: 1 << 10)
 
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
@@ -40,5 +42,6 @@ struct Faults: OptionSet, Sendable {
         ("eagerDestination", .eagerDestination),
         ("overlappingForwards", .overlappingForwards), ("unnamedDirt", .unnamedDirt),
         ("unflushedSource", .unflushedSource),
+        ("silentBoot", .silentBoot),
     ]
 }

@@ -424,7 +424,7 @@ final class SimDestination {
         isAnsweringEarly = false
         wantsSwitch = false
         if ofMachine {
-            boot += 1
+            if !faults.contains(.silentBoot) { boot += 1 }
             image.crash()
             manifest = durableManifest
             liveMap = nil

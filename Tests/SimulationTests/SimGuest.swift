@@ -26,7 +26,7 @@ final class SimGuest {
 
     func rest() { isResting = true }
 
-    /// Goes to the destination, once what it has asked for is answered.
+    /// Goes to the destination, once what it has asked for is answered and a last flush is done, as hypervisors do.
     func move() {
         guard place == .source, !isMoving else { return }
         isMoving = true
@@ -35,9 +35,25 @@ final class SimGuest {
 
     private func moveIfQuiet() {
         guard isMoving, open.isEmpty else { return }
-        isMoving = false
-        place = .destination
-        world.note("guest is at the destination")
+        guard canAsk else { return world.soon(5000) { [self] in moveIfQuiet() } }
+        flush { [self] in
+            isMoving = false
+            place = .destination
+            world.note("guest is at the destination")
+        }
+    }
+
+    private func flush(_ done: @escaping () -> Void) {
+        let promise = model.beginFlush()
+        submit(
+            GuestOperation(kind: .flush, sectors: 0..<0, values: [], isForced: false),
+            lose: { [self] in model.loseFlush(promise) }
+        ) { [self] _ in
+            model.acknowledgeFlush(promise)
+            done()
+        } failed: { [self] in
+            model.loseFlush(promise)
+        }
     }
 
     func run() {
@@ -71,15 +87,7 @@ final class SimGuest {
     private func ask(_ kind: BlockRequest.Kind) {
         switch kind {
         case .flush:
-            let promise = model.beginFlush()
-            submit(
-                GuestOperation(kind: .flush, sectors: 0..<0, values: [], isForced: false),
-                lose: { [self] in model.loseFlush(promise) }
-            ) { [self] _ in
-                model.acknowledgeFlush(promise)
-            } failed: { [self] in
-                model.loseFlush(promise)
-            }
+            flush {}
         case .read:
             let range = range()
             let view = model.beginRead(range)
@@ -116,8 +124,10 @@ final class SimGuest {
         let id = nextOperation
         nextOperation += 1
         open[id] = (operation, lose)
+        world.note("\(id) asks for \(operation.kind) of \(operation.sectors)\(operation.isForced ? ", forced" : "")")
         operation.finish = { [self] error, found in
             guard open.removeValue(forKey: id) != nil else { return }
+            world.note("\(id) is answered \(error)")
             // A flush may fail where the machine of a disk that others may write to has gone down.
             let mayFail = failed != nil && simulation.switchover != .converged && simulation.hasLost
             world.check(error == 0 || mayFail, "a request of the guest fails with \(error)")

@@ -57,6 +57,7 @@ final class SimImage {
     func snapshot() -> Snapshot { Snapshot(sectors: sectors, stamps: stamps) }
 
     func settle(_ snapshot: Snapshot) {
+        world.note("\(name)'s image is durable")
         for index in durable.indices where snapshot.stamps[index] > durableStamps[index] {
             durable[index] = snapshot.sectors[index]
             durableStamps[index] = snapshot.stamps[index]
