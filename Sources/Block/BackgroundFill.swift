@@ -62,11 +62,13 @@ public struct BackgroundFill: Sendable {
         bringing = []
     }
 
-    /// The oldest question has been answered; nil where nobody asked.
-    public mutating func wasDescribed() -> Range<UInt64>? {
-        guard !describing.isEmpty else { return nil }
+    /// What the next answer describes; nil where nobody asked.
+    public var oldestQuestion: Range<UInt64>? { describing.first }
+
+    /// The oldest question has been answered, and what was said is known to whoever brings blocks.
+    public mutating func wasDescribed() {
+        guard !describing.isEmpty else { return }
         described.append(describing.removeFirst())
-        return described.last
     }
 
     /// All that can be had of a segment has been dealt with.

@@ -412,9 +412,10 @@ public actor DestinationSite {
             ?? ArrivalParts(
                 store: PresentMapStore(path: mapPath(of: record.export), geometry: geometry),
                 manifest: FingerprintFile(geometry: geometry, path: manifestPath(of: record.export), isNew: false))
-        let postCopy = PostCopy(
+        let postCopy = try PostCopy(
             parts: PostCopy.Parts(
-                export: record.export, image: image, store: parts.store, manifest: parts.manifest, index: index(),
+                export: record.export, image: image, store: parts.store, manifest: parts.manifest,
+                announced: FingerprintFile(geometry: geometry, directory: state.scratch), index: index(),
                 lanes: lanes[record.migration] ?? Lanes(), pool: pool, logger: logger,
                 complete: { [self] in try await complete(record, image, $0) }))
         let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)

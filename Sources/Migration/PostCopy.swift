@@ -18,7 +18,10 @@ final class PostCopy: RequestForwarder, Sendable {
         let export: String
         let image: RawImage
         let store: PresentMapStore
+        /// What has been put into the image, as its bytes were hashed; kept over restarts.
         let manifest: FingerprintFile
+        /// What the source says of its blocks. Beside the manifest, so that the roots compare what was said with what is.
+        let announced: FingerprintFile
         let index: NeighbourIndex?
         let lanes: Lanes
         let pool: NIOThreadPool
@@ -237,8 +240,12 @@ final class PostCopy: RequestForwarder, Sendable {
     /// Fills described blocks with zeros or from neighbours.
     /// - Returns: those that only the source has.
     private func bringFromHere(_ blocks: Range<UInt64>) -> [Range<UInt64>] {
-        guard let fingerprints = try? parts.manifest.fingerprints(of: blocks) else { return [blocks] }
+        guard let fingerprints = try? parts.announced.fingerprints(of: blocks) else { return [blocks] }
         let hasher = BlockHasher()
+        func note(_ run: Range<UInt64>) throws {
+            let start = Int(run.lowerBound - blocks.lowerBound)
+            try parts.manifest.set(fingerprints[start..<start + run.count], from: run.lowerBound)
+        }
         let isHere: (UInt64, Fingerprint) -> Bool = { [self] in holds($1, at: $0, hasher) }
         var local = LocalBlocks(blocks: blocks, fingerprints: fingerprints, index: parts.index, holds: isHere)
         for run in local.present {
@@ -248,11 +255,15 @@ final class PostCopy: RequestForwarder, Sendable {
                 where !isHere(block, fingerprints[Int(block - blocks.lowerBound)]) {
                     throw FileError("find a block again in", parts.image.path, code: EAGAIN)
                 }
+                try note(accepted)
             }
         }
-        for run in local.zeros { fill([run], as: \.zero) { try parts.image.punch($0, geometry) } }
+        for run in local.zeros { fillWithZeros(run) }
         while let (run, bytes) = local.nextFound(geometry) {
-            fill([run], as: \.neighbour) { try parts.image.write(bytes, of: $0, in: run, geometry) }
+            fill([run], as: \.neighbour) { accepted in
+                try parts.image.write(bytes, of: accepted, in: run, geometry)
+                try note(accepted)
+            }
         }
         return local.rest
     }
@@ -291,6 +302,13 @@ final class PostCopy: RequestForwarder, Sendable {
         }
         run(actions)
         if needsRetry { retryLater() }
+    }
+
+    private func fillWithZeros(_ blocks: Range<UInt64>) {
+        fill([blocks], as: \.zero) { accepted in
+            try parts.image.punch(accepted, geometry)
+            try parts.manifest.setZero(accepted)
+        }
     }
 
     /// - Returns: whether nobody has paused it before.
@@ -360,12 +378,7 @@ final class PostCopy: RequestForwarder, Sendable {
             try await parts.pool.runIfActive { [self] in try store(segment, kind) }
         case .zeros(let range):
             let blocks = try check(range)
-            await onPoolWaiting { [self] in
-                fill([blocks], as: \.zero) { run in
-                    try parts.image.punch(run, geometry)
-                    try parts.manifest.setZero(run)
-                }
-            }
+            await onPoolWaiting { [self] in fillWithZeros(blocks) }
             count([blocks], kind)
         case .manifest(let segment):
             try await describe(segment)
@@ -402,7 +415,7 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private func describe(_ segment: ManifestSegment) async throws {
-        guard let asked = state.withLockedValue({ $0.fill.wasDescribed() }), asked.lowerBound == segment.first,
+        guard let asked = state.withLockedValue({ $0.fill.oldestQuestion }), asked.lowerBound == segment.first,
             asked.count == segment.entries.count
         else { throw MigrationError.unexpected("fingerprints that nobody asked for") }
         let fingerprints = try segment.entries.map { entry in
@@ -413,9 +426,11 @@ final class PostCopy: RequestForwarder, Sendable {
             }
         }
         try await parts.pool.runIfActive { [self] in
-            try parts.manifest.set(fingerprints[...], from: asked.lowerBound)
+            try parts.announced.set(fingerprints[...], from: asked.lowerBound)
             described.mark(asked)
         }
+        // Not before it is known what the segment holds: others bring what has been described.
+        state.withLockedValue { $0.fill.wasDescribed() }
     }
 
     private func store(_ segment: DataSegment, _ kind: LaneKind) throws {
@@ -455,7 +470,7 @@ final class PostCopy: RequestForwarder, Sendable {
         }
         let nothing = Fingerprint(high: .max, low: .max)
         if isDescribed(run),
-            try zip(parts.manifest.fingerprints(of: run), found).contains(where: { $0 != $1 && $0 != nothing })
+            try zip(parts.announced.fingerprints(of: run), found).contains(where: { $0 != $1 && $0 != nothing })
         {
             throw MigrationError.unexpected("blocks that are not what it said they were")
         }

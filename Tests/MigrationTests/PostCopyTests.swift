@@ -10,7 +10,7 @@ import Testing
 struct PostCopyTests {
     @Test(
         "At once: the rest comes afterwards, whatever the guest does meanwhile",
-        arguments: [1, 4097, 300_001, 3 << 20] as [UInt64])
+        arguments: [1, 4097, 300_001, 24 << 20] as [UInt64])
     func atOnce(size: UInt64) async throws {
         var random = Seeded.fresh()
         let source = try TestNode()

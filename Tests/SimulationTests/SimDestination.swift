@@ -138,7 +138,6 @@ final class SimDestination {
     // MARK: Preparing
 
     func setManifest(_ fingerprint: Fingerprint, of block: UInt64) { manifest[Int(block)] = fingerprint }
-    func fingerprint(of block: UInt64) -> Fingerprint { manifest[Int(block)] }
     func wholeManifest() -> [Fingerprint] { manifest }
     func clearManifest() { manifest = Array(repeating: .zero, count: manifest.count) }
 

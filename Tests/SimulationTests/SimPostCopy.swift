@@ -18,7 +18,7 @@ final class SimPostCopy {
     private var fill: BackgroundFill
     private var operations: [UInt64: GuestOperation] = [:]
     private var nextID: UInt64 = 0
-    private var described: Set<UInt64> = []
+    private var announced: [UInt64: Fingerprint] = [:]
     private var awaited: [(segment: Range<UInt64>, left: Int)] = []
     private var generation = 0
     private var pipes: [LaneKind: SimPipe] = [:]
@@ -103,9 +103,9 @@ final class SimPostCopy {
     // MARK: Bringing
 
     private func demand(_ runs: [Range<UInt64>]) {
-        guard runs.joined().contains(where: { described.contains($0) }) else { return ask(runs, .demand) }
+        guard runs.joined().contains(where: { announced[$0] != nil }) else { return ask(runs, .demand) }
         node.later(300) { [self] in
-            let rest = runs.joined().filter { !described.contains($0) || !bringFromHere($0) }
+            let rest = runs.joined().filter { announced[$0] == nil || !bringFromHere($0) }
             if !rest.isEmpty { ask(rest.map { $0..<$0 + 1 }, .demand) }
             advance()
         }
@@ -148,7 +148,7 @@ final class SimPostCopy {
     }
 
     private func bringFromHere(_ block: UInt64) -> Bool {
-        let fingerprint = node.fingerprint(of: block)
+        let fingerprint = announced[block]!
         let isHere = disk.fingerprint(block, in: node.image) == fingerprint
         guard isHere || fingerprint == .zero || node.neighbour.contains(fingerprint) else { return false }
         store(block, disk.values(fingerprint, of: block))
@@ -215,17 +215,17 @@ final class SimPostCopy {
             store(block, disk.sectors(of: block..<block + 1).map { _ in bytes.readInteger(as: UInt32.self)! })
             count(block, kind)
         case .manifest(let segment):
-            guard let asked = fill.wasDescribed(), asked.lowerBound == segment.first else {
+            guard fill.oldestQuestion?.lowerBound == segment.first else {
                 return world.fail("fingerprints that nobody asked for")
             }
+            fill.wasDescribed()
             for (offset, entry) in segment.entries.enumerated() {
                 let block = segment.first + UInt64(offset)
                 if case .fingerprint(let fingerprint) = entry {
-                    node.setManifest(fingerprint, of: block)
+                    announced[block] = fingerprint
                 } else {
-                    node.setManifest(.zero, of: block)
+                    announced[block] = .zero
                 }
-                described.insert(block)
             }
         case .postcopy(.verified(let theirs)):
             guard case .verifying(let ours?) = phase else { return }
