@@ -10,6 +10,8 @@ final class DiskModel {
         /// What may be left of it after a crash: what was there at the last flush, and everything since.
         var survivors: Set<UInt32>
         var writing: UInt32?
+        /// Nothing was promised of it since.
+        var isTrimmed = false
         /// Changes of what it may hold.
         var version = 0
     }
@@ -45,12 +47,18 @@ final class DiskModel {
 
     func acknowledgeWrite(_ values: [UInt32], at first: Int) {
         world.note("acknowledged: \(first)..<\(first + values.count) are \(values)")
+        for index in first..<first + values.count { sectors[index].isTrimmed = false }
         for (index, value) in values.enumerated() {
             sectors[first + index].possible = [value]
             survives(value, at: first + index)
             sectors[first + index].writing = nil
             sectors[first + index].version += 1
         }
+    }
+
+    func acknowledgeTrim(at range: Range<Int>) {
+        loseWrite(range.map { _ in 0 }, at: range.lowerBound)
+        for index in range { sectors[index].isTrimmed = true }
     }
 
     /// Nobody will hear whether it was done.
@@ -121,8 +129,13 @@ final class DiskModel {
     }
 
     /// The machine that holds the disk has gone down.
-    func crash() {
-        for index in sectors.indices {
+    func crash() { crash { _ in true } }
+
+    /// The machine has gone down, and every change but trims will be made again.
+    func crashTrimmed() { crash(where: \.isTrimmed) }
+
+    private func crash(where isConcerned: (Sector) -> Bool) {
+        for index in sectors.indices where isConcerned(sectors[index]) {
             sectors[index].possible = sectors[index].survivors
             if let writing = sectors[index].writing { sectors[index].possible.insert(writing) }
             for promise in promises { promise.values[index].formUnion(sectors[index].possible) }

@@ -108,7 +108,7 @@ final class SimGuest {
                 lose: { [self] in model.loseWrite(values, at: range.lowerBound) }
             ) { [self] _ in
                 // What was trimmed holds zeros or what was there.
-                if kind == .trim { return model.loseWrite(values, at: range.lowerBound) }
+                if kind == .trim { return model.acknowledgeTrim(at: range) }
                 model.acknowledgeWrite(values, at: range.lowerBound)
                 if isForced { model.acknowledgeForced(values, at: range.lowerBound) }
             }

@@ -156,6 +156,7 @@ final class Simulation {
         } else if ofMachine, holder == .destination {
             if switchover == .converged, !source.hasForgotten {
                 isToBeMadeAgain = true
+                guest.model.crashTrimmed()
             } else {
                 hasLost = true
                 guest.model.crash()
