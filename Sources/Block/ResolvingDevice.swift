@@ -30,4 +30,9 @@ public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
         guard map.holds(offset: offset, length: UInt64(length)) else { return 0 }
         return file.readIfCached(into: buffer, length: length, at: offset)
     }
+
+    override func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
+        guard map.holds(offset: offset, length: UInt64(length)) else { return nil }
+        return file.writeAtOnce(from: buffer, length: length, at: offset)
+    }
 }

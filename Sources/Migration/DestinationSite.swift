@@ -431,7 +431,10 @@ public actor DestinationSite {
             ArrivedDisk(
                 export: record.export, image: image, device: device, early: export?.disk,
                 supersedes: record.supersedes, isReturn: record.imagePath != nil))
-        export?.device.open(device)
+        if let export {
+            export.device.open(device)
+            await export.disk.switchDevice(device)
+        }
         return disk
     }
 
@@ -454,11 +457,11 @@ public actor DestinationSite {
         record.phase = .active
         record.arrived = ledger
         try state.write(record, as: recordName(record.export))
-        if case .active(let disk)? = arrivals[record.migration] {
-            await disk.fence()
-            await disk.replaceDevice(FileDevice(image: image))
-            await disk.unfence()
-        }
+        // All may have come before the disk's being served was noted.
+        let disk = try await takeOver(record.migration)
+        await disk.fence()
+        await disk.replaceDevice(FileDevice(image: image))
+        await disk.unfence()
         postCopies[record.export] = nil
         removeArrivalFiles(record.export)
         logger.info("\(record.export) is here whole")

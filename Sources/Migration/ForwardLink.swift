@@ -186,7 +186,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     /// Says once why the destination can't be used; it is tried again all the same.
     private func note(_ error: any Error) {
-        let problem = String(describing: error)
+        let problem = String(describing: error is CancellationError ? PeerError.cut : error)
         let isNew = state.withLockedValue { state in
             defer { state.problem = problem }
             return state.problem != problem && !state.isStopped

@@ -146,7 +146,7 @@ public final class SupplyLink: Sendable {
     }
 
     private func note(_ error: any Error) {
-        let problem = String(describing: error)
+        let problem = String(describing: error is CancellationError ? PeerError.cut : error)
         let isNew = state.withLockedValue { state in
             defer { state.problem = problem }
             return state.problem != problem && !state.isStopped && !state.isReleased
