@@ -73,6 +73,11 @@ let package = Package(
         .testTarget(name: "IndexTests", dependencies: ["Index", "Block", "CLinux", "TestSupport", locks]),
         .testTarget(
             name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks]),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: [
+                "Migration", "Index", "Block", "TestSupport", locks, .product(name: "NIOCore", package: "swift-nio"),
+            ]),
         .testTarget(name: "NodeTests", dependencies: ["nearblock", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

@@ -8,10 +8,21 @@ final class AtomicBitmap: @unchecked Sendable {
     let count: UInt64
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
     private let wordCount: Int
+    /// Keeps memory alive that is not the bitmap's own.
+    private let owner: AnyObject?
+
+    /// Bits in memory of `owner`, as they are there.
+    init(count: UInt64, in memory: UnsafeMutableRawPointer, of owner: AnyObject) {
+        self.count = count
+        self.owner = owner
+        wordCount = Int((count + 63) / 64)
+        words = memory.assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
 
     /// `count` bits, all clear. Takes `count / 8` bytes.
     init(count: UInt64) {
         self.count = count
+        owner = nil
         wordCount = Int((count + 63) / 64)
         // Memory from calloc is zero without having been touched: the map of a large sparse disk costs what is set in
         // it. An atomic word that is zero is a word that is zero.
@@ -19,7 +30,7 @@ final class AtomicBitmap: @unchecked Sendable {
             .assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
-    deinit { free(words) }
+    deinit { if owner == nil { free(words) } }
 
     func isSet(_ bit: UInt64) -> Bool {
         precondition(bit < count)
@@ -37,6 +48,34 @@ final class AtomicBitmap: @unchecked Sendable {
         }
         return UInt64(changed)
     }
+
+    /// Clears a range of bits.
+    func clear(_ range: Range<UInt64>) {
+        precondition(range.upperBound <= count)
+        forEachWord(in: range) { index, mask in words[index].bitwiseAnd(~mask, ordering: .sequentiallyConsistent) }
+    }
+
+    /// The first bit of a range that is `value`; nil where none is.
+    func first(_ value: Bool, in range: Range<UInt64>) -> UInt64? {
+        precondition(range.upperBound <= count)
+        var bit = range.lowerBound
+        while bit < range.upperBound {
+            let word = words[Int(bit >> 6)].load(ordering: .sequentiallyConsistent)
+            let wanted = (value ? word : ~word) >> (bit & 63)
+            if wanted != 0 {
+                let found = bit + UInt64(wanted.trailingZeroBitCount)
+                return found < range.upperBound ? found : nil
+            }
+            bit = (bit | 63) + 1
+        }
+        return nil
+    }
+
+    /// Replaces one word; for a map that nobody uses yet.
+    func setWord(at index: Int, to value: UInt64) { words[index].store(value, ordering: .sequentiallyConsistent) }
+
+    /// One word as it is.
+    func word(at index: Int) -> UInt64 { words[index].load(ordering: .sequentiallyConsistent) }
 
     /// Clears the bits of the word that holds `bit`, from `bit` on, and returns those that were set, or 0. Bit 0 of the
     /// result stands for the first bit of the word.

@@ -20,6 +20,9 @@ public struct BlockRequest {
 
         /// Whether `length` bytes go into or out of a buffer.
         public var carriesData: Bool { self == .read || self == .write }
+
+        /// Whether it may alter the disk.
+        public var isChange: Bool { self == .write || self == .trim || self == .writeZeroes }
     }
 
     /// Must stand first: the ring knows a request by the address of this field.
@@ -93,7 +96,4 @@ public struct BlockRequest {
         extentCount += 1
         return true
     }
-
-    /// Whether the request may change bytes of the disk.
-    var isChange: Bool { kind == .write || kind == .trim || kind == .writeZeroes }
 }

@@ -40,7 +40,7 @@ final class DirectAccess: Sendable {
     /// What a request has to claim; nil for nothing.
     func claim(of request: UnsafeMutablePointer<BlockRequest>) -> RangeClaims.Claim? {
         let isBuffered = !suits(request)
-        guard request.pointee.isChange || (isBuffered && request.pointee.kind == .read) else { return nil }
+        guard request.pointee.kind.isChange || (isBuffered && request.pointee.kind == .read) else { return nil }
         let end = request.pointee.offset + request.pointee.length
         let range = request.pointee.offset / Self.page * Self.page..<(end + Self.page - 1) / Self.page * Self.page
         return RangeClaims.Claim(range: range, isExclusive: isBuffered)

@@ -44,6 +44,12 @@ public final class Disk: Sendable {
         for port in ports { await port.loop.perform { port.replaceDevice(device) } }
     }
 
+    /// Puts another device under the disk for requests from now on; those in flight end where they are. Only where the
+    /// two devices lead to the same bytes, so that no order between them is lost.
+    public func switchDevice(_ device: BlockDevice) async {
+        for port in ports { await port.loop.perform { port.switchDevice(device) } }
+    }
+
     /// Lets requests through again, first those that were held back.
     public func unfence() async {
         for port in ports { await port.loop.perform { port.unfence() } }

@@ -88,6 +88,10 @@ public final class DiskPort: @unchecked Sendable {
         self.device = device
     }
 
+    func switchDevice(_ device: BlockDevice) {
+        self.device = device
+    }
+
     func unfence() {
         precondition(isFenced)
         isFenced = false
@@ -99,7 +103,7 @@ public final class DiskPort: @unchecked Sendable {
     /// Invariant 1: blocks are marked after the write has reached the backing and before anybody is told so. A write
     /// that failed may have changed some of them.
     private func settle(_ request: UnsafeMutablePointer<BlockRequest>) {
-        if request.pointee.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
+        if request.pointee.kind.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
         inFlight -= 1
     }
 

@@ -12,6 +12,12 @@ public final class ForwardingDevice: BlockDevice, @unchecked Sendable {
     }
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
+        Self.pass(request, port, to: forwarder)
+    }
+
+    static func pass(
+        _ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, to forwarder: any RequestForwarder
+    ) {
         let pending = PendingRequest(request: request, port: port)
         switch request.pointee.kind {
         case .cache:

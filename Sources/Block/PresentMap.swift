@@ -1,8 +1,8 @@
-/// At the destination: the blocks whose bytes are in the local image. One bit a block; bits are only ever set.
+/// At the destination: the blocks whose bytes are in the local image. One bit a block.
 ///
 /// Invariant 2: a block is marked after its bytes are in the image, never before.
 public final class PresentMap: Sendable {
-    private let bitmap: AtomicBitmap
+    let bitmap: AtomicBitmap
 
     /// A map with no block present.
     public init(geometry: BlockGeometry) {
@@ -12,6 +12,17 @@ public final class PresentMap: Sendable {
     /// Marks blocks whose bytes have just been written.
     public func mark(_ blocks: Range<UInt64>) {
         bitmap.set(blocks)
+    }
+
+    /// Forgets blocks that the source has written again.
+    public func forget(_ blocks: Range<UInt64>) {
+        bitmap.clear(blocks)
+    }
+
+    /// The first run of missing blocks in a range; nil where all are present.
+    public func nextMissing(in blocks: Range<UInt64>) -> Range<UInt64>? {
+        guard let first = bitmap.first(false, in: blocks) else { return nil }
+        return first..<(bitmap.first(true, in: first..<blocks.upperBound) ?? blocks.upperBound)
     }
 
     /// Whether a block's bytes are in the image.

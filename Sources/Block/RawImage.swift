@@ -177,7 +177,9 @@ public final class RawImage: Sendable {
         }
     }
 
-    private func writeZeros(at offset: UInt64, length: UInt64) throws {
+    /// Writes zeros, and takes up space for them.
+    /// - Throws: `FileError`.
+    public func writeZeros(at offset: UInt64, length: UInt64) throws {
         let chunk = [UInt8](repeating: 0, count: Int(min(length, 1 << 20)))
         var done: UInt64 = 0
         while done < length {

@@ -7,7 +7,7 @@ import Peer
 public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
-        "tls-verify-client", "peer-tls", "insecure-peer", "keep-index",
+        "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
     ]
     private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default"]
 
@@ -60,6 +60,12 @@ public enum ConfigurationFile {
             node.peerListen = try peerAddress(text, file, "peer-listen")
         }
         node.images = try file.string("images", in: section) ?? node.images
+        if let writes = try file.string("incoming-writes", in: section) {
+            guard ["wait", "refuse"].contains(writes) else {
+                throw ConfigurationError(file.path, "incoming-writes in [\(section)] is wait or refuse, not \(writes)")
+            }
+            node.refusesEarlyWrites = writes == "refuse"
+        }
         node.index = try file.string("index", in: section) ?? node.index
         if let text = try file.string("keep-index", in: section) {
             guard let seconds = text.hasSuffix("s") ? Double(text.dropLast()) : nil, seconds > 0, seconds < 1e9 else {

@@ -14,12 +14,18 @@ struct BlockSender: Sendable {
 
     private let reader: BlockReader
     private let compressor: StreamCompressor
-    private let manifest: FingerprintFile
+    private let manifest: FingerprintFile?
     private let pool: NIOThreadPool
 
-    init(image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile, pool: NIOThreadPool) throws {
+    /// - Parameters:
+    ///   - manifest: where it is noted what was sent; nil for nowhere.
+    ///   - windowLog: how far back repeats are looked for, as a power of two.
+    init(
+        image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?, pool: NIOThreadPool,
+        windowLog: Int32 = ZstdParameters.windowLog
+    ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
-        compressor = try StreamCompressor()
+        compressor = try StreamCompressor(windowLog: windowLog)
         self.manifest = manifest
         self.pool = pool
     }
@@ -32,10 +38,15 @@ struct BlockSender: Sendable {
     func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink) async throws -> (
         zero: UInt64, data: UInt64
     ) {
-        let batch = try await pool.runIfActive { try collect(blocks) }
+        let batch = try await batch(blocks)
         for range in batch.zeros { try await link.send(.zeros(range)) }
         if let data = batch.data { try await link.send(.data(data)) }
         return (batch.zeroBytes, batch.dataBytes)
+    }
+
+    /// Reads and compresses ascending blocks, at most `batchLimit` of them; what comes of it must be sent in this order.
+    func batch(_ blocks: ArraySlice<UInt64>) async throws -> Batch {
+        try await pool.runIfActive { try collect(blocks) }
     }
 
     private func collect(_ blocks: ArraySlice<UInt64>) throws -> Batch {
@@ -77,7 +88,7 @@ struct BlockSender: Sendable {
             }
             source += blockSize
         }
-        try manifest.set(fingerprints[...], from: run.lowerBound)
+        try manifest?.set(fingerprints[...], from: run.lowerBound)
     }
 
     private static func append(_ block: UInt64, to runs: inout [BlockRange]) {

@@ -27,6 +27,12 @@ struct DestinationMachine: Equatable {
         case finishManifest
         case finishRound(UInt32)
         case prepare(DiskRoot)
+        /// Prepare with what is here; say what is missing.
+        case prepareRest
+        /// Answer clients already.
+        case expect(Switchover)
+        /// Blocks that the source has written since they were sent.
+        case forget([Range<UInt64>])
         case activate
         case abandon(reason: String)
     }
@@ -58,6 +64,16 @@ struct DestinationMachine: Equatable {
             return .finishRound(number)
         case (.receiving, .prepare(let root)):
             return .prepare(root)
+        case (.receiving, .postcopy(.expect(let switchover))):
+            return .expect(switchover)
+        case (.receiving(let geometry, _), .postcopy(.dirty(let runs))):
+            return .forget(
+                try runs.map {
+                    try Self.check($0.first, $0.count, geometry)
+                    return $0.first..<$0.first + $0.count
+                })
+        case (.receiving, .postcopy(.leave)):
+            return .prepareRest
         case (.prepared, .commit):
             return .activate
         case (.waiting, .cancel(let reason)), (.receiving, .cancel(let reason)),

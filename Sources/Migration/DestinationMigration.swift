@@ -47,6 +47,8 @@ public struct DestinationMigration: Sendable {
                     "it does not know what this connection is for; run the same release on both sides")
             case .migrate: try await receive(connection, &frames)
             case .forward: try await takeRequests(hello, connection, &frames)
+            case .demand: try await carry(.demand, hello, connection, &frames)
+            case .bulk: try await carry(.bulk, hello, connection, &frames)
             }
         } catch {
             logger.debug("peer connection ended: \(error)")
@@ -73,16 +75,28 @@ public struct DestinationMigration: Sendable {
             while let frame = try await frames.next() {
                 let action = try arrival.machine.receive(try Message(frame: frame))
                 patience.cancel()
-                guard try await perform(action, &arrival, connection) else { return }
+                guard try await perform(action, &arrival, connection) else {
+                    if let offer = arrival.offer { await site.receiverEnded(offer.migration, keepsPartial: false) }
+                    return
+                }
             }
             throw PeerError.cut
         } catch {
             guard let offer = arrival.offer else { throw error }
-            await site.abandonUnprepared(offer.migration)
+            let isWorthKeeping = arrival.disk?.isWorthKeeping ?? false
+            await site.receiverEnded(offer.migration, keepsPartial: isWorthKeeping && Self.isCut(error))
             if arrival.machine.state == .active { return }
             logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
             await end(connection, &frames, with: .failed(reason: Self.reason(error)))
         }
+    }
+
+    /// Whether it was the link that failed, and not what came over it: the source will be back.
+    private static func isCut(_ error: any Error) -> Bool {
+        error is ChannelError || error is IOError
+            || {
+                if case PeerError.cut = error { true } else { false }
+            }()
     }
 
     /// What belongs to one migration on its way.
@@ -105,7 +119,7 @@ public struct DestinationMigration: Sendable {
     ) async throws -> Bool {
         switch action {
         case .open(let offer, let geometry):
-            try await open(offer, geometry, &arrival)
+            try await open(offer, geometry, &arrival, connection)
             connection.allowOrdinaryFrames()
             try await connection.send(Message.accepted.encoded())
         case .resolve(let segment):
@@ -122,6 +136,14 @@ public struct DestinationMigration: Sendable {
             try await connection.send(Message.roundDone(round).encoded())
         case .prepare(let theirs):
             try await prepare(theirs, &arrival, connection)
+        case .expect(let switchover):
+            guard switchover.isAnsweredEarly else { break }
+            let signal = try await site.announce(arrival.offer!)
+            signal?.listen { Task { try? await connection.send(Message.postcopy(.switchNow).encoded()) } }
+        case .forget(let blocks):
+            try await onDisk(arrival) { try $0.forget(blocks) }
+        case .prepareRest:
+            try await prepareRest(&arrival, connection)
         case .activate:
             try await site.takeOver(arrival.offer!.migration)
             arrival.machine.activated()
@@ -138,21 +160,26 @@ public struct DestinationMigration: Sendable {
         return true
     }
 
-    private func open(_ offer: Offer, _ geometry: BlockGeometry, _ arrival: inout Arrival) async throws {
+    private func open(
+        _ offer: Offer, _ geometry: BlockGeometry, _ arrival: inout Arrival, _ connection: PeerConnection
+    ) async throws {
         guard offer.blockSize == arrival.blockSize else {
             throw MigrationError.refused(
                 "blocks are of \(arrival.blockSize) bytes here, not of \(offer.blockSize)")
         }
-        let image: RawImage
+        let receiving: DestinationSite.Receiving
         do {
-            image = try await site.open(offer)
+            receiving = try await site.open(offer, over: connection)
         } catch let error as FileError {
             throw MigrationError.refused(error.description)
         }
         arrival.offer = offer
         let index = offer.domains.isEmpty ? arrival.index : arrival.index?.restricted(to: Set(offer.domains))
-        arrival.disk = try IncomingDisk(image: image, geometry: geometry, index: index, scratch: site.scratch)
-        logger.info("\(offer.export) is arriving: \(offer.size) bytes")
+        arrival.disk = try IncomingDisk(
+            image: receiving.image, hasBase: receiving.hasBase, geometry: geometry, index: index,
+            manifestPath: site.manifestPath(of: offer.export))
+        let base = receiving.hasBase ? ", of which an older copy is here" : ""
+        logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
     }
 
     /// Both sides compare: this one says what it has, and prepares only if that is what the source has.
@@ -165,8 +192,37 @@ public struct DestinationMigration: Sendable {
             try await site.prepare(
                 IncomingRecord(
                     phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
-                    root: ours.description))
+                    root: ours.description), nil)
             arrival.machine.prepared()
+        }
+        try await connection.send(Message.prepared(ours).encoded())
+    }
+
+    /// Prepares what is here, and says what is not.
+    private func prepareRest(_ arrival: inout Arrival, _ connection: PeerConnection) async throws {
+        let offer = arrival.offer!
+        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)) else {
+            preconditionFailure("an offer that was accepted")
+        }
+        let path = site.mapPath(of: offer.export)
+        let (ours, missing, parts) = try await onDisk(arrival) { disk in
+            let (root, missing) = try disk.leave()
+            var parts: ArrivalParts?
+            if !missing.isEmpty {
+                let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
+                parts = ArrivalParts(store: store, manifest: disk.manifest)
+            }
+            return (root, missing, parts)
+        }
+        var record = IncomingRecord(
+            phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
+            root: ours.description)
+        if parts != nil { record.blockSize = geometry.blockSize }
+        try await site.prepare(record, parts)
+        arrival.machine.prepared()
+        for start in stride(from: 0, to: missing.count, by: PostcopyMessage.maximumRuns) {
+            let runs = missing[start..<min(missing.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
+            try await connection.send(Message.postcopy(.missing(runs)).encoded())
         }
         try await connection.send(Message.prepared(ours).encoded())
     }
@@ -218,7 +274,7 @@ public struct DestinationMigration: Sendable {
         guard await site.knows(hello.migration) else {
             throw MigrationError.refused("no disk of that migration is here")
         }
-        try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
+        try await connection.send(Message.welcome(Welcome(blockSize: 0, boot: MachineBoot.current)).encoded())
         connection.allowLongFrames()
         // The link is there before the disk is: what matters is the first request.
         guard let first = try await frames.next(), let disk = await site.disk(of: hello.migration) else {
@@ -231,6 +287,21 @@ public struct DestinationMigration: Sendable {
             logger.debug("forwarding link ended: \(error)")
         }
         await site.forwarderEnded(of: hello.migration)
+    }
+
+    // MARK: The flows of a disk that has not arrived whole
+
+    private func carry(
+        _ kind: LaneKind, _ hello: Hello, _ connection: PeerConnection,
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws {
+        if hello.isCommitted { try await site.takeOver(hello.migration) }
+        guard let lanes = await site.lanes(of: hello.migration) else {
+            throw MigrationError.refused("no disk of that migration is here")
+        }
+        try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
+        connection.allowLongFrames()
+        await lanes.run(kind, connection, &frames)
     }
 
     private static func reason(_ error: any Error) -> String {

@@ -1,7 +1,9 @@
 import Block
 import Foundation
 import Glibc
+import Index
 import Logging
+import NIOPosix
 import Peer
 
 /// What a node has of disks that arrive, or have arrived: their images, their records, and who waits for them.
@@ -9,29 +11,51 @@ public actor DestinationSite {
     /// What the site asks of its node.
     public struct Hooks: Sendable {
         let isNameTaken: @Sendable (String) -> Bool
-        let activate: @Sendable (_ export: String, _ image: RawImage) async throws -> Disk
+        let activate: @Sendable (ArrivedDisk) async throws -> Disk
+        let announce: (@Sendable (_ export: String, _ size: UInt64, _ device: BlockDevice) async throws -> Disk)?
+        let withdraw: @Sendable (_ export: String) async -> Void
+        let base: @Sendable (_ export: String, _ isRestored: Bool) async -> ImageBase?
 
         /// - Parameters:
         ///   - isNameTaken: whether the node serves an export of that name already.
-        ///   - activate: serves an image under a name from now on, and returns the disk behind it.
+        ///   - announce: answers clients of a disk that is still to come; nil for a node that does not.
+        ///   - withdraw: ends that, for a disk that will not come.
+        ///   - base: an image of that name that has moved away from here, into which it may come back; for one that has
+        ///     come back (`isRestored`), the image as the node has it open.
+        ///   - activate: serves a disk from now on, and returns it.
         public init(
             isNameTaken: @escaping @Sendable (String) -> Bool,
-            activate: @escaping @Sendable (_ export: String, _ image: RawImage) async throws -> Disk
+            announce: (@Sendable (_ export: String, _ size: UInt64, _ device: BlockDevice) async throws -> Disk)? = nil,
+            withdraw: @escaping @Sendable (_ export: String) async -> Void = { _ in },
+            base: @escaping @Sendable (_ export: String, _ isRestored: Bool) async -> ImageBase? = { _, _ in nil },
+            activate: @escaping @Sendable (ArrivedDisk) async throws -> Disk
         ) {
             self.isNameTaken = isNameTaken
+            self.announce = announce
+            self.withdraw = withdraw
+            self.base = base
             self.activate = activate
         }
     }
 
+    /// A disk that is copied here.
+    struct Receiving: Sendable {
+        let image: RawImage
+        /// The image holds blocks of an earlier attempt, or of an earlier life of the disk here.
+        let hasBase: Bool
+        /// The image is one of the node's own, to be brought up to date.
+        let movedBy: MigrationID?
+    }
+
     private enum Arrival {
-        case receiving(RawImage)
+        case receiving(Receiving)
         /// The image is nil after a restart.
-        case prepared(IncomingRecord, RawImage?)
+        case prepared(IncomingRecord, RawImage?, ArrivalParts?)
         case activating(Task<Disk, any Error>)
         case active(Disk)
     }
 
-    private struct Forwarder {
+    private struct Connection {
         let connection: PeerConnection
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -43,38 +67,52 @@ public actor DestinationSite {
     private let state: StateDirectory
     private let hooks: Hooks
     private let logger: Logger
+    private let pool: NIOThreadPool
+    private let index: @Sendable () -> NeighbourIndex?
+    private let refusesEarlyWrites: Bool
     private var arrivals: [MigrationID: Arrival] = [:]
     private var names: [String: MigrationID] = [:]
-    private var forwarders: [MigrationID: Forwarder] = [:]
+    private var forwarders: [MigrationID: Connection] = [:]
+    private var receivers: [MigrationID: Connection] = [:]
     private var waiters: [MigrationID: [CheckedContinuation<Disk?, Never>]] = [:]
+    private var lanes: [MigrationID: Lanes] = [:]
+    private var early: [String: EarlyExport] = [:]
+    private var postCopies: [String: PostCopy] = [:]
     private var isStopped = false
-
-    /// Scratch files go here.
-    nonisolated var scratch: String { state.scratch }
 
     /// - Parameters:
     ///   - images: where disks go; made where there is none.
     ///   - state: what survives a restart.
+    ///   - pool: for the files of disks that are served before all of them is there.
+    ///   - index: opens the neighbours for them.
+    ///   - refusesEarlyWrites: writes to a disk that has not been handed over fail instead of waiting.
     /// - Throws: `FileError`.
-    public init(images: String, state: StateDirectory, logger: Logger, hooks: Hooks) throws {
+    public init(
+        images: String, state: StateDirectory, pool: NIOThreadPool, logger: Logger,
+        index: @escaping @Sendable () -> NeighbourIndex? = { nil }, refusesEarlyWrites: Bool = false, hooks: Hooks
+    ) throws {
         try? FileManager.default.createDirectory(atPath: images, withIntermediateDirectories: true)
         guard access(images, W_OK) == 0 else { throw FileError("write into the images directory", images) }
         self.images = StateDirectory.realPath(images)
         self.state = state
         self.hooks = hooks
         self.logger = logger
+        self.pool = pool
+        self.index = index
+        self.refusesEarlyWrites = refusesEarlyWrites
     }
 
-    /// Takes up what an earlier life of this node has left: serves the disks that are its own, remembers those that
-    /// wait for their source's word, and removes what came to nothing. A disk that can't be served is reported, and does
-    /// not keep the others from being served.
+    /// Takes up what an earlier life of this node has left: serves the disks that are its own, and remembers those that
+    /// wait for their source's word. A disk that can't be served is reported, and does not keep the others from being
+    /// served.
     /// - Throws: where a record can't be read.
     public func restore() async throws {
         // A state directory may serve several images directories: a record of ours has the name that we would give it.
         for (name, record) in try state.readAll(IncomingRecord.self, prefix: "incoming-")
         where name == recordName(record.export) {
             names[record.export] = record.migration
-            arrivals[record.migration] = .prepared(record, nil)
+            arrivals[record.migration] = .prepared(record, nil, nil)
+            if record.blockSize != nil { lanes[record.migration] = Lanes() }
             guard record.phase == .active else { continue }
             do {
                 try await takeOver(record.migration)
@@ -90,23 +128,41 @@ public actor DestinationSite {
         isStopped = true
         for waiter in waiters.values.joined() { waiter.resume(returning: nil) }
         waiters = [:]
+        for export in early.values { export.device.close() }
+        for lane in lanes.values { lane.close() }
     }
 
-    /// Makes the image of an incoming disk.
+    /// Ends requests that wait for blocks of a source; the node ends.
+    public func giveUp() {
+        for postCopy in postCopies.values { postCopy.stop() }
+    }
+
+    /// How many blocks of an export are only at its source, and why they don't come; nil where none is missing.
+    public func missing(of export: String) -> (blocks: UInt64, problem: String?)? {
+        postCopies[export].map { ($0.missing, $0.problem) }
+    }
+
+    // MARK: Before the hand-over
+
+    /// Finds or makes the image of an incoming disk.
     /// - Throws: `MigrationError.refused` where the name is taken; `FileError`.
-    func open(_ offer: Offer) throws -> RawImage {
+    func open(_ offer: Offer, over connection: PeerConnection) async throws -> Receiving {
         guard arrivals[offer.migration] == nil else {
             throw MigrationError.refused("this migration is known already")
         }
-        if let other = names[offer.export] { try release(other, offer) }
-        guard !hooks.isNameTaken(offer.export) else {
+        let base = await hooks.base(offer.export, false)
+        if let other = names[offer.export] {
+            if base != nil, case .active? = arrivals[other] {
+                // It came here once, and has moved on since.
+                arrivals[other] = nil
+                lanes[other] = nil
+            } else {
+                try await release(other, offer)
+            }
+        }
+        guard base != nil || early[offer.export] != nil || !hooks.isNameTaken(offer.export) else {
             throw MigrationError.refused(
                 "it has an export '\(offer.export)' already; give the export another name at the source")
-        }
-        let final = path(of: offer.export)
-        guard access(final, F_OK) != 0 else {
-            throw MigrationError.refused(
-                "\(final) exists already; move it away, or give the export another name at the source")
         }
         guard
             arrivals.values.count(where: { if case .receiving = $0 { true } else { false } })
@@ -115,23 +171,76 @@ public actor DestinationSite {
             throw MigrationError.refused(
                 "\(Self.maximumReceiving) disks are arriving already; try again later")
         }
-        // Left by a migration that died with its node; without a record it stands for nothing.
-        unlink(partialPath(of: offer.export))
-        let image = try RawImage.create(path: partialPath(of: offer.export), size: offer.size)
+        let receiving = try image(for: offer, base)
         names[offer.export] = offer.migration
-        arrivals[offer.migration] = .receiving(image)
-        return image
+        arrivals[offer.migration] = .receiving(receiving)
+        receivers[offer.migration] = Connection(connection: connection)
+        lanes[offer.migration] = early[offer.export]?.lanes ?? Lanes()
+        return receiving
     }
 
-    /// Notes, durably, that a disk is here whole; its image must be durable already.
-    func prepare(_ record: IncomingRecord) throws {
-        guard case .receiving(let image)? = arrivals[record.migration] else {
+    private func image(for offer: Offer, _ base: ImageBase?) throws -> Receiving {
+        if let base {
+            guard base.image.size == offer.size else {
+                throw MigrationError.refused(
+                    "\(base.image.path) has \(base.image.size) bytes, and the disk that is to come back \(offer.size)")
+            }
+            return Receiving(image: base.image, hasBase: true, movedBy: base.movedBy)
+        }
+        let final = path(of: offer.export)
+        guard access(final, F_OK) != 0 else {
+            throw MigrationError.refused(
+                "\(final) exists already; move it away, or give the export another name at the source")
+        }
+        // Left by an attempt that was interrupted: what it holds counts only where it is what the source names.
+        let partial = partialPath(of: offer.export)
+        if let image = try? RawImage(path: partial, access: .readWrite), image.size == offer.size {
+            return Receiving(image: image, hasBase: true, movedBy: nil)
+        }
+        unlink(partial)
+        return Receiving(image: try RawImage.create(path: partial, size: offer.size), hasBase: false, movedBy: nil)
+    }
+
+    /// Where the manifest of a disk is kept while it arrives.
+    nonisolated func manifestPath(of export: String) -> String { "\(images)/\(export)\(Self.manifestSuffix)" }
+
+    /// Answers clients of a disk that is still arriving.
+    /// - Returns: what says that one of them wants to write; nil where the node answers nobody early.
+    func announce(_ offer: Offer) async throws -> ChangeSignal? {
+        if let known = early[offer.export] { return known.onChange }
+        guard let announce = hooks.announce, let lanes = lanes[offer.migration] else { return nil }
+        let signal = ChangeSignal()
+        let reads = EarlyReads(lanes: lanes)
+        let device = IncomingDevice(reader: reads, refusesChanges: refusesEarlyWrites) { signal.raise() }
+        reads.listen()
+        let disk = try await announce(offer.export, offer.size, device)
+        early[offer.export] = EarlyExport(device: device, reads: reads, lanes: lanes, disk: disk, onChange: signal)
+        logger.notice(
+            "\(offer.export) is answered here already; \(refusesEarlyWrites ? "writes are refused" : "writes wait")")
+        return signal
+    }
+
+    /// Notes, durably, that a disk is here, or what of it is to be here before the hand-over; its image must be durable
+    /// already.
+    func prepare(_ record: IncomingRecord, _ parts: ArrivalParts?) throws {
+        guard case .receiving(let receiving)? = arrivals[record.migration] else {
             throw MigrationError.unexpected("a disk that is not arriving")
+        }
+        var record = record
+        record.inode = try receiving.image.identity().inode
+        if let movedBy = receiving.movedBy {
+            record.imagePath = receiving.image.path
+            record.supersedes = movedBy
         }
         try StateDirectory.synchronizeDirectory(images)
         try state.write(record, as: recordName(record.export))
-        arrivals[record.migration] = .prepared(record, image)
+        arrivals[record.migration] = .prepared(record, receiving.image, parts)
     }
+
+    /// Where the present map of a disk is kept while blocks are missing.
+    nonisolated func mapPath(of export: String) -> String { "\(images)/\(export)\(Self.mapSuffix)" }
+
+    // MARK: The hand-over
 
     /// The source has given its word: the disk is served here from now on. May be called again.
     /// - Throws: where there is no such disk, or its image is gone.
@@ -142,8 +251,8 @@ public actor DestinationSite {
             return disk
         case .activating(let task)?:
             return try await task.value
-        case .prepared(let record, let image)?:
-            let task = Task { try await serve(record, image) }
+        case .prepared(let record, let image, let parts)?:
+            let task = Task { try await serve(record, image, parts) }
             arrivals[migration] = .activating(task)
             do {
                 let disk = try await task.value
@@ -151,7 +260,7 @@ public actor DestinationSite {
                 for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.resume(returning: disk) }
                 return disk
             } catch {
-                arrivals[migration] = .prepared(record, image)
+                arrivals[migration] = .prepared(record, image, parts)
                 throw error
             }
         case .receiving?, nil:
@@ -164,6 +273,9 @@ public actor DestinationSite {
         arrivals[migration] != nil
     }
 
+    /// The two flows of a disk.
+    func lanes(of migration: MigrationID) -> Lanes? { lanes[migration] }
+
     /// The disk, once it is served here; nil where it will never be.
     func disk(of migration: MigrationID) async -> Disk? {
         switch arrivals[migration] {
@@ -175,15 +287,24 @@ public actor DestinationSite {
         }
     }
 
-    /// Drops a disk that is still arriving; one that is prepared stays until its source says what is to become of it.
-    func abandonUnprepared(_ migration: MigrationID) {
-        if case .receiving? = arrivals[migration] { drop(migration) }
+    /// The connection that brought a disk has ended. What has come of an unprepared disk is kept for the next attempt, or
+    /// removed; a prepared one stays until its source says what is to become of it.
+    func receiverEnded(_ migration: MigrationID, keepsPartial: Bool) async {
+        if case .receiving(let receiving)? = arrivals[migration] {
+            if keepsPartial {
+                forget(migration)
+            } else {
+                await drop(migration, keepsImage: receiving.movedBy != nil)
+            }
+        }
+        for waiter in receivers.removeValue(forKey: migration)?.waiters ?? [] { waiter.resume() }
     }
 
     /// Drops a disk whose source has said that it keeps it.
-    func abandon(_ migration: MigrationID) {
+    func abandon(_ migration: MigrationID) async {
         switch arrivals[migration] {
-        case .receiving?, .prepared?: drop(migration)
+        case .receiving(let receiving)?: await drop(migration, keepsImage: receiving.movedBy != nil)
+        case .prepared(let record, _, _)?: await drop(migration, keepsImage: record.imagePath != nil)
         case .activating?, .active?, nil: break
         }
     }
@@ -195,7 +316,7 @@ public actor DestinationSite {
             old.connection.close()
             await withCheckedContinuation { forwarders[migration]!.waiters.append($0) }
         }
-        forwarders[migration] = Forwarder(connection: connection)
+        forwarders[migration] = Connection(connection: connection)
     }
 
     /// Nothing of the current link is in flight any more.
@@ -204,11 +325,18 @@ public actor DestinationSite {
     }
 
     /// Makes room for an offer where the disk of that name is one that its source has given up.
-    private func release(_ other: MigrationID, _ offer: Offer) throws {
+    private func release(_ other: MigrationID, _ offer: Offer) async throws {
         let isGivenUp = offer.abandoned.contains(other)
         switch arrivals[other] {
-        case .prepared? where isGivenUp, .receiving? where isGivenUp:
-            drop(other)
+        case .prepared(let record, _, _)? where isGivenUp:
+            await drop(other, keepsImage: record.imagePath != nil)
+        case .receiving? where isGivenUp:
+            // Nothing of the earlier attempt may be written any more once this one looks at the image.
+            receivers[other]?.connection.close()
+            while receivers[other] != nil {
+                await withCheckedContinuation { receivers[other]!.waiters.append($0) }
+            }
+            if case .receiving? = arrivals[other] { forget(other) }
         case .prepared?:
             throw MigrationError.refused(
                 "\(offer.export) has arrived there by another migration and waits for its source; "
@@ -220,47 +348,153 @@ public actor DestinationSite {
             throw MigrationError.refused(
                 "\(offer.export) is served there already; give the export another name")
         }
+        guard names[offer.export] == nil else {
+            throw MigrationError.refused("\(offer.export) is arriving there already")
+        }
     }
 
-    private func drop(_ migration: MigrationID) {
+    /// Forgets an attempt and keeps its image for the next one.
+    private func forget(_ migration: MigrationID) {
         arrivals[migration] = nil
+        lanes[migration] = nil
         for (name, owner) in names where owner == migration {
             names[name] = nil
-            state.remove(recordName(name))
-            unlink(partialPath(of: name))
+            unlink(manifestPath(of: name))
         }
         for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.resume(returning: nil) }
     }
 
-    private func serve(_ record: IncomingRecord, _ received: RawImage?) async throws -> Disk {
-        let final = path(of: record.export)
-        let partial = partialPath(of: record.export)
-        // A crash may have come between the renaming and the record of it.
-        let isInPlace = access(partial, F_OK) != 0
-        let image = try received ?? RawImage(path: isInPlace ? final : partial, access: .readWrite)
+    private func drop(_ migration: MigrationID, keepsImage: Bool) async {
+        for (name, owner) in names where owner == migration {
+            state.remove(recordName(name))
+            PresentMapStore.remove(path: mapPath(of: name))
+            if !keepsImage { unlink(partialPath(of: name)) }
+            if let export = early.removeValue(forKey: name) {
+                export.device.close()
+                await hooks.withdraw(name)
+            }
+        }
+        forget(migration)
+    }
+
+    private func serve(_ record: IncomingRecord, _ received: RawImage?, _ parts: ArrivalParts?) async throws -> Disk {
+        let image = try await image(of: record, received)
         guard image.size == record.size else {
             throw MigrationError.unexpected("\(image.path) is not the \(record.size) bytes long that arrived")
         }
-        if !isInPlace {
-            try image.rename(to: final)
+        if let inode = record.inode, try image.identity().inode != inode {
+            throw MigrationError.refused(
+                "\(image.path) is another file than the one that arrived; put that one back, "
+                    + "writes that were acknowledged are in it")
+        }
+        if record.imagePath == nil, access(partialPath(of: record.export), F_OK) == 0 {
+            try image.rename(to: path(of: record.export))
             try StateDirectory.synchronizeDirectory(images)
         }
         var record = record
         record.phase = .active
         try state.write(record, as: recordName(record.export))
-        return try await hooks.activate(record.export, image)
+        guard record.needsSource else {
+            removeArrivalFiles(record.export)
+            let disk = try await activate(record, image, FileDevice(image: image))
+            if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
+            return disk
+        }
+        return try await servePartly(record, image, parts)
+    }
+
+    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: ArrivalParts?) async throws -> Disk {
+        guard let geometry = BlockGeometry(size: record.size, blockSize: record.blockSize ?? 0) else {
+            throw MigrationError.unexpected("blocks of \(record.blockSize ?? 0) bytes")
+        }
+        let parts =
+            try parts
+            ?? ArrivalParts(
+                store: PresentMapStore(path: mapPath(of: record.export), geometry: geometry),
+                manifest: FingerprintFile(geometry: geometry, path: manifestPath(of: record.export), isNew: false))
+        let postCopy = try PostCopy(
+            parts: PostCopy.Parts(
+                export: record.export, image: image, store: parts.store, manifest: parts.manifest,
+                announced: FingerprintFile(geometry: geometry, directory: state.scratch), index: index(),
+                lanes: lanes[record.migration] ?? Lanes(), pool: pool, logger: logger,
+                complete: { [self] in try await complete(record, image, $0) }))
+        let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)
+        let disk = try await activate(record, image, device)
+        postCopies[record.export] = postCopy
+        postCopy.start()
+        return disk
+    }
+
+    private func activate(_ record: IncomingRecord, _ image: RawImage, _ device: BlockDevice) async throws -> Disk {
+        let export = early.removeValue(forKey: record.export)
+        let disk = try await hooks.activate(
+            ArrivedDisk(
+                export: record.export, image: image, device: device, early: export?.disk,
+                supersedes: record.supersedes, isReturn: record.imagePath != nil))
+        if let export {
+            export.device.open(device)
+            await export.disk.switchDevice(device)
+        }
+        return disk
+    }
+
+    private func image(of record: IncomingRecord, _ received: RawImage?) async throws -> RawImage {
+        if let received { return received }
+        if let own = record.imagePath {
+            return try await hooks.base(record.export, true)?.image ?? RawImage(path: own, access: .readWrite)
+        }
+        let partial = partialPath(of: record.export)
+        // A crash may have come between the renaming and the record of it.
+        let isInPlace = access(partial, F_OK) != 0
+        return try RawImage(path: isInPlace ? path(of: record.export) : partial, access: .readWrite)
+    }
+
+    // MARK: The end
+
+    /// Everything is here: notes so durably, and serves the disk as any other.
+    private func complete(_ record: IncomingRecord, _ image: RawImage, _ ledger: Ledger) async throws {
+        var record = record
+        record.phase = .active
+        record.arrived = ledger
+        try state.write(record, as: recordName(record.export))
+        // All may have come before the disk's being served was noted.
+        let disk = try await takeOver(record.migration)
+        await disk.fence()
+        await disk.replaceDevice(FileDevice(image: image))
+        await disk.unfence()
+        postCopies[record.export] = nil
+        removeArrivalFiles(record.export)
+        logger.info("\(record.export) is here whole")
+    }
+
+    /// Tells a source that comes again, because it has not heard so, that everything is here.
+    private func repeatCompletion(_ ledger: Ledger, _ migration: MigrationID) {
+        let lanes = lanes[migration] ?? Lanes()
+        self.lanes[migration] = lanes
+        lanes.listen(
+            Lanes.Listener(
+                event: { event in
+                    if case .up(.bulk) = event { lanes.send(.postcopy(.complete(ledger)), on: .bulk) }
+                }, message: { _, _ in }))
+    }
+
+    private func removeArrivalFiles(_ export: String) {
+        PresentMapStore.remove(path: mapPath(of: export))
+        unlink(manifestPath(of: export))
     }
 
     private func removeLeftovers() {
-        for file in (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? []
-        where file.hasSuffix(Self.partialSuffix)
-            && names[String(file.dropLast(Self.partialSuffix.count))] == nil
-        {
-            unlink("\(images)/\(file)")
+        for file in (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? [] {
+            for suffix in [Self.manifestSuffix, "\(Self.mapSuffix).map", "\(Self.mapSuffix).live"]
+            where file.hasSuffix(suffix) && names[String(file.dropLast(suffix.count))] == nil {
+                unlink("\(images)/\(file)")
+            }
         }
     }
 
     private static let partialSuffix = ".raw.incoming"
+    private static let manifestSuffix = ".raw.arriving.manifest"
+    private static let mapSuffix = ".raw.arriving"
     private func path(of export: String) -> String { "\(images)/\(export).raw" }
     private func partialPath(of export: String) -> String { "\(images)/\(export)\(Self.partialSuffix)" }
     private func recordName(_ export: String) -> String {

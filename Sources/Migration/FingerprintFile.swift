@@ -41,6 +41,57 @@ final class FingerprintFile: Sendable {
                 hasContents: .init(repeating: false, count: segments)))
     }
 
+    /// A manifest that outlives this object, at `path`.
+    /// - Parameter isNew: made anew, all zero; otherwise as an earlier life left it.
+    /// - Throws: `FileError`.
+    init(geometry: BlockGeometry, path: String, isNew: Bool) throws {
+        self.geometry = geometry
+        let size = geometry.blockCount * UInt64(Fingerprint.byteCount)
+        if isNew {
+            unlink(path)
+            file = try RawImage.create(path: path, size: size)
+        } else {
+            file = try RawImage(path: path, access: .readWrite)
+            guard file.size == size else { throw FileError("use as the manifest of this disk", path, code: EINVAL) }
+        }
+        let segments = Int((geometry.blockCount + Self.segmentBlocks - 1) / Self.segmentBlocks)
+        let zeros = [UInt8](repeating: 0, count: Int(Self.segmentBlocks) * Fingerprint.byteCount)
+        zeroHash = zeros.withUnsafeBytes { BlockHasher().digest($0) }
+        state = NIOLockedValueBox(
+            State(
+                hashes: .init(repeating: isNew ? zeroHash : nil, count: segments),
+                hasContents: .init(repeating: !isNew, count: segments)))
+    }
+
+    /// What is noted of consecutive blocks.
+    /// - Throws: `FileError`.
+    func fingerprints(of blocks: Range<UInt64>) throws -> [Fingerprint] {
+        try withUnsafeTemporaryAllocation(byteCount: blocks.count * Fingerprint.byteCount, alignment: 8) { bytes in
+            try file.read(into: bytes, at: blocks.lowerBound * UInt64(Fingerprint.byteCount))
+            return (0..<blocks.count).map {
+                Fingerprint(bytes: UnsafeRawBufferPointer(Self.entry($0, of: bytes)))
+            }
+        }
+    }
+
+    /// Makes what is noted durable.
+    /// - Throws: `FileError`.
+    func synchronize() throws { try file.synchronize() }
+
+    /// The root of the disk as noted, where it holds nothing in these blocks, and which those are.
+    /// - Throws: `FileError`.
+    func root(without blocks: [Range<UInt64>]) throws -> DiskRoot {
+        for run in blocks { try setZero(run) }
+        let root = try root()
+        guard !blocks.isEmpty else { return root }
+        var summary = root.bytes
+        for run in blocks {
+            withUnsafeBytes(of: run.lowerBound.bigEndian) { summary.append(contentsOf: $0) }
+            withUnsafeBytes(of: run.upperBound.bigEndian) { summary.append(contentsOf: $0) }
+        }
+        return DiskRoot(summary.withUnsafeBytes { BlockHasher().digest($0) })
+    }
+
     /// Notes what consecutive blocks hold now.
     /// - Throws: `FileError`, with `ENOSPC` where the scratch file has no room.
     func set(_ fingerprints: ArraySlice<Fingerprint>, from first: UInt64) throws {

@@ -10,13 +10,15 @@ import NIOConcurrencyHelpers
 /// 1. `start` connects, before the switchover, so that the guest need not wait for that. 2. `commit` is said when the
 /// disk is the destination's for good; from then on every new connection says so first, and that makes a destination
 /// that crashed in between take over (invariant 5). 3. A request waits until it is answered; when the link is cut it is
-/// sent again on the next connection. 4. `stop` is for a migration that came to nothing.
+/// sent again on the next connection. Where the destination's machine has gone down meanwhile, the changes come first that
+/// it had answered and may have lost. 4. `stop` is for a migration that came to nothing.
 public final class ForwardLink: RequestForwarder, Sendable {
     private struct State {
-        var nextID: UInt64 = 0
-        /// Sent on the current connection, so that an answer to them may come.
-        var sent: Set<UInt64> = []
+        var requests: ForwardQueue
+        /// Told once the requests of this connection may be sent.
+        var whenReady: AsyncStream<Void>.Continuation?
         var isStopped = false
+        var isRetired = false
         var roundTrip: Duration?
         var problem: String?
         var pending: [UInt64: ForwardedRequest] = [:]
@@ -32,19 +34,19 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     private static let firstDelay = Duration.milliseconds(50)
     private static let longestDelay = Duration.seconds(2)
-
     /// Who has the disk.
     public let destination: PeerAddress
     private let export: String
     private let migration: MigrationID
     private let transport: PeerTransport
     private let logger: Logger
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
 
     init(
         destination: PeerAddress, export: String, migration: MigrationID, transport: PeerTransport,
-        logger: Logger
+        logger: Logger, isResumed: Bool = false, mayRepeat: Bool = false
     ) {
+        state = NIOLockedValueBox(State(requests: ForwardQueue(isResumed: isResumed, mayRepeat: mayRepeat)))
         self.logger = logger
         self.destination = destination
         self.export = export
@@ -56,7 +58,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     public convenience init(record: MovedRecord, transport: PeerTransport, logger: Logger) {
         self.init(
             destination: record.destination, export: record.export, migration: record.migration, transport: transport,
-            logger: logger)
+            logger: logger, isResumed: true)
         commit()
         start()
     }
@@ -65,8 +67,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     public func forward(_ request: ForwardedRequest) {
         let isStopped = state.withLockedValue { state in
             if state.isStopped { return true }
-            let id = state.nextID
-            state.nextID += 1
+            let id = state.requests.begin()
             state.pending[id] = request
             state.queue?.yield(id)
             return false
@@ -112,6 +113,15 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// Makes the next connection, on which the destination is told again that the disk is its own.
     func reconnect() {
         state.withLockedValue { $0.connection }?.close()
+    }
+
+    /// Takes no further requests, and ends once those that it has are answered.
+    public func retire() {
+        let isIdle = state.withLockedValue { state in
+            state.isRetired = true
+            return state.pending.isEmpty
+        }
+        if isIdle { stop() }
     }
 
     /// Ends the link; requests without an answer end with `ESHUTDOWN`, and their clients must not think them done.
@@ -162,7 +172,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
                 state.isConnected = false
                 state.queue?.finish()
                 state.queue = nil
-                state.sent = []
+                state.requests.disconnected()
                 if let traffic = state.connection?.traffic {
                     state.carried += traffic.sent + traffic.received
                 }
@@ -176,7 +186,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     /// Says once why the destination can't be used; it is tried again all the same.
     private func note(_ error: any Error) {
-        let problem = String(describing: error)
+        let problem = String(describing: error is CancellationError ? PeerError.cut : error)
         let isNew = state.withLockedValue { state in
             defer { state.problem = problem }
             return state.problem != problem && !state.isStopped
@@ -195,14 +205,21 @@ public final class ForwardLink: RequestForwarder, Sendable {
         try await connection.send(Message.hello(hello).encoded())
         var frames = connection.inbound.makeAsyncIterator()
         guard let frame = try await frames.next() else { throw PeerError.cut }
+        let boot: UInt64
         switch try Message(frame: frame) {
-        case .welcome(let welcome): _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+        case .welcome(let welcome):
+            _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+            boot = welcome.boot
         case .refused(let reason): throw MigrationError.refused(reason)
         default: throw MigrationError.unexpected("no welcome")
         }
-        state.withLockedValue { $0.roundTrip = asked.duration(to: .now) }
-        let ids = openQueue(isCommitted)
-        async let sending: Void = send(ids, over: connection)
+        let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
+        let first = state.withLockedValue { state in
+            state.roundTrip = asked.duration(to: .now)
+            state.whenReady = continuation
+            return state.requests.connected(boot: boot, isCommitted: isCommitted)
+        }
+        async let sending: Void = send(first, ready, isCommitted, over: connection)
         do {
             while let frame = try await frames.next() {
                 guard case .answer(let answer) = try Message(frame: frame) else { break }
@@ -211,16 +228,29 @@ public final class ForwardLink: RequestForwarder, Sendable {
                 take(answer)
             }
         } catch {}
-        state.withLockedValue { $0.queue?.finish() }
+        state.withLockedValue { state in
+            state.whenReady?.finish()
+            state.queue?.finish()
+        }
         connection.close()
         try await sending
+    }
+
+    /// Sends what must come first, and once that is answered what clients ask for.
+    private func send(
+        _ first: [RemoteRequest], _ ready: AsyncStream<Void>, _ isCommitted: Bool, over connection: PeerConnection
+    ) async throws {
+        for request in first { try await connection.send(Message.request(request).encoded()) }
+        if !first.isEmpty { for await _ in ready { break } }
+        guard state.withLockedValue({ $0.requests.isReady }) else { return }
+        try await send(openQueue(isCommitted), over: connection)
     }
 
     /// New requests go into this connection's queue, behind those that are still without an answer.
     private func openQueue(_ isCommitted: Bool) -> AsyncStream<UInt64> {
         let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
         state.withLockedValue { state in
-            for id in state.pending.keys.sorted() { continuation.yield(id) }
+            for id in state.requests.unanswered { continuation.yield(id) }
             state.queue = continuation
             state.isConnected = true
             state.problem = nil
@@ -232,19 +262,38 @@ public final class ForwardLink: RequestForwarder, Sendable {
     private func send(_ ids: AsyncStream<UInt64>, over connection: PeerConnection) async throws {
         for await id in ids {
             guard let request = state.withLockedValue({ $0.pending[id] }) else { continue }
-            let message = Message.request(RemoteRequest(id, request)).encoded()
+            if request.kind.isChange { try await makeRoom(connection) }
+            let remote = RemoteRequest(id, request)
             // From here on an answer is taken, and the request's buffer may go: it has been copied.
-            state.withLockedValue { _ = $0.sent.insert(id) }
-            try await connection.send(message)
+            state.withLockedValue { $0.requests.leaves(remote) }
+            try await connection.send(Message.request(remote).encoded())
+        }
+    }
+
+    private func makeRoom(_ connection: PeerConnection) async throws {
+        if let flush = state.withLockedValue({ $0.requests.flushIfDue() }) {
+            try await connection.send(Message.request(flush).encoded())
+        }
+        while state.withLockedValue({ $0.requests.isFull }) {
+            guard connection.isOpen else { throw PeerError.cut }
+            try await Task.sleep(for: .milliseconds(1))
         }
     }
 
     private func take(_ answer: RemoteAnswer) {
-        let request = state.withLockedValue { state in
-            state.sent.remove(answer.id).flatMap { state.pending.removeValue(forKey: $0) }
+        let (ended, isLast) = state.withLockedValue { state -> ((ForwardedRequest, CInt)?, Bool) in
+            switch state.requests.answered(answer.id, error: answer.error) {
+            case .nothing: break
+            case .ready: state.whenReady?.yield()
+            case .ended(let id, let error):
+                guard let request = state.pending.removeValue(forKey: id) else { break }
+                return ((request, error), state.isRetired && state.pending.isEmpty)
+            }
+            return (nil, false)
         }
-        guard let request else { return }
-        guard request.kind == .read, answer.error == 0 else { return request.finish(answer.error) }
+        defer { if isLast { stop() } }
+        guard let (request, error) = ended else { return }
+        guard request.kind == .read, error == 0 else { return request.finish(error) }
         guard answer.payload.readableBytes == request.buffer.count else { return request.finish(EIO) }
         answer.payload.withUnsafeReadableBytes { request.buffer.copyMemory(from: $0) }
         request.finish(0)

@@ -7,23 +7,32 @@ import NIOCore
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class IncomingDisk: @unchecked Sendable {
+    /// Bytes.
+    private static let worthKeeping: UInt64 = 1 << 20
+
     private let image: RawImage
+    private let hasBase: Bool
     private let geometry: BlockGeometry
     private let index: NeighbourIndex?
     private let presentMap: PresentMap
-    private let manifest: FingerprintFile
+    let manifest: FingerprintFile
     private let hasher = BlockHasher()
     private let decompressor: StreamDecompressor
     private let buffer: BlockBuffer
     private var writer: RunWriter
     private var repeats: RepeatCache
 
-    init(image: RawImage, geometry: BlockGeometry, index: NeighbourIndex?, scratch: String) throws {
+    /// - Parameters:
+    ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
+    ///     source names.
+    ///   - manifestPath: where the manifest is kept.
+    init(image: RawImage, hasBase: Bool, geometry: BlockGeometry, index: NeighbourIndex?, manifestPath: String) throws {
         self.image = image
+        self.hasBase = hasBase
         self.geometry = geometry
         self.index = index
         presentMap = PresentMap(geometry: geometry)
-        manifest = try FingerprintFile(geometry: geometry, directory: scratch)
+        manifest = try FingerprintFile(geometry: geometry, path: manifestPath, isNew: true)
         decompressor = try StreamDecompressor()
         buffer = BlockBuffer(byteCount: DataSegment.maximumBytes + geometry.blockSize)
         writer = RunWriter(image: image, geometry: geometry, presentMap: presentMap)
@@ -48,7 +57,12 @@ final class IncomingDisk: @unchecked Sendable {
                 break
             case .fingerprint(let fingerprint):
                 found = fingerprint
-                if try copyRepeat(fingerprint, to: block) {
+                if try isHere(fingerprint, at: block) {
+                    wants.present += bytes
+                    try writer.flush()
+                    presentMap.mark(block..<block + 1)
+                    repeats.note(fingerprint, at: block)
+                } else if try copyRepeat(fingerprint, to: block) {
                     wants.repeated += bytes
                 } else if try copyNeighbour(candidates[offset], fingerprint, to: block) {
                     wants.neighbour += bytes
@@ -69,8 +83,8 @@ final class IncomingDisk: @unchecked Sendable {
     func clear(_ blocks: Range<UInt64>) throws {
         var start = blocks.lowerBound
         while start < blocks.upperBound {
-            let isPresent = presentMap.isPresent(start)
-            var end = start + 1
+            let isPresent = hasBase || presentMap.isPresent(start)
+            var end = hasBase ? blocks.upperBound : start + 1
             while end < blocks.upperBound, presentMap.isPresent(end) == isPresent { end += 1 }
             if isPresent {
                 let bytes = geometry.bytes(of: start..<end)
@@ -100,6 +114,41 @@ final class IncomingDisk: @unchecked Sendable {
         }
     }
 
+    /// The source has written these blocks again: what is here of them is old.
+    func forget(_ runs: [Range<UInt64>]) throws {
+        for run in runs {
+            presentMap.forget(run)
+            try manifest.setZero(run)
+        }
+    }
+
+    /// Makes what is here durable, and gives it away for post-copy.
+    /// - Returns: the root of it, with zeros for what is missing, and what is missing.
+    func leave() throws -> (root: DiskRoot, missing: [Range<UInt64>]) {
+        try image.synchronize()
+        try manifest.synchronize()
+        let missing = Self.missing(of: presentMap, geometry)
+        return (try manifest.root(without: missing), missing)
+    }
+
+    /// Whether so much has arrived that another attempt should begin with it.
+    var isWorthKeeping: Bool {
+        (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize) >= Self.worthKeeping
+    }
+
+    /// What has arrived.
+    var present: PresentMap { presentMap }
+
+    private static func missing(of map: PresentMap, _ geometry: BlockGeometry) -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        var position: UInt64 = 0
+        while let run = map.nextMissing(in: position..<geometry.blockCount) {
+            runs.append(run)
+            position = run.upperBound
+        }
+        return runs
+    }
+
     /// Makes what has arrived durable and brings the root up to date, so that the switchover finds little to do.
     func settle() throws {
         try image.synchronize()
@@ -123,6 +172,16 @@ final class IncomingDisk: @unchecked Sendable {
         let candidates = index.lookUp(wanted)
         index.willFetch(candidates)
         return candidates
+    }
+
+    /// Whether the image, as it was found, holds the block; read and hashed now, whatever is remembered of it.
+    private func isHere(_ fingerprint: Fingerprint, at block: UInt64) throws -> Bool {
+        guard hasBase else { return false }
+        let bytes = geometry.bytes(of: block..<block + 1)
+        let count = Int(bytes.upperBound - bytes.lowerBound)
+        try image.read(into: buffer.prefix(count), at: bytes.lowerBound)
+        memset(buffer.bytes.baseAddress! + count, 0, geometry.blockSize - count)
+        return hasher.fingerprint(UnsafeRawBufferPointer(buffer.prefix(geometry.blockSize))) == fingerprint
     }
 
     private func copyRepeat(_ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {

@@ -1,8 +1,10 @@
-/// The destination's note of a disk that has arrived whole.
+import Block
+
+/// The destination's note of a disk that has been prepared here, or more.
 public struct IncomingRecord: Codable, Sendable {
     /// How far it has come.
     public enum Phase: String, Codable, Sendable {
-        /// Everything is here and durable; only the source's word is missing.
+        /// What is to be here before the hand-over is here and durable; only the source's word is missing.
         case prepared
         /// It is served here.
         case active
@@ -18,4 +20,25 @@ public struct IncomingRecord: Codable, Sendable {
     public let size: UInt64
     /// The root at the switchover.
     let root: String
+    /// Bytes of a block, where blocks were missing at the switchover; nil where none was.
+    var blockSize: Int?
+    /// Where the blocks came from that were missing at the switchover, once all have come.
+    var arrived: Ledger?
+    /// The image that was here already and was brought up to date; nil for one of the images directory.
+    var imagePath: String?
+    /// The migration by which that image had moved away.
+    var supersedes: MigrationID?
+    /// The inode of the image's file when it was taken over: another file in its place is not the disk.
+    var inode: UInt64?
+
+    /// Whether blocks may still be only at the source.
+    var needsSource: Bool { blockSize != nil && arrived == nil }
+
+    init(phase: Phase, migration: MigrationID, export: String, size: UInt64, root: String) {
+        self.phase = phase
+        self.migration = migration
+        self.export = export
+        self.size = size
+        self.root = root
+    }
 }

@@ -11,6 +11,15 @@ public struct Ledger: Codable, Sendable, Equatable {
     /// Came over the link.
     public var link: UInt64 = 0
 
+    /// Adds what came later.
+    mutating func add(_ other: Ledger) {
+        zero += other.zero
+        present += other.present
+        repeated += other.repeated
+        neighbour += other.neighbour
+        link += other.link
+    }
+
     /// All of it: the disk, plus what was sent again.
     public var total: UInt64 { zero + present + repeated + neighbour + link }
 }

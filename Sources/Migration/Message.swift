@@ -33,4 +33,7 @@ public enum Message: Sendable, Equatable {
     // Requests of the source's clients after the switchover, and their answers.
     case request(RemoteRequest)
     case answer(RemoteAnswer)
+
+    // About a disk that is handed over before all of it is there.
+    case postcopy(PostcopyMessage)
 }

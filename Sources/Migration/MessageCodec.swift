@@ -10,6 +10,7 @@ extension Message {
         case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone
         case request = 48, answer
+        case postcopy = 64
 
         /// Whether later releases may say more at the end.
         var mayHaveMore: Bool { [.hello, .welcome, .refused].contains(self) }
@@ -36,7 +37,7 @@ extension Message {
         case .welcome(let welcome):
             out.writeInteger(Kind.welcome.rawValue)
             welcome.support.encode(into: &out)
-            out.writeInteger(welcome.blockSize)
+            out.writeMultipleIntegers(welcome.blockSize, welcome.boot)
         case .refused(let reason): out.writeReason(.refused, reason)
         case .offer(let offer): offer.encode(into: &out)
         case .manifest(let segment): segment.encode(into: &out)
@@ -58,6 +59,9 @@ extension Message {
         case .answer(let answer):
             out.writeMultipleIntegers(Kind.answer.rawValue, answer.id, answer.error)
             out.writeImmutableBuffer(answer.payload)
+        case .postcopy(let message):
+            out.writeInteger(Kind.postcopy.rawValue)
+            message.encode(into: &out)
         }
     }
 
@@ -101,6 +105,7 @@ extension Message {
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
                 .answer(RemoteAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
             }
+        case .postcopy: PostcopyMessage(from: &input).map(Message.postcopy)
         }
     }
 }
@@ -120,10 +125,10 @@ extension Hello {
 
 extension Welcome {
     fileprivate init?(from input: inout ByteBuffer) {
-        guard let support = ProtocolSupport(from: &input), let blockSize: UInt32 = input.readInteger() else {
-            return nil
-        }
-        self.init(support: support, blockSize: blockSize)
+        guard let support = ProtocolSupport(from: &input), let blockSize: UInt32 = input.readInteger(),
+            let boot: UInt64 = input.readInteger()
+        else { return nil }
+        self.init(support: support, blockSize: blockSize, boot: boot)
     }
 }
 

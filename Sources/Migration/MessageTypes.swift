@@ -12,17 +12,21 @@ public struct Hello: Sendable, Equatable {
         case migrate = 1
         /// To send it requests for a disk that moves, or has moved, there.
         case forward = 2
+        /// To answer its requests for blocks of such a disk that somebody waits for.
+        case demand = 3
+        /// To answer its requests for all other blocks of such a disk.
+        case bulk = 4
     }
 
     static let magic: UInt64 = 0x6e65_6172_626c_6b32
 
     var support = ProtocolSupport.own
     var purpose: Purpose
-    /// For `forward`: the migration by which the disk moves; otherwise of no meaning.
+    /// For all but `migrate`: the migration by which the disk moves; otherwise of no meaning.
     var migration: MigrationID
-    /// For `forward`: the caller has given the disk up for good, so the callee must take it over (invariant 5).
+    /// For all but `migrate`: the caller has given the disk up for good, so the callee must take it over (invariant 5).
     var isCommitted = false
-    /// For `forward`.
+    /// For all but `migrate`.
     var export = ""
 }
 
@@ -31,6 +35,8 @@ public struct Welcome: Sendable, Equatable {
     var support = ProtocolSupport.own
     /// Bytes of a block here; fingerprints must be of such blocks.
     var blockSize: UInt32
+    /// Changes when changes that were answered and not flushed may be lost; 0 where nobody can tell.
+    var boot: UInt64 = 0
 }
 
 /// The disk that is to move.
@@ -54,6 +60,12 @@ public struct BlockRange: Sendable, Equatable {
     var range: Range<UInt64>? {
         let (end, overflows) = first.addingReportingOverflow(count)
         return overflows ? nil : first..<end
+    }
+}
+
+extension BlockRange {
+    init(_ range: Range<UInt64>) {
+        self.init(first: range.lowerBound, count: UInt64(range.count))
     }
 }
 

@@ -16,6 +16,8 @@ public enum MigrationError: Error, CustomStringConvertible {
     case tooSlow
     /// The node ends while the destination takes the disk over.
     case stopping
+    /// The node ends while the destination still needs blocks of it.
+    case stoppingPostcopy
     /// The operator said so.
     case cancelled
 
@@ -35,6 +37,8 @@ public enum MigrationError: Error, CustomStringConvertible {
         case .stopping:
             "the disk has been handed over, but the destination has not said yet that it serves it; "
                 + "start this node again so that it is told"
+        case .stoppingPostcopy:
+            "the disk has been handed over, but some of it is only here yet; start this node again so that it gets there"
         case .cancelled: "cancelled; the export is served here as before"
         }
     }

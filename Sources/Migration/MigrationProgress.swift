@@ -1,6 +1,6 @@
 /// How far a migration is.
 public struct MigrationProgress: Codable, Sendable, Equatable {
-    /// What is going on: `connecting`, `copying`, `fenced`, `moved`.
+    /// What is going on: `connecting`, `copying`, `waiting` for the switchover, `fenced`, `moved`, `post-copy`, `reconnecting`.
     public var phase = "connecting"
     /// 1 is the first pass over the whole disk.
     public var round = 0

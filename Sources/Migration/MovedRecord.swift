@@ -15,6 +15,10 @@ public struct MovedRecord: Codable, Sendable {
     public let destination: PeerAddress
     /// The root at the switchover.
     let root: String
+    /// Bytes of the blocks that the destination may still ask for; nil once it has everything.
+    var blockSize: Int?
+    /// On what is sent to it, in bits a second.
+    var rate: UInt64?
 
     init(
         export: String, image: RawImage, migration: MigrationID, destination: PeerAddress, root: String
@@ -26,6 +30,9 @@ public struct MovedRecord: Codable, Sendable {
         self.destination = destination
         self.root = root
     }
+
+    /// Whether the destination needs nothing of the image any more.
+    public var isReleased: Bool { blockSize == nil }
 
     /// Whether it is about this very file, and not about an earlier one at the same path.
     func isAbout(_ image: RawImage) throws -> Bool {

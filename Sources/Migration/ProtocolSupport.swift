@@ -5,6 +5,9 @@ struct ProtocolSupport: Sendable, Equatable {
     /// means nothing to it; a part is used only where both sides have its bit.
     struct Capabilities: OptionSet, Sendable {
         let rawValue: UInt64
+
+        /// A disk may be handed over before all of it is at the destination.
+        static let postcopy = Capabilities(rawValue: 1 << 0)
     }
 
     /// What both sides speak.
@@ -14,7 +17,7 @@ struct ProtocolSupport: Sendable, Equatable {
     }
 
     /// This release's.
-    static let own = ProtocolSupport(versions: 2...2, capabilities: [])
+    static let own = ProtocolSupport(versions: 2...2, capabilities: [.postcopy])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

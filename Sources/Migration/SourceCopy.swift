@@ -18,12 +18,15 @@ final class SourceCopy: Sendable {
     private let sender: BlockSender
     private let pool: NIOThreadPool
     private let update: Update
+    /// Whether the disk is wanted now: what is left of a round is then left for later.
+    private let isWanted: @Sendable () -> Bool
     private let speed = NIOLockedValueBox(SendingSpeed())
 
     init(
         job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool,
-        update: @escaping Update
+        isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
+        self.isWanted = isWanted
         dirtyMap = DirtyMap(geometry: geometry)
         openSegments = OpenSegments(geometry: geometry)
         self.link = link
@@ -70,7 +73,8 @@ final class SourceCopy: Sendable {
     }
 
     /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
-    func dirtyRound(_ round: Int) async throws {
+    /// - Parameter isFinal: it goes on to its end, whoever wants the disk.
+    func dirtyRound(_ round: Int, isFinal: Bool = false) async throws {
         update {
             $0.round = round
             $0.done = 0
@@ -78,8 +82,8 @@ final class SourceCopy: Sendable {
         }
         speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0
-        while cursor < geometry.blockCount {
-            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), countsAsDone: true)
+        while cursor < geometry.blockCount, isFinal || !isWanted() {
+            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), countsAsDone: true, isFinal: true)
         }
     }
 
@@ -97,6 +101,54 @@ final class SourceCopy: Sendable {
         }
         try await pool.runIfActive { [manifest] in try manifest.refresh() }
         update { $0.dirty = dirtyBytes }
+    }
+
+    /// Takes all that was written since it was sent; the guest must be held back.
+    func takeDirty() -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        var cursor: UInt64 = 0
+        while cursor < geometry.blockCount {
+            for block in dirtyMap.take(from: &cursor, limit: 1 << 16) {
+                if let last = runs.last, last.upperBound == block {
+                    runs[runs.count - 1] = last.lowerBound..<block + 1
+                } else {
+                    runs.append(block..<block + 1)
+                }
+            }
+        }
+        return runs
+    }
+
+    /// A run of blocks that a peer names, behind those that it has named before.
+    func check(_ range: BlockRange, after position: UInt64) throws -> Range<UInt64> {
+        guard range.count > 0, let blocks = range.range, blocks.lowerBound >= position,
+            blocks.upperBound <= geometry.blockCount
+        else { throw MigrationError.unexpected("missing blocks out of order") }
+        return blocks
+    }
+
+    /// Whether each of the ascending `inner` runs is within one of the `outer`.
+    func covers(_ inner: [Range<UInt64>], by outer: [Range<UInt64>]) -> Bool {
+        var index = 0
+        for run in inner {
+            var position = run.lowerBound
+            while position < run.upperBound {
+                while index < outer.count, outer[index].upperBound <= position { index += 1 }
+                guard index < outer.count, outer[index].contains(position) else { return false }
+                position = outer[index].upperBound
+            }
+        }
+        return true
+    }
+
+    /// Takes what will come later out of the ledger's account of this round.
+    func note(missing: [Range<UInt64>]) {
+        update { $0.dirty = missing.reduce(0) { $0 + geometry.byteCount(of: $1) } }
+    }
+
+    /// The root of all that was sent but for what is missing at the destination. Nothing may be sent meanwhile.
+    func root(without missing: [Range<UInt64>]) async throws -> DiskRoot {
+        try await pool.runIfActive { [manifest] in try manifest.root(without: missing) }
     }
 
     /// The root of all that was sent. Nothing may be sent meanwhile.
@@ -118,6 +170,7 @@ final class SourceCopy: Sendable {
         var credit = credits.makeAsyncIterator()
         var block: UInt64 = 0
         while true {
+            if isWanted() { return try await link.send(.manifestEnd) }
             switch try await scanner.step(from: block) {
             case .end:
                 return try await link.send(.manifestEnd)
@@ -158,7 +211,7 @@ final class SourceCopy: Sendable {
     private func answer(_ wants: Wants) async throws {
         // What was rewritten since comes in a later round, and now would be too early.
         let blocks = try openSegments.answer(wants).filter { !dirtyMap.isDirty($0) }
-        try await send(blocks, countsAsDone: false)
+        try await send(blocks, countsAsDone: false, isFinal: false)
         let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
         update {
             $0.ledger.present += wants.present
@@ -170,9 +223,9 @@ final class SourceCopy: Sendable {
     }
 
     /// Sends ascending blocks, in as many batches as they take.
-    private func send(_ blocks: [UInt64], countsAsDone: Bool) async throws {
+    private func send(_ blocks: [UInt64], countsAsDone: Bool, isFinal: Bool) async throws {
         var start = 0
-        while start < blocks.count {
+        while start < blocks.count, isFinal || !isWanted() {
             let end = min(blocks.count, start + sender.batchLimit)
             let began = ContinuousClock.now
             let (zero, data) = try await sender.send(blocks[start..<end], over: link)

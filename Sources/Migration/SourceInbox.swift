@@ -2,22 +2,45 @@ import NIOCore
 import NIOPosix
 import Peer
 
-/// The destination's messages, one after the other.
+/// The destination's messages, one after the other. A word that can come at any moment is passed on as soon as it is
+/// there, whoever waits for what.
 struct SourceInbox {
-    private var frames: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
-    private let link: SourceLink
+    /// Messages that may wait to be taken; an honest destination has no more answers to give.
+    private static let limit = 1024
 
-    init(connection: PeerConnection, link: SourceLink) {
-        frames = connection.inbound.makeAsyncIterator()
-        self.link = link
+    private var messages: AsyncThrowingStream<Message, any Error>.AsyncIterator
+    private let pump: Task<Void, Never>
+
+    /// - Parameter onSwitch: somebody at the destination wants to write to the disk.
+    init(connection: PeerConnection, link: SourceLink, onSwitch: @escaping @Sendable () -> Void) {
+        let (stream, continuation) = AsyncThrowingStream.makeStream(
+            of: Message.self, bufferingPolicy: .bufferingOldest(Self.limit))
+        messages = stream.makeAsyncIterator()
+        pump = Task {
+            do {
+                for try await frame in connection.inbound {
+                    let message = try Message(frame: frame)
+                    link.received(message, frameLength: frame.readableBytes)
+                    if message == .postcopy(.switchNow) {
+                        onSwitch()
+                    } else if case .dropped = continuation.yield(message) {
+                        throw MigrationError.unexpected("more messages than there are questions")
+                    }
+                }
+                continuation.finish(throwing: PeerError.cut)
+            } catch {
+                continuation.finish(throwing: error)
+            }
+        }
     }
+
+    /// Nothing will be taken any more.
+    func stop() { pump.cancel() }
 
     /// The next message.
     /// - Throws: where the link is cut, or the destination says that it has given up.
     mutating func next() async throws -> Message {
-        guard let frame = try await frames.next() else { throw PeerError.cut }
-        let message = try Message(frame: frame)
-        link.received(message, frameLength: frame.readableBytes)
+        guard let message = try await messages.next() else { throw PeerError.cut }
         switch message {
         case .refused(let reason): throw MigrationError.refused(reason)
         case .failed(let reason): throw MigrationError.peerFailed(reason)

@@ -11,6 +11,8 @@ public struct SourceJob: Sendable {
     public let image: RawImage
     /// Who is to have it.
     public let destination: PeerAddress
+    /// When it is handed over.
+    public let switchover: Switchover
     /// How long a guest's request may wait at the switchover.
     public let maximumPause: Duration
     /// Limits what is sent.
@@ -25,7 +27,8 @@ public struct SourceJob: Sendable {
 
     /// Describes a migration.
     public init(
-        export: String, disk: Disk, image: RawImage, destination: PeerAddress, maximumPause: Duration,
+        export: String, disk: Disk, image: RawImage, destination: PeerAddress,
+        switchover: Switchover = .converged, maximumPause: Duration,
         rate: RateLimit,
         records: SourceRecords
     ) {
@@ -33,6 +36,7 @@ public struct SourceJob: Sendable {
         self.disk = disk
         self.image = image
         self.destination = destination
+        self.switchover = switchover
         self.maximumPause = maximumPause
         self.rate = rate
         self.records = records

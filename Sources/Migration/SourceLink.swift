@@ -42,6 +42,9 @@ final class SourceLink: Sendable {
     /// Bits a second; nil for no limit.
     var rateLimit: UInt64? { rate.bitsPerSecond }
 
+    /// Whether the link still stands, as far as is known.
+    var isOpen: Bool { connection.isOpen }
+
     func close() {
         connection.close()
     }

@@ -1,10 +1,11 @@
 /// The source's side of a migration as states and the steps between them; does nothing itself.
 ///
 /// 1. `offered`: the destination has been asked.
-/// 2. `copying`: rounds go over; the guest writes.
-/// 3. `fenced`: the guest waits; the last round goes over and the roots are compared.
+/// 2. `copying`: rounds go over; the guest writes. After each, `decide` says what comes next.
+/// 3. `fenced`: the guest waits; the last blocks go over, or are named for later, and the roots are compared.
 /// 4. `committed`: the durable word is given: from here on the disk is the destination's, whatever happens.
-/// 5. `moved`: the destination has said that it serves the disk.
+/// 5. `moved`: the destination has said that it serves the disk, and may still ask for blocks.
+/// 6. `released`: it has everything; the source's image is not needed any more.
 ///
 /// Up to `fenced` everything can be undone, and `abandon` says how. After `committed` nothing can (invariants 5, 6).
 struct SourceMachine: Equatable {
@@ -14,6 +15,7 @@ struct SourceMachine: Equatable {
         case fenced(round: Int)
         case committed
         case moved
+        case released
         case abandoned
     }
 
@@ -24,11 +26,90 @@ struct SourceMachine: Equatable {
         case stopTrackingAndUnfence
     }
 
-    private(set) var state = State.offered
+    /// What is known at the end of a round; in seconds.
+    struct Situation: Equatable {
+        /// How long the guest would wait if what is left were sent behind the fence.
+        var expectedPause: Double
+        /// How long it may.
+        var maximumPause: Double
+        /// Nothing is left to be sent.
+        var isClean: Bool
+    }
+
+    /// What follows a round.
+    enum Decision: Equatable {
+        /// Another round over what was written meanwhile.
+        case copy
+        /// Nothing until something is written or somebody asks for the disk.
+        case wait
+        /// Hold the guest back and hand the disk over; the rest is sent before, or left for later.
+        case handOver(leavesRest: Bool)
+    }
+
+    /// Rounds in a row that may bring the end no nearer before the rest is left to post-copy.
+    private static let patience = 2
+    /// A round is worth it where it makes the expected pause shorter by this factor.
+    private static let worthwhile = 0.8
+
+    private(set) var state: State
+    private let switchover: Switchover
+    private(set) var isSwitchRequested = false
+    private var mayLeaveRest = true
+    private var shortestPause = Double.infinity
+    private var idleRounds = 0
+
+    init(switchover: Switchover = .converged) {
+        self.switchover = switchover
+        state = .offered
+    }
+
+    /// A source that starts again with the durable word given in an earlier life.
+    init(committed isNeeded: Bool) {
+        switchover = .converged
+        state = isNeeded ? .committed : .released
+    }
 
     mutating func accepted() {
         precondition(state == .offered)
         state = .copying(round: 1)
+    }
+
+    /// The destination takes the disk over only once all of it is there.
+    mutating func needsWholeDisk() { mayLeaveRest = false }
+
+    /// Whether to hand the disk over now, whatever is left.
+    var skipsCopying: Bool { mayLeaveRest && (switchover == .now || isSwitchRequested) }
+
+    /// Somebody wants the disk at the destination, or the operator says so.
+    /// - Returns: false where it is too late for that, or the migration is over.
+    mutating func requestSwitch() -> Bool {
+        switch state {
+        case .offered, .copying:
+            isSwitchRequested = true
+            return true
+        case .fenced:
+            return true
+        case .committed, .moved, .released, .abandoned:
+            return false
+        }
+    }
+
+    /// A round has been received: what now?
+    mutating func decide(_ situation: Situation) -> Decision {
+        guard case .copying = state else { preconditionFailure("decided after a round") }
+        let fits = situation.isClean || situation.expectedPause <= situation.maximumPause
+        // Whoever waits for the disk gets it at once, and what is left of it afterwards.
+        if skipsCopying { return .handOver(leavesRest: true) }
+        switch switchover {
+        case .firstWrite, .manual:
+            return fits ? .wait : .copy
+        case .converged, .now:
+            if fits { return .handOver(leavesRest: false) }
+        }
+        // A guest that writes as fast as the link carries would keep this up for ever.
+        idleRounds = situation.expectedPause < shortestPause * Self.worthwhile ? 0 : idleRounds + 1
+        shortestPause = min(shortestPause, situation.expectedPause)
+        return mayLeaveRest && idleRounds > Self.patience ? .handOver(leavesRest: true) : .copy
     }
 
     /// A round has been received; begins the next.
@@ -45,7 +126,7 @@ struct SourceMachine: Equatable {
         return round + 1
     }
 
-    /// The destination has everything.
+    /// The destination has everything, or all but what both sides say it lacks.
     /// - Throws: `MigrationError.rootsDiffer` where that is not so.
     mutating func prepared(source: DiskRoot, destination: DiskRoot) throws {
         guard case .fenced = state else { preconditionFailure("roots are compared behind the fence") }
@@ -65,6 +146,12 @@ struct SourceMachine: Equatable {
         state = .moved
     }
 
+    /// The destination has everything, and that is durably noted here.
+    mutating func released() {
+        precondition(state == .moved || state == .committed || state == .released)
+        state = .released
+    }
+
     /// The migration is given up, for whatever reason.
     /// - Returns: what to undo; nil where it is too late and the destination has the disk.
     mutating func abandon() -> Undo? {
@@ -78,7 +165,7 @@ struct SourceMachine: Equatable {
         case .fenced:
             state = .abandoned
             return .stopTrackingAndUnfence
-        case .committed, .moved:
+        case .committed, .moved, .released:
             return nil
         }
     }
@@ -87,7 +174,7 @@ struct SourceMachine: Equatable {
     var round: Int {
         switch state {
         case .copying(let round), .fenced(let round): round
-        case .offered, .committed, .moved, .abandoned: 0
+        case .offered, .committed, .moved, .released, .abandoned: 0
         }
     }
 }

@@ -8,7 +8,7 @@ import NIOConcurrencyHelpers
 /// Moves one disk away: performs what `SourceMachine` orders, over one connection to the destination.
 public final class SourceMigration: Sendable {
     private struct State {
-        var machine = SourceMachine()
+        var machine: SourceMachine
         var isCancelled = false
         var isTooSlow = false
         var link: SourceLink?
@@ -17,26 +17,35 @@ public final class SourceMigration: Sendable {
     /// How long a guest is kept waiting for a destination that does not answer before the migration is given up; longer
     /// where a longer pause is allowed.
     private static let shortestFenceLimit = Duration.seconds(10)
+    /// How often a disk that waits for its switchover is looked at.
+    private static let idleInterval = Duration.milliseconds(200)
     /// How long the hand-over is put off for the forwarding link.
     private static let connectLimit = Duration.seconds(2)
 
     private let job: SourceJob
+    private let isResumed: Bool
     private let id = MigrationID()
     private let transport: PeerTransport
     private let logger: Logger
     private let pool: NIOThreadPool
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
     private let status = NIOLockedValueBox(MigrationProgress())
 
     /// A migration that has not begun.
     /// - Parameters:
     ///   - transport: the way to the destination.
     ///   - pool: for reading, hashing and compressing.
-    public init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
+    public convenience init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
+        self.init(job: job, isResumed: false, transport: transport, pool: pool, logger: logger)
+    }
+
+    private init(job: SourceJob, isResumed: Bool, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
         self.job = job
+        self.isResumed = isResumed
         self.logger = logger
         self.transport = transport
         self.pool = pool
+        state = NIOLockedValueBox(State(machine: SourceMachine(switchover: job.switchover)))
     }
 
     /// Where the disk is going.
@@ -58,7 +67,7 @@ public final class SourceMigration: Sendable {
     public func cancel() -> Bool {
         let (canCancel, link) = state.withLockedValue { state -> (Bool, SourceLink?) in
             switch state.machine.state {
-            case .committed, .moved: return (false, nil)
+            case .committed, .moved, .released: return (false, nil)
             case .offered, .copying, .fenced, .abandoned:
                 state.isCancelled = true
                 return (true, state.link)
@@ -68,54 +77,137 @@ public final class SourceMigration: Sendable {
         return canCancel
     }
 
+    /// Hands the disk over now, or as soon as it can be.
+    /// - Returns: false where that has been done, or the migration is over.
+    public func switchOver() -> Bool {
+        state.withLockedValue { $0.machine.requestSwitch() }
+    }
+
+    /// Whether the operator has given it up.
+    public var isCancelled: Bool { state.withLockedValue { $0.isCancelled } }
+
+    /// A further attempt, where this one ended only because the link did: what has got there is still there.
+    public func again(after error: any Error) -> SourceMigration? {
+        let wasAccepted = isResumed || status.withLockedValue { $0.round > 0 }
+        guard wasAccepted, !isCancelled, state.withLockedValue({ $0.machine.state == .abandoned }) else { return nil }
+        switch error {
+        case PeerError.cut, PeerError.unreachable: break
+        case is ChannelError, is IOError: break
+        default: return nil
+        }
+        let next = SourceMigration(job: job, isResumed: true, transport: transport, pool: pool, logger: logger)
+        next.status.withLockedValue { $0.phase = "reconnecting" }
+        return next
+    }
+
+    /// Whether somebody waits for the disk at the destination.
+    private var isWanted: Bool { state.withLockedValue { $0.machine.skipsCopying } }
+
     /// Does it all. On return the disk is the destination's, and this node's clients are forwarded there.
-    /// - Parameter forwarding: given the link that forwards them, as soon as there is no way back.
+    /// - Parameters:
+    ///   - supplying: given the link over which the destination gets what it lacks, at the same moment, where it lacks
+    ///     anything.
+    ///   - forwarding: given the link that forwards the clients, as soon as there is no way back.
     /// - Throws: what went wrong; unless `forwarding` was called, the disk is served here as before.
-    public func run(forwarding: @escaping @Sendable (ForwardLink) -> Void) async throws -> MigrationReport {
+    public func run(
+        supplying: @escaping @Sendable (SupplyLink) -> Void = { _ in },
+        forwarding: @escaping @Sendable (ForwardLink) -> Void
+    ) async throws -> MigrationReport {
         let started = ContinuousClock.now
-        let forward = ForwardLink(
-            destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger)
+        let links = Links(
+            forward: ForwardLink(
+                destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger,
+                // Otherwise the guest may go there, and write beside this node.
+                mayRepeat: job.switchover == .converged),
+            supplying: supplying, forwarding: forwarding)
+        let handedOver: HandedOver
         do {
-            return try await PeerConnection.connect(to: job.destination, on: transport) { [self] connection in
-                try await migrate(connection, forward, started, forwarding)
+            handedOver = try await PeerConnection.connect(to: job.destination, on: transport) { [self] connection in
+                try await migrate(connection, links)
             }
         } catch {
-            throw await giveUp(error, forward)
+            throw await giveUp(error, links)
+        }
+        if let supply = links.supply, handedOver.leavesRest {
+            status.withLockedValue { $0.phase = "post-copy" }
+            await supply.waitUntilReleased()
+            guard supply.isReleased else { throw MigrationError.stoppingPostcopy }
+            state.withLockedValue { $0.machine.released() }
+        } else {
+            links.supply?.stop()
+        }
+        return report(handedOver, links, started)
+    }
+
+    /// The links beside the connection of the migration itself.
+    private final class Links: Sendable {
+        let forward: ForwardLink
+        let supplying: @Sendable (SupplyLink) -> Void
+        let forwarding: @Sendable (ForwardLink) -> Void
+        private let supplyLink = NIOLockedValueBox<SupplyLink?>(nil)
+
+        init(
+            forward: ForwardLink, supplying: @escaping @Sendable (SupplyLink) -> Void,
+            forwarding: @escaping @Sendable (ForwardLink) -> Void
+        ) {
+            self.forward = forward
+            self.supplying = supplying
+            self.forwarding = forwarding
+        }
+
+        var supply: SupplyLink? {
+            get { supplyLink.withLockedValue { $0 } }
+            set { supplyLink.withLockedValue { $0 = newValue } }
         }
     }
 
-    private func migrate(
-        _ connection: PeerConnection, _ forward: ForwardLink, _ started: ContinuousClock.Instant,
-        _ forwarding: @Sendable (ForwardLink) -> Void
-    ) async throws -> MigrationReport {
+    /// What is known once the destination has the disk.
+    private struct HandedOver: Sendable {
+        var root: DiskRoot
+        var leavesRest: Bool
+        var wire: WireBytes
+        var precopyEnd: ContinuousClock.Instant
+        var end: ContinuousClock.Instant
+    }
+
+    private func migrate(_ connection: PeerConnection, _ links: Links) async throws -> HandedOver {
         let link = SourceLink(connection: connection, rate: job.rate)
         try state.withLockedValue { state in
             if state.isCancelled { throw MigrationError.cancelled }
             state.link = link
         }
-        var inbox = SourceInbox(connection: connection, link: link)
+        var inbox = SourceInbox(connection: connection, link: link) { [self] in _ = switchOver() }
+        defer { inbox.stop() }
         do {
-            return try await migrate(link, &inbox, forward, started, forwarding)
+            return try await migrate(link, &inbox, links)
         } catch {
             throw await inbox.explain(error)
         }
     }
 
-    private func migrate(
-        _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
-        _ started: ContinuousClock.Instant, _ forwarding: @Sendable (ForwardLink) -> Void
-    ) async throws -> MigrationReport {
+    private func migrate(_ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links) async throws -> HandedOver {
         let (geometry, roundTrip) = try await open(link, &inbox)
-        let copy = try SourceCopy(job: job, geometry: geometry, link: link, pool: pool) { [self] update in
+        let copy = try SourceCopy(
+            job: job, geometry: geometry, link: link, pool: pool, isWanted: { [self] in isWanted }
+        ) { [self] update in
             status.withLockedValue { update(&$0) }
         }
         await job.disk.track(copy.dirtyMap)
         state.withLockedValue { $0.machine.accepted() }
-        try await copyUntilConverged(copy, &inbox, forward, roundTrip)
+        links.supply = SupplyLink(
+            parts: SupplyLink.Parts(
+                destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
+                rate: job.rate, records: job.records, transport: transport, pool: pool, logger: logger))
+        if job.switchover != .converged {
+            links.supply?.start()
+            links.forward.start()
+        }
+        if job.switchover.isAnsweredEarly { try await link.send(.postcopy(.expect(job.switchover))) }
+        let leavesRest = try await copyUntilDecided(copy, link, &inbox, links.forward, roundTrip)
         let precopyEnd = ContinuousClock.now
-        let root = try await handOver(copy, link, &inbox, forward, forwarding)
-        let end = ContinuousClock.now
-        return report(copy, link, forward, root, (started, precopyEnd, end))
+        let (root, isMissing) = try await handOver(copy, link, &inbox, links, geometry, leavesRest: leavesRest)
+        return HandedOver(
+            root: root, leavesRest: isMissing, wire: link.wire, precopyEnd: precopyEnd, end: .now)
     }
 
     /// Agrees on the block size and offers the disk.
@@ -127,7 +219,15 @@ public final class SourceMigration: Sendable {
         guard case .welcome(let welcome) = try await inbox.next() else {
             throw MigrationError.unexpected("no welcome")
         }
-        _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+        let agreement = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+        if !agreement.capabilities.contains(.postcopy) {
+            guard job.switchover == .converged else {
+                throw MigrationError.refused(
+                    "its release can take a disk over only once all of it is there; use --switch converged, "
+                        + "or run the same release on both sides")
+            }
+            state.withLockedValue { $0.machine.needsWholeDisk() }
+        }
         let roundTrip = asked.duration(to: .now)
         guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {
             throw MigrationError.unexpected("a block size of \(welcome.blockSize)")
@@ -143,33 +243,65 @@ public final class SourceMigration: Sendable {
         return (geometry, roundTrip)
     }
 
-    /// Goes over the disk, and over what was written meanwhile, until what is left fits into the pause.
-    private func copyUntilConverged(
-        _ copy: SourceCopy, _ inbox: inout SourceInbox, _ forward: ForwardLink, _ roundTrip: Duration
-    ) async throws {
+    /// Goes over the disk, and over what was written meanwhile, until the machine says that it is enough.
+    /// - Returns: whether what is left is to be left for post-copy.
+    private func copyUntilDecided(
+        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
+        _ roundTrip: Duration
+    ) async throws -> Bool {
+        if isWanted { return true }
         try await copy.firstRound(&inbox)
+        if isWanted { return true }
         try await copy.endRound(1, &inbox)
         // Connected ahead of the hand-over, so that the guest need not wait for that, nor the decision grow stale.
         forward.start()
         await forward.waitUntilConnected(atMost: Self.connectLimit)
         let roundTrip = min(roundTrip, forward.roundTrip ?? roundTrip)
         while true {
-            if copy.dirtyBytes == 0 || copy.expectedPause(roundTrip: roundTrip) <= job.maximumPause { return }
+            let situation = SourceMachine.Situation(
+                expectedPause: copy.expectedPause(roundTrip: roundTrip).inSeconds,
+                maximumPause: job.maximumPause.inSeconds, isClean: copy.dirtyBytes == 0)
+            switch state.withLockedValue({ $0.machine.decide(situation) }) {
+            case .handOver(let leavesRest):
+                return leavesRest
+            case .wait:
+                status.withLockedValue { $0.phase = "waiting" }
+                try await waitForSwitch(copy, link)
+                if isWanted { return true }
+                guard copy.dirtyBytes > 0 else { continue }
+            case .copy:
+                break
+            }
+            status.withLockedValue { $0.phase = "copying" }
             let next = state.withLockedValue { $0.machine.nextRound() }
             try await copy.dirtyRound(next)
+            if isWanted { return true }
             try await copy.endRound(next, &inbox)
         }
     }
 
-    /// Holds the guest's requests back, sends the last blocks, compares the roots, and gives the disk away.
+    /// Waits a moment while there is nothing to do, and no longer once the disk is wanted.
+    private func waitForSwitch(_ copy: SourceCopy, _ link: SourceLink) async throws {
+        let end = ContinuousClock.now + Self.idleInterval
+        while ContinuousClock.now < end, !isWanted {
+            guard link.isOpen else { throw PeerError.cut }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
+
+    /// Holds the guest's requests back, sends the last blocks or says which they are, compares the roots, and gives the
+    /// disk away.
     private func handOver(
-        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
-        _ forwarding: @Sendable (ForwardLink) -> Void
-    ) async throws -> DiskRoot {
+        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links,
+        _ geometry: BlockGeometry, leavesRest: Bool
+    ) async throws -> (DiskRoot, Bool) {
+        let forward = links.forward
         let round = try state.withLockedValue { state in
             if state.isCancelled { throw MigrationError.cancelled }
             return state.machine.fence()
         }
+        // Most of it ahead of the fence, behind which the guest waits.
+        if leavesRest { try await pool.runIfActive { [image = job.image] in try image.synchronize() } }
         status.withLockedValue { $0.phase = "fenced" }
         await job.disk.fence()
         let watch = Task { [self] in
@@ -181,17 +313,22 @@ public final class SourceMigration: Sendable {
             if isTooSlow { link.close() }
         }
         defer { watch.cancel() }
-        try await copy.dirtyRound(round)
-        let root = try await copy.root()
-        try await link.send(.prepare(root))
-        guard case .prepared(let theirs) = try await inbox.next() else {
-            throw MigrationError.unexpected("no root")
+        let (root, isMissing): (DiskRoot, Bool)
+        if leavesRest {
+            (root, isMissing) = try await compareAndLeave(copy, link, &inbox)
+        } else {
+            (root, isMissing) = (try await sendAndCompare(copy, link, &inbox, round), false)
         }
-        try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
-        try commit(root)
+        try commit(root, isMissing ? geometry.blockSize : nil)
         watch.cancel()
         forward.commit()
-        forwarding(forward)
+        forward.start()
+        links.forwarding(forward)
+        if isMissing, let supply = links.supply {
+            supply.commit()
+            links.supplying(supply)
+            supply.start()
+        }
         try? await link.sendNow(.commit)
         await job.disk.replaceDevice(ForwardingDevice(forwarder: forward))
         await job.disk.track(nil)
@@ -202,16 +339,65 @@ public final class SourceMigration: Sendable {
         await forward.waitUntilActive()
         guard forward.isActive else { throw MigrationError.stopping }
         state.withLockedValue { $0.machine.moved() }
+        return (root, isMissing)
+    }
+
+    private func sendAndCompare(
+        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ round: Int
+    ) async throws -> DiskRoot {
+        try await copy.dirtyRound(round, isFinal: true)
+        let root = try await copy.root()
+        try await link.send(.prepare(root))
+        guard case .prepared(let theirs) = try await inbox.next() else {
+            throw MigrationError.unexpected("no root")
+        }
+        try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
         return root
     }
 
+    /// Both sides agree on what is missing, and that the rest is the same.
+    private func compareAndLeave(
+        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox
+    ) async throws -> (DiskRoot, Bool) {
+        // What the destination takes from here later must be what was here now, whatever happens to this machine.
+        async let isDurable: Void = pool.runIfActive { [image = job.image] in try image.synchronize() }
+        let dirty = copy.takeDirty()
+        for start in stride(from: 0, to: dirty.count, by: PostcopyMessage.maximumRuns) {
+            let runs = dirty[start..<min(dirty.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
+            try await link.sendNow(.postcopy(.dirty(runs)))
+        }
+        try await link.sendNow(.postcopy(.leave))
+        var missing: [Range<UInt64>] = []
+        while true {
+            switch try await inbox.next() {
+            case .postcopy(.missing(let runs)):
+                missing += try runs.map { try copy.check($0, after: missing.last?.upperBound ?? 0) }
+            case .prepared(let theirs):
+                guard copy.covers(dirty, by: missing) else {
+                    throw MigrationError.unexpected("blocks that were written are not missing")
+                }
+                let root = try await copy.root(without: missing)
+                try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
+                copy.note(missing: missing)
+                try await isDurable
+                return (root, !missing.isEmpty)
+            case .roundDone:
+                // Of the last round, which nobody has waited for.
+                continue
+            default:
+                throw MigrationError.unexpected("no root")
+            }
+        }
+    }
+
     /// The durable word. A cancel that comes later comes too late; one that came before is heard.
-    private func commit(_ root: DiskRoot) throws {
+    private func commit(_ root: DiskRoot, _ blockSize: Int?) throws {
         try state.withLockedValue { state in
             if state.isCancelled { throw MigrationError.cancelled }
             if state.isTooSlow { throw MigrationError.tooSlow }
             try job.records.commit(
-                export: job.export, migration: id, destination: job.destination, root: root)
+                export: job.export, migration: id, destination: job.destination, root: root,
+                blockSize: blockSize, rate: job.rate.bitsPerSecond)
             state.machine.committed()
         }
     }
@@ -219,13 +405,15 @@ public final class SourceMigration: Sendable {
     /// Undoes what has been done so far.
     /// - Returns: why it was given up.
     private func giveUp(
-        _ error: any Error, _ forward: ForwardLink
+        _ error: any Error, _ links: Links
     ) async -> any Error {
+        let forward = links.forward
         let (undo, reason) = state.withLockedValue { state in
             state.link = nil
             let reason = state.isCancelled ? MigrationError.cancelled : state.isTooSlow ? .tooSlow : nil
             return (state.machine.abandon(), reason)
         }
+        if undo != nil { links.supply?.stop() }
         switch undo {
         case .nothing?:
             forward.stop()
@@ -244,24 +432,27 @@ public final class SourceMigration: Sendable {
     }
 
     private func report(
-        _ copy: SourceCopy, _ link: SourceLink, _ forward: ForwardLink, _ root: DiskRoot,
-        _ times: (
-            start: ContinuousClock.Instant, precopyEnd: ContinuousClock.Instant, end: ContinuousClock.Instant
-        )
+        _ handedOver: HandedOver, _ links: Links, _ started: ContinuousClock.Instant
     ) -> MigrationReport {
         let progress = status.withLockedValue { $0 }
-        let forwarded = forward.traffic
-        var wire = link.wire
+        var wire = handedOver.wire
+        let forwarded = links.forward.traffic
+        let supplied = links.supply?.traffic ?? 0
         wire.control += forwarded
-        wire.total += forwarded
+        wire.data += supplied
+        wire.total += forwarded + supplied
+        var ledger = progress.ledger
+        if let rest = links.supply?.ledger { ledger.add(rest) }
+        let end = ContinuousClock.now
         return MigrationReport(
-            export: job.export, state: "complete", size: job.disk.size, root: root.description,
+            export: job.export, state: "complete", size: job.disk.size, root: handedOver.root.description,
             rounds: progress.round,
-            ledger: progress.ledger,
-            resent: progress.ledger.total - min(progress.ledger.total, job.disk.size), wire: wire,
+            ledger: ledger,
+            resent: ledger.total - min(ledger.total, job.disk.size), wire: wire,
             seconds: .init(
-                total: times.start.duration(to: times.end).inSeconds,
-                precopy: times.start.duration(to: times.precopyEnd).inSeconds,
-                pause: times.precopyEnd.duration(to: times.end).inSeconds, postcopy: 0))
+                total: started.duration(to: end).inSeconds,
+                precopy: started.duration(to: handedOver.precopyEnd).inSeconds,
+                pause: handedOver.precopyEnd.duration(to: handedOver.end).inSeconds,
+                postcopy: handedOver.leavesRest ? handedOver.end.duration(to: end).inSeconds : 0))
     }
 }

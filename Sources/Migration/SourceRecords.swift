@@ -4,7 +4,8 @@ import Peer
 /// What a source remembers of an image over restarts.
 public struct SourceRecords: Sendable {
     let directory: StateDirectory
-    private let image: RawImage
+    /// The image.
+    public let image: RawImage
     private let movedName: String
     private let attemptName: String
 
@@ -24,6 +25,19 @@ public struct SourceRecords: Sendable {
         return try record.isAbout(image) ? record : nil
     }
 
+    /// Notes, durably, that the destination of a migration has everything.
+    func release(_ migration: MigrationID) throws {
+        guard var record = try moved(), record.migration == migration else { return }
+        record.blockSize = nil
+        try directory.write(record, as: movedName)
+    }
+
+    /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
+    public func returned(from migration: MigrationID) throws {
+        guard let record = try moved(), record.migration == migration else { return }
+        directory.remove(movedName)
+    }
+
     /// The file that says that the image has moved.
     public var movedFile: String { directory.path(of: movedName) }
 
@@ -39,10 +53,18 @@ public struct SourceRecords: Sendable {
     }
 
     /// Gives the disk away, durably. Where this throws, the disk has not been given away.
-    func commit(export: String, migration: MigrationID, destination: PeerAddress, root: DiskRoot) throws {
-        let record = try MovedRecord(
+    /// - Parameters:
+    ///   - blockSize: of the blocks that the destination may still ask for; nil where it has everything.
+    ///   - rate: on what is sent to it, in bits a second; nil for no limit.
+    func commit(
+        export: String, migration: MigrationID, destination: PeerAddress, root: DiskRoot, blockSize: Int? = nil,
+        rate: UInt64? = nil
+    ) throws {
+        var record = try MovedRecord(
             export: export, image: image, migration: migration, destination: destination,
             root: root.description)
+        record.blockSize = blockSize
+        record.rate = rate
         do {
             try directory.write(record, as: movedName)
         } catch {

@@ -8,13 +8,15 @@ final class StreamCompressor: @unchecked Sendable {
     private let context: OpaquePointer
 
     /// - Throws: `ZstdError`.
-    init() throws {
+    init(windowLog: Int32 = ZstdParameters.windowLog) throws {
         guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
         try ZstdParameters.check(
             ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZstdParameters.level))
-        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, ZstdParameters.windowLog))
-        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1))
+        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, windowLog))
+        try ZstdParameters.check(
+            ZSTD_CCtx_setParameter(
+                context, ZSTD_c_enableLongDistanceMatching, windowLog == ZstdParameters.windowLog ? 1 : 0))
     }
 
     deinit { ZSTD_freeCCtx(context) }

@@ -5,6 +5,8 @@ public enum ControlRequest: Codable, Sendable {
     case status
     case migrate(MigrateCommand)
     case cancel(export: String)
+    /// Hand a disk over now.
+    case switchOver(export: String)
     /// Bits a second; nil for no limit.
     case rate(export: String, bitsPerSecond: UInt64?)
 }

@@ -92,6 +92,9 @@ struct ControlServer: Sendable {
         case .cancel(let export):
             try await node.cancel(export)
             return .done
+        case .switchOver(let export):
+            try await node.switchOver(export)
+            return .done
         case .rate(let export, let bitsPerSecond):
             try await node.setRate(export, bitsPerSecond: bitsPerSecond)
             return .done

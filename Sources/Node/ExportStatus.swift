@@ -8,12 +8,15 @@ public struct ExportStatus: Codable, Sendable {
     public var size: UInt64
     /// Writes are refused.
     public var readOnly: Bool
-    /// `serving`, what a migration of it is doing, or `moved`.
+    /// `serving`, `incoming`, `active` while blocks are missing, what a migration of it is doing, `moved`, or `released`
+    /// once the destination needs nothing of it any more.
     public var state: String
     /// Where it goes, or has gone.
     public var destination: String?
     /// Of the migration that runs.
     public var progress: MigrationProgress?
+    /// Blocks that are only at the node that it came from; nil where none is.
+    public var missing: UInt64?
     /// Why requests for a disk that has moved wait.
     public var problem: String?
 }

@@ -7,6 +7,8 @@ public struct MigrateCommand: Codable, Sendable {
     public var export: String
     /// Where it goes.
     public var destination: PeerAddress
+    /// When it is handed over.
+    public var switchover: Switchover
     /// Bits a second; nil for no limit.
     public var rate: UInt64?
     /// Seconds.
@@ -17,9 +19,13 @@ public struct MigrateCommand: Codable, Sendable {
     public var domains: [String] = []
 
     /// Describes a migration.
-    public init(export: String, destination: PeerAddress, rate: UInt64?, maximumPause: Double, detach: Bool) {
+    public init(
+        export: String, destination: PeerAddress, switchover: Switchover = .converged, rate: UInt64?,
+        maximumPause: Double, detach: Bool
+    ) {
         self.export = export
         self.destination = destination
+        self.switchover = switchover
         self.rate = rate
         self.maximumPause = maximumPause
         self.detach = detach

@@ -1,5 +1,6 @@
 import Block
 import Foundation
+import Index
 import Logging
 import Migration
 import NBDServer
@@ -14,6 +15,8 @@ import Ring
 /// was asked for.
 public actor Node {
     private static let forwardingGrace = Duration.seconds(3)
+    private static let firstRetry = Duration.milliseconds(200)
+    private static let longestRetry = Duration.seconds(5)
     /// As long as clients have to take their last replies, and as long again.
     private static let backingGrace = Duration.seconds(7)
 
@@ -74,11 +77,12 @@ public actor Node {
         for export in exports.values { _ = export.migration?.cancel() }
         await site?.stop()
         // A request that another node or server performs gets this long; then its client hears that this node shuts down.
-        let links = Task { [exports] in
+        let links = Task { [exports, site] in
             try? await Task.sleep(for: Self.forwardingGrace)
             for export in exports.values { export.stopForwarding() }
+            await site?.giveUp()
             try? await Task.sleep(for: Self.backingGrace)
-            for export in exports.values { export.backing.stop() }
+            for export in exports.values { export.backing?.stop() }
         }
         await server.stop()
         links.cancel()
@@ -93,8 +97,15 @@ public actor Node {
     // MARK: Commands
 
     /// How every export is.
-    public func status() -> [ExportStatus] {
-        exports.values.map(\.status).sorted { $0.export < $1.export }
+    public func status() async -> [ExportStatus] {
+        var all = exports.values.map(\.status)
+        for index in all.indices {
+            guard let arriving = await site?.missing(of: all[index].export) else { continue }
+            all[index].missing = arriving.blocks
+            if all[index].state == "serving" { all[index].state = "active" }
+            all[index].problem = all[index].problem ?? arriving.problem
+        }
+        return all.sorted { $0.export < $1.export }
     }
 
     /// Moves an export to another node and returns when it is there.
@@ -103,11 +114,11 @@ public actor Node {
     func migrate(
         _ command: MigrateCommand, progress: @escaping @Sendable (MigrationProgress) -> Void
     ) async throws -> MigrationReport {
-        let (export, migration) = try begin(command)
+        let (export, migration) = try await begin(command)
         defer { export.end() }
         let watch = Task {
             while !Task.isCancelled {
-                progress(migration.progress)
+                progress(export.migration?.progress ?? migration.progress)
                 try? await Task.sleep(for: .milliseconds(250))
             }
         }
@@ -116,8 +127,8 @@ public actor Node {
     }
 
     /// Begins to move an export and returns at once.
-    func migrateDetached(_ command: MigrateCommand) throws {
-        let (export, migration) = try begin(command)
+    func migrateDetached(_ command: MigrateCommand) async throws {
+        let (export, migration) = try await begin(command)
         Task {
             defer { export.end() }
             _ = try? await run(migration, of: export)
@@ -131,6 +142,13 @@ public actor Node {
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
     }
 
+    /// Hands a disk over now.
+    func switchOver(_ name: String) throws {
+        let export = try find(name)
+        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        guard migration.switchOver() else { throw NodeError.tooLateToSwitch(export.name) }
+    }
+
     /// Changes the limit of a migration; nil for no limit.
     func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
         let export = try find(name)
@@ -141,18 +159,21 @@ public actor Node {
         migration.rate.set(bitsPerSecond: bitsPerSecond)
     }
 
-    private func begin(_ command: MigrateCommand) throws -> (NodeExport, SourceMigration) {
+    private func begin(_ command: MigrateCommand) async throws -> (NodeExport, SourceMigration) {
+        let name = try find(command.export).name
+        if await site?.missing(of: name) != nil { throw NodeError.isArriving(name) }
         let export = try find(command.export)
         try command.validate()
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
-        guard let image = export.backing.image, let records = export.records else {
+        guard let backing = export.backing else { throw NodeError.isArriving(export.name) }
+        guard let image = backing.image, let records = export.records else {
             throw NodeError.unusable(
                 "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
         }
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
-            destination: command.destination,
+            destination: command.destination, switchover: command.switchover,
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
             records: records)
         job.domains = command.domains
@@ -161,18 +182,27 @@ public actor Node {
         return (export, migration)
     }
 
-    private func run(_ migration: SourceMigration, of export: NodeExport) async throws -> MigrationReport {
-        logger.info("migrating \(export.name) to \(migration.destination)")
-        do {
-            let report = try await migration.run {
-                export.moved(by: $0)
+    private func run(_ first: SourceMigration, of export: NodeExport) async throws -> MigrationReport {
+        logger.info("migrating \(export.name) to \(first.destination)")
+        var migration = first
+        var delay = Self.firstRetry
+        while true {
+            do {
+                let report = try await migration.run(supplying: { export.supply(by: $0) }) { export.moved(by: $0) }
+                logger.info(
+                    "\(export.name) has moved to \(migration.destination); its clients here are forwarded there")
+                return report
+            } catch {
+                guard let next = migration.again(after: error) else {
+                    logger.warning("the migration of \(export.name) to \(migration.destination) has ended: \(error)")
+                    throw error
+                }
+                logger.warning("\(error); the migration of \(export.name) goes on when the destination answers")
+                try? await Task.sleep(for: delay)
+                delay = min(delay * 2, Self.longestRetry)
+                guard export.replace(migration, with: next) else { throw MigrationError.cancelled }
+                migration = next
             }
-            logger.info(
-                "\(export.name) has moved to \(migration.destination); its clients here are forwarded there")
-            return report
-        } catch {
-            logger.warning("the migration of \(export.name) to \(migration.destination) has ended: \(error)")
-            throw error
         }
     }
 
@@ -235,10 +265,11 @@ public actor Node {
 
     /// The same disk under another description, or another name: clients that are there still have it open.
     private func replace(_ old: NodeExport, with configuration: ExportConfiguration) {
-        let export = Self.export(configuration, disk: old.export.disk, backing: old.backing)
+        guard let backing = old.backing else { return }
+        let export = Self.export(configuration, disk: old.export.disk, backing: backing)
         table.replace(with: export, isDefault: configuration.isDefault)
         let replaced = NodeExport(
-            export: export, configuration: configuration, backing: old.backing, records: old.records)
+            export: export, configuration: configuration, backing: backing, records: old.records)
         exports[configuration.name] = replaced
         keepIndex(of: replaced)
     }
@@ -246,7 +277,7 @@ public actor Node {
     /// Where the node is told to, keeps the index of what it serves current.
     private func keepIndex(of export: NodeExport) {
         guard let interval = configuration.keepIndex, let index = configuration.index, upkeep[export.name] == nil,
-            let image = export.backing.image, export.isAtRest
+            let image = export.backing?.image, export.isAtRest
         else { return }
         let work = IndexUpkeep(
             disk: export.export.disk, path: image.path, directory: index, interval: interval, logger: logger)
@@ -284,21 +315,28 @@ public actor Node {
     /// make two writers (invariant 5).
     @discardableResult
     private func add(
-        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool
+        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ArrivedDisk? = nil
     ) throws -> Disk {
         let name = configuration.name
         let records = backing.image.map { SourceRecords(directory: state, image: $0) }
         let moved = try records?.moved()
         let link = moved.map { ForwardLink(record: $0, transport: transport, logger: logger) }
-        let device = link.map { ForwardingDevice(forwarder: $0) } ?? backing.device
-        let disk = Disk(size: backing.size, device: device, loops: loops)
+        let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
+        let disk = arrived?.early ?? Disk(size: backing.size, device: device, loops: loops)
         let export = Self.export(configuration, disk: disk, backing: backing)
-        guard table.add(export, isDefault: configuration.isDefault) else { throw NodeError.nameTaken(name) }
+        if arrived?.early != nil {
+            table.replace(with: export, isDefault: configuration.isDefault)
+        } else {
+            guard table.add(export, isDefault: configuration.isDefault) else { throw NodeError.nameTaken(name) }
+        }
         let added = NodeExport(
             export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records)
         exports[name] = added
         if let moved, let link, let records {
             added.moved(by: link)
+            let supply = SupplyLink(
+                record: moved, image: records.image, records: records, transport: transport, pool: pool, logger: logger)
+            if let supply { added.supply(by: supply) }
             let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
             logger.notice(
                 "\(configuration.backing) has moved to \(moved.destination), and clients are forwarded there; \(advice)"
@@ -308,10 +346,45 @@ public actor Node {
         return disk
     }
 
-    private func addArrived(_ name: String, _ image: RawImage) throws -> Disk {
-        try add(
-            ExportConfiguration(backing: image.path, name: name, isReadOnly: false), Backing(image, isReadOnly: false),
-            isConfigured: false)
+    /// Serves a disk that has come here; one that had moved away from here goes on where its clients are.
+    private func addArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+        if let movedBy = arrived.supersedes {
+            try SourceRecords(directory: state, image: arrived.image).returned(from: movedBy)
+        }
+        if arrived.isReturn, let export = exports[arrived.export] {
+            // Restarted after it had moved on: the node's own records have it forwarded, and that stays so.
+            guard try export.records?.moved() == nil else { return export.export.disk }
+            await export.export.disk.switchDevice(arrived.device)
+            export.returned()
+            return export.export.disk
+        }
+        return try add(
+            ExportConfiguration(backing: arrived.image.path, name: arrived.export, isReadOnly: false),
+            Backing(arrived.image, isReadOnly: false), isConfigured: false, arrived: arrived)
+    }
+
+    /// Answers clients of a disk that is still to come.
+    private func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
+        let disk = Disk(size: size, device: device, loops: loops)
+        let export = Export(
+            name: name, disk: disk, isReadOnly: false, isRotational: false, text: "", isSynchronous: false)
+        guard table.add(export, isDefault: false) else { throw NodeError.nameTaken(name) }
+        exports[name] = NodeExport(export: export, configuration: nil, backing: nil, records: nil)
+        return disk
+    }
+
+    private func withdraw(_ name: String) {
+        guard let export = exports[name], export.backing == nil else { return }
+        table.remove(name)
+        exports[name] = nil
+    }
+
+    /// An image here that has moved away and is needed by nobody: its disk may come back into it.
+    private func base(_ name: String, isRestored: Bool) -> ImageBase? {
+        guard let export = exports[name], let image = export.backing?.image else { return nil }
+        if isRestored { return ImageBase(image: image, movedBy: MigrationID()) }
+        guard export.isReleased, let moved = try? export.records?.moved(), moved.isReleased else { return nil }
+        return ImageBase(image: image, movedBy: moved.migration)
     }
 
     private func startPeer() async throws -> PeerAddress? {
@@ -319,12 +392,23 @@ public actor Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
         }
-        let hooks = DestinationSite.Hooks(isNameTaken: { [table] in table.find($0)?.description.name == $0 }) {
-            [weak self] name, image in
-            guard let self else { throw CancellationError() }
-            return try await addArrived(name, image)
-        }
-        let site = try DestinationSite(images: images, state: state, logger: logger, hooks: hooks)
+        let hooks = DestinationSite.Hooks(
+            isNameTaken: { [table] in table.find($0)?.description.name == $0 },
+            announce: { [weak self] name, size, device in
+                guard let self else { throw CancellationError() }
+                return try await announce(name, size, device)
+            },
+            withdraw: { [weak self] in await self?.withdraw($0) },
+            base: { [weak self] in await self?.base($0, isRestored: $1) },
+            activate: { [weak self] arrived in
+                guard let self else { throw CancellationError() }
+                return try await addArrived(arrived)
+            })
+        let index = configuration.index
+        let site = try DestinationSite(
+            images: images, state: state, pool: pool, logger: logger,
+            index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
+            refusesEarlyWrites: configuration.refusesEarlyWrites, hooks: hooks)
         try await site.restore()
         self.site = site
         let loop = loops[0]

@@ -23,6 +23,8 @@ public struct NodeConfiguration: Sendable {
     public var index: String?
     /// How old what the index has of this node's own exports may get; nil where it is not kept current.
     public var keepIndex: Duration?
+    /// Whether writes to a disk that has not been handed over fail; otherwise they wait.
+    public var refusesEarlyWrites = false
     /// Where what survives a restart is kept.
     public var state: String
     /// The control socket; nil for the default one, which is left out where another node has it.

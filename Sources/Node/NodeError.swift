@@ -7,6 +7,8 @@ public enum NodeError: Error, CustomStringConvertible {
     case hasMoved(String, to: PeerAddress)
     case notMigrating(String)
     case tooLateToCancel(String)
+    case tooLateToSwitch(String)
+    case isArriving(String)
     case unusable(String)
     case readOnly(String)
     case nameTaken(String)
@@ -26,6 +28,10 @@ public enum NodeError: Error, CustomStringConvertible {
             "\(name) is not being migrated"
         case .tooLateToCancel(let name):
             "\(name) has been handed over already; what has moved can't be cancelled"
+        case .tooLateToSwitch(let name):
+            "\(name) has been handed over already, or its migration has ended"
+        case .isArriving(let name):
+            "\(name) has not arrived here whole; wait until nearblock status shows no missing blocks"
         case .unusable(let reason):
             reason
         case .readOnly(let name):

@@ -8,17 +8,19 @@ final class NodeExport: Sendable {
     private struct State {
         var migration: SourceMigration?
         var forward: ForwardLink?
+        var supply: SupplyLink?
     }
 
     let export: Export
     /// What it is to be as its configuration says; nil for a disk that has been moved here.
     let configuration: ExportConfiguration?
-    let backing: Backing
+    /// What holds its bytes; nil for a disk that is still to come.
+    let backing: Backing?
     /// What is known of migrations of the image; nil where there is no image.
     let records: SourceRecords?
     private let state = NIOLockedValueBox(State())
 
-    init(export: Export, configuration: ExportConfiguration?, backing: Backing, records: SourceRecords?) {
+    init(export: Export, configuration: ExportConfiguration?, backing: Backing?, records: SourceRecords?) {
         self.export = export
         self.configuration = configuration
         self.backing = backing
@@ -26,7 +28,7 @@ final class NodeExport: Sendable {
     }
 
     /// Whether the disk is just served: it neither moves nor has moved.
-    var isAtRest: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } }
+    var isAtRest: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } && backing != nil }
 
     var name: String { export.description.name }
 
@@ -42,11 +44,45 @@ final class NodeExport: Sendable {
         }
     }
 
+    /// Puts the next attempt in the place of one that the link has ended.
+    /// - Returns: false where that has been cancelled meanwhile.
+    func replace(_ old: SourceMigration, with next: SourceMigration) -> Bool {
+        state.withLockedValue { state in
+            guard !old.isCancelled else { return false }
+            state.migration = next
+            return true
+        }
+    }
+
     func end() {
         state.withLockedValue { $0.migration = nil }
     }
 
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }
+
+    /// Notes the link over which the node that has the disk gets what it lacks.
+    func supply(by supply: SupplyLink) {
+        state.withLockedValue { $0.supply = supply }
+    }
+
+    /// The disk has come back.
+    func returned() {
+        let (forward, supply) = state.withLockedValue { state in
+            defer {
+                state.forward = nil
+                state.supply = nil
+            }
+            return (state.forward, state.supply)
+        }
+        // What is in flight there ends there: it reaches this disk the long way round.
+        forward?.retire()
+        supply?.stop()
+    }
+
+    /// Whether the disk is another node's, which needs nothing of this image any more.
+    var isReleased: Bool {
+        state.withLockedValue { $0.migration == nil && $0.forward?.isActive == true && $0.supply?.isReleased ?? true }
+    }
 
     /// Notes that the disk is another node's, and the link that forwards its clients there.
     func moved(by forward: ForwardLink) {
@@ -54,19 +90,22 @@ final class NodeExport: Sendable {
     }
 
     var status: ExportStatus {
-        let (migration, forward) = state.withLockedValue { ($0.migration, $0.forward) }
+        let (migration, forward, supply) = state.withLockedValue { ($0.migration, $0.forward, $0.supply) }
         let progress = migration?.progress
-        let phase =
-            forward.map { $0.isActive ? "moved" : "moved, waiting for the destination" } ?? progress?.phase
+        let moved = supply.map { $0.isReleased ? "released" : "moved, and needed by the destination" } ?? "moved"
+        let phase = forward.map { $0.isActive ? moved : "moved, waiting for the destination" } ?? progress?.phase
         return ExportStatus(
             export: name, size: export.description.size, readOnly: export.description.isReadOnly,
-            state: phase ?? "serving", destination: (forward?.destination ?? migration?.destination)?.description,
+            state: phase ?? (backing == nil ? "incoming" : "serving"),
+            destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress,
-            problem: forward?.problem)
+            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem })
     }
 
     /// Waits no longer for the node that the disk has moved to.
     func stopForwarding() {
-        state.withLockedValue { $0.forward }?.stop()
+        let (forward, supply) = state.withLockedValue { ($0.forward, $0.supply) }
+        forward?.stop()
+        supply?.stop()
     }
 }

@@ -37,6 +37,8 @@ enum LinkSide: Sendable {
     func checkAddresses(of channel: any Channel) throws {
         switch self {
         case .connecting(let address, .loopback):
+            // A connection that is gone already has no address.
+            guard channel.remoteAddress != nil else { throw PeerError.cut }
             guard Self.isLoopback(channel.remoteAddress) else { throw PeerError.notLoopback(address) }
         case .accepting(_, .loopback):
             guard Self.isLoopback(channel.remoteAddress) else { throw PeerError.cut }

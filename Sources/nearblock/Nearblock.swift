@@ -14,7 +14,7 @@ struct Nearblock: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, StatusCommand.self,
-            CancelCommand.self,
+            SwitchCommand.self, CancelCommand.self,
             RateCommand.self,
         ])
 

@@ -60,13 +60,13 @@ struct HandOverTests {
             #expect(node.arrived.withLockedValue { $0.isEmpty })
             #expect(
                 try await say([commit(migration)], to: address, node, answers: 1) == [
-                    .welcome(Welcome(blockSize: 0))
+                    .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
                 ])
             #expect(node.arrived.withLockedValue { $0["disk"] } != nil)
             // The word may be repeated: the answer to it may have been lost.
             #expect(
                 try await say([commit(migration)], to: address, node, answers: 1) == [
-                    .welcome(Welcome(blockSize: 0))
+                    .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
                 ])
         }
         try await node.receiving { _ in

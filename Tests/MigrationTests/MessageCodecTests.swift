@@ -45,6 +45,18 @@ struct MessageCodecTests {
                 id: 5, kind: .write, isForced: true, mayPunchHole: false, offset: 8, length: 2,
                 payload: ByteBuffer(bytes: [4, 5]))),
         .answer(RemoteAnswer(id: 5, error: 28, payload: ByteBuffer())),
+        .hello(Hello(purpose: .bulk, migration: MigrationID(), isCommitted: true, export: "d")),
+        .postcopy(.expect(.firstWrite)),
+        .postcopy(.dirty([BlockRange(first: 3, count: 2), BlockRange(first: 9, count: 1)])),
+        .postcopy(.leave), .postcopy(.switchNow),
+        .postcopy(.missing([])),
+        .postcopy(.describe(BlockRange(first: 3, count: 2))),
+        .postcopy(.need([BlockRange(first: 3, count: 2)])),
+        .postcopy(.replaced([BlockRange(first: 3, count: 2)])),
+        .postcopy(.verify), .postcopy(.released),
+        .postcopy(.complete(Ledger(zero: 1, present: 2, repeated: 3, neighbour: 4, link: 5))),
+        .postcopy(.unreadable(BlockRange(first: 3, count: 2), error: 5)),
+        .postcopy(.verified(DiskRoot(Array(0..<32)))),
     ]
 
     @Test("What is encoded is decoded as it was", arguments: samples)

@@ -96,6 +96,61 @@ struct StateMachineTests {
         #expect(undone(machine) == nil)
     }
 
+    private func copying(_ switchover: Switchover) -> SourceMachine {
+        var machine = SourceMachine(switchover: switchover)
+        machine.accepted()
+        return machine
+    }
+
+    private func after(_ pause: Double, clean: Bool = false) -> SourceMachine.Situation {
+        SourceMachine.Situation(expectedPause: pause, maximumPause: 0.2, isClean: clean)
+    }
+
+    private func expect(
+        _ machine: inout SourceMachine, _ situation: SourceMachine.Situation, _ decision: SourceMachine.Decision
+    ) {
+        let found = machine.decide(situation)
+        #expect(found == decision)
+    }
+
+    @Test("It is enough when the pause is short enough, or when copying does not get there")
+    func decides() {
+        var machine = copying(.converged)
+        expect(&machine, after(8), .copy)
+        expect(&machine, after(4), .copy)
+        expect(&machine, after(0.1), .handOver(leavesRest: false))
+
+        machine = copying(.converged)
+        expect(&machine, after(8), .copy)
+        expect(&machine, after(8), .copy)
+        expect(&machine, after(7), .copy)
+        expect(&machine, after(9), .handOver(leavesRest: true))
+
+        machine = copying(.converged)
+        machine.needsWholeDisk()
+        for _ in 0..<10 { expect(&machine, after(8), .copy) }
+    }
+
+    @Test("Whoever waits for the disk gets it at once", arguments: [Switchover.manual, .firstWrite])
+    func decidesOnRequest(_ switchover: Switchover) {
+        var machine = copying(switchover)
+        expect(&machine, after(8), .copy)
+        expect(&machine, after(0.1), .wait)
+        expect(&machine, after(9, clean: true), .wait)
+        #expect(!machine.skipsCopying)
+        let first = machine.requestSwitch()
+        #expect(first)
+        #expect(machine.skipsCopying)
+        expect(&machine, after(8), .handOver(leavesRest: true))
+        _ = machine.fence()
+        let second = machine.requestSwitch()
+        #expect(second, "it is under way")
+        machine.committed()
+        let third = machine.requestSwitch()
+        #expect(!third, "it has been done")
+        #expect(copying(.now).skipsCopying)
+    }
+
     @Test("Invariant 8: different roots stop the hand-over")
     func rootsDiffer() {
         var machine = SourceMachine()

@@ -18,6 +18,8 @@ final class TestNode: Sendable {
     let pool = NIOThreadPool(numberOfThreads: 2)
     let state: StateDirectory
     let arrived = NIOLockedValueBox<[String: Disk]>([:])
+    /// Disks that are answered for before they are here.
+    let announced = NIOLockedValueBox<[String: Disk]>([:])
 
     init(protection: PeerProtection = .loopback) throws {
         transport = PeerTransport(
@@ -57,12 +59,20 @@ final class TestNode: Sendable {
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
         let loop = loop
-        let hooks = DestinationSite.Hooks(isNameTaken: { $0 == "taken" }) { [self] name, image in
-            let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [loop])
-            arrived.withLockedValue { $0[name] = disk }
+        let hooks = DestinationSite.Hooks(
+            isNameTaken: { $0 == "taken" },
+            announce: { [self] name, size, device in
+                let disk = Disk(size: size, device: device, loops: [loop])
+                announced.withLockedValue { $0[name] = disk }
+                return disk
+            },
+            withdraw: { [self] name in announced.withLockedValue { $0[name] = nil } }
+        ) { [self] arriving in
+            let disk = arriving.early ?? Disk(size: arriving.image.size, device: arriving.device, loops: [loop])
+            arrived.withLockedValue { $0[arriving.export] = disk }
             return disk
         }
-        let site = try DestinationSite(images: images, state: state, logger: Self.quiet, hooks: hooks)
+        let site = try DestinationSite(images: images, state: state, pool: pool, logger: Self.quiet, hooks: hooks)
         try await site.restore()
         let migrations = DestinationMigration(
             site: site, indexDirectory: index, pool: pool, logger: Self.quiet
@@ -79,11 +89,12 @@ final class TestNode: Sendable {
 
     func migration(
         of disk: Disk, _ image: RawImage, to address: PeerAddress, rate: UInt64? = nil,
-        pause: Duration = .milliseconds(200), domains: [String] = []
+        pause: Duration = .milliseconds(200), switchover: Switchover = .converged, domains: [String] = []
     ) -> SourceMigration {
         var job = SourceJob(
-            export: "disk", disk: disk, image: image, destination: address, maximumPause: pause,
-            rate: RateLimit(bitsPerSecond: rate), records: SourceRecords(directory: state, image: image))
+            export: "disk", disk: disk, image: image, destination: address, switchover: switchover,
+            maximumPause: pause, rate: RateLimit(bitsPerSecond: rate),
+            records: SourceRecords(directory: state, image: image))
         job.domains = domains
         return SourceMigration(job: job, transport: transport, pool: pool, logger: Self.quiet)
     }

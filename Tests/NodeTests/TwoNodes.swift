@@ -9,7 +9,16 @@ final class TwoNodes {
     private(set) var source: NodeProcess
     private(set) var destination: NodeProcess
 
-    init(megabytes: Int = 8, images: String? = nil, index: Bool = false, name: String = "disk") async throws {
+    /// Where the source takes disks in.
+    let sourcePort: UInt16
+    private let sourceTakesDisks: Bool
+
+    init(
+        megabytes: Int = 8, images: String? = nil, index: Bool = false, name: String = "disk",
+        sourceTakesDisks: Bool = false
+    ) async throws {
+        sourcePort = try FreePort.find()
+        self.sourceTakesDisks = sourceTakesDisks
         scratch = Scratch()
         self.images = images ?? scratch.file("d/images")
         hasIndex = index
@@ -17,7 +26,8 @@ final class TwoNodes {
         try scratch.makeImage("disk.raw", megabytes: megabytes)
         let destinationArguments = Self.destinationArguments(scratch, port, self.images, index)
         destination = try await NodeProcess(scratch.file("d"), destinationArguments)
-        source = try await NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", name])
+        source = try await NodeProcess(
+            scratch.file("s"), Self.sourceArguments(scratch, name, sourceTakesDisks ? sourcePort : nil))
     }
 
     let images: String
@@ -25,7 +35,8 @@ final class TwoNodes {
 
     func restartSource() async throws {
         try await source.kill()
-        source = try await NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", "disk"])
+        source = try await NodeProcess(
+            scratch.file("s"), Self.sourceArguments(scratch, "disk", sourceTakesDisks ? sourcePort : nil))
     }
 
     func restartDestination() async throws {
@@ -60,6 +71,11 @@ final class TwoNodes {
     var sourceImage: Data { get throws { try scratch.data("disk.raw") } }
     var destinationImage: Data {
         get throws { try Data(contentsOf: URL(fileURLWithPath: "\(images)/disk.raw")) }
+    }
+
+    private static func sourceArguments(_ scratch: Scratch, _ name: String, _ port: UInt16?) -> [String] {
+        [scratch.file("disk.raw"), "--export", name]
+            + (port.map { ["--peer-listen", "127.0.0.1:\($0)", "--images", scratch.file("s/images")] } ?? [])
     }
 
     private static func destinationArguments(

@@ -196,10 +196,12 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         if request.pointee.progress < Int(request.pointee.length), request.pointee.kind != .status {
             return issue(command)
         }
-        if request.pointee.isChange, !(request.pointee.isForcedUnitAccess && traits.canForceUnitAccess) {
+        if request.pointee.kind.isChange, !(request.pointee.isForcedUnitAccess && traits.canForceUnitAccess) {
             durability.noteWrite()
         }
-        if request.pointee.isChange, request.pointee.isForcedUnitAccess, !traits.canForceUnitAccess, traits.canFlush {
+        if request.pointee.kind.isChange, request.pointee.isForcedUnitAccess, !traits.canForceUnitAccess,
+            traits.canFlush
+        {
             request.pointee.stage = .makeDurable
             return issue(command)
         }

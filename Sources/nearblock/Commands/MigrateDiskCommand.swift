@@ -5,11 +5,6 @@ import Peer
 
 /// `nearblock migrate`.
 struct MigrateDiskCommand: AsyncParsableCommand {
-    /// When the disk is handed over.
-    enum Switch: String, ExpressibleByArgument, CaseIterable {
-        case converged
-    }
-
     static let configuration = CommandConfiguration(
         commandName: "migrate",
         abstract: "Move a disk to another node while it is in use.",
@@ -23,8 +18,13 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     var export: String
     @Option(help: ArgumentHelp("The destination's --peer-listen address.", valueName: "host:port"))
     var to: PeerAddress
-    @Option(name: .customLong("switch"), help: "When the disk is handed over.")
-    var switchover = Switch.converged
+    @Option(
+        name: .customLong("switch"),
+        help: ArgumentHelp(
+            "When the disk is handed over: as soon as the pause is short enough (converged), with the first write at "
+                + "the destination (first-write), on nearblock switch (manual), or at once (now). What is not there "
+                + "by then follows afterwards.", valueName: "when"))
+    var switchover = Switchover.converged
     @Option(help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"))
     var rate: BitRate?
     @Option(
@@ -44,7 +44,8 @@ struct MigrateDiskCommand: AsyncParsableCommand {
 
     func run() async throws {
         var command = MigrateCommand(
-            export: export, destination: to, rate: rate?.bitsPerSecond, maximumPause: maxPause.seconds,
+            export: export, destination: to, switchover: switchover, rate: rate?.bitsPerSecond,
+            maximumPause: maxPause.seconds,
             detach: detach)
         command.domains = domains
         let reply = try await node.ask(.migrate(command)) { reply in

@@ -89,6 +89,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Where disks that are moved here go.", valueName: "dir"))
     var images: String?
     @Option(
+        help: "What becomes of writes to a disk that is still to be handed over: they wait, or are refused.")
+    var incomingWrites: IncomingWrites?
+    @Option(
         help: ArgumentHelp("The index of the neighbours that disks moved here may draw on.", valueName: "dir")
     )
     var index: String?
@@ -170,6 +173,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         node.peerListen = peerListen ?? node.peerListen
         node.images = images ?? node.images
+        if let incomingWrites { node.refusesEarlyWrites = incomingWrites == .refuse }
         node.index = index ?? node.index
         node.keepIndex = keepIndex.map { .seconds($0.seconds) } ?? node.keepIndex
         guard node.keepIndex == nil || node.index != nil else {

@@ -23,6 +23,7 @@ struct StatusCommand: AsyncParsableCommand {
             if let progress = export.progress {
                 line += "  round \(progress.round), \(Format.percent(progress.done, of: progress.total))"
             }
+            if let missing = export.missing { line += "  \(missing) blocks are only at the source" }
             if let problem = export.problem { line += "  (\(problem))" }
             print(line)
         }

@@ -1,0 +1,111 @@
+/// Goes over what is missing of a disk until nothing is: says what to ask the source about, and which blocks to bring
+/// next; does nothing itself.
+///
+/// 1. Segments are *described*: the source says their fingerprints, well ahead of 2. their being *brought*: from what
+/// stands here already where it can, otherwise from the source. Both keep to a window, so that the link is busy and
+/// memory bounded. 3. What is still missing at the end, because a fill failed, is gone over again.
+public struct BackgroundFill: Sendable {
+    /// What is to be done now.
+    public enum Action: Equatable, Sendable {
+        /// Ask for the fingerprints of these blocks; answers come in the order of the questions.
+        case describe(Range<UInt64>)
+        /// Bring what is missing of these blocks, then say `brought`.
+        case bring(Range<UInt64>)
+    }
+
+    /// The limits of one disk's background fill.
+    public struct Limits: Sendable {
+        /// Blocks of a segment.
+        public var segment: UInt64 = 1024
+        /// Segments that may be without a description at once.
+        public var describing = 16
+        /// Segments that may be on their way at once.
+        public var bringing = 8
+
+        /// Those for a real link.
+        public init() {}
+    }
+
+    private let map: DurablePresentMap
+    private let limits: Limits
+    private var describing: [Range<UInt64>] = []
+    private var described: [Range<UInt64>] = []
+    private var bringing: [Range<UInt64>] = []
+    private var cursor: UInt64 = 0
+    private var isUp = false
+
+    /// A fill that waits for a link.
+    public init(map: DurablePresentMap, limits: Limits = Limits()) {
+        self.map = map
+        self.limits = limits
+    }
+
+    /// Whether nothing is under way and nothing is missing.
+    public var isDone: Bool { map.missing == 0 && bringing.isEmpty }
+
+    /// Segments that something is known or asked of; bounded.
+    public var openCount: Int { describing.count + described.count + bringing.count }
+
+    /// The link is there.
+    public mutating func linkFound() -> [Action] {
+        isUp = true
+        return next()
+    }
+
+    /// The link is gone, and with it what was asked for.
+    public mutating func linkLost() {
+        isUp = false
+        let open = describing + described + bringing
+        cursor = open.map(\.lowerBound).min() ?? cursor
+        describing = []
+        described = []
+        bringing = []
+    }
+
+    /// What the next answer describes; nil where nobody asked.
+    public var oldestQuestion: Range<UInt64>? { describing.first }
+
+    /// The oldest question has been answered, and what was said is known to whoever brings blocks.
+    public mutating func wasDescribed() {
+        guard !describing.isEmpty else { return }
+        described.append(describing.removeFirst())
+    }
+
+    /// All that can be had of a segment has been dealt with.
+    public mutating func brought(_ blocks: Range<UInt64>) {
+        guard let index = bringing.firstIndex(of: blocks) else { return }
+        bringing.remove(at: index)
+    }
+
+    /// What to do next; to be asked after every change.
+    public mutating func next() -> [Action] {
+        guard isUp else { return [] }
+        var actions: [Action] = []
+        while bringing.count < limits.bringing, !described.isEmpty {
+            let segment = described.removeFirst()
+            bringing.append(segment)
+            actions.append(.bring(segment))
+        }
+        while describing.count + described.count < limits.describing, let segment = nextSegment() {
+            describing.append(segment)
+            actions.append(.describe(segment))
+        }
+        return actions
+    }
+
+    private mutating func nextSegment() -> Range<UInt64>? {
+        let end = map.geometry.blockCount
+        if cursor >= end {
+            // Round again, once what is on its way has come.
+            guard openCount == 0, map.missing > 0 else { return nil }
+            cursor = 0
+        }
+        guard let missing = map.nextMissing(in: cursor..<end) else {
+            cursor = end
+            return openCount == 0 && map.missing > 0 ? nextSegment() : nil
+        }
+        let segmentEnd = min(end, (missing.lowerBound / limits.segment + 1) * limits.segment)
+        cursor = segmentEnd
+        return missing.lowerBound..<segmentEnd
+    }
+}

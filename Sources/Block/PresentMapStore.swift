@@ -1,0 +1,130 @@
+import Glibc
+
+/// A `DurablePresentMap` on disk, in two files.
+///
+/// `PATH.map` is written only by `write`, after the image has been made durable: it is what a machine that crashed comes
+/// back to. `PATH.live` is the map itself, in memory that the file shares: where only the process ended, the image's
+/// pages are still in the kernel, and so is this, which knows of every write that was acknowledged. It counts only for
+/// the boot in which it was made.
+public final class PresentMapStore: Sendable {
+    private static let headerBytes = 4096
+    private static let pageBytes = MapPage.words * 8
+    private static let magic: UInt64 = 0x6e65_6172_6d61_7031
+
+    /// The map.
+    public let map: DurablePresentMap
+    private let file: RawImage
+    private let memory: MappedMemory
+    private let path: String
+
+    /// Makes the files for a disk of which `present` says what has arrived, all of it from the source, and durable.
+    /// - Throws: `FileError`.
+    public static func create(path: String, geometry: BlockGeometry, present: PresentMap) throws -> PresentMapStore {
+        remove(path: path)
+        let pages = DurablePresentMap.paddedCount(geometry) / MapPage.blocks
+        let file = try RawImage.create(
+            path: "\(path).map", size: UInt64(headerBytes) + pages * UInt64(2 * pageBytes))
+        try writeHeader(file, geometry)
+        for index in 0..<Int(pages) {
+            let words = (0..<MapPage.words).map { word -> UInt64 in
+                let word = index * MapPage.words + word
+                return word < present.bitmap.numberOfWords ? present.bitmap.word(at: word) : 0
+            }
+            guard words.contains(where: { $0 != 0 }) else { continue }
+            try writePage(MapPage(index: index, present: words, taken: words), to: file)
+        }
+        try file.synchronize()
+        return try PresentMapStore(path: path, geometry: geometry, file: file)
+    }
+
+    /// Opens what `create` made.
+    /// - Throws: `FileError`; with `EINVAL` where the files are of another disk.
+    public convenience init(path: String, geometry: BlockGeometry) throws {
+        try self.init(path: path, geometry: geometry, file: RawImage(path: "\(path).map", access: .readWrite))
+    }
+
+    private init(path: String, geometry: BlockGeometry, file: RawImage) throws {
+        self.path = path
+        self.file = file
+        let pages = Int(DurablePresentMap.paddedCount(geometry) / MapPage.blocks)
+        guard try Self.header(of: file) == [Self.magic, geometry.size, UInt64(geometry.blockSize)],
+            file.size == UInt64(Self.headerBytes + pages * 2 * Self.pageBytes)
+        else { throw FileError("use as the present map of this disk", file.path, code: EINVAL) }
+        let live = "\(path).live"
+        let boot = MachineBoot.current
+        let isCurrent = Self.liveBoot(live) == boot && boot != 0
+        let descriptor = Glibc.open(live, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileError("create", live) }
+        defer { close(descriptor) }
+        let mapBytes = pages * Self.pageBytes
+        memory = try MappedMemory(descriptor, count: Self.headerBytes + 2 * mapBytes, path: live)
+        let count = DurablePresentMap.paddedCount(geometry)
+        let start = memory.address + Self.headerBytes
+        if !isCurrent { memset(memory.address, 0, Self.headerBytes + 2 * mapBytes) }
+        map = DurablePresentMap(
+            geometry: geometry, present: AtomicBitmap(count: count, in: start, of: memory),
+            taken: AtomicBitmap(count: count, in: start + mapBytes, of: memory))
+        if isCurrent {
+            // Whatever was not durable yet becomes so with the next flush.
+            map.touchAll()
+        } else {
+            for index in 0..<pages { map.load(try Self.readPage(index, from: file)) }
+            memory.address.storeBytes(of: boot, as: UInt64.self)
+        }
+    }
+
+    /// Makes changes of the map durable; the image must be durable already, as it was when they were taken.
+    /// - Throws: `FileError`.
+    public func write(_ pages: [MapPage]) throws {
+        guard !pages.isEmpty else { return }
+        for page in pages { try Self.writePage(page, to: file) }
+        try file.synchronize()
+    }
+
+    /// Removes the files of a disk that is here whole.
+    public static func remove(path: String) {
+        unlink("\(path).live")
+        unlink("\(path).map")
+    }
+
+    /// Removes the files.
+    public func remove() { Self.remove(path: path) }
+
+    private static func writePage(_ page: MapPage, to file: RawImage) throws {
+        var words = page.present + page.taken
+        try words.withUnsafeMutableBytes {
+            try file.write(UnsafeRawBufferPointer($0), at: UInt64(headerBytes + page.index * 2 * pageBytes))
+        }
+    }
+
+    private static func readPage(_ index: Int, from file: RawImage) throws -> MapPage {
+        var words = [UInt64](repeating: 0, count: 2 * MapPage.words)
+        try words.withUnsafeMutableBytes {
+            try file.read(into: $0, at: UInt64(headerBytes + index * 2 * pageBytes))
+        }
+        // Present and taken are marked one after the other, and a crash may have come between them.
+        let present = Array(words[..<MapPage.words])
+        let taken = (0..<MapPage.words).map { words[MapPage.words + $0] & present[$0] }
+        return MapPage(index: index, present: present, taken: taken)
+    }
+
+    private static func writeHeader(_ file: RawImage, _ geometry: BlockGeometry) throws {
+        let words = [magic, geometry.size, UInt64(geometry.blockSize)]
+        try words.withUnsafeBytes { try file.write($0, at: 0) }
+    }
+
+    private static func header(of file: RawImage) throws -> [UInt64] {
+        var words: [UInt64] = [0, 0, 0]
+        try words.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
+        return words
+    }
+
+    /// The start of the machine in which a live map was made; 0 where there is none.
+    private static func liveBoot(_ path: String) -> UInt64 {
+        var boot: UInt64 = 0
+        guard let file = try? RawImage(path: path, access: .readOnly), file.size >= UInt64(headerBytes),
+            (try? withUnsafeMutableBytes(of: &boot) { try file.read(into: $0, at: 0) }) != nil
+        else { return 0 }
+        return boot
+    }
+}

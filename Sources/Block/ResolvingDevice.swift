@@ -1,0 +1,38 @@
+import Glibc
+import Ring
+
+/// A disk that was handed over before all of it had arrived.
+///
+/// What is here is served as from any file, without locks; a request that touches a missing block, or asks for
+/// durability, goes to whoever resolves it.
+public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
+    private let file: FileDevice
+    private let map: DurablePresentMap
+    private let resolver: any RequestForwarder
+
+    /// - Parameter resolver: given the requests that `map` does not answer; works on the same image.
+    public init(image: RawImage, map: DurablePresentMap, resolver: any RequestForwarder) {
+        file = FileDevice(image: image)
+        self.map = map
+        self.resolver = resolver
+        super.init()
+    }
+
+    override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
+        let isHere = map.holds(offset: request.pointee.offset, length: request.pointee.length)
+        // A block may be present and its bit not yet durable: what is to be durable waits for the map as well.
+        let isForced = request.pointee.kind.isChange && request.pointee.isForcedUnitAccess
+        if isHere && !isForced && request.pointee.kind != .flush { return file.start(request, on: port) }
+        ForwardingDevice.pass(request, port, to: resolver)
+    }
+
+    override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
+        guard map.holds(offset: offset, length: UInt64(length)) else { return 0 }
+        return file.readIfCached(into: buffer, length: length, at: offset)
+    }
+
+    override func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
+        guard map.holds(offset: offset, length: UInt64(length)) else { return nil }
+        return file.writeAtOnce(from: buffer, length: length, at: offset)
+    }
+}

@@ -1,0 +1,17 @@
+import Block
+
+/// A disk that a node has taken over, and is to serve.
+public struct ArrivedDisk: Sendable {
+    /// The export's name.
+    public let export: String
+    /// What holds its bytes, or will.
+    public let image: RawImage
+    /// What answers its clients.
+    public let device: BlockDevice
+    /// The disk under which clients have been answered already; nil where they have not.
+    public let early: Disk?
+    /// The migration by which the image had moved away from this node; nil where it never was here.
+    public let supersedes: MigrationID?
+    /// Whether it is an image that this node serves by its own configuration.
+    public let isReturn: Bool
+}

@@ -1,0 +1,165 @@
+import Block
+import Glibc
+import NIOCore
+
+/// What a source has asked of the node that a disk has moved to, over all connections: what is to be sent when, and what
+/// an answer means; does nothing itself.
+///
+/// 1. A request is taken in, sent once a connection is `isReady`, and over for its client with the answer. Of a connection
+/// that is lost everything without an answer is sent again on the next. 2. Changes are kept beyond their answer, until a
+/// flush that was sent later has been answered: where the destination's machine has gone down meanwhile, they are made
+/// again before anything else is asked. Where others may have written to the disk since, that could undo what they wrote:
+/// then the next flush fails instead.
+struct ForwardQueue {
+    /// What an answer is for.
+    enum Outcome: Equatable {
+        /// A client's request has ended.
+        case ended(id: UInt64, error: CInt)
+        /// What had to come first has been answered: clients' requests may be sent.
+        case ready
+        /// Nobody waits for it.
+        case nothing
+    }
+
+    /// Bytes of unflushed changes from which on they are flushed; at twice that changes wait.
+    private let limit: Int
+    private let mayRepeat: Bool
+    private var nextID: UInt64 = 0
+    /// Without an answer yet.
+    private var open: Set<UInt64> = []
+    /// Those that were sent on the current connection, so that an answer to them may come.
+    private var sent: [UInt64: RemoteRequest] = [:]
+    private var unflushed = UnflushedChanges()
+    /// The destination's, when it was last heard; 0 for never.
+    private var boot: UInt64 = 0
+    /// The destination may have lost what it had answered, and has not been told all of it again.
+    private var mustRepeat = false
+    /// Changes may be without a flush of which nothing is known here.
+    private var mustFlush: Bool
+    /// What must be answered before anything else is sent.
+    private var first: Set<UInt64> = []
+    private var ownFlush: UInt64?
+    private var flushError: CInt = 0
+    /// Whether clients' requests may be sent.
+    private(set) var isReady = false
+
+    /// - Parameters:
+    ///   - isResumed: an earlier life of this node has forwarded changes.
+    ///   - mayRepeat: nobody else writes to the disk.
+    init(isResumed: Bool, mayRepeat: Bool, limit: Int = 32 << 20) {
+        self.limit = limit
+        self.mayRepeat = mayRepeat
+        mustFlush = isResumed
+    }
+
+    /// Whether every request has been answered.
+    var isEmpty: Bool { open.isEmpty }
+
+    /// Requests without an answer, in the order in which they came.
+    var unanswered: [UInt64] { open.sorted() }
+
+    /// Whether changes must wait for a flush.
+    var isFull: Bool { ownFlush != nil && unflushed.bytes >= 2 * limit }
+
+    /// A client asks for something.
+    mutating func begin() -> UInt64 {
+        defer { nextID += 1 }
+        open.insert(nextID)
+        return nextID
+    }
+
+    /// A connection is there.
+    /// - Parameters:
+    ///   - boot: what the destination says of its machine; 0 where it can't tell.
+    ///   - isCommitted: the disk is the destination's.
+    /// - Returns: what is to be sent at once. Where that is nothing, the queue is ready.
+    mutating func connected(boot: UInt64, isCommitted: Bool) -> [RemoteRequest] {
+        precondition(!isReady && first.isEmpty)
+        if isCommitted, self.boot != 0, self.boot != boot { lost() }
+        self.boot = boot
+        var requests: [RemoteRequest] = []
+        if isCommitted {
+            if mustFlush { requests = [flush()] }
+            if mustRepeat { for change in unflushed.again() { requests.append(numbered(change)) } }
+        }
+        first = Set(requests.map(\.id))
+        isReady = first.isEmpty
+        if isReady { mustRepeat = false }
+        return requests
+    }
+
+    /// The destination's machine has gone down since it was last heard.
+    private mutating func lost() {
+        if mayRepeat { return mustRepeat = true }
+        if unflushed.bytes > 0 { flushError = EIO }
+        unflushed = UnflushedChanges()
+    }
+
+    /// The connection is gone.
+    mutating func disconnected() {
+        isReady = false
+        first = []
+        sent = [:]
+        ownFlush = nil
+        unflushed.linkLost()
+    }
+
+    /// A flush that is to be sent before the next change, so that what is kept stays little; nil where there is need of none.
+    mutating func flushIfDue() -> RemoteRequest? {
+        guard ownFlush == nil, unflushed.bytes >= limit else { return nil }
+        let flush = flush()
+        ownFlush = flush.id
+        unflushed.flushLeaves(flush.id)
+        return flush
+    }
+
+    /// A client's request leaves on the current connection.
+    mutating func leaves(_ request: RemoteRequest) {
+        precondition(isReady && open.contains(request.id))
+        sent[request.id] = request
+        if request.kind == .flush { unflushed.flushLeaves(request.id) }
+    }
+
+    /// An answer has come.
+    mutating func answered(_ id: UInt64, error: CInt) -> Outcome {
+        if first.remove(id) != nil {
+            if error != 0 { flushError = error }
+            guard first.isEmpty else { return .nothing }
+            mustRepeat = false
+            mustFlush = false
+            isReady = true
+            return .ready
+        }
+        if id == ownFlush {
+            ownFlush = nil
+            if error == 0 { unflushed.flushed(id) } else { flushError = error }
+            return .nothing
+        }
+        guard let request = sent.removeValue(forKey: id) else { return .nothing }
+        open.remove(id)
+        if request.kind == .flush { return .ended(id: id, error: flushed(id, error)) }
+        if error == 0, request.kind.isChange { unflushed.note(request) }
+        return .ended(id: id, error: error)
+    }
+
+    /// A client's flush also tells of what has gone wrong unseen since the last one.
+    private mutating func flushed(_ id: UInt64, _ error: CInt) -> CInt {
+        let error = error == 0 ? flushError : error
+        flushError = 0
+        if error == 0 { unflushed.flushed(id) }
+        return error
+    }
+
+    private mutating func flush() -> RemoteRequest {
+        numbered(
+            RemoteRequest(
+                id: 0, kind: .flush, isForced: false, mayPunchHole: true, offset: 0, length: 0, payload: ByteBuffer()))
+    }
+
+    private mutating func numbered(_ request: RemoteRequest) -> RemoteRequest {
+        var request = request
+        request.id = nextID
+        nextID += 1
+        return request
+    }
+}

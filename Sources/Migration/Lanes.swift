@@ -1,0 +1,106 @@
+import NIOConcurrencyHelpers
+import NIOCore
+import Peer
+
+/// The destination's ends of the two flows of one disk: whatever connection carries them now.
+final class Lanes: Sendable {
+    /// What is told of a lane.
+    enum Event: Sendable {
+        case up(LaneKind)
+        case down(LaneKind)
+    }
+
+    /// Who hears of a lane, and takes its messages one after the other.
+    struct Listener: Sendable {
+        let event: @Sendable (Event) -> Void
+        let message: @Sendable (LaneKind, Message) async throws -> Void
+    }
+
+    private struct Lane {
+        var queue: AsyncStream<Message>.Continuation?
+        var connection: PeerConnection?
+        var ended: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private struct State {
+        var lanes: [LaneKind: Lane] = [:]
+        var listener: Listener?
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    /// Queues a message on a lane; lost where the lane is down.
+    func send(_ message: Message, on kind: LaneKind) {
+        state.withLockedValue { _ = $0.lanes[kind]?.queue?.yield(message) }
+    }
+
+    /// Replaces who hears of the lanes, who is told of those that are up already.
+    func listen(_ listener: Listener) {
+        let up = state.withLockedValue { state in
+            state.listener = listener
+            return LaneKind.allCases.filter { state.lanes[$0]?.queue != nil }
+        }
+        for kind in up { listener.event(.up(kind)) }
+    }
+
+    /// Ends the connections.
+    func close() {
+        state.withLockedValue { state in
+            state.listener = nil
+            for lane in state.lanes.values { lane.connection?.close() }
+        }
+    }
+
+    /// Carries a lane over a connection until that ends. An older connection of the lane is closed, and has ended before
+    /// this one begins.
+    func run(
+        _ kind: LaneKind, _ connection: PeerConnection,
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async {
+        await replace(kind)
+        let (stream, queue) = AsyncStream.makeStream(of: Message.self)
+        let listener = state.withLockedValue { state in
+            state.lanes[kind, default: Lane()].connection = connection
+            state.lanes[kind]!.queue = queue
+            return state.listener
+        }
+        listener?.event(.up(kind))
+        let sending = Task {
+            for await message in stream { try await connection.send(message.encoded()) }
+        }
+        do {
+            while let frame = try await frames.next() {
+                let message = try Message(frame: frame)
+                guard let listener = state.withLockedValue({ $0.listener }) else { break }
+                try await listener.message(kind, message)
+            }
+        } catch {}
+        queue.finish()
+        connection.close()
+        _ = try? await sending.value
+        end(kind)
+    }
+
+    private func replace(_ kind: LaneKind) async {
+        while let old = state.withLockedValue({ $0.lanes[kind]?.connection }) {
+            old.close()
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLockedValue { state in
+                    guard state.lanes[kind]?.connection != nil else { return true }
+                    state.lanes[kind]!.ended.append(continuation)
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        }
+    }
+
+    private func end(_ kind: LaneKind) {
+        let (listener, waiters) = state.withLockedValue { state in
+            defer { state.lanes[kind] = nil }
+            return (state.listener, state.lanes[kind]?.ended ?? [])
+        }
+        listener?.event(.down(kind))
+        for waiter in waiters { waiter.resume() }
+    }
+}

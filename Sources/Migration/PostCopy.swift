@@ -1,0 +1,585 @@
+import Block
+import Glibc
+import Index
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+
+/// Brings what is missing of a disk that is served already: performs what `BlockResolver` and `BackgroundFill` say, with the
+/// image, the neighbours and the source.
+///
+/// 1. It *fills*. 2. When nothing is missing, everything is made durable, and the source is asked to *verify*. 3. The
+/// roots are equal: the disk is *complete*, which is durably noted, and the source is told so until it says that it has
+/// heard.
+final class PostCopy: RequestForwarder, Sendable {
+    /// What it works with.
+    struct Parts: Sendable {
+        let export: String
+        let image: RawImage
+        let store: PresentMapStore
+        /// What has been put into the image, as its bytes were hashed; kept over restarts.
+        let manifest: FingerprintFile
+        /// What the source says of its blocks. Beside the manifest, so that the roots compare what was said with what is.
+        let announced: FingerprintFile
+        let index: NeighbourIndex?
+        let lanes: Lanes
+        let pool: NIOThreadPool
+        let logger: Logger
+        /// Notes durably that the disk is complete, and stops using this object.
+        let complete: @Sendable (Ledger) async throws -> Void
+    }
+
+    private enum Phase {
+        case filling
+        case verifying(DiskRoot?)
+        case complete
+    }
+
+    private struct State {
+        var resolver: BlockResolver
+        var fill: BackgroundFill
+        var requests: [UInt64: ForwardedRequest] = [:]
+        var nextID: UInt64 = 0
+        var phase = Phase.filling
+        /// Blocks that the source still has to send for each segment.
+        var awaited: [Range<UInt64>: UInt64] = [:]
+        var bulkGeneration = 0
+        var isPaused = false
+        var isStopped = false
+        var unsavedBytes: UInt64 = 0
+        var ledger = Ledger()
+        var problem: String?
+    }
+
+    /// What is filled between two checkpoints, and so the most that a crash of the machine makes come again.
+    private static let checkpointBytes: UInt64 = 64 << 20
+    private static let retryDelay = Duration.seconds(5)
+
+    private let parts: Parts
+    private let described: PresentMap
+    /// One for each connection, made anew with it.
+    private let decompressors = NIOLockedValueBox<[LaneKind: StreamDecompressor]>([:])
+    private let state: NIOLockedValueBox<State>
+
+    init(parts: Parts) {
+        self.parts = parts
+        described = PresentMap(geometry: parts.store.map.geometry)
+        state = NIOLockedValueBox(
+            State(resolver: BlockResolver(map: parts.store.map), fill: BackgroundFill(map: parts.store.map)))
+    }
+
+    private var map: DurablePresentMap { parts.store.map }
+    private var geometry: BlockGeometry { map.geometry }
+
+    /// Blocks that are only at the source.
+    var missing: UInt64 { map.missing }
+
+    /// Why it does not get on; nil where it does.
+    var problem: String? { state.withLockedValue { $0.problem } }
+
+    /// Begins to bring what is missing.
+    func start() {
+        parts.lanes.listen(
+            Lanes.Listener(
+                event: { [self] in laneChanged($0) }, message: { [self] in try await take($1, from: $0) }))
+        advance()
+    }
+
+    /// `RequestForwarder`: a request that the map does not answer.
+    func forward(_ request: ForwardedRequest) {
+        let actions = state.withLockedValue { state -> [BlockResolver.Action] in
+            let id = state.nextID
+            state.nextID += 1
+            state.requests[id] = request
+            let actions = state.resolver.begin(
+                BlockResolver.Operation(
+                    id: id, kind: request.kind, bytes: request.offset..<request.offset + request.length,
+                    isForced: request.isForcedUnitAccess))
+            return state.isStopped ? actions + state.resolver.giveUp(error: ESHUTDOWN) : actions
+        }
+        run(actions)
+    }
+
+    /// Ends requests that wait for blocks, now and later: the node ends.
+    func stop() {
+        let actions = state.withLockedValue { state -> [BlockResolver.Action] in
+            state.isStopped = true
+            return state.resolver.giveUp(error: ESHUTDOWN)
+        }
+        run(actions)
+    }
+
+    // MARK: What the resolver says
+
+    private func run(_ actions: [BlockResolver.Action]) {
+        for action in actions {
+            switch action {
+            case .perform(let operation): perform(operation)
+            case .finish(let id, let error):
+                state.withLockedValue { $0.requests.removeValue(forKey: id) }?.finish(error)
+            case .demand(let runs): demand(runs)
+            case .makeDurable: makeDurable()
+            }
+        }
+    }
+
+    private func onPool(_ body: @escaping @Sendable () -> Void) {
+        parts.pool.submit { if case .active = $0 { body() } }
+    }
+
+    private func perform(_ operation: BlockResolver.Operation) {
+        onPool { [self] in
+            guard let request = state.withLockedValue({ $0.requests[operation.id] }) else { return }
+            let error = Self.errno { try Self.perform(operation, request, on: parts.image) }
+            run(state.withLockedValue { $0.resolver.performed(operation.id, error: error) })
+            advance()
+        }
+    }
+
+    private static func perform(
+        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, on image: RawImage
+    ) throws {
+        let offset = operation.bytes.lowerBound
+        let length = operation.bytes.upperBound - offset
+        switch operation.kind {
+        case .read: try image.read(into: request.buffer, at: offset)
+        case .write: try image.write(UnsafeRawBufferPointer(request.buffer), at: offset)
+        case .trim: try image.punchHole(at: offset, length: length)
+        case .writeZeroes where request.mayPunchHole: try image.punchHole(at: offset, length: length)
+        case .writeZeroes: try image.writeZeros(at: offset, length: length)
+        case .flush, .cache, .status: preconditionFailure("not performed on an image")
+        }
+    }
+
+    private func makeDurable() {
+        onPool { [self] in
+            // Only what was marked before the data is made durable may become durable itself (invariant 2).
+            let pages = map.takeChanges()
+            let error = Self.errno {
+                try parts.image.synchronize()
+                try parts.manifest.synchronize()
+                try parts.store.write(pages)
+            }
+            if error != 0 { map.putBack(pages) }
+            run(state.withLockedValue { $0.resolver.madeDurable(error: error) })
+        }
+    }
+
+    /// What is known of blocks decides where they come from: zero, a neighbour, and only then the link.
+    private func demand(_ runs: [Range<UInt64>]) {
+        guard runs.contains(where: { isDescribed($0) }) else { return ask(runs, on: .demand) }
+        onPool { [self] in
+            let rest = runs.flatMap { isDescribed($0) ? bringFromHere($0) : [$0] }
+            if !rest.isEmpty { ask(rest, on: .demand) }
+            advance()
+        }
+    }
+
+    private func isDescribed(_ blocks: Range<UInt64>) -> Bool { described.nextMissing(in: blocks) == nil }
+
+    private func ask(_ runs: [Range<UInt64>], on kind: LaneKind) {
+        for chunk in Self.chunks(runs) { parts.lanes.send(.postcopy(.need(chunk)), on: kind) }
+    }
+
+    // MARK: What the background fill says
+
+    /// Does what there is to do next; to be called after every change.
+    private func advance() {
+        let (actions, isOver) = state.withLockedValue { state -> ([BackgroundFill.Action], Bool) in
+            guard case .filling = state.phase else { return ([], false) }
+            if state.fill.isDone {
+                state.phase = .verifying(nil)
+                return ([], true)
+            }
+            return (state.isPaused ? [] : state.fill.next(), false)
+        }
+        run(actions)
+        if isOver { verify() }
+    }
+
+    private func run(_ actions: [BackgroundFill.Action]) {
+        for action in actions {
+            switch action {
+            case .describe(let blocks):
+                parts.lanes.send(.postcopy(.describe(BlockRange(blocks))), on: .bulk)
+            case .bring(let segment):
+                let generation = state.withLockedValue { $0.bulkGeneration }
+                onPool { [self] in bring(segment, generation) }
+            }
+        }
+    }
+
+    private func bring(_ segment: Range<UInt64>, _ generation: Int) {
+        var rest: [Range<UInt64>] = []
+        for run in missingRuns(in: segment) { rest += bringFromHere(run) }
+        let count = rest.reduce(0 as UInt64) { $0 + UInt64($1.count) }
+        state.withLockedValue { state in
+            // A lane that was lost meanwhile has forgotten all its segments.
+            guard state.bulkGeneration == generation else { return }
+            if count == 0 {
+                state.fill.brought(segment)
+            } else {
+                state.awaited[segment] = count
+                for chunk in Self.chunks(rest) { parts.lanes.send(.postcopy(.need(chunk)), on: .bulk) }
+            }
+        }
+        advance()
+    }
+
+    private func missingRuns(in blocks: Range<UInt64>) -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        var position = blocks.lowerBound
+        while let run = map.nextMissing(in: position..<blocks.upperBound) {
+            runs.append(run)
+            position = run.upperBound
+        }
+        return runs
+    }
+
+    /// Fills described blocks with zeros or from neighbours.
+    /// - Returns: those that only the source has.
+    private func bringFromHere(_ blocks: Range<UInt64>) -> [Range<UInt64>] {
+        guard let fingerprints = try? parts.announced.fingerprints(of: blocks) else { return [blocks] }
+        let hasher = BlockHasher()
+        func note(_ run: Range<UInt64>) throws {
+            let start = Int(run.lowerBound - blocks.lowerBound)
+            try parts.manifest.set(fingerprints[start..<start + run.count], from: run.lowerBound)
+        }
+        let isHere: (UInt64, Fingerprint) -> Bool = { [self] in holds($1, at: $0, hasher) }
+        var local = LocalBlocks(blocks: blocks, fingerprints: fingerprints, index: parts.index, holds: isHere)
+        for run in local.present {
+            // Looked at once more while nobody else can touch it.
+            fill([run], as: \.present) { accepted in
+                for block in accepted
+                where !isHere(block, fingerprints[Int(block - blocks.lowerBound)]) {
+                    throw FileError("find a block again in", parts.image.path, code: EAGAIN)
+                }
+                try note(accepted)
+            }
+        }
+        for run in local.zeros { fillWithZeros(run) }
+        while let (run, bytes) = local.nextFound(geometry) {
+            fill([run], as: \.neighbour) { accepted in
+                try parts.image.write(bytes, of: accepted, in: run, geometry)
+                try note(accepted)
+            }
+        }
+        return local.rest
+    }
+
+    private func holds(_ fingerprint: Fingerprint, at block: UInt64, _ hasher: BlockHasher) -> Bool {
+        withUnsafeTemporaryAllocation(byteCount: geometry.blockSize, alignment: 16) { bytes in
+            let range = geometry.bytes(of: block..<block + 1)
+            let count = Int(range.upperBound - range.lowerBound)
+            memset(bytes.baseAddress!, 0, bytes.count)
+            let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<count])
+            guard (try? parts.image.read(into: part, at: range.lowerBound)) != nil else { return false }
+            return hasher.fingerprint(UnsafeRawBufferPointer(bytes)) == fingerprint
+        }
+    }
+
+    // MARK: Fills
+
+    /// Writes blocks that have come, as far as they are still wanted.
+    private func fill(
+        _ runs: [Range<UInt64>], as part: WritableKeyPath<Ledger, UInt64>, _ write: (Range<UInt64>) throws -> Void
+    ) {
+        let fill = state.withLockedValue { $0.resolver.arrived(runs) }
+        let error = Self.errno { for run in fill.accepted { try write(run) } }
+        var bytes: UInt64 = 0
+        for run in fill.accepted { bytes += geometry.byteCount(of: run) }
+        let (actions, needsRetry) = state.withLockedValue { state -> ([BlockResolver.Action], Bool) in
+            var actions = state.resolver.filled(fill.id, error: error)
+            guard error == 0 else { return (actions, pause(&state, "cannot store what arrives: \(Self.text(error))")) }
+            state.ledger[keyPath: part] += bytes
+            state.unsavedBytes += bytes
+            if state.unsavedBytes >= Self.checkpointBytes {
+                state.unsavedBytes = 0
+                actions += state.resolver.checkpoint()
+            }
+            return (actions, false)
+        }
+        run(actions)
+        if needsRetry { retryLater() }
+    }
+
+    private func fillWithZeros(_ blocks: Range<UInt64>) {
+        fill([blocks], as: \.zero) { accepted in
+            try parts.image.punch(accepted, geometry)
+            try parts.manifest.setZero(accepted)
+        }
+    }
+
+    /// - Returns: whether nobody has paused it before.
+    private func pause(_ state: inout State, _ problem: String) -> Bool {
+        if state.problem != problem { parts.logger.error("\(parts.export): \(problem); trying again") }
+        state.problem = problem
+        defer { state.isPaused = true }
+        return !state.isPaused
+    }
+
+    private func retryLater() {
+        Task { [self] in
+            try await Task.sleep(for: Self.retryDelay)
+            state.withLockedValue { state in
+                state.isPaused = false
+                state.problem = nil
+            }
+            advance()
+        }
+    }
+
+    // MARK: What the source says
+
+    private func laneChanged(_ event: Lanes.Event) {
+        switch event {
+        case .up(.demand):
+            let fresh = try? StreamDecompressor()
+            decompressors.withLockedValue { $0[.demand] = fresh }
+            run(state.withLockedValue { $0.resolver.linkFound() })
+        case .down(.demand):
+            state.withLockedValue { $0.resolver.linkLost() }
+        case .up(.bulk):
+            let fresh = try? StreamDecompressor()
+            decompressors.withLockedValue { $0[.bulk] = fresh }
+            resume()
+        case .down(.bulk):
+            state.withLockedValue { state in
+                state.fill.linkLost()
+                state.awaited = [:]
+                state.bulkGeneration += 1
+            }
+        }
+    }
+
+    private func resume() {
+        let (phase, actions) = state.withLockedValue { state -> (Phase, [BackgroundFill.Action]) in
+            if case .filling = state.phase { return (state.phase, state.fill.linkFound()) }
+            return (state.phase, [])
+        }
+        switch phase {
+        case .filling:
+            run(actions)
+            advance()
+        case .verifying(let root):
+            if root != nil { askToVerify() }
+        case .complete:
+            sayComplete()
+        }
+    }
+
+    private func take(_ message: Message, from kind: LaneKind) async throws {
+        switch message {
+        case .answer:
+            // To a read from before the hand-over, which has been asked of this disk since.
+            break
+        case .data(let segment):
+            try await parts.pool.runIfActive { [self] in try store(segment, kind) }
+        case .zeros(let range):
+            let blocks = try check(range)
+            await onPoolWaiting { [self] in fillWithZeros(blocks) }
+            count([blocks], kind)
+        case .manifest(let segment):
+            try await describe(segment)
+        case .postcopy(.unreadable(let range, let error)):
+            let blocks = try check(range)
+            let (actions, needsRetry) = state.withLockedValue { state -> ([BlockResolver.Action], Bool) in
+                (
+                    state.resolver.unavailable(blocks, error: error),
+                    pause(&state, "the source can't read blocks: \(Self.text(error))")
+                )
+            }
+            run(actions)
+            count([blocks], kind)
+            if needsRetry { retryLater() }
+        case .postcopy(.verified(let root)):
+            try await verified(root)
+        case .postcopy(.released):
+            parts.lanes.close()
+        default:
+            throw MigrationError.unexpected("a message out of turn")
+        }
+        advance()
+    }
+
+    private func onPoolWaiting(_ body: @escaping @Sendable () -> Void) async {
+        try? await parts.pool.runIfActive { body() }
+    }
+
+    private func check(_ range: BlockRange) throws -> Range<UInt64> {
+        guard range.count > 0, let blocks = range.range, blocks.upperBound <= geometry.blockCount else {
+            throw MigrationError.unexpected("blocks beyond the end of the disk")
+        }
+        return blocks
+    }
+
+    private func describe(_ segment: ManifestSegment) async throws {
+        guard let asked = state.withLockedValue({ $0.fill.oldestQuestion }), asked.lowerBound == segment.first,
+            asked.count == segment.entries.count
+        else { throw MigrationError.unexpected("fingerprints that nobody asked for") }
+        let fingerprints = try segment.entries.map { entry in
+            switch entry {
+            case .zero: Fingerprint.zero
+            case .fingerprint(let fingerprint): fingerprint
+            case .later: throw MigrationError.unexpected("a block that is still being written")
+            }
+        }
+        try await parts.pool.runIfActive { [self] in
+            try parts.announced.set(fingerprints[...], from: asked.lowerBound)
+            described.mark(asked)
+        }
+        // Not before it is known what the segment holds: others bring what has been described.
+        state.withLockedValue { $0.fill.wasDescribed() }
+    }
+
+    private func store(_ segment: DataSegment, _ kind: LaneKind) throws {
+        let runs = try segment.runs.map(check)
+        let count = runs.reduce(0) { $0 + Int(geometry.byteCount(of: $1)) }
+        guard count > 0, count <= DataSegment.maximumBytes,
+            let decompressor = decompressors.withLockedValue({ $0[kind] })
+        else { throw MigrationError.unexpected("too much data in one message") }
+        let buffer = BlockBuffer(byteCount: count + geometry.blockSize)
+        try segment.compressed.withUnsafeReadableBytes {
+            try decompressor.decompress($0, into: buffer.prefix(count))
+        }
+        memset(buffer.bytes.baseAddress! + count, 0, geometry.blockSize)
+        var offset = 0
+        for run in runs {
+            let start = offset
+            let fingerprints = try verify(run, buffer, at: start)
+            fill([run], as: \.link) { accepted in
+                let skipped = Int(accepted.lowerBound - run.lowerBound)
+                let bytes = geometry.bytes(of: accepted)
+                let length = Int(bytes.upperBound - bytes.lowerBound)
+                let source = buffer.slice(start + skipped * geometry.blockSize, length)
+                try parts.image.write(UnsafeRawBufferPointer(source), at: bytes.lowerBound)
+                try parts.manifest.set(fingerprints[skipped..<skipped + accepted.count], from: accepted.lowerBound)
+            }
+            offset += Int(geometry.byteCount(of: run))
+        }
+        self.count(runs, kind)
+    }
+
+    /// The fingerprints of blocks that came, which must be those that were announced, if any were.
+    private func verify(_ run: Range<UInt64>, _ buffer: BlockBuffer, at offset: Int) throws -> [Fingerprint] {
+        let hasher = BlockHasher()
+        let found = (0..<run.count).map {
+            hasher.fingerprint(
+                UnsafeRawBufferPointer(buffer.slice(offset + $0 * geometry.blockSize, geometry.blockSize)))
+        }
+        let nothing = Fingerprint(high: .max, low: .max)
+        if isDescribed(run),
+            try zip(parts.announced.fingerprints(of: run), found).contains(where: { $0 != $1 && $0 != nothing })
+        {
+            throw MigrationError.unexpected("blocks that are not what it said they were")
+        }
+        return found
+    }
+
+    /// Notes that blocks have come over a lane, wanted or not any more.
+    private func count(_ runs: [Range<UInt64>], _ kind: LaneKind) {
+        guard kind == .bulk else { return }
+        state.withLockedValue { state in
+            for run in runs {
+                guard let segment = state.awaited.keys.first(where: { $0.contains(run.lowerBound) }) else { continue }
+                let left = state.awaited[segment]!
+                if left > UInt64(run.count) {
+                    state.awaited[segment] = left - UInt64(run.count)
+                } else {
+                    state.awaited[segment] = nil
+                    state.fill.brought(segment)
+                }
+            }
+        }
+    }
+
+    // MARK: The end
+
+    private func verify() {
+        onPool { [self] in
+            do {
+                let pages = map.takeChanges()
+                do {
+                    try parts.image.synchronize()
+                    try parts.store.write(pages)
+                } catch {
+                    map.putBack(pages)
+                    throw error
+                }
+                let root = try parts.manifest.root(without: replaced())
+                try parts.manifest.synchronize()
+                state.withLockedValue { $0.phase = .verifying(root) }
+                askToVerify()
+            } catch {
+                let needsRetry = state.withLockedValue { state -> Bool in
+                    state.phase = .filling
+                    return pause(&state, "\(error)")
+                }
+                if needsRetry { retryLater() }
+            }
+        }
+    }
+
+    private func replaced() -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        var position: UInt64 = 0
+        while let run = map.nextNotTaken(in: position..<geometry.blockCount) {
+            runs.append(run)
+            position = run.upperBound
+        }
+        return runs
+    }
+
+    private func askToVerify() {
+        for chunk in Self.chunks(replaced()) { parts.lanes.send(.postcopy(.replaced(chunk)), on: .bulk) }
+        parts.lanes.send(.postcopy(.verify), on: .bulk)
+    }
+
+    private func verified(_ theirs: DiskRoot) async throws {
+        let ours: DiskRoot? = state.withLockedValue { state in
+            if case .verifying(let root) = state.phase { return root }
+            return nil
+        }
+        guard let ours else { return }
+        guard ours == theirs else {
+            let problem =
+                "the disk that came differs from the source's image (root \(theirs) there, \(ours) here); "
+                + "both are kept, compare them before either is removed"
+            state.withLockedValue { $0.problem = problem }
+            return parts.logger.critical("\(parts.export): \(problem)")
+        }
+        let ledger = state.withLockedValue { state -> Ledger in
+            for run in replaced() { state.ledger.present += geometry.byteCount(of: run) }
+            state.phase = .complete
+            return state.ledger
+        }
+        try await parts.complete(ledger)
+        sayComplete()
+    }
+
+    private func sayComplete() {
+        parts.lanes.send(.postcopy(.complete(state.withLockedValue { $0.ledger })), on: .bulk)
+    }
+
+    // MARK: Helpers
+
+    private static func chunks(_ runs: [Range<UInt64>]) -> [[BlockRange]] {
+        stride(from: 0, to: runs.count, by: PostcopyMessage.maximumRuns).map {
+            runs[$0..<min(runs.count, $0 + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
+        }
+    }
+
+    private static func text(_ error: CInt) -> String { String(cString: strerror(error)) }
+
+    private static func errno(_ body: () throws -> Void) -> CInt {
+        do {
+            try body()
+            return 0
+        } catch let error as FileError {
+            return error.code == 0 ? EIO : error.code
+        } catch {
+            return EIO
+        }
+    }
+}

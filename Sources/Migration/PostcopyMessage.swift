@@ -1,0 +1,43 @@
+/// What two nodes say to each other about a disk that is handed over before all of it is there.
+public enum PostcopyMessage: Sendable, Equatable {
+    // Source to destination, while it copies.
+
+    /// When the disk will be handed over.
+    case expect(Switchover)
+    /// Blocks that were written after they had been sent.
+    case dirty([BlockRange])
+    /// Prepare to take the disk over as it is; the rest follows.
+    case leave
+
+    // Destination to source, while it copies.
+
+    /// Somebody wants to write to the disk at the destination.
+    case switchNow
+    /// Blocks that the destination lacks.
+    case missing([BlockRange])
+
+    // Destination to source, after the hand-over.
+
+    /// Asks for the fingerprints of blocks.
+    case describe(BlockRange)
+    /// Asks for the bytes of blocks.
+    case need([BlockRange])
+    /// Blocks that the guest replaced before they came.
+    case replaced([BlockRange])
+    /// Asks for the root of the source's image without the replaced blocks.
+    case verify
+    /// Everything is at the destination, durable, and the roots were equal; where it came from.
+    case complete(Ledger)
+
+    // Source to destination, after the hand-over.
+
+    /// Blocks that can't be read, and the `errno`.
+    case unreadable(BlockRange, error: Int32)
+    /// The answer to `verify`.
+    case verified(DiskRoot)
+    /// The answer to `complete`: the source will not be asked again.
+    case released
+
+    /// The most runs of one message.
+    static let maximumRuns = 32768
+}

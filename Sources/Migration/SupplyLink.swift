@@ -1,0 +1,224 @@
+import Block
+import Glibc
+import Index
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Peer
+
+/// The source's end of the two flows of a disk: answers what the destination asks of the image, for as long as it needs
+/// it.
+///
+/// 1. `start` connects both flows, before the hand-over or after it, and again whenever they are cut. Until the hand-over
+/// only reads are answered, of the disk as it is then. 2. `commit` is said when the disk is the destination's for good:
+/// every later connection says so first. 3. The destination says that the disk is complete; that is durably noted, and
+/// the image is *released*.
+public final class SupplyLink: Sendable {
+    /// What is supplied, and to whom.
+    struct Parts: Sendable {
+        let destination: PeerAddress
+        let export: String
+        let migration: MigrationID
+        let image: RawImage
+        let geometry: BlockGeometry
+        let rate: RateLimit
+        let records: SourceRecords
+        let transport: PeerTransport
+        let pool: NIOThreadPool
+        let logger: Logger
+    }
+
+    private struct State {
+        var isCommitted = false
+        var isStopped = false
+        var isReleased = false
+        var ledger: Ledger?
+        var problem: String?
+        var tasks: [Task<Void, Never>] = []
+        var connections: [LaneKind: PeerConnection] = [:]
+        var carried: UInt64 = 0
+        /// Demand requests that have come and not been answered.
+        var demanded = 0
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private static let firstDelay = Duration.milliseconds(50)
+    private static let longestDelay = Duration.seconds(2)
+    /// How far back the stream of the demand lane looks for repeats: little, as what it holds is small.
+    private static let demandWindow: Int32 = 17
+
+    private let parts: Parts
+    private let state = NIOLockedValueBox(State())
+
+    init(parts: Parts) {
+        self.parts = parts
+    }
+
+    /// The link of a disk that moved in an earlier life of this node; nil where nothing of it is needed any more.
+    public convenience init?(
+        record: MovedRecord, image: RawImage, records: SourceRecords, transport: PeerTransport, pool: NIOThreadPool,
+        logger: Logger
+    ) {
+        guard let blockSize = record.blockSize, let geometry = BlockGeometry(size: image.size, blockSize: blockSize)
+        else { return nil }
+        self.init(
+            parts: Parts(
+                destination: record.destination, export: record.export, migration: record.migration, image: image,
+                geometry: geometry, rate: RateLimit(bitsPerSecond: record.rate), records: records, transport: transport,
+                pool: pool, logger: logger))
+        commit()
+        start()
+    }
+
+    /// Whether the destination needs nothing any more.
+    public var isReleased: Bool { state.withLockedValue { $0.isReleased } }
+
+    /// Why the destination can't be reached; nil where it can.
+    public var problem: String? { state.withLockedValue { $0.problem } }
+
+    /// Bytes that have crossed, both ways.
+    var traffic: UInt64 {
+        state.withLockedValue { state in
+            state.connections.values.reduce(state.carried) { $0 + $1.traffic.sent + $1.traffic.received }
+        }
+    }
+
+    /// Where what was missing at the hand-over came from; nil before the end.
+    var ledger: Ledger? { state.withLockedValue { $0.ledger } }
+
+    func start() {
+        state.withLockedValue { state in
+            guard state.tasks.isEmpty, !state.isStopped else { return }
+            state.tasks = LaneKind.allCases.map { kind in Task { [self] in await stayConnected(kind) } }
+        }
+    }
+
+    func commit() {
+        state.withLockedValue { $0.isCommitted = true }
+    }
+
+    /// Ends the link.
+    public func stop() {
+        let waiters = state.withLockedValue { state in
+            state.isStopped = true
+            for task in state.tasks { task.cancel() }
+            for connection in state.connections.values { connection.close() }
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Waits, however long it takes, until the destination needs nothing any more, or the link is stopped.
+    func waitUntilReleased() async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLockedValue { state in
+                let isOver = state.isReleased || state.isStopped
+                if !isOver { state.waiters.append(continuation) }
+                return isOver
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    private func stayConnected(_ kind: LaneKind) async {
+        var delay = Self.firstDelay
+        while !Task.isCancelled, !isReleased {
+            let began = ContinuousClock.now
+            do {
+                try await PeerConnection.connect(to: parts.destination, on: parts.transport) { [self] in
+                    try await serve(kind, $0)
+                }
+            } catch {
+                note(error)
+            }
+            state.withLockedValue { state in
+                if let traffic = state.connections.removeValue(forKey: kind)?.traffic {
+                    state.carried += traffic.sent + traffic.received
+                }
+                if kind == .demand { state.demanded = 0 }
+            }
+            if began.duration(to: .now) > Self.longestDelay { delay = Self.firstDelay }
+            try? await Task.sleep(for: delay)
+            delay = min(delay * 2, Self.longestDelay)
+        }
+    }
+
+    private func note(_ error: any Error) {
+        let problem = String(describing: error is CancellationError ? PeerError.cut : error)
+        let isNew = state.withLockedValue { state in
+            defer { state.problem = problem }
+            return state.problem != problem && !state.isStopped && !state.isReleased
+        }
+        if isNew { parts.logger.warning("\(parts.export) at \(parts.destination): \(problem); trying again") }
+    }
+
+    private func serve(_ kind: LaneKind, _ connection: PeerConnection) async throws {
+        let isCommitted = state.withLockedValue { state in
+            state.connections[kind] = connection
+            return state.isCommitted
+        }
+        let hello = Hello(
+            purpose: kind.purpose, migration: parts.migration, isCommitted: isCommitted, export: parts.export)
+        try await connection.send(Message.hello(hello).encoded())
+        var frames = connection.inbound.makeAsyncIterator()
+        guard let frame = try await frames.next() else { throw PeerError.cut }
+        switch try Message(frame: frame) {
+        case .welcome: break
+        case .refused(let reason): throw MigrationError.refused(reason)
+        default: throw MigrationError.unexpected("no welcome")
+        }
+        state.withLockedValue { $0.problem = nil }
+        var server = SupplyServer(
+            connection: connection, image: parts.image, geometry: parts.geometry, pool: parts.pool,
+            sender: try BlockSender(
+                image: parts.image, geometry: parts.geometry, manifest: nil, pool: parts.pool,
+                windowLog: kind == .demand ? Self.demandWindow : ZstdParameters.windowLog),
+            scratch: parts.records.directory.scratch,
+            beforeSending: { [self] in if kind == .bulk { try await makeWay(for: $0, connection) } })
+        while let frame = try await frames.next() {
+            let message = try Message(frame: frame)
+            if case .postcopy(.complete(let ledger)) = message {
+                try release(ledger)
+                try await connection.send(Message.postcopy(.released).encoded())
+                wake()
+                // The destination closes once it has heard.
+                continue
+            }
+            if kind == .demand { state.withLockedValue { $0.demanded += 1 } }
+            defer { if kind == .demand { state.withLockedValue { $0.demanded = max(0, $0.demanded - 1) } } }
+            try await server.answer(message)
+        }
+    }
+
+    /// Bulk waits while somebody waits for a demand, and keeps to the limit.
+    private func makeWay(for count: Int, _ connection: PeerConnection) async throws {
+        while state.withLockedValue({ $0.demanded > 0 }) {
+            guard connection.isOpen else { throw PeerError.cut }
+            try await Task.sleep(for: .microseconds(500))
+        }
+        try await parts.rate.wait(for: count) { connection.isOpen }
+    }
+
+    private func release(_ ledger: Ledger) throws {
+        guard state.withLockedValue({ $0.isCommitted }) else { throw MigrationError.unexpected("complete too early") }
+        try parts.records.release(parts.migration)
+        let isNew = state.withLockedValue { state in
+            defer {
+                state.isReleased = true
+                state.ledger = ledger
+            }
+            return !state.isReleased
+        }
+        if isNew { parts.logger.info("\(parts.export) is at \(parts.destination) whole; the image here is not needed") }
+    }
+
+    private func wake() {
+        let waiters = state.withLockedValue { state in
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}

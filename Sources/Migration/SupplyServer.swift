@@ -1,0 +1,184 @@
+import Block
+import Glibc
+import Index
+import NIOCore
+import NIOPosix
+import Peer
+
+/// Answers one connection's questions about an image: what its blocks are, and their bytes. One question at a time.
+struct SupplyServer {
+    /// Blocks that one message may ask for.
+    private static let maximumBlocks: UInt64 = 1 << 16
+    private static let maximumRead: UInt64 = UInt64(PeerConnection.maximumFrame - 1024)
+
+    let connection: PeerConnection
+    let image: RawImage
+    let geometry: BlockGeometry
+    let pool: NIOThreadPool
+    let sender: BlockSender
+    let scratch: String
+    let beforeSending: @Sendable (Int) async throws -> Void
+    private var replaced: [Range<UInt64>] = []
+
+    init(
+        connection: PeerConnection, image: RawImage, geometry: BlockGeometry, pool: NIOThreadPool,
+        sender: BlockSender, scratch: String, beforeSending: @escaping @Sendable (Int) async throws -> Void
+    ) {
+        self.connection = connection
+        self.image = image
+        self.geometry = geometry
+        self.pool = pool
+        self.sender = sender
+        self.scratch = scratch
+        self.beforeSending = beforeSending
+    }
+
+    /// Answers a message of the destination.
+    /// - Throws: `MigrationError.unexpected` where it can't stand here; where the link is down.
+    mutating func answer(_ message: Message) async throws {
+        switch message {
+        case .request(let request) where request.kind == .flush: try await flush(request)
+        case .request(let request): try await read(request)
+        case .postcopy(.describe(let range)): try await describe(try check(range))
+        case .postcopy(.need(let runs)): try await send(try runs.map(check))
+        case .postcopy(.replaced(let runs)): replaced += try runs.map(check)
+        case .postcopy(.verify):
+            let root = try await Self.root(of: image, without: replaced, geometry, scratch, pool)
+            replaced = []
+            try await connection.send(Message.postcopy(.verified(root)).encoded())
+        default: throw MigrationError.unexpected("a message out of turn")
+        }
+    }
+
+    /// The root of a whole image.
+    static func root(
+        of image: RawImage, without blocks: [Range<UInt64>], _ geometry: BlockGeometry, _ scratch: String,
+        _ pool: NIOThreadPool
+    ) async throws -> DiskRoot {
+        let manifest = try FingerprintFile(geometry: geometry, directory: scratch)
+        let scanner = ManifestScanner(
+            image: image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
+        var block: UInt64 = 0
+        while true {
+            switch try await scanner.step(from: block) {
+            case .end: return try await pool.runIfActive { try manifest.root(without: blocks) }
+            case .zeros(let range): block = range.upperBound
+            case .segment(let segment, _): block += UInt64(segment.entries.count)
+            }
+        }
+    }
+
+    /// A flush of a client of the destination that has written here before it went there.
+    private func flush(_ request: RemoteRequest) async throws {
+        let error = try await pool.runIfActive { [image] () -> CInt in
+            do {
+                try image.synchronize()
+                return 0
+            } catch {
+                return (error as? FileError)?.code ?? EIO
+            }
+        }
+        try await connection.send(
+            Message.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())).encoded())
+    }
+
+    /// A read of a client of the destination, before the disk is there.
+    private func read(_ request: RemoteRequest) async throws {
+        guard request.kind == .read, request.length <= Self.maximumRead, request.offset <= geometry.size,
+            request.length <= geometry.size - request.offset
+        else { throw MigrationError.unexpected("a malformed request") }
+        let (payload, error) = try await pool.runIfActive { [image] in
+            var payload = ByteBuffer()
+            var failure: CInt = 0
+            payload.writeWithUnsafeMutableBytes(minimumWritableBytes: Int(request.length)) { room in
+                do {
+                    try image.read(
+                        into: UnsafeMutableRawBufferPointer(rebasing: room[..<Int(request.length)]), at: request.offset)
+                    return Int(request.length)
+                } catch {
+                    failure = (error as? FileError)?.code ?? EIO
+                    return 0
+                }
+            }
+            return (payload, failure)
+        }
+        try await connection.send(
+            Message.answer(RemoteAnswer(id: request.id, error: error, payload: payload)).encoded())
+    }
+
+    private func describe(_ blocks: Range<UInt64>) async throws {
+        guard blocks.count <= ManifestSegment.maximumBlocks else { throw MigrationError.unexpected("a long question") }
+        let entries = try await pool.runIfActive { [image, geometry] in try Self.entries(blocks, image, geometry) }
+        let frame = Message.manifest(ManifestSegment(first: blocks.lowerBound, entries: entries)).encoded()
+        try await beforeSending(frame.readableBytes)
+        try await connection.send(frame)
+    }
+
+    /// Blocks that can't be read have the fingerprint of nothing: they will be asked for, and each be said to be unreadable, or not.
+    private static func entries(
+        _ blocks: Range<UInt64>, _ image: RawImage, _ geometry: BlockGeometry
+    ) throws -> [ManifestSegment.Entry] {
+        let most = max(1, (1 << 20) / geometry.blockSize)
+        let reader = BlockReader(image: image, geometry: geometry, maximumBytes: most * geometry.blockSize)
+        var entries: [ManifestSegment.Entry] = []
+        var position = blocks.lowerBound
+        while position < blocks.upperBound {
+            let data = try reader.nextData(from: position) ?? blocks.upperBound..<blocks.upperBound
+            let hole = min(blocks.upperBound, max(position, data.lowerBound))
+            entries += Array(repeating: .zero, count: Int(hole - position))
+            position = hole
+            let end = min(blocks.upperBound, max(position, data.upperBound), position + UInt64(most))
+            guard position < end else { continue }
+            do {
+                try reader.read(position..<end)
+                for index in 0..<Int(end - position) {
+                    let fingerprint = reader.fingerprint(at: index * geometry.blockSize)
+                    entries.append(fingerprint == .zero ? .zero : .fingerprint(fingerprint))
+                }
+            } catch is FileError {
+                let nothing = Fingerprint(high: .max, low: .max)
+                entries += Array(repeating: .fingerprint(nothing), count: Int(end - position))
+            }
+            position = end
+        }
+        return entries
+    }
+
+    private func send(_ runs: [Range<UInt64>]) async throws {
+        guard runs.reduce(0, { $0 + UInt64($1.count) }) <= Self.maximumBlocks else {
+            throw MigrationError.unexpected("a long question")
+        }
+        let blocks = runs.flatMap { Array($0) }
+        for start in stride(from: 0, to: blocks.count, by: sender.batchLimit) {
+            try await send(blocks[start..<min(blocks.count, start + sender.batchLimit)])
+        }
+    }
+
+    private func send(_ blocks: ArraySlice<UInt64>) async throws {
+        let batch: BlockSender.Batch
+        do {
+            batch = try await sender.batch(blocks)
+        } catch let error as FileError {
+            // One by one, so that what can be read gets there.
+            guard blocks.count == 1 else {
+                for block in blocks { try await send([block]) }
+                return
+            }
+            let message = PostcopyMessage.unreadable(
+                BlockRange(blocks[blocks.startIndex]..<blocks[blocks.startIndex] + 1), error: error.code)
+            return try await connection.send(Message.postcopy(message).encoded())
+        }
+        for range in batch.zeros { try await connection.send(Message.zeros(range).encoded()) }
+        guard let data = batch.data else { return }
+        let frame = Message.data(data).encoded()
+        try await beforeSending(frame.readableBytes)
+        try await connection.send(frame)
+    }
+
+    private func check(_ range: BlockRange) throws -> Range<UInt64> {
+        guard range.count > 0, let blocks = range.range,
+            blocks.upperBound <= geometry.blockCount
+        else { throw MigrationError.unexpected("blocks beyond the end of the disk") }
+        return blocks
+    }
+}

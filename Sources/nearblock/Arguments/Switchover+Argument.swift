@@ -1,0 +1,4 @@
+import ArgumentParser
+import Migration
+
+extension Switchover: ExpressibleByArgument {}

@@ -1,0 +1,49 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Block
+
+@Suite("The present map on disk (invariant 2)")
+struct PresentMapStoreTests {
+    private let geometry = BlockGeometry(size: 4096 * 100_000 + 7, blockSize: 4096)!
+
+    @Test("A process that ends knows afterwards what it knew; a machine that starts again, what was made durable")
+    func lives() throws {
+        let scratch = Scratch()
+        let path = scratch.file("disk")
+        let present = PresentMap(geometry: geometry)
+        present.mark(10..<20)
+        do {
+            let store = try PresentMapStore.create(path: path, geometry: geometry, present: present)
+            #expect(store.map.isTaken(10) && !store.map.isPresent(20))
+            store.map.markTaken(50_000..<50_010)
+            try store.write(store.map.takeChanges())
+            store.map.markReplaced(70_000..<70_001)
+        }
+        do {
+            let store = try PresentMapStore(path: path, geometry: geometry)
+            #expect(store.map.isPresent(70_000) && !store.map.isTaken(70_000), "it only ended")
+            #expect(store.map.missing == geometry.blockCount - 21)
+        }
+        // Another boot.
+        let live = try FileHandle(forUpdating: URL(fileURLWithPath: "\(path).live"))
+        try live.write(contentsOf: Data(repeating: 0x61, count: 36))
+        try live.close()
+        let store = try PresentMapStore(path: path, geometry: geometry)
+        #expect(!store.map.isPresent(70_000), "nobody made that durable")
+        #expect(store.map.isTaken(50_009) && store.map.isTaken(10))
+        #expect(store.map.missing == geometry.blockCount - 20)
+        store.remove()
+        #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path).isEmpty)
+    }
+
+    @Test("The map of another disk is refused")
+    func stranger() throws {
+        let scratch = Scratch()
+        let path = scratch.file("disk")
+        _ = try PresentMapStore.create(path: path, geometry: geometry, present: PresentMap(geometry: geometry))
+        let other = BlockGeometry(size: 4096 * 100_000, blockSize: 4096)!
+        #expect(throws: FileError.self) { try PresentMapStore(path: path, geometry: other) }
+    }
+}

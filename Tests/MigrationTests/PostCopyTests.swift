@@ -1,0 +1,142 @@
+import Block
+import Foundation
+import NIOConcurrencyHelpers
+import TestSupport
+import Testing
+
+@testable import Migration
+
+@Suite("A disk that is handed over before all of it is there", .timeLimit(.minutes(2)))
+struct PostCopyTests {
+    @Test(
+        "At once: the rest comes afterwards, whatever the guest does meanwhile",
+        arguments: [1, 4097, 300_001, 24 << 20] as [UInt64])
+    func atOnce(size: UInt64) async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: size, &random)
+        let before = try TestNode.contents(image.path)
+        let guest = Guest(client: source.client(disk), contents: before, seed: random.next())
+        try await destination.receiving { address in
+            let writing = Task { await guest.run(pausing: .milliseconds(2)) }
+            let report = try await source.migration(of: disk, image, to: address, rate: 200_000_000, switchover: .now)
+                .run { _ in }
+            #expect(report.state == "complete")
+            #expect(report.rounds == 0)
+            #expect(report.ledger.total == size)
+            writing.cancel()
+            #expect(await writing.value == 0, "a request of the guest failed")
+            #expect(await guest.finds(through: source.client(disk)))
+            let arrived = try #require(destination.arrived.withLockedValue { $0["disk"] })
+            #expect(await guest.finds(through: destination.client(arrived)))
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: destination.images) == ["disk.raw"])
+        let moved = try #require(try SourceRecords(directory: source.state, image: image).moved())
+        #expect(moved.isReleased)
+    }
+
+    @Test("A guest that writes as fast as the link carries moves all the same")
+    func hybrid() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 4 << 20, &random)
+        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 5)
+        try await destination.receiving { address in
+            let writing = Task { await guest.run(pausing: .microseconds(100)) }
+            let report = try await source.migration(
+                of: disk, image, to: address, rate: 20_000_000, pause: .milliseconds(5)
+            ).run { _ in }
+            #expect(report.seconds.postcopy > 0)
+            #expect(report.rounds > 1)
+            writing.cancel()
+            #expect(await writing.value == 0, "a request of the guest failed")
+            #expect(await guest.finds(through: source.client(disk)))
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+    }
+
+    @Test(
+        "Invariant 13: before the hand-over the destination reads through the source; the first write hands it over",
+        arguments: [0, 30, 200])
+    func firstWrite(delay: Int) async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 2 << 20, &random)
+        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 6)
+        try await destination.receiving { address in
+            let migration = source.migration(of: disk, image, to: address, rate: 20_000_000, switchover: .firstWrite)
+            let moving = Task { try await migration.run { _ in } }
+            let early = try await announced(destination)
+            for _ in 0..<5 {
+                for _ in 0..<5 { #expect(await guest.step() == 0) }
+                #expect(await guest.finds(through: destination.client(early)), "what the source has acknowledged")
+            }
+            try await Task.sleep(for: .milliseconds(delay))
+            #expect(destination.arrived.withLockedValue { $0.isEmpty }, "reading does not hand it over")
+            let there = Guest(client: destination.client(early), contents: guest.model, seed: 7)
+            for _ in 0..<50 { #expect(await there.step() == 0) }
+            #expect(await there.finds(through: destination.client(early)))
+            #expect(await there.finds(through: source.client(disk)), "the source forwards")
+            #expect(try await moving.value.state == "complete")
+            #expect(try TestNode.contents("\(destination.images)/disk.raw") == there.model)
+        }
+    }
+
+    @Test("By hand: it waits for as long as it takes, and what was written meanwhile is there")
+    func manual() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
+        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 8)
+        try await destination.receiving { address in
+            let migration = source.migration(of: disk, image, to: address, switchover: .manual)
+            let moving = Task { try await migration.run { _ in } }
+            _ = try await announced(destination)
+            for _ in 0..<40 {
+                #expect(await guest.step() == 0)
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(destination.arrived.withLockedValue { $0.isEmpty })
+            #expect(migration.switchOver())
+            #expect(try await moving.value.state == "complete")
+            #expect(await guest.finds(through: source.client(disk)))
+            #expect(!migration.switchOver(), "that has been done")
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+    }
+
+    @Test("Cancelled before the hand-over: clients of the destination hear that it will not come")
+    func cancelled() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
+        try await destination.receiving { address in
+            let migration = source.migration(of: disk, image, to: address, switchover: .manual)
+            let moving = Task { try await migration.run { _ in } }
+            let early = try await announced(destination)
+            let waiting = Task { await destination.client(early).perform(.writeZeroes, offset: 0, length: 4096) }
+            try await Task.sleep(for: .milliseconds(100))
+            if migration.cancel() {
+                await #expect(throws: MigrationError.self) { try await moving.value }
+                #expect(await waiting.value == ESHUTDOWN)
+            } else {
+                _ = try await moving.value
+                #expect(await waiting.value == 0)
+            }
+        }
+    }
+
+    private func announced(_ node: TestNode) async throws -> Disk {
+        for _ in 0..<500 {
+            if let disk = node.announced.withLockedValue({ $0["disk"] }) { return disk }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        throw MigrationError.unexpected("nobody answers early")
+    }
+}

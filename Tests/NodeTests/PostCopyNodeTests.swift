@@ -1,0 +1,119 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Two nodes, before and after the hand-over", .timeLimit(.minutes(3)))
+struct PostCopyNodeTests {
+    private func write(_ pattern: Int, _ offset: String, through node: NodeProcess) async throws {
+        let result = try await Command.run(
+            "qemu-io",
+            [
+                "-f", "raw", "-c", "write -f -P \(pattern) \(offset) 64k", "-c", "read -P \(pattern) \(offset) 64k",
+                node.uri(),
+            ])
+        #expect(result.status == 0, "\(result.output) \(result.errors)")
+    }
+
+    private func state(of node: NodeProcess) async throws -> [String: Any] {
+        let status = try await node.ask(["status", "--json"])
+        let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any]
+        return (answer?["exports"] as? [[String: Any]])?.first ?? [:]
+    }
+
+    @Test("Invariants 2 and 7: both nodes may be killed while blocks are missing; no acknowledged write is lost")
+    func killed() async throws {
+        let nodes = try await TwoNodes()
+        var expected = try nodes.sourceImage
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--rate", "4M", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await nodes.waitUntil("it is served there") { try await state(of: nodes.destination)["missing"] != nil }
+        let left = try #require(try await state(of: nodes.destination)["missing"] as? Int)
+        #expect(left > 0)
+        for (round, pattern) in (1...4).enumerated() {
+            let offset = round * 1_500_000 + 700
+            let written = try await Command.run(
+                "qemu-io", ["-f", "raw", "-c", "write -P \(pattern) \(offset) 5000", nodes.destination.uri()])
+            #expect(written.status == 0, "\(written.output)")
+            expected.replaceSubrange(offset..<offset + 5000, with: Data(repeating: UInt8(pattern), count: 5000))
+            if round % 2 == 0 { try await nodes.restartDestination() } else { try await nodes.restartSource() }
+        }
+        #expect(try await state(of: nodes.destination)["missing"] != nil, "the kills came while blocks were missing")
+        let read = nodes.scratch.file("read")
+        #expect(try await Command.run("nbdcopy", [nodes.destination.uri(), read]).status == 0)
+        #expect(try nodes.scratch.data("read") == expected, "reads bring what is missing")
+        try await nodes.waitUntil("the source is released") {
+            try await state(of: nodes.source)["state"] as? String == "released"
+        }
+        #expect(try await state(of: nodes.destination)["missing"] == nil)
+        #expect(try nodes.destinationImage == expected)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images) == ["disk.raw"])
+    }
+
+    @Test("A disk moves there and back, twice, while it is written; only the difference crosses the link")
+    func thereAndBack() async throws {
+        let nodes = try await TwoNodes(sourceTakesDisks: true)
+        #expect(try await nodes.migrate().status == 0)
+        for turn in 1...3 {
+            try await write(turn, "\(turn)M", through: nodes.source)
+            let from = turn % 2 == 1 ? nodes.destination : nodes.source
+            let port = turn % 2 == 1 ? nodes.sourcePort : nodes.port
+            let moved = try await from.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"])
+            #expect(moved.status == 0, "turn \(turn): \(moved.errors)")
+            let report = try #require(
+                try JSONSerialization.jsonObject(with: Data(moved.output.utf8)) as? [String: Any])
+            let ledger = try #require(report["ledger"] as? [String: Int])
+            #expect(ledger["link"]! <= 1 << 20, "turn \(turn): \(ledger)")
+            #expect(ledger["present"]! > 4 << 20, "turn \(turn): \(ledger)")
+            try await write(turn + 10, "5M", through: turn % 2 == 0 ? nodes.source : nodes.destination)
+            if turn == 2 {
+                try await nodes.restartSource()
+                try await nodes.restartDestination()
+            }
+        }
+        #expect(try nodes.sourceImage.dropFirst(5 << 20).prefix(65536) == Data(repeating: 13, count: 65536))
+        try await write(99, "6M", through: nodes.source)
+        #expect(try nodes.sourceImage.dropFirst(6 << 20).prefix(65536) == Data(repeating: 99, count: 65536))
+    }
+
+    @Test("First write: the destination's clients are answered before, and the hand-over is theirs to begin")
+    func firstWrite() async throws {
+        let nodes = try await TwoNodes()
+        let expected = try nodes.sourceImage
+        let (source, port) = (nodes.source, nodes.port)
+        let moving = Task {
+            try await source.ask([
+                "migrate", "disk", "--to", "127.0.0.1:\(port)", "--switch", "first-write", "--json",
+            ])
+        }
+        try await nodes.waitUntil("it is answered there") {
+            try await nodes.destination.ask(["status"]).output.contains("incoming")
+        }
+        let read = nodes.scratch.file("read")
+        #expect(try await Command.run("nbdcopy", [nodes.destination.uri(), read]).status == 0)
+        #expect(try nodes.scratch.data("read") == expected)
+        try await write(7, "1M", through: nodes.destination)
+        let moved = try await moving.value
+        #expect(moved.status == 0, "\(moved.errors)")
+        try await write(8, "2M", through: nodes.source)
+        #expect(try nodes.destinationImage.dropFirst(2 << 20).prefix(65536) == Data(repeating: 8, count: 65536))
+    }
+
+    @Test("nearblock switch hands a waiting disk over; there is one line where that can't be")
+    func manual() async throws {
+        let nodes = try await TwoNodes(megabytes: 2)
+        let early = try await nodes.source.ask(["switch", "disk"])
+        #expect(early.status == 1 && early.errors.contains("not being migrated"))
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
+        ])
+        #expect(begun.status == 0)
+        try await nodes.waitUntil("it waits") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
+        try await nodes.waitUntil("it has moved") {
+            try await nodes.source.ask(["status"]).output.contains("moved  to")
+        }
+        #expect(try nodes.destinationImage == nodes.sourceImage)
+    }
+}

@@ -1,0 +1,47 @@
+/// Ways in which the code can be broken on purpose, to see that the simulation finds it.
+struct Faults: OptionSet, Sendable {
+    let rawValue: Int
+
+    /// Invariant 1: acknowledged writes are not in the dirty map.
+    static let unmarkedWrites = Faults(rawValue: 1 << 0)
+    /// Invariant 1: a block is read before its bit is cleared.
+    static let readBeforeClear = Faults(rawValue: 1 << 1)
+    /// Invariant 5: the destination is told before the word is durable.
+    static let lateWord = Faults(rawValue: 1 << 2)
+    /// Invariant 5: the source does not wait for requests in flight.
+    static let unfenced = Faults(rawValue: 1 << 3)
+    /// Invariant 2: the map is made durable before the data.
+    static let mapBeforeData = Faults(rawValue: 1 << 4)
+    /// Invariant 2: what was marked after the data was made durable counts as durable.
+    static let lateSnapshot = Faults(rawValue: 1 << 5)
+    /// Invariant 3: fills go past the claims.
+    static let unclaimedFills = Faults(rawValue: 1 << 6)
+    /// Invariant 8: blocks get lost on their way into the image, and the roots are not compared.
+    static let uncheckedRoots = Faults(rawValue: 1 << 7)
+    /// Invariant 13: a read before the hand-over is answered from the local image.
+    static let localEarlyReads = Faults(rawValue: 1 << 8)
+    /// Invariant 2: a process that starts again believes the durable map, not the live one.
+    static let forgottenLiveMap = Faults(rawValue: 1 << 9)
+    /// Invariant 5: the destination serves a disk as soon as it is prepared.
+    static let eagerDestination = Faults(rawValue: 1 << 11)
+    /// Invariant 9: requests of an old link are still performed once a new one brings requests.
+    static let overlappingForwards = Faults(rawValue: 1 << 12)
+    /// The dirty blocks at the hand-over are not named.
+    static let unnamedDirt = Faults(rawValue: 1 << 13)
+
+    /// Invariant 5: the source's image is not made durable before the disk is given away.
+    static let unflushedSource = Faults(rawValue: 1 << 14)
+    /// The destination does not say that its machine has gone down, so the source does not make lost changes again.
+    static let silentBoot = Faults(rawValue: 1 << 10)
+
+    static let named: [(name: String, fault: Faults)] = [
+        ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
+        ("unfenced", .unfenced), ("mapBeforeData", .mapBeforeData), ("lateSnapshot", .lateSnapshot),
+        ("unclaimedFills", .unclaimedFills), ("uncheckedRoots", .uncheckedRoots),
+        ("localEarlyReads", .localEarlyReads), ("forgottenLiveMap", .forgottenLiveMap),
+        ("eagerDestination", .eagerDestination),
+        ("overlappingForwards", .overlappingForwards), ("unnamedDirt", .unnamedDirt),
+        ("unflushedSource", .unflushedSource),
+        ("silentBoot", .silentBoot),
+    ]
+}

@@ -1,0 +1,27 @@
+import Block
+
+/// One request of the guest, on its way.
+final class GuestOperation {
+    let kind: BlockRequest.Kind
+    let sectors: Range<Int>
+    /// What is written; zeros for a trim.
+    let values: [UInt32]
+    let isForced: Bool
+    /// Told once: an `errno` and what was read.
+    var finish: (Int32, [UInt32]) -> Void = { _, _ in }
+    /// What a read holds so far.
+    var found: [UInt32] = []
+
+    init(kind: BlockRequest.Kind, sectors: Range<Int>, values: [UInt32], isForced: Bool) {
+        self.kind = kind
+        self.sectors = sectors
+        self.values = values
+        self.isForced = isForced
+    }
+
+    var bytes: Range<UInt64> {
+        UInt64(sectors.lowerBound) * SimImage.sectorBytes..<UInt64(sectors.upperBound) * SimImage.sectorBytes
+    }
+
+    var isChange: Bool { kind == .write || kind == .trim || kind == .writeZeroes }
+}

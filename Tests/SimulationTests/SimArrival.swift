@@ -1,0 +1,209 @@
+import Block
+import Index
+
+@testable import Migration
+
+/// One attempt to bring the disk: performs what `DestinationMachine` says, one message after the other.
+final class SimArrival {
+    let id: MigrationID
+    let pipe: SimPipe
+    private let node: SimDestination
+    private let hasBase: Bool
+    private var machine = DestinationMachine()
+    private let present: PresentMap
+    private var queue: [Message] = []
+    private var isBusy = false
+    private var isOver = false
+    private var whenOver: [() -> Void] = []
+
+    init(_ node: SimDestination, _ id: MigrationID, _ pipe: SimPipe, hasBase: Bool) {
+        self.node = node
+        self.id = id
+        self.pipe = pipe
+        self.hasBase = hasBase
+        present = PresentMap(geometry: node.disk.geometry)
+        node.clearManifest()
+    }
+
+    private var disk: SimDisk { node.disk }
+
+    func take(_ message: Message) {
+        guard !isOver else { return }
+        queue.append(message)
+        next()
+    }
+
+    /// Nothing that has not begun will be done any more; tells when what has begun is done.
+    func end(_ done: @escaping () -> Void) {
+        isOver = true
+        queue = []
+        whenOver.append(done)
+        if !isBusy { finish() }
+    }
+
+    private func finish() {
+        pipe.cut()
+        node.arrivalEnded(self)
+        for done in whenOver { done() }
+        whenOver = []
+    }
+
+    private func next() {
+        guard !isBusy, !queue.isEmpty else { return }
+        isBusy = true
+        let message = queue.removeFirst()
+        let action: DestinationMachine.Action
+        do {
+            action = try machine.receive(message)
+        } catch {
+            node.world.fail("the destination does not understand \(message): \(error)")
+            return
+        }
+        perform(action) { [self] in
+            isBusy = false
+            if isOver { return finish() }
+            next()
+        }
+    }
+
+    private func perform(_ action: DestinationMachine.Action, _ done: @escaping () -> Void) {
+        switch action {
+        case .open:
+            pipe.send(.accepted, from: .destination)
+            done()
+        case .resolve(let segment):
+            node.later(500) { [self] in
+                resolve(segment)
+                done()
+            }
+        case .clear(let blocks):
+            store(blocks) {
+                Array(repeating: 0, count: self.disk.sectors(of: $0..<$0 + 1).count)
+            } then: {
+                done()
+            }
+        case .store(let segment, _):
+            var bytes = segment.compressed
+            let block = segment.runs[0].first
+            let values = disk.sectors(of: block..<block + 1).map { _ in bytes.readInteger(as: UInt32.self)! }
+            store(block..<block + 1) { _ in
+                values
+            } then: {
+                done()
+            }
+        case .finishManifest:
+            pipe.send(.manifestDone, from: .destination)
+            done()
+        case .finishRound(let round):
+            node.synchronize { [self] in
+                pipe.send(.roundDone(round), from: .destination)
+                done()
+            }
+        case .prepare(let theirs): prepare(theirs, done)
+        case .prepareRest: prepareRest(done)
+        case .expect:
+            node.expectEarly()
+            node.sayIfSwitchIsWanted()
+            done()
+        case .forget(let runs):
+            for run in runs {
+                present.forget(run)
+                for block in run { node.setManifest(.zero, of: block) }
+            }
+            done()
+        case .activate:
+            node.takeOver(id) { [self] isMine in
+                if isMine {
+                    machine.activated()
+                    pipe.send(.active, from: .destination)
+                }
+                isOver = true
+                done()
+            }
+        case .abandon:
+            node.abandon(id)
+            isOver = true
+            done()
+        }
+    }
+
+    private func resolve(_ segment: ManifestSegment) {
+        var wanted: [Bool] = []
+        for (offset, entry) in segment.entries.enumerated() {
+            let block = segment.first + UInt64(offset)
+            var isWanted = false
+            switch entry {
+            case .zero: put(.zero, block)
+            case .later: node.setManifest(.zero, of: block)
+            case .fingerprint(let fingerprint):
+                if hasBase, disk.fingerprint(block, in: node.image) == fingerprint {
+                    node.setManifest(fingerprint, of: block)
+                    present.mark(block..<block + 1)
+                } else if node.neighbour.contains(fingerprint) {
+                    put(fingerprint, block)
+                } else {
+                    isWanted = true
+                    node.setManifest(.zero, of: block)
+                }
+            }
+            wanted.append(isWanted)
+        }
+        pipe.send(
+            .wants(Wants(first: segment.first, wanted: wanted, present: 0, repeated: 0, neighbour: 0)),
+            from: .destination)
+    }
+
+    private func put(_ fingerprint: Fingerprint, _ block: UInt64) {
+        if node.faults.contains(.uncheckedRoots), node.world.chance(5) {
+            return present.mark(block..<block + 1)
+        }
+        node.image.write(disk.values(fingerprint, of: block), at: disk.sectors(of: block..<block + 1).lowerBound)
+        node.setManifest(fingerprint, of: block)
+        present.mark(block..<block + 1)
+    }
+
+    private func store(
+        _ blocks: Range<UInt64>, _ values: @escaping (UInt64) -> [UInt32], then done: @escaping () -> Void
+    ) {
+        node.later(300) { [self] in
+            for block in blocks { put(disk.fingerprint(values(block)), block) }
+            done()
+        }
+    }
+
+    private func prepare(_ theirs: DiskRoot, _ done: @escaping () -> Void) {
+        node.synchronize { [self] in
+            let ours = disk.root(node.wholeManifest(), without: [])
+            guard ours == theirs, present.missing() == 0 else {
+                pipe.send(.prepared(ours), from: .destination)
+                return done()
+            }
+            node.prepare(id, ours, present: nil) { [self] in prepared(ours, done) }
+        }
+    }
+
+    private func prepareRest(_ done: @escaping () -> Void) {
+        node.synchronize { [self] in
+            var missing: [Range<UInt64>] = []
+            var position: UInt64 = 0
+            while let run = present.nextMissing(in: position..<disk.geometry.blockCount) {
+                missing.append(run)
+                position = run.upperBound
+            }
+            for block in missing.joined() { node.setManifest(.zero, of: block) }
+            let root = disk.root(node.wholeManifest(), without: missing)
+            node.prepare(id, root, present: missing.isEmpty ? nil : present) { [self] in
+                if !missing.isEmpty {
+                    pipe.send(.postcopy(.missing(missing.map { BlockRange($0) })), from: .destination)
+                }
+                prepared(root, done)
+            }
+        }
+    }
+
+    private func prepared(_ root: DiskRoot, _ done: @escaping () -> Void) {
+        machine.prepared()
+        pipe.send(.prepared(root), from: .destination)
+        done()
+    }
+}

@@ -1,0 +1,451 @@
+import Block
+import Index
+import NIOCore
+
+@testable import Migration
+
+/// The node that the disk comes to: performs what `DestinationMachine`, `BlockResolver` and `BackgroundFill` say, as
+/// `DestinationMigration`, `DestinationSite` and `PostCopy` do, in simulated time.
+final class SimDestination {
+    /// What is written down about a disk that has been prepared here, or more.
+    struct Record {
+        var isActive = false
+        let migration: MigrationID
+        let root: DiskRoot
+        var needsSource: Bool
+    }
+
+    let world: World
+    let disk: SimDisk
+    let image: SimImage
+    let faults: Faults
+    unowned let simulation: Simulation
+
+    // What survives the process, and the machine.
+    private(set) var record: Record?
+    private var durablePages: [Int: MapPage] = [:]
+    private var boot: UInt64 = 1
+    private var durableManifest: [Fingerprint]
+    private var hasPartialImage = false
+
+    // What survives the process.
+    private var manifest: [Fingerprint]
+    private var liveMap: DurablePresentMap?
+
+    // What does not.
+    private(set) var isUp = true
+    private(set) var epoch = 0
+    private var arrival: SimArrival?
+    private(set) var resolving: SimPostCopy?
+    private(set) var isServing = false
+    private var isActivating = false
+    private var forwardPipe: SimPipe?
+    private var forwardInFlight = 0
+    private var whenForwardQuiet: (() -> Void)?
+    private var lanes: [LaneKind: SimPipe] = [:]
+    private var lanesMigration: MigrationID?
+    /// Requests of clients from before the hand-over.
+    private var early: [GuestOperation] = []
+    private var earlyReads: [UInt64: GuestOperation] = [:]
+    private var nextEarlyRead: UInt64 = 0
+    private(set) var isAnsweringEarly = false
+    private var wantsSwitch = false
+
+    init(_ simulation: Simulation, neighbour: Set<Fingerprint>) {
+        self.simulation = simulation
+        self.neighbour = neighbour
+        world = simulation.world
+        disk = simulation.disk
+        faults = simulation.faults
+        image = SimImage(count: disk.sectorCount, name: "destination", world: world)
+        manifest = Array(repeating: .zero, count: Int(disk.geometry.blockCount))
+        durableManifest = manifest
+    }
+
+    /// Blocks that can be had here.
+    let neighbour: Set<Fingerprint>
+
+    func later(_ most: UInt64, _ action: @escaping () -> Void) {
+        let born = epoch
+        world.soon(most) { [self] in if epoch == born, isUp { action() } }
+    }
+
+    // MARK: Connections
+
+    func accept(_ purpose: Hello.Purpose, _ id: MigrationID, isCommitted: Bool, _ pipe: SimPipe) {
+        guard isUp else { return pipe.drop(.destination) }
+        pipe.onClosed[SimPipe.End.destination.rawValue] = { [self] in closed(purpose, pipe) }
+        switch purpose {
+        case .unknown: refuse(pipe)
+        case .migrate: receive(id, pipe)
+        case .forward: takeForwarder(id, isCommitted, pipe)
+        case .demand: takeLane(.demand, id, isCommitted, pipe)
+        case .bulk: takeLane(.bulk, id, isCommitted, pipe)
+        }
+    }
+
+    private func receive(_ id: MigrationID, _ pipe: SimPipe) {
+        pipe.onMessage[SimPipe.End.destination.rawValue] = { [self] message in
+            if let arrival, arrival.pipe === pipe { return arrival.take(message) }
+            guard case .offer(let offer) = message else { return }
+            open(offer, pipe)
+        }
+    }
+
+    private func open(_ offer: Offer, _ pipe: SimPipe) {
+        if let arrival {
+            // The earlier attempt is over once nothing of it is being written any more.
+            guard offer.abandoned.contains(arrival.id) else { return refuse(pipe) }
+            return arrival.end { [self] in later(10) { [self] in open(offer, pipe) } }
+        }
+        if let record {
+            guard !record.isActive, !isActivating, offer.abandoned.contains(record.migration) else {
+                return refuse(pipe)
+            }
+            self.record = nil
+            hasPartialImage = true
+        }
+        guard pipe.isOpen else { return }
+        let arrival = SimArrival(self, offer.migration, pipe, hasBase: hasPartialImage)
+        self.arrival = arrival
+        hasPartialImage = true
+        lanesMigration = offer.migration
+        arrival.take(.offer(offer))
+    }
+
+    private func refuse(_ pipe: SimPipe) { pipe.send(.refused(reason: "taken"), from: .destination) }
+
+    func arrivalEnded(_ arrival: SimArrival) {
+        if self.arrival === arrival { self.arrival = nil }
+    }
+
+    private func closed(_ purpose: Hello.Purpose, _ pipe: SimPipe) {
+        switch purpose {
+        case .unknown: break
+        case .migrate:
+            if let arrival, arrival.pipe === pipe { arrival.end {} }
+        case .forward:
+            // What it has brought is still being performed; the next one waits for that.
+            break
+        case .demand, .bulk:
+            let kind: LaneKind = purpose == .demand ? .demand : .bulk
+            guard lanes[kind] === pipe else { return }
+            lanes[kind] = nil
+            resolving?.laneDown(kind)
+        }
+    }
+
+    // MARK: Preparing
+
+    func setManifest(_ fingerprint: Fingerprint, of block: UInt64) { manifest[Int(block)] = fingerprint }
+    func wholeManifest() -> [Fingerprint] { manifest }
+    func clearManifest() { manifest = Array(repeating: .zero, count: manifest.count) }
+
+    func synchronize(_ done: @escaping () -> Void) {
+        let snapshot = image.snapshot()
+        later(2500) { [self] in
+            image.settle(snapshot)
+            done()
+        }
+    }
+
+    func synchronizeManifest() { durableManifest = manifest }
+
+    func writePages(_ pages: [MapPage]) { for page in pages { durablePages[page.index] = page } }
+
+    /// The image is durable; makes the map and the record so.
+    func prepare(_ id: MigrationID, _ root: DiskRoot, present: PresentMap?, _ done: @escaping () -> Void) {
+        later(1000) { [self] in
+            if let present {
+                synchronizeManifest()
+                let map = DurablePresentMap(geometry: disk.geometry)
+                for block in 0..<disk.geometry.blockCount where present.isPresent(block) {
+                    map.markTaken(block..<block + 1)
+                }
+                durablePages = [:]
+                writePages(map.takeChanges())
+                liveMap = map
+            } else {
+                liveMap = nil
+                durablePages = [:]
+            }
+            later(1000) { [self] in
+                record = Record(migration: id, root: root, needsSource: present != nil)
+                later(300) { [self] in
+                    done()
+                    if faults.contains(.eagerDestination) { takeOver(id) { _ in } }
+                }
+            }
+        }
+    }
+
+    /// The source keeps the disk.
+    func abandon(_ id: MigrationID) {
+        guard let record, record.migration == id, !record.isActive, !isActivating else { return }
+        self.record = nil
+        hasPartialImage = false
+        image.fill(Array(repeating: 0, count: disk.sectorCount))
+    }
+
+    // MARK: Taking over
+
+    func takeOver(_ id: MigrationID, _ done: @escaping (Bool) -> Void) {
+        guard let record, record.migration == id else { return done(false) }
+        if isServing { return done(true) }
+        if isActivating { return later(200) { [self] in takeOver(id, done) } }
+        isActivating = true
+        later(1000) { [self] in
+            self.record!.isActive = true
+            later(500) { [self] in
+                serve()
+                done(true)
+            }
+        }
+    }
+
+    private func serve() {
+        guard let record else { return }
+        isActivating = false
+        isServing = true
+        world.check(
+            simulation.source.moved?.migration == record.migration || faults.contains(.lateWord),
+            "invariant 5: the destination serves a disk that was not given to it")
+        world.note("destination serves, \(record.needsSource ? "partly" : "whole")")
+        if record.needsSource {
+            resolving = SimPostCopy(self, record.migration, liveMap!)
+            for kind in LaneKind.allCases where lanes[kind] != nil && lanesMigration == record.migration {
+                resolving!.laneUp(kind, lanes[kind]!)
+            }
+            resolving!.advance()
+        }
+        isAnsweringEarly = false
+        earlyReads = [:]
+        let operations = early
+        early = []
+        for operation in operations { submit(operation) }
+    }
+
+    func completed(_ done: @escaping () -> Void) {
+        later(1000) { [self] in
+            record!.needsSource = false
+            resolving = nil
+            liveMap = nil
+            world.note("complete")
+            done()
+        }
+    }
+
+    private func takeLane(_ kind: LaneKind, _ id: MigrationID, _ isCommitted: Bool, _ pipe: SimPipe) {
+        if isCommitted {
+            takeOver(id) { [self] isMine in if isMine { attach(kind, id, pipe) } else { refuse(pipe) } }
+        } else if arrival?.id == id || record?.migration == id {
+            attach(kind, id, pipe)
+        } else {
+            refuse(pipe)
+        }
+    }
+
+    private func attach(_ kind: LaneKind, _ id: MigrationID, _ pipe: SimPipe) {
+        guard pipe.isOpen else { return }
+        if let old = lanes[kind], old !== pipe {
+            old.cut()
+            lanes[kind] = nil
+            resolving?.laneDown(kind)
+        }
+        lanes[kind] = pipe
+        lanesMigration = id
+        pipe.send(.welcome(Welcome(blockSize: 0)), from: .destination)
+        pipe.onMessage[SimPipe.End.destination.rawValue] = { [self] message in
+            guard lanes[kind] === pipe else { return }
+            if case .answer(let answer) = message { return takeEarly(answer) }
+            resolving?.take(message, from: kind)
+        }
+        if let resolving {
+            resolving.laneUp(kind, pipe)
+        } else if kind == .demand {
+            for id in earlyReads.keys.sorted() { askEarly(id) }
+        } else if record?.isActive == true, record?.needsSource == false {
+            pipe.send(.postcopy(.complete(Ledger())), from: .destination)
+        }
+    }
+
+    // MARK: Clients
+
+    func submit(_ operation: GuestOperation) {
+        if !isServing { return submitEarly(operation) }
+        if operation.isChange {
+            world.check(
+                simulation.source.moved != nil || faults.contains(.lateWord),
+                "invariant 5: the destination writes to a disk that it was not given")
+        }
+        if let resolving, !resolving.isHere(operation) { return resolving.submit(operation) }
+        perform(operation) { operation.finish($0, $1) }
+    }
+
+    /// Directly on the image.
+    func perform(_ operation: GuestOperation, _ done: @escaping (Int32, [UInt32]) -> Void) {
+        let half = operation.values.count / 2
+        later(200) { [self] in
+            if operation.isChange {
+                image.write(operation.values, at: operation.sectors.lowerBound, from: 0, to: half)
+            }
+            let snapshot = operation.kind == .flush ? image.snapshot() : nil
+            later(operation.kind == .flush ? 2000 : world.chance(5) ? 20_000 : 300) { [self] in
+                if operation.isChange {
+                    image.write(
+                        operation.values, at: operation.sectors.lowerBound, from: half, to: operation.values.count)
+                    if operation.isForced, resolving == nil { image.settle(image.snapshot()) }
+                }
+                if let snapshot { image.settle(snapshot) }
+                done(0, operation.kind == .read ? image.read(operation.sectors) : [])
+            }
+        }
+    }
+
+    func expectEarly() { isAnsweringEarly = true }
+
+    private func submitEarly(_ operation: GuestOperation) {
+        switch operation.kind {
+        case .read, .flush:
+            if faults.contains(.localEarlyReads) { return perform(operation) { operation.finish($0, $1) } }
+            early.append(operation)
+            earlyReads[nextEarlyRead] = operation
+            askEarly(nextEarlyRead)
+            nextEarlyRead += 1
+        case .write, .trim, .writeZeroes:
+            early.append(operation)
+            askForSwitch()
+        default:
+            later(100) { operation.finish(0, []) }
+        }
+    }
+
+    func askForSwitch() {
+        wantsSwitch = true
+        arrival?.pipe.send(.postcopy(.switchNow), from: .destination)
+    }
+
+    func sayIfSwitchIsWanted() { if wantsSwitch { askForSwitch() } }
+
+    private func askEarly(_ id: UInt64) {
+        guard let operation = earlyReads[id] else { return }
+        lanes[.demand]?.send(
+            .request(
+                RemoteRequest(
+                    id: id, kind: operation.kind, isForced: false, mayPunchHole: true, offset: operation.bytes.lowerBound,
+                    length: UInt64(operation.bytes.count), payload: ByteBuffer())), from: .destination)
+    }
+
+    private func takeEarly(_ answer: RemoteAnswer) {
+        guard let operation = earlyReads.removeValue(forKey: answer.id) else { return }
+        early.removeAll { $0 === operation }
+        var payload = answer.payload
+        operation.finish(0, (0..<payload.readableBytes / 4).map { _ in payload.readInteger(as: UInt32.self)! })
+    }
+
+    // MARK: Requests of the source's clients
+
+    private func takeForwarder(_ id: MigrationID, _ isCommitted: Bool, _ pipe: SimPipe) {
+        guard isCommitted else {
+            guard arrival?.id == id || record?.migration == id else { return refuse(pipe) }
+            return pipe.send(.welcome(Welcome(blockSize: 0, boot: boot)), from: .destination)
+        }
+        takeOver(id) { [self] isMine in
+            guard isMine, pipe.isOpen else { return refuse(pipe) }
+            pipe.send(.welcome(Welcome(blockSize: 0, boot: boot)), from: .destination)
+            pipe.onMessage[SimPipe.End.destination.rawValue] = { [self] in takeRequest($0, pipe) }
+        }
+    }
+
+    private func takeRequest(_ message: Message, _ pipe: SimPipe) {
+        guard case .request(let request) = message else { return }
+        if forwardPipe !== pipe, !faults.contains(.overlappingForwards) {
+            forwardPipe?.cut()
+            // Invariant 9: nothing of the old link may land after what the new one brings.
+            guard forwardInFlight == 0 else {
+                let handler = pipe.onMessage[SimPipe.End.destination.rawValue]
+                var queue = [message]
+                pipe.onMessage[SimPipe.End.destination.rawValue] = { queue.append($0) }
+                whenForwardQuiet = { [self] in
+                    pipe.onMessage[SimPipe.End.destination.rawValue] = handler
+                    for message in queue { takeRequest(message, pipe) }
+                }
+                return
+            }
+            forwardPipe = pipe
+        }
+        let first = Int(request.offset / SimImage.sectorBytes)
+        let sectors = first..<first + Int(request.length / SimImage.sectorBytes)
+        var payload = request.payload
+        let values =
+            request.kind == .write
+            ? sectors.map { _ in payload.readSlice(length: Int(SimImage.sectorBytes))!.getInteger(at: 0)! as UInt32 }
+            : Array(repeating: 0, count: sectors.count)
+        let operation = GuestOperation(
+            kind: request.kind, sectors: sectors,
+            values: request.kind == .read || request.kind == .flush ? [] : values, isForced: request.isForced)
+        forwardInFlight += 1
+        operation.finish = { [self] error, found in
+            forwardInFlight -= 1
+            var payload = ByteBuffer()
+            for value in found { payload.writeInteger(value) }
+            pipe.send(.answer(RemoteAnswer(id: request.id, error: error, payload: payload)), from: .destination)
+            if forwardInFlight == 0, let quiet = whenForwardQuiet {
+                whenForwardQuiet = nil
+                quiet()
+            }
+        }
+        submit(operation)
+    }
+
+    // MARK: Faults
+
+    func crash(ofMachine: Bool) {
+        guard isUp else { return }
+        world.note("destination \(ofMachine ? "machine" : "process") crashes")
+        isUp = false
+        epoch += 1
+        arrival?.pipe.drop(.destination)
+        forwardPipe?.drop(.destination)
+        for kind in LaneKind.allCases { lanes[kind]?.drop(.destination) }
+        simulation.dropConnections(of: .destination)
+        arrival = nil
+        resolving = nil
+        isServing = false
+        isActivating = false
+        forwardPipe = nil
+        forwardInFlight = 0
+        whenForwardQuiet = nil
+        lanes = [:]
+        lanesMigration = nil
+        early = []
+        earlyReads = [:]
+        isAnsweringEarly = false
+        wantsSwitch = false
+        if ofMachine {
+            if !faults.contains(.silentBoot) { boot += 1 }
+            image.crash()
+            manifest = durableManifest
+            liveMap = nil
+        }
+        if faults.contains(.forgottenLiveMap) { liveMap = nil }
+        simulation.nodeCrashed(.destination, ofMachine: ofMachine)
+    }
+
+    func restart() {
+        guard !isUp else { return }
+        isUp = true
+        world.note("destination starts")
+        guard let record else { return }
+        if record.needsSource {
+            if let liveMap {
+                liveMap.touchAll()
+            } else {
+                let map = DurablePresentMap(geometry: disk.geometry)
+                for index in durablePages.keys.sorted() { map.load(durablePages[index]!) }
+                liveMap = map
+            }
+        }
+        if record.isActive { serve() }
+    }
+}

@@ -1,0 +1,314 @@
+import Block
+import Index
+import NIOCore
+
+@testable import Migration
+
+/// Performs what `SourceMachine` says, as `SourceMigration` does, in simulated time.
+final class SimMigration {
+    private static let segmentBlocks: UInt64 = 6
+
+    private let source: SimSource
+    private let switchover: Switchover
+    let id = MigrationID()
+    private var machine: SourceMachine
+    private(set) var pipe: SimPipe?
+    private let dirtyMap: DirtyMap
+    private var manifest: [Fingerprint]
+    private var expect: ((Message) -> Void)?
+    private var isCancelled = false
+    /// From here on a cut link changes nothing, and a little later no operator does.
+    private var isCommitting = false
+    private var isGivingWord = false
+    private var forward: SimForward?
+    private var supply: SimSupply?
+    private var roundsLimit: Double
+
+    init(_ source: SimSource, _ switchover: Switchover) {
+        self.source = source
+        self.switchover = switchover
+        machine = SourceMachine(switchover: switchover)
+        dirtyMap = DirtyMap(geometry: source.disk.geometry)
+        manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
+        roundsLimit = Double(Int.random(in: 0...6, using: &source.world.random))
+    }
+
+    private var world: World { source.world }
+    private var disk: SimDisk { source.disk }
+    private var geometry: BlockGeometry { disk.geometry }
+    private var isOver: Bool { machine.state == .abandoned || source.migration !== self }
+
+    // MARK: Operators
+
+    func cancel() {
+        if isGivingWord { return }
+        switch machine.state {
+        case .committed, .moved, .released: return
+        default: break
+        }
+        isCancelled = true
+        world.note("cancel")
+        pipe?.send(.cancel(reason: "cancelled"), from: .source)
+        if let pipe { world.soon(2000) { pipe.cut() } }
+    }
+
+    func switchOver() { _ = machine.requestSwitch() }
+
+    // MARK: Rounds
+
+    func begin() {
+        let abandoned = source.beginAttempt(id)
+        let pipe = source.simulation.connect(.migrate, id, isCommitted: false)
+        self.pipe = pipe
+        pipe.onMessage[SimPipe.End.source.rawValue] = { [self] in take($0) }
+        pipe.onClosed[SimPipe.End.source.rawValue] = { [self] in fail("the link is cut") }
+        expect = { [self] message in
+            guard message == .accepted else { return fail("not accepted") }
+            accepted()
+        }
+        let offer = Offer(
+            migration: id, abandoned: abandoned, export: "disk", size: geometry.size,
+            blockSize: UInt32(geometry.blockSize))
+        pipe.send(.offer(offer), from: .source)
+    }
+
+    private func take(_ message: Message) {
+        guard !isOver else { return }
+        switch message {
+        case .postcopy(.switchNow): switchOver()
+        case .refused, .failed: fail("\(message)")
+        default: expect?(message)
+        }
+    }
+
+    private func accepted() {
+        source.track(dirtyMap)
+        machine.accepted()
+        if switchover != .converged {
+            forward = SimForward(source, id, isCommitted: false)
+            forward!.start()
+            supply = SimSupply(source, id, isCommitted: false)
+            supply!.start()
+        }
+        if switchover.isAnsweredEarly { pipe?.send(.postcopy(.expect(switchover)), from: .source) }
+        if machine.skipsCopying { return handOver(leavesRest: true) }
+        expect = { [self] in firstRound($0) }
+        scan(from: 0)
+    }
+
+    private func scan(from block: UInt64) {
+        guard !isOver else { return }
+        guard block < geometry.blockCount, !machine.skipsCopying else {
+            pipe?.send(.manifestEnd, from: .source)
+            return
+        }
+        let blocks = block..<min(geometry.blockCount, block + Self.segmentBlocks)
+        source.later(800) { [self] in
+            guard !isOver else { return }
+            let entries = blocks.map { block -> ManifestSegment.Entry in
+                if dirtyMap.isDirty(block) {
+                    manifest[Int(block)] = .zero
+                    return .later
+                }
+                let fingerprint = disk.fingerprint(block, in: source.image)
+                manifest[Int(block)] = fingerprint
+                return fingerprint == .zero ? .zero : .fingerprint(fingerprint)
+            }
+            pipe?.send(.manifest(ManifestSegment(first: block, entries: entries)), from: .source)
+            scan(from: blocks.upperBound)
+        }
+    }
+
+    private func firstRound(_ message: Message) {
+        switch message {
+        case .wants(let wants):
+            for (offset, isWanted) in wants.wanted.enumerated() {
+                let block = wants.first + UInt64(offset)
+                guard isWanted, !dirtyMap.isDirty(block), !machine.skipsCopying else { continue }
+                send([block])
+            }
+        case .manifestDone:
+            if machine.skipsCopying { handOver(leavesRest: true) } else { endRound() }
+        default:
+            fail("no wants but \(message)")
+        }
+    }
+
+    private func send(_ blocks: [UInt64]) {
+        for block in blocks {
+            let fingerprint = disk.fingerprint(block, in: source.image)
+            manifest[Int(block)] = fingerprint
+            pipe?.send(SimSupply.message(block, disk, source.image), from: .source)
+        }
+    }
+
+    private func endRound() {
+        let round = machine.round
+        pipe?.send(.roundEnd(UInt32(round)), from: .source)
+        expect = { [self] message in
+            guard message == .roundDone(UInt32(round)) else { return fail("no end of the round") }
+            decide()
+        }
+    }
+
+    private func decide() {
+        guard !isOver else { return }
+        let situation = SourceMachine.Situation(
+            expectedPause: Double(dirtyMap.count()), maximumPause: roundsLimit, isClean: dirtyMap.count() == 0)
+        switch machine.decide(situation) {
+        case .handOver(let leavesRest): handOver(leavesRest: leavesRest)
+        case .wait: source.later(3000) { [self] in if dirtyMap.count() > 0 { nextRound() } else { decide() } }
+        case .copy: nextRound()
+        }
+    }
+
+    private func nextRound() {
+        guard !isOver else { return }
+        if machine.skipsCopying { return handOver(leavesRest: true) }
+        _ = machine.nextRound()
+        dirtyRound(from: 0) { [self] in
+            if machine.skipsCopying { handOver(leavesRest: true) } else { endRound() }
+        }
+    }
+
+    private func dirtyRound(from start: UInt64, isFinal: Bool = false, _ done: @escaping () -> Void) {
+        guard !isOver else { return }
+        guard start < geometry.blockCount, isFinal || !machine.skipsCopying else { return done() }
+        var cursor = start
+        let early = source.faults.contains(.readBeforeClear) ? source.image.snapshot() : nil
+        let take = { [self] in
+            let blocks = dirtyMap.take(from: &cursor, limit: 8)
+            source.later(500) { [self] in
+                guard !isOver else { return }
+                if let early {
+                    for block in blocks {
+                        let values = Array(early.sectors[disk.sectors(of: block..<block + 1)])
+                        manifest[Int(block)] = disk.fingerprint(values)
+                        pipe?.send(SimSupply.message(block, values), from: .source)
+                    }
+                } else {
+                    send(blocks)
+                }
+                dirtyRound(from: cursor, isFinal: isFinal, done)
+            }
+        }
+        if early != nil { source.later(400) { take() } } else { take() }
+    }
+
+    // MARK: The hand-over
+
+    private func handOver(leavesRest: Bool) {
+        guard !isOver else { return }
+        guard !isCancelled else { return fail("cancelled") }
+        _ = machine.fence()
+        world.note("fence")
+        source.fence { [self] in
+            guard !isOver else { return }
+            if leavesRest { leave() } else { sendRest() }
+        }
+        // A guest is not kept waiting for ever.
+        source.exactly(500_000) { [self] in
+            if case .fenced = machine.state, !isCommitting { fail("too slow") }
+        }
+    }
+
+    private func sendRest() {
+        dirtyRound(from: 0, isFinal: true) { [self] in
+            let root = disk.root(manifest, without: [])
+            pipe?.send(.prepare(root), from: .source)
+            expect = { [self] message in
+                guard case .prepared(let theirs) = message else { return fail("no root") }
+                compare(root, theirs, missing: [])
+            }
+        }
+    }
+
+    private func leave() {
+        var dirty: [UInt64] = []
+        var cursor: UInt64 = 0
+        while cursor < geometry.blockCount { dirty += dirtyMap.take(from: &cursor, limit: 64) }
+        if source.faults.contains(.unnamedDirt) { dirty = [] }
+        if !dirty.isEmpty {
+            pipe?.send(.postcopy(.dirty(dirty.map { BlockRange($0..<$0 + 1) })), from: .source)
+        }
+        pipe?.send(.postcopy(.leave), from: .source)
+        var missing: [Range<UInt64>] = []
+        expect = { [self] message in
+            switch message {
+            case .postcopy(.missing(let runs)): missing += runs.map { $0.range! }
+            case .prepared(let theirs):
+                guard dirty.allSatisfy({ block in missing.contains { $0.contains(block) } }) else {
+                    return fail("dirty blocks are not missing")
+                }
+                compare(disk.root(manifest, without: missing), theirs, missing: missing)
+            case .wants, .manifestDone, .roundDone: break
+            default: fail("no root but \(message)")
+            }
+        }
+    }
+
+    private func compare(_ ours: DiskRoot, _ theirs: DiskRoot, missing: [Range<UInt64>]) {
+        do {
+            try machine.prepared(
+                source: ours, destination: source.faults.contains(.uncheckedRoots) ? ours : theirs)
+        } catch {
+            // With a peer that keeps the protocol this must not be.
+            if source.faults.isEmpty { world.fail("invariant 8: the roots differ") }
+            return fail("roots differ")
+        }
+        guard !isCancelled else { return fail("cancelled") }
+        isCommitting = true
+        expect = { _ in }
+        // What the destination takes later must be what is here now.
+        let needsImage = !missing.isEmpty && !source.faults.contains(.unflushedSource)
+        source.synchronize(needsImage) { [self] in
+            guard !isCancelled else {
+                isCommitting = false
+                return fail("cancelled")
+            }
+            isGivingWord = true
+            source.commit(id, isNeeded: !missing.isEmpty) { [self] in committed(isNeeded: !missing.isEmpty) }
+        }
+    }
+
+    private func committed(isNeeded: Bool) {
+        world.note("committed, \(isNeeded ? "needed" : "whole")")
+        machine.committed()
+        let forward = self.forward ?? SimForward(source, id, isCommitted: true)
+        forward.commit()
+        forward.start()
+        if isNeeded {
+            supply = supply ?? SimSupply(source, id, isCommitted: true)
+            supply!.commit()
+            supply!.start()
+        } else {
+            supply?.drop()
+            supply = nil
+        }
+        pipe?.send(.commit, from: .source)
+        source.gaveAway(forward, supply)
+        source.track(nil)
+        source.unfence()
+        expect = { [self] message in
+            if message == .active { machine.moved() }
+        }
+        source.migrationEnded()
+    }
+
+    private func fail(_ reason: String) {
+        guard !isOver, !isCommitting else { return }
+        world.note("migration fails: \(reason)")
+        pipe?.cut()
+        switch machine.abandon() {
+        case .nothing?: break
+        case .stopTracking?: source.track(nil)
+        case .stopTrackingAndUnfence?:
+            source.track(nil)
+            source.unfence()
+        case nil: return
+        }
+        forward?.drop()
+        supply?.drop()
+        source.migrationEnded()
+    }
+}

@@ -1,0 +1,278 @@
+import Block
+import Index
+
+@testable import Migration
+
+/// Performs what `BlockResolver` and `BackgroundFill` say, as `PostCopy` does, in simulated time.
+final class SimPostCopy {
+    private enum Phase: Equatable {
+        case filling
+        case verifying(DiskRoot?)
+        case complete
+    }
+
+    private let node: SimDestination
+    private let id: MigrationID
+    private let map: DurablePresentMap
+    private var resolver: BlockResolver
+    private var fill: BackgroundFill
+    private var operations: [UInt64: GuestOperation] = [:]
+    private var nextID: UInt64 = 0
+    private var announced: [UInt64: Fingerprint] = [:]
+    private var awaited: [(segment: Range<UInt64>, left: Int)] = []
+    private var generation = 0
+    private var pipes: [LaneKind: SimPipe] = [:]
+    private var phase = Phase.filling
+
+    init(_ node: SimDestination, _ id: MigrationID, _ map: DurablePresentMap) {
+        self.node = node
+        self.id = id
+        self.map = map
+        resolver = BlockResolver(map: map)
+        var limits = BackgroundFill.Limits()
+        limits.segment = 4
+        limits.describing = 3
+        limits.bringing = 2
+        fill = BackgroundFill(map: map, limits: limits)
+    }
+
+    private var disk: SimDisk { node.disk }
+    private var world: World { node.world }
+
+    func isHere(_ operation: GuestOperation) -> Bool {
+        operation.kind != .flush && !operation.isForced
+            && map.holds(offset: operation.bytes.lowerBound, length: UInt64(operation.bytes.count))
+    }
+
+    func submit(_ operation: GuestOperation) {
+        let id = nextID
+        nextID += 1
+        operations[id] = operation
+        run(
+            resolver.begin(
+                BlockResolver.Operation(
+                    id: id, kind: operation.kind, bytes: operation.bytes, isForced: operation.isForced)))
+    }
+
+    private func run(_ actions: [BlockResolver.Action]) {
+        for action in actions {
+            switch action {
+            case .perform(let operation): perform(operation)
+            case .finish(let id, let error):
+                let operation = operations.removeValue(forKey: id)!
+                operation.finish(error, operation.found)
+            case .demand(let runs): demand(runs)
+            case .makeDurable: makeDurable()
+            }
+        }
+        world.check(resolver.demandedCount <= 64 * 20, "invariant 10: \(resolver.demandedCount) blocks are demanded")
+        world.check(fill.openCount <= 8, "invariant 10: \(fill.openCount) segments are open")
+    }
+
+    private func perform(_ request: BlockResolver.Operation) {
+        let operation = operations[request.id]!
+        // A trim may have been narrowed.
+        let first = Int(request.bytes.lowerBound / SimImage.sectorBytes)
+        let sectors = first..<Int(request.bytes.upperBound / SimImage.sectorBytes)
+        let skipped = first - operation.sectors.lowerBound
+        let part = GuestOperation(
+            kind: operation.kind, sectors: sectors,
+            values: operation.isChange ? Array(operation.values[skipped..<skipped + sectors.count]) : [],
+            isForced: operation.isForced)
+        node.perform(part) { [self] error, found in
+            operation.found = found
+            run(resolver.performed(request.id, error: error))
+            advance()
+        }
+    }
+
+    private func makeDurable() {
+        let faults = node.faults
+        let pages = map.takeChanges()
+        if faults.contains(.mapBeforeData) { node.writePages(pages) }
+        node.synchronize { [self] in
+            node.synchronizeManifest()
+            let late = faults.contains(.lateSnapshot) ? pages + map.takeChanges() : pages
+            node.later(1000) { [self] in
+                node.writePages(late)
+                node.later(300) { [self] in run(resolver.madeDurable(error: 0)) }
+            }
+        }
+    }
+
+    // MARK: Bringing
+
+    private func demand(_ runs: [Range<UInt64>]) {
+        guard runs.joined().contains(where: { announced[$0] != nil }) else { return ask(runs, .demand) }
+        node.later(300) { [self] in
+            let rest = runs.joined().filter { announced[$0] == nil || !bringFromHere($0) }
+            if !rest.isEmpty { ask(rest.map { $0..<$0 + 1 }, .demand) }
+            advance()
+        }
+    }
+
+    private func ask(_ runs: [Range<UInt64>], _ kind: LaneKind) {
+        pipes[kind]?.send(.postcopy(.need(runs.map { BlockRange($0) })), from: .destination)
+    }
+
+    func advance() {
+        guard phase == .filling else { return }
+        if fill.isDone {
+            phase = .verifying(nil)
+            return verify()
+        }
+        for action in fill.next() { run(action) }
+    }
+
+    private func run(_ action: BackgroundFill.Action) {
+        switch action {
+        case .describe(let blocks):
+            pipes[.bulk]?.send(.postcopy(.describe(BlockRange(blocks))), from: .destination)
+        case .bring(let segment):
+            let generation = self.generation
+            node.later(500) { [self] in
+                guard self.generation == generation else { return }
+                var rest: [Range<UInt64>] = []
+                for block in segment where !map.isPresent(block) && !bringFromHere(block) {
+                    rest.append(block..<block + 1)
+                }
+                if rest.isEmpty {
+                    fill.brought(segment)
+                } else {
+                    awaited.append((segment, rest.count))
+                    ask(rest, .bulk)
+                }
+                advance()
+            }
+        }
+    }
+
+    private func bringFromHere(_ block: UInt64) -> Bool {
+        let fingerprint = announced[block]!
+        let isHere = disk.fingerprint(block, in: node.image) == fingerprint
+        guard isHere || fingerprint == .zero || node.neighbour.contains(fingerprint) else { return false }
+        store(block, disk.values(fingerprint, of: block))
+        return true
+    }
+
+    /// Writes a block that has come, as far as it is still wanted.
+    private func store(_ block: UInt64, _ values: [UInt32]) {
+        let fill = resolver.arrived([block..<block + 1])
+        let first = disk.sectors(of: block..<block + 1).lowerBound
+        let isUnclaimed = node.faults.contains(.unclaimedFills)
+        guard isUnclaimed || !fill.accepted.isEmpty else { return run(resolver.filled(fill.id, error: 0)) }
+        let half = values.count / 2
+        node.later(400) { [self] in
+            node.image.write(values, at: first, from: 0, to: half)
+            node.later(400) { [self] in
+                node.image.write(values, at: first, from: half, to: values.count)
+                if !fill.accepted.isEmpty { node.setManifest(disk.fingerprint(values), of: block) }
+                var actions = resolver.filled(fill.id, error: 0)
+                if world.chance(10) { actions += resolver.checkpoint() }
+                run(actions)
+                advance()
+            }
+        }
+    }
+
+    // MARK: Lanes
+
+    func laneUp(_ kind: LaneKind, _ pipe: SimPipe) {
+        pipes[kind] = pipe
+        switch kind {
+        case .demand: run(resolver.linkFound())
+        case .bulk:
+            switch phase {
+            case .filling:
+                for action in fill.linkFound() { run(action) }
+                advance()
+            case .verifying(let root): if root != nil { askToVerify() }
+            case .complete: pipe.send(.postcopy(.complete(Ledger())), from: .destination)
+            }
+        }
+    }
+
+    func laneDown(_ kind: LaneKind) {
+        pipes[kind] = nil
+        switch kind {
+        case .demand: resolver.linkLost()
+        case .bulk:
+            fill.linkLost()
+            awaited = []
+            generation += 1
+        }
+    }
+
+    func take(_ message: Message, from kind: LaneKind) {
+        switch message {
+        case .zeros(let range):
+            let block = range.first
+            store(block, Array(repeating: 0, count: disk.sectors(of: block..<block + 1).count))
+            count(block, kind)
+        case .data(let segment):
+            var bytes = segment.compressed
+            let block = segment.runs[0].first
+            store(block, disk.sectors(of: block..<block + 1).map { _ in bytes.readInteger(as: UInt32.self)! })
+            count(block, kind)
+        case .manifest(let segment):
+            guard fill.oldestQuestion?.lowerBound == segment.first else {
+                return world.fail("fingerprints that nobody asked for")
+            }
+            fill.wasDescribed()
+            for (offset, entry) in segment.entries.enumerated() {
+                let block = segment.first + UInt64(offset)
+                if case .fingerprint(let fingerprint) = entry {
+                    announced[block] = fingerprint
+                } else {
+                    announced[block] = .zero
+                }
+            }
+        case .postcopy(.verified(let theirs)):
+            guard case .verifying(let ours?) = phase else { return }
+            world.check(ours == theirs, "invariant 8: the roots differ at the end of post-copy")
+            guard ours == theirs else { return }
+            phase = .complete
+            node.completed { [self] in pipes[.bulk]?.send(.postcopy(.complete(Ledger())), from: .destination) }
+        case .postcopy(.released), .welcome, .refused:
+            break
+        default:
+            world.fail("the destination is told \(message)")
+        }
+        advance()
+    }
+
+    private func count(_ block: UInt64, _ kind: LaneKind) {
+        guard kind == .bulk, let index = awaited.firstIndex(where: { $0.segment.contains(block) }) else { return }
+        awaited[index].left -= 1
+        if awaited[index].left == 0 { fill.brought(awaited.remove(at: index).segment) }
+    }
+
+    // MARK: The end
+
+    private func verify() {
+        let pages = map.takeChanges()
+        node.synchronize { [self] in
+            node.writePages(pages)
+            let root = disk.root(node.wholeManifest(), without: replaced())
+            node.synchronizeManifest()
+            phase = .verifying(root)
+            askToVerify()
+        }
+    }
+
+    private func replaced() -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        var position: UInt64 = 0
+        while let run = map.nextNotTaken(in: position..<disk.geometry.blockCount) {
+            runs.append(run)
+            position = run.upperBound
+        }
+        return runs
+    }
+
+    private func askToVerify() {
+        let runs = replaced()
+        if !runs.isEmpty { pipes[.bulk]?.send(.postcopy(.replaced(runs.map { BlockRange($0) })), from: .destination) }
+        pipes[.bulk]?.send(.postcopy(.verify), from: .destination)
+    }
+}

@@ -1,0 +1,106 @@
+import Block
+import NIOCore
+
+@testable import Migration
+
+/// Answers what the destination asks of the source's image, as `SupplyLink` does.
+final class SimSupply {
+    private let source: SimSource
+    private let id: MigrationID
+    private var isCommitted: Bool
+    private var isStarted = false
+    private var isDropped = false
+    private var pipes: [LaneKind: SimPipe] = [:]
+    private var replaced: [Range<UInt64>] = []
+
+    init(_ source: SimSource, _ id: MigrationID, isCommitted: Bool) {
+        self.source = source
+        self.id = id
+        self.isCommitted = isCommitted
+    }
+
+    static func message(_ block: UInt64, _ disk: SimDisk, _ image: SimImage) -> Message {
+        message(block, image.read(disk.sectors(of: block..<block + 1)))
+    }
+
+    static func message(_ block: UInt64, _ values: [UInt32]) -> Message {
+        if values.allSatisfy({ $0 == 0 }) { return .zeros(BlockRange(block..<block + 1)) }
+        var bytes = ByteBuffer()
+        for value in values { bytes.writeInteger(value) }
+        return .data(DataSegment(runs: [BlockRange(block..<block + 1)], compressed: bytes))
+    }
+
+    func commit() { isCommitted = true }
+
+    func start() {
+        guard !isStarted else { return }
+        isStarted = true
+        for kind in LaneKind.allCases { connect(kind) }
+    }
+
+    func drop() {
+        isDropped = true
+        for kind in LaneKind.allCases { pipes[kind]?.drop(.source) }
+    }
+
+    private func connect(_ kind: LaneKind) {
+        guard !isDropped, !source.isReleased else { return }
+        let pipe = source.simulation.connect(kind == .demand ? .demand : .bulk, id, isCommitted: isCommitted)
+        pipes[kind] = pipe
+        if kind == .bulk { replaced = [] }
+        pipe.onMessage[SimPipe.End.source.rawValue] = { [self] message in
+            if pipes[kind] === pipe, !isDropped { take(message, pipe) }
+        }
+        pipe.onClosed[SimPipe.End.source.rawValue] = { [self] in
+            guard pipes[kind] === pipe else { return }
+            source.later(4000) { [self] in connect(kind) }
+        }
+    }
+
+    private func take(_ message: Message, _ pipe: SimPipe) {
+        let disk = source.disk
+        switch message {
+        case .welcome, .refused:
+            if case .refused = message { pipe.cut() }
+        case .request(let request):
+            // Before the hand-over: of the image as it is now.
+            if request.kind == .flush {
+                return source.synchronize(true) {
+                    pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: ByteBuffer())), from: .source)
+                }
+            }
+            source.later(300) { [self] in
+                let first = Int(request.offset / SimImage.sectorBytes)
+                var payload = ByteBuffer()
+                for value in source.image.read(first..<first + Int(request.length / SimImage.sectorBytes)) {
+                    payload.writeInteger(value)
+                }
+                pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: payload)), from: .source)
+            }
+        case .postcopy(.describe(let range)):
+            let entries = range.range!.map { block -> ManifestSegment.Entry in
+                let fingerprint = disk.fingerprint(block, in: source.image)
+                return fingerprint == .zero ? .zero : .fingerprint(fingerprint)
+            }
+            pipe.send(.manifest(ManifestSegment(first: range.first, entries: entries)), from: .source)
+        case .postcopy(.need(let runs)):
+            for run in runs {
+                for block in run.range! { pipe.send(Self.message(block, disk, source.image), from: .source) }
+            }
+        case .postcopy(.replaced(let runs)):
+            replaced += runs.map { $0.range! }
+        case .postcopy(.verify):
+            let blocks = 0..<disk.geometry.blockCount
+            let root = disk.root(blocks.map { disk.fingerprint($0, in: source.image) }, without: replaced)
+            replaced = []
+            source.later(2000) { pipe.send(.postcopy(.verified(root)), from: .source) }
+        case .postcopy(.complete):
+            source.release(id) { [self] in
+                pipe.send(.postcopy(.released), from: .source)
+                source.world.note("released")
+            }
+        default:
+            source.world.fail("the source is asked \(message)")
+        }
+    }
+}
