@@ -142,7 +142,8 @@ struct MigrateTests {
     }
 
     @Test(
-        "A disk that moves on from the middle of three nodes is served by the last alone, over restarts too, and may come back")
+        "A disk that moves on from the middle of three nodes is served by the last alone, over restarts too, and may come back"
+    )
     func chain() async throws {
         let nodes = try await TwoNodes()
         let last = try await TwoNodes(megabytes: 1, name: "other")

@@ -332,7 +332,8 @@ final class SimDestination {
         lanes[.demand]?.send(
             .request(
                 RemoteRequest(
-                    id: id, kind: operation.kind, isForced: false, mayPunchHole: true, offset: operation.bytes.lowerBound,
+                    id: id, kind: operation.kind, isForced: false, mayPunchHole: true,
+                    offset: operation.bytes.lowerBound,
                     length: UInt64(operation.bytes.count), payload: ByteBuffer())), from: .destination)
     }
 
