@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -131,32 +132,6 @@ static void watch_for_lost_pages(void) {
 
 static pthread_once_t watching = PTHREAD_ONCE_INIT;
 
-int linux_guard(int (*body)(void *), void *argument) {
-    pthread_once(&watching, watch_for_lost_pages);
-    sigjmp_buf here;
-    if (sigsetjmp(here, 0) != 0) {
-        copying = NULL;
-        return -1;
-    }
-    copying = &here;
-    atomic_signal_fence(memory_order_seq_cst);
-    int result = body(argument);
-    atomic_signal_fence(memory_order_seq_cst);
-    copying = NULL;
-    return result;
-}
-
-const void *linux_map_range(int descriptor, off_t offset, size_t length) {
-    const int populate_read = 22;  // MADV_POPULATE_READ, since Linux 5.14; Debian 12's headers may lack it
-    void *map = mmap(NULL, length, PROT_READ, MAP_SHARED, descriptor, offset);
-    if (map == MAP_FAILED) return NULL;
-    if (madvise(map, length, populate_read) == 0) return map;
-    munmap(map, length);
-    return NULL;
-}
-
-void linux_unmap_range(const void *map, size_t length) { munmap((void *)map, length); }
-
 int linux_copy_mapped(const struct linux_piece *pieces, size_t count) {
     pthread_once(&watching, watch_for_lost_pages);
     sigjmp_buf here;
@@ -175,6 +150,19 @@ int linux_copy_mapped(const struct linux_piece *pieces, size_t count) {
     atomic_signal_fence(memory_order_seq_cst);
     copying = NULL;
     return 0;
+}
+
+int linux_is_cached(int descriptor, off_t offset, size_t length) {
+    const long cachestat = 451;  // since Linux 6.5; Debian 12's headers lack it
+    const struct {
+        uint64_t offset, length;
+    } range = {offset, length};
+    struct {
+        uint64_t cached, dirty, writeback, evicted, recently_evicted;
+    } pages = {0};
+    if (syscall(cachestat, descriptor, &range, &pages, 0) != 0) return 0;
+    const uint64_t page = sysconf(_SC_PAGESIZE);
+    return pages.cached == (range.offset + range.length + page - 1) / page - range.offset / page;
 }
 
 int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned char *pages) {

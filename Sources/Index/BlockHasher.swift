@@ -18,20 +18,6 @@ public final class BlockHasher {
         }
     }
 
-    /// Appends the fingerprints of whole blocks in a mapped file.
-    /// - Returns: false, and nothing is appended, where a page of it could not be had.
-    func append(mapped blocks: UnsafeRawBufferPointer, blockSize: Int, to fingerprints: inout [Fingerprint]) -> Bool {
-        let count = blocks.count / blockSize
-        return withUnsafeTemporaryAllocation(byteCount: count * Fingerprint.byteCount, alignment: 8) { bytes in
-            guard stream.fingerprint(blocks, blockSize: blockSize, into: bytes) else { return false }
-            for index in 0..<count {
-                let start = index * Fingerprint.byteCount
-                fingerprints.append(Fingerprint(bytes: .init(rebasing: bytes[start..<start + Fingerprint.byteCount])))
-            }
-            return true
-        }
-    }
-
     /// The whole SHA-256 of `bytes`, 32 bytes.
     public func digest(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
         stream.update(bytes)

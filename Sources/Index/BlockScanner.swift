@@ -66,17 +66,12 @@ struct BlockScanner: Sendable {
         return value
     }
 
-    /// Hashes a segment where it lies in the page cache, or else piece by piece through the buffer.
+    /// Hashes a segment piece by piece through the buffer. To map it instead is no quicker: that the threads share the
+    /// address space costs what the copying does.
     private func hash(
         _ segment: Range<UInt64>, _ buffer: borrowing ReadBuffer, _ hasher: BlockHasher,
         into fingerprints: inout [Fingerprint]
     ) throws {
-        if segment.count % blockSize == 0,
-            source.withMapped(
-                segment, { hasher.append(mapped: $0, blockSize: blockSize, to: &fingerprints) })
-        {
-            return
-        }
         var start = segment.lowerBound
         while start < segment.upperBound {
             let end = min(segment.upperBound, start + UInt64(buffer.bytes.count))

@@ -10,7 +10,7 @@ struct FileSource: ImageSource {
     private let image: RawImage
     var size: UInt64 { image.size }
     /// Large enough for few calls, small enough to be hashed while it is in the processor's own cache.
-    let preferredRead = 256 << 10
+    let preferredRead = 128 << 10
     let extraReaders = 0
 
     init(_ image: RawImage) {
@@ -25,6 +25,7 @@ struct FileSource: ImageSource {
 
     /// The pieces of the range that are not cached yet.
     func readAhead(_ range: Range<UInt64>) -> [Range<UInt64>] {
+        if linux_is_cached(image.descriptor, off_t(range.lowerBound), range.count) != 0 { return [] }
         let cold = coldRanges(range)
         for piece in cold { advise(piece, POSIX_FADV_WILLNEED) }
         return cold
@@ -32,14 +33,6 @@ struct FileSource: ImageSource {
 
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
         try image.read(into: buffer, at: offset)
-    }
-
-    func withMapped(_ range: Range<UInt64>, _ body: (UnsafeRawBufferPointer) -> Bool) -> Bool {
-        let start = range.lowerBound / Self.page * Self.page
-        let length = Int(range.upperBound - start)
-        guard let map = linux_map_range(image.descriptor, off_t(start), length) else { return false }
-        defer { linux_unmap_range(map, length) }
-        return body(UnsafeRawBufferPointer(start: map + Int(range.lowerBound - start), count: range.count))
     }
 
     func release(_ ranges: [Range<UInt64>]) {

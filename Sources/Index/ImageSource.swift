@@ -17,9 +17,6 @@ protocol ImageSource: Sendable {
     func readAhead(_ range: Range<UInt64>) -> [Range<UInt64>]
     /// Fills `buffer` from `offset` on.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws
-    /// Shows a range in memory, where that is quicker than to read it: a mapped file, whose pages may be lost at any moment.
-    /// - Returns: what `body` returns; false where there is no such way.
-    func withMapped(_ range: Range<UInt64>, _ body: (UnsafeRawBufferPointer) -> Bool) -> Bool
     /// What was read ahead will not be read again.
     func release(_ ranges: [Range<UInt64>])
 }

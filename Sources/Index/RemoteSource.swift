@@ -47,7 +47,5 @@ struct RemoteSource: ImageSource {
         try image.read(into: buffer, at: offset)
     }
 
-    func withMapped(_ range: Range<UInt64>, _ body: (UnsafeRawBufferPointer) -> Bool) -> Bool { false }
-
     func release(_ ranges: [Range<UInt64>]) {}
 }

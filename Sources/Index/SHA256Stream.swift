@@ -1,4 +1,3 @@
-import CLinux
 import COpenSSL
 
 /// SHA-256 over bytes that come in pieces, again and again: `finish` starts the next one.
@@ -25,23 +24,6 @@ final class SHA256Stream {
 
     func update(_ bytes: UnsafeRawBufferPointer) {
         precondition(EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) == 1, "SHA-256 failed")
-    }
-
-    /// Fingerprints of blocks in a mapped file; the stream must not be in the middle of anything.
-    /// - Parameter fingerprints: 16 bytes for each block.
-    /// - Returns: false where a page of it could not be had; what is in `fingerprints` is then of no use.
-    func fingerprint(
-        _ blocks: UnsafeRawBufferPointer, blockSize: Int, into fingerprints: UnsafeMutableRawBufferPointer
-    ) -> Bool {
-        precondition(blockSize >= 512 && blocks.count % blockSize == 0)
-        precondition(fingerprints.count == blocks.count / blockSize * Fingerprint.byteCount)
-        var job = openssl_blocks(
-            context: context, blocks: blocks.baseAddress!.assumingMemoryBound(to: UInt8.self), size: blockSize,
-            count: blocks.count / blockSize, fingerprints: fingerprints.baseAddress!.assumingMemoryBound(to: UInt8.self)
-        )
-        if linux_guard(openssl_fingerprint_blocks, &job) == 0 { return true }
-        precondition(EVP_DigestInit_ex2(context, algorithm, nil) == 1, "SHA-256 failed")
-        return false
     }
 
     /// Writes the digest of everything since the last `finish` into 32 bytes.

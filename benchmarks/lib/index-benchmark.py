@@ -49,7 +49,7 @@ def cached(path):
 def build():
     chosen, total = [], 0
     for image in sorted(IMAGES, key=data_bytes, reverse=True):
-        if total < 3 << 30:
+        if total < 6 << 30:
             chosen.append(image)
             total += data_bytes(image)
     for image in chosen:

@@ -48,12 +48,8 @@ struct linux_piece {
 // could not be had (the file was cut short, or its file system has lost it): what is in the targets then is undefined.
 // The first call takes SIGBUS for the process; a fault anywhere else goes to whoever had it before.
 int linux_copy_mapped(const struct linux_piece *pieces, size_t count);
-// Calls a C function that reads mapped files, and is left by a jump where a page could not be had: -1 then, otherwise what
-// it returns. It must hold nothing that would be lost.
-int linux_guard(int (*body)(void *), void *argument);
-// Maps a range of a file, which must begin at a page, and has all of it read in; NULL where that can't be.
-const void *linux_map_range(int descriptor, off_t offset, size_t length);
-void linux_unmap_range(const void *map, size_t length);
+// Whether all of a range of a file is known to be in the page cache, by cachestat(2): 0 also where the kernel can't tell.
+int linux_is_cached(int descriptor, off_t offset, size_t length);
 // Which pages of a range of a file are in the page cache, one byte each, as mincore(2) says; -1 on error. Nothing is
 // read. offset is a multiple of the page size.
 int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned char *pages);
