@@ -12,7 +12,7 @@ final class ScanCursor: Sendable {
     /// Large enough for a disk's full speed, small enough to keep all threads busy to the end.
     static let segment: UInt64 = 1 << 20
     /// Segments that are read ahead.
-    private static let window = 16
+    private static let window = 48
 
     private struct State {
         /// Everything before it is in `ahead`, handed out, or a hole; a multiple of the block size until the end.

@@ -35,11 +35,10 @@ public final class SourceMigration: Sendable {
     /// - Parameters:
     ///   - transport: the way to the destination.
     ///   - pool: for reading, hashing and compressing.
-    public convenience init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
-        self.init(job: job, isResumed: false, transport: transport, pool: pool, logger: logger)
-    }
-
-    private init(job: SourceJob, isResumed: Bool, transport: PeerTransport, pool: NIOThreadPool, logger: Logger) {
+    ///   - isResumed: it has been under way before, so that a destination that does not answer is waited for.
+    public init(
+        job: SourceJob, transport: PeerTransport, pool: NIOThreadPool, logger: Logger, isResumed: Bool = false
+    ) {
         self.job = job
         self.isResumed = isResumed
         self.logger = logger
@@ -95,7 +94,7 @@ public final class SourceMigration: Sendable {
         case is ChannelError, is IOError: break
         default: return nil
         }
-        let next = SourceMigration(job: job, isResumed: true, transport: transport, pool: pool, logger: logger)
+        let next = SourceMigration(job: job, transport: transport, pool: pool, logger: logger, isResumed: true)
         next.status.withLockedValue { $0.phase = "reconnecting" }
         return next
     }

@@ -8,6 +8,7 @@ public struct SourceRecords: Sendable {
     public let image: RawImage
     private let movedName: String
     private let attemptName: String
+    private let requestName: String
 
     /// The records about `image` in `directory`.
     public init(directory: StateDirectory, image: RawImage) {
@@ -16,6 +17,7 @@ public struct SourceRecords: Sendable {
         let path = StateDirectory.realPath(image.path)
         movedName = StateDirectory.key("moved", path: path)
         attemptName = StateDirectory.key("attempt", path: path)
+        requestName = StateDirectory.key("migrating", path: path)
     }
 
     /// Where the image has moved to; nil where it has not, or where another file stands at its path now.
@@ -40,6 +42,18 @@ public struct SourceRecords: Sendable {
 
     /// The file that says that the image has moved.
     public var movedFile: String { directory.path(of: movedName) }
+
+    /// Notes, durably, what was asked for, so that a node that is started again after a crash goes on with it.
+    public func keep(_ request: some Codable) throws { try directory.write(request, as: requestName) }
+
+    /// What was being done when the node ended without a word; nil where nothing was.
+    /// - Throws: where the note can't be read.
+    public func kept<Request: Codable>(_ type: Request.Type) throws -> Request? {
+        try directory.read(type, from: requestName)
+    }
+
+    /// What was asked for has come to an end.
+    public func forgetRequest() { directory.remove(requestName) }
 
     /// Notes that a migration begins.
     /// - Returns: earlier ones to the same destination, which have been given up for certain.

@@ -69,7 +69,22 @@ public actor Node {
         }
         if let peer { lines.append("peers on \(peer)") }
         if let control = try await startControl() { lines.append("control on \(control)") }
+        await resume()
         return lines
+    }
+
+    /// Goes on with what an earlier life of this node was moving when it was killed.
+    private func resume() async {
+        for export in exports.values where export.isAtRest {
+            do {
+                guard var command = try export.records?.kept(MigrateCommand.self) else { continue }
+                command.export = export.name
+                logger.notice("the migration of \(export.name) to \(command.destination) goes on")
+                try await migrateDetached(command, isResumed: true)
+            } catch {
+                logger.error("the migration of \(export.name) that was under way does not go on: \(error)")
+            }
+        }
     }
 
     /// Finishes what clients have asked for and ends.
@@ -127,8 +142,8 @@ public actor Node {
     }
 
     /// Begins to move an export and returns at once.
-    func migrateDetached(_ command: MigrateCommand) async throws {
-        let (export, migration) = try await begin(command)
+    func migrateDetached(_ command: MigrateCommand, isResumed: Bool = false) async throws {
+        let (export, migration) = try await begin(command, isResumed: isResumed)
         Task {
             defer { export.end() }
             _ = try? await run(migration, of: export)
@@ -159,7 +174,9 @@ public actor Node {
         migration.rate.set(bitsPerSecond: bitsPerSecond)
     }
 
-    private func begin(_ command: MigrateCommand) async throws -> (NodeExport, SourceMigration) {
+    private func begin(
+        _ command: MigrateCommand, isResumed: Bool = false
+    ) async throws -> (NodeExport, SourceMigration) {
         let name = try find(command.export).name
         if await site?.missing(of: name) != nil { throw NodeError.isArriving(name) }
         let export = try find(command.export)
@@ -177,13 +194,20 @@ public actor Node {
             maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
             records: records)
         job.domains = command.domains
-        let migration = SourceMigration(job: job, transport: transport, pool: pool, logger: logger)
+        let migration = SourceMigration(
+            job: job, transport: transport, pool: pool, logger: logger, isResumed: isResumed)
         try export.begin(migration)
+        do { try records.keep(command) } catch {
+            export.end()
+            throw error
+        }
         return (export, migration)
     }
 
     private func run(_ first: SourceMigration, of export: NodeExport) async throws -> MigrationReport {
         logger.info("migrating \(export.name) to \(first.destination)")
+        // Whatever the end is, but for that of the process.
+        defer { export.records?.forgetRequest() }
         var migration = first
         var delay = Self.firstRetry
         while true {

@@ -189,15 +189,32 @@ struct MigrateTests {
         _ = try await onThread { client.waitUntilExit() }
     }
 
-    @Test("Invariants 6 and 7: a source killed while it copies leaves nothing that breaks the next migration")
+    @Test("Invariants 6 and 7: a source killed while it copies goes on when it starts again")
     func sourceKilled() async throws {
         let nodes = try await TwoNodes()
         let before = try nodes.sourceImage
-        try await nodes.beginSlowMigration()
+        try await nodes.beginSlowMigration(rate: "20M")
         try await nodes.restartSource()
         #expect(try nodes.sourceImage == before)
-        try await nodes.waitUntil("it can migrate again") { try await nodes.migrate().status == 0 }
+        try await nodes.waitUntil("it has moved") {
+            try await nodes.source.ask(["status"]).output.contains("moved  to")
+        }
         #expect(try nodes.destinationImage == before)
+    }
+
+    @Test("A migration that a restarted source goes on with can be cancelled, and then stays so")
+    func resumedAndCancelled() async throws {
+        let nodes = try await TwoNodes()
+        try await nodes.beginSlowMigration()
+        try await nodes.destination.kill()
+        try await nodes.restartSource()
+        // Nobody answers: it waits.
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
+        try await nodes.waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
+        try await nodes.restartSource()
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(try await nodes.source.ask(["status"]).output.contains("serving"))
     }
 
     @Test("Invariant 7: a destination killed while it copies costs time, and the migration goes on by itself")
