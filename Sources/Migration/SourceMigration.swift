@@ -90,8 +90,9 @@ public final class SourceMigration: Sendable {
         let wasAccepted = isResumed || status.withLockedValue { $0.round > 0 }
         guard wasAccepted, !isCancelled, state.withLockedValue({ $0.machine.state == .abandoned }) else { return nil }
         switch error {
-        case PeerError.cut, PeerError.unreachable: break
-        case is ChannelError, is IOError: break
+        case PeerError.malformed: return nil
+        // It was let in before, so that what keeps it out now is the link's or the destination's start.
+        case is PeerError, is ChannelError, is IOError: break
         default: return nil
         }
         let next = SourceMigration(job: job, transport: transport, pool: pool, logger: logger, isResumed: true)
