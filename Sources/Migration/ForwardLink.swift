@@ -243,7 +243,10 @@ public final class ForwardLink: RequestForwarder, Sendable {
         for request in first { try await connection.send(Message.request(request).encoded()) }
         if !first.isEmpty { for await _ in ready { break } }
         guard state.withLockedValue({ $0.requests.isReady }) else { return }
-        try await send(openQueue(isCommitted), over: connection)
+        let ids = openQueue(isCommitted)
+        // It may have ended before there was a queue to finish.
+        guard connection.isOpen else { throw PeerError.cut }
+        try await send(ids, over: connection)
     }
 
     /// New requests go into this connection's queue, behind those that are still without an answer.

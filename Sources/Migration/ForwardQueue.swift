@@ -132,7 +132,13 @@ struct ForwardQueue {
         }
         if id == ownFlush {
             ownFlush = nil
-            if error == 0 { unflushed.flushed(id) } else { flushError = error }
+            if error == 0 {
+                unflushed.flushed(id)
+            } else {
+                flushError = error
+                // Nobody knows any more what is durable; a client hears so with its next flush, and nothing is kept for it.
+                unflushed = UnflushedChanges()
+            }
             return .nothing
         }
         guard let request = sent.removeValue(forKey: id) else { return .nothing }
@@ -146,7 +152,7 @@ struct ForwardQueue {
     private mutating func flushed(_ id: UInt64, _ error: CInt) -> CInt {
         let error = error == 0 ? flushError : error
         flushError = 0
-        if error == 0 { unflushed.flushed(id) }
+        if error == 0 { unflushed.flushed(id) } else { unflushed = UnflushedChanges() }
         return error
     }
 

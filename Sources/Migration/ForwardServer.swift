@@ -51,6 +51,11 @@ struct ForwardServer: Sendable {
         let error = await client.perform(
             request.kind, offset: request.offset, length: request.length, buffer: memory.baseAddress,
             forced: request.isForced, mayPunchHole: request.mayPunchHole)
+        if error == ESHUTDOWN {
+            // This node ends, or no longer has the disk: no answer, so that the source asks whoever comes next.
+            connection.close()
+            throw PeerError.cut
+        }
         var payload = ByteBuffer()
         if request.kind == .read && error == 0 {
             payload.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory)[..<count]))

@@ -50,7 +50,10 @@ struct SourceInbox {
 
     /// Why an operation on the link failed: the destination may have said it before it closed.
     mutating func explain(_ error: any Error) async -> any Error {
-        if case PeerError.handshake = error { return error }
+        switch error {
+        case PeerError.handshake, PeerError.malformed: return error
+        default: break
+        }
         guard error is ChannelError || error is IOError || error is PeerError || error is CancellationError
         else {
             return error

@@ -88,6 +88,7 @@ struct SourceMachine: Equatable {
             isSwitchRequested = true
             return true
         case .fenced:
+            isSwitchRequested = true
             return true
         case .committed, .moved, .released, .abandoned:
             return false

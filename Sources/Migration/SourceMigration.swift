@@ -11,12 +11,17 @@ public final class SourceMigration: Sendable {
         var machine: SourceMachine
         var isCancelled = false
         var isTooSlow = false
+        /// The destination has taken the offer.
+        var wasAccepted = false
+        /// Attempts so far that ended because the destination did not answer behind the fence.
+        var slowAttempts = 0
         var link: SourceLink?
     }
 
     /// How long a guest is kept waiting for a destination that does not answer before the migration is given up; longer
     /// where a longer pause is allowed.
     private static let shortestFenceLimit = Duration.seconds(10)
+    private static let mostSlowAttempts = 3
     /// How often a disk that waits for its switchover is looked at.
     private static let idleInterval = Duration.milliseconds(200)
     /// How long the hand-over is put off for the forwarding link.
@@ -87,16 +92,23 @@ public final class SourceMigration: Sendable {
 
     /// A further attempt, where this one ended only because the link did: what has got there is still there.
     public func again(after error: any Error) -> SourceMigration? {
-        let wasAccepted = isResumed || status.withLockedValue { $0.round > 0 }
-        guard wasAccepted, !isCancelled, state.withLockedValue({ $0.machine.state == .abandoned }) else { return nil }
+        let (wasAccepted, isSwitchRequested, slowAttempts) = state.withLockedValue {
+            ($0.wasAccepted, $0.machine.isSwitchRequested, $0.slowAttempts + ($0.isTooSlow ? 1 : 0))
+        }
+        guard isResumed || wasAccepted, !isCancelled, state.withLockedValue({ $0.machine.state == .abandoned }) else { return nil }
         switch error {
         case PeerError.malformed: return nil
+        case MigrationError.tooSlow where slowAttempts <= Self.mostSlowAttempts: break
         // It was let in before, so that what keeps it out now is the link's or the destination's start.
         case is PeerError, is ChannelError, is IOError: break
         default: return nil
         }
         let next = SourceMigration(job: job, transport: transport, pool: pool, logger: logger, isResumed: true)
         next.status.withLockedValue { $0.phase = "reconnecting" }
+        next.state.withLockedValue { state in
+            state.slowAttempts = slowAttempts
+            if isSwitchRequested { _ = state.machine.requestSwitch() }
+        }
         return next
     }
 
@@ -193,7 +205,10 @@ public final class SourceMigration: Sendable {
             status.withLockedValue { update(&$0) }
         }
         await job.disk.track(copy.dirtyMap)
-        state.withLockedValue { $0.machine.accepted() }
+        state.withLockedValue { state in
+            state.machine.accepted()
+            state.wasAccepted = true
+        }
         links.supply = SupplyLink(
             parts: SupplyLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
@@ -296,12 +311,13 @@ public final class SourceMigration: Sendable {
         _ geometry: BlockGeometry, leavesRest: Bool
     ) async throws -> (DiskRoot, Bool) {
         let forward = links.forward
+        // Most of it ahead of the fence, behind which the guest waits.
+        if leavesRest { try await pool.runIfActive { [image = job.image] in try image.synchronize() } }
+        // From here to the fence nothing may fail: to give up now is to lift it.
         let round = try state.withLockedValue { state in
             if state.isCancelled { throw MigrationError.cancelled }
             return state.machine.fence()
         }
-        // Most of it ahead of the fence, behind which the guest waits.
-        if leavesRest { try await pool.runIfActive { [image = job.image] in try image.synchronize() } }
         status.withLockedValue { $0.phase = "fenced" }
         await job.disk.fence()
         let watch = Task { [self] in

@@ -44,12 +44,18 @@ public struct SourceRecords: Sendable {
     public var movedFile: String { directory.path(of: movedName) }
 
     /// Notes, durably, what was asked for, so that a node that is started again after a crash goes on with it.
-    public func keep(_ request: some Codable) throws { try directory.write(request, as: requestName) }
+    public func keep(_ request: some Codable) throws {
+        let kept = Kept(inode: try image.identity().inode, birthTime: image.birthTime, request: request)
+        try directory.write(kept, as: requestName)
+    }
 
-    /// What was being done when the node ended without a word; nil where nothing was.
+    /// What was being done with this very file when the node ended without a word; nil where nothing was.
     /// - Throws: where the note can't be read.
     public func kept<Request: Codable>(_ type: Request.Type) throws -> Request? {
-        try directory.read(type, from: requestName)
+        guard let kept = try directory.read(Kept<Request>.self, from: requestName),
+            try image.identity().inode == kept.inode, image.birthTime == kept.birthTime
+        else { return nil }
+        return kept.request
     }
 
     /// What was asked for has come to an end.
@@ -86,5 +92,13 @@ public struct SourceRecords: Sendable {
             throw error
         }
         directory.remove(attemptName)
+        forgetRequest()
+    }
+
+    /// What was asked for, and of which file.
+    private struct Kept<Request: Codable>: Codable {
+        let inode: UInt64
+        let birthTime: Int64?
+        let request: Request
     }
 }

@@ -181,8 +181,8 @@ public final class SupplyLink: Sendable {
             let message = try Message(frame: frame)
             if case .postcopy(.complete(let ledger)) = message {
                 try release(ledger)
-                try await connection.send(Message.postcopy(.released).encoded())
                 wake()
+                try await connection.send(Message.postcopy(.released).encoded())
                 // The destination closes once it has heard.
                 continue
             }

@@ -41,7 +41,13 @@ struct SupplyServer {
         case .request(let request): try await read(request)
         case .postcopy(.describe(let range)): try await describe(try check(range))
         case .postcopy(.need(let runs)): try await send(try runs.map(check))
-        case .postcopy(.replaced(let runs)): replaced += try runs.map(check)
+        case .postcopy(.replaced(let runs)):
+            for run in try runs.map(check) {
+                guard run.lowerBound >= replaced.last?.upperBound ?? 0 else {
+                    throw MigrationError.unexpected("replaced blocks out of order")
+                }
+                replaced.append(run)
+            }
         case .postcopy(.verify):
             let root = try await Self.root(of: image, without: replaced, geometry, scratch, pool)
             replaced = []

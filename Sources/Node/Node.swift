@@ -155,6 +155,7 @@ public actor Node {
         let export = try find(name)
         guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
+        export.records?.forgetRequest()
     }
 
     /// Hands a disk over now.
@@ -177,9 +178,11 @@ public actor Node {
     private func begin(
         _ command: MigrateCommand, isResumed: Bool = false
     ) async throws -> (NodeExport, SourceMigration) {
-        let name = try find(command.export).name
-        if await site?.missing(of: name) != nil { throw NodeError.isArriving(name) }
+        let before = try find(command.export)
+        if await site?.missing(of: before.name) != nil { throw NodeError.isArriving(before.name) }
         let export = try find(command.export)
+        // It may have arrived between the question and the answer.
+        guard export === before else { throw NodeError.isArriving(before.name) }
         try command.validate()
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
@@ -222,9 +225,10 @@ public actor Node {
                     throw error
                 }
                 logger.warning("\(error); the migration of \(export.name) goes on when the destination answers")
+                // At once, so that commands of the meantime are heard.
+                guard export.replace(migration, with: next) else { throw MigrationError.cancelled }
                 try? await Task.sleep(for: delay)
                 delay = min(delay * 2, Self.longestRetry)
-                guard export.replace(migration, with: next) else { throw MigrationError.cancelled }
                 migration = next
             }
         }
@@ -357,6 +361,7 @@ public actor Node {
             export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records)
         exports[name] = added
         if let moved, let link, let records {
+            records.forgetRequest()
             added.moved(by: link)
             let supply = SupplyLink(
                 record: moved, image: records.image, records: records, transport: transport, pool: pool, logger: logger)
