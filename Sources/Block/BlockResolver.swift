@@ -199,8 +199,9 @@ public struct BlockResolver: Sendable {
     /// What was demanded will not come: the link is down. Requests wait.
     public mutating func linkLost() { demanded.removeAll() }
 
-    /// Demands anew what is waited for.
+    /// Demands anew what is waited for, and what was while there was no link.
     public mutating func linkFound() -> [Action] {
+        demanded.removeAll()
         var actions: [Action] = []
         advanceAll(&actions)
         return actions
@@ -330,8 +331,11 @@ public struct BlockResolver: Sendable {
     }
 
     private mutating func forgetDemand(_ blocks: Range<UInt64>) {
-        if demanded.isEmpty { return }
-        for block in blocks { demanded.remove(block) }
+        if UInt64(blocks.count) > UInt64(demanded.count) {
+            demanded = demanded.filter { !blocks.contains($0) }
+        } else {
+            for block in blocks { demanded.remove(block) }
+        }
     }
 
     // MARK: Claims

@@ -84,6 +84,8 @@ public struct DestinationMigration: Sendable {
         } catch {
             guard let offer = arrival.offer else { throw error }
             let isWorthKeeping = arrival.disk?.isWorthKeeping ?? false
+            // The next attempt needs the image's lock.
+            arrival.disk = nil
             await site.receiverEnded(offer.migration, keepsPartial: isWorthKeeping && Self.isCut(error))
             if arrival.machine.state == .active { return }
             logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
@@ -91,9 +93,9 @@ public struct DestinationMigration: Sendable {
         }
     }
 
-    /// Whether it was the link that failed, and not what came over it: the source will be back.
+    /// Whether it was the link that failed, or this node that ends, and not what came: the source will be back.
     private static func isCut(_ error: any Error) -> Bool {
-        error is ChannelError || error is IOError
+        error is ChannelError || error is IOError || error is CancellationError
             || {
                 if case PeerError.cut = error { true } else { false }
             }()
@@ -138,7 +140,7 @@ public struct DestinationMigration: Sendable {
             try await prepare(theirs, &arrival, connection)
         case .expect(let switchover):
             guard switchover.isAnsweredEarly else { break }
-            let signal = try await site.announce(arrival.offer!)
+            let signal = try await site.announce(arrival.offer!, switchover)
             signal?.listen { Task { try? await connection.send(Message.postcopy(.switchNow).encoded()) } }
         case .forget(let blocks):
             try await onDisk(arrival) { try $0.forget(blocks) }
@@ -275,12 +277,13 @@ public struct DestinationMigration: Sendable {
             throw MigrationError.refused("no disk of that migration is here")
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0, boot: MachineBoot.current)).encoded())
+        let turn = await site.nextForwarderTurn(of: hello.migration, isCommitted: hello.isCommitted)
         connection.allowLongFrames()
         // The link is there before the disk is: what matters is the first request.
         guard let first = try await frames.next(), let disk = await site.disk(of: hello.migration) else {
             return
         }
-        await site.replaceForwarder(of: hello.migration, with: connection)
+        guard await site.replaceForwarder(of: hello.migration, turn: turn, with: connection) else { return }
         do {
             try await ForwardServer(connection: connection, client: client(disk)).run(first, &frames)
         } catch {

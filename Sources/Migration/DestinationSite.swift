@@ -74,8 +74,12 @@ public actor DestinationSite {
     private var names: [String: MigrationID] = [:]
     private var forwarders: [MigrationID: Connection] = [:]
     private var receivers: [MigrationID: Connection] = [:]
+    /// Forwarding connections in the order of their hellos, and the latest of those that said the disk is this node's.
+    private var forwarderTurns: [MigrationID: (latest: UInt64, committed: UInt64)] = [:]
     private var waiters: [MigrationID: [CheckedContinuation<Disk?, Never>]] = [:]
     private var lanes: [MigrationID: Lanes] = [:]
+    /// Of disks that come back: the migrations by which they were known here before.
+    private var replaced: [MigrationID: MigrationID] = [:]
     private var early: [String: EarlyExport] = [:]
     private var postCopies: [String: PostCopy] = [:]
     private var isStopped = false
@@ -123,6 +127,16 @@ public actor DestinationSite {
         removeLeftovers()
     }
 
+    /// Whether an image of this node's own is of a disk that comes back here and has not arrived whole: to serve the file
+    /// as it is would be to serve bytes of its earlier life.
+    /// - Throws: where a record can't be read.
+    public static func isIncomplete(_ image: RawImage, in state: StateDirectory) throws -> Bool {
+        let inode = try image.identity().inode
+        return try state.readAll(IncomingRecord.self, prefix: "incoming-").contains { _, record in
+            record.phase == .active && record.needsSource && record.imagePath != nil && record.inode == inode
+        }
+    }
+
     /// Answers everybody who waits; the node ends.
     public func stop() {
         isStopped = true
@@ -151,14 +165,19 @@ public actor DestinationSite {
             throw MigrationError.refused("this migration is known already")
         }
         let base = await hooks.base(offer.export, false)
+        var replaced: MigrationID?
         if let other = names[offer.export] {
             if base != nil, case .active? = arrivals[other] {
-                // It came here once, and has moved on since.
-                arrivals[other] = nil
-                lanes[other] = nil
+                // It came here once, and has moved on since: who forwards to it by that migration still does.
+                replaced = other
             } else {
                 try await release(other, offer)
             }
+        }
+        if let known = early[offer.export], known.disk.size != offer.size {
+            early[offer.export] = nil
+            known.device.close()
+            await hooks.withdraw(offer.export)
         }
         guard base != nil || early[offer.export] != nil || !hooks.isNameTaken(offer.export) else {
             throw MigrationError.refused(
@@ -172,6 +191,7 @@ public actor DestinationSite {
                 "\(Self.maximumReceiving) disks are arriving already; try again later")
         }
         let receiving = try image(for: offer, base)
+        self.replaced[offer.migration] = replaced
         names[offer.export] = offer.migration
         arrivals[offer.migration] = .receiving(receiving)
         receivers[offer.migration] = Connection(connection: connection)
@@ -194,9 +214,12 @@ public actor DestinationSite {
         }
         // Left by an attempt that was interrupted: what it holds counts only where it is what the source names.
         let partial = partialPath(of: offer.export)
-        if let image = try? RawImage(path: partial, access: .readWrite), image.size == offer.size {
-            return Receiving(image: image, hasBase: true, movedBy: nil)
-        }
+        do {
+            let image = try RawImage(path: partial, access: .readWrite)
+            if image.size == offer.size { return Receiving(image: image, hasBase: true, movedBy: nil) }
+        } catch let error as ImageInUse {
+            throw MigrationError.refused(error.description)
+        } catch {}
         unlink(partial)
         return Receiving(image: try RawImage.create(path: partial, size: offer.size), hasBase: false, movedBy: nil)
     }
@@ -206,7 +229,16 @@ public actor DestinationSite {
 
     /// Answers clients of a disk that is still arriving.
     /// - Returns: what says that one of them wants to write; nil where the node answers nobody early.
-    func announce(_ offer: Offer) async throws -> ChangeSignal? {
+    func announce(_ offer: Offer, _ switchover: Switchover) async throws -> ChangeSignal? {
+        if case .receiving(let receiving)? = arrivals[offer.migration], receiving.movedBy != nil {
+            // Its clients are here already, and are forwarded to the source until then.
+            guard switchover != .firstWrite else {
+                throw MigrationError.refused(
+                    "\(offer.export) comes back to where its clients still are, so that no first write tells that they "
+                        + "have moved; use --switch converged, manual or now")
+            }
+            return nil
+        }
         if let known = early[offer.export] { return known.onChange }
         guard let announce = hooks.announce, let lanes = lanes[offer.migration] else { return nil }
         let signal = ChangeSignal()
@@ -311,12 +343,27 @@ public actor DestinationSite {
 
     /// Ends the link that brought requests for a disk so far, and returns once nothing of it is in flight: a late
     /// request of the old link must not land after a newer one of the new link (invariant 9).
-    func replaceForwarder(of migration: MigrationID, with connection: PeerConnection) async {
+    ///
+    /// - Parameter turn: from `nextForwarderTurn`.
+    /// - Returns: false where a later connection has taken its place, and its requests may come too late.
+    func replaceForwarder(of migration: MigrationID, turn: UInt64, with connection: PeerConnection) async -> Bool {
         while let old = forwarders[migration] {
             old.connection.close()
             await withCheckedContinuation { forwarders[migration]!.waiters.append($0) }
         }
+        guard turn >= forwarderTurns[migration]?.committed ?? 0 else { return false }
         forwarders[migration] = Connection(connection: connection)
+        return true
+    }
+
+    /// A forwarding connection has said hello.
+    /// - Parameter isCommitted: the source says that it has given the disk away.
+    func nextForwarderTurn(of migration: MigrationID, isCommitted: Bool) -> UInt64 {
+        var turns = forwarderTurns[migration] ?? (0, 0)
+        turns.latest += 1
+        if isCommitted { turns.committed = turns.latest }
+        forwarderTurns[migration] = turns
+        return turns.latest
     }
 
     /// Nothing of the current link is in flight any more.
@@ -328,8 +375,8 @@ public actor DestinationSite {
     private func release(_ other: MigrationID, _ offer: Offer) async throws {
         let isGivenUp = offer.abandoned.contains(other)
         switch arrivals[other] {
-        case .prepared(let record, _, _)? where isGivenUp:
-            await drop(other, keepsImage: record.imagePath != nil)
+        case .prepared? where isGivenUp:
+            await drop(other, keepsImage: true)
         case .receiving? where isGivenUp:
             // Nothing of the earlier attempt may be written any more once this one looks at the image.
             receivers[other]?.connection.close()
@@ -357,16 +404,19 @@ public actor DestinationSite {
     private func forget(_ migration: MigrationID) {
         arrivals[migration] = nil
         lanes[migration] = nil
+        forwarderTurns[migration] = nil
         for (name, owner) in names where owner == migration {
-            names[name] = nil
             unlink(manifestPath(of: name))
+            names[name] = replaced.removeValue(forKey: migration)
         }
         for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.resume(returning: nil) }
     }
 
     private func drop(_ migration: MigrationID, keepsImage: Bool) async {
         for (name, owner) in names where owner == migration {
-            state.remove(recordName(name))
+            // A disk that comes back has one of its earlier life until it is prepared.
+            let record = try? state.read(IncomingRecord.self, from: recordName(name))
+            if record?.migration == migration { state.remove(recordName(name)) }
             PresentMapStore.remove(path: mapPath(of: name))
             if !keepsImage { unlink(partialPath(of: name)) }
             if let export = early.removeValue(forKey: name) {
@@ -419,18 +469,25 @@ public actor DestinationSite {
                 lanes: lanes[record.migration] ?? Lanes(), pool: pool, logger: logger,
                 complete: { [self] in try await complete(record, image, $0) }))
         let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)
-        let disk = try await activate(record, image, device)
+        // Known before anybody can ask for the disk: it must not be taken for whole.
         postCopies[record.export] = postCopy
-        postCopy.start()
-        return disk
+        do {
+            let disk = try await activate(record, image, device)
+            postCopy.start()
+            return disk
+        } catch {
+            postCopies[record.export] = nil
+            throw error
+        }
     }
 
     private func activate(_ record: IncomingRecord, _ image: RawImage, _ device: BlockDevice) async throws -> Disk {
-        let export = early.removeValue(forKey: record.export)
+        let export = early[record.export]
         let disk = try await hooks.activate(
             ArrivedDisk(
                 export: record.export, image: image, device: device, early: export?.disk,
                 supersedes: record.supersedes, isReturn: record.imagePath != nil))
+        early[record.export] = nil
         if let export {
             export.device.open(device)
             await export.disk.switchDevice(device)
@@ -486,8 +543,11 @@ public actor DestinationSite {
     private func removeLeftovers() {
         for file in (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? [] {
             for suffix in [Self.manifestSuffix, "\(Self.mapSuffix).map", "\(Self.mapSuffix).live"]
-            where file.hasSuffix(suffix) && names[String(file.dropLast(suffix.count))] == nil {
-                unlink("\(images)/\(file)")
+            where file.hasSuffix(suffix) {
+                let name = String(file.dropLast(suffix.count))
+                // Where there is an image it may be another state directory's.
+                let hasImage = access(path(of: name), F_OK) == 0 || access(partialPath(of: name), F_OK) == 0
+                if names[name] == nil && !hasImage { unlink("\(images)/\(file)") }
             }
         }
     }

@@ -133,7 +133,7 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Whether so much has arrived that another attempt should begin with it.
     var isWorthKeeping: Bool {
-        (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize) >= Self.worthKeeping
+        hasBase || (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize) >= Self.worthKeeping
     }
 
     /// What has arrived.

@@ -96,11 +96,16 @@ final class Lanes: Sendable {
     }
 
     private func end(_ kind: LaneKind) {
-        let (listener, waiters) = state.withLockedValue { state in
-            defer { state.lanes[kind] = nil }
-            return (state.listener, state.lanes[kind]?.ended ?? [])
+        // Down before the next connection can be up.
+        let listener = state.withLockedValue { state in
+            state.lanes[kind]?.queue = nil
+            return state.listener
         }
         listener?.event(.down(kind))
+        let waiters = state.withLockedValue { state in
+            defer { state.lanes[kind] = nil }
+            return state.lanes[kind]?.ended ?? []
+        }
         for waiter in waiters { waiter.resume() }
     }
 }

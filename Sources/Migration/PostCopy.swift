@@ -58,6 +58,7 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private let parts: Parts
     private let described: PresentMap
+    private let saving = NIOLock()
     /// One for each connection, made anew with it.
     private let decompressors = NIOLockedValueBox<[LaneKind: StreamDecompressor]>([:])
     private let state: NIOLockedValueBox<State>
@@ -154,15 +155,25 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func makeDurable() {
         onPool { [self] in
+            let error = Self.errno { try save() }
+            run(state.withLockedValue { $0.resolver.madeDurable(error: error) })
+        }
+    }
+
+    /// Makes durable what has been put into the image, then what is known of it. One at a time: an older page of the map
+    /// must not be written over a newer one.
+    private func save() throws {
+        try saving.withLock {
             // Only what was marked before the data is made durable may become durable itself (invariant 2).
             let pages = map.takeChanges()
-            let error = Self.errno {
+            do {
                 try parts.image.synchronize()
                 try parts.manifest.synchronize()
                 try parts.store.write(pages)
+            } catch {
+                map.putBack(pages)
+                throw error
             }
-            if error != 0 { map.putBack(pages) }
-            run(state.withLockedValue { $0.resolver.madeDurable(error: error) })
         }
     }
 
@@ -435,7 +446,10 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func store(_ segment: DataSegment, _ kind: LaneKind) throws {
         let runs = try segment.runs.map(check)
-        let count = runs.reduce(0) { $0 + Int(geometry.byteCount(of: $1)) }
+        var count = 0
+        for run in runs where count <= DataSegment.maximumBytes {
+            count += Int(min(geometry.byteCount(of: run), UInt64(DataSegment.maximumBytes) + 1))
+        }
         guard count > 0, count <= DataSegment.maximumBytes,
             let decompressor = decompressors.withLockedValue({ $0[kind] })
         else { throw MigrationError.unexpected("too much data in one message") }
@@ -499,14 +513,7 @@ final class PostCopy: RequestForwarder, Sendable {
     private func verify() {
         onPool { [self] in
             do {
-                let pages = map.takeChanges()
-                do {
-                    try parts.image.synchronize()
-                    try parts.store.write(pages)
-                } catch {
-                    map.putBack(pages)
-                    throw error
-                }
+                try save()
                 let root = try parts.manifest.root(without: replaced())
                 try parts.manifest.synchronize()
                 state.withLockedValue { $0.phase = .verifying(root) }
@@ -550,11 +557,16 @@ final class PostCopy: RequestForwarder, Sendable {
             return parts.logger.critical("\(parts.export): \(problem)")
         }
         let ledger = state.withLockedValue { state -> Ledger in
-            for run in replaced() { state.ledger.present += geometry.byteCount(of: run) }
-            state.phase = .complete
-            return state.ledger
+            var ledger = state.ledger
+            for run in replaced() { ledger.present += geometry.byteCount(of: run) }
+            return ledger
         }
         try await parts.complete(ledger)
+        // Not before it is durably noted: the source then lets go of its image.
+        state.withLockedValue { state in
+            state.ledger = ledger
+            state.phase = .complete
+        }
         sayComplete()
     }
 

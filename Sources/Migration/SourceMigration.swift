@@ -95,7 +95,9 @@ public final class SourceMigration: Sendable {
         let (wasAccepted, isSwitchRequested, slowAttempts) = state.withLockedValue {
             ($0.wasAccepted, $0.machine.isSwitchRequested, $0.slowAttempts + ($0.isTooSlow ? 1 : 0))
         }
-        guard isResumed || wasAccepted, !isCancelled, state.withLockedValue({ $0.machine.state == .abandoned }) else { return nil }
+        guard isResumed || wasAccepted, !isCancelled, state.withLockedValue({ $0.machine.state == .abandoned }) else {
+            return nil
+        }
         switch error {
         case PeerError.malformed: return nil
         case MigrationError.tooSlow where slowAttempts <= Self.mostSlowAttempts: break

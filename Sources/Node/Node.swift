@@ -95,6 +95,11 @@ public actor Node {
         let links = Task { [exports, site] in
             try? await Task.sleep(for: Self.forwardingGrace)
             for export in exports.values { export.stopForwarding() }
+            for export in exports.values where export.isHeldBack {
+                await export.export.disk.replaceDevice(ClosedDevice())
+                await export.export.disk.unfence()
+                export.setHeldBack(false)
+            }
             await site?.giveUp()
             try? await Task.sleep(for: Self.backingGrace)
             for export in exports.values { export.backing?.stop() }
@@ -182,7 +187,7 @@ public actor Node {
         if await site?.missing(of: before.name) != nil { throw NodeError.isArriving(before.name) }
         let export = try find(command.export)
         // It may have arrived between the question and the answer.
-        guard export === before else { throw NodeError.isArriving(before.name) }
+        guard export === before, !export.isHeldBack else { throw NodeError.isArriving(before.name) }
         try command.validate()
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
@@ -336,7 +341,17 @@ public actor Node {
 
     private func open(_ configured: ExportConfiguration) async throws {
         let backing = try await Backing.open(configured, loops: loops)
-        try add(configured, backing, isConfigured: true)
+        let disk = try add(configured, backing, isConfigured: true)
+        guard let image = backing.image, let export = exports[configured.name], export.isAtRest,
+            try DestinationSite.isIncomplete(image, in: state)
+        else { return }
+        guard configuration.peerListen != nil else {
+            throw NodeError.unusable(
+                "\(image.path) has come back here and is not whole yet: start with --peer-listen and --images as before"
+            )
+        }
+        await disk.fence()
+        export.setHeldBack(true)
     }
 
     /// Serves a disk, or forwards its clients where it was given away in an earlier life: serving it here again would
@@ -383,7 +398,13 @@ public actor Node {
         if arrived.isReturn, let export = exports[arrived.export] {
             // Restarted after it had moved on: the node's own records have it forwarded, and that stays so.
             guard try export.records?.moved() == nil else { return export.export.disk }
-            await export.export.disk.switchDevice(arrived.device)
+            if export.isHeldBack {
+                await export.export.disk.replaceDevice(arrived.device)
+                await export.export.disk.unfence()
+                export.setHeldBack(false)
+            } else {
+                await export.export.disk.switchDevice(arrived.device)
+            }
             export.returned()
             return export.export.disk
         }

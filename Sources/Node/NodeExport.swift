@@ -9,6 +9,7 @@ final class NodeExport: Sendable {
         var migration: SourceMigration?
         var forward: ForwardLink?
         var supply: SupplyLink?
+        var isHeldBack = false
     }
 
     let export: Export
@@ -31,6 +32,12 @@ final class NodeExport: Sendable {
     var isAtRest: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } && backing != nil }
 
     var name: String { export.description.name }
+
+    /// Whether requests wait until what is missing of the disk can be asked for.
+    var isHeldBack: Bool { state.withLockedValue { $0.isHeldBack } }
+
+    /// Notes whether the disk is behind a fence because it is not whole.
+    func setHeldBack(_ isHeldBack: Bool) { state.withLockedValue { $0.isHeldBack = isHeldBack } }
 
     /// Claims the export for a migration.
     /// - Throws: `NodeError` where it is taken.

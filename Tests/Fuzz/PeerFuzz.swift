@@ -51,8 +51,10 @@ private struct Driver {
         case .store(let segment, let bytes):
             for run in segment.runs { check(run.first, run.count) }
             precondition(bytes > 0 && bytes <= DataSegment.maximumBytes, "a segment of \(bytes) bytes")
-        case .finishManifest, .finishRound: break
-        case .prepare:
+        case .forget(let runs):
+            for run in runs { check(run.lowerBound, UInt64(run.count)) }
+        case .finishManifest, .finishRound, .expect: break
+        case .prepare, .prepareRest:
             isPrepared = true
             machine.prepared()
         case .activate:

@@ -159,6 +159,8 @@ struct FakePeerTests {
     func hostileSource() async throws {
         var random = Seeded.fresh()
         let node = try TestNode()
+        // A source that leaves the rest for later and is never heard of again is waited for, as it must be.
+        let samples = MessageCodecTests.samples.filter { $0 != .postcopy(.leave) }
         try await node.receiving { address in
             for _ in 0..<200 {
                 var frames: [ByteBuffer] = [
@@ -169,11 +171,12 @@ struct FakePeerTests {
                 if Bool.random(using: &random) { frames.append(Message.offer(offer).encoded()) }
                 for _ in 0..<5 {
                     var bytes = Array(
-                        MessageCodecTests.samples.randomElement(using: &random)!.encoded().readableBytesView)
+                        samples.randomElement(using: &random)!.encoded().readableBytesView)
                     if Bool.random(using: &random) {
                         bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(
                             truncatingIfNeeded: random.next())
                     }
+                    if (try? Message(frame: ByteBuffer(bytes: bytes))) == .postcopy(.leave) { continue }
                     frames.append(ByteBuffer(bytes: bytes))
                 }
                 let sent = frames

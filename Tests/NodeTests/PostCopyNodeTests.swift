@@ -77,6 +77,33 @@ struct PostCopyNodeTests {
         #expect(try nodes.sourceImage.dropFirst(6 << 20).prefix(65536) == Data(repeating: 99, count: 65536))
     }
 
+    @Test("A disk that comes back is not served from the image of its earlier life, whoever is restarted meanwhile")
+    func comingBack() async throws {
+        let nodes = try await TwoNodes(sourceTakesDisks: true)
+        #expect(try await nodes.migrate().status == 0)
+        try await write(5, "7M", through: nodes.destination)
+        let expected = try nodes.destinationImage
+        let begun = try await nodes.destination.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--switch", "now", "--rate", "2M", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await nodes.waitUntil("it is handed over") {
+            try await nodes.source.ask(["status"]).output.contains("only at the source")
+        }
+        // Nobody can bring what is missing now, and nobody is given anything else.
+        try await nodes.destination.kill()
+        try await nodes.restartSource()
+        let reader = try ChildProcess(
+            "/usr/bin/qemu-io", ["-r", "-f", "raw", "-c", "read -P 5 7M 64k", nodes.source.uri()])
+        try await Task.sleep(for: .milliseconds(700))
+        #expect(reader.isRunning, "it waits")
+        try await nodes.restartDestination()
+        _ = try await onThread { reader.waitUntilExit() }
+        let read = nodes.scratch.file("read")
+        #expect(try await Command.run("nbdcopy", [nodes.source.uri(), read]).status == 0)
+        #expect(try nodes.scratch.data("read") == expected)
+    }
+
     @Test("First write: the destination's clients are answered before, and the hand-over is theirs to begin")
     func firstWrite() async throws {
         let nodes = try await TwoNodes()
