@@ -376,13 +376,10 @@ public actor DestinationSite {
         let isGivenUp = offer.abandoned.contains(other)
         switch arrivals[other] {
         case .prepared? where isGivenUp:
-            await drop(other, keepsImage: true)
+            await endReceiver(of: other)
+            if case .prepared? = arrivals[other] { await drop(other, keepsImage: true) }
         case .receiving? where isGivenUp:
-            // Nothing of the earlier attempt may be written any more once this one looks at the image.
-            receivers[other]?.connection.close()
-            while receivers[other] != nil {
-                await withCheckedContinuation { receivers[other]!.waiters.append($0) }
-            }
+            await endReceiver(of: other)
             if case .receiving? = arrivals[other] { forget(other) }
         case .prepared?:
             throw MigrationError.refused(
@@ -397,6 +394,14 @@ public actor DestinationSite {
         }
         guard names[offer.export] == nil else {
             throw MigrationError.refused("\(offer.export) is arriving there already")
+        }
+    }
+
+    /// Nothing of an attempt may be written any more, nor its image be locked, once the next one looks at the image.
+    private func endReceiver(of migration: MigrationID) async {
+        receivers[migration]?.connection.close()
+        while receivers[migration] != nil {
+            await withCheckedContinuation { receivers[migration]!.waiters.append($0) }
         }
     }
 

@@ -303,6 +303,7 @@ public actor Node {
         table.replace(with: export, isDefault: configuration.isDefault)
         let replaced = NodeExport(
             export: export, configuration: configuration, backing: backing, records: old.records)
+        replaced.setHeldBack(old.isHeldBack)
         exports[configuration.name] = replaced
         keepIndex(of: replaced)
     }
