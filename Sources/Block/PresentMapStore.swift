@@ -81,6 +81,10 @@ public final class PresentMapStore: Sendable {
         try file.synchronize()
     }
 
+    /// The image could not be made durable, and the kernel may have dropped what it was given: a later life of this process
+    /// goes by what was durable before, as after a crash of the machine.
+    public func distrustMemory() { memory.address.storeBytes(of: 0, as: UInt64.self) }
+
     /// Removes the files of a disk that is here whole.
     public static func remove(path: String) {
         unlink("\(path).live")

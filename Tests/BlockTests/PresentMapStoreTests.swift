@@ -38,6 +38,22 @@ struct PresentMapStoreTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path).isEmpty)
     }
 
+    @Test("What was only in memory when the image could not be made durable does not count afterwards")
+    func distrusted() throws {
+        let scratch = Scratch()
+        let path = scratch.file("disk")
+        do {
+            let store = try PresentMapStore.create(
+                path: path, geometry: geometry, present: PresentMap(geometry: geometry))
+            store.map.markTaken(1..<2)
+            try store.write(store.map.takeChanges())
+            store.map.markReplaced(2..<3)
+            store.distrustMemory()
+        }
+        let store = try PresentMapStore(path: path, geometry: geometry)
+        #expect(store.map.isTaken(1) && !store.map.isPresent(2))
+    }
+
     @Test("The map of another disk is refused")
     func stranger() throws {
         let scratch = Scratch()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Two releases", .timeLimit(.minutes(1)))
+@Suite("Two releases", .timeLimit(.minutes(3)))
 struct NegotiationTests {
     /// A release that knows things that this one does not.
     private static func release(_ versions: ClosedRange<UInt16>) -> ProtocolSupport {
