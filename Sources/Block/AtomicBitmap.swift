@@ -71,6 +71,23 @@ final class AtomicBitmap: @unchecked Sendable {
         return nil
     }
 
+    /// The first run of clear bits in a range; nil where all are set.
+    func clearRun(in range: Range<UInt64>) -> Range<UInt64>? {
+        guard let start = first(false, in: range) else { return nil }
+        return start..<(first(true, in: start..<range.upperBound) ?? range.upperBound)
+    }
+
+    /// All runs of clear bits in a range, ascending.
+    func clearRuns(in range: Range<UInt64>) -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        var position = range.lowerBound
+        while let run = clearRun(in: position..<range.upperBound) {
+            runs.append(run)
+            position = run.upperBound
+        }
+        return runs
+    }
+
     /// Replaces one word; for a map that nobody uses yet.
     func setWord(at index: Int, to value: UInt64) { words[index].store(value, ordering: .sequentiallyConsistent) }
 

@@ -163,11 +163,7 @@ public struct BlockResolver: Sendable {
         var accepted: [Range<UInt64>] = []
         for range in blocks {
             forgetDemand(range)
-            var position = range.lowerBound
-            while let run = map.nextMissing(in: position..<range.upperBound) {
-                for part in free(run) { accepted.append(part) }
-                position = run.upperBound
-            }
+            for run in map.missingRuns(in: range) { accepted += free(run) }
         }
         defer { nextFill += 1 }
         fills[nextFill] = accepted

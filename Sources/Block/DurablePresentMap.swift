@@ -56,9 +56,11 @@ public final class DurablePresentMap: Sendable {
 
     /// The first run of missing blocks in a range; nil where all are present.
     public func nextMissing(in blocks: Range<UInt64>) -> Range<UInt64>? {
-        guard let first = present.first(false, in: blocks) else { return nil }
-        return first..<(present.first(true, in: first..<blocks.upperBound) ?? blocks.upperBound)
+        present.clearRun(in: blocks)
     }
+
+    /// All runs of missing blocks in a range, ascending.
+    public func missingRuns(in blocks: Range<UInt64>) -> [Range<UInt64>] { present.clearRuns(in: blocks) }
 
     /// The source's bytes of these blocks are in the image, and their fingerprints are noted.
     public func markTaken(_ blocks: Range<UInt64>) {
@@ -70,11 +72,8 @@ public final class DurablePresentMap: Sendable {
     /// The guest has written the whole of these blocks, of which any may have been there before.
     public func markReplaced(_ blocks: Range<UInt64>) { markPresent(blocks) }
 
-    /// Runs of blocks that never came from the source.
-    public func nextNotTaken(in blocks: Range<UInt64>) -> Range<UInt64>? {
-        guard let first = taken.first(false, in: blocks) else { return nil }
-        return first..<(taken.first(true, in: first..<blocks.upperBound) ?? blocks.upperBound)
-    }
+    /// All runs of blocks that never came from the source, ascending.
+    public func notTakenRuns() -> [Range<UInt64>] { taken.clearRuns(in: 0..<geometry.blockCount) }
 
     /// What has changed since the last call.
     public func takeChanges() -> [MapPage] {

@@ -204,18 +204,10 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     /// - Returns: 0 or an `errno`.
     private static func perform(_ request: UnsafeMutablePointer<BlockRequest>, on image: RawImage) -> CInt {
-        do {
-            if request.pointee.kind == .status {
-                try findExtents(in: image, request)
-            } else {
-                try image.discard(at: request.pointee.offset, length: request.pointee.length)
-                if request.pointee.isForcedUnitAccess { try image.synchronize() }
-            }
-            return 0
-        } catch let error as FileError {
-            return error.code
-        } catch {
-            return EIO
+        FileError.outcome {
+            if request.pointee.kind == .status { return try findExtents(in: image, request) }
+            try image.discard(at: request.pointee.offset, length: request.pointee.length)
+            if request.pointee.isForcedUnitAccess { try image.synchronize() }
         }
     }
 

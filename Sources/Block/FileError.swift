@@ -16,6 +16,18 @@ public struct FileError: Error, CustomStringConvertible, Equatable {
         self.code = code
     }
 
+    /// How a piece of work ended: 0, or the `errno` of the call that failed, `EIO` where there is none.
+    public static func outcome(of body: () throws -> Void) -> CInt {
+        do {
+            try body()
+            return 0
+        } catch let error as FileError {
+            return error.code == 0 ? EIO : error.code
+        } catch {
+            return EIO
+        }
+    }
+
     /// One line for the user.
     public var description: String { "cannot \(action) \(path): \(String(cString: strerror(code)))" }
 }

@@ -21,9 +21,11 @@ public final class PresentMap: Sendable {
 
     /// The first run of missing blocks in a range; nil where all are present.
     public func nextMissing(in blocks: Range<UInt64>) -> Range<UInt64>? {
-        guard let first = bitmap.first(false, in: blocks) else { return nil }
-        return first..<(bitmap.first(true, in: first..<blocks.upperBound) ?? blocks.upperBound)
+        bitmap.clearRun(in: blocks)
     }
+
+    /// All runs of missing blocks, ascending.
+    public func missingRuns() -> [Range<UInt64>] { bitmap.clearRuns(in: 0..<bitmap.count) }
 
     /// Whether a block's bytes are in the image.
     public func isPresent(_ block: UInt64) -> Bool {

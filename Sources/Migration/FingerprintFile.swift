@@ -27,18 +27,10 @@ final class FingerprintFile: Sendable {
     /// A manifest that says all blocks are zero.
     /// - Parameter directory: where the scratch file is made.
     /// - Throws: `FileError`.
-    init(geometry: BlockGeometry, directory: String) throws {
-        self.geometry = geometry
+    convenience init(geometry: BlockGeometry, directory: String) throws {
         let path = "\(directory)/manifest-\(MigrationID()).tmp"
-        file = try RawImage.create(path: path, size: geometry.blockCount * UInt64(Fingerprint.byteCount))
+        try self.init(geometry: geometry, path: path, isNew: true)
         unlink(path)
-        let segments = Int((geometry.blockCount + Self.segmentBlocks - 1) / Self.segmentBlocks)
-        let zeros = [UInt8](repeating: 0, count: Int(Self.segmentBlocks) * Fingerprint.byteCount)
-        zeroHash = zeros.withUnsafeBytes { BlockHasher().digest($0) }
-        state = NIOLockedValueBox(
-            State(
-                hashes: .init(repeating: zeroHash, count: segments),
-                hasContents: .init(repeating: false, count: segments)))
     }
 
     /// A manifest that outlives this object, at `path`.

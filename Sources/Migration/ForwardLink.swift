@@ -32,8 +32,6 @@ public final class ForwardLink: RequestForwarder, Sendable {
         var carried: UInt64 = 0
     }
 
-    private static let firstDelay = Duration.milliseconds(50)
-    private static let longestDelay = Duration.seconds(2)
     /// Who has the disk.
     public let destination: PeerAddress
     private let export: String
@@ -160,14 +158,11 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     private func stayConnected() async {
-        var delay = Self.firstDelay
-        while !Task.isCancelled {
-            let began = ContinuousClock.now
-            do {
-                try await PeerConnection.connect(to: destination, on: transport) { [self] in try await serve($0) }
-            } catch {
-                note(error)
-            }
+        await Reconnection(destination: destination, transport: transport).run {
+            [self] in
+            try await serve($0)
+        } ended: { problem in
+            if let problem { note(problem) }
             state.withLockedValue { state in
                 state.isConnected = false
                 state.queue?.finish()
@@ -178,15 +173,11 @@ public final class ForwardLink: RequestForwarder, Sendable {
                 }
                 state.connection = nil
             }
-            if began.duration(to: .now) > Self.longestDelay { delay = Self.firstDelay }
-            try? await Task.sleep(for: delay)
-            delay = min(delay * 2, Self.longestDelay)
         }
     }
 
     /// Says once why the destination can't be used; it is tried again all the same.
-    private func note(_ error: any Error) {
-        let problem = String(describing: error is CancellationError ? PeerError.cut : error)
+    private func note(_ problem: String) {
         let isNew = state.withLockedValue { state in
             defer { state.problem = problem }
             return state.problem != problem && !state.isStopped
@@ -202,22 +193,14 @@ public final class ForwardLink: RequestForwarder, Sendable {
         let hello = Hello(purpose: .forward, migration: migration, isCommitted: isCommitted, export: export)
         connection.allowLongFrames()
         let asked = ContinuousClock.now
-        try await connection.send(Message.hello(hello).encoded())
         var frames = connection.inbound.makeAsyncIterator()
-        guard let frame = try await frames.next() else { throw PeerError.cut }
-        let boot: UInt64
-        switch try Message(frame: frame) {
-        case .welcome(let welcome):
-            _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
-            boot = welcome.boot
-        case .refused(let reason): throw MigrationError.refused(reason)
-        default: throw MigrationError.unexpected("no welcome")
-        }
+        let welcome = try await connection.greet(hello, &frames)
+        _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
         let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
         let first = state.withLockedValue { state in
             state.roundTrip = asked.duration(to: .now)
             state.whenReady = continuation
-            return state.requests.connected(boot: boot, isCommitted: isCommitted)
+            return state.requests.connected(boot: welcome.boot, isCommitted: isCommitted)
         }
         async let sending: Void = send(first, ready, isCommitted, over: connection)
         do {

@@ -127,7 +127,7 @@ final class IncomingDisk: @unchecked Sendable {
     func leave() throws -> (root: DiskRoot, missing: [Range<UInt64>]) {
         try image.synchronize()
         try manifest.synchronize()
-        let missing = Self.missing(of: presentMap, geometry)
+        let missing = presentMap.missingRuns()
         return (try manifest.root(without: missing), missing)
     }
 
@@ -138,16 +138,6 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// What has arrived.
     var present: PresentMap { presentMap }
-
-    private static func missing(of map: PresentMap, _ geometry: BlockGeometry) -> [Range<UInt64>] {
-        var runs: [Range<UInt64>] = []
-        var position: UInt64 = 0
-        while let run = map.nextMissing(in: position..<geometry.blockCount) {
-            runs.append(run)
-            position = run.upperBound
-        }
-        return runs
-    }
 
     /// Makes what has arrived durable and brings the root up to date, so that the switchover finds little to do.
     func settle() throws {

@@ -134,7 +134,7 @@ final class PostCopy: RequestForwarder, Sendable {
     private func perform(_ operation: BlockResolver.Operation) {
         onPool { [self] in
             guard let request = state.withLockedValue({ $0.requests[operation.id] }) else { return }
-            let error = Self.errno { try Self.perform(operation, request, on: parts.image) }
+            let error = FileError.outcome { try Self.perform(operation, request, on: parts.image) }
             run(state.withLockedValue { $0.resolver.performed(operation.id, error: error) })
             advance()
         }
@@ -157,7 +157,7 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func makeDurable() {
         onPool { [self] in
-            let error = Self.errno { try save() }
+            let error = FileError.outcome { try save() }
             run(state.withLockedValue { $0.resolver.madeDurable(error: error) })
         }
     }
@@ -233,7 +233,7 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func bring(_ segment: Range<UInt64>, _ generation: Int) {
         var rest: [Range<UInt64>] = []
-        for run in missingRuns(in: segment) { rest += bringFromHere(run) }
+        for run in map.missingRuns(in: segment) { rest += bringFromHere(run) }
         let count = rest.reduce(0 as UInt64) { $0 + UInt64($1.count) }
         state.withLockedValue { state in
             // A lane that was lost meanwhile has forgotten all its segments.
@@ -246,16 +246,6 @@ final class PostCopy: RequestForwarder, Sendable {
             }
         }
         advance()
-    }
-
-    private func missingRuns(in blocks: Range<UInt64>) -> [Range<UInt64>] {
-        var runs: [Range<UInt64>] = []
-        var position = blocks.lowerBound
-        while let run = map.nextMissing(in: position..<blocks.upperBound) {
-            runs.append(run)
-            position = run.upperBound
-        }
-        return runs
     }
 
     /// Fills described blocks with zeros or from neighbours.
@@ -307,7 +297,7 @@ final class PostCopy: RequestForwarder, Sendable {
         _ runs: [Range<UInt64>], as part: WritableKeyPath<Ledger, UInt64>, _ write: (Range<UInt64>) throws -> Void
     ) {
         let fill = state.withLockedValue { $0.resolver.arrived(runs) }
-        let error = Self.errno { for run in fill.accepted { try write(run) } }
+        let error = FileError.outcome { for run in fill.accepted { try write(run) } }
         var bytes: UInt64 = 0
         for run in fill.accepted { bytes += geometry.byteCount(of: run) }
         let (actions, needsRetry) = state.withLockedValue { state -> ([BlockResolver.Action], Bool) in
@@ -524,7 +514,7 @@ final class PostCopy: RequestForwarder, Sendable {
         onPool { [self] in
             do {
                 try save()
-                let root = try parts.manifest.root(without: replaced())
+                let root = try parts.manifest.root(without: map.notTakenRuns())
                 try parts.manifest.synchronize()
                 state.withLockedValue { $0.phase = .verifying(root) }
                 askToVerify()
@@ -538,18 +528,8 @@ final class PostCopy: RequestForwarder, Sendable {
         }
     }
 
-    private func replaced() -> [Range<UInt64>] {
-        var runs: [Range<UInt64>] = []
-        var position: UInt64 = 0
-        while let run = map.nextNotTaken(in: position..<geometry.blockCount) {
-            runs.append(run)
-            position = run.upperBound
-        }
-        return runs
-    }
-
     private func askToVerify() {
-        for chunk in Self.chunks(replaced()) { parts.lanes.send(.postcopy(.replaced(chunk)), on: .bulk) }
+        for chunk in Self.chunks(map.notTakenRuns()) { parts.lanes.send(.postcopy(.replaced(chunk)), on: .bulk) }
         parts.lanes.send(.postcopy(.verify), on: .bulk)
     }
 
@@ -568,7 +548,7 @@ final class PostCopy: RequestForwarder, Sendable {
         }
         let ledger = state.withLockedValue { state -> Ledger in
             var ledger = state.ledger
-            for run in replaced() { ledger.present += geometry.byteCount(of: run) }
+            for run in map.notTakenRuns() { ledger.present += geometry.byteCount(of: run) }
             return ledger
         }
         try await parts.complete(ledger)
@@ -593,15 +573,4 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private static func text(_ error: CInt) -> String { String(cString: strerror(error)) }
-
-    private static func errno(_ body: () throws -> Void) -> CInt {
-        do {
-            try body()
-            return 0
-        } catch let error as FileError {
-            return error.code == 0 ? EIO : error.code
-        } catch {
-            return EIO
-        }
-    }
 }

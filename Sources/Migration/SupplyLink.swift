@@ -43,8 +43,6 @@ public final class SupplyLink: Sendable {
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
-    private static let firstDelay = Duration.milliseconds(50)
-    private static let longestDelay = Duration.seconds(2)
     /// How far back the stream of the demand lane looks for repeats: little, as what it holds is small.
     private static let demandWindow: Int32 = 17
 
@@ -123,30 +121,22 @@ public final class SupplyLink: Sendable {
     }
 
     private func stayConnected(_ kind: LaneKind) async {
-        var delay = Self.firstDelay
-        while !Task.isCancelled, !isReleased {
-            let began = ContinuousClock.now
-            do {
-                try await PeerConnection.connect(to: parts.destination, on: parts.transport) { [self] in
-                    try await serve(kind, $0)
-                }
-            } catch {
-                note(error)
-            }
+        await Reconnection(destination: parts.destination, transport: parts.transport).run {
+            !isReleased
+        } serve: { [self] in
+            try await serve(kind, $0)
+        } ended: { problem in
+            if let problem { note(problem) }
             state.withLockedValue { state in
                 if let traffic = state.connections.removeValue(forKey: kind)?.traffic {
                     state.carried += traffic.sent + traffic.received
                 }
                 if kind == .demand { state.demanded = 0 }
             }
-            if began.duration(to: .now) > Self.longestDelay { delay = Self.firstDelay }
-            try? await Task.sleep(for: delay)
-            delay = min(delay * 2, Self.longestDelay)
         }
     }
 
-    private func note(_ error: any Error) {
-        let problem = String(describing: error is CancellationError ? PeerError.cut : error)
+    private func note(_ problem: String) {
         let isNew = state.withLockedValue { state in
             defer { state.problem = problem }
             return state.problem != problem && !state.isStopped && !state.isReleased
@@ -161,14 +151,8 @@ public final class SupplyLink: Sendable {
         }
         let hello = Hello(
             purpose: kind.purpose, migration: parts.migration, isCommitted: isCommitted, export: parts.export)
-        try await connection.send(Message.hello(hello).encoded())
         var frames = connection.inbound.makeAsyncIterator()
-        guard let frame = try await frames.next() else { throw PeerError.cut }
-        switch try Message(frame: frame) {
-        case .welcome: break
-        case .refused(let reason): throw MigrationError.refused(reason)
-        default: throw MigrationError.unexpected("no welcome")
-        }
+        _ = try await connection.greet(hello, &frames)
         state.withLockedValue { $0.problem = nil }
         var server = SupplyServer(
             connection: connection, image: parts.image, geometry: parts.geometry, pool: parts.pool,

@@ -76,14 +76,7 @@ struct SupplyServer {
 
     /// A flush of a client of the destination that has written here before it went there.
     private func flush(_ request: RemoteRequest) async throws {
-        let error = try await pool.runIfActive { [image] () -> CInt in
-            do {
-                try image.synchronize()
-                return 0
-            } catch {
-                return (error as? FileError)?.code ?? EIO
-            }
-        }
+        let error = try await pool.runIfActive { [image] in FileError.outcome { try image.synchronize() } }
         try await connection.send(
             Message.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())).encoded())
     }
@@ -97,14 +90,11 @@ struct SupplyServer {
             var payload = ByteBuffer()
             var failure: CInt = 0
             payload.writeWithUnsafeMutableBytes(minimumWritableBytes: Int(request.length)) { room in
-                do {
+                failure = FileError.outcome {
                     try image.read(
                         into: UnsafeMutableRawBufferPointer(rebasing: room[..<Int(request.length)]), at: request.offset)
-                    return Int(request.length)
-                } catch {
-                    failure = (error as? FileError)?.code ?? EIO
-                    return 0
                 }
+                return failure == 0 ? Int(request.length) : 0
             }
             return (payload, failure)
         }

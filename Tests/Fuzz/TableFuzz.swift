@@ -30,30 +30,31 @@ private func write(_ bytes: [UInt8], _ path: String) {
 }
 
 private func mendTable(_ bytes: [UInt8]) -> [UInt8] {
-    guard bytes.count >= 256 else { return bytes }
-    var bytes = bytes
-    bytes.seal(from: 224)
-    guard let header = try? TableHeader(decoding: Array(bytes[..<256])), header.fileSize <= longest else {
-        return bytes
+    mend(bytes) {
+        let header = try TableHeader(decoding: $0)
+        return (header.fileSize, [(104, header.nameRange)])
     }
-    bytes += [UInt8](repeating: 7, count: max(0, Int(header.fileSize) - bytes.count))
-    bytes = Array(bytes.prefix(Int(header.fileSize)))
-    bytes.replaceSubrange(104..<136, with: digest(bytes, header.nameRange))
-    bytes.seal(from: 224)
-    return bytes
 }
 
 private func mendCatalogue(_ bytes: [UInt8]) -> [UInt8] {
+    mend(bytes) {
+        let header = try CatalogueHeader(decoding: $0)
+        return (header.fileSize, [(64, header.tablesRange), (96, header.startsRange)])
+    }
+}
+
+/// Gives a file the size and the digests that its header asks for; `layout` tells that size, and where in the header the
+/// digest of which range stands.
+private func mend(
+    _ bytes: [UInt8], _ layout: ([UInt8]) throws -> (size: UInt64, digests: [(place: Int, range: Range<UInt64>)])
+) -> [UInt8] {
     guard bytes.count >= 256 else { return bytes }
     var bytes = bytes
     bytes.seal(from: 224)
-    guard let header = try? CatalogueHeader(decoding: Array(bytes[..<256])), header.fileSize <= longest else {
-        return bytes
-    }
-    bytes += [UInt8](repeating: 7, count: max(0, Int(header.fileSize) - bytes.count))
-    bytes = Array(bytes.prefix(Int(header.fileSize)))
-    bytes.replaceSubrange(64..<96, with: digest(bytes, header.tablesRange))
-    bytes.replaceSubrange(96..<128, with: digest(bytes, header.startsRange))
+    guard let (size, digests) = try? layout(Array(bytes[..<256])), size <= longest else { return bytes }
+    bytes += [UInt8](repeating: 7, count: max(0, Int(size) - bytes.count))
+    bytes = Array(bytes.prefix(Int(size)))
+    for (place, range) in digests { bytes.replaceSubrange(place..<place + 32, with: digest(bytes, range)) }
     bytes.seal(from: 224)
     return bytes
 }

@@ -184,12 +184,7 @@ final class SimArrival {
 
     private func prepareRest(_ done: @escaping () -> Void) {
         node.synchronize { [self] in
-            var missing: [Range<UInt64>] = []
-            var position: UInt64 = 0
-            while let run = present.nextMissing(in: position..<disk.geometry.blockCount) {
-                missing.append(run)
-                position = run.upperBound
-            }
+            let missing = present.missingRuns()
             for block in missing.joined() { node.setManifest(.zero, of: block) }
             let root = disk.root(node.wholeManifest(), without: missing)
             node.prepare(id, root, present: missing.isEmpty ? nil : present) { [self] in

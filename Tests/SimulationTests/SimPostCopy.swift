@@ -253,25 +253,15 @@ final class SimPostCopy {
         let pages = map.takeChanges()
         node.synchronize { [self] in
             node.writePages(pages)
-            let root = disk.root(node.wholeManifest(), without: replaced())
+            let root = disk.root(node.wholeManifest(), without: map.notTakenRuns())
             node.synchronizeManifest()
             phase = .verifying(root)
             askToVerify()
         }
     }
 
-    private func replaced() -> [Range<UInt64>] {
-        var runs: [Range<UInt64>] = []
-        var position: UInt64 = 0
-        while let run = map.nextNotTaken(in: position..<disk.geometry.blockCount) {
-            runs.append(run)
-            position = run.upperBound
-        }
-        return runs
-    }
-
     private func askToVerify() {
-        let runs = replaced()
+        let runs = map.notTakenRuns()
         if !runs.isEmpty { pipes[.bulk]?.send(.postcopy(.replaced(runs.map { BlockRange($0) })), from: .destination) }
         pipes[.bulk]?.send(.postcopy(.verify), from: .destination)
     }

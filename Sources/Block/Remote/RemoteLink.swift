@@ -11,33 +11,30 @@ struct RemoteLink: @unchecked Sendable {
     /// Connects, and blocks meanwhile.
     /// - Throws: `RemoteError`.
     init(uri: String) throws {
-        guard let handle = nbd_create() else { throw RemoteError.last(uri) }
-        do {
-            // Not asked for its block sizes, a server has to take requests of any; libnbd(3) would hold us to them.
-            guard nbd_set_request_block_size(handle, false) == 0,
-                nbd_set_uri_allow_local_file(handle, true) == 0, nbd_add_meta_context(handle, Self.allocation) == 0,
-                nbd_connect_uri(handle, uri) == 0
-            else { throw RemoteError.last(uri) }
-            traits = try RemoteTraits(handle, uri: uri)
-        } catch {
-            nbd_close(handle)
-            throw error
-        }
-        self.handle = handle
+        try self.init(uri) { guard nbd_connect_uri($0, uri) == 0 else { throw RemoteError.last(uri) } }
     }
 
     /// Connects, and blocks meanwhile, for at most `patience` seconds.
     /// - Throws: `RemoteError`.
     init(uri: String, patience: Int) throws {
-        guard let handle = nbd_create() else { throw RemoteError.last(uri) }
-        do {
-            guard nbd_set_request_block_size(handle, false) == 0, nbd_set_pread_initialize(handle, false) == 0,
-                nbd_set_uri_allow_local_file(handle, true) == 0, nbd_add_meta_context(handle, Self.allocation) == 0,
-                nbd_aio_connect_uri(handle, uri) == 0
-            else { throw RemoteError.last(uri) }
+        try self.init(uri) { handle in
+            guard nbd_set_pread_initialize(handle, false) == 0, nbd_aio_connect_uri(handle, uri) == 0 else {
+                throw RemoteError.last(uri)
+            }
             let end = DispatchTime.now() + .seconds(patience)
             while nbd_aio_is_connecting(handle) == 1 { try Self.wait(handle, uri, until: end) }
             guard nbd_aio_is_ready(handle) == 1 else { throw RemoteError(uri, "the server hung up") }
+        }
+    }
+
+    private init(_ uri: String, connect: (OpaquePointer) throws -> Void) throws {
+        guard let handle = nbd_create() else { throw RemoteError.last(uri) }
+        do {
+            // Not asked for its block sizes, a server has to take requests of any; libnbd(3) would hold us to them.
+            guard nbd_set_request_block_size(handle, false) == 0, nbd_set_uri_allow_local_file(handle, true) == 0,
+                nbd_add_meta_context(handle, Self.allocation) == 0
+            else { throw RemoteError.last(uri) }
+            try connect(handle)
             traits = try RemoteTraits(handle, uri: uri)
         } catch {
             nbd_close(handle)

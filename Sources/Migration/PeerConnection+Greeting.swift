@@ -1,0 +1,18 @@
+import NIOCore
+import Peer
+
+extension PeerConnection {
+    /// Says what this connection is for, and waits for the answer.
+    /// - Throws: `MigrationError` where it is not welcome; where the link fails.
+    func greet(
+        _ hello: Hello, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws -> Welcome {
+        try await send(Message.hello(hello).encoded())
+        guard let frame = try await frames.next() else { throw PeerError.cut }
+        switch try Message(frame: frame) {
+        case .welcome(let welcome): return welcome
+        case .refused(let reason): throw MigrationError.refused(reason)
+        default: throw MigrationError.unexpected("no welcome")
+        }
+    }
+}

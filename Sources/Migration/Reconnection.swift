@@ -1,0 +1,33 @@
+import Peer
+
+/// Keeps a link to a destination up: whenever a connection ends, another one follows, soon at first and then more seldom.
+struct Reconnection: Sendable {
+    private static let firstDelay = Duration.milliseconds(50)
+    private static let longestDelay = Duration.seconds(2)
+
+    let destination: PeerAddress
+    let transport: PeerTransport
+
+    /// Goes on until the task is cancelled or nobody wants it any more.
+    /// - Parameters:
+    ///   - serve: uses a connection until that ends.
+    ///   - ended: called after each, with why it failed; nil where it did not.
+    func run(
+        while isWanted: () -> Bool = { true }, serve: @escaping @Sendable (PeerConnection) async throws -> Void,
+        ended: (_ problem: String?) -> Void
+    ) async {
+        var delay = Self.firstDelay
+        while !Task.isCancelled, isWanted() {
+            let began = ContinuousClock.now
+            do {
+                try await PeerConnection.connect(to: destination, on: transport, serve)
+                ended(nil)
+            } catch {
+                ended(String(describing: error is CancellationError ? PeerError.cut : error))
+            }
+            if began.duration(to: .now) > Self.longestDelay { delay = Self.firstDelay }
+            try? await Task.sleep(for: delay)
+            delay = min(delay * 2, Self.longestDelay)
+        }
+    }
+}
