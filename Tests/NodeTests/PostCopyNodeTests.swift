@@ -84,7 +84,7 @@ struct PostCopyNodeTests {
         try await write(5, "7M", through: nodes.destination)
         let expected = try nodes.destinationImage
         let begun = try await nodes.destination.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--switch", "now", "--rate", "2M", "--detach",
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--switch", "now", "--rate", "64K", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
         try await nodes.waitUntil("it is handed over") {
