@@ -17,4 +17,17 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
 
     /// The beginning.
     public init() {}
+
+    /// Of several disks together; in the phase of the one with the most to do.
+    public init(of disks: [MigrationProgress]) {
+        phase = disks.max { $0.total - min($0.done, $0.total) < $1.total - min($1.done, $1.total) }?.phase ?? phase
+        for disk in disks {
+            round = max(round, disk.round)
+            done += disk.done
+            total += disk.total
+            wire += disk.wire
+            dirty += disk.dirty
+            ledger.add(disk.ledger)
+        }
+    }
 }

@@ -19,6 +19,8 @@ public struct MovedRecord: Codable, Sendable {
     var blockSize: Int?
     /// On what is sent to it, in bits a second.
     var rate: UInt64?
+    /// The disks with which it moved at one moment: the record counts only where their common word was given.
+    var group: MigrationID?
 
     init(
         export: String, image: RawImage, migration: MigrationID, destination: PeerAddress, root: String

@@ -43,8 +43,9 @@ final class SourceCopy: Sendable {
     var dirtyBytes: UInt64 { dirtyMap.count() * UInt64(geometry.blockSize) }
 
     /// How long the guest would have to wait if it were held back now.
-    func expectedPause(roundTrip: Duration) -> Duration {
-        let sending = speed.withLockedValue { $0.time(for: dirtyBytes, limit: link.rateLimit) }
+    /// - Parameter shares: the disks that are sent at the same time, each as much.
+    func expectedPause(roundTrip: Duration, shares: Int) -> Duration {
+        let sending = speed.withLockedValue { $0.time(for: dirtyBytes, limit: link.rateLimit) } * shares
         return sending + roundTrip * 2 + .milliseconds(10)
     }
 

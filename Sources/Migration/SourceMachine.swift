@@ -34,6 +34,9 @@ struct SourceMachine: Equatable {
         var maximumPause: Double
         /// Nothing is left to be sent.
         var isClean: Bool
+
+        /// Whether what is left could be sent behind the fence.
+        var fits: Bool { isClean || expectedPause <= maximumPause }
     }
 
     /// What follows a round.
@@ -98,14 +101,13 @@ struct SourceMachine: Equatable {
     /// A round has been received: what now?
     mutating func decide(_ situation: Situation) -> Decision {
         guard case .copying = state else { preconditionFailure("decided after a round") }
-        let fits = situation.isClean || situation.expectedPause <= situation.maximumPause
         // Whoever waits for the disk gets it at once, and what is left of it afterwards.
         if skipsCopying { return .handOver(leavesRest: true) }
         switch switchover {
         case .firstWrite, .manual:
-            return fits ? .wait : .copy
+            return situation.fits ? .wait : .copy
         case .converged, .now:
-            if fits { return .handOver(leavesRest: false) }
+            if situation.fits { return .handOver(leavesRest: false) }
         }
         // A guest that writes as fast as the link carries would keep this up for ever.
         idleRounds = situation.expectedPause < shortestPause * Self.worthwhile ? 0 : idleRounds + 1

@@ -5,30 +5,30 @@ import NIOPosix
 import Peer
 import NIOConcurrencyHelpers
 
-/// Moves one disk away: performs what `SourceMachine` orders, over one connection to the destination.
+/// Moves one disk away, at the moment that its `SwitchGroup` agrees on: performs what `SourceMachine` orders, over one
+/// connection to the destination.
 public final class SourceMigration: Sendable {
     private struct State {
         var machine: SourceMachine
-        var isCancelled = false
-        var isTooSlow = false
         /// The destination has taken the offer.
         var wasAccepted = false
-        /// Attempts so far that ended because the destination did not answer behind the fence.
-        var slowAttempts = 0
         var link: SourceLink?
     }
 
     /// How long a guest is kept waiting for a destination that does not answer before the migration is given up; longer
     /// where a longer pause is allowed.
     private static let shortestFenceLimit = Duration.seconds(10)
-    private static let mostSlowAttempts = 3
     /// How often a disk that waits for its switchover is looked at.
     private static let idleInterval = Duration.milliseconds(200)
+    /// How often a disk that could go looks whether the others could.
+    private static let agreementInterval = Duration.milliseconds(10)
     /// How long the hand-over is put off for the forwarding link.
     private static let connectLimit = Duration.seconds(2)
 
     private let job: SourceJob
-    private let isResumed: Bool
+    private let group: SwitchGroup
+    /// Its number in the group.
+    private let member: Int
     private let id = MigrationID()
     private let transport: PeerTransport
     private let logger: Logger
@@ -38,14 +38,17 @@ public final class SourceMigration: Sendable {
 
     /// A migration that has not begun.
     /// - Parameters:
+    ///   - group: the disks that go at the same moment.
+    ///   - member: its number among them, from 0.
     ///   - transport: the way to the destination.
     ///   - pool: for reading, hashing and compressing.
-    ///   - isResumed: it has been under way before, so that a destination that does not answer is waited for.
-    public init(
-        job: SourceJob, transport: PeerTransport, pool: NIOThreadPool, logger: Logger, isResumed: Bool = false
+    init(
+        job: SourceJob, group: SwitchGroup = SwitchGroup(count: 1), member: Int = 0, transport: PeerTransport,
+        pool: NIOThreadPool, logger: Logger
     ) {
         self.job = job
-        self.isResumed = isResumed
+        self.group = group
+        self.member = member
         self.logger = logger
         self.transport = transport
         self.pool = pool
@@ -66,56 +69,37 @@ public final class SourceMigration: Sendable {
         }
     }
 
-    /// Gives the migration up; the export goes on here as if nothing had been.
-    /// - Returns: false where the disk has been handed over already.
-    public func cancel() -> Bool {
-        let (canCancel, link) = state.withLockedValue { state -> (Bool, SourceLink?) in
-            switch state.machine.state {
-            case .committed, .moved, .released: return (false, nil)
-            case .offered, .copying, .fenced, .abandoned:
-                state.isCancelled = true
-                return (true, state.link)
-            }
-        }
-        if let link { Task { await link.close(saying: .cancel(reason: "cancelled at the source")) } }
-        return canCancel
-    }
+    /// The export's name.
+    public var export: String { job.export }
 
-    /// Hands the disk over now, or as soon as it can be.
+    /// Gives the migration up, with those of the disks that were to go at the same moment; the exports go on here as if
+    /// nothing had been.
+    /// - Returns: false where they have been handed over already.
+    public func cancel() -> Bool { group.cancel() }
+
+    /// Hands the disk over now, or as soon as it can be, and those with it that go at the same moment.
     /// - Returns: false where that has been done, or the migration is over.
-    public func switchOver() -> Bool {
-        state.withLockedValue { $0.machine.requestSwitch() }
-    }
+    public func switchOver() -> Bool { group.requestSwitch() }
 
     /// Whether the operator has given it up.
-    public var isCancelled: Bool { state.withLockedValue { $0.isCancelled } }
+    public var isCancelled: Bool { group.isCancelled }
 
-    /// A further attempt, where this one ended only because the link did: what has got there is still there.
-    public func again(after error: any Error) -> SourceMigration? {
-        let (wasAccepted, isSwitchRequested, slowAttempts) = state.withLockedValue {
-            ($0.wasAccepted, $0.machine.isSwitchRequested, $0.slowAttempts + ($0.isTooSlow ? 1 : 0))
-        }
-        guard isResumed || wasAccepted, !isCancelled, state.withLockedValue({ $0.machine.state == .abandoned }) else {
-            return nil
-        }
-        switch error {
-        case PeerError.malformed: return nil
-        case MigrationError.tooSlow where slowAttempts <= Self.mostSlowAttempts: break
-        // It was let in before, so that what keeps it out now is the link's or the destination's start.
-        case is PeerError, is ChannelError, is IOError: break
-        default: return nil
-        }
-        let next = SourceMigration(job: job, transport: transport, pool: pool, logger: logger, isResumed: true)
-        next.status.withLockedValue { $0.phase = "reconnecting" }
-        next.state.withLockedValue { state in
-            state.slowAttempts = slowAttempts
-            if isSwitchRequested { _ = state.machine.requestSwitch() }
-        }
-        return next
-    }
+    /// Whether both go at the same moment.
+    public func isTogether(with other: SourceMigration) -> Bool { group === other.group }
+
+    /// Whether the destination has taken the offer.
+    var wasAccepted: Bool { state.withLockedValue { $0.wasAccepted } }
+
+    /// A further attempt has to wait.
+    func noteReconnecting() { status.withLockedValue { $0.phase = "reconnecting" } }
 
     /// Whether somebody waits for the disk at the destination.
-    private var isWanted: Bool { state.withLockedValue { $0.machine.skipsCopying } }
+    private var isWanted: Bool {
+        state.withLockedValue { state in
+            if group.isSwitchRequested { _ = state.machine.requestSwitch() }
+            return state.machine.skipsCopying
+        }
+    }
 
     /// Does it all. On return the disk is the destination's, and this node's clients are forwarded there.
     /// - Parameters:
@@ -150,6 +134,7 @@ public final class SourceMigration: Sendable {
         } else {
             links.supply?.stop()
         }
+        settle()
         return report(handedOver, links, started)
     }
 
@@ -186,11 +171,9 @@ public final class SourceMigration: Sendable {
 
     private func migrate(_ connection: PeerConnection, _ links: Links) async throws -> HandedOver {
         let link = SourceLink(connection: connection, rate: job.rate)
-        try state.withLockedValue { state in
-            if state.isCancelled { throw MigrationError.cancelled }
-            state.link = link
-        }
-        var inbox = SourceInbox(connection: connection, link: link) { [self] in _ = switchOver() }
+        try group.connect(member, over: link)
+        state.withLockedValue { $0.link = link }
+        var inbox = SourceInbox(connection: connection, link: link) { [group] in _ = group.requestSwitch() }
         defer { inbox.stop() }
         do {
             return try await migrate(link, &inbox, links)
@@ -275,12 +258,12 @@ public final class SourceMigration: Sendable {
         await forward.waitUntilConnected(atMost: Self.connectLimit)
         let roundTrip = min(roundTrip, forward.roundTrip ?? roundTrip)
         while true {
-            let situation = SourceMachine.Situation(
-                expectedPause: copy.expectedPause(roundTrip: roundTrip).inSeconds,
-                maximumPause: job.maximumPause.inSeconds, isClean: copy.dirtyBytes == 0)
-            switch state.withLockedValue({ $0.machine.decide(situation) }) {
+            let situation = situation(copy, roundTrip)
+            let decision = state.withLockedValue { $0.machine.decide(situation) }
+            switch decision {
             case .handOver(let leavesRest):
-                return leavesRest
+                guard try await agree(copy, link, roundTrip, leavesRest: leavesRest) else { continue }
+                return isWanted || leavesRest
             case .wait:
                 status.withLockedValue { $0.phase = "waiting" }
                 try await waitForSwitch(copy, link)
@@ -289,11 +272,35 @@ public final class SourceMigration: Sendable {
             case .copy:
                 break
             }
+            _ = group.note(member, isReady: false)
             status.withLockedValue { $0.phase = "copying" }
             let next = state.withLockedValue { $0.machine.nextRound() }
             try await copy.dirtyRound(next)
             if isWanted { return true }
             try await copy.endRound(next, &inbox)
+        }
+    }
+
+    private func situation(_ copy: SourceCopy, _ roundTrip: Duration) -> SourceMachine.Situation {
+        SourceMachine.Situation(
+            // Behind the fence, the disks share the link.
+            expectedPause: copy.expectedPause(roundTrip: roundTrip, shares: group.count).inSeconds,
+            maximumPause: job.maximumPause.inSeconds, isClean: copy.dirtyBytes == 0)
+    }
+
+    /// Waits until all disks could go at the same moment. Until each of them could have gone once, nothing is copied: the
+    /// guest may write it again before the slowest is there.
+    /// - Returns: false where this disk could not go any more, because of what was written meanwhile.
+    private func agree(
+        _ copy: SourceCopy, _ link: SourceLink, _ roundTrip: Duration, leavesRest: Bool
+    ) async throws -> Bool {
+        while true {
+            let isReady = leavesRest || situation(copy, roundTrip).fits
+            if group.note(member, isReady: isReady) || isWanted { return true }
+            if !isReady, group.isAssembled { return false }
+            status.withLockedValue { $0.phase = "waiting" }
+            guard link.isOpen else { throw PeerError.cut }
+            try await Task.sleep(for: Self.agreementInterval)
         }
     }
 
@@ -315,20 +322,14 @@ public final class SourceMigration: Sendable {
         let forward = links.forward
         // Most of it ahead of the fence, behind which the guest waits.
         if leavesRest { try await pool.runIfActive { [image = job.image] in try image.synchronize() } }
+        try await group.meetBeforeFence(member)
         // From here to the fence nothing may fail: to give up now is to lift it.
-        let round = try state.withLockedValue { state in
-            if state.isCancelled { throw MigrationError.cancelled }
-            return state.machine.fence()
-        }
+        let round = state.withLockedValue { $0.machine.fence() }
         status.withLockedValue { $0.phase = "fenced" }
         await job.disk.fence()
         let watch = Task { [self] in
             try await Task.sleep(for: max(Self.shortestFenceLimit, job.maximumPause * 2))
-            let isTooSlow = state.withLockedValue { state in
-                if case .fenced = state.machine.state { state.isTooSlow = true }
-                return state.isTooSlow
-            }
-            if isTooSlow { link.close() }
+            group.fail(MigrationError.tooSlow)
         }
         defer { watch.cancel() }
         let (root, isMissing): (DiskRoot, Bool)
@@ -337,7 +338,7 @@ public final class SourceMigration: Sendable {
         } else {
             (root, isMissing) = (try await sendAndCompare(copy, link, &inbox, round), false)
         }
-        try commit(root, isMissing ? geometry.blockSize : nil)
+        try await commit(root, isMissing ? geometry.blockSize : nil)
         watch.cancel()
         forward.commit()
         forward.start()
@@ -408,16 +409,29 @@ public final class SourceMigration: Sendable {
         }
     }
 
-    /// The durable word. A cancel that comes later comes too late; one that came before is heard.
-    private func commit(_ root: DiskRoot, _ blockSize: Int?) throws {
-        try state.withLockedValue { state in
-            if state.isCancelled { throw MigrationError.cancelled }
-            if state.isTooSlow { throw MigrationError.tooSlow }
-            try job.records.commit(
-                export: job.export, migration: id, destination: job.destination, root: root,
-                blockSize: blockSize, rate: job.rate.bitsPerSecond)
-            state.machine.committed()
+    /// The durable word, for all disks of the group. A cancel that comes later comes too late; one that came before is
+    /// heard.
+    private func commit(_ root: DiskRoot, _ blockSize: Int?) async throws {
+        var record = try MovedRecord(
+            export: job.export, image: job.image, migration: id, destination: job.destination, root: root.description)
+        record.blockSize = blockSize
+        record.rate = job.rate.bitsPerSecond
+        let records = job.records
+        if group.count == 1 {
+            try await group.commit(member) { try records.commit(record) }
+        } else {
+            record.group = group.id
+            try records.commit(record)
+            try await group.commit(member) { try records.commit(group: group.id) }
         }
+        state.withLockedValue { $0.machine.committed() }
+        records.forgetAttempts()
+    }
+
+    /// Makes the record of the disk stand by itself; where that fails it counts by the common word, as before.
+    private func settle() {
+        guard group.count > 1, (try? job.records.settle()) != nil else { return }
+        if group.settle() { job.records.forget(group: group.id) }
     }
 
     /// Undoes what has been done so far.
@@ -426,12 +440,16 @@ public final class SourceMigration: Sendable {
         _ error: any Error, _ links: Links
     ) async -> any Error {
         let forward = links.forward
-        let (undo, reason) = state.withLockedValue { state in
+        group.disconnect(member)
+        let undo = state.withLockedValue { state in
             state.link = nil
-            let reason = state.isCancelled ? MigrationError.cancelled : state.isTooSlow ? .tooSlow : nil
-            return (state.machine.abandon(), reason)
+            return state.machine.abandon()
         }
-        if undo != nil { links.supply?.stop() }
+        if undo != nil {
+            links.supply?.stop()
+            group.fail(error)
+            if group.count > 1 { job.records.withdraw(group: group.id) }
+        }
         switch undo {
         case .nothing?:
             forward.stop()
@@ -446,7 +464,7 @@ public final class SourceMigration: Sendable {
             // The disk is the destination's: the clients stay forwarded, and the destination is told until it hears.
             break
         }
-        return reason ?? error
+        return group.failure ?? error
     }
 
     private func report(

@@ -15,7 +15,7 @@ public struct SourceRecords: Sendable {
         self.directory = directory
         self.image = image
         let path = StateDirectory.realPath(image.path)
-        movedName = StateDirectory.key("moved", path: path)
+        movedName = StateDirectory.key(Self.movedPrefix, path: path)
         attemptName = StateDirectory.key("attempt", path: path)
         requestName = StateDirectory.key("migrating", path: path)
     }
@@ -23,8 +23,13 @@ public struct SourceRecords: Sendable {
     /// Where the image has moved to; nil where it has not, or where another file stands at its path now.
     /// - Throws: where the record can't be read.
     public func moved() throws -> MovedRecord? {
-        guard let record = try directory.read(MovedRecord.self, from: movedName) else { return nil }
-        return try record.isAbout(image) ? record : nil
+        guard let record = try directory.read(MovedRecord.self, from: movedName), try record.isAbout(image) else {
+            return nil
+        }
+        guard let group = record.group, try !directory.exists(Self.word(of: group)) else { return record }
+        // The word goes once each record stands by itself, which may have come about between the two looks.
+        let settled = try directory.read(MovedRecord.self, from: movedName)
+        return settled?.group == nil ? settled : nil
     }
 
     /// Notes, durably, that the destination of a migration has everything.
@@ -72,28 +77,67 @@ public struct SourceRecords: Sendable {
         return earlier
     }
 
-    /// Gives the disk away, durably. Where this throws, the disk has not been given away.
-    /// - Parameters:
-    ///   - blockSize: of the blocks that the destination may still ask for; nil where it has everything.
-    ///   - rate: on what is sent to it, in bits a second; nil for no limit.
-    func commit(
-        export: String, migration: MigrationID, destination: PeerAddress, root: DiskRoot, blockSize: Int? = nil,
-        rate: UInt64? = nil
-    ) throws {
-        var record = try MovedRecord(
-            export: export, image: image, migration: migration, destination: destination,
-            root: root.description)
-        record.blockSize = blockSize
-        record.rate = rate
+    /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all. Where this
+    /// throws, the disk has not been given away.
+    func commit(_ record: MovedRecord) throws {
         do {
             try directory.write(record, as: movedName)
         } catch {
             directory.remove(movedName)
             throw error
         }
+    }
+
+    /// Gives the word, durably, for all records that name `group`. Where this throws, it has not been given.
+    func commit(group: MigrationID) throws {
+        do {
+            try directory.write(["group": group], as: Self.word(of: group))
+        } catch {
+            directory.remove(Self.word(of: group))
+            throw error
+        }
+    }
+
+    /// The word that a record waits for is not given: the record never was.
+    func withdraw(group: MigrationID) {
+        guard let record = try? directory.read(MovedRecord.self, from: movedName), record.group == group else { return }
+        directory.remove(movedName)
+    }
+
+    /// Forgets how the disk was given away, once it has been.
+    func forgetAttempts() {
         directory.remove(attemptName)
         forgetRequest()
     }
+
+    /// Makes the record stand by itself.
+    func settle() throws {
+        guard var record = try moved(), record.group != nil else { return }
+        record.group = nil
+        try directory.write(record, as: movedName)
+    }
+
+    /// Forgets the word of disks whose records all stand by themselves.
+    func forget(group: MigrationID) { directory.remove(Self.word(of: group)) }
+
+    /// Makes the records of disks that were given away together, in an earlier life, stand by themselves.
+    /// - Throws: where one can't be read or written; the words stay, and so the records count as before.
+    public static func settle(in directory: StateDirectory) throws {
+        // The words first: where one stands, all of its records do.
+        for (word, _) in try directory.readAll([String: MigrationID].self, prefix: "\(wordPrefix)-") {
+            for (name, var record) in try directory.readAll(MovedRecord.self, prefix: "\(movedPrefix)-") {
+                guard let group = record.group, Self.word(of: group) == word else { continue }
+                record.group = nil
+                try directory.write(record, as: name)
+            }
+            directory.remove(word)
+        }
+    }
+
+    private static let movedPrefix = "moved"
+    private static let wordPrefix = "together"
+
+    private static func word(of group: MigrationID) -> String { "\(wordPrefix)-\(group)" }
 
     /// What was asked for, and of which file.
     private struct Kept<Request: Codable>: Codable {

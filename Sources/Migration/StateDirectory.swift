@@ -41,13 +41,22 @@ public struct StateDirectory: Sendable {
     /// - Throws: where it can't be read or understood: a record that is there is never taken for none.
     func read<Record: Decodable>(_ type: Record.Type, from name: String) throws -> Record? {
         let file = path(of: name)
-        guard access(file, F_OK) == 0 else { return nil }
+        guard try exists(name) else { return nil }
         guard let data = FileManager.default.contents(atPath: file) else { throw FileError("read", file) }
         do {
             return try JSONDecoder().decode(type, from: data)
         } catch {
             throw DamagedRecord(file: file)
         }
+    }
+
+    /// Whether there is a record of that name.
+    /// - Throws: `FileError` where that can't be told.
+    func exists(_ name: String) throws -> Bool {
+        let file = path(of: name)
+        guard access(file, F_OK) != 0 else { return true }
+        guard errno == ENOENT else { throw FileError("look for", file) }
+        return false
     }
 
     /// All records whose names begin with `prefix`.

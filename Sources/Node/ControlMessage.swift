@@ -14,7 +14,8 @@ public enum ControlRequest: Codable, Sendable {
 /// What a node answers; a line of JSON each, any number of `progress` first.
 public enum ControlReply: Codable, Sendable {
     case progress(MigrationProgress)
-    case report(MigrationReport)
+    /// One for each disk, in the order of the command.
+    case reports([MigrationReport])
     case status([ExportStatus])
     case done
     /// One line for the user.

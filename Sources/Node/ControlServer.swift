@@ -84,11 +84,9 @@ struct ControlServer: Sendable {
             try await node.migrateDetached(command)
             return .done
         case .migrate(let command):
+            let progress = ProgressMessages { try? await send(.progress($0), outbound) }
             // A client that has gone does not end the migration.
-            return .report(
-                try await node.migrate(command) { progress in
-                    Task { try? await send(.progress(progress), outbound) }
-                })
+            return .reports(try await node.migrate(command) { progress.offer($0) })
         case .cancel(let export):
             try await node.cancel(export)
             return .done

@@ -3,8 +3,8 @@ import Peer
 
 /// What `nearblock migrate` asks for.
 public struct MigrateCommand: Codable, Sendable {
-    /// The export's name.
-    public var export: String
+    /// The names of the exports: the disks of one guest, handed over at one moment.
+    public var exports: [String]
     /// Where it goes.
     public var destination: PeerAddress
     /// When it is handed over.
@@ -20,10 +20,10 @@ public struct MigrateCommand: Codable, Sendable {
 
     /// Describes a migration.
     public init(
-        export: String, destination: PeerAddress, switchover: Switchover = .converged, rate: UInt64?,
+        exports: [String], destination: PeerAddress, switchover: Switchover = .converged, rate: UInt64?,
         maximumPause: Double, detach: Bool
     ) {
-        self.export = export
+        self.exports = exports
         self.destination = destination
         self.switchover = switchover
         self.rate = rate
@@ -33,6 +33,9 @@ public struct MigrateCommand: Codable, Sendable {
 
     /// - Throws: `NodeError` where a number makes no sense.
     func validate() throws {
+        guard !exports.isEmpty, Set(exports).count == exports.count else {
+            throw NodeError.unusable("name each export once")
+        }
         guard rate != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
         }

@@ -50,6 +50,9 @@ public actor Node {
         pool = NIOThreadPool(numberOfThreads: max(2, cores))
         pool.start()
         state = try StateDirectory(path: configuration.state)
+        do { try SourceRecords.settle(in: state) } catch {
+            logger.warning("the records of disks that moved together stay as they are: \(error)")
+        }
     }
 
     /// Opens what there is to serve and begins to.
@@ -75,14 +78,26 @@ public actor Node {
 
     /// Goes on with what an earlier life of this node was moving when it was killed.
     private func resume() async {
+        var names: [String: String] = [:]
+        var commands: [[String]: MigrateCommand] = [:]
         for export in exports.values where export.isAtRest {
             do {
-                guard var command = try export.records?.kept(MigrateCommand.self) else { continue }
-                command.export = export.name
-                logger.notice("the migration of \(export.name) to \(command.destination) goes on")
+                guard let kept = try export.records?.kept(KeptMigration.self) else { continue }
+                names[kept.export] = export.name
+                commands[kept.command.exports] = kept.command
+            } catch {
+                logger.error("a migration of \(export.name) that was under way does not go on: \(error)")
+            }
+        }
+        for var command in commands.values {
+            // An export may have another name now.
+            command.exports = command.exports.map { names[$0] ?? $0 }
+            let disks = command.exports.joined(separator: ", ")
+            do {
+                logger.notice("the migration of \(disks) to \(command.destination) goes on")
                 try await migrateDetached(command, isResumed: true)
             } catch {
-                logger.error("the migration of \(export.name) that was under way does not go on: \(error)")
+                logger.error("the migration of \(disks) that was under way does not go on: \(error)")
             }
         }
     }
@@ -128,67 +143,99 @@ public actor Node {
         return all.sorted { $0.export < $1.export }
     }
 
-    /// Moves an export to another node and returns when it is there.
+    /// Moves exports to another node and returns when they are there.
     /// - Parameter progress: called about four times a second.
-    /// - Throws: why not; the export is then served here as before.
+    /// - Throws: why not; the exports are then served here as before.
     func migrate(
         _ command: MigrateCommand, progress: @escaping @Sendable (MigrationProgress) -> Void
-    ) async throws -> MigrationReport {
-        let (export, migration) = try await begin(command)
-        defer { export.end() }
+    ) async throws -> [MigrationReport] {
+        let (moving, migration) = try await begin(command)
         let watch = Task {
             while !Task.isCancelled {
-                progress(export.migration?.progress ?? migration.progress)
+                progress(MigrationProgress(of: moving.compactMap { $0.migration?.progress }))
                 try? await Task.sleep(for: .milliseconds(250))
             }
         }
         defer { watch.cancel() }
-        return try await run(migration, of: export)
+        return try await run(migration, of: moving)
     }
 
-    /// Begins to move an export and returns at once.
+    /// Begins to move exports and returns at once.
     func migrateDetached(_ command: MigrateCommand, isResumed: Bool = false) async throws {
-        let (export, migration) = try await begin(command, isResumed: isResumed)
-        Task {
-            defer { export.end() }
-            _ = try? await run(migration, of: export)
+        let (moving, migration) = try await begin(command, isResumed: isResumed)
+        Task { _ = try? await run(migration, of: moving) }
+    }
+
+    /// Gives a migration up, of the export and of those that were to go with it.
+    func cancel(_ name: String) throws {
+        let (export, migration) = try findMigration(name)
+        guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
+        for other in exports.values where other.migration?.isTogether(with: migration) == true {
+            other.records?.forgetRequest()
         }
     }
 
-    /// Gives a migration up.
-    func cancel(_ name: String) throws {
-        let export = try find(name)
-        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
-        guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
-        export.records?.forgetRequest()
-    }
-
-    /// Hands a disk over now.
+    /// Hands a disk over now, and those that go with it.
     func switchOver(_ name: String) throws {
-        let export = try find(name)
-        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        let (export, migration) = try findMigration(name)
         guard migration.switchOver() else { throw NodeError.tooLateToSwitch(export.name) }
     }
 
-    /// Changes the limit of a migration; nil for no limit.
+    /// Changes the limit of a migration, all its disks together; nil for no limit.
     func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
-        let export = try find(name)
-        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        let (_, migration) = try findMigration(name)
         guard bitsPerSecond != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
         }
         migration.rate.set(bitsPerSecond: bitsPerSecond)
     }
 
+    private func findMigration(_ name: String) throws -> (NodeExport, SourceMigration) {
+        let export = try find(name)
+        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        return (export, migration)
+    }
+
     private func begin(
         _ command: MigrateCommand, isResumed: Bool = false
-    ) async throws -> (NodeExport, SourceMigration) {
-        let before = try find(command.export)
+    ) async throws -> ([NodeExport], GuestMigration) {
+        var moving: [NodeExport] = []
+        for name in command.exports { moving.append(try await findMovable(name)) }
+        var command = command
+        // By the names that they have: the empty one is another's too.
+        command.exports = moving.map(\.name)
+        try command.validate()
+        let rate = RateLimit(bitsPerSecond: command.rate)
+        let migration = GuestMigration(
+            jobs: try moving.map { try job(command, for: $0, rate: rate) }, transport: transport, pool: pool,
+            logger: logger, isResumed: isResumed)
+        var begun: [NodeExport] = []
+        do {
+            for (export, disk) in zip(moving, migration.disks) {
+                try export.begin(disk)
+                begun.append(export)
+                try export.records?.keep(KeptMigration(export: export.name, command: command))
+            }
+        } catch {
+            for export in begun {
+                export.records?.forgetRequest()
+                export.end()
+            }
+            throw error
+        }
+        return (moving, migration)
+    }
+
+    private func findMovable(_ name: String) async throws -> NodeExport {
+        let before = try find(name)
         if await site?.missing(of: before.name) != nil { throw NodeError.isArriving(before.name) }
-        let export = try find(command.export)
+        let export = try find(name)
         // It may have arrived between the question and the answer.
         guard export === before, !export.isHeldBack else { throw NodeError.isArriving(before.name) }
-        try command.validate()
+        return export
+    }
+
+    private func job(_ command: MigrateCommand, for export: NodeExport, rate: RateLimit) throws -> SourceJob {
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
         guard let backing = export.backing else { throw NodeError.isArriving(export.name) }
@@ -199,39 +246,40 @@ public actor Node {
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: command.destination, switchover: command.switchover,
-            maximumPause: .seconds(command.maximumPause), rate: RateLimit(bitsPerSecond: command.rate),
-            records: records)
+            maximumPause: .seconds(command.maximumPause), rate: rate, records: records)
         job.domains = command.domains
-        let migration = SourceMigration(
-            job: job, transport: transport, pool: pool, logger: logger, isResumed: isResumed)
-        try export.begin(migration)
-        do { try records.keep(command) } catch {
-            export.end()
-            throw error
-        }
-        return (export, migration)
+        return job
     }
 
-    private func run(_ first: SourceMigration, of export: NodeExport) async throws -> MigrationReport {
-        logger.info("migrating \(export.name) to \(first.destination)")
-        // Whatever the end is, but for that of the process.
-        defer { export.records?.forgetRequest() }
+    private func run(_ first: GuestMigration, of moving: [NodeExport]) async throws -> [MigrationReport] {
+        let names = moving.map(\.name).joined(separator: ", ")
+        let destination = first.disks[0].destination
+        logger.info("migrating \(names) to \(destination)")
+        defer {
+            for export in moving {
+                // Whatever the end is, but for that of the process.
+                export.records?.forgetRequest()
+                export.end()
+            }
+        }
         var migration = first
         var delay = Self.firstRetry
         while true {
             do {
-                let report = try await migration.run(supplying: { export.supply(by: $0) }) { export.moved(by: $0) }
-                logger.info(
-                    "\(export.name) has moved to \(migration.destination); its clients here are forwarded there")
-                return report
+                let reports = try await migration.run(supplying: { moving[$0].supply(by: $1) }) {
+                    moving[$0].moved(by: $1)
+                }
+                logger.info("\(names): moved to \(destination); clients here are forwarded there")
+                return reports
             } catch {
                 guard let next = migration.again(after: error) else {
-                    logger.warning("the migration of \(export.name) to \(migration.destination) has ended: \(error)")
+                    logger.warning("the migration of \(names) to \(destination) has ended: \(error)")
                     throw error
                 }
-                logger.warning("\(error); the migration of \(export.name) goes on when the destination answers")
+                logger.warning("\(error); the migration of \(names) goes on when the destination answers")
                 // At once, so that commands of the meantime are heard.
-                guard export.replace(migration, with: next) else { throw MigrationError.cancelled }
+                guard !migration.disks[0].isCancelled else { throw MigrationError.cancelled }
+                for (export, disk) in zip(moving, next.disks) { export.replace(with: disk) }
                 try? await Task.sleep(for: delay)
                 delay = min(delay * 2, Self.longestRetry)
                 migration = next

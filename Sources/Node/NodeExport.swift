@@ -52,13 +52,8 @@ final class NodeExport: Sendable {
     }
 
     /// Puts the next attempt in the place of one that the link has ended.
-    /// - Returns: false where that has been cancelled meanwhile.
-    func replace(_ old: SourceMigration, with next: SourceMigration) -> Bool {
-        state.withLockedValue { state in
-            guard !old.isCancelled else { return false }
-            state.migration = next
-            return true
-        }
+    func replace(with next: SourceMigration) {
+        state.withLockedValue { $0.migration = next }
     }
 
     func end() {

@@ -44,7 +44,10 @@ struct StateDirectoryTests {
             "what was tried with another node is not told")
         #expect(try records.begin(MigrationID(), to: address) == [migration, later])
         try records.commit(
-            export: "disk", migration: migration, destination: address, root: root)
+            MovedRecord(
+                export: "disk", image: records.image, migration: migration, destination: address, root: root.description
+            ))
+        records.forgetAttempts()
         #expect(try records.moved()?.migration == migration)
         #expect(try records.begin(MigrationID(), to: address) == [], "what came to its end is not given up")
         let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
@@ -57,5 +60,48 @@ struct StateDirectoryTests {
             directory: try StateDirectory(path: scratch.file("state")),
             image: try RawImage.create(path: path, size: 4096))
         #expect(try other.moved() == nil, "a new image at the old path has not moved")
+    }
+
+    @Test("Invariant 5: disks that go together have moved once their common word is there, and not before")
+    func movedTogether() throws {
+        let scratch = Scratch()
+        let directory = try StateDirectory(path: scratch.file("state"))
+        let group = MigrationID()
+        let disks = try ["a", "b"].map { name in
+            SourceRecords(
+                directory: directory, image: try RawImage.create(path: scratch.file("\(name).raw"), size: 4096))
+        }
+        func commit(_ records: SourceRecords, in group: MigrationID) throws {
+            var record = try MovedRecord(
+                export: "disk", image: records.image, migration: MigrationID(),
+                destination: PeerAddress(host: "::1", port: 7), root: "")
+            record.group = group
+            try records.commit(record)
+        }
+        func moved() throws -> [Bool] { try disks.map { try $0.moved() != nil } }
+        for disk in disks { try commit(disk, in: group) }
+        #expect(try moved() == [false, false])
+        try SourceRecords.settle(in: directory)
+        #expect(try moved() == [false, false], "a start does not give the word")
+        disks[0].withdraw(group: MigrationID())
+        try disks[1].commit(group: group)
+        #expect(try moved() == [true, true])
+        try disks[0].settle()
+        #expect(try moved() == [true, true])
+        try SourceRecords.settle(in: directory)
+        #expect(try moved() == [true, true])
+        #expect(try disks.allSatisfy { try $0.moved()?.group == nil })
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: scratch.file("state")).allSatisfy {
+                $0.hasPrefix("moved")
+            }, "nothing is left of the word")
+
+        let next = MigrationID()
+        let other = SourceRecords(
+            directory: directory, image: try RawImage.create(path: scratch.file("c.raw"), size: 4096))
+        try commit(other, in: next)
+        other.withdraw(group: next)
+        try other.commit(group: next)
+        #expect(try other.moved() == nil, "what was withdrawn does not come back")
     }
 }

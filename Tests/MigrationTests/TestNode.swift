@@ -33,8 +33,8 @@ final class TestNode: Sendable {
     var images: String { scratch.file("images") }
 
     /// Serves an image of random blocks, of which some are zero and some repeat.
-    func makeDisk(size: UInt64, _ random: inout Seeded) throws -> (Disk, RawImage) {
-        let image = try RawImage.create(path: scratch.file("disk.raw"), size: size)
+    func makeDisk(_ name: String = "disk", size: UInt64, _ random: inout Seeded) throws -> (Disk, RawImage) {
+        let image = try RawImage.create(path: scratch.file("\(name).raw"), size: size)
         var contents = [UInt8](repeating: 0, count: Int(size))
         let repeated = random.bytes(4096)
         var offset = 0
@@ -91,12 +91,20 @@ final class TestNode: Sendable {
         of disk: Disk, _ image: RawImage, to address: PeerAddress, rate: UInt64? = nil,
         pause: Duration = .milliseconds(200), switchover: Switchover = .converged, domains: [String] = []
     ) -> SourceMigration {
-        var job = SourceJob(
-            export: "disk", disk: disk, image: image, destination: address, switchover: switchover,
-            maximumPause: pause, rate: RateLimit(bitsPerSecond: rate),
-            records: SourceRecords(directory: state, image: image))
+        var job = job(
+            "disk", disk, image, to: address, rate: RateLimit(bitsPerSecond: rate), pause: pause, switchover: switchover
+        )
         job.domains = domains
         return SourceMigration(job: job, transport: transport, pool: pool, logger: Self.quiet)
+    }
+
+    func job(
+        _ export: String, _ disk: Disk, _ image: RawImage, to address: PeerAddress, rate: RateLimit,
+        pause: Duration = .milliseconds(200), switchover: Switchover = .converged
+    ) -> SourceJob {
+        SourceJob(
+            export: export, disk: disk, image: image, destination: address, switchover: switchover,
+            maximumPause: pause, rate: rate, records: SourceRecords(directory: state, image: image))
     }
 
     static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -7,15 +7,15 @@ import Peer
 struct MigrateDiskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate",
-        abstract: "Move a disk to another node while it is in use.",
+        abstract: "Move a disk, or all disks of a guest, to another node while they are in use.",
         discussion: """
             Waits for the end and succeeds only when both sides have come to the same root hash. The node's clients \
-            stay connected; their requests are forwarded to the destination from then on. Until the disk is handed \
-            over, `nearblock cancel` leaves everything as it was.
+            stay connected; their requests are forwarded to the destination from then on. Several disks are handed \
+            over at one moment, or none of them is. Until then, `nearblock cancel` leaves everything as it was.
             """)
 
-    @Argument(help: "The export to move.")
-    var export: String
+    @Argument(help: "The exports to move: the disks of one guest.")
+    var exports: [String]
     @Option(help: ArgumentHelp("The destination's --peer-listen address.", valueName: "host:port"))
     var to: PeerAddress
     @Option(
@@ -38,13 +38,13 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     var domains: [String] = []
     @Flag(help: "Return as soon as the migration has begun.")
     var detach = false
-    @Flag(help: "Print one JSON object on standard output at the end.")
+    @Flag(help: "Print one JSON object for each disk on standard output at the end, a line each.")
     var json = false
     @OptionGroup var node: ControlOption
 
     func run() async throws {
         var command = MigrateCommand(
-            export: export, destination: to, switchover: switchover, rate: rate?.bitsPerSecond,
+            exports: exports, destination: to, switchover: switchover, rate: rate?.bitsPerSecond,
             maximumPause: maxPause.seconds,
             detach: detach)
         command.domains = domains
@@ -52,9 +52,10 @@ struct MigrateDiskCommand: AsyncParsableCommand {
             if case .progress(let progress) = reply { Terminal.progress(Self.describe(progress)) }
         }
         Terminal.endProgress()
-        guard case .report(let report) = reply else { return }
-        if json { return try JSON.print(report) }
-        for line in LedgerTable(report: report).lines { print(line) }
+        guard case .reports(let reports) = reply else { return }
+        for report in reports {
+            if json { try JSON.print(report) } else { for line in LedgerTable(report: report).lines { print(line) } }
+        }
     }
 
     private static func describe(_ progress: MigrationProgress) -> String {

@@ -1,0 +1,101 @@
+import Logging
+import NIOCore
+import NIOPosix
+import Peer
+
+/// Moves the disks of one guest to one destination: all of them are handed over at one moment, or none is.
+public final class GuestMigration: Sendable {
+    private static let mostSlowAttempts = 3
+
+    /// A migration for each disk, in the order of the jobs.
+    public let disks: [SourceMigration]
+    private let jobs: [SourceJob]
+    private let group: SwitchGroup
+    private let isResumed: Bool
+    /// Attempts so far that ended because the destination did not answer behind the fence.
+    private let slowAttempts: Int
+    private let transport: PeerTransport
+    private let pool: NIOThreadPool
+    private let logger: Logger
+
+    /// A migration that has not begun.
+    /// - Parameters:
+    ///   - jobs: at least one, all with the same destination.
+    ///   - transport: the way to the destination.
+    ///   - pool: for reading, hashing and compressing.
+    ///   - isResumed: it has been under way before, so that a destination that does not answer is waited for.
+    public convenience init(
+        jobs: [SourceJob], transport: PeerTransport, pool: NIOThreadPool, logger: Logger, isResumed: Bool = false
+    ) {
+        self.init(
+            jobs: jobs, transport: transport, pool: pool, logger: logger, isResumed: isResumed, slowAttempts: 0)
+    }
+
+    private init(
+        jobs: [SourceJob], transport: PeerTransport, pool: NIOThreadPool, logger: Logger, isResumed: Bool,
+        slowAttempts: Int
+    ) {
+        precondition(!jobs.isEmpty)
+        let group = SwitchGroup(count: jobs.count)
+        disks = jobs.enumerated().map { member, job in
+            SourceMigration(job: job, group: group, member: member, transport: transport, pool: pool, logger: logger)
+        }
+        self.jobs = jobs
+        self.group = group
+        self.isResumed = isResumed
+        self.slowAttempts = slowAttempts
+        self.transport = transport
+        self.pool = pool
+        self.logger = logger
+    }
+
+    /// Names it in the records of its disks.
+    var groupID: MigrationID { group.id }
+
+    /// Does it all. On return the disks are the destination's, and this node's clients are forwarded there.
+    /// - Parameters:
+    ///   - supplying: given the number of a disk, and the link over which the destination gets what it lacks of it, at the
+    ///     moment of the hand-over, where it lacks anything.
+    ///   - forwarding: given the number of a disk, and the link that forwards its clients, as soon as there is no way back.
+    /// - Throws: what went wrong first; unless `forwarding` was called, the disks are served here as before.
+    public func run(
+        supplying: @escaping @Sendable (Int, SupplyLink) -> Void,
+        forwarding: @escaping @Sendable (Int, ForwardLink) -> Void
+    ) async throws -> [MigrationReport] {
+        let results = await withTaskGroup(of: (Int, Result<MigrationReport, any Error>).self) { tasks in
+            for (member, disk) in disks.enumerated() {
+                tasks.addTask {
+                    do {
+                        let report = try await disk.run(supplying: { supplying(member, $0) }) { forwarding(member, $0) }
+                        return (member, .success(report))
+                    } catch {
+                        return (member, .failure(error))
+                    }
+                }
+            }
+            return await tasks.reduce(into: [:]) { $0[$1.0] = $1.1 }
+        }
+        if let failure = group.failure { throw failure }
+        return try disks.indices.map { try results[$0]!.get() }
+    }
+
+    /// A further attempt, where this one ended only because the link did: what has got there is still there.
+    public func again(after error: any Error) -> GuestMigration? {
+        guard isResumed || disks.contains(where: \.wasAccepted), let failure = group.failure, !group.isCancelled else {
+            return nil
+        }
+        var slowAttempts = slowAttempts
+        switch failure {
+        case PeerError.malformed: return nil
+        case MigrationError.tooSlow where slowAttempts < Self.mostSlowAttempts: slowAttempts += 1
+        // It was let in before, so that what keeps it out now is the link's or the destination's start.
+        case is PeerError, is ChannelError, is IOError: break
+        default: return nil
+        }
+        let next = GuestMigration(
+            jobs: jobs, transport: transport, pool: pool, logger: logger, isResumed: true, slowAttempts: slowAttempts)
+        if group.isSwitchRequested { _ = next.group.requestSwitch() }
+        for disk in next.disks { disk.noteReconnecting() }
+        return next
+    }
+}

@@ -1,0 +1,77 @@
+/// When the disks of one guest are handed over: all at one moment, or none. Does nothing itself.
+///
+/// 1. Each disk says, as often as it likes, whether it could go now. Once every disk has said so once, they are
+/// *assembled*: until then whoever could go waits, and copies nothing that the guest may write again meanwhile. Once all
+/// say so at the same time it is *closed*: they are to go. 2. They come together twice: before any of them holds its guest
+/// back, and before any of them is given away. 3. Whatever fails before that fails all; nothing does afterwards.
+struct SwitchAgreement {
+    /// Where the disks come together.
+    enum Meeting: Hashable {
+        /// No guest waits yet.
+        case fence
+        /// The destination has everything, or all but what both sides say it lacks.
+        case commit
+    }
+
+    private let count: Int
+    private var ready: Set<Int> = []
+    private var haveBeenReady: Set<Int> = []
+    private var present: [Meeting: Set<Int>] = [:]
+    /// Every disk could go at the same time.
+    private(set) var isClosed = false
+    /// All of them are the destination's.
+    private(set) var isCommitted = false
+    /// What went wrong first; none of them goes.
+    private(set) var failure: (any Error)?
+
+    /// - Parameter count: of disks, at least 1.
+    init(count: Int) {
+        precondition(count >= 1)
+        self.count = count
+    }
+
+    /// Whether every disk has been ready once.
+    var isAssembled: Bool { haveBeenReady.count == count }
+
+    /// A disk could go now, or could not any more.
+    mutating func note(_ disk: Int, isReady: Bool) {
+        precondition(disk < count)
+        guard isReady else {
+            ready.remove(disk)
+            return
+        }
+        ready.insert(disk)
+        haveBeenReady.insert(disk)
+        if ready.count == count { isClosed = true }
+    }
+
+    /// A disk has come to a meeting.
+    /// - Returns: whether it is the last one.
+    mutating func arrive(_ disk: Int, at meeting: Meeting) -> Bool {
+        let isNew = present[meeting, default: []].insert(disk).inserted
+        precondition(isNew && disk < count, "each disk comes once")
+        return present[meeting]?.count == count
+    }
+
+    /// Whether what a meeting is for has come about.
+    func isOver(_ meeting: Meeting) -> Bool {
+        switch meeting {
+        case .fence: present[.fence]?.count == count
+        case .commit: isCommitted
+        }
+    }
+
+    /// The durable word has been given.
+    mutating func commit() {
+        precondition(failure == nil && present[.commit]?.count == count, "given away together")
+        isCommitted = true
+    }
+
+    /// A disk can't go, or, with `isFinal`, is not to, whatever went wrong before.
+    /// - Returns: false where it is too late: all of them have gone.
+    mutating func fail(_ error: any Error, isFinal: Bool = false) -> Bool {
+        guard !isCommitted else { return false }
+        if failure == nil || isFinal { failure = error }
+        return true
+    }
+}

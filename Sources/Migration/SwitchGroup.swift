@@ -1,0 +1,150 @@
+import NIOConcurrencyHelpers
+
+/// What the migrations of one guest's disks share: the agreement on the moment of the hand-over, and who waits for it.
+final class SwitchGroup: Sendable {
+    private struct State {
+        var agreement: SwitchAgreement
+        var isSwitchRequested = false
+        var waiting: [CheckedContinuation<Void, any Error>] = []
+        var links: [Int: SourceLink] = [:]
+        var settled = 0
+    }
+
+    /// Names it in the records of its disks.
+    let id = MigrationID()
+    /// How many disks there are.
+    let count: Int
+    private let state: NIOLockedValueBox<State>
+
+    /// - Parameter count: of disks, at least 1.
+    init(count: Int) {
+        self.count = count
+        state = NIOLockedValueBox(State(agreement: SwitchAgreement(count: count)))
+    }
+
+    // MARK: The moment
+
+    /// Whether somebody wants the disks at the destination.
+    var isSwitchRequested: Bool { state.withLockedValue { $0.isSwitchRequested } }
+
+    /// Hands all of them over now.
+    /// - Returns: false where that has been done, or has failed.
+    func requestSwitch() -> Bool {
+        state.withLockedValue { state in
+            guard state.agreement.failure == nil, !state.agreement.isCommitted else { return false }
+            state.isSwitchRequested = true
+            return true
+        }
+    }
+
+    /// A disk could go now, or could not any more.
+    /// - Returns: whether all could at one moment, so that they are to go.
+    func note(_ disk: Int, isReady: Bool) -> Bool {
+        state.withLockedValue { state in
+            state.agreement.note(disk, isReady: isReady)
+            return state.agreement.isClosed
+        }
+    }
+
+    /// Whether every disk could have gone once.
+    var isAssembled: Bool { state.withLockedValue { $0.agreement.isAssembled } }
+
+    /// Returns once all of them are here, before any of them holds its guest back.
+    /// - Throws: why none of them goes.
+    func meetBeforeFence(_ disk: Int) async throws { try await meet(disk, .fence) {} }
+
+    /// Returns once all of them have been given away.
+    /// - Parameter write: gives the durable word, for all; called by the last one that comes.
+    /// - Throws: why none of them has been.
+    func commit(_ disk: Int, write: () throws -> Void) async throws { try await meet(disk, .commit, then: write) }
+
+    private func meet(_ disk: Int, _ meeting: SwitchAgreement.Meeting, then act: () throws -> Void) async throws {
+        let isLast = try state.withLockedValue { state in
+            if let failure = state.agreement.failure { throw failure }
+            guard state.agreement.arrive(disk, at: meeting) else { return false }
+            try act()
+            if meeting == .commit { state.agreement.commit() }
+            return true
+        }
+        if isLast {
+            resumeAll(with: .success(()))
+        } else {
+            try await wait(for: meeting)
+        }
+    }
+
+    private func wait(for meeting: SwitchAgreement.Meeting) async throws {
+        try await withCheckedThrowingContinuation { continuation in
+            let outcome = state.withLockedValue { state -> Result<Void, any Error>? in
+                // The last one may have come meanwhile.
+                if state.agreement.isOver(meeting) { return .success(()) }
+                if let failure = state.agreement.failure { return .failure(failure) }
+                state.waiting.append(continuation)
+                return nil
+            }
+            if let outcome { continuation.resume(with: outcome) }
+        }
+    }
+
+    private func resumeAll(with result: Result<Void, any Error>) {
+        let waiting = state.withLockedValue { state in
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume(with: result) }
+    }
+
+    // MARK: Failure
+
+    /// Why none of them goes; nil where nothing has gone wrong.
+    var failure: (any Error)? { state.withLockedValue { $0.agreement.failure } }
+
+    /// Notes a disk's connection, which is closed when another one fails.
+    /// - Throws: why none of them goes.
+    func connect(_ disk: Int, over link: SourceLink) throws {
+        try state.withLockedValue { state in
+            if let failure = state.agreement.failure { throw failure }
+            state.links[disk] = link
+        }
+    }
+
+    /// A disk's connection has ended.
+    func disconnect(_ disk: Int) { state.withLockedValue { $0.links[disk] = nil } }
+
+    /// Whether the operator has given it up.
+    var isCancelled: Bool {
+        if case MigrationError.cancelled? = failure { true } else { false }
+    }
+
+    /// None of them goes; what was sent stays with the destination, for the next attempt.
+    /// - Returns: false where it is too late for that.
+    @discardableResult
+    func fail(_ error: any Error) -> Bool {
+        guard let links = stop(error) else { return false }
+        for link in links { link.close() }
+        return true
+    }
+
+    /// The operator does not want it any more, and the destination is told.
+    /// - Returns: false where it is too late for that.
+    func cancel() -> Bool {
+        guard let links = stop(MigrationError.cancelled, isFinal: true) else { return false }
+        for link in links { Task { await link.close(saying: .cancel(reason: "cancelled at the source")) } }
+        return true
+    }
+
+    private func stop(_ error: any Error, isFinal: Bool = false) -> [SourceLink]? {
+        let links = state.withLockedValue { $0.agreement.fail(error, isFinal: isFinal) ? Array($0.links.values) : nil }
+        if links != nil { resumeAll(with: .failure(failure ?? error)) }
+        return links
+    }
+
+    /// A disk's record stands by itself now.
+    /// - Returns: whether all of them do.
+    func settle() -> Bool {
+        state.withLockedValue { state in
+            state.settled += 1
+            return state.settled == count
+        }
+    }
+}

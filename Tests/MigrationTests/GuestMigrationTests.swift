@@ -1,0 +1,174 @@
+import Block
+import Foundation
+import NIOConcurrencyHelpers
+import Peer
+import TestSupport
+import Testing
+
+@testable import Migration
+
+@Suite("Several disks of one guest (invariants 5 and 6)", .timeLimit(.minutes(3)))
+struct GuestMigrationTests {
+    /// A guest with disks of very different sizes, and what it knows of each.
+    private struct Machine {
+        let names: [String]
+        let disks: [(Disk, RawImage)]
+        let guests: [Guest]
+
+        init(on node: TestNode, names: [String] = ["disk", "log", "data"], sizes: [UInt64] = [6 << 20, 70_000, 1 << 20])
+            throws
+        {
+            var random = Seeded.fresh()
+            self.names = names
+            var disks: [(Disk, RawImage)] = []
+            for (name, size) in zip(names, sizes) { disks.append(try node.makeDisk(name, size: size, &random)) }
+            self.disks = disks
+            guests = try disks.enumerated().map { number, disk in
+                Guest(
+                    client: node.client(disk.0), contents: try TestNode.contents(disk.1.path), seed: UInt64(number) + 11
+                )
+            }
+        }
+
+        func migration(
+            on node: TestNode, to address: PeerAddress, rate: UInt64 = 40_000_000, switchover: Switchover = .converged
+        ) -> GuestMigration {
+            let rate = RateLimit(bitsPerSecond: rate)
+            return GuestMigration(
+                jobs: zip(names, disks).map { name, disk in
+                    node.job(name, disk.0, disk.1, to: address, rate: rate, switchover: switchover)
+                }, transport: node.transport, pool: node.pool, logger: TestNode.quiet)
+        }
+
+        /// Writes to all disks until the task is cancelled.
+        func write() -> Task<Bool, Never> {
+            Task {
+                await withTaskGroup(of: CInt.self) { group in
+                    for guest in guests { group.addTask { await guest.run(pausing: .milliseconds(2)) } }
+                    return await group.allSatisfy { $0 == 0 }
+                }
+            }
+        }
+
+        func find(on node: TestNode) async -> Bool {
+            for (guest, disk) in zip(guests, disks) where !(await guest.finds(through: node.client(disk.0))) {
+                return false
+            }
+            return true
+        }
+
+        func hasMoved(_ node: TestNode) throws -> [Bool] {
+            try disks.map { try SourceRecords(directory: node.state, image: $0.1).moved() != nil }
+        }
+    }
+
+    @Test("They arrive while the guest writes to all of them", arguments: [Switchover.converged, .now])
+    func together(switchover: Switchover) async throws {
+        let source = try TestNode()
+        let destination = try TestNode()
+        let machine = try Machine(on: source)
+        let moments = NIOLockedValueBox<[Set<String>]>([])
+        try await destination.receiving { address in
+            let writing = machine.write()
+            let reports = try await machine.migration(on: source, to: address, switchover: switchover).run(
+                supplying: { _, _ in },
+                forwarding: { number, _ in
+                    // The moment has come for all.
+                    #expect((try? machine.hasMoved(source)) == [true, true, true])
+                    moments.withLockedValue { $0.append([machine.names[number]]) }
+                })
+            #expect(reports.map(\.export) == machine.names)
+            #expect(reports.allSatisfy { $0.state == "complete" })
+            writing.cancel()
+            #expect(await writing.value, "a request of the guest failed")
+            #expect(await machine.find(on: source))
+        }
+        #expect(moments.withLockedValue { $0.count } == 3)
+        for (name, guest) in zip(machine.names, machine.guests) {
+            #expect(try TestNode.contents("\(destination.images)/\(name).raw") == guest.model)
+        }
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: source.scratch.file("state")).allSatisfy {
+                $0.hasPrefix("moved")
+            })
+        for disk in machine.disks {
+            let record = try SourceRecords(directory: source.state, image: disk.1).moved()
+            #expect(record?.group == nil, "it stands by itself")
+        }
+    }
+
+    @Test("Where one can't go, none does, and the guest is unaware")
+    func refused() async throws {
+        let source = try TestNode()
+        let destination = try TestNode()
+        let machine = try Machine(on: source, names: ["disk", "log", "taken"])
+        try await destination.receiving { address in
+            let writing = machine.write()
+            let migration = machine.migration(on: source, to: address)
+            let error = await #expect(throws: MigrationError.self) {
+                try await migration.run(supplying: { _, _ in }, forwarding: { _, _ in Issue.record("one has gone") })
+            }
+            #expect(error?.description.contains("an export 'taken' already") == true)
+            #expect(error.flatMap { migration.again(after: $0) == nil } == true)
+            try await Task.sleep(for: .milliseconds(50))
+            writing.cancel()
+            #expect(await writing.value, "a request of the guest failed")
+            #expect(await machine.find(on: source))
+        }
+        #expect(try machine.hasMoved(source) == [false, false, false])
+        #expect(destination.arrived.withLockedValue { $0.isEmpty })
+    }
+
+    @Test("A word that can't be given leaves all of them where they are; tried again, all of them go")
+    func wordFails() async throws {
+        let source = try TestNode()
+        let destination = try TestNode()
+        let machine = try Machine(on: source)
+        try await destination.receiving { address in
+            let migration = machine.migration(on: source, to: address)
+            // Where the word belongs there is a folder.
+            let word = "\(source.scratch.file("state"))/together-\(migration.groupID).json"
+            try FileManager.default.createDirectory(atPath: "\(word)/x", withIntermediateDirectories: true)
+            let writing = machine.write()
+            await #expect(throws: FileError.self) {
+                try await migration.run(supplying: { _, _ in }, forwarding: { _, _ in Issue.record("one has gone") })
+            }
+            writing.cancel()
+            #expect(await writing.value, "a request of the guest failed")
+            #expect(await machine.find(on: source))
+            try FileManager.default.removeItem(atPath: word)
+            #expect(try machine.hasMoved(source) == [false, false, false])
+            let reports = try await machine.migration(on: source, to: address).run(
+                supplying: { _, _ in }, forwarding: { _, _ in })
+            #expect(reports.count == 3)
+            #expect(await machine.find(on: source))
+        }
+    }
+
+    @Test("One is cancelled: all are; one is switched: all are")
+    func oneForAll() async throws {
+        let source = try TestNode()
+        let destination = try TestNode()
+        let machine = try Machine(on: source)
+        try await destination.receiving { address in
+            for isCancelled in [true, false] {
+                let migration = machine.migration(on: source, to: address, switchover: .manual)
+                let moving = Task { try await migration.run(supplying: { _, _ in }, forwarding: { _, _ in }) }
+                for disk in migration.disks {
+                    while disk.progress.phase != "waiting" { try await Task.sleep(for: .milliseconds(5)) }
+                }
+                if isCancelled {
+                    #expect(migration.disks[2].cancel())
+                    let error = await #expect(throws: MigrationError.self) { try await moving.value }
+                    #expect(error.flatMap { migration.again(after: $0) == nil } == true)
+                    #expect(try machine.hasMoved(source) == [false, false, false])
+                } else {
+                    #expect(migration.disks[1].switchOver())
+                    #expect(try await moving.value.count == 3)
+                    #expect(!migration.disks[0].cancel())
+                }
+                #expect(await machine.find(on: source))
+            }
+        }
+    }
+}
