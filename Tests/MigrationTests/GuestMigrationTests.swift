@@ -15,7 +15,9 @@ struct GuestMigrationTests {
         let disks: [(Disk, RawImage)]
         let guests: [Guest]
 
-        init(on node: TestNode, names: [String] = ["disk", "log", "data"], sizes: [UInt64] = [6 << 20, 70_000, 1 << 20])
+        init(
+            on node: TestNode, names: [String] = ["disk", "log", "data"], sizes: [UInt64] = [6 << 20, 70_000, 1 << 20]
+        )
             throws
         {
             var random = Seeded.fresh()

@@ -1,0 +1,92 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Several disks of one guest, between two nodes", .timeLimit(.minutes(3)))
+struct GuestDisksTests {
+    private let scratch = Scratch()
+
+    /// A source that serves two disks, and a destination; the source can be started again.
+    private func source() async throws -> NodeProcess {
+        let configuration = scratch.file("source.conf")
+        let lines = ["root", "log"].map { "[export \($0)]\nimage = \(scratch.file("\($0).raw"))\n" }
+        try Data(lines.joined().utf8).write(to: URL(fileURLWithPath: configuration))
+        return try await NodeProcess(scratch.file("s"), ["--config", configuration])
+    }
+
+    private func states(of node: NodeProcess) async throws -> [String: String] {
+        let status = try await node.ask(["status", "--json"])
+        let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any]
+        let exports = answer?["exports"] as? [[String: Any]] ?? []
+        return Dictionary(uniqueKeysWithValues: exports.map { ($0["export"] as! String, $0["state"] as! String) })
+    }
+
+    private func until(_ what: String, _ condition: () async throws -> Bool) async throws {
+        let limit = Date(timeIntervalSinceNow: 60)
+        while try await !condition() {
+            guard Date() < limit else { throw NodeProcess.Failure(reason: "waited in vain until \(what)") }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    @Test("They are refused, cancelled, taken up again after a kill, and moved, together")
+    func together() async throws {
+        try scratch.makeImage("root.raw", megabytes: 6)
+        try scratch.makeImage("log.raw", megabytes: 1)
+        let port = try FreePort.find()
+        let destination = try await NodeProcess(
+            scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
+        let first = try await source()
+        let command = ["migrate", "root", "log", "--to", "127.0.0.1:\(port)"]
+
+        let twice = try await first.ask(["migrate", "root", "root", "--to", "127.0.0.1:\(port)"])
+        #expect(twice.status == 1 && twice.errors.contains("each export once"))
+        let unknown = try await first.ask(["migrate", "root", "swap", "--to", "127.0.0.1:\(port)"])
+        #expect(unknown.status == 1 && unknown.errors.contains("no export 'swap'"))
+        #expect(try await states(of: first) == ["root": "serving", "log": "serving"])
+
+        #expect(try await first.ask(command + ["--switch", "manual", "--detach"]).status == 0)
+        try await until("they wait") { try await states(of: first) == ["root": "waiting", "log": "waiting"] }
+        #expect(try await first.ask(["cancel", "log"]).status == 0)
+        try await until("both are given up") {
+            try await states(of: first) == ["root": "serving", "log": "serving"]
+        }
+
+        #expect(try await first.ask(command + ["--rate", "8M", "--detach"]).status == 0)
+        try await until("the small one waits for the big one") { try await states(of: first)["log"] == "waiting" }
+        #expect(try await states(of: first)["root"] == "copying")
+        let taken = try await first.ask(command)
+        #expect(taken.status == 1 && taken.errors.contains("being migrated"))
+        try await first.kill()
+
+        let second = try await source()
+        #expect(second.messages.contains("goes on"))
+        #expect(try await second.ask(["rate", "log", "800M"]).status == 0)
+        try await until("both have moved") { try await states(of: second) == ["root": "moved", "log": "moved"] }
+        #expect(try await states(of: destination) == ["root": "serving", "log": "serving"])
+        for name in ["root", "log"] {
+            #expect(try scratch.data("images/\(name).raw") == scratch.data("\(name).raw"))
+        }
+        #expect(try await second.stop() == 0)
+        let third = try await source()
+        #expect(try await states(of: third).values.allSatisfy { $0.hasPrefix("moved") })
+    }
+
+    @Test("The report of each is a line of JSON")
+    func reports() async throws {
+        try scratch.makeImage("root.raw", megabytes: 2)
+        try scratch.makeImage("log.raw", megabytes: 1)
+        let port = try FreePort.find()
+        let destination = try await NodeProcess(
+            scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
+        let source = try await source()
+        let moved = try await source.ask(["migrate", "log", "root", "--to", "127.0.0.1:\(port)", "--json"])
+        #expect(moved.status == 0, "\(moved.errors)")
+        let reports = try moved.output.split(separator: "\n").map {
+            try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+        }
+        #expect(reports.map { $0?["export"] as? String } == ["log", "root"])
+        #expect(reports.allSatisfy { $0?["state"] as? String == "complete" })
+        #expect(try await destination.stop() == 0)
+    }
+}
