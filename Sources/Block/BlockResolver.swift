@@ -22,6 +22,8 @@ public struct BlockResolver: Sendable {
         public var bytes: Range<UInt64>
         /// The data must be durable at the end.
         public let isForced: Bool
+        /// Blocks that a read has been given already, and that are not in the image.
+        public var delivered: [Range<UInt64>] = []
 
         /// Describes a request.
         public init(id: UInt64, kind: BlockRequest.Kind, bytes: Range<UInt64>, isForced: Bool) {
@@ -36,6 +38,8 @@ public struct BlockResolver: Sendable {
     public enum Action: Equatable, Sendable {
         /// Do it on the image, then say `performed`.
         case perform(Operation)
+        /// Give a read the bytes of blocks that have come and could not be put into the image; it then asks for the rest.
+        case deliver(id: UInt64, [Range<UInt64>])
         /// Tell the guest.
         case finish(id: UInt64, error: CInt)
         /// Ask the source for missing blocks, ahead of everything else.
@@ -171,12 +175,14 @@ public struct BlockResolver: Sendable {
     }
 
     /// The accepted blocks of a fill are in the image and their fingerprints are noted; or that failed.
-    public mutating func filled(_ id: UInt64, error: CInt) -> [Action] {
+    /// - Parameter isAtHand: their bytes are known all the same, so that a disk without room can still be read.
+    public mutating func filled(_ id: UInt64, error: CInt, isAtHand: Bool = false) -> [Action] {
         guard let blocks = fills.removeValue(forKey: id) else { preconditionFailure("nobody fills \(id)") }
         var actions: [Action] = []
         if error == 0 {
             for range in blocks { map.markTaken(range) }
         } else {
+            if isAtHand { deliver(blocks, &actions) }
             fail(blocks, error, &actions)
         }
         advanceAll(&actions)
@@ -267,6 +273,18 @@ public struct BlockResolver: Sendable {
         actions.append(.finish(id: id, error: error))
     }
 
+    /// Passes blocks by the image to the reads that wait for them.
+    private mutating func deliver(_ blocks: [Range<UInt64>], _ actions: inout [Action]) {
+        for id in waiting where open[id]?.operation.kind == .read {
+            let needs = open[id]!.needs
+            let parts = blocks.flatMap { run in needs.map { $0.clamped(to: run) }.filter { !$0.isEmpty } }
+            guard !parts.isEmpty else { continue }
+            open[id]!.operation.delivered += parts
+            open[id]!.needs = needs.flatMap { Self.without(parts, $0) }
+            actions.append(.deliver(id: id, parts))
+        }
+    }
+
     /// Ends the requests that wait for one of these blocks first of all.
     private mutating func fail(_ blocks: [Range<UInt64>], _ error: CInt, _ actions: inout [Action]) {
         for id in waiting {
@@ -338,8 +356,12 @@ public struct BlockResolver: Sendable {
 
     /// The parts of a range that neither a request is writing nor a fill.
     private func free(_ range: Range<UInt64>) -> [Range<UInt64>] {
+        Self.without(Array(writing.values) + Array(fills.values.joined()), range)
+    }
+
+    private static func without(_ claims: [Range<UInt64>], _ range: Range<UInt64>) -> [Range<UInt64>] {
         var parts = [range]
-        for claim in [Array(writing.values), Array(fills.values.joined())].joined() where claim.overlaps(range) {
+        for claim in claims where claim.overlaps(range) {
             parts = parts.flatMap { part -> [Range<UInt64>] in
                 guard part.overlaps(claim) else { return [part] }
                 return [

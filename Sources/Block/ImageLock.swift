@@ -9,8 +9,22 @@ enum ImageLock {
     private static let usesWriting: off_t = 101
     private static let doesNotShareWriting: off_t = 201
 
+    /// How long a writer is waited for that may be gone already: a child of its process that has been forked and has not
+    /// begun its own program yet keeps what it had open.
+    private static let patience = (attempts: 20, interval: 10_000 as UInt32)
+
     /// - Throws: `ImageInUse` where another writer has the image.
     static func take(_ descriptor: CInt, _ path: String) throws {
+        for attempt in 1... {
+            do {
+                return try tryToTake(descriptor, path)
+            } catch  where attempt < patience.attempts {
+                usleep(patience.interval)
+            }
+        }
+    }
+
+    private static func tryToTake(_ descriptor: CInt, _ path: String) throws {
         for byte in [usesWriting, doesNotShareWriting] {
             guard linux_lock_byte(descriptor, byte, 0) == 0 else {
                 // A file system without locks can't tell writers apart.

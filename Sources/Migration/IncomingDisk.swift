@@ -57,7 +57,7 @@ final class IncomingDisk: @unchecked Sendable {
                 break
             case .fingerprint(let fingerprint):
                 found = fingerprint
-                if try isHere(fingerprint, at: block) {
+                if hasBase, image.holds(fingerprint, at: block, geometry, hasher) {
                     wants.present += bytes
                     try writer.flush()
                     presentMap.mark(block..<block + 1)
@@ -162,16 +162,6 @@ final class IncomingDisk: @unchecked Sendable {
         let candidates = index.lookUp(wanted)
         index.willFetch(candidates)
         return candidates
-    }
-
-    /// Whether the image, as it was found, holds the block; read and hashed now, whatever is remembered of it.
-    private func isHere(_ fingerprint: Fingerprint, at block: UInt64) throws -> Bool {
-        guard hasBase else { return false }
-        let bytes = geometry.bytes(of: block..<block + 1)
-        let count = Int(bytes.upperBound - bytes.lowerBound)
-        try image.read(into: buffer.prefix(count), at: bytes.lowerBound)
-        memset(buffer.bytes.baseAddress! + count, 0, geometry.blockSize - count)
-        return hasher.fingerprint(UnsafeRawBufferPointer(buffer.prefix(geometry.blockSize))) == fingerprint
     }
 
     private func copyRepeat(_ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {

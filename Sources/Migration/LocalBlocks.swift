@@ -83,20 +83,3 @@ struct LocalBlocks {
         }
     }
 }
-
-extension RawImage {
-    /// Makes blocks zero.
-    func punch(_ blocks: Range<UInt64>, _ geometry: BlockGeometry) throws {
-        let bytes = geometry.bytes(of: blocks)
-        try punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
-    }
-
-    /// Writes some of the blocks of `run`, whose bytes are in `buffer`.
-    func write(_ buffer: BlockBuffer, of blocks: Range<UInt64>, in run: Range<UInt64>, _ geometry: BlockGeometry) throws
-    {
-        let bytes = geometry.bytes(of: blocks)
-        let start = Int(blocks.lowerBound - run.lowerBound) * geometry.blockSize
-        let source = buffer.slice(start, Int(bytes.upperBound - bytes.lowerBound))
-        try write(UnsafeRawBufferPointer(source), at: bytes.lowerBound)
-    }
-}

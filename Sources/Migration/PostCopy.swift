@@ -119,6 +119,7 @@ final class PostCopy: RequestForwarder, Sendable {
         for action in actions {
             switch action {
             case .perform(let operation): perform(operation)
+            case .deliver: preconditionFailure("only what has just come is delivered")
             case .finish(let id, let error):
                 state.withLockedValue { $0.requests.removeValue(forKey: id) }?.finish(error)
             case .demand(let runs): demand(runs)
@@ -134,24 +135,42 @@ final class PostCopy: RequestForwarder, Sendable {
     private func perform(_ operation: BlockResolver.Operation) {
         onPool { [self] in
             guard let request = state.withLockedValue({ $0.requests[operation.id] }) else { return }
-            let error = FileError.outcome { try Self.perform(operation, request, on: parts.image) }
+            let error = FileError.outcome { try Self.perform(operation, request, on: parts.image, geometry) }
             run(state.withLockedValue { $0.resolver.performed(operation.id, error: error) })
             advance()
         }
     }
 
     private static func perform(
-        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, on image: RawImage
+        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, on image: RawImage,
+        _ geometry: BlockGeometry
     ) throws {
         let offset = operation.bytes.lowerBound
         let length = operation.bytes.upperBound - offset
         switch operation.kind {
-        case .read: try image.read(into: request.buffer, at: offset)
+        case .read: try read(operation, request, from: image, geometry)
         case .write: try image.write(UnsafeRawBufferPointer(request.buffer), at: offset)
         case .trim: try image.punchHole(at: offset, length: length)
         case .writeZeroes where request.mayPunchHole: try image.punchHole(at: offset, length: length)
         case .writeZeroes: try image.writeZeros(at: offset, length: length)
         case .flush, .cache, .status: preconditionFailure("not performed on an image")
+        }
+    }
+
+    /// Reads what the request has not been given otherwise.
+    private static func read(
+        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, from image: RawImage,
+        _ geometry: BlockGeometry
+    ) throws {
+        var position = operation.bytes.lowerBound
+        let given = operation.delivered.map { geometry.bytes(of: $0).clamped(to: operation.bytes) }
+        let end = operation.bytes.upperBound..<operation.bytes.upperBound
+        for run in given.sorted(by: { $0.lowerBound < $1.lowerBound }) + [end] {
+            if position < run.lowerBound {
+                let part = Int(position - request.offset)..<Int(run.lowerBound - request.offset)
+                try image.read(into: UnsafeMutableRawBufferPointer(rebasing: request.buffer[part]), at: position)
+            }
+            position = max(position, run.upperBound)
         }
     }
 
@@ -253,56 +272,42 @@ final class PostCopy: RequestForwarder, Sendable {
     private func bringFromHere(_ blocks: Range<UInt64>) -> [Range<UInt64>] {
         guard let fingerprints = try? parts.announced.fingerprints(of: blocks) else { return [blocks] }
         let hasher = BlockHasher()
-        func note(_ run: Range<UInt64>) throws {
+        func said(of run: Range<UInt64>) -> [Fingerprint] {
             let start = Int(run.lowerBound - blocks.lowerBound)
-            try parts.manifest.set(fingerprints[start..<start + run.count], from: run.lowerBound)
+            return Array(fingerprints[start..<start + run.count])
         }
-        let isHere: (UInt64, Fingerprint) -> Bool = { [self] in holds($1, at: $0, hasher) }
-        var local = LocalBlocks(blocks: blocks, fingerprints: fingerprints, index: parts.index, holds: isHere)
+        var local = LocalBlocks(blocks: blocks, fingerprints: fingerprints, index: parts.index) { [self] in
+            parts.image.holds($1, at: $0, geometry, hasher)
+        }
         for run in local.present {
-            // Looked at once more while nobody else can touch it.
-            fill([run], as: \.present) { accepted in
-                for block in accepted
-                where !isHere(block, fingerprints[Int(block - blocks.lowerBound)]) {
-                    throw FileError("find a block again in", parts.image.path, code: EAGAIN)
-                }
-                try note(accepted)
-            }
+            fill(ArrivedBlocks(blocks: run, bytes: .inImage, fingerprints: said(of: run)), as: \.present)
         }
-        for run in local.zeros { fillWithZeros(run) }
-        while let (run, bytes) = local.nextFound(geometry) {
-            fill([run], as: \.neighbour) { accepted in
-                try parts.image.write(bytes, of: accepted, in: run, geometry)
-                try note(accepted)
-            }
+        for run in local.zeros { fill(ArrivedBlocks(blocks: run, bytes: .zeros), as: \.zero) }
+        while let (run, buffer) = local.nextFound(geometry) {
+            fill(
+                ArrivedBlocks(blocks: run, bytes: .inBuffer(buffer, at: 0), fingerprints: said(of: run)),
+                as: \.neighbour)
         }
         return local.rest
     }
 
-    private func holds(_ fingerprint: Fingerprint, at block: UInt64, _ hasher: BlockHasher) -> Bool {
-        withUnsafeTemporaryAllocation(byteCount: geometry.blockSize, alignment: 16) { bytes in
-            let range = geometry.bytes(of: block..<block + 1)
-            let count = Int(range.upperBound - range.lowerBound)
-            memset(bytes.baseAddress!, 0, bytes.count)
-            let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<count])
-            guard (try? parts.image.read(into: part, at: range.lowerBound)) != nil else { return false }
-            return hasher.fingerprint(UnsafeRawBufferPointer(bytes)) == fingerprint
-        }
-    }
-
     // MARK: Fills
 
-    /// Writes blocks that have come, as far as they are still wanted.
-    private func fill(
-        _ runs: [Range<UInt64>], as part: WritableKeyPath<Ledger, UInt64>, _ write: (Range<UInt64>) throws -> Void
-    ) {
-        let fill = state.withLockedValue { $0.resolver.arrived(runs) }
-        let error = FileError.outcome { for run in fill.accepted { try write(run) } }
+    /// Puts blocks that have come into the image, as far as they are still wanted. Where that fails, reads that wait for
+    /// them get them all the same.
+    private func fill(_ arrived: ArrivedBlocks, as part: WritableKeyPath<Ledger, UInt64>) {
+        let fill = state.withLockedValue { $0.resolver.arrived([arrived.blocks]) }
+        let error = FileError.outcome {
+            for run in fill.accepted { try arrived.put(run, into: parts.image, parts.manifest, geometry) }
+        }
         var bytes: UInt64 = 0
         for run in fill.accepted { bytes += geometry.byteCount(of: run) }
         let (actions, needsRetry) = state.withLockedValue { state -> ([BlockResolver.Action], Bool) in
-            var actions = state.resolver.filled(fill.id, error: error)
-            guard error == 0 else { return (actions, pause(&state, "cannot store what arrives: \(Self.text(error))")) }
+            var actions = state.resolver.filled(fill.id, error: error, isAtHand: arrived.isAtHand)
+            guard error == 0 else {
+                actions.removeAll { deliver($0, of: arrived, state) }
+                return (actions, pause(&state, "cannot store what arrives: \(Self.text(error))"))
+            }
             state.ledger[keyPath: part] += bytes
             state.unsavedBytes += bytes
             if state.unsavedBytes >= Self.checkpointBytes {
@@ -315,11 +320,16 @@ final class PostCopy: RequestForwarder, Sendable {
         if needsRetry { retryLater() }
     }
 
-    private func fillWithZeros(_ blocks: Range<UInt64>) {
-        fill([blocks], as: \.zero) { accepted in
-            try parts.image.punch(accepted, geometry)
-            try parts.manifest.setZero(accepted)
+    /// Copies what has come into the memory of a read that waits for it, which can't end meanwhile: `state` is locked.
+    /// - Returns: false where the action is another one.
+    private func deliver(_ action: BlockResolver.Action, of arrived: ArrivedBlocks, _ state: State) -> Bool {
+        guard case .deliver(let id, let runs) = action else { return false }
+        guard let request = state.requests[id] else { return true }
+        for run in runs {
+            let wanted = geometry.bytes(of: run).clamped(to: request.offset..<request.offset + request.length)
+            arrived.copy(wanted, into: request.buffer, at: request.offset, geometry)
         }
+        return true
     }
 
     /// - Returns: whether nobody has paused it before.
@@ -389,7 +399,7 @@ final class PostCopy: RequestForwarder, Sendable {
             try await parts.pool.runIfActive { [self] in try store(segment, kind) }
         case .zeros(let range):
             let blocks = try check(range)
-            await onPoolWaiting { [self] in fillWithZeros(blocks) }
+            await onPoolWaiting { [self] in fill(ArrivedBlocks(blocks: blocks, bytes: .zeros), as: \.zero) }
             count([blocks], kind)
         case .manifest(let segment):
             try await describe(segment)
@@ -460,16 +470,10 @@ final class PostCopy: RequestForwarder, Sendable {
         memset(buffer.bytes.baseAddress! + count, 0, geometry.blockSize)
         var offset = 0
         for run in runs {
-            let start = offset
-            let fingerprints = try verify(run, buffer, at: start)
-            fill([run], as: \.link) { accepted in
-                let skipped = Int(accepted.lowerBound - run.lowerBound)
-                let bytes = geometry.bytes(of: accepted)
-                let length = Int(bytes.upperBound - bytes.lowerBound)
-                let source = buffer.slice(start + skipped * geometry.blockSize, length)
-                try parts.image.write(UnsafeRawBufferPointer(source), at: bytes.lowerBound)
-                try parts.manifest.set(fingerprints[skipped..<skipped + accepted.count], from: accepted.lowerBound)
-            }
+            let fingerprints = try verify(run, buffer, at: offset)
+            fill(
+                ArrivedBlocks(blocks: run, bytes: .inBuffer(buffer, at: offset), fingerprints: fingerprints),
+                as: \.link)
             offset += Int(geometry.byteCount(of: run))
         }
         self.count(runs, kind)

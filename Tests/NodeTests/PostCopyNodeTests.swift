@@ -51,6 +51,39 @@ struct PostCopyNodeTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images) == ["disk.raw"])
     }
 
+    @Test("A destination without room for what is missing is read all the same, and goes on once there is room")
+    func noRoom() async throws {
+        let small = Scratch()
+        let mounted = try await Command.run("/bin/mount", ["-t", "tmpfs", "-o", "size=12M", "tmpfs", small.path])
+        try #require(mounted.status == 0, "this test mounts a small tmpfs and needs root: \(mounted.errors)")
+        defer { umount2(small.path, CInt(MNT_DETACH)) }
+        let nodes = try await TwoNodes(images: small.file("images"))
+        let expected = try nodes.sourceImage
+        let ballast = small.file("ballast")
+        try Data(count: 8 << 20).write(to: URL(fileURLWithPath: ballast))
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await nodes.waitUntil("there is no room") {
+            try await nodes.destination.ask(["status"]).output.contains("No space left")
+        }
+        for node in [nodes.destination, nodes.source] {
+            let read = nodes.scratch.file("read")
+            let copied = try await Command.run("nbdcopy", [node.uri(), read])
+            #expect(copied.status == 0, "\(copied.errors)")
+            #expect(try nodes.scratch.data("read") == expected)
+        }
+        let partial = try await Command.run(
+            "qemu-io", ["-f", "raw", "-c", "write -P 9 8388000 100", nodes.destination.uri()])
+        #expect((partial.output + partial.errors).contains("No space left"), "\(partial.output) \(partial.errors)")
+        try FileManager.default.removeItem(atPath: ballast)
+        try await nodes.waitUntil("the source is released") {
+            try await state(of: nodes.source)["state"] as? String == "released"
+        }
+        #expect(try nodes.destinationImage == expected)
+    }
+
     @Test("A disk moves there and back, twice, while it is written; only the difference crosses the link")
     func thereAndBack() async throws {
         let nodes = try await TwoNodes(sourceTakesDisks: true)

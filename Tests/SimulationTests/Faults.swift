@@ -34,6 +34,9 @@ struct Faults: OptionSet, Sendable {
     /// The destination does not say that its machine has gone down, so the source does not make lost changes again.
     static let silentBoot = Faults(rawValue: 1 << 10)
 
+    /// What could not be stored is read from the image.
+    static let staleDelivery = Faults(rawValue: 1 << 15)
+
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
         ("unfenced", .unfenced), ("mapBeforeData", .mapBeforeData), ("lateSnapshot", .lateSnapshot),
@@ -42,6 +45,6 @@ struct Faults: OptionSet, Sendable {
         ("eagerDestination", .eagerDestination),
         ("overlappingForwards", .overlappingForwards), ("unnamedDirt", .unnamedDirt),
         ("unflushedSource", .unflushedSource),
-        ("silentBoot", .silentBoot),
+        ("silentBoot", .silentBoot), ("staleDelivery", .staleDelivery),
     ]
 }

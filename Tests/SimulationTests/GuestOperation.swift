@@ -11,6 +11,8 @@ final class GuestOperation {
     var finish: (Int32, [UInt32]) -> Void = { _, _ in }
     /// What a read holds so far.
     var found: [UInt32] = []
+    /// What a read has been given by sector, past the image.
+    var delivered: [Int: UInt32] = [:]
 
     init(kind: BlockRequest.Kind, sectors: Range<Int>, values: [UInt32], isForced: Bool) {
         self.kind = kind

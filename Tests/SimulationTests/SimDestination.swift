@@ -50,6 +50,10 @@ final class SimDestination {
     private var nextEarlyRead: UInt64 = 0
     private(set) var isAnsweringEarly = false
     private var wantsSwitch = false
+    /// There is no room for what arrives.
+    private(set) var isFull = false
+    /// There once was none, so that the guest may hear of it.
+    private(set) var hasBeenFull = false
 
     init(_ simulation: Simulation, neighbour: Set<Fingerprint>) {
         self.simulation = simulation
@@ -64,6 +68,13 @@ final class SimDestination {
 
     /// Blocks that can be had here.
     let neighbour: Set<Fingerprint>
+
+    /// Leaves no room for a while.
+    func fillUp(for time: UInt64) {
+        isFull = true
+        hasBeenFull = true
+        world.after(time) { [self] in isFull = false }
+    }
 
     func later(_ most: UInt64, _ action: @escaping () -> Void) {
         let born = epoch

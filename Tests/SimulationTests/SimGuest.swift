@@ -1,4 +1,5 @@
 import Block
+import Glibc
 
 /// A guest that writes, reads, flushes and trims, at first at the source; it may move to the destination. It knows what it
 /// may find.
@@ -130,8 +131,9 @@ final class SimGuest {
             world.note("\(id) is answered \(error)")
             // A flush may fail where the machine of a disk that others may write to has gone down.
             let mayFail = failed != nil && simulation.switchover != .converged && simulation.hasLost
-            world.check(error == 0 || mayFail, "a request of the guest fails with \(error)")
-            if error == 0 { done(found) } else { failed?() }
+            let isFull = error == ENOSPC && operation.isChange && simulation.destination.hasBeenFull
+            world.check(error == 0 || mayFail || isFull, "a request of the guest fails with \(error)")
+            if error == 0 { done(found) } else { (failed ?? lose)() }
             finished += 1
             moveIfQuiet()
         }

@@ -1,4 +1,5 @@
 import Block
+import Glibc
 import Index
 
 @testable import Migration
@@ -23,6 +24,9 @@ final class SimPostCopy {
     private var generation = 0
     private var pipes: [LaneKind: SimPipe] = [:]
     private var phase = Phase.filling
+    private var isPaused = false
+    private var isSaving = false
+    private var waitingSaves: [() -> Void] = []
 
     init(_ node: SimDestination, _ id: MigrationID, _ map: DurablePresentMap) {
         self.node = node
@@ -58,6 +62,7 @@ final class SimPostCopy {
         for action in actions {
             switch action {
             case .perform(let operation): perform(operation)
+            case .deliver: preconditionFailure("only what has just come is delivered")
             case .finish(let id, let error):
                 let operation = operations.removeValue(forKey: id)!
                 operation.finish(error, operation.found)
@@ -81,12 +86,22 @@ final class SimPostCopy {
             isForced: operation.isForced)
         node.perform(part) { [self] error, found in
             operation.found = found
+            for (sector, value) in operation.delivered { operation.found[sector - first] = value }
             run(resolver.performed(request.id, error: error))
             advance()
         }
     }
 
     private func makeDurable() {
+        save { [self] in
+            node.later(300) { [self] in run(resolver.madeDurable(error: 0)) }
+        }
+    }
+
+    /// One at a time: an older page must not be written over a newer one.
+    private func save(_ done: @escaping () -> Void) {
+        guard !isSaving else { return waitingSaves.append { [self] in save(done) } }
+        isSaving = true
         let faults = node.faults
         let pages = map.takeChanges()
         if faults.contains(.mapBeforeData) { node.writePages(pages) }
@@ -95,7 +110,9 @@ final class SimPostCopy {
             let late = faults.contains(.lateSnapshot) ? pages + map.takeChanges() : pages
             node.later(1000) { [self] in
                 node.writePages(late)
-                node.later(300) { [self] in run(resolver.madeDurable(error: 0)) }
+                isSaving = false
+                if !waitingSaves.isEmpty { waitingSaves.removeFirst()() }
+                done()
             }
         }
     }
@@ -121,6 +138,7 @@ final class SimPostCopy {
             phase = .verifying(nil)
             return verify()
         }
+        guard !isPaused else { return }
         for action in fill.next() { run(action) }
     }
 
@@ -161,6 +179,7 @@ final class SimPostCopy {
         let first = disk.sectors(of: block..<block + 1).lowerBound
         let isUnclaimed = node.faults.contains(.unclaimedFills)
         guard isUnclaimed || !fill.accepted.isEmpty else { return run(resolver.filled(fill.id, error: 0)) }
+        guard !node.isFull else { return passBy(fill.id, block, values) }
         let half = values.count / 2
         node.later(400) { [self] in
             node.image.write(values, at: first, from: 0, to: half)
@@ -172,6 +191,28 @@ final class SimPostCopy {
                 run(actions)
                 advance()
             }
+        }
+    }
+
+    /// There is no room: who reads the block gets it all the same, and the fill waits.
+    private func passBy(_ id: UInt64, _ block: UInt64, _ values: [UInt32]) {
+        node.later(300) { [self] in
+            let actions = resolver.filled(id, error: ENOSPC, isAtHand: true)
+            let isStale = node.faults.contains(.staleDelivery)
+            for case .deliver(let reader, let runs) in actions {
+                world.check(runs == [block..<block + 1], "what has not come is delivered")
+                let sectors = disk.sectors(of: block..<block + 1)
+                for (sector, value) in zip(sectors, isStale ? node.image.read(sectors) : values)
+                where operations[reader]!.sectors.contains(sector) {
+                    operations[reader]!.delivered[sector] = value
+                }
+            }
+            isPaused = true
+            node.later(20_000) { [self] in
+                isPaused = false
+                advance()
+            }
+            run(actions.filter { if case .deliver = $0 { false } else { true } })
         }
     }
 
@@ -250,9 +291,7 @@ final class SimPostCopy {
     // MARK: The end
 
     private func verify() {
-        let pages = map.takeChanges()
-        node.synchronize { [self] in
-            node.writePages(pages)
+        save { [self] in
             let root = disk.root(node.wholeManifest(), without: map.notTakenRuns())
             node.synchronizeManifest()
             phase = .verifying(root)

@@ -18,6 +18,8 @@ final class Simulation {
     let switchover: Switchover
     private var pipes: [SimPipe] = []
     private var isCalm = false
+    /// A machine has gone down, and not only a process.
+    private var hasMachineFailed = false
     /// The destination has lost what only the source remembers.
     private var isToBeMadeAgain = false
     /// The machine has gone down that held the disk after the hand-over.
@@ -121,10 +123,11 @@ final class Simulation {
     private func trouble() {
         world.soon(min(troubleInterval, troubleEnd + 1)) { [self] in
             guard world.now < troubleEnd else { return calm() }
-            switch Int.random(in: 0..<8, using: &world.random) {
+            switch Int.random(in: 0..<9, using: &world.random) {
             case 0: crash(source.crash, source.restart)
             case 1, 2: crash(destination.crash, destination.restart)
-            case 3, 4, 5: pipes.filter(\.isOpen).randomElement(using: &world.random)?.cut()
+            case 3 where !hasMachineFailed: destination.fillUp(for: 30_000)
+            case 3, 4, 5, 6: pipes.filter(\.isOpen).randomElement(using: &world.random)?.cut()
             default: for pipe in pipes where pipe.isOpen { pipe.cut() }
             }
             trouble()
@@ -132,7 +135,10 @@ final class Simulation {
     }
 
     private func crash(_ crash: (Bool) -> Void, _ restart: @escaping () -> Void) {
-        crash(world.chance(40))
+        // What the source would make again may find no room, and then the guest's next flush fails.
+        let isMachine = world.chance(40) && !destination.hasBeenFull
+        if isMachine { hasMachineFailed = true }
+        crash(isMachine)
         world.soon(60_000) { restart() }
     }
 

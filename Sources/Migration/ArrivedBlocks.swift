@@ -1,0 +1,79 @@
+import Block
+import Glibc
+import Index
+
+/// Blocks of a disk whose bytes have come, and where these are.
+struct ArrivedBlocks {
+    enum Bytes {
+        case zeros
+        /// In the image already, as an earlier copy of the disk has left them.
+        case inImage
+        /// In memory, from here on.
+        case inBuffer(BlockBuffer, at: Int)
+    }
+
+    let blocks: Range<UInt64>
+    let bytes: Bytes
+    /// Of each block; none for zeros.
+    var fingerprints: [Fingerprint] = []
+
+    /// Whether they can be read without the image.
+    var isAtHand: Bool { if case .inImage = bytes { false } else { true } }
+
+    /// Puts some of them into the image, and what they are into the manifest.
+    /// - Throws: where that fails, or the image does not hold them after all.
+    func put(_ run: Range<UInt64>, into image: RawImage, _ manifest: FingerprintFile, _ geometry: BlockGeometry) throws
+    {
+        switch bytes {
+        case .zeros:
+            let bytes = geometry.bytes(of: run)
+            try image.punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
+            return try manifest.setZero(run)
+        case .inImage:
+            // Looked at once more while nobody else can touch it.
+            let hasher = BlockHasher()
+            for block in run where !image.holds(fingerprint(of: block), at: block, geometry, hasher) {
+                throw FileError("find a block again in", image.path, code: EAGAIN)
+            }
+        case .inBuffer(let buffer, let start):
+            let bytes = geometry.bytes(of: run)
+            let position = start + Int(run.lowerBound - blocks.lowerBound) * geometry.blockSize
+            let source = buffer.slice(position, Int(bytes.upperBound - bytes.lowerBound))
+            try image.write(UnsafeRawBufferPointer(source), at: bytes.lowerBound)
+        }
+        let first = Int(run.lowerBound - blocks.lowerBound)
+        try manifest.set(fingerprints[first..<first + run.count], from: run.lowerBound)
+    }
+
+    /// Copies what there is of `range`, bytes of the disk, to where it belongs in `target`, which begins at `offset`.
+    func copy(
+        _ range: Range<UInt64>, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, _ geometry: BlockGeometry
+    ) {
+        let start = geometry.bytes(of: blocks).lowerBound
+        let room = UnsafeMutableRawBufferPointer(
+            rebasing: target[Int(range.lowerBound - offset)..<Int(range.upperBound - offset)])
+        switch bytes {
+        case .zeros: memset(room.baseAddress!, 0, room.count)
+        case .inImage: preconditionFailure("not at hand")
+        case .inBuffer(let buffer, let position):
+            room.copyMemory(
+                from: UnsafeRawBufferPointer(buffer.slice(position + Int(range.lowerBound - start), room.count)))
+        }
+    }
+
+    private func fingerprint(of block: UInt64) -> Fingerprint { fingerprints[Int(block - blocks.lowerBound)] }
+}
+
+extension RawImage {
+    /// Whether a block, read and hashed now, is the one that is meant; false where it can't be read.
+    func holds(_ fingerprint: Fingerprint, at block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher) -> Bool {
+        withUnsafeTemporaryAllocation(byteCount: geometry.blockSize, alignment: 16) { bytes in
+            let range = geometry.bytes(of: block..<block + 1)
+            let count = Int(range.upperBound - range.lowerBound)
+            memset(bytes.baseAddress!, 0, bytes.count)
+            let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<count])
+            guard (try? read(into: part, at: range.lowerBound)) != nil else { return false }
+            return hasher.fingerprint(UnsafeRawBufferPointer(bytes)) == fingerprint
+        }
+    }
+}
