@@ -227,6 +227,19 @@ public actor DestinationSite {
     /// Where the manifest of a disk is kept while it arrives.
     nonisolated func manifestPath(of export: String) -> String { "\(images)/\(export)\(Self.manifestSuffix)" }
 
+    /// Whether clients are answered for a disk that nobody brings at the moment.
+    public func isDeserted(_ export: String) -> Bool { early[export] != nil && names[export] == nil }
+
+    /// Answers nobody any more for a disk that nobody brings; what has come of it stays for another attempt.
+    /// - Throws: `MigrationError.refused` where somebody does, or there is no such disk.
+    public func withdraw(_ export: String) async throws {
+        guard isDeserted(export), let known = early.removeValue(forKey: export) else {
+            throw MigrationError.refused("\(export) is on its way here; cancel it at its source")
+        }
+        known.device.close()
+        await hooks.withdraw(export)
+    }
+
     /// Answers clients of a disk that is still arriving.
     /// - Returns: what says that one of them wants to write; nil where the node answers nobody early.
     func announce(_ offer: Offer, _ switchover: Switchover) async throws -> ChangeSignal? {

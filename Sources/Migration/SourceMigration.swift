@@ -240,6 +240,7 @@ public final class SourceMigration: Sendable {
         guard case .accepted = try await inbox.next() else {
             throw MigrationError.unexpected("no answer to the offer")
         }
+        if !abandoned.isEmpty { try job.records.accepted(id, by: job.destination) }
         return (geometry, roundTrip)
     }
 

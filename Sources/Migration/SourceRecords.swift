@@ -77,6 +77,13 @@ public struct SourceRecords: Sendable {
         return earlier
     }
 
+    /// The destination has let a migration begin, and has dropped what it had of the earlier ones that it was told of.
+    func accepted(_ migration: MigrationID, by destination: PeerAddress) throws {
+        var record = try directory.read(AttemptRecord.self, from: attemptName) ?? AttemptRecord()
+        record.attempts.removeAll { $0.destination == destination && $0.migration != migration }
+        try directory.write(record, as: attemptName)
+    }
+
     /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all. Where this
     /// throws, the disk has not been given away.
     func commit(_ record: MovedRecord) throws {

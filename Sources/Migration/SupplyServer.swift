@@ -49,28 +49,48 @@ struct SupplyServer {
                 replaced.append(run)
             }
         case .postcopy(.verify):
-            let root = try await Self.root(of: image, without: replaced, geometry, scratch, pool)
+            let root = try await root(without: replaced)
             replaced = []
             try await connection.send(Message.postcopy(.verified(root)).encoded())
         default: throw MigrationError.unexpected("a message out of turn")
         }
     }
 
-    /// The root of a whole image.
-    static func root(
-        of image: RawImage, without blocks: [Range<UInt64>], _ geometry: BlockGeometry, _ scratch: String,
-        _ pool: NIOThreadPool
-    ) async throws -> DiskRoot {
+    /// The root of the image without some blocks, which need not be readable.
+    private func root(without blocks: [Range<UInt64>]) async throws -> DiskRoot {
         let manifest = try FingerprintFile(geometry: geometry, directory: scratch)
         let scanner = ManifestScanner(
             image: image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
         var block: UInt64 = 0
         while true {
-            switch try await scanner.step(from: block) {
-            case .end: return try await pool.runIfActive { try manifest.root(without: blocks) }
-            case .zeros(let range): block = range.upperBound
-            case .segment(let segment, _): block += UInt64(segment.entries.count)
+            // It takes as long as reading a disk: not for somebody who has gone.
+            guard connection.isOpen else { throw PeerError.cut }
+            do {
+                switch try await scanner.step(from: block) {
+                case .end: return try await pool.runIfActive { try manifest.root(without: blocks) }
+                case .zeros(let range): block = range.upperBound
+                case .segment(let segment, _): block += UInt64(segment.entries.count)
+                }
+            } catch let error as FileError where error.code == EIO {
+                let end = min(geometry.blockCount, block + UInt64(ManifestSegment.maximumBlocks))
+                try await noteSingly(block..<end, in: manifest, without: blocks)
+                block = end
             }
+        }
+    }
+
+    /// Notes blocks of which at least one can't be read, which is right where it is left out.
+    private func noteSingly(
+        _ blocks: Range<UInt64>, in manifest: FingerprintFile, without replaced: [Range<UInt64>]
+    ) async throws {
+        try await pool.runIfActive { [image, geometry] in
+            let reader = BlockReader(image: image, geometry: geometry, maximumBytes: geometry.blockSize)
+            let fingerprints = try blocks.map { block -> Fingerprint in
+                if replaced.contains(where: { $0.contains(block) }) { return .zero }
+                try reader.read(block..<block + 1)
+                return reader.fingerprint(at: 0)
+            }
+            try manifest.set(fingerprints[...], from: blocks.lowerBound)
         }
     }
 

@@ -135,6 +135,10 @@ public actor Node {
     public func status() async -> [ExportStatus] {
         var all = exports.values.map(\.status)
         for index in all.indices {
+            if await site?.isDeserted(all[index].export) == true {
+                all[index].problem =
+                    "its source is not connected; it is waited for, or given up with: nearblock cancel \(all[index].export)"
+            }
             guard let arriving = await site?.missing(of: all[index].export) else { continue }
             all[index].missing = arriving.blocks
             if all[index].state == "serving" { all[index].state = "active" }
@@ -166,8 +170,11 @@ public actor Node {
         Task { _ = try? await run(migration, of: moving) }
     }
 
-    /// Gives a migration up, of the export and of those that were to go with it.
-    func cancel(_ name: String) throws {
+    /// Gives a migration up, of the export and of those that were to go with it; or a disk that was to come here.
+    func cancel(_ name: String) async throws {
+        if let site, let export = table.find(name)?.description.name, exports[export]?.backing == nil {
+            return try await site.withdraw(export)
+        }
         let (export, migration) = try findMigration(name)
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
         for other in exports.values where other.migration?.isTogether(with: migration) == true {

@@ -46,6 +46,20 @@ final class Guest: Sendable {
         return error
     }
 
+    /// Writes these bytes.
+    /// - Returns: the error.
+    func write(_ bytes: [UInt8], at offset: Int) async -> CInt {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 4096)
+        defer { memory.deallocate() }
+        memory.copyBytes(from: bytes)
+        let error = await client.perform(
+            .write, offset: UInt64(offset), length: UInt64(bytes.count), buffer: memory.baseAddress)
+        if error == 0 {
+            state.withLockedValue { $0.model.replaceSubrange(offset..<offset + bytes.count, with: bytes) }
+        }
+        return error
+    }
+
     /// Goes on until the task is cancelled.
     /// - Returns: the first error, or 0.
     func run(pausing: Duration) async -> CInt {

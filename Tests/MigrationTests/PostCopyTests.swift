@@ -112,6 +112,47 @@ struct PostCopyTests {
         #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
     }
 
+    @Test(
+        "What the source can't read any more does not matter where the guest has replaced it",
+        .enabled(if: LoopDevice.isPossible))
+    func unreadable() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let half = 1 << 20
+        let file = source.scratch.file("backing")
+        var expected = Data(random.bytes(2 * half))
+        try expected.write(to: URL(fileURLWithPath: file))
+        let device = try await LoopDevice(file: file, sectorSize: 512)
+        let path = device.path
+        do {
+            let image = try RawImage(path: path, access: .readWrite)
+            let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [source.loop])
+            try await destination.receiving { address in
+                let migration = source.migration(of: disk, image, to: address, rate: 8_000_000, switchover: .now)
+                let moving = Task { try await migration.run { _ in } }
+                let arrived = try await there(destination)
+                // The second half is gone, as on a disk with bad sectors.
+                truncate(file, half)
+                _ = try await Command.run("/usr/sbin/blockdev", "--flushbufs", path)
+                let guest = Guest(client: destination.client(arrived), contents: expected, seed: 9)
+                #expect(await guest.write(random.bytes(half), at: half) == 0)
+                #expect(try await moving.value.state == "complete")
+                expected = guest.model
+            }
+        }
+        try await device.remove()
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == expected)
+    }
+
+    private func there(_ node: TestNode) async throws -> Disk {
+        for _ in 0..<1000 {
+            if let disk = node.arrived.withLockedValue({ $0["disk"] }) { return disk }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        throw MigrationError.unexpected("it does not arrive")
+    }
+
     @Test("Cancelled before the hand-over: clients of the destination hear that it will not come")
     func cancelled() async throws {
         var random = Seeded.fresh()

@@ -43,6 +43,8 @@ struct StateDirectoryTests {
             try records.begin(later, to: address) == [migration],
             "what was tried with another node is not told")
         #expect(try records.begin(MigrationID(), to: address) == [migration, later])
+        try records.accepted(later, by: address)
+        #expect(try records.begin(migration, to: address) == [later], "it has dropped the others")
         try records.commit(
             MovedRecord(
                 export: "disk", image: records.image, migration: migration, destination: address, root: root.description

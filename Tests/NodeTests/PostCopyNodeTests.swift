@@ -160,6 +160,42 @@ struct PostCopyNodeTests {
         #expect(try nodes.destinationImage.dropFirst(2 << 20).prefix(65536) == Data(repeating: 8, count: 65536))
     }
 
+    @Test("A disk that nobody brings any more is waited for, or given up where it was to come; then it comes after all")
+    func deserted() async throws {
+        let nodes = try await TwoNodes(megabytes: 2)
+        let before = try nodes.sourceImage
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "first-write", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await nodes.waitUntil("it is answered there") {
+            try await nodes.destination.ask(["status"]).output.contains("incoming")
+        }
+        let early = try await nodes.destination.ask(["cancel", "disk"])
+        #expect(early.status == 1 && early.errors.contains("at its source"), "\(early.errors)")
+        try await nodes.source.kill()
+        try await nodes.waitUntil("its source is missed") {
+            try await nodes.destination.ask(["status"]).output.contains("not connected")
+        }
+        let writer = try ChildProcess(
+            "/usr/bin/qemu-io", ["-f", "raw", "-c", "write -P 5 0 64k", nodes.destination.uri()])
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(writer.isRunning, "it waits")
+        #expect(try await nodes.destination.ask(["cancel", "disk"]).status == 0)
+        _ = try await onThread { writer.waitUntilExit() }
+        #expect(try await nodes.destination.ask(["status"]).output.contains("disk") == false)
+        try await nodes.restartSource()
+        try await nodes.waitUntil("it is answered there again") {
+            try await nodes.destination.ask(["status"]).output.contains("incoming")
+        }
+        #expect(try nodes.sourceImage == before)
+        try await write(7, "1M", through: nodes.destination)
+        try await nodes.waitUntil("it has moved") {
+            try await ["moved", "released"].contains(state(of: nodes.source)["state"] as? String)
+        }
+        #expect(try nodes.destinationImage.dropFirst(1 << 20).prefix(65536) == Data(repeating: 7, count: 65536))
+    }
+
     @Test("nearblock switch hands a waiting disk over; there is one line where that can't be")
     func manual() async throws {
         let nodes = try await TwoNodes(megabytes: 2)

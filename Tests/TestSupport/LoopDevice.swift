@@ -1,19 +1,18 @@
 import Foundation
-import TestSupport
 
 /// A block device of the kernel's on top of a file; needs root.
-struct LoopDevice: ~Copyable {
-    static let isPossible =
+public struct LoopDevice: ~Copyable {
+    public static let isPossible =
         getuid() == 0 && access("/dev/loop-control", F_OK) == 0 && access("/usr/sbin/losetup", X_OK) == 0
 
-    let path: String
+    public let path: String
 
-    init(file: String, sectorSize: Int) async throws {
+    public init(file: String, sectorSize: Int) async throws {
         let result = try await Command.run(
             "/usr/sbin/losetup", "--find", "--show", "--sector-size", "\(sectorSize)", file)
         guard result.status == 0 else { throw CocoaError(.fileReadUnknown) }
         path = result.output.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
-    func remove() async throws { _ = try await Command.run("/usr/sbin/losetup", "-d", path) }
+    public func remove() async throws { _ = try await Command.run("/usr/sbin/losetup", "-d", path) }
 }
