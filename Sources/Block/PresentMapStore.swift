@@ -24,6 +24,8 @@ public final class PresentMapStore: Sendable {
         let pages = DurablePresentMap.paddedCount(geometry) / MapPage.blocks
         let file = try RawImage.create(
             path: "\(path).map", size: UInt64(headerBytes) + pages * UInt64(2 * pageBytes))
+        // A flush must not fail for want of room for what is known of the disk.
+        try file.reserve()
         try writeHeader(file, geometry)
         for index in 0..<Int(pages) {
             let words = (0..<MapPage.words).map { word -> UInt64 in

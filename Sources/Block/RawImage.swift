@@ -135,6 +135,16 @@ public final class RawImage: Sendable {
         }
     }
 
+    /// Takes the space of the whole file now, so that writing to it can't fail for want of it later; `fallocate(2)`.
+    /// - Throws: `FileError`, with `ENOSPC` where there is none.
+    func reserve() throws {
+        while linux_fallocate(descriptor, 0, 0, off_t(size)) != 0 {
+            if errno == EINTR { continue }
+            guard errno == EOPNOTSUPP else { throw FileError("make room for", path) }
+            return try writeZeros(at: 0, length: size)
+        }
+    }
+
     /// Tells a block device that a range is no longer needed; what it holds afterwards is anybody's guess. Only whole
     /// blocks within the range are given up. `blkdev(4)`, BLKDISCARD.
     /// - Throws: `FileError`; a device that can't discard is no error.

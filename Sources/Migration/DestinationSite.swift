@@ -112,19 +112,28 @@ public actor DestinationSite {
     /// - Throws: where a record can't be read.
     public func restore() async throws {
         // A state directory may serve several images directories: a record of ours has the name that we would give it.
-        for (name, record) in try state.readAll(IncomingRecord.self, prefix: "incoming-")
-        where name == recordName(record.export) {
-            names[record.export] = record.migration
-            arrivals[record.migration] = .prepared(record, nil, nil)
-            if record.blockSize != nil { lanes[record.migration] = Lanes() }
-            guard record.phase == .active else { continue }
-            do {
-                try await takeOver(record.migration)
-            } catch {
-                logger.error("\(record.export) moved to this node but can't be served: \(error)")
-            }
+        for prefix in [Self.recordPrefix, Self.returningPrefix] {
+            for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(prefix)-")
+            where name == recordName(record.export, prefix) { await restore(record) }
         }
         removeLeftovers()
+    }
+
+    private func restore(_ record: IncomingRecord) async {
+        // One that came back and was killed before it forgot that it was to.
+        guard arrivals[record.migration] == nil else {
+            return state.remove(recordName(record.export, Self.returningPrefix))
+        }
+        replaced[record.migration] = names[record.export]
+        names[record.export] = record.migration
+        arrivals[record.migration] = .prepared(record, nil, nil)
+        if record.blockSize != nil { lanes[record.migration] = Lanes() }
+        guard record.phase == .active else { return }
+        do {
+            try await takeOver(record.migration)
+        } catch {
+            logger.error("\(record.export) moved to this node but can't be served: \(error)")
+        }
     }
 
     /// Whether an image of this node's own is of a disk that comes back here and has not arrived whole: to serve the file
@@ -132,7 +141,7 @@ public actor DestinationSite {
     /// - Throws: where a record can't be read.
     public static func isIncomplete(_ image: RawImage, in state: StateDirectory) throws -> Bool {
         let inode = try image.identity().inode
-        return try state.readAll(IncomingRecord.self, prefix: "incoming-").contains { _, record in
+        return try state.readAll(IncomingRecord.self, prefix: "\(recordPrefix)-").contains { _, record in
             record.phase == .active && record.needsSource && record.imagePath != nil && record.inode == inode
         }
     }
@@ -276,9 +285,14 @@ public actor DestinationSite {
         if let movedBy = receiving.movedBy {
             record.imagePath = receiving.image.path
             record.supersedes = movedBy
+            if let last = try state.read(IncomingRecord.self, from: recordName(record.export, Self.recordPrefix)) {
+                record.earlier = Array(([last.migration] + (last.earlier ?? [])).prefix(IncomingRecord.maximumEarlier))
+            }
         }
         try StateDirectory.synchronizeDirectory(images)
-        try state.write(record, as: recordName(record.export))
+        // A disk that comes back keeps the record of its earlier life until it is here.
+        try state.write(
+            record, as: recordName(record.export, record.isReturning ? Self.returningPrefix : Self.recordPrefix))
         arrivals[record.migration] = .prepared(record, receiving.image, parts)
     }
 
@@ -301,7 +315,7 @@ public actor DestinationSite {
             arrivals[migration] = .activating(task)
             do {
                 let disk = try await task.value
-                arrivals[migration] = .active(disk)
+                for known in [migration] + (record.earlier ?? []) { arrivals[known] = .active(disk) }
                 for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.resume(returning: disk) }
                 return disk
             } catch {
@@ -432,9 +446,11 @@ public actor DestinationSite {
 
     private func drop(_ migration: MigrationID, keepsImage: Bool) async {
         for (name, owner) in names where owner == migration {
-            // A disk that comes back has one of its earlier life until it is prepared.
-            let record = try? state.read(IncomingRecord.self, from: recordName(name))
-            if record?.migration == migration { state.remove(recordName(name)) }
+            // Only what is this migration's: a disk that comes back has a record of its earlier life.
+            for file in [Self.recordPrefix, Self.returningPrefix].map({ recordName(name, $0) }) {
+                let record = try? state.read(IncomingRecord.self, from: file)
+                if record?.migration == migration { state.remove(file) }
+            }
             PresentMapStore.remove(path: mapPath(of: name))
             if !keepsImage { unlink(partialPath(of: name)) }
             if let export = early.removeValue(forKey: name) {
@@ -459,9 +475,7 @@ public actor DestinationSite {
             try image.rename(to: path(of: record.export))
             try StateDirectory.synchronizeDirectory(images)
         }
-        var record = record
-        record.phase = .active
-        try state.write(record, as: recordName(record.export))
+        try note(active: record)
         guard record.needsSource else {
             removeArrivalFiles(record.export)
             let disk = try await activate(record, image, FileDevice(image: image))
@@ -469,6 +483,14 @@ public actor DestinationSite {
             return disk
         }
         return try await servePartly(record, image, parts)
+    }
+
+    /// Notes, durably, that a disk is served here.
+    private func note(active record: IncomingRecord) throws {
+        var record = record
+        record.phase = .active
+        try state.write(record, as: recordName(record.export, Self.recordPrefix))
+        if record.imagePath != nil { state.remove(recordName(record.export, Self.returningPrefix)) }
     }
 
     private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: ArrivalParts?) async throws -> Disk {
@@ -529,9 +551,8 @@ public actor DestinationSite {
     /// Everything is here: notes so durably, and serves the disk as any other.
     private func complete(_ record: IncomingRecord, _ image: RawImage, _ ledger: Ledger) async throws {
         var record = record
-        record.phase = .active
         record.arrived = ledger
-        try state.write(record, as: recordName(record.export))
+        try note(active: record)
         // All may have come before the disk's being served was noted.
         let disk = try await takeOver(record.migration)
         await disk.fence()
@@ -575,7 +596,9 @@ public actor DestinationSite {
     private static let mapSuffix = ".raw.arriving"
     private func path(of export: String) -> String { "\(images)/\(export).raw" }
     private func partialPath(of export: String) -> String { "\(images)/\(export)\(Self.partialSuffix)" }
-    private func recordName(_ export: String) -> String {
-        StateDirectory.key("incoming", path: path(of: export))
+    private static let recordPrefix = "incoming"
+    private static let returningPrefix = "returning"
+    private func recordName(_ export: String, _ prefix: String) -> String {
+        StateDirectory.key(prefix, path: path(of: export))
     }
 }

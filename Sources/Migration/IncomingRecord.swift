@@ -31,6 +31,15 @@ public struct IncomingRecord: Codable, Sendable {
     /// The inode of the image's file when it was taken over: another file in its place is not the disk.
     var inode: UInt64?
 
+    /// Migrations by which the disk came here in earlier lives, the latest first: their sources may forward here.
+    var earlier: [MigrationID]?
+
+    /// Older lives than these are forgotten.
+    static let maximumEarlier = 64
+
+    /// Whether the disk comes back into an image that was here already, and nothing of that has happened yet.
+    var isReturning: Bool { imagePath != nil && phase == .prepared }
+
     /// Whether blocks may still be only at the source.
     var needsSource: Bool { blockSize != nil && arrived == nil }
 

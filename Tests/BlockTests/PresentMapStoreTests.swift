@@ -54,6 +54,22 @@ struct PresentMapStoreTests {
         #expect(store.map.isTaken(1) && !store.map.isPresent(2))
     }
 
+    @Test(
+        "Once it is made, it can be written on a file system that is full",
+        .enabled(if: SmallFileSystem.isPossible))
+    func full() throws {
+        let scratch = Scratch()
+        let small = try SmallFileSystem(on: scratch.file("small"))
+        defer { small.unmount() }
+        let store = try PresentMapStore.create(
+            path: "\(small.path)/disk", geometry: geometry, present: PresentMap(geometry: geometry))
+        #expect(throws: (any Error).self) {
+            try Data(count: 2 << 20).write(to: URL(fileURLWithPath: "\(small.path)/ballast"))
+        }
+        store.map.markTaken(0..<geometry.blockCount)
+        try store.write(store.map.takeChanges())
+    }
+
     @Test("The map of another disk is refused")
     func stranger() throws {
         let scratch = Scratch()
