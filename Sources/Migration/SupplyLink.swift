@@ -153,6 +153,7 @@ public final class SupplyLink: Sendable {
             purpose: kind.purpose, migration: parts.migration, isCommitted: isCommitted, export: parts.export)
         var frames = connection.inbound.makeAsyncIterator()
         _ = try await connection.greet(hello, &frames)
+        if kind == .bulk { try await connection.keepBacklogSmall() }
         state.withLockedValue { $0.problem = nil }
         var server = SupplyServer(
             connection: connection, image: parts.image, geometry: parts.geometry, pool: parts.pool,

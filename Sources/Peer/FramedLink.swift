@@ -16,8 +16,6 @@ struct FramedLink: Sendable {
     /// A dead peer is noticed within half a minute, whether something is under way to it or not; `tcp(7)`.
     private static let options: [(name: NIOBSDSocket.Option, value: Int)] = [
         (.tcp_nodelay, 1),
-        // What the kernel has and has not sent: no more, so that a new rate or a demand need not wait for it.
-        (NIOBSDSocket.Option(rawValue: TCP_NOTSENT_LOWAT), 256 << 10),
         (NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT), 30_000),
         (NIOBSDSocket.Option(rawValue: TCP_KEEPIDLE), 10),
         (NIOBSDSocket.Option(rawValue: TCP_KEEPINTVL), 5),

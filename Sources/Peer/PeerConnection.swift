@@ -9,6 +9,8 @@ public struct PeerConnection: Sendable {
     static let ordinaryFrame = 2 << 20
     /// The longest frame of a connection that was opened for long ones: a forwarded request of 32 MiB with its header.
     public static let maximumFrame = (32 << 20) + 1024
+    /// Bytes that the kernel may hold and not have sent, where it is to hold little.
+    private static let smallBacklog = 256 << 10
 
     /// Frames from the peer; one reader at a time. Ends when the peer closes, throws when the link breaks.
     public let inbound: NIOAsyncChannelInboundStream<ByteBuffer>
@@ -41,6 +43,13 @@ public struct PeerConnection: Sendable {
     /// Takes frames of up to `maximumFrame` bytes from now on; whoever says so has looked at who is there.
     public func allowLongFrames() {
         frameLimit.raise(to: Self.maximumFrame)
+    }
+
+    /// Gives the kernel little ahead of what it has sent, so that what is sent on another connection to the same node need
+    /// not wait for it; `tcp(7)`, TCP_NOTSENT_LOWAT.
+    public func keepBacklogSmall() async throws {
+        let option = NIOBSDSocket.Option(rawValue: TCP_NOTSENT_LOWAT)
+        try await channel.setOption(.tcpOption(option), value: Self.smallBacklog).get()
     }
 
     /// Whether the link still stands, as far as is known.

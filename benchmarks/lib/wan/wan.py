@@ -1,0 +1,83 @@
+"""Two network namespaces with a WAN between them, made for one measurement and removed after it."""
+import os
+import subprocess
+import time
+
+
+class Wan:
+    """`near` and `far`, joined by the relay: `rate` in bits a second, `rtt` in milliseconds, `loss` a share of packets."""
+
+    def __init__(self, relay, rate, rtt, loss=0.0):
+        self.rate, self.rtt, self.loss = rate, rtt, loss
+        self.near, self.far = (f"nearblock-{end}-{os.getpid()}" for end in ("near", "far"))
+        self.near_address, self.far_address = "10.99.0.1", "10.99.0.2"
+        self.relay = relay
+
+    def __enter__(self):
+        for namespace in (self.near, self.far):
+            run("ip", "netns", "add", namespace)
+        # As much as the path holds, or 50 ms, whichever is more: a router's buffer.
+        queue = max(self.rate / 8 * max(self.rtt, 50) / 1000, 128 << 10)
+        self.process = subprocess.Popen(
+            [self.relay, self.near, self.far, str(self.rate), str(int(self.rtt * 500)), str(self.loss), str(int(queue))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process.stdout.readline()
+        ends = ((self.near, self.near_address, self.far_address), (self.far, self.far_address, self.near_address))
+        for namespace, own, other in ends:
+            self.inside(namespace, "ip", "link", "set", "lo", "up")
+            self.inside(namespace, "ip", "address", "add", own, "peer", other, "dev", "wan0")
+            self.inside(namespace, "ip", "link", "set", "wan0", "mtu", "1500", "txqueuelen", "1000", "up")
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        for namespace in (self.near, self.far):
+            run("ip", "netns", "delete", namespace)
+
+    @staticmethod
+    def inside(namespace, *command):
+        run("ip", "netns", "exec", namespace, *command)
+
+    @staticmethod
+    def command(namespace, *command):
+        """A command line that runs in a namespace."""
+        return ["ip", "netns", "exec", namespace, *command]
+
+    def plain_rate(self, seconds=6.0):
+        """Bytes a second of one bulk TCP stream, once it has got going."""
+        receiver = subprocess.Popen(
+            self.command(self.far, "python3", "-c", RECEIVER), stdout=subprocess.PIPE, text=True)
+        receiver.stdout.readline()
+        sender = subprocess.Popen(self.command(self.near, "python3", "-c", SENDER, self.far_address, str(seconds)))
+        sender.wait()
+        return float(receiver.communicate()[0])
+
+
+# The second half of the time counts.
+RECEIVER = """
+import socket, time
+listener = socket.create_server(("", 9))
+print("ready", flush=True)
+connection, _ = listener.accept()
+marks = []
+total = 0
+while data := connection.recv(1 << 20):
+    total += len(data)
+    marks.append((time.monotonic(), total))
+middle = marks[0][0] + (marks[-1][0] - marks[0][0]) / 2
+half = next(mark for mark in marks if mark[0] >= middle)
+print((marks[-1][1] - half[1]) / max(marks[-1][0] - half[0], 1e-9))
+"""
+SENDER = """
+import socket, sys, time
+connection = socket.create_connection((sys.argv[1], 9))
+end = time.monotonic() + float(sys.argv[2])
+data = bytes(1 << 16)
+while time.monotonic() < end:
+    connection.sendall(data)
+"""
+
+
+def run(*command):
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
