@@ -19,6 +19,8 @@ enum ImageLock {
             do {
                 return try tryToTake(descriptor, path)
             } catch  where attempt < patience.attempts {
+                // Meanwhile nobody else is kept off by what this one holds half.
+                for byte in [usesWriting, doesNotShareWriting] { linux_unlock_byte(descriptor, byte) }
                 usleep(patience.interval)
             }
         }

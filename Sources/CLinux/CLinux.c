@@ -99,6 +99,11 @@ int linux_lock_byte(int descriptor, off_t byte, int exclusive) {
     return fcntl(descriptor, F_OFD_SETLK, &lock);
 }
 
+void linux_unlock_byte(int descriptor, off_t byte) {
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
 int linux_byte_is_locked(int descriptor, off_t byte) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     if (fcntl(descriptor, F_OFD_GETLK, &lock) != 0) return -1;

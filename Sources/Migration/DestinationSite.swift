@@ -61,7 +61,7 @@ public actor DestinationSite {
     }
 
     /// Disks that may be arriving at once: each takes memory for a 128 MiB window.
-    private static let maximumReceiving = 16
+    public static let maximumReceiving = 16
 
     private let images: String
     private let state: StateDirectory
@@ -174,14 +174,12 @@ public actor DestinationSite {
             throw MigrationError.refused("this migration is known already")
         }
         let base = await hooks.base(offer.export, false)
-        var replaced: MigrationID?
-        if let other = names[offer.export] {
-            if base != nil, case .active? = arrivals[other] {
-                // It came here once, and has moved on since: who forwards to it by that migration still does.
-                replaced = other
-            } else {
-                try await release(other, offer)
-            }
+        for attempt in offer.abandoned where names[offer.export] != attempt { await dropGivenUp(attempt) }
+        if let other = names[offer.export], !isEarlierLife(other, base) { try await release(other, offer) }
+        // It came here once, and has moved on since: who forwards to it by that migration still does.
+        let replaced = names[offer.export]
+        if let replaced, !isEarlierLife(replaced, base) {
+            throw MigrationError.refused("\(offer.export) is arriving there already")
         }
         if let known = early[offer.export], known.disk.size != offer.size {
             early[offer.export] = nil
@@ -240,13 +238,12 @@ public actor DestinationSite {
     public func isDeserted(_ export: String) -> Bool { early[export] != nil && names[export] == nil }
 
     /// Answers nobody any more for a disk that nobody brings; what has come of it stays for another attempt.
-    /// - Throws: `MigrationError.refused` where somebody does, or there is no such disk.
-    public func withdraw(_ export: String) async throws {
-        guard isDeserted(export), let known = early.removeValue(forKey: export) else {
-            throw MigrationError.refused("\(export) is on its way here; cancel it at its source")
-        }
+    /// - Returns: false where somebody does, or there is no such disk.
+    public func withdraw(_ export: String) async -> Bool {
+        guard isDeserted(export), let known = early.removeValue(forKey: export) else { return false }
         known.device.close()
         await hooks.withdraw(export)
+        return true
     }
 
     /// Answers clients of a disk that is still arriving.
@@ -419,8 +416,20 @@ public actor DestinationSite {
             throw MigrationError.refused(
                 "\(offer.export) is served there already; give the export another name")
         }
-        guard names[offer.export] == nil else {
-            throw MigrationError.refused("\(offer.export) is arriving there already")
+    }
+
+    /// Whether a migration brought the disk here that is `base` now.
+    private func isEarlierLife(_ migration: MigrationID, _ base: ImageBase?) -> Bool {
+        if base != nil, case .active? = arrivals[migration] { true } else { false }
+    }
+
+    /// Its source keeps the disk, which may have another name there now.
+    private func dropGivenUp(_ migration: MigrationID) async {
+        switch arrivals[migration] {
+        case .prepared?, .receiving?:
+            await endReceiver(of: migration)
+            await drop(migration, keepsImage: true)
+        case .activating?, .active?, nil: break
         }
     }
 

@@ -57,16 +57,19 @@ public final class GuestMigration: Sendable {
     ///   - supplying: given the number of a disk, and the link over which the destination gets what it lacks of it, at the
     ///     moment of the hand-over, where it lacks anything.
     ///   - forwarding: given the number of a disk, and the link that forwards its clients, as soon as there is no way back.
+    ///   - finished: given the number of a disk that is at the destination whole.
     /// - Throws: what went wrong first; unless `forwarding` was called, the disks are served here as before.
     public func run(
         supplying: @escaping @Sendable (Int, SupplyLink) -> Void,
-        forwarding: @escaping @Sendable (Int, ForwardLink) -> Void
+        forwarding: @escaping @Sendable (Int, ForwardLink) -> Void,
+        finished: @escaping @Sendable (Int) -> Void = { _ in }
     ) async throws -> [MigrationReport] {
         let results = await withTaskGroup(of: (Int, Result<MigrationReport, any Error>).self) { tasks in
             for (member, disk) in disks.enumerated() {
                 tasks.addTask {
                     do {
                         let report = try await disk.run(supplying: { supplying(member, $0) }) { forwarding(member, $0) }
+                        finished(member)
                         return (member, .success(report))
                     } catch {
                         return (member, .failure(error))
@@ -79,18 +82,25 @@ public final class GuestMigration: Sendable {
         return try disks.indices.map { try results[$0]!.get() }
     }
 
+    /// Whether it was only the link, or the destination's being away, that ended a migration that had been let in.
+    static func isWorthAnotherAttempt(_ error: any Error) -> Bool {
+        switch error {
+        case PeerError.malformed: false
+        case MigrationError.tooSlow: true
+        default: error is PeerError || error is ChannelError || error is IOError
+        }
+    }
+
     /// A further attempt, where this one ended only because the link did: what has got there is still there.
     public func again(after error: any Error) -> GuestMigration? {
         guard isResumed || disks.contains(where: \.wasAccepted), let failure = group.failure, !group.isCancelled else {
             return nil
         }
         var slowAttempts = slowAttempts
-        switch failure {
-        case PeerError.malformed: return nil
-        case MigrationError.tooSlow where slowAttempts < Self.mostSlowAttempts: slowAttempts += 1
-        // It was let in before, so that what keeps it out now is the link's or the destination's start.
-        case is PeerError, is ChannelError, is IOError: break
-        default: return nil
+        guard Self.isWorthAnotherAttempt(failure) else { return nil }
+        if case MigrationError.tooSlow = failure {
+            guard slowAttempts < Self.mostSlowAttempts else { return nil }
+            slowAttempts += 1
         }
         let next = GuestMigration(
             jobs: jobs, transport: transport, pool: pool, logger: logger, isResumed: true, slowAttempts: slowAttempts)

@@ -17,8 +17,8 @@ public struct MovedRecord: Codable, Sendable {
     let root: String
     /// Bytes of the blocks that the destination may still ask for; nil once it has everything.
     var blockSize: Int?
-    /// On what is sent to it, in bits a second.
-    var rate: UInt64?
+    /// On what is sent to it, in bits a second; nil for no limit.
+    public internal(set) var rate: UInt64?
     /// The disks with which it moved at one moment: the record counts only where their common word was given.
     var group: MigrationID?
 

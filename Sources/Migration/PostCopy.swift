@@ -403,8 +403,9 @@ final class PostCopy: RequestForwarder, Sendable {
             count([blocks], kind)
         case .manifest(let segment):
             try await describe(segment)
-        case .postcopy(.unreadable(let range, let error)):
+        case .postcopy(.unreadable(let range, let code)):
             let blocks = try check(range)
+            let error = code > 0 ? code : EIO
             let (actions, needsRetry) = state.withLockedValue { state -> ([BlockResolver.Action], Bool) in
                 (
                     state.resolver.unavailable(blocks, error: error),

@@ -107,7 +107,10 @@ struct SourceMachine: Equatable {
         case .firstWrite, .manual:
             return situation.fits ? .wait : .copy
         case .converged, .now:
-            if situation.fits { return .handOver(leavesRest: false) }
+            if situation.fits {
+                idleRounds = 0
+                return .handOver(leavesRest: false)
+            }
         }
         // A guest that writes as fast as the link carries would keep this up for ever.
         idleRounds = situation.expectedPause < shortestPause * Self.worthwhile ? 0 : idleRounds + 1

@@ -55,19 +55,21 @@ public final class SupplyLink: Sendable {
 
     /// The link of a disk that moved in an earlier life of this node; nil where nothing of it is needed any more.
     public convenience init?(
-        record: MovedRecord, image: RawImage, records: SourceRecords, transport: PeerTransport, pool: NIOThreadPool,
-        logger: Logger
+        record: MovedRecord, image: RawImage, records: SourceRecords, rate: RateLimit, transport: PeerTransport,
+        pool: NIOThreadPool, logger: Logger
     ) {
         guard let blockSize = record.blockSize, let geometry = BlockGeometry(size: image.size, blockSize: blockSize)
         else { return nil }
         self.init(
             parts: Parts(
                 destination: record.destination, export: record.export, migration: record.migration, image: image,
-                geometry: geometry, rate: RateLimit(bitsPerSecond: record.rate), records: records, transport: transport,
-                pool: pool, logger: logger))
+                geometry: geometry, rate: rate, records: records, transport: transport, pool: pool, logger: logger))
         commit()
         start()
     }
+
+    /// The limit on what is sent; may be changed.
+    public var rate: RateLimit { parts.rate }
 
     /// Whether the destination needs nothing any more.
     public var isReleased: Bool { state.withLockedValue { $0.isReleased } }

@@ -71,7 +71,7 @@ struct SupplyServer {
                 case .zeros(let range): block = range.upperBound
                 case .segment(let segment, _): block += UInt64(segment.entries.count)
                 }
-            } catch let error as FileError where error.code == EIO {
+            } catch is FileError {
                 let end = min(geometry.blockCount, block + UInt64(ManifestSegment.maximumBlocks))
                 try await noteSingly(block..<end, in: manifest, without: blocks)
                 block = end
@@ -83,6 +83,7 @@ struct SupplyServer {
     private func noteSingly(
         _ blocks: Range<UInt64>, in manifest: FingerprintFile, without replaced: [Range<UInt64>]
     ) async throws {
+        let replaced = replaced.filter { $0.overlaps(blocks) }
         try await pool.runIfActive { [image, geometry] in
             let reader = BlockReader(image: image, geometry: geometry, maximumBytes: geometry.blockSize)
             let fingerprints = try blocks.map { block -> Fingerprint in

@@ -5,7 +5,7 @@ final class SwitchGroup: Sendable {
     private struct State {
         var agreement: SwitchAgreement
         var isSwitchRequested = false
-        var waiting: [CheckedContinuation<Void, any Error>] = []
+        var waiting: [SwitchAgreement.Meeting: [CheckedContinuation<Void, any Error>]] = [:]
         var links: [Int: SourceLink] = [:]
         var settled = 0
     }
@@ -59,18 +59,16 @@ final class SwitchGroup: Sendable {
     func commit(_ disk: Int, write: () throws -> Void) async throws { try await meet(disk, .commit, then: write) }
 
     private func meet(_ disk: Int, _ meeting: SwitchAgreement.Meeting, then act: () throws -> Void) async throws {
-        let isLast = try state.withLockedValue { state in
+        let waiting = try state.withLockedValue { state -> [CheckedContinuation<Void, any Error>]? in
             if let failure = state.agreement.failure { throw failure }
-            guard state.agreement.arrive(disk, at: meeting) else { return false }
+            guard state.agreement.arrive(disk, at: meeting) else { return nil }
             try act()
             if meeting == .commit { state.agreement.commit() }
-            return true
+            // With the same look: who comes to the next meeting meanwhile does not wait for this one.
+            return state.waiting.removeValue(forKey: meeting) ?? []
         }
-        if isLast {
-            resumeAll(with: .success(()))
-        } else {
-            try await wait(for: meeting)
-        }
+        if let waiting { for continuation in waiting { continuation.resume() } } else { try await wait(for: meeting) }
+        precondition(state.withLockedValue { $0.agreement.isOver(meeting) }, "nobody leaves before all have come")
     }
 
     private func wait(for meeting: SwitchAgreement.Meeting) async throws {
@@ -79,19 +77,11 @@ final class SwitchGroup: Sendable {
                 // The last one may have come meanwhile.
                 if state.agreement.isOver(meeting) { return .success(()) }
                 if let failure = state.agreement.failure { return .failure(failure) }
-                state.waiting.append(continuation)
+                state.waiting[meeting, default: []].append(continuation)
                 return nil
             }
             if let outcome { continuation.resume(with: outcome) }
         }
-    }
-
-    private func resumeAll(with result: Result<Void, any Error>) {
-        let waiting = state.withLockedValue { state in
-            defer { state.waiting = [] }
-            return state.waiting
-        }
-        for continuation in waiting { continuation.resume(with: result) }
     }
 
     // MARK: Failure
@@ -116,12 +106,18 @@ final class SwitchGroup: Sendable {
         if case MigrationError.cancelled? = failure { true } else { false }
     }
 
-    /// None of them goes; what was sent stays with the destination, for the next attempt.
+    /// None of them goes. Where another attempt is worth it, what was sent stays with the destination for that.
     /// - Returns: false where it is too late for that.
     @discardableResult
     func fail(_ error: any Error) -> Bool {
         guard let links = stop(error) else { return false }
-        for link in links { link.close() }
+        for link in links {
+            if GuestMigration.isWorthAnotherAttempt(error) {
+                link.close()
+            } else {
+                Task { await link.close(saying: .cancel(reason: "another disk of the same guest can't go")) }
+            }
+        }
         return true
     }
 
@@ -134,9 +130,14 @@ final class SwitchGroup: Sendable {
     }
 
     private func stop(_ error: any Error, isFinal: Bool = false) -> [SourceLink]? {
-        let links = state.withLockedValue { $0.agreement.fail(error, isFinal: isFinal) ? Array($0.links.values) : nil }
-        if links != nil { resumeAll(with: .failure(failure ?? error)) }
-        return links
+        let stopped = state.withLockedValue {
+            state -> (links: [SourceLink], waiting: [CheckedContinuation<Void, any Error>])? in
+            guard state.agreement.fail(error, isFinal: isFinal) else { return nil }
+            defer { state.waiting = [:] }
+            return (Array(state.links.values), state.waiting.values.flatMap { $0 })
+        }
+        for continuation in stopped?.waiting ?? [] { continuation.resume(throwing: failure ?? error) }
+        return stopped?.links
     }
 
     /// A disk's record stands by itself now.

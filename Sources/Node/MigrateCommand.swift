@@ -36,6 +36,9 @@ public struct MigrateCommand: Codable, Sendable {
         guard !exports.isEmpty, Set(exports).count == exports.count else {
             throw NodeError.unusable("name each export once")
         }
+        guard exports.count <= DestinationSite.maximumReceiving else {
+            throw NodeError.unusable("at most \(DestinationSite.maximumReceiving) disks can be handed over together")
+        }
         guard rate != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
         }

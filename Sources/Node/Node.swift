@@ -31,6 +31,7 @@ public actor Node {
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
     private var site: DestinationSite?
+    private var limits: [String: RateLimit] = [:]
     private var tasks: [Task<Void, Never>] = []
     /// What keeps the index of an export current, by the export's name.
     private var upkeep: [String: Task<Void, Never>] = [:]
@@ -78,20 +79,27 @@ public actor Node {
 
     /// Goes on with what an earlier life of this node was moving when it was killed.
     private func resume() async {
-        var names: [String: String] = [:]
-        var commands: [[String]: MigrateCommand] = [:]
+        var kept: [[String]: [(migration: KeptMigration, export: NodeExport)]] = [:]
         for export in exports.values where export.isAtRest {
             do {
-                guard let kept = try export.records?.kept(KeptMigration.self) else { continue }
-                names[kept.export] = export.name
-                commands[kept.command.exports] = kept.command
+                guard let migration = try export.records?.kept(KeptMigration.self) else { continue }
+                kept[migration.command.exports, default: []].append((migration, export))
             } catch {
                 logger.error("a migration of \(export.name) that was under way does not go on: \(error)")
             }
         }
-        for var command in commands.values {
+        for disks in kept.values {
+            var command = disks[0].migration.command
+            let names = Dictionary(disks.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
+            // It was just being begun or given up, or one of the disks is another file now.
+            guard command.exports.allSatisfy({ names[$0] != nil }) else {
+                for disk in disks { disk.export.records?.forgetRequest() }
+                let list = command.exports.joined(separator: ", ")
+                logger.warning("the migration of \(list) that was under way does not go on: not all of them are in it")
+                continue
+            }
             // An export may have another name now.
-            command.exports = command.exports.map { names[$0] ?? $0 }
+            command.exports = command.exports.map { names[$0]! }
             let disks = command.exports.joined(separator: ", ")
             do {
                 logger.notice("the migration of \(disks) to \(command.destination) goes on")
@@ -173,7 +181,10 @@ public actor Node {
     /// Gives a migration up, of the export and of those that were to go with it; or a disk that was to come here.
     func cancel(_ name: String) async throws {
         if let site, let export = table.find(name)?.description.name, exports[export]?.backing == nil {
-            return try await site.withdraw(export)
+            guard await site.withdraw(export) else {
+                throw NodeError.unusable("\(export) is on its way here; cancel it at its source")
+            }
+            return
         }
         let (export, migration) = try findMigration(name)
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
@@ -190,11 +201,12 @@ public actor Node {
 
     /// Changes the limit of a migration, all its disks together; nil for no limit.
     func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
-        let (_, migration) = try findMigration(name)
+        let export = try find(name)
+        guard let rate = export.rate else { throw NodeError.notMigrating(export.name) }
         guard bitsPerSecond != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
         }
-        migration.rate.set(bitsPerSecond: bitsPerSecond)
+        rate.set(bitsPerSecond: bitsPerSecond)
     }
 
     private func findMigration(_ name: String) throws -> (NodeExport, SourceMigration) {
@@ -216,17 +228,19 @@ public actor Node {
         let migration = GuestMigration(
             jobs: try moving.map { try job(command, for: $0, rate: rate) }, transport: transport, pool: pool,
             logger: logger, isResumed: isResumed)
-        var begun: [NodeExport] = []
+        var begun: [(NodeExport, SourceMigration)] = []
         do {
             for (export, disk) in zip(moving, migration.disks) {
+                // Replaced while others were looked for.
+                guard exports[export.name] === export else { throw NodeError.notReady(export.name) }
                 try export.begin(disk)
-                begun.append(export)
+                begun.append((export, disk))
                 try export.records?.keep(KeptMigration(export: export.name, command: command))
             }
         } catch {
-            for export in begun {
+            for (export, disk) in begun {
                 export.records?.forgetRequest()
-                export.end()
+                export.end(disk)
             }
             throw error
         }
@@ -262,20 +276,21 @@ public actor Node {
         let names = moving.map(\.name).joined(separator: ", ")
         let destination = first.disks[0].destination
         logger.info("migrating \(names) to \(destination)")
+        var migration = first
         defer {
-            for export in moving {
+            for (export, disk) in zip(moving, migration.disks) {
                 // Whatever the end is, but for that of the process.
                 export.records?.forgetRequest()
-                export.end()
+                export.end(disk)
             }
         }
-        var migration = first
         var delay = Self.firstRetry
         while true {
             do {
-                let reports = try await migration.run(supplying: { moving[$0].supply(by: $1) }) {
-                    moving[$0].moved(by: $1)
-                }
+                let disks = migration.disks
+                let reports = try await migration.run(
+                    supplying: { moving[$0].supply(by: $1) }, forwarding: { moving[$0].moved(by: $1) },
+                    finished: { moving[$0].end(disks[$0]) })
                 logger.info("\(names): moved to \(destination); clients here are forwarded there")
                 return reports
             } catch {
@@ -435,7 +450,8 @@ public actor Node {
             records.forgetRequest()
             added.moved(by: link)
             let supply = SupplyLink(
-                record: moved, image: records.image, records: records, transport: transport, pool: pool, logger: logger)
+                record: moved, image: records.image, records: records, rate: limit(of: moved), transport: transport,
+                pool: pool, logger: logger)
             if let supply { added.supply(by: supply) }
             let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
             logger.notice(
@@ -444,6 +460,14 @@ public actor Node {
         }
         keepIndex(of: added)
         return disk
+    }
+
+    /// Disks that moved to one place under one limit share it, as they did before this node was started again.
+    private func limit(of moved: MovedRecord) -> RateLimit {
+        let key = "\(moved.destination) \(moved.rate ?? 0)"
+        let limit = limits[key] ?? RateLimit(bitsPerSecond: moved.rate)
+        limits[key] = limit
+        return limit
     }
 
     /// Serves a disk that has come here; one that had moved away from here goes on where its clients are.

@@ -9,6 +9,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case tooLateToCancel(String)
     case tooLateToSwitch(String)
     case isArriving(String)
+    case notReady(String)
     case unusable(String)
     case readOnly(String)
     case nameTaken(String)
@@ -32,6 +33,8 @@ public enum NodeError: Error, CustomStringConvertible {
             "\(name) has been handed over already, or its migration has ended"
         case .isArriving(let name):
             "\(name) has not arrived here whole; wait until nearblock status shows no missing blocks"
+        case .notReady(let name):
+            "\(name) has just changed; ask again"
         case .unusable(let reason):
             reason
         case .readOnly(let name):

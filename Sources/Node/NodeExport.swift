@@ -2,6 +2,7 @@ import Block
 import Migration
 import NBDServer
 import NIOConcurrencyHelpers
+import Peer
 
 /// A disk of this node, with what a migration of it needs.
 final class NodeExport: Sendable {
@@ -56,8 +57,18 @@ final class NodeExport: Sendable {
         state.withLockedValue { $0.migration = next }
     }
 
-    func end() {
-        state.withLockedValue { $0.migration = nil }
+    /// A migration has ended, one way or the other.
+    func end(_ migration: SourceMigration) {
+        state.withLockedValue { state in
+            if state.migration === migration { state.migration = nil }
+        }
+    }
+
+    /// The limit on what is sent for it to another node; nil where nothing is.
+    var rate: RateLimit? {
+        state.withLockedValue { state in
+            state.migration?.rate ?? state.supply.flatMap { $0.isReleased ? nil : $0.rate }
+        }
     }
 
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }

@@ -108,6 +108,59 @@ struct HandOverTests {
         }
     }
 
+    @Test("A disk that comes back, and whose link was cut when it was prepared, may be brought again")
+    func returnsAgain() async throws {
+        let node = try TestNode()
+        let first = MigrationID()
+        try await node.receiving { address in
+            try await prepare(first, at: address, node)
+            _ = try await say([commit(first)], to: address, node, answers: 1)
+            // It has moved on.
+            let image = try #require(node.arrivedImages.withLockedValue { $0["disk"] })
+            node.bases.withLockedValue { $0["disk"] = ImageBase(image: image, movedBy: MigrationID()) }
+            let second = MigrationID()
+            try await prepare(second, at: address, node)
+            let third = MigrationID()
+            func offer(_ abandoned: [MigrationID]) async throws -> Message? {
+                let offer = Offer(
+                    migration: third, abandoned: abandoned, export: "disk", size: Self.size, blockSize: 4096)
+                return try await say(
+                    [.hello(Hello(purpose: .migrate, migration: third)), .offer(offer)], to: address, node, answers: 2
+                ).last
+            }
+            guard case .refused? = try await offer([]) else {
+                Issue.record("a prepared disk was given to a stranger")
+                return
+            }
+            #expect(try await offer([second]) == .accepted)
+            // Whoever forwards by the first migration is still let in.
+            #expect(
+                try await say([commit(first)], to: address, node, answers: 1) == [
+                    .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
+                ])
+            node.bases.withLockedValue { $0 = [:] }
+        }
+    }
+
+    @Test("An attempt that was given up is dropped though the disk has another name by now")
+    func renamed() async throws {
+        let node = try TestNode()
+        let first = MigrationID()
+        try await node.receiving { address in
+            try await prepare(first, at: address, node)
+            let next = MigrationID()
+            let offer = Offer(
+                migration: next, abandoned: [first], export: "renamed", size: Self.size, blockSize: 4096)
+            let answers = try await say(
+                [.hello(Hello(purpose: .migrate, migration: next)), .offer(offer)], to: address, node, answers: 2)
+            #expect(answers.last == .accepted)
+            guard case .refused? = try await say([commit(first)], to: address, node, answers: 1).first else {
+                Issue.record("the dropped disk was taken over")
+                return
+            }
+        }
+    }
+
     @Test("A source whose link is cut after its word finds the destination again, and its guest only waited")
     func cutAfterTheWord() async throws {
         var random = Seeded.fresh()

@@ -18,6 +18,8 @@ final class TestNode: Sendable {
     let pool = NIOThreadPool(numberOfThreads: 2)
     let state: StateDirectory
     let arrived = NIOLockedValueBox<[String: Disk]>([:])
+    /// The images of disks that have arrived and have moved on since.
+    let bases = NIOLockedValueBox<[String: ImageBase]>([:])
     /// Disks that are answered for before they are here.
     let announced = NIOLockedValueBox<[String: Disk]>([:])
 
@@ -29,6 +31,8 @@ final class TestNode: Sendable {
         pool.start()
         state = try StateDirectory(path: scratch.file("state"))
     }
+
+    let arrivedImages = NIOLockedValueBox<[String: RawImage]>([:])
 
     var images: String { scratch.file("images") }
 
@@ -66,8 +70,10 @@ final class TestNode: Sendable {
                 announced.withLockedValue { $0[name] = disk }
                 return disk
             },
-            withdraw: { [self] name in announced.withLockedValue { $0[name] = nil } }
+            withdraw: { [self] name in announced.withLockedValue { $0[name] = nil } },
+            base: { [self] name, _ in bases.withLockedValue { $0[name] } }
         ) { [self] arriving in
+            arrivedImages.withLockedValue { $0[arriving.export] = arriving.image }
             let disk = arriving.early ?? Disk(size: arriving.image.size, device: arriving.device, loops: [loop])
             arrived.withLockedValue { $0[arriving.export] = disk }
             return disk
