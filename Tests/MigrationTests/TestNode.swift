@@ -62,6 +62,7 @@ final class TestNode: Sendable {
         index: String? = nil, _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
+        arrivedImages.withLockedValue { $0 = [:] }
         let loop = loop
         let hooks = DestinationSite.Hooks(
             isNameTaken: { $0 == "taken" },
