@@ -1,0 +1,101 @@
+"""measure.py --nearblock PATH --relay PATH --disk IMAGE --index FOLDER --folder FOLDER --ideal BYTES [--rounds N] LINK...
+
+Moves IMAGE over each LINK, RATE/RTT or RATE/RTT/LOSS (`100M/20`, `1G/50/0.001`: bits a second, milliseconds, a share of
+packets), N times, and prints what crossed and how long it took, against one plain TCP stream on the same link.
+"""
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "wan"))
+from wan import Wan  # noqa: E402
+
+UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
+PORT = 10810
+
+
+class Node:
+    def __init__(self, nearblock, prefix, folder, *arguments):
+        os.makedirs(folder)
+        self.nearblock, self.folder = nearblock, folder
+        log = open(f"{folder}/log", "w+b")
+        self.process = subprocess.Popen(
+            [*prefix, nearblock, "serve", "--control", f"{folder}/control", "--state", f"{folder}/state", "--socket",
+             f"{folder}/nbd", "--insecure-peer", *arguments], stderr=log)
+        end = time.time() + 30
+        while b"ready" not in open(f"{folder}/log", "rb").read():
+            if self.process.poll() is not None or time.time() > end:
+                sys.exit(f"migration: the node in {folder} does not start: {open(f'{folder}/log').read()}")
+            time.sleep(0.01)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def parse(link):
+    rate, rtt, *loss = link.split("/")
+    factor = UNITS.get(rate[-1].upper())
+    return (float(rate[:-1]) * factor if factor else float(rate)), float(rtt), float(loss[0]) if loss else 0.0
+
+
+def move(options, wan, number):
+    folder = f"{options.folder}/run-{number}"
+    os.makedirs(folder)
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", options.disk, f"{folder}/disk.raw"], check=True)
+    far = Node(options.nearblock, wan.command(wan.far), f"{folder}/far", "--peer-listen", f"{wan.far_address}:{PORT}",
+               "--images", f"{folder}/far/images", "--index", options.index)
+    near = Node(options.nearblock, wan.command(wan.near), f"{folder}/near", f"{folder}/disk.raw", "--export", "disk")
+    try:
+        moved = subprocess.run(
+            [options.nearblock, "migrate", "disk", "--to", f"{wan.far_address}:{PORT}", "--json", "--control",
+             f"{folder}/near/control"], capture_output=True, text=True)
+        if moved.returncode:
+            sys.exit(f"migration: {moved.stderr.strip()}; see {folder}")
+        return json.loads(moved.stdout)
+    finally:
+        near.stop()
+        far.stop()
+        shutil.rmtree(folder)
+
+
+def spread(values, digits):
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("nearblock", "relay", "disk", "index", "folder"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--ideal", type=int, required=True)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("links", nargs="+")
+    options = parser.parse_args()
+    print(f"zstd -9 --long=27 over the blocks that no neighbour holds: {options.ideal / 2**20:.1f} MiB")
+    print("| link | plain TCP, Mbit/s | on the wire, MiB | of the ideal | seconds | of wire / plain + 3 s | pause, ms "
+          "| of 2 RTT + 50 ms |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    number = 0
+    for link in options.links:
+        rate, rtt, loss = parse(link)
+        plain, reports = [], []
+        with Wan(options.relay, rate, rtt, loss) as wan:
+            for _ in range(options.rounds):
+                plain.append(wan.plain_rate(max(4.0, rtt / 10)))
+                reports.append(move(options, wan, number))
+                number += 1
+        wire = [report["wire"]["total"] for report in reports]
+        seconds = [report["seconds"]["total"] for report in reports]
+        pauses = [report["seconds"]["pause"] * 1000 for report in reports]
+        bound = [time / (size / speed + 3) for time, size, speed in zip(seconds, wire, plain)]
+        print(f"| {link} | {spread([speed * 8e-6 for speed in plain], 1)} | {spread([w / 2**20 for w in wire], 1)} "
+              f"| {spread([w / options.ideal for w in wire], 3)} | {spread(seconds, 1)} | {spread(bound, 2)} "
+              f"| {spread(pauses, 0)} | {spread([pause / (2 * rtt + 50) for pause in pauses], 2)} |", flush=True)
+
+
+main()
