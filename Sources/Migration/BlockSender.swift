@@ -1,5 +1,6 @@
 import Block
 import Index
+import NIOConcurrencyHelpers
 import NIOPosix
 
 /// Sends the bytes of blocks: reads them, notes what they are, compresses and sends. One call at a time.
@@ -10,12 +11,15 @@ struct BlockSender: Sendable {
         var data: DataSegment?
         var zeroBytes: UInt64 = 0
         var dataBytes: UInt64 = 0
+        /// What compressing it took.
+        var compressing = Duration.zero
     }
 
     private let reader: BlockReader
     private let compressor: StreamCompressor
     private let manifest: FingerprintFile?
     private let pool: NIOThreadPool
+    private let pace = NIOLockedValueBox(CompressionPace())
 
     /// - Parameters:
     ///   - manifest: where it is noted what was sent; nil for nowhere.
@@ -38,9 +42,18 @@ struct BlockSender: Sendable {
     func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink) async throws -> (
         zero: UInt64, data: UInt64
     ) {
+        let began = ContinuousClock.now
         let batch = try await batch(blocks)
+        let prepared = ContinuousClock.now
         for range in batch.zeros { try await link.send(.zeros(range)) }
         if let data = batch.data { try await link.send(.data(data)) }
+        let level = pace.withLockedValue {
+            $0.note(
+                bytes: batch.dataBytes,
+                reading: (began.duration(to: prepared) - batch.compressing).inSeconds,
+                compressing: batch.compressing.inSeconds, waiting: prepared.duration(to: .now).inSeconds)
+        }
+        if let level { compressor.setLevel(level) }
         return (batch.zeroBytes, batch.dataBytes)
     }
 
@@ -62,8 +75,10 @@ struct BlockSender: Sendable {
             batch.dataBytes = runs.reduce(0) {
                 $0 + reader.geometry.byteCount(of: $1.first..<$1.first + $1.count)
             }
+            let began = ContinuousClock.now
             batch.data = DataSegment(
                 runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes))))
+            batch.compressing = began.duration(to: .now)
         }
         return batch
     }

@@ -6,13 +6,14 @@ import NIOCore
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class StreamCompressor: @unchecked Sendable {
     private let context: OpaquePointer
+    private var nextLevel: Int32?
 
     /// - Throws: `ZstdError`.
     init(windowLog: Int32 = ZstdParameters.windowLog) throws {
         guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
         try ZstdParameters.check(
-            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, ZstdParameters.level))
+            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, CompressionPace.firstLevel))
         try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, windowLog))
         try ZstdParameters.check(
             ZSTD_CCtx_setParameter(
@@ -25,15 +26,28 @@ final class StreamCompressor: @unchecked Sendable {
     /// - Throws: `ZstdError`.
     func compress(_ bytes: UnsafeRawBufferPointer) throws -> ByteBuffer {
         var out = ByteBufferAllocator().buffer(capacity: ZSTD_compressBound(bytes.count) + 64)
+        if let level = nextLevel {
+            try write(UnsafeRawBufferPointer(start: nil, count: 0), ZSTD_e_end, to: &out)
+            try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level))
+            nextLevel = nil
+        }
+        try write(bytes, ZSTD_e_flush, to: &out)
+        return out
+    }
+
+    /// Compresses the next piece, and those after it, at another level: they are a frame of their own, as zstd has one
+    /// level for each, which does not look back at what came before.
+    func setLevel(_ level: Int32) { nextLevel = level }
+
+    private func write(_ bytes: UnsafeRawBufferPointer, _ end: ZSTD_EndDirective, to out: inout ByteBuffer) throws {
         var input = ZSTD_inBuffer(src: bytes.baseAddress, size: bytes.count, pos: 0)
         var left = 1
         while left > 0 {
             try out.writeWithUnsafeMutableBytes(minimumWritableBytes: 1 << 16) { room in
                 var output = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
-                left = try ZstdParameters.check(ZSTD_compressStream2(context, &output, &input, ZSTD_e_flush))
+                left = try ZstdParameters.check(ZSTD_compressStream2(context, &output, &input, end))
                 return output.pos
             }
         }
-        return out
     }
 }

@@ -4,7 +4,6 @@ import CZstd
 enum ZstdParameters {
     /// 128 MiB: repeats within that distance vanish.
     static let windowLog: Int32 = 27
-    static let level: Int32 = 3
 
     /// - Throws: `ZstdError` where the library reports one.
     @discardableResult

@@ -25,6 +25,49 @@ struct StreamTests {
         #expect(sizes[2] < 1000, "half a MiB that was sent before took \(sizes[2]) bytes")
     }
 
+    @Test("The level may change between any two pieces")
+    func levels() throws {
+        var random = Seeded.fresh()
+        let compressor = try StreamCompressor()
+        let decompressor = try StreamDecompressor()
+        for _ in 0..<60 {
+            if Bool.random(using: &random) { compressor.setLevel([1, 3, 6, 9, 12].randomElement(using: &random)!) }
+            let word = random.bytes(Int.random(in: 1...500, using: &random))
+            let bytes = Array(repeatElement(word, count: Int.random(in: 1...300, using: &random)).joined())
+            let piece = try bytes.withUnsafeBytes { try compressor.compress($0) }
+            var out = [UInt8](repeating: 0, count: bytes.count)
+            try out.withUnsafeMutableBytes { out in
+                try piece.withUnsafeReadableBytes { try decompressor.decompress($0, into: out) }
+            }
+            #expect(out == bytes)
+        }
+    }
+
+    @Test("A link that is waited for has more compressed, one that waits less, and each finds its level")
+    func pace() {
+        // Seconds a MiB of blocks: reading, compressing at level 3, and what the link takes for what comes of it.
+        func settled(link: Double) -> Int32 {
+            var pace = CompressionPace()
+            var level = CompressionPace.firstLevel
+            var changes = 0
+            let costs: [Int32: Double] = [1: 0.6, 3: 1, 6: 2.4, 9: 3.5, 12: 6.4]
+            for _ in 0..<1000 {
+                let (reading, compressing) = (0.0007, 0.0036 * costs[level]!)
+                let waiting = max(0, link - reading - compressing)
+                if let next = pace.note(bytes: 1 << 20, reading: reading, compressing: compressing, waiting: waiting) {
+                    level = next
+                    changes += 1
+                }
+            }
+            #expect(changes <= 8, "\(changes) changes at \(link) s")
+            return level
+        }
+        #expect(settled(link: 0.5) == 12)
+        #expect(settled(link: 0.02) == 9)
+        #expect(settled(link: 0.006) == 3)
+        #expect(settled(link: 0.0001) == 1)
+    }
+
     @Test("Invariant 10: a piece that is damaged, too long or too short is an error")
     func damaged() throws {
         var random = Seeded.fresh()

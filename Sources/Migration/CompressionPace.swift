@@ -1,0 +1,53 @@
+/// How hard the data stream is compressed: as hard as the link leaves time for, so that it is the link that limits a
+/// migration and not the processor. Does nothing itself.
+struct CompressionPace {
+    /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines.
+    private static let levels: [(level: Int32, cost: Double)] = [(1, 0.6), (3, 1), (6, 2.4), (9, 3.5), (12, 6.4)]
+    /// What a decision is made of, at first and later: more than the kernel takes without the link's having sent it, and
+    /// seldom, as a new level begins a new frame, which knows no earlier repeats.
+    private static let firstBytes: UInt64 = 4 << 20
+    private static let laterBytes: UInt64 = 32 << 20
+    /// The highest at first: a link that has just begun seems slower than it is.
+    private static let firstHighest = 2
+    /// Of the time that the link takes for a batch, what preparing the next may take.
+    private static let share = 0.8
+    /// A link that is waited for less than this is not what limits.
+    private static let idleShare = 0.05
+
+    private var position = 1
+    private var isFirst = true
+    private var bytes: UInt64 = 0
+    private var reading = 0.0
+    private var compressing = 0.0
+    private var waiting = 0.0
+
+    /// Where it begins.
+    static let firstLevel = levels[1].level
+
+    /// A batch has been sent.
+    /// - Parameters:
+    ///   - bytes: of blocks in it.
+    ///   - reading: seconds for reading and hashing them, `compressing` for compressing them, and `waiting` for the link.
+    /// - Returns: the level for what follows, where it is another one.
+    mutating func note(bytes: UInt64, reading: Double, compressing: Double, waiting: Double) -> Int32? {
+        self.bytes += bytes
+        self.reading += reading
+        self.compressing += compressing
+        self.waiting += waiting
+        guard self.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes) else { return nil }
+        let best = isFirst ? min(bestPosition(), Self.firstHighest) : bestPosition()
+        (self.bytes, self.reading, self.compressing, self.waiting) = (0, 0, 0, 0)
+        isFirst = false
+        guard best != position else { return nil }
+        position = best
+        return Self.levels[best].level
+    }
+
+    private func bestPosition() -> Int {
+        let total = reading + compressing + waiting
+        guard waiting > total * Self.idleShare else { return max(0, min(position - 1, 1)) }
+        let unit = compressing / Self.levels[position].cost
+        let fitting = Self.levels.lastIndex { reading + unit * $0.cost <= total * Self.share }
+        return max(fitting ?? 0, min(position, 1))
+    }
+}
