@@ -26,8 +26,7 @@ struct ArrivedBlocks {
     {
         switch bytes {
         case .zeros:
-            let bytes = geometry.bytes(of: run)
-            try image.punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
+            try image.punch(run, geometry)
             return try manifest.setZero(run)
         case .inImage:
             // Looked at once more while nobody else can touch it.
@@ -37,9 +36,7 @@ struct ArrivedBlocks {
             }
         case .inBuffer(let buffer, let start):
             let bytes = geometry.bytes(of: run)
-            let position = start + Int(run.lowerBound - blocks.lowerBound) * geometry.blockSize
-            let source = buffer.slice(position, Int(bytes.upperBound - bytes.lowerBound))
-            try image.write(UnsafeRawBufferPointer(source), at: bytes.lowerBound)
+            try image.write(part(bytes, of: buffer, start, geometry), at: bytes.lowerBound)
         }
         let first = Int(run.lowerBound - blocks.lowerBound)
         try manifest.set(fingerprints[first..<first + run.count], from: run.lowerBound)
@@ -49,22 +46,34 @@ struct ArrivedBlocks {
     func copy(
         _ range: Range<UInt64>, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, _ geometry: BlockGeometry
     ) {
-        let start = geometry.bytes(of: blocks).lowerBound
         let room = UnsafeMutableRawBufferPointer(
             rebasing: target[Int(range.lowerBound - offset)..<Int(range.upperBound - offset)])
         switch bytes {
         case .zeros: memset(room.baseAddress!, 0, room.count)
         case .inImage: preconditionFailure("not at hand")
         case .inBuffer(let buffer, let position):
-            room.copyMemory(
-                from: UnsafeRawBufferPointer(buffer.slice(position + Int(range.lowerBound - start), room.count)))
+            room.copyMemory(from: part(range, of: buffer, position, geometry))
         }
+    }
+
+    /// Bytes of the disk where they stand in memory.
+    private func part(
+        _ range: Range<UInt64>, of buffer: BlockBuffer, _ start: Int, _ geometry: BlockGeometry
+    ) -> UnsafeRawBufferPointer {
+        let skipped = Int(range.lowerBound - geometry.bytes(of: blocks).lowerBound)
+        return UnsafeRawBufferPointer(buffer.slice(start + skipped, Int(range.upperBound - range.lowerBound)))
     }
 
     private func fingerprint(of block: UInt64) -> Fingerprint { fingerprints[Int(block - blocks.lowerBound)] }
 }
 
 extension RawImage {
+    /// Makes blocks zero.
+    func punch(_ blocks: Range<UInt64>, _ geometry: BlockGeometry) throws {
+        let bytes = geometry.bytes(of: blocks)
+        try punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
+    }
+
     /// Whether a block, read and hashed now, is the one that is meant; false where it can't be read.
     func holds(_ fingerprint: Fingerprint, at block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher) -> Bool {
         withUnsafeTemporaryAllocation(byteCount: geometry.blockSize, alignment: 16) { bytes in

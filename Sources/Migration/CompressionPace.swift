@@ -2,7 +2,7 @@
 /// migration and not the processor. Does nothing itself.
 struct CompressionPace {
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines.
-    private static let levels: [(level: Int32, cost: Double)] = [(1, 0.6), (3, 1), (6, 2.4), (9, 3.5), (12, 6.4)]
+    static let levels: [(level: Int32, cost: Double)] = [(1, 0.6), (3, 1), (6, 2.4), (9, 3.5), (12, 6.4)]
     /// What a decision is made of, at first and later: more than the kernel takes without the link's having sent it, and
     /// seldom, as a new level begins a new frame, which knows no earlier repeats.
     private static let firstBytes: UInt64 = 4 << 20

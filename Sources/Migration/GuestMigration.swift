@@ -92,7 +92,7 @@ public final class GuestMigration: Sendable {
     }
 
     /// A further attempt, where this one ended only because the link did: what has got there is still there.
-    public func again(after error: any Error) -> GuestMigration? {
+    public func again() -> GuestMigration? {
         guard isResumed || disks.contains(where: \.wasAccepted), let failure = group.failure, !group.isCancelled else {
             return nil
         }

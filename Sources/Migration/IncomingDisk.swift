@@ -86,10 +86,7 @@ final class IncomingDisk: @unchecked Sendable {
             let isPresent = hasBase || presentMap.isPresent(start)
             var end = hasBase ? blocks.upperBound : start + 1
             while end < blocks.upperBound, presentMap.isPresent(end) == isPresent { end += 1 }
-            if isPresent {
-                let bytes = geometry.bytes(of: start..<end)
-                try image.punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
-            }
+            if isPresent { try image.punch(start..<end, geometry) }
             start = end
         }
         try manifest.setZero(blocks)

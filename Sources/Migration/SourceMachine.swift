@@ -56,7 +56,7 @@ struct SourceMachine: Equatable {
 
     private(set) var state: State
     private let switchover: Switchover
-    private(set) var isSwitchRequested = false
+    private var isSwitchRequested = false
     private var mayLeaveRest = true
     private var shortestPause = Double.infinity
     private var idleRounds = 0

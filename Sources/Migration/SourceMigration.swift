@@ -69,9 +69,6 @@ public final class SourceMigration: Sendable {
         }
     }
 
-    /// The export's name.
-    public var export: String { job.export }
-
     /// Gives the migration up, with those of the disks that were to go at the same moment; the exports go on here as if
     /// nothing had been.
     /// - Returns: false where they have been handed over already.

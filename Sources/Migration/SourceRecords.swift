@@ -86,21 +86,17 @@ public struct SourceRecords: Sendable {
 
     /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all. Where this
     /// throws, the disk has not been given away.
-    func commit(_ record: MovedRecord) throws {
-        do {
-            try directory.write(record, as: movedName)
-        } catch {
-            directory.remove(movedName)
-            throw error
-        }
-    }
+    func commit(_ record: MovedRecord) throws { try give(record, as: movedName) }
 
     /// Gives the word, durably, for all records that name `group`. Where this throws, it has not been given.
-    func commit(group: MigrationID) throws {
+    func commit(group: MigrationID) throws { try give(["group": group], as: Self.word(of: group)) }
+
+    /// Writes what must not count where this throws.
+    private func give(_ word: some Encodable, as name: String) throws {
         do {
-            try directory.write(["group": group], as: Self.word(of: group))
+            try directory.write(word, as: name)
         } catch {
-            directory.remove(Self.word(of: group))
+            directory.remove(name)
             throw error
         }
     }

@@ -91,21 +91,20 @@ public actor Node {
         for disks in kept.values {
             var command = disks[0].migration.command
             let names = Dictionary(disks.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
+            let list = command.exports.map { names[$0] ?? $0 }.joined(separator: ", ")
             // It was just being begun or given up, or one of the disks is another file now.
             guard command.exports.allSatisfy({ names[$0] != nil }) else {
                 for disk in disks { disk.export.records?.forgetRequest() }
-                let list = command.exports.joined(separator: ", ")
                 logger.warning("the migration of \(list) that was under way does not go on: not all of them are in it")
                 continue
             }
             // An export may have another name now.
             command.exports = command.exports.map { names[$0]! }
-            let disks = command.exports.joined(separator: ", ")
             do {
-                logger.notice("the migration of \(disks) to \(command.destination) goes on")
+                logger.notice("the migration of \(list) to \(command.destination) goes on")
                 try await migrateDetached(command, isResumed: true)
             } catch {
-                logger.error("the migration of \(disks) that was under way does not go on: \(error)")
+                logger.error("the migration of \(list) that was under way does not go on: \(error)")
             }
         }
     }
@@ -294,7 +293,7 @@ public actor Node {
                 logger.info("\(names): moved to \(destination); clients here are forwarded there")
                 return reports
             } catch {
-                guard let next = migration.again(after: error) else {
+                guard let next = migration.again() else {
                     logger.warning("the migration of \(names) to \(destination) has ended: \(error)")
                     throw error
                 }

@@ -33,7 +33,12 @@ final class Guest: Sendable {
             let bytes = kind == .write ? state.random.bytes(count) : [UInt8](repeating: 0, count: count)
             return (kind, offset, bytes)
         }
-        if kind == .flush { return await client.perform(.flush) }
+        return kind == .flush ? await client.perform(.flush) : await write(bytes, at: offset, as: kind)
+    }
+
+    /// Writes these bytes; records what the disk holds once that is acknowledged.
+    /// - Returns: the error.
+    func write(_ bytes: [UInt8], at offset: Int, as kind: BlockRequest.Kind = .write) async -> CInt {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 16)
         defer { memory.deallocate() }
         memory.copyBytes(from: bytes)
@@ -42,20 +47,6 @@ final class Guest: Sendable {
         state.withLockedValue { state in
             if error == 0 { state.model.replaceSubrange(offset..<offset + bytes.count, with: bytes) }
             state.writes += 1
-        }
-        return error
-    }
-
-    /// Writes these bytes.
-    /// - Returns: the error.
-    func write(_ bytes: [UInt8], at offset: Int) async -> CInt {
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 4096)
-        defer { memory.deallocate() }
-        memory.copyBytes(from: bytes)
-        let error = await client.perform(
-            .write, offset: UInt64(offset), length: UInt64(bytes.count), buffer: memory.baseAddress)
-        if error == 0 {
-            state.withLockedValue { $0.model.replaceSubrange(offset..<offset + bytes.count, with: bytes) }
         }
         return error
     }

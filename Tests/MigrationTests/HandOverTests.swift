@@ -30,14 +30,19 @@ struct HandOverTests {
     private func prepare(_ migration: MigrationID, at address: PeerAddress, _ node: TestNode) async throws {
         let geometry = BlockGeometry(size: Self.size, blockSize: 4096)!
         let root = try FingerprintFile(geometry: geometry, directory: node.state.scratch).root()
-        let offer = Offer(
-            migration: migration, abandoned: [], export: "disk", size: Self.size, blockSize: 4096)
         let heard = try await say(
-            [
-                .hello(Hello(purpose: .migrate, migration: migration)), .offer(offer),
+            offering(migration) + [
                 .zeros(BlockRange(first: 0, count: 3)), .manifestEnd, .roundEnd(1), .prepare(root),
             ], to: address, node, answers: 5)
         #expect(heard.last == .prepared(root))
+    }
+
+    private func offering(
+        _ migration: MigrationID, abandoned: [MigrationID] = [], as export: String = "disk"
+    ) -> [Message] {
+        let offer = Offer(
+            migration: migration, abandoned: abandoned, export: export, size: Self.size, blockSize: 4096)
+        return [.hello(Hello(purpose: .migrate, migration: migration)), .offer(offer)]
     }
 
     private func commit(_ migration: MigrationID) -> Message {
@@ -82,13 +87,8 @@ struct HandOverTests {
             try await prepare(migration, at: address, node)
             let next = MigrationID()
             func offer(_ abandoned: MigrationID?) async throws -> Message? {
-                let offer = Offer(
-                    migration: next, abandoned: abandoned.map { [$0] } ?? [], export: "disk", size: Self.size,
-                    blockSize: 4096)
-                return try await say(
-                    [.hello(Hello(purpose: .migrate, migration: next)), .offer(offer)], to: address, node,
-                    answers: 2
-                ).last
+                let messages = offering(next, abandoned: abandoned.map { [$0] } ?? [])
+                return try await say(messages, to: address, node, answers: 2).last
             }
             for stranger in [nil, MigrationID()] {
                 guard case .failed? = try await offer(stranger) else {
@@ -122,11 +122,7 @@ struct HandOverTests {
             try await prepare(second, at: address, node)
             let third = MigrationID()
             func offer(_ abandoned: [MigrationID]) async throws -> Message? {
-                let offer = Offer(
-                    migration: third, abandoned: abandoned, export: "disk", size: Self.size, blockSize: 4096)
-                return try await say(
-                    [.hello(Hello(purpose: .migrate, migration: third)), .offer(offer)], to: address, node, answers: 2
-                ).last
+                try await say(offering(third, abandoned: abandoned), to: address, node, answers: 2).last
             }
             guard case .refused? = try await offer([]) else {
                 Issue.record("a prepared disk was given to a stranger")
@@ -148,11 +144,8 @@ struct HandOverTests {
         let first = MigrationID()
         try await node.receiving { address in
             try await prepare(first, at: address, node)
-            let next = MigrationID()
-            let offer = Offer(
-                migration: next, abandoned: [first], export: "renamed", size: Self.size, blockSize: 4096)
-            let answers = try await say(
-                [.hello(Hello(purpose: .migrate, migration: next)), .offer(offer)], to: address, node, answers: 2)
+            let messages = offering(MigrationID(), abandoned: [first], as: "renamed")
+            let answers = try await say(messages, to: address, node, answers: 2)
             #expect(answers.last == .accepted)
             guard case .refused? = try await say([commit(first)], to: address, node, answers: 1).first else {
                 Issue.record("the dropped disk was taken over")

@@ -72,7 +72,7 @@ struct PostCopyTests {
         try await destination.receiving { address in
             let migration = source.migration(of: disk, image, to: address, rate: 20_000_000, switchover: .firstWrite)
             let moving = Task { try await migration.run { _ in } }
-            let early = try await announced(destination)
+            let early = try await arriving(destination.announced)
             for _ in 0..<5 {
                 for _ in 0..<5 { #expect(await guest.step() == 0) }
                 #expect(await guest.finds(through: destination.client(early)), "what the source has acknowledged")
@@ -98,7 +98,7 @@ struct PostCopyTests {
         try await destination.receiving { address in
             let migration = source.migration(of: disk, image, to: address, switchover: .manual)
             let moving = Task { try await migration.run { _ in } }
-            _ = try await announced(destination)
+            _ = try await arriving(destination.announced)
             for _ in 0..<40 {
                 #expect(await guest.step() == 0)
                 try await Task.sleep(for: .milliseconds(10))
@@ -131,7 +131,7 @@ struct PostCopyTests {
             try await destination.receiving { address in
                 let migration = source.migration(of: disk, image, to: address, rate: 8_000_000, switchover: .now)
                 let moving = Task { try await migration.run { _ in } }
-                let arrived = try await there(destination)
+                let arrived = try await arriving(destination.arrived)
                 // The second half is gone, as on a disk with bad sectors.
                 truncate(file, half)
                 _ = try await Command.run("/usr/sbin/blockdev", "--flushbufs", path)
@@ -145,14 +145,6 @@ struct PostCopyTests {
         #expect(try TestNode.contents("\(destination.images)/disk.raw") == expected)
     }
 
-    private func there(_ node: TestNode) async throws -> Disk {
-        for _ in 0..<1000 {
-            if let disk = node.arrived.withLockedValue({ $0["disk"] }) { return disk }
-            try await Task.sleep(for: .milliseconds(5))
-        }
-        throw MigrationError.unexpected("it does not arrive")
-    }
-
     @Test("Cancelled before the hand-over: clients of the destination hear that it will not come")
     func cancelled() async throws {
         var random = Seeded.fresh()
@@ -162,7 +154,7 @@ struct PostCopyTests {
         try await destination.receiving { address in
             let migration = source.migration(of: disk, image, to: address, switchover: .manual)
             let moving = Task { try await migration.run { _ in } }
-            let early = try await announced(destination)
+            let early = try await arriving(destination.announced)
             let waiting = Task { await destination.client(early).perform(.writeZeroes, offset: 0, length: 4096) }
             try await Task.sleep(for: .milliseconds(100))
             if migration.cancel() {
@@ -175,11 +167,12 @@ struct PostCopyTests {
         }
     }
 
-    private func announced(_ node: TestNode) async throws -> Disk {
-        for _ in 0..<500 {
-            if let disk = node.announced.withLockedValue({ $0["disk"] }) { return disk }
-            try await Task.sleep(for: .milliseconds(10))
+    /// Waits until the disk is among these.
+    private func arriving(_ disks: NIOLockedValueBox<[String: Disk]>) async throws -> Disk {
+        for _ in 0..<1000 {
+            if let disk = disks.withLockedValue({ $0["disk"] }) { return disk }
+            try await Task.sleep(for: .milliseconds(5))
         }
-        throw MigrationError.unexpected("nobody answers early")
+        throw MigrationError.unexpected("the disk does not come")
     }
 }

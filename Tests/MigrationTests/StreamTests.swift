@@ -14,13 +14,7 @@ struct StreamTests {
         let incompressible = random.bytes(512 << 10)
         var sizes: [Int] = []
         for bytes in [incompressible, [UInt8](repeating: 3, count: 4096), incompressible, [9]] {
-            let piece = try bytes.withUnsafeBytes { try compressor.compress($0) }
-            sizes.append(piece.readableBytes)
-            var out = [UInt8](repeating: 0, count: bytes.count)
-            try out.withUnsafeMutableBytes { out in
-                try piece.withUnsafeReadableBytes { try decompressor.decompress($0, into: out) }
-            }
-            #expect(out == bytes)
+            sizes.append(try pass(bytes, through: compressor, decompressor))
         }
         #expect(sizes[2] < 1000, "half a MiB that was sent before took \(sizes[2]) bytes")
     }
@@ -34,13 +28,22 @@ struct StreamTests {
             if Bool.random(using: &random) { compressor.setLevel([1, 3, 6, 9, 12].randomElement(using: &random)!) }
             let word = random.bytes(Int.random(in: 1...500, using: &random))
             let bytes = Array(repeatElement(word, count: Int.random(in: 1...300, using: &random)).joined())
-            let piece = try bytes.withUnsafeBytes { try compressor.compress($0) }
-            var out = [UInt8](repeating: 0, count: bytes.count)
-            try out.withUnsafeMutableBytes { out in
-                try piece.withUnsafeReadableBytes { try decompressor.decompress($0, into: out) }
-            }
-            #expect(out == bytes)
+            _ = try pass(bytes, through: compressor, decompressor)
         }
+    }
+
+    /// One piece, which must come out as it went in.
+    /// - Returns: the bytes that it took.
+    private func pass(
+        _ bytes: [UInt8], through compressor: StreamCompressor, _ decompressor: StreamDecompressor
+    ) throws -> Int {
+        let piece = try bytes.withUnsafeBytes { try compressor.compress($0) }
+        var out = [UInt8](repeating: 0, count: bytes.count)
+        try out.withUnsafeMutableBytes { out in
+            try piece.withUnsafeReadableBytes { try decompressor.decompress($0, into: out) }
+        }
+        #expect(out == bytes)
+        return piece.readableBytes
     }
 
     @Test("A link that is waited for has more compressed, one that waits less, and each finds its level")
@@ -50,7 +53,7 @@ struct StreamTests {
             var pace = CompressionPace()
             var level = CompressionPace.firstLevel
             var changes = 0
-            let costs: [Int32: Double] = [1: 0.6, 3: 1, 6: 2.4, 9: 3.5, 12: 6.4]
+            let costs = Dictionary(uniqueKeysWithValues: CompressionPace.levels.map { ($0.level, $0.cost) })
             for _ in 0..<1000 {
                 let (reading, compressing) = (0.0007, 0.0036 * costs[level]!)
                 let waiting = max(0, link - reading - compressing)

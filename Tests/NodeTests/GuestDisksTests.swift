@@ -6,7 +6,7 @@ import Testing
 struct GuestDisksTests {
     private let scratch = Scratch()
 
-    /// A source that serves two disks, and a destination; the source can be started again.
+    /// A source that serves two disks; it can be started again.
     private func source() async throws -> NodeProcess {
         let configuration = scratch.file("source.conf")
         let lines = ["root", "log"].map { "[export \($0)]\nimage = \(scratch.file("\($0).raw"))\n" }
@@ -14,19 +14,14 @@ struct GuestDisksTests {
         return try await NodeProcess(scratch.file("s"), ["--config", configuration])
     }
 
-    private func states(of node: NodeProcess) async throws -> [String: String] {
-        let status = try await node.ask(["status", "--json"])
-        let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any]
-        let exports = answer?["exports"] as? [[String: Any]] ?? []
-        return Dictionary(uniqueKeysWithValues: exports.map { ($0["export"] as! String, $0["state"] as! String) })
+    private func destination(_ port: UInt16) async throws -> NodeProcess {
+        try await NodeProcess(
+            scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
     }
 
-    private func until(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let limit = Date(timeIntervalSinceNow: 60)
-        while try await !condition() {
-            guard Date() < limit else { throw NodeProcess.Failure(reason: "waited in vain until \(what)") }
-            try await Task.sleep(for: .milliseconds(20))
-        }
+    private func states(of node: NodeProcess) async throws -> [String: String] {
+        Dictionary(
+            uniqueKeysWithValues: try await node.exports().map { ($0["export"] as! String, $0["state"] as! String) })
     }
 
     @Test("They are refused, cancelled, taken up again after a kill, and moved, together")
@@ -34,8 +29,7 @@ struct GuestDisksTests {
         try scratch.makeImage("root.raw", megabytes: 6)
         try scratch.makeImage("log.raw", megabytes: 1)
         let port = try FreePort.find()
-        let destination = try await NodeProcess(
-            scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
+        let destination = try await destination(port)
         let first = try await source()
         let command = ["migrate", "root", "log", "--to", "127.0.0.1:\(port)"]
 
@@ -46,14 +40,14 @@ struct GuestDisksTests {
         #expect(try await states(of: first) == ["root": "serving", "log": "serving"])
 
         #expect(try await first.ask(command + ["--switch", "manual", "--detach"]).status == 0)
-        try await until("they wait") { try await states(of: first) == ["root": "waiting", "log": "waiting"] }
+        try await waitUntil("they wait") { try await states(of: first) == ["root": "waiting", "log": "waiting"] }
         #expect(try await first.ask(["cancel", "log"]).status == 0)
-        try await until("both are given up") {
+        try await waitUntil("both are given up") {
             try await states(of: first) == ["root": "serving", "log": "serving"]
         }
 
         #expect(try await first.ask(command + ["--rate", "8M", "--detach"]).status == 0)
-        try await until("the small one waits for the big one") { try await states(of: first)["log"] == "waiting" }
+        try await waitUntil("the small one waits for the big one") { try await states(of: first)["log"] == "waiting" }
         #expect(try await states(of: first)["root"] == "copying")
         let taken = try await first.ask(command)
         #expect(taken.status == 1 && taken.errors.contains("being migrated"))
@@ -62,7 +56,7 @@ struct GuestDisksTests {
         let second = try await source()
         #expect(second.messages.contains("goes on"))
         #expect(try await second.ask(["rate", "log", "800M"]).status == 0)
-        try await until("both have moved") { try await states(of: second) == ["root": "moved", "log": "moved"] }
+        try await waitUntil("both have moved") { try await states(of: second) == ["root": "moved", "log": "moved"] }
         #expect(try await states(of: destination) == ["root": "serving", "log": "serving"])
         for name in ["root", "log"] {
             #expect(try scratch.data("images/\(name).raw") == scratch.data("\(name).raw"))
@@ -77,8 +71,7 @@ struct GuestDisksTests {
         try scratch.makeImage("root.raw", megabytes: 2)
         try scratch.makeImage("log.raw", megabytes: 1)
         let port = try FreePort.find()
-        let destination = try await NodeProcess(
-            scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
+        let destination = try await destination(port)
         let source = try await source()
         let moved = try await source.ask(["migrate", "log", "root", "--to", "127.0.0.1:\(port)", "--json"])
         #expect(moved.status == 0, "\(moved.errors)")

@@ -21,7 +21,7 @@ struct MigrateTests {
                 "--verify_fatal=1", "--aux-path=\(nodes.scratch.path)",
                 "--output=\(nodes.scratch.file("fio.log"))",
             ])
-        try await nodes.waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.data("n.raw") }
+        try await waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.data("n.raw") }
         let result = try await nodes.migrate(["--rate", "200M"])
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.errors.isEmpty, "quiet where nobody watches")
@@ -65,9 +65,9 @@ struct MigrateTests {
             try await Command.run("nbdinfo", [nodes.destination.uri()]).status != 0,
             "no client before the switchover")
         #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
-        try await nodes.waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
+        try await waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
         #expect(try nodes.sourceImage == before)
-        try await nodes.waitUntil("the destination is clean") {
+        try await waitUntil("the destination is clean") {
             try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty
         }
         #expect(try await nodes.migrate().status == 0)
@@ -92,11 +92,10 @@ struct MigrateTests {
 
     @Test("A destination whose file system is full says so, keeps nothing, and both nodes live")
     func full() async throws {
-        let small = Scratch()
-        let mounted = try await Command.run("/bin/mount", ["-t", "tmpfs", "-o", "size=3M", "tmpfs", small.path])
-        try #require(mounted.status == 0, "this test mounts a small tmpfs and needs root: \(mounted.errors)")
-        defer { umount2(small.path, CInt(MNT_DETACH)) }
-        let nodes = try await TwoNodes(images: small.file("images"))
+        let scratch = Scratch()
+        let small = try SmallFileSystem(on: scratch.file("small"), size: "3M")
+        defer { small.unmount() }
+        let nodes = try await TwoNodes(images: "\(small.path)/images")
         let before = try nodes.sourceImage
         let result = try await nodes.migrate()
         #expect(result.status == 1)
@@ -205,7 +204,7 @@ struct MigrateTests {
         try await nodes.beginSlowMigration(rate: "20M")
         try await nodes.restartSource()
         #expect(try nodes.sourceImage == before)
-        try await nodes.waitUntil("it has moved") {
+        try await waitUntil("it has moved") {
             try await nodes.source.ask(["status"]).output.contains("moved  to")
         }
         #expect(try nodes.destinationImage == before)
@@ -220,7 +219,7 @@ struct MigrateTests {
         // Nobody answers: it waits.
         try await Task.sleep(for: .milliseconds(300))
         #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
-        try await nodes.waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
+        try await waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
         try await nodes.restartSource()
         try await Task.sleep(for: .milliseconds(300))
         #expect(try await nodes.source.ask(["status"]).output.contains("serving"))
@@ -232,7 +231,7 @@ struct MigrateTests {
         let before = try nodes.sourceImage
         try await nodes.beginSlowMigration(rate: "20M")
         try await nodes.restartDestination()
-        try await nodes.waitUntil("it has moved") {
+        try await waitUntil("it has moved") {
             try await nodes.source.ask(["status"]).output.contains("moved  to")
         }
         #expect(try nodes.destinationImage == before)

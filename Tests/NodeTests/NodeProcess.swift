@@ -66,6 +66,13 @@ final class NodeProcess: @unchecked Sendable {
         try await Nearblock.run(arguments + ["--control", control])
     }
 
+    /// What `nearblock status --json` says of each export.
+    func exports() async throws -> [[String: Any]] {
+        let status = try await ask(["status", "--json"])
+        let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any]
+        return answer?["exports"] as? [[String: Any]] ?? []
+    }
+
     private func end(_ signal: Int32) async throws -> Int32 {
         process.signal(signal)
         return try await onThread { [process] in process.waitUntilExit() }

@@ -15,9 +15,7 @@ struct PostCopyNodeTests {
     }
 
     private func state(of node: NodeProcess) async throws -> [String: Any] {
-        let status = try await node.ask(["status", "--json"])
-        let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any]
-        return (answer?["exports"] as? [[String: Any]])?.first ?? [:]
+        try await node.exports().first ?? [:]
     }
 
     @Test("Invariants 2 and 7: both nodes may be killed while blocks are missing; no acknowledged write is lost")
@@ -28,7 +26,7 @@ struct PostCopyNodeTests {
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--rate", "4M", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
-        try await nodes.waitUntil("it is served there") { try await state(of: nodes.destination)["missing"] != nil }
+        try await waitUntil("it is served there") { try await state(of: nodes.destination)["missing"] != nil }
         let left = try #require(try await state(of: nodes.destination)["missing"] as? Int)
         #expect(left > 0)
         for (round, pattern) in (1...4).enumerated() {
@@ -43,7 +41,7 @@ struct PostCopyNodeTests {
         let read = nodes.scratch.file("read")
         #expect(try await Command.run("nbdcopy", [nodes.destination.uri(), read]).status == 0)
         #expect(try nodes.scratch.data("read") == expected, "reads bring what is missing")
-        try await nodes.waitUntil("the source is released") {
+        try await waitUntil("the source is released") {
             try await state(of: nodes.source)["state"] as? String == "released"
         }
         #expect(try await state(of: nodes.destination)["missing"] == nil)
@@ -53,19 +51,18 @@ struct PostCopyNodeTests {
 
     @Test("A destination without room for what is missing is read all the same, and goes on once there is room")
     func noRoom() async throws {
-        let small = Scratch()
-        let mounted = try await Command.run("/bin/mount", ["-t", "tmpfs", "-o", "size=12M", "tmpfs", small.path])
-        try #require(mounted.status == 0, "this test mounts a small tmpfs and needs root: \(mounted.errors)")
-        defer { umount2(small.path, CInt(MNT_DETACH)) }
-        let nodes = try await TwoNodes(images: small.file("images"))
+        let scratch = Scratch()
+        let small = try SmallFileSystem(on: scratch.file("small"), size: "12M")
+        defer { small.unmount() }
+        let nodes = try await TwoNodes(images: "\(small.path)/images")
         var expected = try nodes.sourceImage
-        let ballast = small.file("ballast")
+        let ballast = "\(small.path)/ballast"
         try Data(count: 8 << 20).write(to: URL(fileURLWithPath: ballast))
         let begun = try await nodes.source.ask([
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
-        try await nodes.waitUntil("there is no room") {
+        try await waitUntil("there is no room") {
             try await nodes.destination.ask(["status"]).output.contains("No space left")
         }
         for node in [nodes.destination, nodes.source] {
@@ -83,11 +80,10 @@ struct PostCopyNodeTests {
             #expect((partial.output + partial.errors).contains("No space left"), "\(partial.output) \(partial.errors)")
         }
         try FileManager.default.removeItem(atPath: ballast)
-        try await nodes.waitUntil("the source is released") {
+        try await waitUntil("the source is released") {
             try await state(of: nodes.source)["state"] as? String == "released"
         }
-        let found = try nodes.destinationImage
-        #expect(found == expected)
+        #expect(try nodes.destinationImage == expected)
     }
 
     @Test("A disk moves there and back, twice, while it is written; only the difference crosses the link")
@@ -126,7 +122,7 @@ struct PostCopyNodeTests {
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--switch", "now", "--rate", "64K", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
-        try await nodes.waitUntil("it is handed over") {
+        try await waitUntil("it is handed over") {
             try await nodes.source.ask(["status"]).output.contains("only at the source")
         }
         // Nobody can bring what is missing now, and nobody is given anything else.
@@ -153,7 +149,7 @@ struct PostCopyNodeTests {
                 "migrate", "disk", "--to", "127.0.0.1:\(port)", "--switch", "first-write", "--json",
             ])
         }
-        try await nodes.waitUntil("it is answered there") {
+        try await waitUntil("it is answered there") {
             try await nodes.destination.ask(["status"]).output.contains("incoming")
         }
         let read = nodes.scratch.file("read")
@@ -174,13 +170,13 @@ struct PostCopyNodeTests {
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "first-write", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
-        try await nodes.waitUntil("it is answered there") {
+        try await waitUntil("it is answered there") {
             try await nodes.destination.ask(["status"]).output.contains("incoming")
         }
         let early = try await nodes.destination.ask(["cancel", "disk"])
         #expect(early.status == 1 && early.errors.contains("at its source"), "\(early.errors)")
         try await nodes.source.kill()
-        try await nodes.waitUntil("its source is missed") {
+        try await waitUntil("its source is missed") {
             try await nodes.destination.ask(["status"]).output.contains("not connected")
         }
         let writer = try ChildProcess(
@@ -191,12 +187,12 @@ struct PostCopyNodeTests {
         _ = try await onThread { writer.waitUntilExit() }
         #expect(try await nodes.destination.ask(["status"]).output.contains("disk") == false)
         try await nodes.restartSource()
-        try await nodes.waitUntil("it is answered there again") {
+        try await waitUntil("it is answered there again") {
             try await nodes.destination.ask(["status"]).output.contains("incoming")
         }
         #expect(try nodes.sourceImage == before)
         try await write(7, "1M", through: nodes.destination)
-        try await nodes.waitUntil("it has moved") {
+        try await waitUntil("it has moved") {
             try await ["moved", "released"].contains(state(of: nodes.source)["state"] as? String)
         }
         #expect(try nodes.destinationImage.dropFirst(1 << 20).prefix(65536) == Data(repeating: 7, count: 65536))
@@ -211,9 +207,9 @@ struct PostCopyNodeTests {
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
         ])
         #expect(begun.status == 0)
-        try await nodes.waitUntil("it waits") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        try await waitUntil("it waits") { try await nodes.source.ask(["status"]).output.contains("waiting") }
         #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
-        try await nodes.waitUntil("it has moved") {
+        try await waitUntil("it has moved") {
             try await nodes.source.ask(["status"]).output.contains("moved  to")
         }
         #expect(try nodes.destinationImage == nodes.sourceImage)

@@ -59,15 +59,6 @@ final class TwoNodes {
         try await waitUntil("it copies") { try await source.ask(["status"]).output.contains("copying") }
     }
 
-    /// Polls; a test that waits in vain fails.
-    func waitUntil(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let limit = Date(timeIntervalSinceNow: 60)
-        while try await !condition() {
-            guard Date() < limit else { throw NodeProcess.Failure(reason: "waited in vain until \(what)") }
-            try await Task.sleep(for: .milliseconds(20))
-        }
-    }
-
     var sourceImage: Data { get throws { try scratch.data("disk.raw") } }
     var destinationImage: Data {
         get throws { try Data(contentsOf: URL(fileURLWithPath: "\(images)/disk.raw")) }

@@ -33,8 +33,7 @@ int linux_connection_is_dead(int descriptor);
 int linux_listen_vsock(uint32_t port, int backlog);
 // fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.
 int linux_lock_byte(int descriptor, off_t byte, int exclusive);
-
-/// Gives up a lock that `linux_lock_byte` has taken.
+// Gives up a lock that linux_lock_byte has taken.
 void linux_unlock_byte(int descriptor, off_t byte);
 // fcntl(F_OFD_GETLK): 1 where another open file's lock conflicts with an exclusive one, 0 where none, -1 on error.
 int linux_byte_is_locked(int descriptor, off_t byte);

@@ -10,32 +10,14 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "wan"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path += [f"{HERE}/../wan", f"{HERE}/../../../nbd-scripts/lib"]
+from nodes import Node  # noqa: E402
 from wan import Wan  # noqa: E402
 
 UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 PORT = 10810
-
-
-class Node:
-    def __init__(self, nearblock, prefix, folder, *arguments):
-        os.makedirs(folder)
-        self.nearblock, self.folder = nearblock, folder
-        log = open(f"{folder}/log", "w+b")
-        self.process = subprocess.Popen(
-            [*prefix, nearblock, "serve", "--control", f"{folder}/control", "--state", f"{folder}/state", "--socket",
-             f"{folder}/nbd", "--insecure-peer", *arguments], stderr=log)
-        end = time.time() + 30
-        while b"ready" not in open(f"{folder}/log", "rb").read():
-            if self.process.poll() is not None or time.time() > end:
-                sys.exit(f"migration: the node in {folder} does not start: {open(f'{folder}/log').read()}")
-            time.sleep(0.01)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 def parse(link):
@@ -48,13 +30,14 @@ def move(options, wan, number):
     folder = f"{options.folder}/run-{number}"
     os.makedirs(folder)
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", options.disk, f"{folder}/disk.raw"], check=True)
-    far = Node(options.nearblock, wan.command(wan.far), f"{folder}/far", "--peer-listen", f"{wan.far_address}:{PORT}",
-               "--images", f"{folder}/far/images", "--index", options.index)
-    near = Node(options.nearblock, wan.command(wan.near), f"{folder}/near", f"{folder}/disk.raw", "--export", "disk")
+    far = Node(
+        options.nearblock, f"{folder}/far",
+        ["--insecure-peer", "--peer-listen", f"{wan.far_address}:{PORT}", "--images", f"{folder}/far/images", "--index",
+         options.index], wan.command(wan.far))
+    near = Node(options.nearblock, f"{folder}/near", ["--insecure-peer", f"{folder}/disk.raw", "--export", "disk"],
+                wan.command(wan.near))
     try:
-        moved = subprocess.run(
-            [options.nearblock, "migrate", "disk", "--to", f"{wan.far_address}:{PORT}", "--json", "--control",
-             f"{folder}/near/control"], capture_output=True, text=True)
+        moved = near.ask("migrate", "disk", "--to", f"{wan.far_address}:{PORT}", "--json")
         if moved.returncode:
             sys.exit(f"migration: {moved.stderr.strip()}; see {folder}")
         return json.loads(moved.stdout)

@@ -1,7 +1,6 @@
 """Two network namespaces with a WAN between them, made for one measurement and removed after it."""
 import os
 import subprocess
-import time
 
 
 class Wan:
