@@ -83,6 +83,12 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
+// The data path is used from one thread and has tests in debug builds, which check what Swift would otherwise look up on
+// every access to a session's state: whether somebody else is in the middle of another.
+for target in package.targets where ["Ring", "Block", "NBDServer"].contains(target.name) {
+    target.swiftSettings = [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+}
+
 // For nbd-scripts/fuzz, which links it with libFuzzer.
 if Context.environment["NEARBLOCK_FUZZ"] != nil {
     let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])

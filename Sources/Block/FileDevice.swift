@@ -97,7 +97,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         guard image.direct == nil, (offset | UInt64(length)) & Self.pageMask == 0, length <= Self.atOnce else {
             return nil
         }
-        let written = pwrite(image.descriptor, buffer, length, off_t(offset))
+        let written = linux_pwrite(image.descriptor, buffer, length, off_t(offset))
         guard written < 0 else { return written == length ? 0 : nil }
         return errno == EINTR ? nil : errno
     }

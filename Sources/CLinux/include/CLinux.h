@@ -25,6 +25,7 @@ int linux_fallocate(int descriptor, int mode, off_t offset, off_t length);
 // ioctl(BLKDISCARD); 0, or -1 with errno.
 int linux_discard(int descriptor, uint64_t offset, uint64_t length);
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
+ssize_t linux_pwrite(int descriptor, const void *buffer, size_t count, off_t offset);   // pwrite, for the data path
 // 1 where the other end of a socket has closed it, or its sending half; poll(2) with POLLRDHUP.
 int linux_peer_has_closed(int descriptor);
 // 1 where nothing can go either way any more, as far as is known: a peer that has closed TCP may still read.

@@ -11,7 +11,7 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from page_cache import drop
 from clients import Work, measure
-from servers import Server, free_port
+from servers import Server
 
 KINDS = ["nearblock", "nbdkit", "qemu-nbd", "nbd-server"]
 KI, MI = 1 << 10, 1 << 20
@@ -116,42 +116,29 @@ class Bench:
         self.compare("Unix socket, O_DIRECT", SMALL[:2] + SMALL[3:5] + LARGE[2:], prepare=self.cool, direct=True)
 
     def tracking(self):
-        """With a dirty map under the disk: a migration that its rate limit keeps going."""
+        """With a dirty map under the disk and nothing else: an index that is current follows the disk."""
         self.warm()
-        print("\n## Dirty tracking\n\n| work | plain/s | tracked/s | ratio |\n| --- | ---: | ---: | --- |")
+        index = f"{self.settings.folder}/index"
+        subprocess.run([self.settings.nearblock, "index", "add", "--index", index, self.settings.image], check=True,
+                       stdout=subprocess.DEVNULL)
+        print("\n## Dirty tracking\n\n| work | plain/s | tracked/s | rate | CPU |\n| --- | ---: | ---: | --- | --- |")
         for work in (SMALL[4], LARGE[3]):
-            pairs = [(self.tracked(work, False), self.tracked(work, True)) for _ in range(self.settings.rounds)]
-            plain, tracked = (statistics.median(pair[place] for pair in pairs) for place in (0, 1))
-            ratios = [pair[1] / pair[0] for pair in pairs]
-            print(f"| {work.name} | {plain:.0f} | {tracked:.0f} | {statistics.median(ratios):.3f}"
-                  f" ({min(ratios):.3f}-{max(ratios):.3f}) |", flush=True)
+            results = {keeps: [] for keeps in (None, index)}
+            for _ in range(self.settings.rounds):
+                for keeps in results:
+                    with Server("nearblock", self.settings, self.settings.image, keeps=keeps) as server:
+                        # What the last round wrote is read first.
+                        server.wait_until_idle()
+                        results[keeps].append(measure(server, work, self.settings.seconds, self.settings.client, self.size))
+            plain, tracked = (statistics.median(run.rate for run in runs) for runs in results.values())
+            print(f"| {work.name} | {plain:.0f} | {tracked:.0f} | {self.spread(results, 0)} | {self.spread(results, 1)} |",
+                  flush=True)
 
-    def tracked(self, work, isTracked):
-        settings = self.settings
-        with Server("nearblock", settings, settings.image) as server:
-            if not isTracked:
-                return measure(server, work, settings.seconds, settings.client, self.size).rate
-            folder = f"{settings.folder}/destination"
-            os.makedirs(f"{folder}/images", exist_ok=True)
-            port = free_port()
-            peer = subprocess.Popen(
-                [settings.nearblock, "serve", "--peer-listen", f"127.0.0.1:{port}", "--images", f"{folder}/images", "--state",
-                 f"{folder}/state", "--control", f"{folder}/control.sock", "--socket", f"{folder}/nbd.sock"],
-                stderr=subprocess.DEVNULL)
-            try:
-                time.sleep(0.5)
-                # So slow that it takes nothing away: only the map is there.
-                subprocess.run([settings.nearblock, "migrate", "disk", "--to", f"127.0.0.1:{port}", "--rate", "10K",
-                                "--detach", "--control", f"{settings.folder}/control.sock"], check=True,
-                               stdout=subprocess.DEVNULL)
-                time.sleep(1)
-                return measure(server, work, settings.seconds, settings.client, self.size).rate
-            finally:
-                subprocess.run([settings.nearblock, "cancel", "disk", "--control", f"{settings.folder}/control.sock"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                peer.terminate()
-                peer.wait()
-                subprocess.run(["rm", "-rf", folder])
+    @staticmethod
+    def spread(results, column):
+        """The second's figures by the first's, by rounds."""
+        ratios = [second[column] / first[column] for first, second in zip(*results.values())]
+        return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
 
     def fairness(self):
         """4 KiB reads of one client while another streams 1 MiB requests at depth 16."""

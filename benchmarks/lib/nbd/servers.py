@@ -17,9 +17,10 @@ def free_port():
 class Server:
     """One server of one image, from `with` to its end."""
 
-    def __init__(self, kind, settings, image, transport="unix", direct=False, tls=None, read_only=False):
+    def __init__(self, kind, settings, image, transport="unix", direct=False, tls=None, keeps=None):
+        """`keeps` is an index that a nearblock keeps current."""
         self.kind, self.settings, self.image = kind, settings, image
-        self.transport, self.direct, self.tls, self.read_only = transport, direct, tls, read_only
+        self.transport, self.direct, self.tls, self.keeps = transport, direct, tls, keeps
         self.folder = settings.folder
         self.socket = f"{self.folder}/nbd.sock"
         self.port = free_port()
@@ -38,7 +39,8 @@ class Server:
             where = ["--listen", f"127.0.0.1:{self.port}"] if tcp else ["--socket", self.socket]
             return [self.settings.nearblock, "serve", self.image, "--export", "disk", *where, "--state",
                     f"{self.folder}/state", "--control", f"{self.folder}/control.sock",
-                    *(["--direct"] if self.direct else []), *(["--tls", self.tls] if self.tls else [])]
+                    *(["--direct"] if self.direct else []), *(["--tls", self.tls] if self.tls else []),
+                    *(["--index", self.keeps, "--keep-index", "3600s"] if self.keeps else [])]
         if self.kind == "nbdkit":
             where = ["-p", str(self.port), "-i", "127.0.0.1"] if tcp else ["-U", self.socket]
             tls = ["--tls=require", f"--tls-certificates={self.tls}"] if self.tls else []
@@ -93,6 +95,13 @@ class Server:
         """Seconds of CPU, with those of children that have ended."""
         fields = open(f"/proc/{self.pid}/stat").read().rsplit(")", 1)[1].split()
         return sum(int(field) for field in fields[11:15]) / TICK
+
+    def wait_until_idle(self):
+        """Returns once it takes no CPU any more."""
+        before = -1
+        while self.cpu() != before:
+            before = self.cpu()
+            time.sleep(0.5)
 
     def resident(self):
         """Bytes of memory."""
