@@ -22,7 +22,8 @@ final class ClientStream: RingHandler {
     var replies: ReplyQueue
     private(set) var isReceiving = false
     private(set) var isSending = false
-    /// Whether the last receive took all that was there.
+    /// The most that the last receive into a buffer of the loop's takes, and whether that was all that was there.
+    private var selectedCount = 0
     private var hasReceivedAll = false
     /// Whether the bytes are encrypted.
     var isSecure: Bool { tls != nil }
@@ -76,10 +77,12 @@ final class ClientStream: RingHandler {
     }
 
     /// Receives into one of the loop's buffers; only in the clear.
-    func receiveSelected() {
+    /// - Parameter count: the most bytes, up to `ReceiveBuffers.length`.
+    func receiveSelected(_ count: Int) {
         precondition(!isReceiving && tls == nil)
         isReceiving = true
-        loop.receiveSelected(socket, isLikelyEmpty: hasReceivedAll, receiveOperation)
+        selectedCount = count
+        loop.receiveSelected(socket, count: count, isLikelyEmpty: hasReceivedAll, receiveOperation)
     }
 
     private func receiveDecrypted(_ tls: TLSChannel, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int32? {
@@ -186,7 +189,7 @@ final class ClientStream: RingHandler {
             isReceiving = false
             let buffer = operation.pointee.selectedBuffer
             if buffer >= 0 {
-                hasReceivedAll = result < ReceiveBuffers.length
+                hasReceivedAll = result < selectedCount
                 return session!.received(result, inBuffer: buffer)
             }
             guard let tls, result > 0 else { return session!.received(result) }

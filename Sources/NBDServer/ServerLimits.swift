@@ -24,6 +24,8 @@ public enum ServerLimits {
     /// Bytes of requests that one connection keeps while they are not whole; and at most `ReceiveBuffers.length` while
     /// they can't be begun.
     static let input = 16 << 10
+    /// Bytes of a payload that is likely to come whole with its request, in one of the loop's receive buffers.
+    static let inlinePayload = 32 << 10
     /// Bytes that one connection may read or write at once before the others of its loop have their turn.
     static let turn = 1 << 20
     /// Bytes of a connection's replies that may wait to be sent before no further reads are begun: what the client does

@@ -55,6 +55,9 @@ final class Session: RequestOwner, @unchecked Sendable {
     private let stream: ClientStream
     /// Where the receive in flight puts its bytes: a request's buffer, or `input`.
     private var isReceivingPayload = false
+    /// The last request was a write with a payload that is received into a buffer of its own. The next is likely to be one
+    /// too: only its header is received first, so that none of the payload has to be copied.
+    private var expectsLargePayload = false
     private var awaitsBatchEnd = false
     private var isWaitingInLine = false
     /// Bytes read or written at once since the others had their turn.
@@ -265,7 +268,8 @@ final class Session: RequestOwner, @unchecked Sendable {
             isReceivingPayload = false
             input.prepare()
             if input.isEmpty && !stream.isSecure {
-                stream.receiveSelected()
+                stream.receiveSelected(
+                    expectsLargePayload ? negotiation.style.requestHeaderLength : ReceiveBuffers.length)
                 return false
             }
             // Full of requests that wait for slots or for replies to go out: whoever frees those proceeds.
@@ -384,6 +388,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func begin(_ request: Request) -> Bool {
         guard slots!.hasFree, hasRoom(for: Reply.maximumHeader) else { return false }
         let verdict = request.verdict(under: negotiation)
+        expectsLargePayload = request.command == .write && request.length > ServerLimits.inlinePayload
         guard verdict == .none else {
             input.drop(negotiation.style.requestHeaderLength)
             refuse(request, verdict)

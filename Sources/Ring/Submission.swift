@@ -22,12 +22,14 @@ extension EventLoop {
     }
 
     /// `recv(2)` into one of the loop's `receiveBuffers`, whose number is then in the operation.
-    /// - Parameter isLikelyEmpty: nothing is expected to be there yet.
+    /// - Parameters:
+    ///   - count: the most bytes, up to `ReceiveBuffers.length`.
+    ///   - isLikelyEmpty: nothing is expected to be there yet.
     public func receiveSelected(
-        _ socket: CInt, isLikelyEmpty: Bool, _ operation: UnsafeMutablePointer<RingOperation>
+        _ socket: CInt, count: Int, isLikelyEmpty: Bool, _ operation: UnsafeMutablePointer<RingOperation>
     ) {
         submit(operation) {
-            io_uring_prep_recv($0, socket, nil, ReceiveBuffers.length, 0)
+            io_uring_prep_recv($0, socket, nil, count, 0)
             $0.pointee.flags |= UInt8(1 << IOSQE_BUFFER_SELECT_BIT)
             $0.pointee.buf_group = UInt16(ReceiveBuffers.group)
             if isLikelyEmpty { $0.pointee.ioprio |= UInt16(IORING_RECVSEND_POLL_FIRST) }
