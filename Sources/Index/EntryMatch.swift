@@ -13,10 +13,10 @@ struct EntryMatch {
 
     /// Reads the whole fingerprints.
     /// - Parameters:
-    ///   - wanted: The fingerprint that was asked for at a place.
+    ///   - isWanted: Whether a fingerprint is what was asked for at a place.
     ///   - confirmed: Called with the place in `matches` of each that is right, in order.
     static func confirm(
-        _ matches: [EntryMatch], in tables: [Table], _ wanted: (Int) -> Fingerprint, confirmed: (Int) -> Void
+        _ matches: [EntryMatch], in tables: [Table], _ isWanted: (Int, Fingerprint) -> Bool, confirmed: (Int) -> Void
     ) {
         withUnsafeTemporaryAllocation(of: linux_piece.self, capacity: group) { pieces in
             withUnsafeTemporaryAllocation(byteCount: group * Fingerprint.byteCount, alignment: 8) { bytes in
@@ -29,8 +29,9 @@ struct EntryMatch {
                         let offset = (index - start) * Fingerprint.byteCount
                         // After a fault each gets a chance of its own.
                         if areRead || linux_copy_mapped(pieces.baseAddress! + piece, 1) == 0,
-                            Fingerprint(bytes: .init(rebasing: bytes[offset..<offset + Fingerprint.byteCount]))
-                                == wanted(matches[index].place)
+                            isWanted(
+                                matches[index].place,
+                                Fingerprint(bytes: .init(rebasing: bytes[offset..<offset + Fingerprint.byteCount])))
                         {
                             confirmed(index)
                         }

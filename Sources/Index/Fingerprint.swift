@@ -36,6 +36,11 @@ public struct Fingerprint: Hashable, Comparable, Sendable {
         bytes.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
     }
 
+    /// Whether it is the other, of which only the first half may be known.
+    func matches(_ other: Fingerprint, isByPrefix: Bool) -> Bool {
+        high == other.high && (isByPrefix || low == other.low)
+    }
+
     /// The order of the bytes.
     @inlinable
     public static func < (left: Fingerprint, right: Fingerprint) -> Bool {

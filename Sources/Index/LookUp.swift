@@ -18,11 +18,14 @@ struct LookUp {
     }
 
     private let fingerprints: [Fingerprint]
+    private let isByPrefix: Bool
     private let snapshot: IndexSnapshot
     private var answers: [Candidate?]
 
-    init(_ fingerprints: [Fingerprint], in snapshot: IndexSnapshot) {
+    /// - Parameter isByPrefix: only the first halves of the fingerprints are known.
+    init(_ fingerprints: [Fingerprint], isByPrefix: Bool, in snapshot: IndexSnapshot) {
         self.fingerprints = fingerprints
+        self.isByPrefix = isByPrefix
         self.snapshot = snapshot
         answers = [Candidate?](repeating: nil, count: fingerprints.count)
     }
@@ -76,7 +79,7 @@ struct LookUp {
             for place in Int(first)..<Int(end) where answers[place] == nil && fingerprints[place] != .zero {
                 let offset = (place - Int(first)) * Fingerprint.byteCount
                 let found = Fingerprint(bytes: .init(rebasing: bytes[offset..<offset + Fingerprint.byteCount]))
-                guard found == fingerprints[place] else { continue }
+                guard found.matches(fingerprints[place], isByPrefix: isByPrefix) else { continue }
                 answers[place] = Candidate(neighbour: shift.table, block: UInt64(Int64(place) + shift.distance))
             }
         }
@@ -139,7 +142,9 @@ struct LookUp {
         let fingerprints = fingerprints
         var answers = answers
         self.answers = []
-        EntryMatch.confirm(matches, in: snapshot.tables, { fingerprints[$0] }) { index in
+        EntryMatch.confirm(
+            matches, in: snapshot.tables, { $1.matches(fingerprints[$0], isByPrefix: isByPrefix) }
+        ) { index in
             let match = matches[index]
             guard answers[match.place] == nil else { return }
             answers[match.place] = Candidate(neighbour: match.table, block: match.block)

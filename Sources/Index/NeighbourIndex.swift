@@ -62,15 +62,30 @@ public final class NeighbourIndex: Sendable {
     /// was found jumps about little. A file that has been damaged or cut short since it was opened gives misses, or
     /// candidates that `fetch` refuses.
     public func lookUp(_ fingerprints: [Fingerprint]) -> [Candidate?] {
-        var lookUp = LookUp(fingerprints, in: snapshot)
+        var lookUp = LookUp(fingerprints, isByPrefix: false, in: snapshot)
+        return lookUp.run()
+    }
+
+    /// As `lookUp`, where only the first halves of the fingerprints are known; 0 is never found.
+    public func lookUp(prefixes: [UInt64]) -> [Candidate?] {
+        var lookUp = LookUp(prefixes.map { Fingerprint(high: $0, low: 0) }, isByPrefix: true, in: snapshot)
         return lookUp.run()
     }
 
     /// Every neighbour's place for one fingerprint, for when the first one has failed.
     public func candidates(for fingerprint: Fingerprint) -> [Candidate] {
+        candidates(for: fingerprint, isByPrefix: false)
+    }
+
+    /// As `candidates`, where only the first half of the fingerprint is known; there are none for 0.
+    public func candidates(prefix: UInt64) -> [Candidate] {
+        candidates(for: Fingerprint(high: prefix, low: 0), isByPrefix: true)
+    }
+
+    private func candidates(for fingerprint: Fingerprint, isByPrefix: Bool) -> [Candidate] {
         guard fingerprint != .zero else { return [] }
         var candidates: [Candidate] = []
-        findAll([fingerprint]) { candidates.append(Candidate(neighbour: $0, block: $2)) }
+        findAll([fingerprint], isByPrefix: isByPrefix) { candidates.append(Candidate(neighbour: $0, block: $2)) }
         return candidates
     }
 
@@ -100,26 +115,37 @@ public final class NeighbourIndex: Sendable {
         into buffer: UnsafeMutableRawBufferPointer,
         hasher: BlockHasher
     ) -> Bool {
+        fetch(candidate, prefix: fingerprint.high, into: buffer, hasher: hasher) == fingerprint
+    }
+
+    /// As `fetch`, where only the first half of the fingerprint is known.
+    /// - Returns: The whole of it; nil where the bytes have none that begins so.
+    public func fetch(
+        _ candidate: Candidate, prefix: UInt64, into buffer: UnsafeMutableRawBufferPointer, hasher: BlockHasher
+    ) -> Fingerprint? {
         precondition(buffer.count == blockSize, "the buffer holds one block")
         guard neighbours.indices.contains(candidate.neighbour),
             candidate.block < neighbours[candidate.neighbour].blocks
-        else { return false }
+        else { return nil }
         let offset = candidate.block * UInt64(blockSize)
         let count = Int(min(UInt64(blockSize), neighbours[candidate.neighbour].size - offset))
         for place in count..<blockSize { buffer[place] = 0 }
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
-        if images[candidate.neighbour].read(into: part, at: offset),
-            hasher.fingerprint(UnsafeRawBufferPointer(buffer)) == fingerprint
-        {
-            return true
+        if images[candidate.neighbour].read(into: part, at: offset) {
+            let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(buffer))
+            if fingerprint.high == prefix { return fingerprint }
         }
         images[candidate.neighbour].forget()
-        return false
+        return nil
     }
 
     /// Calls `found` with the neighbour, the place in the batch and the block, for each neighbour that has it.
-    /// - Parameter batch: Without `.zero`; ascending is quickest.
-    func findAll(_ batch: [Fingerprint], found: (_ neighbour: Int, _ place: Int, _ block: UInt64) -> Void) {
+    /// - Parameters:
+    ///   - batch: Without `.zero`; ascending is quickest.
+    ///   - isByPrefix: only the first halves are known.
+    func findAll(
+        _ batch: [Fingerprint], isByPrefix: Bool = false, found: (_ neighbour: Int, _ place: Int, _ block: UInt64) -> Void
+    ) {
         for part in snapshot.parts {
             let search = CatalogueSearch(part.catalogue)
             for start in stride(from: 0, to: batch.count, by: Self.piece) {
@@ -129,7 +155,9 @@ public final class NeighbourIndex: Sendable {
                     guard member < part.members.count, let table = part.members[member] else { return }
                     matches.append(EntryMatch(place: start + place, table: table, block: block))
                 }
-                EntryMatch.confirm(matches, in: snapshot.tables, { batch[$0] }) {
+                EntryMatch.confirm(
+                    matches, in: snapshot.tables, { $1.matches(batch[$0], isByPrefix: isByPrefix) }
+                ) {
                     found(matches[$0].table, matches[$0].place, matches[$0].block)
                 }
             }

@@ -76,13 +76,25 @@ extension RawImage {
 
     /// Whether a block, read and hashed now, is the one that is meant; false where it can't be read.
     func holds(_ fingerprint: Fingerprint, at block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher) -> Bool {
-        withUnsafeTemporaryAllocation(byteCount: geometry.blockSize, alignment: 16) { bytes in
-            let range = geometry.bytes(of: block..<block + 1)
-            let count = Int(range.upperBound - range.lowerBound)
-            memset(bytes.baseAddress!, 0, bytes.count)
-            let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<count])
-            guard (try? read(into: part, at: range.lowerBound)) != nil else { return false }
-            return hasher.fingerprint(UnsafeRawBufferPointer(bytes)) == fingerprint
+        self.fingerprint(of: block, geometry, hasher) == fingerprint
+    }
+
+    /// Of a block, read and hashed now; nil where it can't be read.
+    func fingerprint(of block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher) -> Fingerprint? {
+        withUnsafeTemporaryAllocation(byteCount: geometry.blockSize, alignment: 16) {
+            fingerprint(of: block, geometry, hasher, into: $0)
         }
+    }
+
+    /// As `fingerprint`, and leaves the block in `buffer`; the last one of the disk is filled up with zeros.
+    func fingerprint(
+        of block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher, into buffer: UnsafeMutableRawBufferPointer
+    ) -> Fingerprint? {
+        let range = geometry.bytes(of: block..<block + 1)
+        let count = Int(range.upperBound - range.lowerBound)
+        memset(buffer.baseAddress! + count, 0, buffer.count - count)
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+        guard (try? read(into: part, at: range.lowerBound)) != nil else { return nil }
+        return hasher.fingerprint(UnsafeRawBufferPointer(buffer))
     }
 }

@@ -3,7 +3,8 @@ import Index
 import NIOConcurrencyHelpers
 import NIOPosix
 
-/// Sends the bytes of blocks: reads them, notes what they are, compresses and sends. One call at a time.
+/// Sends the bytes of blocks: reads them, notes what they are, compresses and sends, as hard as the link leaves time for.
+/// One call at a time.
 struct BlockSender: Sendable {
     /// What one batch came to.
     struct Batch: Sendable {
@@ -34,8 +35,11 @@ struct BlockSender: Sendable {
         self.pool = pool
     }
 
+    /// Bytes a block.
+    var blockSize: Int { reader.geometry.blockSize }
+
     /// Blocks of one batch.
-    var batchLimit: Int { DataSegment.maximumBytes / reader.geometry.blockSize }
+    var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 
     /// Sends ascending blocks, at most `batchLimit` of them, as they are now.
     /// - Returns: how many bytes of them were zero, and how many went over as data.
@@ -47,14 +51,21 @@ struct BlockSender: Sendable {
         let prepared = ContinuousClock.now
         for range in batch.zeros { try await link.send(.zeros(range)) }
         if let data = batch.data { try await link.send(.data(data)) }
+        note(batch, preparing: began.duration(to: prepared), waiting: prepared.duration(to: .now))
+        return (batch.zeroBytes, batch.dataBytes)
+    }
+
+    /// What came of a batch goes into the choice of the level for those that follow.
+    /// - Parameters:
+    ///   - preparing: what making it has taken.
+    ///   - waiting: what sending it has taken.
+    func note(_ batch: Batch, preparing: Duration, waiting: Duration) {
         let level = pace.withLockedValue {
             $0.note(
-                bytes: batch.dataBytes,
-                reading: (began.duration(to: prepared) - batch.compressing).inSeconds,
-                compressing: batch.compressing.inSeconds, waiting: prepared.duration(to: .now).inSeconds)
+                bytes: batch.dataBytes, reading: (preparing - batch.compressing).inSeconds,
+                compressing: batch.compressing.inSeconds, waiting: waiting.inSeconds)
         }
         if let level { compressor.setLevel(level) }
-        return (batch.zeroBytes, batch.dataBytes)
     }
 
     /// Reads and compresses ascending blocks, at most `batchLimit` of them; what comes of it must be sent in this order.
@@ -87,7 +98,6 @@ struct BlockSender: Sendable {
     private func take(
         _ run: Range<UInt64>, _ batch: inout Batch, _ runs: inout [BlockRange], _ filled: inout Int
     ) throws {
-        let blockSize = reader.geometry.blockSize
         var fingerprints: [Fingerprint] = []
         var source = filled
         for block in run {

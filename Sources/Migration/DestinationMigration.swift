@@ -10,6 +10,9 @@ public struct DestinationMigration: Sendable {
     private static let patience = Duration.seconds(5)
     /// How long a peer may take to make its offer.
     private static let offerPatience = Duration.seconds(30)
+    /// How long a segment waits at most for blocks that come for another disk, and how often it looks.
+    private static let sharingPatience = Duration.seconds(5)
+    private static let sharingInterval = Duration.milliseconds(10)
 
     private let site: DestinationSite
     private let indexDirectory: String?
@@ -46,6 +49,7 @@ public struct DestinationMigration: Sendable {
                 throw MigrationError.refused(
                     "it does not know what this connection is for; run the same release on both sides")
             case .migrate: try await receive(connection, &frames)
+            case .estimate: try await estimate(connection, &frames)
             case .forward: try await takeRequests(hello, connection, &frames)
             case .demand: try await carry(.demand, hello, connection, &frames)
             case .bulk: try await carry(.bulk, hello, connection, &frames)
@@ -93,6 +97,37 @@ public struct DestinationMigration: Sendable {
         }
     }
 
+    /// Says what would be wanted of a disk that may be moved here.
+    private func estimate(
+        _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws {
+        let index = try openIndex()
+        let blockSize = UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize)
+        try await connection.send(Message.welcome(Welcome(blockSize: blockSize)).encoded())
+        var machine = DestinationMachine()
+        var disk: EstimatedDisk?
+        while let frame = try await frames.next() {
+            switch try machine.receive(try Message(frame: frame)) {
+            case .open(let offer, let geometry):
+                try offer.checkBlockSize(blockSize)
+                disk = EstimatedDisk(
+                    base: try await site.look(for: offer), geometry: geometry, index: index?.restricted(for: offer)
+                ) { [shared = site.shared] in shared.has($0, domains: Set(offer.domains)) }
+                connection.allowOrdinaryFrames()
+                try await connection.send(Message.accepted.encoded())
+            case .resolve(let segment):
+                let wants = try await pool.runIfActive { [disk] in disk!.resolve(segment) }
+                try await connection.send(Message.wants(wants).encoded())
+            case .clear:
+                break
+            case .finishManifest:
+                try await connection.send(Message.manifestDone.encoded())
+            default:
+                throw MigrationError.unexpected("more than a question")
+            }
+        }
+    }
+
     /// Whether it was the link that failed, or this node that ends, and not what came: the source will be back.
     private static func isCut(_ error: any Error) -> Bool {
         error is ChannelError || error is IOError || error is CancellationError
@@ -108,6 +143,7 @@ public struct DestinationMigration: Sendable {
         let blockSize: UInt32
         var offer: Offer?
         var disk: IncomingDisk?
+        var waitsForOthers = true
 
         init(index: NeighbourIndex?, blockSize: UInt32) {
             self.index = index
@@ -125,6 +161,7 @@ public struct DestinationMigration: Sendable {
             connection.allowOrdinaryFrames()
             try await connection.send(Message.accepted.encoded())
         case .resolve(let segment):
+            try await waitForOthers(segment, &arrival)
             let wants = try await onDisk(arrival) { try $0.resolve(segment) }
             try await connection.send(Message.wants(wants).encoded())
         case .clear(let blocks):
@@ -165,10 +202,7 @@ public struct DestinationMigration: Sendable {
     private func open(
         _ offer: Offer, _ geometry: BlockGeometry, _ arrival: inout Arrival, _ connection: PeerConnection
     ) async throws {
-        guard offer.blockSize == arrival.blockSize else {
-            throw MigrationError.refused(
-                "blocks are of \(arrival.blockSize) bytes here, not of \(offer.blockSize)")
-        }
+        try offer.checkBlockSize(arrival.blockSize)
         let receiving: DestinationSite.Receiving
         do {
             receiving = try await site.open(offer, over: connection)
@@ -176,12 +210,23 @@ public struct DestinationMigration: Sendable {
             throw MigrationError.refused(error.description)
         }
         arrival.offer = offer
-        let index = offer.domains.isEmpty ? arrival.index : arrival.index?.restricted(to: Set(offer.domains))
         arrival.disk = try IncomingDisk(
-            image: receiving.image, hasBase: receiving.hasBase, geometry: geometry, index: index,
+            image: receiving.image, hasBase: receiving.hasBase, geometry: geometry,
+            index: arrival.index?.restricted(for: offer),
+            shared: site.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
             manifestPath: site.manifestPath(of: offer.export))
         let base = receiving.hasBase ? ", of which an older copy is here" : ""
         logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
+    }
+
+    /// What has been asked for already, for a disk that began to arrive earlier, is better waited for than asked for again.
+    /// Once it has not come in time, no more: the other's source may have gone.
+    private func waitForOthers(_ segment: ManifestSegment, _ arrival: inout Arrival) async throws {
+        let end = ContinuousClock.now + Self.sharingPatience
+        while arrival.waitsForOthers, arrival.disk!.mayComeSoon(segment) {
+            try await Task.sleep(for: Self.sharingInterval)
+            arrival.waitsForOthers = ContinuousClock.now < end
+        }
     }
 
     /// Both sides compare: this one says what it has, and prepares only if that is what the source has.
@@ -312,5 +357,21 @@ public struct DestinationMigration: Sendable {
         case MigrationError.refused(let reason): reason
         default: String(describing: error)
         }
+    }
+}
+
+extension Offer {
+    /// - Throws: `MigrationError.refused` where blocks are of another size here.
+    fileprivate func checkBlockSize(_ size: UInt32) throws {
+        guard blockSize == size else {
+            throw MigrationError.refused("blocks are of \(size) bytes here, not of \(blockSize)")
+        }
+    }
+}
+
+extension NeighbourIndex {
+    /// The neighbours that may be drawn on for a disk.
+    fileprivate func restricted(for offer: Offer) -> NeighbourIndex {
+        offer.domains.isEmpty ? self : restricted(to: Set(offer.domains))
     }
 }

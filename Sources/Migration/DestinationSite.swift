@@ -63,6 +63,8 @@ public actor DestinationSite {
     /// Disks that may be arriving at once: each takes memory for a 128 MiB window.
     public static let maximumReceiving = 16
 
+    /// What has come over links, for every disk that arrives.
+    nonisolated let shared = SharedBlocks()
     private let images: String
     private let state: StateDirectory
     private let hooks: Hooks
@@ -186,10 +188,7 @@ public actor DestinationSite {
             known.device.close()
             await hooks.withdraw(offer.export)
         }
-        guard base != nil || early[offer.export] != nil || !hooks.isNameTaken(offer.export) else {
-            throw MigrationError.refused(
-                "it has an export '\(offer.export)' already; give the export another name at the source")
-        }
+        try check(offer, base)
         guard
             arrivals.values.count(where: { if case .receiving = $0 { true } else { false } })
                 < Self.maximumReceiving
@@ -206,19 +205,38 @@ public actor DestinationSite {
         return receiving
     }
 
-    private func image(for offer: Offer, _ base: ImageBase?) throws -> Receiving {
+    /// What there is of a disk that may be moved here, from earlier; touches nothing.
+    /// - Throws: `MigrationError.refused` where it would not be taken.
+    func look(for offer: Offer) async throws -> RawImage? {
+        let base = await hooks.base(offer.export, false)
+        guard base != nil || names[offer.export] == nil else {
+            throw MigrationError.refused("\(offer.export) is arriving or served there already")
+        }
+        try check(offer, base)
+        if let base { return base.image }
+        let partial = try? RawImage(path: partialPath(of: offer.export), access: .readOnly)
+        return partial?.size == offer.size ? partial : nil
+    }
+
+    /// - Throws: `MigrationError.refused` where what is here already keeps a disk out.
+    private func check(_ offer: Offer, _ base: ImageBase?) throws {
+        guard base != nil || early[offer.export] != nil || !hooks.isNameTaken(offer.export) else {
+            throw MigrationError.refused(
+                "it has an export '\(offer.export)' already; give the export another name at the source")
+        }
         if let base {
             guard base.image.size == offer.size else {
                 throw MigrationError.refused(
                     "\(base.image.path) has \(base.image.size) bytes, and the disk that is to come back \(offer.size)")
             }
-            return Receiving(image: base.image, hasBase: true, movedBy: base.movedBy)
-        }
-        let final = path(of: offer.export)
-        guard access(final, F_OK) != 0 else {
+        } else if access(path(of: offer.export), F_OK) == 0 {
             throw MigrationError.refused(
-                "\(final) exists already; move it away, or give the export another name at the source")
+                "\(path(of: offer.export)) exists already; move it away, or give the export another name at the source")
         }
+    }
+
+    private func image(for offer: Offer, _ base: ImageBase?) throws -> Receiving {
+        if let base { return Receiving(image: base.image, hasBase: true, movedBy: base.movedBy) }
         // Left by an attempt that was interrupted: what it holds counts only where it is what the source names.
         let partial = partialPath(of: offer.export)
         do {

@@ -14,6 +14,7 @@ final class IncomingDisk: @unchecked Sendable {
     private let hasBase: Bool
     private let geometry: BlockGeometry
     private let index: NeighbourIndex?
+    private let shared: SharedBlocks.Member
     private let presentMap: PresentMap
     let manifest: FingerprintFile
     private let hasher = BlockHasher()
@@ -25,12 +26,17 @@ final class IncomingDisk: @unchecked Sendable {
     /// - Parameters:
     ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
     ///     source names.
+    ///   - shared: what has come for other disks.
     ///   - manifestPath: where the manifest is kept.
-    init(image: RawImage, hasBase: Bool, geometry: BlockGeometry, index: NeighbourIndex?, manifestPath: String) throws {
+    init(
+        image: RawImage, hasBase: Bool, geometry: BlockGeometry, index: NeighbourIndex?, shared: SharedBlocks.Member,
+        manifestPath: String
+    ) throws {
         self.image = image
         self.hasBase = hasBase
         self.geometry = geometry
         self.index = index
+        self.shared = shared
         presentMap = PresentMap(geometry: geometry)
         manifest = try FingerprintFile(geometry: geometry, path: manifestPath, isNew: true)
         decompressor = try StreamDecompressor()
@@ -43,37 +49,46 @@ final class IncomingDisk: @unchecked Sendable {
     /// - Returns: what is wanted from the source.
     func resolve(_ segment: ManifestSegment) throws -> Wants {
         let candidates = lookUp(segment)
+        let others = shared.places(of: segment.prefixes)
+        var promises: [UInt64] = []
         var wants = Wants(first: segment.first, wanted: [], present: 0, repeated: 0, neighbour: 0)
         var known: [Fingerprint] = []
+        var found: [Fingerprint] = []
         for (offset, entry) in segment.entries.enumerated() {
             let block = segment.first + UInt64(offset)
             let bytes = geometry.byteCount(of: block..<block + 1)
+            var fingerprint: Fingerprint?
             var isWanted = false
-            var found = Fingerprint.zero
             switch entry {
             case .zero:
                 try clear(block..<block + 1)
             case .later:
                 break
-            case .fingerprint(let fingerprint):
-                found = fingerprint
-                if hasBase, image.holds(fingerprint, at: block, geometry, hasher) {
+            case .prefix(let prefix):
+                if let present = try findPresent(prefix, at: block) {
+                    fingerprint = present
                     wants.present += bytes
-                    try writer.flush()
-                    presentMap.mark(block..<block + 1)
-                    repeats.note(fingerprint, at: block)
-                } else if try copyRepeat(fingerprint, to: block) {
+                } else if let repeated = try copyRepeat(prefix, to: block) {
+                    fingerprint = repeated
                     wants.repeated += bytes
-                } else if try copyNeighbour(candidates[offset], fingerprint, to: block) {
+                } else if let copied = try copyNeighbour(candidates[offset], prefix, to: block)
+                    ?? copyShared(others[offset], prefix, to: block)
+                {
+                    fingerprint = copied
                     wants.neighbour += bytes
+                }
+                if let fingerprint {
+                    found.append(fingerprint)
                 } else {
-                    found = .zero
                     isWanted = true
+                    promises.append(prefix)
                 }
             }
             wants.wanted.append(isWanted)
-            known.append(found)
+            known.append(fingerprint ?? .zero)
         }
+        shared.promise(promises)
+        wants.check = Wants.check(of: found)
         try writer.flush()
         try manifest.set(known[...], from: segment.first)
         return wants
@@ -136,8 +151,12 @@ final class IncomingDisk: @unchecked Sendable {
     /// What has arrived.
     var present: PresentMap { presentMap }
 
+    /// Whether blocks of a segment have been asked for already, for another disk.
+    func mayComeSoon(_ segment: ManifestSegment) -> Bool { shared.mayComeSoon(segment.prefixes) }
+
     /// Makes what has arrived durable and brings the root up to date, so that the switchover finds little to do.
     func settle() throws {
+        shared.withdrawPromises()
         try image.synchronize()
         try manifest.refresh()
     }
@@ -153,49 +172,63 @@ final class IncomingDisk: @unchecked Sendable {
 
     private func lookUp(_ segment: ManifestSegment) -> [Candidate?] {
         guard let index else { return Array(repeating: nil, count: segment.entries.count) }
-        let wanted = segment.entries.map { entry in
-            if case .fingerprint(let fingerprint) = entry { fingerprint } else { Fingerprint.zero }
-        }
-        let candidates = index.lookUp(wanted)
+        let candidates = index.lookUp(prefixes: segment.prefixes)
         index.willFetch(candidates)
         return candidates
     }
 
-    private func copyRepeat(_ fingerprint: Fingerprint, to block: UInt64) throws -> Bool {
-        guard let source = repeats.block(with: fingerprint) else { return false }
+    private func findPresent(_ prefix: UInt64, at block: UInt64) throws -> Fingerprint? {
+        guard hasBase, let fingerprint = image.fingerprint(of: block, geometry, hasher), fingerprint.high == prefix
+        else { return nil }
+        try writer.flush()
+        presentMap.mark(block..<block + 1)
+        repeats.note(prefix, at: block)
+        return fingerprint
+    }
+
+    private func copyRepeat(_ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
+        guard let source = repeats.block(with: prefix) else { return nil }
         if writer.holds(source) { try writer.flush() }
         let room = try writer.room(for: block)
         let bytes = geometry.bytes(of: source..<source + 1)
         let count = Int(bytes.upperBound - bytes.lowerBound)
         try image.read(into: UnsafeMutableRawBufferPointer(rebasing: room[..<count]), at: bytes.lowerBound)
         memset(room.baseAddress! + count, 0, geometry.blockSize - count)
-        guard hasher.fingerprint(UnsafeRawBufferPointer(room)) == fingerprint else { return false }
+        let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(room))
+        guard fingerprint.high == prefix else { return nil }
         writer.add(block)
-        return true
+        return fingerprint
     }
 
-    private func copyNeighbour(_ candidate: Candidate?, _ fingerprint: Fingerprint, to block: UInt64) throws
-        -> Bool
-    {
-        guard let index, let candidate else { return false }
+    private func copyNeighbour(_ candidate: Candidate?, _ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
+        guard let index, let candidate else { return nil }
         let room = try writer.room(for: block)
-        guard
-            index.fetch(candidate, expecting: fingerprint, into: room, hasher: hasher)
-                || fetchElsewhere(in: index, than: candidate, fingerprint, into: room)
-        else { return false }
+        let fingerprint =
+            index.fetch(candidate, prefix: prefix, into: room, hasher: hasher)
+            ?? fetchElsewhere(in: index, than: candidate, prefix, into: room)
+        guard let fingerprint else { return nil }
         writer.add(block)
-        repeats.note(fingerprint, at: block)
-        return true
+        repeats.note(prefix, at: block)
+        return fingerprint
+    }
+
+    private func copyShared(_ place: SharedBlocks.Place?, _ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
+        guard let place else { return nil }
+        let room = try writer.room(for: block)
+        guard let fingerprint = place.image.fingerprint(of: place.block, place.geometry, hasher, into: room),
+            fingerprint.high == prefix
+        else { return nil }
+        writer.add(block)
+        repeats.note(prefix, at: block)
+        return fingerprint
     }
 
     /// Another neighbour may still have what the first has lost.
     private func fetchElsewhere(
-        in index: NeighbourIndex, than candidate: Candidate, _ fingerprint: Fingerprint,
-        into room: UnsafeMutableRawBufferPointer
-    ) -> Bool {
-        index.candidates(for: fingerprint).contains {
-            $0 != candidate && index.fetch($0, expecting: fingerprint, into: room, hasher: hasher)
-        }
+        in index: NeighbourIndex, than candidate: Candidate, _ prefix: UInt64, into room: UnsafeMutableRawBufferPointer
+    ) -> Fingerprint? {
+        index.candidates(prefix: prefix).lazy.filter { $0 != candidate }
+            .compactMap { index.fetch($0, prefix: prefix, into: room, hasher: self.hasher) }.first
     }
 
     /// Notes what blocks hold now, from their bytes at `offset` of the buffer.
@@ -205,8 +238,9 @@ final class IncomingDisk: @unchecked Sendable {
             let bytes = buffer.slice(offset + position * geometry.blockSize, geometry.blockSize)
             let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(bytes))
             fingerprints.append(fingerprint)
-            repeats.note(fingerprint, at: blocks.lowerBound + UInt64(position))
+            repeats.note(fingerprint.high, at: blocks.lowerBound + UInt64(position))
         }
+        shared.note(fingerprints, from: blocks.lowerBound)
         try manifest.set(fingerprints[...], from: blocks.lowerBound)
     }
 }

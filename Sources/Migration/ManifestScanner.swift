@@ -7,7 +7,8 @@ struct ManifestScanner: Sendable {
     /// One step of the scan.
     enum Step: Sendable {
         case zeros(Range<UInt64>)
-        case segment(ManifestSegment, zeroBytes: UInt64)
+        /// Of the fingerprints, whole ones: `.zero` for what is zero or still being written.
+        case segment(ManifestSegment, [Fingerprint], zeroBytes: UInt64)
         case end
     }
 
@@ -54,11 +55,12 @@ struct ManifestScanner: Sendable {
                 continue
             }
             let fingerprint = reader.fingerprint(at: entries.count * dirtyMap.geometry.blockSize)
-            entries.append(fingerprint == .zero ? .zero : .fingerprint(fingerprint))
+            entries.append(fingerprint == .zero ? .zero : .prefix(fingerprint.high))
             fingerprints.append(fingerprint)
             if fingerprint == .zero { zeroBytes += dirtyMap.geometry.byteCount(of: block..<block + 1) }
         }
         try manifest.set(fingerprints[...], from: blocks.lowerBound)
-        return .segment(ManifestSegment(first: blocks.lowerBound, entries: entries), zeroBytes: zeroBytes)
+        return .segment(
+            ManifestSegment(first: blocks.lowerBound, entries: entries), fingerprints, zeroBytes: zeroBytes)
     }
 }

@@ -188,7 +188,7 @@ extension BlockRange {
 }
 
 extension ManifestSegment {
-    /// Two bits a block, then the fingerprints of those that have one.
+    /// Two bits a block, then the prefixes of those that have one.
     fileprivate func encode(into out: inout ByteBuffer) {
         out.writeMultipleIntegers(Message.Kind.manifest.rawValue, first, UInt32(entries.count))
         var packed = [UInt8](repeating: 0, count: (entries.count + 3) / 4)
@@ -196,9 +196,7 @@ extension ManifestSegment {
             packed[index / 4] |= entry.code << UInt8(index % 4 * 2)
         }
         out.writeBytes(packed)
-        for case .fingerprint(let fingerprint) in entries {
-            out.writeMultipleIntegers(fingerprint.high, fingerprint.low)
-        }
+        for case .prefix(let prefix) in entries { out.writeInteger(prefix) }
     }
 
     fileprivate init?(from input: inout ByteBuffer) {
@@ -212,10 +210,8 @@ extension ManifestSegment {
             switch packed[index / 4] >> UInt8(index % 4 * 2) & 3 {
             case 0: entries.append(.zero)
             case 1:
-                guard let (high, low) = input.readMultipleIntegers(as: (UInt64, UInt64).self) else {
-                    return nil
-                }
-                entries.append(.fingerprint(Fingerprint(high: high, low: low)))
+                guard let prefix: UInt64 = input.readInteger() else { return nil }
+                entries.append(.prefix(prefix))
             case 2: entries.append(.later)
             default: return nil
             }
@@ -228,7 +224,7 @@ extension ManifestSegment.Entry {
     fileprivate var code: UInt8 {
         switch self {
         case .zero: 0
-        case .fingerprint: 1
+        case .prefix: 1
         case .later: 2
         }
     }
@@ -238,11 +234,8 @@ extension Wants {
     fileprivate func encode(into out: inout ByteBuffer) {
         out.writeMultipleIntegers(
             Message.Kind.wants.rawValue, first, UInt32(wanted.count), present, repeated, neighbour)
-        var packed = [UInt8](repeating: 0, count: (wanted.count + 7) / 8)
-        for (index, isWanted) in wanted.enumerated() where isWanted {
-            packed[index / 8] |= 1 << UInt8(index % 8)
-        }
-        out.writeBytes(packed)
+        out.writeBits(wanted)
+        out.writeFingerprint(check)
     }
 
     fileprivate init?(from input: inout ByteBuffer) {
@@ -250,11 +243,10 @@ extension Wants {
             let (first, count, present, repeated, neighbour) = input.readMultipleIntegers(
                 as: (UInt64, UInt32, UInt64, UInt64, UInt64).self),
             (1...ManifestSegment.maximumBlocks).contains(Int(count)),
-            let packed = input.readBytes(length: (Int(count) + 7) / 8)
+            let wanted = input.readBits(Int(count)), let check = input.readFingerprint()
         else { return nil }
         self.init(
-            first: first, wanted: (0..<Int(count)).map { packed[$0 / 8] >> UInt8($0 % 8) & 1 == 1 },
-            present: present, repeated: repeated, neighbour: neighbour)
+            first: first, wanted: wanted, present: present, repeated: repeated, neighbour: neighbour, check: check)
     }
 }
 
@@ -301,6 +293,27 @@ extension RemoteRequest {
 }
 
 extension ByteBuffer {
+    mutating func writeFingerprint(_ fingerprint: Fingerprint) {
+        writeMultipleIntegers(fingerprint.high, fingerprint.low)
+    }
+
+    mutating func readFingerprint() -> Fingerprint? {
+        readMultipleIntegers(as: (UInt64, UInt64).self).map { Fingerprint(high: $0.0, low: $0.1) }
+    }
+
+    /// Eight to a byte, the first one the lowest.
+    mutating func writeBits(_ bits: [Bool]) {
+        var packed = [UInt8](repeating: 0, count: (bits.count + 7) / 8)
+        for (index, isSet) in bits.enumerated() where isSet { packed[index / 8] |= 1 << UInt8(index % 8) }
+        writeBytes(packed)
+    }
+
+    mutating func readBits(_ count: Int) -> [Bool]? {
+        readBytes(length: (count + 7) / 8).map { packed in
+            (0..<count).map { packed[$0 / 8] >> UInt8($0 % 8) & 1 == 1 }
+        }
+    }
+
     fileprivate mutating func writeReason(_ kind: Message.Kind, _ reason: String) {
         // As long as the other side takes, in bytes: a character may have any number of them.
         var reason = reason[...]

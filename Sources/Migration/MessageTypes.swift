@@ -16,13 +16,15 @@ public struct Hello: Sendable, Equatable {
         case demand = 3
         /// To answer its requests for all other blocks of such a disk.
         case bulk = 4
+        /// To ask what moving a disk there would take: as for `migrate`, up to the end of the manifest, and nothing is kept.
+        case estimate = 5
     }
 
     static let magic: UInt64 = 0x6e65_6172_626c_6b32
 
     var support = ProtocolSupport.own
     var purpose: Purpose
-    /// For all but `migrate`: the migration by which the disk moves; otherwise of no meaning.
+    /// For all but `migrate` and `estimate`: the migration by which the disk moves; otherwise of no meaning.
     var migration: MigrationID
     /// For all but `migrate`: the caller has given the disk up for good, so the callee must take it over (invariant 5).
     var isCommitted = false
@@ -69,12 +71,13 @@ extension BlockRange {
     }
 }
 
-/// Fingerprints of consecutive blocks, as they were when they were read.
+/// What consecutive blocks are, as they were when they were read.
 public struct ManifestSegment: Sendable, Equatable {
     /// What is said of a block.
     enum Entry: Sendable, Equatable {
         case zero
-        case fingerprint(Fingerprint)
+        /// The first half of its fingerprint. `Wants.check` makes sure of the other.
+        case prefix(UInt64)
         /// It is being rewritten; it comes in a later round.
         case later
     }
@@ -84,6 +87,9 @@ public struct ManifestSegment: Sendable, Equatable {
 
     var first: UInt64
     var entries: [Entry]
+
+    /// One for each block; 0 where none is told.
+    var prefixes: [UInt64] { entries.map { if case .prefix(let prefix) = $0 { prefix } else { 0 } } }
 }
 
 /// What the destination lacks of a manifest segment, and where it had the rest from.
@@ -97,6 +103,22 @@ public struct Wants: Sendable, Equatable {
     var repeated: UInt64
     /// Bytes copied from neighbours.
     var neighbour: UInt64
+    /// `check(of:)` of those blocks that have a prefix and are not wanted.
+    var check = Fingerprint.zero
+
+    /// A hash of whole fingerprints: where both sides come to the same, nobody has taken a block for another with the same
+    /// prefix. `.zero` of none.
+    static func check(of fingerprints: some Sequence<Fingerprint>) -> Fingerprint {
+        let words = fingerprints.flatMap { [$0.high.bigEndian, $0.low.bigEndian] }
+        return words.isEmpty ? .zero : words.withUnsafeBytes { BlockHasher().fingerprint($0) }
+    }
+}
+
+/// Whole fingerprints of consecutive blocks of an image that nobody writes to.
+public struct BlockDescription: Sendable, Equatable {
+    var first: UInt64
+    /// `.zero` for a block of zeros.
+    var fingerprints: [Fingerprint]
 }
 
 /// The bytes of blocks, as the next piece of the connection's one zstd stream.

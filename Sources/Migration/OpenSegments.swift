@@ -1,13 +1,21 @@
 import Block
+import Index
 import NIOConcurrencyHelpers
 
 /// The manifest segments that the destination has not answered yet, in the order in which it must answer them.
 final class OpenSegments: Sendable {
+    /// What an answer means.
+    struct Answer: Equatable {
+        /// The blocks that are wanted; ascending.
+        var wanted: [UInt64] = []
+        /// Blocks of which at least one was taken for another, so that they must all be sent; ascending.
+        var mistaken: [UInt64] = []
+    }
+
     private struct Segment {
         let first: UInt64
-        let count: Int
-        /// Of the blocks that have a fingerprint.
-        let bytes: UInt64
+        /// Whole ones, of the blocks that have a prefix; `.zero` for the others.
+        let fingerprints: [Fingerprint]
     }
 
     private let geometry: BlockGeometry
@@ -18,38 +26,41 @@ final class OpenSegments: Sendable {
     }
 
     /// Notes a segment that is about to be sent.
-    func add(_ segment: ManifestSegment) {
-        var bytes: UInt64 = 0
-        for (offset, entry) in segment.entries.enumerated() {
-            guard case .fingerprint = entry else { continue }
-            bytes += self.bytes(of: segment.first + UInt64(offset))
+    /// - Parameter fingerprints: of its blocks, whole ones.
+    func add(_ segment: ManifestSegment, _ fingerprints: [Fingerprint]) {
+        let fingerprints = zip(segment.entries, fingerprints).map { entry, fingerprint in
+            if case .prefix = entry { fingerprint } else { Fingerprint.zero }
         }
-        let open = Segment(first: segment.first, count: segment.entries.count, bytes: bytes)
-        segments.withLockedValue { $0.append(open) }
+        segments.withLockedValue { $0.append(Segment(first: segment.first, fingerprints: fingerprints)) }
     }
 
     /// Takes the answer to the oldest segment: every block of it must be wanted or have been found, no more and no less.
-    /// - Returns: the wanted blocks.
     /// - Throws: `MigrationError.unexpected` where that is not so.
-    func answer(_ wants: Wants) throws -> [UInt64] {
+    func answer(_ wants: Wants) throws -> Answer {
         let segment = segments.withLockedValue { $0.isEmpty ? nil : $0.removeFirst() }
-        guard let segment, wants.first == segment.first, wants.wanted.count == segment.count else {
+        guard let segment, wants.first == segment.first, wants.wanted.count == segment.fingerprints.count else {
             throw MigrationError.unexpected("wants that answer no manifest")
         }
-        let blocks = wants.wanted.indices.filter { wants.wanted[$0] }.map { wants.first + UInt64($0) }
-        var total = blocks.reduce(0 as UInt64) { $0 + bytes(of: $1) }
+        var answer = Answer()
+        var found: [(block: UInt64, fingerprint: Fingerprint)] = []
+        var total: UInt64 = 0
+        for (offset, fingerprint) in segment.fingerprints.enumerated() {
+            let block = segment.first + UInt64(offset)
+            if wants.wanted[offset] {
+                answer.wanted.append(block)
+            } else if fingerprint != .zero {
+                found.append((block, fingerprint))
+                total += geometry.byteCount(of: block..<block + 1)
+            }
+        }
+        var sum: UInt64 = 0
         for part in [wants.present, wants.repeated, wants.neighbour] {
-            let (sum, overflows) = total.addingReportingOverflow(part)
+            let (next, overflows) = sum.addingReportingOverflow(part)
             guard !overflows else { throw MigrationError.unexpected("wants of more than there is") }
-            total = sum
+            sum = next
         }
-        guard total == segment.bytes else {
-            throw MigrationError.unexpected("wants that don't add up to the manifest")
-        }
-        return blocks
-    }
-
-    private func bytes(of block: UInt64) -> UInt64 {
-        geometry.byteCount(of: block..<block + 1)
+        guard sum == total else { throw MigrationError.unexpected("wants that don't add up to the manifest") }
+        if wants.check != Wants.check(of: found.lazy.map(\.fingerprint)) { answer.mistaken = found.map(\.block) }
+        return answer
     }
 }

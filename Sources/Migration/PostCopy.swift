@@ -401,8 +401,8 @@ final class PostCopy: RequestForwarder, Sendable {
             let blocks = try check(range)
             await onPoolWaiting { [self] in fill(ArrivedBlocks(blocks: blocks, bytes: .zeros), as: \.zero) }
             count([blocks], kind)
-        case .manifest(let segment):
-            try await describe(segment)
+        case .postcopy(.description(let description)):
+            try await note(description)
         case .postcopy(.unreadable(let range, let code)):
             let blocks = try check(range)
             let error = code > 0 ? code : EIO
@@ -436,19 +436,12 @@ final class PostCopy: RequestForwarder, Sendable {
         return blocks
     }
 
-    private func describe(_ segment: ManifestSegment) async throws {
-        guard let asked = state.withLockedValue({ $0.fill.oldestQuestion }), asked.lowerBound == segment.first,
-            asked.count == segment.entries.count
+    private func note(_ description: BlockDescription) async throws {
+        guard let asked = state.withLockedValue({ $0.fill.oldestQuestion }), asked.lowerBound == description.first,
+            asked.count == description.fingerprints.count
         else { throw MigrationError.unexpected("fingerprints that nobody asked for") }
-        let fingerprints = try segment.entries.map { entry in
-            switch entry {
-            case .zero: Fingerprint.zero
-            case .fingerprint(let fingerprint): fingerprint
-            case .later: throw MigrationError.unexpected("a block that is still being written")
-            }
-        }
         try await parts.pool.runIfActive { [self] in
-            try parts.announced.set(fingerprints[...], from: asked.lowerBound)
+            try parts.announced.set(description.fingerprints[...], from: asked.lowerBound)
             described.mark(asked)
         }
         // Not before it is known what the segment holds: others bring what has been described.

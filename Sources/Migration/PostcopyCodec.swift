@@ -1,3 +1,4 @@
+import Index
 import NIOCore
 
 /// As `MessageCodec`, for the messages of post-copy: a second type byte, then the fields.
@@ -5,7 +6,7 @@ extension PostcopyMessage {
     private enum Kind: UInt8 {
         case expect = 1, dirty, leave, switchNow, missing
         case describe = 16, need, replaced, verify, complete
-        case unreadable = 32, verified, released
+        case unreadable = 32, verified, released, description
     }
 
     func encode(into out: inout ByteBuffer) {
@@ -28,6 +29,9 @@ extension PostcopyMessage {
             out.writeInteger(Kind.verified.rawValue)
             out.writeBytes(root.bytes)
         case .released: out.writeInteger(Kind.released.rawValue)
+        case .description(let description):
+            out.writeInteger(Kind.description.rawValue)
+            description.encode(into: &out)
         }
     }
 
@@ -59,6 +63,7 @@ extension PostcopyMessage {
             }
         case .verified: DiskRoot(from: &input).map { .verified($0) }
         case .released: .released
+        case .description: BlockDescription(from: &input).map { .description($0) }
         }
     }
 
@@ -79,5 +84,31 @@ extension PostcopyMessage {
 
     private static func readRange(from input: inout ByteBuffer) -> BlockRange? {
         input.readMultipleIntegers(as: (UInt64, UInt64).self).map { BlockRange(first: $0.0, count: $0.1) }
+    }
+}
+
+extension BlockDescription {
+    /// A bit for each block, then the fingerprints of those that are not zero.
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(first, UInt32(fingerprints.count))
+        out.writeBits(fingerprints.map { $0 != .zero })
+        for fingerprint in fingerprints where fingerprint != .zero { out.writeFingerprint(fingerprint) }
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (first, count) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
+            (1...ManifestSegment.maximumBlocks).contains(Int(count)), let bits = input.readBits(Int(count))
+        else { return nil }
+        var fingerprints: [Fingerprint] = []
+        fingerprints.reserveCapacity(Int(count))
+        for isSet in bits {
+            guard isSet else {
+                fingerprints.append(.zero)
+                continue
+            }
+            guard let fingerprint = input.readFingerprint() else { return nil }
+            fingerprints.append(fingerprint)
+        }
+        self.init(first: first, fingerprints: fingerprints)
     }
 }

@@ -31,6 +31,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     // Source to destination, after the hand-over.
 
+    /// The answer to `describe`.
+    case description(BlockDescription)
     /// Blocks that can't be read, and the `errno`.
     case unreadable(BlockRange, error: Int32)
     /// The answer to `verify`.

@@ -17,7 +17,7 @@ struct ProtocolSupport: Sendable, Equatable {
     }
 
     /// This release's.
-    static let own = ProtocolSupport(versions: 2...2, capabilities: [.postcopy])
+    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

@@ -7,14 +7,10 @@ final class SourceCopy: Sendable {
     /// How a part of the progress changes.
     typealias Update = @Sendable ((inout MigrationProgress) -> Void) -> Void
 
-    /// Manifest segments that may be without an answer: enough for 200 ms of a fast link, and bounded.
-    private static let window = 64
-
     let dirtyMap: DirtyMap
     private let link: SourceLink
     private let manifest: FingerprintFile
-    private let openSegments: OpenSegments
-    private let scanner: ManifestScanner
+    private let exchange: ManifestExchange
     private let sender: BlockSender
     private let pool: NIOThreadPool
     private let update: Update
@@ -28,12 +24,12 @@ final class SourceCopy: Sendable {
     ) throws {
         self.isWanted = isWanted
         dirtyMap = DirtyMap(geometry: geometry)
-        openSegments = OpenSegments(geometry: geometry)
         self.link = link
         self.pool = pool
         self.update = update
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
-        scanner = ManifestScanner(image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool)
+        let scanner = ManifestScanner(image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool)
+        exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link)
         sender = try BlockSender(image: job.image, geometry: geometry, manifest: manifest, pool: pool)
     }
 
@@ -58,19 +54,14 @@ final class SourceCopy: Sendable {
             $0.total = geometry.size
         }
         speed.withLockedValue { $0.begin() }
-        let credits = AsyncStream.makeStream(of: Void.self)
-        for _ in 0..<Self.window { credits.continuation.yield() }
-        async let scanned: Void = scan(credits.stream)
-        do {
-            try await answerWants(&inbox, credits.continuation)
-        } catch {
-            link.close()
-            credits.continuation.finish()
-            // Where the image could not be read, that is the reason, and the link was cut because of it.
-            do { try await scanned } catch let failure as FileError { throw failure } catch {}
-            throw error
-        }
-        try await scanned
+        try await exchange.run(
+            &inbox, isOver: isWanted,
+            zeros: { [update] zero, settled in
+                update {
+                    $0.ledger.zero += zero
+                    $0.done += settled
+                }
+            }, wanted: take)
     }
 
     /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
@@ -157,62 +148,11 @@ final class SourceCopy: Sendable {
         try await pool.runIfActive { [manifest] in try manifest.root() }
     }
 
-    private func scan(_ credits: AsyncStream<Void>) async throws {
-        do {
-            try await scanAll(credits)
-        } catch {
-            // Wakes whoever waits for answers that will not come.
-            link.close()
-            throw error
-        }
-    }
-
-    private func scanAll(_ credits: AsyncStream<Void>) async throws {
-        var credit = credits.makeAsyncIterator()
-        var block: UInt64 = 0
-        while true {
-            if isWanted() { return try await link.send(.manifestEnd) }
-            switch try await scanner.step(from: block) {
-            case .end:
-                return try await link.send(.manifestEnd)
-            case .zeros(let blocks):
-                try await link.send(.zeros(BlockRange(first: blocks.lowerBound, count: UInt64(blocks.count))))
-                let bytes = geometry.byteCount(of: blocks)
-                update {
-                    $0.ledger.zero += bytes
-                    $0.done += bytes
-                }
-                block = blocks.upperBound
-            case .segment(let segment, let zeroBytes):
-                guard await credit.next() != nil else { throw CancellationError() }
-                openSegments.add(segment)
-                try await link.send(.manifest(segment))
-                update { $0.ledger.zero += zeroBytes }
-                block += UInt64(segment.entries.count)
-            }
-        }
-    }
-
-    private func answerWants(_ inbox: inout SourceInbox, _ credits: AsyncStream<Void>.Continuation)
-        async throws
-    {
-        while true {
-            switch try await inbox.next() {
-            case .wants(let wants):
-                try await answer(wants)
-                credits.yield()
-            case .manifestDone:
-                return
-            default:
-                throw MigrationError.unexpected("no wants")
-            }
-        }
-    }
-
-    private func answer(_ wants: Wants) async throws {
+    private func take(_ wants: Wants, _ answer: OpenSegments.Answer) async throws {
+        // As if the guest had written them: a later round sends them, or they are named as missing.
+        for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
         // What was rewritten since comes in a later round, and now would be too early.
-        let blocks = try openSegments.answer(wants).filter { !dirtyMap.isDirty($0) }
-        try await send(blocks, countsAsDone: false, isFinal: false)
+        try await send(answer.wanted.filter { !dirtyMap.isDirty($0) }, countsAsDone: false, isFinal: false)
         let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
         update {
             $0.ledger.present += wants.present

@@ -4,6 +4,9 @@ import NIOConcurrencyHelpers
 
 /// The source's connection to the destination: messages out under the rate limit, and counted by what they are for.
 final class SourceLink: Sendable {
+    /// In front of each frame. Bytes.
+    private static let lengthField = 4
+
     private let connection: PeerConnection
     private let rate: RateLimit
     private let counts = NIOLockedValueBox(WireBytes())
@@ -20,6 +23,9 @@ final class SourceLink: Sendable {
         try await rate.wait(for: frame.readableBytes) { connection.isOpen }
         try await connection.send(frame)
     }
+
+    /// What a message takes on the link, but for encryption. Bytes.
+    static func length(of message: Message) -> UInt64 { UInt64(message.encoded().readableBytes + lengthField) }
 
     /// Sends a message now: what ends a migration does not wait for the limit.
     func sendNow(_ message: Message) async throws {
@@ -61,7 +67,7 @@ final class SourceLink: Sendable {
     }
 
     private func count(_ message: Message, _ frameLength: Int) {
-        let bytes = UInt64(frameLength + 4)
+        let bytes = UInt64(frameLength + Self.lengthField)
         switch message {
         case .data: counts.withLockedValue { $0.data += bytes }
         case .manifest, .wants: counts.withLockedValue { $0.fingerprints += bytes }

@@ -212,11 +212,9 @@ public final class SourceMigration: Sendable {
         BlockGeometry, Duration
     ) {
         let asked = ContinuousClock.now
-        try await link.send(.hello(Hello(purpose: .migrate, migration: id)))
-        guard case .welcome(let welcome) = try await inbox.next() else {
-            throw MigrationError.unexpected("no welcome")
-        }
-        let agreement = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+        let opening = SourceOpening(job: job, migration: id, purpose: .migrate)
+        let (welcome, agreement) = try await opening.greet(link, &inbox)
+        let roundTrip = asked.duration(to: .now)
         if !agreement.capabilities.contains(.postcopy) {
             guard job.switchover == .converged else {
                 throw MigrationError.refused(
@@ -225,18 +223,8 @@ public final class SourceMigration: Sendable {
             }
             state.withLockedValue { $0.machine.needsWholeDisk() }
         }
-        let roundTrip = asked.duration(to: .now)
-        guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {
-            throw MigrationError.unexpected("a block size of \(welcome.blockSize)")
-        }
         let abandoned = try job.records.begin(id, to: job.destination)
-        let offer = Offer(
-            migration: id, abandoned: abandoned, export: job.export, size: geometry.size,
-            blockSize: welcome.blockSize, domains: job.domains)
-        try await link.send(.offer(offer))
-        guard case .accepted = try await inbox.next() else {
-            throw MigrationError.unexpected("no answer to the offer")
-        }
+        let geometry = try await opening.offer(to: welcome, abandoned: abandoned, link, &inbox)
         if !abandoned.isEmpty { try job.records.accepted(id, by: job.destination) }
         return (geometry, roundTrip)
     }

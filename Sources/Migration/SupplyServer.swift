@@ -69,7 +69,7 @@ struct SupplyServer {
                 switch try await scanner.step(from: block) {
                 case .end: return try await pool.runIfActive { try manifest.root(without: blocks) }
                 case .zeros(let range): block = range.upperBound
-                case .segment(let segment, _): block += UInt64(segment.entries.count)
+                case .segment(let segment, _, _): block += UInt64(segment.entries.count)
                 }
             } catch is FileError {
                 let end = min(geometry.blockCount, block + UInt64(ManifestSegment.maximumBlocks))
@@ -125,40 +125,42 @@ struct SupplyServer {
 
     private func describe(_ blocks: Range<UInt64>) async throws {
         guard blocks.count <= ManifestSegment.maximumBlocks else { throw MigrationError.unexpected("a long question") }
-        let entries = try await pool.runIfActive { [image, geometry] in try Self.entries(blocks, image, geometry) }
-        let frame = Message.manifest(ManifestSegment(first: blocks.lowerBound, entries: entries)).encoded()
+        let fingerprints = try await pool.runIfActive { [image, geometry] in
+            try Self.fingerprints(blocks, image, geometry)
+        }
+        let description = BlockDescription(first: blocks.lowerBound, fingerprints: fingerprints)
+        let frame = Message.postcopy(.description(description)).encoded()
         try await beforeSending(frame.readableBytes)
         try await connection.send(frame)
     }
 
     /// Blocks that can't be read have the fingerprint of nothing: they will be asked for, and each be said to be unreadable, or not.
-    private static func entries(
+    private static func fingerprints(
         _ blocks: Range<UInt64>, _ image: RawImage, _ geometry: BlockGeometry
-    ) throws -> [ManifestSegment.Entry] {
+    ) throws -> [Fingerprint] {
         let most = max(1, (1 << 20) / geometry.blockSize)
         let reader = BlockReader(image: image, geometry: geometry, maximumBytes: most * geometry.blockSize)
-        var entries: [ManifestSegment.Entry] = []
+        var fingerprints: [Fingerprint] = []
         var position = blocks.lowerBound
         while position < blocks.upperBound {
             let data = try reader.nextData(from: position) ?? blocks.upperBound..<blocks.upperBound
             let hole = min(blocks.upperBound, max(position, data.lowerBound))
-            entries += Array(repeating: .zero, count: Int(hole - position))
+            fingerprints += Array(repeating: .zero, count: Int(hole - position))
             position = hole
             let end = min(blocks.upperBound, max(position, data.upperBound), position + UInt64(most))
             guard position < end else { continue }
             do {
                 try reader.read(position..<end)
                 for index in 0..<Int(end - position) {
-                    let fingerprint = reader.fingerprint(at: index * geometry.blockSize)
-                    entries.append(fingerprint == .zero ? .zero : .fingerprint(fingerprint))
+                    fingerprints.append(reader.fingerprint(at: index * geometry.blockSize))
                 }
             } catch is FileError {
                 let nothing = Fingerprint(high: .max, low: .max)
-                entries += Array(repeating: .fingerprint(nothing), count: Int(end - position))
+                fingerprints += Array(repeating: nothing, count: Int(end - position))
             }
             position = end
         }
-        return entries
+        return fingerprints
     }
 
     private func send(_ runs: [Range<UInt64>]) async throws {

@@ -4,6 +4,8 @@ import Migration
 public enum ControlRequest: Codable, Sendable {
     case status
     case migrate(MigrateCommand)
+    /// Says what that would take, and does nothing.
+    case estimate(MigrateCommand)
     case cancel(export: String)
     /// Hand a disk over now.
     case switchOver(export: String)
@@ -16,6 +18,8 @@ public enum ControlReply: Codable, Sendable {
     case progress(MigrationProgress)
     /// One for each disk, in the order of the command.
     case reports([MigrationReport])
+    /// Likewise.
+    case estimates([MigrationEstimate])
     case status([ExportStatus])
     case done
     /// One line for the user.

@@ -87,6 +87,8 @@ struct ControlServer: Sendable {
             let progress = ProgressMessages { try? await send(.progress($0), outbound) }
             // A client that has gone does not end the migration.
             return .reports(try await node.migrate(command) { progress.offer($0) })
+        case .estimate(let command):
+            return .estimates(try await node.estimate(command))
         case .cancel(let export):
             try await node.cancel(export)
             return .done

@@ -171,6 +171,19 @@ public actor Node {
         return try await run(migration, of: moving)
     }
 
+    /// What moving exports to another node would take, one after the other; nothing moves.
+    /// - Throws: why they could not be moved.
+    func estimate(_ command: MigrateCommand) async throws -> [MigrationEstimate] {
+        let (moving, command) = try await find(command)
+        var estimates: [MigrationEstimate] = []
+        for export in moving {
+            try export.checkIsFree()
+            let job = try job(command, for: export, rate: RateLimit(bitsPerSecond: command.rate))
+            estimates.append(try await SourceEstimate(job: job, transport: transport, pool: pool).run())
+        }
+        return estimates
+    }
+
     /// Begins to move exports and returns at once.
     func migrateDetached(_ command: MigrateCommand, isResumed: Bool = false) async throws {
         let (moving, migration) = try await begin(command, isResumed: isResumed)
@@ -217,12 +230,7 @@ public actor Node {
     private func begin(
         _ command: MigrateCommand, isResumed: Bool = false
     ) async throws -> ([NodeExport], GuestMigration) {
-        var moving: [NodeExport] = []
-        for name in command.exports { moving.append(try await findMovable(name)) }
-        var command = command
-        // By the names that they have: the empty one is another's too.
-        command.exports = moving.map(\.name)
-        try command.validate()
+        let (moving, command) = try await find(command)
         let rate = RateLimit(bitsPerSecond: command.rate)
         let migration = GuestMigration(
             jobs: try moving.map { try job(command, for: $0, rate: rate) }, transport: transport, pool: pool,
@@ -244,6 +252,16 @@ public actor Node {
             throw error
         }
         return (moving, migration)
+    }
+
+    /// The exports of a command, and the command with the names that they have: the empty one is another's too.
+    private func find(_ command: MigrateCommand) async throws -> ([NodeExport], MigrateCommand) {
+        var moving: [NodeExport] = []
+        for name in command.exports { moving.append(try await findMovable(name)) }
+        var command = command
+        command.exports = moving.map(\.name)
+        try command.validate()
+        return (moving, command)
     }
 
     private func findMovable(_ name: String) async throws -> NodeExport {

@@ -44,12 +44,17 @@ final class NodeExport: Sendable {
     /// - Throws: `NodeError` where it is taken.
     func begin(_ migration: SourceMigration) throws {
         try state.withLockedValue { state in
-            if let running = state.migration {
-                throw NodeError.alreadyMigrating(name, to: running.destination)
-            }
-            if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
+            try check(state)
             state.migration = migration
         }
+    }
+
+    /// - Throws: `NodeError` where a migration of it could not begin now.
+    func checkIsFree() throws { try state.withLockedValue { try check($0) } }
+
+    private func check(_ state: State) throws {
+        if let running = state.migration { throw NodeError.alreadyMigrating(name, to: running.destination) }
+        if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
     }
 
     /// Puts the next attempt in the place of one that the link has ended.

@@ -1,5 +1,6 @@
 import Block
 import Foundation
+import Index
 import NIOCore
 import NIOPosix
 import Peer
@@ -69,6 +70,44 @@ struct FakePeerTests {
                 Issue.record("\(String(describing: error))")
                 return
             }
+        }
+        try await expectServedHere(disk, image, node)
+    }
+
+    @Test("Blocks that a destination has taken for others are sent after all")
+    func mistaken() async throws {
+        var random = Seeded.fresh()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let claimed = NIOLockedValueBox(0)
+        let sent = NIOLockedValueBox(Set<UInt64>())
+        let script: @Sendable (Message) -> [Message]? = { message in
+            switch message {
+            case .manifest(let segment):
+                let found = segment.prefixes.count { $0 != 0 }
+                claimed.withLockedValue { $0 += found }
+                let wrong = Wants.check(of: [Fingerprint(high: 1, low: 1)])
+                return [
+                    .wants(
+                        Wants(
+                            first: segment.first, wanted: segment.entries.map { _ in false }, present: 0, repeated: 0,
+                            neighbour: UInt64(found) * 4096, check: wrong))
+                ]
+            case .data(let segment):
+                sent.withLockedValue { sent in for run in segment.runs { sent.formUnion(run.range!) } }
+                return []
+            default: return Self.honest(message)
+            }
+        }
+        try await withDestination(node, script) { address in
+            let migration = node.migration(of: disk, image, to: address)
+            let task = Task { try await migration.run { _ in } }
+            try await waitUntil("all are sent") {
+                let count = claimed.withLockedValue { $0 }
+                return count > 0 && sent.withLockedValue(\.count) == count
+            }
+            _ = migration.cancel()
+            _ = try? await task.value
         }
         try await expectServedHere(disk, image, node)
     }

@@ -25,7 +25,7 @@ struct MessageCodecTests {
         .manifest(
             ManifestSegment(
                 first: 7,
-                entries: [.zero, .fingerprint(Fingerprint(high: 1, low: .max)), .later, .zero, .later])),
+                entries: [.zero, .prefix(.max), .later, .zero, .later])),
         .manifestEnd,
         .zeros(BlockRange(first: 3, count: 1 << 50)),
         .data(DataSegment(runs: [BlockRange(first: 9, count: 2)], compressed: ByteBuffer(bytes: [1, 2, 3]))),

@@ -129,18 +129,25 @@ final class SimArrival {
 
     private func resolve(_ segment: ManifestSegment) {
         var wanted: [Bool] = []
+        var found: [Fingerprint] = []
+        var (present, neighbour) = (0 as UInt64, 0 as UInt64)
         for (offset, entry) in segment.entries.enumerated() {
             let block = segment.first + UInt64(offset)
             var isWanted = false
             switch entry {
             case .zero: put(.zero, block)
             case .later: node.setManifest(.zero, of: block)
-            case .fingerprint(let fingerprint):
-                if hasBase, disk.fingerprint(block, in: node.image) == fingerprint {
-                    node.setManifest(fingerprint, of: block)
-                    present.mark(block..<block + 1)
-                } else if node.neighbour.contains(fingerprint) {
-                    put(fingerprint, block)
+            case .prefix(let prefix):
+                let old = disk.fingerprint(block, in: node.image)
+                if hasBase, old.high == prefix {
+                    node.setManifest(old, of: block)
+                    self.present.mark(block..<block + 1)
+                    found.append(old)
+                    present += disk.geometry.byteCount(of: block..<block + 1)
+                } else if let other = node.neighbour.first(where: { $0.high == prefix }) {
+                    put(other, block)
+                    found.append(other)
+                    neighbour += disk.geometry.byteCount(of: block..<block + 1)
                 } else {
                     isWanted = true
                     node.setManifest(.zero, of: block)
@@ -149,7 +156,10 @@ final class SimArrival {
             wanted.append(isWanted)
         }
         pipe.send(
-            .wants(Wants(first: segment.first, wanted: wanted, present: 0, repeated: 0, neighbour: 0)),
+            .wants(
+                Wants(
+                    first: segment.first, wanted: wanted, present: present, repeated: 0, neighbour: neighbour,
+                    check: Wants.check(of: found))),
             from: .destination)
     }
 

@@ -87,7 +87,7 @@ final class SimDestination {
         guard isUp else { return pipe.drop(.destination) }
         pipe.onClosed[SimPipe.End.destination.rawValue] = { [self] in closed(purpose, pipe) }
         switch purpose {
-        case .unknown: refuse(pipe)
+        case .unknown, .estimate: refuse(pipe)
         case .migrate: receive(id, pipe)
         case .forward: takeForwarder(id, isCommitted, pipe)
         case .demand: takeLane(.demand, id, isCommitted, pipe)
@@ -132,7 +132,7 @@ final class SimDestination {
 
     private func closed(_ purpose: Hello.Purpose, _ pipe: SimPipe) {
         switch purpose {
-        case .unknown: break
+        case .unknown, .estimate: break
         case .migrate:
             if let arrival, arrival.pipe === pipe { arrival.end {} }
         case .forward:

@@ -15,6 +15,7 @@ final class SimMigration {
     private(set) var pipe: SimPipe?
     private let dirtyMap: DirtyMap
     private var manifest: [Fingerprint]
+    private let openSegments: OpenSegments
     private var expect: ((Message) -> Void)?
     private var isCancelled = false
     /// From here on a cut link changes nothing, and a little later no operator does.
@@ -29,6 +30,7 @@ final class SimMigration {
         self.switchover = switchover
         machine = SourceMachine(switchover: switchover)
         dirtyMap = DirtyMap(geometry: source.disk.geometry)
+        openSegments = OpenSegments(geometry: source.disk.geometry)
         manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
         roundsLimit = Double(Int.random(in: 0...6, using: &source.world.random))
     }
@@ -112,9 +114,11 @@ final class SimMigration {
                 }
                 let fingerprint = disk.fingerprint(block, in: source.image)
                 manifest[Int(block)] = fingerprint
-                return fingerprint == .zero ? .zero : .fingerprint(fingerprint)
+                return fingerprint == .zero ? .zero : .prefix(fingerprint.high)
             }
-            pipe?.send(.manifest(ManifestSegment(first: block, entries: entries)), from: .source)
+            let segment = ManifestSegment(first: block, entries: entries)
+            openSegments.add(segment, blocks.map { manifest[Int($0)] })
+            pipe?.send(.manifest(segment), from: .source)
             scan(from: blocks.upperBound)
         }
     }
@@ -122,11 +126,9 @@ final class SimMigration {
     private func firstRound(_ message: Message) {
         switch message {
         case .wants(let wants):
-            for (offset, isWanted) in wants.wanted.enumerated() {
-                let block = wants.first + UInt64(offset)
-                guard isWanted, !dirtyMap.isDirty(block), !machine.skipsCopying else { continue }
-                send([block])
-            }
+            guard let answer = try? openSegments.answer(wants) else { return fail("wants that answer nothing") }
+            for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
+            for block in answer.wanted where !dirtyMap.isDirty(block) && !machine.skipsCopying { send([block]) }
         case .manifestDone:
             if machine.skipsCopying { handOver(leavesRest: true) } else { endRound() }
         default:

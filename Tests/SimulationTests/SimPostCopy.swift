@@ -255,18 +255,13 @@ final class SimPostCopy {
             let block = segment.runs[0].first
             store(block, disk.sectors(of: block..<block + 1).map { _ in bytes.readInteger(as: UInt32.self)! })
             count(block, kind)
-        case .manifest(let segment):
-            guard fill.oldestQuestion?.lowerBound == segment.first else {
+        case .postcopy(.description(let description)):
+            guard fill.oldestQuestion?.lowerBound == description.first else {
                 return world.fail("fingerprints that nobody asked for")
             }
             fill.wasDescribed()
-            for (offset, entry) in segment.entries.enumerated() {
-                let block = segment.first + UInt64(offset)
-                if case .fingerprint(let fingerprint) = entry {
-                    announced[block] = fingerprint
-                } else {
-                    announced[block] = .zero
-                }
+            for (offset, fingerprint) in description.fingerprints.enumerated() {
+                announced[description.first + UInt64(offset)] = fingerprint
             }
         case .postcopy(.verified(let theirs)):
             guard case .verifying(let ours?) = phase else { return }

@@ -78,11 +78,9 @@ final class SimSupply {
                 pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: payload)), from: .source)
             }
         case .postcopy(.describe(let range)):
-            let entries = range.range!.map { block -> ManifestSegment.Entry in
-                let fingerprint = disk.fingerprint(block, in: source.image)
-                return fingerprint == .zero ? .zero : .fingerprint(fingerprint)
-            }
-            pipe.send(.manifest(ManifestSegment(first: range.first, entries: entries)), from: .source)
+            let fingerprints = range.range!.map { disk.fingerprint($0, in: source.image) }
+            let description = BlockDescription(first: range.first, fingerprints: fingerprints)
+            pipe.send(.postcopy(.description(description)), from: .source)
         case .postcopy(.need(let runs)):
             for run in runs {
                 for block in run.range! { pipe.send(Self.message(block, disk, source.image), from: .source) }

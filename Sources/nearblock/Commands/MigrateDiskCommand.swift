@@ -36,6 +36,12 @@ struct MigrateDiskCommand: AsyncParsableCommand {
             "Draw only on the destination's neighbours of this domain; may be repeated (default: all).",
             valueName: "name"))
     var domains: [String] = []
+    @Flag(
+        help: """
+            Ask the destination what it has of the disks, and say what moving them would take; nothing moves. The time, \
+            and how hard the data would be compressed, are for a link of --rate.
+            """)
+    var dryRun = false
     @Flag(help: "Return as soon as the migration has begun.")
     var detach = false
     @Flag(help: "Print one JSON object for each disk on standard output at the end, a line each.")
@@ -48,6 +54,7 @@ struct MigrateDiskCommand: AsyncParsableCommand {
             maximumPause: maxPause.seconds,
             detach: detach)
         command.domains = domains
+        if dryRun { return try await estimate(command) }
         let reply = try await node.ask(.migrate(command)) { reply in
             if case .progress(let progress) = reply { Terminal.progress(Self.describe(progress)) }
         }
@@ -55,6 +62,13 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         guard case .reports(let reports) = reply else { return }
         for report in reports {
             if json { try JSON.print(report) } else { for line in LedgerTable(report: report).lines { print(line) } }
+        }
+    }
+
+    private func estimate(_ command: MigrateCommand) async throws {
+        guard case .estimates(let estimates) = try await node.ask(.estimate(command)) else { return }
+        for estimate in estimates {
+            if json { try JSON.print(estimate) } else { for line in LedgerTable(estimate: estimate).lines { print(line) } }
         }
     }
 

@@ -1,34 +1,47 @@
 import Migration
 
-/// The ledger of a migration as a table.
+/// What a migration came to, or would come to, for people.
 struct LedgerTable {
-    let report: MigrationReport
+    private let title: String
+    private let ledger: Ledger
+    private let wire: WireBytes
+    private let ending: [String]
+
+    init(report: MigrationReport) {
+        title = "\(report.export) has moved: \(Format.bytes(report.size)) in \(Format.seconds(report.seconds.total))"
+        ledger = report.ledger
+        wire = report.wire
+        ending = [
+            "sent again because it was written meanwhile: \(Format.bytes(report.resent))",
+            "rounds: \(report.rounds); the guest waited \(Format.seconds(report.seconds.pause))",
+            "root on both sides: \(report.root)",
+        ]
+    }
+
+    init(estimate: MigrationEstimate) {
+        title = "\(estimate.export) would move: \(Format.bytes(estimate.size)), as long as nothing is written"
+        ledger = estimate.ledger
+        wire = estimate.wire
+        ending = [estimate.seconds.total.map { "time at that rate: \(Format.seconds($0))" } ?? "time: give the link's --rate"]
+    }
 
     /// The lines of it.
     var lines: [String] {
-        let ledger = report.ledger
         let rows: [(String, UInt64, String)] = [
             ("zero", ledger.zero, "nothing to bring"),
-            ("present", ledger.present, "stood in the image there already"),
+            ("present", ledger.present, "in the image there already"),
             ("repeated", ledger.repeated, "copied from elsewhere on the same disk, there"),
             ("neighbour", ledger.neighbour, "copied from other images, there"),
-            ("link", ledger.link, "sent, as \(Format.bytes(report.wire.data)) compressed"),
+            ("link", ledger.link, "over the link, as \(Format.bytes(wire.data)) compressed"),
         ]
         let table = rows.map { name, bytes, meaning in
-            "  \(pad(name, 10))\(pad(Format.bytes(bytes), 11, right: true))  "
+            "\(pad(name, 10))\(pad(Format.bytes(bytes), 11, right: true))  "
                 + "\(Format.percent(bytes, of: ledger.total))  \(meaning)"
         }
-        let wire = report.wire
-        return [
-            "\(report.export) has moved: \(Format.bytes(report.size)) in \(Format.seconds(report.seconds.total))"
-        ]
-            + table + [
-                "  sent again because it was written meanwhile: \(Format.bytes(report.resent))",
-                "  on the wire: \(Format.bytes(wire.total)) (data \(Format.bytes(wire.data)), fingerprints "
-                    + "\(Format.bytes(wire.fingerprints)), control \(Format.bytes(wire.control)))",
-                "  rounds: \(report.rounds); the guest waited \(Format.seconds(report.seconds.pause))",
-                "  root on both sides: \(report.root)",
-            ]
+        let onWire =
+            "on the wire: \(Format.bytes(wire.total)) (data \(Format.bytes(wire.data)), fingerprints "
+            + "\(Format.bytes(wire.fingerprints)), control \(Format.bytes(wire.control)))"
+        return [title] + (table + [onWire] + ending).map { "  \($0)" }
     }
 
     private func pad(_ text: String, _ width: Int, right: Bool = false) -> String {

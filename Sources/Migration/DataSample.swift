@@ -1,0 +1,69 @@
+import NIOConcurrencyHelpers
+
+/// What the blocks that a destination wants would come to on the link: compressed as they would be, and counted instead of
+/// sent. Of many, only some: one of two after `whole` bytes, one of three after twice that, and so on.
+final class DataSample: Sendable {
+    private struct State {
+        var ledger = Ledger()
+        var seen: UInt64 = 0
+        var batches: UInt64 = 0
+        var data: UInt64 = 0
+        var working = Duration.zero
+    }
+
+    private static let whole: UInt64 = 512 << 20
+
+    private let sender: BlockSender
+    private let bitsPerSecond: UInt64?
+    private let state = NIOLockedValueBox(State())
+
+    /// - Parameter bitsPerSecond: of the link; nil for one that is never waited for.
+    init(sender: BlockSender, bitsPerSecond: UInt64?) {
+        self.sender = sender
+        self.bitsPerSecond = bitsPerSecond
+    }
+
+    /// Where the blocks are that need not be sent; bytes of messages with those that would be, and seconds of work for them.
+    var sum: (ledger: Ledger, data: UInt64, working: Double) {
+        state.withLockedValue { ($0.ledger, $0.data, $0.working.inSeconds) }
+    }
+
+    func addZeros(_ bytes: UInt64) { state.withLockedValue { $0.ledger.zero += bytes } }
+
+    /// A destination has answered.
+    func add(_ wants: Wants, _ answer: OpenSegments.Answer) async throws {
+        let blocks = answer.wanted
+        state.withLockedValue {
+            $0.ledger.present += wants.present
+            $0.ledger.repeated += wants.repeated
+            $0.ledger.neighbour += wants.neighbour
+        }
+        for start in stride(from: 0, to: blocks.count, by: sender.batchLimit) {
+            let batch = blocks[start..<min(start + sender.batchLimit, blocks.count)]
+            if let weight = weight(of: batch.count) { try await measure(batch, weight) }
+        }
+    }
+
+    /// For how many batches the next one stands; nil where it is left out.
+    private func weight(of blocks: Int) -> UInt64? {
+        state.withLockedValue { state in
+            let weight = 1 + state.seen / Self.whole
+            state.seen += UInt64(blocks * sender.blockSize)
+            state.batches += 1
+            return state.batches % weight == 0 ? weight : nil
+        }
+    }
+
+    private func measure(_ blocks: ArraySlice<UInt64>, _ weight: UInt64) async throws {
+        let began = ContinuousClock.now
+        let batch = try await sender.batch(blocks)
+        let preparing = began.duration(to: .now)
+        let length = batch.data.map { SourceLink.length(of: .data($0)) } ?? 0
+        let onLink = bitsPerSecond.map { Duration.seconds(Double(length) * 8 / Double($0)) } ?? .zero
+        sender.note(batch, preparing: preparing, waiting: max(.zero, onLink - preparing))
+        state.withLockedValue {
+            $0.data += length * weight
+            $0.working += preparing * Int(weight)
+        }
+    }
+}

@@ -1,0 +1,61 @@
+import Block
+import NIOPosix
+import Peer
+
+/// Asks a destination what it has of a disk, and works out what moving it there would take. Nothing moves, and neither
+/// side keeps anything; the export is served as ever.
+public struct SourceEstimate: Sendable {
+    private let job: SourceJob
+    private let transport: PeerTransport
+    private let pool: NIOThreadPool
+
+    /// - Parameters:
+    ///   - job: of which the rate is taken for that of the link.
+    ///   - pool: for reading, hashing and compressing.
+    public init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool) {
+        self.job = job
+        self.transport = transport
+        self.pool = pool
+    }
+
+    /// Does it all.
+    /// - Throws: why the destination would not take the disk, or can't be asked.
+    public func run() async throws -> MigrationEstimate {
+        try await PeerConnection.connect(to: job.destination, on: transport) { connection in
+            // What is asked is little, and the rate is that of the data which is not sent.
+            let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: nil))
+            var inbox = SourceInbox(connection: connection, link: link) {}
+            defer { inbox.stop() }
+            do {
+                return try await ask(link, &inbox)
+            } catch {
+                throw await inbox.explain(error)
+            }
+        }
+    }
+
+    private func ask(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> MigrationEstimate {
+        let began = ContinuousClock.now
+        let opening = SourceOpening(job: job, migration: MigrationID(), purpose: .estimate)
+        let (welcome, _) = try await opening.greet(link, &inbox)
+        let geometry = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
+        let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
+        let scanner = ManifestScanner(
+            image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
+        let sample = try DataSample(
+            sender: BlockSender(image: job.image, geometry: geometry, manifest: nil, pool: pool),
+            bitsPerSecond: job.rate.bitsPerSecond)
+        try await ManifestExchange(scanner: scanner, geometry: geometry, link: link).run(
+            &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, wanted: sample.add)
+        var (ledger, data, working) = sample.sum
+        // Of the blocks that were still to come when they were asked for, as they are in the image now.
+        ledger.link = geometry.size - min(geometry.size, ledger.total)
+        var wire = link.wire
+        wire.data = data
+        wire.total += data
+        let elapsed = began.duration(to: .now).inSeconds
+        let total = job.rate.bitsPerSecond.map { max(Double(wire.total) * 8 / Double($0), working, elapsed) }
+        return MigrationEstimate(
+            export: job.export, size: geometry.size, ledger: ledger, wire: wire, seconds: .init(total: total))
+    }
+}

@@ -1,0 +1,36 @@
+import Block
+
+/// The first words of a source: what the connection is for, and which disk it is about.
+struct SourceOpening: Sendable {
+    let job: SourceJob
+    let migration: MigrationID
+    let purpose: Hello.Purpose
+
+    /// - Returns: the destination's answer, and what both releases speak.
+    /// - Throws: `MigrationError.noCommonVersion`, or why the destination says no.
+    func greet(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> (Welcome, ProtocolSupport.Agreement) {
+        try await link.send(.hello(Hello(purpose: purpose, migration: migration)))
+        guard case .welcome(let welcome) = try await inbox.next() else {
+            throw MigrationError.unexpected("no welcome")
+        }
+        return (welcome, try ProtocolSupport.agreement(source: .own, destination: welcome.support))
+    }
+
+    /// Offers the disk, and returns once it is accepted.
+    /// - Parameter abandoned: earlier attempts that this node has given up.
+    func offer(
+        to welcome: Welcome, abandoned: [MigrationID], _ link: SourceLink, _ inbox: inout SourceInbox
+    ) async throws -> BlockGeometry {
+        guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {
+            throw MigrationError.unexpected("a block size of \(welcome.blockSize)")
+        }
+        let offer = Offer(
+            migration: migration, abandoned: abandoned, export: job.export, size: geometry.size,
+            blockSize: welcome.blockSize, domains: job.domains)
+        try await link.send(.offer(offer))
+        guard case .accepted = try await inbox.next() else {
+            throw MigrationError.unexpected("no answer to the offer")
+        }
+        return geometry
+    }
+}

@@ -1,0 +1,76 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("migrate --dry-run", .timeLimit(.minutes(3)))
+struct DryRunTests {
+    private struct Outcome: Decodable {
+        let export: String
+        let state: String
+        let ledger: [String: Int]
+        let wire: [String: Int]
+    }
+
+    private static func outcome(_ text: String) throws -> Outcome {
+        try JSONDecoder().decode(Outcome.self, from: Data(text.utf8))
+    }
+
+    @Test("It tells what a migration then comes to, and changes nothing on either side")
+    func predicts() async throws {
+        let nodes = try await TwoNodes(megabytes: 24, index: true)
+        // A neighbour that has two thirds of the disk, and other bytes in the rest.
+        var neighbour = try nodes.sourceImage
+        neighbour.replaceSubrange((8 << 20)..<(16 << 20), with: Data(repeating: 7, count: 8 << 20))
+        try neighbour.write(to: URL(fileURLWithPath: nodes.scratch.file("n.raw")))
+        let added = try await Nearblock.run([
+            "index", "add", "--index", nodes.scratch.file("index"), nodes.scratch.file("n.raw"),
+        ])
+        #expect(added.status == 0)
+
+        let dry = try await nodes.migrate(["--dry-run", "--rate", "50M"])
+        #expect(dry.status == 0, "\(dry.errors)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty)
+        #expect(try await nodes.source.ask(["status"]).output.contains("serving"))
+        let estimate = try Self.outcome(dry.output)
+        #expect(estimate.state == "estimated")
+        #expect(estimate.ledger.values.reduce(0, +) == 24 << 20)
+        let json = try #require(try JSONSerialization.jsonObject(with: Data(dry.output.utf8)) as? [String: Any])
+        let seconds = try #require((json["seconds"] as? [String: Double])?["total"])
+        #expect(seconds >= Double(estimate.wire["total"]!) * 8 / 50e6)
+
+        let moved = try await nodes.migrate(["--rate", "50M"])
+        #expect(moved.status == 0, "\(moved.errors)")
+        let report = try Self.outcome(moved.output)
+        #expect(estimate.ledger == report.ledger)
+        let ratio = Double(estimate.wire["total"]!) / Double(report.wire["total"]!)
+        #expect((0.9...1.1).contains(ratio), "\(estimate.wire) and \(report.wire)")
+    }
+
+    @Test("A disk that is on its way back counts what its old image has")
+    func base() async throws {
+        let nodes = try await TwoNodes(sourceTakesDisks: true)
+        #expect(try await nodes.migrate().status == 0)
+        try await waitUntil("released") { try await nodes.source.ask(["status"]).output.contains("released") }
+        let back = try await nodes.destination.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--dry-run", "--json",
+        ])
+        #expect(back.status == 0, "\(back.errors)")
+        let ledger = try Self.outcome(back.output).ledger
+        #expect(ledger["link"] == 0)
+        #expect(ledger["present"]! > 0)
+    }
+
+    @Test("A disk that would be refused is, in one line, and so is one that has moved")
+    func refusals() async throws {
+        let nodes = try await TwoNodes()
+        try Data("other".utf8).write(to: URL(fileURLWithPath: "\(nodes.images)/disk.raw"))
+        let taken = try await nodes.migrate(["--dry-run"])
+        #expect(taken.status == 1)
+        #expect(taken.errors.contains("exists already"), "\(taken.errors)")
+        try FileManager.default.removeItem(atPath: "\(nodes.images)/disk.raw")
+        #expect(try await nodes.migrate().status == 0)
+        let moved = try await nodes.migrate(["--dry-run"])
+        #expect(moved.status == 1)
+        #expect(moved.errors.contains("has moved"), "\(moved.errors)")
+    }
+}
