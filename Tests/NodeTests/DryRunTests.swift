@@ -50,7 +50,6 @@ struct DryRunTests {
     func base() async throws {
         let nodes = try await TwoNodes(sourceTakesDisks: true)
         #expect(try await nodes.migrate().status == 0)
-        try await waitUntil("released") { try await nodes.source.ask(["status"]).output.contains("released") }
         let back = try await nodes.destination.ask([
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--dry-run", "--json",
         ])

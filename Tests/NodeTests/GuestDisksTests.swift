@@ -66,6 +66,37 @@ struct GuestDisksTests {
         #expect(try await states(of: third).values.allSatisfy { $0.hasPrefix("moved") })
     }
 
+    @Test(
+        "What has come for one disk does not come again for another, neither beside it nor later",
+        arguments: [true, false])
+    func shared(atOnce: Bool) async throws {
+        try scratch.makeImage("root.raw", megabytes: 6)
+        var log = try scratch.data("root.raw")
+        log.replaceSubrange(0..<4096, with: Data(repeating: 5, count: 4096))
+        try log.write(to: URL(fileURLWithPath: scratch.file("log.raw")))
+        let port = try FreePort.find()
+        let destination = try await destination(port)
+        let source = try await source()
+        var reports: [[String: Any]] = []
+        for disks in atOnce ? [["root", "log"]] : [["root"], ["log"]] {
+            let moved = try await source.ask(["migrate"] + disks + ["--to", "127.0.0.1:\(port)", "--json"])
+            #expect(moved.status == 0, "\(moved.errors)")
+            for line in moved.output.split(separator: "\n") {
+                reports.append(try JSONSerialization.jsonObject(with: Data(line.utf8)) as! [String: Any])
+            }
+        }
+        let ledgers = reports.map { $0["ledger"] as! [String: Int] }
+        #expect(ledgers.count == 2)
+        // At once, either may be the first.
+        let (first, second) = atOnce && ledgers[0]["link"]! < ledgers[1]["link"]! ? (1, 0) : (0, 1)
+        #expect(ledgers[second]["link"]! <= 4096, "\(ledgers)")
+        #expect(ledgers[second]["neighbour"]! >= ledgers[first]["link"]! - 4096, "\(ledgers)")
+        for name in ["root", "log"] {
+            #expect(try scratch.data("images/\(name).raw") == scratch.data("\(name).raw"))
+        }
+        #expect(try await destination.stop() == 0)
+    }
+
     @Test("The report of each is a line of JSON")
     func reports() async throws {
         try scratch.makeImage("root.raw", megabytes: 2)
