@@ -4,13 +4,16 @@ struct CompressionPace {
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines.
     static let levels: [(level: Int32, cost: Double)] = [(1, 0.6), (3, 1), (6, 2.4), (9, 3.5), (12, 6.4)]
     /// What a decision is made of, at first and later: more than the kernel takes without the link's having sent it, and
-    /// seldom, as a new level begins a new frame, which knows no earlier repeats.
+    /// seldom.
     private static let firstBytes: UInt64 = 4 << 20
     private static let laterBytes: UInt64 = 32 << 20
+    /// A link that has not been waited for so far may only not have been full yet.
+    private static let fillingBytes: UInt64 = 16 << 20
     /// The highest at first: a link that has just begun seems slower than it is.
     private static let firstHighest = 2
-    /// Of the time that the link takes for a batch, what preparing the next may take.
-    private static let share = 0.8
+    /// Of the time that the link takes for a batch, what preparing the next may take at a level that it rises to. It stays
+    /// at one that takes more, as long as the link is waited for: each change costs what the new frame does not know.
+    private static let share = 0.75
     /// A link that is waited for less than this is not what limits.
     private static let idleShare = 0.05
 
@@ -34,7 +37,7 @@ struct CompressionPace {
         self.reading += reading
         self.compressing += compressing
         self.waiting += waiting
-        guard self.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes) else { return nil }
+        guard self.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes), !isFilling else { return nil }
         let best = isFirst ? min(bestPosition(), Self.firstHighest) : bestPosition()
         (self.bytes, self.reading, self.compressing, self.waiting) = (0, 0, 0, 0)
         isFirst = false
@@ -43,11 +46,16 @@ struct CompressionPace {
         return Self.levels[best].level
     }
 
+    private var isFilling: Bool { isFirst && !isWaitedFor && bytes < Self.fillingBytes }
+
+    private var total: Double { reading + compressing + waiting }
+
+    private var isWaitedFor: Bool { waiting > total * Self.idleShare }
+
     private func bestPosition() -> Int {
-        let total = reading + compressing + waiting
-        guard waiting > total * Self.idleShare else { return max(0, min(position - 1, 1)) }
+        guard isWaitedFor else { return max(0, position - 1) }
         let unit = compressing / Self.levels[position].cost
         let fitting = Self.levels.lastIndex { reading + unit * $0.cost <= total * Self.share }
-        return max(fitting ?? 0, min(position, 1))
+        return max(fitting ?? 0, position)
     }
 }
