@@ -179,6 +179,17 @@ public final class RawImage: Sendable {
         return lower < size ? lower..<min(UInt64(end), size) : nil
     }
 
+    /// Bytes that may hold data: all that are not in holes.
+    /// - Throws: `FileError`.
+    public func dataBytes() throws -> UInt64 {
+        var (total, position) = (0 as UInt64, 0 as UInt64)
+        while let data = try nextData(from: position) {
+            total += UInt64(data.count)
+            position = data.upperBound
+        }
+        return total
+    }
+
     /// Makes everything written so far durable, `fdatasync(2)`.
     /// - Throws: `FileError`.
     public func synchronize() throws {

@@ -31,8 +31,8 @@ final class DataSample: Sendable {
     func addZeros(_ bytes: UInt64) { state.withLockedValue { $0.ledger.zero += bytes } }
 
     /// A destination has answered.
-    func add(_ wants: Wants, _ answer: OpenSegments.Answer) async throws {
-        let blocks = answer.wanted
+    func add(_ answer: OpenSegments.Answer) async throws {
+        let (wants, blocks) = (answer.wants, answer.wanted)
         state.withLockedValue {
             $0.ledger.present += wants.present
             $0.ledger.repeated += wants.repeated

@@ -2,8 +2,10 @@ import Block
 
 /// Tells the destination what every block of a disk is, and takes what it wants of that; both at once.
 struct ManifestExchange: Sendable {
-    /// Manifest segments that may be without an answer: enough for 200 ms of a fast link, and bounded.
-    private static let window = 64
+    /// Blocks that may be without an answer, or whose answer has not been dealt with: so many that what is wanted is known
+    /// well before it is sent, and bounded, as they take 24 bytes each. And the most segments.
+    private static let openBlocks = 1 << 20
+    private static let openSegments = 1024
 
     private let scanner: ManifestScanner
     private let openSegments: OpenSegments
@@ -21,57 +23,66 @@ struct ManifestExchange: Sendable {
     /// - Parameters:
     ///   - isOver: asked now and then; what is left of the disk is then not told.
     ///   - zeros: given the bytes of zero blocks, and how many bytes of the disk need no answer therefore.
-    ///   - wanted: given an answer, and the blocks that it asks for.
+    ///   - answered: given each answer as it comes.
+    ///   - wanted: given the same, one after the other, to be dealt with.
     func run(
         _ inbox: inout SourceInbox, isOver: @escaping @Sendable () -> Bool,
         zeros: @escaping @Sendable (_ bytes: UInt64, _ settled: UInt64) -> Void,
-        wanted: (Wants, OpenSegments.Answer) async throws -> Void
+        answered: (OpenSegments.Answer) -> Void,
+        wanted: @escaping @Sendable (OpenSegments.Answer) async throws -> Void
     ) async throws {
         let credits = AsyncStream.makeStream(of: Void.self)
-        for _ in 0..<Self.window { credits.continuation.yield() }
-        async let scanned: Void = scan(credits.stream, isOver, zeros)
+        for _ in 0..<min(Self.openSegments, Self.openBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
+        let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
+        async let scanned: Void = orCut { try await scan(credits.stream, isOver, zeros) }
+        async let done: Void = orCut {
+            for await answer in answers.stream {
+                try await wanted(answer)
+                credits.continuation.yield()
+            }
+        }
         do {
-            try await takeAnswers(&inbox, credits.continuation, wanted)
+            try await takeAnswers(&inbox) {
+                answered($0)
+                answers.continuation.yield($0)
+            }
+            answers.continuation.finish()
         } catch {
             link.close()
             credits.continuation.finish()
+            answers.continuation.finish()
             // Where the image could not be read, that is the reason, and the link was cut because of it.
-            do { try await scanned } catch let failure as FileError { throw failure } catch {}
+            do {
+                try await scanned
+                try await done
+            } catch let failure as FileError { throw failure } catch {}
             throw error
         }
         try await scanned
+        try await done
     }
 
-    private func takeAnswers(
-        _ inbox: inout SourceInbox, _ credits: AsyncStream<Void>.Continuation,
-        _ wanted: (Wants, OpenSegments.Answer) async throws -> Void
-    ) async throws {
+    /// Where `work` fails, wakes whoever waits for answers that will not come.
+    private func orCut(_ work: () async throws -> Void) async throws {
+        do {
+            try await work()
+        } catch {
+            link.close()
+            throw error
+        }
+    }
+
+    private func takeAnswers(_ inbox: inout SourceInbox, _ take: (OpenSegments.Answer) -> Void) async throws {
         while true {
             switch try await inbox.next() {
-            case .wants(let wants):
-                try await wanted(wants, try openSegments.answer(wants))
-                credits.yield()
-            case .manifestDone:
-                return
-            default:
-                throw MigrationError.unexpected("no wants")
+            case .wants(let wants): take(try openSegments.answer(wants))
+            case .manifestDone: return
+            default: throw MigrationError.unexpected("no wants")
             }
         }
     }
 
     private func scan(
-        _ credits: AsyncStream<Void>, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void
-    ) async throws {
-        do {
-            try await scanAll(credits, isOver, zeros)
-        } catch {
-            // Wakes whoever waits for answers that will not come.
-            link.close()
-            throw error
-        }
-    }
-
-    private func scanAll(
         _ credits: AsyncStream<Void>, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void
     ) async throws {
         var credit = credits.makeAsyncIterator()
@@ -86,12 +97,12 @@ struct ManifestExchange: Sendable {
                 let bytes = geometry.byteCount(of: blocks)
                 zeros(bytes, bytes)
                 block = blocks.upperBound
-            case .segment(let segment, let fingerprints, let zeroBytes):
+            case .segment(let segment):
                 guard await credit.next() != nil else { throw CancellationError() }
-                openSegments.add(segment, fingerprints)
-                try await link.send(.manifest(segment))
-                zeros(zeroBytes, 0)
-                block += UInt64(segment.entries.count)
+                openSegments.add(segment)
+                try await link.send(.manifest(segment.manifest))
+                zeros(segment.zeroBytes, 0)
+                block += UInt64(segment.manifest.entries.count)
             }
         }
     }

@@ -7,8 +7,7 @@ struct ManifestScanner: Sendable {
     /// One step of the scan.
     enum Step: Sendable {
         case zeros(Range<UInt64>)
-        /// Of the fingerprints, whole ones: `.zero` for what is zero or still being written.
-        case segment(ManifestSegment, [Fingerprint], zeroBytes: UInt64)
+        case segment(ScannedSegment)
         case end
     }
 
@@ -18,13 +17,18 @@ struct ManifestScanner: Sendable {
     private let manifest: FingerprintFile
     private let dirtyMap: DirtyMap
     private let pool: NIOThreadPool
+    private let compressibility: Compressibility
 
-    init(image: RawImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool) {
+    init(image: RawImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool) throws {
+        compressibility = try Compressibility()
         reader = BlockReader(image: image, geometry: dirtyMap.geometry, maximumBytes: Self.segmentBytes)
         self.manifest = manifest
         self.dirtyMap = dirtyMap
         self.pool = pool
     }
+
+    /// The most blocks of one segment.
+    var segmentBlocks: Int { min(ManifestSegment.maximumBlocks, Self.segmentBytes / dirtyMap.geometry.blockSize) }
 
     /// What stands from `block` on; a step covers at least one block.
     func step(from block: UInt64) async throws -> Step {
@@ -36,8 +40,7 @@ struct ManifestScanner: Sendable {
         guard block < end else { return .end }
         guard let data = try reader.nextData(from: block) else { return .zeros(block..<end) }
         guard data.lowerBound <= block else { return .zeros(block..<data.lowerBound) }
-        let most = min(ManifestSegment.maximumBlocks, Self.segmentBytes / dirtyMap.geometry.blockSize)
-        return try segment(block..<min(data.upperBound, block + UInt64(most)))
+        return try segment(block..<min(data.upperBound, block + UInt64(segmentBlocks)))
     }
 
     private func segment(_ blocks: Range<UInt64>) throws -> Step {
@@ -61,6 +64,9 @@ struct ManifestScanner: Sendable {
         }
         try manifest.set(fingerprints[...], from: blocks.lowerBound)
         return .segment(
-            ManifestSegment(first: blocks.lowerBound, entries: entries), fingerprints, zeroBytes: zeroBytes)
+            ScannedSegment(
+                manifest: ManifestSegment(first: blocks.lowerBound, entries: entries), fingerprints: fingerprints,
+                zeroBytes: zeroBytes,
+                ratio: compressibility.ratio(of: reader.bytes(blocks.count * dirtyMap.geometry.blockSize))))
     }
 }

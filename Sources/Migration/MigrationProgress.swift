@@ -12,6 +12,12 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
     public var wire: UInt64 = 0
     /// Bytes that the guest has written since they were sent.
     public var dirty: UInt64 = 0
+    /// How many more of those each second, as the last round has shown.
+    public var dirtyRate = 0.0
+    /// Bits that crossed the link each second lately, both ways.
+    public var linkRate = 0.0
+    /// Until the disk can be handed over; nil where that can't be told yet, or the guest writes as fast as the link carries.
+    public var secondsLeft: Double?
     /// So far.
     public var ledger = Ledger()
 
@@ -21,12 +27,17 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
     /// Of several disks together; in the phase of the one with the most to do.
     public init(of disks: [MigrationProgress]) {
         phase = disks.max { $0.total - min($0.done, $0.total) < $1.total - min($1.done, $1.total) }?.phase ?? phase
+        // They share the link: what one needs less the others have more.
+        let left = disks.compactMap(\.secondsLeft)
+        secondsLeft = left.count == disks.count ? left.max() : nil
         for disk in disks {
             round = max(round, disk.round)
             done += disk.done
             total += disk.total
             wire += disk.wire
             dirty += disk.dirty
+            dirtyRate += disk.dirtyRate
+            linkRate += disk.linkRate
             ledger.add(disk.ledger)
         }
     }

@@ -5,7 +5,10 @@ import NIOConcurrencyHelpers
 /// The manifest segments that the destination has not answered yet, in the order in which it must answer them.
 final class OpenSegments: Sendable {
     /// What an answer means.
-    struct Answer: Equatable {
+    struct Answer: Equatable, Sendable {
+        let wants: Wants
+        /// What its blocks may come to compressed, by their size.
+        let ratio: Double
         /// The blocks that are wanted; ascending.
         var wanted: [UInt64] = []
         /// Blocks of which at least one was taken for another, so that they must all be sent; ascending.
@@ -14,8 +17,9 @@ final class OpenSegments: Sendable {
 
     private struct Segment {
         let first: UInt64
-        /// Whole ones, of the blocks that have a prefix; `.zero` for the others.
+        /// Whole ones; `.zero` for blocks that are not named.
         let fingerprints: [Fingerprint]
+        let ratio: Double
     }
 
     private let geometry: BlockGeometry
@@ -26,12 +30,10 @@ final class OpenSegments: Sendable {
     }
 
     /// Notes a segment that is about to be sent.
-    /// - Parameter fingerprints: of its blocks, whole ones.
-    func add(_ segment: ManifestSegment, _ fingerprints: [Fingerprint]) {
-        let fingerprints = zip(segment.entries, fingerprints).map { entry, fingerprint in
-            if case .prefix = entry { fingerprint } else { Fingerprint.zero }
-        }
-        segments.withLockedValue { $0.append(Segment(first: segment.first, fingerprints: fingerprints)) }
+    func add(_ segment: ScannedSegment) {
+        let open = Segment(
+            first: segment.manifest.first, fingerprints: segment.fingerprints, ratio: segment.ratio)
+        segments.withLockedValue { $0.append(open) }
     }
 
     /// Takes the answer to the oldest segment: every block of it must be wanted or have been found, no more and no less.
@@ -41,7 +43,7 @@ final class OpenSegments: Sendable {
         guard let segment, wants.first == segment.first, wants.wanted.count == segment.fingerprints.count else {
             throw MigrationError.unexpected("wants that answer no manifest")
         }
-        var answer = Answer()
+        var answer = Answer(wants: wants, ratio: segment.ratio)
         var found: [(block: UInt64, fingerprint: Fingerprint)] = []
         var total: UInt64 = 0
         for (offset, fingerprint) in segment.fingerprints.enumerated() {

@@ -16,7 +16,11 @@ final class SourceCopy: Sendable {
     private let update: Update
     /// Whether the disk is wanted now: what is left of a round is then left for later.
     private let isWanted: @Sendable () -> Bool
+    private let image: RawImage
     private let speed = NIOLockedValueBox(SendingSpeed())
+    private let forecast = NIOLockedValueBox(CopyForecast())
+    private let dirtying: NIOLockedValueBox<DirtyRate>
+    private let began = ContinuousClock.now
 
     init(
         job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool,
@@ -27,8 +31,10 @@ final class SourceCopy: Sendable {
         self.link = link
         self.pool = pool
         self.update = update
+        image = job.image
+        dirtying = NIOLockedValueBox(DirtyRate(from: began))
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
-        let scanner = ManifestScanner(image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool)
+        let scanner = try ManifestScanner(image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool)
         exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link)
         sender = try BlockSender(image: job.image, geometry: geometry, manifest: manifest, pool: pool)
     }
@@ -54,6 +60,7 @@ final class SourceCopy: Sendable {
             $0.total = geometry.size
         }
         speed.withLockedValue { $0.begin() }
+        try await beginForecast()
         try await exchange.run(
             &inbox, isOver: isWanted,
             zeros: { [update] zero, settled in
@@ -61,7 +68,12 @@ final class SourceCopy: Sendable {
                     $0.ledger.zero += zero
                     $0.done += settled
                 }
-            }, wanted: take)
+            }, answered: note, wanted: take)
+    }
+
+    private func beginForecast() async throws {
+        let data = try await pool.runIfActive { [image] in try image.dataBytes() }
+        forecast.withLockedValue { $0.data = data }
     }
 
     /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
@@ -75,7 +87,8 @@ final class SourceCopy: Sendable {
         speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount, isFinal || !isWanted() {
-            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), countsAsDone: true, isFinal: true)
+            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), isAnswer: false)
+            noteDirty()
         }
     }
 
@@ -92,7 +105,20 @@ final class SourceCopy: Sendable {
             speed.end()
         }
         try await pool.runIfActive { [manifest] in try manifest.refresh() }
-        update { $0.dirty = dirtyBytes }
+        dirtying.withLockedValue { $0.endRound(dirtyBytes, at: .now) }
+        noteDirty()
+    }
+
+    /// Brings what the progress says of the guest's writes, and of the time left, up to date.
+    private func noteDirty() {
+        let dirty = dirtyBytes
+        let perSecond = dirtying.withLockedValue { $0.bytesPerSecond(dirty, at: .now) }
+        let left = forecast.withLockedValue { $0.secondsLeft(dirty: dirty, dirtyPerSecond: perSecond) }
+        update {
+            $0.dirty = dirty
+            $0.dirtyRate = perSecond
+            $0.secondsLeft = left
+        }
     }
 
     /// Takes all that was written since it was sent; the guest must be held back.
@@ -148,33 +174,50 @@ final class SourceCopy: Sendable {
         try await pool.runIfActive { [manifest] in try manifest.root() }
     }
 
-    private func take(_ wants: Wants, _ answer: OpenSegments.Answer) async throws {
-        // As if the guest had written them: a later round sends them, or they are named as missing.
-        for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
-        // What was rewritten since comes in a later round, and now would be too early.
-        try await send(answer.wanted.filter { !dirtyMap.isDirty($0) }, countsAsDone: false, isFinal: false)
-        let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
+    private func note(_ answer: OpenSegments.Answer) {
+        let wants = answer.wants
+        let wanted = UInt64(answer.wanted.count * geometry.blockSize)
+        let found = wants.present + wants.repeated + wants.neighbour
+        forecast.withLockedValue {
+            $0.note(
+                answered: wanted + found, wanted: Double(wanted) * answer.ratio,
+                after: began.duration(to: .now).inSeconds)
+        }
         update {
             $0.ledger.present += wants.present
             $0.ledger.repeated += wants.repeated
             $0.ledger.neighbour += wants.neighbour
-            $0.done += covered
-            $0.dirty = dirtyBytes
         }
     }
 
+    private func take(_ answer: OpenSegments.Answer) async throws {
+        // As if the guest had written them: a later round sends them, or they are named as missing.
+        for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
+        // What was rewritten since comes in a later round, and now would be too early.
+        try await send(answer.wanted.filter { !dirtyMap.isDirty($0) }, isAnswer: true, ratio: answer.ratio)
+        let wants = answer.wants
+        let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
+        update { $0.done += covered }
+        noteDirty()
+    }
+
     /// Sends ascending blocks, in as many batches as they take.
-    private func send(_ blocks: [UInt64], countsAsDone: Bool, isFinal: Bool) async throws {
+    /// - Parameters:
+    ///   - isAnswer: the destination has asked for them in the first round, which ends early where the disk is wanted.
+    ///   - ratio: what they may come to compressed, by their size.
+    private func send(_ blocks: [UInt64], isAnswer: Bool, ratio: Double? = nil) async throws {
         var start = 0
-        while start < blocks.count, isFinal || !isWanted() {
+        while start < blocks.count, !isAnswer || !isWanted() {
             let end = min(blocks.count, start + sender.batchLimit)
             let began = ContinuousClock.now
             let (zero, data) = try await sender.send(blocks[start..<end], over: link)
-            speed.withLockedValue { $0.add(data, in: began.duration(to: .now)) }
+            let time = began.duration(to: .now)
+            speed.withLockedValue { $0.add(data, in: time) }
+            forecast.withLockedValue { $0.note(sent: data, ratio: ratio, in: time.inSeconds) }
             update {
                 $0.ledger.zero += zero
                 $0.ledger.link += data
-                if countsAsDone { $0.done += zero + data }
+                if !isAnswer { $0.done += zero + data }
             }
             start = end
         }

@@ -40,13 +40,13 @@ public struct SourceEstimate: Sendable {
         let (welcome, _) = try await opening.greet(link, &inbox)
         let geometry = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
-        let scanner = ManifestScanner(
+        let scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
         let sample = try DataSample(
             sender: BlockSender(image: job.image, geometry: geometry, manifest: nil, pool: pool),
             bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link).run(
-            &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, wanted: sample.add)
+            &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in }, wanted: sample.add)
         var (ledger, data, working) = sample.sum
         // Of the blocks that were still to come when they were asked for, as they are in the image now.
         ledger.link = geometry.size - min(geometry.size, ledger.total)

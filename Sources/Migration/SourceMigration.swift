@@ -35,6 +35,7 @@ public final class SourceMigration: Sendable {
     private let pool: NIOThreadPool
     private let state: NIOLockedValueBox<State>
     private let status = NIOLockedValueBox(MigrationProgress())
+    private let recently = NIOLockedValueBox(RecentRate())
 
     /// A migration that has not begun.
     /// - Parameters:
@@ -63,8 +64,13 @@ public final class SourceMigration: Sendable {
     /// How far it is.
     public var progress: MigrationProgress {
         let wire = state.withLockedValue { $0.link }?.wire.total
+        let recent = recently.withLockedValue { recently in
+            if let wire { recently.note(wire, at: .now) }
+            return recently.perSecond
+        }
         return status.withLockedValue { status in
             if let wire { status.wire = wire }
+            status.linkRate = recent * 8
             return status
         }
     }
@@ -185,6 +191,7 @@ public final class SourceMigration: Sendable {
             job: job, geometry: geometry, link: link, pool: pool, isWanted: { [self] in isWanted }
         ) { [self] update in
             status.withLockedValue { update(&$0) }
+            recently.withLockedValue { $0.note(link.wire.total, at: .now) }
         }
         await job.disk.track(copy.dirtyMap)
         state.withLockedValue { state in

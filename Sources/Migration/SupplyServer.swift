@@ -59,7 +59,7 @@ struct SupplyServer {
     /// The root of the image without some blocks, which need not be readable.
     private func root(without blocks: [Range<UInt64>]) async throws -> DiskRoot {
         let manifest = try FingerprintFile(geometry: geometry, directory: scratch)
-        let scanner = ManifestScanner(
+        let scanner = try ManifestScanner(
             image: image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
         var block: UInt64 = 0
         while true {
@@ -69,7 +69,7 @@ struct SupplyServer {
                 switch try await scanner.step(from: block) {
                 case .end: return try await pool.runIfActive { try manifest.root(without: blocks) }
                 case .zeros(let range): block = range.upperBound
-                case .segment(let segment, _, _): block += UInt64(segment.entries.count)
+                case .segment(let segment): block += UInt64(segment.manifest.entries.count)
                 }
             } catch is FileError {
                 let end = min(geometry.blockCount, block + UInt64(ManifestSegment.maximumBlocks))

@@ -117,7 +117,9 @@ final class SimMigration {
                 return fingerprint == .zero ? .zero : .prefix(fingerprint.high)
             }
             let segment = ManifestSegment(first: block, entries: entries)
-            openSegments.add(segment, blocks.map { manifest[Int($0)] })
+            let fingerprints = blocks.map { manifest[Int($0)] }
+            openSegments.add(
+                ScannedSegment(manifest: segment, fingerprints: fingerprints, zeroBytes: 0, ratio: 1))
             pipe?.send(.manifest(segment), from: .source)
             scan(from: blocks.upperBound)
         }

@@ -73,8 +73,7 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     }
 
     private static func describe(_ progress: MigrationProgress) -> String {
-        "\(progress.phase) round \(progress.round): \(Format.percent(progress.done, of: progress.total)) of "
-            + "\(Format.bytes(progress.total)), \(Format.bytes(progress.wire)) on the wire, "
+        "\(progress.phase) \(Format.progress(progress)), \(Format.bytes(progress.wire)) on the wire, "
             + "\(Format.bytes(progress.dirty)) to send again"
     }
 }

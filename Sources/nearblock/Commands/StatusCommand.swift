@@ -20,9 +20,7 @@ struct StatusCommand: AsyncParsableCommand {
         for export in exports {
             var line = "\(export.export)  \(Format.bytes(export.size))  \(export.state)"
             if let destination = export.destination { line += "  to \(destination)" }
-            if let progress = export.progress {
-                line += "  round \(progress.round), \(Format.percent(progress.done, of: progress.total))"
-            }
+            if let progress = export.progress { line += "  \(Format.progress(progress))" }
             if let missing = export.missing { line += "  \(missing) blocks are only at the source" }
             if let problem = export.problem { line += "  (\(problem))" }
             print(line)

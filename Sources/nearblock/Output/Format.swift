@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 
 /// Numbers as a person reads them.
 enum Format {
@@ -23,5 +24,26 @@ enum Format {
     /// `1.25 s` or `48 ms`.
     static func seconds(_ value: Double) -> String {
         value < 1 ? String(format: "%.0f ms", value * 1000) : String(format: "%.2f s", value)
+    }
+
+    /// `94.3 Mbit/s`; powers of 1000.
+    static func bitRate(_ bitsPerSecond: Double) -> String {
+        let units = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"]
+        var value = bitsPerSecond
+        var unit = 0
+        while value >= 1000, unit < units.count - 1 {
+            value /= 1000
+            unit += 1
+        }
+        return String(format: "%.1f %@", value, units[unit])
+    }
+
+    /// How far a migration is, how fast, and for how long still.
+    static func progress(_ progress: MigrationProgress) -> String {
+        var parts = ["round \(progress.round): \(percent(progress.done, of: progress.total).drop { $0 == " " })"]
+        parts.append("\(bitRate(progress.linkRate))")
+        if progress.dirtyRate >= 1 { parts.append("\(bytes(UInt64(progress.dirtyRate)))/s written") }
+        if let left = progress.secondsLeft { parts.append("about \(seconds(left)) left") }
+        return parts.joined(separator: ", ")
     }
 }

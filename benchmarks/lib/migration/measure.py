@@ -10,6 +10,8 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../wan", f"{HERE}/../../../nbd-scripts/lib"]
@@ -26,6 +28,35 @@ def parse(link):
     return (float(rate[:-1]) * factor if factor else float(rate)), float(rtt), float(loss[0]) if loss else 0.0
 
 
+class TimeLeft:
+    """What a node says of the time left, from `with` to its end."""
+
+    def __init__(self, node):
+        self.node, self.said, self.isOver = node, [], threading.Event()
+
+    def __enter__(self):
+        self.began = time.monotonic()
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self):
+        while not self.isOver.wait(0.2):
+            progress = json.loads(self.node.ask("status", "--json").stdout)["exports"][0].get("progress") or {}
+            self.said.append((time.monotonic() - self.began, progress.get("secondsLeft")))
+
+    def __exit__(self, *_):
+        self.total = time.monotonic() - self.began
+        self.isOver.set()
+        self.thread.join()
+
+    def error(self):
+        """By how much of the time that was left in truth it was wrong at most, between a quarter and three of the way."""
+        errors = [abs(left - (self.total - now)) / (self.total - now) if left is not None else 1
+                  for now, left in self.said if self.total / 4 <= now <= self.total * 3 / 4]
+        return max(errors, default=float("nan"))
+
+
 def move(options, wan, number):
     folder = f"{options.folder}/run-{number}"
     os.makedirs(folder)
@@ -37,10 +68,11 @@ def move(options, wan, number):
     near = Node(options.nearblock, f"{folder}/near", ["--insecure-peer", f"{folder}/disk.raw", "--export", "disk"],
                 wan.command(wan.near))
     try:
-        moved = near.ask("migrate", "disk", "--to", f"{wan.far_address}:{PORT}", "--json")
+        with TimeLeft(near) as left:
+            moved = near.ask("migrate", "disk", "--to", f"{wan.far_address}:{PORT}", "--json")
         if moved.returncode:
             sys.exit(f"migration: {moved.stderr.strip()}; see {folder}")
-        return json.loads(moved.stdout)
+        return json.loads(moved.stdout), left.error()
     finally:
         near.stop()
         far.stop()
@@ -61,24 +93,27 @@ def main():
     options = parser.parse_args()
     print(f"zstd -9 --long=27 over the blocks that no neighbour holds: {options.ideal / 2**20:.1f} MiB")
     print("| link | plain TCP, Mbit/s | on the wire, MiB | of the ideal | seconds | of wire / plain + 3 s | pause, ms "
-          "| of 2 RTT + 50 ms |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+          "| of 2 RTT + 50 ms | time left wrong by |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     number = 0
     for link in options.links:
         rate, rtt, loss = parse(link)
-        plain, reports = [], []
+        plain, reports, errors = [], [], []
         with Wan(options.relay, rate, rtt, loss) as wan:
             for _ in range(options.rounds):
                 plain.append(wan.plain_rate(max(4.0, rtt / 10)))
-                reports.append(move(options, wan, number))
+                report, error = move(options, wan, number)
+                reports.append(report)
+                errors.append(error)
                 number += 1
         wire = [report["wire"]["total"] for report in reports]
         seconds = [report["seconds"]["total"] for report in reports]
         pauses = [report["seconds"]["pause"] * 1000 for report in reports]
-        bound = [time / (size / speed + 3) for time, size, speed in zip(seconds, wire, plain)]
+        bound = [took / (size / speed + 3) for took, size, speed in zip(seconds, wire, plain)]
         print(f"| {link} | {spread([speed * 8e-6 for speed in plain], 1)} | {spread([w / 2**20 for w in wire], 1)} "
               f"| {spread([w / options.ideal for w in wire], 3)} | {spread(seconds, 1)} | {spread(bound, 2)} "
-              f"| {spread(pauses, 0)} | {spread([pause / (2 * rtt + 50) for pause in pauses], 2)} |", flush=True)
+              f"| {spread(pauses, 0)} | {spread([pause / (2 * rtt + 50) for pause in pauses], 2)} "
+              f"| {spread(errors, 2)} |", flush=True)
 
 
 main()

@@ -1,0 +1,22 @@
+/// How fast a count has grown lately. Does nothing itself.
+struct RecentRate {
+    private static let interval = Duration.milliseconds(250)
+    private static let samples = 12
+
+    private var noted: [(count: UInt64, time: ContinuousClock.Instant)] = []
+
+    /// - Parameter count: now; no less than before.
+    mutating func note(_ count: UInt64, at time: ContinuousClock.Instant) {
+        if let last = noted.last, last.time.duration(to: time) < Self.interval { return }
+        // Of another connection.
+        if let last = noted.last, last.count > count { noted = [] }
+        noted.append((count, time))
+        if noted.count > Self.samples { noted.removeFirst() }
+    }
+
+    /// Over the last three seconds.
+    var perSecond: Double {
+        guard let first = noted.first, let last = noted.last, last.time > first.time else { return 0 }
+        return Double(last.count - first.count) / first.time.duration(to: last.time).inSeconds
+    }
+}

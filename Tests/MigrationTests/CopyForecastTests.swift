@@ -1,0 +1,75 @@
+import Testing
+
+@testable import Migration
+
+@Suite("How long copying will still take")
+struct CopyForecastTests {
+    private static let mebibyte: UInt64 = 1 << 20
+
+    @Test("Of a disk that is wanted evenly, what is not answered yet will be wanted alike")
+    func evenly() throws {
+        var forecast = CopyForecast()
+        forecast.data = 1000 * Self.mebibyte
+        #expect(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0) == nil)
+        // Half of it is wanted, and 10 MiB go over in a second.
+        forecast.note(answered: 400 * Self.mebibyte, wanted: Double(200 * Self.mebibyte), after: 2)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, in: 10)
+        let left = try #require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0))
+        #expect(abs(left - 40) < 0.1)
+    }
+
+    @Test("What the guest writes comes on top, and a guest as fast as the link leaves no end in sight")
+    func written() throws {
+        var forecast = CopyForecast()
+        forecast.data = 100 * Self.mebibyte
+        forecast.note(answered: 100 * Self.mebibyte, wanted: Double(100 * Self.mebibyte), after: 1)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, in: 10)
+        let left = try #require(
+            forecast.secondsLeft(dirty: 20 * Self.mebibyte, dirtyPerSecond: Double(5 * Self.mebibyte)))
+        #expect(abs(left - 4) < 0.1)
+        #expect(forecast.secondsLeft(dirty: Self.mebibyte, dirtyPerSecond: Double(10 * Self.mebibyte)) == nil)
+    }
+
+    @Test("What is hard to compress takes longer than what is not")
+    func compressible() throws {
+        var forecast = CopyForecast()
+        forecast.data = 200 * Self.mebibyte
+        forecast.note(answered: 100 * Self.mebibyte, wanted: Double(100 * Self.mebibyte), after: 1)
+        forecast.note(answered: 100 * Self.mebibyte, wanted: Double(20 * Self.mebibyte), after: 1)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, in: 10)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 2) < 0.1)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 0.2, in: 2)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 10 * Self.mebibyte, dirtyPerSecond: 0)) - 0.6) < 0.01)
+    }
+
+    @Test("Where the destination has everything, telling it what there is takes the time")
+    func found() throws {
+        var forecast = CopyForecast()
+        forecast.data = 400 * Self.mebibyte
+        forecast.note(answered: 100 * Self.mebibyte, wanted: 0, after: 3)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 9) < 0.1)
+    }
+
+    @Test("What the guest writes is counted by rounds")
+    func rounds() {
+        let start = ContinuousClock.now
+        var rate = DirtyRate(from: start)
+        #expect(rate.bytesPerSecond(100, at: start) == 0)
+        #expect(rate.bytesPerSecond(500, at: start + .seconds(5)) == 100)
+        rate.endRound(800, at: start + .seconds(8))
+        rate.endRound(50, at: start + .seconds(9))
+        #expect(rate.bytesPerSecond(900, at: start + .seconds(20)) == 50)
+    }
+
+    @Test("The rate of the link is that of the last seconds")
+    func recently() {
+        let start = ContinuousClock.now
+        var rate = RecentRate()
+        #expect(rate.perSecond == 0)
+        for tenth in 0..<100 {
+            let count = tenth < 50 ? tenth * 10 : 500 + (tenth - 50) * 100
+            rate.note(UInt64(count), at: start + .milliseconds(tenth * 100))
+        }
+        #expect(abs(rate.perSecond - 1000) < 1)
+    }
+}
