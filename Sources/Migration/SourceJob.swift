@@ -21,6 +21,11 @@ public struct SourceJob: Sendable {
     public let records: SourceRecords
     /// The domains of the neighbours that it may be made of, at most 255 of at most `longestDomain` bytes; none for all.
     public var domains: [String] = []
+    /// How often the disk is gone over at most before what is left is left for later; at least 1. Only where it is handed
+    /// over by itself.
+    public var maximumRounds = Int.max
+    /// The disk may be handed over once no more is left to be sent, whatever that takes. Bytes.
+    public var dirtyThreshold: UInt64 = 0
 
     /// Bytes of a domain's name.
     public static let longestDomain = 255

@@ -32,11 +32,13 @@ struct SourceMachine: Equatable {
         var expectedPause: Double
         /// How long it may.
         var maximumPause: Double
-        /// Nothing is left to be sent.
-        var isClean: Bool
+        /// Bytes that are left.
+        var dirty: UInt64
+        /// So many may be, whatever they take.
+        var threshold: UInt64 = 0
 
         /// Whether what is left could be sent behind the fence.
-        var fits: Bool { isClean || expectedPause <= maximumPause }
+        var fits: Bool { dirty <= threshold || expectedPause <= maximumPause }
     }
 
     /// What follows a round.
@@ -56,19 +58,23 @@ struct SourceMachine: Equatable {
 
     private(set) var state: State
     private let switchover: Switchover
+    private let maximumRounds: Int
     private var isSwitchRequested = false
     private var mayLeaveRest = true
     private var shortestPause = Double.infinity
     private var idleRounds = 0
 
-    init(switchover: Switchover = .converged) {
+    /// - Parameter maximumRounds: what is left after so many is left to post-copy, where the disk is handed over by itself.
+    init(switchover: Switchover = .converged, maximumRounds: Int = .max) {
         self.switchover = switchover
+        self.maximumRounds = maximumRounds
         state = .offered
     }
 
     /// A source that starts again with the durable word given in an earlier life.
     init(committed isNeeded: Bool) {
         switchover = .converged
+        maximumRounds = .max
         state = isNeeded ? .committed : .released
     }
 
@@ -100,7 +106,7 @@ struct SourceMachine: Equatable {
 
     /// A round has been received: what now?
     mutating func decide(_ situation: Situation) -> Decision {
-        guard case .copying = state else { preconditionFailure("decided after a round") }
+        guard case .copying(let round) = state else { preconditionFailure("decided after a round") }
         // Whoever waits for the disk gets it at once, and what is left of it afterwards.
         if skipsCopying { return .handOver(leavesRest: true) }
         switch switchover {
@@ -115,6 +121,7 @@ struct SourceMachine: Equatable {
         // A guest that writes as fast as the link carries would keep this up for ever.
         idleRounds = situation.expectedPause < shortestPause * Self.worthwhile ? 0 : idleRounds + 1
         shortestPause = min(shortestPause, situation.expectedPause)
+        if round >= maximumRounds { return .handOver(leavesRest: mayLeaveRest) }
         return mayLeaveRest && idleRounds > Self.patience ? .handOver(leavesRest: true) : .copy
     }
 

@@ -53,7 +53,8 @@ public final class SourceMigration: Sendable {
         self.logger = logger
         self.transport = transport
         self.pool = pool
-        state = NIOLockedValueBox(State(machine: SourceMachine(switchover: job.switchover)))
+        state = NIOLockedValueBox(State(
+                machine: SourceMachine(switchover: job.switchover, maximumRounds: job.maximumRounds)))
     }
 
     /// Where the disk is going.
@@ -278,7 +279,7 @@ public final class SourceMigration: Sendable {
         SourceMachine.Situation(
             // Behind the fence, the disks share the link.
             expectedPause: copy.expectedPause(roundTrip: roundTrip, shares: group.count).inSeconds,
-            maximumPause: job.maximumPause.inSeconds, isClean: copy.dirtyBytes == 0)
+            maximumPause: job.maximumPause.inSeconds, dirty: copy.dirtyBytes, threshold: job.dirtyThreshold)
     }
 
     /// Waits until all disks could go at the same moment. Until each of them could have gone once, nothing is copied: the
@@ -320,8 +321,10 @@ public final class SourceMigration: Sendable {
         let round = state.withLockedValue { $0.machine.fence() }
         status.withLockedValue { $0.phase = "fenced" }
         await job.disk.fence()
+        let sending = leavesRest ? .zero : copy.expectedPause(roundTrip: .zero, shares: group.count)
+        let expected = max(job.maximumPause, sending)
         let watch = Task { [self] in
-            try await Task.sleep(for: max(Self.shortestFenceLimit, job.maximumPause * 2))
+            try await Task.sleep(for: max(Self.shortestFenceLimit, expected * 2))
             group.fail(MigrationError.tooSlow)
         }
         defer { watch.cancel() }

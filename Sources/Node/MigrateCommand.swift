@@ -17,6 +17,10 @@ public struct MigrateCommand: Codable, Sendable {
     public var detach: Bool
     /// The domains of the destination's neighbours that may be drawn on; none for all.
     public var domains: [String] = []
+    /// As `SourceJob.maximumRounds`; nil for no limit.
+    public var maximumRounds: Int?
+    /// As `SourceJob.dirtyThreshold`; nil for none.
+    public var dirtyThreshold: UInt64?
 
     /// Describes a migration.
     public init(
@@ -38,6 +42,12 @@ public struct MigrateCommand: Codable, Sendable {
         }
         guard exports.count <= DestinationSite.maximumReceiving else {
             throw NodeError.unusable("at most \(DestinationSite.maximumReceiving) disks can be handed over together")
+        }
+        guard maximumRounds ?? 1 >= 1 else {
+            throw NodeError.unusable("no rounds at all are --switch now; give at least 1")
+        }
+        guard maximumRounds == nil || switchover == .converged else {
+            throw NodeError.unusable("rounds are counted only with --switch converged")
         }
         guard rate != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")

@@ -286,6 +286,8 @@ public actor Node {
             destination: command.destination, switchover: command.switchover,
             maximumPause: .seconds(command.maximumPause), rate: rate, records: records)
         job.domains = command.domains
+        job.maximumRounds = command.maximumRounds ?? .max
+        job.dirtyThreshold = command.dirtyThreshold ?? 0
         return job
     }
 

@@ -103,7 +103,7 @@ struct StateMachineTests {
     }
 
     private func after(_ pause: Double, clean: Bool = false) -> SourceMachine.Situation {
-        SourceMachine.Situation(expectedPause: pause, maximumPause: 0.2, isClean: clean)
+        SourceMachine.Situation(expectedPause: pause, maximumPause: 0.2, dirty: clean ? 0 : 1 << 20)
     }
 
     private func expect(
@@ -129,6 +129,27 @@ struct StateMachineTests {
         machine = copying(.converged)
         machine.needsWholeDisk()
         for _ in 0..<10 { expect(&machine, after(8), .copy) }
+    }
+
+    @Test("The operator's limits: so many rounds, or so little that is left")
+    func limits() {
+        var machine = SourceMachine(maximumRounds: 2)
+        machine.accepted()
+        expect(&machine, after(8), .copy)
+        _ = machine.nextRound()
+        expect(&machine, after(4), .handOver(leavesRest: true))
+
+        machine = SourceMachine(maximumRounds: 1)
+        machine.accepted()
+        machine.needsWholeDisk()
+        expect(&machine, after(4), .handOver(leavesRest: false))
+
+        machine = copying(.converged)
+        var situation = after(8)
+        situation.threshold = situation.dirty - 1
+        expect(&machine, situation, .copy)
+        situation.threshold = situation.dirty
+        expect(&machine, situation, .handOver(leavesRest: false))
     }
 
     @Test("Whoever waits for the disk gets it at once", arguments: [Switchover.manual, .firstWrite])

@@ -20,6 +20,8 @@ struct CommandLineTests {
             ["migrate", "disk"], ["migrate", "disk", "--to", "x"],
             ["migrate", "disk", "--to", "h:1", "--rate", "fast"],
             ["migrate", "disk", "--to", "h:1", "--max-pause", "5"], ["index", "add"],
+            ["migrate", "disk", "--to", "h:1", "--max-rounds", "few"],
+            ["migrate", "disk", "--to", "h:1", "--dirty-threshold", "5X"],
             ["serve", "--export", "x", "--peer-listen", "127.0.0.1:0", "--images", "i"],
         ])
     func usage(_ arguments: [String]) async throws {

@@ -158,7 +158,7 @@ final class SimMigration {
     private func decide() {
         guard !isOver else { return }
         let situation = SourceMachine.Situation(
-            expectedPause: Double(dirtyMap.count()), maximumPause: roundsLimit, isClean: dirtyMap.count() == 0)
+            expectedPause: Double(dirtyMap.count()), maximumPause: roundsLimit, dirty: dirtyMap.count())
         switch machine.decide(situation) {
         case .handOver(let leavesRest): handOver(leavesRest: leavesRest)
         case .wait: source.later(3000) { [self] in if dirtyMap.count() > 0 { nextRound() } else { decide() } }

@@ -31,6 +31,15 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         help: ArgumentHelp("How long a request of the guest may wait at the hand-over.", valueName: "time"))
     var maxPause = TimeSpan(seconds: 0.2)
     @Option(
+        help: ArgumentHelp(
+            "Go over the disk at most so often before it is handed over (converged); what is left follows afterwards.",
+            valueName: "count"))
+    var maxRounds: Int?
+    @Option(
+        help: ArgumentHelp(
+            "Hand over once no more is left to be sent, as in 4M, whatever the pause.", valueName: "size"))
+    var dirtyThreshold: ByteCount?
+    @Option(
         name: .customLong("domain"), parsing: .singleValue,
         help: ArgumentHelp(
             "Draw only on the destination's neighbours of this domain; may be repeated (default: all).",
@@ -54,6 +63,8 @@ struct MigrateDiskCommand: AsyncParsableCommand {
             maximumPause: maxPause.seconds,
             detach: detach)
         command.domains = domains
+        command.maximumRounds = maxRounds
+        command.dirtyThreshold = dirtyThreshold?.bytes
         if dryRun { return try await estimate(command) }
         let reply = try await node.ask(.migrate(command)) { reply in
             if case .progress(let progress) = reply { Terminal.progress(Self.describe(progress)) }
