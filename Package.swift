@@ -83,8 +83,8 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-// The data path is used from one thread and has tests in debug builds, which check what Swift would otherwise look up on
-// every access to a session's state: whether somebody else is in the middle of another.
+// On the data path, Swift would look up on every access to a session's state whether the same thread is in the middle of
+// another. Debug builds do, and have the tests.
 for target in package.targets where ["Ring", "Block", "NBDServer"].contains(target.name) {
     target.swiftSettings = [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
 }

@@ -72,20 +72,14 @@ public final class NeighbourIndex: Sendable {
         return lookUp.run()
     }
 
-    /// Every neighbour's place for one fingerprint, for when the first one has failed.
-    public func candidates(for fingerprint: Fingerprint) -> [Candidate] {
-        candidates(for: fingerprint, isByPrefix: false)
-    }
-
-    /// As `candidates`, where only the first half of the fingerprint is known; there are none for 0.
+    /// Every neighbour's place for a fingerprint of which the first half is known, for when the first one has failed; there
+    /// are none for 0.
     public func candidates(prefix: UInt64) -> [Candidate] {
-        candidates(for: Fingerprint(high: prefix, low: 0), isByPrefix: true)
-    }
-
-    private func candidates(for fingerprint: Fingerprint, isByPrefix: Bool) -> [Candidate] {
-        guard fingerprint != .zero else { return [] }
+        guard prefix != 0 else { return [] }
         var candidates: [Candidate] = []
-        findAll([fingerprint], isByPrefix: isByPrefix) { candidates.append(Candidate(neighbour: $0, block: $2)) }
+        findAll([Fingerprint(high: prefix, low: 0)], isByPrefix: true) {
+            candidates.append(Candidate(neighbour: $0, block: $2))
+        }
         return candidates
     }
 

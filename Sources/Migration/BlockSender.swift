@@ -20,17 +20,20 @@ struct BlockSender: Sendable {
     private let compressor: StreamCompressor
     private let manifest: FingerprintFile?
     private let pool: NIOThreadPool
-    private let pace = NIOLockedValueBox(CompressionPace())
+    private let pace: NIOLockedValueBox<CompressionPace>
 
     /// - Parameters:
     ///   - manifest: where it is noted what was sent; nil for nowhere.
+    ///   - bitsPerSecond: of the link, as far as it is known.
     ///   - windowLog: how far back repeats are looked for, as a power of two.
     init(
         image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?, pool: NIOThreadPool,
-        windowLog: Int32 = ZstdParameters.windowLog
+        bitsPerSecond: UInt64? = nil, windowLog: Int32 = ZstdParameters.windowLog
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
-        compressor = try StreamCompressor(windowLog: windowLog)
+        let pace = CompressionPace(bitsPerSecond: bitsPerSecond)
+        compressor = try StreamCompressor(level: pace.level, windowLog: windowLog)
+        self.pace = NIOLockedValueBox(pace)
         self.manifest = manifest
         self.pool = pool
     }

@@ -17,15 +17,27 @@ struct CompressionPace {
     /// A link that is waited for less than this is not what limits.
     private static let idleShare = 0.05
 
-    private var position = 1
+    /// Bytes of blocks that level 3 takes a second where it has half a core to itself, and what they come to at most often.
+    private static let speed = 140e6
+    private static let ratio = 0.35
+
+    private var position: Int
     private var isFirst = true
     private var bytes: UInt64 = 0
     private var reading = 0.0
     private var compressing = 0.0
     private var waiting = 0.0
 
-    /// Where it begins.
-    static let firstLevel = levels[1].level
+    /// - Parameter bitsPerSecond: of the link, as far as it is known; nil where it is not.
+    init(bitsPerSecond: UInt64? = nil) {
+        position = 1
+        guard let bitsPerSecond else { return }
+        let needed = Double(bitsPerSecond) / 8 / Self.ratio
+        position = max(1, Self.levels.lastIndex { Self.speed / $0.cost >= needed } ?? 1)
+    }
+
+    /// The level now.
+    var level: Int32 { Self.levels[position].level }
 
     /// A batch has been sent.
     /// - Parameters:
@@ -38,7 +50,7 @@ struct CompressionPace {
         self.compressing += compressing
         self.waiting += waiting
         guard self.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes), !isFilling else { return nil }
-        let best = isFirst ? min(bestPosition(), Self.firstHighest) : bestPosition()
+        let best = isFirst ? min(bestPosition(), max(position, Self.firstHighest)) : bestPosition()
         (self.bytes, self.reading, self.compressing, self.waiting) = (0, 0, 0, 0)
         isFirst = false
         guard best != position else { return nil }

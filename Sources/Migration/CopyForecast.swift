@@ -41,6 +41,12 @@ struct CopyForecast: Equatable {
         self.seconds += seconds
     }
 
+    /// What the destination has asked for is there, or comes in a later round.
+    mutating func endRound() {
+        data = answered
+        wanted = answers
+    }
+
     /// Seconds until all is sent; nil where that can't be told yet, or would never be.
     /// - Parameters:
     ///   - dirty: bytes that the guest has written since they were sent.

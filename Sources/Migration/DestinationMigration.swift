@@ -11,7 +11,7 @@ public struct DestinationMigration: Sendable {
     /// How long a peer may take to make its offer.
     private static let offerPatience = Duration.seconds(30)
     /// How long a segment waits at most for blocks that come for another disk, and how often it looks.
-    private static let sharingPatience = Duration.seconds(5)
+    private static let sharingPatience = Duration.seconds(2)
     private static let sharingInterval = Duration.milliseconds(10)
 
     private let site: DestinationSite
@@ -69,16 +69,12 @@ public struct DestinationMigration: Sendable {
         let welcome = Welcome(blockSize: UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize))
         try await connection.send(Message.welcome(welcome).encoded())
         var arrival = Arrival(index: index, blockSize: welcome.blockSize)
-        // Who asks for nothing must not keep the place of one who does.
-        let patience = Task {
-            try await Task.sleep(for: Self.offerPatience)
-            connection.close()
-        }
-        defer { patience.cancel() }
+        let patience = Patience(Self.offerPatience, for: connection)
+        defer { patience.end() }
         do {
             while let frame = try await frames.next() {
                 let action = try arrival.machine.receive(try Message(frame: frame))
-                patience.cancel()
+                patience.end()
                 guard try await perform(action, &arrival, connection) else {
                     if let offer = arrival.offer { await site.receiverEnded(offer.migration, keepsPartial: false) }
                     return
@@ -101,22 +97,40 @@ public struct DestinationMigration: Sendable {
     private func estimate(
         _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
+        try await site.beginEstimate()
+        do {
+            try await answerEstimate(connection, &frames)
+        } catch {
+            await site.endEstimate()
+            throw error
+        }
+        await site.endEstimate()
+    }
+
+    private func answerEstimate(
+        _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws {
         let index = try openIndex()
         let blockSize = UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize)
         try await connection.send(Message.welcome(Welcome(blockSize: blockSize)).encoded())
+        let patience = Patience(Self.offerPatience, for: connection)
+        defer { patience.end() }
         var machine = DestinationMachine()
         var disk: EstimatedDisk?
         while let frame = try await frames.next() {
+            patience.renew()
             switch try machine.receive(try Message(frame: frame)) {
             case .open(let offer, let geometry):
                 try offer.checkBlockSize(blockSize)
                 disk = EstimatedDisk(
                     base: try await site.look(for: offer), geometry: geometry, index: index?.restricted(for: offer)
-                ) { [shared = site.shared] in shared.has($0, domains: Set(offer.domains)) }
+                ) { [shared = site.shared] in
+                    shared.has($0, domains: Set(offer.domains), blockSize: geometry.blockSize)
+                }
                 connection.allowOrdinaryFrames()
                 try await connection.send(Message.accepted.encoded())
             case .resolve(let segment):
-                let wants = try await pool.runIfActive { [disk] in disk!.resolve(segment) }
+                let wants = try await pool.runIfActive { [disk] in try disk!.resolve(segment) }
                 try await connection.send(Message.wants(wants).encoded())
             case .clear:
                 break
@@ -222,10 +236,11 @@ public struct DestinationMigration: Sendable {
     /// What has been asked for already, for a disk that began to arrive earlier, is better waited for than asked for again.
     /// Once it has not come in time, no more: the other's source may have gone.
     private func waitForOthers(_ segment: ManifestSegment, _ arrival: inout Arrival) async throws {
-        let end = ContinuousClock.now + Self.sharingPatience
+        var left = Self.sharingPatience
         while arrival.waitsForOthers, arrival.disk!.mayComeSoon(segment) {
             try await Task.sleep(for: Self.sharingInterval)
-            arrival.waitsForOthers = ContinuousClock.now < end
+            left -= Self.sharingInterval
+            arrival.waitsForOthers = left > .zero
         }
     }
 

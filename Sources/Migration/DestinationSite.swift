@@ -60,6 +60,8 @@ public actor DestinationSite {
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
+    /// Questions of what a disk would take that may be asked at once: each takes memory.
+    private static let maximumEstimates = 8
     /// Disks that may be arriving at once: each takes memory for a 128 MiB window.
     public static let maximumReceiving = 16
 
@@ -84,6 +86,7 @@ public actor DestinationSite {
     private var replaced: [MigrationID: MigrationID] = [:]
     private var early: [String: EarlyExport] = [:]
     private var postCopies: [String: PostCopy] = [:]
+    private var estimates = 0
     private var isStopped = false
 
     /// - Parameters:
@@ -204,6 +207,17 @@ public actor DestinationSite {
         lanes[offer.migration] = early[offer.export]?.lanes ?? Lanes()
         return receiving
     }
+
+    /// Somebody asks what moving a disk here would take.
+    /// - Throws: `MigrationError.refused` where too many do.
+    func beginEstimate() throws {
+        guard estimates < Self.maximumEstimates else {
+            throw MigrationError.refused("\(Self.maximumEstimates) disks are being looked at already; try again later")
+        }
+        estimates += 1
+    }
+
+    func endEstimate() { estimates -= 1 }
 
     /// What there is of a disk that may be moved here, from earlier; touches nothing.
     /// - Throws: `MigrationError.refused` where it would not be taken.

@@ -11,6 +11,7 @@ final class EstimatedDisk: @unchecked Sendable {
     private let isShared: ([UInt64]) -> [Bool]
     private let hasher = BlockHasher()
     private var repeats: RepeatCache
+    private var next: UInt64 = 0
 
     /// - Parameters:
     ///   - base: an older copy of the disk.
@@ -26,29 +27,40 @@ final class EstimatedDisk: @unchecked Sendable {
     }
 
     /// What would be wanted of a manifest segment. Neighbours are not read: what the index says counts.
-    func resolve(_ segment: ManifestSegment) -> Wants {
+    /// - Throws: `MigrationError.unexpected` where a segment comes a second time: to answer takes reading.
+    func resolve(_ segment: ManifestSegment) throws -> Wants {
+        guard segment.first >= next else { throw MigrationError.unexpected("a segment out of order") }
+        next = segment.first + UInt64(segment.entries.count)
         let prefixes = segment.prefixes
         let candidates = index?.lookUp(prefixes: prefixes)
         let isShared = isShared(prefixes)
         var wants = Wants(first: segment.first, wanted: [], present: 0, repeated: 0, neighbour: 0)
-        for (offset, prefix) in prefixes.enumerated() {
+        for (offset, entry) in segment.entries.enumerated() {
             let block = segment.first + UInt64(offset)
-            let bytes = geometry.byteCount(of: block..<block + 1)
-            var isWanted = false
-            if prefix == 0 {
-                // Nothing is to be brought.
-            } else if let base, base.fingerprint(of: block, geometry, hasher)?.high == prefix {
-                wants.present += bytes
-            } else if repeats.block(with: prefix) != nil {
-                wants.repeated += bytes
-            } else if candidates?[offset] != nil || isShared[offset] {
-                wants.neighbour += bytes
-            } else {
-                isWanted = true
+            guard case .prefix(let prefix) = entry else {
+                wants.wanted.append(false)
+                continue
             }
-            repeats.note(prefix, at: block)
-            wants.wanted.append(isWanted)
+            let isElsewhere = candidates?[offset] != nil || isShared[offset]
+            wants.wanted.append(!isHere(prefix, block, isElsewhere: isElsewhere, &wants))
         }
         return wants
+    }
+
+    /// Notes where a block would come from; false where that is the source.
+    private func isHere(_ prefix: UInt64, _ block: UInt64, isElsewhere: Bool, _ wants: inout Wants) -> Bool {
+        let bytes = geometry.byteCount(of: block..<block + 1)
+        if let base, base.fingerprint(of: block, geometry, hasher)?.high == prefix {
+            wants.present += bytes
+        } else if repeats.block(with: prefix) != nil {
+            wants.repeated += bytes
+        } else if isElsewhere {
+            wants.neighbour += bytes
+        } else {
+            // Repeats of it would be asked for too, as long as it is on its way.
+            return false
+        }
+        repeats.note(prefix, at: block)
+        return true
     }
 }

@@ -137,6 +137,7 @@ final class IncomingDisk: @unchecked Sendable {
     /// Makes what is here durable, and gives it away for post-copy.
     /// - Returns: the root of it, with zeros for what is missing, and what is missing.
     func leave() throws -> (root: DiskRoot, missing: [Range<UInt64>]) {
+        shared.withdrawPromises()
         try image.synchronize()
         try manifest.synchronize()
         let missing = presentMap.missingRuns()
@@ -215,7 +216,9 @@ final class IncomingDisk: @unchecked Sendable {
     private func copyShared(_ place: SharedBlocks.Place?, _ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
         guard let place else { return nil }
         let room = try writer.room(for: block)
-        guard let fingerprint = place.image.fingerprint(of: place.block, place.geometry, hasher, into: room),
+        // Only now: an image that is held can't be opened by who takes its migration up again.
+        guard let image = shared.image(of: place),
+            let fingerprint = image.fingerprint(of: place.block, place.geometry, hasher, into: room),
             fingerprint.high == prefix
         else { return nil }
         writer.add(block)
@@ -227,8 +230,10 @@ final class IncomingDisk: @unchecked Sendable {
     private func fetchElsewhere(
         in index: NeighbourIndex, than candidate: Candidate, _ prefix: UInt64, into room: UnsafeMutableRawBufferPointer
     ) -> Fingerprint? {
-        index.candidates(prefix: prefix).lazy.filter { $0 != candidate }
-            .compactMap { index.fetch($0, prefix: prefix, into: room, hasher: self.hasher) }.first
+        for other in index.candidates(prefix: prefix) where other != candidate {
+            if let fingerprint = index.fetch(other, prefix: prefix, into: room, hasher: hasher) { return fingerprint }
+        }
+        return nil
     }
 
     /// Notes what blocks hold now, from their bytes at `offset` of the buffer.

@@ -6,7 +6,7 @@ public struct Ledger: Codable, Sendable, Equatable {
     public var present: UInt64 = 0
     /// Copied from elsewhere on the same disk, at the destination.
     public var repeated: UInt64 = 0
-    /// Copied from a neighbour, at the destination.
+    /// Copied from a neighbour, at the destination, or from another disk that has come there.
     public var neighbour: UInt64 = 0
     /// Came over the link.
     public var link: UInt64 = 0

@@ -1,11 +1,12 @@
 import Block
+import NIOConcurrencyHelpers
 
 /// Tells the destination what every block of a disk is, and takes what it wants of that; both at once.
 struct ManifestExchange: Sendable {
     /// Blocks that may be without an answer, or whose answer has not been dealt with: so many that what is wanted is known
     /// well before it is sent, and bounded, as they take 24 bytes each. And the most segments.
     private static let openBlocks = 1 << 20
-    private static let openSegments = 1024
+    static let openSegments = 1024
 
     private let scanner: ManifestScanner
     private let openSegments: OpenSegments
@@ -34,50 +35,56 @@ struct ManifestExchange: Sendable {
         let credits = AsyncStream.makeStream(of: Void.self)
         for _ in 0..<min(Self.openSegments, Self.openBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
-        async let scanned: Void = orCut { try await scan(credits.stream, isOver, zeros) }
-        async let done: Void = orCut {
+        let first = FirstFailure()
+        async let scanned: Void = orCut(first) { try await scan(credits.stream, isOver, zeros) }
+        async let done: Void = orCut(first) {
             for await answer in answers.stream {
                 try await wanted(answer)
                 credits.continuation.yield()
             }
         }
-        do {
+        await orCut(first) {
             try await takeAnswers(&inbox) {
                 answered($0)
                 answers.continuation.yield($0)
             }
-            answers.continuation.finish()
-        } catch {
-            link.close()
-            credits.continuation.finish()
-            answers.continuation.finish()
-            // Where the image could not be read, that is the reason, and the link was cut because of it.
-            do {
-                try await scanned
-                try await done
-            } catch let failure as FileError { throw failure } catch {}
-            throw error
         }
-        try await scanned
-        try await done
+        answers.continuation.finish()
+        // Whoever still waits for one waits in vain: of a scan that has ended well nobody does.
+        credits.continuation.finish()
+        _ = await (scanned, done)
+        if let error = first.error { throw error }
+    }
+
+    /// What went wrong first: the rest follows from the link's being cut because of it.
+    private final class FirstFailure: Sendable {
+        private let box = NIOLockedValueBox<(any Error)?>(nil)
+
+        var error: (any Error)? { box.withLockedValue { $0 } }
+
+        func note(_ error: any Error) { box.withLockedValue { $0 = $0 ?? error } }
     }
 
     /// Where `work` fails, wakes whoever waits for answers that will not come.
-    private func orCut(_ work: () async throws -> Void) async throws {
+    private func orCut(_ first: FirstFailure, _ work: () async throws -> Void) async {
         do {
             try await work()
         } catch {
+            first.note(error)
             link.close()
-            throw error
         }
     }
 
     private func takeAnswers(_ inbox: inout SourceInbox, _ take: (OpenSegments.Answer) -> Void) async throws {
         while true {
             switch try await inbox.next() {
-            case .wants(let wants): take(try openSegments.answer(wants))
-            case .manifestDone: return
-            default: throw MigrationError.unexpected("no wants")
+            case .wants(let wants):
+                take(try openSegments.answer(wants))
+            case .manifestDone:
+                guard openSegments.isAnswered else { throw MigrationError.unexpected("an end of wants that are owed") }
+                return
+            default:
+                throw MigrationError.unexpected("no wants")
             }
         }
     }
@@ -88,10 +95,10 @@ struct ManifestExchange: Sendable {
         var credit = credits.makeAsyncIterator()
         var block: UInt64 = 0
         while true {
-            if isOver() { return try await link.send(.manifestEnd) }
+            if isOver() { return try await end() }
             switch try await scanner.step(from: block) {
             case .end:
-                return try await link.send(.manifestEnd)
+                return try await end()
             case .zeros(let blocks):
                 try await link.send(.zeros(BlockRange(blocks)))
                 let bytes = geometry.byteCount(of: blocks)
@@ -105,5 +112,10 @@ struct ManifestExchange: Sendable {
                 block += UInt64(segment.manifest.entries.count)
             }
         }
+    }
+
+    private func end() async throws {
+        openSegments.end()
+        try await link.send(.manifestEnd)
     }
 }

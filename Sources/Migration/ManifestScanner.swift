@@ -17,10 +17,14 @@ struct ManifestScanner: Sendable {
     private let manifest: FingerprintFile
     private let dirtyMap: DirtyMap
     private let pool: NIOThreadPool
-    private let compressibility: Compressibility
+    private let compressibility: Compressibility?
 
-    init(image: RawImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool) throws {
-        compressibility = try Compressibility()
+    /// - Parameter compressibility: nil where nobody asks for the segments' ratios.
+    init(
+        image: RawImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool,
+        compressibility: Compressibility? = nil
+    ) {
+        self.compressibility = compressibility
         reader = BlockReader(image: image, geometry: dirtyMap.geometry, maximumBytes: Self.segmentBytes)
         self.manifest = manifest
         self.dirtyMap = dirtyMap
@@ -67,6 +71,6 @@ struct ManifestScanner: Sendable {
             ScannedSegment(
                 manifest: ManifestSegment(first: blocks.lowerBound, entries: entries), fingerprints: fingerprints,
                 zeroBytes: zeroBytes,
-                ratio: compressibility.ratio(of: reader.bytes(blocks.count * dirtyMap.geometry.blockSize))))
+                ratio: compressibility?.ratio(of: reader.bytes(blocks.count * dirtyMap.geometry.blockSize)) ?? 1))
     }
 }

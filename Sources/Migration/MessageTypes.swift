@@ -26,9 +26,9 @@ public struct Hello: Sendable, Equatable {
     var purpose: Purpose
     /// For all but `migrate` and `estimate`: the migration by which the disk moves; otherwise of no meaning.
     var migration: MigrationID
-    /// For all but `migrate`: the caller has given the disk up for good, so the callee must take it over (invariant 5).
+    /// For all but `migrate` and `estimate`: the caller has given the disk up for good, so the callee must take it over (invariant 5).
     var isCommitted = false
-    /// For all but `migrate`.
+    /// For all but `migrate` and `estimate`.
     var export = ""
 }
 
@@ -101,7 +101,7 @@ public struct Wants: Sendable, Equatable {
     var present: UInt64
     /// Bytes copied from elsewhere on the same disk.
     var repeated: UInt64
-    /// Bytes copied from neighbours.
+    /// Bytes copied from neighbours, or from other disks that came here.
     var neighbour: UInt64
     /// `check(of:)` of those blocks that have a prefix and are not wanted.
     var check = Fingerprint.zero

@@ -1,6 +1,7 @@
 import Block
 import Index
 import NIOConcurrencyHelpers
+import NIOCore
 
 /// The manifest segments that the destination has not answered yet, in the order in which it must answer them.
 final class OpenSegments: Sendable {
@@ -23,7 +24,7 @@ final class OpenSegments: Sendable {
     }
 
     private let geometry: BlockGeometry
-    private let segments = NIOLockedValueBox<[Segment]>([])
+    private let segments = NIOLockedValueBox<(open: CircularBuffer<Segment>, isWhole: Bool)>((CircularBuffer(), false))
 
     init(geometry: BlockGeometry) {
         self.geometry = geometry
@@ -33,13 +34,19 @@ final class OpenSegments: Sendable {
     func add(_ segment: ScannedSegment) {
         let open = Segment(
             first: segment.manifest.first, fingerprints: segment.fingerprints, ratio: segment.ratio)
-        segments.withLockedValue { $0.append(open) }
+        segments.withLockedValue { $0.open.append(open) }
     }
 
-    /// Takes the answer to the oldest segment: every block of it must be wanted or have been found, no more and no less.
+    /// No further segment will be sent.
+    func end() { segments.withLockedValue { $0.isWhole = true } }
+
+    /// Whether all were sent and answered.
+    var isAnswered: Bool { segments.withLockedValue { $0.isWhole && $0.open.isEmpty } }
+
+    /// Takes the answer to the oldest segment: every block of it that is named must be wanted or have been found.
     /// - Throws: `MigrationError.unexpected` where that is not so.
     func answer(_ wants: Wants) throws -> Answer {
-        let segment = segments.withLockedValue { $0.isEmpty ? nil : $0.removeFirst() }
+        let segment = segments.withLockedValue { $0.open.popFirst() }
         guard let segment, wants.first == segment.first, wants.wanted.count == segment.fingerprints.count else {
             throw MigrationError.unexpected("wants that answer no manifest")
         }

@@ -14,7 +14,7 @@ struct RecentRate {
         if noted.count > Self.samples { noted.removeFirst() }
     }
 
-    /// Over the last three seconds.
+    /// Over the last three seconds, where it is noted all the time.
     var perSecond: Double {
         guard let first = noted.first, let last = noted.last, last.time > first.time else { return 0 }
         return Double(last.count - first.count) / first.time.duration(to: last.time).inSeconds

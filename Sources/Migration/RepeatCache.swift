@@ -1,4 +1,4 @@
-/// Remembers where on the arriving disk a block was last written, by the first half of its fingerprint: blocks that repeat need not cross the link, nor
+/// Remembers where a block was last written, by the first half of its fingerprint: blocks that repeat need not cross the link, nor
 /// be read from a neighbour again.
 ///
 /// Of fixed size, so a later block may push an earlier one out, and only advice: the block is read and hashed again

@@ -2,8 +2,8 @@ import Block
 import Index
 import NIOConcurrencyHelpers
 
-/// Where on this node's disks blocks stand that came over a link, so that they need not come again for another disk:
-/// of ten similar machines, the first brings what is new to the site.
+/// Where on this node's disks blocks stand that came over a link in pre-copy, so that they need not come again for another
+/// disk: of ten similar machines, the first brings what is new to the site.
 ///
 /// Of bounded size, and only advice: a block is read and hashed before it is used (invariant 4).
 final class SharedBlocks: Sendable {
@@ -17,10 +17,13 @@ final class SharedBlocks: Sendable {
             self.shared = shared
         }
 
-        deinit { shared.withdrawPromises(of: number) }
+        deinit { shared.leave(number) }
 
         /// Where blocks with these prefixes stand on other disks of the same domains.
         func places(of prefixes: [UInt64]) -> [Place?] { shared.places(of: prefixes, for: number) }
+
+        /// The image of the disk of a place; nil where it is gone.
+        func image(of place: Place) -> RawImage? { shared.image(of: place) }
 
         /// Consecutive blocks, from `block` on, have come over the link and are in the image.
         func note(_ fingerprints: [Fingerprint], from block: UInt64) { shared.note(fingerprints, block, number) }
@@ -37,8 +40,8 @@ final class SharedBlocks: Sendable {
     }
 
     /// A block of a disk.
-    struct Place {
-        let image: RawImage
+    struct Place: Equatable {
+        fileprivate let disk: Int
         let geometry: BlockGeometry
         let block: UInt64
     }
@@ -47,25 +50,37 @@ final class SharedBlocks: Sendable {
         weak var image: RawImage?
         let geometry: BlockGeometry
         let domains: Set<String>
+        var isArriving = true
     }
 
     private struct State {
-        var disks: [Disk] = []
+        /// By their numbers, which are given in the order of arrival.
+        var disks: [Int: Disk] = [:]
+        var nextNumber = 0
         /// A disk's number above `blockBits`, its block below.
         var places = RepeatCache(blocks: mostBlocks)
         var promised: [UInt64: Int] = [:]
 
-        func place(of prefix: UInt64, domains: Set<String>) -> (disk: Int, place: Place)? {
+        mutating func withdrawPromises(of member: Int) {
+            if !promised.isEmpty { promised = promised.filter { $0.value != member } }
+        }
+
+        func place(of prefix: UInt64, domains: Set<String>, blockSize: Int) -> Place? {
             guard let packed = places.block(with: prefix) else { return nil }
             let number = Int(packed >> blockBits)
-            guard let image = disks[number].image, disks[number].domains == domains else { return nil }
-            let block = packed & (1 << blockBits - 1)
-            return (number, Place(image: image, geometry: disks[number].geometry, block: block))
+            guard let disk = disks[number], disk.domains == domains, disk.geometry.blockSize == blockSize else {
+                return nil
+            }
+            return Place(disk: number, geometry: disk.geometry, block: packed & (1 << blockBits - 1))
         }
     }
 
     private static let mostBlocks: UInt64 = 1 << 20
-    private static let blockBits: UInt64 = 40
+    /// Blocks that may be promised: more are asked for once more.
+    private static let mostPromises = 1 << 18
+    /// What a disk may have is bounded by `DestinationMachine`; numbers beyond what is left over are not to be expected.
+    private static let blockBits: UInt64 = 32
+    private static let mostDisks = 1 << 31
 
     private let state = NIOLockedValueBox(State())
 
@@ -73,26 +88,34 @@ final class SharedBlocks: Sendable {
     /// - Parameter domains: those that it may draw on; it shares with disks of the same.
     func join(_ image: RawImage, _ geometry: BlockGeometry, domains: Set<String>) -> Member {
         let number = state.withLockedValue { state in
-            state.disks.append(Disk(image: image, geometry: geometry, domains: domains))
-            return state.disks.count - 1
+            state.disks = state.disks.filter { $0.value.isArriving || $0.value.image != nil }
+            precondition(state.nextNumber < Self.mostDisks)
+            state.disks[state.nextNumber] = Disk(image: image, geometry: geometry, domains: domains)
+            state.nextNumber += 1
+            return state.nextNumber - 1
         }
         return Member(number: number, shared: self)
     }
 
     /// Whether blocks with these prefixes stand on a disk of those domains.
-    func has(_ prefixes: [UInt64], domains: Set<String>) -> [Bool] {
-        state.withLockedValue { state in prefixes.map { state.place(of: $0, domains: domains) != nil } }
+    func has(_ prefixes: [UInt64], domains: Set<String>, blockSize: Int) -> [Bool] {
+        state.withLockedValue { state in
+            prefixes.map { state.place(of: $0, domains: domains, blockSize: blockSize) != nil }
+        }
     }
 
     private func places(of prefixes: [UInt64], for member: Int) -> [Place?] {
         state.withLockedValue { state in
-            let disk = state.disks[member]
-            return prefixes.map { prefix in
-                state.place(of: prefix, domains: disk.domains).flatMap { number, place in
-                    number == member || place.geometry.blockSize != disk.geometry.blockSize ? nil : place
-                }
+            let disk = state.disks[member]!
+            return prefixes.map {
+                let place = state.place(of: $0, domains: disk.domains, blockSize: disk.geometry.blockSize)
+                return place?.disk == member ? nil : place
             }
         }
+    }
+
+    private func image(of place: Place) -> RawImage? {
+        state.withLockedValue { $0.disks[place.disk]?.image }
     }
 
     private func note(_ fingerprints: [Fingerprint], _ first: UInt64, _ member: Int) {
@@ -106,22 +129,29 @@ final class SharedBlocks: Sendable {
 
     private func promise(_ prefixes: [UInt64], by member: Int) {
         state.withLockedValue { state in
-            for prefix in prefixes where state.promised[prefix] == nil { state.promised[prefix] = member }
+            for prefix in prefixes where state.promised.count < Self.mostPromises && state.promised[prefix] == nil {
+                state.promised[prefix] = member
+            }
         }
     }
 
     private func withdrawPromises(of member: Int) {
+        state.withLockedValue { $0.withdrawPromises(of: member) }
+    }
+
+    private func leave(_ member: Int) {
         state.withLockedValue { state in
-            if !state.promised.isEmpty { state.promised = state.promised.filter { $0.value != member } }
+            state.withdrawPromises(of: member)
+            state.disks[member]?.isArriving = false
         }
     }
 
     private func arePromised(_ prefixes: [UInt64], before member: Int) -> Bool {
         state.withLockedValue { state in
-            guard !state.promised.isEmpty else { return false }
+            guard !state.promised.isEmpty, let disk = state.disks[member] else { return false }
             return prefixes.contains { prefix in
-                guard let other = state.promised[prefix] else { return false }
-                return other < member && state.disks[other].domains == state.disks[member].domains
+                guard let other = state.promised[prefix], other < member else { return false }
+                return state.disks[other]?.domains == disk.domains
             }
         }
     }

@@ -7,6 +7,8 @@ final class SourceCopy: Sendable {
     /// How a part of the progress changes.
     typealias Update = @Sendable ((inout MigrationProgress) -> Void) -> Void
 
+    private static let notingInterval = Duration.milliseconds(200)
+
     let dirtyMap: DirtyMap
     private let link: SourceLink
     private let manifest: FingerprintFile
@@ -21,6 +23,7 @@ final class SourceCopy: Sendable {
     private let forecast = NIOLockedValueBox(CopyForecast())
     private let dirtying: NIOLockedValueBox<DirtyRate>
     private let began = ContinuousClock.now
+    private let lastNoted = NIOLockedValueBox(ContinuousClock.now)
 
     init(
         job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool,
@@ -34,9 +37,11 @@ final class SourceCopy: Sendable {
         image = job.image
         dirtying = NIOLockedValueBox(DirtyRate(from: began))
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
-        let scanner = try ManifestScanner(image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool)
+        let scanner = try ManifestScanner(
+            image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool, compressibility: Compressibility())
         exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link)
-        sender = try BlockSender(image: job.image, geometry: geometry, manifest: manifest, pool: pool)
+        sender = try BlockSender(
+            image: job.image, geometry: geometry, manifest: manifest, pool: pool, bitsPerSecond: link.rateLimit)
     }
 
     private var geometry: BlockGeometry { dirtyMap.geometry }
@@ -69,6 +74,7 @@ final class SourceCopy: Sendable {
                     $0.done += settled
                 }
             }, answered: note, wanted: take)
+        forecast.withLockedValue { $0.endRound() }
     }
 
     private func beginForecast() async throws {
@@ -88,7 +94,7 @@ final class SourceCopy: Sendable {
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount, isFinal || !isWanted() {
             try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), isAnswer: false)
-            noteDirty()
+            if !isFinal { noteDirtyNowAndThen() }
         }
     }
 
@@ -109,7 +115,17 @@ final class SourceCopy: Sendable {
         noteDirty()
     }
 
-    /// Brings what the progress says of the guest's writes, and of the time left, up to date.
+    /// Brings what the progress says of the guest's writes, and of the time left, up to date; now and then, as it goes over
+    /// the whole map.
+    private func noteDirtyNowAndThen() {
+        let isDue = lastNoted.withLockedValue { last in
+            guard last.duration(to: .now) >= Self.notingInterval else { return false }
+            last = .now
+            return true
+        }
+        if isDue { noteDirty() }
+    }
+
     private func noteDirty() {
         let dirty = dirtyBytes
         let perSecond = dirtying.withLockedValue { $0.bytesPerSecond(dirty, at: .now) }
@@ -176,12 +192,10 @@ final class SourceCopy: Sendable {
 
     private func note(_ answer: OpenSegments.Answer) {
         let wants = answer.wants
-        let wanted = UInt64(answer.wanted.count * geometry.blockSize)
-        let found = wants.present + wants.repeated + wants.neighbour
+        let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
+        let wanted = Double(answer.wanted.count * geometry.blockSize) * answer.ratio
         forecast.withLockedValue {
-            $0.note(
-                answered: wanted + found, wanted: Double(wanted) * answer.ratio,
-                after: began.duration(to: .now).inSeconds)
+            $0.note(answered: covered, wanted: wanted, after: began.duration(to: .now).inSeconds)
         }
         update {
             $0.ledger.present += wants.present
@@ -198,7 +212,7 @@ final class SourceCopy: Sendable {
         let wants = answer.wants
         let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
         update { $0.done += covered }
-        noteDirty()
+        noteDirtyNowAndThen()
     }
 
     /// Sends ascending blocks, in as many batches as they take.

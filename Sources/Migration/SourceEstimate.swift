@@ -10,7 +10,7 @@ public struct SourceEstimate: Sendable {
     private let pool: NIOThreadPool
 
     /// - Parameters:
-    ///   - job: of which the rate is taken for that of the link.
+    ///   - job: whose rate limits what is asked too, and is taken for that of the link.
     ///   - pool: for reading, hashing and compressing.
     public init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool) {
         self.job = job
@@ -22,8 +22,7 @@ public struct SourceEstimate: Sendable {
     /// - Throws: why the destination would not take the disk, or can't be asked.
     public func run() async throws -> MigrationEstimate {
         try await PeerConnection.connect(to: job.destination, on: transport) { connection in
-            // What is asked is little, and the rate is that of the data which is not sent.
-            let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: nil))
+            let link = SourceLink(connection: connection, rate: job.rate)
             var inbox = SourceInbox(connection: connection, link: link) {}
             defer { inbox.stop() }
             do {
@@ -40,10 +39,11 @@ public struct SourceEstimate: Sendable {
         let (welcome, _) = try await opening.greet(link, &inbox)
         let geometry = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
-        let scanner = try ManifestScanner(
+        let scanner = ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
         let sample = try DataSample(
-            sender: BlockSender(image: job.image, geometry: geometry, manifest: nil, pool: pool),
+            sender: BlockSender(
+                image: job.image, geometry: geometry, manifest: nil, pool: pool, bitsPerSecond: job.rate.bitsPerSecond),
             bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link).run(
             &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in }, wanted: sample.add)

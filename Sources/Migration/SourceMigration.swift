@@ -72,6 +72,8 @@ public final class SourceMigration: Sendable {
         return status.withLockedValue { status in
             if let wire { status.wire = wire }
             status.linkRate = recent * 8
+            // Said of copying only.
+            if status.phase != "copying" { status.secondsLeft = nil }
             return status
         }
     }

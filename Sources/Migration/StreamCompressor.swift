@@ -9,11 +9,11 @@ final class StreamCompressor: @unchecked Sendable {
     private var nextLevel: Int32?
 
     /// - Throws: `ZstdError`.
-    init(windowLog: Int32 = ZstdParameters.windowLog) throws {
+    init(level: Int32, windowLog: Int32 = ZstdParameters.windowLog) throws {
         guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
         try ZstdParameters.check(
-            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, CompressionPace.firstLevel))
+            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level))
         try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, windowLog))
         try ZstdParameters.check(
             ZSTD_CCtx_setParameter(

@@ -59,7 +59,7 @@ struct SupplyServer {
     /// The root of the image without some blocks, which need not be readable.
     private func root(without blocks: [Range<UInt64>]) async throws -> DiskRoot {
         let manifest = try FingerprintFile(geometry: geometry, directory: scratch)
-        let scanner = try ManifestScanner(
+        let scanner = ManifestScanner(
             image: image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
         var block: UInt64 = 0
         while true {

@@ -269,7 +269,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             input.prepare()
             if input.isEmpty && !stream.isSecure {
                 stream.receiveSelected(
-                    expectsLargePayload ? negotiation.style.requestHeaderLength : ReceiveBuffers.length)
+                    isAtHeader && expectsLargePayload ? negotiation.style.requestHeaderLength : ReceiveBuffers.length)
                 return false
             }
             // Full of requests that wait for slots or for replies to go out: whoever frees those proceeds.
@@ -280,6 +280,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         take(result)
         return true
     }
+
+    private var isAtHeader: Bool { if case .header = reading { true } else { false } }
 
     /// Stops once what stands in the input can't be parsed for want of more, and not for want of room.
     private func stopAtEnd() {

@@ -89,7 +89,7 @@ import Testing
         let places = index.neighbours.enumerated().map {
             Candidate(neighbour: $0.offset, block: UInt64($0.element.name.dropFirst(9))!)
         }
-        #expect(Set(index.candidates(for: shared)) == Set(places))
+        #expect(Set(index.candidates(prefix: shared.high)) == Set(places))
         #expect(index.lookUp([shared]) != [nil])
     }
 

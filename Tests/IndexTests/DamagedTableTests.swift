@@ -120,7 +120,7 @@ import Testing
             truncate("\(scratch.index)/\(file)", 1)
         }
         #expect(index.lookUp(sick + [healthy]).allSatisfy { $0 == nil })
-        #expect(index.candidates(for: healthy) == [])
+        #expect(index.candidates(prefix: healthy.high) == [])
     }
 
     @Test func addingTheImageAgainMendsIt() throws {

@@ -18,7 +18,7 @@ import Testing
         let questions = images.map { NaiveImage($0.1, block: 4096).fingerprints[0] }
         #expect(index.lookUp(questions).map { $0 != nil } == [true, true, true])
         #expect(index.restricted(to: ["b"]).lookUp(questions).map { $0 != nil } == [false, true, false])
-        #expect(index.restricted(to: ["b"]).candidates(for: questions[0]).isEmpty)
+        #expect(index.restricted(to: ["b"]).candidates(prefix: questions[0].high).isEmpty)
         #expect(index.restricted(to: []).lookUp(questions) == [nil, nil, nil])
         let two = index.restricted(to: ["a", Neighbour.standardDomain])
         #expect(two.lookUp(questions).map { $0.map { two.neighbours[$0.neighbour].domain } } == ["a", nil, "default"])

@@ -56,10 +56,13 @@ import Testing
         let index = try NeighbourIndex.open(directory: scratch.index)
         let fingerprint = NaiveImage(bytes, block: 4096).fingerprints[1]
         #expect(
-            Set(index.candidates(for: fingerprint)) == [
+            Set(index.candidates(prefix: fingerprint.high)) == [
                 .init(neighbour: 0, block: 1), .init(neighbour: 1, block: 1),
             ])
         #expect(index.lookUp([fingerprint]).map { $0?.block } == [1])
+        let other = Fingerprint(high: fingerprint.high, low: ~fingerprint.low)
+        #expect(index.lookUp([other]) == [nil])
+        #expect(index.lookUp(prefixes: [other.high, 0]).map { $0?.block } == [1, nil])
     }
 
     @Test func progressOnlyGrowsAndEndsAtTheEnd() throws {

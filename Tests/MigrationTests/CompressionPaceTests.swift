@@ -23,15 +23,15 @@ struct CompressionPaceTests {
     @Test("A link that is never waited for gets the lowest, but not before it can have been full")
     func fast() {
         var pace = CompressionPace()
-        let levels = Self.levels(&pace, from: CompressionPace.firstLevel, batches: 400, onLink: 0)
-        #expect(levels[8] == CompressionPace.firstLevel)
+        let levels = Self.levels(&pace, from: CompressionPace().level, batches: 400, onLink: 0)
+        #expect(levels[8] == CompressionPace().level)
         #expect(levels.last == 1)
     }
 
     @Test("A slow link gets the highest, and is still waited for")
     func slow() {
         var pace = CompressionPace()
-        let levels = Self.levels(&pace, from: CompressionPace.firstLevel, batches: 400, onLink: 0.1)
+        let levels = Self.levels(&pace, from: CompressionPace().level, batches: 400, onLink: 0.1)
         #expect(levels.last == CompressionPace.levels.last!.level)
         #expect(levels == levels.sorted(), "never lower in between")
     }
@@ -41,16 +41,23 @@ struct CompressionPaceTests {
         arguments: [0.003, 0.004, 0.006, 0.009, 0.013, 0.02])
     func between(onLink: Double) {
         var pace = CompressionPace()
-        let levels = Self.levels(&pace, from: CompressionPace.firstLevel, batches: 2000, onLink: onLink)
+        let levels = Self.levels(&pace, from: CompressionPace().level, batches: 2000, onLink: onLink)
         #expect(zip(levels, levels.dropFirst()).count { $0 != $1 } <= 4)
         let cost = CompressionPace.levels.first { $0.level == levels.last }!.cost * 0.002 + 0.0005
         #expect(cost <= onLink)
     }
 
+    @Test(
+        "A known rate says where to begin",
+        arguments: [(10_000_000, 12), (100_000_000, 9), (1_000_000_000, 3)] as [(UInt64, Int32)])
+    func known(rate: UInt64, level: Int32) {
+        #expect(CompressionPace(bitsPerSecond: rate).level == level)
+    }
+
     @Test("A link that becomes faster gets less compression, step by step")
     func faster() {
         var pace = CompressionPace()
-        let before = Self.levels(&pace, from: CompressionPace.firstLevel, batches: 400, onLink: 0.1).last!
+        let before = Self.levels(&pace, from: CompressionPace().level, batches: 400, onLink: 0.1).last!
         let levels = Self.levels(&pace, from: before, batches: 600, onLink: 0)
         #expect(levels.last == 1)
         #expect(Set(levels) == Set(CompressionPace.levels.map(\.level)))

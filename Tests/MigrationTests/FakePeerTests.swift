@@ -74,6 +74,31 @@ struct FakePeerTests {
         try await expectServedHere(disk, image, node)
     }
 
+    @Test("A destination that has done before it was told everything, or owes answers, ends the migration")
+    func tooEarly() async throws {
+        var random = Seeded.fresh()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        for isEarly in [true, false] {
+            let script: @Sendable (Message) -> [Message]? = { message in
+                switch message {
+                case .manifest: isEarly ? [.manifestDone] : []
+                default: Self.honest(message)
+                }
+            }
+            try await withDestination(node, script) { address in
+                let error = await #expect(throws: MigrationError.self) {
+                    try await node.migration(of: disk, image, to: address).run { _ in }
+                }
+                guard case .unexpected? = error else {
+                    Issue.record("\(String(describing: error))")
+                    return
+                }
+            }
+            try await expectServedHere(disk, image, node)
+        }
+    }
+
     @Test("Blocks that a destination has taken for others are sent after all")
     func mistaken() async throws {
         var random = Seeded.fresh()

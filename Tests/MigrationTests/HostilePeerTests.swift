@@ -81,6 +81,45 @@ struct HostilePeerTests {
         }
     }
 
+    @Test("Invariant 10: only so many may ask what a disk would take, each segment once, and nothing else")
+    func estimates() async throws {
+        let node = try TestNode()
+        try await node.receiving { address in
+            /// What is said after the hello and the offer of a disk of 16 blocks.
+            func answer(to messages: [Message]) async throws -> Message? {
+                try await PeerConnection.connect(to: address, on: node.transport) { connection in
+                    var frames = connection.inbound.makeAsyncIterator()
+                    let offer = Offer(
+                        migration: MigrationID(), abandoned: [], export: "asked", size: 16 * 4096, blockSize: 4096)
+                    for message in [Message.hello(Hello(purpose: .estimate, migration: offer.migration)), .offer(offer)] {
+                        try await connection.send(message.encoded())
+                        let answer = try await frames.nextMessage()
+                        if case .refused = answer { return answer }
+                    }
+                    for message in messages { try await connection.send(message.encoded()) }
+                    var last: Message?
+                    for _ in messages { last = try await frames.nextMessage() }
+                    return last
+                }
+            }
+            let segment = Message.manifest(ManifestSegment(first: 0, entries: Array(repeating: .prefix(7), count: 16)))
+            guard case .wants(let wants)? = try await answer(to: [segment]) else {
+                Issue.record("no wants")
+                return
+            }
+            #expect(wants.wanted.allSatisfy { $0 })
+            guard case .refused? = try await answer(to: [segment, segment]) else {
+                Issue.record("asked twice")
+                return
+            }
+            guard case .refused? = try await answer(to: [.prepare(DiskRoot(Array(repeating: 0, count: 32)))]) else {
+                Issue.record("prepared")
+                return
+            }
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: node.images).isEmpty)
+    }
+
     @Test("Invariant 10: of those who greet and then say nothing no more are let in than there is room for")
     func crowd() async throws {
         var frame = ByteBuffer()

@@ -87,10 +87,12 @@ struct GuestDisksTests {
         }
         let ledgers = reports.map { $0["ledger"] as! [String: Int] }
         #expect(ledgers.count == 2)
-        // At once, either may be the first.
-        let (first, second) = atOnce && ledgers[0]["link"]! < ledgers[1]["link"]! ? (1, 0) : (0, 1)
-        #expect(ledgers[second]["link"]! <= 4096, "\(ledgers)")
-        #expect(ledgers[second]["neighbour"]! >= ledgers[first]["link"]! - 4096, "\(ledgers)")
+        // At once, either may ask first for what comes next, and both at the same moment.
+        if !atOnce {
+            // What is remembered is of fixed size: one block may have pushed another out.
+            #expect(ledgers[1]["link"]! <= 16 * 4096, "\(ledgers)")
+            #expect(ledgers[1]["neighbour"]! >= ledgers[0]["link"]! - 16 * 4096, "\(ledgers)")
+        }
         for name in ["root", "log"] {
             #expect(try scratch.data("images/\(name).raw") == scratch.data("\(name).raw"))
         }
