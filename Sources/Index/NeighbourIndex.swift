@@ -138,7 +138,8 @@ public final class NeighbourIndex: Sendable {
     ///   - batch: Without `.zero`; ascending is quickest.
     ///   - isByPrefix: only the first halves are known.
     func findAll(
-        _ batch: [Fingerprint], isByPrefix: Bool = false, found: (_ neighbour: Int, _ place: Int, _ block: UInt64) -> Void
+        _ batch: [Fingerprint], isByPrefix: Bool = false,
+        found: (_ neighbour: Int, _ place: Int, _ block: UInt64) -> Void
     ) {
         for part in snapshot.parts {
             let search = CatalogueSearch(part.catalogue)

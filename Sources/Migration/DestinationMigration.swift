@@ -11,7 +11,7 @@ public struct DestinationMigration: Sendable {
     /// How long a peer may take to make its offer.
     private static let offerPatience = Duration.seconds(30)
     /// How long a segment waits at most for blocks that come for another disk, and how often it looks.
-    private static let sharingPatience = Duration.seconds(2)
+    private static let sharingPatience = Duration.seconds(60)
     private static let sharingInterval = Duration.milliseconds(10)
 
     private let site: DestinationSite
@@ -175,7 +175,7 @@ public struct DestinationMigration: Sendable {
             connection.allowOrdinaryFrames()
             try await connection.send(Message.accepted.encoded())
         case .resolve(let segment):
-            try await waitForOthers(segment, &arrival)
+            try await waitForOthers(segment, &arrival, connection)
             let wants = try await onDisk(arrival) { try $0.resolve(segment) }
             try await connection.send(Message.wants(wants).encoded())
         case .clear(let blocks):
@@ -234,13 +234,15 @@ public struct DestinationMigration: Sendable {
     }
 
     /// What has been asked for already, for a disk that began to arrive earlier, is better waited for than asked for again.
-    /// Once it has not come in time, no more: the other's source may have gone.
-    private func waitForOthers(_ segment: ManifestSegment, _ arrival: inout Arrival) async throws {
-        var left = Self.sharingPatience
+    /// Once it has not come for very long, no more.
+    private func waitForOthers(
+        _ segment: ManifestSegment, _ arrival: inout Arrival, _ connection: PeerConnection
+    ) async throws {
+        let end = ContinuousClock.now + Self.sharingPatience
         while arrival.waitsForOthers, arrival.disk!.mayComeSoon(segment) {
             try await Task.sleep(for: Self.sharingInterval)
-            left -= Self.sharingInterval
-            arrival.waitsForOthers = left > .zero
+            guard connection.isOpen else { throw PeerError.cut }
+            arrival.waitsForOthers = ContinuousClock.now < end
         }
     }
 

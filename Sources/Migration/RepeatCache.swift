@@ -9,6 +9,8 @@ struct RepeatCache {
         var block: UInt64 = 0
     }
 
+    private static let ways = 4
+
     private var entries: [Entry]
 
     /// - Parameter blocks: of the disk; what is kept is at most 16 bytes for each, and at most 16 MiB.
@@ -20,15 +22,22 @@ struct RepeatCache {
     /// Where such a block was written, as far as is remembered.
     func block(with prefix: UInt64) -> UInt64? {
         guard prefix != 0 else { return nil }
-        let entry = entries[slot(prefix)]
-        return entry.prefix == prefix ? entry.block : nil
+        return places(of: prefix).lazy.map { entries[$0] }.first { $0.prefix == prefix }?.block
     }
 
     /// Notes that `block` holds such bytes.
     mutating func note(_ prefix: UInt64, at block: UInt64) {
         guard prefix != 0 else { return }
-        entries[slot(prefix)] = Entry(prefix: prefix, block: block)
+        let places = places(of: prefix)
+        // The oldest is in the last place.
+        let last = places.first { entries[$0].prefix == prefix } ?? places.upperBound - 1
+        for place in stride(from: last, to: places.lowerBound, by: -1) { entries[place] = entries[place - 1] }
+        entries[places.lowerBound] = Entry(prefix: prefix, block: block)
     }
 
-    private func slot(_ prefix: UInt64) -> Int { Int(truncatingIfNeeded: prefix) & (entries.count - 1) }
+    /// Where an entry may stand.
+    private func places(of prefix: UInt64) -> Range<Int> {
+        let first = (Int(truncatingIfNeeded: prefix) & (entries.count / Self.ways - 1)) * Self.ways
+        return first..<first + Self.ways
+    }
 }

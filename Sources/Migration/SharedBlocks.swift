@@ -34,8 +34,8 @@ final class SharedBlocks: Sendable {
         /// What was asked for and has not come will not come soon.
         func withdrawPromises() { shared.withdrawPromises(of: number) }
 
-        /// Whether a disk that began to arrive earlier has asked for such a block. Only an earlier one: otherwise two could
-        /// wait for each other.
+        /// Whether a disk that began to arrive earlier has asked for such a block, and still arrives. Only an earlier one:
+        /// otherwise two could wait for each other.
         func mayComeSoon(_ prefixes: [UInt64]) -> Bool { shared.arePromised(prefixes, before: number) }
     }
 
@@ -51,6 +51,8 @@ final class SharedBlocks: Sendable {
         let geometry: BlockGeometry
         let domains: Set<String>
         var isArriving = true
+        /// When it was last asked for a block, or one came.
+        var lastSign = ContinuousClock.now
     }
 
     private struct State {
@@ -75,6 +77,8 @@ final class SharedBlocks: Sendable {
         }
     }
 
+    /// A disk of which nothing has been heard for so long is not waited for.
+    private static let patience = Duration.seconds(2)
     private static let mostBlocks: UInt64 = 1 << 20
     /// Blocks that may be promised: more are asked for once more.
     private static let mostPromises = 1 << 18
@@ -124,6 +128,7 @@ final class SharedBlocks: Sendable {
                 state.places.note(fingerprint.high, at: UInt64(member) << Self.blockBits | (first + UInt64(offset)))
                 state.promised[fingerprint.high] = nil
             }
+            state.disks[member]?.lastSign = .now
         }
     }
 
@@ -132,6 +137,7 @@ final class SharedBlocks: Sendable {
             for prefix in prefixes where state.promised.count < Self.mostPromises && state.promised[prefix] == nil {
                 state.promised[prefix] = member
             }
+            if !prefixes.isEmpty { state.disks[member]?.lastSign = .now }
         }
     }
 
@@ -149,9 +155,12 @@ final class SharedBlocks: Sendable {
     private func arePromised(_ prefixes: [UInt64], before member: Int) -> Bool {
         state.withLockedValue { state in
             guard !state.promised.isEmpty, let disk = state.disks[member] else { return false }
+            let oldest = ContinuousClock.now - Self.patience
             return prefixes.contains { prefix in
-                guard let other = state.promised[prefix], other < member else { return false }
-                return state.disks[other]?.domains == disk.domains
+                guard let number = state.promised[prefix], number < member, let other = state.disks[number] else {
+                    return false
+                }
+                return other.domains == disk.domains && other.lastSign > oldest
             }
         }
     }

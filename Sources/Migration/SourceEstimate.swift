@@ -46,7 +46,8 @@ public struct SourceEstimate: Sendable {
                 image: job.image, geometry: geometry, manifest: nil, pool: pool, bitsPerSecond: job.rate.bitsPerSecond),
             bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link).run(
-            &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in }, wanted: sample.add)
+            &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
+            wanted: sample.add)
         var (ledger, data, working) = sample.sum
         // Of the blocks that were still to come when they were asked for, as they are in the image now.
         ledger.link = geometry.size - min(geometry.size, ledger.total)

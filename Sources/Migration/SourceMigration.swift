@@ -53,7 +53,8 @@ public final class SourceMigration: Sendable {
         self.logger = logger
         self.transport = transport
         self.pool = pool
-        state = NIOLockedValueBox(State(
+        state = NIOLockedValueBox(
+            State(
                 machine: SourceMachine(switchover: job.switchover, maximumRounds: job.maximumRounds)))
     }
 

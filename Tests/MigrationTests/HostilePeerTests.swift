@@ -91,7 +91,9 @@ struct HostilePeerTests {
                     var frames = connection.inbound.makeAsyncIterator()
                     let offer = Offer(
                         migration: MigrationID(), abandoned: [], export: "asked", size: 16 * 4096, blockSize: 4096)
-                    for message in [Message.hello(Hello(purpose: .estimate, migration: offer.migration)), .offer(offer)] {
+                    for message in [
+                        Message.hello(Hello(purpose: .estimate, migration: offer.migration)), .offer(offer),
+                    ] {
                         try await connection.send(message.encoded())
                         let answer = try await frames.nextMessage()
                         if case .refused = answer { return answer }

@@ -79,7 +79,11 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     private func estimate(_ command: MigrateCommand) async throws {
         guard case .estimates(let estimates) = try await node.ask(.estimate(command)) else { return }
         for estimate in estimates {
-            if json { try JSON.print(estimate) } else { for line in LedgerTable(estimate: estimate).lines { print(line) } }
+            if json {
+                try JSON.print(estimate)
+            } else {
+                for line in LedgerTable(estimate: estimate).lines { print(line) }
+            }
         }
     }
 

@@ -22,7 +22,9 @@ struct LedgerTable {
         title = "\(estimate.export) would move: \(Format.bytes(estimate.size)), as long as nothing is written"
         ledger = estimate.ledger
         wire = estimate.wire
-        ending = [estimate.seconds.total.map { "time at that rate: \(Format.seconds($0))" } ?? "time: give the link's --rate"]
+        ending = [
+            estimate.seconds.total.map { "time at that rate: \(Format.seconds($0))" } ?? "time: give the link's --rate"
+        ]
     }
 
     /// The lines of it.
