@@ -5,13 +5,13 @@ import os
 import random
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib"]
+from links import spread  # noqa: E402
 from nodes import Node  # noqa: E402
 
 KI, MI = 1 << 10, 1 << 20
@@ -120,10 +120,6 @@ def programs(size):
         if os.path.isfile(path) and not os.path.islink(path):
             data += open(path, "rb").read()
     return data[:size]
-
-
-def spread(values, digits=2):
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def main():

@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import threading
@@ -15,17 +14,11 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../wan", f"{HERE}/../../../nbd-scripts/lib"]
+from links import parse, spread  # noqa: E402
 from nodes import Node  # noqa: E402
 from wan import Wan  # noqa: E402
 
-UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 PORT = 10810
-
-
-def parse(link):
-    rate, rtt, *loss = link.split("/")
-    factor = UNITS.get(rate[-1].upper())
-    return (float(rate[:-1]) * factor if factor else float(rate)), float(rtt), float(loss[0]) if loss else 0.0
 
 
 class TimeLeft:
@@ -77,10 +70,6 @@ def move(options, wan, number):
         near.stop()
         far.stop()
         shutil.rmtree(folder)
-
-
-def spread(values, digits):
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def main():

@@ -43,6 +43,12 @@ class Wan:
         """A command line that runs in a namespace."""
         return ["ip", "netns", "exec", namespace, *command]
 
+    def traffic(self):
+        """Bytes that have crossed so far, in both directions."""
+        counts = subprocess.check_output(self.command(
+            self.near, "cat", *(f"/sys/class/net/wan0/statistics/{way}_bytes" for way in ("rx", "tx"))), text=True)
+        return sum(map(int, counts.split()))
+
     def plain_rate(self, seconds=6.0):
         """Bytes a second of one bulk TCP stream, once it has got going."""
         receiver = subprocess.Popen(

@@ -1,0 +1,138 @@
+"""peers.py: see benchmarks/peers."""
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path += [f"{HERE}/../wan", f"{HERE}/../../../nbd-scripts/lib"]
+from links import parse, spread  # noqa: E402
+from nodes import Node  # noqa: E402
+from wan import Wan  # noqa: E402
+
+PORT = 10810
+MI = 1 << 20
+
+
+class Move:
+    """One way of moving the disk, in a folder of its own that is gone afterwards."""
+
+    def __init__(self, options, wan):
+        self.options, self.wan, self.folder = options, wan, f"{options.folder}/move"
+        os.makedirs(self.folder)
+        self.copy(options.disk, "disk.raw")
+        self.ended = []
+
+    def copy(self, image, name):
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", image, f"{self.folder}/{name}"], check=True)
+
+    def far(self, *command):
+        """Starts something at the far end; it ends with this."""
+        process = subprocess.Popen(self.wan.command(self.wan.far, *command), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        self.ended.append(process)
+        time.sleep(1)
+
+    def near(self, *command):
+        subprocess.run(self.wan.command(self.wan.near, *command), check=True, stdout=subprocess.DEVNULL)
+
+    def measure(self, work):
+        """Returns the seconds, and the bytes on the link."""
+        before, began = self.wan.traffic(), time.monotonic()
+        work()
+        return time.monotonic() - began, self.wan.traffic() - before
+
+    def end(self):
+        for process in self.ended:
+            process.terminate()
+            process.wait()
+        shutil.rmtree(self.folder)
+
+    def check(self, name):
+        """The copy is the disk."""
+        subprocess.run(["cmp", self.options.disk, f"{self.folder}/{name}"], check=True)
+
+    # The ways.
+
+    def nearblock(self):
+        far = Node(self.options.nearblock, f"{self.folder}/far",
+                   ["--insecure-peer", "--peer-listen", f"{self.wan.far_address}:{PORT}", "--images",
+                    f"{self.folder}/images", "--index", self.options.index], self.wan.command(self.wan.far))
+        near = Node(self.options.nearblock, f"{self.folder}/near",
+                    ["--insecure-peer", f"{self.folder}/disk.raw", "--export", "disk"], self.wan.command(self.wan.near))
+
+        def move():
+            moved = near.ask("migrate", "disk", "--to", f"{self.wan.far_address}:{PORT}")
+            if moved.returncode:
+                raise SystemExit(moved.stderr)
+        result = self.measure(move)
+        near.stop()
+        far.stop()
+        self.check("images/disk.raw")
+        return result
+
+    def server(self):
+        size = os.path.getsize(self.options.disk)
+        subprocess.run(["truncate", "-s", str(size), f"{self.folder}/copy.raw"], check=True)
+        self.far("qemu-nbd", "-f", "raw", "-t", "-e", "0", "--discard=unmap", "--detect-zeroes=unmap", "-b",
+                 self.wan.far_address, "-p", str(PORT), f"{self.folder}/copy.raw")
+        return f"nbd://{self.wan.far_address}:{PORT}"
+
+    def nbdcopy(self):
+        target = self.server()
+        result = self.measure(lambda: self.near(
+            "nbdcopy", "--destination-is-zero", "--flush", "--", "[", "nbdkit", "--exit-with-parent", "file",
+            f"{self.folder}/disk.raw", "]", target))
+        self.check("copy.raw")
+        return result
+
+    def qemu_img(self):
+        target = self.server()
+        result = self.measure(lambda: self.near(
+            "qemu-img", "convert", "-n", "--target-is-zero", "-m", "16", "-W", "-f", "raw", "-O", "raw",
+            f"{self.folder}/disk.raw", target))
+        self.check("copy.raw")
+        return result
+
+    def rsync(self):
+        self.copy(self.options.neighbour, "copy.raw")
+        with open(f"{self.folder}/rsyncd.conf", "w") as configuration:
+            configuration.write(f"uid = root\ngid = root\nuse chroot = no\n[images]\npath = {self.folder}\nread only = no\n")
+        self.far("rsync", "--daemon", "--no-detach", f"--address={self.wan.far_address}", f"--port={PORT}",
+                 f"--config={self.folder}/rsyncd.conf")
+        result = self.measure(lambda: self.near(
+            "rsync", "-z", "--inplace", f"{self.folder}/disk.raw",
+            f"rsync://{self.wan.far_address}:{PORT}/images/copy.raw"))
+        self.check("copy.raw")
+        return result
+
+
+WAYS = {"nearblock": Move.nearblock, "nbdcopy": Move.nbdcopy, "qemu-img convert": Move.qemu_img,
+        "rsync -z --inplace": Move.rsync}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("nearblock", "relay", "disk", "neighbour", "index", "folder"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("links", nargs="+")
+    options = parser.parse_args()
+    print("| link | with | seconds | MiB on the link |\n| --- | --- | --- | --- |")
+    for link in options.links:
+        results = {way: [] for way in WAYS}
+        with Wan(options.relay, *parse(link)) as wan:
+            for _ in range(options.rounds):
+                for way, work in WAYS.items():
+                    move = Move(options, wan)
+                    results[way].append(work(move))
+                    move.end()
+        for way, runs in results.items():
+            seconds, size = zip(*runs)
+            print(f"| {link} | {way} | {spread(seconds, 1)} | {spread([s / MI for s in size], 1)} |", flush=True)
+
+
+main()
