@@ -1,4 +1,5 @@
-"""measure.py --nearblock PATH --relay PATH --disk IMAGE --index FOLDER --folder FOLDER --ideal BYTES [--rounds N] LINK...
+"""measure.py --nearblock PATH --relay PATH --disk IMAGE --index FOLDER --folder FOLDER --ideal BYTES [--rounds N]
+           [--guest BYTES] LINK...
 
 Moves IMAGE over each LINK, RATE/RTT or RATE/RTT/LOSS (`100M/20`, `1G/50/0.001`: bits a second, milliseconds, a share of
 packets), N times, and prints what crossed and how long it took, against one plain TCP stream on the same link.
@@ -7,6 +8,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -50,6 +52,25 @@ class TimeLeft:
         return max(errors, default=float("nan"))
 
 
+class Guest:
+    """fio writes until it is stopped."""
+
+    def __init__(self, rate, uri, folder):
+        self.output = f"{folder}/fio.json"
+        self.process = subprocess.Popen(
+            ["fio", "--name=guest", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bs=4k", "--iodepth=4",
+             f"--rate=,{rate}", "--time_based", "--runtime=3600", "--size=3G", "--output-format=json",
+             f"--output={self.output}"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+
+    def stop(self):
+        """Returns how long the slowest write took, in seconds."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        text = open(self.output).read()
+        return json.loads(text[text.index("{"):])["jobs"][0]["write"]["clat_ns"]["max"] / 1e9
+
+
 def move(options, wan, number):
     folder = f"{options.folder}/run-{number}"
     os.makedirs(folder)
@@ -61,11 +82,16 @@ def move(options, wan, number):
     near = Node(options.nearblock, f"{folder}/near", ["--insecure-peer", f"{folder}/disk.raw", "--export", "disk"],
                 wan.command(wan.near))
     try:
+        guest = Guest(options.guest, f"nbd+unix:///disk?socket={folder}/near/nbd", folder) if options.guest else None
         with TimeLeft(near) as left:
             moved = near.ask("migrate", "disk", "--to", f"{wan.far_address}:{PORT}", "--json")
+        waited = guest.stop() if guest else None
         if moved.returncode:
             sys.exit(f"migration: {moved.stderr.strip()}; see {folder}")
-        return json.loads(moved.stdout), left.error()
+        report = json.loads(moved.stdout)
+        # What the guest sees, where there is one, and what the source says.
+        report["seconds"]["pause"] = max(report["seconds"]["pause"], waited or 0)
+        return report, left.error()
     finally:
         near.stop()
         far.stop()
@@ -78,6 +104,7 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--ideal", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--guest")
     parser.add_argument("links", nargs="+")
     options = parser.parse_args()
     print(f"zstd -9 --long=27 over the blocks that no neighbour holds: {options.ideal / 2**20:.1f} MiB")
