@@ -104,7 +104,7 @@ class Move:
         self.far("rsync", "--daemon", "--no-detach", f"--address={self.wan.far_address}", f"--port={PORT}",
                  f"--config={self.folder}/rsyncd.conf")
         result = self.measure(lambda: self.near(
-            "rsync", "-z", "--inplace", f"{self.folder}/disk.raw",
+            "rsync", "-z", "--inplace", "--ignore-times", f"{self.folder}/disk.raw",
             f"rsync://{self.wan.far_address}:{PORT}/images/copy.raw"))
         self.check("copy.raw")
         return result
