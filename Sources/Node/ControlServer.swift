@@ -18,10 +18,9 @@ struct ControlServer: Sendable {
     /// - Throws: `ControlError`.
     init(path: String, group: any EventLoopGroup, node: Node) async throws {
         if await Self.answers(path, group) { throw ControlError.taken(path: path) }
-        let directory = (path as NSString).deletingLastPathComponent
-        if !directory.isEmpty {
-            try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        }
+        // Foundation's NSString does not survive a name of one letter here.
+        let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         do {
             channel = try await ServerBootstrap(group: group)
                 .acceptingBareChannels()

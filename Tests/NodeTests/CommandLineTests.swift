@@ -38,6 +38,17 @@ struct CommandLineTests {
         #expect(result.errors.isEmpty)
     }
 
+    @Test("Names of one letter will do")
+    func shortNames() async throws {
+        let scratch = Scratch()
+        try scratch.makeImage("d", megabytes: 1)
+        let command =
+            "cd '\(scratch.path)' && '\(Nearblock.path)' serve d --socket s --control c --state t --run 'nbdinfo \"$uri\"'"
+        let result = try await Command.run("/bin/sh", ["-c", command])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output.contains("export-size"))
+    }
+
     @Test("What can't be served is one line and status 1")
     func unservable() async throws {
         let scratch = Scratch()

@@ -207,7 +207,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     private func exportConfiguration(_ image: String) -> ExportConfiguration {
         ExportConfiguration(
-            backing: image, name: export ?? (image as NSString).lastPathComponent, isReadOnly: readOnly,
+            backing: image, name: export ?? URL(fileURLWithPath: image).lastPathComponent, isReadOnly: readOnly,
             text: description ?? "", isDirect: direct, isDefault: true)
     }
 }
