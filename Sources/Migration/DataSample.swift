@@ -32,12 +32,8 @@ final class DataSample: Sendable {
 
     /// A destination has answered.
     func add(_ answer: OpenSegments.Answer) async throws {
-        let (wants, blocks) = (answer.wants, answer.wanted)
-        state.withLockedValue {
-            $0.ledger.present += wants.present
-            $0.ledger.repeated += wants.repeated
-            $0.ledger.neighbour += wants.neighbour
-        }
+        let blocks = answer.wanted
+        state.withLockedValue { $0.ledger.add(answer.wants) }
         for start in stride(from: 0, to: blocks.count, by: sender.batchLimit) {
             let batch = blocks[start..<min(start + sender.batchLimit, blocks.count)]
             if let weight = weight(of: batch.count) { try await measure(batch, weight) }

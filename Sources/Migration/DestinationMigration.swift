@@ -65,10 +65,8 @@ public struct DestinationMigration: Sendable {
     private func receive(
         _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
-        let index = try openIndex()
-        let welcome = Welcome(blockSize: UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize))
-        try await connection.send(Message.welcome(welcome).encoded())
-        var arrival = Arrival(index: index, blockSize: welcome.blockSize)
+        let (index, blockSize) = try await welcome(connection)
+        var arrival = Arrival(index: index, blockSize: blockSize)
         let patience = Patience(Self.offerPatience, for: connection)
         defer { patience.end() }
         do {
@@ -93,6 +91,15 @@ public struct DestinationMigration: Sendable {
         }
     }
 
+    /// Answers the hello of a source.
+    /// - Returns: the neighbours, and the block size that goes with them.
+    private func welcome(_ connection: PeerConnection) async throws -> (NeighbourIndex?, UInt32) {
+        let index = try openIndex()
+        let blockSize = UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize)
+        try await connection.send(Message.welcome(Welcome(blockSize: blockSize)).encoded())
+        return (index, blockSize)
+    }
+
     /// Says what would be wanted of a disk that may be moved here.
     private func estimate(
         _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
@@ -110,9 +117,7 @@ public struct DestinationMigration: Sendable {
     private func answerEstimate(
         _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
-        let index = try openIndex()
-        let blockSize = UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize)
-        try await connection.send(Message.welcome(Welcome(blockSize: blockSize)).encoded())
+        let (index, blockSize) = try await welcome(connection)
         let patience = Patience(Self.offerPatience, for: connection)
         defer { patience.end() }
         var machine = DestinationMachine()

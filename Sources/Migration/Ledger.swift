@@ -20,6 +20,13 @@ public struct Ledger: Codable, Sendable, Equatable {
         link += other.link
     }
 
+    /// Adds what a destination had of a segment.
+    mutating func add(_ wants: Wants) {
+        present += wants.present
+        repeated += wants.repeated
+        neighbour += wants.neighbour
+    }
+
     /// All of it: the disk, plus what was sent again.
     public var total: UInt64 { zero + present + repeated + neighbour + link }
 }

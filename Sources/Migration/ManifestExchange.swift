@@ -5,8 +5,8 @@ import NIOConcurrencyHelpers
 struct ManifestExchange: Sendable {
     /// Blocks that may be without an answer, or whose answer has not been dealt with: so many that what is wanted is known
     /// well before it is sent, and bounded, as they take 24 bytes each. And the most segments.
-    private static let openBlocks = 1 << 20
-    static let openSegments = 1024
+    private static let mostBlocks = 1 << 20
+    static let mostSegments = 1024
 
     private let scanner: ManifestScanner
     private let openSegments: OpenSegments
@@ -33,7 +33,7 @@ struct ManifestExchange: Sendable {
         wanted: @escaping @Sendable (OpenSegments.Answer) async throws -> Void
     ) async throws {
         let credits = AsyncStream.makeStream(of: Void.self)
-        for _ in 0..<min(Self.openSegments, Self.openBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
+        for _ in 0..<min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
         let first = FirstFailure()
         async let scanned: Void = orCut(first) { try await scan(credits.stream, isOver, zeros) }

@@ -14,6 +14,9 @@ final class OpenSegments: Sendable {
         var wanted: [UInt64] = []
         /// Blocks of which at least one was taken for another, so that they must all be sent; ascending.
         var mistaken: [UInt64] = []
+
+        /// All that it is about.
+        var blocks: Range<UInt64> { wants.first..<wants.first + UInt64(wants.wanted.count) }
     }
 
     private struct Segment {

@@ -191,17 +191,12 @@ final class SourceCopy: Sendable {
     }
 
     private func note(_ answer: OpenSegments.Answer) {
-        let wants = answer.wants
-        let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
+        let covered = geometry.byteCount(of: answer.blocks)
         let wanted = Double(answer.wanted.count * geometry.blockSize) * answer.ratio
         forecast.withLockedValue {
             $0.note(answered: covered, wanted: wanted, after: began.duration(to: .now).inSeconds)
         }
-        update {
-            $0.ledger.present += wants.present
-            $0.ledger.repeated += wants.repeated
-            $0.ledger.neighbour += wants.neighbour
-        }
+        update { $0.ledger.add(answer.wants) }
     }
 
     private func take(_ answer: OpenSegments.Answer) async throws {
@@ -209,9 +204,7 @@ final class SourceCopy: Sendable {
         for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
         // What was rewritten since comes in a later round, and now would be too early.
         try await send(answer.wanted.filter { !dirtyMap.isDirty($0) }, isAnswer: true, ratio: answer.ratio)
-        let wants = answer.wants
-        let covered = geometry.byteCount(of: wants.first..<wants.first + UInt64(wants.wanted.count))
-        update { $0.done += covered }
+        update { $0.done += geometry.byteCount(of: answer.blocks) }
         noteDirtyNowAndThen()
     }
 

@@ -6,7 +6,7 @@ import Peer
 /// there, whoever waits for what.
 struct SourceInbox {
     /// Messages that may wait to be taken; an honest destination has no more answers to give.
-    private static let limit = 2 * ManifestExchange.openSegments
+    private static let limit = 2 * ManifestExchange.mostSegments
 
     private var messages: AsyncThrowingStream<Message, any Error>.AsyncIterator
     private let pump: Task<Void, Never>

@@ -1,12 +1,19 @@
 """Nodes as processes, for scripts: started, asked, killed and started again."""
 import json
 import os
+import socket
 import subprocess
 import time
 
 
 class NodeFailure(Exception):
     pass
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Node:

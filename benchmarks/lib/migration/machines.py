@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ import threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib"]
 from links import spread  # noqa: E402
-from nodes import Node  # noqa: E402
+from nodes import Node, free_port  # noqa: E402
 
 KI, MI = 1 << 10, 1 << 20
 NAMES = [f"web-{number}" for number in range(1, 6)]
@@ -30,16 +29,10 @@ class Sites:
                            check=True)
         subprocess.run([options.nearblock, "index", "add", "--index", f"{self.folder}/index", neighbour], check=True,
                        stdout=subprocess.DEVNULL)
-        self.ports = [self.free_port(), self.free_port()]
+        self.ports = [free_port(), free_port()]
         with open(f"{self.folder}/near.conf", "w") as configuration:
             for name in names:
                 configuration.write(f"[export {name}]\nimage = {self.folder}/{name}.raw\n")
-
-    @staticmethod
-    def free_port():
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
 
     def __enter__(self):
         self.near = self.node("near", 0, ["--config", f"{self.folder}/near.conf"])

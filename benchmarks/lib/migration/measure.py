@@ -37,7 +37,7 @@ class TimeLeft:
 
     def watch(self):
         while not self.isOver.wait(0.2):
-            progress = json.loads(self.node.ask("status", "--json").stdout)["exports"][0].get("progress") or {}
+            progress = self.node.status()["disk"].get("progress") or {}
             self.said.append((time.monotonic() - self.began, progress.get("secondsLeft")))
 
     def __exit__(self, *_):
