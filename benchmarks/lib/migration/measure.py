@@ -15,7 +15,7 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path += [f"{HERE}/../wan", f"{HERE}/../../../nbd-scripts/lib"]
+sys.path += [f"{HERE}/../../../nbd-scripts/lib", f"{HERE}/../../../nbd-scripts/lib/wan"]
 from links import parse, spread  # noqa: E402
 from nodes import Node  # noqa: E402
 from wan import Wan  # noqa: E402

@@ -1,4 +1,4 @@
-"""Two network namespaces with a WAN between them, made for one measurement and removed after it."""
+"""Two network namespaces with a WAN between them, made for one use and removed after it."""
 import os
 import subprocess
 
@@ -33,6 +33,17 @@ class Wan:
         self.process.wait()
         for namespace in (self.near, self.far):
             run("ip", "netns", "delete", namespace)
+
+    def cut(self):
+        """From now on everything is lost, and nobody is told."""
+        self.tell(b"c")
+
+    def mend(self):
+        self.tell(b"m")
+
+    def tell(self, word):
+        self.process.stdin.write(word)
+        self.process.stdin.flush()
 
     @staticmethod
     def inside(namespace, *command):

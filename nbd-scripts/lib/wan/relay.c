@@ -2,7 +2,8 @@
 //
 // A WAN between two network namespaces: a TUN device `wan0` in each, and between them, each way, a bounded queue, a line
 // of RATE bits a second and DELAY microseconds, and LOSS, the share of packets that get lost. QUEUE is in bytes; what
-// finds it full is dropped. Says "ready" once both devices are there and ends with its standard input.
+// finds it full is dropped. Says "ready" once both devices are there and ends with its standard input, where a `c` cuts the
+// line, so that everything on it is lost and nobody is told, and an `m` mends it.
 //
 // Without loss the devices take segmented TCP as one packet (IFF_VNET_HDR and TSO), which is what makes 1 Gbit/s cheap;
 // on the line it counts as the segments that it stands for.
@@ -14,6 +15,8 @@
 #include <linux/virtio_net.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +26,8 @@
 #include <unistd.h>
 
 enum { MAX_PACKET = 70000 };
+
+static atomic_bool is_cut;
 
 struct packet {
     struct packet *next;
@@ -91,6 +96,7 @@ static void *take(void *argument) {
         double size = wire_bytes(bytes, length);
         if ((free_at - time) * line->rate / 8e9 + size > line->queue) continue;
         free_at += (int64_t)(size * 8e9 / line->rate);
+        if (is_cut) continue;
         if (line->loss > 0 && rand_r(&line->seed) < line->loss * RAND_MAX) continue;
         struct packet *packet = malloc(sizeof *packet + length);
         if (!packet) err(1, "malloc");
@@ -153,6 +159,8 @@ int main(int count, char **arguments) {
     fflush(stdout);
     char byte;
     while (read(0, &byte, 1) > 0) {
+        if (byte == 'c') is_cut = true;
+        if (byte == 'm') is_cut = false;
     }
     return 0;
 }
