@@ -49,6 +49,14 @@ final class AtomicBitmap: @unchecked Sendable {
         return UInt64(changed)
     }
 
+    /// Sets the bits that are set in another bitmap of the same length.
+    func set(allOf other: AtomicBitmap) {
+        for index in 0..<wordCount {
+            let word = other.word(at: index)
+            if word != 0 { words[index].bitwiseOr(word, ordering: .sequentiallyConsistent) }
+        }
+    }
+
     /// Clears a range of bits.
     func clear(_ range: Range<UInt64>) {
         precondition(range.upperBound <= count)

@@ -5,7 +5,7 @@
 public final class DirtyMap: Sendable {
     /// The disk that the map is of.
     public let geometry: BlockGeometry
-    private let bitmap: AtomicBitmap
+    let bitmap: AtomicBitmap
 
     /// A clean map.
     public init(geometry: BlockGeometry) {
@@ -22,6 +22,15 @@ public final class DirtyMap: Sendable {
     /// Marks blocks.
     public func mark(blocks: Range<UInt64>) {
         bitmap.set(blocks)
+    }
+
+    /// Marks every block.
+    public func markAll() { bitmap.set(0..<bitmap.count) }
+
+    /// Marks what is dirty in another map of the same geometry.
+    public func mark(allOf other: DirtyMap) {
+        precondition(other.geometry == geometry)
+        bitmap.set(allOf: other.bitmap)
     }
 
     /// Whether a block is dirty now.

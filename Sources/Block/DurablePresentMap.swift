@@ -11,7 +11,7 @@ import Synchronization
 public final class DurablePresentMap: Sendable {
     /// The disk that the map is of.
     public let geometry: BlockGeometry
-    private let present: AtomicBitmap
+    let present: AtomicBitmap
     private let taken: AtomicBitmap
     private let changedPages: AtomicBitmap
     private let missingBlocks: Atomic<Int>

@@ -9,7 +9,7 @@ public enum ConfigurationFile {
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
     ]
-    private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default"]
+    private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default", "dirty-bitmap"]
 
     /// Reads a file into `node`; what the file does not say stays as it is.
     /// - Throws: `ConfigurationError`, which names the section and the key.
@@ -111,10 +111,14 @@ public enum ConfigurationFile {
         guard let image = try file.string("image", in: section), !image.isEmpty else {
             throw ConfigurationError(file.path, "[\(section)] has no image")
         }
+        let bitmap = try file.string("dirty-bitmap", in: section)
+        if let problem = bitmap.flatMap(ExportConfiguration.problem(withBitmap:)) {
+            throw ConfigurationError(file.path, "[\(section)] dirty-bitmap: \(problem)")
+        }
         return ExportConfiguration(
             backing: image, name: name, isReadOnly: try file.boolean("read-only", in: section),
             text: try file.string("description", in: section) ?? "",
             isDirect: try file.boolean("direct", in: section),
-            isDefault: try file.boolean("default", in: section))
+            isDefault: try file.boolean("default", in: section), dirtyBitmap: bitmap)
     }
 }

@@ -8,6 +8,8 @@ public struct ArrivedDisk: Sendable {
     public let image: RawImage
     /// What answers its clients.
     public let device: BlockDevice
+    /// Which of its blocks are in the image; nil where all are.
+    public let map: DurablePresentMap?
     /// The disk under which clients have been answered already; nil where they have not.
     public let early: Disk?
     /// The migration by which the image had moved away from this node; nil where it never was here.

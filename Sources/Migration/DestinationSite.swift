@@ -15,6 +15,7 @@ public actor DestinationSite {
         let announce: (@Sendable (_ export: String, _ size: UInt64, _ device: BlockDevice) async throws -> Disk)?
         let withdraw: @Sendable (_ export: String) async -> Void
         let base: @Sendable (_ export: String, _ isRestored: Bool) async -> ImageBase?
+        let completed: @Sendable (_ export: String) async -> Void
 
         /// - Parameters:
         ///   - isNameTaken: whether the node serves an export of that name already.
@@ -22,14 +23,17 @@ public actor DestinationSite {
         ///   - withdraw: ends that, for a disk that will not come.
         ///   - base: an image of that name that has moved away from here, into which it may come back; for one that has
         ///     come back (`isRestored`), the image as the node has it open.
+        ///   - completed: all of a disk that was not whole when it was to be served is here.
         ///   - activate: serves a disk from now on, and returns it.
         public init(
             isNameTaken: @escaping @Sendable (String) -> Bool,
             announce: (@Sendable (_ export: String, _ size: UInt64, _ device: BlockDevice) async throws -> Disk)? = nil,
             withdraw: @escaping @Sendable (_ export: String) async -> Void = { _ in },
             base: @escaping @Sendable (_ export: String, _ isRestored: Bool) async -> ImageBase? = { _, _ in nil },
+            completed: @escaping @Sendable (_ export: String) async -> Void = { _ in },
             activate: @escaping @Sendable (ArrivedDisk) async throws -> Disk
         ) {
+            self.completed = completed
             self.isNameTaken = isNameTaken
             self.announce = announce
             self.withdraw = withdraw
@@ -519,7 +523,7 @@ public actor DestinationSite {
         try note(active: record)
         guard record.needsSource else {
             removeArrivalFiles(record.export)
-            let disk = try await activate(record, image, FileDevice(image: image))
+            let disk = try await activate(record, image, FileDevice(image: image), nil)
             if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
             return disk
         }
@@ -553,7 +557,7 @@ public actor DestinationSite {
         // Known before anybody can ask for the disk: it must not be taken for whole.
         postCopies[record.export] = postCopy
         do {
-            let disk = try await activate(record, image, device)
+            let disk = try await activate(record, image, device, parts.store.map)
             postCopy.start()
             return disk
         } catch {
@@ -562,11 +566,13 @@ public actor DestinationSite {
         }
     }
 
-    private func activate(_ record: IncomingRecord, _ image: RawImage, _ device: BlockDevice) async throws -> Disk {
+    private func activate(
+        _ record: IncomingRecord, _ image: RawImage, _ device: BlockDevice, _ map: DurablePresentMap?
+    ) async throws -> Disk {
         let export = early[record.export]
         let disk = try await hooks.activate(
             ArrivedDisk(
-                export: record.export, image: image, device: device, early: export?.disk,
+                export: record.export, image: image, device: device, map: map, early: export?.disk,
                 supersedes: record.supersedes, isReturn: record.imagePath != nil))
         early[record.export] = nil
         if let export {
@@ -601,6 +607,7 @@ public actor DestinationSite {
         await disk.unfence()
         postCopies[record.export] = nil
         removeArrivalFiles(record.export)
+        await hooks.completed(record.export)
         logger.info("\(record.export) is here whole")
     }
 

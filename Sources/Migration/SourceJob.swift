@@ -27,6 +27,9 @@ public struct SourceJob: Sendable {
     /// The disk may be handed over once no more is left to be sent, whatever that takes. Bytes.
     public var dirtyThreshold: UInt64 = 0
 
+    /// Shown the map of what is still to be sent, while it is kept.
+    public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
+
     /// Bytes of a domain's name.
     public static let longestDomain = 255
 
@@ -45,5 +48,11 @@ public struct SourceJob: Sendable {
         self.maximumPause = maximumPause
         self.rate = rate
         self.records = records
+    }
+
+    /// From the return on, every change that a client is told of is in `map`; nil ends that.
+    func track(_ map: DirtyMap?) async {
+        await disk.track(map)
+        showing(map)
     }
 }

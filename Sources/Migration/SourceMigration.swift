@@ -197,7 +197,7 @@ public final class SourceMigration: Sendable {
             status.withLockedValue { update(&$0) }
             recently.withLockedValue { $0.note(link.wire.total, at: .now) }
         }
-        await job.disk.track(copy.dirtyMap)
+        await job.track(copy.dirtyMap)
         state.withLockedValue { state in
             state.machine.accepted()
             state.wasAccepted = true
@@ -349,7 +349,7 @@ public final class SourceMigration: Sendable {
         }
         try? await link.sendNow(.commit)
         await job.disk.replaceDevice(ForwardingDevice(forwarder: forward))
-        await job.disk.track(nil)
+        await job.track(nil)
         await job.disk.unfence()
         status.withLockedValue { $0.phase = "moved" }
         // Where the word is lost right now, the forwarding link says it again, on every new connection.
@@ -454,10 +454,10 @@ public final class SourceMigration: Sendable {
             forward.stop()
         case .stopTracking?:
             forward.stop()
-            await job.disk.track(nil)
+            await job.track(nil)
         case .stopTrackingAndUnfence?:
             forward.stop()
-            await job.disk.track(nil)
+            await job.track(nil)
             await job.disk.unfence()
         case nil:
             // The disk is the destination's: the clients stay forwarded, and the destination is told until it hears.

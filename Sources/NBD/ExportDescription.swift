@@ -10,6 +10,8 @@ public struct ExportDescription: Sendable, Equatable {
     public let isRotational: Bool
     /// For people; empty where there is nothing to say, at most 4096 bytes of UTF-8.
     public let text: String
+    /// Names of the contexts that it has besides `MetaContext.allocation`.
+    public var maps: [String] = []
 
     /// Describes an export.
     public init(name: String, size: UInt64, isReadOnly: Bool, isRotational: Bool = false, text: String = "") {

@@ -297,8 +297,8 @@ public struct Handshake {
         _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) {
         let type = Option.listMetaContext.rawValue
-        guard let (_, queries) = metaContextRequest(type, payload, &output, catalog) else { return }
-        for context in MetaContext.allCases {
+        guard let (export, queries) = metaContextRequest(type, payload, &output, catalog) else { return }
+        for context in MetaContext.all(of: export) {
             let isWanted =
                 queries.isEmpty || queries.contains { context.matches($0, acceptsWildcard: true) }
             if isWanted { replyContext(context, id: 0, to: type, &output) }
@@ -313,10 +313,10 @@ public struct Handshake {
         forgetContexts()
         guard let (export, queries) = metaContextRequest(type, payload, &output, catalog) else { return }
         contextExport = export.name
-        contexts = MetaContext.allCases.filter { context in
+        contexts = MetaContext.all(of: export).filter { context in
             queries.contains { context.matches($0, acceptsWildcard: false) }
         }
-        for context in contexts { replyContext(context, id: context.rawValue, to: type, &output) }
+        for context in contexts { replyContext(context, id: context.id, to: type, &output) }
         reply(.acknowledge, to: type, &output)
     }
 

@@ -1,8 +1,8 @@
 /// Writes the headers of replies. Protocol text, "Simple reply message", "Structured reply chunk message", "Structured
 /// reply types"; the branch extension-ext-header for extended ones.
 ///
-/// Every reply is one message: a chunk that carries data or extents is also the last of its reply, because it is only
-/// sent once nothing can go wrong any more.
+/// Every reply is one message: a chunk that carries data is also the last of its reply, because it is only sent once
+/// nothing can go wrong any more; so is the last of a block status, which has one for each context.
 public enum Reply {
     private enum Chunk: UInt16 {
         case none = 0
@@ -48,24 +48,28 @@ public enum Reply {
         return header + 6
     }
 
-    /// The header before the extents of a block status.
-    /// - Parameter count: of the extents.
-    /// - Returns: its bytes, at most `maximumHeader`.
+    /// Bytes of the header before the extents of a block status; at most `maximumHeader`.
+    public static func statusHeaderLength(_ style: HeaderStyle) -> Int {
+        style.chunkHeaderLength + (style == .extended ? 8 : 4)
+    }
+
+    /// The header before the extents of a block status; it takes `statusHeaderLength` bytes.
+    /// - Parameters:
+    ///   - count: of the extents.
+    ///   - isLast: whether nothing follows for further contexts.
     public static func storeStatus(
-        _ style: HeaderStyle, _ context: MetaContext, cookie: UInt64, offset: UInt64, count: Int,
+        _ style: HeaderStyle, _ context: MetaContext, cookie: UInt64, offset: UInt64, count: Int, isLast: Bool,
         to bytes: UnsafeMutableRawPointer
-    ) -> Int {
+    ) {
         precondition(style != .simple && count > 0, "a status has extents, and only clients that know chunks ask")
         let header = style.chunkHeaderLength
         let payload = count * extentLength(style)
-        store(context.rawValue, header, bytes)
+        store(context.id, header, bytes)
         guard style == .extended else {
-            storeChunk(.blockStatus, style, cookie, offset, count: 4 + payload, bytes)
-            return header + 4
+            return storeChunk(.blockStatus, style, cookie, offset, count: 4 + payload, isLast: isLast, bytes)
         }
-        storeChunk(.blockStatusExtended, style, cookie, offset, count: 8 + payload, bytes)
+        storeChunk(.blockStatusExtended, style, cookie, offset, count: 8 + payload, isLast: isLast, bytes)
         store(UInt32(count), header + 4, bytes)
-        return header + 8
     }
 
     /// Bytes of an extent on the wire.
@@ -92,11 +96,11 @@ public enum Reply {
     }
 
     private static func storeChunk(
-        _ chunk: Chunk, _ style: HeaderStyle, _ cookie: UInt64, _ offset: UInt64, count: Int,
+        _ chunk: Chunk, _ style: HeaderStyle, _ cookie: UInt64, _ offset: UInt64, count: Int, isLast: Bool = true,
         _ bytes: UnsafeMutableRawPointer
     ) {
         store(style == .extended ? Wire.extendedReplyMagic : Wire.structuredReplyMagic, 0, bytes)
-        store(Wire.replyFlagDone, 4, bytes)
+        store(isLast ? Wire.replyFlagDone : 0, 4, bytes)
         store(chunk.rawValue, 6, bytes)
         store(cookie, 8, bytes)
         if style == .extended {

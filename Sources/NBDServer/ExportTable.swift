@@ -53,7 +53,7 @@ public final class ExportTable: ExportCatalog, Sendable {
 
     /// `ExportCatalog`: for the handshake.
     public func export(named name: String) -> ExportDescription? {
-        find(name)?.description
+        find(name)?.offer
     }
 
     /// `ExportCatalog`: all of them by name.

@@ -48,6 +48,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var export: Export?
     private var negotiation = Negotiation(export: ExportDescription(name: "", size: 0, isReadOnly: true))
     private var port: DiskPort?
+    private var statusReply: StatusReply?
 
     private let input: SessionInput
     private var slots: RequestSlots?
@@ -368,6 +369,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard let export = exports.find(negotiation.export.name) else { return hangUp() }
         self.export = export
         self.negotiation = negotiation
+        if !negotiation.contexts.isEmpty { statusReply = StatusReply(negotiation, export.maps) }
         let port = export.disk.port(on: loop)
         self.port = port
         slots = RequestSlots(
@@ -434,22 +436,22 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func isWithinShare(_ request: Request) -> Bool {
         if request.command == .read, stream.replies.bufferBytes >= ServerLimits.unsent { return false }
         let held = bytesInFlight + stream.replies.bufferBytes
-        return held == 0 || held + Self.bufferLength(of: request) <= ServerLimits.buffersPerConnection
+        return held == 0 || held + bufferLength(of: request) <= ServerLimits.buffersPerConnection
     }
 
     /// Bytes of the buffer that a request needs.
-    private static func bufferLength(of request: Request) -> Int {
+    private func bufferLength(of request: Request) -> Int {
         switch request.command {
         case .read, .write: Int(request.length)
-        case .blockStatus: extentLimit(of: request) * MemoryLayout<BlockExtent>.stride
+        case .blockStatus: statusReply!.bufferLength(extents: Self.extentLimit(of: request))
         default: 0
         }
     }
 
     /// As `bufferLength(of:)` of the request in that slot.
-    private static func bufferLength(of slot: UnsafeMutablePointer<BlockRequest>) -> Int {
+    private func bufferLength(of slot: UnsafeMutablePointer<BlockRequest>) -> Int {
         slot.pointee.kind.carriesData
-            ? Int(slot.pointee.length) : slot.pointee.extentLimit * MemoryLayout<BlockExtent>.stride
+            ? Int(slot.pointee.length) : statusReply!.bufferLength(extents: slot.pointee.extentLimit)
     }
 
     private static func extentLimit(of request: Request) -> Int {
@@ -530,7 +532,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     private func takeBuffer(_ request: Request) -> UnsafeMutableRawPointer? {
-        let count = Self.bufferLength(of: request)
+        let count = bufferLength(of: request)
         guard let buffer = isWaitingInLine ? pool.takeAhead(count) : pool.take(count) else { return nil }
         bytesInFlight += count
         return buffer
@@ -590,25 +592,12 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     private func answerStatus(_ slot: UnsafeMutablePointer<BlockRequest>) {
         guard !isHungUp else { return }
-        let style = negotiation.style
-        let count = slot.pointee.extentCount
-        let header = Reply.storeStatus(
-            style, negotiation.contexts[0], cookie: slot.pointee.cookie, offset: slot.pointee.offset, count: count,
-            to: roomForHeader())
-        stream.replies.commit(header)
-        // In place: an extent is never longer on the wire than in memory.
-        let buffer = slot.pointee.buffer!
-        let size = Reply.extentLength(style)
-        for index in 0..<count {
-            let extent = (buffer + index * MemoryLayout<BlockExtent>.stride).load(as: BlockExtent.self)
-            Reply.storeExtent(style, length: extent.length, state: extent.state.rawValue, to: buffer + index * size)
-        }
-        appendBuffer(of: slot, count: count * size)
+        appendBuffer(of: slot, count: statusReply!.store(slot))
     }
 
     /// Hands the buffer of a request over to the replies.
     private func appendBuffer(of slot: UnsafeMutablePointer<BlockRequest>, count: Int) {
-        let bufferCount = Self.bufferLength(of: slot)
+        let bufferCount = bufferLength(of: slot)
         stream.replies.append(slot.pointee.buffer!, count: count, bufferCount: bufferCount)
         slot.pointee.buffer = nil
         bytesInFlight -= bufferCount
@@ -645,8 +634,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         slot.pointee.buffer = nil
         slots!.give(slot)
         guard let buffer else { return }
-        bytesInFlight -= Self.bufferLength(of: slot)
-        pool.give(buffer, Self.bufferLength(of: slot))
+        bytesInFlight -= bufferLength(of: slot)
+        pool.give(buffer, bufferLength(of: slot))
     }
 
     /// Puts what the handshake says into the line; what does not fit follows once that has been sent.

@@ -9,6 +9,8 @@ public enum ControlRequest: Codable, Sendable {
     case cancel(export: String)
     /// Hand a disk over now.
     case switchOver(export: String)
+    /// Show what was written since the last checkpoint, or show what the last one did with the next.
+    case checkpoint(export: String, hasFailed: Bool)
     /// Bits a second; nil for no limit.
     case rate(export: String, bitsPerSecond: UInt64?)
 }

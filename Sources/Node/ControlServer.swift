@@ -94,6 +94,9 @@ struct ControlServer: Sendable {
         case .switchOver(let export):
             try await node.switchOver(export)
             return .done
+        case .checkpoint(let export, let hasFailed):
+            try await node.checkpoint(export, hasFailed: hasFailed)
+            return .done
         case .rate(let export, let bitsPerSecond):
             try await node.setRate(export, bitsPerSecond: bitsPerSecond)
             return .done

@@ -18,11 +18,14 @@ public struct ExportConfiguration: Equatable, Sendable {
     public var isSynchronous: Bool
     /// The node starts even where this disk can't be opened, and serves the others.
     public var mayBeMissing: Bool
+    /// The name under which clients see what was written between checkpoints; nil where that is not noted.
+    public var dirtyBitmap: String?
 
     /// Describes a disk.
     public init(
         backing: String, name: String, isReadOnly: Bool, text: String = "", isDirect: Bool = false,
-        isDefault: Bool = false, isRotational: Bool? = nil, isSynchronous: Bool = false, mayBeMissing: Bool = false
+        isDefault: Bool = false, isRotational: Bool? = nil, isSynchronous: Bool = false, mayBeMissing: Bool = false,
+        dirtyBitmap: String? = nil
     ) {
         self.backing = backing
         self.name = name
@@ -33,7 +36,11 @@ public struct ExportConfiguration: Equatable, Sendable {
         self.isRotational = isRotational
         self.isSynchronous = isSynchronous
         self.mayBeMissing = mayBeMissing
+        self.dirtyBitmap = dirtyBitmap
     }
+
+    /// What is wrong with the name of a dirty bitmap; nil where nothing is.
+    public static func problem(withBitmap name: String) -> String? { ChangeBitmap.problem(with: name) }
 
     /// Whether another configuration can be served by the same open backing.
     func sharesBacking(with other: ExportConfiguration) -> Bool {

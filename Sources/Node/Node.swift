@@ -14,6 +14,8 @@ import Ring
 /// 1. `start` opens everything, in the order in which things can fail. 2. It serves until 3. `stop`, which finishes what
 /// was asked for.
 public actor Node {
+    /// What clients may look at of a disk that has not arrived whole.
+    private static let missingContext = "nearblock:missing"
     private static let forwardingGrace = Duration.seconds(3)
     private static let firstRetry = Duration.milliseconds(200)
     private static let longestRetry = Duration.seconds(5)
@@ -211,6 +213,16 @@ public actor Node {
         guard migration.switchOver() else { throw NodeError.tooLateToSwitch(export.name) }
     }
 
+    /// Has clients see what was written since the last checkpoint; or has the next one show that again.
+    func checkpoint(_ name: String, hasFailed: Bool) async throws {
+        let export = try find(name)
+        guard let bitmap = export.bitmap else { throw NodeError.noBitmap(export.name) }
+        guard !export.hasMoved else {
+            throw NodeError.unusable("\(export.name) has moved, and what is written to it elsewhere is not noted here")
+        }
+        if hasFailed { await bitmap.failed() } else { await bitmap.checkpoint() }
+    }
+
     /// Changes the limit of a migration, all its disks together; nil for no limit.
     func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
         let export = try find(name)
@@ -285,6 +297,10 @@ public actor Node {
             export: export.name, disk: export.export.disk, image: image,
             destination: command.destination, switchover: command.switchover,
             maximumPause: .seconds(command.maximumPause), rate: rate, records: records)
+        job.showing = { [maps = export.export.maps] map in
+            let name = ChangeBitmap.namespace + ChangeBitmap.migrationName
+            if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }
+        }
         job.domains = command.domains
         job.maximumRounds = command.maximumRounds ?? .max
         job.dirtyThreshold = command.dirtyThreshold ?? 0
@@ -361,7 +377,7 @@ public actor Node {
                 continue
             }
             if let changed = new.exports.first(where: { $0.name == name && $0.sharesBacking(with: old) }) {
-                replace(export, with: changed)
+                await replace(export, with: changed)
             } else {
                 table.remove(name)
                 exports[name] = nil
@@ -374,7 +390,7 @@ public actor Node {
         for export in new.exports where exports[export.name] == nil {
             do {
                 if let index = renamed.firstIndex(where: { $0.configuration?.sharesBacking(with: export) ?? false }) {
-                    replace(renamed.remove(at: index), with: export)
+                    await replace(renamed.remove(at: index), with: export)
                 } else {
                     try await open(export)
                 }
@@ -386,15 +402,26 @@ public actor Node {
     }
 
     /// The same disk under another description, or another name: clients that are there still have it open.
-    private func replace(_ old: NodeExport, with configuration: ExportConfiguration) {
+    private func replace(_ old: NodeExport, with configuration: ExportConfiguration) async {
         guard let backing = old.backing else { return }
-        let export = Self.export(configuration, disk: old.export.disk, backing: backing)
+        let export = Self.export(configuration, disk: old.export.disk, backing: backing, maps: old.export.maps)
         table.replace(with: export, isDefault: configuration.isDefault)
+        // What was noted goes on under the same name.
+        let keepsBitmap = old.configuration?.dirtyBitmap == configuration.dirtyBitmap
         let replaced = NodeExport(
-            export: export, configuration: configuration, backing: backing, records: old.records)
+            export: export, configuration: configuration, backing: backing, records: old.records,
+            bitmap: keepsBitmap ? old.bitmap : bitmap(configuration, of: export))
         replaced.setHeldBack(old.isHeldBack)
         exports[configuration.name] = replaced
         keepIndex(of: replaced)
+        guard !keepsBitmap else { return }
+        await old.bitmap?.stop()
+        await replaced.bitmap?.start()
+    }
+
+    /// What notes the writes to an export for backups, where that is wanted; it has not begun.
+    private func bitmap(_ configuration: ExportConfiguration, of export: Export) -> ChangeBitmap? {
+        configuration.dirtyBitmap.flatMap { ChangeBitmap(name: $0, disk: export.disk, maps: export.maps) }
     }
 
     /// Where the node is told to, keeps the index of what it serves current.
@@ -407,11 +434,13 @@ public actor Node {
         upkeep[export.name] = Task { await work.run() }
     }
 
-    private static func export(_ configuration: ExportConfiguration, disk: Disk, backing: Backing) -> Export {
+    private static func export(
+        _ configuration: ExportConfiguration, disk: Disk, backing: Backing, maps: ExportMaps = ExportMaps()
+    ) -> Export {
         Export(
             name: configuration.name, disk: disk, isReadOnly: backing.isReadOnly,
             isRotational: configuration.isRotational ?? backing.isRotational, text: configuration.text,
-            isSynchronous: configuration.isSynchronous)
+            isSynchronous: configuration.isSynchronous, maps: maps)
     }
 
     // MARK: Opening
@@ -432,6 +461,7 @@ public actor Node {
     private func open(_ configured: ExportConfiguration) async throws {
         let backing = try await Backing.open(configured, loops: loops)
         let disk = try add(configured, backing, isConfigured: true)
+        await exports[configured.name]?.bitmap?.start()
         guard let image = backing.image, let export = exports[configured.name], export.isAtRest,
             try DestinationSite.isIncomplete(image, in: state)
         else { return }
@@ -463,7 +493,8 @@ public actor Node {
             guard table.add(export, isDefault: configuration.isDefault) else { throw NodeError.nameTaken(name) }
         }
         let added = NodeExport(
-            export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records)
+            export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records,
+            bitmap: bitmap(configuration, of: export))
         exports[name] = added
         if let moved, let link, let records {
             records.forgetRequest()
@@ -491,6 +522,14 @@ public actor Node {
 
     /// Serves a disk that has come here; one that had moved away from here goes on where its clients are.
     private func addArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+        let disk = try await serveArrived(arrived)
+        if let map = arrived.map, let export = exports[arrived.export] {
+            export.export.maps.show(BlockMarks(missing: map), as: Self.missingContext)
+        }
+        return disk
+    }
+
+    private func serveArrived(_ arrived: ArrivedDisk) async throws -> Disk {
         if let movedBy = arrived.supersedes {
             try SourceRecords(directory: state, image: arrived.image).returned(from: movedBy)
         }
@@ -528,6 +567,9 @@ public actor Node {
         exports[name] = nil
     }
 
+    /// No block of the disk is missing any more.
+    private func completed(_ name: String) { exports[name]?.export.maps.remove(Self.missingContext) }
+
     /// An image here that has moved away and is needed by nobody: its disk may come back into it.
     private func base(_ name: String, isRestored: Bool) -> ImageBase? {
         guard let export = exports[name], let image = export.backing?.image else { return nil }
@@ -549,6 +591,7 @@ public actor Node {
             },
             withdraw: { [weak self] in await self?.withdraw($0) },
             base: { [weak self] in await self?.base($0, isRestored: $1) },
+            completed: { [weak self] in await self?.completed($0) },
             activate: { [weak self] arrived in
                 guard let self else { throw CancellationError() }
                 return try await addArrived(arrived)

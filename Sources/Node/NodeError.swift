@@ -10,6 +10,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case tooLateToSwitch(String)
     case isArriving(String)
     case notReady(String)
+    case noBitmap(String)
     case unusable(String)
     case readOnly(String)
     case nameTaken(String)
@@ -35,6 +36,8 @@ public enum NodeError: Error, CustomStringConvertible {
             "\(name) has not arrived here whole; wait until nearblock status shows no missing blocks"
         case .notReady(let name):
             "\(name) has just changed; ask again"
+        case .noBitmap(let name):
+            "nothing is noted of the writes to \(name); serve it with --dirty-bitmap NAME"
         case .unusable(let reason):
             reason
         case .readOnly(let name):

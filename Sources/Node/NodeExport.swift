@@ -20,9 +20,15 @@ final class NodeExport: Sendable {
     let backing: Backing?
     /// What is known of migrations of the image; nil where there is no image.
     let records: SourceRecords?
+    /// What is noted for backups; nil where nothing is.
+    let bitmap: ChangeBitmap?
     private let state = NIOLockedValueBox(State())
 
-    init(export: Export, configuration: ExportConfiguration?, backing: Backing?, records: SourceRecords?) {
+    init(
+        export: Export, configuration: ExportConfiguration?, backing: Backing?, records: SourceRecords?,
+        bitmap: ChangeBitmap? = nil
+    ) {
+        self.bitmap = bitmap
         self.export = export
         self.configuration = configuration
         self.backing = backing
@@ -95,6 +101,7 @@ final class NodeExport: Sendable {
         // What is in flight there ends there: it reaches this disk the long way round.
         forward?.retire()
         supply?.stop()
+        invalidateBitmap()
     }
 
     /// Whether the disk is another node's, which needs nothing of this image any more.
@@ -105,6 +112,15 @@ final class NodeExport: Sendable {
     /// Notes that the disk is another node's, and the link that forwards its clients there.
     func moved(by forward: ForwardLink) {
         state.withLockedValue { $0.forward = forward }
+        invalidateBitmap()
+    }
+
+    /// Whether the disk is another node's.
+    var hasMoved: Bool { state.withLockedValue { $0.forward != nil } }
+
+    /// Where the disk is another node's, or has been, others write to it.
+    private func invalidateBitmap() {
+        if let bitmap { Task { await bitmap.invalidate() } }
     }
 
     var status: ExportStatus {

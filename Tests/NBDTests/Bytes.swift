@@ -60,10 +60,14 @@ func number(_ bytes: some Sequence<UInt8>) -> UInt64 {
 
 /// Two exports; the first is the default one.
 struct Catalog: ExportCatalog {
-    let all = [
-        ExportDescription(name: "disk", size: 1_000_000_007, isReadOnly: false),
-        ExportDescription(name: "späte Scheibe", size: 1, isReadOnly: true),
-    ]
+    let all: [ExportDescription] = {
+        var all = [
+            ExportDescription(name: "disk", size: 1_000_000_007, isReadOnly: false),
+            ExportDescription(name: "späte Scheibe", size: 1, isReadOnly: true),
+        ]
+        all[1].maps = ["nearblock:missing", "qemu:dirty-bitmap:backup"]
+        return all
+    }()
 
     func export(named name: String) -> ExportDescription? {
         name.isEmpty ? all[0] : all.first { $0.name == name }

@@ -86,6 +86,34 @@ import Testing
         #expect(talk.progress == chosen(disk, .structured, isSet ? [.allocation] : []))
     }
 
+    /// The maps of an export are contexts of that export, and of no other.
+    @Test(
+        arguments: [
+            ([], [0, 1, 2]), (["qemu:"], [2]), (["qemu:dirty-bitmap:"], [2]), (["nearblock:"], [1]), (["base:"], [0]),
+            (["qemu:dirty-bitmap:backup", "nearblock:missing"], [1, 2]), (["qemu:dirty-bitmap:other"], []),
+        ] as [([String], [Int])])
+    func mapsAreContexts(queries: [String], indices: [Int]) {
+        let all = [MetaContext.allocation] + other.maps.enumerated().map { MetaContext(map: $1, index: $0) }
+        func answers(_ type: UInt32) -> ArraySlice<Answer>? {
+            Conversation(Said.flags(), Said.option(structured), Said.meta(type, other.name, queries)).answers?
+                .dropFirst()
+        }
+        let end = [Answer(option: list, type: acknowledge, payload: [])]
+        let listed = indices.map {
+            Answer(option: list, type: context, payload: be(UInt32(0)) + Array(all[$0].name.utf8))
+        }
+        #expect(answers(list) == (listed + end)[...])
+        // Without the wildcards.
+        let chosen = indices.filter { queries.contains(all[$0].name) }
+        let set = chosen.map {
+            Answer(option: self.set, type: context, payload: be(all[$0].id) + Array(all[$0].name.utf8))
+        }
+        #expect(answers(self.set) == (set + [Answer(option: self.set, type: acknowledge, payload: [])])[...])
+        let elsewhere = Conversation(
+            Said.flags(), Said.option(structured), Said.meta(self.set, "disk", queries), Said.go("disk"))
+        #expect(elsewhere.progress == self.chosen(disk, .structured))
+    }
+
     /// Whatever the second one comes to, nothing of the first is left.
     @Test func settingReplacesEvenWhenItFails() {
         let first = Said.flags() + Said.option(structured) + Said.meta(set, "disk", ["base:allocation"])

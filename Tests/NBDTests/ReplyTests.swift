@@ -29,8 +29,12 @@ import Testing
         }
     }
 
-    private func status(_ style: HeaderStyle, _ count: Int) -> [UInt8] {
-        written { Reply.storeStatus(style, .allocation, cookie: cookie, offset: offset, count: count, to: $0) }
+    private func status(_ style: HeaderStyle, _ count: Int, isLast: Bool = true) -> [UInt8] {
+        written {
+            Reply.storeStatus(
+                style, .allocation, cookie: cookie, offset: offset, count: count, isLast: isLast, to: $0)
+            return Reply.statusHeaderLength(style)
+        }
     }
 
     @Test func simpleReplies() {
@@ -47,6 +51,8 @@ import Testing
         #expect(end(.structured, .noSpace) == header(0x8001, 6) + be(UInt32(28)) + be(UInt16(0)))
         #expect(data(.structured, 4096) == header(1, 4104) + be(offset))
         #expect(status(.structured, 3) == header(5, 4 + 24) + be(UInt32(1)))
+        // The flag says that nothing follows.
+        #expect(status(.structured, 3, isLast: false)[4..<6] == [0, 0])
     }
 
     @Test func extendedReplies() {

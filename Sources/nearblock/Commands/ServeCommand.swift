@@ -32,6 +32,14 @@ struct ServeCommand: AsyncParsableCommand {
     @Flag(help: "Pass by the host's page cache (O_DIRECT).")
     var direct = false
     @Option(
+        help: ArgumentHelp(
+            """
+            Note which blocks are written between checkpoints (see nearblock checkpoint), and show it to clients as \
+            qemu:dirty-bitmap:NAME.
+            """,
+            valueName: "name"))
+    var dirtyBitmap: String?
+    @Option(
         parsing: .singleValue,
         help: ArgumentHelp("Listen for NBD clients on a Unix socket; may be repeated.", valueName: "path"))
     var socket: [String] = []
@@ -114,9 +122,13 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError(
                 "There is nothing to serve: give an IMAGE, --config, or --peer-listen to take disks in.")
         }
-        if image == nil && (export != nil || readOnly || direct || description != nil) {
+        if image == nil && (export != nil || readOnly || direct || description != nil || dirtyBitmap != nil) {
             throw ValidationError(
-                "--export, --description, --read-only and --direct are about an IMAGE, and there is none.")
+                "--export, --description, --read-only, --direct and --dirty-bitmap are about an IMAGE, and there is none."
+            )
+        }
+        if let problem = dirtyBitmap.flatMap(ExportConfiguration.problem(withBitmap:)) {
+            throw ValidationError("\(problem).")
         }
         if insecurePeer && peerTls != nil {
             throw ValidationError("--insecure-peer and --peer-tls exclude each other.")
@@ -208,7 +220,7 @@ struct ServeCommand: AsyncParsableCommand {
     private func exportConfiguration(_ image: String) -> ExportConfiguration {
         ExportConfiguration(
             backing: image, name: export ?? URL(fileURLWithPath: image).lastPathComponent, isReadOnly: readOnly,
-            text: description ?? "", isDirect: direct, isDefault: true)
+            text: description ?? "", isDirect: direct, isDefault: true, dirtyBitmap: dirtyBitmap)
     }
 }
 
