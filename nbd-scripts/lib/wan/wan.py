@@ -13,7 +13,8 @@ class Wan:
         self.relay = relay
 
     def __enter__(self):
-        for namespace in (self.near, self.far):
+        self.namespaces = [self.near, self.far]
+        for namespace in self.namespaces:
             run("ip", "netns", "add", namespace)
         # As much as the path holds, or 50 ms, whichever is more: a router's buffer.
         queue = max(self.rate / 8 * max(self.rtt, 50) / 1000, 128 << 10)
@@ -31,8 +32,13 @@ class Wan:
     def __exit__(self, *_):
         self.process.stdin.close()
         self.process.wait()
-        for namespace in (self.near, self.far):
-            run("ip", "netns", "delete", namespace)
+        for namespace in list(self.namespaces):
+            self.remove(namespace)
+
+    def remove(self, namespace):
+        """A site is gone; the relay ends with it."""
+        run("ip", "netns", "delete", namespace)
+        self.namespaces.remove(namespace)
 
     def cut(self):
         """From now on everything is lost, and nobody is told."""

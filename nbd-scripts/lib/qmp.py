@@ -1,0 +1,60 @@
+"""QEMU's monitor, as little of it as scripts need: one command after the other, events passed over."""
+import json
+import socket
+
+
+class QmpError(Exception):
+    """The monitor refuses, or is gone."""
+
+
+class Qmp:
+    """A monitor on a connected socket, which it owns from now on."""
+
+    def __init__(self, connection, timeout=30):
+        self.connection = connection
+        connection.settimeout(timeout)
+        self.stream = connection.makefile("r", encoding="utf-8")
+        self.receive()
+        self.execute("qmp_capabilities")
+
+    @classmethod
+    def connect(cls, path):
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(path)
+        except OSError as error:
+            connection.close()
+            raise QmpError(f"no QEMU answers at {path}: {error.strerror}") from error
+        return cls(connection)
+
+    def execute(self, command, **arguments):
+        """Returns what the monitor answers; names of arguments have `_` for `-`."""
+        request = {"execute": command}
+        if arguments:
+            request["arguments"] = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            self.connection.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise QmpError(f"QEMU has gone: {error.strerror or error}") from error
+        while True:
+            answer = self.receive()
+            if "error" in answer:
+                raise QmpError(f"QEMU refuses {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def receive(self):
+        try:
+            line = self.stream.readline()
+        except OSError as error:
+            raise QmpError(f"QEMU does not answer: {error.strerror or error}") from error
+        if not line:
+            raise QmpError("QEMU has gone")
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            raise QmpError(f"this is no QEMU monitor: it says {line[:60]!r}") from error
+
+    def close(self):
+        self.stream.close()
+        self.connection.close()

@@ -1,0 +1,97 @@
+"""A guest of vm-tests: its QEMU at either site, what it says, and when it stood still."""
+import os
+import re
+import shlex
+import socket
+import threading
+import time
+
+
+class GuestFailure(Exception):
+    pass
+
+
+class Guest:
+    """`disks` are the exports; `kernel` is a folder with vmlinuz and initrd."""
+
+    def __init__(self, sites, kernel, disks, arguments, memory=512):
+        self.sites, self.kernel, self.disks, self.arguments, self.memory = sites, kernel, disks, arguments, memory
+        self.beats = []
+        self.is_over = threading.Event()
+        self.listeners = []
+
+    def command(self, site, *more):
+        """QEMU's, at a site; returns once it runs."""
+        path = site.path
+        words = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2", "-m",
+                 str(self.memory), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-daemonize",
+                 "-pidfile", f"{path}/qemu.pid", "-qmp", f"unix:{path}/qmp,server=on,wait=off", "-kernel",
+                 f"{self.kernel}/vmlinuz", "-initrd", f"{self.kernel}/initrd", "-append",
+                 f"console=ttyS0 quiet panic=-1 {self.arguments}"]
+        for name in ("console", "pulse"):
+            words += ["-chardev", f"socket,id={name},path={path}/{name},server=on,wait=off,logfile={path}/{name}.log,"
+                      "logappend=on", "-serial", f"chardev:{name}"]
+        for name in self.disks:
+            words += ["-blockdev", f"driver=nbd,node-name={name},reconnect-delay=60,server.type=unix,"
+                      f"server.path={path}/nbd,export={name}", "-device", f"virtio-blk-pci,drive={name}"]
+        return shlex.join([*words, *more])
+
+    def watch(self, site):
+        """Notes when the guest gives a sign of life at a site, whenever QEMU is there."""
+        listener = threading.Thread(target=self.listen, args=(f"{site.folder}/pulse",), daemon=True)
+        self.listeners.append(listener)
+        listener.start()
+
+    def listen(self, path):
+        while not self.is_over.wait(0.05):
+            try:
+                with socket.socket(socket.AF_UNIX) as serial:
+                    serial.connect(path)
+                    serial.settimeout(0.5)
+                    self.receive(serial)
+            except OSError:
+                pass
+
+    def receive(self, serial):
+        while not self.is_over.is_set():
+            try:
+                words = serial.recv(4096)
+            except TimeoutError:
+                continue
+            if not words:
+                return
+            now = time.monotonic()
+            self.beats += [(now, word) for word in words.decode()]
+
+    def gap(self, word, since):
+        """The longest time without a sign of life of that kind, in seconds."""
+        times = sorted(when for when, what in self.beats if what == word and when >= since)
+        return max((later - earlier for earlier, later in zip(times, times[1:])), default=float("inf"))
+
+    def log(self, site):
+        try:
+            return open(f"{site.folder}/console.log", errors="replace").read()
+        except FileNotFoundError:
+            return ""
+
+    def wait_for(self, words, site, limit):
+        """Until the guest has said them at that site."""
+        end = time.monotonic() + limit
+        while words not in (said := self.log(site)):
+            if "GUEST: failed" in said or "GUEST: end 1" in said or "Kernel panic" in said:
+                raise GuestFailure("the guest has failed")
+            if time.monotonic() > end:
+                raise GuestFailure(f"the guest has not said '{words}' within {limit} s")
+            time.sleep(0.1)
+
+    def end(self, site, limit=240):
+        """Has it look at what it has written and power off; returns its digests of its disks."""
+        with socket.socket(socket.AF_UNIX) as console:
+            console.connect(f"{site.folder}/console")
+            console.sendall(b"end\n")
+        self.wait_for("GUEST: end 0", site, limit)
+        self.is_over.set()
+        said = "".join(self.log(each) for each in (self.sites.near, self.sites.far))
+        if re.search(r"GUEST: kernel|I/O error|EXT4-fs error|Kernel panic|soft lockup", said):
+            raise GuestFailure("the guest's kernel has seen an error")
+        return dict(re.findall(r"GUEST: sum (\w+) (\w+)", said))

@@ -1,0 +1,89 @@
+"""Two sites on one machine: network and mount namespaces with a node each, joined by an emulated WAN."""
+import os
+import subprocess
+
+from nodes import Node
+from wan.wan import Wan
+
+PEER_PORT, MEMORY_PORT = 7000, 7001
+
+
+class Site:
+    """A folder that its processes know as `path`, which is the same at both sites; and a node in it."""
+
+    def __init__(self, name, wan, namespace, address, scratch, binary):
+        self.name, self.wan, self.namespace, self.address, self.binary = name, wan, namespace, address, binary
+        self.folder, self.path = f"{scratch}/{name}", f"{scratch}/site"
+        os.makedirs(f"{self.folder}/images")
+        os.makedirs(self.path, exist_ok=True)
+        self.node = None
+        # Holds the mount namespace.
+        self.holder = subprocess.Popen(
+            wan.command(namespace, "unshare", "--mount", "sh", "-c",
+                        f"mount --bind '{self.folder}' '{self.path}' && echo ready && exec sleep infinity"),
+            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        if not self.holder.stdout.readline():
+            raise RuntimeError(f"cannot make the mount namespace of {name}")
+
+    @property
+    def peer(self):
+        return f"{self.address}:{PEER_PORT}"
+
+    @property
+    def memory(self):
+        return f"tcp:{self.address}:{MEMORY_PORT}"
+
+    @property
+    def prefix(self):
+        return ["nsenter", f"--target={self.holder.pid}", "--mount", "--net", "--"]
+
+    def start_node(self, images):
+        """Serves `images`, by the names of their exports, and takes disks in."""
+        with open(f"{self.folder}/exports", "w") as configuration:
+            for name, image in images.items():
+                configuration.write(f"[export {name}]\nimage = {image}\n")
+        self.node = Node(
+            self.binary, self.folder,
+            ["--insecure-peer", "--peer-listen", self.peer, "--images", f"{self.folder}/images", "--config",
+             f"{self.folder}/exports"], self.prefix)
+
+    def end_qemu(self):
+        try:
+            pid = int(open(f"{self.folder}/qemu.pid").read())
+            os.kill(pid, 9)
+        except (OSError, ValueError):
+            pass
+
+    def close(self):
+        self.end_qemu()
+        if self.node:
+            self.node.kill()
+            self.node = None
+        if self.holder:
+            self.holder.kill()
+            self.holder.wait()
+            self.holder = None
+
+    def vanish(self):
+        """As a machine that loses its power."""
+        self.close()
+        self.wan.remove(self.namespace)
+
+
+class Sites:
+    """`near` and `far`."""
+
+    def __init__(self, relay, binary, scratch, rate, rtt):
+        self.wan = Wan(relay, rate, rtt)
+        self.binary, self.scratch = binary, scratch
+
+    def __enter__(self):
+        self.wan.__enter__()
+        self.near = Site("near", self.wan, self.wan.near, self.wan.near_address, self.scratch, self.binary)
+        self.far = Site("far", self.wan, self.wan.far, self.wan.far_address, self.scratch, self.binary)
+        return self
+
+    def __exit__(self, *failure):
+        for site in (self.near, self.far):
+            site.close()
+        self.wan.__exit__(*failure)

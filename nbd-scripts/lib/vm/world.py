@@ -1,0 +1,163 @@
+"""Two sites, a guest at one of them, and migrate-vm."""
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import time
+
+from vm.guest import Guest
+from vm.sites import Sites
+from vm.kernel import SCRIPTS
+
+MEBIBYTE = 1 << 20
+DISK_SIZE = 160 * MEBIBYTE
+
+
+class Failure(Exception):
+    pass
+
+
+class Move:
+    """migrate-vm, as it runs."""
+
+    def __init__(self, command, folder):
+        self.log = open(f"{folder}/migrate-vm.log", "ab+")
+        self.mark = self.log.tell()
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+
+    def said(self):
+        self.log.seek(self.mark)
+        return self.log.read().decode(errors="replace")
+
+    def wait_for(self, words, limit=120):
+        """Until it has said them."""
+        end = time.monotonic() + limit
+        while words not in self.said():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise Failure(f"migrate-vm has not said '{words}': {self.last()}")
+            time.sleep(0.02)
+
+    def last(self):
+        return (self.said().strip().splitlines() or ["nothing"])[-1]
+
+    def finish(self, limit=300):
+        """Returns what it says of the move."""
+        output = self.communicate(limit)
+        if self.process.returncode != 0:
+            raise Failure(f"migrate-vm ends with {self.process.returncode}: {self.last()}")
+        return json.loads(output)
+
+    def fail(self, words, limit=120):
+        """It ends with status 1 and says so."""
+        self.communicate(limit)
+        if self.process.returncode != 1 or words not in self.last():
+            raise Failure(f"migrate-vm ends with {self.process.returncode} and not '{words}': {self.last()}")
+
+    def communicate(self, limit):
+        try:
+            return self.process.communicate(timeout=limit)[0]
+        except subprocess.TimeoutExpired as error:
+            self.process.kill()
+            raise Failure(f"migrate-vm has not ended after {limit} s: {self.last()}") from error
+
+
+class World:
+    """To be used with `with`; the guest is at `near` to begin with."""
+
+    def __init__(self, context, folder, disks=("disk",), rate=300e6, rtt=10, still=32):
+        self.context, self.folder, self.disks = context, folder, disks
+        self.sites = Sites(context.relay, context.nearblock, folder, rate, rtt)
+        arguments = f"test=machine still={still * 16}"
+        self.guest = Guest(self.sites, context.kernel, disks, arguments)
+
+    def __enter__(self):
+        self.sites.__enter__()
+        try:
+            self.near, self.far = self.sites.near, self.sites.far
+            self.start()
+        except BaseException:
+            self.sites.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *failure):
+        self.guest.is_over.set()
+        self.sites.__exit__(*failure)
+
+    def start(self):
+        images = {name: f"{self.near.folder}/images/{name}.raw" for name in self.disks}
+        for image in images.values():
+            self.make_image(image)
+        self.near.start_node(images)
+        self.far.start_node({})
+        self.guest.watch(self.near)
+        self.guest.watch(self.far)
+        subprocess.run([*self.near.prefix, "sh", "-c", self.guest.command(self.near)], check=True,
+                       stdin=subprocess.DEVNULL)
+        self.guest.wait_for("GUEST: running", self.near, 240)
+
+    def make_image(self, image):
+        with open(image, "wb") as file:
+            file.truncate(DISK_SIZE)
+
+    def move(self, *more, source=None, target=None, start=None):
+        source, target = source or self.near, target or self.far
+        start = start or self.guest.command(target, "-incoming", "defer")
+        command = [
+            *source.prefix, f"{SCRIPTS}/migrate-vm", "--json", "--nearblock", self.context.nearblock,
+            "--qmp", f"{source.path}/qmp", "--qmp-there", f"{target.path}/qmp", "--control", f"{source.folder}/control",
+            "--control-there", f"{target.folder}/control", "--to", target.peer, "--memory-to", target.memory,
+            "--there", shlex.join(target.prefix), "--start", start]
+        for name in self.disks:
+            command += ["--disk", name]
+        return Move([*command, *more], self.folder)
+
+    def states(self, site):
+        return {name: export["state"] for name, export in site.node.status().items()}
+
+    def wait_for_state(self, site, name, is_right, limit=120):
+        end = time.monotonic() + limit
+        while not is_right(state := self.states(site).get(name, "")):
+            if time.monotonic() > end:
+                raise Failure(f"{name} at {site.name} is still '{state}'")
+            time.sleep(0.05)
+
+    def work(self, seconds):
+        """The guest works on for a while; it must give signs of life."""
+        since = time.monotonic()
+        time.sleep(seconds)
+        if self.guest.gap("w", since) > seconds / 2:
+            raise Failure(f"the guest has written nothing for {seconds / 2:.0f} s")
+
+    def end_guest(self, site):
+        """Everything that the guest has written must be in that site's images."""
+        sums = self.guest.end(site)
+        for number, name in enumerate(self.disks):
+            image = f"{site.folder}/images/{name}.raw"
+            digest = self.digest(image)
+            if sums.get(f"vd{'abc'[number]}") != digest:
+                raise Failure(f"{name} at {site.name} is not what the guest has written")
+            self.check_file_system(image)
+
+    @staticmethod
+    def digest(image):
+        with open(image, "rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+
+    def check_file_system(self, image):
+        checked = subprocess.run(["e2fsck", "-f", "-n", image], capture_output=True, text=True)
+        with open(f"{self.folder}/fsck.log", "a") as log:
+            log.write(checked.stdout + checked.stderr)
+        if checked.returncode != 0:
+            raise Failure(f"e2fsck complains of {os.path.basename(image)}")
+
+    def figures(self, move, result):
+        """What a move has cost, in words."""
+        still, writes = (self.guest.gap(word, move.began) * 1000 for word in "tw")
+        memory, disks = result["memory"], result["disks"]
+        pause = "?" if disks["pause"] is None else f"{disks['pause'] * 1000:.0f}"
+        return (f"{result['seconds']:.1f} s; memory {memory['bytes'] / MEBIBYTE:.0f} MiB, disks "
+                f"{(disks['wire'] or 0) / MEBIBYTE:.0f} MiB; the guest stood still for {still:.0f} ms, its writes for "
+                f"{writes:.0f} ms (QEMU says {memory['downtime'] * 1000:.0f} ms, nearblock {pause} ms)")
