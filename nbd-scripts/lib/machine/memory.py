@@ -29,6 +29,7 @@ class Memory:
         self.here, self.there = here, there
         self.target = None
         self.was_started = False
+        self.parameters = {}
 
     def check(self, disks):
         """Raises QmpError or SiteError unless there is a running guest with these disks and no other of that node."""
@@ -75,14 +76,17 @@ class Memory:
         """`pauses` before the switchover; `rate` in bits a second, `downtime` in milliseconds, None for QEMU's own."""
         self.source.execute("migrate-set-capabilities",
                             capabilities=[{"capability": "pause-before-switchover", "state": pauses}])
-        limits = {} if rate is None else {"max_bandwidth": max(rate // 8, 1)}
-        if downtime is not None:
-            limits["downtime_limit"] = downtime
-        if limits:
-            self.source.execute("migrate-set-parameters", **limits)
+        self.limit({"max-bandwidth": rate and max(rate // 8, 1), "downtime-limit": downtime})
         self.target.execute("migrate-incoming", uri=address)
         self.was_started = True
         self.source.execute("migrate", uri=address)
+
+    def limit(self, limits):
+        limits = {name: value for name, value in limits.items() if value is not None}
+        before = self.source.execute("query-migrate-parameters")
+        self.parameters = {name: before[name] for name in limits}
+        if limits:
+            self.source.execute("migrate-set-parameters", **limits)
 
     def progress(self):
         """As QEMU tells it; the status is `none` where nothing has begun."""
@@ -111,6 +115,9 @@ class Memory:
             if status != "cancelling":
                 self.source.execute("migrate_cancel")
             time.sleep(0.05)
+        # A later attempt finds QEMU as this one has.
+        if self.parameters:
+            self.source.execute("migrate-set-parameters", **self.parameters)
         return status != "completed"
 
     def resume(self):

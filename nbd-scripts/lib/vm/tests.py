@@ -90,4 +90,87 @@ def rollback(context, folder):
         return f"the guest's writes waited for {unaware * 1000:.0f} ms at most over three failures"
 
 
-ALL = {name: globals()[name] for name in ("move", "manual", "back", "two", "rollback")}
+# Waits until the disks are handed over, and QEMU there dies before it has the guest.
+TRAITOR = """#!/bin/sh
+"{nearblock}" "$@" || exit
+[ "$1" = switch ] || exit 0
+shift 2
+until "{nearblock}" status "$@" | grep -qE 'moved|released'; do sleep 0.02; done
+kill -KILL "$(cat "{folder}/far/qemu.pid")"
+"""
+
+
+def late(context, folder):
+    traitor = f"{folder}/nearblock"
+    with open(traitor, "w") as script:
+        script.write(TRAITOR.format(nearblock=context.nearblock, folder=folder))
+    os.chmod(traitor, 0o755)
+    with World(context, folder) as world:
+        world.move("--switch", "manual", "--nearblock", traitor).fail("the same command moves the rest")
+        if not world.states(world.near)["disk"].startswith(("moved", "released")):
+            raise Failure("the disk was not handed over")
+        world.work(3)
+        world.move().finish()
+        world.work(2)
+        world.end_guest(world.far)
+
+
+def begin_slow(world):
+    """Handed over well before all of it is there."""
+    run = world.move("--at-once", "--rate", "14M")
+    run.wait_for("copying the memory")
+    time.sleep(1)
+    return run
+
+
+def check_post_copy(world, run):
+    run.wait_for("the guest runs there", 200)
+    world.wait_for_state(world.far, "disk", lambda state: state in ("active", "serving"))
+    if world.states(world.far)["disk"] != "active":
+        raise Failure("the disk was there before the rest of the test")
+
+
+def cut(context, folder):
+    def interrupt():
+        world.sites.wan.cut()
+        time.sleep(context.cut)
+        world.sites.wan.mend()
+
+    with World(context, folder, still=48) as world:
+        run = begin_slow(world)
+        interrupt()
+        check_post_copy(world, run)
+        interrupt()
+        run.finish()
+        world.work(2)
+        world.end_guest(world.far)
+
+
+def restart(context, folder):
+    def interrupt(site):
+        site.node.kill()
+        time.sleep(0.5)
+        site.node.start()
+        time.sleep(1.5)
+
+    with World(context, folder, still=48) as world:
+        run = begin_slow(world)
+        interrupt(world.near)
+        interrupt(world.far)
+        check_post_copy(world, run)
+        interrupt(world.near)
+        interrupt(world.far)
+        run.finish()
+        world.work(2)
+        world.end_guest(world.far)
+
+
+def gone(context, folder):
+    with World(context, folder) as world:
+        world.move().finish()
+        world.near.vanish()
+        world.work(5)
+        world.end_guest(world.far)
+
+
+ALL = {name: globals()[name] for name in ("move", "manual", "back", "two", "rollback", "late", "cut", "restart", "gone")}

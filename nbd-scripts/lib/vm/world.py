@@ -70,6 +70,7 @@ class World:
         self.context, self.folder, self.disks = context, folder, disks
         self.sites = Sites(context.relay, context.nearblock, folder, rate, rtt)
         arguments = f"test=machine still={still * 16}"
+        self.moves = []
         self.guest = Guest(self.sites, context.kernel, disks, arguments)
 
     def __enter__(self):
@@ -84,6 +85,8 @@ class World:
 
     def __exit__(self, *failure):
         self.guest.is_over.set()
+        for run in self.moves:
+            run.process.kill()
         self.sites.__exit__(*failure)
 
     def start(self):
@@ -112,7 +115,8 @@ class World:
             "--there", shlex.join(target.prefix), "--start", start]
         for name in self.disks:
             command += ["--disk", name]
-        return Move([*command, *more], self.folder)
+        self.moves.append(Move([*command, *more], self.folder))
+        return self.moves[-1]
 
     def states(self, site):
         return {name: export["state"] for name, export in site.node.status().items()}
