@@ -84,12 +84,20 @@ class Guest:
                 raise GuestFailure(f"the guest has not said '{words}' within {limit} s")
             time.sleep(0.1)
 
+    def wait_until_off(self, site, limit):
+        end = time.monotonic() + limit
+        while os.path.exists(f"{site.folder}/qemu.pid"):
+            if time.monotonic() > end:
+                raise GuestFailure(f"the guest has not powered off within {limit} s")
+            time.sleep(0.1)
+
     def end(self, site, limit=240):
         """Has it look at what it has written and power off; returns its digests of its disks."""
         with socket.socket(socket.AF_UNIX) as console:
             console.connect(f"{site.folder}/console")
             console.sendall(b"end\n")
         self.wait_for("GUEST: end 0", site, limit)
+        self.wait_until_off(site, 60)
         self.is_over.set()
         said = "".join(self.log(each) for each in (self.sites.near, self.sites.far))
         if re.search(r"GUEST: kernel|I/O error|EXT4-fs error|Kernel panic|soft lockup", said):

@@ -11,6 +11,14 @@ def cache_folder():
     return os.environ.get("NEARBLOCK_CACHE", f"{folder}/nearblock")
 
 
+def make_debian():
+    """A Debian disk, kept for the next time."""
+    master = f"{cache_folder()}/vm-debian.raw"
+    if not os.path.exists(master):
+        subprocess.run([f"{SCRIPTS}/make-disk", master, "--size", "2G", "--include", "fio"], check=True)
+    return master
+
+
 def make_relay(scratch):
     subprocess.run(["gcc", "-O2", "-Wall", "-o", f"{scratch}/relay", f"{SCRIPTS}/lib/wan/relay.c", "-lpthread"], check=True)
     return f"{scratch}/relay"
@@ -22,7 +30,7 @@ def make_kernel(scratch):
     subprocess.run([f"{SCRIPTS}/guest/make-initrd", made], check=True)
     os.makedirs(f"{root}/tests")
     os.makedirs(f"{root}/sbin")
-    for name in ("machine",):
+    for name in ("machine", "debian", "debian-work"):
         shutil.copy(f"{SCRIPTS}/guest/{name}", f"{root}/tests")
     subprocess.run(["cc", "-std=gnu11", "-O2", "-static", "-o", f"{root}/sbin/pulse", f"{SCRIPTS}/guest/pulse.c"],
                    check=True)

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from vm.world import Failure, World
+from vm.world import DebianWorld, Failure, World
 
 
 @dataclasses.dataclass
@@ -173,4 +173,15 @@ def gone(context, folder):
         world.end_guest(world.far)
 
 
-ALL = {name: globals()[name] for name in ("move", "manual", "back", "two", "rollback", "late", "cut", "restart", "gone")}
+def debian(context, folder):
+    with DebianWorld(context, folder) as world:
+        run = world.move()
+        result = run.finish()
+        world.work(5)
+        figures = world.figures(run, result)
+        world.end_guest(world.far)
+        return figures
+
+
+ALL = {name: globals()[name]
+       for name in ("move", "manual", "back", "two", "rollback", "late", "cut", "restart", "gone", "debian")}

@@ -7,8 +7,8 @@ import subprocess
 import time
 
 from vm.guest import Guest
+from vm.kernel import SCRIPTS, make_debian
 from vm.sites import Sites
-from vm.kernel import SCRIPTS
 
 MEBIBYTE = 1 << 20
 DISK_SIZE = 160 * MEBIBYTE
@@ -64,14 +64,18 @@ class Move:
 
 
 class World:
-    """To be used with `with`; the guest is at `near` to begin with."""
+    """To be used with `with`; the guest is at `near` to begin with. `still` MiB of each disk are written once."""
+
+    memory = 512
 
     def __init__(self, context, folder, disks=("disk",), rate=300e6, rtt=10, still=32):
         self.context, self.folder, self.disks = context, folder, disks
         self.sites = Sites(context.relay, context.nearblock, folder, rate, rtt)
-        arguments = f"test=machine still={still * 16}"
         self.moves = []
-        self.guest = Guest(self.sites, context.kernel, disks, arguments)
+        self.guest = Guest(self.sites, context.kernel, disks, self.arguments(still), self.memory)
+
+    def arguments(self, still):
+        return f"test=machine still={still * 16}"
 
     def __enter__(self):
         self.sites.__enter__()
@@ -165,3 +169,23 @@ class World:
         return (f"{result['seconds']:.1f} s; memory {memory['bytes'] / MEBIBYTE:.0f} MiB, disks "
                 f"{(disks['wire'] or 0) / MEBIBYTE:.0f} MiB; the guest stood still for {still:.0f} ms, its writes for "
                 f"{writes:.0f} ms (QEMU says {memory['downtime'] * 1000:.0f} ms, nearblock {pause} ms)")
+
+
+class DebianWorld(World):
+    """The guest is a Debian that has booted from its disk."""
+
+    memory = 768
+
+    def arguments(self, still):
+        return ("test=debian rw systemd.run='/bin/sh /root/debian-work' systemd.run_success_action=poweroff "
+                "systemd.run_failure_action=poweroff")
+
+    def make_image(self, image):
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", make_debian(), image], check=True)
+
+    def end_guest(self, site):
+        self.guest.end(site)
+        # The root partition begins at 1 MiB.
+        image, root = f"{site.folder}/images/{self.disks[0]}.raw", f"{self.folder}/root.raw"
+        subprocess.run(["dd", f"if={image}", f"of={root}", "bs=1M", "skip=1", "conv=sparse", "status=none"], check=True)
+        self.check_file_system(root)
