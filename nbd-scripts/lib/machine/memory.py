@@ -22,13 +22,31 @@ def exports_of(monitor):
             yield urllib.parse.unquote(parts.path.lstrip("/")), path
 
 
-class Memory:
-    """From the QEMU of the site `here` to that of `there`."""
+def check_disks(disks, used):
+    """Raises SiteError unless the guest has these disks and no other of their node; `used` is exports with sockets."""
+    for name in disks:
+        if name not in used:
+            raise SiteError(f"no disk of the guest is the export '{name}'; there are: {', '.join(used) or 'none'}")
+    sockets = {used[name] for name in disks}
+    for name, path in used.items():
+        if path in sockets and name not in disks:
+            raise SiteError(f"the guest has '{name}' of the same node as well; name it with --disk, too")
 
-    def __init__(self, here, there):
-        self.here, self.there = here, there
+
+class Memory:
+    """From the QEMU of the site `here` to that of `there`, at `address`, which `command` starts.
+
+    `rate` is in bits a second, `downtime` in milliseconds; None for QEMU's own.
+    """
+
+    # How disks that come back are handed over.
+    switch_back = "manual"
+
+    def __init__(self, here, there, command, address, rate, downtime):
+        self.here, self.there, self.command, self.address = here, there, command, address
+        self.rate, self.downtime = rate, downtime
         self.target = None
-        self.was_started = False
+        self.has_target = self.was_started = False
         self.parameters = {}
 
     def check(self, disks):
@@ -39,22 +57,18 @@ class Memory:
             raise SiteError(f"the guest does not run: it is {state}")
         if self.progress()["status"] in UNDER_WAY:
             raise SiteError("its memory is being moved already")
-        self.check_disks(disks)
+        check_disks(disks, dict(exports_of(self.source)))
         try:
             self.there.open_monitor().close()
         except QmpError:
             return
         raise SiteError(f"a QEMU answers at {self.there.monitor} of {self.there.name} already; end it first")
 
-    def check_disks(self, disks):
-        used = dict(exports_of(self.source))
-        for name in disks:
-            if name not in used:
-                raise SiteError(f"no disk of the guest is the export '{name}'; there are: {', '.join(used) or 'none'}")
-        sockets = {used[name] for name in disks}
-        for name, path in used.items():
-            if path in sockets and name not in disks:
-                raise SiteError(f"the guest has '{name}' of the same node as well; name it with --disk, too")
+    def prepare(self):
+        """There is a QEMU there that waits for the guest."""
+        self.has_target = True
+        self.there.run(self.command)
+        self.attach()
 
     def attach(self, limit=30):
         """Opens the monitor there, once it answers."""
@@ -72,14 +86,18 @@ class Memory:
             raise SiteError(f"the QEMU at {self.there.name} does not wait for a guest: it is {state}; "
                             "start it with -incoming defer")
 
-    def start(self, address, pauses, rate, downtime):
-        """`pauses` before the switchover; `rate` in bits a second, `downtime` in milliseconds, None for QEMU's own."""
+    def check_target(self):
+        """Raises QmpError where the QEMU there has gone."""
+        self.target.execute("query-status")
+
+    def start(self, pauses):
+        """`pauses` before the switchover."""
         self.source.execute("migrate-set-capabilities",
                             capabilities=[{"capability": "pause-before-switchover", "state": pauses}])
-        self.limit({"max-bandwidth": rate and max(rate // 8, 1), "downtime-limit": downtime})
-        self.target.execute("migrate-incoming", uri=address)
+        self.limit({"max-bandwidth": self.rate and max(self.rate // 8, 1), "downtime-limit": self.downtime})
+        self.target.execute("migrate-incoming", uri=self.address)
         self.was_started = True
-        self.source.execute("migrate", uri=address)
+        self.source.execute("migrate", uri=self.address)
 
     def limit(self, limits):
         limits = {name: value for name, value in limits.items() if value is not None}
@@ -93,11 +111,11 @@ class Memory:
         return {"status": "none", **self.source.execute("query-migrate")}
 
     def look(self):
-        """Raises SiteError where it has failed, or the QEMU there has gone."""
+        """How far it is. Raises SiteError where it has failed, or the QEMU there has gone."""
         progress = self.progress()
         if progress["status"] in ("failed", "cancelled", "cancelling"):
             raise SiteError(f"moving the memory failed: {progress.get('error-desc', 'QEMU says ' + progress['status'])}")
-        return progress
+        return {"status": progress["status"], "transferred": progress.get("ram", {}).get("transferred")}
 
     def go_on(self):
         """After the pause before the switchover."""
@@ -124,6 +142,40 @@ class Memory:
         """The guest runs at the source."""
         if self.source.execute("query-status")["status"] != "running":
             self.source.execute("cont")
+
+    def end_source(self):
+        self.quit(self.source)
+
+    def end_target(self):
+        """Whether the QEMU there has ended."""
+        if not self.has_target:
+            return True
+        try:
+            monitor = self.target or self.there.open_monitor()
+        except QmpError:
+            return self.is_target_gone()
+        return self.quit(monitor) or self.is_target_gone()
+
+    def is_target_gone(self):
+        """Told from a site that can't be reached."""
+        try:
+            self.there.run(":", limit=20)
+        except SiteError:
+            return False
+        try:
+            self.quit(self.there.open_monitor())
+        except QmpError:
+            pass
+        return True
+
+    def bill(self):
+        """Bytes, and seconds."""
+        try:
+            progress = self.progress()
+        except QmpError:
+            return {"bytes": None, "seconds": None, "downtime": None}
+        return {"bytes": progress.get("ram", {}).get("transferred"),
+                "seconds": progress.get("total-time", 0) / 1000, "downtime": progress.get("downtime", 0) / 1000}
 
     @staticmethod
     def quit(monitor):

@@ -35,32 +35,39 @@ class MoveFailed(Exception):
 FAILURES = (Interrupted, QmpError, SiteError)
 
 
-def raise_interrupted(number, _):
-    raise Interrupted(number)
+class Signals:
+    """Notes them; they count where somebody waits, and never in the middle of an exchange."""
 
+    def __init__(self):
+        self.number = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.note)
 
-def on_signals(what):
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, what)
+    def note(self, number, _):
+        self.number = number
+
+    def sleep(self, seconds):
+        if self.number is not None:
+            raise Interrupted(self.number)
+        time.sleep(seconds)
 
 
 class Move:
     def __init__(self, options, disks, memory):
         self.options, self.disks, self.memory = options, disks, memory
-        self.are_there = self.has_begun = self.was_started = False
+        self.are_there = self.has_begun = False
+        self.signals = Signals()
 
     def say(self, words):
         print(f"migrate-vm: {words}", file=sys.stderr, flush=True)
 
     def run(self):
         """Returns what it took. Raises MoveFailed, or one of FAILURES where nothing had begun."""
-        on_signals(raise_interrupted)
         self.began = time.monotonic()
         self.check()
         try:
             self.copy()
         except FAILURES as failure:
-            on_signals(signal.SIG_IGN)
             self.undo(failure)
         return self.finish()
 
@@ -74,20 +81,23 @@ class Move:
             self.switch = self.options.switch
         else:
             # No first write tells of a guest that comes back to a node that still forwards its disk.
-            self.switch = "manual" if self.disks.come_back() else "first-write"
+            self.switch = self.memory.switch_back if self.disks.come_back() else "first-write"
 
     # Before the switchover.
 
     def copy(self):
         if not self.are_there:
             self.begin_disks()
-        self.start_target()
-        if not self.are_there and not self.options.at_once:
+        self.memory.prepare()
+        if self.switch == "converged":
+            self.say("moving the disks; their requests are passed on")
+            self.wait(self.have_moved)
+            self.are_there = True
+        elif not self.are_there and not self.options.at_once:
             self.say("copying the disks")
             self.wait(self.have_caught_up)
         self.say("copying the memory")
-        self.memory.start(self.options.memory_to, self.switch == "manual", self.options.memory_rate,
-                          self.options.downtime)
+        self.memory.start(pauses=self.switch == "manual")
         self.wait(self.has_memory_moved, SHORT_INTERVAL)
         self.wait(self.memory.runs_there, SHORT_INTERVAL)
         if self.switch == "first-write":
@@ -99,20 +109,20 @@ class Move:
         self.disks.begin(self.switch, options)
         self.wait(lambda: self.disks.look() is not None and self.disks.have_been_announced())
 
-    def start_target(self):
-        self.was_started = True
-        self.disks.there.run(self.options.start)
-        self.memory.attach()
+    def have_moved(self):
+        mine = self.disks.look()
+        self.note(mine)
+        return mine is not None and self.disks.are_handed_over()
 
     def have_caught_up(self):
-        self.memory.target.execute("query-status")
+        self.memory.check_target()
         mine = self.disks.look()
         self.note(mine)
         return mine is not None and self.disks.have_caught_up(mine)
 
     def has_memory_moved(self):
         progress = self.memory.look()
-        self.note(progress.get("ram", {}).get("transferred"))
+        self.note(progress)
         if progress["status"] == "pre-switchover":
             self.switch_over()
             self.memory.go_on()
@@ -130,10 +140,10 @@ class Move:
             # A guest that writes nothing has no need of its disks there yet; the source's machine may have.
             if time.monotonic() > end:
                 self.request_switch()
-            self.memory.runs_there()
+            self.memory.check_target()
             self.note(self.disks.last)
             self.check_patience(self.options.patience)
-            time.sleep(INTERVAL)
+            self.signals.sleep(INTERVAL)
         self.are_there = True
 
     def request_switch(self):
@@ -148,7 +158,7 @@ class Move:
         self.changed, self.noted = time.monotonic(), None
         while not is_done():
             self.check_patience(patience or self.options.patience)
-            time.sleep(interval)
+            self.signals.sleep(interval)
 
     def note(self, something):
         if something != self.noted:
@@ -158,7 +168,7 @@ class Move:
         if time.monotonic() - self.changed > patience:
             raise SiteError(f"nothing has moved for {patience:g} s")
 
-    # After a failure before the end. Signals are ignored.
+    # After a failure before the end. Signals are noted and change nothing.
 
     def undo(self, failure):
         try:
@@ -167,8 +177,8 @@ class Move:
             raise MoveFailed(f"{failure}; and whether the disks are still here can't be told: {error}") from failure
         try:
             is_memory_here = self.memory.cancel()
-        except QmpError as error:
-            raise MoveFailed(f"{failure}; and the QEMU here does not answer: {error}") from failure
+        except (QmpError, SiteError) as error:
+            raise MoveFailed(f"{failure}; and the guest here does not answer: {error}") from failure
         if is_memory_here or are_here:
             self.stay(failure, are_here, is_memory_here)
         # Both are there, or were.
@@ -187,52 +197,30 @@ class Move:
         return True
 
     def stay(self, failure, are_here, is_memory_here):
-        has_ended = self.end_target()
+        has_ended = self.memory.end_target()
         if not has_ended and not is_memory_here:
-            raise MoveFailed(f"{failure}; the disks are here, but the QEMU at {self.disks.there.name} has the guest and "
-                             "can't be reached: end it there, then resume the guest here (QMP: cont)") from failure
+            raise MoveFailed(f"{failure}; the disks are here, but {self.disks.there.name} has the guest and can't be "
+                             "reached: end its QEMU there, then resume the guest here") from failure
         if are_here and self.has_begun:
             self.disks.withdraw()
         try:
             self.memory.resume()
-        except QmpError as error:
+        except (QmpError, SiteError) as error:
             raise MoveFailed(f"{failure}; and the guest here can't be resumed: {error}") from failure
         where = "" if are_here else f" with its disks at {self.disks.to}; the same command moves the rest"
         left = "" if has_ended else f"; the QEMU at {self.disks.there.name} may be left: end it"
         raise MoveFailed(f"{failure}; the guest goes on here{where}{left}") from failure
 
-    def end_target(self):
-        """Whether the QEMU there has ended."""
-        if not self.was_started:
-            return True
-        try:
-            monitor = self.memory.target or self.disks.there.open_monitor()
-        except QmpError:
-            return self.is_target_gone()
-        return self.memory.quit(monitor) or self.is_target_gone()
-
-    def is_target_gone(self):
-        """Told from a site that can't be reached."""
-        try:
-            self.disks.there.run(":", limit=20)
-        except SiteError:
-            return False
-        try:
-            self.memory.quit(self.disks.there.open_monitor())
-        except QmpError:
-            pass
-        return True
-
     def go_on_there(self, failure):
         self.are_there = True
         try:
             runs = self.memory.runs_there()
-        except QmpError:
+        except (QmpError, SiteError):
             runs = False
         if not runs:
             raise MoveFailed(f"{failure}; memory and disks are at {self.disks.there.name}, but its QEMU does not run the "
                              "guest: look at it there, and do not resume the one here") from failure
-        self.memory.quit(self.memory.source)
+        self.memory.end_source()
         if isinstance(failure, Interrupted):
             raise MoveFailed(f"{failure}; the guest runs at {self.disks.there.name} already, and its disks follow by "
                              "themselves: see nearblock status there") from failure
@@ -242,24 +230,15 @@ class Move:
 
     def finish(self):
         """The source's memory is of the past: its QEMU ends, and the rest of the disks arrives."""
-        on_signals(raise_interrupted)
-        memory = self.memory_bill()
+        memory = self.memory.bill()
         self.say("the guest runs there")
         try:
-            self.memory.quit(self.memory.source)
+            self.memory.end_source()
             while self.has_begun and not self.disks.are_complete():
-                time.sleep(INTERVAL)
+                self.signals.sleep(INTERVAL)
             wire, pause = self.disks.bill() if self.has_begun else (0, 0)
         except FAILURES as failure:
             raise MoveFailed(f"{failure}; the guest runs at {self.disks.there.name} and its disks follow by themselves: "
                              "see nearblock status there") from failure
         return {"seconds": time.monotonic() - self.began, "switch": self.switch or "none", "memory": memory,
                 "disks": {"wire": wire, "pause": pause}}
-
-    def memory_bill(self):
-        try:
-            progress = self.memory.progress()
-        except QmpError:
-            return {"bytes": None, "seconds": None, "downtime": None}
-        return {"bytes": progress.get("ram", {}).get("transferred"),
-                "seconds": progress.get("total-time", 0) / 1000, "downtime": progress.get("downtime", 0) / 1000}

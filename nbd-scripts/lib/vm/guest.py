@@ -3,6 +3,7 @@ import os
 import re
 import shlex
 import socket
+import subprocess
 import threading
 import time
 
@@ -35,6 +36,9 @@ class Guest:
             words += ["-blockdev", f"driver=nbd,node-name={name},reconnect-delay=60,server.type=unix,"
                       f"server.path={path}/nbd,export={name}", "-device", f"virtio-blk-pci,drive={name}"]
         return shlex.join([*words, *more])
+
+    def start(self, site):
+        subprocess.run([*site.prefix, "sh", "-c", self.command(site)], check=True, stdin=subprocess.DEVNULL)
 
     def watch(self, site):
         """Notes when the guest gives a sign of life at a site, whenever QEMU is there."""

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from vm.world import DebianWorld, Failure, World
+from vm.world import DebianWorld, Failure, LibvirtWorld, World
 
 
 @dataclasses.dataclass
@@ -183,5 +183,23 @@ def debian(context, folder):
         return figures
 
 
-ALL = {name: globals()[name]
-       for name in ("move", "manual", "back", "two", "rollback", "late", "cut", "restart", "gone", "debian")}
+def libvirt(context, folder):
+    with LibvirtWorld(context, folder) as world:
+        run = world.move("--memory-rate", "16M")
+        run.wait_for("copying the memory")
+        time.sleep(2)
+        run.process.send_signal(signal.SIGTERM)
+        run.fail("interrupted by SIGTERM; the guest goes on here")
+        check_stayed(world)
+        run = world.move()
+        figures = world.figures(run, run.finish())
+        world.work(2)
+        world.move(source=world.far, target=world.near).finish()
+        world.work(2)
+        world.end_guest(world.near)
+        return f"there: {figures}"
+
+
+TESTS = (move, manual, back, two, rollback, late, cut, restart, gone, debian, libvirt)
+ALL = {test.__name__: test for test in TESTS}
+LONG = ("debian", "libvirt")

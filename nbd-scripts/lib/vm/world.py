@@ -8,9 +8,11 @@ import time
 
 from vm.guest import Guest
 from vm.kernel import SCRIPTS, make_debian
+from vm.libvirt import Libvirt, LibvirtGuest, move_command
 from vm.sites import Sites
 
 MEBIBYTE = 1 << 20
+PROGRAM = f"{SCRIPTS}/migrate-vm"
 DISK_SIZE = 160 * MEBIBYTE
 
 
@@ -66,13 +68,14 @@ class Move:
 class World:
     """To be used with `with`; the guest is at `near` to begin with. `still` MiB of each disk are written once."""
 
+    kind = Guest
     memory = 512
 
     def __init__(self, context, folder, disks=("disk",), rate=300e6, rtt=10, still=32):
         self.context, self.folder, self.disks = context, folder, disks
         self.sites = Sites(context.relay, context.nearblock, folder, rate, rtt)
         self.moves = []
-        self.guest = Guest(self.sites, context.kernel, disks, self.arguments(still), self.memory)
+        self.guest = self.kind(self.sites, context.kernel, disks, self.arguments(still), self.memory)
 
     def arguments(self, still):
         return f"test=machine still={still * 16}"
@@ -83,7 +86,7 @@ class World:
             self.near, self.far = self.sites.near, self.sites.far
             self.start()
         except BaseException:
-            self.sites.__exit__()
+            self.__exit__()
             raise
         return self
 
@@ -101,8 +104,7 @@ class World:
         self.far.start_node({})
         self.guest.watch(self.near)
         self.guest.watch(self.far)
-        subprocess.run([*self.near.prefix, "sh", "-c", self.guest.command(self.near)], check=True,
-                       stdin=subprocess.DEVNULL)
+        self.guest.start(self.near)
         self.guest.wait_for("GUEST: running", self.near, 240)
 
     def make_image(self, image):
@@ -110,17 +112,19 @@ class World:
             file.truncate(DISK_SIZE)
 
     def move(self, *more, source=None, target=None, start=None):
-        source, target = source or self.near, target or self.far
-        start = start or self.guest.command(target, "-incoming", "defer")
-        command = [
-            *source.prefix, f"{SCRIPTS}/migrate-vm", "--json", "--nearblock", self.context.nearblock,
-            "--qmp", f"{source.path}/qmp", "--qmp-there", f"{target.path}/qmp", "--control", f"{source.folder}/control",
-            "--control-there", f"{target.folder}/control", "--to", target.peer, "--memory-to", target.memory,
-            "--there", shlex.join(target.prefix), "--start", start]
+        command = self.move_command(source or self.near, target or self.far, start)
         for name in self.disks:
             command += ["--disk", name]
         self.moves.append(Move([*command, *more], self.folder))
         return self.moves[-1]
+
+    def move_command(self, source, target, start):
+        start = start or self.guest.command(target, "-incoming", "defer")
+        return [
+            *source.prefix, PROGRAM, "--json", "--nearblock", self.context.nearblock,
+            "--qmp", f"{source.path}/qmp", "--qmp-there", f"{target.path}/qmp", "--control", f"{source.folder}/control",
+            "--control-there", f"{target.folder}/control", "--to", target.peer, "--memory-to", target.memory,
+            "--there", shlex.join(target.prefix), "--start", start]
 
     def states(self, site):
         return {name: export["state"] for name, export in site.node.status().items()}
@@ -189,3 +193,23 @@ class DebianWorld(World):
         image, root = f"{site.folder}/images/{self.disks[0]}.raw", f"{self.folder}/root.raw"
         subprocess.run(["dd", f"if={image}", f"of={root}", "bs=1M", "skip=1", "conv=sparse", "status=none"], check=True)
         self.check_file_system(root)
+
+
+class LibvirtWorld(World):
+    """The guest is a domain."""
+
+    kind = LibvirtGuest
+
+    def start(self):
+        for site in (self.near, self.far):
+            site.libvirt = Libvirt(site)
+        super().start()
+
+    def __exit__(self, *failure):
+        for site in (self.near, self.far):
+            if libvirt := getattr(site, "libvirt", None):
+                libvirt.close(LibvirtGuest.NAME)
+        super().__exit__(*failure)
+
+    def move_command(self, source, target, start):
+        return move_command(PROGRAM, source, target, self.context.nearblock)
