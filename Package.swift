@@ -26,7 +26,7 @@ let package = Package(
         .target(name: "CLinux"),
 
         // From the bottom up; docs/architecture.md says what each is for.
-        .target(name: "Ring", dependencies: ["CLiburing", locks]),
+        .target(name: "Ring", dependencies: ["CLiburing", "CLinux", locks]),
         .target(name: "Block", dependencies: ["Ring", "CLinux", "CLibNBD", locks]),
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),

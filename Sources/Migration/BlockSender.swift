@@ -19,7 +19,6 @@ struct BlockSender: Sendable {
     private let reader: BlockReader
     private let compressor: StreamCompressor
     private let manifest: FingerprintFile?
-    private let pool: NIOThreadPool
     private let pace: NIOLockedValueBox<CompressionPace>
 
     /// - Parameters:
@@ -27,7 +26,7 @@ struct BlockSender: Sendable {
     ///   - bitsPerSecond: of the link, as far as it is known.
     ///   - windowLog: how far back repeats are looked for, as a power of two.
     init(
-        image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?, pool: NIOThreadPool,
+        image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?,
         bitsPerSecond: UInt64? = nil, windowLog: Int32 = ZstdParameters.windowLog
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
@@ -35,7 +34,6 @@ struct BlockSender: Sendable {
         compressor = try StreamCompressor(level: pace.level, windowLog: windowLog)
         self.pace = NIOLockedValueBox(pace)
         self.manifest = manifest
-        self.pool = pool
     }
 
     /// Bytes a block.
@@ -45,12 +43,13 @@ struct BlockSender: Sendable {
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 
     /// Sends ascending blocks, at most `batchLimit` of them, as they are now.
+    /// - Parameter pool: for reading, hashing and compressing them.
     /// - Returns: how many bytes of them were zero, and how many went over as data.
-    func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink) async throws -> (
+    func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink, on pool: NIOThreadPool) async throws -> (
         zero: UInt64, data: UInt64
     ) {
         let began = ContinuousClock.now
-        let batch = try await batch(blocks)
+        let batch = try await batch(blocks, on: pool)
         let prepared = ContinuousClock.now
         for range in batch.zeros { try await link.send(.zeros(range)) }
         if let data = batch.data { try await link.send(.data(data)) }
@@ -72,7 +71,7 @@ struct BlockSender: Sendable {
     }
 
     /// Reads and compresses ascending blocks, at most `batchLimit` of them; what comes of it must be sent in this order.
-    func batch(_ blocks: ArraySlice<UInt64>) async throws -> Batch {
+    func batch(_ blocks: ArraySlice<UInt64>, on pool: NIOThreadPool) async throws -> Batch {
         try await pool.runIfActive { try collect(blocks) }
     }
 

@@ -1,4 +1,5 @@
 import NIOConcurrencyHelpers
+import NIOPosix
 
 /// What the blocks that a destination wants would come to on the link: compressed as they would be, and counted instead of
 /// sent. Of many, only some: one of two after `whole` bytes, one of three after twice that, and so on.
@@ -14,11 +15,15 @@ final class DataSample: Sendable {
     private static let whole: UInt64 = 512 << 20
 
     private let sender: BlockSender
+    private let pool: NIOThreadPool
     private let bitsPerSecond: UInt64?
     private let state = NIOLockedValueBox(State())
 
-    /// - Parameter bitsPerSecond: of the link; nil for one that is never waited for.
-    init(sender: BlockSender, bitsPerSecond: UInt64?) {
+    /// - Parameters:
+    ///   - pool: for reading and compressing.
+    ///   - bitsPerSecond: of the link; nil for one that is never waited for.
+    init(sender: BlockSender, pool: NIOThreadPool, bitsPerSecond: UInt64?) {
+        self.pool = pool
         self.sender = sender
         self.bitsPerSecond = bitsPerSecond
     }
@@ -52,7 +57,7 @@ final class DataSample: Sendable {
 
     private func measure(_ blocks: ArraySlice<UInt64>, _ weight: UInt64) async throws {
         let began = ContinuousClock.now
-        let batch = try await sender.batch(blocks)
+        let batch = try await sender.batch(blocks, on: pool)
         let preparing = began.duration(to: .now)
         let length = batch.data.map { SourceLink.length(of: .data($0)) } ?? 0
         let onLink = bitsPerSecond.map { Duration.seconds(Double(length) * 8 / Double($0)) } ?? .zero

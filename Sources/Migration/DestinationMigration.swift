@@ -17,21 +17,21 @@ public struct DestinationMigration: Sendable {
     private let site: DestinationSite
     private let indexDirectory: String?
     private let client: @Sendable (Disk) -> DiskClient
-    private let pool: NIOThreadPool
+    private let pools: WorkPools
     private let logger: Logger
 
     /// - Parameters:
     ///   - indexDirectory: the index of the neighbours; nil for none.
     ///   - client: makes the way to a disk for forwarded requests.
-    ///   - pool: for hashing and the files.
+    ///   - pools: for hashing and the files.
     public init(
-        site: DestinationSite, indexDirectory: String?, pool: NIOThreadPool, logger: Logger,
+        site: DestinationSite, indexDirectory: String?, pools: WorkPools, logger: Logger,
         client: @escaping @Sendable (Disk) -> DiskClient
     ) {
         self.site = site
         self.indexDirectory = indexDirectory
         self.client = client
-        self.pool = pool
+        self.pools = pools
         self.logger = logger
     }
 
@@ -81,7 +81,9 @@ public struct DestinationMigration: Sendable {
             throw PeerError.cut
         } catch {
             guard let offer = arrival.offer else { throw error }
-            let isWorthKeeping = arrival.disk?.isWorthKeeping ?? false
+            var isWorthKeeping = arrival.disk?.isWorthKeeping ?? false
+            // Whoever is attached to it already waits for the next attempt.
+            if await site.isAnswered(offer.export) { isWorthKeeping = true }
             // The next attempt needs the image's lock.
             arrival.disk = nil
             await site.receiverEnded(offer.migration, keepsPartial: isWorthKeeping && Self.isCut(error))
@@ -135,7 +137,7 @@ public struct DestinationMigration: Sendable {
                 connection.allowOrdinaryFrames()
                 try await connection.send(Message.accepted.encoded())
             case .resolve(let segment):
-                let wants = try await pool.runIfActive { [disk] in try disk!.resolve(segment) }
+                let wants = try await pools.background.runIfActive { [disk] in try disk!.resolve(segment) }
                 try await connection.send(Message.wants(wants).encoded())
             case .clear:
                 break
@@ -163,6 +165,8 @@ public struct DestinationMigration: Sendable {
         var offer: Offer?
         var disk: IncomingDisk?
         var waitsForOthers = true
+        /// The disk has been gone over as a whole: for what comes now a guest may wait.
+        var isLate = false
 
         init(index: NeighbourIndex?, blockSize: UInt32) {
             self.index = index
@@ -191,6 +195,7 @@ public struct DestinationMigration: Sendable {
             try await connection.send(Message.manifestDone.encoded())
         case .finishRound(let round):
             try await onDisk(arrival) { try $0.settle() }
+            arrival.isLate = true
             try await connection.send(Message.roundDone(round).encoded())
         case .prepare(let theirs):
             try await prepare(theirs, &arrival, connection)
@@ -199,7 +204,7 @@ public struct DestinationMigration: Sendable {
             let signal = try await site.announce(arrival.offer!, switchover)
             signal?.listen { Task { try? await connection.send(Message.postcopy(.switchNow).encoded()) } }
         case .forget(let blocks):
-            try await onDisk(arrival) { try $0.forget(blocks) }
+            try await onDisk(arrival, isUrgent: true) { try $0.forget(blocks) }
         case .prepareRest:
             try await prepareRest(&arrival, connection)
         case .activate:
@@ -255,7 +260,7 @@ public struct DestinationMigration: Sendable {
     private func prepare(_ theirs: DiskRoot, _ arrival: inout Arrival, _ connection: PeerConnection)
         async throws
     {
-        let ours = try await onDisk(arrival) { try $0.root() }
+        let ours = try await onDisk(arrival, isUrgent: true) { try $0.root() }
         let offer = arrival.offer!
         if ours == theirs {
             try await site.prepare(
@@ -274,7 +279,7 @@ public struct DestinationMigration: Sendable {
             preconditionFailure("an offer that was accepted")
         }
         let path = site.mapPath(of: offer.export)
-        let (ours, missing, parts) = try await onDisk(arrival) { disk in
+        let (ours, missing, parts) = try await onDisk(arrival, isUrgent: true) { disk in
             let (root, missing) = try disk.leave()
             var parts: ArrivalParts?
             if !missing.isEmpty {
@@ -297,10 +302,11 @@ public struct DestinationMigration: Sendable {
     }
 
     private func onDisk<Result: Sendable>(
-        _ arrival: Arrival, _ body: @escaping @Sendable (IncomingDisk) throws -> Result
+        _ arrival: Arrival, isUrgent: Bool = false, _ body: @escaping @Sendable (IncomingDisk) throws -> Result
     ) async throws -> Result {
         let disk = arrival.disk!
-        return try await pool.runIfActive { try body(disk) }
+        let isUrgent = arrival.isLate || isUrgent
+        return try await (isUrgent ? pools.urgent : pools.background).runIfActive { try body(disk) }
     }
 
     /// A damaged table costs its neighbour's help, not the migration.

@@ -75,7 +75,7 @@ public actor DestinationSite {
     private let state: StateDirectory
     private let hooks: Hooks
     private let logger: Logger
-    private let pool: NIOThreadPool
+    private let pools: WorkPools
     private let index: @Sendable () -> NeighbourIndex?
     private let refusesEarlyWrites: Bool
     private var arrivals: [MigrationID: Arrival] = [:]
@@ -101,7 +101,7 @@ public actor DestinationSite {
     ///   - refusesEarlyWrites: writes to a disk that has not been handed over fail instead of waiting.
     /// - Throws: `FileError`.
     public init(
-        images: String, state: StateDirectory, pool: NIOThreadPool, logger: Logger,
+        images: String, state: StateDirectory, pools: WorkPools, logger: Logger,
         index: @escaping @Sendable () -> NeighbourIndex? = { nil }, refusesEarlyWrites: Bool = false, hooks: Hooks
     ) throws {
         try? FileManager.default.createDirectory(atPath: images, withIntermediateDirectories: true)
@@ -110,7 +110,7 @@ public actor DestinationSite {
         self.state = state
         self.hooks = hooks
         self.logger = logger
-        self.pool = pool
+        self.pools = pools
         self.index = index
         self.refusesEarlyWrites = refusesEarlyWrites
     }
@@ -270,8 +270,11 @@ public actor DestinationSite {
     /// Where the manifest of a disk is kept while it arrives.
     nonisolated func manifestPath(of export: String) -> String { "\(images)/\(export)\(Self.manifestSuffix)" }
 
+    /// Whether clients are answered for a disk that is still to be handed over.
+    func isAnswered(_ export: String) -> Bool { early[export] != nil }
+
     /// Whether clients are answered for a disk that nobody brings at the moment.
-    public func isDeserted(_ export: String) -> Bool { early[export] != nil && names[export] == nil }
+    public func isDeserted(_ export: String) -> Bool { isAnswered(export) && names[export] == nil }
 
     /// Answers nobody any more for a disk that nobody brings; what has come of it stays for another attempt.
     /// - Returns: false where somebody does, or there is no such disk.
@@ -551,7 +554,7 @@ public actor DestinationSite {
             parts: PostCopy.Parts(
                 export: record.export, image: image, store: parts.store, manifest: parts.manifest,
                 announced: FingerprintFile(geometry: geometry, directory: state.scratch), index: index(),
-                lanes: lanes[record.migration] ?? Lanes(), pool: pool, logger: logger,
+                lanes: lanes[record.migration] ?? Lanes(), pool: pools.urgent, logger: logger,
                 complete: { [self] in try await complete(record, image, $0) }))
         let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)
         // Known before anybody can ask for the disk: it must not be taken for whole.

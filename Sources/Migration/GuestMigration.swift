@@ -15,37 +15,37 @@ public final class GuestMigration: Sendable {
     /// Attempts so far that ended because the destination did not answer behind the fence.
     private let slowAttempts: Int
     private let transport: PeerTransport
-    private let pool: NIOThreadPool
+    private let pools: WorkPools
     private let logger: Logger
 
     /// A migration that has not begun.
     /// - Parameters:
     ///   - jobs: at least one, all with the same destination.
     ///   - transport: the way to the destination.
-    ///   - pool: for reading, hashing and compressing.
+    ///   - pools: for reading, hashing and compressing.
     ///   - isResumed: it has been under way before, so that a destination that does not answer is waited for.
     public convenience init(
-        jobs: [SourceJob], transport: PeerTransport, pool: NIOThreadPool, logger: Logger, isResumed: Bool = false
+        jobs: [SourceJob], transport: PeerTransport, pools: WorkPools, logger: Logger, isResumed: Bool = false
     ) {
         self.init(
-            jobs: jobs, transport: transport, pool: pool, logger: logger, isResumed: isResumed, slowAttempts: 0)
+            jobs: jobs, transport: transport, pools: pools, logger: logger, isResumed: isResumed, slowAttempts: 0)
     }
 
     private init(
-        jobs: [SourceJob], transport: PeerTransport, pool: NIOThreadPool, logger: Logger, isResumed: Bool,
+        jobs: [SourceJob], transport: PeerTransport, pools: WorkPools, logger: Logger, isResumed: Bool,
         slowAttempts: Int
     ) {
         precondition(!jobs.isEmpty)
         let group = SwitchGroup(count: jobs.count)
         disks = jobs.enumerated().map { member, job in
-            SourceMigration(job: job, group: group, member: member, transport: transport, pool: pool, logger: logger)
+            SourceMigration(job: job, group: group, member: member, transport: transport, pools: pools, logger: logger)
         }
         self.jobs = jobs
         self.group = group
         self.isResumed = isResumed
         self.slowAttempts = slowAttempts
         self.transport = transport
-        self.pool = pool
+        self.pools = pools
         self.logger = logger
     }
 
@@ -103,7 +103,7 @@ public final class GuestMigration: Sendable {
             slowAttempts += 1
         }
         let next = GuestMigration(
-            jobs: jobs, transport: transport, pool: pool, logger: logger, isResumed: true, slowAttempts: slowAttempts)
+            jobs: jobs, transport: transport, pools: pools, logger: logger, isResumed: true, slowAttempts: slowAttempts)
         if group.isSwitchRequested { _ = next.group.requestSwitch() }
         for disk in next.disks { disk.noteReconnecting() }
         return next

@@ -14,7 +14,7 @@ final class SourceCopy: Sendable {
     private let manifest: FingerprintFile
     private let exchange: ManifestExchange
     private let sender: BlockSender
-    private let pool: NIOThreadPool
+    private let pools: WorkPools
     private let update: Update
     /// Whether the disk is wanted now: what is left of a round is then left for later.
     private let isWanted: @Sendable () -> Bool
@@ -26,22 +26,23 @@ final class SourceCopy: Sendable {
     private let lastNoted = NIOLockedValueBox(ContinuousClock.now)
 
     init(
-        job: SourceJob, geometry: BlockGeometry, link: SourceLink, pool: NIOThreadPool,
+        job: SourceJob, geometry: BlockGeometry, link: SourceLink, pools: WorkPools,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
         self.isWanted = isWanted
         dirtyMap = DirtyMap(geometry: geometry)
         self.link = link
-        self.pool = pool
+        self.pools = pools
         self.update = update
         image = job.image
         dirtying = NIOLockedValueBox(DirtyRate(from: began))
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = try ManifestScanner(
-            image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pool, compressibility: Compressibility())
+            image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
+            compressibility: Compressibility())
         exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link)
         sender = try BlockSender(
-            image: job.image, geometry: geometry, manifest: manifest, pool: pool, bitsPerSecond: link.rateLimit)
+            image: job.image, geometry: geometry, manifest: manifest, bitsPerSecond: link.rateLimit)
     }
 
     private var geometry: BlockGeometry { dirtyMap.geometry }
@@ -78,12 +79,12 @@ final class SourceCopy: Sendable {
     }
 
     private func beginForecast() async throws {
-        let data = try await pool.runIfActive { [image] in try image.dataBytes() }
+        let data = try await pools.urgent.runIfActive { [image] in try image.dataBytes() }
         forecast.withLockedValue { $0.data = data }
     }
 
     /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
-    /// - Parameter isFinal: it goes on to its end, whoever wants the disk.
+    /// - Parameter isFinal: it goes on to its end, whoever wants the disk, and the guest waits for it.
     func dirtyRound(_ round: Int, isFinal: Bool = false) async throws {
         update {
             $0.round = round
@@ -93,7 +94,7 @@ final class SourceCopy: Sendable {
         speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount, isFinal || !isWanted() {
-            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), isAnswer: false)
+            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), isAnswer: false, isUrgent: isFinal)
             if !isFinal { noteDirtyNowAndThen() }
         }
     }
@@ -110,7 +111,7 @@ final class SourceCopy: Sendable {
             speed.add(0, in: began.duration(to: .now))
             speed.end()
         }
-        try await pool.runIfActive { [manifest] in try manifest.refresh() }
+        try await pools.urgent.runIfActive { [manifest] in try manifest.refresh() }
         dirtying.withLockedValue { $0.endRound(dirtyBytes, at: .now) }
         noteDirty()
     }
@@ -182,12 +183,12 @@ final class SourceCopy: Sendable {
 
     /// The root of all that was sent but for what is missing at the destination. Nothing may be sent meanwhile.
     func root(without missing: [Range<UInt64>]) async throws -> DiskRoot {
-        try await pool.runIfActive { [manifest] in try manifest.root(without: missing) }
+        try await pools.urgent.runIfActive { [manifest] in try manifest.root(without: missing) }
     }
 
     /// The root of all that was sent. Nothing may be sent meanwhile.
     func root() async throws -> DiskRoot {
-        try await pool.runIfActive { [manifest] in try manifest.root() }
+        try await pools.urgent.runIfActive { [manifest] in try manifest.root() }
     }
 
     private func note(_ answer: OpenSegments.Answer) {
@@ -211,13 +212,17 @@ final class SourceCopy: Sendable {
     /// Sends ascending blocks, in as many batches as they take.
     /// - Parameters:
     ///   - isAnswer: the destination has asked for them in the first round, which ends early where the disk is wanted.
+    ///   - isUrgent: the guest waits.
     ///   - ratio: what they may come to compressed, by their size.
-    private func send(_ blocks: [UInt64], isAnswer: Bool, ratio: Double? = nil) async throws {
+    private func send(
+        _ blocks: [UInt64], isAnswer: Bool, isUrgent: Bool = false, ratio: Double? = nil
+    ) async throws {
         var start = 0
         while start < blocks.count, !isAnswer || !isWanted() {
             let end = min(blocks.count, start + sender.batchLimit)
             let began = ContinuousClock.now
-            let (zero, data) = try await sender.send(blocks[start..<end], over: link)
+            let (zero, data) = try await sender.send(
+                blocks[start..<end], over: link, on: isUrgent ? pools.urgent : pools.background)
             let time = began.duration(to: .now)
             speed.withLockedValue { $0.add(data, in: time) }
             forecast.withLockedValue { $0.note(sent: data, ratio: ratio, in: time.inSeconds) }

@@ -7,15 +7,15 @@ import Peer
 public struct SourceEstimate: Sendable {
     private let job: SourceJob
     private let transport: PeerTransport
-    private let pool: NIOThreadPool
+    private let pools: WorkPools
 
     /// - Parameters:
     ///   - job: whose rate limits what is asked too, and is taken for that of the link.
-    ///   - pool: for reading, hashing and compressing.
-    public init(job: SourceJob, transport: PeerTransport, pool: NIOThreadPool) {
+    ///   - pools: for reading, hashing and compressing.
+    public init(job: SourceJob, transport: PeerTransport, pools: WorkPools) {
         self.job = job
         self.transport = transport
-        self.pool = pool
+        self.pools = pools
     }
 
     /// Does it all.
@@ -40,11 +40,11 @@ public struct SourceEstimate: Sendable {
         let geometry = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = ManifestScanner(
-            image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
+            image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pools.background)
         let sample = try DataSample(
             sender: BlockSender(
-                image: job.image, geometry: geometry, manifest: nil, pool: pool, bitsPerSecond: job.rate.bitsPerSecond),
-            bitsPerSecond: job.rate.bitsPerSecond)
+                image: job.image, geometry: geometry, manifest: nil, bitsPerSecond: job.rate.bitsPerSecond),
+            pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link).run(
             &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
             wanted: sample.add)

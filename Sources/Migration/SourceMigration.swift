@@ -32,7 +32,7 @@ public final class SourceMigration: Sendable {
     private let id = MigrationID()
     private let transport: PeerTransport
     private let logger: Logger
-    private let pool: NIOThreadPool
+    private let pools: WorkPools
     private let state: NIOLockedValueBox<State>
     private let status = NIOLockedValueBox(MigrationProgress())
     private let recently = NIOLockedValueBox(RecentRate())
@@ -42,17 +42,17 @@ public final class SourceMigration: Sendable {
     ///   - group: the disks that go at the same moment.
     ///   - member: its number among them, from 0.
     ///   - transport: the way to the destination.
-    ///   - pool: for reading, hashing and compressing.
+    ///   - pools: for reading, hashing and compressing.
     init(
         job: SourceJob, group: SwitchGroup = SwitchGroup(count: 1), member: Int = 0, transport: PeerTransport,
-        pool: NIOThreadPool, logger: Logger
+        pools: WorkPools, logger: Logger
     ) {
         self.job = job
         self.group = group
         self.member = member
         self.logger = logger
         self.transport = transport
-        self.pool = pool
+        self.pools = pools
         state = NIOLockedValueBox(
             State(
                 machine: SourceMachine(switchover: job.switchover, maximumRounds: job.maximumRounds)))
@@ -192,7 +192,7 @@ public final class SourceMigration: Sendable {
     private func migrate(_ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links) async throws -> HandedOver {
         let (geometry, roundTrip) = try await open(link, &inbox)
         let copy = try SourceCopy(
-            job: job, geometry: geometry, link: link, pool: pool, isWanted: { [self] in isWanted }
+            job: job, geometry: geometry, link: link, pools: pools, isWanted: { [self] in isWanted }
         ) { [self] update in
             status.withLockedValue { update(&$0) }
             recently.withLockedValue { $0.note(link.wire.total, at: .now) }
@@ -205,7 +205,7 @@ public final class SourceMigration: Sendable {
         links.supply = SupplyLink(
             parts: SupplyLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
-                rate: job.rate, records: job.records, transport: transport, pool: pool, logger: logger))
+                rate: job.rate, records: job.records, transport: transport, pools: pools, logger: logger))
         if job.switchover != .converged {
             links.supply?.start()
             links.forward.start()
@@ -318,7 +318,7 @@ public final class SourceMigration: Sendable {
     ) async throws -> (DiskRoot, Bool) {
         let forward = links.forward
         // Most of it ahead of the fence, behind which the guest waits.
-        if leavesRest { try await pool.runIfActive { [image = job.image] in try image.synchronize() } }
+        if leavesRest { try await pools.urgent.runIfActive { [image = job.image] in try image.synchronize() } }
         try await group.meetBeforeFence(member)
         // From here to the fence nothing may fail: to give up now is to lift it.
         let round = state.withLockedValue { $0.machine.fence() }
@@ -378,7 +378,7 @@ public final class SourceMigration: Sendable {
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox
     ) async throws -> (DiskRoot, Bool) {
         // What the destination takes from here later must be what was here now, whatever happens to this machine.
-        async let isDurable: Void = pool.runIfActive { [image = job.image] in try image.synchronize() }
+        async let isDurable: Void = pools.urgent.runIfActive { [image = job.image] in try image.synchronize() }
         let dirty = copy.takeDirty()
         for start in stride(from: 0, to: dirty.count, by: PostcopyMessage.maximumRuns) {
             let runs = dirty[start..<min(dirty.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }

@@ -25,7 +25,7 @@ public final class SupplyLink: Sendable {
         let rate: RateLimit
         let records: SourceRecords
         let transport: PeerTransport
-        let pool: NIOThreadPool
+        let pools: WorkPools
         let logger: Logger
     }
 
@@ -56,14 +56,14 @@ public final class SupplyLink: Sendable {
     /// The link of a disk that moved in an earlier life of this node; nil where nothing of it is needed any more.
     public convenience init?(
         record: MovedRecord, image: RawImage, records: SourceRecords, rate: RateLimit, transport: PeerTransport,
-        pool: NIOThreadPool, logger: Logger
+        pools: WorkPools, logger: Logger
     ) {
         guard let blockSize = record.blockSize, let geometry = BlockGeometry(size: image.size, blockSize: blockSize)
         else { return nil }
         self.init(
             parts: Parts(
                 destination: record.destination, export: record.export, migration: record.migration, image: image,
-                geometry: geometry, rate: rate, records: records, transport: transport, pool: pool, logger: logger))
+                geometry: geometry, rate: rate, records: records, transport: transport, pools: pools, logger: logger))
         commit()
         start()
     }
@@ -158,9 +158,10 @@ public final class SupplyLink: Sendable {
         if kind == .bulk { try await connection.keepBacklogSmall() }
         state.withLockedValue { $0.problem = nil }
         var server = SupplyServer(
-            connection: connection, image: parts.image, geometry: parts.geometry, pool: parts.pool,
+            connection: connection, image: parts.image, geometry: parts.geometry,
+            pool: kind == .demand ? parts.pools.urgent : parts.pools.background,
             sender: try BlockSender(
-                image: parts.image, geometry: parts.geometry, manifest: nil, pool: parts.pool,
+                image: parts.image, geometry: parts.geometry, manifest: nil,
                 windowLog: kind == .demand ? Self.demandWindow : ZstdParameters.windowLog),
             scratch: parts.records.directory.scratch,
             beforeSending: { [self] in if kind == .bulk { try await makeWay(for: $0, connection) } })

@@ -176,7 +176,7 @@ struct SupplyServer {
     private func send(_ blocks: ArraySlice<UInt64>) async throws {
         let batch: BlockSender.Batch
         do {
-            batch = try await sender.batch(blocks)
+            batch = try await sender.batch(blocks, on: pool)
         } catch let error as FileError {
             // One by one, so that what can be read gets there.
             guard blocks.count == 1 else {

@@ -29,7 +29,7 @@ public actor Node {
     private let server: Server
     private let group: MultiThreadedEventLoopGroup
     private let transport: PeerTransport
-    private let pool: NIOThreadPool
+    private let pools: WorkPools
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
     private var site: DestinationSite?
@@ -50,8 +50,7 @@ public actor Node {
         server = Server(exports: table, loops: loops)
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         transport = PeerTransport(group: group)
-        pool = NIOThreadPool(numberOfThreads: max(2, cores))
-        pool.start()
+        pools = WorkPools(threads: max(2, cores))
         state = try StateDirectory(path: configuration.state)
         do { try SourceRecords.settle(in: state) } catch {
             logger.warning("the records of disks that moved together stay as they are: \(error)")
@@ -135,7 +134,7 @@ public actor Node {
         for task in tasks + upkeep.values { await task.value }
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
-        try? await pool.shutdownGracefully()
+        await pools.shutDown()
     }
 
     // MARK: Commands
@@ -181,7 +180,7 @@ public actor Node {
         for export in moving {
             try export.checkIsFree()
             let job = try job(command, for: export, rate: RateLimit(bitsPerSecond: command.rate))
-            estimates.append(try await SourceEstimate(job: job, transport: transport, pool: pool).run())
+            estimates.append(try await SourceEstimate(job: job, transport: transport, pools: pools).run())
         }
         return estimates
     }
@@ -245,7 +244,7 @@ public actor Node {
         let (moving, command) = try await find(command)
         let rate = RateLimit(bitsPerSecond: command.rate)
         let migration = GuestMigration(
-            jobs: try moving.map { try job(command, for: $0, rate: rate) }, transport: transport, pool: pool,
+            jobs: try moving.map { try job(command, for: $0, rate: rate) }, transport: transport, pools: pools,
             logger: logger, isResumed: isResumed)
         var begun: [(NodeExport, SourceMigration)] = []
         do {
@@ -501,7 +500,7 @@ public actor Node {
             added.moved(by: link)
             let supply = SupplyLink(
                 record: moved, image: records.image, records: records, rate: limit(of: moved), transport: transport,
-                pool: pool, logger: logger)
+                pools: pools, logger: logger)
             if let supply { added.supply(by: supply) }
             let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
             logger.notice(
@@ -598,14 +597,14 @@ public actor Node {
             })
         let index = configuration.index
         let site = try DestinationSite(
-            images: images, state: state, pool: pool, logger: logger,
+            images: images, state: state, pools: pools, logger: logger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
             refusesEarlyWrites: configuration.refusesEarlyWrites, hooks: hooks)
         try await site.restore()
         self.site = site
         let loop = loops[0]
         let migrations = DestinationMigration(
-            site: site, indexDirectory: configuration.index, pool: pool, logger: logger
+            site: site, indexDirectory: configuration.index, pools: pools, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)
         let logger = logger

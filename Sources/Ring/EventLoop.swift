@@ -1,4 +1,5 @@
 import CLiburing
+import CLinux
 import Glibc
 import NIOConcurrencyHelpers
 
@@ -130,6 +131,8 @@ public final class EventLoop: @unchecked Sendable {
         let code = setUpRing()
         started.signal(code)
         guard code == 0 else { return }
+        // Each request is little work, and somebody waits for it.
+        linux_take_short_turns()
         waker.arm(on: self)
         while !isStopping || inbox.withLockedValue({ !$0.isEmpty }) {
             if nextTurn.isEmpty { io_uring_submit_and_wait(ring, 1) } else { io_uring_submit_and_get_events(ring) }

@@ -37,7 +37,7 @@ struct GuestMigrationTests {
             return GuestMigration(
                 jobs: zip(names, disks).map { name, disk in
                     node.job(name, disk.0, disk.1, to: address, rate: rate, switchover: switchover)
-                }, transport: node.transport, pool: node.pool, logger: TestNode.quiet)
+                }, transport: node.transport, pools: node.pools, logger: TestNode.quiet)
         }
 
         /// Writes to all disks until the task is cancelled.

@@ -144,7 +144,7 @@ struct MigrationTests {
                     maximumPause: .seconds(1),
                     rate: RateLimit(bitsPerSecond: nil),
                     records: SourceRecords(directory: source.state, image: image)),
-                transport: source.transport, pool: source.pool, logger: TestNode.quiet)
+                transport: source.transport, pools: source.pools, logger: TestNode.quiet)
             let error = await #expect(throws: MigrationError.self) { try await taken.run { _ in } }
             #expect(error?.description.contains("an export 'taken' already") == true)
         }

@@ -10,12 +10,12 @@ import TestSupport
 
 @testable import Migration
 
-/// What a node needs for a migration, without the node: loops, a pool, a site, a listener.
+/// What a node needs for a migration, without the node: loops, threads, a site, a listener.
 final class TestNode: Sendable {
     let scratch: Scratch
     let loop: Ring.EventLoop
     let transport: PeerTransport
-    let pool = NIOThreadPool(numberOfThreads: 2)
+    let pools = WorkPools(threads: 2)
     let state: StateDirectory
     let arrived = NIOLockedValueBox<[String: Disk]>([:])
     /// The images of disks that have arrived and have moved on since.
@@ -28,7 +28,6 @@ final class TestNode: Sendable {
             group: MultiThreadedEventLoopGroup(numberOfThreads: 1), protection: protection)
         scratch = Scratch()
         loop = try Ring.EventLoop(index: 0)
-        pool.start()
         state = try StateDirectory(path: scratch.file("state"))
     }
 
@@ -79,10 +78,10 @@ final class TestNode: Sendable {
             arrived.withLockedValue { $0[arriving.export] = disk }
             return disk
         }
-        let site = try DestinationSite(images: images, state: state, pool: pool, logger: Self.quiet, hooks: hooks)
+        let site = try DestinationSite(images: images, state: state, pools: pools, logger: Self.quiet, hooks: hooks)
         try await site.restore()
         let migrations = DestinationMigration(
-            site: site, indexDirectory: index, pool: pool, logger: Self.quiet
+            site: site, indexDirectory: index, pools: pools, logger: Self.quiet
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
         let task = Task { await listener.run { await migrations.serve($0) } }
@@ -102,7 +101,7 @@ final class TestNode: Sendable {
             "disk", disk, image, to: address, rate: RateLimit(bitsPerSecond: rate), pause: pause, switchover: switchover
         )
         job.domains = domains
-        return SourceMigration(job: job, transport: transport, pool: pool, logger: Self.quiet)
+        return SourceMigration(job: job, transport: transport, pools: pools, logger: Self.quiet)
     }
 
     func job(

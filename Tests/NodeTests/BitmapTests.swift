@@ -183,12 +183,15 @@ struct BitmapTests {
             def take(context, offset, extents, error): answers.append(extents)
             h.block_status(1 << 20, 0, take)
             subprocess.run(["\(Nearblock.path)", "cancel", "disk", "--control", "\(nodes.source.control)"], check=True)
-            import time; time.sleep(0.5)
-            h.block_status(1 << 20, 0, take)
+            import time
+            end = time.time() + 30
+            while answers[-1] != [1048576, 1] and time.time() < end:
+                time.sleep(0.02)
+                h.block_status(1 << 20, 0, take)
             print(answers[0][1], answers[-1])
             """)
         #expect(client.output == "0 [1048576, 1]\n", "\(client)")
-        #expect(try await !contexts(of: nodes.source).contains(dirty))
+        try await waitUntil("it is over") { try await !contexts(of: nodes.source).contains(dirty) }
         #expect(try await nodes.source.ask(start + ["--switch", "now", "--rate", "4M"]).status == 0)
         let missing = "nearblock:missing"
         try await waitUntil("it is served there") { try await contexts(of: nodes.destination).contains(missing) }

@@ -198,6 +198,31 @@ struct PostCopyNodeTests {
         #expect(try nodes.destinationImage.dropFirst(1 << 20).prefix(65536) == Data(repeating: 7, count: 65536))
     }
 
+    @Test("A disk of which nothing has come yet is waited for too, when its source is gone")
+    func desertedEarly() async throws {
+        let nodes = try await TwoNodes(megabytes: 2)
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "first-write", "--rate", "1K", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await waitUntil("it is answered there") {
+            try await nodes.destination.ask(["status"]).output.contains("incoming")
+        }
+        try await nodes.source.kill()
+        try await waitUntil("its source is missed") {
+            try await nodes.destination.ask(["status"]).output.contains("not connected")
+        }
+        try await nodes.restartSource()
+        try await waitUntil("it is brought again") {
+            try await !nodes.destination.ask(["status"]).output.contains("not connected")
+        }
+        _ = try await nodes.source.ask(["rate", "disk"])
+        try await write(7, "1M", through: nodes.destination)
+        try await waitUntil("it has moved") {
+            try await ["moved", "released"].contains(state(of: nodes.source)["state"] as? String)
+        }
+    }
+
     @Test("nearblock switch hands a waiting disk over; there is one line where that can't be")
     func manual() async throws {
         let nodes = try await TwoNodes(megabytes: 2)

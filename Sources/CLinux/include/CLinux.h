@@ -58,5 +58,8 @@ int linux_is_cached(int descriptor, off_t offset, size_t length);
 int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned char *pages);
 // Has what was written to a file so far begin its way to the disk; nobody waits. sync_file_range(2).
 void linux_begin_writing_out(int descriptor);
-// The calling thread, and those it starts, give way to all others: nice(2) 19, ioprio_set(2) best effort 7.
-void linux_give_way(void);
+// The calling thread, and those it starts, give way to others: nice(2), 0 to 19, and ioprio_set(2) best effort 7.
+void linux_give_way(int niceness);
+// The calling thread asks for little time at once, and gets it the sooner: sched_setattr(2), sched_runtime, of Linux 6.12
+// and later; before that it has no effect. Other policies than SCHED_OTHER stay what they are.
+void linux_take_short_turns(void);

@@ -1,0 +1,50 @@
+import Glibc
+import Index
+import NIOPosix
+
+/// Threads for what takes too long to be done in a task: reading, hashing, compressing.
+public struct WorkPools: Sendable {
+    /// For what somebody waits for.
+    public let urgent: NIOThreadPool
+    /// For what is done ahead of time: guests and everything else on the machine go first.
+    public let background: NIOThreadPool
+
+    /// Threads that have begun.
+    /// - Parameter count: of each kind; at least 1.
+    public init(threads count: Int) {
+        urgent = NIOThreadPool(numberOfThreads: count)
+        background = NIOThreadPool(numberOfThreads: count)
+        urgent.start()
+        background.start()
+        let all = Meeting(of: count)
+        for _ in 0..<count {
+            background.submit { _ in
+                LowPriority.enter(.some)
+                // A thread that waits here takes no second of these.
+                all.wait()
+            }
+        }
+    }
+
+    /// Ends the threads, once they have done what they were given.
+    public func shutDown() async {
+        try? await urgent.shutdownGracefully()
+        try? await background.shutdownGracefully()
+    }
+}
+
+/// Lets threads go on once all of them have come.
+///
+/// `@unchecked Sendable`: the barrier is made before and destroyed after any use of it.
+private final class Meeting: @unchecked Sendable {
+    private let barrier = UnsafeMutablePointer<pthread_barrier_t>.allocate(capacity: 1)
+
+    init(of count: Int) { pthread_barrier_init(barrier, nil, UInt32(count)) }
+
+    deinit {
+        pthread_barrier_destroy(barrier)
+        barrier.deallocate()
+    }
+
+    func wait() { pthread_barrier_wait(barrier) }
+}
