@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <syslog.h>
@@ -287,20 +288,51 @@ static int hand_over(int netlink, int family, uint32_t device, int server)
     return ask(netlink, &message, NULL);
 }
 
-// Replaces a dead connection; whether there was one. The word of its death may come before the deed: then there is no
-// place yet for another, and some tries are needed.
+// Whether a socket that is closed here is still open elsewhere, which is in the kernel.
+static int is_held(ino_t inode)
+{
+    static const struct { const char *path, *format; } tables[] = {
+        {"/proc/net/unix", "%*s %*s %*s %*s %*s %*s %lu"},
+        {"/proc/net/tcp", "%*s %*s %*s %*s %*s %*s %*s %*s %*s %lu"},
+        {"/proc/net/tcp6", "%*s %*s %*s %*s %*s %*s %*s %*s %*s %lu"}};
+    for (size_t table = 0; table < sizeof tables / sizeof *tables; table++) {
+        char line[512];
+        unsigned long found;
+        int is_found = 0;
+        FILE *stream = fopen(tables[table].path, "re");
+        if (!stream) continue;
+        while (!is_found && fgets(line, sizeof line, stream))
+            is_found = sscanf(line, tables[table].format, &found) == 1 && found == inode;
+        fclose(stream);
+        if (is_found) return 1;
+    }
+    return 0;
+}
+
+// Replaces a dead connection; whether there was one. The kernel says yes where it has no place for a connection, too, and
+// drops it; and the word of a death may come before the deed, so that some tries are needed.
 static int replace(int netlink, int family, const struct target *target, int tries)
 {
-    int server, error;
-    while ((server = connect_server(target)) < 0) {
+    for (; tries > 0; tries--) {
+        struct stat identity;
+        int server, error;
+        while ((server = connect_server(target)) < 0) {
+            end_unless_attached(target);
+            usleep(200000);
+        }
         end_unless_attached(target);
-        usleep(200000);
+        if (fstat(server, &identity) != 0) fail("a connection");
+        error = hand_over(netlink, family, target->device, server);
+        close(server);
+        if (error != 0 && error != -ENOSPC) {
+            say("nbd%u does not take a connection: %s", target->device, strerror(-error));
+        } else if (is_held(identity.st_ino)) {
+            say("nbd%u connected again", target->device);
+            return 1;
+        }
+        if (tries > 1) usleep(100000);
     }
-    end_unless_attached(target);
-    while ((error = hand_over(netlink, family, target->device, server)) == -ENOSPC && --tries > 0) usleep(100000);
-    close(server);
-    if (error != -ENOSPC) say("nbd%u connected again: %s", target->device, strerror(-error));
-    return error == 0;
+    return 0;
 }
 
 // Whether a connection has died, as far as the kernel has told within a second.
@@ -392,6 +424,6 @@ int main(int count, char **arguments)
     for (;;) {
         int died = has_died(events, target.device);
         end_unless_attached(&target);
-        if (died) replace(netlink, family, &target, 20);
+        if (died) replace(netlink, family, &target, 10);
     }
 }

@@ -115,11 +115,8 @@ attach_keeps() {
     must cmp -n 8388608 /tmp/random /dev/nbd0
     # It ends with the device, whoever ends that.
     must nbd-client -d /dev/nbd0
-    for _ in $(seq 30); do
-        [ -n "$(pidof nbd-keep)" ] || break
-        sleep 0.1
-    done
-    same "keepers of a device that is gone" "" "$(pidof nbd-keep)"
+    no_keeper() { [ -z "$(pidof nbd-keep)" ]; }
+    wait_for no_keeper
     # Of a server that does not come back.
     attached /dev/nbd0 --keep unix:/tmp/nbd.sock:disk
     kill -9 "$node"
