@@ -41,14 +41,15 @@ def manual(context, folder):
 
 def back(context, folder):
     with World(context, folder) as world:
-        world.move().finish()
+        run = world.move()
+        there = world.figures(run, run.finish())
         world.work(2)
         run = world.move(source=world.far, target=world.near)
         result = run.finish()
         world.work(2)
         figures = world.figures(run, result)
         world.end_guest(world.near)
-        return f"back: {figures}"
+        return f"there: {there}; back: {figures}"
 
 
 def two(context, folder):
@@ -202,4 +203,5 @@ def libvirt(context, folder):
 
 TESTS = (move, manual, back, two, rollback, late, cut, restart, gone, debian, libvirt)
 ALL = {test.__name__: test for test in TESTS}
-LONG = ("debian", "libvirt")
+# Both hand-overs, failures, cuts and kills.
+SHORT = ("back", "rollback", "cut", "restart")

@@ -13,7 +13,7 @@ from vm.sites import Sites
 
 MEBIBYTE = 1 << 20
 PROGRAM = f"{SCRIPTS}/migrate-vm"
-DISK_SIZE = 160 * MEBIBYTE
+DISK_SIZE = 96 * MEBIBYTE
 
 
 class Failure(Exception):
