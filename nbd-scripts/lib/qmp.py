@@ -10,22 +10,22 @@ class QmpError(Exception):
 class Qmp:
     """A monitor on a connected socket, which it owns from now on."""
 
-    def __init__(self, connection, timeout=30):
-        self.connection = connection
+    def __init__(self, connection, name="QEMU", timeout=30):
+        self.connection, self.name = connection, name
         connection.settimeout(timeout)
         self.stream = connection.makefile("r", encoding="utf-8")
         self.receive()
         self.execute("qmp_capabilities")
 
     @classmethod
-    def connect(cls, path):
+    def connect(cls, path, name="QEMU"):
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.connect(path)
         except OSError as error:
             connection.close()
             raise QmpError(f"no QEMU answers at {path}: {error.strerror}") from error
-        return cls(connection)
+        return cls(connection, name)
 
     def execute(self, command, **arguments):
         """Returns what the monitor answers; names of arguments have `_` for `-`."""
@@ -35,11 +35,11 @@ class Qmp:
         try:
             self.connection.sendall(json.dumps(request).encode() + b"\n")
         except OSError as error:
-            raise QmpError(f"QEMU has gone: {error.strerror or error}") from error
+            raise QmpError(f"{self.name} has gone: {error.strerror or error}") from error
         while True:
             answer = self.receive()
             if "error" in answer:
-                raise QmpError(f"QEMU refuses {command}: {answer['error']['desc']}")
+                raise QmpError(f"{self.name} refuses {command}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
 
@@ -47,9 +47,9 @@ class Qmp:
         try:
             line = self.stream.readline()
         except OSError as error:
-            raise QmpError(f"QEMU does not answer: {error.strerror or error}") from error
+            raise QmpError(f"{self.name} does not answer: {error.strerror or error}") from error
         if not line:
-            raise QmpError("QEMU has gone")
+            raise QmpError(f"{self.name} has gone")
         try:
             return json.loads(line)
         except ValueError as error:

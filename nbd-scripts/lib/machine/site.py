@@ -74,15 +74,16 @@ class Site:
 
     def open_monitor(self):
         """Raises QmpError where no QEMU answers."""
+        name = f"the QEMU at {self.name}"
         if not self.prefix:
-            return Qmp.connect(self.monitor)
+            return Qmp.connect(self.monitor, name)
         ours, theirs = socket.socketpair()
         with theirs:
             bridge = subprocess.Popen([*self.prefix, "sh"], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
                                       start_new_session=True)
         ours.sendall(f"exec python3 -c {shlex.quote(BRIDGE)} {shlex.quote(self.monitor)}\n".encode())
         try:
-            return Qmp(ours)
+            return Qmp(ours, name)
         except QmpError as error:
             ours.close()
             said = bridge.communicate()[1].decode().strip().splitlines()

@@ -28,7 +28,7 @@ class Guest:
                  str(self.memory), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-daemonize",
                  "-pidfile", f"{path}/qemu.pid", "-qmp", f"unix:{path}/qmp,server=on,wait=off", "-kernel",
                  f"{self.kernel}/vmlinuz", "-initrd", f"{self.kernel}/initrd", "-append",
-                 f"console=ttyS0 quiet panic=-1 init_on_free=1 {self.arguments}"]
+                 f"console=ttyS0 quiet panic=-1 {self.arguments}"]
         for name in ("console", "pulse"):
             words += ["-chardev", f"socket,id={name},path={path}/{name},server=on,wait=off,logfile={path}/{name}.log,"
                       "logappend=on", "-serial", f"chardev:{name}"]

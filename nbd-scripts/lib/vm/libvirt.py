@@ -88,7 +88,7 @@ class LibvirtGuest(Guest):
             <name>{self.NAME}</name><memory unit="MiB">{self.memory}</memory><vcpu>2</vcpu>
             <os><type arch="x86_64" machine="pc-q35-7.2">hvm</type><kernel>{self.kernel}/vmlinuz</kernel>
             <initrd>{self.kernel}/initrd</initrd>
-            <cmdline>console=ttyS0 quiet panic=-1 init_on_free=1 {self.arguments}</cmdline></os>
+            <cmdline>console=ttyS0 quiet panic=-1 {self.arguments}</cmdline></os>
             <features><acpi/></features><cpu mode="custom" match="exact"><model>qemu64</model></cpu>
             <devices>{disks}{serials}<controller type="usb" model="none"/><memballoon model="none"/></devices></domain>"""
 
