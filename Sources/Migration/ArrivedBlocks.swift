@@ -74,6 +74,15 @@ extension RawImage {
         try punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
     }
 
+    /// The fingerprints of a group's blocks, read and hashed now, where they are what the summary says.
+    func known(
+        _ summary: ManifestSummary, _ group: Int, _ geometry: BlockGeometry, _ hasher: BlockHasher
+    ) -> [Fingerprint]? {
+        guard summary.groups[group] != .zero else { return nil }
+        let known = summary.blocks(of: group).compactMap { fingerprint(of: $0, geometry, hasher) }
+        return Fingerprint.combined(known) == summary.groups[group] ? known : nil
+    }
+
     /// Whether a block, read and hashed now, is the one that is meant; false where it can't be read.
     func holds(_ fingerprint: Fingerprint, at block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher) -> Bool {
         self.fingerprint(of: block, geometry, hasher) == fingerprint

@@ -22,6 +22,7 @@ struct DestinationMachine: Equatable {
     enum Action: Equatable {
         case open(Offer, BlockGeometry)
         case resolve(ManifestSegment)
+        case compare(ManifestSummary)
         case clear(Range<UInt64>)
         case store(DataSegment, bytes: Int)
         case finishManifest
@@ -48,6 +49,10 @@ struct DestinationMachine: Equatable {
             guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
             try Self.check(segment.first, UInt64(segment.entries.count), geometry)
             return .resolve(segment)
+        case (.receiving(let geometry, let round), .summary(let summary)):
+            guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
+            try Self.check(summary.first, UInt64(summary.count), geometry)
+            return .compare(summary)
         case (.receiving(_, let round), .manifestEnd):
             guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
             return .finishManifest

@@ -48,8 +48,8 @@ public struct DestinationMigration: Sendable {
             case .unknown:
                 throw MigrationError.refused(
                     "it does not know what this connection is for; run the same release on both sides")
-            case .migrate: try await receive(connection, &frames)
-            case .estimate: try await estimate(connection, &frames)
+            case .migrate: try await receive(hello, connection, &frames)
+            case .estimate: try await estimate(hello, connection, &frames)
             case .forward: try await takeRequests(hello, connection, &frames)
             case .demand: try await carry(.demand, hello, connection, &frames)
             case .bulk: try await carry(.bulk, hello, connection, &frames)
@@ -63,10 +63,11 @@ public struct DestinationMigration: Sendable {
     // MARK: A disk that arrives
 
     private func receive(
-        _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+        _ hello: Hello, _ connection: PeerConnection,
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         let (index, blockSize) = try await welcome(connection)
-        var arrival = Arrival(index: index, blockSize: blockSize)
+        var arrival = Arrival(hello, index: index, blockSize: blockSize)
         let patience = Patience(Self.offerPatience, for: connection)
         defer { patience.end() }
         do {
@@ -102,13 +103,21 @@ public struct DestinationMigration: Sendable {
         return (index, blockSize)
     }
 
+    /// - Parameter hasBase: whether an older copy of the disk is here.
+    private func accept(_ hello: Hello, hasBase: Bool, _ connection: PeerConnection) async throws {
+        let knowsSummaries = hello.support.capabilities.contains(.summaries)
+        let answer = hasBase && knowsSummaries ? Message.acceptedOnBase : .accepted
+        try await connection.send(answer.encoded())
+    }
+
     /// Says what would be wanted of a disk that may be moved here.
     private func estimate(
-        _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+        _ hello: Hello, _ connection: PeerConnection,
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         try await site.beginEstimate()
         do {
-            try await answerEstimate(connection, &frames)
+            try await answerEstimate(hello, connection, &frames)
         } catch {
             await site.endEstimate()
             throw error
@@ -117,7 +126,8 @@ public struct DestinationMigration: Sendable {
     }
 
     private func answerEstimate(
-        _ connection: PeerConnection, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+        _ hello: Hello, _ connection: PeerConnection,
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         let (index, blockSize) = try await welcome(connection)
         let patience = Patience(Self.offerPatience, for: connection)
@@ -129,13 +139,17 @@ public struct DestinationMigration: Sendable {
             switch try machine.receive(try Message(frame: frame)) {
             case .open(let offer, let geometry):
                 try offer.checkBlockSize(blockSize)
+                let base = try await site.look(for: offer)
                 disk = EstimatedDisk(
-                    base: try await site.look(for: offer), geometry: geometry, index: index?.restricted(for: offer)
+                    base: base, geometry: geometry, index: index?.restricted(for: offer)
                 ) { [shared = site.shared] in
                     shared.has($0, domains: Set(offer.domains), blockSize: geometry.blockSize)
                 }
                 connection.allowOrdinaryFrames()
-                try await connection.send(Message.accepted.encoded())
+                try await accept(hello, hasBase: base != nil, connection)
+            case .compare(let summary):
+                let differences = try await pools.background.runIfActive { [disk] in try disk!.compare(summary) }
+                try await connection.send(Message.differences(differences).encoded())
             case .resolve(let segment):
                 let wants = try await pools.background.runIfActive { [disk] in try disk!.resolve(segment) }
                 try await connection.send(Message.wants(wants).encoded())
@@ -160,6 +174,7 @@ public struct DestinationMigration: Sendable {
     /// What belongs to one migration on its way.
     private struct Arrival {
         var machine = DestinationMachine()
+        let hello: Hello
         let index: NeighbourIndex?
         let blockSize: UInt32
         var offer: Offer?
@@ -168,7 +183,8 @@ public struct DestinationMigration: Sendable {
         /// The disk has been gone over as a whole: for what comes now a guest may wait.
         var isLate = false
 
-        init(index: NeighbourIndex?, blockSize: UInt32) {
+        init(_ hello: Hello, index: NeighbourIndex?, blockSize: UInt32) {
+            self.hello = hello
             self.index = index
             self.blockSize = blockSize
         }
@@ -182,7 +198,10 @@ public struct DestinationMigration: Sendable {
         case .open(let offer, let geometry):
             try await open(offer, geometry, &arrival, connection)
             connection.allowOrdinaryFrames()
-            try await connection.send(Message.accepted.encoded())
+            try await accept(arrival.hello, hasBase: arrival.disk!.hasBase, connection)
+        case .compare(let summary):
+            let differences = try await onDisk(arrival) { try $0.compare(summary) }
+            try await connection.send(Message.differences(differences).encoded())
         case .resolve(let segment):
             try await waitForOthers(segment, &arrival, connection)
             let wants = try await onDisk(arrival) { try $0.resolve(segment) }

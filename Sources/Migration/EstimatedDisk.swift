@@ -12,6 +12,7 @@ final class EstimatedDisk: @unchecked Sendable {
     private let hasher = BlockHasher()
     private var repeats: RepeatCache
     private var next: UInt64 = 0
+    private var nextSummary: UInt64 = 0
 
     /// - Parameters:
     ///   - base: an older copy of the disk.
@@ -45,6 +46,23 @@ final class EstimatedDisk: @unchecked Sendable {
             wants.wanted.append(!isHere(prefix, block, isElsewhere: isElsewhere, &wants))
         }
         return wants
+    }
+
+    /// Which groups of a summary are not what is here.
+    /// - Throws: `MigrationError.unexpected` as `resolve` does.
+    func compare(_ summary: ManifestSummary) throws -> ManifestDifferences {
+        guard summary.first >= nextSummary else { throw MigrationError.unexpected("a summary out of order") }
+        nextSummary = summary.first + UInt64(summary.count)
+        var differences = ManifestDifferences(first: summary.first, differs: [], present: 0)
+        for group in summary.groups.indices {
+            let known = base?.known(summary, group, geometry, hasher)
+            differences.differs.append(known == nil)
+            for (block, fingerprint) in zip(summary.blocks(of: group), known ?? []) where fingerprint != .zero {
+                repeats.note(fingerprint.high, at: block)
+                differences.present += geometry.byteCount(of: block..<block + 1)
+            }
+        }
+        return differences
     }
 
     /// Notes where a block would come from; false where that is the source.

@@ -11,7 +11,8 @@ final class IncomingDisk: @unchecked Sendable {
     private static let worthKeeping: UInt64 = 1 << 20
 
     private let image: RawImage
-    private let hasBase: Bool
+    /// Whether the image may hold blocks of the disk already.
+    let hasBase: Bool
     private let geometry: BlockGeometry
     private let index: NeighbourIndex?
     private let shared: SharedBlocks.Member
@@ -88,10 +89,30 @@ final class IncomingDisk: @unchecked Sendable {
             known.append(fingerprint ?? .zero)
         }
         shared.promise(promises)
-        wants.check = Wants.check(of: found)
+        wants.check = Fingerprint.combined(found)
         try writer.flush()
         try manifest.set(known[...], from: segment.first)
         return wants
+    }
+
+    /// Takes what the image has already of the groups of a summary.
+    /// - Returns: which of them are something else here.
+    func compare(_ summary: ManifestSummary) throws -> ManifestDifferences {
+        var differences = ManifestDifferences(first: summary.first, differs: [], present: 0)
+        try writer.flush()
+        for group in summary.groups.indices {
+            let blocks = summary.blocks(of: group)
+            let known = hasBase ? image.known(summary, group, geometry, hasher) : nil
+            differences.differs.append(known == nil)
+            guard let known else { continue }
+            presentMap.mark(blocks)
+            try manifest.set(known[...], from: blocks.lowerBound)
+            for (block, fingerprint) in zip(blocks, known) where fingerprint != .zero {
+                repeats.note(fingerprint.high, at: block)
+                differences.present += geometry.byteCount(of: block..<block + 1)
+            }
+        }
+        return differences
     }
 
     /// Makes blocks zero; those that never held anything else stay holes.

@@ -1,7 +1,8 @@
 import Block
 import NIOConcurrencyHelpers
 
-/// Tells the destination what every block of a disk is, and takes what it wants of that; both at once.
+/// Tells the destination what every block of a disk is, and takes what it wants of that; both at once. One that has an older
+/// copy of the disk is told of groups of blocks first, and then of the blocks of those that differ.
 struct ManifestExchange: Sendable {
     /// Blocks that may be without an answer, or whose answer has not been dealt with: so many that what is wanted is known
     /// well before it is sent, and bounded, as they take 24 bytes each. And the most segments.
@@ -12,12 +13,21 @@ struct ManifestExchange: Sendable {
     private let openSegments: OpenSegments
     private let geometry: BlockGeometry
     private let link: SourceLink
+    private let hasBase: Bool
 
-    init(scanner: ManifestScanner, geometry: BlockGeometry, link: SourceLink) {
+    /// - Parameter hasBase: whether the destination has an older copy of the disk.
+    init(scanner: ManifestScanner, geometry: BlockGeometry, link: SourceLink, hasBase: Bool) {
+        self.hasBase = hasBase
         self.scanner = scanner
         self.geometry = geometry
         self.link = link
         openSegments = OpenSegments(geometry: geometry)
+    }
+
+    /// What is sent behind what has been found to differ.
+    private enum Telling: Sendable {
+        case segment(ManifestSegment)
+        case end
     }
 
     /// Goes over the whole disk and returns once everything is answered.
@@ -35,24 +45,31 @@ struct ManifestExchange: Sendable {
         let credits = AsyncStream.makeStream(of: Void.self)
         for _ in 0..<min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
+        let tellings = AsyncStream.makeStream(of: Telling.self)
         let first = FirstFailure()
-        async let scanned: Void = orCut(first) { try await scan(credits.stream, isOver, zeros) }
+        async let scanned: Void = orCut(first) {
+            try await scan(credits.stream, isOver, zeros)
+            if openSegments.end() { tellings.continuation.yield(.end) }
+        }
+        // Not by whoever takes the answers: to wait for the link there would keep the destination waiting, and so the link.
+        async let told: Void = orCut(first) { for await telling in tellings.stream { try await tell(telling) } }
         async let done: Void = orCut(first) {
             for await answer in answers.stream {
                 try await wanted(answer)
-                credits.continuation.yield()
+                if answer.isLast { credits.continuation.yield() }
             }
         }
         await orCut(first) {
-            try await takeAnswers(&inbox) {
+            try await takeAnswers(&inbox, tellings.continuation) {
                 answered($0)
                 answers.continuation.yield($0)
             }
         }
+        tellings.continuation.finish()
         answers.continuation.finish()
         // Whoever still waits for one waits in vain: of a scan that has ended well nobody does.
         credits.continuation.finish()
-        _ = await (scanned, done)
+        _ = await (scanned, told, done)
         if let error = first.error { throw error }
     }
 
@@ -75,11 +92,28 @@ struct ManifestExchange: Sendable {
         }
     }
 
-    private func takeAnswers(_ inbox: inout SourceInbox, _ take: (OpenSegments.Answer) -> Void) async throws {
+    private func tell(_ telling: Telling) async throws {
+        switch telling {
+        case .segment(let segment):
+            try await link.send(.manifest(segment))
+        case .end:
+            try await link.send(.manifestEnd)
+        }
+    }
+
+    private func takeAnswers(
+        _ inbox: inout SourceInbox, _ tellings: AsyncStream<Telling>.Continuation,
+        _ take: (OpenSegments.Answer) -> Void
+    ) async throws {
         while true {
             switch try await inbox.next() {
             case .wants(let wants):
                 take(try openSegments.answer(wants))
+            case .differences(let differences):
+                let comparison = try openSegments.compare(differences)
+                for answer in comparison.settled { take(answer) }
+                for segment in comparison.rest { tellings.yield(.segment(segment.manifest)) }
+                if comparison.isEnd { tellings.yield(.end) }
             case .manifestDone:
                 guard openSegments.isAnswered else { throw MigrationError.unexpected("an end of wants that are owed") }
                 return
@@ -95,10 +129,10 @@ struct ManifestExchange: Sendable {
         var credit = credits.makeAsyncIterator()
         var block: UInt64 = 0
         while true {
-            if isOver() { return try await end() }
+            if isOver() { return }
             switch try await scanner.step(from: block) {
             case .end:
-                return try await end()
+                return
             case .zeros(let blocks):
                 try await link.send(.zeros(BlockRange(blocks)))
                 let bytes = geometry.byteCount(of: blocks)
@@ -106,16 +140,16 @@ struct ManifestExchange: Sendable {
                 block = blocks.upperBound
             case .segment(let segment):
                 guard await credit.next() != nil else { throw CancellationError() }
-                openSegments.add(segment)
-                try await link.send(.manifest(segment.manifest))
+                if hasBase {
+                    openSegments.addSummary(of: segment)
+                    try await link.send(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))
+                } else {
+                    openSegments.add(segment)
+                    try await tell(.segment(segment.manifest))
+                }
                 zeros(segment.zeroBytes, 0)
                 block += UInt64(segment.manifest.entries.count)
             }
         }
-    }
-
-    private func end() async throws {
-        openSegments.end()
-        try await link.send(.manifestEnd)
     }
 }

@@ -13,6 +13,8 @@ public enum Message: Sendable, Equatable {
     // Source to destination.
     case offer(Offer)
     case manifest(ManifestSegment)
+    /// Only after `acceptedOnBase`: answered by `differences`, and followed by manifests of those.
+    case summary(ManifestSummary)
     case manifestEnd
     case zeros(BlockRange)
     case data(DataSegment)
@@ -23,6 +25,9 @@ public enum Message: Sendable, Equatable {
 
     // Destination to source.
     case accepted
+    /// As `accepted`, and an older copy of the disk is there.
+    case acceptedOnBase
+    case differences(ManifestDifferences)
     case wants(Wants)
     case manifestDone
     case roundDone(UInt32)

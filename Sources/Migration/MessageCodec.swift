@@ -7,8 +7,8 @@ import NIOCore
 extension Message {
     fileprivate enum Kind: UInt8 {
         case hello = 1, welcome, refused
-        case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd
-        case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone
+        case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd, summary
+        case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences
         case request = 48, answer
         case postcopy = 64
 
@@ -41,6 +41,7 @@ extension Message {
         case .refused(let reason): out.writeReason(.refused, reason)
         case .offer(let offer): offer.encode(into: &out)
         case .manifest(let segment): segment.encode(into: &out)
+        case .summary(let summary): summary.encode(into: &out)
         case .zeros(let range): out.writeMultipleIntegers(Kind.zeros.rawValue, range.first, range.count)
         case .data(let segment): segment.encode(into: &out)
         case .roundEnd(let round): out.writeMultipleIntegers(Kind.roundEnd.rawValue, round)
@@ -48,6 +49,8 @@ extension Message {
         case .commit: out.writeInteger(Kind.commit.rawValue)
         case .cancel(let reason): out.writeReason(.cancel, reason)
         case .accepted: out.writeInteger(Kind.accepted.rawValue)
+        case .acceptedOnBase: out.writeInteger(Kind.acceptedOnBase.rawValue)
+        case .differences(let differences): differences.encode(into: &out)
         case .wants(let wants): wants.encode(into: &out)
         case .roundDone(let round): out.writeMultipleIntegers(Kind.roundDone.rawValue, round)
         case .prepared(let root): out.writeRoot(.prepared, root)
@@ -86,6 +89,7 @@ extension Message {
         case .refused: input.readReason().map { .refused(reason: $0) }
         case .offer: Offer(from: &input).map(Message.offer)
         case .manifest: ManifestSegment(from: &input).map(Message.manifest)
+        case .summary: ManifestSummary(from: &input).map(Message.summary)
         case .zeros: BlockRange(from: &input).map(Message.zeros)
         case .data: DataSegment(from: &input).map(Message.data)
         case .roundEnd: input.readInteger().map(Message.roundEnd)
@@ -93,6 +97,8 @@ extension Message {
         case .commit: .commit
         case .cancel: input.readReason().map { .cancel(reason: $0) }
         case .accepted: .accepted
+        case .acceptedOnBase: .acceptedOnBase
+        case .differences: ManifestDifferences(from: &input).map(Message.differences)
         case .wants: Wants(from: &input).map(Message.wants)
         case .roundDone: input.readInteger().map(Message.roundDone)
         case .prepared: DiskRoot(from: &input).map(Message.prepared)
@@ -217,6 +223,40 @@ extension ManifestSegment {
             }
         }
         self.init(first: first, entries: entries)
+    }
+}
+
+extension ManifestSummary {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(Message.Kind.summary.rawValue, first, UInt32(count))
+        for group in groups { out.writeFingerprint(group) }
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (first, count) = input.readMultipleIntegers(as: (UInt64, UInt32).self),
+            (1...ManifestSegment.maximumBlocks).contains(Int(count))
+        else { return nil }
+        var groups: [Fingerprint] = []
+        for _ in 0..<Self.groups(of: Int(count)) {
+            guard let group = input.readFingerprint() else { return nil }
+            groups.append(group)
+        }
+        self.init(first: first, count: Int(count), groups: groups)
+    }
+}
+
+extension ManifestDifferences {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(Message.Kind.differences.rawValue, first, UInt32(differs.count), present)
+        out.writeBits(differs)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (first, count, present) = input.readMultipleIntegers(as: (UInt64, UInt32, UInt64).self),
+            (1...ManifestSummary.groups(of: ManifestSegment.maximumBlocks)).contains(Int(count)),
+            let differs = input.readBits(Int(count))
+        else { return nil }
+        self.init(first: first, differs: differs, present: present)
     }
 }
 

@@ -92,6 +92,65 @@ public struct ManifestSegment: Sendable, Equatable {
     var prefixes: [UInt64] { entries.map { if case .prefix(let prefix) = $0 { prefix } else { 0 } } }
 }
 
+/// What consecutive blocks are, in groups, for a destination that has an older copy of the disk.
+public struct ManifestSummary: Sendable, Equatable {
+    /// Blocks of a group; the last of a segment may have fewer.
+    static let groupBlocks = 32
+
+    var first: UInt64
+    /// Blocks; at most `ManifestSegment.maximumBlocks`.
+    var count: Int
+    /// `Fingerprint.combined` of each group; `.zero` for one that is being rewritten.
+    var groups: [Fingerprint]
+
+    /// How many groups that many blocks are.
+    static func groups(of blocks: Int) -> Int { (blocks + groupBlocks - 1) / groupBlocks }
+
+    /// The blocks of a group, counted from the first.
+    static func blocks(of group: Int, of count: Int) -> Range<Int> {
+        group * groupBlocks..<min(count, (group + 1) * groupBlocks)
+    }
+
+    /// The blocks of a group.
+    func blocks(of group: Int) -> Range<UInt64> {
+        let blocks = Self.blocks(of: group, of: count)
+        return first + UInt64(blocks.lowerBound)..<first + UInt64(blocks.upperBound)
+    }
+
+    init(first: UInt64, count: Int, groups: [Fingerprint]) {
+        self.first = first
+        self.count = count
+        self.groups = groups
+    }
+
+    /// Of a segment, whose blocks have `fingerprints`.
+    init(of segment: ManifestSegment, _ fingerprints: [Fingerprint]) {
+        let count = segment.entries.count
+        let groups = (0..<Self.groups(of: count)).map { group in
+            let blocks = Self.blocks(of: group, of: count)
+            return segment.entries[blocks].contains(.later) ? .zero : Fingerprint.combined(fingerprints[blocks])
+        }
+        self.init(first: segment.first, count: count, groups: groups)
+    }
+}
+
+/// Which groups of a summary are not what the destination has.
+public struct ManifestDifferences: Sendable, Equatable {
+    var first: UInt64
+    /// For each group.
+    var differs: [Bool]
+    /// Bytes of the blocks of the others that are not zero.
+    var present: UInt64
+}
+
+extension Fingerprint {
+    /// A hash of whole fingerprints; `.zero` of none.
+    static func combined(_ fingerprints: some Sequence<Fingerprint>) -> Fingerprint {
+        let words = fingerprints.flatMap { [$0.high.bigEndian, $0.low.bigEndian] }
+        return words.isEmpty ? .zero : words.withUnsafeBytes { BlockHasher().fingerprint($0) }
+    }
+}
+
 /// What the destination lacks of a manifest segment, and where it had the rest from.
 public struct Wants: Sendable, Equatable {
     var first: UInt64
@@ -103,15 +162,9 @@ public struct Wants: Sendable, Equatable {
     var repeated: UInt64
     /// Bytes copied from neighbours, or from other disks that came here.
     var neighbour: UInt64
-    /// `check(of:)` of those blocks that have a prefix and are not wanted.
+    /// `Fingerprint.combined` of those blocks that have a prefix and are not wanted: where both sides come to the same,
+    /// nobody has taken a block for another with the same prefix.
     var check = Fingerprint.zero
-
-    /// A hash of whole fingerprints: where both sides come to the same, nobody has taken a block for another with the same
-    /// prefix. `.zero` of none.
-    static func check(of fingerprints: some Sequence<Fingerprint>) -> Fingerprint {
-        let words = fingerprints.flatMap { [$0.high.bigEndian, $0.low.bigEndian] }
-        return words.isEmpty ? .zero : words.withUnsafeBytes { BlockHasher().fingerprint($0) }
-    }
 }
 
 /// Whole fingerprints of consecutive blocks of an image that nobody writes to.

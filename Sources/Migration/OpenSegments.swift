@@ -17,6 +17,8 @@ final class OpenSegments: Sendable {
 
         /// All that it is about.
         var blocks: Range<UInt64> { wants.first..<wants.first + UInt64(wants.wanted.count) }
+        /// Whether it is the last about what was scanned at once.
+        var isLast = true
     }
 
     private struct Segment {
@@ -24,36 +26,132 @@ final class OpenSegments: Sendable {
         /// Whole ones; `.zero` for blocks that are not named.
         let fingerprints: [Fingerprint]
         let ratio: Double
+        /// Whether it is the last part of what was scanned at once.
+        let isLast: Bool
+    }
+
+    private struct State {
+        var open = CircularBuffer<Segment>()
+        /// Of which only a summary was sent.
+        var summaries = CircularBuffer<ScannedSegment>()
+        /// Nothing more is scanned.
+        var isScanned = false
+        /// The destination is told that nothing more comes.
+        var isWhole = false
+
+        /// Whether that is to be said now; once.
+        mutating func takeEnd() -> Bool {
+            guard isScanned, summaries.isEmpty, !isWhole else { return false }
+            isWhole = true
+            return true
+        }
     }
 
     private let geometry: BlockGeometry
-    private let segments = NIOLockedValueBox<(open: CircularBuffer<Segment>, isWhole: Bool)>((CircularBuffer(), false))
+    private let state = NIOLockedValueBox(State())
 
     init(geometry: BlockGeometry) {
         self.geometry = geometry
     }
 
     /// Notes a segment that is about to be sent.
-    func add(_ segment: ScannedSegment) {
-        let open = Segment(
-            first: segment.manifest.first, fingerprints: segment.fingerprints, ratio: segment.ratio)
-        segments.withLockedValue { $0.open.append(open) }
+    func add(_ segment: ScannedSegment) { add([segment]) }
+
+    /// Notes all parts of what was scanned at once.
+    private func add(_ parts: [ScannedSegment]) {
+        state.withLockedValue { state in
+            for (index, part) in parts.enumerated() {
+                state.open.append(
+                    Segment(
+                        first: part.manifest.first, fingerprints: part.fingerprints, ratio: part.ratio,
+                        isLast: index == parts.count - 1))
+            }
+        }
     }
 
-    /// No further segment will be sent.
-    func end() { segments.withLockedValue { $0.isWhole = true } }
+    /// Notes a segment of which a summary is about to be sent.
+    func addSummary(of segment: ScannedSegment) { state.withLockedValue { $0.summaries.append(segment) } }
+
+    /// No further segment is scanned.
+    /// - Returns: whether the destination is to be told so now, behind what has been sent.
+    func end() -> Bool {
+        state.withLockedValue { state in
+            state.isScanned = true
+            return state.takeEnd()
+        }
+    }
 
     /// Whether all were sent and answered.
-    var isAnswered: Bool { segments.withLockedValue { $0.isWhole && $0.open.isEmpty } }
+    var isAnswered: Bool { state.withLockedValue { $0.isWhole && $0.open.isEmpty } }
+
+    /// What has become of a summary.
+    struct Comparison: Sendable {
+        /// What needs no more said.
+        var settled: [Answer] = []
+        /// What is to be told block by block, in this order; noted already.
+        var rest: [ScannedSegment] = []
+        /// Whether the destination is to be told behind these that nothing more comes.
+        var isEnd = false
+    }
+
+    /// Takes the answer to the oldest summary.
+    /// - Throws: `MigrationError.unexpected` where it does not add up.
+    func compare(_ differences: ManifestDifferences) throws -> Comparison {
+        let (segment, isEnd) = state.withLockedValue { state in (state.summaries.popFirst(), state.takeEnd()) }
+        guard let segment, differences.first == segment.manifest.first,
+            differences.differs.count == ManifestSummary.groups(of: segment.fingerprints.count)
+        else { throw MigrationError.unexpected("differences that answer no summary") }
+        var comparison = Comparison(isEnd: isEnd)
+        var present: UInt64 = 0
+        var group = 0
+        while group < differences.differs.count {
+            let start = group
+            let differs = differences.differs[start]
+            while group < differences.differs.count, differences.differs[group] == differs { group += 1 }
+            let count = segment.fingerprints.count
+            let part = segment.part(
+                ManifestSummary.blocks(of: start, of: count)
+                    .lowerBound..<ManifestSummary.blocks(of: group - 1, of: count).upperBound)
+            guard !differs else {
+                comparison.rest.append(part)
+                continue
+            }
+            let settled = try settled(part)
+            present += settled.wants.present
+            comparison.settled.append(settled)
+        }
+        guard present == differences.present else {
+            throw MigrationError.unexpected("differences that don't add up to the summary")
+        }
+        add(comparison.rest)
+        if comparison.rest.isEmpty { comparison.settled[comparison.settled.count - 1].isLast = true }
+        return comparison
+    }
+
+    /// A part of which the destination has everything.
+    private func settled(_ part: ScannedSegment) throws -> Answer {
+        guard !part.manifest.entries.contains(.later) else {
+            throw MigrationError.unexpected("blocks that were never told are taken for known")
+        }
+        let first = part.manifest.first
+        let present = part.fingerprints.indices.reduce(into: 0 as UInt64) { sum, offset in
+            let block = first + UInt64(offset)
+            if part.fingerprints[offset] != .zero { sum += geometry.byteCount(of: block..<block + 1) }
+        }
+        let wants = Wants(
+            first: first, wanted: Array(repeating: false, count: part.fingerprints.count), present: present,
+            repeated: 0, neighbour: 0)
+        return Answer(wants: wants, ratio: part.ratio, isLast: false)
+    }
 
     /// Takes the answer to the oldest segment: every block of it that is named must be wanted or have been found.
     /// - Throws: `MigrationError.unexpected` where that is not so.
     func answer(_ wants: Wants) throws -> Answer {
-        let segment = segments.withLockedValue { $0.open.popFirst() }
+        let segment = state.withLockedValue { $0.open.popFirst() }
         guard let segment, wants.first == segment.first, wants.wanted.count == segment.fingerprints.count else {
             throw MigrationError.unexpected("wants that answer no manifest")
         }
-        var answer = Answer(wants: wants, ratio: segment.ratio)
+        var answer = Answer(wants: wants, ratio: segment.ratio, isLast: segment.isLast)
         var found: [(block: UInt64, fingerprint: Fingerprint)] = []
         var total: UInt64 = 0
         for (offset, fingerprint) in segment.fingerprints.enumerated() {
@@ -72,7 +170,7 @@ final class OpenSegments: Sendable {
             sum = next
         }
         guard sum == total else { throw MigrationError.unexpected("wants that don't add up to the manifest") }
-        if wants.check != Wants.check(of: found.lazy.map(\.fingerprint)) { answer.mistaken = found.map(\.block) }
+        if wants.check != Fingerprint.combined(found.lazy.map(\.fingerprint)) { answer.mistaken = found.map(\.block) }
         return answer
     }
 }

@@ -8,6 +8,8 @@ struct ProtocolSupport: Sendable, Equatable {
 
         /// A disk may be handed over before all of it is at the destination.
         static let postcopy = Capabilities(rawValue: 1 << 0)
+        /// A destination that has an older copy of the disk may be told of groups of blocks first.
+        static let summaries = Capabilities(rawValue: 1 << 1)
     }
 
     /// What both sides speak.
@@ -17,7 +19,7 @@ struct ProtocolSupport: Sendable, Equatable {
     }
 
     /// This release's.
-    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy])
+    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy, .summaries])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

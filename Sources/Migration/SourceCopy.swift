@@ -26,7 +26,7 @@ final class SourceCopy: Sendable {
     private let lastNoted = NIOLockedValueBox(ContinuousClock.now)
 
     init(
-        job: SourceJob, geometry: BlockGeometry, link: SourceLink, pools: WorkPools,
+        job: SourceJob, geometry: BlockGeometry, link: SourceLink, hasBase: Bool, pools: WorkPools,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
         self.isWanted = isWanted
@@ -40,7 +40,7 @@ final class SourceCopy: Sendable {
         let scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
-        exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link)
+        exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase)
         sender = try BlockSender(
             image: job.image, geometry: geometry, manifest: manifest, bitsPerSecond: link.rateLimit)
     }

@@ -37,7 +37,7 @@ public struct SourceEstimate: Sendable {
         let began = ContinuousClock.now
         let opening = SourceOpening(job: job, migration: MigrationID(), purpose: .estimate)
         let (welcome, _) = try await opening.greet(link, &inbox)
-        let geometry = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
+        let (geometry, hasBase) = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pools.background)
@@ -45,7 +45,7 @@ public struct SourceEstimate: Sendable {
             sender: BlockSender(
                 image: job.image, geometry: geometry, manifest: nil, bitsPerSecond: job.rate.bitsPerSecond),
             pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
-        try await ManifestExchange(scanner: scanner, geometry: geometry, link: link).run(
+        try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase).run(
             &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
             wanted: sample.add)
         var (ledger, data, working) = sample.sum

@@ -55,14 +55,17 @@ final class SourceLink: Sendable {
         connection.close()
     }
 
-    /// Says a last word, if the peer takes it soon, and closes.
+    /// Says a last word, and closes once the peer has hung up because of it, or soon: to close at once could make the kernel
+    /// throw the word away, where something of the peer's has not been read.
     func close(saying message: Message) async {
+        let end = ContinuousClock.now + .seconds(1)
         let patience = Task {
-            try await Task.sleep(for: .seconds(1))
+            try await Task.sleep(until: end)
             close()
         }
+        defer { patience.cancel() }
         try? await connection.send(message.encoded())
-        patience.cancel()
+        while isOpen, ContinuousClock.now < end { try? await Task.sleep(for: .milliseconds(5)) }
         close()
     }
 
@@ -70,7 +73,7 @@ final class SourceLink: Sendable {
         let bytes = UInt64(frameLength + Self.lengthField)
         switch message {
         case .data: counts.withLockedValue { $0.data += bytes }
-        case .manifest, .wants: counts.withLockedValue { $0.fingerprints += bytes }
+        case .manifest, .summary, .differences, .wants: counts.withLockedValue { $0.fingerprints += bytes }
         default: break
         }
     }

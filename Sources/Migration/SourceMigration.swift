@@ -190,9 +190,9 @@ public final class SourceMigration: Sendable {
     }
 
     private func migrate(_ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links) async throws -> HandedOver {
-        let (geometry, roundTrip) = try await open(link, &inbox)
+        let (geometry, hasBase, roundTrip) = try await open(link, &inbox)
         let copy = try SourceCopy(
-            job: job, geometry: geometry, link: link, pools: pools, isWanted: { [self] in isWanted }
+            job: job, geometry: geometry, link: link, hasBase: hasBase, pools: pools, isWanted: { [self] in isWanted }
         ) { [self] update in
             status.withLockedValue { update(&$0) }
             recently.withLockedValue { $0.note(link.wire.total, at: .now) }
@@ -220,7 +220,7 @@ public final class SourceMigration: Sendable {
 
     /// Agrees on the block size and offers the disk.
     private func open(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> (
-        BlockGeometry, Duration
+        BlockGeometry, hasBase: Bool, Duration
     ) {
         let asked = ContinuousClock.now
         let opening = SourceOpening(job: job, migration: id, purpose: .migrate)
@@ -235,9 +235,9 @@ public final class SourceMigration: Sendable {
             state.withLockedValue { $0.machine.needsWholeDisk() }
         }
         let abandoned = try job.records.begin(id, to: job.destination)
-        let geometry = try await opening.offer(to: welcome, abandoned: abandoned, link, &inbox)
+        let (geometry, hasBase) = try await opening.offer(to: welcome, abandoned: abandoned, link, &inbox)
         if !abandoned.isEmpty { try job.records.accepted(id, by: job.destination) }
-        return (geometry, roundTrip)
+        return (geometry, hasBase, roundTrip)
     }
 
     /// Goes over the disk, and over what was written meanwhile, until the machine says that it is enough.

@@ -18,9 +18,10 @@ struct SourceOpening: Sendable {
 
     /// Offers the disk, and returns once it is accepted.
     /// - Parameter abandoned: earlier attempts that this node has given up.
+    /// - Returns: how it is cut into blocks, and whether an older copy of it is there.
     func offer(
         to welcome: Welcome, abandoned: [MigrationID], _ link: SourceLink, _ inbox: inout SourceInbox
-    ) async throws -> BlockGeometry {
+    ) async throws -> (BlockGeometry, hasBase: Bool) {
         guard let geometry = BlockGeometry(size: job.disk.size, blockSize: Int(welcome.blockSize)) else {
             throw MigrationError.unexpected("a block size of \(welcome.blockSize)")
         }
@@ -28,9 +29,10 @@ struct SourceOpening: Sendable {
             migration: migration, abandoned: abandoned, export: job.export, size: geometry.size,
             blockSize: welcome.blockSize, domains: job.domains)
         try await link.send(.offer(offer))
-        guard case .accepted = try await inbox.next() else {
-            throw MigrationError.unexpected("no answer to the offer")
+        switch try await inbox.next() {
+        case .accepted: return (geometry, false)
+        case .acceptedOnBase: return (geometry, true)
+        default: throw MigrationError.unexpected("no answer to the offer")
         }
-        return geometry
     }
 }

@@ -111,7 +111,7 @@ struct FakePeerTests {
             case .manifest(let segment):
                 let found = segment.prefixes.count { $0 != 0 }
                 claimed.withLockedValue { $0 += found }
-                let wrong = Wants.check(of: [Fingerprint(high: 1, low: 1)])
+                let wrong = Fingerprint.combined([Fingerprint(high: 1, low: 1)])
                 return [
                     .wants(
                         Wants(

@@ -99,7 +99,7 @@ struct HandOverTests {
                     continue
                 }
             }
-            #expect(try await offer(migration) == .accepted)
+            #expect(try await offer(migration) == .acceptedOnBase)
             guard case .refused? = try await say([commit(migration)], to: address, node, answers: 1).first
             else {
                 Issue.record("the dropped disk was taken over")
@@ -128,7 +128,7 @@ struct HandOverTests {
                 Issue.record("a prepared disk was given to a stranger")
                 return
             }
-            #expect(try await offer([second]) == .accepted)
+            #expect(try await offer([second]) == .acceptedOnBase)
             // Whoever forwards by the first migration is still let in.
             #expect(
                 try await say([commit(first)], to: address, node, answers: 1) == [

@@ -27,6 +27,11 @@ struct MessageCodecTests {
                 first: 7,
                 entries: [.zero, .prefix(.max), .later, .zero, .later])),
         .manifestEnd,
+        .summary(
+            ManifestSummary(
+                first: 7, count: 33, groups: [Fingerprint(high: 1, low: 2), Fingerprint(high: 3, low: .max)])),
+        .acceptedOnBase,
+        .differences(ManifestDifferences(first: 7, differs: [true, false, true], present: 4096)),
         .zeros(BlockRange(first: 3, count: 1 << 50)),
         .data(DataSegment(runs: [BlockRange(first: 9, count: 2)], compressed: ByteBuffer(bytes: [1, 2, 3]))),
         .roundEnd(3),

@@ -69,8 +69,14 @@ final class SimArrival {
     private func perform(_ action: DestinationMachine.Action, _ done: @escaping () -> Void) {
         switch action {
         case .open:
-            pipe.send(.accepted, from: .destination)
+            // A release that knows no summaries says the other.
+            pipe.send(hasBase && node.world.chance(70) ? .acceptedOnBase : .accepted, from: .destination)
             done()
+        case .compare(let summary):
+            node.later(500) { [self] in
+                compare(summary)
+                done()
+            }
         case .resolve(let segment):
             node.later(500) { [self] in
                 resolve(segment)
@@ -127,6 +133,23 @@ final class SimArrival {
         }
     }
 
+    private func compare(_ summary: ManifestSummary) {
+        var differences = ManifestDifferences(first: summary.first, differs: [], present: 0)
+        for group in summary.groups.indices {
+            let blocks = summary.blocks(of: group)
+            let known = blocks.map { disk.fingerprint($0, in: node.image) }
+            let isSame = Fingerprint.combined(known) == summary.groups[group]
+            differences.differs.append(!isSame)
+            guard isSame else { continue }
+            present.mark(blocks)
+            for (block, fingerprint) in zip(blocks, known) {
+                node.setManifest(fingerprint, of: block)
+                if fingerprint != .zero { differences.present += disk.geometry.byteCount(of: block..<block + 1) }
+            }
+        }
+        pipe.send(.differences(differences), from: .destination)
+    }
+
     private func resolve(_ segment: ManifestSegment) {
         var wanted: [Bool] = []
         var found: [Fingerprint] = []
@@ -159,7 +182,7 @@ final class SimArrival {
             .wants(
                 Wants(
                     first: segment.first, wanted: wanted, present: present, repeated: 0, neighbour: neighbour,
-                    check: Wants.check(of: found))),
+                    check: Fingerprint.combined(found))),
             from: .destination)
     }
 

@@ -16,6 +16,7 @@ final class SimMigration {
     private let dirtyMap: DirtyMap
     private var manifest: [Fingerprint]
     private let openSegments: OpenSegments
+    private var hasBase = false
     private var expect: ((Message) -> Void)?
     private var isCancelled = false
     /// From here on a cut link changes nothing, and a little later no operator does.
@@ -65,7 +66,8 @@ final class SimMigration {
         pipe.onMessage[SimPipe.End.source.rawValue] = { [self] in take($0) }
         pipe.onClosed[SimPipe.End.source.rawValue] = { [self] in fail("the link is cut") }
         expect = { [self] message in
-            guard message == .accepted else { return fail("not accepted") }
+            guard message == .accepted || message == .acceptedOnBase else { return fail("not accepted") }
+            hasBase = message == .acceptedOnBase
             accepted()
         }
         let offer = Offer(
@@ -101,7 +103,7 @@ final class SimMigration {
     private func scan(from block: UInt64) {
         guard !isOver else { return }
         guard block < geometry.blockCount, !machine.skipsCopying else {
-            pipe?.send(.manifestEnd, from: .source)
+            if openSegments.end() { pipe?.send(.manifestEnd, from: .source) }
             return
         }
         let blocks = block..<min(geometry.blockCount, block + Self.segmentBlocks)
@@ -118,15 +120,26 @@ final class SimMigration {
             }
             let segment = ManifestSegment(first: block, entries: entries)
             let fingerprints = blocks.map { manifest[Int($0)] }
-            openSegments.add(
-                ScannedSegment(manifest: segment, fingerprints: fingerprints, zeroBytes: 0, ratio: 1))
-            pipe?.send(.manifest(segment), from: .source)
+            let scanned = ScannedSegment(manifest: segment, fingerprints: fingerprints, zeroBytes: 0, ratio: 1)
+            if hasBase {
+                openSegments.addSummary(of: scanned)
+                pipe?.send(.summary(ManifestSummary(of: segment, fingerprints)), from: .source)
+            } else {
+                openSegments.add(scanned)
+                pipe?.send(.manifest(segment), from: .source)
+            }
             scan(from: blocks.upperBound)
         }
     }
 
     private func firstRound(_ message: Message) {
         switch message {
+        case .differences(let differences):
+            guard let comparison = try? openSegments.compare(differences) else {
+                return fail("differences that answer nothing")
+            }
+            for part in comparison.rest { pipe?.send(.manifest(part.manifest), from: .source) }
+            if comparison.isEnd { pipe?.send(.manifestEnd, from: .source) }
         case .wants(let wants):
             guard let answer = try? openSegments.answer(wants) else { return fail("wants that answer nothing") }
             for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }

@@ -1,0 +1,86 @@
+import Block
+import Index
+import TestSupport
+import Testing
+
+@testable import Migration
+
+@Suite struct OpenSegmentsTests {
+    private static let geometry = BlockGeometry(size: 1 << 20, blockSize: 4096)!
+
+    /// 100 blocks from block 10 on: every third is zero, and the named ones are being rewritten.
+    private func segment(later: Set<Int> = []) -> ScannedSegment {
+        let fingerprints = (0..<100).map {
+            $0 % 3 == 0 || later.contains($0) ? Fingerprint.zero : Fingerprint(high: UInt64($0), low: 7)
+        }
+        let entries = fingerprints.indices.map { index -> ManifestSegment.Entry in
+            if later.contains(index) { return .later }
+            return fingerprints[index] == .zero ? .zero : .prefix(fingerprints[index].high)
+        }
+        return ScannedSegment(
+            manifest: ManifestSegment(first: 10, entries: entries), fingerprints: fingerprints, zeroBytes: 0, ratio: 1)
+    }
+
+    private func bytes(_ segment: ScannedSegment, _ groups: Set<Int>) -> UInt64 {
+        UInt64(segment.fingerprints.indices.count { segment.fingerprints[$0] != .zero && groups.contains($0 / 32) })
+            * 4096
+    }
+
+    /// Every set of groups that may differ: what differs is told, all else is settled, each block once.
+    @Test func whatDiffersIsToldAndTheRestIsSettled() throws {
+        for same in 0..<16 {
+            let open = OpenSegments(geometry: Self.geometry)
+            let segment = segment()
+            open.addSummary(of: segment)
+            #expect(!open.end(), "the summary is not answered yet")
+            let groups = Set((0..<4).filter { same & 1 << $0 != 0 })
+            let present = bytes(segment, groups)
+            let comparison = try open.compare(
+                ManifestDifferences(first: 10, differs: (0..<4).map { !groups.contains($0) }, present: present))
+            #expect(comparison.isEnd)
+            let covered =
+                comparison.settled.map(\.blocks)
+                + comparison.rest.map {
+                    $0.manifest.first..<$0.manifest.first + UInt64($0.manifest.entries.count)
+                }
+            #expect(covered.flatMap { Array($0) }.sorted() == Array(10..<110))
+            for part in comparison.rest {
+                let start = Int(part.manifest.first - 10)
+                #expect(part.fingerprints[...] == segment.fingerprints[start..<start + part.fingerprints.count])
+                #expect(part.manifest.entries[...] == segment.manifest.entries[start..<start + part.fingerprints.count])
+            }
+            #expect(comparison.settled.reduce(0) { $0 + $1.wants.present } == present)
+            #expect(comparison.settled.count(where: \.isLast) == (same == 15 ? 1 : 0))
+            #expect(open.isAnswered == comparison.rest.isEmpty)
+        }
+    }
+
+    @Test func answersThatDoNotAddUpAreRefused() {
+        let later = segment(later: [5])
+        let wrong: [(ScannedSegment, ManifestDifferences)] = [
+            (segment(), ManifestDifferences(first: 11, differs: [true, true, true, true], present: 0)),
+            (segment(), ManifestDifferences(first: 10, differs: [true, true, true], present: 0)),
+            (segment(), ManifestDifferences(first: 10, differs: [true, true, true, true], present: 1)),
+            (segment(), ManifestDifferences(first: 10, differs: [false, true, true, true], present: 0)),
+            (later, ManifestDifferences(first: 10, differs: [false, true, true, true], present: bytes(later, [0]))),
+        ]
+        for (segment, answer) in wrong {
+            let open = OpenSegments(geometry: Self.geometry)
+            open.addSummary(of: segment)
+            #expect(throws: MigrationError.self) { try open.compare(answer) }
+        }
+        let open = OpenSegments(geometry: Self.geometry)
+        #expect(throws: MigrationError.self) {
+            try open.compare(ManifestDifferences(first: 10, differs: [true], present: 0))
+        }
+        #expect(open.end() && open.isAnswered)
+    }
+
+    /// A group that is being rewritten has no hash of its own that could be taken for that of others.
+    @Test func aSummaryClaimsNothingOfWhatIsBeingRewritten() {
+        let summary = ManifestSummary(of: segment(later: [40]).manifest, segment(later: [40]).fingerprints)
+        #expect(summary.count == 100 && summary.groups.count == 4)
+        #expect(summary.groups.map { $0 == .zero } == [false, true, false, false])
+        #expect(summary.blocks(of: 3) == 106..<110)
+    }
+}
