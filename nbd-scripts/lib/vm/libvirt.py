@@ -85,7 +85,8 @@ class LibvirtGuest(Guest):
         disks = "".join(self.disk(site, name, f"vd{'abc'[number]}") for number, name in enumerate(self.disks))
         serials = "".join(self.serial(site, name, port) for port, name in enumerate(("console", "pulse")))
         return f"""<domain type="qemu">
-            <name>{self.NAME}</name><memory unit="MiB">{self.memory}</memory><vcpu>2</vcpu>
+            <name>{self.NAME}</name><memory unit="MiB">{self.memory}</memory><vcpu>1</vcpu>
+            <cputune><vcpusched vcpus="0" scheduler="fifo" priority="1"/></cputune>
             <os><type arch="x86_64" machine="pc-q35-7.2">hvm</type><kernel>{self.kernel}/vmlinuz</kernel>
             <initrd>{self.kernel}/initrd</initrd>
             <cmdline>console=ttyS0 quiet panic=-1 {self.arguments}</cmdline></os>
