@@ -472,10 +472,9 @@ public final class SourceMigration: Sendable {
         let progress = status.withLockedValue { $0 }
         var wire = handedOver.wire
         let forwarded = links.forward.traffic
-        let supplied = links.supply?.traffic ?? 0
         wire.control += forwarded
-        wire.data += supplied
-        wire.total += forwarded + supplied
+        wire.total += forwarded
+        if let supplied = links.supply?.wire { wire.add(supplied) }
         var ledger = progress.ledger
         if let rest = links.supply?.ledger { ledger.add(rest) }
         let end = ContinuousClock.now

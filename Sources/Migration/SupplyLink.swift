@@ -38,6 +38,8 @@ public final class SupplyLink: Sendable {
         var tasks: [Task<Void, Never>] = []
         var connections: [LaneKind: PeerConnection] = [:]
         var carried: UInt64 = 0
+        /// What of that is known to be what.
+        var wire = WireBytes()
         /// Demand requests that have come and not been answered.
         var demanded = 0
         var waiters: [CheckedContinuation<Void, Never>] = []
@@ -77,10 +79,13 @@ public final class SupplyLink: Sendable {
     /// Why the destination can't be reached; nil where it can.
     public var problem: String? { state.withLockedValue { $0.problem } }
 
-    /// Bytes that have crossed, both ways.
-    var traffic: UInt64 {
+    /// What has crossed.
+    var wire: WireBytes {
         state.withLockedValue { state in
-            state.connections.values.reduce(state.carried) { $0 + $1.traffic.sent + $1.traffic.received }
+            var wire = state.wire
+            wire.total = state.connections.values.reduce(state.carried) { $0 + $1.traffic.sent + $1.traffic.received }
+            wire.control = wire.total - min(wire.total, wire.data + wire.fingerprints)
+            return wire
         }
     }
 
@@ -164,7 +169,10 @@ public final class SupplyLink: Sendable {
                 image: parts.image, geometry: parts.geometry, manifest: nil,
                 windowLog: kind == .demand ? Self.demandWindow : ZstdParameters.windowLog),
             scratch: parts.records.directory.scratch,
-            beforeSending: { [self] in if kind == .bulk { try await makeWay(for: $0, connection) } })
+            beforeSending: { [self] in
+                if kind == .bulk { try await makeWay(for: $1, connection) }
+                count($0, $1)
+            })
         while let frame = try await frames.next() {
             let message = try Message(frame: frame)
             if case .postcopy(.complete(let ledger)) = message {
@@ -177,6 +185,13 @@ public final class SupplyLink: Sendable {
             if kind == .demand { state.withLockedValue { $0.demanded += 1 } }
             defer { if kind == .demand { state.withLockedValue { $0.demanded = max(0, $0.demanded - 1) } } }
             try await server.answer(message)
+        }
+    }
+
+    private func count(_ message: Message, _ frameLength: Int) {
+        let bytes = UInt64(frameLength)
+        state.withLockedValue { state in
+            if case .data = message { state.wire.data += bytes } else { state.wire.fingerprints += bytes }
         }
     }
 

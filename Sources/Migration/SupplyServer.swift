@@ -17,12 +17,12 @@ struct SupplyServer {
     let pool: NIOThreadPool
     let sender: BlockSender
     let scratch: String
-    let beforeSending: @Sendable (Int) async throws -> Void
+    let beforeSending: @Sendable (Message, Int) async throws -> Void
     private var replaced: [Range<UInt64>] = []
 
     init(
         connection: PeerConnection, image: RawImage, geometry: BlockGeometry, pool: NIOThreadPool,
-        sender: BlockSender, scratch: String, beforeSending: @escaping @Sendable (Int) async throws -> Void
+        sender: BlockSender, scratch: String, beforeSending: @escaping @Sendable (Message, Int) async throws -> Void
     ) {
         self.connection = connection
         self.image = image
@@ -129,9 +129,7 @@ struct SupplyServer {
             try Self.fingerprints(blocks, image, geometry)
         }
         let description = BlockDescription(first: blocks.lowerBound, fingerprints: fingerprints)
-        let frame = Message.postcopy(.description(description)).encoded()
-        try await beforeSending(frame.readableBytes)
-        try await connection.send(frame)
+        try await send(.postcopy(.description(description)))
     }
 
     /// Blocks that can't be read have the fingerprint of nothing: they will be asked for, and each be said to be unreadable, or not.
@@ -189,8 +187,12 @@ struct SupplyServer {
         }
         for range in batch.zeros { try await connection.send(Message.zeros(range).encoded()) }
         guard let data = batch.data else { return }
-        let frame = Message.data(data).encoded()
-        try await beforeSending(frame.readableBytes)
+        try await send(.data(data))
+    }
+
+    private func send(_ message: Message) async throws {
+        let frame = message.encoded()
+        try await beforeSending(message, frame.readableBytes)
         try await connection.send(frame)
     }
 

@@ -2,10 +2,18 @@
 public struct WireBytes: Codable, Sendable, Equatable {
     /// Blocks, compressed, with the headers of their messages.
     public var data: UInt64 = 0
-    /// Manifest segments and the wants that answer them.
+    /// Manifests, their summaries, and what answers them; after the hand-over, what blocks are said to be.
     public var fingerprints: UInt64 = 0
     /// Everything else.
     public var control: UInt64 = 0
     /// All of it.
     public var total: UInt64 = 0
+
+    /// What has crossed besides.
+    mutating func add(_ other: WireBytes) {
+        data += other.data
+        fingerprints += other.fingerprints
+        control += other.control
+        total += other.total
+    }
 }
