@@ -554,7 +554,7 @@ public actor DestinationSite {
             parts: PostCopy.Parts(
                 export: record.export, image: image, store: parts.store, manifest: parts.manifest,
                 announced: FingerprintFile(geometry: geometry, directory: state.scratch), index: index(),
-                lanes: lanes[record.migration] ?? Lanes(), pool: pools.urgent, logger: logger,
+                lanes: lanes[record.migration] ?? Lanes(), pools: pools, logger: logger,
                 complete: { [self] in try await complete(record, image, $0) }))
         let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)
         // Known before anybody can ask for the disk: it must not be taken for whole.

@@ -24,7 +24,7 @@ final class PostCopy: RequestForwarder, Sendable {
         let announced: FingerprintFile
         let index: NeighbourIndex?
         let lanes: Lanes
-        let pool: NIOThreadPool
+        let pools: WorkPools
         let logger: Logger
         /// Notes durably that the disk is complete, and stops using this object.
         let complete: @Sendable (Ledger) async throws -> Void
@@ -128,8 +128,17 @@ final class PostCopy: RequestForwarder, Sendable {
         }
     }
 
+    /// What nobody waits for: what somebody waits for must not stand in line behind it.
+    private func ahead(_ body: @escaping @Sendable () -> Void) {
+        parts.pools.background.submit { if case .active = $0 { body() } }
+    }
+
+    private func pool(for kind: LaneKind) -> NIOThreadPool {
+        kind == .demand ? parts.pools.urgent : parts.pools.background
+    }
+
     private func onPool(_ body: @escaping @Sendable () -> Void) {
-        parts.pool.submit { if case .active = $0 { body() } }
+        parts.pools.urgent.submit { if case .active = $0 { body() } }
     }
 
     private func perform(_ operation: BlockResolver.Operation) {
@@ -245,7 +254,7 @@ final class PostCopy: RequestForwarder, Sendable {
                 parts.lanes.send(.postcopy(.describe(BlockRange(blocks))), on: .bulk)
             case .bring(let segment):
                 let generation = state.withLockedValue { $0.bulkGeneration }
-                onPool { [self] in bring(segment, generation) }
+                ahead { [self] in bring(segment, generation) }
             }
         }
     }
@@ -396,10 +405,12 @@ final class PostCopy: RequestForwarder, Sendable {
             // To a read from before the hand-over, which has been asked of this disk since.
             break
         case .data(let segment):
-            try await parts.pool.runIfActive { [self] in try store(segment, kind) }
+            try await pool(for: kind).runIfActive { [self] in try store(segment, kind) }
         case .zeros(let range):
             let blocks = try check(range)
-            await onPoolWaiting { [self] in fill(ArrivedBlocks(blocks: blocks, bytes: .zeros), as: \.zero) }
+            try? await pool(for: kind).runIfActive { [self] in
+                fill(ArrivedBlocks(blocks: blocks, bytes: .zeros), as: \.zero)
+            }
             count([blocks], kind)
         case .postcopy(.description(let description)):
             try await note(description)
@@ -425,10 +436,6 @@ final class PostCopy: RequestForwarder, Sendable {
         advance()
     }
 
-    private func onPoolWaiting(_ body: @escaping @Sendable () -> Void) async {
-        try? await parts.pool.runIfActive { body() }
-    }
-
     private func check(_ range: BlockRange) throws -> Range<UInt64> {
         guard range.count > 0, let blocks = range.range, blocks.upperBound <= geometry.blockCount else {
             throw MigrationError.unexpected("blocks beyond the end of the disk")
@@ -440,7 +447,7 @@ final class PostCopy: RequestForwarder, Sendable {
         guard let asked = state.withLockedValue({ $0.fill.oldestQuestion }), asked.lowerBound == description.first,
             asked.count == description.fingerprints.count
         else { throw MigrationError.unexpected("fingerprints that nobody asked for") }
-        try await parts.pool.runIfActive { [self] in
+        try await parts.pools.background.runIfActive { [self] in
             try parts.announced.set(description.fingerprints[...], from: asked.lowerBound)
             described.mark(asked)
         }

@@ -9,6 +9,8 @@ import Peer
 struct SupplyServer {
     /// Blocks that one message may ask for.
     private static let maximumBlocks: UInt64 = 1 << 16
+    /// Bytes of blocks in one message: what somebody waits for comes behind one that is on its way.
+    private static let batchBytes = 128 << 10
     private static let maximumRead: UInt64 = UInt64(PeerConnection.maximumFrame - 1024)
 
     let connection: PeerConnection
@@ -166,8 +168,9 @@ struct SupplyServer {
             throw MigrationError.unexpected("a long question")
         }
         let blocks = runs.flatMap { Array($0) }
-        for start in stride(from: 0, to: blocks.count, by: sender.batchLimit) {
-            try await send(blocks[start..<min(blocks.count, start + sender.batchLimit)])
+        let limit = max(1, Self.batchBytes / geometry.blockSize)
+        for start in stride(from: 0, to: blocks.count, by: limit) {
+            try await send(blocks[start..<min(blocks.count, start + limit)])
         }
     }
 

@@ -10,7 +10,7 @@ public struct PeerConnection: Sendable {
     /// The longest frame of a connection that was opened for long ones: a forwarded request of 32 MiB with its header.
     public static let maximumFrame = (32 << 20) + 1024
     /// Bytes that the kernel may hold and not have sent, where it is to hold little.
-    private static let smallBacklog = 256 << 10
+    private static let smallBacklog = 64 << 10
 
     /// Frames from the peer; one reader at a time. Ends when the peer closes, throws when the link breaks.
     public let inbound: NIOAsyncChannelInboundStream<ByteBuffer>
@@ -95,6 +95,7 @@ public struct PeerConnection: Sendable {
             } onCancel: {
                 link.channel.channel.closeNow()
             }
+            link.channel.channel.preferBBR()
             let connection = PeerConnection(
                 inbound: inbound, traffic: link.traffic, outbound: outbound, channel: link.channel.channel,
                 frameLimit: link.frameLimit)
