@@ -18,10 +18,15 @@ build_nearblock() {
     echo "$(swift build -c release --show-bin-path)/nearblock"
 }
 
-# Makes the two disks, unless they are there.
-make_demo_disks() {
+# Makes the plain one, unless it is there.
+make_demo_neighbour() {
     mkdir -p "$demo_cache"
     [[ -e $demo_neighbour ]] || "$lib_folder/../make-disk" "$demo_neighbour" --size 3G --seed 1
+}
+
+# Makes the two disks, unless they are there.
+make_demo_disks() {
+    make_demo_neighbour
     [[ -e $demo_disk ]] && return
     local data
     data=$(mktemp -d "$demo_cache/.data.XXXXXX")

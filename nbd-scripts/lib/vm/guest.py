@@ -40,9 +40,13 @@ class Guest:
             words += ["-chardev", f"socket,id={name},path={path}/{name},server=on,wait=off,logfile={path}/{name}.log,"
                       "logappend=on", "-serial", f"chardev:{name}"]
         for name in self.disks:
-            words += ["-blockdev", f"driver=nbd,node-name={name},reconnect-delay=60,server.type=unix,"
-                      f"server.path={path}/nbd,export={name}", "-device", f"virtio-blk-pci,drive={name}"]
+            words += ["-blockdev", f"node-name={name},{self.medium(path, name)}", "-device", f"virtio-blk-pci,drive={name}"]
         return shlex.join([*words, *more])
+
+    @staticmethod
+    def medium(path, name):
+        """Where QEMU finds a disk: the node's export."""
+        return f"driver=nbd,reconnect-delay=60,server.type=unix,server.path={path}/nbd,export={name}"
 
     def start(self, site):
         subprocess.run([*site.prefix, "sh", "-c", self.command(site)], check=True, stdin=subprocess.DEVNULL)

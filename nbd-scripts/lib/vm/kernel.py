@@ -11,11 +11,11 @@ def cache_folder():
     return os.environ.get("NEARBLOCK_CACHE", f"{folder}/nearblock")
 
 
-def make_debian():
+def make_debian(name="vm-debian", size="2G", include="fio"):
     """A Debian disk, kept for the next time."""
-    master = f"{cache_folder()}/vm-debian.raw"
+    master = f"{cache_folder()}/{name}.raw"
     if not os.path.exists(master):
-        subprocess.run([f"{SCRIPTS}/make-disk", master, "--size", "2G", "--include", "fio"], check=True)
+        subprocess.run([f"{SCRIPTS}/make-disk", master, "--size", size, "--include", include], check=True)
     return master
 
 
@@ -24,14 +24,18 @@ def make_relay(scratch):
     return f"{scratch}/relay"
 
 
-def make_kernel(scratch):
-    """A folder with vmlinuz and initrd: that of guest-tests, with the test of vm-tests in an initrd behind it."""
+def make_kernel(scratch, work=f"{SCRIPTS}/guest/debian-work"):
+    """A folder with vmlinuz and initrd: that of guest-tests, with the test of vm-tests in an initrd behind it.
+
+    `work` is what a Debian does that has booted from its disk.
+    """
     made, root = f"{cache_folder()}/guest", f"{scratch}/root"
     subprocess.run([f"{SCRIPTS}/guest/make-initrd", made], check=True)
     os.makedirs(f"{root}/tests")
     os.makedirs(f"{root}/sbin")
-    for name in ("machine", "debian", "debian-work"):
+    for name in ("machine", "debian"):
         shutil.copy(f"{SCRIPTS}/guest/{name}", f"{root}/tests")
+    shutil.copy(work, f"{root}/tests/debian-work")
     subprocess.run(["cc", "-std=gnu11", "-O2", "-static", "-o", f"{root}/sbin/pulse", f"{SCRIPTS}/guest/pulse.c"],
                    check=True)
     shutil.copy(f"{made}/vmlinuz", scratch)

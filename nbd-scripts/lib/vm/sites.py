@@ -37,15 +37,15 @@ class Site:
     def prefix(self):
         return ["nsenter", f"--target={self.holder.pid}", "--mount", "--net", "--"]
 
-    def start_node(self, images):
-        """Serves `images`, by the names of their exports, and takes disks in."""
+    def start_node(self, images, more=()):
+        """Serves `images`, by the names of their exports, and takes disks in; `more` are options of the node."""
         with open(f"{self.folder}/exports", "w") as configuration:
             for name, image in images.items():
                 configuration.write(f"[export {name}]\nimage = {image}\n")
         self.node = Node(
             self.binary, self.folder,
             ["--insecure-peer", "--peer-listen", self.peer, "--images", f"{self.folder}/images", "--config",
-             f"{self.folder}/exports"], self.prefix)
+             f"{self.folder}/exports", *more], self.prefix)
 
     def end_qemu(self):
         try:

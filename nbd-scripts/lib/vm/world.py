@@ -100,12 +100,15 @@ class World:
         images = {name: f"{self.near.folder}/images/{name}.raw" for name in self.disks}
         for image in images.values():
             self.make_image(image)
-        self.near.start_node(images)
-        self.far.start_node({})
+        self.start_nodes(images)
         self.guest.watch(self.near)
         self.guest.watch(self.far)
         self.guest.start(self.near)
         self.guest.wait_for("GUEST: running", self.near, 240)
+
+    def start_nodes(self, images):
+        self.near.start_node(images)
+        self.far.start_node({})
 
     def make_image(self, image):
         with open(image, "wb") as file:
@@ -179,9 +182,11 @@ class DebianWorld(World):
     """The guest is a Debian that has booted from its disk."""
 
     memory = 768
+    # That of the script that it runs.
+    shell = "/bin/sh"
 
     def arguments(self, still):
-        return ("test=debian rw systemd.run='/bin/sh /root/debian-work' systemd.run_success_action=poweroff "
+        return (f"test=debian rw systemd.run='{self.shell} /root/debian-work' systemd.run_success_action=poweroff "
                 "systemd.run_failure_action=poweroff")
 
     def make_image(self, image):
