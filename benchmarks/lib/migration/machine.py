@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -92,7 +93,8 @@ class BenchWorld(DebianWorld):
         self.work(5)
         still = {word: self.guest.gap(word, began) for word in "tw"}
         self.end_guest(self.far)
-        return {"seconds": traffic.seconds, "wire": traffic.total, "memory": memory["bytes"],
+        done = re.search(r"GUEST: done: (.*)", self.guest.log(self.far))
+        return {"done": done and done[1].strip(), "seconds": traffic.seconds, "wire": traffic.total, "memory": memory["bytes"],
                 "rest": traffic.total - memory["bytes"], "downtime": memory["downtime"], "still": still["t"],
                 "writes": still["w"], "still before": before["t"], "writes before": before["w"],
                 "samples": traffic.samples}
@@ -126,7 +128,7 @@ class PlainWorld(BenchWorld):
         here.execute("migrate-set-capabilities", capabilities=[{"capability": "pause-before-switchover", "state": True}])
         there.execute("migrate-incoming", uri=self.far.memory)
         here.execute("migrate", uri=self.far.memory)
-        self.wait(lambda: self.status(here) == "pre-switchover")
+        self.wait(lambda: self.status(here) == "pre-switchover", "moved the memory")
         here.execute("block-job-cancel", device="mirror")
         self.wait(lambda: not here.execute("query-block-jobs"))
         here.execute("migrate-continue", state="pre-switchover")
@@ -145,7 +147,7 @@ class PlainWorld(BenchWorld):
         here.execute("blockdev-add", driver="nbd", node_name="copy", server={"type": "inet", **address}, export="disk",
                      discard="unmap")
         here.execute("blockdev-mirror", job_id="mirror", device="disk", target="copy", sync="full")
-        self.wait(lambda: self.is_ready(here))
+        self.wait(lambda: self.is_ready(here), "mirrored the disk")
 
     @staticmethod
     def is_ready(here):
@@ -161,10 +163,11 @@ class PlainWorld(BenchWorld):
             raise Failure(f"QEMU's migration has failed: {said.get('error-desc', said['status'])}")
         return said.get("status")
 
-    def wait(self, is_done):
+    def wait(self, is_done, what="let go of the guest"):
         while not is_done():
             if time.monotonic() > self.end:
-                raise Failure(f"QEMU has not moved the guest within {self.options.patience:.0f} s")
+                crossed = self.sites.wan.traffic() / MI
+                raise Failure(f"QEMU has not {what} within {self.options.patience:.0f} s and {crossed:.0f} MiB on the link")
             time.sleep(0.02)
 
 
