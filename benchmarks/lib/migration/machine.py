@@ -94,7 +94,8 @@ class BenchWorld(DebianWorld):
         still = {word: self.guest.gap(word, began) for word in "tw"}
         self.end_guest(self.far)
         done = re.search(r"GUEST: done: (.*)", self.guest.log(self.far))
-        return {"done": done and done[1].strip(), "seconds": traffic.seconds, "wire": traffic.total, "memory": memory["bytes"],
+        return {"done": done and done[1].strip(),
+                "seconds": traffic.seconds, "wire": traffic.total, "memory": memory["bytes"],
                 "rest": traffic.total - memory["bytes"], "downtime": memory["downtime"], "still": still["t"],
                 "writes": still["w"], "still before": before["t"], "writes before": before["w"],
                 "samples": traffic.samples}
