@@ -56,7 +56,8 @@ public func fuzzTransmission(_ start: UnsafePointer<UInt8>, _ count: Int) -> CIn
         if verdict == .none, request.command == .blockStatus {
             checkReply(style, request.cookie, 3 * Reply.extentLength(style)) {
                 Reply.storeStatus(
-                    style, .allocation, cookie: request.cookie, offset: request.offset, count: 3, to: $0)
+                    style, .allocation, cookie: request.cookie, offset: request.offset, count: 3, isLast: true, to: $0)
+                return Reply.statusHeaderLength(style)
             }
         }
         guard let payload = Int(exactly: request.payloadLength), payload <= count - position else { return 0 }
