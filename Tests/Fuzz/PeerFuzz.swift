@@ -47,6 +47,7 @@ private struct Driver {
             precondition(ExportName.problem(with: offer.export) == nil, "a name that leads elsewhere")
             self.geometry = geometry
         case .resolve(let segment): check(segment.first, UInt64(segment.entries.count))
+        case .compare(let summary): check(summary.first, UInt64(summary.count))
         case .clear(let blocks): check(blocks.lowerBound, UInt64(blocks.count))
         case .store(let segment, let bytes):
             for run in segment.runs { check(run.first, run.count) }
