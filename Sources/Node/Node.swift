@@ -17,6 +17,8 @@ public actor Node {
     /// What clients may look at of a disk that has not arrived whole.
     private static let missingContext = "nearblock:missing"
     private static let forwardingGrace = Duration.seconds(3)
+    /// How long a command to cancel waits until all is as before.
+    private static let cancelling = Duration.seconds(3)
     private static let firstRetry = Duration.milliseconds(200)
     private static let longestRetry = Duration.seconds(5)
     /// As long as clients have to take their last replies, and as long again.
@@ -204,6 +206,9 @@ public actor Node {
         for other in exports.values where other.migration?.isTogether(with: migration) == true {
             other.records?.forgetRequest()
         }
+        // The last word to the destination takes a moment.
+        let end = ContinuousClock.now + Self.cancelling
+        while export.migration === migration, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(5)) }
     }
 
     /// Hands a disk over now, and those that go with it.

@@ -191,7 +191,7 @@ struct BitmapTests {
             print(answers[0][1], answers[-1])
             """)
         #expect(client.output == "0 [1048576, 1]\n", "\(client)")
-        try await waitUntil("it is over") { try await !contexts(of: nodes.source).contains(dirty) }
+        #expect(try await !contexts(of: nodes.source).contains(dirty), "cancel returns once all is as before")
         #expect(try await nodes.source.ask(start + ["--switch", "now", "--rate", "4M"]).status == 0)
         let missing = "nearblock:missing"
         try await waitUntil("it is served there") { try await contexts(of: nodes.destination).contains(missing) }
