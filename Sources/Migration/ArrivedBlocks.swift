@@ -74,13 +74,33 @@ extension RawImage {
         try punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
     }
 
-    /// The fingerprints of a group's blocks, read and hashed now, where they are what the summary says.
-    func known(
-        _ summary: ManifestSummary, _ group: Int, _ geometry: BlockGeometry, _ hasher: BlockHasher
+    /// Which groups of a summary the image does not hold, read and hashed now.
+    /// - Parameter found: given the blocks of each of the others, and their fingerprints.
+    func compare(
+        _ summary: ManifestSummary, _ geometry: BlockGeometry, _ hasher: BlockHasher,
+        found: (Range<UInt64>, [Fingerprint]) throws -> Void
+    ) rethrows -> ManifestDifferences {
+        var differences = ManifestDifferences(first: summary.first, differs: [], present: 0)
+        for group in summary.groups.indices {
+            let blocks = summary.blocks(of: group)
+            let known = known(blocks, as: summary.groups[group], geometry, hasher)
+            differences.differs.append(known == nil)
+            guard let known else { continue }
+            for (block, fingerprint) in zip(blocks, known) where fingerprint != .zero {
+                differences.present += geometry.byteCount(of: block..<block + 1)
+            }
+            try found(blocks, known)
+        }
+        return differences
+    }
+
+    /// The fingerprints of a group's blocks where they are what is said of them.
+    private func known(
+        _ blocks: Range<UInt64>, as group: Fingerprint, _ geometry: BlockGeometry, _ hasher: BlockHasher
     ) -> [Fingerprint]? {
-        guard summary.groups[group] != .zero else { return nil }
-        let known = summary.blocks(of: group).compactMap { fingerprint(of: $0, geometry, hasher) }
-        return Fingerprint.combined(known) == summary.groups[group] ? known : nil
+        guard group != .zero else { return nil }
+        let known = blocks.compactMap { fingerprint(of: $0, geometry, hasher) }
+        return Fingerprint.combined(known) == group ? known : nil
     }
 
     /// Whether a block, read and hashed now, is the one that is meant; false where it can't be read.

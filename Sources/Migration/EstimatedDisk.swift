@@ -53,16 +53,8 @@ final class EstimatedDisk: @unchecked Sendable {
     func compare(_ summary: ManifestSummary) throws -> ManifestDifferences {
         guard summary.first >= nextSummary else { throw MigrationError.unexpected("a summary out of order") }
         nextSummary = summary.first + UInt64(summary.count)
-        var differences = ManifestDifferences(first: summary.first, differs: [], present: 0)
-        for group in summary.groups.indices {
-            let known = base?.known(summary, group, geometry, hasher)
-            differences.differs.append(known == nil)
-            for (block, fingerprint) in zip(summary.blocks(of: group), known ?? []) where fingerprint != .zero {
-                repeats.note(fingerprint.high, at: block)
-                differences.present += geometry.byteCount(of: block..<block + 1)
-            }
-        }
-        return differences
+        guard let base else { return .all(of: summary) }
+        return base.compare(summary, geometry, hasher) { repeats.note($1, from: $0.lowerBound) }
     }
 
     /// Notes where a block would come from; false where that is the source.

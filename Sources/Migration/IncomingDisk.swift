@@ -98,21 +98,13 @@ final class IncomingDisk: @unchecked Sendable {
     /// Takes what the image has already of the groups of a summary.
     /// - Returns: which of them are something else here.
     func compare(_ summary: ManifestSummary) throws -> ManifestDifferences {
-        var differences = ManifestDifferences(first: summary.first, differs: [], present: 0)
+        guard hasBase else { return .all(of: summary) }
         try writer.flush()
-        for group in summary.groups.indices {
-            let blocks = summary.blocks(of: group)
-            let known = hasBase ? image.known(summary, group, geometry, hasher) : nil
-            differences.differs.append(known == nil)
-            guard let known else { continue }
+        return try image.compare(summary, geometry, hasher) { blocks, known in
             presentMap.mark(blocks)
             try manifest.set(known[...], from: blocks.lowerBound)
-            for (block, fingerprint) in zip(blocks, known) where fingerprint != .zero {
-                repeats.note(fingerprint.high, at: block)
-                differences.present += geometry.byteCount(of: block..<block + 1)
-            }
+            repeats.note(known, from: blocks.lowerBound)
         }
-        return differences
     }
 
     /// Makes blocks zero; those that never held anything else stay holes.
@@ -262,10 +254,9 @@ final class IncomingDisk: @unchecked Sendable {
         var fingerprints: [Fingerprint] = []
         for position in 0..<blocks.count {
             let bytes = buffer.slice(offset + position * geometry.blockSize, geometry.blockSize)
-            let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(bytes))
-            fingerprints.append(fingerprint)
-            repeats.note(fingerprint.high, at: blocks.lowerBound + UInt64(position))
+            fingerprints.append(hasher.fingerprint(UnsafeRawBufferPointer(bytes)))
         }
+        repeats.note(fingerprints, from: blocks.lowerBound)
         shared.note(fingerprints, from: blocks.lowerBound)
         try manifest.set(fingerprints[...], from: blocks.lowerBound)
     }

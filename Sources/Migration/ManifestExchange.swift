@@ -24,12 +24,6 @@ struct ManifestExchange: Sendable {
         openSegments = OpenSegments(geometry: geometry)
     }
 
-    /// What is sent behind what has been found to differ.
-    private enum Telling: Sendable {
-        case segment(ManifestSegment)
-        case end
-    }
-
     /// Goes over the whole disk and returns once everything is answered.
     /// - Parameters:
     ///   - isOver: asked now and then; what is left of the disk is then not told.
@@ -45,14 +39,14 @@ struct ManifestExchange: Sendable {
         let credits = AsyncStream.makeStream(of: Void.self)
         for _ in 0..<min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
-        let tellings = AsyncStream.makeStream(of: Telling.self)
+        let tellings = AsyncStream.makeStream(of: Message.self)
         let first = FirstFailure()
         async let scanned: Void = orCut(first) {
             try await scan(credits.stream, isOver, zeros)
-            if openSegments.end() { tellings.continuation.yield(.end) }
+            if openSegments.end() { tellings.continuation.yield(.manifestEnd) }
         }
         // Not by whoever takes the answers: to wait for the link there would keep the destination waiting, and so the link.
-        async let told: Void = orCut(first) { for await telling in tellings.stream { try await tell(telling) } }
+        async let told: Void = orCut(first) { for await telling in tellings.stream { try await link.send(telling) } }
         async let done: Void = orCut(first) {
             for await answer in answers.stream {
                 try await wanted(answer)
@@ -92,17 +86,8 @@ struct ManifestExchange: Sendable {
         }
     }
 
-    private func tell(_ telling: Telling) async throws {
-        switch telling {
-        case .segment(let segment):
-            try await link.send(.manifest(segment))
-        case .end:
-            try await link.send(.manifestEnd)
-        }
-    }
-
     private func takeAnswers(
-        _ inbox: inout SourceInbox, _ tellings: AsyncStream<Telling>.Continuation,
+        _ inbox: inout SourceInbox, _ tellings: AsyncStream<Message>.Continuation,
         _ take: (OpenSegments.Answer) -> Void
     ) async throws {
         while true {
@@ -112,8 +97,8 @@ struct ManifestExchange: Sendable {
             case .differences(let differences):
                 let comparison = try openSegments.compare(differences)
                 for answer in comparison.settled { take(answer) }
-                for segment in comparison.rest { tellings.yield(.segment(segment.manifest)) }
-                if comparison.isEnd { tellings.yield(.end) }
+                for segment in comparison.rest { tellings.yield(.manifest(segment.manifest)) }
+                if comparison.isEnd { tellings.yield(.manifestEnd) }
             case .manifestDone:
                 guard openSegments.isAnswered else { throw MigrationError.unexpected("an end of wants that are owed") }
                 return
@@ -145,7 +130,7 @@ struct ManifestExchange: Sendable {
                     try await link.send(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))
                 } else {
                     openSegments.add(segment)
-                    try await tell(.segment(segment.manifest))
+                    try await link.send(.manifest(segment.manifest))
                 }
                 zeros(segment.zeroBytes, 0)
                 block += UInt64(segment.manifest.entries.count)

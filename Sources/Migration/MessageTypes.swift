@@ -141,6 +141,11 @@ public struct ManifestDifferences: Sendable, Equatable {
     var differs: [Bool]
     /// Bytes of the blocks of the others that are not zero.
     var present: UInt64
+
+    /// Nothing of it is there.
+    static func all(of summary: ManifestSummary) -> ManifestDifferences {
+        ManifestDifferences(first: summary.first, differs: summary.groups.map { _ in true }, present: 0)
+    }
 }
 
 extension Fingerprint {

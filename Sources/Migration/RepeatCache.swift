@@ -1,3 +1,5 @@
+import Index
+
 /// Remembers where a block was last written, by the first half of its fingerprint: blocks that repeat need not cross the link, nor
 /// be read from a neighbour again.
 ///
@@ -33,6 +35,11 @@ struct RepeatCache {
         let last = places.first { entries[$0].prefix == prefix } ?? places.upperBound - 1
         for place in stride(from: last, to: places.lowerBound, by: -1) { entries[place] = entries[place - 1] }
         entries[places.lowerBound] = Entry(prefix: prefix, block: block)
+    }
+
+    /// Notes what consecutive blocks hold.
+    mutating func note(_ fingerprints: [Fingerprint], from block: UInt64) {
+        for (offset, fingerprint) in fingerprints.enumerated() { note(fingerprint.high, at: block + UInt64(offset)) }
     }
 
     /// Where an entry may stand.

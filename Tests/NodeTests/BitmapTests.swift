@@ -20,21 +20,25 @@ struct BitmapTests {
         return try await Command.run("nbdsh", "-c", "\(chosen)h.connect_uri('\(node.uri())')", "-c", text)
     }
 
-    /// The blocks that are marked, as libnbd sees them.
-    private func marked(_ node: NodeProcess, _ context: String) async throws -> String {
-        let walk = """
+    /// Python that finds the runs that are marked, by as many block statuses as it takes.
+    private static let walk = """
+        def blocks(h):
             found = []
             def take(context, offset, extents, error):
-                assert context == "\(context)", context
+                assert context == "qemu:dirty-bitmap:backup", context
                 for length, state in zip(extents[::2], extents[1::2]):
                     if state: found.append((offset, length))
                     offset += length
                 take.end = offset
             take.end = 0
             while take.end < h.get_size(): h.block_status(h.get_size() - take.end, take.end, take)
-            print(found)
-            """
-        let result = try await script(node, walk, contexts: [context])
+            return found
+
+        """
+
+    /// The blocks that are marked, as libnbd sees them.
+    private func marked(_ node: NodeProcess) async throws -> String {
+        let result = try await script(node, Self.walk + "print(blocks(h))", contexts: ["qemu:dirty-bitmap:backup"])
         try #require(result.status == 0, "\(result)")
         return result.output.trimmingCharacters(in: .newlines)
     }
@@ -42,25 +46,23 @@ struct BitmapTests {
     @Test("Each checkpoint shows what was written since the one before, and a failed one is shown again")
     func checkpoints() async throws {
         let node = try await node()
-        let context = "qemu:dirty-bitmap:backup"
         let everything = "[(0, \(Self.size + 512))]"
-        #expect(try await marked(node, context) == everything)
+        #expect(try await marked(node) == everything)
         #expect(try await node.ask(["checkpoint", "disk"]).status == 0)
-        #expect(try await marked(node, context) == everything)
+        #expect(try await marked(node) == everything)
         _ = try await script(node, "h.pwrite(b'x' * 10, 4090); h.zero(4096, 1 << 20); h.trim(100, 2 << 20)")
-        #expect(try await marked(node, context) == everything)
+        #expect(try await marked(node) == everything)
         #expect(try await node.ask(["checkpoint", "disk"]).status == 0)
         let first = "[(0, 8192), (1048576, 4096), (2097152, 4096)]"
-        #expect(try await marked(node, context) == first)
+        #expect(try await marked(node) == first)
         _ = try await script(node, "h.pwrite(b'y' * 512, \(Self.size))")
-        #expect(try await marked(node, context) == first)
+        #expect(try await marked(node) == first)
         #expect(try await node.ask(["checkpoint", "disk", "--failed"]).status == 0)
         #expect(try await node.ask(["checkpoint", "disk"]).status == 0)
         #expect(
-            try await marked(node, context) == "[(0, 8192), (1048576, 4096), (2097152, 4096), (\(Self.size), 512)]")
+            try await marked(node) == "[(0, 8192), (1048576, 4096), (2097152, 4096), (\(Self.size), 512)]")
         #expect(try await node.ask(["checkpoint", "disk"]).status == 0)
-        #expect(try await marked(node, context) == "[]")
-        // It is still there after the configuration was read again, or the node would begin anew.
+        #expect(try await marked(node) == "[]")
         #expect(try await node.stop() == 0)
     }
 
@@ -69,33 +71,24 @@ struct BitmapTests {
     func backups() async throws {
         let node = try await node()
         let backup = try scratch.hole(Self.size + 512, "backup.raw")
-        let copy = """
-            import random, sys
-            def blocks(h):
-                found = []
-                def take(context, offset, extents, error):
-                    for length, state in zip(extents[::2], extents[1::2]):
-                        if state: found.append((offset, length))
-                        offset += length
-                    take.end = offset
-                take.end = 0
-                while take.end < h.get_size(): h.block_status(h.get_size() - take.end, take.end, take)
-                return found
-            def guest(count):
-                for _ in range(count):
-                    offset = random.randrange(h.get_size() - 5000)
-                    h.pwrite(random.randbytes(random.randrange(1, 5000)), offset)
-            def save(limit):
-                reader = nbd.NBD()
-                reader.add_meta_context("qemu:dirty-bitmap:backup")
-                reader.connect_uri(sys.argv[1])
-                with open(sys.argv[2], "r+b") as file:
-                    for offset, length in blocks(reader):
-                        file.seek(offset)
-                        file.write(reader.pread(length, offset))
-                        if limit: guest(1)
-                reader.shutdown()
-            """
+        let copy =
+            Self.walk + """
+                import random, sys
+                def guest(count):
+                    for _ in range(count):
+                        offset = random.randrange(h.get_size() - 5000)
+                        h.pwrite(random.randbytes(random.randrange(1, 5000)), offset)
+                def save(limit):
+                    reader = nbd.NBD()
+                    reader.add_meta_context("qemu:dirty-bitmap:backup")
+                    reader.connect_uri(sys.argv[1])
+                    with open(sys.argv[2], "r+b") as file:
+                        for offset, length in blocks(reader):
+                            file.seek(offset)
+                            file.write(reader.pread(length, offset))
+                            if limit: guest(1)
+                    reader.shutdown()
+                """
         let file = try scratch.write(Array(copy.utf8), to: "copy.py")
         let run = { (text: String) in
             try await Command.run(

@@ -19,9 +19,9 @@ class Context:
         return 12 if self.is_short else 30
 
 
-def move(context, folder):
+def move(context, folder, switch="first-write"):
     with World(context, folder) as world:
-        run = world.move("--switch", "first-write")
+        run = world.move("--switch", switch)
         result = run.finish()
         world.work(2)
         figures = world.figures(run, result)
@@ -30,13 +30,7 @@ def move(context, folder):
 
 
 def manual(context, folder):
-    with World(context, folder) as world:
-        run = world.move("--switch", "manual")
-        result = run.finish()
-        world.work(2)
-        figures = world.figures(run, result)
-        world.end_guest(world.far)
-        return figures
+    return move(context, folder, "manual")
 
 
 def back(context, folder):
