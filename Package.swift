@@ -35,7 +35,7 @@ let package = Package(
         .target(
             name: "Peer",
             dependencies: [
-                locks, .product(name: "NIOCore", package: "swift-nio"),
+                "CLinux", locks, .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "NIOTLS", package: "swift-nio"),
             ]),

@@ -102,12 +102,11 @@ final class AtomicBitmap: @unchecked Sendable {
     /// One word as it is.
     func word(at index: Int) -> UInt64 { words[index].load(ordering: .sequentiallyConsistent) }
 
-    /// Clears the bits of the word that holds `bit`, from `bit` on, and returns those that were set, or 0. Bit 0 of the
-    /// result stands for the first bit of the word.
-    func takeWord(at wordIndex: Int) -> UInt64 {
+    /// Clears the bits of one word, but for those of `kept`, and returns those of them that were set.
+    func takeWord(at wordIndex: Int, without kept: UInt64 = 0) -> UInt64 {
         // Most words are clear most of the time: a load spares the others' caches.
-        guard words[wordIndex].load(ordering: .relaxed) != 0 else { return 0 }
-        return words[wordIndex].exchange(0, ordering: .sequentiallyConsistent)
+        guard words[wordIndex].load(ordering: .relaxed) & ~kept != 0 else { return 0 }
+        return words[wordIndex].bitwiseAnd(kept, ordering: .sequentiallyConsistent).oldValue & ~kept
     }
 
     /// The number of 64-bit words.

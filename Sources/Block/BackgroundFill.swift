@@ -3,7 +3,8 @@
 ///
 /// 1. Segments are *described*: the source says their fingerprints, well ahead of 2. their being *brought*: from what
 /// stands here already where it can, otherwise from the source. Both keep to a window, so that the link is busy and
-/// memory bounded. 3. What is still missing at the end, because a fill failed, is gone over again.
+/// memory bounded. 3. What is still missing at the end, because a fill failed, is gone over again. It goes over the disk from
+/// its beginning, but for what is *preferred*: that comes first.
 public struct BackgroundFill: Sendable {
     /// What is to be done now.
     public enum Action: Equatable, Sendable {
@@ -21,6 +22,8 @@ public struct BackgroundFill: Sendable {
         public var describing = 16
         /// Segments that may be on their way at once.
         public var bringing = 8
+        /// Ranges that may be preferred at once.
+        public var preferred = 4096
 
         /// Those for a real link.
         public init() {}
@@ -32,6 +35,8 @@ public struct BackgroundFill: Sendable {
     private var described: [Range<UInt64>] = []
     private var bringing: [Range<UInt64>] = []
     private var cursor: UInt64 = 0
+    /// The next one last.
+    private var preferred: [Range<UInt64>] = []
     private var isUp = false
 
     /// A fill that waits for a link.
@@ -50,6 +55,13 @@ public struct BackgroundFill: Sendable {
     public mutating func linkFound() -> [Action] {
         isUp = true
         return next()
+    }
+
+    /// These blocks are to come ahead of the others, and of what was preferred before.
+    /// - Parameter ranges: the most wanted first.
+    public mutating func prefer(_ ranges: [Range<UInt64>]) {
+        preferred += ranges.prefix(limits.preferred).reversed()
+        if preferred.count > limits.preferred { preferred.removeFirst(preferred.count - limits.preferred) }
     }
 
     /// The link is gone, and with it what was asked for.
@@ -93,19 +105,45 @@ public struct BackgroundFill: Sendable {
         return actions
     }
 
-    private mutating func nextSegment() -> Range<UInt64>? {
+    private mutating func nextSegment() -> Range<UInt64>? { nextPreferred() ?? nextInOrder() }
+
+    /// The missing part of the range that is preferred most, without what is under way.
+    private mutating func nextPreferred() -> Range<UInt64>? {
+        while let range = preferred.popLast() {
+            guard let segment = freeSegment(in: range.clamped(to: 0..<map.geometry.blockCount)) else { continue }
+            if segment.upperBound < range.upperBound { preferred.append(segment.upperBound..<range.upperBound) }
+            return segment
+        }
+        return nil
+    }
+
+    private mutating func nextInOrder() -> Range<UInt64>? {
         let end = map.geometry.blockCount
         if cursor >= end {
             // Round again, once what is on its way has come.
             guard openCount == 0, map.missing > 0 else { return nil }
             cursor = 0
         }
-        guard let missing = map.nextMissing(in: cursor..<end) else {
+        guard let segment = freeSegment(in: cursor..<end) else {
             cursor = end
-            return openCount == 0 && map.missing > 0 ? nextSegment() : nil
+            return openCount == 0 && map.missing > 0 ? nextInOrder() : nil
         }
-        let segmentEnd = min(end, (missing.lowerBound / limits.segment + 1) * limits.segment)
-        cursor = segmentEnd
-        return missing.lowerBound..<segmentEnd
+        cursor = segment.upperBound
+        return segment
+    }
+
+    /// The first blocks of a range that are missing and not under way, to the end of their segment at most.
+    private func freeSegment(in range: Range<UInt64>) -> Range<UInt64>? {
+        var position = range.lowerBound
+        while position < range.upperBound, let missing = map.nextMissing(in: position..<range.upperBound) {
+            let start = missing.lowerBound
+            let end = min(range.upperBound, (start / limits.segment + 1) * limits.segment)
+            let open = [describing, described, bringing].joined().filter { $0.overlaps(start..<end) }
+            guard let around = open.first(where: { $0.contains(start) }) else {
+                return start..<(open.map(\.lowerBound).min() ?? end)
+            }
+            position = around.upperBound
+        }
+        return nil
     }
 }

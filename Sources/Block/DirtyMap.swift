@@ -39,20 +39,31 @@ public final class DirtyMap: Sendable {
     }
 
     /// How many blocks are dirty; a snapshot.
-    public func count() -> UInt64 {
-        bitmap.countSet()
+    /// - Parameter sent: those in it don't count.
+    public func count(without sent: SentMap? = nil) -> UInt64 {
+        guard let sent else { return bitmap.countSet() }
+        precondition(sent.numberOfWords == bitmap.numberOfWords)
+        var total = 0
+        for word in 0..<bitmap.numberOfWords {
+            let dirty = bitmap.word(at: word)
+            if dirty != 0 { total += (dirty & ~sent.word(at: word)).nonzeroBitCount }
+        }
+        return UInt64(total)
     }
 
     /// Takes dirty blocks in ascending order from `cursor` on, clearing their bits, until there are about `limit` of
     /// them or the map ends, and moves the cursor behind the last block looked at.
-    /// - Parameter cursor: a block number; a multiple of 64, as earlier calls leave it. At the end it is `blockCount`
-    ///   or more.
+    /// - Parameters:
+    ///   - cursor: a block number; a multiple of 64, as earlier calls leave it. At the end it is `blockCount` or more.
+    ///   - sent: those in it stay dirty.
     /// - Returns: at most `limit + 63` block numbers.
-    public func take(from cursor: inout UInt64, limit: Int) -> [UInt64] {
+    public func take(from cursor: inout UInt64, limit: Int, without sent: SentMap? = nil) -> [UInt64] {
+        precondition(sent == nil || sent!.numberOfWords == bitmap.numberOfWords)
         var taken: [UInt64] = []
         var word = Int(cursor / 64)
         while word < bitmap.numberOfWords, taken.count < limit {
-            var bits = bitmap.takeWord(at: word)
+            let sentBits = sent?.word(at: word) ?? 0
+            var bits = bitmap.takeWord(at: word, without: sentBits)
             while bits != 0 {
                 taken.append(UInt64(word * 64 + bits.trailingZeroBitCount))
                 bits &= bits - 1

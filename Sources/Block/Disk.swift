@@ -4,12 +4,16 @@ import Ring
 public final class Disk: Sendable {
     /// Bytes; never changes.
     public let size: UInt64
+    /// What its clients have read so far.
+    public let reads: ReadCounts
     private let ports: [DiskPort]
 
     /// A disk of `size` bytes on `device`, for clients of any of `loops`.
     public init(size: UInt64, device: BlockDevice, loops: [EventLoop]) {
         self.size = size
-        ports = loops.map { DiskPort(loop: $0, device: device) }
+        let reads = ReadCounts(size: size)
+        self.reads = reads
+        ports = loops.map { DiskPort(loop: $0, device: device, reads: reads) }
     }
 
     /// The way into this disk for what runs on `loop`.

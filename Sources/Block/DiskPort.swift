@@ -9,6 +9,7 @@ public final class DiskPort: @unchecked Sendable {
     public let loop: EventLoop
 
     private var device: BlockDevice
+    private let reads: ReadCounts
     private var dirtyMap: DirtyMap?
     /// Further maps, and the same again in a form that costs no reference counting.
     private var followers: [DirtyMap] = []
@@ -19,9 +20,10 @@ public final class DiskPort: @unchecked Sendable {
     private var heldBack: [UnsafeMutablePointer<BlockRequest>] = []
     private var whenQuiet: (() -> Void)?
 
-    init(loop: EventLoop, device: BlockDevice) {
+    init(loop: EventLoop, device: BlockDevice, reads: ReadCounts) {
         self.loop = loop
         self.device = device
+        self.reads = reads
     }
 
     /// Serves a request, or holds it back while the disk is fenced; its owner is told when it has ended.
@@ -29,6 +31,9 @@ public final class DiskPort: @unchecked Sendable {
         request.pointee.resetResult()
         guard !isFenced else { return heldBack.append(request) }
         inFlight += 1
+        if request.pointee.kind == .read {
+            reads.note(offset: request.pointee.offset, length: request.pointee.length)
+        }
         device.start(request, on: self)
     }
 
@@ -36,7 +41,11 @@ public final class DiskPort: @unchecked Sendable {
     /// - Parameter length: bytes, more than 0.
     /// - Returns: bytes read; where it is less than `length`, the caller submits.
     public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
-        isFenced ? 0 : device.readIfCached(into: buffer, length: length, at: offset)
+        guard !isFenced else { return 0 }
+        let count = device.readIfCached(into: buffer, length: length, at: offset)
+        // Otherwise it is counted when it is submitted.
+        if count == length { reads.note(offset: offset, length: UInt64(length)) }
+        return count
     }
 
     /// Writes at once where the device usually does so quickly and nothing is fenced; otherwise the caller submits.

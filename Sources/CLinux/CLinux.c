@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/tcp.h>
 #include <linux/vm_sockets.h>
 
 const int linux_seek_data = SEEK_DATA;
@@ -53,6 +54,20 @@ uint32_t linux_direct_alignment(int descriptor) {
         return found.words[156 / 4];
     return 4096;
 }
+
+_Static_assert(sizeof(struct tcp_info) <= sizeof(struct linux_tcp_info), "TCP_INFO has grown");
+
+static struct tcp_info read_tcp_info(const struct linux_tcp_info *info) {
+    struct tcp_info found;
+    memcpy(&found, info, sizeof found);
+    return found;
+}
+
+uint32_t linux_round_trip(const struct linux_tcp_info *info) { return read_tcp_info(info).tcpi_rtt; }
+
+uint32_t linux_shortest_round_trip(const struct linux_tcp_info *info) { return read_tcp_info(info).tcpi_min_rtt; }
+
+uint64_t linux_delivery_rate(const struct linux_tcp_info *info) { return read_tcp_info(info).tcpi_delivery_rate; }
 
 int linux_rename_new(const char *from, const char *to) {
     int result = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);

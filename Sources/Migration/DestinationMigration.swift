@@ -396,7 +396,7 @@ public struct DestinationMigration: Sendable {
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         connection.allowLongFrames()
-        await lanes.run(kind, connection, &frames)
+        await lanes.run(kind, connection, hello.support.capabilities, &frames)
     }
 
     private static func reason(_ error: any Error) -> String {

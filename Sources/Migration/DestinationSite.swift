@@ -621,7 +621,7 @@ public actor DestinationSite {
         lanes.listen(
             Lanes.Listener(
                 event: { event in
-                    if case .up(.bulk) = event { lanes.send(.postcopy(.complete(ledger)), on: .bulk) }
+                    if case .up(.bulk, _) = event { lanes.send(.postcopy(.complete(ledger)), on: .bulk) }
                 }, message: { _, _ in }))
     }
 

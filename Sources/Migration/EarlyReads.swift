@@ -30,7 +30,7 @@ final class EarlyReads: IncomingReader, Sendable {
     func listen() {
         lanes.listen(
             Lanes.Listener(
-                event: { [self] event in if case .up(.demand) = event { askAgain() } },
+                event: { [self] event in if case .up(.demand, _) = event { askAgain() } },
                 message: { [self] _, message in
                     guard case .answer(let answer) = message else { throw MigrationError.unexpected("no answer") }
                     take(answer)

@@ -6,7 +6,8 @@ import Peer
 final class Lanes: Sendable {
     /// What is told of a lane.
     enum Event: Sendable {
-        case up(LaneKind)
+        /// With what the source can do.
+        case up(LaneKind, ProtocolSupport.Capabilities)
         case down(LaneKind)
     }
 
@@ -19,6 +20,7 @@ final class Lanes: Sendable {
     private struct Lane {
         var queue: AsyncStream<Message>.Continuation?
         var connection: PeerConnection?
+        var capabilities: ProtocolSupport.Capabilities = []
         var ended: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -38,9 +40,9 @@ final class Lanes: Sendable {
     func listen(_ listener: Listener) {
         let up = state.withLockedValue { state in
             state.listener = listener
-            return LaneKind.allCases.filter { state.lanes[$0]?.queue != nil }
+            return state.lanes.filter { $0.value.queue != nil }
         }
-        for kind in up { listener.event(.up(kind)) }
+        for (kind, lane) in up { listener.event(.up(kind, lane.capabilities)) }
     }
 
     /// Ends the connections.
@@ -53,8 +55,9 @@ final class Lanes: Sendable {
 
     /// Carries a lane over a connection until that ends. An older connection of the lane is closed, and has ended before
     /// this one begins.
+    /// - Parameter capabilities: the source's.
     func run(
-        _ kind: LaneKind, _ connection: PeerConnection,
+        _ kind: LaneKind, _ connection: PeerConnection, _ capabilities: ProtocolSupport.Capabilities,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async {
         await replace(kind)
@@ -62,9 +65,10 @@ final class Lanes: Sendable {
         let listener = state.withLockedValue { state in
             state.lanes[kind, default: Lane()].connection = connection
             state.lanes[kind]!.queue = queue
+            state.lanes[kind]!.capabilities = capabilities
             return state.listener
         }
-        listener?.event(.up(kind))
+        listener?.event(.up(kind, capabilities))
         let sending = Task {
             for await message in stream { try await connection.send(message.encoded()) }
         }

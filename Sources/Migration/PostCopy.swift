@@ -45,6 +45,8 @@ final class PostCopy: RequestForwarder, Sendable {
         /// Blocks that the source still has to send for each segment.
         var awaited: [Range<UInt64>: UInt64] = [:]
         var bulkGeneration = 0
+        /// The source has been asked what was read most.
+        var isRanking = false
         var isPaused = false
         var isStopped = false
         var unsavedBytes: UInt64 = 0
@@ -217,12 +219,19 @@ final class PostCopy: RequestForwarder, Sendable {
 
     /// What is known of blocks decides where they come from: zero, a neighbour, and only then the link.
     private func demand(_ runs: [Range<UInt64>]) {
+        // Whoever reads there is likely to go on there.
+        state.withLockedValue { $0.fill.prefer(runs.map(vicinity)) }
         guard runs.contains(where: { isDescribed($0) }) else { return ask(runs, on: .demand) }
         onPool { [self] in
             let rest = runs.flatMap { isDescribed($0) ? bringFromHere($0) : [$0] }
             if !rest.isEmpty { ask(rest, on: .demand) }
             advance()
         }
+    }
+
+    private func vicinity(_ blocks: Range<UInt64>) -> Range<UInt64> {
+        let part = max(1, ReadCounts.part / UInt64(geometry.blockSize))
+        return blocks.lowerBound / part * part..<min(geometry.blockCount, (blocks.upperBound - 1) / part * part + part)
     }
 
     private func isDescribed(_ blocks: Range<UInt64>) -> Bool { described.nextMissing(in: blocks) == nil }
@@ -364,39 +373,61 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func laneChanged(_ event: Lanes.Event) {
         switch event {
-        case .up(.demand):
+        case .up(.demand, _):
             let fresh = try? StreamDecompressor()
             decompressors.withLockedValue { $0[.demand] = fresh }
             run(state.withLockedValue { $0.resolver.linkFound() })
         case .down(.demand):
             state.withLockedValue { $0.resolver.linkLost() }
-        case .up(.bulk):
+        case .up(.bulk, let capabilities):
             let fresh = try? StreamDecompressor()
             decompressors.withLockedValue { $0[.bulk] = fresh }
-            resume()
+            resume(capabilities)
         case .down(.bulk):
             state.withLockedValue { state in
                 state.fill.linkLost()
+                state.isRanking = false
                 state.awaited = [:]
                 state.bulkGeneration += 1
             }
         }
     }
 
-    private func resume() {
-        let (phase, actions) = state.withLockedValue { state -> (Phase, [BackgroundFill.Action]) in
-            if case .filling = state.phase { return (state.phase, state.fill.linkFound()) }
-            return (state.phase, [])
+    private func resume(_ capabilities: ProtocolSupport.Capabilities) {
+        let phase = state.withLockedValue { state in
+            state.isRanking = capabilities.contains(.mostRead)
+            return state.phase
         }
         switch phase {
+        case .filling where capabilities.contains(.mostRead):
+            parts.lanes.send(.postcopy(.rank), on: .bulk)
         case .filling:
-            run(actions)
-            advance()
+            beginFill()
         case .verifying(let root):
             if root != nil { askToVerify() }
         case .complete:
             sayComplete()
         }
+    }
+
+    private func beginFill() {
+        let actions = state.withLockedValue { state -> [BackgroundFill.Action] in
+            if case .filling = state.phase { return state.fill.linkFound() }
+            return []
+        }
+        run(actions)
+        advance()
+    }
+
+    /// The order in which the rest is best brought: it begins with what the source's clients have read most.
+    private func note(mostRead ranges: [BlockRange]) throws {
+        let ranges = try ranges.map(check)
+        try state.withLockedValue { state in
+            guard state.isRanking else { throw MigrationError.unexpected("an answer that nobody asked for") }
+            state.isRanking = false
+            state.fill.prefer(ranges)
+        }
+        beginFill()
     }
 
     private func take(_ message: Message, from kind: LaneKind) async throws {
@@ -412,6 +443,8 @@ final class PostCopy: RequestForwarder, Sendable {
                 fill(ArrivedBlocks(blocks: blocks, bytes: .zeros), as: \.zero)
             }
             count([blocks], kind)
+        case .postcopy(.mostRead(let ranges)):
+            try note(mostRead: ranges)
         case .postcopy(.description(let description)):
             try await note(description)
         case .postcopy(.unreadable(let range, let code)):

@@ -5,8 +5,8 @@ import NIOCore
 extension PostcopyMessage {
     private enum Kind: UInt8 {
         case expect = 1, dirty, leave, switchNow, missing
-        case describe = 16, need, replaced, verify, complete
-        case unreadable = 32, verified, released, description
+        case describe = 16, need, replaced, verify, complete, rank
+        case unreadable = 32, verified, released, description, mostRead
     }
 
     func encode(into out: inout ByteBuffer) {
@@ -16,6 +16,7 @@ extension PostcopyMessage {
         case .leave: out.writeInteger(Kind.leave.rawValue)
         case .switchNow: out.writeInteger(Kind.switchNow.rawValue)
         case .missing(let runs): Self.write(.missing, runs, into: &out)
+        case .rank: out.writeInteger(Kind.rank.rawValue)
         case .describe(let range): out.writeMultipleIntegers(Kind.describe.rawValue, range.first, range.count)
         case .need(let runs): Self.write(.need, runs, into: &out)
         case .replaced(let runs): Self.write(.replaced, runs, into: &out)
@@ -29,6 +30,7 @@ extension PostcopyMessage {
             out.writeInteger(Kind.verified.rawValue)
             out.writeBytes(root.bytes)
         case .released: out.writeInteger(Kind.released.rawValue)
+        case .mostRead(let ranges): Self.write(.mostRead, ranges, into: &out)
         case .description(let description):
             out.writeInteger(Kind.description.rawValue)
             description.encode(into: &out)
@@ -49,6 +51,7 @@ extension PostcopyMessage {
         case .leave: .leave
         case .switchNow: .switchNow
         case .missing: readRuns(from: &input).map { .missing($0) }
+        case .rank: .rank
         case .describe: readRange(from: &input).map { .describe($0) }
         case .need: readRuns(from: &input).map { .need($0) }
         case .replaced: readRuns(from: &input).map { .replaced($0) }
@@ -63,6 +66,7 @@ extension PostcopyMessage {
             }
         case .verified: DiskRoot(from: &input).map { .verified($0) }
         case .released: .released
+        case .mostRead: readRuns(from: &input).map { .mostRead($0) }
         case .description: BlockDescription(from: &input).map { .description($0) }
         }
     }

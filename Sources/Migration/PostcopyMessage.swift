@@ -18,6 +18,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     // Destination to source, after the hand-over.
 
+    /// Asks which blocks are read most.
+    case rank
     /// Asks for the fingerprints of blocks.
     case describe(BlockRange)
     /// Asks for the bytes of blocks.
@@ -31,6 +33,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     // Source to destination, after the hand-over.
 
+    /// The answer to `rank`: what the source's clients have read most, that first.
+    case mostRead([BlockRange])
     /// The answer to `describe`.
     case description(BlockDescription)
     /// Blocks that can't be read, and the `errno`.

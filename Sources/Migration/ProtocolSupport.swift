@@ -10,6 +10,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let postcopy = Capabilities(rawValue: 1 << 0)
         /// A destination that has an older copy of the disk may be told of groups of blocks first.
         static let summaries = Capabilities(rawValue: 1 << 1)
+        /// The source may be asked what its clients read most.
+        static let mostRead = Capabilities(rawValue: 1 << 2)
     }
 
     /// What both sides speak.
@@ -19,7 +21,7 @@ struct ProtocolSupport: Sendable, Equatable {
     }
 
     /// This release's.
-    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy, .summaries])
+    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy, .summaries, .mostRead])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

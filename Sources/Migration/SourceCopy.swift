@@ -10,6 +10,8 @@ final class SourceCopy: Sendable {
     private static let notingInterval = Duration.milliseconds(200)
 
     let dirtyMap: DirtyMap
+    /// Since the last round that went over all that was dirty.
+    private let sentMap: SentMap
     private let link: SourceLink
     private let manifest: FingerprintFile
     private let exchange: ManifestExchange
@@ -31,6 +33,7 @@ final class SourceCopy: Sendable {
     ) throws {
         self.isWanted = isWanted
         dirtyMap = DirtyMap(geometry: geometry)
+        sentMap = SentMap(geometry: geometry)
         self.link = link
         self.pools = pools
         self.update = update
@@ -49,6 +52,9 @@ final class SourceCopy: Sendable {
 
     /// Bytes that the guest has written since they were sent.
     var dirtyBytes: UInt64 { dirtyMap.count() * UInt64(geometry.blockSize) }
+
+    /// Those of them that are not hot.
+    var settledBytes: UInt64 { dirtyMap.count(without: sentMap) * UInt64(geometry.blockSize) }
 
     /// How long the guest would have to wait if it were held back now.
     /// - Parameter shares: the disks that are sent at the same time, each as much.
@@ -85,18 +91,27 @@ final class SourceCopy: Sendable {
 
     /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
     /// - Parameter isFinal: it goes on to its end, whoever wants the disk, and the guest waits for it.
-    func dirtyRound(_ round: Int, isFinal: Bool = false) async throws {
+    func dirtyRound(_ round: Int, _ scope: CopyPlan.Scope, isFinal: Bool = false) async throws {
+        if scope == .all { sentMap.clear() }
         update {
             $0.round = round
             $0.done = 0
-            $0.total = dirtyBytes
+            $0.total = settledBytes
         }
         speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount, isFinal || !isWanted() {
-            try await send(dirtyMap.take(from: &cursor, limit: sender.batchLimit), isAnswer: false, isUrgent: isFinal)
+            let blocks = takeDirty(from: &cursor, isFinal: isFinal)
+            try await send(blocks, isAnswer: false, isUrgent: isFinal)
             if !isFinal { noteDirtyNowAndThen() }
         }
+    }
+
+    private func takeDirty(from cursor: inout UInt64, isFinal: Bool) -> [UInt64] {
+        if isFinal { return dirtyMap.take(from: &cursor, limit: sender.batchLimit) }
+        let blocks = dirtyMap.take(from: &cursor, limit: sender.batchLimit, without: sentMap)
+        for block in blocks { sentMap.mark(block) }
+        return blocks
     }
 
     /// Waits until the destination has everything of a round.

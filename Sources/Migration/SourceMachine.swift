@@ -34,6 +34,8 @@ struct SourceMachine: Equatable {
         var maximumPause: Double
         /// Bytes that are left.
         var dirty: UInt64
+        /// Bytes of these that are not hot; see `CopyPlan`.
+        var settled: UInt64
         /// So many may be, whatever they take.
         var threshold: UInt64 = 0
 
@@ -44,25 +46,19 @@ struct SourceMachine: Equatable {
     /// What follows a round.
     enum Decision: Equatable {
         /// Another round over what was written meanwhile.
-        case copy
-        /// Nothing until something is written or somebody asks for the disk.
+        case copy(CopyPlan.Scope)
+        /// Nothing for a little while, unless somebody asks for the disk; then decide again.
         case wait
         /// Hold the guest back and hand the disk over; the rest is sent before, or left for later.
         case handOver(leavesRest: Bool)
     }
-
-    /// Rounds in a row that may bring the end no nearer before the rest is left to post-copy.
-    private static let patience = 2
-    /// A round is worth it where it makes the expected pause shorter by this factor.
-    private static let worthwhile = 0.8
 
     private(set) var state: State
     private let switchover: Switchover
     private let maximumRounds: Int
     private var isSwitchRequested = false
     private var mayLeaveRest = true
-    private var shortestPause = Double.infinity
-    private var idleRounds = 0
+    private var plan = CopyPlan()
 
     /// - Parameter maximumRounds: what is left after so many is left to post-copy, where the disk is handed over by itself.
     init(switchover: Switchover = .converged, maximumRounds: Int = .max) {
@@ -111,18 +107,17 @@ struct SourceMachine: Equatable {
         if skipsCopying { return .handOver(leavesRest: true) }
         switch switchover {
         case .firstWrite, .manual:
-            return situation.fits ? .wait : .copy
+            return plan.whileNobodyAsks(situation).map { .copy($0) } ?? .wait
         case .converged, .now:
             if situation.fits {
-                idleRounds = 0
+                plan.fitted()
                 return .handOver(leavesRest: false)
             }
         }
-        // A guest that writes as fast as the link carries would keep this up for ever.
-        idleRounds = situation.expectedPause < shortestPause * Self.worthwhile ? 0 : idleRounds + 1
-        shortestPause = min(shortestPause, situation.expectedPause)
+        let scope = plan.towardsEnd(situation)
         if round >= maximumRounds { return .handOver(leavesRest: mayLeaveRest) }
-        return mayLeaveRest && idleRounds > Self.patience ? .handOver(leavesRest: true) : .copy
+        if let scope { return .copy(scope) }
+        return mayLeaveRest ? .handOver(leavesRest: true) : .copy(plan.scope(situation))
     }
 
     /// A round has been received; begins the next.

@@ -205,7 +205,8 @@ public final class SourceMigration: Sendable {
         links.supply = SupplyLink(
             parts: SupplyLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
-                rate: job.rate, records: job.records, transport: transport, pools: pools, logger: logger))
+                reads: job.disk.reads, rate: job.rate, records: job.records, transport: transport, pools: pools,
+                logger: logger))
         if job.switchover != .converged {
             links.supply?.start()
             links.forward.start()
@@ -265,16 +266,14 @@ public final class SourceMigration: Sendable {
                 status.withLockedValue { $0.phase = "waiting" }
                 try await waitForSwitch(copy, link)
                 if isWanted { return true }
-                guard copy.dirtyBytes > 0 else { continue }
-            case .copy:
-                break
+            case .copy(let scope):
+                _ = group.note(member, isReady: false)
+                status.withLockedValue { $0.phase = "copying" }
+                let next = state.withLockedValue { $0.machine.nextRound() }
+                try await copy.dirtyRound(next, scope)
+                if isWanted { return true }
+                try await copy.endRound(next, &inbox)
             }
-            _ = group.note(member, isReady: false)
-            status.withLockedValue { $0.phase = "copying" }
-            let next = state.withLockedValue { $0.machine.nextRound() }
-            try await copy.dirtyRound(next)
-            if isWanted { return true }
-            try await copy.endRound(next, &inbox)
         }
     }
 
@@ -282,7 +281,8 @@ public final class SourceMigration: Sendable {
         SourceMachine.Situation(
             // Behind the fence, the disks share the link.
             expectedPause: copy.expectedPause(roundTrip: roundTrip, shares: group.count).inSeconds,
-            maximumPause: job.maximumPause.inSeconds, dirty: copy.dirtyBytes, threshold: job.dirtyThreshold)
+            maximumPause: job.maximumPause.inSeconds, dirty: copy.dirtyBytes, settled: copy.settledBytes,
+            threshold: job.dirtyThreshold)
     }
 
     /// Waits until all disks could go at the same moment. Until each of them could have gone once, nothing is copied: the
@@ -363,7 +363,7 @@ public final class SourceMigration: Sendable {
     private func sendAndCompare(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ round: Int
     ) async throws -> DiskRoot {
-        try await copy.dirtyRound(round, isFinal: true)
+        try await copy.dirtyRound(round, .all, isFinal: true)
         let root = try await copy.root()
         try await link.send(.prepare(root))
         guard case .prepared(let theirs) = try await inbox.next() else {

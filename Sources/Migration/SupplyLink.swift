@@ -22,6 +22,8 @@ public final class SupplyLink: Sendable {
         let migration: MigrationID
         let image: RawImage
         let geometry: BlockGeometry
+        /// What clients have read of the disk here, as far as that is known.
+        let reads: ReadCounts?
         let rate: RateLimit
         let records: SourceRecords
         let transport: PeerTransport
@@ -42,6 +44,8 @@ public final class SupplyLink: Sendable {
         var wire = WireBytes()
         /// Demand requests that have come and not been answered.
         var demanded = 0
+        /// When the last demand came.
+        var lastDemand: ContinuousClock.Instant?
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -65,7 +69,8 @@ public final class SupplyLink: Sendable {
         self.init(
             parts: Parts(
                 destination: record.destination, export: record.export, migration: record.migration, image: image,
-                geometry: geometry, rate: rate, records: records, transport: transport, pools: pools, logger: logger))
+                geometry: geometry, reads: nil, rate: rate, records: records, transport: transport, pools: pools,
+                logger: logger))
         commit()
         start()
     }
@@ -162,15 +167,16 @@ public final class SupplyLink: Sendable {
         _ = try await connection.greet(hello, &frames)
         if kind == .bulk { try await connection.keepBacklogSmall() }
         state.withLockedValue { $0.problem = nil }
+        let pace = NIOLockedValueBox(BulkPace())
         var server = SupplyServer(
             connection: connection, image: parts.image, geometry: parts.geometry,
             pool: kind == .demand ? parts.pools.urgent : parts.pools.background,
             sender: try BlockSender(
                 image: parts.image, geometry: parts.geometry, manifest: nil,
                 windowLog: kind == .demand ? Self.demandWindow : ZstdParameters.windowLog),
-            scratch: parts.records.directory.scratch,
+            scratch: parts.records.directory.scratch, reads: parts.reads,
             beforeSending: { [self] in
-                if kind == .bulk { try await makeWay(for: $1, connection) }
+                if kind == .bulk { try await makeWay(for: $1, connection, pace) }
                 count($0, $1)
             })
         while let frame = try await frames.next() {
@@ -182,9 +188,16 @@ public final class SupplyLink: Sendable {
                 // The destination closes once it has heard.
                 continue
             }
-            if kind == .demand { state.withLockedValue { $0.demanded += 1 } }
+            if kind == .demand { noteDemand() }
             defer { if kind == .demand { state.withLockedValue { $0.demanded = max(0, $0.demanded - 1) } } }
             try await server.answer(message)
+        }
+    }
+
+    private func noteDemand() {
+        state.withLockedValue { state in
+            state.demanded += 1
+            state.lastDemand = .now
         }
     }
 
@@ -195,13 +208,24 @@ public final class SupplyLink: Sendable {
         }
     }
 
-    /// Bulk waits while somebody waits for a demand, and keeps to the limit.
-    private func makeWay(for count: Int, _ connection: PeerConnection) async throws {
+    /// Bulk waits while somebody waits for a demand, leaves the path's buffers empty for a while after one, and keeps to the
+    /// limit.
+    private func makeWay(
+        for count: Int, _ connection: PeerConnection, _ pace: NIOLockedValueBox<BulkPace>
+    ) async throws {
+        if pace.withLockedValue({ $0.isDue(at: .now) }) { try await adjust(pace, connection) }
         while state.withLockedValue({ $0.demanded > 0 }) {
             guard connection.isOpen else { throw PeerError.cut }
             try await Task.sleep(for: .microseconds(500))
         }
         try await parts.rate.wait(for: count) { connection.isOpen }
+    }
+
+    private func adjust(_ pace: NIOLockedValueBox<BulkPace>, _ connection: PeerConnection) async throws {
+        let path = try await connection.path()
+        let sinceDemand = state.withLockedValue { $0.lastDemand }?.duration(to: .now)
+        let change = pace.withLockedValue { $0.next(path, sinceDemand: sinceDemand, at: .now) }
+        if let change { try await connection.limitPace(bytesPerSecond: change.bytesPerSecond) }
     }
 
     private func release(_ ledger: Ledger) throws {

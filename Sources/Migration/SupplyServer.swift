@@ -11,6 +11,8 @@ struct SupplyServer {
     private static let maximumBlocks: UInt64 = 1 << 16
     /// Bytes of blocks in one message: what somebody waits for comes behind one that is on its way.
     private static let batchBytes = 128 << 10
+    /// Ranges that are said to have been read most.
+    private static let mostRanked = 1024
     private static let maximumRead: UInt64 = UInt64(PeerConnection.maximumFrame - 1024)
 
     let connection: PeerConnection
@@ -19,12 +21,14 @@ struct SupplyServer {
     let pool: NIOThreadPool
     let sender: BlockSender
     let scratch: String
+    let reads: ReadCounts?
     let beforeSending: @Sendable (Message, Int) async throws -> Void
     private var replaced: [Range<UInt64>] = []
 
     init(
         connection: PeerConnection, image: RawImage, geometry: BlockGeometry, pool: NIOThreadPool,
-        sender: BlockSender, scratch: String, beforeSending: @escaping @Sendable (Message, Int) async throws -> Void
+        sender: BlockSender, scratch: String, reads: ReadCounts?,
+        beforeSending: @escaping @Sendable (Message, Int) async throws -> Void
     ) {
         self.connection = connection
         self.image = image
@@ -32,6 +36,7 @@ struct SupplyServer {
         self.pool = pool
         self.sender = sender
         self.scratch = scratch
+        self.reads = reads
         self.beforeSending = beforeSending
     }
 
@@ -41,6 +46,7 @@ struct SupplyServer {
         switch message {
         case .request(let request) where request.kind == .flush: try await flush(request)
         case .request(let request): try await read(request)
+        case .postcopy(.rank): try await send(.postcopy(.mostRead(mostRead)))
         case .postcopy(.describe(let range)): try await describe(try check(range))
         case .postcopy(.need(let runs)): try await send(try runs.map(check))
         case .postcopy(.replaced(let runs)):
@@ -56,6 +62,10 @@ struct SupplyServer {
             try await connection.send(Message.postcopy(.verified(root)).encoded())
         default: throw MigrationError.unexpected("a message out of turn")
         }
+    }
+
+    private var mostRead: [BlockRange] {
+        (reads?.mostRead(limit: Self.mostRanked) ?? []).map { BlockRange(geometry.blocks(touching: $0)) }
     }
 
     /// The root of the image without some blocks, which need not be readable.

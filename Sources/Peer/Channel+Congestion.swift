@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import NIOCore
 
@@ -9,5 +10,25 @@ extension Channel {
         (self as? any SocketOptionProvider)?.unsafeSetSocketOption(
             level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_CONGESTION), value: name
         ).whenFailure { _ in }
+    }
+
+    /// - Throws: where the channel is closed, or no socket.
+    func path() async throws -> PathState {
+        guard let socket = self as? any SocketOptionProvider else { throw PeerError.cut }
+        var info: linux_tcp_info = try await socket.unsafeGetSocketOption(
+            level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_INFO)
+        ).get()
+        return PathState(
+            roundTrip: .microseconds(Int64(linux_round_trip(&info))),
+            shortestRoundTrip: .microseconds(Int64(linux_shortest_round_trip(&info))),
+            bytesPerSecond: linux_delivery_rate(&info))
+    }
+
+    /// - Throws: where the channel is closed, or no socket.
+    func limitPace(bytesPerSecond: UInt64?) async throws {
+        guard let socket = self as? any SocketOptionProvider else { throw PeerError.cut }
+        try await socket.unsafeSetSocketOption(
+            level: .socket, name: NIOBSDSocket.Option(rawValue: SO_MAX_PACING_RATE), value: bytesPerSecond ?? .max
+        ).get()
     }
 }

@@ -63,6 +63,27 @@ import Testing
         }
     }
 
+    @Test func whatWasSentLatelyStaysDirty() throws {
+        var random = Seeded.fresh()
+        let geometry = try #require(BlockGeometry(size: 4096 * 1000, blockSize: 4096))
+        let map = DirtyMap(geometry: geometry)
+        let sent = SentMap(geometry: geometry)
+        var dirty = Set<UInt64>()
+        var marked = Set<UInt64>()
+        for _ in 0..<300 { dirty.insert(UInt64.random(in: 0..<1000, using: &random)) }
+        for _ in 0..<40 { marked.insert(UInt64.random(in: 0..<1000, using: &random)) }
+        for block in dirty { map.mark(blocks: block..<block + 1) }
+        for block in marked { sent.mark(block) }
+        let lately = Set(marked.flatMap { $0 / 8 * 8..<$0 / 8 * 8 + 8 })
+        #expect(map.count(without: sent) == UInt64(dirty.subtracting(lately).count))
+        var cursor: UInt64 = 0
+        #expect(map.take(from: &cursor, limit: .max, without: sent) == dirty.subtracting(lately).sorted())
+        #expect(map.count() == UInt64(dirty.intersection(lately).count) && map.count(without: sent) == 0)
+        sent.clear()
+        cursor = 0
+        #expect(map.take(from: &cursor, limit: .max, without: sent) == dirty.intersection(lately).sorted())
+    }
+
     @Test func aMarkBehindTheCursorIsFoundOnTheNextRound() throws {
         let map = DirtyMap(geometry: try #require(BlockGeometry(size: 4096 * 1000, blockSize: 4096)))
         map.mark(blocks: 0..<1000)

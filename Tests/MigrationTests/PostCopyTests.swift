@@ -42,6 +42,37 @@ struct PostCopyTests {
         #expect(moved.isReleased)
     }
 
+    @Test("At once: what the guest has read most comes first")
+    func mostRead() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let size: UInt64 = 32 << 20
+        let (disk, image) = try source.makeDisk(size: size, &random)
+        let marks = [Int(size) - 4096, Int(size) - (4 << 20)]
+        for offset in marks { try random.bytes(4096).withUnsafeBytes { try image.write($0, at: UInt64(offset)) } }
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 4096)
+        defer { memory.deallocate() }
+        for _ in 0..<3 {
+            #expect(
+                await source.client(disk).perform(
+                    .read, offset: UInt64(marks[0]), length: 4096, buffer: memory.baseAddress) == 0)
+        }
+        try await destination.receiving { address in
+            let migration = source.migration(of: disk, image, to: address, rate: 50_000_000, switchover: .now)
+            let moving = Task { try await migration.run { _ in } }
+            func isThere(_ offset: Int) -> Bool {
+                guard let file = FileHandle(forReadingAtPath: "\(destination.images)/disk.raw") else { return false }
+                defer { try? file.close() }
+                try? file.seek(toOffset: UInt64(offset))
+                return (try? file.read(upToCount: 4096))?.contains { $0 != 0 } ?? false
+            }
+            while !isThere(marks[0]) { try await Task.sleep(for: .milliseconds(10)) }
+            #expect(!isThere(marks[1]), "a part before it, which nobody has read, came earlier")
+            #expect(try await moving.value.state == "complete")
+        }
+    }
+
     @Test("A guest that writes as fast as the link carries moves all the same")
     func hybrid() async throws {
         var random = Seeded.fresh()
@@ -113,6 +144,32 @@ struct PostCopyTests {
             #expect(try await moving.value.state == "complete")
             #expect(await guest.finds(through: source.client(disk)))
             #expect(!migration.switchOver(), "that has been done")
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+    }
+
+    @Test("While nobody asks for the disk, what the guest keeps rewriting is not sent again and again")
+    func hotBlocks() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
+        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 8)
+        let journal = random.bytes(64 << 10)
+        try await destination.receiving { address in
+            let migration = source.migration(of: disk, image, to: address, switchover: .manual)
+            let moving = Task { try await migration.run { _ in } }
+            _ = try await arriving(destination.announced)
+            let end = ContinuousClock.now + .seconds(5)
+            while ContinuousClock.now < end {
+                #expect(await guest.write(journal, at: 128 << 10) == 0)
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            // Five times a second it is looked whether there is anything to send.
+            #expect(migration.progress.round <= 12, "\(migration.progress)")
+            #expect(migration.switchOver())
+            let report = try await moving.value
+            #expect(report.resent <= 9 * UInt64(journal.count), "\(report)")
         }
         #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
     }

@@ -103,7 +103,8 @@ struct StateMachineTests {
     }
 
     private func after(_ pause: Double, clean: Bool = false) -> SourceMachine.Situation {
-        SourceMachine.Situation(expectedPause: pause, maximumPause: 0.2, dirty: clean ? 0 : 1 << 20)
+        let dirty: UInt64 = clean ? 0 : 1 << 20
+        return SourceMachine.Situation(expectedPause: pause, maximumPause: 0.2, dirty: dirty, settled: dirty)
     }
 
     private func expect(
@@ -116,26 +117,26 @@ struct StateMachineTests {
     @Test("It is enough when the pause is short enough, or when copying does not get there")
     func decides() {
         var machine = copying(.converged)
-        expect(&machine, after(8), .copy)
-        expect(&machine, after(4), .copy)
+        expect(&machine, after(8), .copy(.settled))
+        expect(&machine, after(4), .copy(.settled))
         expect(&machine, after(0.1), .handOver(leavesRest: false))
 
         machine = copying(.converged)
-        expect(&machine, after(8), .copy)
-        expect(&machine, after(8), .copy)
-        expect(&machine, after(7), .copy)
+        expect(&machine, after(8), .copy(.settled))
+        expect(&machine, after(8), .copy(.settled))
+        expect(&machine, after(7), .copy(.settled))
         expect(&machine, after(9), .handOver(leavesRest: true))
 
         machine = copying(.converged)
         machine.needsWholeDisk()
-        for _ in 0..<10 { expect(&machine, after(8), .copy) }
+        for _ in 0..<10 { expect(&machine, after(8), .copy(.settled)) }
     }
 
     @Test("The operator's limits: so many rounds, or so little that is left")
     func limits() {
         var machine = SourceMachine(maximumRounds: 2)
         machine.accepted()
-        expect(&machine, after(8), .copy)
+        expect(&machine, after(8), .copy(.settled))
         _ = machine.nextRound()
         expect(&machine, after(4), .handOver(leavesRest: true))
 
@@ -147,7 +148,7 @@ struct StateMachineTests {
         machine = copying(.converged)
         var situation = after(8)
         situation.threshold = situation.dirty - 1
-        expect(&machine, situation, .copy)
+        expect(&machine, situation, .copy(.settled))
         situation.threshold = situation.dirty
         expect(&machine, situation, .handOver(leavesRest: false))
     }
@@ -155,7 +156,7 @@ struct StateMachineTests {
     @Test("Whoever waits for the disk gets it at once", arguments: [Switchover.manual, .firstWrite])
     func decidesOnRequest(_ switchover: Switchover) {
         var machine = copying(switchover)
-        expect(&machine, after(8), .copy)
+        expect(&machine, after(8), .copy(.settled))
         expect(&machine, after(0.1), .wait)
         expect(&machine, after(9, clean: true), .wait)
         #expect(!machine.skipsCopying)

@@ -14,6 +14,7 @@ final class SimMigration {
     private var machine: SourceMachine
     private(set) var pipe: SimPipe?
     private let dirtyMap: DirtyMap
+    private let sentMap: SentMap
     private var manifest: [Fingerprint]
     private let openSegments: OpenSegments
     private var hasBase = false
@@ -31,6 +32,7 @@ final class SimMigration {
         self.switchover = switchover
         machine = SourceMachine(switchover: switchover)
         dirtyMap = DirtyMap(geometry: source.disk.geometry)
+        sentMap = SentMap(geometry: source.disk.geometry)
         openSegments = OpenSegments(geometry: source.disk.geometry)
         manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
         roundsLimit = Double(Int.random(in: 0...6, using: &source.world.random))
@@ -171,18 +173,20 @@ final class SimMigration {
     private func decide() {
         guard !isOver else { return }
         let situation = SourceMachine.Situation(
-            expectedPause: Double(dirtyMap.count()), maximumPause: roundsLimit, dirty: dirtyMap.count())
+            expectedPause: Double(dirtyMap.count()), maximumPause: roundsLimit, dirty: dirtyMap.count(),
+            settled: dirtyMap.count(without: sentMap))
         switch machine.decide(situation) {
         case .handOver(let leavesRest): handOver(leavesRest: leavesRest)
-        case .wait: source.later(3000) { [self] in if dirtyMap.count() > 0 { nextRound() } else { decide() } }
-        case .copy: nextRound()
+        case .wait: source.later(3000) { [self] in decide() }
+        case .copy(let scope): nextRound(scope)
         }
     }
 
-    private func nextRound() {
+    private func nextRound(_ scope: CopyPlan.Scope) {
         guard !isOver else { return }
         if machine.skipsCopying { return handOver(leavesRest: true) }
         _ = machine.nextRound()
+        if scope == .all { sentMap.clear() }
         dirtyRound(from: 0) { [self] in
             if machine.skipsCopying { handOver(leavesRest: true) } else { endRound() }
         }
@@ -194,7 +198,8 @@ final class SimMigration {
         var cursor = start
         let early = source.faults.contains(.readBeforeClear) ? source.image.snapshot() : nil
         let take = { [self] in
-            let blocks = dirtyMap.take(from: &cursor, limit: 8)
+            let blocks = dirtyMap.take(from: &cursor, limit: 8, without: isFinal ? nil : sentMap)
+            for block in blocks { sentMap.mark(block) }
             source.later(500) { [self] in
                 guard !isOver else { return }
                 if let early {

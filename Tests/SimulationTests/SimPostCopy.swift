@@ -120,6 +120,7 @@ final class SimPostCopy {
     // MARK: Bringing
 
     private func demand(_ runs: [Range<UInt64>]) {
+        fill.prefer(runs.map { $0.lowerBound / 3 * 3..<$0.upperBound })
         guard runs.joined().contains(where: { announced[$0] != nil }) else { return ask(runs, .demand) }
         node.later(300) { [self] in
             let rest = runs.joined().filter { announced[$0] == nil || !bringFromHere($0) }
@@ -225,6 +226,8 @@ final class SimPostCopy {
         case .bulk:
             switch phase {
             case .filling:
+                let first = UInt64.random(in: 0..<disk.geometry.blockCount, using: &world.random)
+                fill.prefer([first..<first + 7])
                 for action in fill.linkFound() { run(action) }
                 advance()
             case .verifying(let root): if root != nil { askToVerify() }

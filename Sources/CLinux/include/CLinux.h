@@ -30,6 +30,14 @@ ssize_t linux_pwrite(int descriptor, const void *buffer, size_t count, off_t off
 int linux_peer_has_closed(int descriptor);
 // 1 where nothing can go either way any more, as far as is known: a peer that has closed TCP may still read.
 int linux_connection_is_dead(int descriptor);
+// What getsockopt(TCP_INFO) writes, as <linux/tcp.h> has it, which stands in the way of Glibc's header.
+struct linux_tcp_info {
+    uint64_t words[32];
+};
+// Of the path, as TCP has measured it: microseconds, microseconds, bytes a second. tcp(7)
+uint32_t linux_round_trip(const struct linux_tcp_info *info);
+uint32_t linux_shortest_round_trip(const struct linux_tcp_info *info);
+uint64_t linux_delivery_rate(const struct linux_tcp_info *info);
 // A socket that listens on a port of AF_VSOCK for any context id; -1 with errno on failure. vsock(7)
 int linux_listen_vsock(uint32_t port, int backlog);
 // fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.

@@ -2,7 +2,6 @@
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib", f"{HERE}/../../../nbd-scripts/lib/wan"]
 from links import parse, spread  # noqa: E402
 from nodes import Node  # noqa: E402
+from qmp import Qmp  # noqa: E402
 from wan import Wan  # noqa: E402
 
 PORT = 10810
@@ -30,14 +30,20 @@ class Move:
         subprocess.run(["cp", "--sparse=always", "--reflink=auto", image, f"{self.folder}/{name}"], check=True)
 
     def far(self, *command):
-        """Starts something at the far end; it ends with this."""
-        process = subprocess.Popen(self.wan.command(self.wan.far, *command), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        self.start(self.wan.far, *command)
+
+    def start(self, site, *command, cwd=None):
+        """Starts something that ends with this."""
+        process = subprocess.Popen(self.wan.command(site, *command), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, cwd=cwd)
         self.ended.append(process)
         time.sleep(1)
 
     def near(self, *command):
-        subprocess.run(self.wan.command(self.wan.near, *command), check=True, stdout=subprocess.DEVNULL)
+        self.run(self.wan.near, *command)
+
+    def run(self, site, *command):
+        subprocess.run(self.wan.command(site, *command), check=True, stdout=subprocess.DEVNULL)
 
     def measure(self, work):
         """Returns the seconds, and the bytes on the link."""
@@ -72,6 +78,45 @@ class Move:
         near.stop()
         far.stop()
         self.check("images/disk.raw")
+        return result
+
+    def mirror(self):
+        target = self.server()
+        monitor = f"{self.folder}/qmp"
+        self.start(
+            self.wan.near, "qemu-storage-daemon", "--blockdev",
+            f"driver=file,node-name=disk,filename={self.folder}/disk.raw,discard=unmap", "--chardev",
+            f"socket,id=qmp,path={monitor},server=on,wait=off", "--monitor", "chardev=qmp")
+        qemu = Qmp.connect(monitor)
+        server = {"type": "inet", "host": self.wan.far_address, "port": str(PORT)}
+
+        def move():
+            qemu.execute("blockdev-add", driver="nbd", node_name="copy", server=server, discard="unmap")
+            qemu.execute("blockdev-mirror", job_id="mirror", device="disk", target="copy", sync="full")
+            while not qemu.execute("query-block-jobs")[0]["ready"]:
+                time.sleep(0.05)
+            qemu.execute("block-job-cancel", device="mirror")
+            while qemu.execute("query-block-jobs"):
+                time.sleep(0.05)
+        result = self.measure(move)
+        qemu.close()
+        self.check("copy.raw")
+        return result
+
+    def casync(self):
+        """The chunks are made, served by HTTP, and fetched but for those that the neighbour has."""
+        self.copy(self.options.neighbour, "seed.raw")
+        self.start(self.wan.near, "python3", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", self.wan.near_address,
+                   str(PORT), cwd=self.folder)
+        url = f"http://{self.wan.near_address}:{PORT}"
+
+        def move():
+            self.near("casync", "make", f"--store={self.folder}/disk.castr", f"{self.folder}/disk.caibx",
+                      f"{self.folder}/disk.raw")
+            self.run(self.wan.far, "casync", "extract", f"--store={url}/disk.castr", f"--seed={self.folder}/seed.raw",
+                     f"{url}/disk.caibx", f"{self.folder}/copy.raw")
+        result = self.measure(move)
+        self.check("copy.raw")
         return result
 
     def server(self):
@@ -111,7 +156,7 @@ class Move:
 
 
 WAYS = {"nearblock": Move.nearblock, "nbdcopy": Move.nbdcopy, "qemu-img convert": Move.qemu_img,
-        "rsync -z --inplace": Move.rsync}
+        "QEMU's mirror": Move.mirror, "rsync -z --inplace": Move.rsync, "casync": Move.casync}
 
 
 def main():

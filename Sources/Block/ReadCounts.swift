@@ -1,0 +1,50 @@
+import Glibc
+import Synchronization
+
+/// How often each part of a disk has been read: an estimate, as two loops that count at the same moment may count once.
+///
+/// `@unchecked Sendable`: the memory is allocated once, freed once, and reached only through atomics.
+public final class ReadCounts: @unchecked Sendable {
+    /// Bytes of a part.
+    public static let part: UInt64 = 1 << 20
+
+    private let size: UInt64
+    private let counts: UnsafeMutablePointer<Atomic<UInt32>>
+    private let parts: Int
+
+    /// Nothing has been read of a disk of `size` bytes.
+    init(size: UInt64) {
+        self.size = size
+        parts = Int((size + Self.part - 1) / Self.part)
+        // Zero without having been touched, as in `AtomicBitmap`.
+        counts = calloc(max(parts, 1), MemoryLayout<Atomic<UInt32>>.stride)!
+            .assumingMemoryBound(to: Atomic<UInt32>.self)
+    }
+
+    deinit { free(counts) }
+
+    /// These bytes are read.
+    func note(offset: UInt64, length: UInt64) {
+        guard length > 0 else { return }
+        var part = Int(offset / Self.part)
+        let last = Int((offset + length - 1) / Self.part)
+        while part <= last, part < parts {
+            // No read-modify-write: a count that is lost now and then costs less than a locked bus with every read.
+            counts[part].store(counts[part].load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+            part += 1
+        }
+    }
+
+    /// The bytes of the parts that were read most, those first; parts that were never read are not among them.
+    /// - Parameter limit: so many at most.
+    public func mostRead(limit: Int) -> [Range<UInt64>] {
+        (0..<parts).lazy.map { [counts] in (part: $0, count: counts[$0].load(ordering: .relaxed)) }
+            .filter { $0.count > 0 }
+            .sorted { ($0.count, $1.part) > ($1.count, $0.part) }
+            .prefix(limit)
+            .map { [size] in
+                let start = UInt64($0.part) * Self.part
+                return start..<min(size, start + Self.part)
+            }
+    }
+}

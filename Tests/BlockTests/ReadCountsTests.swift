@@ -1,0 +1,26 @@
+import Testing
+
+@testable import Block
+
+@Suite struct ReadCountsTests {
+    private static let part = ReadCounts.part
+
+    @Test("The parts that were read most come first, and those that never were not at all")
+    func mostRead() {
+        let size = 10 * Self.part - 5
+        let counts = ReadCounts(size: size)
+        #expect(counts.mostRead(limit: 9) == [])
+        for _ in 0..<3 { counts.note(offset: 9 * Self.part, length: 10) }
+        for _ in 0..<2 { counts.note(offset: 4 * Self.part - 1, length: 2) }
+        counts.note(offset: 0, length: 1)
+        counts.note(offset: size, length: 0)
+        let expected = [
+            9 * Self.part..<size, 3 * Self.part..<4 * Self.part, 4 * Self.part..<5 * Self.part, 0..<Self.part,
+        ]
+        #expect(counts.mostRead(limit: 9) == expected)
+        #expect(counts.mostRead(limit: 2) == Array(expected.prefix(2)))
+    }
+
+    @Test("A disk of no bytes has no parts")
+    func empty() { #expect(ReadCounts(size: 0).mostRead(limit: 5) == []) }
+}

@@ -1,0 +1,65 @@
+import Peer
+import TestSupport
+import Testing
+
+@testable import Migration
+
+@Suite("How fast bulk goes beside demands", .timeLimit(.minutes(3)))
+struct BulkPaceTests {
+    private func path(_ roundTrip: Double, shortest: Double = 20, rate: UInt64 = 12_500_000) -> PathState {
+        PathState(
+            roundTrip: .microseconds(Int64(roundTrip * 1000)), shortestRoundTrip: .microseconds(Int64(shortest * 1000)),
+            bytesPerSecond: rate)
+    }
+
+    @Test("Without demands there is no limit, and one that was is lifted a second after the last")
+    func lifted() {
+        var pace = BulkPace()
+        let now = ContinuousClock.now
+        var changes: [BulkPace.Change?] = []
+        changes.append(pace.next(path(60), sinceDemand: nil, at: now))
+        changes.append(pace.next(path(60), sinceDemand: .seconds(2), at: now))
+        changes.append(pace.next(path(60), sinceDemand: .zero, at: now))
+        changes.append(pace.next(path(60), sinceDemand: .seconds(2), at: now))
+        changes.append(pace.next(path(60), sinceDemand: .seconds(2), at: now))
+        let limited = BulkPace.Change(bytesPerSecond: 10_625_000)
+        #expect(changes == [nil, nil, limited, BulkPace.Change(bytesPerSecond: nil), nil])
+    }
+
+    @Test("A change is given a round trip to show")
+    func interval() {
+        var pace = BulkPace()
+        let now = ContinuousClock.now
+        #expect(pace.isDue(at: now))
+        _ = pace.next(path(60), sinceDemand: .zero, at: now)
+        #expect(!pace.isDue(at: now + .milliseconds(59)) && pace.isDue(at: now + .milliseconds(60)))
+        _ = pace.next(path(0.1, shortest: 0.1), sinceDemand: .zero, at: now)
+        #expect(!pace.isDue(at: now + .milliseconds(9)) && pace.isDue(at: now + .milliseconds(10)))
+    }
+
+    /// A link with one queue, which bulk alone fills or lets run empty.
+    @Test("The queue of a link is short, and the link nearly full", arguments: [1_000_000, 12_500_000, 125_000_000])
+    func settles(_ carried: Double) {
+        var pace = BulkPace()
+        var now = ContinuousClock.now
+        var rate = carried * 1.25
+        var queue = carried * 0.04
+        var used = 0.0
+        var waits: [Double] = []
+        for step in 0..<400 {
+            let roundTrip = 20 + queue / carried * 1000
+            let interval = max(roundTrip, 10) / 1000
+            let arrived = min(rate, carried)
+            if let change = pace.next(path(roundTrip, rate: UInt64(arrived)), sinceDemand: .zero, at: now) {
+                rate = Double(change.bytesPerSecond!)
+            }
+            queue = max(0, queue + (rate - carried) * interval)
+            now += .seconds(interval)
+            guard step >= 20 else { continue }
+            used += min(rate, carried) / carried / 380
+            waits.append(queue / carried * 1000)
+        }
+        #expect(used > 0.85, "\(used)")
+        #expect(waits.max()! < 8, "\(waits.max()!) ms")
+    }
+}
