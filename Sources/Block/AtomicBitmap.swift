@@ -102,7 +102,8 @@ final class AtomicBitmap: @unchecked Sendable {
     /// One word as it is.
     func word(at index: Int) -> UInt64 { words[index].load(ordering: .sequentiallyConsistent) }
 
-    /// Clears the bits of one word, but for those of `kept`, and returns those of them that were set.
+    /// Clears the bits of one word but for those of `kept`, and returns the ones that it has cleared; the lowest is the word's
+    /// first.
     func takeWord(at wordIndex: Int, without kept: UInt64 = 0) -> UInt64 {
         // Most words are clear most of the time: a load spares the others' caches.
         guard words[wordIndex].load(ordering: .relaxed) & ~kept != 0 else { return 0 }

@@ -4,7 +4,8 @@
 /// 1. Segments are *described*: the source says their fingerprints, well ahead of 2. their being *brought*: from what
 /// stands here already where it can, otherwise from the source. Both keep to a window, so that the link is busy and
 /// memory bounded. 3. What is still missing at the end, because a fill failed, is gone over again. It goes over the disk from
-/// its beginning, but for what is *preferred*: that comes first.
+/// its beginning, but for what is *wished for*, which comes first, and what is *ranked*, which comes next. Both are only an
+/// order: what is not there in its turn comes with the rest.
 public struct BackgroundFill: Sendable {
     /// What is to be done now.
     public enum Action: Equatable, Sendable {
@@ -18,12 +19,14 @@ public struct BackgroundFill: Sendable {
     public struct Limits: Sendable {
         /// Blocks of a segment.
         public var segment: UInt64 = 1024
-        /// Segments that may be without a description at once.
+        /// Segments, or as many blocks of smaller ones, that may be without a description at once.
         public var describing = 16
-        /// Segments that may be on their way at once.
+        /// Segments, or as many blocks of smaller ones, that may be on their way at once.
         public var bringing = 8
-        /// Ranges that may be preferred at once.
-        public var preferred = 4096
+        /// Smaller ones that may be in the place of a segment.
+        public var partsOfSegment = 4
+        /// Ranges that may be wished for at once.
+        public var wishes = 64
 
         /// Those for a real link.
         public init() {}
@@ -36,7 +39,9 @@ public struct BackgroundFill: Sendable {
     private var bringing: [Range<UInt64>] = []
     private var cursor: UInt64 = 0
     /// The next one last.
-    private var preferred: [Range<UInt64>] = []
+    private var wishes: [Range<UInt64>] = []
+    /// The next one last.
+    private var ranking: [Range<UInt64>] = []
     private var isUp = false
 
     /// A fill that waits for a link.
@@ -57,18 +62,21 @@ public struct BackgroundFill: Sendable {
         return next()
     }
 
-    /// These blocks are to come ahead of the others, and of what was preferred before.
-    /// - Parameter ranges: the most wanted first.
-    public mutating func prefer(_ ranges: [Range<UInt64>]) {
-        preferred += ranges.prefix(limits.preferred).reversed()
-        if preferred.count > limits.preferred { preferred.removeFirst(preferred.count - limits.preferred) }
+    /// These blocks are to come ahead of all others.
+    public mutating func wish(for blocks: Range<UInt64>) {
+        if wishes.last == blocks { return }
+        wishes.append(blocks)
+        if wishes.count > limits.wishes { wishes.removeFirst() }
     }
+
+    /// These blocks are to come ahead of others that nobody has wished for, in this order, which replaces an earlier one.
+    public mutating func rank(_ ranges: [Range<UInt64>]) { ranking = ranges.reversed() }
 
     /// The link is gone, and with it what was asked for.
     public mutating func linkLost() {
         isUp = false
         let open = describing + described + bringing
-        cursor = open.map(\.lowerBound).min() ?? cursor
+        cursor = min(cursor, open.map(\.lowerBound).min() ?? cursor)
         describing = []
         described = []
         bringing = []
@@ -93,25 +101,32 @@ public struct BackgroundFill: Sendable {
     public mutating func next() -> [Action] {
         guard isUp else { return [] }
         var actions: [Action] = []
-        while bringing.count < limits.bringing, !described.isEmpty {
+        while hasRoom(limits.bringing, bringing), !described.isEmpty {
             let segment = described.removeFirst()
             bringing.append(segment)
             actions.append(.bring(segment))
         }
-        while describing.count + described.count < limits.describing, let segment = nextSegment() {
+        while hasRoom(limits.describing, describing + described), let segment = nextSegment() {
             describing.append(segment)
             actions.append(.describe(segment))
         }
         return actions
     }
 
-    private mutating func nextSegment() -> Range<UInt64>? { nextPreferred() ?? nextInOrder() }
+    private func hasRoom(_ window: Int, _ open: [Range<UInt64>]) -> Bool {
+        open.count < window * limits.partsOfSegment
+            && open.reduce(0) { $0 + UInt64($1.count) } < UInt64(window) * limits.segment
+    }
 
-    /// The missing part of the range that is preferred most, without what is under way.
-    private mutating func nextPreferred() -> Range<UInt64>? {
-        while let range = preferred.popLast() {
-            guard let segment = freeSegment(in: range.clamped(to: 0..<map.geometry.blockCount)) else { continue }
-            if segment.upperBound < range.upperBound { preferred.append(segment.upperBound..<range.upperBound) }
+    private mutating func nextSegment() -> Range<UInt64>? { next(of: \.wishes) ?? next(of: \.ranking) ?? nextInOrder() }
+
+    /// What is missing of the first range in a list that has any, without what is under way.
+    private mutating func next(of list: WritableKeyPath<Self, [Range<UInt64>]>) -> Range<UInt64>? {
+        while let range = self[keyPath: list].popLast()?.clamped(to: 0..<map.geometry.blockCount) {
+            guard let segment = freeSegment(in: range) else { continue }
+            if segment.upperBound < range.upperBound {
+                self[keyPath: list].append(segment.upperBound..<range.upperBound)
+            }
             return segment
         }
         return nil
@@ -135,8 +150,7 @@ public struct BackgroundFill: Sendable {
     /// The first blocks of a range that are missing and not under way, to the end of their segment at most.
     private func freeSegment(in range: Range<UInt64>) -> Range<UInt64>? {
         var position = range.lowerBound
-        while position < range.upperBound, let missing = map.nextMissing(in: position..<range.upperBound) {
-            let start = missing.lowerBound
+        while position < range.upperBound, let start = map.firstMissing(in: position..<range.upperBound) {
             let end = min(range.upperBound, (start / limits.segment + 1) * limits.segment)
             let open = [describing, described, bringing].joined().filter { $0.overlaps(start..<end) }
             guard let around = open.first(where: { $0.contains(start) }) else {

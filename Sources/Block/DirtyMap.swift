@@ -62,8 +62,7 @@ public final class DirtyMap: Sendable {
         var taken: [UInt64] = []
         var word = Int(cursor / 64)
         while word < bitmap.numberOfWords, taken.count < limit {
-            let sentBits = sent?.word(at: word) ?? 0
-            var bits = bitmap.takeWord(at: word, without: sentBits)
+            var bits = take(word, without: sent)
             while bits != 0 {
                 taken.append(UInt64(word * 64 + bits.trailingZeroBitCount))
                 bits &= bits - 1
@@ -72,5 +71,10 @@ public final class DirtyMap: Sendable {
         }
         cursor = UInt64(word) * 64
         return taken
+    }
+
+    private func take(_ word: Int, without sent: SentMap?) -> UInt64 {
+        guard bitmap.word(at: word) != 0 else { return 0 }
+        return bitmap.takeWord(at: word, without: sent?.word(at: word) ?? 0)
     }
 }

@@ -54,6 +54,9 @@ public final class DurablePresentMap: Sendable {
         present.first(false, in: geometry.blocks(touching: offset..<offset + length)) == nil
     }
 
+    /// The first missing block in a range; nil where all are present.
+    public func firstMissing(in blocks: Range<UInt64>) -> UInt64? { present.first(false, in: blocks) }
+
     /// The first run of missing blocks in a range; nil where all are present.
     public func nextMissing(in blocks: Range<UInt64>) -> Range<UInt64>? {
         present.clearRun(in: blocks)

@@ -5,17 +5,21 @@ import Synchronization
 ///
 /// `@unchecked Sendable`: the memory is allocated once, freed once, and reached only through atomics.
 public final class ReadCounts: @unchecked Sendable {
-    /// Bytes of a part.
-    public static let part: UInt64 = 1 << 20
+    /// The most parts of a disk.
+    private static let mostParts: UInt64 = 1 << 20
+    /// The fewest bytes of a part.
+    private static let smallestPart: UInt64 = 1 << 20
 
     private let size: UInt64
+    private let part: UInt64
     private let counts: UnsafeMutablePointer<Atomic<UInt32>>
     private let parts: Int
 
     /// Nothing has been read of a disk of `size` bytes.
     init(size: UInt64) {
         self.size = size
-        parts = Int((size + Self.part - 1) / Self.part)
+        part = Self.part(of: size)
+        parts = Int(size / part + (size % part == 0 ? 0 : 1))
         // Zero without having been touched, as in `AtomicBitmap`.
         counts = calloc(max(parts, 1), MemoryLayout<Atomic<UInt32>>.stride)!
             .assumingMemoryBound(to: Atomic<UInt32>.self)
@@ -23,15 +27,23 @@ public final class ReadCounts: @unchecked Sendable {
 
     deinit { free(counts) }
 
+    /// Bytes of a part of a disk of `size` bytes: a power of two.
+    public static func part(of size: UInt64) -> UInt64 {
+        var part = smallestPart
+        while size / part >= mostParts { part *= 2 }
+        return part
+    }
+
     /// These bytes are read.
     func note(offset: UInt64, length: UInt64) {
         guard length > 0 else { return }
-        var part = Int(offset / Self.part)
-        let last = Int((offset + length - 1) / Self.part)
-        while part <= last, part < parts {
+        var index = Int(offset / part)
+        let last = Int((offset + length - 1) / part)
+        while index <= last, index < parts {
             // No read-modify-write: a count that is lost now and then costs less than a locked bus with every read.
-            counts[part].store(counts[part].load(ordering: .relaxed) &+ 1, ordering: .relaxed)
-            part += 1
+            let count = counts[index].load(ordering: .relaxed)
+            if count < .max { counts[index].store(count + 1, ordering: .relaxed) }
+            index += 1
         }
     }
 
@@ -42,9 +54,9 @@ public final class ReadCounts: @unchecked Sendable {
             .filter { $0.count > 0 }
             .sorted { ($0.count, $1.part) > ($1.count, $0.part) }
             .prefix(limit)
-            .map { [size] in
-                let start = UInt64($0.part) * Self.part
-                return start..<min(size, start + Self.part)
+            .map { [size, part] in
+                let start = UInt64($0.part) * part
+                return start..<min(size, start + part)
             }
     }
 }

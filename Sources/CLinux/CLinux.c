@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,11 +56,12 @@ uint32_t linux_direct_alignment(int descriptor) {
     return 4096;
 }
 
-_Static_assert(sizeof(struct tcp_info) <= sizeof(struct linux_tcp_info), "TCP_INFO has grown");
+// It grows at its end with newer headers.
+_Static_assert(offsetof(struct tcp_info, tcpi_delivery_rate) + 8 <= sizeof(struct linux_tcp_info), "TCP_INFO");
 
 static struct tcp_info read_tcp_info(const struct linux_tcp_info *info) {
-    struct tcp_info found;
-    memcpy(&found, info, sizeof found);
+    struct tcp_info found = {0};
+    memcpy(&found, info, sizeof found < sizeof *info ? sizeof found : sizeof *info);
     return found;
 }
 

@@ -11,5 +11,8 @@ public enum LowPriority {
     }
 
     /// From now on the calling thread, and those that it starts, let others have the processor and the disk first.
-    public static func enter(_ degree: Degree = .far) { linux_give_way(degree.rawValue) }
+    public static func enter(_ degree: Degree = .far) {
+        linux_give_way(degree.rawValue)
+        linux_take_short_turns()
+    }
 }

@@ -14,13 +14,16 @@ struct BulkPace: Sendable {
 
     /// For so long after a demand another one is likely.
     private static let memory = Duration.seconds(1)
-    /// A queue that demands may find.
+    /// A queue that demands may find: at least so long, and this part of the shortest round trip, which never is the same.
     private static let tolerated = Duration.milliseconds(4)
+    private static let toleratedPart = 8
     private static let shortestInterval = Duration.milliseconds(10)
     private static let slower = 0.85
-    private static let faster = 1.04
-    /// Of what the path has carried; slower than that nobody is served.
-    private static let least = 0.2
+    /// Where no queue is: a flow that has just begun has not found out yet what the path carries.
+    private static let faster = 1.25
+    /// Of what the path has carried. A queue that is there at the lowest is not bulk's; faster than the highest, it is not the
+    /// pace that limits it.
+    private static let range = 0.4...2
 
     private var fastest = 0.0
     private var pace: Double?
@@ -40,9 +43,12 @@ struct BulkPace: Sendable {
             defer { pace = nil }
             return pace == nil ? nil : Change(bytesPerSecond: nil)
         }
-        let isQueued = path.roundTrip - path.shortestRoundTrip > Self.tolerated
-        let wanted = (pace ?? Double(path.bytesPerSecond)) * (isQueued ? Self.slower : Self.faster)
-        let next = min(max(wanted, fastest * Self.least), fastest)
+        let tolerated = max(Self.tolerated, path.shortestRoundTrip / Self.toleratedPart)
+        let queue = (path.roundTrip - path.shortestRoundTrip) / tolerated
+        let arrives = Double(path.bytesPerSecond)
+        let before = pace ?? arrives
+        let wanted = queue > 1 ? min(before, arrives) * Self.slower : before * (Self.faster - queue * (Self.faster - 1))
+        let next = min(max(wanted, fastest * Self.range.lowerBound), fastest * Self.range.upperBound)
         defer { pace = next }
         return Change(bytesPerSecond: UInt64(next))
     }

@@ -16,7 +16,8 @@ struct CopyPlan: Equatable {
     private static let patience = 2
     /// A round is worth it where it makes the expected pause shorter by this factor.
     private static let worthwhile = 0.8
-    /// Waits between two rounds over all, where nobody asks for the disk: at first, and at most.
+    /// Waits between two rounds over all, where nobody asks for the disk: at first, and at most. What the guest writes twice in
+    /// that time and then leaves alone is sent after it.
     private static let waits = 1...256
 
     private var shortestPause = Double.infinity
@@ -36,7 +37,7 @@ struct CopyPlan: Equatable {
 
     /// Which blocks are worth a round.
     func scope(_ situation: SourceMachine.Situation) -> Scope {
-        situation.settled >= situation.dirty / 2 ? .settled : .all
+        situation.settled > 0 && situation.settled >= situation.dirty / 2 ? .settled : .all
     }
 
     /// What is left fits behind the fence.

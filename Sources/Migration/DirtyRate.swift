@@ -5,11 +5,17 @@ struct DirtyRate {
 
     private var roundBegan: ContinuousClock.Instant
     private var lastRound: Double?
+    /// Bytes that the round does not go over.
+    private var left: UInt64 = 0
 
     init(from start: ContinuousClock.Instant) { roundBegan = start }
 
-    /// A round has ended with so many dirty bytes: all that was written while it went on, but for what it has sent.
+    /// A round begins that leaves so many dirty bytes for later.
+    mutating func beginRound(leaving bytes: UInt64) { left = bytes }
+
+    /// A round has ended with so many dirty bytes: what it has left, and what was written while it went on.
     mutating func endRound(_ dirty: UInt64, at now: ContinuousClock.Instant) {
+        let dirty = dirty - min(dirty, left)
         lastRound = Self.rate(dirty, roundBegan.duration(to: now)) ?? lastRound
         roundBegan = now
     }

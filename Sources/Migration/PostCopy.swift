@@ -220,7 +220,7 @@ final class PostCopy: RequestForwarder, Sendable {
     /// What is known of blocks decides where they come from: zero, a neighbour, and only then the link.
     private func demand(_ runs: [Range<UInt64>]) {
         // Whoever reads there is likely to go on there.
-        state.withLockedValue { $0.fill.prefer(runs.map(vicinity)) }
+        state.withLockedValue { state in for run in runs { state.fill.wish(for: vicinity(run)) } }
         guard runs.contains(where: { isDescribed($0) }) else { return ask(runs, on: .demand) }
         onPool { [self] in
             let rest = runs.flatMap { isDescribed($0) ? bringFromHere($0) : [$0] }
@@ -229,8 +229,11 @@ final class PostCopy: RequestForwarder, Sendable {
         }
     }
 
+    /// Blocks of a part of `ReadCounts`.
+    private var part: UInt64 { max(1, ReadCounts.part(of: geometry.size) / UInt64(geometry.blockSize)) }
+
     private func vicinity(_ blocks: Range<UInt64>) -> Range<UInt64> {
-        let part = max(1, ReadCounts.part / UInt64(geometry.blockSize))
+        let part = part
         return blocks.lowerBound / part * part..<min(geometry.blockCount, (blocks.upperBound - 1) / part * part + part)
     }
 
@@ -395,7 +398,7 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func resume(_ capabilities: ProtocolSupport.Capabilities) {
         let phase = state.withLockedValue { state in
-            state.isRanking = capabilities.contains(.mostRead)
+            if case .filling = state.phase { state.isRanking = capabilities.contains(.mostRead) }
             return state.phase
         }
         switch phase {
@@ -422,10 +425,14 @@ final class PostCopy: RequestForwarder, Sendable {
     /// The order in which the rest is best brought: it begins with what the source's clients have read most.
     private func note(mostRead ranges: [BlockRange]) throws {
         let ranges = try ranges.map(check)
+        let part = part
+        guard ranges.count <= PostcopyMessage.maximumRanked, ranges.allSatisfy({ $0.count <= part }) else {
+            throw MigrationError.unexpected("more than was read most")
+        }
         try state.withLockedValue { state in
             guard state.isRanking else { throw MigrationError.unexpected("an answer that nobody asked for") }
             state.isRanking = false
-            state.fill.prefer(ranges)
+            state.fill.rank(ranges)
         }
         beginFill()
     }

@@ -44,6 +44,8 @@ public enum PostcopyMessage: Sendable, Equatable {
     /// The answer to `complete`: the source will not be asked again.
     case released
 
+    /// The most ranges of `mostRead`, each within a part of `ReadCounts`.
+    static let maximumRanked = 1024
     /// The most runs of one message.
     static let maximumRuns = 32768
 }

@@ -10,7 +10,7 @@ final class SourceCopy: Sendable {
     private static let notingInterval = Duration.milliseconds(200)
 
     let dirtyMap: DirtyMap
-    /// Since the last round that went over all that was dirty.
+    /// Since the beginning of the last round that went over all that was dirty.
     private let sentMap: SentMap
     private let link: SourceLink
     private let manifest: FingerprintFile
@@ -57,9 +57,11 @@ final class SourceCopy: Sendable {
     var settledBytes: UInt64 { dirtyMap.count(without: sentMap) * UInt64(geometry.blockSize) }
 
     /// How long the guest would have to wait if it were held back now.
-    /// - Parameter shares: the disks that are sent at the same time, each as much.
-    func expectedPause(roundTrip: Duration, shares: Int) -> Duration {
-        let sending = speed.withLockedValue { $0.time(for: dirtyBytes, limit: link.rateLimit) } * shares
+    /// - Parameters:
+    ///   - dirty: bytes that would be sent.
+    ///   - shares: the disks that are sent at the same time, each as much.
+    func expectedPause(for dirty: UInt64, roundTrip: Duration, shares: Int) -> Duration {
+        let sending = speed.withLockedValue { $0.time(for: dirty, limit: link.rateLimit) } * shares
         return sending + roundTrip * 2 + .milliseconds(10)
     }
 
@@ -93,10 +95,13 @@ final class SourceCopy: Sendable {
     /// - Parameter isFinal: it goes on to its end, whoever wants the disk, and the guest waits for it.
     func dirtyRound(_ round: Int, _ scope: CopyPlan.Scope, isFinal: Bool = false) async throws {
         if scope == .all { sentMap.clear() }
+        let settled = settledBytes
+        let dirty = dirtyBytes
+        dirtying.withLockedValue { $0.beginRound(leaving: dirty - min(dirty, settled)) }
         update {
             $0.round = round
             $0.done = 0
-            $0.total = settledBytes
+            $0.total = settled
         }
         speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0

@@ -264,7 +264,8 @@ public final class SourceMigration: Sendable {
                 return isWanted || leavesRest
             case .wait:
                 status.withLockedValue { $0.phase = "waiting" }
-                try await waitForSwitch(copy, link)
+                await group.waitForSwitch(atMost: Self.idleInterval)
+                guard link.isOpen else { throw PeerError.cut }
                 if isWanted { return true }
             case .copy(let scope):
                 _ = group.note(member, isReady: false)
@@ -278,10 +279,11 @@ public final class SourceMigration: Sendable {
     }
 
     private func situation(_ copy: SourceCopy, _ roundTrip: Duration) -> SourceMachine.Situation {
-        SourceMachine.Situation(
+        let dirty = copy.dirtyBytes
+        return SourceMachine.Situation(
             // Behind the fence, the disks share the link.
-            expectedPause: copy.expectedPause(roundTrip: roundTrip, shares: group.count).inSeconds,
-            maximumPause: job.maximumPause.inSeconds, dirty: copy.dirtyBytes, settled: copy.settledBytes,
+            expectedPause: copy.expectedPause(for: dirty, roundTrip: roundTrip, shares: group.count).inSeconds,
+            maximumPause: job.maximumPause.inSeconds, dirty: dirty, settled: min(dirty, copy.settledBytes),
             threshold: job.dirtyThreshold)
     }
 
@@ -301,15 +303,6 @@ public final class SourceMigration: Sendable {
         }
     }
 
-    /// Waits a moment while there is nothing to do, and no longer once the disk is wanted.
-    private func waitForSwitch(_ copy: SourceCopy, _ link: SourceLink) async throws {
-        let end = ContinuousClock.now + Self.idleInterval
-        while ContinuousClock.now < end, !isWanted {
-            guard link.isOpen else { throw PeerError.cut }
-            try await Task.sleep(for: .milliseconds(10))
-        }
-    }
-
     /// Holds the guest's requests back, sends the last blocks or says which they are, compares the roots, and gives the
     /// disk away.
     private func handOver(
@@ -324,7 +317,9 @@ public final class SourceMigration: Sendable {
         let round = state.withLockedValue { $0.machine.fence() }
         status.withLockedValue { $0.phase = "fenced" }
         await job.disk.fence()
-        let sending = leavesRest ? .zero : copy.expectedPause(roundTrip: .zero, shares: group.count)
+        let sending =
+            leavesRest
+            ? .zero : copy.expectedPause(for: copy.dirtyBytes, roundTrip: .zero, shares: group.count)
         let expected = max(job.maximumPause, sending)
         let watch = Task { [self] in
             try await Task.sleep(for: max(Self.shortestFenceLimit, expected * 2))

@@ -208,12 +208,12 @@ public final class SupplyLink: Sendable {
         }
     }
 
-    /// Bulk waits while somebody waits for a demand, leaves the path's buffers empty for a while after one, and keeps to the
+    /// Bulk waits while somebody waits for a demand of this disk, goes by `BulkPace` for a while after one, and keeps to the
     /// limit.
     private func makeWay(
         for count: Int, _ connection: PeerConnection, _ pace: NIOLockedValueBox<BulkPace>
     ) async throws {
-        if pace.withLockedValue({ $0.isDue(at: .now) }) { try await adjust(pace, connection) }
+        if pace.withLockedValue({ $0.isDue(at: .now) }) { await adjust(pace, connection) }
         while state.withLockedValue({ $0.demanded > 0 }) {
             guard connection.isOpen else { throw PeerError.cut }
             try await Task.sleep(for: .microseconds(500))
@@ -221,11 +221,11 @@ public final class SupplyLink: Sendable {
         try await parts.rate.wait(for: count) { connection.isOpen }
     }
 
-    private func adjust(_ pace: NIOLockedValueBox<BulkPace>, _ connection: PeerConnection) async throws {
-        let path = try await connection.path()
+    private func adjust(_ pace: NIOLockedValueBox<BulkPace>, _ connection: PeerConnection) async {
+        guard let path = await connection.path() else { return }
         let sinceDemand = state.withLockedValue { $0.lastDemand }?.duration(to: .now)
         let change = pace.withLockedValue { $0.next(path, sinceDemand: sinceDemand, at: .now) }
-        if let change { try await connection.limitPace(bytesPerSecond: change.bytesPerSecond) }
+        if let change { await connection.limitPace(bytesPerSecond: change.bytesPerSecond) }
     }
 
     private func release(_ ledger: Ledger) throws {

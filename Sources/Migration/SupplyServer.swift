@@ -11,8 +11,6 @@ struct SupplyServer {
     private static let maximumBlocks: UInt64 = 1 << 16
     /// Bytes of blocks in one message: what somebody waits for comes behind one that is on its way.
     private static let batchBytes = 128 << 10
-    /// Ranges that are said to have been read most.
-    private static let mostRanked = 1024
     private static let maximumRead: UInt64 = UInt64(PeerConnection.maximumFrame - 1024)
 
     let connection: PeerConnection
@@ -46,7 +44,7 @@ struct SupplyServer {
         switch message {
         case .request(let request) where request.kind == .flush: try await flush(request)
         case .request(let request): try await read(request)
-        case .postcopy(.rank): try await send(.postcopy(.mostRead(mostRead)))
+        case .postcopy(.rank): try await rank()
         case .postcopy(.describe(let range)): try await describe(try check(range))
         case .postcopy(.need(let runs)): try await send(try runs.map(check))
         case .postcopy(.replaced(let runs)):
@@ -64,8 +62,13 @@ struct SupplyServer {
         }
     }
 
-    private var mostRead: [BlockRange] {
-        (reads?.mostRead(limit: Self.mostRanked) ?? []).map { BlockRange(geometry.blocks(touching: $0)) }
+    private func rank() async throws {
+        let most = try await pool.runIfActive { [reads, geometry] in
+            (reads?.mostRead(limit: PostcopyMessage.maximumRanked) ?? []).map {
+                BlockRange(geometry.blocks(touching: $0))
+            }
+        }
+        try await send(.postcopy(.mostRead(most)))
     }
 
     /// The root of the image without some blocks, which need not be readable.

@@ -5,9 +5,17 @@ final class SwitchGroup: Sendable {
     private struct State {
         var agreement: SwitchAgreement
         var isSwitchRequested = false
+        /// Ended when one of the disks is wanted, or none goes.
+        var watchers: [UInt64: AsyncStream<Never>.Continuation] = [:]
+        var nextWatcher: UInt64 = 0
         var waiting: [SwitchAgreement.Meeting: [CheckedContinuation<Void, any Error>]] = [:]
         var links: [Int: SourceLink] = [:]
         var settled = 0
+
+        mutating func endWatching() {
+            for watcher in watchers.values { watcher.finish() }
+            watchers = [:]
+        }
     }
 
     /// Names it in the records of its disks.
@@ -33,8 +41,27 @@ final class SwitchGroup: Sendable {
         state.withLockedValue { state in
             guard state.agreement.failure == nil, !state.agreement.isCommitted else { return false }
             state.isSwitchRequested = true
+            state.endWatching()
             return true
         }
+    }
+
+    /// Returns once somebody wants the disks at the destination, or none of them goes, or the time is over.
+    func waitForSwitch(atMost limit: Duration) async {
+        let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
+        let id = state.withLockedValue { state -> UInt64 in
+            state.nextWatcher += 1
+            state.watchers[state.nextWatcher] = continuation
+            if state.isSwitchRequested || state.agreement.failure != nil { state.endWatching() }
+            return state.nextWatcher
+        }
+        let timer = Task {
+            try? await Task.sleep(for: limit)
+            continuation.finish()
+        }
+        for await _ in stream {}
+        timer.cancel()
+        state.withLockedValue { $0.watchers[id] = nil }
     }
 
     /// A disk could go now, or could not any more.
@@ -133,6 +160,7 @@ final class SwitchGroup: Sendable {
         let stopped = state.withLockedValue {
             state -> (links: [SourceLink], waiting: [CheckedContinuation<Void, any Error>])? in
             guard state.agreement.fail(error, isFinal: isFinal) else { return nil }
+            state.endWatching()
             defer { state.waiting = [:] }
             return (Array(state.links.values), state.waiting.values.flatMap { $0 })
         }

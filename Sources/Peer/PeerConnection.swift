@@ -52,15 +52,14 @@ public struct PeerConnection: Sendable {
         try await channel.setOption(.tcpOption(option), value: Self.smallBacklog).get()
     }
 
-    /// What TCP knows of the path now.
-    /// - Throws: where the connection is closed.
-    public func path() async throws -> PathState { try await channel.path() }
+    /// What TCP knows of the path now; nil where it does not say, or the connection is closed.
+    public func path() async -> PathState? { try? await channel.path() }
 
-    /// Sends no faster than this, however much the path may carry; `socket(7)`, SO_MAX_PACING_RATE.
+    /// Sends no faster than this, however much the path may carry, where the kernel can do that; `socket(7)`,
+    /// SO_MAX_PACING_RATE.
     /// - Parameter bytesPerSecond: nil for no limit.
-    /// - Throws: where the connection is closed.
-    public func limitPace(bytesPerSecond: UInt64?) async throws {
-        try await channel.limitPace(bytesPerSecond: bytesPerSecond)
+    public func limitPace(bytesPerSecond: UInt64?) async {
+        try? await channel.limitPace(bytesPerSecond: bytesPerSecond)
     }
 
     /// Whether the link still stands, as far as is known.

@@ -17,29 +17,61 @@ struct BackgroundFillTests {
         DurablePresentMap(geometry: try #require(BlockGeometry(size: blocks * 4096, blockSize: 4096)))
     }
 
-    @Test("What is preferred comes first, the last wish before earlier ones, each block once")
-    func preferred() throws {
-        let map = try map(40)
-        map.markTaken(22..<24)
-        var fill = fill(map, segment: 10)
+    /// Brings all that is missing, one segment after the other.
+    private func order(
+        of fill: inout BackgroundFill, _ map: DurablePresentMap, atMost limit: Int = .max
+    ) -> [Range<UInt64>] {
         var order: [Range<UInt64>] = []
-        func take(_ actions: [BackgroundFill.Action]) {
+        var actions = fill.linkFound()
+        while !actions.isEmpty || !fill.isDone {
             for action in actions {
                 switch action {
                 case .describe: fill.wasDescribed()
                 case .bring(let segment):
+                    guard order.count < limit else { return order }
                     order.append(segment)
                     for run in map.missingRuns(in: segment) { map.markTaken(run) }
                     fill.brought(segment)
                 }
             }
+            actions = fill.next()
         }
-        fill.prefer([18..<35, 5..<7])
-        take(fill.linkFound())
-        fill.prefer([38..<99])
-        while !fill.isDone { take(fill.next()) }
-        #expect(order.first == 18..<20)
-        #expect(Array(order.dropFirst()) == [38..<40, 20..<30, 30..<35, 5..<7, 0..<5, 7..<10, 10..<20, 35..<40])
+        return order
+    }
+
+    @Test("What is wished for comes first, the last wish ahead of earlier ones, then what is ranked, then the rest")
+    func wishes() throws {
+        let map = try map(40)
+        map.markTaken(22..<24)
+        var fill = fill(map, segment: 10)
+        fill.rank([1..<3])
+        fill.rank([36..<38, 5..<7])
+        fill.wish(for: 18..<25)
+        fill.wish(for: 38..<99)
+        let found = order(of: &fill, map)
+        #expect(Array(found.prefix(5)) == [38..<40, 18..<20, 20..<25, 36..<38, 5..<7])
+        #expect(found.dropFirst(5).flatMap { Array($0) } == [0..<5, 7..<20, 25..<40].flatMap { Array($0) })
+    }
+
+    @Test("What was under way when the link was lost comes again, and nothing before it is forgotten for that")
+    func linkLost() throws {
+        let map = try map(100)
+        var fill = fill(map, segment: 10)
+        fill.rank([90..<92])
+        #expect(order(of: &fill, map, atMost: 0) == [])
+        fill.linkLost()
+        let found = order(of: &fill, map)
+        #expect(found.first == 0..<10 && found.flatMap { Array($0) } == Array(0..<100))
+    }
+
+    @Test("Wishes are no more than there is room for")
+    func manyWishes() throws {
+        let map = try map(1000)
+        var fill = fill(map, segment: 1)
+        for block in 100..<300 as Range<UInt64> { fill.wish(for: block..<block + 1) }
+        let found = order(of: &fill, map)
+        #expect(found.prefix(64).map(\.lowerBound) == (236..<300).reversed())
+        #expect(found[64] == 0..<1)
     }
 
     @Test("Whatever is wished for and whatever is lost: nothing is under way twice, and all of it comes")
@@ -70,7 +102,8 @@ struct BackgroundFillTests {
                 switch Int.random(in: 0..<8, using: &random) {
                 case 0:
                     let start = UInt64.random(in: 0..<blocks, using: &random)
-                    fill.prefer([start..<start + UInt64.random(in: 1...50, using: &random)])
+                    let range = start..<start + UInt64.random(in: 1...50, using: &random)
+                    if random.chance(50) { fill.wish(for: range) } else { fill.rank([range]) }
                 case 1 where steps < 200 && random.chance(10):
                     fill.linkLost()
                     asked = []

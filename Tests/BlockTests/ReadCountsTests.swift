@@ -3,7 +3,7 @@ import Testing
 @testable import Block
 
 @Suite struct ReadCountsTests {
-    private static let part = ReadCounts.part
+    private static let part: UInt64 = 1 << 20
 
     @Test("The parts that were read most come first, and those that never were not at all")
     func mostRead() {
@@ -19,6 +19,15 @@ import Testing
         ]
         #expect(counts.mostRead(limit: 9) == expected)
         #expect(counts.mostRead(limit: 2) == Array(expected.prefix(2)))
+    }
+
+    @Test("A huge disk has larger parts, and no more of them", arguments: [1 << 40, 1 << 50, 9 << 60, UInt64.max])
+    func huge(_ size: UInt64) {
+        let part = ReadCounts.part(of: size)
+        #expect((1 << 19...1 << 20).contains(size / part))
+        let counts = ReadCounts(size: size)
+        counts.note(offset: size - 1, length: 1)
+        #expect(counts.mostRead(limit: 2) == [(size - 1) / part * part..<size])
     }
 
     @Test("A disk of no bytes has no parts")

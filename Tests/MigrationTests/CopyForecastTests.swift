@@ -59,6 +59,10 @@ struct CopyForecastTests {
         rate.endRound(800, at: start + .seconds(8))
         rate.endRound(50, at: start + .seconds(9))
         #expect(rate.bytesPerSecond(900, at: start + .seconds(20)) == 50)
+        // What a round does not go over was not written while it went on.
+        rate.beginRound(leaving: 1000)
+        rate.endRound(1040, at: start + .seconds(10))
+        #expect(rate.bytesPerSecond(900, at: start + .seconds(20)) == 40)
     }
 
     @Test("The rate of the link is that of the last seconds")

@@ -71,7 +71,7 @@ final class SimPostCopy {
             }
         }
         world.check(resolver.demandedCount <= 64 * 20, "invariant 10: \(resolver.demandedCount) blocks are demanded")
-        world.check(fill.openCount <= 8, "invariant 10: \(fill.openCount) segments are open")
+        world.check(fill.openCount <= 20, "invariant 10: \(fill.openCount) segments are open")
     }
 
     private func perform(_ request: BlockResolver.Operation) {
@@ -120,7 +120,7 @@ final class SimPostCopy {
     // MARK: Bringing
 
     private func demand(_ runs: [Range<UInt64>]) {
-        fill.prefer(runs.map { $0.lowerBound / 3 * 3..<$0.upperBound })
+        for run in runs { fill.wish(for: run.lowerBound / 3 * 3..<run.upperBound) }
         guard runs.joined().contains(where: { announced[$0] != nil }) else { return ask(runs, .demand) }
         node.later(300) { [self] in
             let rest = runs.joined().filter { announced[$0] == nil || !bringFromHere($0) }
@@ -227,7 +227,7 @@ final class SimPostCopy {
             switch phase {
             case .filling:
                 let first = UInt64.random(in: 0..<disk.geometry.blockCount, using: &world.random)
-                fill.prefer([first..<first + 7])
+                fill.rank([first..<first + 7, first / 2..<first / 2 + 2])
                 for action in fill.linkFound() { run(action) }
                 advance()
             case .verifying(let root): if root != nil { askToVerify() }

@@ -23,6 +23,8 @@ from vm.world import DebianWorld, Failure  # noqa: E402
 
 MI = 1 << 20
 NBD_PORT = 7002
+# Seconds between two samples.
+STEP = 0.5
 # What its guests need beyond a plain Debian.
 DISK = ("vm-bench", "3G", "dbench,gcc,libc6-dev,make,nginx-light")
 
@@ -40,7 +42,7 @@ class Traffic:
         return self
 
     def watch(self):
-        while not self.is_over.wait(0.5):
+        while not self.is_over.wait(STEP):
             self.samples.append((round(time.monotonic() - self.began, 2), self.so_far()))
 
     def so_far(self):
@@ -98,7 +100,7 @@ class BenchWorld(DebianWorld):
                 "seconds": traffic.seconds, "wire": traffic.total, "memory": memory["bytes"],
                 "rest": traffic.total - memory["bytes"], "downtime": memory["downtime"], "still": still["t"],
                 "writes": still["w"], "still before": before["t"], "writes before": before["w"],
-                "samples": traffic.samples}
+                "samples": traffic.samples, "writes in half seconds": self.guest.pace("w", began, STEP)}
 
 
 class PlainGuest(Guest):
@@ -125,20 +127,30 @@ class PlainWorld(BenchWorld):
         command = self.guest.command(self.far, "-incoming", "defer")
         subprocess.run([*self.far.prefix, "sh", "-c", command], check=True, stdin=subprocess.DEVNULL)
         here, there = (Qmp.connect(f"{site.folder}/qmp") for site in (self.near, self.far))
+        self.move_guest(here, there)
+        self.wait(lambda: self.status(here) == "completed", "moved the memory")
+        self.wait(lambda: there.execute("query-status")["status"] == "running")
+        said = here.execute("query-migrate")
+        here.execute("quit")
+        self.clean_up(there)
+        return {"bytes": said["ram"]["transferred"], "downtime": said["downtime"] / 1000}
+
+    def move_guest(self, here, there):
+        """Returns once nothing is left to be done but by QEMU itself."""
         self.mirror(here, there)
         here.execute("migrate-set-capabilities", capabilities=[{"capability": "pause-before-switchover", "state": True}])
-        there.execute("migrate-incoming", uri=self.far.memory)
-        here.execute("migrate", uri=self.far.memory)
+        self.move_memory(here, there)
         self.wait(lambda: self.status(here) == "pre-switchover", "moved the memory")
         here.execute("block-job-cancel", device="mirror")
         self.wait(lambda: not here.execute("query-block-jobs"))
         here.execute("migrate-continue", state="pre-switchover")
-        self.wait(lambda: self.status(here) == "completed")
-        self.wait(lambda: there.execute("query-status")["status"] == "running")
-        said = here.execute("query-migrate")
-        here.execute("quit")
+
+    def clean_up(self, there):
         there.execute("nbd-server-stop")
-        return {"bytes": said["ram"]["transferred"], "downtime": said["downtime"] / 1000}
+
+    def move_memory(self, here, there):
+        there.execute("migrate-incoming", uri=self.far.memory)
+        here.execute("migrate", uri=self.far.memory)
 
     def mirror(self, here, there):
         """Returns once there is nothing left but what the guest writes."""
@@ -172,7 +184,21 @@ class PlainWorld(BenchWorld):
             time.sleep(0.02)
 
 
-WAYS = {"QEMU": PlainWorld, "nearblock": BenchWorld}
+class SharedWorld(PlainWorld):
+    """Both QEMUs have the same file, and only the memory is moved."""
+
+    def start_nodes(self, images):
+        for image in images.values():
+            os.link(image, f"{self.far.folder}/images/{os.path.basename(image)}")
+
+    def move_guest(self, here, there):
+        self.move_memory(here, there)
+
+    def clean_up(self, there):
+        pass
+
+
+WAYS = {"shared": SharedWorld, "QEMU": PlainWorld, "nearblock": BenchWorld}
 
 
 def run(options, context, way, load, link):
@@ -198,6 +224,10 @@ def show(load, link, results):
               f"| {column('rest', MI, 1)} | {column('still', 1e-3, 0)} | {column('writes', 1e-3, 0)} "
               f"| {column('writes before', 1e-3, 0)} |", flush=True)
     pairs = list(zip(results.get("QEMU", []), results.get("nearblock", [])))
+    alone = list(zip(results.get("shared", []), results.get("nearblock", [])))
+    if alone:
+        more = spread([(ours["writes"] - theirs["writes"]) * 1000 for theirs, ours in alone], 0)
+        print(f"| {load} | {link} | nearblock beyond shared | | | | | | {more} | |", flush=True)
     if pairs:
         of = lambda name: spread([ours[name] / theirs[name] for theirs, ours in pairs], 2)  # noqa: E731
         print(f"| {load} | {link} | nearblock of QEMU's | {of('seconds')} | {of('wire')} | {of('memory')} | {of('rest')} "
@@ -220,7 +250,7 @@ def main():
     made = f"{options.folder}/kernel"
     os.makedirs(made)
     context = Context(nearblock=options.nearblock, relay=make_relay(made),
-                      kernel=make_kernel(made, f"{HERE}/machine-work"), is_short=False)
+                      kernel=make_kernel(made, f"{HERE}/machine-work"))
     print("| guest | link | with | seconds | on the wire, MiB | memory, MiB | the rest, MiB | stood still, ms "
           "| no write for, ms | no write for before, ms |\n| " + " | ".join(["---"] * 10) + " |", flush=True)
     everything = []

@@ -88,6 +88,16 @@ class Guest:
             now = time.monotonic()
             self.beats += [(now, word) for word in words.decode()]
 
+    def pace(self, word, since, step):
+        """How many signs of life of that kind came in each `step` seconds."""
+        counts = []
+        for when, what in self.beats:
+            if what == word and when >= since:
+                index = int((when - since) / step)
+                counts += [0] * (index + 1 - len(counts))
+                counts[index] += 1
+        return counts
+
     def gap(self, word, since):
         """The longest time without a sign of life of that kind, in seconds."""
         times = sorted(when for when, what in self.beats if what == word and when >= since)
