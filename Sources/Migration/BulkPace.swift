@@ -13,20 +13,25 @@ struct BulkPace: Sendable {
     }
 
     /// For so long after a demand another one is likely.
-    private static let memory = Duration.seconds(1)
-    /// A queue that demands may find: at least so long, and this part of the shortest round trip, which never is the same.
-    private static let tolerated = Duration.milliseconds(4)
-    private static let toleratedPart = 8
+    private static let memory = Duration.seconds(3)
+    /// A queue that demands may find: at least so long; this part of the shortest round trip, which never is the same; and so
+    /// many bytes, as the kernel sends a few packets at once and the last of them waits for the first.
+    private static let tolerated = 0.004
+    private static let toleratedPart = 1.0 / 16
+    private static let toleratedBytes = 6000.0
     private static let shortestInterval = Duration.milliseconds(10)
     private static let slower = 0.85
-    /// Where no queue is: a flow that has just begun has not found out yet what the path carries.
-    private static let faster = 1.25
+    private static let faster = 1.08
+    /// A flow that has just begun has not found out yet what the path carries.
+    private static let fasterAtFirst = 1.25
     /// Of what the path has carried. A queue that is there at the lowest is not bulk's; faster than the highest, it is not the
     /// pace that limits it.
     private static let range = 0.4...2
 
     private var fastest = 0.0
     private var pace: Double?
+    /// A queue has been seen, so that the pace is about what the path carries.
+    private var hasSettled = false
     private var nextLook: ContinuousClock.Instant?
 
     /// Whether the path is to be looked at.
@@ -43,13 +48,20 @@ struct BulkPace: Sendable {
             defer { pace = nil }
             return pace == nil ? nil : Change(bytesPerSecond: nil)
         }
-        let tolerated = max(Self.tolerated, path.shortestRoundTrip / Self.toleratedPart)
-        let queue = (path.roundTrip - path.shortestRoundTrip) / tolerated
         let arrives = Double(path.bytesPerSecond)
         let before = pace ?? arrives
-        let wanted = queue > 1 ? min(before, arrives) * Self.slower : before * (Self.faster - queue * (Self.faster - 1))
+        let isQueued = isQueued(path, at: before)
+        if isQueued { hasSettled = true }
+        let growth = hasSettled ? Self.faster : Self.fasterAtFirst
+        let wanted = isQueued ? min(before, arrives) * Self.slower : before * growth
         let next = min(max(wanted, fastest * Self.range.lowerBound), fastest * Self.range.upperBound)
         defer { pace = next }
         return Change(bytesPerSecond: UInt64(next))
+    }
+
+    private func isQueued(_ path: PathState, at pace: Double) -> Bool {
+        let shortest = path.shortestRoundTrip.inSeconds
+        let tolerated = max(Self.tolerated, shortest * Self.toleratedPart, Self.toleratedBytes / max(pace, 1))
+        return path.roundTrip.inSeconds - shortest > tolerated
     }
 }

@@ -44,7 +44,7 @@ public final class SupplyLink: Sendable {
         var wire = WireBytes()
         /// Demand requests that have come and not been answered.
         var demanded = 0
-        /// When the last demand came.
+        /// When the last demand came, or the first had to be expected.
         var lastDemand: ContinuousClock.Instant?
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -105,7 +105,11 @@ public final class SupplyLink: Sendable {
     }
 
     func commit() {
-        state.withLockedValue { $0.isCommitted = true }
+        state.withLockedValue { state in
+            state.isCommitted = true
+            // The first demands are on their way.
+            state.lastDemand = .now
+        }
     }
 
     /// Ends the link.
