@@ -138,6 +138,38 @@ struct HandOverTests {
         }
     }
 
+    @Test("Invariant 10: a source is asked what was read most, once for each connection, and says no more than that")
+    func mostRead() async throws {
+        let node = try TestNode()
+        let migration = MigrationID()
+        try await node.receiving { address in
+            let left = try await say(offering(migration) + [.postcopy(.leave)], to: address, node, answers: 4)
+            #expect(left[2] == .postcopy(.missing([BlockRange(first: 0, count: 3)])))
+            _ = try await say([commit(migration)], to: address, node, answers: 1)
+            func answer(_ answers: [Message], support: ProtocolSupport = .own, _ count: Int) async throws -> [Message] {
+                var hello = Hello(purpose: .bulk, migration: migration, isCommitted: true, export: "disk")
+                hello.support = support
+                return Array(try await say([.hello(hello)] + answers, to: address, node, answers: count).dropFirst())
+            }
+            let block = BlockRange(first: 0, count: 1)
+            let describe = Message.postcopy(.describe(BlockRange(first: 0, count: 3)))
+            let rank = Message.postcopy(.rank)
+            let tooMany = Array(repeating: block, count: PostcopyMessage.maximumRanked + 1)
+            let beyond = BlockRange(first: 2, count: 2)
+            for ranges in [tooMany, [beyond], [BlockRange(first: .max, count: 2)], [BlockRange(first: 0, count: 0)]] {
+                #expect(try await answer([.postcopy(.mostRead(ranges))], 3) == [rank])
+            }
+            #expect(try await answer([.postcopy(.mostRead([]))], 3) == [rank, describe])
+            let twice = [Message.postcopy(.mostRead([])), .postcopy(.mostRead([]))]
+            #expect(try await answer(twice, 4) == [rank, describe])
+            let last = try await answer([.postcopy(.mostRead([BlockRange(first: 2, count: 1), block]))], 5)
+            #expect(last.first == rank && last[1] == .postcopy(.describe(BlockRange(first: 2, count: 1))))
+            // A release that can't be asked.
+            let old = ProtocolSupport(versions: ProtocolSupport.own.versions, capabilities: .postcopy)
+            #expect(try await answer([], support: old, 2) == [describe])
+        }
+    }
+
     @Test("An attempt that was given up is dropped though the disk has another name by now")
     func renamed() async throws {
         let node = try TestNode()
