@@ -58,23 +58,23 @@ struct ControlServer: Sendable {
                         .failed("the node does not understand this command; is it the same release?"),
                         outbound)
                 }
-                try await answer(request, outbound)
+                try await answer(request, client.channel, outbound)
             }
         }
     }
 
-    private func answer(_ request: ControlRequest, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>)
-        async throws
-    {
+    private func answer(
+        _ request: ControlRequest, _ channel: any Channel, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws {
         do {
-            try await send(try await perform(request, outbound), outbound)
+            try await send(try await perform(request, channel, outbound), outbound)
         } catch {
             try await send(.failed(String(describing: error)), outbound)
         }
     }
 
     private func perform(
-        _ request: ControlRequest, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+        _ request: ControlRequest, _ channel: any Channel, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     ) async throws -> ControlReply {
         switch request {
         case .status:
@@ -87,7 +87,10 @@ struct ControlServer: Sendable {
             // A client that has gone does not end the migration.
             return .reports(try await node.migrate(command) { progress.offer($0) })
         case .estimate(let command):
-            return .estimates(try await node.estimate(command))
+            let task = Task { try await node.estimate(command) }
+            // Nobody else would want to know.
+            channel.closeFuture.whenComplete { _ in task.cancel() }
+            return .estimates(try await task.value)
         case .cancel(let export):
             try await node.cancel(export)
             return .done

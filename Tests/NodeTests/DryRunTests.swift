@@ -59,6 +59,27 @@ struct DryRunTests {
         #expect(ledger["present"]! > 0)
     }
 
+    @Test("It ends with who asked for it")
+    func interrupted() async throws {
+        let nodes = try await TwoNodes(megabytes: 24)
+        let command = [
+            "6", Nearblock.path, "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--dry-run", "--rate", "8k",
+            "--control", nodes.source.control,
+        ]
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<8 {
+                group.addTask { _ = try await Command.run("timeout", command) }
+            }
+            group.addTask {
+                try await waitUntil("all of them ask") {
+                    try await nodes.migrate(["--dry-run"]).errors.contains("are being looked at already")
+                }
+            }
+            try await group.waitForAll()
+        }
+        try await waitUntil("there is room again") { try await nodes.migrate(["--dry-run"]).status == 0 }
+    }
+
     @Test("A disk that would be refused is, in one line, and so is one that has moved")
     func refusals() async throws {
         let nodes = try await TwoNodes()
