@@ -42,11 +42,11 @@ public final class DirtyMap: Sendable {
     /// - Parameter sent: those in it don't count.
     public func count(without sent: SentMap? = nil) -> UInt64 {
         guard let sent else { return bitmap.countSet() }
-        precondition(sent.numberOfWords == bitmap.numberOfWords)
+        precondition(sent.bitmap.count == bitmap.count)
         var total = 0
         for word in 0..<bitmap.numberOfWords {
             let dirty = bitmap.word(at: word)
-            if dirty != 0 { total += (dirty & ~sent.word(at: word)).nonzeroBitCount }
+            if dirty != 0 { total += (dirty & ~sent.bitmap.word(at: word)).nonzeroBitCount }
         }
         return UInt64(total)
     }
@@ -58,11 +58,11 @@ public final class DirtyMap: Sendable {
     ///   - sent: those in it stay dirty.
     /// - Returns: at most `limit + 63` block numbers.
     public func take(from cursor: inout UInt64, limit: Int, without sent: SentMap? = nil) -> [UInt64] {
-        precondition(sent == nil || sent!.numberOfWords == bitmap.numberOfWords)
+        precondition(sent == nil || sent!.bitmap.count == bitmap.count)
         var taken: [UInt64] = []
         var word = Int(cursor / 64)
         while word < bitmap.numberOfWords, taken.count < limit {
-            var bits = take(word, without: sent)
+            var bits = bitmap.takeWord(at: word, without: sent?.bitmap.word(at: word) ?? 0)
             while bits != 0 {
                 taken.append(UInt64(word * 64 + bits.trailingZeroBitCount))
                 bits &= bits - 1
@@ -71,10 +71,5 @@ public final class DirtyMap: Sendable {
         }
         cursor = UInt64(word) * 64
         return taken
-    }
-
-    private func take(_ word: Int, without sent: SentMap?) -> UInt64 {
-        guard bitmap.word(at: word) != 0 else { return 0 }
-        return bitmap.takeWord(at: word, without: sent?.word(at: word) ?? 0)
     }
 }

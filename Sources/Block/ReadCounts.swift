@@ -56,7 +56,7 @@ public final class ReadCounts: @unchecked Sendable {
             .prefix(limit)
             .map { [size, part] in
                 let start = UInt64($0.part) * part
-                return start..<min(size, start + part)
+                return start..<start + min(part, size - start)
             }
     }
 }

@@ -40,8 +40,8 @@ struct CopyPlan: Equatable {
         situation.settled > 0 && situation.settled >= situation.dirty / 2 ? .settled : .all
     }
 
-    /// What is left fits behind the fence.
-    mutating func fitted() { idleRounds = 0 }
+    /// Whether the last round did.
+    var bringsNearer: Bool { idleRounds == 0 }
 
     /// The copying keeps up with the guest until somebody asks for the disk.
     /// - Returns: the blocks of the next round; nil where it is better to wait a little.

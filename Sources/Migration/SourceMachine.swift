@@ -32,6 +32,8 @@ struct SourceMachine: Equatable {
         var expectedPause: Double
         /// How long it may.
         var maximumPause: Double
+        /// How long it would with nothing left.
+        var leastPause: Double = 0
         /// Bytes that are left.
         var dirty: UInt64
         /// Bytes of these that are not hot; see `CopyPlan`.
@@ -41,6 +43,8 @@ struct SourceMachine: Equatable {
 
         /// Whether what is left could be sent behind the fence.
         var fits: Bool { dirty <= threshold || expectedPause <= maximumPause }
+        /// Whether the guest would hardly notice what is left.
+        var isSmall: Bool { dirty <= threshold || expectedPause <= leastPause + SourceMachine.unnoticed }
     }
 
     /// What follows a round.
@@ -52,6 +56,9 @@ struct SourceMachine: Equatable {
         /// Hold the guest back and hand the disk over; the rest is sent before, or left for later.
         case handOver(leavesRest: Bool)
     }
+
+    /// Seconds that are not worth another round.
+    private static let unnoticed = 0.01
 
     private(set) var state: State
     private let switchover: Switchover
@@ -109,13 +116,11 @@ struct SourceMachine: Equatable {
         case .firstWrite, .manual:
             return plan.whileNobodyAsks(situation).map { .copy($0) } ?? .wait
         case .converged, .now:
-            if situation.fits {
-                plan.fitted()
-                return .handOver(leavesRest: false)
-            }
+            if situation.isSmall { return .handOver(leavesRest: false) }
         }
         let scope = plan.towardsEnd(situation)
-        if round >= maximumRounds { return .handOver(leavesRest: mayLeaveRest) }
+        if round >= maximumRounds { return .handOver(leavesRest: mayLeaveRest && !situation.fits) }
+        if situation.fits, !plan.bringsNearer { return .handOver(leavesRest: false) }
         if let scope { return .copy(scope) }
         return mayLeaveRest ? .handOver(leavesRest: true) : .copy(plan.scope(situation))
     }

@@ -264,7 +264,7 @@ public final class SourceMigration: Sendable {
                 return isWanted || leavesRest
             case .wait:
                 status.withLockedValue { $0.phase = "waiting" }
-                await group.waitForSwitch(atMost: Self.idleInterval)
+                try await group.waitForSwitch(atMost: Self.idleInterval)
                 guard link.isOpen else { throw PeerError.cut }
                 if isWanted { return true }
             case .copy(let scope):
@@ -283,7 +283,9 @@ public final class SourceMigration: Sendable {
         return SourceMachine.Situation(
             // Behind the fence, the disks share the link.
             expectedPause: copy.expectedPause(for: dirty, roundTrip: roundTrip, shares: group.count).inSeconds,
-            maximumPause: job.maximumPause.inSeconds, dirty: dirty, settled: min(dirty, copy.settledBytes),
+            maximumPause: job.maximumPause.inSeconds,
+            leastPause: copy.expectedPause(for: 0, roundTrip: roundTrip, shares: group.count).inSeconds,
+            dirty: dirty, settled: min(dirty, copy.settledBytes),
             threshold: job.dirtyThreshold)
     }
 

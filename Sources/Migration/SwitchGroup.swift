@@ -46,8 +46,9 @@ final class SwitchGroup: Sendable {
         }
     }
 
-    /// Returns once somebody wants the disks at the destination, or none of them goes, or the time is over.
-    func waitForSwitch(atMost limit: Duration) async {
+    /// Returns once somebody wants the disks at the destination, or the time is over.
+    /// - Throws: why none of them goes.
+    func waitForSwitch(atMost limit: Duration) async throws {
         let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
         let id = state.withLockedValue { state -> UInt64 in
             state.nextWatcher += 1
@@ -62,6 +63,7 @@ final class SwitchGroup: Sendable {
         for await _ in stream {}
         timer.cancel()
         state.withLockedValue { $0.watchers[id] = nil }
+        if let failure { throw failure }
     }
 
     /// A disk could go now, or could not any more.

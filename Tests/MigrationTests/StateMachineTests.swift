@@ -119,7 +119,13 @@ struct StateMachineTests {
         var machine = copying(.converged)
         expect(&machine, after(8), .copy(.settled))
         expect(&machine, after(4), .copy(.settled))
-        expect(&machine, after(0.1), .handOver(leavesRest: false))
+        expect(&machine, after(0.1), .copy(.settled))
+        expect(&machine, after(0.09), .handOver(leavesRest: false))
+
+        machine = copying(.converged)
+        expect(&machine, after(8), .copy(.settled))
+        expect(&machine, after(0.1), .copy(.settled))
+        expect(&machine, after(0.01), .handOver(leavesRest: false))
 
         machine = copying(.converged)
         expect(&machine, after(8), .copy(.settled))

@@ -15,6 +15,21 @@ struct SwitchGroupTests {
         var hasWord = false
     }
 
+    @Test("Who waits for a switch hears of it at once, of a failure too, and waits no longer than it is told to")
+    func waits() async throws {
+        let wanted = SwitchGroup(count: 1)
+        try await wanted.waitForSwitch(atMost: .milliseconds(20))
+        let waiting = Task { try await wanted.waitForSwitch(atMost: .seconds(100)) }
+        #expect(wanted.requestSwitch())
+        try await waiting.value
+        try await wanted.waitForSwitch(atMost: .seconds(100))
+        let failing = SwitchGroup(count: 1)
+        let lost = Task { try await failing.waitForSwitch(atMost: .seconds(100)) }
+        #expect(failing.cancel())
+        await #expect(throws: MigrationError.self) { try await lost.value }
+        await #expect(throws: MigrationError.self) { try await failing.waitForSwitch(atMost: .seconds(100)) }
+    }
+
     @Test("Nobody leaves a meeting before all have come, or after one has failed", arguments: [1, 2, 3, 8])
     func meetings(count: Int) async throws {
         var random = Seeded.fresh()
