@@ -54,7 +54,9 @@ public struct BackgroundFill: Sendable {
     public var isDone: Bool { map.missing == 0 && bringing.isEmpty }
 
     /// Segments that something is known or asked of; bounded.
-    public var openCount: Int { describing.count + described.count + bringing.count }
+    public var openCount: Int { open.count }
+
+    private var open: [Range<UInt64>] { describing + described + bringing }
 
     /// The link is there.
     public mutating func linkFound() -> [Action] {
@@ -75,8 +77,7 @@ public struct BackgroundFill: Sendable {
     /// The link is gone, and with it what was asked for.
     public mutating func linkLost() {
         isUp = false
-        let open = describing + described + bringing
-        cursor = min(cursor, open.map(\.lowerBound).min() ?? cursor)
+        cursor = open.map(\.lowerBound).reduce(cursor, min)
         describing = []
         described = []
         bringing = []
@@ -152,7 +153,7 @@ public struct BackgroundFill: Sendable {
         var position = range.lowerBound
         while position < range.upperBound, let start = map.firstMissing(in: position..<range.upperBound) {
             let end = min(range.upperBound, (start / limits.segment + 1) * limits.segment)
-            let open = [describing, described, bringing].joined().filter { $0.overlaps(start..<end) }
+            let open = open.filter { $0.overlaps(start..<end) }
             guard let around = open.first(where: { $0.contains(start) }) else {
                 return start..<(open.map(\.lowerBound).min() ?? end)
             }

@@ -397,12 +397,9 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private func resume(_ capabilities: ProtocolSupport.Capabilities) {
-        let phase = state.withLockedValue { state in
-            if case .filling = state.phase { state.isRanking = capabilities.contains(.mostRead) }
-            return state.phase
-        }
-        switch phase {
+        switch state.withLockedValue({ $0.phase }) {
         case .filling where capabilities.contains(.mostRead):
+            state.withLockedValue { $0.isRanking = true }
             parts.lanes.send(.postcopy(.rank), on: .bulk)
         case .filling:
             beginFill()

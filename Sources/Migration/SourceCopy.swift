@@ -96,8 +96,8 @@ final class SourceCopy: Sendable {
     func dirtyRound(_ round: Int, _ scope: CopyPlan.Scope, isFinal: Bool = false) async throws {
         if scope == .all { sentMap.clear() }
         let settled = settledBytes
-        let dirty = dirtyBytes
-        dirtying.withLockedValue { $0.beginRound(leaving: dirty - min(dirty, settled)) }
+        let left = scope == .all ? 0 : max(dirtyBytes, settled) - settled
+        dirtying.withLockedValue { $0.beginRound(leaving: left) }
         update {
             $0.round = round
             $0.done = 0
@@ -106,17 +106,11 @@ final class SourceCopy: Sendable {
         speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount, isFinal || !isWanted() {
-            let blocks = takeDirty(from: &cursor, isFinal: isFinal)
+            let blocks = dirtyMap.take(from: &cursor, limit: sender.batchLimit, without: sentMap)
+            for block in blocks { sentMap.mark(block) }
             try await send(blocks, isAnswer: false, isUrgent: isFinal)
             if !isFinal { noteDirtyNowAndThen() }
         }
-    }
-
-    private func takeDirty(from cursor: inout UInt64, isFinal: Bool) -> [UInt64] {
-        if isFinal { return dirtyMap.take(from: &cursor, limit: sender.batchLimit) }
-        let blocks = dirtyMap.take(from: &cursor, limit: sender.batchLimit, without: sentMap)
-        for block in blocks { sentMap.mark(block) }
-        return blocks
     }
 
     /// Waits until the destination has everything of a round.
