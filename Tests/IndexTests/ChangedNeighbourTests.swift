@@ -26,7 +26,7 @@ import Testing
 
     @Test(arguments: [false, true]) func aBlockWrittenSinceIsRefused(fetchedBefore: Bool) {
         if fetchedBefore { #expect(good() == [true, true, true, true]) }
-        scratch.overwrite(image, [1], at: 4096 * 2 + 4095)
+        scratch.damage(image, at: 4096 * 2 + 4095)
         #expect(good() == [true, true, false, true])
     }
 

@@ -34,7 +34,7 @@ import Testing
     }
 
     private func flip(at offset: Int) {
-        scratch.overwrite(table, [scratch.contents(table)[offset] ^ 4], at: offset)
+        scratch.damage(table, at: offset)
     }
 
     @Test(arguments: [(20, "header"), (100, "header"), (230, "header"), (260, "name"), (256 + 40, "name")])

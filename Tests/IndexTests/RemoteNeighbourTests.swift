@@ -78,7 +78,7 @@ import Testing
         // Asked for in one go: no worse, and forgotten as soon as a block is not what it was.
         index.willFetch(index.lookUp(fingerprints))
         #expect(good() == [true, true, true, true])
-        scratch.overwrite(image, [0], at: 4096)
+        scratch.damage(image, at: 4096)
         index.willFetch(index.lookUp(fingerprints))
         #expect(good() == [true, false, true, true])
         server.stop()

@@ -35,6 +35,11 @@ final class Scratch {
         write(bytes, to: file, flags: 0, at: offset)
     }
 
+    /// Changes one byte, whatever it was.
+    func damage(_ file: String, at offset: Int) {
+        overwrite(file, [~contents(file)[offset]], at: offset)
+    }
+
     func contents(_ file: String) -> [UInt8] {
         let descriptor = open(file, O_RDONLY)
         defer { close(descriptor) }

@@ -43,7 +43,7 @@ import Testing
             }
         }
         #expect(store.isCurrent(image))
-        scratch.overwrite(image, [9], at: 3)
+        scratch.damage(image, at: 3)
         #expect(!store.isCurrent(image))
     }
 
