@@ -42,11 +42,11 @@ public final class DirtyMap: Sendable {
     /// - Parameter sent: those in it don't count.
     public func count(without sent: SentMap? = nil) -> UInt64 {
         guard let sent else { return bitmap.countSet() }
-        precondition(sent.bitmap.count == bitmap.count)
+        precondition(sent.geometry == geometry)
         var total = 0
         for word in 0..<bitmap.numberOfWords {
             let dirty = bitmap.word(at: word)
-            if dirty != 0 { total += (dirty & ~sent.bitmap.word(at: word)).nonzeroBitCount }
+            if dirty != 0 { total += (dirty & ~sent.mask(forWord: word)).nonzeroBitCount }
         }
         return UInt64(total)
     }
@@ -58,11 +58,11 @@ public final class DirtyMap: Sendable {
     ///   - sent: those in it stay dirty.
     /// - Returns: at most `limit + 63` block numbers.
     public func take(from cursor: inout UInt64, limit: Int, without sent: SentMap? = nil) -> [UInt64] {
-        precondition(sent == nil || sent!.bitmap.count == bitmap.count)
+        precondition(sent == nil || sent!.geometry == geometry)
         var taken: [UInt64] = []
         var word = Int(cursor / 64)
         while word < bitmap.numberOfWords, taken.count < limit {
-            var bits = bitmap.takeWord(at: word, without: sent?.bitmap.word(at: word) ?? 0)
+            var bits = bitmap.takeWord(at: word, without: sent?.mask(forWord: word) ?? 0)
             while bits != 0 {
                 taken.append(UInt64(word * 64 + bits.trailingZeroBitCount))
                 bits &= bits - 1

@@ -74,6 +74,8 @@ import Testing
         for _ in 0..<300 { lately.insert(UInt64.random(in: 0..<1000, using: &random)) }
         for block in dirty { map.mark(blocks: block..<block + 1) }
         for block in lately { sent.mark(block) }
+        // Two that are 64 blocks apart share a bit.
+        lately.formUnion(lately.map { $0 ^ 64 })
         #expect(map.count(without: sent) == UInt64(dirty.subtracting(lately).count))
         var cursor: UInt64 = 0
         #expect(map.take(from: &cursor, limit: .max, without: sent) == dirty.subtracting(lately).sorted())

@@ -61,7 +61,7 @@ struct PostCopyTests {
                     .read, offset: UInt64(marks[0]), length: 4096, buffer: memory.baseAddress) == 0)
         }
         try await destination.receiving { address in
-            let migration = source.migration(of: disk, image, to: address, rate: 50_000_000, switchover: .now)
+            let migration = source.migration(of: disk, image, to: address, rate: 25_000_000, switchover: .now)
             let moving = Task { try await migration.run { _ in } }
             func isThere(_ offset: Int) -> Bool {
                 guard let file = FileHandle(forReadingAtPath: "\(destination.images)/disk.raw") else { return false }

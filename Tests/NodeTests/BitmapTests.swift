@@ -185,7 +185,7 @@ struct BitmapTests {
             """)
         #expect(client.output == "0 [1048576, 1]\n", "\(client)")
         #expect(try await !contexts(of: nodes.source).contains(dirty), "cancel returns once all is as before")
-        #expect(try await nodes.source.ask(start + ["--switch", "now", "--rate", "4M"]).status == 0)
+        #expect(try await nodes.source.ask(start + ["--switch", "now", "--rate", "1M"]).status == 0)
         let missing = "nearblock:missing"
         try await waitUntil("it is served there") { try await contexts(of: nodes.destination).contains(missing) }
         let some = try await marked(nodes.destination.uri(), missing)

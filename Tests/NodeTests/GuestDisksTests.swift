@@ -26,7 +26,7 @@ struct GuestDisksTests {
 
     @Test("They are refused, cancelled, taken up again after a kill, and moved, together")
     func together() async throws {
-        try scratch.makeImage("root.raw", megabytes: 6)
+        try scratch.makeImage("root.raw", megabytes: 24)
         try scratch.makeImage("log.raw", megabytes: 1)
         let port = try FreePort.find()
         let destination = try await destination(port)
@@ -46,7 +46,7 @@ struct GuestDisksTests {
             try await states(of: first) == ["root": "serving", "log": "serving"]
         }
 
-        #expect(try await first.ask(command + ["--rate", "8M", "--detach"]).status == 0)
+        #expect(try await first.ask(command + ["--rate", "4M", "--detach"]).status == 0)
         try await waitUntil("the small one waits for the big one") { try await states(of: first)["log"] == "waiting" }
         #expect(try await states(of: first)["root"] == "copying")
         let taken = try await first.ask(command)

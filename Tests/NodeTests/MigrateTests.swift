@@ -201,9 +201,10 @@ struct MigrateTests {
     func sourceKilled() async throws {
         let nodes = try await TwoNodes()
         let before = try nodes.sourceImage
-        try await nodes.beginSlowMigration(rate: "20M")
+        try await nodes.beginSlowMigration()
         try await nodes.restartSource()
         #expect(try nodes.sourceImage == before)
+        #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
         try await waitUntil("it has moved") {
             try await nodes.source.ask(["status"]).output.contains("moved  to")
         }
@@ -229,8 +230,9 @@ struct MigrateTests {
     func destinationKilled() async throws {
         let nodes = try await TwoNodes()
         let before = try nodes.sourceImage
-        try await nodes.beginSlowMigration(rate: "20M")
+        try await nodes.beginSlowMigration()
         try await nodes.restartDestination()
+        #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
         try await waitUntil("it has moved") {
             try await nodes.source.ask(["status"]).output.contains("moved  to")
         }

@@ -23,7 +23,7 @@ struct PostCopyNodeTests {
         let nodes = try await TwoNodes()
         var expected = try nodes.sourceImage
         let begun = try await nodes.source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--rate", "4M", "--detach",
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--rate", "1M", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
         try await waitUntil("it is served there") { try await state(of: nodes.destination)["missing"] != nil }
@@ -38,6 +38,7 @@ struct PostCopyNodeTests {
             if round % 2 == 0 { try await nodes.restartDestination() } else { try await nodes.restartSource() }
         }
         #expect(try await state(of: nodes.destination)["missing"] != nil, "the kills came while blocks were missing")
+        #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
         let read = nodes.scratch.file("read")
         #expect(try await Command.run("nbdcopy", [nodes.destination.uri(), read]).status == 0)
         #expect(try nodes.scratch.data("read") == expected, "reads bring what is missing")

@@ -50,10 +50,10 @@ final class TwoNodes {
         try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"] + options)
     }
 
-    /// Begins a migration that takes at least `seconds`, and returns once it copies.
-    func beginSlowMigration(rate: String = "1M") async throws {
+    /// Begins a migration that takes a minute, and returns once it copies.
+    func beginSlowMigration() async throws {
         let begun = try await source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", rate, "--detach",
+            "migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", "1M", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
         try await waitUntil("it copies") { try await source.ask(["status"]).output.contains("copying") }

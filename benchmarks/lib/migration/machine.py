@@ -13,6 +13,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib"]
+from lan import DEVICE, Lan, Poll  # noqa: E402
 from links import parse, spread  # noqa: E402
 from nodes import NodeFailure  # noqa: E402
 from qmp import Qmp, QmpError  # noqa: E402
@@ -25,6 +26,8 @@ MI = 1 << 20
 NBD_PORT = 7002
 # Seconds between two samples.
 STEP = 0.5
+# Of life: what the guest says of itself over a serial port, and what its users see.
+SIGNS = {"t": "still", "w": "writes", "p": "ping", "h": "http"}
 # What its guests need beyond a plain Debian.
 DISK = ("vm-bench", "3G", "dbench,gcc,libc6-dev,make,nginx-light")
 
@@ -54,13 +57,21 @@ class Traffic:
         self.thread.join()
 
 
+class BenchGuest(Guest):
+    """It has users."""
+
+    def command(self, site, *more):
+        return super().command(site, *DEVICE, *more)
+
+
 class BenchWorld(DebianWorld):
     """A guest with something to do."""
 
+    kind = BenchGuest
     shell = "/bin/bash"
 
     def __init__(self, options, context, folder, load, rate, rtt):
-        self.options, self.load = options, load
+        self.options, self.load, self.lan, self.polls = options, load, None, []
         super().__init__(context, folder, rate=rate, rtt=rtt)
 
     def arguments(self, still):
@@ -74,36 +85,54 @@ class BenchWorld(DebianWorld):
         self.far.start_node({}, ["--index", self.options.index])
 
     def start(self):
+        self.lan = Lan([self.near.namespace, self.far.namespace])
+        self.lan.__enter__()
         super().start()
+        self.polls.append(Poll.by_ping(self.lan, self.guest.beats))
+        if self.load == "web":
+            self.polls.append(Poll.by_http(self.lan, self.guest.beats))
         # A guest that dirties memory faster than the link carries it is slowed down by QEMU, whoever moves its disk.
         here = Qmp.connect(f"{self.near.folder}/qmp")
         here.execute("migrate-set-capabilities", capabilities=[{"capability": "auto-converge", "state": True}])
         here.close()
 
+    def __exit__(self, *failure):
+        for poll in self.polls:
+            poll.end()
+        if self.lan:
+            self.lan.__exit__()
+        super().__exit__(*failure)
+
     def move_all(self):
         """Returns what QEMU sent of the memory, in bytes, and for how long it says that the guest stood still."""
         return self.move().finish(self.options.patience)["memory"]
+
+    def gaps(self, since):
+        """The longest time without each sign of life, in seconds; None where the guest gives no such sign."""
+        return {name: self.guest.gap(word, since) if word != "h" or self.load == "web" else None
+                for word, name in SIGNS.items()}
 
     def measure(self):
         """One move; what it took."""
         began = time.monotonic()
         time.sleep(10)
-        before = {word: self.guest.gap(word, began) for word in "tw"}
+        before = self.gaps(began)
         began = time.monotonic()
         with Traffic(self.sites.wan) as traffic:
             memory = self.move_all()
         self.work(5)
-        still = {word: self.guest.gap(word, began) for word in "tw"}
+        still = self.gaps(began)
+        for poll in self.polls:
+            poll.end()
         self.end_guest(self.far)
         done = re.search(r"GUEST: done: (.*)", self.guest.log(self.far))
         return {"done": done and done[1].strip(),
                 "seconds": traffic.seconds, "wire": traffic.total, "memory": memory["bytes"],
-                "rest": traffic.total - memory["bytes"], "downtime": memory["downtime"], "still": still["t"],
-                "writes": still["w"], "still before": before["t"], "writes before": before["w"],
-                "samples": traffic.samples, "writes in half seconds": self.guest.pace("w", began, STEP)}
+                "rest": traffic.total - memory["bytes"], "downtime": memory["downtime"], **still,
+                **{f"{name} before": gap for name, gap in before.items()}, "samples": traffic.samples, "writes in half seconds": self.guest.pace("w", began, STEP)}
 
 
-class PlainGuest(Guest):
+class PlainGuest(BenchGuest):
     """Its disk is a file."""
 
     @staticmethod
@@ -214,24 +243,33 @@ def run(options, context, way, load, link):
         shutil.rmtree(folder)
 
 
+# Of the table: its head, what of a run it shows, in what unit, with how many digits.
+COLUMNS = [("seconds", "seconds", 1, 1), ("on the wire, MiB", "wire", MI, 1), ("memory, MiB", "memory", MI, 1),
+           ("the rest, MiB", "rest", MI, 1)]
+GAPS = [("stood still, ms", "still"), ("no answer to a ping, ms", "ping"), ("no answer by HTTP, ms", "http"),
+        ("no write, ms", "writes"), ("no write before, ms", "writes before")]
+COLUMNS += [(head, name, 1e-3, 0) for head, name in GAPS]
+
+
+def row(words, cells):
+    print("| " + " | ".join([*words, *cells]) + " |", flush=True)
+
+
+def cell(values, digits):
+    return "" if None in values else spread(values, digits)
+
+
 def show(load, link, results):
     for way, runs in results.items():
-        if not runs:
-            print(f"| {load} | {link} | {way} | failed | | | | | | |", flush=True)
-            continue
-        column = lambda name, unit, digits: spread([each[name] / unit for each in runs], digits)  # noqa: E731
-        print(f"| {load} | {link} | {way} | {column('seconds', 1, 1)} | {column('wire', MI, 1)} | {column('memory', MI, 1)} "
-              f"| {column('rest', MI, 1)} | {column('still', 1e-3, 0)} | {column('writes', 1e-3, 0)} "
-              f"| {column('writes before', 1e-3, 0)} |", flush=True)
-    pairs = list(zip(results.get("QEMU", []), results.get("nearblock", [])))
-    alone = list(zip(results.get("shared", []), results.get("nearblock", [])))
-    if alone:
-        more = spread([(ours["writes"] - theirs["writes"]) * 1000 for theirs, ours in alone], 0)
-        print(f"| {load} | {link} | nearblock beyond shared | | | | | | {more} | |", flush=True)
-    if pairs:
-        of = lambda name: spread([ours[name] / theirs[name] for theirs, ours in pairs], 2)  # noqa: E731
-        print(f"| {load} | {link} | nearblock of QEMU's | {of('seconds')} | {of('wire')} | {of('memory')} | {of('rest')} "
-              f"| {of('still')} | {of('writes')} | |", flush=True)
+        cells = [cell([run[name] and run[name] / unit for run in runs], digits) for _, name, unit, digits in COLUMNS]
+        row((load, link, way), cells if runs else ["failed", *[""] * (len(COLUMNS) - 1)])
+    ours = results.get("nearblock", [])
+    if pairs := list(zip(results.get("shared", []), ours)):
+        more = [cell([a[name] and (b[name] - a[name]) * 1000 for a, b in pairs], 0) for _, name in GAPS[:-1]]
+        row((load, link, "nearblock beyond shared"), ["", "", "", "", *more, ""])
+    if pairs := list(zip(results.get("QEMU", []), ours)):
+        of = [cell([a[name] and b[name] / a[name] for a, b in pairs], 2) for _, name, _, _ in COLUMNS[:-1]]
+        row((load, link, "nearblock of QEMU's"), [*of, ""])
 
 
 def main():
@@ -251,8 +289,8 @@ def main():
     os.makedirs(made)
     context = Context(nearblock=options.nearblock, relay=make_relay(made),
                       kernel=make_kernel(made, f"{HERE}/machine-work"))
-    print("| guest | link | with | seconds | on the wire, MiB | memory, MiB | the rest, MiB | stood still, ms "
-          "| no write for, ms | no write for before, ms |\n| " + " | ".join(["---"] * 10) + " |", flush=True)
+    row(("guest", "link", "with"), [head for head, *_ in COLUMNS])
+    row(["---"] * 3, ["---"] * len(COLUMNS))
     everything = []
     for load in options.load:
         for link in options.links:
