@@ -111,6 +111,7 @@ final class SourceCopy: Sendable {
             try await send(blocks, isAnswer: false, isUrgent: isFinal)
             if !isFinal { noteDirtyNowAndThen() }
         }
+        assert(!isFinal || dirtyBytes == 0, "the guest waits, and all it has written is sent (invariant 1)")
     }
 
     /// Waits until the destination has everything of a round.

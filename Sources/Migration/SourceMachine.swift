@@ -125,6 +125,13 @@ struct SourceMachine: Equatable {
         return mayLeaveRest ? .handOver(leavesRest: true) : .copy(plan.scope(situation))
     }
 
+    /// Whether the disk could still be handed over without leaving anything, after `decide` has said so and others were
+    /// waited for.
+    func couldGo(_ situation: Situation) -> Bool {
+        guard case .copying(let round) = state else { preconditionFailure("it goes after a round") }
+        return situation.isSmall || situation.fits || (!mayLeaveRest && round >= maximumRounds)
+    }
+
     /// A round has been received; begins the next.
     mutating func nextRound() -> Int {
         guard case .copying(let round) = state else { preconditionFailure("a round follows a round") }

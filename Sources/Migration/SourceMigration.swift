@@ -295,13 +295,16 @@ public final class SourceMigration: Sendable {
     private func agree(
         _ copy: SourceCopy, _ link: SourceLink, _ roundTrip: Duration, leavesRest: Bool
     ) async throws -> Bool {
+        // It could a moment ago.
+        var isReady = true
         while true {
-            let isReady = leavesRest || situation(copy, roundTrip).fits
             if group.note(member, isReady: isReady) || isWanted { return true }
             if !isReady, group.isAssembled { return false }
             status.withLockedValue { $0.phase = "waiting" }
             guard link.isOpen else { throw PeerError.cut }
             try await Task.sleep(for: Self.agreementInterval)
+            let situation = situation(copy, roundTrip)
+            isReady = leavesRest || state.withLockedValue { $0.machine.couldGo(situation) }
         }
     }
 

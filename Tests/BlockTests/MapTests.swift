@@ -74,8 +74,8 @@ import Testing
         for _ in 0..<300 { lately.insert(UInt64.random(in: 0..<1000, using: &random)) }
         for block in dirty { map.mark(blocks: block..<block + 1) }
         for block in lately { sent.mark(block) }
-        // Two that are 64 blocks apart share a bit.
-        lately.formUnion(lately.map { $0 ^ 64 })
+        // Two neighbours share a bit.
+        lately.formUnion(lately.map { $0 ^ 1 })
         #expect(map.count(without: sent) == UInt64(dirty.subtracting(lately).count))
         var cursor: UInt64 = 0
         #expect(map.take(from: &cursor, limit: .max, without: sent) == dirty.subtracting(lately).sorted())
@@ -83,6 +83,24 @@ import Testing
         sent.clear()
         cursor = 0
         #expect(map.take(from: &cursor, limit: .max, without: sent) == dirty.intersection(lately).sorted())
+    }
+
+    @Test func aRoundThatMarksWhatItTakesTakesAll() throws {
+        var random = Seeded.fresh()
+        let geometry = try #require(BlockGeometry(size: 4096 * 1000, blockSize: 4096))
+        let map = DirtyMap(geometry: geometry)
+        let sent = SentMap(geometry: geometry)
+        var dirty = Set<UInt64>()
+        for _ in 0..<700 { dirty.insert(UInt64.random(in: 0..<1000, using: &random)) }
+        for block in dirty { map.mark(blocks: block..<block + 1) }
+        var taken: [UInt64] = []
+        var cursor: UInt64 = 0
+        while cursor < geometry.blockCount {
+            let blocks = map.take(from: &cursor, limit: 1, without: sent)
+            for block in blocks { sent.mark(block) }
+            taken += blocks
+        }
+        #expect(taken == dirty.sorted() && map.count() == 0)
     }
 
     @Test func aMarkBehindTheCursorIsFoundOnTheNextRound() throws {

@@ -84,6 +84,24 @@ struct MigrationTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: destination.images) == ["disk.raw"])
     }
 
+    @Test("A link whose round trips alone take longer than the guest may wait is no reason to wait for ever")
+    func noPause() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
+        let guest = Guest(
+            client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        try await destination.receiving { address in
+            let writing = Task { await guest.run(pausing: .microseconds(500)) }
+            let report = try await source.migration(of: disk, image, to: address, pause: .zero).run { _ in }
+            #expect(report.state == "complete")
+            writing.cancel()
+            #expect(await writing.value == 0, "a request of the guest failed")
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+    }
+
     @Test("Invariant 12: holes and zeros stay sparse")
     func sparse() async throws {
         let source = try TestNode()

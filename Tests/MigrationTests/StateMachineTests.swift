@@ -1,6 +1,7 @@
 import Block
 import Index
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import Migration
@@ -136,6 +137,29 @@ struct StateMachineTests {
         machine = copying(.converged)
         machine.needsWholeDisk()
         for _ in 0..<10 { expect(&machine, after(8), .copy(.settled)) }
+    }
+
+    @Test("What may be handed over whole may be so a moment later, where nothing has changed")
+    func agreesWithItself() {
+        var random = Seeded.fresh()
+        for _ in 0..<2000 {
+            var machine = SourceMachine(maximumRounds: Int.random(in: 1...4, using: &random))
+            machine.accepted()
+            if Bool.random(using: &random) { machine.needsWholeDisk() }
+            for _ in 0..<6 {
+                let dirty = UInt64.random(in: 0...5, using: &random)
+                let least = Double.random(in: 0...0.4, using: &random)
+                let situation = SourceMachine.Situation(
+                    expectedPause: least + Double(dirty) * Double.random(in: 0...0.1, using: &random),
+                    maximumPause: 0.2, leastPause: least, dirty: dirty,
+                    settled: UInt64.random(in: 0...dirty, using: &random),
+                    threshold: UInt64.random(in: 0...1, using: &random))
+                if machine.decide(situation) == .handOver(leavesRest: false) {
+                    #expect(machine.couldGo(situation), "\(situation)")
+                }
+                _ = machine.nextRound()
+            }
+        }
     }
 
     @Test("The operator's limits: so many rounds, or so little that is left")

@@ -49,6 +49,13 @@ class Node:
         return subprocess.run([self.binary, *arguments, "--control", f"{self.folder}/control"],
                               capture_output=True, text=True)
 
+    def do(self, *arguments):
+        """As `ask`; returns what it says, and raises where it fails."""
+        answer = self.ask(*arguments)
+        if answer.returncode:
+            raise NodeFailure(answer.stderr.strip())
+        return answer.stdout
+
     def status(self):
         answer = self.ask("status", "--json")
         return {e["export"]: e for e in json.loads(answer.stdout)["exports"]} if answer.returncode == 0 else {}

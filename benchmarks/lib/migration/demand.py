@@ -11,10 +11,10 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib", f"{HERE}/../../../nbd-scripts/lib/wan"]
 from links import parse  # noqa: E402
-from nodes import Node  # noqa: E402
+from nodes import NodeFailure  # noqa: E402
+from pair import Pair  # noqa: E402
 from wan import Wan  # noqa: E402
 
-PORT = 10810
 BLOCK = 4096
 # What one demand brings: the block and what is read ahead.
 BROUGHT = 68 << 10
@@ -32,26 +32,17 @@ def latencies(uri, folder, seconds):
 
 def measure(options, wan, link):
     folder = f"{options.folder}/run"
-    os.makedirs(folder)
-    subprocess.run(["cp", "--sparse=always", "--reflink=auto", options.disk, f"{folder}/disk.raw"], check=True)
-    far = Node(
-        options.nearblock, f"{folder}/far",
-        ["--insecure-peer", "--peer-listen", f"{wan.far_address}:{PORT}", "--images", f"{folder}/far/images"],
-        wan.command(wan.far))
-    near = Node(options.nearblock, f"{folder}/near", ["--insecure-peer", f"{folder}/disk.raw", "--export", "disk"],
-                wan.command(wan.near))
     try:
-        begun = near.ask("migrate", "disk", "--to", f"{wan.far_address}:{PORT}", "--switch", "now", "--detach")
-        if begun.returncode:
-            sys.exit(f"demand: {begun.stderr.strip()}")
-        while "missing" not in far.status().get("disk", {}):
-            pass
-        before = far.status()["disk"]["missing"]
-        reads = latencies(f"nbd+unix:///disk?socket={folder}/far/nbd", folder, options.seconds)
-        after = far.status()["disk"].get("missing", 0)
+        with Pair(options.nearblock, wan, folder, options.disk) as pair:
+            pair.near.do("migrate", "disk", "--to", pair.address, "--switch", "now", "--detach")
+            while "missing" not in pair.far.status().get("disk", {}):
+                pass
+            before = pair.far.status()["disk"]["missing"]
+            reads = latencies(f"nbd+unix:///disk?socket={folder}/far/nbd", folder, options.seconds)
+            after = pair.far.status()["disk"].get("missing", 0)
+    except NodeFailure as failure:
+        sys.exit(f"demand: {failure}")
     finally:
-        near.stop()
-        far.stop()
         shutil.rmtree(folder)
     report(link, reads, before, after)
 

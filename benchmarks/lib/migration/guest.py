@@ -12,7 +12,7 @@ import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(f"{HERE}/../../../nbd-scripts/lib")
-from nodes import Node, free_port  # noqa: E402
+from nodes import Node, NodeFailure, free_port  # noqa: E402
 
 # Gets what the others leave: it stands for another machine.
 ELSEWHERE = ("chrt", "--idle", "0", "ionice", "-c", "3")
@@ -55,9 +55,7 @@ class Copying:
             self.options.nearblock, f"{self.folder}/far-{self.copies}",
             ["--peer-listen", f"127.0.0.1:{port}", "--images", f"{self.folder}/far-{self.copies}/images"], ELSEWHERE)
         self.copies += 1
-        begun = self.near.ask("migrate", "disk", "--to", f"127.0.0.1:{port}", "--switch", "manual", "--detach")
-        if begun.returncode:
-            sys.exit(f"guest: {begun.stderr.strip()}")
+        self.near.do("migrate", "disk", "--to", f"127.0.0.1:{port}", "--switch", "manual", "--detach")
 
     def watch(self):
         while not self.isOver.wait(0.05):
@@ -102,6 +100,8 @@ def main():
             slower.append(other / own)
             ownTail.append(own)
             tail.append(other)
+    except NodeFailure as failure:
+        sys.exit(f"guest: {failure}")
     finally:
         near.stop()
     print(f"fio at {best / 2:.0f} of {best:.0f} requests a second; {copies} copies were begun beside it")

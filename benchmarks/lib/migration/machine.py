@@ -13,6 +13,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib"]
+import mirror  # noqa: E402
 from lan import DEVICE, Lan, Poll  # noqa: E402
 from links import parse, spread  # noqa: E402
 from nodes import NodeFailure  # noqa: E402
@@ -170,8 +171,8 @@ class PlainWorld(BenchWorld):
         here.execute("migrate-set-capabilities", capabilities=[{"capability": "pause-before-switchover", "state": True}])
         self.move_memory(here, there)
         self.wait(lambda: self.status(here) == "pre-switchover", "moved the memory")
-        here.execute("block-job-cancel", device="mirror")
-        self.wait(lambda: not here.execute("query-block-jobs"))
+        mirror.end(here)
+        self.wait(lambda: mirror.has_ended(here))
         here.execute("migrate-continue", state="pre-switchover")
 
     def clean_up(self, there):
@@ -186,17 +187,15 @@ class PlainWorld(BenchWorld):
         address = {"host": self.far.address, "port": str(NBD_PORT)}
         there.execute("nbd-server-start", addr={"type": "inet", "data": address})
         there.execute("block-export-add", type="nbd", id="export", node_name="disk", name="disk", writable=True)
-        here.execute("blockdev-add", driver="nbd", node_name="copy", server={"type": "inet", **address}, export="disk",
-                     discard="unmap")
-        here.execute("blockdev-mirror", job_id="mirror", device="disk", target="copy", sync="full")
+        mirror.begin(here, self.far.address, NBD_PORT, export="disk")
         self.wait(lambda: self.is_ready(here), "mirrored the disk")
 
     @staticmethod
     def is_ready(here):
-        jobs = here.execute("query-block-jobs")
-        if not jobs:
+        ready = mirror.is_ready(here)
+        if ready is None:
             raise Failure("QEMU's mirror has failed")
-        return jobs[0]["ready"]
+        return ready
 
     @staticmethod
     def status(here):

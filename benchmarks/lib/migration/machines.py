@@ -52,10 +52,8 @@ class Sites:
     def move(self, name, back=False):
         """Returns what `migrate` reports."""
         node, port = (self.far, self.ports[0]) if back else (self.near, self.ports[1])
-        moved = node.ask("migrate", name, "--to", f"127.0.0.1:{port}", "--rate", self.options.rate, "--json")
-        if moved.returncode:
-            raise SystemExit(f"{name}: {moved.stderr.strip()}")
-        return json.loads(moved.stdout)
+        return json.loads(
+            node.do("migrate", name, "--to", f"127.0.0.1:{port}", "--rate", self.options.rate, "--json"))
 
 
 def wire(report):

@@ -8,12 +8,13 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib", f"{HERE}/../../../nbd-scripts/lib/wan"]
+import mirror  # noqa: E402
 from links import parse, spread  # noqa: E402
-from nodes import Node  # noqa: E402
-from qmp import Qmp  # noqa: E402
+from nodes import NodeFailure  # noqa: E402
+from pair import PORT, Pair  # noqa: E402
+from qmp import Qmp, QmpError  # noqa: E402
 from wan import Wan  # noqa: E402
 
-PORT = 10810
 MI = 1 << 20
 
 
@@ -64,39 +65,26 @@ class Move:
     # The ways.
 
     def nearblock(self):
-        far = Node(self.options.nearblock, f"{self.folder}/far",
-                   ["--insecure-peer", "--peer-listen", f"{self.wan.far_address}:{PORT}", "--images",
-                    f"{self.folder}/images", "--index", self.options.index], self.wan.command(self.wan.far))
-        near = Node(self.options.nearblock, f"{self.folder}/near",
-                    ["--insecure-peer", f"{self.folder}/disk.raw", "--export", "disk"], self.wan.command(self.wan.near))
-
-        def move():
-            moved = near.ask("migrate", "disk", "--to", f"{self.wan.far_address}:{PORT}")
-            if moved.returncode:
-                raise SystemExit(moved.stderr)
-        result = self.measure(move)
-        near.stop()
-        far.stop()
+        with Pair(self.options.nearblock, self.wan, self.folder, self.options.disk, ["--index", self.options.index]) as pair:
+            result = self.measure(pair.move)
         self.check("images/disk.raw")
         return result
 
     def mirror(self):
-        target = self.server()
+        self.server()
         monitor = f"{self.folder}/qmp"
         self.start(
             self.wan.near, "qemu-storage-daemon", "--blockdev",
             f"driver=file,node-name=disk,filename={self.folder}/disk.raw,discard=unmap", "--chardev",
             f"socket,id=qmp,path={monitor},server=on,wait=off", "--monitor", "chardev=qmp")
         qemu = Qmp.connect(monitor)
-        server = {"type": "inet", "host": self.wan.far_address, "port": str(PORT)}
 
         def move():
-            qemu.execute("blockdev-add", driver="nbd", node_name="copy", server=server, discard="unmap")
-            qemu.execute("blockdev-mirror", job_id="mirror", device="disk", target="copy", sync="full")
-            while not qemu.execute("query-block-jobs")[0]["ready"]:
+            mirror.begin(qemu, self.wan.far_address, PORT)
+            while not mirror.is_ready(qemu):
                 time.sleep(0.05)
-            qemu.execute("block-job-cancel", device="mirror")
-            while qemu.execute("query-block-jobs"):
+            mirror.end(qemu)
+            while not mirror.has_ended(qemu):
                 time.sleep(0.05)
         result = self.measure(move)
         qemu.close()
@@ -173,8 +161,12 @@ def main():
             for _ in range(options.rounds):
                 for way, work in WAYS.items():
                     move = Move(options, wan)
-                    results[way].append(work(move))
-                    move.end()
+                    try:
+                        results[way].append(work(move))
+                    except (NodeFailure, QmpError, subprocess.CalledProcessError) as failure:
+                        sys.exit(f"peers: {way}: {failure}")
+                    finally:
+                        move.end()
         for way, runs in results.items():
             seconds, size = zip(*runs)
             print(f"| {link} | {way} | {spread(seconds, 1)} | {spread([s / MI for s in size], 1)} |", flush=True)
