@@ -53,20 +53,28 @@ struct BlockSender: Sendable {
         let prepared = ContinuousClock.now
         for range in batch.zeros { try await link.send(.zeros(range)) }
         if let data = batch.data { try await link.send(.data(data)) }
-        note(batch, preparing: began.duration(to: prepared), waiting: prepared.duration(to: .now))
+        note(batch, preparing: began.duration(to: prepared))
+        if isChoiceDue { chooseLevel(bytesPerSecond: await link.bytesPerSecond()) }
         return (batch.zeroBytes, batch.dataBytes)
     }
 
     /// What came of a batch goes into the choice of the level for those that follow.
-    /// - Parameters:
-    ///   - preparing: what making it has taken.
-    ///   - waiting: what sending it has taken.
-    func note(_ batch: Batch, preparing: Duration, waiting: Duration) {
-        let level = pace.withLockedValue {
+    /// - Parameter preparing: what making it has taken.
+    func note(_ batch: Batch, preparing: Duration) {
+        pace.withLockedValue {
             $0.note(
-                bytes: batch.dataBytes, reading: (preparing - batch.compressing).inSeconds,
-                compressing: batch.compressing.inSeconds, waiting: waiting.inSeconds)
+                bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0),
+                reading: (preparing - batch.compressing).inSeconds, compressing: batch.compressing.inSeconds)
         }
+    }
+
+    /// Whether it is time to choose the level anew.
+    var isChoiceDue: Bool { pace.withLockedValue { $0.isDue } }
+
+    /// Chooses the level for what follows.
+    /// - Parameter bytesPerSecond: what the link carries; nil for one that is never waited for.
+    func chooseLevel(bytesPerSecond: Double?) {
+        let level = pace.withLockedValue { $0.decide(bytesPerSecond: bytesPerSecond) }
         if let level { compressor.setLevel(level) }
     }
 
