@@ -12,7 +12,8 @@ struct BlockSender: Sendable {
         var data: DataSegment?
         var zeroBytes: UInt64 = 0
         var dataBytes: UInt64 = 0
-        /// What compressing it took.
+        /// What reading and hashing it took, and compressing it.
+        var reading = Duration.zero
         var compressing = Duration.zero
     }
 
@@ -53,28 +54,22 @@ struct BlockSender: Sendable {
         let prepared = ContinuousClock.now
         for range in batch.zeros { try await link.send(.zeros(range)) }
         if let data = batch.data { try await link.send(.data(data)) }
-        note(batch, preparing: began.duration(to: prepared))
-        if isChoiceDue { chooseLevel(bytesPerSecond: await link.bytesPerSecond()) }
+        note(batch, preparing: began.duration(to: prepared), waiting: prepared.duration(to: .now))
         return (batch.zeroBytes, batch.dataBytes)
     }
 
     /// What came of a batch goes into the choice of the level for those that follow.
-    /// - Parameter preparing: what making it has taken.
-    func note(_ batch: Batch, preparing: Duration) {
-        pace.withLockedValue {
+    /// - Parameters:
+    ///   - preparing: what making it has taken, with what was done meanwhile for others.
+    ///   - waiting: what sending it has taken.
+    func note(_ batch: Batch, preparing: Duration, waiting: Duration) {
+        let level = pace.withLockedValue {
             $0.note(
-                bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0),
-                reading: (preparing - batch.compressing).inSeconds, compressing: batch.compressing.inSeconds)
+                CompressionPace.Batch(
+                    bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0),
+                    reading: batch.reading.inSeconds, compressing: batch.compressing.inSeconds,
+                    preparing: preparing.inSeconds, waiting: waiting.inSeconds))
         }
-    }
-
-    /// Whether it is time to choose the level anew.
-    var isChoiceDue: Bool { pace.withLockedValue { $0.isDue } }
-
-    /// Chooses the level for what follows.
-    /// - Parameter bytesPerSecond: what the link carries; nil for one that is never waited for.
-    func chooseLevel(bytesPerSecond: Double?) {
-        let level = pace.withLockedValue { $0.decide(bytesPerSecond: bytesPerSecond) }
         if let level { compressor.setLevel(level) }
     }
 
@@ -88,6 +83,7 @@ struct BlockSender: Sendable {
         var batch = Batch()
         var runs: [BlockRange] = []
         var filled = 0
+        let began = ContinuousClock.now
         for run in Self.runs(of: blocks) {
             try reader.read(run, at: filled)
             try take(run, &batch, &runs, &filled)
@@ -96,10 +92,11 @@ struct BlockSender: Sendable {
             batch.dataBytes = runs.reduce(0) {
                 $0 + reader.geometry.byteCount(of: $1.first..<$1.first + $1.count)
             }
-            let began = ContinuousClock.now
+            let read = ContinuousClock.now
             batch.data = DataSegment(
                 runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes))))
-            batch.compressing = began.duration(to: .now)
+            batch.reading = began.duration(to: read)
+            batch.compressing = read.duration(to: .now)
         }
         return batch
     }

@@ -1,23 +1,41 @@
+import Glibc
+
 /// How hard the data stream is compressed: as hard as the link leaves time for, so that it is the link that limits a
 /// migration and not the processor. Does nothing itself.
 ///
-/// What it goes by is an average over much of what was sent: stretches that hardly shrink, and others that shrink to
-/// nothing, follow each other, and each change of the level costs what the new frame does not know.
+/// It rises only while the link is waited for, to a level for which there is time on the average of much of what was sent:
+/// stretches that hardly shrink, and others that shrink to nothing, follow each other, and each change costs what the new
+/// frame does not know. It falls only when the link has not been waited for for a while.
 struct CompressionPace {
+    /// What a batch of blocks came to.
+    struct Batch {
+        /// Bytes of blocks that were compressed.
+        var bytes: UInt64
+        /// Bytes that they came to.
+        var sent: UInt64
+        /// Seconds for reading and hashing them, and for compressing them.
+        var reading: Double
+        var compressing: Double
+        /// Seconds for both, with what other work has taken meanwhile.
+        var preparing: Double
+        /// Seconds that the link was waited for.
+        var waiting: Double
+    }
+
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines with a window of 128 MiB.
     static let levels: [(level: Int32, cost: Double)] = [(1, 0.53), (3, 1), (6, 1.6), (8, 2.3), (10, 3.4), (12, 6.4)]
     /// What a decision is made of, at first and later: bytes of blocks.
     private static let firstBytes: UInt64 = 4 << 20
     private static let laterBytes: UInt64 = 16 << 20
     /// What came before counts half as much after so many bytes of blocks.
-    private static let memory: UInt64 = 128 << 20
+    private static let memory = 128e6
     /// The highest at first: a link that has just begun seems slower than it is.
     private static let firstHighest = 2
-    /// Of the time that the link takes, what compressing may take at a level that it rises to, and at one that it stays at.
-    private static let risingShare = 0.8
-    private static let stayingShare = 1.0
-    /// The link may have become slower since: so much of the rate that it once had is believed at the next decision.
-    private static let belief = 0.9
+    /// Of the time that the link takes, what preparing may take at a level that it rises to.
+    private static let share = 0.8
+    /// A link that is waited for less than this is not what limits; after so many decisions in a row it falls.
+    private static let idleShare = 0.05
+    private static let patience = 2
 
     /// What is expected as long as little was sent, which counts as if so many bytes of blocks had been: bytes of blocks that
     /// level 3 takes a second where it has half a core to itself and that are read and hashed in one, and what they come to.
@@ -26,71 +44,76 @@ struct CompressionPace {
     private static let readingSpeed = 500e6
     private static let ratio = 0.35
 
-    private var position: Int
+    private var position = 1
     private var isFirst = true
-    private var pending: UInt64 = 0
-    /// Of late: bytes that blocks came to, and seconds for reading and hashing them, and for compressing them if that had been
-    /// at level 3.
+    private var idleDecisions = 0
+    /// Since the last decision.
+    private var recent = Batch(bytes: 0, sent: 0, reading: 0, compressing: 0, preparing: 0, waiting: 0)
+    /// On average: bytes that blocks came to; seconds for preparing them; for reading and hashing them alone, and for
+    /// compressing them, as it was done and if it had been at level 3.
     private var sent = expected * ratio
+    private var preparing = expected / readingSpeed + expected / speed
     private var reading = expected / readingSpeed
+    private var compressing = expected / speed
     private var work = expected / speed
-    private var bytesPerSecond = 0.0
 
     /// - Parameter bitsPerSecond: of the link, as far as it is known; nil where it is not.
     init(bitsPerSecond: UInt64? = nil) {
-        position = 1
         guard let bitsPerSecond else { return }
-        position = max(1, fitting(sent * 8 / Double(bitsPerSecond), upTo: Self.levels.count - 1))
+        position = max(1, fitting(Double(bitsPerSecond) / 8))
     }
 
     /// The level now.
     var level: Int32 { Self.levels[position].level }
 
-    /// Whether enough was sent since the last decision for the next one.
-    var isDue: Bool { pending >= (isFirst ? Self.firstBytes : Self.laterBytes) }
-
-    /// A batch has been compressed.
-    /// - Parameters:
-    ///   - bytes: of blocks in it.
-    ///   - sent: bytes that they came to.
-    ///   - reading: seconds for reading and hashing them.
-    ///   - compressing: seconds.
-    mutating func note(bytes: UInt64, sent: UInt64, reading: Double, compressing: Double) {
-        pending += bytes
-        self.sent += Double(sent)
-        self.reading += reading
-        work += compressing / Self.levels[position].cost
-    }
-
-    /// Decides anew.
-    /// - Parameter bytesPerSecond: what the link has carried of late; nil for a link that is never waited for.
+    /// A batch has been sent.
     /// - Returns: the level for what follows, where it is another one.
-    mutating func decide(bytesPerSecond rate: Double?) -> Int32? {
-        let best = best(on: rate)
-        let weight = max(0, 1 - Double(pending) / Double(Self.memory) / 2)
-        sent *= weight
-        reading *= weight
-        work *= weight
-        pending = 0
-        isFirst = false
-        guard best != position else { return nil }
-        position = best
-        return Self.levels[best].level
+    mutating func note(_ batch: Batch) -> Int32? {
+        guard batch.bytes > 0 else { return nil }
+        recent.bytes += batch.bytes
+        recent.sent += batch.sent
+        recent.preparing += batch.preparing
+        recent.waiting += batch.waiting
+        sent += Double(batch.sent)
+        preparing += batch.preparing
+        reading += batch.reading
+        compressing += batch.compressing
+        work += batch.compressing / Self.levels[position].cost
+        guard recent.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes) else { return nil }
+        let next = next()
+        forget()
+        guard next != position else { return nil }
+        position = next
+        return level
     }
 
-    private mutating func best(on rate: Double?) -> Int {
-        guard let rate else { return 0 }
-        bytesPerSecond = max(bytesPerSecond * Self.belief, rate)
-        // Nothing has arrived yet.
-        guard bytesPerSecond > 0 else { return position }
+    private mutating func next() -> Int {
+        let seconds = recent.preparing + recent.waiting
+        guard recent.waiting > seconds * Self.idleShare else {
+            idleDecisions += 1
+            return idleDecisions >= Self.patience ? max(0, position - 1) : position
+        }
+        idleDecisions = 0
+        let best = fitting(Double(recent.sent) / seconds)
+        return max(position, isFirst ? min(best, Self.firstHighest) : best)
+    }
+
+    /// The highest position for which a link that carries so much leaves time.
+    private func fitting(_ bytesPerSecond: Double) -> Int {
         let onLink = sent / bytesPerSecond
-        let best = fitting(onLink, upTo: isFirst ? max(position, Self.firstHighest) : Self.levels.count - 1)
-        return best < position && seconds(at: position) <= onLink * Self.stayingShare ? position : best
+        // Other work takes longer as well where this does.
+        let strain = preparing / (reading + compressing)
+        return Self.levels.lastIndex { (reading + work * $0.cost) * strain <= onLink * Self.share } ?? 0
     }
 
-    private func fitting(_ onLink: Double, upTo highest: Int) -> Int {
-        (0...highest).last { seconds(at: $0) <= onLink * Self.risingShare } ?? 0
+    private mutating func forget() {
+        let weight = exp2(-Double(recent.bytes) / Self.memory)
+        sent *= weight
+        preparing *= weight
+        reading *= weight
+        compressing *= weight
+        work *= weight
+        recent = Batch(bytes: 0, sent: 0, reading: 0, compressing: 0, preparing: 0, waiting: 0)
+        isFirst = false
     }
-
-    private func seconds(at position: Int) -> Double { reading + work * Self.levels[position].cost }
 }

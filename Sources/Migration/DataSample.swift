@@ -60,8 +60,8 @@ final class DataSample: Sendable {
         let batch = try await sender.batch(blocks, on: pool)
         let preparing = began.duration(to: .now)
         let length = batch.data.map { SourceLink.length(of: .data($0)) } ?? 0
-        sender.note(batch, preparing: preparing)
-        if sender.isChoiceDue { sender.chooseLevel(bytesPerSecond: bitsPerSecond.map { Double($0) / 8 }) }
+        let onLink = bitsPerSecond.map { Duration.seconds(Double(length) * 8 / Double($0)) } ?? .zero
+        sender.note(batch, preparing: preparing, waiting: max(.zero, onLink - preparing))
         state.withLockedValue {
             $0.data += length * weight
             $0.working += preparing * Int(weight)

@@ -45,12 +45,6 @@ final class SourceLink: Sendable {
         return wire
     }
 
-    /// What the link carries, as far as its last seconds tell: no more than its limit; 0 where nothing is known.
-    func bytesPerSecond() async -> Double {
-        let carried = Double(await connection.path()?.bytesPerSecond ?? 0)
-        return min(carried, rateLimit.map { Double($0) / 8 } ?? .infinity)
-    }
-
     /// Bits a second; nil for no limit.
     var rateLimit: UInt64? { rate.bitsPerSecond }
 

@@ -34,7 +34,9 @@ class Node:
         end = time.time() + 30
         while b"ready" not in open(f"{self.folder}/log", "rb").read()[mark:]:
             if self.process.poll() is not None or time.time() > end:
-                raise NodeFailure(f"the node in {self.folder} does not start: see its log there")
+                self.kill()
+                said = open(f"{self.folder}/log", errors="replace").read().strip().splitlines() or ["it says nothing"]
+                raise NodeFailure(f"the node in {self.folder} does not start: {said[-1]}")
             time.sleep(0.01)
 
     def kill(self):

@@ -16,12 +16,13 @@ def run(*words):
 
 
 class Lan:
-    """To be used with `with`; `sites` are the names of their network namespaces. QEMU announces a guest that has come."""
+    """`sites` are the names of their network namespaces. QEMU announces a guest that has come."""
 
     def __init__(self, sites):
         self.sites, self.users = sites, f"nearblock-users-{os.getpid()}"
 
-    def __enter__(self):
+    def make(self):
+        """What it has made goes with the sites, but for the namespace of the users."""
         run("ip", "netns", "add", self.users)
         self.bridge(self.users)
         run("ip", "-n", self.users, "address", "add", f"{USERS}/24", "dev", "lan")
@@ -39,8 +40,8 @@ class Lan:
         run("ip", "-n", namespace, "link", "add", "lan", "type", "bridge", "forward_delay", "0")
         run("ip", "-n", namespace, "link", "set", "lan", "up")
 
-    def __exit__(self, *_):
-        run("ip", "netns", "delete", self.users)
+    def remove(self):
+        subprocess.run(["ip", "netns", "delete", self.users], stderr=subprocess.DEVNULL)
 
 
 class Poll:

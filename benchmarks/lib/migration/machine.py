@@ -86,8 +86,7 @@ class BenchWorld(DebianWorld):
         self.far.start_node({}, ["--index", self.options.index])
 
     def start(self):
-        self.lan = Lan([self.near.namespace, self.far.namespace])
-        self.lan.__enter__()
+        self.lan = Lan([self.near.namespace, self.far.namespace]).make()
         super().start()
         self.polls.append(Poll.by_ping(self.lan, self.guest.beats))
         if self.load == "web":
@@ -101,7 +100,7 @@ class BenchWorld(DebianWorld):
         for poll in self.polls:
             poll.end()
         if self.lan:
-            self.lan.__exit__()
+            self.lan.remove()
         super().__exit__(*failure)
 
     def move_all(self):
@@ -188,14 +187,7 @@ class PlainWorld(BenchWorld):
         there.execute("nbd-server-start", addr={"type": "inet", "data": address})
         there.execute("block-export-add", type="nbd", id="export", node_name="disk", name="disk", writable=True)
         mirror.begin(here, self.far.address, NBD_PORT, export="disk")
-        self.wait(lambda: self.is_ready(here), "mirrored the disk")
-
-    @staticmethod
-    def is_ready(here):
-        ready = mirror.is_ready(here)
-        if ready is None:
-            raise Failure("QEMU's mirror has failed")
-        return ready
+        self.wait(lambda: mirror.is_ready(here), "mirrored the disk")
 
     @staticmethod
     def status(here):
@@ -260,8 +252,11 @@ def cell(values, digits):
 
 def show(load, link, results):
     for way, runs in results.items():
+        if not runs:
+            row((load, link, way), ["failed", *[""] * (len(COLUMNS) - 1)])
+            continue
         cells = [cell([run[name] and run[name] / unit for run in runs], digits) for _, name, unit, digits in COLUMNS]
-        row((load, link, way), cells if runs else ["failed", *[""] * (len(COLUMNS) - 1)])
+        row((load, link, way), cells)
     ours = results.get("nearblock", [])
     if pairs := list(zip(results.get("shared", []), ours)):
         more = [cell([a[name] and (b[name] - a[name]) * 1000 for a, b in pairs], 0) for _, name in GAPS[:-1]]

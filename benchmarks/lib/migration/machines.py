@@ -6,12 +6,12 @@ import random
 import shutil
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib"]
 from links import spread  # noqa: E402
-from nodes import Node, free_port  # noqa: E402
+from nodes import Node, NodeFailure, free_port  # noqa: E402
 
 KI, MI = 1 << 10, 1 << 20
 NAMES = [f"web-{number}" for number in range(1, 6)]
@@ -67,13 +67,8 @@ def one_after_the_other(options):
 
 def all_at_once(options):
     with Sites(options, NAMES, options.neighbour) as sites:
-        found = []
-        threads = [threading.Thread(target=lambda name=name: found.append(wire(sites.move(name)))) for name in NAMES]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return found
+        with ThreadPoolExecutor(len(NAMES)) as threads:
+            return list(threads.map(lambda name: wire(sites.move(name)), NAMES))
 
 
 def twin(options):
@@ -121,15 +116,26 @@ def main():
     options = parser.parse_args()
     rows = {"first": [], "after": [], "at once": [], "twin": [], "back": [], "back, fingerprints": []}
     for _ in range(options.rounds):
-        following = one_after_the_other(options)
-        first = following[0]
-        rows["first"].append(first / MI)
-        rows["after"].append(sum(following) / first)
-        rows["at once"].append(sum(all_at_once(options)) / first)
-        rows["twin"].append(twin(options) * 100)
-        back, fingerprints = there_and_back(options)
-        rows["back"].append(back)
-        rows["back, fingerprints"].append(fingerprints)
+        try:
+            measure(options, rows)
+        except NodeFailure as failure:
+            sys.exit(f"machines: {failure}")
+    show(rows)
+
+
+def measure(options, rows):
+    following = one_after_the_other(options)
+    first = following[0]
+    rows["first"].append(first / MI)
+    rows["after"].append(sum(following) / first)
+    rows["at once"].append(sum(all_at_once(options)) / first)
+    rows["twin"].append(twin(options) * 100)
+    back, fingerprints = there_and_back(options)
+    rows["back"].append(back)
+    rows["back, fingerprints"].append(fingerprints)
+
+
+def show(rows):
     print("| work | figure | median (least-most) |\n| --- | --- | --- |")
     for name, figure, digits in (
             ("first", "the first of five similar machines, MiB on the wire", 1),

@@ -1,5 +1,5 @@
-"""measure.py --nearblock PATH --relay PATH --disk IMAGE --index FOLDER --folder FOLDER --ideal BYTES [--rounds N]
-           [--guest BYTES] LINK...
+"""measure.py --nearblock PATH --relay PATH --disk IMAGE --index FOLDER --folder FOLDER --ideal BYTES --fast-ideal BYTES
+           [--rounds N] [--guest BYTES] LINK...
 
 Moves IMAGE over each LINK, RATE/RTT or RATE/RTT/LOSS (`100M/20`, `1G/50/0.001`: bits a second, milliseconds, a share of
 packets), N times, and prints what crossed and how long it took, against one plain TCP stream on the same link.
@@ -20,8 +20,6 @@ from links import parse, spread  # noqa: E402
 from nodes import NodeFailure  # noqa: E402
 from pair import Pair  # noqa: E402
 from wan import Wan  # noqa: E402
-
-PORT = 10810
 
 
 class TimeLeft:
@@ -77,9 +75,12 @@ def move(options, wan, number):
     try:
         with Pair(options.nearblock, wan, folder, options.disk, ["--index", options.index]) as pair:
             guest = Guest(options.guest, f"nbd+unix:///disk?socket={folder}/near/nbd", folder) if options.guest else None
-            with TimeLeft(pair.near) as left:
-                report = pair.move()
-            report["seconds"]["slowest"] = guest.stop() if guest else 0
+            try:
+                with TimeLeft(pair.near) as left:
+                    report = pair.move()
+            finally:
+                slowest = guest.stop() if guest else 0
+            report["seconds"]["slowest"] = slowest
             return report, left.error()
     except NodeFailure as failure:
         sys.exit(f"migration: {failure}")

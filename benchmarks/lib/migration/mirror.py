@@ -1,4 +1,5 @@
 """QEMU's blockdev-mirror, as benchmarks tell it to run: the whole of its node `disk` goes to an NBD server."""
+from qmp import QmpError
 
 
 def begin(qemu, host, port, **export):
@@ -9,9 +10,11 @@ def begin(qemu, host, port, **export):
 
 
 def is_ready(qemu):
-    """Whether nothing is left but what is written meanwhile; None where it has failed."""
+    """Whether nothing is left but what is written meanwhile."""
     jobs = qemu.execute("query-block-jobs")
-    return jobs[0]["ready"] if jobs else None
+    if not jobs:
+        raise QmpError(f"{qemu.name}'s mirror has failed")
+    return jobs[0]["ready"]
 
 
 def end(qemu):

@@ -9,14 +9,24 @@ PORT = 10810
 
 
 class Pair:
-    """From `with` to its end: `near` serves a copy of `disk`, and `far` takes disks in; all in `folder`."""
+    """From `with` to its end: `near` serves a copy of `disk`, FOLDER/disk.raw, and `far` takes disks in."""
 
     def __init__(self, binary, wan, folder, disk, far=()):
         self.binary, self.wan, self.folder, self.disk, self.more = binary, wan, folder, disk, far
+        self.near = self.far = None
 
     def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
         os.makedirs(self.folder, exist_ok=True)
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.disk, f"{self.folder}/disk.raw"], check=True)
+        if not os.path.exists(f"{self.folder}/disk.raw"):
+            subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.disk, f"{self.folder}/disk.raw"], check=True)
         self.address = f"{self.wan.far_address}:{PORT}"
         self.far = Node(
             self.binary, f"{self.folder}/far",
@@ -25,13 +35,12 @@ class Pair:
         self.near = Node(self.binary, f"{self.folder}/near",
                          ["--insecure-peer", f"{self.folder}/disk.raw", "--export", "disk"],
                          self.wan.command(self.wan.near))
-        return self
 
     def move(self, *options):
         """Returns what `migrate` reports."""
         return json.loads(self.near.do("migrate", "disk", "--to", self.address, "--json", *options))
 
     def __exit__(self, *_):
-        for node in ("near", "far"):
-            if hasattr(self, node):
-                getattr(self, node).stop()
+        for node in (self.near, self.far):
+            if node:
+                node.stop()

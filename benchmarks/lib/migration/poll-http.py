@@ -3,17 +3,26 @@ prints a line whenever the whole of an answer has come. One that does not come h
 import asyncio
 import sys
 
+# Seconds after which nobody waits for an answer any more, so that descriptors do not run out.
+PATIENCE = 5
+
 
 async def ask(address):
     try:
-        reader, writer = await asyncio.open_connection(address, 80)
+        await asyncio.wait_for(converse(address), PATIENCE)
+    except (OSError, TimeoutError):
+        pass
+
+
+async def converse(address):
+    reader, writer = await asyncio.open_connection(address, 80)
+    try:
         writer.write(b"GET / HTTP/1.0\r\n\r\n")
         answer = await reader.read(-1)
-        writer.close()
         if b" 200 " in answer[:20]:
             print(f"{len(answer)} bytes from {address}")
-    except OSError:
-        pass
+    finally:
+        writer.close()
 
 
 async def main(address):
