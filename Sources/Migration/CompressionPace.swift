@@ -5,7 +5,8 @@ import Glibc
 ///
 /// It rises only while the link is waited for, to a level for which there is time on the average of much of what was sent:
 /// stretches that hardly shrink, and others that shrink to nothing, follow each other, and each change costs what the new
-/// frame does not know. It falls only when the link has not been waited for for a while.
+/// frame does not know. It falls only when the link has not been waited for for a while, a longer one where there should be
+/// time on the average.
 struct CompressionPace {
     /// What a batch of blocks came to.
     struct Batch {
@@ -33,9 +34,11 @@ struct CompressionPace {
     private static let firstHighest = 2
     /// Of the time that the link takes, what preparing may take at a level that it rises to.
     private static let share = 0.8
-    /// A link that is waited for less than this is not what limits; after so many decisions in a row it falls.
+    /// A link that is waited for less than this is not what limits; after so many decisions in a row the level falls, and after
+    /// so many where there is time for it on the average.
     private static let idleShare = 0.05
     private static let patience = 2
+    private static let longPatience = 3
 
     /// What is expected as long as little was sent, which counts as if so many bytes of blocks had been: bytes of blocks that
     /// level 3 takes a second where it has half a core to itself and that are read and hashed in one, and what they come to.
@@ -47,6 +50,8 @@ struct CompressionPace {
     private var position = 1
     private var isFirst = true
     private var idleDecisions = 0
+    /// Bytes that the link has carried a second when it was last waited for, or more since.
+    private var carried: Double?
     /// Since the last decision.
     private var recent = Batch(bytes: 0, sent: 0, reading: 0, compressing: 0, preparing: 0, waiting: 0)
     /// On average: bytes that blocks came to; seconds for preparing them; for reading and hashing them alone, and for
@@ -89,21 +94,27 @@ struct CompressionPace {
 
     private mutating func next() -> Int {
         let seconds = recent.preparing + recent.waiting
+        let rate = Double(recent.sent) / seconds
         guard recent.waiting > seconds * Self.idleShare else {
             idleDecisions += 1
-            return idleDecisions >= Self.patience ? max(0, position - 1) : position
+            carried = carried.map { max($0, rate) }
+            let hasTime = carried.map { self.seconds(at: position) <= sent / $0 } ?? false
+            return idleDecisions >= (hasTime ? Self.longPatience : Self.patience) ? max(0, position - 1) : position
         }
         idleDecisions = 0
-        let best = fitting(Double(recent.sent) / seconds)
+        carried = rate
+        let best = fitting(rate)
         return max(position, isFirst ? min(best, Self.firstHighest) : best)
     }
 
     /// The highest position for which a link that carries so much leaves time.
     private func fitting(_ bytesPerSecond: Double) -> Int {
-        let onLink = sent / bytesPerSecond
-        // Other work takes longer as well where this does.
-        let strain = preparing / (reading + compressing)
-        return Self.levels.lastIndex { (reading + work * $0.cost) * strain <= onLink * Self.share } ?? 0
+        Self.levels.indices.last { seconds(at: $0) <= sent / bytesPerSecond * Self.share } ?? 0
+    }
+
+    /// What preparing takes on average; other work takes longer as well where this does.
+    private func seconds(at position: Int) -> Double {
+        (reading + work * Self.levels[position].cost) * preparing / (reading + compressing)
     }
 
     private mutating func forget() {
