@@ -26,8 +26,9 @@ struct GuestDisksTests {
 
     @Test("They are refused, cancelled, taken up again after a kill, and moved, together")
     func together() async throws {
-        try scratch.makeImage("root.raw", megabytes: 24)
+        try scratch.makeImage("root.raw", megabytes: 16)
         try scratch.makeImage("log.raw", megabytes: 1)
+        try scratch.makeImage("other.raw", megabytes: 16)
         let port = try FreePort.find()
         let destination = try await destination(port)
         let first = try await source()
@@ -46,6 +47,8 @@ struct GuestDisksTests {
             try await states(of: first) == ["root": "serving", "log": "serving"]
         }
 
+        // Something else, so that nothing of what is there already helps.
+        #expect(try await Command.run("nbdcopy", [scratch.file("other.raw"), first.uri("root")]).status == 0)
         #expect(try await first.ask(command + ["--rate", "4M", "--detach"]).status == 0)
         try await waitUntil("the small one waits for the big one") { try await states(of: first)["log"] == "waiting" }
         #expect(try await states(of: first)["root"] == "copying")
