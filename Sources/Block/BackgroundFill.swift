@@ -54,9 +54,9 @@ public struct BackgroundFill: Sendable {
     public var isDone: Bool { map.missing == 0 && bringing.isEmpty }
 
     /// Segments that something is known or asked of; bounded.
-    public var openCount: Int { open.count }
+    public var openCount: Int { describing.count + described.count + bringing.count }
 
-    private var open: [Range<UInt64>] { describing + described + bringing }
+    private var open: some Sequence<Range<UInt64>> { [describing, described, bringing].joined() }
 
     /// The link is there.
     public mutating func linkFound() -> [Action] {

@@ -11,16 +11,16 @@ struct CompressionPace {
     /// What a batch of blocks came to.
     struct Batch {
         /// Bytes of blocks that were compressed.
-        var bytes: UInt64
+        var bytes: UInt64 = 0
         /// Bytes that they came to.
-        var sent: UInt64
+        var sent: UInt64 = 0
         /// Seconds for reading and hashing them, and for compressing them.
-        var reading: Double
-        var compressing: Double
+        var reading = 0.0
+        var compressing = 0.0
         /// Seconds for both, with what other work has taken meanwhile.
-        var preparing: Double
+        var preparing = 0.0
         /// Seconds that the link was waited for.
-        var waiting: Double
+        var waiting = 0.0
     }
 
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines with a window of 128 MiB.
@@ -53,7 +53,7 @@ struct CompressionPace {
     /// Bytes that the link has carried a second when it was last waited for, or more since.
     private var carried: Double?
     /// Since the last decision.
-    private var recent = Batch(bytes: 0, sent: 0, reading: 0, compressing: 0, preparing: 0, waiting: 0)
+    private var recent = Batch()
     /// On average: bytes that blocks came to; seconds for preparing them; for reading and hashing them alone, and for
     /// compressing them, as it was done and if it had been at level 3.
     private var sent = expected * ratio
@@ -124,7 +124,7 @@ struct CompressionPace {
         reading *= weight
         compressing *= weight
         work *= weight
-        recent = Batch(bytes: 0, sent: 0, reading: 0, compressing: 0, preparing: 0, waiting: 0)
+        recent = Batch()
         isFirst = false
     }
 }

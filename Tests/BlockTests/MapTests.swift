@@ -63,16 +63,25 @@ import Testing
         }
     }
 
-    @Test func whatWasSentLatelyStaysDirty() throws {
-        var random = Seeded.fresh()
+    /// Maps of 1000 blocks, of which some are dirty.
+    private func maps(
+        dirty count: Int, _ random: inout Seeded
+    ) throws -> (map: DirtyMap, sent: SentMap, dirty: Set<UInt64>) {
         let geometry = try #require(BlockGeometry(size: 4096 * 1000, blockSize: 4096))
         let map = DirtyMap(geometry: geometry)
-        let sent = SentMap(geometry: geometry)
-        var dirty = Set<UInt64>()
-        var lately = Set<UInt64>()
-        for _ in 0..<300 { dirty.insert(UInt64.random(in: 0..<1000, using: &random)) }
-        for _ in 0..<300 { lately.insert(UInt64.random(in: 0..<1000, using: &random)) }
+        let dirty = Self.blocks(count, &random)
         for block in dirty { map.mark(blocks: block..<block + 1) }
+        return (map, SentMap(geometry: geometry), dirty)
+    }
+
+    private static func blocks(_ count: Int, _ random: inout Seeded) -> Set<UInt64> {
+        Set((0..<count).map { _ in UInt64.random(in: 0..<1000, using: &random) })
+    }
+
+    @Test func whatWasSentLatelyStaysDirty() throws {
+        var random = Seeded.fresh()
+        let (map, sent, dirty) = try maps(dirty: 300, &random)
+        var lately = Self.blocks(300, &random)
         for block in lately { sent.mark(block) }
         // Two neighbours share a bit.
         lately.formUnion(lately.map { $0 ^ 1 })
@@ -87,15 +96,10 @@ import Testing
 
     @Test func aRoundThatMarksWhatItTakesTakesAll() throws {
         var random = Seeded.fresh()
-        let geometry = try #require(BlockGeometry(size: 4096 * 1000, blockSize: 4096))
-        let map = DirtyMap(geometry: geometry)
-        let sent = SentMap(geometry: geometry)
-        var dirty = Set<UInt64>()
-        for _ in 0..<700 { dirty.insert(UInt64.random(in: 0..<1000, using: &random)) }
-        for block in dirty { map.mark(blocks: block..<block + 1) }
+        let (map, sent, dirty) = try maps(dirty: 700, &random)
         var taken: [UInt64] = []
         var cursor: UInt64 = 0
-        while cursor < geometry.blockCount {
+        while cursor < map.geometry.blockCount {
             let blocks = map.take(from: &cursor, limit: 1, without: sent)
             for block in blocks { sent.mark(block) }
             taken += blocks

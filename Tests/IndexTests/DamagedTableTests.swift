@@ -33,19 +33,15 @@ import Testing
         #expect(try store.verify() == index.problems)
     }
 
-    private func flip(at offset: Int) {
-        scratch.damage(table, at: offset)
-    }
-
     @Test(arguments: [(20, "header"), (100, "header"), (230, "header"), (260, "name"), (256 + 40, "name")])
     func damageInWhatIsKeptInMemoryIsSeenAtOnce(place: (offset: Int, reason: String)) throws {
-        flip(at: place.offset)
+        scratch.damage(table, at: place.offset)
         try expectSkipped("damaged (\(place.reason))")
     }
 
     @Test(arguments: [(4096 + 16 * 200, "fingerprints")])
     func damageElsewhereIsSeenByAFullCheckAndHarmlessWithout(place: (offset: Int, reason: String)) throws {
-        flip(at: place.offset)
+        scratch.damage(table, at: place.offset)
         let unchecked = try NeighbourIndex.open(directory: scratch.index)
         let good = zip(unchecked.lookUp(sick), sick).count { unchecked.isGood($0, $1) }
         #expect(good == 299)
@@ -124,7 +120,7 @@ import Testing
     }
 
     @Test func addingTheImageAgainMendsIt() throws {
-        flip(at: 50)
+        scratch.damage(table, at: 50)
         try expectSkipped("damaged")
         _ = try store.add(scratch.path + "/sick.raw", threads: 2)
         let index = try NeighbourIndex.open(directory: scratch.index)

@@ -75,8 +75,7 @@ struct CompressionPaceTests {
         var pace = CompressionPace()
         let before = Self.levels(&pace, batches: 400, onLink: 0.1).last
         for _ in 0..<1000 {
-            #expect(
-                pace.note(.init(bytes: 0, sent: 0, reading: 0.1, compressing: 0, preparing: 0.1, waiting: 0)) == nil)
+            #expect(pace.note(CompressionPace.Batch(reading: 0.1, preparing: 0.1)) == nil)
         }
         #expect(Self.levels(&pace, batches: 400, onLink: 0.1).allSatisfy { $0 == before })
     }

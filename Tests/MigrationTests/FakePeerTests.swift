@@ -263,7 +263,7 @@ struct FakePeerTests {
     }
 
     private func expectServedHere(_ disk: Disk, _ image: RawImage, _ node: TestNode) async throws {
-        let guest = Guest(client: node.client(disk), contents: try TestNode.contents(image.path), seed: 1)
+        let guest = try node.guest(on: disk, image, seed: 1)
         for _ in 0..<20 { #expect(await guest.step() == 0) }
         #expect(await guest.finds(through: node.client(disk)))
         #expect(try TestNode.contents(image.path) == guest.model, "the bytes are in the source's image")

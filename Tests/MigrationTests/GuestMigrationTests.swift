@@ -24,9 +24,7 @@ struct GuestMigrationTests {
             for (name, size) in zip(names, sizes) { disks.append(try node.makeDisk(name, size: size, &random)) }
             self.disks = disks
             guests = try disks.enumerated().map { number, disk in
-                Guest(
-                    client: node.client(disk.0), contents: try TestNode.contents(disk.1.path), seed: UInt64(number) + 11
-                )
+                try node.guest(on: disk.0, disk.1, seed: UInt64(number) + 11)
             }
         }
 

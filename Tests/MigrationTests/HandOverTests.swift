@@ -194,7 +194,7 @@ struct HandOverTests {
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
-        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 3)
+        let guest = try source.guest(on: disk, image, seed: 3)
         try await destination.receiving { address in
             _ = try await source.migration(of: disk, image, to: address).run { _ in }
         }

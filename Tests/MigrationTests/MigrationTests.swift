@@ -33,8 +33,7 @@ struct MigrationTests {
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 8 << 20, &random)
-        let guest = Guest(
-            client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        let guest = try source.guest(on: disk, image, seed: random.next())
         let pause = Duration.microseconds(Int.random(in: 500...3000, using: &random))
         try await destination.receiving { address in
             let writing = Task { await guest.run(pausing: pause) }
@@ -61,8 +60,7 @@ struct MigrationTests {
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 4 << 20, &random)
-        let guest = Guest(
-            client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        let guest = try source.guest(on: disk, image, seed: random.next())
         let delay = Duration.milliseconds(Int.random(in: 0...450, using: &random))
         try await destination.receiving { address in
             let writing = Task { await guest.run(pausing: .microseconds(500)) }
@@ -90,8 +88,7 @@ struct MigrationTests {
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
-        let guest = Guest(
-            client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        let guest = try source.guest(on: disk, image, seed: random.next())
         try await destination.receiving { address in
             let writing = Task { await guest.run(pausing: .microseconds(500)) }
             let report = try await source.migration(of: disk, image, to: address, pause: .zero).run { _ in }

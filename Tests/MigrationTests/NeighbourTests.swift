@@ -102,7 +102,7 @@ struct NeighbourTests {
         try contents.write(to: URL(fileURLWithPath: neighbour))
         let index = destination.scratch.file("index")
         _ = try IndexStore(directory: index, blockSize: blockSize).add(neighbour, options: BuildOptions(threads: 2))
-        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        let guest = try source.guest(on: disk, image, seed: random.next())
         let report = try await destination.receiving(index: index) { address in
             let writing = Task { await guest.run(pausing: .milliseconds(20)) }
             let report = try await source.migration(of: disk, image, to: address, rate: 200_000_000).run { _ in }

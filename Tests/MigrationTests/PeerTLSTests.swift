@@ -26,8 +26,7 @@ struct PeerTLSTests {
         let source = try TestNode(protection: protection)
         let destination = try TestNode(protection: protection)
         let (disk, image) = try source.makeDisk(size: 2 << 20, &random)
-        let guest = Guest(
-            client: source.client(disk), contents: try TestNode.contents(image.path), seed: random.next())
+        let guest = try source.guest(on: disk, image, seed: random.next())
         try await destination.receiving { address in
             let relay = try await Relay(to: address, on: source.transport.group)
             let report = try await source.migration(of: disk, image, to: relay.address).run { _ in }

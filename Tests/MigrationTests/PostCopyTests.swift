@@ -83,7 +83,7 @@ struct PostCopyTests {
         // So small and so slow a link that even a guest that waits for a busy machine's cores writes most of the disk
         // while a round lasts.
         let (disk, image) = try source.makeDisk(size: 128 << 10, &random)
-        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 5)
+        let guest = try source.guest(on: disk, image, seed: 5)
         try await destination.receiving { address in
             let writing = Task { await guest.run(pausing: .microseconds(100)) }
             let report = try await source.migration(
@@ -106,7 +106,7 @@ struct PostCopyTests {
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 2 << 20, &random)
-        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 6)
+        let guest = try source.guest(on: disk, image, seed: 6)
         try await destination.receiving { address in
             let migration = source.migration(of: disk, image, to: address, rate: 20_000_000, switchover: .firstWrite)
             let moving = Task { try await migration.run { _ in } }
@@ -132,7 +132,7 @@ struct PostCopyTests {
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
-        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 8)
+        let guest = try source.guest(on: disk, image, seed: 8)
         try await destination.receiving { address in
             let migration = source.migration(of: disk, image, to: address, switchover: .manual)
             let moving = Task { try await migration.run { _ in } }
@@ -156,7 +156,7 @@ struct PostCopyTests {
         let source = try TestNode()
         let destination = try TestNode()
         let (disk, image) = try source.makeDisk(size: 1 << 20, &random)
-        let guest = Guest(client: source.client(disk), contents: try TestNode.contents(image.path), seed: 8)
+        let guest = try source.guest(on: disk, image, seed: 8)
         let journal = random.bytes(64 << 10)
         try await destination.receiving { address in
             let migration = source.migration(of: disk, image, to: address, switchover: .manual)

@@ -56,6 +56,11 @@ final class TestNode: Sendable {
 
     func client(_ disk: Disk) -> DiskClient { DiskClient(disk: disk, loop: loop) }
 
+    /// A guest that works on a disk of this node.
+    func guest(on disk: Disk, _ image: RawImage, seed: UInt64) throws -> Guest {
+        Guest(client: client(disk), contents: try Self.contents(image.path), seed: seed)
+    }
+
     /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
         index: String? = nil, _ body: (PeerAddress) async throws -> Result

@@ -55,7 +55,7 @@ class Node:
         """As `ask`; returns what it says, and raises where it fails."""
         answer = self.ask(*arguments)
         if answer.returncode:
-            raise NodeFailure(answer.stderr.strip())
+            raise NodeFailure(f"{' '.join(arguments[:2])}: {answer.stderr.strip()}")
         return answer.stdout
 
     def status(self):

@@ -10,6 +10,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib", f"{HERE}/../../../nbd-scripts/lib/wan"]
+from images import copy_image  # noqa: E402
 from links import parse  # noqa: E402
 from nodes import NodeFailure  # noqa: E402
 from pair import Pair  # noqa: E402
@@ -32,8 +33,10 @@ def latencies(uri, folder, seconds):
 
 def measure(options, wan, link):
     folder = f"{options.folder}/run"
+    os.makedirs(folder)
     try:
-        with Pair(options.nearblock, wan, folder, options.disk) as pair:
+        copy_image(options.disk, f"{folder}/disk.raw")
+        with Pair(options.nearblock, wan, folder) as pair:
             pair.near.do("migrate", "disk", "--to", pair.address, "--switch", "now", "--detach")
             while "missing" not in pair.far.status().get("disk", {}):
                 pass

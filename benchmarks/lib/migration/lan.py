@@ -5,14 +5,12 @@ import sys
 import threading
 import time
 
+from wan.wan import Wan, run
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST, USERS = "10.98.0.2", "10.98.0.1"
 # What QEMU needs to have the guest on it.
 DEVICE = ["-netdev", "tap,id=lan,ifname=guest,script=no,downscript=no", "-device", "virtio-net-pci,netdev=lan,romfile="]
-
-
-def run(*words):
-    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
 
 
 class Lan:
@@ -49,7 +47,7 @@ class Poll:
 
     def __init__(self, lan, word, beats, *command):
         self.word, self.beats = word, beats
-        self.process = subprocess.Popen(["ip", "netns", "exec", lan.users, *command], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(Wan.command(lan.users, *command), stdout=subprocess.PIPE,
                                         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
         self.thread = threading.Thread(target=self.listen, daemon=True)
         self.thread.start()

@@ -19,7 +19,7 @@ from links import parse, spread  # noqa: E402
 from nodes import NodeFailure  # noqa: E402
 from qmp import Qmp, QmpError  # noqa: E402
 from vm.guest import Guest, GuestFailure  # noqa: E402
-from vm.kernel import make_debian, make_kernel, make_relay  # noqa: E402
+from vm.kernel import make_kernel, make_relay  # noqa: E402
 from vm.tests import Context  # noqa: E402
 from vm.world import DebianWorld, Failure  # noqa: E402
 
@@ -29,8 +29,6 @@ NBD_PORT = 7002
 STEP = 0.5
 # Of life: what the guest says of itself over a serial port, and what its users see.
 SIGNS = {"t": "still", "w": "writes", "p": "ping", "h": "http"}
-# What its guests need beyond a plain Debian.
-DISK = ("vm-bench", "3G", "dbench,gcc,libc6-dev,make,nginx-light")
 
 
 class Traffic:
@@ -70,6 +68,8 @@ class BenchWorld(DebianWorld):
 
     kind = BenchGuest
     shell = "/bin/bash"
+    # With what its loads need beyond a plain one.
+    debian = ("vm-bench", "3G", "dbench,gcc,libc6-dev,make,nginx-light")
 
     def __init__(self, options, context, folder, load, rate, rtt):
         self.options, self.load, self.lan, self.polls = options, load, None, []
@@ -77,9 +77,6 @@ class BenchWorld(DebianWorld):
 
     def arguments(self, still):
         return f"{super().arguments(still)} load={self.load}"
-
-    def make_image(self, image):
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", make_debian(*DISK), image], check=True)
 
     def start_nodes(self, images):
         self.near.start_node(images)
@@ -109,8 +106,8 @@ class BenchWorld(DebianWorld):
 
     def gaps(self, since):
         """The longest time without each sign of life, in seconds; None where the guest gives no such sign."""
-        return {name: self.guest.gap(word, since) if word != "h" or self.load == "web" else None
-                for word, name in SIGNS.items()}
+        given = ["t", "w", *(poll.word for poll in self.polls)]
+        return {name: self.guest.gap(word, since) if word in given else None for word, name in SIGNS.items()}
 
     def measure(self):
         """One move; what it took."""
@@ -122,14 +119,13 @@ class BenchWorld(DebianWorld):
             memory = self.move_all()
         self.work(5)
         still = self.gaps(began)
-        for poll in self.polls:
-            poll.end()
         self.end_guest(self.far)
         done = re.search(r"GUEST: done: (.*)", self.guest.log(self.far))
         return {"done": done and done[1].strip(),
                 "seconds": traffic.seconds, "wire": traffic.total, "memory": memory["bytes"],
                 "rest": traffic.total - memory["bytes"], "downtime": memory["downtime"], **still,
-                **{f"{name} before": gap for name, gap in before.items()}, "samples": traffic.samples, "writes in half seconds": self.guest.pace("w", began, STEP)}
+                **{f"{name} before": gap for name, gap in before.items()}, "samples": traffic.samples,
+                "writes in half seconds": self.guest.pace("w", began, STEP)}
 
 
 class PlainGuest(BenchGuest):

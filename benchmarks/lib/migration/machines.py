@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib"]
+from images import copy_image  # noqa: E402
 from links import spread  # noqa: E402
 from nodes import Node, NodeFailure, free_port  # noqa: E402
 
@@ -25,8 +26,7 @@ class Sites:
         self.options, self.folder = options, f"{options.folder}/sites"
         os.makedirs(self.folder)
         for name in names:
-            subprocess.run(["cp", "--sparse=always", "--reflink=auto", f"{options.machines}/{name}.raw", self.folder],
-                           check=True)
+            copy_image(f"{options.machines}/{name}.raw", self.folder)
         subprocess.run([options.nearblock, "index", "add", "--index", f"{self.folder}/index", neighbour], check=True,
                        stdout=subprocess.DEVNULL)
         self.ports = [free_port(), free_port()]

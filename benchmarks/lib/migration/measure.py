@@ -16,6 +16,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib", f"{HERE}/../../../nbd-scripts/lib/wan"]
+from images import copy_image  # noqa: E402
 from links import parse, spread  # noqa: E402
 from nodes import NodeFailure  # noqa: E402
 from pair import Pair  # noqa: E402
@@ -72,8 +73,10 @@ class Guest:
 
 def move(options, wan, number):
     folder = f"{options.folder}/run-{number}"
+    os.makedirs(folder)
     try:
-        with Pair(options.nearblock, wan, folder, options.disk, ["--index", options.index]) as pair:
+        copy_image(options.disk, f"{folder}/disk.raw")
+        with Pair(options.nearblock, wan, folder, ["--index", options.index]) as pair:
             guest = Guest(options.guest, f"nbd+unix:///disk?socket={folder}/near/nbd", folder) if options.guest else None
             try:
                 with TimeLeft(pair.near) as left:

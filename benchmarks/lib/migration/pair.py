@@ -1,7 +1,5 @@
 """Two nodes at the ends of a WAN, for benchmarks."""
 import json
-import os
-import subprocess
 
 from nodes import Node
 
@@ -9,10 +7,10 @@ PORT = 10810
 
 
 class Pair:
-    """From `with` to its end: `near` serves a copy of `disk`, FOLDER/disk.raw, and `far` takes disks in."""
+    """From `with` to its end: `near` serves FOLDER/disk.raw, and `far`, with these options, takes disks in."""
 
-    def __init__(self, binary, wan, folder, disk, far=()):
-        self.binary, self.wan, self.folder, self.disk, self.more = binary, wan, folder, disk, far
+    def __init__(self, binary, wan, folder, far=()):
+        self.binary, self.wan, self.folder, self.more = binary, wan, folder, far
         self.near = self.far = None
 
     def __enter__(self):
@@ -24,9 +22,6 @@ class Pair:
         return self
 
     def start(self):
-        os.makedirs(self.folder, exist_ok=True)
-        if not os.path.exists(f"{self.folder}/disk.raw"):
-            subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.disk, f"{self.folder}/disk.raw"], check=True)
         self.address = f"{self.wan.far_address}:{PORT}"
         self.far = Node(
             self.binary, f"{self.folder}/far",

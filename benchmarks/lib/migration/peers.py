@@ -9,6 +9,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [f"{HERE}/../../../nbd-scripts/lib", f"{HERE}/../../../nbd-scripts/lib/wan"]
 import mirror  # noqa: E402
+from images import copy_image  # noqa: E402
 from links import parse, spread  # noqa: E402
 from nodes import NodeFailure  # noqa: E402
 from pair import PORT, Pair  # noqa: E402
@@ -28,7 +29,7 @@ class Move:
         self.ended = []
 
     def copy(self, image, name):
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", image, f"{self.folder}/{name}"], check=True)
+        copy_image(image, f"{self.folder}/{name}")
 
     def far(self, *command):
         self.start(self.wan.far, *command)
@@ -65,7 +66,7 @@ class Move:
     # The ways.
 
     def nearblock(self):
-        with Pair(self.options.nearblock, self.wan, self.folder, self.options.disk, ["--index", self.options.index]) as pair:
+        with Pair(self.options.nearblock, self.wan, self.folder, ["--index", self.options.index]) as pair:
             result = self.measure(pair.move)
         self.check("images/disk.raw")
         return result

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import time
 
+from images import copy_image
 from vm.guest import Guest
 from vm.kernel import SCRIPTS, make_debian
 from vm.libvirt import Libvirt, LibvirtGuest, move_command
@@ -184,13 +185,15 @@ class DebianWorld(World):
     memory = 768
     # That of the script that it runs.
     shell = "/bin/sh"
+    # What `make_debian` is told of it.
+    debian = ()
 
     def arguments(self, still):
         return (f"test=debian rw systemd.run='{self.shell} /root/debian-work' systemd.run_success_action=poweroff "
                 "systemd.run_failure_action=poweroff")
 
     def make_image(self, image):
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", make_debian(), image], check=True)
+        copy_image(make_debian(*self.debian), image)
 
     def end_guest(self, site):
         self.guest.end(site)
