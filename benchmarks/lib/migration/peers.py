@@ -95,8 +95,7 @@ class Move:
     def casync(self):
         """The chunks are made, served by HTTP, and fetched but for those that the neighbour has."""
         self.copy(self.options.neighbour, "seed.raw")
-        self.start(self.wan.near, "python3", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", self.wan.near_address,
-                   str(PORT), cwd=self.folder)
+        self.start(self.wan.near, "python3", f"{HERE}/serve-files.py", self.wan.near_address, str(PORT), cwd=self.folder)
         url = f"http://{self.wan.near_address}:{PORT}"
 
         def move():
@@ -144,8 +143,10 @@ class Move:
         return result
 
 
-WAYS = {"nearblock": Move.nearblock, "nbdcopy": Move.nbdcopy, "qemu-img convert": Move.qemu_img,
-        "QEMU's mirror": Move.mirror, "rsync -z --inplace": Move.rsync, "casync": Move.casync}
+WAYS = {
+    "nearblock": ("nearblock", Move.nearblock), "nbdcopy": ("nbdcopy", Move.nbdcopy),
+    "qemu-img": ("qemu-img convert", Move.qemu_img), "mirror": ("QEMU's mirror", Move.mirror),
+    "rsync": ("rsync -z --inplace", Move.rsync), "casync": ("casync", Move.casync)}
 
 
 def main():
@@ -153,24 +154,25 @@ def main():
     for name in ("nearblock", "relay", "disk", "neighbour", "index", "folder"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--with", dest="ways", choices=WAYS, action="append")
     parser.add_argument("links", nargs="+")
     options = parser.parse_args()
     print("| link | with | seconds | MiB on the link |\n| --- | --- | --- | --- |")
     for link in options.links:
-        results = {way: [] for way in WAYS}
+        results = {way: [] for way in options.ways or WAYS}
         with Wan(options.relay, *parse(link)) as wan:
             for _ in range(options.rounds):
-                for way, work in WAYS.items():
+                for way in results:
                     move = Move(options, wan)
                     try:
-                        results[way].append(work(move))
+                        results[way].append(WAYS[way][1](move))
                     except (NodeFailure, QmpError, subprocess.CalledProcessError) as failure:
                         sys.exit(f"peers: {way}: {failure}")
                     finally:
                         move.end()
         for way, runs in results.items():
             seconds, size = zip(*runs)
-            print(f"| {link} | {way} | {spread(seconds, 1)} | {spread([s / MI for s in size], 1)} |", flush=True)
+            print(f"| {link} | {WAYS[way][0]} | {spread(seconds, 1)} | {spread([s / MI for s in size], 1)} |", flush=True)
 
 
 main()
