@@ -12,9 +12,12 @@ struct BlockSender: Sendable {
         var data: DataSegment?
         var zeroBytes: UInt64 = 0
         var dataBytes: UInt64 = 0
-        /// What reading and hashing it took, and compressing it.
+        /// The level of its data.
+        var level: Int32
+        /// What reading and hashing it took, and compressing it; and both, with what was done meanwhile for others.
         var reading = Duration.zero
         var compressing = Duration.zero
+        var preparing = Duration.zero
     }
 
     private let reader: BlockReader
@@ -49,38 +52,53 @@ struct BlockSender: Sendable {
     func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink, on pool: NIOThreadPool) async throws -> (
         zero: UInt64, data: UInt64
     ) {
-        let began = ContinuousClock.now
         let batch = try await batch(blocks, on: pool)
-        let prepared = ContinuousClock.now
-        for range in batch.zeros { try await link.send(.zeros(range)) }
-        if let data = batch.data { try await link.send(.data(data)) }
-        note(batch, preparing: began.duration(to: prepared), waiting: prepared.duration(to: .now))
+        _ = try await send(batch, idle: batch.preparing, over: link)
         return (batch.zeroBytes, batch.dataBytes)
+    }
+
+    /// Sends a batch, and chooses the level of those that follow.
+    /// - Parameter idle: how long the link had nothing to do because of it.
+    /// - Returns: how long it took, with that.
+    func send(_ batch: Batch, idle: Duration, over link: SourceLink) async throws -> Duration {
+        let waiting = try await send(batch, over: link)
+        note(batch, waiting: waiting, elapsed: idle + waiting)
+        return idle + waiting
+    }
+
+    /// Returns how long the link was waited for.
+    private func send(_ batch: Batch, over link: SourceLink) async throws -> Duration {
+        let began = ContinuousClock.now
+        for range in batch.zeros { try await link.sendBulk(.zeros(range)) }
+        if let data = batch.data { try await link.sendBulk(.data(data)) }
+        return began.duration(to: .now)
     }
 
     /// What came of a batch goes into the choice of the level for those that follow.
     /// - Parameters:
-    ///   - preparing: what making it has taken, with what was done meanwhile for others.
     ///   - waiting: what sending it has taken.
-    func note(_ batch: Batch, preparing: Duration, waiting: Duration) {
-        let level = pace.withLockedValue {
+    ///   - elapsed: what it has taken in all.
+    func note(_ batch: Batch, waiting: Duration, elapsed: Duration) {
+        pace.withLockedValue {
             $0.note(
                 CompressionPace.Batch(
-                    bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0),
+                    bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0), level: batch.level,
                     reading: batch.reading.inSeconds, compressing: batch.compressing.inSeconds,
-                    preparing: preparing.inSeconds, waiting: waiting.inSeconds))
+                    preparing: batch.preparing.inSeconds, waiting: waiting.inSeconds, elapsed: elapsed.inSeconds))
         }
-        if let level { compressor.setLevel(level) }
     }
 
     /// Reads and compresses ascending blocks, at most `batchLimit` of them; what comes of it must be sent in this order.
     func batch(_ blocks: ArraySlice<UInt64>, on pool: NIOThreadPool) async throws -> Batch {
-        try await pool.runIfActive { try collect(blocks) }
+        let began = ContinuousClock.now
+        var batch = try await pool.runIfActive { try collect(blocks) }
+        batch.preparing = began.duration(to: .now)
+        return batch
     }
 
     private func collect(_ blocks: ArraySlice<UInt64>) throws -> Batch {
         precondition(blocks.count <= batchLimit)
-        var batch = Batch()
+        var batch = Batch(level: pace.withLockedValue { $0.level })
         var runs: [BlockRange] = []
         var filled = 0
         let began = ContinuousClock.now
@@ -94,7 +112,7 @@ struct BlockSender: Sendable {
             }
             let read = ContinuousClock.now
             batch.data = DataSegment(
-                runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes))))
+                runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes)), level: batch.level))
             batch.reading = began.duration(to: read)
             batch.compressing = read.duration(to: .now)
         }

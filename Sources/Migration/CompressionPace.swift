@@ -12,15 +12,17 @@ struct CompressionPace {
     struct Batch {
         /// Bytes of blocks that were compressed.
         var bytes: UInt64 = 0
-        /// Bytes that they came to.
+        /// Bytes that they came to, at this level.
         var sent: UInt64 = 0
+        var level: Int32
         /// Seconds for reading and hashing them, and for compressing them.
         var reading = 0.0
         var compressing = 0.0
         /// Seconds for both, with what other work has taken meanwhile.
         var preparing = 0.0
-        /// Seconds that the link was waited for.
+        /// Seconds that the link was waited for, and seconds in all until the next could be sent.
         var waiting = 0.0
+        var elapsed = 0.0
     }
 
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines with a window of 128 MiB.
@@ -53,7 +55,7 @@ struct CompressionPace {
     /// Bytes that the link has carried a second when it was last waited for, or more since.
     private var carried: Double?
     /// Since the last decision.
-    private var recent = Batch()
+    private var recent = Batch(level: 0)
     /// On average: bytes that blocks came to; seconds for preparing them; for reading and hashing them alone, and for
     /// compressing them, as it was done and if it had been at level 3.
     private var sent = expected * ratio
@@ -72,30 +74,25 @@ struct CompressionPace {
     var level: Int32 { Self.levels[position].level }
 
     /// A batch has been sent.
-    /// - Returns: the level for what follows, where it is another one.
-    mutating func note(_ batch: Batch) -> Int32? {
-        guard batch.bytes > 0 else { return nil }
+    mutating func note(_ batch: Batch) {
+        guard batch.bytes > 0, let cost = Self.levels.first(where: { $0.level == batch.level })?.cost else { return }
         recent.bytes += batch.bytes
         recent.sent += batch.sent
-        recent.preparing += batch.preparing
         recent.waiting += batch.waiting
+        recent.elapsed += batch.elapsed
         sent += Double(batch.sent)
         preparing += batch.preparing
         reading += batch.reading
         compressing += batch.compressing
-        work += batch.compressing / Self.levels[position].cost
-        guard recent.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes) else { return nil }
-        let next = next()
+        work += batch.compressing / cost
+        guard recent.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes) else { return }
+        position = next()
         forget()
-        guard next != position else { return nil }
-        position = next
-        return level
     }
 
     private mutating func next() -> Int {
-        let seconds = recent.preparing + recent.waiting
-        let rate = Double(recent.sent) / seconds
-        guard recent.waiting > seconds * Self.idleShare else {
+        let rate = Double(recent.sent) / recent.elapsed
+        guard recent.waiting > recent.elapsed * Self.idleShare else {
             idleDecisions += 1
             carried = carried.map { max($0, rate) }
             let hasTime = carried.map { self.seconds(at: position) <= sent / $0 } ?? false
@@ -124,7 +121,7 @@ struct CompressionPace {
         reading *= weight
         compressing *= weight
         work *= weight
-        recent = Batch()
+        recent = Batch(level: 0)
         isFirst = false
     }
 }

@@ -56,15 +56,13 @@ final class DataSample: Sendable {
     }
 
     private func measure(_ blocks: ArraySlice<UInt64>, _ weight: UInt64) async throws {
-        let began = ContinuousClock.now
         let batch = try await sender.batch(blocks, on: pool)
-        let preparing = began.duration(to: .now)
         let length = batch.data.map { SourceLink.length(of: .data($0)) } ?? 0
         let onLink = bitsPerSecond.map { Duration.seconds(Double(length) * 8 / Double($0)) } ?? .zero
-        sender.note(batch, preparing: preparing, waiting: max(.zero, onLink - preparing))
+        sender.note(batch, waiting: onLink, elapsed: max(batch.preparing, onLink))
         state.withLockedValue {
             $0.data += length * weight
-            $0.working += preparing * Int(weight)
+            $0.working += batch.preparing * Int(weight)
         }
     }
 }

@@ -42,10 +42,11 @@ struct ManifestExchange: Sendable {
         let tellings = AsyncStream.makeStream(of: Message.self)
         let first = FirstFailure()
         async let scanned: Void = orCut(first) {
-            try await scan(credits.stream, isOver, zeros)
+            try await scan(credits.stream, isOver, zeros) { tellings.continuation.yield($0) }
             if openSegments.end() { tellings.continuation.yield(.manifestEnd) }
         }
         // Not by whoever takes the answers: to wait for the link there would keep the destination waiting, and so the link.
+        // Nor by whoever scans: what has been scanned meanwhile then goes out together, between two pieces of data.
         async let told: Void = orCut(first) { for await telling in tellings.stream { try await link.send(telling) } }
         async let done: Void = orCut(first) {
             for await answer in answers.stream {
@@ -109,7 +110,8 @@ struct ManifestExchange: Sendable {
     }
 
     private func scan(
-        _ credits: AsyncStream<Void>, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void
+        _ credits: AsyncStream<Void>, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void,
+        _ tell: @Sendable (Message) -> Void
     ) async throws {
         var credit = credits.makeAsyncIterator()
         var block: UInt64 = 0
@@ -119,7 +121,7 @@ struct ManifestExchange: Sendable {
             case .end:
                 return
             case .zeros(let blocks):
-                try await link.send(.zeros(BlockRange(blocks)))
+                tell(.zeros(BlockRange(blocks)))
                 let bytes = geometry.byteCount(of: blocks)
                 zeros(bytes, bytes)
                 block = blocks.upperBound
@@ -127,10 +129,10 @@ struct ManifestExchange: Sendable {
                 guard await credit.next() != nil else { throw CancellationError() }
                 if hasBase {
                     openSegments.addSummary(of: segment)
-                    try await link.send(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))
+                    tell(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))
                 } else {
                     openSegments.add(segment)
-                    try await link.send(.manifest(segment.manifest))
+                    tell(.manifest(segment.manifest))
                 }
                 zeros(segment.zeroBytes, 0)
                 block += UInt64(segment.manifest.entries.count)

@@ -8,6 +8,9 @@ final class SourceCopy: Sendable {
     typealias Update = @Sendable ((inout MigrationProgress) -> Void) -> Void
 
     private static let notingInterval = Duration.milliseconds(200)
+    /// Bytes of messages that are ready before the link has room for them, of all disks of a group: enough for the stretches of
+    /// a disk that hardly shrink to make up for those that take long to compress, over links of some 50 Mbit/s and more.
+    private static let workingAhead = 32 << 20
 
     let dirtyMap: DirtyMap
     /// Since the beginning of the last round that went over all that was dirty.
@@ -20,6 +23,7 @@ final class SourceCopy: Sendable {
     private let update: Update
     /// Whether the disk is wanted now: what is left of a round is then left for later.
     private let isWanted: @Sendable () -> Bool
+    private let workingAhead: Int
     private let image: RawImage
     private let speed = NIOLockedValueBox(SendingSpeed())
     private let forecast = NIOLockedValueBox(CopyForecast())
@@ -27,11 +31,13 @@ final class SourceCopy: Sendable {
     private let began = ContinuousClock.now
     private let lastNoted = NIOLockedValueBox(ContinuousClock.now)
 
+    /// - Parameter disks: that go at the same time.
     init(
-        job: SourceJob, geometry: BlockGeometry, link: SourceLink, hasBase: Bool, pools: WorkPools,
+        job: SourceJob, geometry: BlockGeometry, link: SourceLink, hasBase: Bool, disks: Int, pools: WorkPools,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
         self.isWanted = isWanted
+        workingAhead = Self.workingAhead / disks
         dirtyMap = DirtyMap(geometry: geometry)
         sentMap = SentMap(geometry: geometry)
         self.link = link
@@ -75,6 +81,8 @@ final class SourceCopy: Sendable {
         }
         speed.withLockedValue { $0.begin() }
         try await beginForecast()
+        let ready = ReadyBatches(limit: workingAhead)
+        async let sending: Void = sendAll(ready)
         try await exchange.run(
             &inbox, isOver: isWanted,
             zeros: { [update] zero, settled in
@@ -82,8 +90,27 @@ final class SourceCopy: Sendable {
                     $0.ledger.zero += zero
                     $0.done += settled
                 }
-            }, answered: note, wanted: take)
+            }, answered: note, wanted: { [self] in try await prepare($0, ready) })
+        ready.finish()
+        try await sending
         forecast.withLockedValue { $0.endRound() }
+    }
+
+    /// Sends what the destination has asked for, until the disk is wanted: then the rest of it comes later.
+    private func sendAll(_ ready: ReadyBatches) async throws {
+        do {
+            try await ready.sendAll { item, idle in
+                guard !isWanted() else { return }
+                let time = try await sender.send(item.batch, idle: idle, over: link)
+                note(item.batch.zeroBytes, item.batch.dataBytes, ratio: item.ratio, in: time)
+                update { $0.done += item.settled }
+                noteDirtyNowAndThen()
+            }
+        } catch {
+            // Whoever waits for answers waits in vain.
+            link.close()
+            throw error
+        }
     }
 
     private func beginForecast() async throws {
@@ -108,7 +135,7 @@ final class SourceCopy: Sendable {
         while cursor < geometry.blockCount, isFinal || !isWanted() {
             let blocks = dirtyMap.take(from: &cursor, limit: sender.batchLimit, without: sentMap)
             for block in blocks { sentMap.mark(block) }
-            try await send(blocks, isAnswer: false, isUrgent: isFinal)
+            try await send(blocks, isUrgent: isFinal)
             if !isFinal { noteDirtyNowAndThen() }
         }
         assert(!isFinal || dirtyBytes == 0, "the guest waits, and all it has written is sent (invariant 1)")
@@ -215,38 +242,52 @@ final class SourceCopy: Sendable {
         update { $0.ledger.add(answer.wants) }
     }
 
-    private func take(_ answer: OpenSegments.Answer) async throws {
+    /// Makes batches of what the destination has asked for.
+    private func prepare(_ answer: OpenSegments.Answer, _ ready: ReadyBatches) async throws {
         // As if the guest had written them: a later round sends them, or they are named as missing.
         for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
         // What was rewritten since comes in a later round, and now would be too early.
-        try await send(answer.wanted.filter { !dirtyMap.isDirty($0) }, isAnswer: true, ratio: answer.ratio)
-        update { $0.done += geometry.byteCount(of: answer.blocks) }
-        noteDirtyNowAndThen()
+        let blocks = answer.wanted.filter { !dirtyMap.isDirty($0) }
+        let settled = geometry.byteCount(of: answer.blocks)
+        guard !blocks.isEmpty else {
+            update { $0.done += settled }
+            return noteDirtyNowAndThen()
+        }
+        for batch in batches(of: blocks) {
+            guard !isWanted() else { return }
+            try await ready.put(
+                ReadyBatches.Item(
+                    batch: try await sender.batch(batch, on: pools.background), ratio: answer.ratio,
+                    settled: batch.endIndex == blocks.endIndex ? settled : 0))
+        }
     }
 
-    /// Sends ascending blocks, in as many batches as they take.
-    /// - Parameters:
-    ///   - isAnswer: the destination has asked for them in the first round, which ends early where the disk is wanted.
-    ///   - isUrgent: the guest waits.
-    ///   - ratio: what they may come to compressed, by their size.
-    private func send(
-        _ blocks: [UInt64], isAnswer: Bool, isUrgent: Bool = false, ratio: Double? = nil
-    ) async throws {
-        var start = 0
-        while start < blocks.count, !isAnswer || !isWanted() {
-            let end = min(blocks.count, start + sender.batchLimit)
+    /// Sends ascending blocks that nobody has asked for.
+    /// - Parameter isUrgent: the guest waits.
+    private func send(_ blocks: [UInt64], isUrgent: Bool) async throws {
+        for batch in batches(of: blocks) {
             let began = ContinuousClock.now
             let (zero, data) = try await sender.send(
-                blocks[start..<end], over: link, on: isUrgent ? pools.urgent : pools.background)
-            let time = began.duration(to: .now)
-            speed.withLockedValue { $0.add(data, in: time) }
-            forecast.withLockedValue { $0.note(sent: data, ratio: ratio, in: time.inSeconds) }
-            update {
-                $0.ledger.zero += zero
-                $0.ledger.link += data
-                if !isAnswer { $0.done += zero + data }
-            }
-            start = end
+                batch, over: link, on: isUrgent ? pools.urgent : pools.background)
+            note(zero, data, ratio: nil, in: began.duration(to: .now))
+            update { $0.done += zero + data }
+        }
+    }
+
+    private func batches(of blocks: [UInt64]) -> [ArraySlice<UInt64>] {
+        stride(from: 0, to: blocks.count, by: sender.batchLimit).map {
+            blocks[$0..<min(blocks.count, $0 + sender.batchLimit)]
+        }
+    }
+
+    /// Blocks have been sent: bytes of zeros, and of others.
+    /// - Parameter ratio: what the others may have come to compressed, by their size; nil for what nobody has asked for.
+    private func note(_ zero: UInt64, _ data: UInt64, ratio: Double?, in time: Duration) {
+        speed.withLockedValue { $0.add(data, in: time) }
+        forecast.withLockedValue { $0.note(sent: data, ratio: ratio, in: time.inSeconds) }
+        update {
+            $0.ledger.zero += zero
+            $0.ledger.link += data
         }
     }
 }

@@ -10,6 +10,9 @@ final class SourceLink: Sendable {
     private let connection: PeerConnection
     private let rate: RateLimit
     private let counts = NIOLockedValueBox(WireBytes())
+    /// How many wait that must not wait for data, and the sign that none does.
+    private let ahead = NIOLockedValueBox(0)
+    private let clear = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     init(connection: PeerConnection, rate: RateLimit) {
         self.connection = connection
@@ -18,6 +21,29 @@ final class SourceLink: Sendable {
 
     /// Sends a message once the limit and the link have room.
     func send(_ message: Message) async throws {
+        ahead.withLockedValue { $0 += 1 }
+        defer {
+            if ahead.withLockedValue({ ahead in
+                ahead -= 1
+                return ahead == 0
+            }) {
+                clear.continuation.yield()
+            }
+        }
+        try await sendInTurn(message)
+    }
+
+    /// Sends a message of bulk data once no other waits, and the limit and the link have room: what the destination is told
+    /// of the disk is little, and much depends on it. One at a time.
+    func sendBulk(_ message: Message) async throws {
+        var clear = clear.stream.makeAsyncIterator()
+        while ahead.withLockedValue({ $0 > 0 }) {
+            guard await clear.next() != nil else { throw CancellationError() }
+        }
+        try await sendInTurn(message)
+    }
+
+    private func sendInTurn(_ message: Message) async throws {
         let frame = message.encoded()
         count(message, frame.readableBytes)
         try await rate.wait(for: frame.readableBytes) { connection.isOpen }

@@ -192,7 +192,8 @@ public final class SourceMigration: Sendable {
     private func migrate(_ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links) async throws -> HandedOver {
         let (geometry, hasBase, roundTrip) = try await open(link, &inbox)
         let copy = try SourceCopy(
-            job: job, geometry: geometry, link: link, hasBase: hasBase, pools: pools, isWanted: { [self] in isWanted }
+            job: job, geometry: geometry, link: link, hasBase: hasBase, disks: group.count, pools: pools,
+            isWanted: { [self] in isWanted }
         ) { [self] update in
             status.withLockedValue { update(&$0) }
             recently.withLockedValue { $0.note(link.wire.total, at: .now) }

@@ -6,12 +6,13 @@ import NIOCore
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class StreamCompressor: @unchecked Sendable {
     private let context: OpaquePointer
-    private var nextLevel: Int32?
+    private var level: Int32
 
     /// - Throws: `ZstdError`.
     init(level: Int32, windowLog: Int32 = ZstdParameters.windowLog) throws {
         guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
+        self.level = level
         try ZstdParameters.check(
             ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level))
         try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, windowLog))
@@ -22,22 +23,19 @@ final class StreamCompressor: @unchecked Sendable {
 
     deinit { ZSTD_freeCCtx(context) }
 
-    /// The next piece of the stream, holding all of `bytes`.
+    /// The next piece of the stream, holding all of `bytes`. With another level than the one before it begins a frame, as
+    /// zstd has one level for each, which does not look back at what came before.
     /// - Throws: `ZstdError`.
-    func compress(_ bytes: UnsafeRawBufferPointer) throws -> ByteBuffer {
+    func compress(_ bytes: UnsafeRawBufferPointer, level: Int32) throws -> ByteBuffer {
         var out = ByteBufferAllocator().buffer(capacity: ZSTD_compressBound(bytes.count) + 64)
-        if let level = nextLevel {
+        if level != self.level {
             try write(UnsafeRawBufferPointer(start: nil, count: 0), ZSTD_e_end, to: &out)
             try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level))
-            nextLevel = nil
+            self.level = level
         }
         try write(bytes, ZSTD_e_flush, to: &out)
         return out
     }
-
-    /// Compresses the next piece, and those after it, at another level: they are a frame of their own, as zstd has one
-    /// level for each, which does not look back at what came before.
-    func setLevel(_ level: Int32) { nextLevel = level }
 
     private func write(_ bytes: UnsafeRawBufferPointer, _ end: ZSTD_EndDirective, to out: inout ByteBuffer) throws {
         var input = ZSTD_inBuffer(src: bytes.baseAddress, size: bytes.count, pos: 0)

@@ -21,11 +21,11 @@ struct CompressionPaceTests {
             let level = pace.level
             let compressing = unit * CompressionPace.levels.first { $0.level == level }!.cost
             let preparing = (0.0005 + compressing) * (1 + others)
-            _ = pace.note(
+            let waiting = max(0, onLink * share(number) - preparing)
+            pace.note(
                 CompressionPace.Batch(
-                    bytes: batch, sent: UInt64(Double(sent) * share(number)), reading: 0.0005,
-                    compressing: compressing, preparing: preparing,
-                    waiting: max(0, onLink * share(number) - preparing)))
+                    bytes: batch, sent: UInt64(Double(sent) * share(number)), level: level, reading: 0.0005,
+                    compressing: compressing, preparing: preparing, waiting: waiting, elapsed: preparing + waiting))
             return level
         }
     }
@@ -75,7 +75,7 @@ struct CompressionPaceTests {
         var pace = CompressionPace()
         let before = Self.levels(&pace, batches: 400, onLink: 0.1).last
         for _ in 0..<1000 {
-            #expect(pace.note(CompressionPace.Batch(reading: 0.1, preparing: 0.1)) == nil)
+            pace.note(CompressionPace.Batch(level: pace.level, reading: 0.1, preparing: 0.1, elapsed: 0.1))
         }
         #expect(Self.levels(&pace, batches: 400, onLink: 0.1).allSatisfy { $0 == before })
     }

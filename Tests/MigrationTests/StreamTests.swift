@@ -24,20 +24,21 @@ struct StreamTests {
         var random = Seeded.fresh()
         let compressor = try StreamCompressor(level: 3)
         let decompressor = try StreamDecompressor()
+        var level: Int32 = 3
         for _ in 0..<60 {
-            if Bool.random(using: &random) { compressor.setLevel([1, 3, 6, 9, 12].randomElement(using: &random)!) }
+            if Bool.random(using: &random) { level = [1, 3, 6, 9, 12].randomElement(using: &random)! }
             let word = random.bytes(Int.random(in: 1...500, using: &random))
             let bytes = Array(repeatElement(word, count: Int.random(in: 1...300, using: &random)).joined())
-            _ = try pass(bytes, through: compressor, decompressor)
+            _ = try pass(bytes, through: compressor, decompressor, level: level)
         }
     }
 
     /// One piece, which must come out as it went in.
     /// - Returns: the bytes that it took.
     private func pass(
-        _ bytes: [UInt8], through compressor: StreamCompressor, _ decompressor: StreamDecompressor
+        _ bytes: [UInt8], through compressor: StreamCompressor, _ decompressor: StreamDecompressor, level: Int32 = 3
     ) throws -> Int {
-        let piece = try bytes.withUnsafeBytes { try compressor.compress($0) }
+        let piece = try bytes.withUnsafeBytes { try compressor.compress($0, level: level) }
         var out = [UInt8](repeating: 0, count: bytes.count)
         try out.withUnsafeMutableBytes { out in
             try piece.withUnsafeReadableBytes { try decompressor.decompress($0, into: out) }
@@ -52,7 +53,7 @@ struct StreamTests {
         for _ in 0..<200 {
             let bytes = random.bytes(3000)
             var piece = Array(
-                try bytes.withUnsafeBytes { try StreamCompressor(level: 3).compress($0) }.readableBytesView)
+                try bytes.withUnsafeBytes { try StreamCompressor(level: 3).compress($0, level: 3) }.readableBytesView)
             let size = [2999, 3001, 0].randomElement(using: &random)!
             var out = [UInt8](repeating: 0, count: size)
             #expect(throws: ZstdError.self) {

@@ -1,0 +1,57 @@
+import NIOConcurrencyHelpers
+import Peer
+
+/// Batches between who prepares them and who sends them, in order: so that the one works ahead while what hardly shrinks keeps
+/// the link busy, and the other has something to send while what takes long to compress is prepared. For one of each.
+final class ReadyBatches: Sendable {
+    /// A batch with what is to be said of it once it is sent.
+    struct Item: Sendable {
+        let batch: BlockSender.Batch
+        /// What its blocks may come to compressed, by their size.
+        let ratio: Double
+        /// Bytes of the disk that are settled with it.
+        let settled: UInt64
+    }
+
+    private let limit: Int
+    private let held = NIOLockedValueBox(0)
+    private let items = AsyncStream.makeStream(of: Item.self)
+    private let room = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+
+    /// - Parameter limit: bytes of messages that wait; one batch more may.
+    init(limit: Int) { self.limit = limit }
+
+    /// Adds a batch, and waits until there is room for another.
+    /// - Throws: `PeerError.cut` where nobody sends any more; `CancellationError`.
+    func put(_ item: Item) async throws {
+        held.withLockedValue { $0 += Self.size(of: item) }
+        items.continuation.yield(item)
+        var room = room.stream.makeAsyncIterator()
+        while held.withLockedValue({ $0 > limit }) {
+            guard await room.next() != nil else {
+                try Task.checkCancellation()
+                throw PeerError.cut
+            }
+        }
+    }
+
+    /// Nothing more comes.
+    func finish() { items.continuation.finish() }
+
+    /// Sends what comes, until nothing more does.
+    /// - Parameter send: given each with how long there was nothing to send because it was being prepared.
+    func sendAll(_ send: (Item, Duration) async throws -> Void) async throws {
+        // Whoever waits for room waits in vain from then on.
+        defer { room.continuation.finish() }
+        var idleSince = ContinuousClock.now
+        for await item in items.stream {
+            let idle = min(idleSince.duration(to: .now), item.batch.preparing)
+            held.withLockedValue { $0 -= Self.size(of: item) }
+            room.continuation.yield()
+            try await send(item, idle)
+            idleSince = .now
+        }
+    }
+
+    private static func size(of item: Item) -> Int { item.batch.data?.compressed.readableBytes ?? 0 }
+}
