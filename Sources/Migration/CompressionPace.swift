@@ -29,9 +29,11 @@ struct CompressionPace {
     static let levels: [(level: Int32, cost: Double)] = [(1, 0.53), (3, 1), (6, 1.6), (8, 2.3), (10, 3.4), (12, 6.4)]
     /// What a decision is made of, at first and later: bytes of blocks.
     private static let firstBytes: UInt64 = 4 << 20
-    private static let laterBytes: UInt64 = 16 << 20
-    /// What came before counts half as much after so many bytes of blocks.
+    private static let laterBytes: UInt64 = 8 << 20
+    /// What preparing blocks took counts half as much after so many bytes of blocks; and what they came to, as a disk has
+    /// long stretches of one kind.
     private static let memory = 128e6
+    private static let longMemory = 512e6
     /// The highest at first: a link that has just begun seems slower than it is.
     private static let firstHighest = 2
     /// Of the time that the link takes, what preparing may take at a level that it rises to.
@@ -40,14 +42,16 @@ struct CompressionPace {
     /// so many where there is time for it on the average.
     private static let idleShare = 0.05
     private static let patience = 2
-    private static let longPatience = 3
+    private static let longPatience = 4
 
     /// What is expected as long as little was sent, which counts as if so many bytes of blocks had been: bytes of blocks that
-    /// level 3 takes a second where it has half a core to itself and that are read and hashed in one, and what they come to.
+    /// level 3 takes a second where it has half a core to itself and that are read and hashed in one.
     private static let expected = 64e6
     private static let speed = 80e6
     private static let readingSpeed = 500e6
+    /// And what blocks come to, as if so many had been sent.
     private static let ratio = 0.35
+    private static let longExpected = 256e6
 
     private var position = 1
     private var isFirst = true
@@ -56,9 +60,12 @@ struct CompressionPace {
     private var carried: Double?
     /// Since the last decision.
     private var recent = Batch(level: 0)
-    /// On average: bytes that blocks came to; seconds for preparing them; for reading and hashing them alone, and for
-    /// compressing them, as it was done and if it had been at level 3.
-    private var sent = expected * ratio
+    /// On a long average: bytes of blocks, and what they came to.
+    private var blocks = longExpected
+    private var sent = longExpected * ratio
+    /// On average: bytes of blocks; seconds for preparing them; for reading and hashing them alone, and for compressing them,
+    /// as it was done and if it had been at level 3.
+    private var prepared = expected
     private var preparing = expected / readingSpeed + expected / speed
     private var reading = expected / readingSpeed
     private var compressing = expected / speed
@@ -80,7 +87,9 @@ struct CompressionPace {
         recent.sent += batch.sent
         recent.waiting += batch.waiting
         recent.elapsed += batch.elapsed
+        blocks += Double(batch.bytes)
         sent += Double(batch.sent)
+        prepared += Double(batch.bytes)
         preparing += batch.preparing
         reading += batch.reading
         compressing += batch.compressing
@@ -95,7 +104,7 @@ struct CompressionPace {
         guard recent.waiting > recent.elapsed * Self.idleShare else {
             idleDecisions += 1
             carried = carried.map { max($0, rate) }
-            let hasTime = carried.map { self.seconds(at: position) <= sent / $0 } ?? false
+            let hasTime = carried.map { self.seconds(at: position) <= sent / blocks / $0 } ?? false
             return idleDecisions >= (hasTime ? Self.longPatience : Self.patience) ? max(0, position - 1) : position
         }
         idleDecisions = 0
@@ -106,17 +115,20 @@ struct CompressionPace {
 
     /// The highest position for which a link that carries so much leaves time.
     private func fitting(_ bytesPerSecond: Double) -> Int {
-        Self.levels.indices.last { seconds(at: $0) <= sent / bytesPerSecond * Self.share } ?? 0
+        Self.levels.indices.last { seconds(at: $0) <= sent / blocks / bytesPerSecond * Self.share } ?? 0
     }
 
-    /// What preparing takes on average; other work takes longer as well where this does.
+    /// What preparing a byte takes on average; other work takes longer as well where this does.
     private func seconds(at position: Int) -> Double {
-        (reading + work * Self.levels[position].cost) * preparing / (reading + compressing)
+        (reading + work * Self.levels[position].cost) / prepared * preparing / (reading + compressing)
     }
 
     private mutating func forget() {
         let weight = exp2(-Double(recent.bytes) / Self.memory)
-        sent *= weight
+        let longWeight = exp2(-Double(recent.bytes) / Self.longMemory)
+        blocks *= longWeight
+        sent *= longWeight
+        prepared *= weight
         preparing *= weight
         reading *= weight
         compressing *= weight
