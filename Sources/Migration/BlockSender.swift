@@ -46,32 +46,16 @@ struct BlockSender: Sendable {
     /// Blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 
-    /// Sends ascending blocks, at most `batchLimit` of them, as they are now.
-    /// - Parameter pool: for reading, hashing and compressing them.
-    /// - Returns: how many bytes of them were zero, and how many went over as data.
-    func send(_ blocks: ArraySlice<UInt64>, over link: SourceLink, on pool: NIOThreadPool) async throws -> (
-        zero: UInt64, data: UInt64
-    ) {
-        let batch = try await batch(blocks, on: pool)
-        _ = try await send(batch, idle: batch.preparing, over: link)
-        return (batch.zeroBytes, batch.dataBytes)
-    }
-
     /// Sends a batch, and chooses the level of those that follow.
     /// - Parameter idle: how long the link had nothing to do because of it.
-    /// - Returns: how long it took, with that.
+    /// - Returns: how long the link was waited for.
     func send(_ batch: Batch, idle: Duration, over link: SourceLink) async throws -> Duration {
-        let waiting = try await send(batch, over: link)
-        note(batch, waiting: waiting, elapsed: idle + waiting)
-        return idle + waiting
-    }
-
-    /// Returns how long the link was waited for.
-    private func send(_ batch: Batch, over link: SourceLink) async throws -> Duration {
         let began = ContinuousClock.now
         for range in batch.zeros { try await link.sendBulk(.zeros(range)) }
         if let data = batch.data { try await link.sendBulk(.data(data)) }
-        return began.duration(to: .now)
+        let waiting = began.duration(to: .now)
+        note(batch, waiting: waiting, elapsed: idle + waiting)
+        return waiting
     }
 
     /// What came of a batch goes into the choice of the level for those that follow.

@@ -8,9 +8,9 @@ final class Compressibility: @unchecked Sendable {
     private static let sampleBytes = 16 << 10
     private static let interval = 512 << 10
     private static let level: Int32 = 1
-    /// What can be compressed at all gains more from a long window and the higher levels than a short sample shows, though it
-    /// takes more time. Measured on a Debian disk, over 50 to 200 Mbit/s.
-    private static let gain = 1.2
+    /// What can be compressed at all gains more from a long window and the higher levels than a short sample shows. Measured
+    /// on a Debian disk.
+    private static let gain = 1.4
 
     private let context: OpaquePointer
     private let room: BlockBuffer

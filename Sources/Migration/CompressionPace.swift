@@ -3,10 +3,10 @@ import Glibc
 /// How hard the data stream is compressed: as hard as the link leaves time for, so that it is the link that limits a
 /// migration and not the processor. Does nothing itself.
 ///
-/// It rises only while the link is waited for, to a level for which there is time on the average of much of what was sent:
-/// stretches that hardly shrink, and others that shrink to nothing, follow each other, and each change costs what the new
-/// frame does not know. It falls only when the link has not been waited for for a while, a longer one where there should be
-/// time on the average.
+/// It rises only after the link has been waited for all the time for a while, to a level for which there is time on the average
+/// of much of what was sent: stretches that hardly shrink, and others that shrink to nothing, follow each other, and each
+/// change costs what the new frame does not know. It falls only when the link has had nothing to do for a while, a longer one
+/// where there should be time on the average.
 struct CompressionPace {
     /// What a batch of blocks came to.
     struct Batch {
@@ -27,22 +27,24 @@ struct CompressionPace {
 
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines with a window of 128 MiB.
     static let levels: [(level: Int32, cost: Double)] = [(1, 0.53), (3, 1), (6, 1.6), (8, 2.3), (10, 3.4), (12, 6.4)]
-    /// What a decision is made of, at first and later: bytes of blocks.
-    private static let firstBytes: UInt64 = 4 << 20
-    private static let laterBytes: UInt64 = 8 << 20
+    /// What a decision is made of: bytes of blocks.
+    private static let enoughBytes: UInt64 = 8 << 20
     /// What preparing blocks took counts half as much after so many bytes of blocks; and what they came to, as a disk has
     /// long stretches of one kind.
     private static let memory = 128e6
     private static let longMemory = 512e6
-    /// The highest at first: a link that has just begun seems slower than it is.
-    private static let firstHighest = 2
     /// Of the time that the link takes, what preparing may take at a level that it rises to.
     private static let share = 0.8
-    /// A link that is waited for less than this is not what limits; after so many decisions in a row the level falls, and after
-    /// so many where there is time for it on the average.
+    /// A link that is waited for more than this is what limits; after so many seconds of that the level may rise: one that has
+    /// just begun seems slower than it is.
+    private static let busyShare = 0.9
+    private static let enoughSeconds = 1.0
+    /// One that is waited for less than this is not; after so many decisions in a row the level falls, where there is time for
+    /// it on the average.
     private static let idleShare = 0.05
-    private static let patience = 2
-    private static let longPatience = 4
+    private static let patience = 3
+    /// What the link has carried so long ago counts for 1/e. Seconds.
+    private static let linkMemory = 3.0
 
     /// What is expected as long as little was sent, which counts as if so many bytes of blocks had been: bytes of blocks that
     /// level 3 takes a second where it has half a core to itself and that are read and hashed in one.
@@ -54,9 +56,10 @@ struct CompressionPace {
     private static let longExpected = 256e6
 
     private var position = 1
-    private var isFirst = true
     private var idleDecisions = 0
-    /// Bytes that the link has carried a second when it was last waited for, or more since.
+    /// Since the level rose, or the link was not what limits.
+    private var busySeconds = 0.0
+    /// Bytes that the link has lately carried a second when it was waited for, or more since.
     private var carried: Double?
     /// Since the last decision.
     private var recent = Batch(level: 0)
@@ -94,23 +97,34 @@ struct CompressionPace {
         reading += batch.reading
         compressing += batch.compressing
         work += batch.compressing / cost
-        guard recent.bytes >= (isFirst ? Self.firstBytes : Self.laterBytes) else { return }
+        guard recent.bytes >= Self.enoughBytes else { return }
         position = next()
         forget()
     }
 
     private mutating func next() -> Int {
-        let rate = Double(recent.sent) / recent.elapsed
+        let rate = Double(recent.sent) / max(recent.elapsed, 1e-6)
         guard recent.waiting > recent.elapsed * Self.idleShare else {
+            busySeconds = 0
             idleDecisions += 1
-            carried = carried.map { max($0, rate) }
-            let hasTime = carried.map { self.seconds(at: position) <= sent / blocks / $0 } ?? false
-            return idleDecisions >= (hasTime ? Self.longPatience : Self.patience) ? max(0, position - 1) : position
+            let carried = max(carried ?? rate, rate)
+            self.carried = carried
+            let hasTime = seconds(at: position) <= sent / blocks / carried
+            return hasTime && idleDecisions < Self.patience ? position : max(0, min(position - 1, fitting(carried)))
         }
         idleDecisions = 0
-        carried = rate
-        let best = fitting(rate)
-        return max(position, isFirst ? min(best, Self.firstHighest) : best)
+        let before = carried ?? rate
+        let carried = before + (rate - before) * (1 - exp(-recent.elapsed / Self.linkMemory))
+        self.carried = carried
+        guard recent.waiting > recent.elapsed * Self.busyShare else {
+            busySeconds = 0
+            return position
+        }
+        busySeconds += recent.elapsed
+        let best = fitting(carried)
+        guard best > position, busySeconds >= Self.enoughSeconds else { return position }
+        busySeconds = 0
+        return best
     }
 
     /// The highest position for which a link that carries so much leaves time.
@@ -134,6 +148,5 @@ struct CompressionPace {
         compressing *= weight
         work *= weight
         recent = Batch(level: 0)
-        isFirst = false
     }
 }

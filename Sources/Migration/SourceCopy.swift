@@ -101,8 +101,7 @@ final class SourceCopy: Sendable {
         do {
             try await ready.sendAll { item, idle in
                 guard !isWanted() else { return }
-                let time = try await sender.send(item.batch, idle: idle, over: link)
-                note(item.batch.zeroBytes, item.batch.dataBytes, ratio: item.ratio, in: time)
+                try await send(item.batch, idle: idle, ratio: item.ratio)
                 update { $0.done += item.settled }
                 noteDirtyNowAndThen()
             }
@@ -235,9 +234,10 @@ final class SourceCopy: Sendable {
 
     private func note(_ answer: OpenSegments.Answer) {
         let covered = geometry.byteCount(of: answer.blocks)
-        let wanted = Double(answer.wanted.count * geometry.blockSize) * answer.ratio
+        let wanted = UInt64(answer.wanted.count * geometry.blockSize)
         forecast.withLockedValue {
-            $0.note(answered: covered, wanted: wanted, after: began.duration(to: .now).inSeconds)
+            $0.note(
+                answered: covered, wanted: wanted, ratio: answer.ratio, after: began.duration(to: .now).inSeconds)
         }
         update { $0.ledger.add(answer.wants) }
     }
@@ -266,11 +266,9 @@ final class SourceCopy: Sendable {
     /// - Parameter isUrgent: the guest waits.
     private func send(_ blocks: [UInt64], isUrgent: Bool) async throws {
         for batch in batches(of: blocks) {
-            let began = ContinuousClock.now
-            let (zero, data) = try await sender.send(
-                batch, over: link, on: isUrgent ? pools.urgent : pools.background)
-            note(zero, data, ratio: nil, in: began.duration(to: .now))
-            update { $0.done += zero + data }
+            let batch = try await sender.batch(batch, on: isUrgent ? pools.urgent : pools.background)
+            try await send(batch, idle: batch.preparing, ratio: nil)
+            update { $0.done += batch.zeroBytes + batch.dataBytes }
         }
     }
 
@@ -280,14 +278,18 @@ final class SourceCopy: Sendable {
         }
     }
 
-    /// Blocks have been sent: bytes of zeros, and of others.
-    /// - Parameter ratio: what the others may have come to compressed, by their size; nil for what nobody has asked for.
-    private func note(_ zero: UInt64, _ data: UInt64, ratio: Double?, in time: Duration) {
-        speed.withLockedValue { $0.add(data, in: time) }
-        forecast.withLockedValue { $0.note(sent: data, ratio: ratio, in: time.inSeconds) }
+    /// - Parameters:
+    ///   - idle: how long the link had nothing to do because of the batch.
+    ///   - ratio: what its blocks may have come to compressed, by their size; nil for what nobody has asked for.
+    private func send(_ batch: BlockSender.Batch, idle: Duration, ratio: Double?) async throws {
+        let waiting = try await sender.send(batch, idle: idle, over: link)
+        speed.withLockedValue { $0.add(batch.dataBytes, in: idle + waiting) }
+        forecast.withLockedValue {
+            $0.note(sent: batch.dataBytes, ratio: ratio, waiting: waiting.inSeconds, idle: idle.inSeconds)
+        }
         update {
-            $0.ledger.zero += zero
-            $0.ledger.link += data
+            $0.ledger.zero += batch.zeroBytes
+            $0.ledger.link += batch.dataBytes
         }
     }
 }

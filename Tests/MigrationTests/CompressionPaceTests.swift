@@ -8,7 +8,8 @@ struct CompressionPaceTests {
     /// What a batch comes to.
     private static let sent: UInt64 = 160 << 10
 
-    /// The levels that batches go over at, on a link that takes `onLink` seconds for each.
+    /// The levels that batches go over at, on a link that takes `onLink` seconds for each, while up to 64 wait for it, and
+    /// up to 4 are in the kernel's buffer.
     /// - Parameters:
     ///   - unit: seconds of compressing one at level 3.
     ///   - others: of them that are at work beside this one, with as much to do.
@@ -17,17 +18,25 @@ struct CompressionPaceTests {
         _ pace: inout CompressionPace, batches: Int, onLink: Double, unit: Double = 0.002, others: Double = 0,
         share: (Int) -> Double = { _ in 1 }
     ) -> [Int32] {
-        (0..<batches).map { number in
+        var levels: [Int32] = []
+        var (prepared, taken, carried) = ([Double](), [Double](), [Double]())
+        for number in 0..<batches {
             let level = pace.level
+            levels.append(level)
             let compressing = unit * CompressionPace.levels.first { $0.level == level }!.cost
             let preparing = (0.0005 + compressing) * (1 + others)
-            let waiting = max(0, onLink * share(number) - preparing)
+            prepared.append(max(prepared.last ?? 0, number < 64 ? 0 : taken[number - 64]) + preparing)
+            let ready = max(prepared[number], taken.last ?? 0)
+            let idle = ready - (taken.last ?? 0)
+            taken.append(max(ready, number < 4 ? 0 : carried[number - 4]))
+            let waiting = taken[number] - ready
+            carried.append(max(taken[number], carried.last ?? 0) + onLink * share(number))
             pace.note(
                 CompressionPace.Batch(
-                    bytes: batch, sent: UInt64(Double(sent) * share(number)), level: level, reading: 0.0005,
-                    compressing: compressing, preparing: preparing, waiting: waiting, elapsed: preparing + waiting))
-            return level
+                    bytes: batch, sent: UInt64(Double(Self.sent) * share(number)), level: level, reading: 0.0005,
+                    compressing: compressing, preparing: preparing, waiting: waiting, elapsed: idle + waiting))
         }
+        return levels
     }
 
     private static func changes(_ levels: [Int32]) -> Int { zip(levels, levels.dropFirst()).count { $0 != $1 } }
@@ -45,7 +54,7 @@ struct CompressionPaceTests {
         var pace = CompressionPace()
         let levels = Self.levels(&pace, batches: 400, onLink: 0.1)
         #expect(levels.last == CompressionPace.levels.last!.level)
-        #expect(levels == levels.sorted() && levels[10] == 6)
+        #expect(levels == levels.sorted() && levels[10] == 3 && levels[48] > 3)
     }
 
     @Test(
@@ -68,6 +77,14 @@ struct CompressionPaceTests {
         let levels = Self.levels(&pace, batches: 6400, onLink: 0.006) { $0 / 64 % 2 == 0 ? 2 : 0.2 }
         #expect(Self.changes(levels) <= 4)
         #expect(levels.last! >= 3)
+    }
+
+    @Test("A link that has just begun seems slower than it is, and does not make the level rise")
+    func beginning() {
+        var pace = CompressionPace()
+        // Slow start: 50 ms for each, then 1; the level is what it would have been.
+        let levels = Self.levels(&pace, batches: 100, onLink: 0.001) { $0 < 15 ? 50 : 1 }
+        #expect(levels.allSatisfy { $0 <= 3 })
     }
 
     @Test("What is only zeros does not count")

@@ -12,8 +12,8 @@ struct CopyForecastTests {
         forecast.data = 1000 * Self.mebibyte
         #expect(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0) == nil)
         // Half of it is wanted, and 10 MiB go over in a second.
-        forecast.note(answered: 400 * Self.mebibyte, wanted: Double(200 * Self.mebibyte), after: 2)
-        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, in: 10)
+        forecast.note(answered: 400 * Self.mebibyte, wanted: 200 * Self.mebibyte, ratio: 1, after: 2)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
         let left = try #require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0))
         #expect(abs(left - 40.2) < 0.1)
     }
@@ -22,8 +22,8 @@ struct CopyForecastTests {
     func written() throws {
         var forecast = CopyForecast()
         forecast.data = 100 * Self.mebibyte
-        forecast.note(answered: 100 * Self.mebibyte, wanted: Double(100 * Self.mebibyte), after: 1)
-        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, in: 10)
+        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 1, after: 1)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
         let left = try #require(
             forecast.secondsLeft(dirty: 20 * Self.mebibyte, dirtyPerSecond: Double(5 * Self.mebibyte)))
         #expect(abs(left - 4.2) < 0.1)
@@ -34,33 +34,43 @@ struct CopyForecastTests {
     func compressible() throws {
         var forecast = CopyForecast()
         forecast.data = 200 * Self.mebibyte
-        forecast.note(answered: 100 * Self.mebibyte, wanted: Double(100 * Self.mebibyte), after: 1)
-        forecast.note(answered: 100 * Self.mebibyte, wanted: Double(20 * Self.mebibyte), after: 1)
-        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, in: 10)
+        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 1, after: 1)
+        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 0.2, after: 1)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
         #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 2.2) < 0.1)
-        forecast.note(sent: 100 * Self.mebibyte, ratio: 0.2, in: 2)
-        #expect(try abs(#require(forecast.secondsLeft(dirty: 10 * Self.mebibyte, dirtyPerSecond: 0)) - 0.72) < 0.01)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 0.2, waiting: 2, idle: 0)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 10 * Self.mebibyte, dirtyPerSecond: 0)) - 0.76) < 0.01)
+    }
+
+    @Test("Where blocks are waited for and not the link, what matters is how many they are")
+    func prepared() throws {
+        var forecast = CopyForecast()
+        forecast.data = 200 * Self.mebibyte
+        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 1, after: 1)
+        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 0.2, after: 1)
+        forecast.note(sent: 100 * Self.mebibyte, ratio: 1, waiting: 0, idle: 10)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 10.2) < 0.1)
     }
 
     @Test("Nothing is said of what has just begun, and the rate is that of late")
     func lately() throws {
         var forecast = CopyForecast()
-        forecast.data = 200 * Self.mebibyte
-        forecast.note(answered: 100 * Self.mebibyte, wanted: Double(100 * Self.mebibyte), after: 1)
-        forecast.note(sent: Self.mebibyte, ratio: 1, in: 1)
+        forecast.data = 2000 * Self.mebibyte
+        forecast.note(answered: 1000 * Self.mebibyte, wanted: 1000 * Self.mebibyte, ratio: 1, after: 1)
+        forecast.note(sent: Self.mebibyte, ratio: 1, waiting: 1, idle: 0)
         #expect(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0) == nil)
         // 1 MiB a second, then 10.
-        for _ in 0..<2 { forecast.note(sent: Self.mebibyte, ratio: 1, in: 1) }
-        #expect(try #require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) > 100)
-        for _ in 0..<10 { forecast.note(sent: 10 * Self.mebibyte, ratio: 1, in: 1) }
-        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 10) < 1)
+        for _ in 0..<2 { forecast.note(sent: Self.mebibyte, ratio: 1, waiting: 1, idle: 0) }
+        #expect(try #require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) > 1000)
+        for _ in 0..<40 { forecast.note(sent: 10 * Self.mebibyte, ratio: 1, waiting: 1, idle: 0) }
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 160) < 3)
     }
 
     @Test("Where the destination has everything, telling it what there is takes the time")
     func found() throws {
         var forecast = CopyForecast()
         forecast.data = 400 * Self.mebibyte
-        forecast.note(answered: 100 * Self.mebibyte, wanted: 0, after: 3)
+        forecast.note(answered: 100 * Self.mebibyte, wanted: 0, ratio: 1, after: 3)
         #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 9.2) < 0.1)
     }
 
