@@ -34,7 +34,7 @@ struct CompressionPace {
     private static let memory = 128e6
     private static let longMemory = 512e6
     /// Of the time that the link takes, what preparing may take at a level that it rises to.
-    private static let share = 0.8
+    private static let share = 0.95
     /// A link that is waited for more than this is what limits; after so many seconds of that the level may rise: one that has
     /// just begun seems slower than it is.
     private static let busyShare = 0.9
