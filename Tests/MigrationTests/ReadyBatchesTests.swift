@@ -1,0 +1,69 @@
+import NIOConcurrencyHelpers
+import NIOCore
+import Peer
+import Testing
+
+@testable import Migration
+
+@Suite("Batches that are ready to be sent")
+struct ReadyBatchesTests {
+    private static func item(_ number: UInt64, bytes: Int = 100, preparing: Duration = .zero) -> ReadyBatches.Item {
+        var batch = BlockSender.Batch(level: 3)
+        batch.data = DataSegment(
+            runs: [BlockRange(first: number, count: 1)], compressed: ByteBuffer(repeating: 1, count: bytes))
+        batch.preparing = preparing
+        return ReadyBatches.Item(batch: batch, ratio: 1, settled: number)
+    }
+
+    @Test("They go out in order, and no more wait than may", .timeLimit(.minutes(1)))
+    func bounded() async throws {
+        let ready = ReadyBatches(limit: 1000)
+        let counts = NIOLockedValueBox((put: 0, sent: 0, most: 0))
+        async let sending: [UInt64] = {
+            var order: [UInt64] = []
+            try await ready.sendAll { item, _ in
+                try await Task.sleep(for: .milliseconds(1))
+                counts.withLockedValue { $0.sent += 1 }
+                order.append(item.settled)
+            }
+            return order
+        }()
+        for number in 0..<100 as Range<UInt64> {
+            counts.withLockedValue {
+                $0.put += 1
+                $0.most = max($0.most, $0.put - $0.sent)
+            }
+            try await ready.put(Self.item(number))
+        }
+        ready.finish()
+        #expect(try await sending == Array(0..<100))
+        // Ten that wait, one that is being sent, and one that has just been put.
+        #expect(counts.withLockedValue { $0.most } <= 12)
+    }
+
+    @Test("Whoever waits for room hears that nobody sends any more", .timeLimit(.minutes(1)))
+    func cut() async throws {
+        let ready = ReadyBatches(limit: 100)
+        let sending = Task { try await ready.sendAll { _, _ in throw PeerError.cut } }
+        await #expect(throws: PeerError.self) {
+            for number in 0..<100 as Range<UInt64> { try await ready.put(Self.item(number)) }
+        }
+        await #expect(throws: PeerError.self) { try await sending.value }
+    }
+
+    @Test("The link is idle because of a batch for as long as it was waited for, and not longer than it took")
+    func idle() async throws {
+        let ready = ReadyBatches(limit: 1000)
+        let idle = NIOLockedValueBox([Duration]())
+        async let sending: Void = ready.sendAll { _, time in idle.withLockedValue { $0.append(time) } }
+        try await Task.sleep(for: .milliseconds(30))
+        try await ready.put(Self.item(0, preparing: .milliseconds(20)))
+        try await Task.sleep(for: .milliseconds(30))
+        try await ready.put(Self.item(1, preparing: .seconds(20)))
+        ready.finish()
+        try await sending
+        let times = idle.withLockedValue { $0 }
+        #expect(times[0] <= .milliseconds(20))
+        #expect(times[1] >= .milliseconds(25) && times[1] < .seconds(20))
+    }
+}
