@@ -4,7 +4,7 @@ import NIOConcurrencyHelpers
 import NIOPosix
 
 /// Sends the bytes of blocks: reads them, notes what they are, compresses and sends, as hard as the link leaves time for.
-/// One call at a time.
+/// One batch is made and one is sent at a time.
 struct BlockSender: Sendable {
     /// What one batch came to.
     struct Batch: Sendable {
@@ -43,6 +43,9 @@ struct BlockSender: Sendable {
     /// Bytes a block.
     var blockSize: Int { reader.geometry.blockSize }
 
+    /// Bytes that the link has lately carried a second; nil as long as that is not known.
+    var bytesPerSecond: Double? { pace.withLockedValue { $0.carried } }
+
     /// Blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 
@@ -61,7 +64,7 @@ struct BlockSender: Sendable {
     /// What came of a batch goes into the choice of the level for those that follow.
     /// - Parameters:
     ///   - waiting: what sending it has taken.
-    ///   - elapsed: what it has taken in all.
+    ///   - elapsed: that, and how long there was nothing to send before.
     func note(_ batch: Batch, waiting: Duration, elapsed: Duration) {
         pace.withLockedValue {
             $0.note(

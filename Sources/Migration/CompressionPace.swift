@@ -20,7 +20,7 @@ struct CompressionPace {
         var compressing = 0.0
         /// Seconds for both, with what other work has taken meanwhile.
         var preparing = 0.0
-        /// Seconds that the link was waited for, and seconds in all until the next could be sent.
+        /// Seconds that the link was waited for, and with those for which it had nothing to do before.
         var waiting = 0.0
         var elapsed = 0.0
     }
@@ -39,8 +39,8 @@ struct CompressionPace {
     /// just begun seems slower than it is.
     private static let busyShare = 0.9
     private static let enoughSeconds = 1.0
-    /// One that is waited for less than this is not; after so many decisions in a row the level falls, where there is time for
-    /// it on the average.
+    /// One that is waited for less than this is not: the level falls, and where there is time for it on the average, only after
+    /// so many decisions in a row.
     private static let idleShare = 0.05
     private static let patience = 3
     /// What the link has carried so long ago counts for 1/e. Seconds.
@@ -60,7 +60,7 @@ struct CompressionPace {
     /// Since the level rose, or the link was not what limits.
     private var busySeconds = 0.0
     /// Bytes that the link has lately carried a second when it was waited for, or more since.
-    private var carried: Double?
+    private(set) var carried: Double?
     /// Since the last decision.
     private var recent = Batch(level: 0)
     /// On a long average: bytes of blocks, and what they came to.
@@ -113,13 +113,13 @@ struct CompressionPace {
             return hasTime && idleDecisions < Self.patience ? position : max(0, min(position - 1, fitting(carried)))
         }
         idleDecisions = 0
-        let before = carried ?? rate
-        let carried = before + (rate - before) * (1 - exp(-recent.elapsed / Self.linkMemory))
-        self.carried = carried
         guard recent.waiting > recent.elapsed * Self.busyShare else {
             busySeconds = 0
             return position
         }
+        let before = carried ?? rate
+        let carried = before + (rate - before) * (1 - exp(-recent.elapsed / Self.linkMemory))
+        self.carried = carried
         busySeconds += recent.elapsed
         let best = fitting(carried)
         guard best > position, busySeconds >= Self.enoughSeconds else { return position }

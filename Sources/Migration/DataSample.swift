@@ -59,7 +59,9 @@ final class DataSample: Sendable {
         let batch = try await sender.batch(blocks, on: pool)
         let length = batch.data.map { SourceLink.length(of: .data($0)) } ?? 0
         let onLink = bitsPerSecond.map { Duration.seconds(Double(length) * 8 / Double($0)) } ?? .zero
-        sender.note(batch, waiting: onLink, elapsed: max(batch.preparing, onLink))
+        // Where the link is the quicker, the kernel takes what there is at once.
+        sender.note(
+            batch, waiting: onLink < batch.preparing ? .zero : onLink, elapsed: max(batch.preparing, onLink))
         state.withLockedValue {
             $0.data += length * weight
             $0.working += batch.preparing * Int(weight)

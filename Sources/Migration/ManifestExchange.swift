@@ -8,6 +8,8 @@ struct ManifestExchange: Sendable {
     /// well before it is sent, and bounded, as they take 24 bytes each. And the most segments.
     private static let mostBlocks = 1 << 20
     static let mostSegments = 1024
+    /// What may have been scanned and not be told: all of it must be, where the disk is wanted at once.
+    private static let mostUntold = 64
 
     private let scanner: ManifestScanner
     private let openSegments: OpenSegments
@@ -39,15 +41,26 @@ struct ManifestExchange: Sendable {
         let credits = AsyncStream.makeStream(of: Void.self)
         for _ in 0..<min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
-        let tellings = AsyncStream.makeStream(of: Message.self)
+        let tellings = AsyncStream.makeStream(of: Telling.self)
+        let untold = AsyncStream.makeStream(of: Void.self)
+        for _ in 0..<Self.mostUntold { untold.continuation.yield() }
         let first = FirstFailure()
         async let scanned: Void = orCut(first) {
-            try await scan(credits.stream, isOver, zeros) { tellings.continuation.yield($0) }
-            if openSegments.end() { tellings.continuation.yield(.manifestEnd) }
+            try await scan(credits.stream, isOver, zeros) { message in
+                var room = untold.stream.makeAsyncIterator()
+                guard await room.next() != nil else { throw CancellationError() }
+                tellings.continuation.yield(Telling(message: message, isScanned: true))
+            }
+            if openSegments.end() { tellings.continuation.yield(Telling(message: .manifestEnd)) }
         }
         // Not by whoever takes the answers: to wait for the link there would keep the destination waiting, and so the link.
         // Nor by whoever scans: what has been scanned meanwhile then goes out together, between two pieces of data.
-        async let told: Void = orCut(first) { for await telling in tellings.stream { try await link.send(telling) } }
+        async let told: Void = orCut(first) {
+            for await telling in tellings.stream {
+                try await link.send(telling.message)
+                if telling.isScanned { untold.continuation.yield() }
+            }
+        }
         async let done: Void = orCut(first) {
             for await answer in answers.stream {
                 try await wanted(answer)
@@ -64,8 +77,16 @@ struct ManifestExchange: Sendable {
         answers.continuation.finish()
         // Whoever still waits for one waits in vain: of a scan that has ended well nobody does.
         credits.continuation.finish()
+        untold.continuation.finish()
         _ = await (scanned, told, done)
         if let error = first.error { throw error }
+    }
+
+    /// Something to be told to the destination.
+    private struct Telling: Sendable {
+        let message: Message
+        /// By the scan, which waits where too many of these do.
+        var isScanned = false
     }
 
     /// What went wrong first: the rest follows from the link's being cut because of it.
@@ -88,7 +109,7 @@ struct ManifestExchange: Sendable {
     }
 
     private func takeAnswers(
-        _ inbox: inout SourceInbox, _ tellings: AsyncStream<Message>.Continuation,
+        _ inbox: inout SourceInbox, _ tellings: AsyncStream<Telling>.Continuation,
         _ take: (OpenSegments.Answer) -> Void
     ) async throws {
         while true {
@@ -98,8 +119,8 @@ struct ManifestExchange: Sendable {
             case .differences(let differences):
                 let comparison = try openSegments.compare(differences)
                 for answer in comparison.settled { take(answer) }
-                for segment in comparison.rest { tellings.yield(.manifest(segment.manifest)) }
-                if comparison.isEnd { tellings.yield(.manifestEnd) }
+                for segment in comparison.rest { tellings.yield(Telling(message: .manifest(segment.manifest))) }
+                if openSegments.endComparison() { tellings.yield(Telling(message: .manifestEnd)) }
             case .manifestDone:
                 guard openSegments.isAnswered else { throw MigrationError.unexpected("an end of wants that are owed") }
                 return
@@ -111,7 +132,7 @@ struct ManifestExchange: Sendable {
 
     private func scan(
         _ credits: AsyncStream<Void>, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void,
-        _ tell: @Sendable (Message) -> Void
+        _ tell: @Sendable (Message) async throws -> Void
     ) async throws {
         var credit = credits.makeAsyncIterator()
         var block: UInt64 = 0
@@ -121,7 +142,7 @@ struct ManifestExchange: Sendable {
             case .end:
                 return
             case .zeros(let blocks):
-                tell(.zeros(BlockRange(blocks)))
+                try await tell(.zeros(BlockRange(blocks)))
                 let bytes = geometry.byteCount(of: blocks)
                 zeros(bytes, bytes)
                 block = blocks.upperBound
@@ -129,10 +150,10 @@ struct ManifestExchange: Sendable {
                 guard await credit.next() != nil else { throw CancellationError() }
                 if hasBase {
                     openSegments.addSummary(of: segment)
-                    tell(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))
+                    try await tell(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))
                 } else {
                     openSegments.add(segment)
-                    tell(.manifest(segment.manifest))
+                    try await tell(.manifest(segment.manifest))
                 }
                 zeros(segment.zeroBytes, 0)
                 block += UInt64(segment.manifest.entries.count)

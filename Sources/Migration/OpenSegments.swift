@@ -90,18 +90,16 @@ final class OpenSegments: Sendable {
         var settled: [Answer] = []
         /// What is to be told block by block, in this order; noted already.
         var rest: [ScannedSegment] = []
-        /// Whether the destination is to be told behind these that nothing more comes.
-        var isEnd = false
     }
 
-    /// Takes the answer to the oldest summary.
+    /// Takes the answer to the oldest summary, which stays the oldest until `endComparison`.
     /// - Throws: `MigrationError.unexpected` where it does not add up.
     func compare(_ differences: ManifestDifferences) throws -> Comparison {
-        let (segment, isEnd) = state.withLockedValue { state in (state.summaries.popFirst(), state.takeEnd()) }
+        let segment = state.withLockedValue { $0.summaries.first }
         guard let segment, differences.first == segment.manifest.first,
             differences.differs.count == ManifestSummary.groups(of: segment.fingerprints.count)
         else { throw MigrationError.unexpected("differences that answer no summary") }
-        var comparison = Comparison(isEnd: isEnd)
+        var comparison = Comparison()
         var present: UInt64 = 0
         var group = 0
         while group < differences.differs.count {
@@ -126,6 +124,15 @@ final class OpenSegments: Sendable {
         add(comparison.rest)
         if comparison.rest.isEmpty { comparison.settled[comparison.settled.count - 1].isLast = true }
         return comparison
+    }
+
+    /// The rest of what has been compared is on its way to the destination.
+    /// - Returns: whether it is to be told now, behind that, that nothing more comes.
+    func endComparison() -> Bool {
+        state.withLockedValue { state in
+            state.summaries.removeFirst()
+            return state.takeEnd()
+        }
     }
 
     /// A part of which the destination has everything.

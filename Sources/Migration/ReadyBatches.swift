@@ -13,19 +13,19 @@ final class ReadyBatches: Sendable {
         let settled: UInt64
     }
 
-    private let limit: Int
+    /// Bytes that are held for an item beside its messages'.
+    private static let itemBytes = 1 << 10
+
     private let held = NIOLockedValueBox(0)
     private let items = AsyncStream.makeStream(of: Item.self)
     private let room = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
-    /// - Parameter limit: bytes of messages that wait; one batch more may.
-    init(limit: Int) { self.limit = limit }
-
     /// Adds a batch, and waits until there is room for another.
+    /// - Parameter limit: bytes of memory for those that wait, this one among them or not.
     /// - Throws: `PeerError.cut` where nobody sends any more; `CancellationError`.
-    func put(_ item: Item) async throws {
+    func put(_ item: Item, limit: Int) async throws {
         held.withLockedValue { $0 += Self.size(of: item) }
-        items.continuation.yield(item)
+        guard case .enqueued = items.continuation.yield(item) else { throw PeerError.cut }
         var room = room.stream.makeAsyncIterator()
         while held.withLockedValue({ $0 > limit }) {
             guard await room.next() != nil else {
@@ -51,7 +51,11 @@ final class ReadyBatches: Sendable {
             try await send(item, idle)
             idleSince = .now
         }
+        try Task.checkCancellation()
     }
 
-    private static func size(of item: Item) -> Int { item.batch.data?.compressed.readableBytes ?? 0 }
+    private static func size(of item: Item) -> Int {
+        let runs = item.batch.zeros.count + (item.batch.data?.runs.count ?? 0)
+        return itemBytes + runs * MemoryLayout<BlockRange>.stride + (item.batch.data?.compressed.storageCapacity ?? 0)
+    }
 }

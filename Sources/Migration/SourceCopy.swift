@@ -8,9 +8,11 @@ final class SourceCopy: Sendable {
     typealias Update = @Sendable ((inout MigrationProgress) -> Void) -> Void
 
     private static let notingInterval = Duration.milliseconds(200)
-    /// Bytes of messages that are ready before the link has room for them, of all disks of a group: enough for the stretches of
-    /// a disk that hardly shrink to make up for those that take long to compress, over links of some 50 Mbit/s and more.
+    /// Bytes of messages that are ready before the link has room for them, of all disks of a group, and seconds that the link
+    /// takes for them: enough for the stretches of a disk that hardly shrink to make up for those that take long to compress. What
+    /// the guest writes meanwhile is sent for nothing.
     private static let workingAhead = 32 << 20
+    private static let secondsAhead = 5.0
 
     let dirtyMap: DirtyMap
     /// Since the beginning of the last round that went over all that was dirty.
@@ -81,7 +83,7 @@ final class SourceCopy: Sendable {
         }
         speed.withLockedValue { $0.begin() }
         try await beginForecast()
-        let ready = ReadyBatches(limit: workingAhead)
+        let ready = ReadyBatches()
         async let sending: Void = sendAll(ready)
         try await exchange.run(
             &inbox, isOver: isWanted,
@@ -258,8 +260,14 @@ final class SourceCopy: Sendable {
             try await ready.put(
                 ReadyBatches.Item(
                     batch: try await sender.batch(batch, on: pools.background), ratio: answer.ratio,
-                    settled: batch.endIndex == blocks.endIndex ? settled : 0))
+                    settled: batch.endIndex == blocks.endIndex ? settled : 0),
+                limit: limitAhead)
         }
+    }
+
+    private var limitAhead: Int {
+        guard let carried = sender.bytesPerSecond else { return workingAhead }
+        return Int(min(Double(workingAhead), carried * Self.secondsAhead))
     }
 
     /// Sends ascending blocks that nobody has asked for.

@@ -14,9 +14,10 @@ struct CompressionPaceTests {
     ///   - unit: seconds of compressing one at level 3.
     ///   - others: of them that are at work beside this one, with as much to do.
     ///   - share: of what a batch mostly comes to, for each of them.
+    ///   - slowness: by how much longer than mostly the link takes for as much, for each of them.
     private static func levels(
         _ pace: inout CompressionPace, batches: Int, onLink: Double, unit: Double = 0.002, others: Double = 0,
-        share: (Int) -> Double = { _ in 1 }
+        share: (Int) -> Double = { _ in 1 }, slowness: (Int) -> Double = { _ in 1 }
     ) -> [Int32] {
         var levels: [Int32] = []
         var (prepared, taken, carried) = ([Double](), [Double](), [Double]())
@@ -30,7 +31,7 @@ struct CompressionPaceTests {
             let idle = ready - (taken.last ?? 0)
             taken.append(max(ready, number < 4 ? 0 : carried[number - 4]))
             let waiting = taken[number] - ready
-            carried.append(max(taken[number], carried.last ?? 0) + onLink * share(number))
+            carried.append(max(taken[number], carried.last ?? 0) + onLink * share(number) * slowness(number))
             pace.note(
                 CompressionPace.Batch(
                     bytes: batch, sent: UInt64(Double(Self.sent) * share(number)), level: level, reading: 0.0005,
@@ -82,8 +83,8 @@ struct CompressionPaceTests {
     @Test("A link that has just begun seems slower than it is, and does not make the level rise")
     func beginning() {
         var pace = CompressionPace()
-        // Slow start: 50 ms for each, then 1; the level is what it would have been.
-        let levels = Self.levels(&pace, batches: 100, onLink: 0.001) { $0 < 15 ? 50 : 1 }
+        // Slow start: 50 ms for each, then 1.
+        let levels = Self.levels(&pace, batches: 100, onLink: 0.001, slowness: { $0 < 15 ? 50 : 1 })
         #expect(levels.allSatisfy { $0 <= 3 })
     }
 

@@ -150,6 +150,31 @@ struct PostCopyTests {
         #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
     }
 
+    @Test("By hand, in the midst of the first round: what was ready to be sent comes afterwards")
+    func midway() async throws {
+        var random = Seeded.fresh()
+        let source = try TestNode()
+        let destination = try TestNode()
+        let (disk, image) = try source.makeDisk(size: 16 << 20, &random)
+        let guest = try source.guest(on: disk, image, seed: 9)
+        let half = random.bytes(8 << 20)
+        #expect(await guest.write(half, at: 8 << 20) == 0)
+        try await destination.receiving { address in
+            let migration = source.migration(of: disk, image, to: address, rate: 40_000_000, switchover: .manual)
+            let moving = Task { try await migration.run { _ in } }
+            _ = try await arriving(destination.announced)
+            while migration.progress.ledger.link < 1 << 20 {
+                #expect(await guest.step() == 0)
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(migration.progress.round == 1 && migration.progress.done < 14 << 20, "\(migration.progress)")
+            #expect(migration.switchOver())
+            #expect(try await moving.value.state == "complete")
+            #expect(await guest.finds(through: source.client(disk)))
+        }
+        #expect(try TestNode.contents("\(destination.images)/disk.raw") == guest.model)
+    }
+
     @Test("While nobody asks for the disk, what the guest keeps rewriting is not sent again and again")
     func hotBlocks() async throws {
         var random = Seeded.fresh()

@@ -17,7 +17,7 @@ struct ReadyBatchesTests {
 
     @Test("They go out in order, and no more wait than may", .timeLimit(.minutes(1)))
     func bounded() async throws {
-        let ready = ReadyBatches(limit: 1000)
+        let ready = ReadyBatches()
         let counts = NIOLockedValueBox((put: 0, sent: 0, most: 0))
         async let sending: [UInt64] = {
             var order: [UInt64] = []
@@ -33,37 +33,39 @@ struct ReadyBatchesTests {
                 $0.put += 1
                 $0.most = max($0.most, $0.put - $0.sent)
             }
-            try await ready.put(Self.item(number))
+            try await ready.put(Self.item(number), limit: 20_000)
         }
         ready.finish()
         #expect(try await sending == Array(0..<100))
-        // Ten that wait, one that is being sent, and one that has just been put.
-        #expect(counts.withLockedValue { $0.most } <= 12)
+        // Each takes more than 1 KiB; and one that is being sent, and one that has just been put.
+        #expect(counts.withLockedValue { $0.most } <= 21)
     }
 
     @Test("Whoever waits for room hears that nobody sends any more", .timeLimit(.minutes(1)))
     func cut() async throws {
-        let ready = ReadyBatches(limit: 100)
+        let ready = ReadyBatches()
         let sending = Task { try await ready.sendAll { _, _ in throw PeerError.cut } }
         await #expect(throws: PeerError.self) {
-            for number in 0..<100 as Range<UInt64> { try await ready.put(Self.item(number)) }
+            for number in 0..<100 as Range<UInt64> { try await ready.put(Self.item(number), limit: 100) }
         }
         await #expect(throws: PeerError.self) { try await sending.value }
     }
 
-    @Test("The link is idle because of a batch for as long as it was waited for, and not longer than it took")
+    @Test("The link is idle because of a batch for as long as it was waited for, and not longer than it took", .timeLimit(.minutes(1)))
     func idle() async throws {
-        let ready = ReadyBatches(limit: 1000)
-        let idle = NIOLockedValueBox([Duration]())
-        async let sending: Void = ready.sendAll { _, time in idle.withLockedValue { $0.append(time) } }
+        let ready = ReadyBatches()
+        let (idle, sent) = AsyncStream.makeStream(of: Duration.self)
+        var times = idle.makeAsyncIterator()
+        async let sending: Void = ready.sendAll { _, time in sent.yield(time) }
         try await Task.sleep(for: .milliseconds(30))
-        try await ready.put(Self.item(0, preparing: .milliseconds(20)))
-        try await Task.sleep(for: .milliseconds(30))
-        try await ready.put(Self.item(1, preparing: .seconds(20)))
+        try await ready.put(Self.item(0, preparing: .milliseconds(20)), limit: 1 << 20)
+        #expect(try #require(await times.next()) <= .milliseconds(20))
+        // Whoever sends has noted that it has nothing to do.
+        try await Task.sleep(for: .milliseconds(100))
+        try await ready.put(Self.item(1, preparing: .seconds(20)), limit: 1 << 20)
+        let second = try #require(await times.next())
+        #expect(second >= .milliseconds(20) && second < .seconds(20))
         ready.finish()
         try await sending
-        let times = idle.withLockedValue { $0 }
-        #expect(times[0] <= .milliseconds(20))
-        #expect(times[1] >= .milliseconds(25) && times[1] < .seconds(20))
     }
 }

@@ -141,7 +141,7 @@ final class SimMigration {
                 return fail("differences that answer nothing")
             }
             for part in comparison.rest { pipe?.send(.manifest(part.manifest), from: .source) }
-            if comparison.isEnd { pipe?.send(.manifestEnd, from: .source) }
+            if openSegments.endComparison() { pipe?.send(.manifestEnd, from: .source) }
         case .wants(let wants):
             guard let answer = try? openSegments.answer(wants) else { return fail("wants that answer nothing") }
             for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
