@@ -51,7 +51,9 @@ struct ReadyBatchesTests {
         await #expect(throws: PeerError.self) { try await sending.value }
     }
 
-    @Test("The link is idle because of a batch for as long as it was waited for, and not longer than it took", .timeLimit(.minutes(1)))
+    @Test(
+        "The link is idle because of a batch for as long as it was waited for, and not longer than it took",
+        .timeLimit(.minutes(1)))
     func idle() async throws {
         let ready = ReadyBatches()
         let (idle, sent) = AsyncStream.makeStream(of: Duration.self)
