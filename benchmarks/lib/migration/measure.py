@@ -1,5 +1,5 @@
 """measure.py --nearblock PATH --relay PATH --disk IMAGE --index FOLDER --folder FOLDER --ideal BYTES --fast-ideal BYTES
-           [--rounds N] [--guest BYTES] LINK...
+           [--rounds N] [--guest BYTES] [--predict] LINK...
 
 Moves IMAGE over each LINK, RATE/RTT or RATE/RTT/LOSS (`100M/20`, `1G/50/0.001`: bits a second, milliseconds, a share of
 packets), N times, and prints what crossed and how long it took, against one plain TCP stream on the same link.
@@ -71,12 +71,13 @@ class Guest:
         return json.loads(text[text.index("{"):])["jobs"][0]["write"]["clat_ns"]["max"] / 1e9
 
 
-def move(options, wan, number):
+def move(options, wan, rate, number):
     folder = f"{options.folder}/run-{number}"
     os.makedirs(folder)
     try:
         copy_image(options.disk, f"{folder}/disk.raw")
         with Pair(options.nearblock, wan, folder, ["--index", options.index]) as pair:
+            estimate = pair.move("--dry-run", "--rate", rate) if options.predict else None
             guest = Guest(options.guest, f"nbd+unix:///disk?socket={folder}/near/nbd", folder) if options.guest else None
             try:
                 with TimeLeft(pair.near) as left:
@@ -84,7 +85,7 @@ def move(options, wan, number):
             finally:
                 slowest = guest.stop() if guest else 0
             report["seconds"]["slowest"] = slowest
-            return report, left.error()
+            return report, left.error(), estimate
     except NodeFailure as failure:
         sys.exit(f"migration: {failure}")
     finally:
@@ -99,6 +100,7 @@ def main():
     parser.add_argument("--fast-ideal", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--guest")
+    parser.add_argument("--predict", action="store_true")
     parser.add_argument("links", nargs="+")
     options = parser.parse_args()
     print(f"The blocks that no neighbour holds, by zstd -9 --long=27: {options.ideal / 2**20:.1f} MiB; by zstd -3, the ideal of "
@@ -111,13 +113,14 @@ def main():
     number = 0
     for link in options.links:
         rate, rtt, loss = parse(link)
-        plain, reports, errors = [], [], []
+        plain, reports, errors, estimates = [], [], [], []
         with Wan(options.relay, rate, rtt, loss) as wan:
             for _ in range(options.rounds):
                 plain.append(wan.plain_rate(max(4.0, rtt / 10)))
-                report, error = move(options, wan, number)
+                report, error, estimate = move(options, wan, link.split("/")[0], number)
                 reports.append(report)
                 errors.append(error)
+                estimates.append(estimate)
                 number += 1
         ideal = options.ideal if rate <= 100e6 else options.fast_ideal
         wire = [report["wire"]["total"] for report in reports]
@@ -129,6 +132,11 @@ def main():
               f"| {spread(pauses, 0)} | {spread([pause / (2 * rtt + 50) for pause in pauses], 2)} "
               f"| {spread(errors, 2)} |" + "".join(f" {r['seconds']['slowest'] * 1000:.0f}" for r in reports if options.guest),
               flush=True)
+        if options.predict:
+            parts = (("bytes", lambda said: said["wire"]["total"]), ("time", lambda said: said["seconds"]["total"]))
+            print(f"{link}, by --dry-run of what then happened: " + ", ".join(
+                f"{name} {spread([part(said) / part(report) for said, report in zip(estimates, reports)], 2)}"
+                for name, part in parts), flush=True)
 
 
 main()
