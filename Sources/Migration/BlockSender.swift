@@ -49,6 +49,11 @@ struct BlockSender: Sendable {
     /// Blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 
+    /// Ascending blocks, in as many batches as they take.
+    func batches(of blocks: [UInt64]) -> [ArraySlice<UInt64>] {
+        stride(from: 0, to: blocks.count, by: batchLimit).map { blocks[$0..<min(blocks.count, $0 + batchLimit)] }
+    }
+
     /// Sends a batch, and chooses the level of those that follow.
     /// - Parameter idle: how long the link had nothing to do because of it.
     /// - Returns: how long the link was waited for.

@@ -37,10 +37,8 @@ final class DataSample: Sendable {
 
     /// A destination has answered.
     func add(_ answer: OpenSegments.Answer) async throws {
-        let blocks = answer.wanted
         state.withLockedValue { $0.ledger.add(answer.wants) }
-        for start in stride(from: 0, to: blocks.count, by: sender.batchLimit) {
-            let batch = blocks[start..<min(start + sender.batchLimit, blocks.count)]
+        for batch in sender.batches(of: answer.wanted) {
             if let weight = weight(of: batch.count) { try await measure(batch, weight) }
         }
     }

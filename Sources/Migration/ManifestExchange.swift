@@ -38,17 +38,14 @@ struct ManifestExchange: Sendable {
         answered: (OpenSegments.Answer) -> Void,
         wanted: @escaping @Sendable (OpenSegments.Answer) async throws -> Void
     ) async throws {
-        let credits = AsyncStream.makeStream(of: Void.self)
-        for _ in 0..<min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks) { credits.continuation.yield() }
+        let credits = Credits(min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks))
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
         let tellings = AsyncStream.makeStream(of: Telling.self)
-        let untold = AsyncStream.makeStream(of: Void.self)
-        for _ in 0..<Self.mostUntold { untold.continuation.yield() }
+        let untold = Credits(Self.mostUntold)
         let first = FirstFailure()
         async let scanned: Void = orCut(first) {
-            try await scan(credits.stream, isOver, zeros) { message in
-                var room = untold.stream.makeAsyncIterator()
-                guard await room.next() != nil else { throw CancellationError() }
+            try await scan(credits, isOver, zeros) { message in
+                try await untold.take()
                 tellings.continuation.yield(Telling(message: message, isScanned: true))
             }
             if openSegments.end() { tellings.continuation.yield(Telling(message: .manifestEnd)) }
@@ -58,13 +55,13 @@ struct ManifestExchange: Sendable {
         async let told: Void = orCut(first) {
             for await telling in tellings.stream {
                 try await link.send(telling.message)
-                if telling.isScanned { untold.continuation.yield() }
+                if telling.isScanned { untold.giveBack() }
             }
         }
         async let done: Void = orCut(first) {
             for await answer in answers.stream {
                 try await wanted(answer)
-                if answer.isLast { credits.continuation.yield() }
+                if answer.isLast { credits.giveBack() }
             }
         }
         await orCut(first) {
@@ -75,9 +72,9 @@ struct ManifestExchange: Sendable {
         }
         tellings.continuation.finish()
         answers.continuation.finish()
-        // Whoever still waits for one waits in vain: of a scan that has ended well nobody does.
-        credits.continuation.finish()
-        untold.continuation.finish()
+        // Of a scan that has ended well nobody waits for one.
+        credits.end()
+        untold.end()
         _ = await (scanned, told, done)
         if let error = first.error { throw error }
     }
@@ -131,10 +128,9 @@ struct ManifestExchange: Sendable {
     }
 
     private func scan(
-        _ credits: AsyncStream<Void>, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void,
+        _ credits: Credits, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void,
         _ tell: @Sendable (Message) async throws -> Void
     ) async throws {
-        var credit = credits.makeAsyncIterator()
         var block: UInt64 = 0
         while true {
             if isOver() { return }
@@ -147,7 +143,7 @@ struct ManifestExchange: Sendable {
                 zeros(bytes, bytes)
                 block = blocks.upperBound
             case .segment(let segment):
-                guard await credit.next() != nil else { throw CancellationError() }
+                try await credits.take()
                 if hasBase {
                     openSegments.addSummary(of: segment)
                     try await tell(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))

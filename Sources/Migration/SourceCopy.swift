@@ -255,7 +255,7 @@ final class SourceCopy: Sendable {
             update { $0.done += settled }
             return noteDirtyNowAndThen()
         }
-        for batch in batches(of: blocks) {
+        for batch in sender.batches(of: blocks) {
             guard !isWanted() else { return }
             try await ready.put(
                 ReadyBatches.Item(
@@ -273,16 +273,10 @@ final class SourceCopy: Sendable {
     /// Sends ascending blocks that nobody has asked for.
     /// - Parameter isUrgent: the guest waits.
     private func send(_ blocks: [UInt64], isUrgent: Bool) async throws {
-        for batch in batches(of: blocks) {
+        for batch in sender.batches(of: blocks) {
             let batch = try await sender.batch(batch, on: isUrgent ? pools.urgent : pools.background)
             try await send(batch, idle: batch.preparing, ratio: nil)
             update { $0.done += batch.zeroBytes + batch.dataBytes }
-        }
-    }
-
-    private func batches(of blocks: [UInt64]) -> [ArraySlice<UInt64>] {
-        stride(from: 0, to: blocks.count, by: sender.batchLimit).map {
-            blocks[$0..<min(blocks.count, $0 + sender.batchLimit)]
         }
     }
 

@@ -30,12 +30,18 @@ struct CopyForecastTests {
         #expect(forecast.secondsLeft(dirty: Self.mebibyte, dirtyPerSecond: Double(10 * Self.mebibyte)) == nil)
     }
 
+    /// Of a disk of which all is wanted, and half of it shrinks.
+    private static func halfHard() -> CopyForecast {
+        var forecast = CopyForecast()
+        forecast.data = 200 * mebibyte
+        forecast.note(answered: 100 * mebibyte, wanted: 100 * mebibyte, ratio: 1, after: 1)
+        forecast.note(answered: 100 * mebibyte, wanted: 100 * mebibyte, ratio: 0.2, after: 1)
+        return forecast
+    }
+
     @Test("What is hard to compress takes longer than what is not")
     func compressible() throws {
-        var forecast = CopyForecast()
-        forecast.data = 200 * Self.mebibyte
-        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 1, after: 1)
-        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 0.2, after: 1)
+        var forecast = Self.halfHard()
         forecast.note(sent: 100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
         #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 2.2) < 0.1)
         forecast.note(sent: 100 * Self.mebibyte, ratio: 0.2, waiting: 2, idle: 0)
@@ -44,10 +50,7 @@ struct CopyForecastTests {
 
     @Test("Where blocks are waited for and not the link, what matters is how many they are")
     func prepared() throws {
-        var forecast = CopyForecast()
-        forecast.data = 200 * Self.mebibyte
-        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 1, after: 1)
-        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 0.2, after: 1)
+        var forecast = Self.halfHard()
         forecast.note(sent: 100 * Self.mebibyte, ratio: 1, waiting: 0, idle: 10)
         #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 10.2) < 0.1)
     }

@@ -7,10 +7,10 @@ import Testing
 
 @Suite("Batches that are ready to be sent")
 struct ReadyBatchesTests {
-    private static func item(_ number: UInt64, bytes: Int = 100, preparing: Duration = .zero) -> ReadyBatches.Item {
+    private static func item(_ number: UInt64, preparing: Duration = .zero) -> ReadyBatches.Item {
         var batch = BlockSender.Batch(level: 3)
         batch.data = DataSegment(
-            runs: [BlockRange(first: number, count: 1)], compressed: ByteBuffer(repeating: 1, count: bytes))
+            runs: [BlockRange(first: number, count: 1)], compressed: ByteBuffer(repeating: 1, count: 100))
         batch.preparing = preparing
         return ReadyBatches.Item(batch: batch, ratio: 1, settled: number)
     }
