@@ -71,6 +71,10 @@ uint32_t linux_shortest_round_trip(const struct linux_tcp_info *info) { return r
 
 uint64_t linux_delivery_rate(const struct linux_tcp_info *info) { return read_tcp_info(info).tcpi_delivery_rate; }
 
+uint64_t linux_acknowledged(const struct linux_tcp_info *info) { return read_tcp_info(info).tcpi_bytes_acked; }
+
+uint32_t linux_unsent(const struct linux_tcp_info *info) { return read_tcp_info(info).tcpi_notsent_bytes; }
+
 int linux_rename_new(const char *from, const char *to) {
     int result = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
     return result != 0 && errno == EINVAL ? rename(from, to) : result;

@@ -2,6 +2,7 @@ import Block
 import Index
 import NIOConcurrencyHelpers
 import NIOPosix
+import Peer
 
 /// Sends the bytes of blocks: reads them, notes what they are, compresses and sends, as hard as the link leaves time for.
 /// One batch is made and one is sent at a time.
@@ -24,6 +25,7 @@ struct BlockSender: Sendable {
     private let compressor: StreamCompressor
     private let manifest: FingerprintFile?
     private let pace: NIOLockedValueBox<CompressionPace>
+    private let use = NIOLockedValueBox(LinkUse())
 
     /// - Parameters:
     ///   - manifest: where it is noted what was sent; nil for nowhere.
@@ -44,7 +46,7 @@ struct BlockSender: Sendable {
     var blockSize: Int { reader.geometry.blockSize }
 
     /// Bytes that the link has lately carried a second; nil as long as that is not known.
-    var bytesPerSecond: Double? { pace.withLockedValue { $0.carried } }
+    var bytesPerSecond: Double? { pace.withLockedValue { $0.hasBegun ? $0.carried : nil } }
 
     /// Blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
@@ -55,28 +57,42 @@ struct BlockSender: Sendable {
     }
 
     /// Sends a batch, and chooses the level of those that follow.
-    /// - Parameter idle: how long the link had nothing to do because of it.
-    /// - Returns: how long the link was waited for.
-    func send(_ batch: Batch, idle: Duration, over link: SourceLink) async throws -> Duration {
+    /// - Parameters:
+    ///   - idle: how long there was nothing to send because of it.
+    ///   - ahead: how much of what may wait behind it does; nil where nothing may.
+    ///   - path: what TCP knows of it now; nil where it does not say.
+    ///   - body: sends a message of it.
+    /// - Returns: how long the link was waited for, and how long it had nothing to do because of it.
+    func send(
+        _ batch: Batch, idle: Duration, ahead: Double? = nil, path: PathState?, _ body: (Message) async throws -> Void
+    ) async throws -> (waiting: Duration, idle: Duration) {
         let began = ContinuousClock.now
-        for range in batch.zeros { try await link.sendBulk(.zeros(range)) }
-        if let data = batch.data { try await link.sendBulk(.data(data)) }
-        let waiting = began.duration(to: .now)
-        note(batch, waiting: waiting, elapsed: idle + waiting)
-        return waiting
+        let stretch = use.withLockedValue { $0.next(path, at: began) }
+        for range in batch.zeros { try await body(.zeros(range)) }
+        if let data = batch.data { try await body(.data(data)) }
+        let sending = began.duration(to: .now)
+        let waiting = stretch.wasFull ? sending + idle : sending
+        note(batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch)
+        return (waiting, sending + idle - waiting)
     }
 
     /// What came of a batch goes into the choice of the level for those that follow.
     /// - Parameters:
     ///   - waiting: what sending it has taken.
-    ///   - elapsed: that, and how long there was nothing to send before.
-    func note(_ batch: Batch, waiting: Duration, elapsed: Duration) {
+    ///   - elapsed: that, and how long the link had nothing to do before.
+    ///   - ahead: how much of what may wait behind it does; nil where nothing may.
+    ///   - stretch: what the link was seen to carry.
+    func note(
+        _ batch: Batch, waiting: Duration, elapsed: Duration, ahead: Double? = nil, _ stretch: LinkUse.Stretch = .init()
+    ) {
         pace.withLockedValue {
             $0.note(
                 CompressionPace.Batch(
                     bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0), level: batch.level,
                     reading: batch.reading.inSeconds, compressing: batch.compressing.inSeconds,
-                    preparing: batch.preparing.inSeconds, waiting: waiting.inSeconds, elapsed: elapsed.inSeconds))
+                    preparing: batch.preparing.inSeconds, waiting: waiting.inSeconds, elapsed: elapsed.inSeconds,
+                    carried: stretch.carried, carrying: stretch.seconds,
+                    bytesPerSecond: Double(stretch.bytesPerSecond), ahead: ahead))
         }
     }
 

@@ -10,7 +10,7 @@ struct CopyForecast: Equatable {
     /// the disk. Seconds.
     private static let enough = 2.0
     /// What was sent so long ago counts for 1/e. Seconds of sending.
-    private static let memory = 10.0
+    private static let memory = 4.0
     /// From the last block sent to the hand-over: the destination writes what has come, and both compare. Seconds.
     private static let closing = 0.2
 

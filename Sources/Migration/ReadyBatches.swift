@@ -39,16 +39,20 @@ final class ReadyBatches: Sendable {
     func finish() { items.continuation.finish() }
 
     /// Sends what comes, until nothing more does.
-    /// - Parameter send: given each with how long there was nothing to send because it was being prepared.
-    func sendAll(_ send: (Item, Duration) async throws -> Void) async throws {
+    /// - Parameter send: given each with how long there was nothing to send because it was being prepared, and the bytes of
+    ///   memory of those that wait behind it.
+    func sendAll(_ send: (Item, Duration, Int) async throws -> Void) async throws {
         // Whoever waits for room waits in vain from then on.
         defer { room.continuation.finish() }
         var idleSince = ContinuousClock.now
         for await item in items.stream {
             let idle = min(idleSince.duration(to: .now), item.batch.preparing)
-            held.withLockedValue { $0 -= Self.size(of: item) }
+            let behind = held.withLockedValue { held in
+                held -= Self.size(of: item)
+                return held
+            }
             room.continuation.yield()
-            try await send(item, idle)
+            try await send(item, idle, behind)
             idleSince = .now
         }
         try Task.checkCancellation()

@@ -12,6 +12,8 @@ final class SourceCopy: Sendable {
     /// takes for them: enough for the stretches of a disk that hardly shrink to make up for those that take long to compress. What
     /// the guest writes meanwhile is sent for nothing.
     private static let workingAhead = 32 << 20
+    /// As long as the link has not been full for long enough to say how hard to compress.
+    private static let beginning = 4 << 20
     private static let secondsAhead = 5.0
 
     let dirtyMap: DirtyMap
@@ -101,9 +103,10 @@ final class SourceCopy: Sendable {
     /// Sends what the destination has asked for, until the disk is wanted: then the rest of it comes later.
     private func sendAll(_ ready: ReadyBatches) async throws {
         do {
-            try await ready.sendAll { item, idle in
+            try await ready.sendAll { item, idle, behind in
                 guard !isWanted() else { return }
-                try await send(item.batch, idle: idle, ratio: item.ratio)
+                let ahead = min(1, Double(behind) / Double(limitAhead))
+                try await send(item.batch, idle: idle, ahead: ahead, ratio: item.ratio)
                 update { $0.done += item.settled }
                 noteDirtyNowAndThen()
             }
@@ -266,7 +269,7 @@ final class SourceCopy: Sendable {
     }
 
     private var limitAhead: Int {
-        guard let carried = sender.bytesPerSecond else { return workingAhead }
+        guard let carried = sender.bytesPerSecond else { return min(workingAhead, Self.beginning) }
         return Int(min(Double(workingAhead), carried * Self.secondsAhead))
     }
 
@@ -281,10 +284,12 @@ final class SourceCopy: Sendable {
     }
 
     /// - Parameters:
-    ///   - idle: how long the link had nothing to do because of the batch.
+    ///   - idle: how long there was nothing to send because of the batch.
+    ///   - ahead: how much of what may wait behind it does; nil where nothing may.
     ///   - ratio: what its blocks may have come to compressed, by their size; nil for what nobody has asked for.
-    private func send(_ batch: BlockSender.Batch, idle: Duration, ratio: Double?) async throws {
-        let waiting = try await sender.send(batch, idle: idle, over: link)
+    private func send(_ batch: BlockSender.Batch, idle: Duration, ahead: Double? = nil, ratio: Double?) async throws {
+        let (waiting, idle) = try await sender.send(
+            batch, idle: idle, ahead: ahead, path: await link.path(), link.sendBulk)
         speed.withLockedValue { $0.add(batch.dataBytes, in: idle + waiting) }
         forecast.withLockedValue {
             $0.note(sent: batch.dataBytes, ratio: ratio, waiting: waiting.inSeconds, idle: idle.inSeconds)

@@ -74,6 +74,9 @@ final class SourceLink: Sendable {
     /// Bits a second; nil for no limit.
     var rateLimit: UInt64? { rate.bitsPerSecond }
 
+    /// What TCP knows of the path now; nil where it does not say, or the link is cut.
+    func path() async -> PathState? { await connection.path() }
+
     /// Whether the link still stands, as far as is known.
     var isOpen: Bool { connection.isOpen }
 

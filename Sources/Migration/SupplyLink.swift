@@ -208,7 +208,11 @@ public final class SupplyLink: Sendable {
     private func count(_ message: Message, _ frameLength: Int) {
         let bytes = UInt64(frameLength)
         state.withLockedValue { state in
-            if case .data = message { state.wire.data += bytes } else { state.wire.fingerprints += bytes }
+            switch message {
+            case .data: state.wire.data += bytes
+            case .zeros: break
+            default: state.wire.fingerprints += bytes
+            }
         }
     }
 

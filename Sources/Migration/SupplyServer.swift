@@ -201,9 +201,7 @@ struct SupplyServer {
                 BlockRange(blocks[blocks.startIndex]..<blocks[blocks.startIndex] + 1), error: error.code)
             return try await connection.send(Message.postcopy(message).encoded())
         }
-        for range in batch.zeros { try await connection.send(Message.zeros(range).encoded()) }
-        guard let data = batch.data else { return }
-        try await send(.data(data))
+        _ = try await sender.send(batch, idle: batch.preparing, path: await connection.path(), send)
     }
 
     private func send(_ message: Message) async throws {

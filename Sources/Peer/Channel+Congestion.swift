@@ -21,7 +21,8 @@ extension Channel {
         return PathState(
             roundTrip: .microseconds(Int64(linux_round_trip(&info))),
             shortestRoundTrip: .microseconds(Int64(linux_shortest_round_trip(&info))),
-            bytesPerSecond: linux_delivery_rate(&info))
+            bytesPerSecond: linux_delivery_rate(&info), acknowledged: linux_acknowledged(&info),
+            unsent: UInt64(linux_unsent(&info)))
     }
 
     /// - Throws: where the channel is closed, or no socket.

@@ -45,7 +45,7 @@ struct CopyForecastTests {
         forecast.note(sent: 100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
         #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 2.2) < 0.1)
         forecast.note(sent: 100 * Self.mebibyte, ratio: 0.2, waiting: 2, idle: 0)
-        #expect(try abs(#require(forecast.secondsLeft(dirty: 10 * Self.mebibyte, dirtyPerSecond: 0)) - 0.76) < 0.01)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 10 * Self.mebibyte, dirtyPerSecond: 0)) - 0.70) < 0.01)
     }
 
     @Test("Where blocks are waited for and not the link, what matters is how many they are")

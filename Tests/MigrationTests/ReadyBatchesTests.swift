@@ -21,7 +21,7 @@ struct ReadyBatchesTests {
         let counts = NIOLockedValueBox((put: 0, sent: 0, most: 0))
         async let sending: [UInt64] = {
             var order: [UInt64] = []
-            try await ready.sendAll { item, _ in
+            try await ready.sendAll { item, _, _ in
                 try await Task.sleep(for: .milliseconds(1))
                 counts.withLockedValue { $0.sent += 1 }
                 order.append(item.settled)
@@ -44,11 +44,21 @@ struct ReadyBatchesTests {
     @Test("Whoever waits for room hears that nobody sends any more", .timeLimit(.minutes(1)))
     func cut() async throws {
         let ready = ReadyBatches()
-        let sending = Task { try await ready.sendAll { _, _ in throw PeerError.cut } }
+        let sending = Task { try await ready.sendAll { _, _, _ in throw PeerError.cut } }
         await #expect(throws: PeerError.self) {
             for number in 0..<100 as Range<UInt64> { try await ready.put(Self.item(number), limit: 100) }
         }
         await #expect(throws: PeerError.self) { try await sending.value }
+    }
+
+    @Test("Who sends hears how much waits behind each", .timeLimit(.minutes(1)))
+    func behind() async throws {
+        let ready = ReadyBatches()
+        for number in 0..<3 as Range<UInt64> { try await ready.put(Self.item(number), limit: 1 << 20) }
+        ready.finish()
+        var behind: [Int] = []
+        try await ready.sendAll { behind.append($2) }
+        #expect(behind.count == 3 && behind[0] == 2 * behind[1] && behind[1] > 1100 && behind[2] == 0)
     }
 
     @Test(
@@ -58,7 +68,7 @@ struct ReadyBatchesTests {
         let ready = ReadyBatches()
         let (idle, sent) = AsyncStream.makeStream(of: Duration.self)
         var times = idle.makeAsyncIterator()
-        async let sending: Void = ready.sendAll { _, time in sent.yield(time) }
+        async let sending: Void = ready.sendAll { _, time, _ in sent.yield(time) }
         try await Task.sleep(for: .milliseconds(30))
         try await ready.put(Self.item(0, preparing: .milliseconds(20)), limit: 1 << 20)
         #expect(try #require(await times.next()) <= .milliseconds(20))

@@ -34,10 +34,13 @@ int linux_connection_is_dead(int descriptor);
 struct linux_tcp_info {
     uint64_t words[32];
 };
-// Of the path, as TCP has measured it: microseconds, microseconds, bytes a second. tcp(7)
+// Of the path, as TCP has measured it: microseconds, microseconds, bytes a second; and bytes in all that the other end has
+// acknowledged, and that wait for being sent. tcp(7)
 uint32_t linux_round_trip(const struct linux_tcp_info *info);
 uint32_t linux_shortest_round_trip(const struct linux_tcp_info *info);
 uint64_t linux_delivery_rate(const struct linux_tcp_info *info);
+uint64_t linux_acknowledged(const struct linux_tcp_info *info);
+uint32_t linux_unsent(const struct linux_tcp_info *info);
 // A socket that listens on a port of AF_VSOCK for any context id; -1 with errno on failure. vsock(7)
 int linux_listen_vsock(uint32_t port, int backlog);
 // fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.
