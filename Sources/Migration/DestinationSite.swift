@@ -169,10 +169,8 @@ public actor DestinationSite {
         for postCopy in postCopies.values { postCopy.stop() }
     }
 
-    /// How many blocks of an export are only at its source, and why they don't come; nil where none is missing.
-    public func missing(of export: String) -> (blocks: UInt64, problem: String?)? {
-        postCopies[export].map { ($0.missing, $0.problem) }
-    }
+    /// What of an export is still only at its source; nil where nothing is.
+    public func arriving(_ export: String) -> ArrivingDisk? { postCopies[export]?.progress }
 
     // MARK: Before the hand-over
 

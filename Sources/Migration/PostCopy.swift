@@ -52,6 +52,8 @@ final class PostCopy: RequestForwarder, Sendable {
         var unsavedBytes: UInt64 = 0
         var ledger = Ledger()
         var problem: String?
+        /// Of blocks, wherever they come from.
+        var rate = RecentRate()
     }
 
     /// What is filled between two checkpoints, and so the most that a crash of the machine makes come again.
@@ -80,8 +82,16 @@ final class PostCopy: RequestForwarder, Sendable {
     /// Blocks that are only at the source.
     var missing: UInt64 { map.missing }
 
-    /// Why it does not get on; nil where it does.
-    var problem: String? { state.withLockedValue { $0.problem } }
+    /// How far it is.
+    var progress: ArrivingDisk {
+        let missing = missing
+        return state.withLockedValue { state in
+            state.rate.note(geometry.blockCount - missing, at: .now)
+            let rate = state.rate.perSecond
+            return ArrivingDisk(
+                missing: missing, secondsLeft: rate > 0 ? Double(missing) / rate : nil, problem: state.problem)
+        }
+    }
 
     /// Begins to bring what is missing.
     func start() {
@@ -331,6 +341,7 @@ final class PostCopy: RequestForwarder, Sendable {
             }
             state.ledger[keyPath: part] += bytes
             state.unsavedBytes += bytes
+            state.rate.note(geometry.blockCount - missing, at: .now)
             if state.unsavedBytes >= Self.checkpointBytes {
                 state.unsavedBytes = 0
                 actions += state.resolver.checkpoint()

@@ -17,6 +17,8 @@ public struct ExportStatus: Codable, Sendable {
     public var progress: MigrationProgress?
     /// Blocks that are only at the node that it came from; nil where none is.
     public var missing: UInt64?
+    /// Until none is, as they came lately; nil where that can't be told yet, or none comes.
+    public var secondsLeft: Double?
     /// Why requests for a disk that has moved wait.
     public var problem: String?
 }

@@ -149,8 +149,9 @@ public actor Node {
                 all[index].problem =
                     "its source is not connected; it is waited for, or given up with: nearblock cancel \(all[index].export)"
             }
-            guard let arriving = await site?.missing(of: all[index].export) else { continue }
-            all[index].missing = arriving.blocks
+            guard let arriving = await site?.arriving(all[index].export) else { continue }
+            all[index].missing = arriving.missing
+            all[index].secondsLeft = arriving.secondsLeft
             if all[index].state == "serving" { all[index].state = "active" }
             all[index].problem = all[index].problem ?? arriving.problem
         }
@@ -282,7 +283,7 @@ public actor Node {
 
     private func findMovable(_ name: String) async throws -> NodeExport {
         let before = try find(name)
-        if await site?.missing(of: before.name) != nil { throw NodeError.isArriving(before.name) }
+        if await site?.arriving(before.name) != nil { throw NodeError.isArriving(before.name) }
         let export = try find(name)
         // It may have arrived between the question and the answer.
         guard export === before, !export.isHeldBack else { throw NodeError.isArriving(before.name) }

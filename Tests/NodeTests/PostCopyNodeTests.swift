@@ -50,6 +50,23 @@ struct PostCopyNodeTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images) == ["disk.raw"])
     }
 
+    @Test("How long what is missing will still take is said at the destination")
+    func timeLeft() async throws {
+        let nodes = try await TwoNodes()
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--rate", "6M", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        // Once the rate is that of the link, and not of what the connection took at first.
+        try await waitUntil("it is on its way") { try await state(of: nodes.destination)["missing"] != nil }
+        try await Task.sleep(for: .seconds(3.5))
+        let said = try #require(try await state(of: nodes.destination)["secondsLeft"] as? Double)
+        let began = ContinuousClock.now
+        try await waitUntil("all of it is there") { try await state(of: nodes.destination)["missing"] == nil }
+        let took = began.duration(to: .now) / .seconds(1)
+        #expect(said > took * 0.4 && said < took * 2.5, "\(said) s were said, and it took \(took) s")
+    }
+
     @Test("A destination without room for what is missing is read all the same, and goes on once there is room")
     func noRoom() async throws {
         let scratch = Scratch()
