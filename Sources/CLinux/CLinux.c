@@ -56,7 +56,7 @@ uint32_t linux_direct_alignment(int descriptor) {
     return 4096;
 }
 
-// It grows at its end with newer headers.
+// It grows at its end with newer headers; all that is read of it stands before this field.
 _Static_assert(offsetof(struct tcp_info, tcpi_delivery_rate) + 8 <= sizeof(struct linux_tcp_info), "TCP_INFO");
 
 static struct tcp_info read_tcp_info(const struct linux_tcp_info *info) {

@@ -29,14 +29,13 @@ struct BlockSender: Sendable {
 
     /// - Parameters:
     ///   - manifest: where it is noted what was sent; nil for nowhere.
-    ///   - bitsPerSecond: of the link, as far as it is known.
+    ///   - pace: that the level begins with.
     ///   - windowLog: how far back repeats are looked for, as a power of two.
     init(
         image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?,
-        bitsPerSecond: UInt64? = nil, windowLog: Int32 = ZstdParameters.windowLog
+        pace: CompressionPace, windowLog: Int32 = ZstdParameters.windowLog
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
-        let pace = CompressionPace(bitsPerSecond: bitsPerSecond)
         compressor = try StreamCompressor(level: pace.level, windowLog: windowLog)
         self.pace = NIOLockedValueBox(pace)
         self.manifest = manifest
@@ -45,8 +44,11 @@ struct BlockSender: Sendable {
     /// Bytes a block.
     var blockSize: Int { reader.geometry.blockSize }
 
+    /// Whether the link and the blocks have had time to show what they are, so that much may be prepared at this level.
+    var hasBegun: Bool { pace.withLockedValue { $0.hasBegun } }
+
     /// Bytes that the link has lately carried a second; nil as long as that is not known.
-    var bytesPerSecond: Double? { pace.withLockedValue { $0.hasBegun ? $0.carried : nil } }
+    var bytesPerSecond: Double? { pace.withLockedValue { $0.carried } }
 
     /// Blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
@@ -67,23 +69,25 @@ struct BlockSender: Sendable {
         _ batch: Batch, idle: Duration, ahead: Double? = nil, path: PathState?, _ body: (Message) async throws -> Void
     ) async throws -> (waiting: Duration, idle: Duration) {
         let began = ContinuousClock.now
-        let stretch = use.withLockedValue { $0.next(path, at: began) }
+        let stretch = use.withLockedValue { $0.next(path, idle: idle, at: began) }
         for range in batch.zeros { try await body(.zeros(range)) }
         if let data = batch.data { try await body(.data(data)) }
-        let sending = began.duration(to: .now)
+        let ended = ContinuousClock.now
+        use.withLockedValue { $0.sent(at: ended) }
+        let sending = began.duration(to: ended)
         let waiting = stretch.wasFull ? sending + idle : sending
-        note(batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch)
+        note(batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch: stretch)
         return (waiting, sending + idle - waiting)
     }
 
     /// What came of a batch goes into the choice of the level for those that follow.
     /// - Parameters:
-    ///   - waiting: what sending it has taken.
+    ///   - waiting: how long the link had something to do.
     ///   - elapsed: that, and how long the link had nothing to do before.
     ///   - ahead: how much of what may wait behind it does; nil where nothing may.
     ///   - stretch: what the link was seen to carry.
     func note(
-        _ batch: Batch, waiting: Duration, elapsed: Duration, ahead: Double? = nil, _ stretch: LinkUse.Stretch = .init()
+        _ batch: Batch, waiting: Duration, elapsed: Duration, ahead: Double? = nil, stretch: LinkUse.Stretch = .init()
     ) {
         pace.withLockedValue {
             $0.note(

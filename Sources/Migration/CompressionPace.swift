@@ -26,7 +26,7 @@ struct CompressionPace {
         /// Bytes that the link carried in so many seconds in which it was full; none where that was not seen.
         var carried: UInt64 = 0
         var carrying = 0.0
-        /// That TCP says it carried of late; no more than were sent.
+        /// What TCP says that it carries: of late, and where little was sent, less than it could.
         var bytesPerSecond = 0.0
         /// How much of what may wait behind it does; nil where nothing may.
         var ahead: Double?
@@ -75,7 +75,7 @@ struct CompressionPace {
     /// In all, and those for which the link was what limits.
     private var elapsed = 0.0
     private var fullSeconds = 0.0
-    /// Bytes that the link has lately carried a second when it was waited for, or more since.
+    /// Bytes that the link has lately carried a second when it was full, or more since; nil as long as nothing was sent.
     private(set) var carried: Double?
     /// Since the last decision.
     private var recent = Batch(level: 0)
@@ -94,6 +94,14 @@ struct CompressionPace {
     init(bitsPerSecond: UInt64? = nil) {
         guard let bitsPerSecond else { return }
         position = max(1, fitting(Double(bitsPerSecond) / 8))
+    }
+
+    /// - Parameter level: to begin with; one of `levels`.
+    init(level: Int32) {
+        guard let position = Self.levels.firstIndex(where: { $0.level == level }) else {
+            preconditionFailure("zstd's level \(level) has no cost")
+        }
+        self.position = position
     }
 
     /// The level now.
@@ -144,6 +152,7 @@ struct CompressionPace {
         idleSeconds = 0
         guard recent.waiting > recent.elapsed * Self.busyShare else {
             busySeconds = 0
+            carried = carried ?? max(rate, recent.bytesPerSecond)
             return position
         }
         let carried = noteFull()
@@ -163,7 +172,7 @@ struct CompressionPace {
 
     /// What the link carries a second, which limits.
     private mutating func noteFull() -> Double {
-        let isKnown = recent.carrying > recent.elapsed / 2
+        let isKnown = recent.carried > 0 && recent.carrying > recent.elapsed / 2
         let rate = isKnown ? Double(recent.carried) / recent.carrying : Double(recent.sent) / max(recent.elapsed, 1e-6)
         let before = carried ?? rate
         // One that has just begun seems slower than it is.

@@ -59,7 +59,8 @@ final class DataSample: Sendable {
         let onLink = bitsPerSecond.map { Duration.seconds(Double(length) * 8 / Double($0)) } ?? .zero
         // Where the link is the quicker, the kernel takes what there is at once.
         sender.note(
-            batch, waiting: onLink < batch.preparing ? .zero : onLink, elapsed: max(batch.preparing, onLink))
+            batch, waiting: onLink < batch.preparing ? .zero : onLink, elapsed: max(batch.preparing, onLink),
+            stretch: .init(bytesPerSecond: (bitsPerSecond ?? 0) / 8))
         state.withLockedValue {
             $0.data += length * weight
             $0.working += batch.preparing * Int(weight)

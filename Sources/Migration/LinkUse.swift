@@ -10,25 +10,36 @@ struct LinkUse {
         /// Bytes that it carried in so many seconds, where something waited all the time.
         var carried: UInt64 = 0
         var seconds = 0.0
-        /// Bytes that it carried a second of late, by what TCP says; no more than were sent.
+        /// Bytes a second, as `PathState` has them.
         var bytesPerSecond: UInt64 = 0
     }
 
+    /// By how much longer than a batch was waited for there may have been nothing to send.
+    private static let tolerated = Duration.milliseconds(20)
+
     private var last: (acknowledged: UInt64, at: ContinuousClock.Instant)?
+    private var sentAt: ContinuousClock.Instant?
 
     /// More is about to be sent.
-    /// - Parameter path: nil where TCP does not say.
-    /// - Returns: the time since it was so before.
-    mutating func next(_ path: PathState?, at now: ContinuousClock.Instant) -> Stretch {
+    /// - Parameters:
+    ///   - path: nil where TCP does not say.
+    ///   - idle: how long what is about to be sent was waited for, after what was sent before.
+    /// - Returns: the time since more was about to be sent before. Where there was nothing to send for a part of it, it says
+    ///   nothing of what the link carries.
+    mutating func next(_ path: PathState?, idle: Duration, at now: ContinuousClock.Instant) -> Stretch {
         guard let path else {
             last = nil
             return Stretch()
         }
         defer { last = (path.acknowledged, now) }
-        guard path.unsent > 0 else { return Stretch(bytesPerSecond: path.bytesPerSecond) }
-        guard let last else { return Stretch(wasFull: true, bytesPerSecond: path.bytesPerSecond) }
-        return Stretch(
-            wasFull: true, carried: path.acknowledged - min(path.acknowledged, last.acknowledged),
-            seconds: last.at.duration(to: now).inSeconds, bytesPerSecond: path.bytesPerSecond)
+        var stretch = Stretch(wasFull: path.unsent > 0, bytesPerSecond: path.bytesPerSecond)
+        if stretch.wasFull, let last, let sentAt, sentAt.duration(to: now) <= idle + Self.tolerated {
+            stretch.carried = path.acknowledged - min(path.acknowledged, last.acknowledged)
+            stretch.seconds = last.at.duration(to: now).inSeconds
+        }
+        return stretch
     }
+
+    /// What was about to be sent has been taken.
+    mutating func sent(at now: ContinuousClock.Instant) { sentAt = now }
 }

@@ -1,7 +1,7 @@
 /// How fast a count has grown lately. Does nothing itself.
 struct RecentRate {
     private static let interval = Duration.milliseconds(250)
-    private static let samples = 12
+    private static let window = Duration.seconds(3)
 
     private var noted: [(count: UInt64, time: ContinuousClock.Instant)] = []
 
@@ -11,10 +11,10 @@ struct RecentRate {
         // Of another connection.
         if let last = noted.last, last.count > count { noted = [] }
         noted.append((count, time))
-        if noted.count > Self.samples { noted.removeFirst() }
+        noted.removeAll { $0.time.duration(to: time) > Self.window }
     }
 
-    /// Over the last three seconds, where it is noted all the time.
+    /// Over the three seconds before it was noted last; 0 where it was not noted for longer.
     var perSecond: Double {
         guard let first = noted.first, let last = noted.last, last.time > first.time else { return 0 }
         return Double(last.count - first.count) / first.time.duration(to: last.time).inSeconds

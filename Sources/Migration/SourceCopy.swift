@@ -12,8 +12,9 @@ final class SourceCopy: Sendable {
     /// takes for them: enough for the stretches of a disk that hardly shrink to make up for those that take long to compress. What
     /// the guest writes meanwhile is sent for nothing.
     private static let workingAhead = 32 << 20
-    /// As long as the link has not been full for long enough to say how hard to compress.
+    /// In the first moments, which say how hard to compress; and as much where the link is slow.
     private static let beginning = 4 << 20
+    private static let least = 1 << 20
     private static let secondsAhead = 5.0
 
     let dirtyMap: DirtyMap
@@ -55,7 +56,8 @@ final class SourceCopy: Sendable {
             compressibility: Compressibility())
         exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase)
         sender = try BlockSender(
-            image: job.image, geometry: geometry, manifest: manifest, bitsPerSecond: link.rateLimit)
+            image: job.image, geometry: geometry, manifest: manifest,
+            pace: CompressionPace(bitsPerSecond: link.rateLimit))
     }
 
     private var geometry: BlockGeometry { dirtyMap.geometry }
@@ -269,8 +271,9 @@ final class SourceCopy: Sendable {
     }
 
     private var limitAhead: Int {
-        guard let carried = sender.bytesPerSecond else { return min(workingAhead, Self.beginning) }
-        return Int(min(Double(workingAhead), carried * Self.secondsAhead))
+        guard sender.hasBegun else { return min(workingAhead, Self.beginning) }
+        guard let carried = sender.bytesPerSecond else { return workingAhead }
+        return min(workingAhead, max(Self.least, Int(min(Double(workingAhead), carried * Self.secondsAhead))))
     }
 
     /// Sends ascending blocks that nobody has asked for.
@@ -278,7 +281,7 @@ final class SourceCopy: Sendable {
     private func send(_ blocks: [UInt64], isUrgent: Bool) async throws {
         for batch in sender.batches(of: blocks) {
             let batch = try await sender.batch(batch, on: isUrgent ? pools.urgent : pools.background)
-            try await send(batch, idle: batch.preparing, ratio: nil)
+            try await send(batch, idle: batch.preparing, isUrgent: isUrgent, ratio: nil)
             update { $0.done += batch.zeroBytes + batch.dataBytes }
         }
     }
@@ -286,10 +289,15 @@ final class SourceCopy: Sendable {
     /// - Parameters:
     ///   - idle: how long there was nothing to send because of the batch.
     ///   - ahead: how much of what may wait behind it does; nil where nothing may.
+    ///   - isUrgent: the guest waits, and nothing is asked.
     ///   - ratio: what its blocks may have come to compressed, by their size; nil for what nobody has asked for.
-    private func send(_ batch: BlockSender.Batch, idle: Duration, ahead: Double? = nil, ratio: Double?) async throws {
+    private func send(
+        _ batch: BlockSender.Batch, idle: Duration, ahead: Double? = nil, isUrgent: Bool = false, ratio: Double?
+    ) async throws {
+        let asked = ContinuousClock.now
+        let path = isUrgent ? nil : await link.path()
         let (waiting, idle) = try await sender.send(
-            batch, idle: idle, ahead: ahead, path: await link.path(), link.sendBulk)
+            batch, idle: idle + asked.duration(to: .now), ahead: ahead, path: path, link.sendBulk)
         speed.withLockedValue { $0.add(batch.dataBytes, in: idle + waiting) }
         forecast.withLockedValue {
             $0.note(sent: batch.dataBytes, ratio: ratio, waiting: waiting.inSeconds, idle: idle.inSeconds)

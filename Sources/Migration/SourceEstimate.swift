@@ -5,6 +5,12 @@ import Peer
 /// Asks a destination what it has of a disk, and works out what moving it there would take. Nothing moves, and neither
 /// side keeps anything; the export is served as ever.
 public struct SourceEstimate: Sendable {
+    /// Of what a link carries, what TCP and IP leave of packets of 1500 bytes.
+    private static let payload = 1448.0 / 1500
+    /// Before the first block is sent and after the last one: round trips, and seconds of work.
+    private static let roundTrips = 6
+    private static let workAround = 0.5
+
     private let job: SourceJob
     private let transport: PeerTransport
     private let pools: WorkPools
@@ -43,7 +49,8 @@ public struct SourceEstimate: Sendable {
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pools.background)
         let sample = try DataSample(
             sender: BlockSender(
-                image: job.image, geometry: geometry, manifest: nil, bitsPerSecond: job.rate.bitsPerSecond),
+                image: job.image, geometry: geometry, manifest: nil,
+                pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond)),
             pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase).run(
             &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
@@ -55,7 +62,10 @@ public struct SourceEstimate: Sendable {
         wire.data = data
         wire.total += data
         let elapsed = began.duration(to: .now).inSeconds
-        let total = job.rate.bitsPerSecond.map { max(Double(wire.total) * 8 / Double($0), working, elapsed) }
+        let around = Self.workAround + (await link.path()?.roundTrip ?? .zero).inSeconds * Double(Self.roundTrips)
+        let total = job.rate.bitsPerSecond.map {
+            max(Double(wire.total) * 8 / (Double($0) * Self.payload), working, elapsed) + around
+        }
         return MigrationEstimate(
             export: job.export, size: geometry.size, ledger: ledger, wire: wire, seconds: .init(total: total))
     }

@@ -74,8 +74,13 @@ final class SourceLink: Sendable {
     /// Bits a second; nil for no limit.
     var rateLimit: UInt64? { rate.bitsPerSecond }
 
-    /// What TCP knows of the path now; nil where it does not say, or the link is cut.
-    func path() async -> PathState? { await connection.path() }
+    /// What TCP knows of the path now, which carries no more than the limit lets through; nil where it does not say, or the
+    /// link is cut.
+    func path() async -> PathState? {
+        guard var path = await connection.path() else { return nil }
+        if let limit = rateLimit { path.bytesPerSecond = min(path.bytesPerSecond, limit / 8) }
+        return path
+    }
 
     /// Whether the link still stands, as far as is known.
     var isOpen: Bool { connection.isOpen }

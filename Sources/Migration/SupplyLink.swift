@@ -49,6 +49,8 @@ public final class SupplyLink: Sendable {
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
+    /// zstd's: somebody waits, or soon may, for what goes over these connections.
+    private static let level: Int32 = 3
     /// How far back the stream of the demand lane looks for repeats: little, as what it holds is small.
     private static let demandWindow: Int32 = 17
 
@@ -176,7 +178,7 @@ public final class SupplyLink: Sendable {
             connection: connection, image: parts.image, geometry: parts.geometry,
             pool: kind == .demand ? parts.pools.urgent : parts.pools.background,
             sender: try BlockSender(
-                image: parts.image, geometry: parts.geometry, manifest: nil,
+                image: parts.image, geometry: parts.geometry, manifest: nil, pace: CompressionPace(level: Self.level),
                 windowLog: kind == .demand ? Self.demandWindow : ZstdParameters.windowLog),
             scratch: parts.records.directory.scratch, reads: parts.reads,
             beforeSending: { [self] in
@@ -208,11 +210,7 @@ public final class SupplyLink: Sendable {
     private func count(_ message: Message, _ frameLength: Int) {
         let bytes = UInt64(frameLength)
         state.withLockedValue { state in
-            switch message {
-            case .data: state.wire.data += bytes
-            case .zeros: break
-            default: state.wire.fingerprints += bytes
-            }
+            if case .data = message { state.wire.data += bytes } else { state.wire.fingerprints += bytes }
         }
     }
 

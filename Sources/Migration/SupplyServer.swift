@@ -201,7 +201,9 @@ struct SupplyServer {
                 BlockRange(blocks[blocks.startIndex]..<blocks[blocks.startIndex] + 1), error: error.code)
             return try await connection.send(Message.postcopy(message).encoded())
         }
-        _ = try await sender.send(batch, idle: batch.preparing, path: await connection.path(), send)
+        for range in batch.zeros { try await connection.send(Message.zeros(range).encoded()) }
+        guard let data = batch.data else { return }
+        try await send(.data(data))
     }
 
     private func send(_ message: Message) async throws {

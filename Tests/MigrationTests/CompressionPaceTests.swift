@@ -114,6 +114,18 @@ struct CompressionPaceTests {
         #expect(Self.level(CompressionPace(), batches: 400, unit: 0.002, carried: 16 << 10) == 12)
     }
 
+    @Test("Where TCP says that a link is fast it falls at once, and as far as it must")
+    func fast() {
+        var pace = CompressionPace()
+        for _ in 0..<4 {
+            pace.note(
+                CompressionPace.Batch(
+                    bytes: Self.batch, sent: Self.sent, level: 6, reading: 0.001, compressing: 0.01, preparing: 0.011,
+                    elapsed: 0.011, bytesPerSecond: 1e8))
+        }
+        #expect(pace.level == 1)
+    }
+
     @Test("It falls while something still waits, where that gets less")
     func early() {
         let pace = CompressionPace(bitsPerSecond: 10_000_000)

@@ -40,6 +40,33 @@ struct SourceLinkTests {
         #expect(order.count == 22 && order.last! < 100, "\(order)")
     }
 
+    @Test(
+        "What has come and what could not be sent is known, and the rate is no more than the limit",
+        .timeLimit(.minutes(1)))
+    func path() async throws {
+        let node = try TestNode()
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
+        // Nobody reads.
+        let task = Task { await listener.run { _ in try? await Task.sleep(for: .seconds(60)) } }
+        defer { task.cancel() }
+        try await PeerConnection.connect(to: listener.address, on: node.transport) { connection in
+            let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: nil))
+            let limited = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: 800))
+            #expect(await link.path()?.unsent == 0)
+            let bulk = Message.data(
+                DataSegment(
+                    runs: [BlockRange(first: 0, count: 1)], compressed: ByteBuffer(repeating: 1, count: 1 << 19)))
+            let sending = Task { for _ in 0..<256 { try await link.sendBulk(bulk) } }
+            var path = await link.path()
+            while path?.unsent == 0 { path = await link.path() }
+            let found = try #require(path)
+            #expect(found.acknowledged > 0 && found.bytesPerSecond > 100)
+            #expect(await limited.path()?.bytesPerSecond == 100)
+            link.close()
+            await #expect(throws: (any Error).self) { try await sending.value }
+        }
+    }
+
     @Test("Bulk data does not wait for what can't be sent any more", .timeLimit(.minutes(1)))
     func cut() async throws {
         let node = try TestNode()

@@ -59,7 +59,7 @@ struct PostCopyNodeTests {
         #expect(begun.status == 0, "\(begun.errors)")
         // Once the rate is that of the link, and not of what the connection took at first.
         try await waitUntil("it is on its way") { try await state(of: nodes.destination)["missing"] != nil }
-        try await Task.sleep(for: .seconds(3.5))
+        try await Task.sleep(for: .seconds(4))
         let said = try #require(try await state(of: nodes.destination)["secondsLeft"] as? Double)
         let began = ContinuousClock.now
         try await waitUntil("all of it is there") { try await state(of: nodes.destination)["missing"] == nil }
