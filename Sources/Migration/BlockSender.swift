@@ -95,8 +95,7 @@ struct BlockSender: Sendable {
                     bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0), level: batch.level,
                     reading: batch.reading.inSeconds, compressing: batch.compressing.inSeconds,
                     preparing: batch.preparing.inSeconds, waiting: waiting.inSeconds, elapsed: elapsed.inSeconds,
-                    carried: stretch.carried, carrying: stretch.seconds,
-                    bytesPerSecond: Double(stretch.bytesPerSecond), ahead: ahead))
+                    stretch: stretch, ahead: ahead))
         }
     }
 

@@ -23,13 +23,13 @@ struct CompressionPace {
         /// Seconds for which the link had something to do, and with those for which it had nothing.
         var waiting = 0.0
         var elapsed = 0.0
-        /// Bytes that the link carried in so many seconds in which it was full; none where that was not seen.
-        var carried: UInt64 = 0
-        var carrying = 0.0
-        /// What TCP says that it carries: of late, and where little was sent, less than it could.
-        var bytesPerSecond = 0.0
+        /// What the link was seen to carry.
+        var stretch = LinkUse.Stretch()
         /// How much of what may wait behind it does; nil where nothing may.
         var ahead: Double?
+
+        /// Bytes a second.
+        var rate: Double { Double(sent) / max(elapsed, 1e-6) }
     }
 
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines with a window of 128 MiB.
@@ -118,10 +118,10 @@ struct CompressionPace {
         recent.waiting += batch.waiting
         recent.elapsed += batch.elapsed
         elapsed += batch.elapsed
-        recent.carried += batch.carried
-        recent.carrying += batch.carrying
+        recent.stretch.carried += batch.stretch.carried
+        recent.stretch.seconds += batch.stretch.seconds
+        recent.stretch.bytesPerSecond = max(recent.stretch.bytesPerSecond, batch.stretch.bytesPerSecond)
         recent.ahead = batch.ahead
-        recent.bytesPerSecond = max(recent.bytesPerSecond, batch.bytesPerSecond)
         blocks += Double(batch.bytes)
         sent += Double(batch.sent)
         prepared += Double(batch.bytes)
@@ -130,31 +130,34 @@ struct CompressionPace {
         compressing += batch.compressing
         work += batch.compressing / cost
         // What TCP says of a fast link shows at once that the first level is too high.
-        let isFirst = carried == nil && recent.bytesPerSecond > 0
+        let isFirst = carried == nil && recent.stretch.bytesPerSecond > 0
         guard recent.bytes >= (isFirst ? Self.enoughBytes / 4 : Self.enoughBytes) else { return }
         position = next()
         forget()
     }
 
     private mutating func next() -> Int {
-        let rate = Double(recent.sent) / max(recent.elapsed, 1e-6)
-        guard recent.waiting > recent.elapsed * Self.idleShare else {
-            busySeconds = 0
-            idleSeconds += recent.elapsed
-            let carried = max(carried ?? rate, rate, recent.bytesPerSecond)
-            self.carried = carried
-            let best = max(0, min(position - 1, fitting(carried)))
-            let patience = position > 1 ? Self.patience : Self.lowPatience
-            guard best < position - 1 || idleSeconds >= patience else { return position }
-            idleSeconds = 0
-            return best
-        }
+        if recent.waiting <= recent.elapsed * Self.idleShare { return nextOfIdleLink() }
         idleSeconds = 0
-        guard recent.waiting > recent.elapsed * Self.busyShare else {
-            busySeconds = 0
-            carried = carried ?? max(rate, recent.bytesPerSecond)
-            return position
-        }
+        if recent.waiting > recent.elapsed * Self.busyShare { return nextOfFullLink() }
+        busySeconds = 0
+        carried = carried ?? leastRate
+        return position
+    }
+
+    private mutating func nextOfIdleLink() -> Int {
+        busySeconds = 0
+        idleSeconds += recent.elapsed
+        let carried = max(carried ?? 0, leastRate)
+        self.carried = carried
+        let best = max(0, min(position - 1, fitting(carried)))
+        let patience = position > 1 ? Self.patience : Self.lowPatience
+        guard best < position - 1 || idleSeconds >= patience else { return position }
+        idleSeconds = 0
+        return best
+    }
+
+    private mutating func nextOfFullLink() -> Int {
         let carried = noteFull()
         busySeconds += recent.elapsed
         let best = fitting(carried)
@@ -163,17 +166,18 @@ struct CompressionPace {
             busySeconds = 0
             return best
         }
-        if fullSeconds >= Self.enoughSeconds, ahead < Self.enoughAhead, seconds(at: position) > sent / blocks / carried
-        {
-            return best
-        }
-        return position
+        let isTooSlow = seconds(at: position) > sent / blocks / carried
+        return fullSeconds >= Self.enoughSeconds && ahead < Self.enoughAhead && isTooSlow ? best : position
     }
+
+    /// Bytes a second that the link carries at the least, where it is not what limits.
+    private var leastRate: Double { max(recent.rate, Double(recent.stretch.bytesPerSecond)) }
 
     /// What the link carries a second, which limits.
     private mutating func noteFull() -> Double {
-        let isKnown = recent.carried > 0 && recent.carrying > recent.elapsed / 2
-        let rate = isKnown ? Double(recent.carried) / recent.carrying : Double(recent.sent) / max(recent.elapsed, 1e-6)
+        let stretch = recent.stretch
+        let isKnown = stretch.carried > 0 && stretch.seconds > recent.elapsed / 2
+        let rate = isKnown ? Double(stretch.carried) / stretch.seconds : recent.rate
         let before = carried ?? rate
         // One that has just begun seems slower than it is.
         let now =

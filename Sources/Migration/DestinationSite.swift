@@ -170,7 +170,7 @@ public actor DestinationSite {
     }
 
     /// What of an export is still only at its source; nil where nothing is.
-    public func arriving(_ export: String) -> ArrivingDisk? { postCopies[export]?.progress }
+    public func arriving(_ export: String) -> ArrivingDisk? { postCopies[export]?.progress() }
 
     // MARK: Before the hand-over
 

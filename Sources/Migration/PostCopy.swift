@@ -79,18 +79,22 @@ final class PostCopy: RequestForwarder, Sendable {
     private var map: DurablePresentMap { parts.store.map }
     private var geometry: BlockGeometry { map.geometry }
 
-    /// Blocks that are only at the source.
-    var missing: UInt64 { map.missing }
-
-    /// How far it is.
-    var progress: ArrivingDisk {
-        let missing = missing
-        return state.withLockedValue { state in
-            state.rate.note(geometry.blockCount - missing, at: .now)
+    /// How far it is, and how fast it got there lately.
+    func progress() -> ArrivingDisk {
+        state.withLockedValue { state in
+            let missing = noteMissing(&state)
             let rate = state.rate.perSecond
             return ArrivingDisk(
                 missing: missing, secondsLeft: rate > 0 ? Double(missing) / rate : nil, problem: state.problem)
         }
+    }
+
+    /// - Returns: blocks that are only at the source.
+    @discardableResult
+    private func noteMissing(_ state: inout State) -> UInt64 {
+        let missing = map.missing
+        state.rate.note(geometry.blockCount - missing, at: .now)
+        return missing
     }
 
     /// Begins to bring what is missing.
@@ -341,7 +345,7 @@ final class PostCopy: RequestForwarder, Sendable {
             }
             state.ledger[keyPath: part] += bytes
             state.unsavedBytes += bytes
-            state.rate.note(geometry.blockCount - missing, at: .now)
+            noteMissing(&state)
             if state.unsavedBytes >= Self.checkpointBytes {
                 state.unsavedBytes = 0
                 actions += state.resolver.checkpoint()

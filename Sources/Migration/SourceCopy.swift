@@ -12,10 +12,10 @@ final class SourceCopy: Sendable {
     /// takes for them: enough for the stretches of a disk that hardly shrink to make up for those that take long to compress. What
     /// the guest writes meanwhile is sent for nothing.
     private static let workingAhead = 32 << 20
-    /// In the first moments, which say how hard to compress; and as much where the link is slow.
-    private static let beginning = 4 << 20
-    private static let least = 1 << 20
     private static let secondsAhead = 5.0
+    /// As long as it is not known how hard to compress; and however slow the link is. Bytes.
+    private static let aheadAtFirst = 4 << 20
+    private static let leastAhead = Double(1 << 20)
 
     let dirtyMap: DirtyMap
     /// Since the beginning of the last round that went over all that was dirty.
@@ -271,9 +271,9 @@ final class SourceCopy: Sendable {
     }
 
     private var limitAhead: Int {
-        guard sender.hasBegun else { return min(workingAhead, Self.beginning) }
+        guard sender.hasBegun else { return min(workingAhead, Self.aheadAtFirst) }
         guard let carried = sender.bytesPerSecond else { return workingAhead }
-        return min(workingAhead, max(Self.least, Int(min(Double(workingAhead), carried * Self.secondsAhead))))
+        return Int(min(Double(workingAhead), max(Self.leastAhead, carried * Self.secondsAhead)))
     }
 
     /// Sends ascending blocks that nobody has asked for.

@@ -24,7 +24,7 @@ struct CompressionPaceTests {
         for number in 0..<batches {
             let level = pace.level
             levels.append(level)
-            let compressing = unit * CompressionPace.levels.first { $0.level == level }!.cost
+            let compressing = unit * cost(of: level)
             let preparing = (0.0005 + compressing) * (1 + others)
             prepared.append(max(prepared.last ?? 0, number < 64 ? 0 : taken[number - 64]) + preparing)
             let ready = max(prepared[number], taken.last ?? 0)
@@ -41,6 +41,8 @@ struct CompressionPaceTests {
         }
         return levels
     }
+
+    private static func cost(of level: Int32) -> Double { CompressionPace.levels.first { $0.level == level }!.cost }
 
     private static func changes(_ levels: [Int32]) -> Int { zip(levels, levels.dropFirst()).count { $0 != $1 } }
 
@@ -92,18 +94,18 @@ struct CompressionPaceTests {
         #expect(levels.allSatisfy { $0 <= 6 } && levels.last! <= 3)
     }
 
-    /// The level after so many batches that each keep the link for 5 ms, by what sending takes.
+    /// The level after so many batches, one every 5 ms; `waiting` of it, all if nothing else is said, is the link's.
     private static func level(
-        _ pace: CompressionPace, batches: Int, unit: Double, ahead: Double? = nil, carried: UInt64? = nil
+        _ pace: CompressionPace, batches: Int, unit: Double, waiting: Double = 0.005, ahead: Double? = nil,
+        stretch: LinkUse.Stretch = .init()
     ) -> Int32 {
         var pace = pace
         for _ in 0..<batches {
-            let compressing = unit * CompressionPace.levels.first { $0.level == pace.level }!.cost
+            let compressing = unit * cost(of: pace.level)
             pace.note(
                 CompressionPace.Batch(
                     bytes: batch, sent: sent, level: pace.level, reading: 0.0005, compressing: compressing,
-                    preparing: 0.0005 + compressing, waiting: 0.005, elapsed: 0.005, carried: carried ?? 0,
-                    carrying: carried == nil ? 0 : 0.005, ahead: ahead))
+                    preparing: 0.0005 + compressing, waiting: waiting, elapsed: 0.005, stretch: stretch, ahead: ahead))
         }
         return pace.level
     }
@@ -111,19 +113,14 @@ struct CompressionPaceTests {
     @Test("What comes to the other end counts, and not what the kernel takes")
     func carried() {
         #expect(Self.level(CompressionPace(), batches: 400, unit: 0.002) < 8)
-        #expect(Self.level(CompressionPace(), batches: 400, unit: 0.002, carried: 16 << 10) == 12)
+        let slow = LinkUse.Stretch(wasFull: true, carried: 16 << 10, seconds: 0.005)
+        #expect(Self.level(CompressionPace(), batches: 400, unit: 0.002, stretch: slow) == 12)
     }
 
     @Test("Where TCP says that a link is fast it falls at once, and as far as it must")
     func fast() {
-        var pace = CompressionPace()
-        for _ in 0..<4 {
-            pace.note(
-                CompressionPace.Batch(
-                    bytes: Self.batch, sent: Self.sent, level: 6, reading: 0.001, compressing: 0.01, preparing: 0.011,
-                    elapsed: 0.011, bytesPerSecond: 1e8))
-        }
-        #expect(pace.level == 1)
+        let fast = LinkUse.Stretch(bytesPerSecond: 100_000_000)
+        #expect(Self.level(CompressionPace(), batches: 4, unit: 0.005, waiting: 0, stretch: fast) == 1)
     }
 
     @Test("It falls while something still waits, where that gets less")

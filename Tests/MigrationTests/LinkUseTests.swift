@@ -22,30 +22,26 @@ struct LinkUseTests {
         return use
     }
 
+    /// What is said of the time until a second batch, waited for for 100 ms, with 500 bytes more acknowledged.
+    private func second(unsent: UInt64, after time: Duration) -> LinkUse.Stretch {
+        var use = afterOne()
+        return use.next(Self.path(acknowledged: 600, unsent: unsent), idle: .milliseconds(100), at: began + time)
+    }
+
     @Test("Where something still waits it was full all the time, and what has come since is what it carried")
     func full() {
-        var use = afterOne()
-        let path = Self.path(acknowledged: 600, unsent: 1)
-        #expect(
-            use.next(path, idle: .milliseconds(100), at: began + .milliseconds(500))
-                == .init(wasFull: true, carried: 500, seconds: 0.5, bytesPerSecond: 7))
+        let stretch = second(unsent: 1, after: .milliseconds(500))
+        #expect(stretch == .init(wasFull: true, carried: 500, seconds: 0.5, bytesPerSecond: 7))
     }
 
     @Test("Where nothing waits any more it says nothing of what it could have carried")
     func drained() {
-        var use = afterOne()
-        let path = Self.path(acknowledged: 600, unsent: 0)
-        #expect(
-            use.next(path, idle: .milliseconds(100), at: began + .milliseconds(500)) == .init(bytesPerSecond: 7))
+        #expect(second(unsent: 0, after: .milliseconds(500)) == .init(bytesPerSecond: 7))
     }
 
     @Test("Nor where there was nothing to send for a while, whatever waits now")
     func unused() {
-        var use = afterOne()
-        let path = Self.path(acknowledged: 600, unsent: 1)
-        #expect(
-            use.next(path, idle: .milliseconds(100), at: began + .seconds(5))
-                == .init(wasFull: true, bytesPerSecond: 7))
+        #expect(second(unsent: 1, after: .seconds(5)) == .init(wasFull: true, bytesPerSecond: 7))
     }
 
     @Test("Where TCP does not say, nothing is known, and what comes after it is a beginning")

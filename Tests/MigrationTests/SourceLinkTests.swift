@@ -40,16 +40,20 @@ struct SourceLinkTests {
         #expect(order.count == 22 && order.last! < 100, "\(order)")
     }
 
+    /// A connection to somebody who reads nothing.
+    private static func withDeafPeer(_ body: @Sendable (PeerConnection) async throws -> Void) async throws {
+        let node = try TestNode()
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
+        let task = Task { await listener.run { _ in try? await Task.sleep(for: .seconds(60)) } }
+        defer { task.cancel() }
+        try await PeerConnection.connect(to: listener.address, on: node.transport, body)
+    }
+
     @Test(
         "What has come and what could not be sent is known, and the rate is no more than the limit",
         .timeLimit(.minutes(1)))
     func path() async throws {
-        let node = try TestNode()
-        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
-        // Nobody reads.
-        let task = Task { await listener.run { _ in try? await Task.sleep(for: .seconds(60)) } }
-        defer { task.cancel() }
-        try await PeerConnection.connect(to: listener.address, on: node.transport) { connection in
+        try await Self.withDeafPeer { connection in
             let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: nil))
             let limited = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: 800))
             #expect(await link.path()?.unsent == 0)
@@ -69,11 +73,7 @@ struct SourceLinkTests {
 
     @Test("Bulk data does not wait for what can't be sent any more", .timeLimit(.minutes(1)))
     func cut() async throws {
-        let node = try TestNode()
-        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
-        let task = Task { await listener.run { _ in try? await Task.sleep(for: .seconds(60)) } }
-        defer { task.cancel() }
-        try await PeerConnection.connect(to: listener.address, on: node.transport) { connection in
+        try await Self.withDeafPeer { connection in
             let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: 8))
             try await link.send(.roundEnd(1))
             let told = Task { try await link.send(.roundEnd(2)) }

@@ -22,7 +22,7 @@ struct StatusCommand: AsyncParsableCommand {
             if let destination = export.destination { line += "  to \(destination)" }
             if let progress = export.progress { line += "  \(Format.progress(progress))" }
             if let missing = export.missing { line += "  \(missing) blocks are only at the source" }
-            if let left = export.secondsLeft { line += ", about \(Format.seconds(left)) left" }
+            if let left = export.secondsLeft { line += ", \(Format.timeLeft(left))" }
             if let problem = export.problem { line += "  (\(problem))" }
             print(line)
         }

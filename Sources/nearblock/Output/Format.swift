@@ -38,12 +38,15 @@ enum Format {
         return String(format: "%.1f %@", value, units[unit])
     }
 
+    /// `about 12.30 s left`.
+    static func timeLeft(_ value: Double) -> String { "about \(seconds(value)) left" }
+
     /// How far a migration is, how fast, and for how long still.
     static func progress(_ progress: MigrationProgress) -> String {
         var parts = ["round \(progress.round): \(percent(progress.done, of: progress.total).drop { $0 == " " })"]
         parts.append("\(bitRate(progress.linkRate))")
         if progress.dirtyRate >= 1 { parts.append("\(bytes(UInt64(progress.dirtyRate)))/s written") }
-        if let left = progress.secondsLeft { parts.append("about \(seconds(left)) left") }
+        if let left = progress.secondsLeft { parts.append(timeLeft(left)) }
         return parts.joined(separator: ", ")
     }
 }
