@@ -13,16 +13,21 @@ struct BlockSender: Sendable {
         var data: DataSegment?
         var zeroBytes: UInt64 = 0
         var dataBytes: UInt64 = 0
+        /// Bytes of blocks, of this batch and of those before, that come with a later one.
+        var lateBytes: UInt64 = 0
         /// The level of its data.
         var level: Int32
         /// What reading and hashing it took, and compressing it; and both, with what was done meanwhile for others.
         var reading = Duration.zero
         var compressing = Duration.zero
         var preparing = Duration.zero
+
+        /// What its data came to.
+        var compressedBytes: UInt64 { UInt64(data?.compressed.readableBytes ?? 0) }
     }
 
     private let reader: BlockReader
-    private let compressor: StreamCompressor
+    private let stream: DataStream
     private let manifest: FingerprintFile?
     private let pace: NIOLockedValueBox<CompressionPace>
     private let use = NIOLockedValueBox(LinkUse())
@@ -31,12 +36,13 @@ struct BlockSender: Sendable {
     ///   - manifest: where it is noted what was sent; nil for nowhere.
     ///   - pace: that the level begins with.
     ///   - windowLog: how far back repeats are looked for, as a power of two.
+    ///   - workers: threads that compress what is not urgent; 0 for none, and each piece holds its blocks.
     init(
         image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?,
-        pace: CompressionPace, windowLog: Int32 = ZstdParameters.windowLog
+        pace: CompressionPace, windowLog: Int32 = ZstdParameters.windowLog, workers: Int = 0
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
-        compressor = try StreamCompressor(level: pace.level, windowLog: windowLog)
+        stream = try DataStream(level: pace.level, windowLog: windowLog, workers: workers)
         self.pace = NIOLockedValueBox(pace)
         self.manifest = manifest
     }
@@ -44,8 +50,8 @@ struct BlockSender: Sendable {
     /// Bytes a block.
     var blockSize: Int { reader.geometry.blockSize }
 
-    /// Whether the link and the blocks have had time to show what they are, so that much may be prepared at this level.
-    var hasBegun: Bool { pace.withLockedValue { $0.hasBegun } }
+    /// Whether much may be prepared ahead: at the level that link and blocks are known to leave time for.
+    var isSettled: Bool { pace.withLockedValue { $0.isSettled } }
 
     /// Bytes that the link has lately carried a second; nil as long as that is not known.
     var bytesPerSecond: Double? { pace.withLockedValue { $0.carried } }
@@ -71,7 +77,7 @@ struct BlockSender: Sendable {
         let began = ContinuousClock.now
         let stretch = use.withLockedValue { $0.next(path, idle: idle, at: began) }
         for range in batch.zeros { try await body(.zeros(range)) }
-        if let data = batch.data { try await body(.data(data)) }
+        for segment in batch.data?.messages ?? [] { try await body(.data(segment)) }
         let ended = ContinuousClock.now
         use.withLockedValue { $0.sent(at: ended) }
         let sending = began.duration(to: ended)
@@ -80,7 +86,7 @@ struct BlockSender: Sendable {
         return (waiting, sending + idle - waiting)
     }
 
-    /// What came of a batch goes into the choice of the level for those that follow.
+    /// What the link had to do with a batch goes into the choice of the level for those that follow.
     /// - Parameters:
     ///   - waiting: how long the link had something to do.
     ///   - elapsed: that, and how long the link had nothing to do before.
@@ -91,23 +97,41 @@ struct BlockSender: Sendable {
     ) {
         pace.withLockedValue {
             $0.note(
-                CompressionPace.Batch(
-                    bytes: batch.dataBytes, sent: UInt64(batch.data?.compressed.readableBytes ?? 0), level: batch.level,
-                    reading: batch.reading.inSeconds, compressing: batch.compressing.inSeconds,
-                    preparing: batch.preparing.inSeconds, waiting: waiting.inSeconds, elapsed: elapsed.inSeconds,
-                    stretch: stretch, ahead: ahead))
+                sent: CompressionPace.Sending(
+                    bytes: batch.dataBytes, sent: batch.compressedBytes, waiting: waiting.inSeconds,
+                    elapsed: elapsed.inSeconds, stretch: stretch, ahead: ahead))
         }
     }
 
     /// Reads and compresses ascending blocks, at most `batchLimit` of them; what comes of it must be sent in this order.
-    func batch(_ blocks: ArraySlice<UInt64>, on pool: NIOThreadPool) async throws -> Batch {
+    /// - Parameter isUrgent: somebody waits for them.
+    func batch(_ blocks: ArraySlice<UInt64>, on pool: NIOThreadPool, isUrgent: Bool = false) async throws -> Batch {
         let began = ContinuousClock.now
-        var batch = try await pool.runIfActive { try collect(blocks) }
+        var batch = try await pool.runIfActive { try collect(blocks, isUrgent: isUrgent) }
+        batch.preparing = began.duration(to: .now)
+        pace.withLockedValue { [batch] in
+            $0.note(
+                prepared: CompressionPace.Batch(
+                    bytes: batch.dataBytes, sent: batch.compressedBytes, level: batch.level,
+                    reading: batch.reading.inSeconds, compressing: batch.compressing.inSeconds,
+                    preparing: batch.preparing.inSeconds))
+        }
+        return batch
+    }
+
+    /// What is still being compressed of batches before; it must be sent behind them. Nil where there is nothing.
+    func rest(on pool: NIOThreadPool) async throws -> Batch? {
+        guard stream.isLate else { return nil }
+        let began = ContinuousClock.now
+        let piece = try await pool.runIfActive { try stream.flush() }
+        guard piece.readableBytes > 0 else { return nil }
+        var batch = Batch(level: pace.withLockedValue { $0.level })
+        batch.data = DataSegment(runs: [], compressed: piece)
         batch.preparing = began.duration(to: .now)
         return batch
     }
 
-    private func collect(_ blocks: ArraySlice<UInt64>) throws -> Batch {
+    private func collect(_ blocks: ArraySlice<UInt64>, isUrgent: Bool) throws -> Batch {
         precondition(blocks.count <= batchLimit)
         var batch = Batch(level: pace.withLockedValue { $0.level })
         var runs: [BlockRange] = []
@@ -122,10 +146,14 @@ struct BlockSender: Sendable {
                 $0 + reader.geometry.byteCount(of: $1.first..<$1.first + $1.count)
             }
             let read = ContinuousClock.now
+            let bytes = reader.bytes(Int(batch.dataBytes))
             batch.data = DataSegment(
-                runs: runs, compressed: try compressor.compress(reader.bytes(Int(batch.dataBytes)), level: batch.level))
-            batch.reading = began.duration(to: read)
-            batch.compressing = read.duration(to: .now)
+                runs: runs, compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
+            batch.lateBytes = stream.lateBytes
+            // Where others compress meanwhile, what reading takes is not for it alone.
+            let compressingSince = stream.isLate ? began : read
+            batch.reading = began.duration(to: compressingSince)
+            batch.compressing = compressingSince.duration(to: .now)
         }
         return batch
     }

@@ -20,6 +20,13 @@ struct CompressionPace {
         var compressing = 0.0
         /// Seconds for both, with what other work has taken meanwhile.
         var preparing = 0.0
+    }
+
+    /// What the link had to do with a batch.
+    struct Sending {
+        /// Bytes of its blocks, and what they came to.
+        var bytes: UInt64 = 0
+        var sent: UInt64 = 0
         /// Seconds for which the link had something to do, and with those for which it had nothing.
         var waiting = 0.0
         var elapsed = 0.0
@@ -34,13 +41,13 @@ struct CompressionPace {
 
     /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines with a window of 128 MiB.
     static let levels: [(level: Int32, cost: Double)] = [
-        (1, 0.7), (3, 1), (6, 1.95), (8, 2.75), (9, 3.2), (10, 4.4), (12, 8),
+        (1, 0.7), (3, 1), (6, 2.1), (8, 3), (9, 3.4), (10, 5), (12, 9.5),
     ]
     /// What a decision is made of: bytes of blocks.
     private static let enoughBytes: UInt64 = 8 << 20
     /// What preparing blocks took counts half as much after so many bytes of blocks; and what they came to, as a disk has
     /// long stretches of one kind.
-    private static let memory = 48e6
+    private static let memory = 24e6
     private static let longMemory = 512e6
     /// Of the time that the link takes, what preparing may take at a level that it rises to.
     private static let share = 0.9
@@ -50,18 +57,19 @@ struct CompressionPace {
     private static let enoughSeconds = 1.0
     /// Of what may be prepared ahead, what must be for it to rise; with less it falls before the link has nothing to do.
     private static let enoughAhead = 0.5
-    /// One that is waited for less than this is not: the level falls, by one only after so many seconds of that. What makes
-    /// compressing slow at first, the scan of the disk, is soon over; for the lowest two the processor is what limits.
-    private static let idleShare = 0.05
-    private static let patience = 0.5
-    private static let lowPatience = 0.25
+    /// Of any other the level falls, by one only after so many seconds for which it had nothing to do. What makes compressing
+    /// slow at first, the scan of the disk, is soon over. Of the lowest two the lower costs so much more on the link that it
+    /// must have nothing to do for half of the time, and soon.
+    private static let patience = 1.0
+    private static let lowPatience = 0.5
+    private static let lowIdleShare = 0.5
     /// What the link has carried so long ago counts for 1/e. Seconds.
     private static let linkMemory = 3.0
 
     /// What is expected as long as little was sent, which counts as if so many bytes of blocks had been: bytes of blocks that
     /// level 3 takes a second where it has half a core to itself and that are read and hashed in one.
     private static let expected = 32e6
-    private static let speed = 90e6
+    private static let speed = 100e6
     private static let readingSpeed = 500e6
     /// And what blocks come to, as if so many had been sent.
     private static let ratio = 0.35
@@ -72,13 +80,12 @@ struct CompressionPace {
     private var idleSeconds = 0.0
     /// Since the level rose, or the link was not what limits.
     private var busySeconds = 0.0
-    /// In all, and those for which the link was what limits.
-    private var elapsed = 0.0
+    /// In all, for which the link was what limits.
     private var fullSeconds = 0.0
     /// Bytes that the link has lately carried a second when it was full, or more since; nil as long as nothing was sent.
     private(set) var carried: Double?
     /// Since the last decision.
-    private var recent = Batch(level: 0)
+    private var recent = Sending()
     /// On a long average: bytes of blocks, and what they came to.
     private var blocks = longExpected
     private var sent = longExpected * ratio
@@ -107,21 +114,14 @@ struct CompressionPace {
     /// The level now.
     var level: Int32 { Self.levels[position].level }
 
-    /// Whether the link and the blocks have had time to show what they are, so that much may be prepared at this level.
-    var hasBegun: Bool { elapsed >= Self.enoughSeconds }
+    /// Whether much may be prepared at this level: not before link and blocks have had time to show what they are, and not
+    /// where there is time for a higher one.
+    private(set) var isSettled = false
 
-    /// A batch has been sent.
-    mutating func note(_ batch: Batch) {
+    /// A batch has been prepared.
+    mutating func note(prepared batch: Batch) {
         guard batch.bytes > 0, let cost = Self.levels.first(where: { $0.level == batch.level })?.cost else { return }
-        recent.bytes += batch.bytes
-        recent.sent += batch.sent
-        recent.waiting += batch.waiting
-        recent.elapsed += batch.elapsed
-        elapsed += batch.elapsed
-        recent.stretch.carried += batch.stretch.carried
-        recent.stretch.seconds += batch.stretch.seconds
-        recent.stretch.bytesPerSecond = max(recent.stretch.bytesPerSecond, batch.stretch.bytesPerSecond)
-        recent.ahead = batch.ahead
+        forget(Double(batch.bytes))
         blocks += Double(batch.bytes)
         sent += Double(batch.sent)
         prepared += Double(batch.bytes)
@@ -129,27 +129,41 @@ struct CompressionPace {
         reading += batch.reading
         compressing += batch.compressing
         work += batch.compressing / cost
+    }
+
+    /// A batch has been sent, which was noted when it had been prepared.
+    mutating func note(sent sending: Sending) {
+        guard sending.bytes > 0 || sending.sent > 0 else { return }
+        recent.bytes += sending.bytes
+        recent.sent += sending.sent
+        recent.waiting += sending.waiting
+        recent.elapsed += sending.elapsed
+        recent.stretch.carried += sending.stretch.carried
+        recent.stretch.seconds += sending.stretch.seconds
+        recent.stretch.bytesPerSecond = max(recent.stretch.bytesPerSecond, sending.stretch.bytesPerSecond)
+        recent.ahead = sending.ahead
         // What TCP says of a fast link shows at once that the first level is too high.
         let isFirst = carried == nil && recent.stretch.bytesPerSecond > 0
         guard recent.bytes >= (isFirst ? Self.enoughBytes / 4 : Self.enoughBytes) else { return }
         position = next()
-        forget()
+        recent = Sending()
     }
 
     private mutating func next() -> Int {
-        if recent.waiting <= recent.elapsed * Self.idleShare { return nextOfIdleLink() }
-        idleSeconds = 0
-        if recent.waiting > recent.elapsed * Self.busyShare { return nextOfFullLink() }
+        if recent.waiting > recent.elapsed * Self.busyShare {
+            idleSeconds = 0
+            return nextOfFullLink()
+        }
         busySeconds = 0
-        carried = carried ?? leastRate
-        return position
+        return nextOfIdleLink()
     }
 
     private mutating func nextOfIdleLink() -> Int {
-        busySeconds = 0
-        idleSeconds += recent.elapsed
+        let idle = recent.elapsed - recent.waiting
         let carried = max(carried ?? 0, leastRate)
         self.carried = carried
+        guard position > 1 || idle > recent.elapsed * Self.lowIdleShare else { return position }
+        idleSeconds += idle
         let best = max(0, min(position - 1, fitting(carried)))
         let patience = position > 1 ? Self.patience : Self.lowPatience
         guard best < position - 1 || idleSeconds >= patience else { return position }
@@ -162,6 +176,7 @@ struct CompressionPace {
         busySeconds += recent.elapsed
         let best = fitting(carried)
         let ahead = recent.ahead ?? 1
+        isSettled = fullSeconds >= Self.enoughSeconds && best <= position
         if best > position, busySeconds >= Self.enoughSeconds, ahead > Self.enoughAhead {
             busySeconds = 0
             return best
@@ -198,9 +213,10 @@ struct CompressionPace {
         (reading + work * Self.levels[position].cost) / prepared * preparing / (reading + compressing)
     }
 
-    private mutating func forget() {
-        let weight = exp2(-Double(recent.bytes) / Self.memory)
-        let longWeight = exp2(-Double(recent.bytes) / Self.longMemory)
+    /// What was prepared so many bytes of blocks ago counts less.
+    private mutating func forget(_ bytes: Double) {
+        let weight = exp2(-bytes / Self.memory)
+        let longWeight = exp2(-bytes / Self.longMemory)
         blocks *= longWeight
         sent *= longWeight
         prepared *= weight
@@ -208,6 +224,5 @@ struct CompressionPace {
         reading *= weight
         compressing *= weight
         work *= weight
-        recent = Batch(level: 0)
     }
 }

@@ -3,16 +3,34 @@ import Glibc
 /// How long the copying of a disk will still take, from how it went so far. Does nothing itself.
 ///
 /// Where the link limits, what matters is what blocks come to on it, which nobody knows before they are compressed: a sample of
-/// each segment says how the segments compare. Where the processor limits, it is how many they are. How long each of the two
-/// takes is what it took lately: a link may change, and at first a fast one waits for the fingerprints.
+/// each segment says how the segments compare, and all that was sent how right it is. Where the processor limits, it is how
+/// many they are. How long each of the two takes is what it took lately: a link may change, and at first a fast one waits for
+/// the fingerprints.
 struct CopyForecast: Equatable {
     /// Sent for less than this, blocks say little about the link, as long as the destination has not answered for all of
     /// the disk. Seconds.
     private static let enough = 2.0
-    /// What was sent so long ago counts for 1/e. Seconds of sending.
+    /// What was sent so long ago counts for 1/e; for what the link carries longer, which takes some MiB at once. Seconds of
+    /// sending.
     private static let memory = 4.0
+    private static let linkMemory = 8.0
     /// From the last block sent to the hand-over: the destination writes what has come, and both compare. Seconds.
     private static let closing = 0.2
+
+    /// Something that was sent.
+    struct Piece {
+        /// Bytes of blocks that it names.
+        var bytes: UInt64
+        /// Bytes of blocks, of these and of those before, that have only been named so far.
+        var late: UInt64 = 0
+        /// Bytes on the link.
+        var length: UInt64
+        /// What its blocks may come to compressed, by their size; nil for what nobody has asked for.
+        var ratio: Double?
+        /// Seconds that the link took for it, and that it had nothing to do because of it.
+        var waiting: Double
+        var idle: Double
+    }
 
     /// Bytes of the disk that may not be zero.
     var data: UInt64 = 0
@@ -26,8 +44,14 @@ struct CopyForecast: Equatable {
     /// All that was sent, and the seconds that the link took for it and that the link was idle because of it, with what was
     /// long ago counting less.
     private var sent = Amount()
+    private var length = 0.0
     private var waiting = 0.0
     private var idle = 0.0
+    /// What all that was sent came to, and what it may have come to. Bytes.
+    private var wholeLength = 0.0
+    private var wholeWeight = 0.0
+    /// Bytes of blocks that have only been named so far.
+    private var late = 0.0
     /// Seconds of sending in all.
     private var sending = 0.0
 
@@ -61,19 +85,21 @@ struct CopyForecast: Equatable {
     }
 
     /// Blocks have been sent.
-    /// - Parameters:
-    ///   - ratio: what they may have come to compressed, by their size; nil for what nobody has asked for.
-    ///   - waiting: seconds that the link took for them.
-    ///   - idle: seconds that it had nothing to do because of them.
-    mutating func note(sent bytes: UInt64, ratio: Double?, waiting: Double, idle: Double) {
-        let amount = Amount(bytes: Double(bytes), weight: Double(bytes) * (ratio ?? meanRatio))
-        if ratio != nil { answers += amount }
-        sending += waiting + idle
-        let share = exp(-(waiting + idle) / Self.memory)
+    mutating func note(_ piece: Piece) {
+        let came = Double(piece.bytes) + late - Double(piece.late)
+        late = Double(piece.late)
+        let amount = Amount(bytes: came, weight: came * (piece.ratio ?? meanRatio))
+        if piece.ratio != nil { answers += amount }
+        wholeLength += Double(piece.length)
+        wholeWeight += amount.weight
+        sending += piece.waiting + piece.idle
+        let linkShare = exp(-(piece.waiting + piece.idle) / Self.linkMemory)
+        length = length * linkShare + Double(piece.length)
+        waiting = waiting * linkShare + piece.waiting
+        let share = exp(-(piece.waiting + piece.idle) / Self.memory)
         sent *= share
         sent += amount
-        self.waiting = self.waiting * share + waiting
-        self.idle = self.idle * share + idle
+        idle = idle * share + piece.idle
     }
 
     /// What the destination has asked for is there, or comes in a later round.
@@ -94,14 +120,14 @@ struct CopyForecast: Equatable {
             bytes: max(0, wanted.bytes * whole - answers.bytes), weight: max(0, wanted.weight * whole - answers.weight))
         left += Amount(bytes: Double(dirty), weight: Double(dirty) * meanRatio)
         guard left.bytes > 0 else { return scanning + Self.closing }
-        guard sent.bytes > 0 else { return nil }
+        guard sent.bytes > 0, length > 0, wholeWeight > 0 else { return nil }
         let keptUp = 1 - seconds(for: Amount(bytes: dirtyPerSecond, weight: dirtyPerSecond * meanRatio))
         guard keptUp > 0.1 else { return nil }
         return max(scanning, seconds(for: left) / keptUp) + Self.closing
     }
 
     private func seconds(for amount: Amount) -> Double {
-        waiting / sent.weight * amount.weight + idle / sent.bytes * amount.bytes
+        waiting / length * (wholeLength / wholeWeight) * amount.weight + idle / sent.bytes * amount.bytes
     }
 
     private var meanRatio: Double { sent.bytes == 0 ? 1 : sent.weight / sent.bytes }

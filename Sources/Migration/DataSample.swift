@@ -36,11 +36,14 @@ final class DataSample: Sendable {
     func addZeros(_ bytes: UInt64) { state.withLockedValue { $0.ledger.zero += bytes } }
 
     /// A destination has answered.
-    func add(_ answer: OpenSegments.Answer) async throws {
+    /// - Parameter isLast: nothing more is to be measured for now.
+    func add(_ answer: OpenSegments.Answer, isLast: Bool) async throws {
         state.withLockedValue { $0.ledger.add(answer.wants) }
         for batch in sender.batches(of: answer.wanted) {
             if let weight = weight(of: batch.count) { try await measure(batch, weight) }
         }
+        guard isLast, let rest = try await sender.rest(on: pool) else { return }
+        state.withLockedValue { note(rest, weight: 1 + $0.seen / Self.whole, in: &$0) }
     }
 
     /// For how many batches the next one stands; nil where it is left out.
@@ -55,15 +58,21 @@ final class DataSample: Sendable {
 
     private func measure(_ blocks: ArraySlice<UInt64>, _ weight: UInt64) async throws {
         let batch = try await sender.batch(blocks, on: pool)
-        let length = batch.data.map { SourceLink.length(of: .data($0)) } ?? 0
-        let onLink = bitsPerSecond.map { Duration.seconds(Double(length) * 8 / Double($0)) } ?? .zero
+        let onLink = bitsPerSecond.map { Duration.seconds(Double(batch.length) * 8 / Double($0)) } ?? .zero
         // Where the link is the quicker, the kernel takes what there is at once.
         sender.note(
             batch, waiting: onLink < batch.preparing ? .zero : onLink, elapsed: max(batch.preparing, onLink),
             stretch: .init(bytesPerSecond: (bitsPerSecond ?? 0) / 8))
-        state.withLockedValue {
-            $0.data += length * weight
-            $0.working += batch.preparing * Int(weight)
-        }
+        state.withLockedValue { note(batch, weight: weight, in: &$0) }
     }
+
+    private func note(_ batch: BlockSender.Batch, weight: UInt64, in state: inout State) {
+        state.data += batch.length * weight
+        state.working += batch.preparing * Int(weight)
+    }
+}
+
+extension BlockSender.Batch {
+    /// What its data takes on the link. Bytes.
+    fileprivate var length: UInt64 { data.map { SourceLink.length(of: .data($0)) } ?? 0 }
 }

@@ -128,7 +128,7 @@ struct DestinationMachine: Equatable {
             bytes += geometry.byteCount(of: run.first..<run.first + run.count)
             guard bytes <= DataSegment.maximumBytes else { throw unexpected("too much data in one message") }
         }
-        guard bytes > 0 else { throw unexpected("a data message without blocks") }
+        guard bytes > 0 || segment.compressed.readableBytes > 0 else { throw unexpected("a data message of nothing") }
         return Int(bytes)
     }
 

@@ -19,8 +19,7 @@ final class IncomingDisk: @unchecked Sendable {
     private let presentMap: PresentMap
     let manifest: FingerprintFile
     private let hasher = BlockHasher()
-    private let decompressor: StreamDecompressor
-    private let buffer: BlockBuffer
+    private let stream: ArrivingStream
     private var writer: RunWriter
     private var repeats: RepeatCache
 
@@ -40,8 +39,7 @@ final class IncomingDisk: @unchecked Sendable {
         self.shared = shared
         presentMap = PresentMap(geometry: geometry)
         manifest = try FingerprintFile(geometry: geometry, path: manifestPath, isNew: true)
-        decompressor = try StreamDecompressor()
-        buffer = BlockBuffer(byteCount: DataSegment.maximumBytes + geometry.blockSize)
+        stream = try ArrivingStream(blockSize: geometry.blockSize)
         writer = RunWriter(image: image, geometry: geometry, presentMap: presentMap)
         repeats = RepeatCache(blocks: geometry.blockCount)
     }
@@ -121,19 +119,20 @@ final class IncomingDisk: @unchecked Sendable {
         presentMap.mark(blocks)
     }
 
-    /// Unpacks and writes blocks that came over the link.
+    /// Unpacks and writes what came over the link.
+    /// - Parameter byteCount: of the blocks that it names.
     func store(_ segment: DataSegment, byteCount: Int) throws {
-        try segment.compressed.withUnsafeReadableBytes {
-            try decompressor.decompress($0, into: buffer.prefix(byteCount))
-        }
-        memset(buffer.bytes.baseAddress! + byteCount, 0, geometry.blockSize)
+        try stream.take(segment, byteCount: byteCount, write)
+    }
+
+    private func write(_ runs: [BlockRange], _ buffer: BlockBuffer) throws {
         var offset = 0
-        for run in segment.runs {
+        for run in runs {
             let blocks = run.first..<run.first + run.count
             let length = Int(geometry.byteCount(of: blocks))
             let bytes = geometry.bytes(of: blocks)
             try image.write(UnsafeRawBufferPointer(buffer.slice(offset, length)), at: bytes.lowerBound)
-            try note(blocks, at: offset)
+            try note(blocks, buffer, at: offset)
             presentMap.mark(blocks)
             offset += length
         }
@@ -151,6 +150,8 @@ final class IncomingDisk: @unchecked Sendable {
     /// - Returns: the root of it, with zeros for what is missing, and what is missing.
     func leave() throws -> (root: DiskRoot, missing: [Range<UInt64>]) {
         shared.withdrawPromises()
+        // What was on its way does not come any more.
+        try forget(stream.awaited)
         try image.synchronize()
         try manifest.synchronize()
         let missing = presentMap.missingRuns()
@@ -170,6 +171,7 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Makes what has arrived durable and brings the root up to date, so that the switchover finds little to do.
     func settle() throws {
+        try stream.endRound()
         shared.withdrawPromises()
         try image.synchronize()
         try manifest.refresh()
@@ -178,6 +180,7 @@ final class IncomingDisk: @unchecked Sendable {
     /// The root of what is in the image.
     /// - Throws: `MigrationError.unexpected` where blocks are missing.
     func root() throws -> DiskRoot {
+        try stream.endRound()
         let missing = presentMap.missing()
         guard missing == 0 else { throw MigrationError.unexpected("\(missing) blocks were never sent") }
         try image.synchronize()
@@ -249,8 +252,8 @@ final class IncomingDisk: @unchecked Sendable {
         return nil
     }
 
-    /// Notes what blocks hold now, from their bytes at `offset` of the buffer.
-    private func note(_ blocks: Range<UInt64>, at offset: Int) throws {
+    /// Notes what blocks hold now, from their bytes at `offset` of a buffer.
+    private func note(_ blocks: Range<UInt64>, _ buffer: BlockBuffer, at offset: Int) throws {
         var fingerprints: [Fingerprint] = []
         for position in 0..<blocks.count {
             let bytes = buffer.slice(offset + position * geometry.blockSize, geometry.blockSize)

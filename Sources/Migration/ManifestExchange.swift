@@ -31,18 +31,19 @@ struct ManifestExchange: Sendable {
     ///   - isOver: asked now and then; what is left of the disk is then not told.
     ///   - zeros: given the bytes of zero blocks, and how many bytes of the disk need no answer therefore.
     ///   - answered: given each answer as it comes.
-    ///   - wanted: given the same, one after the other, to be dealt with.
+    ///   - wanted: given the same, one after the other, to be dealt with, and whether none waits behind it.
     func run(
         _ inbox: inout SourceInbox, isOver: @escaping @Sendable () -> Bool,
         zeros: @escaping @Sendable (_ bytes: UInt64, _ settled: UInt64) -> Void,
         answered: (OpenSegments.Answer) -> Void,
-        wanted: @escaping @Sendable (OpenSegments.Answer) async throws -> Void
+        wanted: @escaping @Sendable (OpenSegments.Answer, _ isLast: Bool) async throws -> Void
     ) async throws {
         let credits = Credits(min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks))
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
         let tellings = AsyncStream.makeStream(of: Telling.self)
         let untold = Credits(Self.mostUntold)
         let first = FirstFailure()
+        let waiting = NIOLockedValueBox(0)
         async let scanned: Void = orCut(first) {
             try await scan(credits, isOver, zeros) { message in
                 try await untold.take()
@@ -60,13 +61,18 @@ struct ManifestExchange: Sendable {
         }
         async let done: Void = orCut(first) {
             for await answer in answers.stream {
-                try await wanted(answer)
+                let isLast = waiting.withLockedValue { waiting in
+                    waiting -= 1
+                    return waiting == 0
+                }
+                try await wanted(answer, isLast)
                 if answer.isLast { credits.giveBack() }
             }
         }
         await orCut(first) {
             try await takeAnswers(&inbox, tellings.continuation) {
                 answered($0)
+                waiting.withLockedValue { $0 += 1 }
                 answers.continuation.yield($0)
             }
         }

@@ -179,13 +179,27 @@ public struct BlockDescription: Sendable, Equatable {
     var fingerprints: [Fingerprint]
 }
 
-/// The bytes of blocks, as the next piece of the connection's one zstd stream.
+/// Blocks, and the next piece of the connection's one zstd stream, in which their bytes come behind those of all that was named
+/// before: all in this piece, or where both sides have `latePieces` in later ones of the same round, which need not name any.
 public struct DataSegment: Sendable, Equatable {
     /// The most bytes of blocks in one message.
     static let maximumBytes = 512 << 10
 
+    /// The most bytes of a piece, which is more than `maximumBytes` come to.
+    private static let maximumPiece = 1 << 20
+
     var runs: [BlockRange]
     var compressed: ByteBuffer
+
+    /// The same in as many messages as it takes.
+    var messages: [DataSegment] {
+        var (rest, segments) = (compressed, [DataSegment]())
+        repeat {
+            let piece = rest.readSlice(length: min(rest.readableBytes, Self.maximumPiece))!
+            segments.append(DataSegment(runs: segments.isEmpty ? runs : [], compressed: piece))
+        } while rest.readableBytes > 0
+        return segments
+    }
 }
 
 /// A request of a client of the source, for the disk at the destination.

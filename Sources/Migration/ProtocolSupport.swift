@@ -12,6 +12,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let summaries = Capabilities(rawValue: 1 << 1)
         /// The source may be asked what its clients read most.
         static let mostRead = Capabilities(rawValue: 1 << 2)
+        /// The bytes of blocks may come in later pieces of the stream than the one that names them, within their round.
+        static let latePieces = Capabilities(rawValue: 1 << 3)
     }
 
     /// What both sides speak.
@@ -21,7 +23,7 @@ struct ProtocolSupport: Sendable, Equatable {
     }
 
     /// This release's.
-    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy, .summaries, .mostRead])
+    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy, .summaries, .mostRead, .latePieces])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

@@ -13,7 +13,7 @@ final class SourceCopy: Sendable {
     /// the guest writes meanwhile is sent for nothing.
     private static let workingAhead = 32 << 20
     private static let secondsAhead = 5.0
-    /// As long as it is not known how hard to compress; and however slow the link is. Bytes.
+    /// As long as it is not known how hard there is time to compress; and however slow the link is. Bytes.
     private static let aheadAtFirst = 4 << 20
     private static let leastAhead = Double(1 << 20)
 
@@ -38,9 +38,10 @@ final class SourceCopy: Sendable {
 
     /// - Parameter disks: that go at the same time.
     init(
-        job: SourceJob, geometry: BlockGeometry, link: SourceLink, hasBase: Bool, disks: Int, pools: WorkPools,
+        job: SourceJob, opened: OpenedMigration, link: SourceLink, disks: Int, pools: WorkPools,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
+        let geometry = opened.geometry
         self.isWanted = isWanted
         workingAhead = Self.workingAhead / disks
         dirtyMap = DirtyMap(geometry: geometry)
@@ -54,10 +55,11 @@ final class SourceCopy: Sendable {
         let scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
-        exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase)
+        exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase)
         sender = try BlockSender(
             image: job.image, geometry: geometry, manifest: manifest,
-            pace: CompressionPace(bitsPerSecond: link.rateLimit))
+            pace: CompressionPace(bitsPerSecond: link.rateLimit),
+            workers: opened.takesLatePieces ? pools.compressors(for: disks) : 0)
     }
 
     private var geometry: BlockGeometry { dirtyMap.geometry }
@@ -96,7 +98,7 @@ final class SourceCopy: Sendable {
                     $0.ledger.zero += zero
                     $0.done += settled
                 }
-            }, answered: note, wanted: { [self] in try await prepare($0, ready) })
+            }, answered: note, wanted: { [self] in try await prepare($0, isLast: $1, ready) })
         ready.finish()
         try await sending
         forecast.withLockedValue { $0.endRound() }
@@ -143,6 +145,9 @@ final class SourceCopy: Sendable {
             for block in blocks { sentMap.mark(block) }
             try await send(blocks, isUrgent: isFinal)
             if !isFinal { noteDirtyNowAndThen() }
+        }
+        if !isFinal, !isWanted(), let rest = try await sender.rest(on: pools.background) {
+            try await send(rest, idle: rest.preparing, ratio: nil)
         }
         assert(!isFinal || dirtyBytes == 0, "the guest waits, and all it has written is sent (invariant 1)")
     }
@@ -250,6 +255,14 @@ final class SourceCopy: Sendable {
     }
 
     /// Makes batches of what the destination has asked for.
+    /// - Parameter isLast: nothing more is to be prepared for now.
+    private func prepare(_ answer: OpenSegments.Answer, isLast: Bool, _ ready: ReadyBatches) async throws {
+        try await prepare(answer, ready)
+        // What nothing follows would be late for nothing, and others may wait for it.
+        guard isLast, !isWanted(), let rest = try await sender.rest(on: pools.background) else { return }
+        try await ready.put(ReadyBatches.Item(batch: rest, ratio: answer.ratio, settled: 0), limit: limitAhead)
+    }
+
     private func prepare(_ answer: OpenSegments.Answer, _ ready: ReadyBatches) async throws {
         // As if the guest had written them: a later round sends them, or they are named as missing.
         for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
@@ -271,7 +284,7 @@ final class SourceCopy: Sendable {
     }
 
     private var limitAhead: Int {
-        guard sender.hasBegun else { return min(workingAhead, Self.aheadAtFirst) }
+        guard sender.isSettled else { return min(workingAhead, Self.aheadAtFirst) }
         guard let carried = sender.bytesPerSecond else { return workingAhead }
         return Int(min(Double(workingAhead), max(Self.leastAhead, carried * Self.secondsAhead)))
     }
@@ -280,7 +293,8 @@ final class SourceCopy: Sendable {
     /// - Parameter isUrgent: the guest waits.
     private func send(_ blocks: [UInt64], isUrgent: Bool) async throws {
         for batch in sender.batches(of: blocks) {
-            let batch = try await sender.batch(batch, on: isUrgent ? pools.urgent : pools.background)
+            let batch = try await sender.batch(
+                batch, on: isUrgent ? pools.urgent : pools.background, isUrgent: isUrgent)
             try await send(batch, idle: batch.preparing, isUrgent: isUrgent, ratio: nil)
             update { $0.done += batch.zeroBytes + batch.dataBytes }
         }
@@ -300,7 +314,10 @@ final class SourceCopy: Sendable {
             batch, idle: idle + asked.duration(to: .now), ahead: ahead, path: path, link.sendBulk)
         speed.withLockedValue { $0.add(batch.dataBytes, in: idle + waiting) }
         forecast.withLockedValue {
-            $0.note(sent: batch.dataBytes, ratio: ratio, waiting: waiting.inSeconds, idle: idle.inSeconds)
+            $0.note(
+                CopyForecast.Piece(
+                    bytes: batch.dataBytes, late: batch.lateBytes, length: batch.compressedBytes, ratio: ratio,
+                    waiting: waiting.inSeconds, idle: idle.inSeconds))
         }
         update {
             $0.ledger.zero += batch.zeroBytes

@@ -50,7 +50,7 @@ public struct SourceEstimate: Sendable {
         let sample = try DataSample(
             sender: BlockSender(
                 image: job.image, geometry: geometry, manifest: nil,
-                pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond)),
+                pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond), workers: pools.compressors(for: 1)),
             pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase).run(
             &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },

@@ -190,10 +190,10 @@ public final class SourceMigration: Sendable {
     }
 
     private func migrate(_ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links) async throws -> HandedOver {
-        let (geometry, hasBase, roundTrip) = try await open(link, &inbox)
+        let (opened, roundTrip) = try await open(link, &inbox)
+        let geometry = opened.geometry
         let copy = try SourceCopy(
-            job: job, geometry: geometry, link: link, hasBase: hasBase, disks: group.count, pools: pools,
-            isWanted: { [self] in isWanted }
+            job: job, opened: opened, link: link, disks: group.count, pools: pools, isWanted: { [self] in isWanted }
         ) { [self] update in
             status.withLockedValue { update(&$0) }
             recently.withLockedValue { $0.note(link.wire.total, at: .now) }
@@ -221,9 +221,9 @@ public final class SourceMigration: Sendable {
     }
 
     /// Agrees on the block size and offers the disk.
-    private func open(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> (
-        BlockGeometry, hasBase: Bool, Duration
-    ) {
+    private func open(
+        _ link: SourceLink, _ inbox: inout SourceInbox
+    ) async throws -> (OpenedMigration, roundTrip: Duration) {
         let asked = ContinuousClock.now
         let opening = SourceOpening(job: job, migration: id, purpose: .migrate)
         let (welcome, agreement) = try await opening.greet(link, &inbox)
@@ -239,7 +239,9 @@ public final class SourceMigration: Sendable {
         let abandoned = try job.records.begin(id, to: job.destination)
         let (geometry, hasBase) = try await opening.offer(to: welcome, abandoned: abandoned, link, &inbox)
         if !abandoned.isEmpty { try job.records.accepted(id, by: job.destination) }
-        return (geometry, hasBase, roundTrip)
+        let opened = OpenedMigration(
+            geometry: geometry, hasBase: hasBase, takesLatePieces: agreement.capabilities.contains(.latePieces))
+        return (opened, roundTrip)
     }
 
     /// Goes over the disk, and over what was written meanwhile, until the machine says that it is enough.

@@ -1,51 +1,111 @@
 import CZstd
+import Dispatch
 import NIOCore
 
-/// One long zstd stream, cut into pieces that can each be unpacked as soon as they arrive.
+/// One long zstd stream, cut into pieces.
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class StreamCompressor: @unchecked Sendable {
+    /// What one worker is given at a time, and how much of what lies before it looks back at: a half of what zstd allows.
+    /// Smaller, both cost bytes; larger, the last of a round takes longer. Bytes.
+    private static let jobBytes: Int32 = 4 << 20
+    private static let overlapLog: Int32 = 8
+
     private let context: OpaquePointer
+    /// Whether threads of the library's compress, which begin as those that use it are: with their priority.
+    let isParallel: Bool
     private var level: Int32
+    /// Whether a frame has begun.
+    private var isOpen = false
     /// What a piece may come to at most takes much more room than what most come to.
     private var room = ByteBuffer()
 
+    /// - Parameters:
+    ///   - windowLog: how far back repeats are looked for, as a power of two.
+    ///   - workers: threads that compress; 0 to do it where it is asked for.
     /// - Throws: `ZstdError`.
-    init(level: Int32, windowLog: Int32 = ZstdParameters.windowLog) throws {
+    init(level: Int32, windowLog: Int32 = ZstdParameters.windowLog, workers: Int = 0) throws {
         guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
         self.level = level
-        try ZstdParameters.check(
-            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level))
-        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, windowLog))
-        try ZstdParameters.check(
-            ZSTD_CCtx_setParameter(
-                context, ZSTD_c_enableLongDistanceMatching, windowLog == ZstdParameters.windowLog ? 1 : 0))
+        // A library that was built without threads does without.
+        isParallel = workers > 0 && ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, Int32(workers))) == 0
+        try set(ZSTD_c_compressionLevel, level)
+        try set(ZSTD_c_windowLog, windowLog)
+        try set(ZSTD_c_enableLongDistanceMatching, windowLog == ZstdParameters.windowLog ? 1 : 0)
+        if isParallel {
+            try set(ZSTD_c_jobSize, Self.jobBytes)
+            try set(ZSTD_c_overlapLog, Self.overlapLog)
+        }
     }
 
-    deinit { ZSTD_freeCCtx(context) }
+    deinit {
+        guard isParallel else {
+            ZSTD_freeCCtx(context)
+            return
+        }
+        // It waits for what the threads are at, which on a busy machine may take long.
+        nonisolated(unsafe) let context = context
+        DispatchQueue.global(qos: .background).async { ZSTD_freeCCtx(context) }
+    }
 
-    /// The next piece of the stream, holding all of `bytes`. With another level than the one before it begins a frame, as
-    /// zstd has one level for each, which does not look back at what came before.
+    /// Adds `bytes` to the stream, with another level than before in a new frame: zstd has one level for each, which does not
+    /// look back at what came before.
+    /// - Returns: the next piece of the stream. Without workers it holds all that was added; with them what of that is ready.
     /// - Throws: `ZstdError`.
     func compress(_ bytes: UnsafeRawBufferPointer, level: Int32) throws -> ByteBuffer {
         room.clear(minimumCapacity: ZSTD_compressBound(bytes.count) + 64)
         if level != self.level {
-            try write(UnsafeRawBufferPointer(start: nil, count: 0), ZSTD_e_end)
-            try ZstdParameters.check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level))
+            if isOpen { try write(Self.nothing, ZSTD_e_end) }
+            try set(ZSTD_c_compressionLevel, level)
             self.level = level
         }
-        try write(bytes, ZSTD_e_flush)
-        return ByteBuffer(bytes: room.readableBytesView)
+        isOpen = true
+        try write(bytes, isParallel ? ZSTD_e_continue : ZSTD_e_flush)
+        return piece
     }
 
-    private func write(_ bytes: UnsafeRawBufferPointer, _ end: ZSTD_EndDirective) throws {
+    /// The piece of the stream with what was added and is in no piece yet; nothing where all is.
+    /// - Throws: `ZstdError`.
+    func flush() throws -> ByteBuffer { try close(ZSTD_e_flush) }
+
+    /// As `flush`; what follows need not be of this stream.
+    /// - Throws: `ZstdError`.
+    func end() throws -> ByteBuffer {
+        defer { isOpen = false }
+        return try close(ZSTD_e_end)
+    }
+
+    /// What was added and is in no piece yet, more or less. Bytes.
+    var lateBytes: UInt64 {
+        guard isParallel, isOpen else { return 0 }
+        let progress = ZSTD_getFrameProgression(context)
+        let done = Double(progress.consumed) * Double(progress.flushed) / Double(max(1, progress.produced))
+        return progress.ingested - min(progress.ingested, UInt64(done))
+    }
+
+    private static var nothing: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
+
+    private var piece: ByteBuffer { ByteBuffer(bytes: room.readableBytesView) }
+
+    private func close(_ directive: ZSTD_EndDirective) throws -> ByteBuffer {
+        room.clear()
+        if isOpen { try write(Self.nothing, directive) }
+        return piece
+    }
+
+    private func set(_ parameter: ZSTD_cParameter, _ value: Int32) throws {
+        try ZstdParameters.check(ZSTD_CCtx_setParameter(context, parameter, value))
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer, _ directive: ZSTD_EndDirective) throws {
         var input = ZSTD_inBuffer(src: bytes.baseAddress, size: bytes.count, pos: 0)
         var left = 1
-        while left > 0 {
+        // What is left in the library counts only where all of it is wanted.
+        while directive == ZSTD_e_continue ? input.pos < input.size : left > 0 {
             try room.writeWithUnsafeMutableBytes(minimumWritableBytes: 1 << 16) { out in
                 var output = ZSTD_outBuffer(dst: out.baseAddress, size: out.count, pos: 0)
-                left = try ZstdParameters.check(ZSTD_compressStream2(context, &output, &input, end))
+                left = try ZstdParameters.check(ZSTD_compressStream2(context, &output, &input, directive))
                 return output.pos
             }
         }

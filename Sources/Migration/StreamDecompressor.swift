@@ -1,11 +1,13 @@
 import CZstd
 import NIOCore
 
-/// Unpacks the pieces of a `StreamCompressor`, in their order.
+/// Unpacks the pieces of a `DataStream`, in their order.
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class StreamDecompressor: @unchecked Sendable {
     private let context: OpaquePointer
+    /// Whether the library may hold bytes for which there was no room. To ask in vain more than a few times is an error to it.
+    private var mayHoldMore = false
 
     /// - Throws: `ZstdError`.
     init() throws {
@@ -20,27 +22,36 @@ final class StreamDecompressor: @unchecked Sendable {
     /// Unpacks a piece that must fill `output` exactly: the peer's word for the length is not trusted.
     /// - Throws: `ZstdError`.
     func decompress(_ piece: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws {
-        var source = ZSTD_inBuffer(src: piece.baseAddress, size: piece.count, pos: 0)
-        var target = ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
-        while source.pos < source.size {
-            let before = (source.pos, target.pos)
-            try ZstdParameters.check(ZSTD_decompressStream(context, &target, &source))
-            guard (source.pos, target.pos) != before else {
-                throw ZstdError(reason: "a piece holds more than its blocks")
-            }
+        var piece = piece
+        guard try decompress(from: &piece, into: output) == output.count else {
+            throw ZstdError(reason: "a piece holds less than its blocks")
         }
-        guard target.pos == target.size else { throw ZstdError(reason: "a piece holds less than its blocks") }
-        guard try isEmpty() else { throw ZstdError(reason: "a piece holds more than its blocks") }
+        try end(piece)
     }
 
-    /// Whether the library has nothing more to give of what it was given.
-    private func isEmpty() throws -> Bool {
-        var spare: UInt8 = 0
-        return try withUnsafeMutableBytes(of: &spare) { spare in
-            var source = ZSTD_inBuffer(src: nil, size: 0, pos: 0)
-            var target = ZSTD_outBuffer(dst: spare.baseAddress, size: 1, pos: 0)
+    /// Unpacks as much of a piece, and of those before it, as there is or as `output` takes.
+    /// - Parameter piece: what is left of it, before and after.
+    /// - Returns: the bytes that it came to.
+    /// - Throws: `ZstdError`.
+    func decompress(
+        from piece: inout UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
+    ) throws -> Int {
+        var source = ZSTD_inBuffer(src: piece.baseAddress, size: piece.count, pos: 0)
+        var target = ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
+        while target.pos < target.size, source.pos < source.size || mayHoldMore {
             try ZstdParameters.check(ZSTD_decompressStream(context, &target, &source))
-            return target.pos == 0
+            mayHoldMore = target.pos == target.size
         }
+        piece = UnsafeRawBufferPointer(rebasing: piece[source.pos...])
+        return target.pos
+    }
+
+    /// Takes the rest of a piece, behind the last byte that is expected.
+    /// - Throws: `ZstdError` where there are more.
+    func end(_ piece: UnsafeRawBufferPointer) throws {
+        var piece = piece
+        var spare: UInt8 = 0
+        let more = try withUnsafeMutableBytes(of: &spare) { try decompress(from: &piece, into: $0) }
+        guard more == 0 else { throw ZstdError(reason: "a piece holds more than its blocks") }
     }
 }

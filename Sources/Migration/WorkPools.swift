@@ -4,14 +4,19 @@ import NIOPosix
 
 /// Threads for what takes too long to be done in a task: reading, hashing, compressing.
 public struct WorkPools: Sendable {
+    private static let mostCompressors = 4
+
     /// For what somebody waits for.
     public let urgent: NIOThreadPool
     /// For what is done ahead of time: guests and everything else on the machine go first.
     public let background: NIOThreadPool
+    /// Threads of each.
+    public let threads: Int
 
     /// Threads that have begun.
     /// - Parameter count: of each kind; at least 1.
     public init(threads count: Int) {
+        threads = count
         urgent = NIOThreadPool(numberOfThreads: count)
         background = NIOThreadPool(numberOfThreads: count)
         urgent.start()
@@ -25,6 +30,10 @@ public struct WorkPools: Sendable {
             }
         }
     }
+
+    /// Threads that compress for each of so many disks, beside these: more than these few are seldom kept busy, and each
+    /// takes some 30 MiB.
+    func compressors(for disks: Int) -> Int { max(1, min(threads, Self.mostCompressors) / disks) }
 
     /// Ends the threads, once they have done what they were given.
     public func shutDown() async {

@@ -51,7 +51,8 @@ private struct Driver {
         case .clear(let blocks): check(blocks.lowerBound, UInt64(blocks.count))
         case .store(let segment, let bytes):
             for run in segment.runs { check(run.first, run.count) }
-            precondition(bytes > 0 && bytes <= DataSegment.maximumBytes, "a segment of \(bytes) bytes")
+            precondition(bytes <= DataSegment.maximumBytes, "a segment of \(bytes) bytes")
+            precondition(bytes > 0 || segment.compressed.readableBytes > 0, "a segment of nothing")
         case .forget(let runs):
             for run in runs { check(run.lowerBound, UInt64(run.count)) }
         case .finishManifest, .finishRound, .expect: break

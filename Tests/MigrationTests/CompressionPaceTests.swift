@@ -33,11 +33,14 @@ struct CompressionPaceTests {
             let waiting = taken[number] - ready
             let ahead = min(1, (taken[number] - prepared[number]) / (64 * preparing))
             carried.append(max(taken[number], carried.last ?? 0) + onLink * share(number) * slowness(number))
+            let sent = UInt64(Double(Self.sent) * share(number))
             pace.note(
-                CompressionPace.Batch(
-                    bytes: batch, sent: UInt64(Double(Self.sent) * share(number)), level: level, reading: 0.0005,
-                    compressing: compressing, preparing: preparing, waiting: waiting, elapsed: idle + waiting,
-                    ahead: ahead))
+                prepared: CompressionPace.Batch(
+                    bytes: batch, sent: sent, level: level, reading: 0.0005, compressing: compressing,
+                    preparing: preparing))
+            pace.note(
+                sent: CompressionPace.Sending(
+                    bytes: batch, sent: sent, waiting: waiting, elapsed: idle + waiting, ahead: ahead))
         }
         return levels
     }
@@ -103,9 +106,12 @@ struct CompressionPaceTests {
         for _ in 0..<batches {
             let compressing = unit * cost(of: pace.level)
             pace.note(
-                CompressionPace.Batch(
+                prepared: CompressionPace.Batch(
                     bytes: batch, sent: sent, level: pace.level, reading: 0.0005, compressing: compressing,
-                    preparing: 0.0005 + compressing, waiting: waiting, elapsed: 0.005, stretch: stretch, ahead: ahead))
+                    preparing: 0.0005 + compressing))
+            pace.note(
+                sent: CompressionPace.Sending(
+                    bytes: batch, sent: sent, waiting: waiting, elapsed: 0.005, stretch: stretch, ahead: ahead))
         }
         return pace.level
     }
@@ -141,7 +147,8 @@ struct CompressionPaceTests {
         var pace = CompressionPace()
         let before = Self.levels(&pace, batches: 400, onLink: 0.1).last
         for _ in 0..<1000 {
-            pace.note(CompressionPace.Batch(level: pace.level, reading: 0.1, preparing: 0.1, elapsed: 0.1))
+            pace.note(prepared: CompressionPace.Batch(level: pace.level, reading: 0.1, preparing: 0.1))
+            pace.note(sent: CompressionPace.Sending(elapsed: 0.1))
         }
         #expect(Self.levels(&pace, batches: 400, onLink: 0.1).allSatisfy { $0 == before })
     }

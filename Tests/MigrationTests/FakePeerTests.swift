@@ -99,6 +99,44 @@ struct FakePeerTests {
         }
     }
 
+    @Test("A destination of a release that knows no late pieces gets the bytes of blocks with their names")
+    func noLatePieces() async throws {
+        var random = Seeded.fresh()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 16 << 20, &random)
+        let decompressor = try StreamDecompressor()
+        let came = NIOLockedValueBox<Result<Int, any Error>>(.success(0))
+        let script: @Sendable (Message) -> [Message]? = { message in
+            switch message {
+            case .hello:
+                var welcome = Welcome(blockSize: 4096)
+                welcome.support.capabilities = [.postcopy]
+                return [.welcome(welcome)]
+            case .data(let segment):
+                let count = segment.runs.reduce(0) { $0 + Int($1.count) } * 4096
+                let buffer = BlockBuffer(byteCount: count)
+                came.withLockedValue { came in
+                    came = Result {
+                        try segment.compressed.withUnsafeReadableBytes {
+                            try decompressor.decompress($0, into: buffer.prefix(count))
+                        }
+                        return try came.get() + count
+                    }
+                }
+                return []
+            case .prepare: return nil
+            default: return Self.honest(message)
+            }
+        }
+        try await withDestination(node, script) { address in
+            await #expect(throws: (any Error).self) {
+                try await node.migration(of: disk, image, to: address).run { _ in }
+            }
+        }
+        #expect(try came.withLockedValue { try $0.get() } > 4 << 20)
+        try await expectServedHere(disk, image, node)
+    }
+
     @Test("Blocks that a destination has taken for others are sent after all")
     func mistaken() async throws {
         var random = Seeded.fresh()

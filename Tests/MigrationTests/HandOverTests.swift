@@ -172,6 +172,37 @@ struct HandOverTests {
         }
     }
 
+    @Test("Blocks whose bytes were still to come are missing, though older ones are here")
+    func named() async throws {
+        let node = try TestNode()
+        let old = [UInt8](repeating: 7, count: 4096)
+        let piece = try old.withUnsafeBytes { try StreamCompressor(level: 3).compress($0, level: 3) }
+        let block = BlockRange(first: 1, count: 1)
+        try await node.receiving { address in
+            let heard = try await say(
+                offering(MigrationID()) + [
+                    .data(DataSegment(runs: [block], compressed: piece)), .zeros(BlockRange(first: 0, count: 1)),
+                    .zeros(BlockRange(first: 2, count: 1)), .manifestEnd, .roundEnd(1),
+                    .data(DataSegment(runs: [block], compressed: ByteBuffer())), .postcopy(.leave),
+                ], to: address, node, answers: 6)
+            #expect(heard[4] == .postcopy(.missing([block])))
+        }
+    }
+
+    @Test("Bytes that are owed at the end of a round end the migration")
+    func owed() async throws {
+        let node = try TestNode()
+        try await node.receiving { address in
+            let named = DataSegment(runs: [BlockRange(first: 1, count: 1)], compressed: ByteBuffer())
+            let heard = try await say(
+                offering(MigrationID()) + [.data(named), .manifestEnd, .roundEnd(1)], to: address, node, answers: 4)
+            guard case .failed? = heard.last else {
+                Issue.record("\(heard)")
+                return
+            }
+        }
+    }
+
     @Test("An attempt that was given up is dropped though the disk has another name by now")
     func renamed() async throws {
         let node = try TestNode()

@@ -1,0 +1,67 @@
+import Block
+import Glibc
+import NIOCore
+
+/// The other end of a `DataStream`: blocks that have been named, and their bytes as they come, in the same order.
+///
+/// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
+final class ArrivingStream: @unchecked Sendable {
+    /// Messages whose blocks may be named before their bytes come: many times what a source has under way.
+    private static let mostAwaited = 1024
+
+    private struct Named {
+        let runs: [BlockRange]
+        let byteCount: Int
+    }
+
+    private let blockSize: Int
+    private let decompressor: StreamDecompressor
+    private let buffer: BlockBuffer
+    private var named = CircularBuffer<Named>()
+    /// Bytes of the first of them that have come.
+    private var filled = 0
+
+    /// - Throws: `ZstdError`.
+    init(blockSize: Int) throws {
+        self.blockSize = blockSize
+        decompressor = try StreamDecompressor()
+        buffer = BlockBuffer(byteCount: DataSegment.maximumBytes + blockSize)
+    }
+
+    /// The blocks whose bytes have not come yet, as they were named.
+    var awaited: [Range<UInt64>] { named.flatMap { $0.runs.map { $0.first..<$0.first + $0.count } } }
+
+    /// Takes a message.
+    /// - Parameters:
+    ///   - byteCount: of the blocks that it names, which must be within the disk; at most `DataSegment.maximumBytes`.
+    ///   - store: given blocks that were named together, and all of their bytes, behind which a block of zeros follows.
+    /// - Throws: `MigrationError.unexpected`, `ZstdError`; what `store` throws.
+    func take(
+        _ segment: DataSegment, byteCount: Int, _ store: (_ runs: [BlockRange], _ bytes: BlockBuffer) throws -> Void
+    ) throws {
+        precondition(byteCount <= DataSegment.maximumBytes)
+        if byteCount > 0 { named.append(Named(runs: segment.runs, byteCount: byteCount)) }
+        guard named.count <= Self.mostAwaited else {
+            throw MigrationError.unexpected("blocks are named whose bytes do not come")
+        }
+        try segment.compressed.withUnsafeReadableBytes { piece in
+            var piece = piece
+            while let first = named.first {
+                filled += try decompressor.decompress(
+                    from: &piece, into: buffer.slice(filled, first.byteCount - filled))
+                guard filled == first.byteCount else { return }
+                memset(buffer.bytes.baseAddress! + filled, 0, blockSize)
+                try store(first.runs, buffer)
+                named.removeFirst()
+                filled = 0
+            }
+            try decompressor.end(piece)
+        }
+    }
+
+    /// A round is over.
+    /// - Throws: `MigrationError.unexpected` where bytes are still owed.
+    func endRound() throws {
+        guard named.isEmpty else { throw MigrationError.unexpected("the bytes of blocks have not come") }
+    }
+}

@@ -1,0 +1,49 @@
+import NIOCore
+
+/// The bytes of blocks on their way to one destination, in one stream of zstd's. What is sent ahead of time may be compressed by
+/// several threads, which are late with it; what a guest waits for is not, as they let others go first.
+///
+/// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
+final class DataStream: @unchecked Sendable {
+    /// A guest waits for a few MiB at most.
+    private static let urgentWindowLog: Int32 = 22
+
+    private let bulk: StreamCompressor
+    /// Where `bulk` is late.
+    private let urgent: StreamCompressor?
+    private var isUrgent = false
+
+    /// - Parameters:
+    ///   - level: to begin with.
+    ///   - windowLog: how far back repeats are looked for, as a power of two.
+    ///   - workers: threads for what is sent ahead of time; 0 for none.
+    /// - Throws: `ZstdError`.
+    init(level: Int32, windowLog: Int32, workers: Int) throws {
+        bulk = try StreamCompressor(level: level, windowLog: windowLog, workers: workers)
+        urgent = bulk.isParallel ? try StreamCompressor(level: level, windowLog: Self.urgentWindowLog) : nil
+    }
+
+    /// Whether a piece may hold less than what was added, and a later one the rest.
+    var isLate: Bool { bulk.isParallel }
+
+    /// What was added and is in no piece yet, more or less. Bytes.
+    var lateBytes: UInt64 { bulk.lateBytes }
+
+    /// Adds `bytes`.
+    /// - Parameter isUrgent: somebody waits for them: all of them are in the piece then.
+    /// - Returns: the next piece of the stream.
+    /// - Throws: `ZstdError`.
+    func compress(_ bytes: UnsafeRawBufferPointer, level: Int32, isUrgent: Bool) throws -> ByteBuffer {
+        guard let urgent else { return try bulk.compress(bytes, level: level) }
+        var piece = isUrgent == self.isUrgent ? ByteBuffer() : try current(urgent).end()
+        self.isUrgent = isUrgent
+        piece.writeImmutableBuffer(try current(urgent).compress(bytes, level: level))
+        return piece
+    }
+
+    /// The piece with all that is in none yet.
+    /// - Throws: `ZstdError`.
+    func flush() throws -> ByteBuffer { try bulk.flush() }
+
+    private func current(_ urgent: StreamCompressor) -> StreamCompressor { isUrgent ? urgent : bulk }
+}
