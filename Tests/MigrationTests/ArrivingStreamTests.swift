@@ -108,7 +108,9 @@ struct ArrivingStreamTests {
             for _ in 0..<2000 { try ends.take(named, byteCount: Self.blockSize) }
         }
         let spare = try Ends(workers: 0)
-        let piece = try Self.blocks(&random).withUnsafeBytes { try spare.stream.compress($0, level: 3, isUrgent: false) }
+        let piece = try Self.blocks(&random).withUnsafeBytes {
+            try spare.stream.compress($0, level: 3, isUrgent: false)
+        }
         #expect(throws: ZstdError.self) {
             try spare.take(DataSegment(runs: [], compressed: piece), byteCount: 0)
         }
