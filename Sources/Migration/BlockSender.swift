@@ -17,10 +17,9 @@ struct BlockSender: Sendable {
         var lateBytes: UInt64 = 0
         /// The level of its data.
         var level: Int32
-        /// What reading and hashing it took, and compressing it; and both, with what was done meanwhile for others.
-        var reading = Duration.zero
-        var compressing = Duration.zero
+        /// What it was waited for, and what was worked on it; where others compress, on what they were at meanwhile.
         var preparing = Duration.zero
+        var work = CompressionPace.Work()
 
         /// What its data came to.
         var compressedBytes: UInt64 { UInt64(data?.compressed.readableBytes ?? 0) }
@@ -109,12 +108,11 @@ struct BlockSender: Sendable {
         let began = ContinuousClock.now
         var batch = try await pool.runIfActive { try collect(blocks, isUrgent: isUrgent) }
         batch.preparing = began.duration(to: .now)
+        if !stream.isLate { batch.work.elapsed = batch.preparing.inSeconds }
         pace.withLockedValue { [batch] in
             $0.note(
                 prepared: CompressionPace.Batch(
-                    bytes: batch.dataBytes, sent: batch.compressedBytes, level: batch.level,
-                    reading: batch.reading.inSeconds, compressing: batch.compressing.inSeconds,
-                    preparing: batch.preparing.inSeconds))
+                    bytes: batch.dataBytes, sent: batch.compressedBytes, level: batch.level, work: batch.work))
         }
         return batch
     }
@@ -150,10 +148,11 @@ struct BlockSender: Sendable {
             batch.data = DataSegment(
                 runs: runs, compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
             batch.lateBytes = stream.lateBytes
-            // Where others compress meanwhile, what reading takes is not for it alone.
-            let compressingSince = stream.isLate ? began : read
-            batch.reading = began.duration(to: compressingSince)
-            batch.compressing = compressingSince.duration(to: .now)
+            batch.work =
+                stream.takeWork()
+                ?? CompressionPace.Work(
+                    bytes: batch.dataBytes, reading: began.duration(to: read).inSeconds,
+                    compressing: read.duration(to: .now).inSeconds)
         }
         return batch
     }

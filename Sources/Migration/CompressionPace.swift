@@ -15,11 +15,18 @@ struct CompressionPace {
         /// Bytes that they came to, at this level.
         var sent: UInt64 = 0
         var level: Int32
+        var work = Work()
+    }
+
+    /// What preparing blocks took.
+    struct Work {
+        /// Bytes of blocks.
+        var bytes: UInt64 = 0
         /// Seconds for reading and hashing them, and for compressing them.
         var reading = 0.0
         var compressing = 0.0
         /// Seconds for both, with what other work has taken meanwhile.
-        var preparing = 0.0
+        var elapsed = 0.0
     }
 
     /// What the link had to do with a batch.
@@ -121,14 +128,15 @@ struct CompressionPace {
     /// A batch has been prepared.
     mutating func note(prepared batch: Batch) {
         guard batch.bytes > 0, let cost = Self.levels.first(where: { $0.level == batch.level })?.cost else { return }
-        forget(Double(batch.bytes))
-        blocks += Double(batch.bytes)
-        sent += Double(batch.sent)
-        prepared += Double(batch.bytes)
-        preparing += batch.preparing
-        reading += batch.reading
-        compressing += batch.compressing
-        work += batch.compressing / cost
+        let longWeight = exp2(-Double(batch.bytes) / Self.longMemory)
+        blocks = blocks * longWeight + Double(batch.bytes)
+        sent = sent * longWeight + Double(batch.sent)
+        let weight = exp2(-Double(batch.work.bytes) / Self.memory)
+        prepared = prepared * weight + Double(batch.work.bytes)
+        preparing = preparing * weight + batch.work.elapsed
+        reading = reading * weight + batch.work.reading
+        compressing = compressing * weight + batch.work.compressing
+        work = work * weight + batch.work.compressing / cost
     }
 
     /// A batch has been sent, which was noted when it had been prepared.
@@ -211,18 +219,5 @@ struct CompressionPace {
     /// What preparing a byte takes on average; other work takes longer as well where this does.
     private func seconds(at position: Int) -> Double {
         (reading + work * Self.levels[position].cost) / prepared * preparing / (reading + compressing)
-    }
-
-    /// What was prepared so many bytes of blocks ago counts less.
-    private mutating func forget(_ bytes: Double) {
-        let weight = exp2(-bytes / Self.memory)
-        let longWeight = exp2(-bytes / Self.longMemory)
-        blocks *= longWeight
-        sent *= longWeight
-        prepared *= weight
-        preparing *= weight
-        reading *= weight
-        compressing *= weight
-        work *= weight
     }
 }

@@ -26,6 +26,9 @@ final class DataStream: @unchecked Sendable {
     /// Whether a piece may hold less than what was added, and a later one the rest.
     var isLate: Bool { bulk.isParallel }
 
+    /// What the threads have done since this was asked before; nil where there are none.
+    func takeWork() -> CompressionPace.Work? { bulk.takeWork() }
+
     /// What was added and is in no piece yet, more or less. Bytes.
     var lateBytes: UInt64 { bulk.lateBytes }
 

@@ -12,11 +12,14 @@ final class StreamCompressor: @unchecked Sendable {
     private static let overlapLog: Int32 = 8
 
     private let context: OpaquePointer
-    /// Whether threads of the library's compress, which begin as those that use it are: with their priority.
-    let isParallel: Bool
+    /// Threads of the library's that compress, which begin as those that use it are: with their priority.
+    private let workers: Int
     private var level: Int32
     /// Whether a frame has begun.
     private var isOpen = false
+    /// What the threads were at when last looked at: how much they had done of the frame, and how many of them were at work.
+    private var seen: (consumed: UInt64, busy: Double, at: ContinuousClock.Instant)?
+    private var work = CompressionPace.Work()
     /// What a piece may come to at most takes much more room than what most come to.
     private var room = ByteBuffer()
 
@@ -29,7 +32,8 @@ final class StreamCompressor: @unchecked Sendable {
         self.context = context
         self.level = level
         // A library that was built without threads does without.
-        isParallel = workers > 0 && ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, Int32(workers))) == 0
+        let isRefused = ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, Int32(workers))) != 0
+        self.workers = isRefused ? 0 : workers
         try set(ZSTD_c_compressionLevel, level)
         try set(ZSTD_c_windowLog, windowLog)
         try set(ZSTD_c_enableLongDistanceMatching, windowLog == ZstdParameters.windowLog ? 1 : 0)
@@ -38,6 +42,9 @@ final class StreamCompressor: @unchecked Sendable {
             try set(ZSTD_c_overlapLog, Self.overlapLog)
         }
     }
+
+    /// Whether threads of its own compress.
+    var isParallel: Bool { workers > 0 }
 
     deinit {
         guard isParallel else {
@@ -59,9 +66,12 @@ final class StreamCompressor: @unchecked Sendable {
             if isOpen { try write(Self.nothing, ZSTD_e_end) }
             try set(ZSTD_c_compressionLevel, level)
             self.level = level
+            seen = nil
         }
+        observe()
         isOpen = true
         try write(bytes, isParallel ? ZSTD_e_continue : ZSTD_e_flush)
+        observe()
         return piece
     }
 
@@ -72,7 +82,10 @@ final class StreamCompressor: @unchecked Sendable {
     /// As `flush`; what follows need not be of this stream.
     /// - Throws: `ZstdError`.
     func end() throws -> ByteBuffer {
-        defer { isOpen = false }
+        defer {
+            isOpen = false
+            seen = nil
+        }
         return try close(ZSTD_e_end)
     }
 
@@ -82,6 +95,29 @@ final class StreamCompressor: @unchecked Sendable {
         let progress = ZSTD_getFrameProgression(context)
         let done = Double(progress.consumed) * Double(progress.flushed) / Double(max(1, progress.produced))
         return progress.ingested - min(progress.ingested, UInt64(done))
+    }
+
+    /// What the threads have done since this was asked before, and what that would have taken had all of them been at work; nil
+    /// where there are none. Times in which they had nothing to do are left out, as far as they are seen.
+    func takeWork() -> CompressionPace.Work? {
+        guard isParallel else { return nil }
+        defer { work = CompressionPace.Work() }
+        return work
+    }
+
+    private func observe() {
+        guard isParallel, isOpen else { return }
+        let progress = ZSTD_getFrameProgression(context)
+        // What waits for a thread counts as one, too.
+        let busy = min(1, Double(progress.nbActiveWorkers) / Double(workers))
+        let now = ContinuousClock.now
+        if let seen, seen.busy > 0, busy > 0, progress.consumed >= seen.consumed {
+            let seconds = seen.at.duration(to: now).inSeconds * (seen.busy + busy) / 2
+            work.bytes += progress.consumed - seen.consumed
+            work.compressing += seconds
+            work.elapsed += seconds
+        }
+        seen = (progress.consumed, busy, now)
     }
 
     private static var nothing: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }

@@ -36,8 +36,8 @@ struct CompressionPaceTests {
             let sent = UInt64(Double(Self.sent) * share(number))
             pace.note(
                 prepared: CompressionPace.Batch(
-                    bytes: batch, sent: sent, level: level, reading: 0.0005, compressing: compressing,
-                    preparing: preparing))
+                    bytes: batch, sent: sent, level: level,
+                    work: .init(bytes: batch, reading: 0.0005, compressing: compressing, elapsed: preparing)))
             pace.note(
                 sent: CompressionPace.Sending(
                     bytes: batch, sent: sent, waiting: waiting, elapsed: idle + waiting, ahead: ahead))
@@ -107,8 +107,9 @@ struct CompressionPaceTests {
             let compressing = unit * cost(of: pace.level)
             pace.note(
                 prepared: CompressionPace.Batch(
-                    bytes: batch, sent: sent, level: pace.level, reading: 0.0005, compressing: compressing,
-                    preparing: 0.0005 + compressing))
+                    bytes: batch, sent: sent, level: pace.level,
+                    work: .init(
+                        bytes: batch, reading: 0.0005, compressing: compressing, elapsed: 0.0005 + compressing)))
             pace.note(
                 sent: CompressionPace.Sending(
                     bytes: batch, sent: sent, waiting: waiting, elapsed: 0.005, stretch: stretch, ahead: ahead))
@@ -147,7 +148,7 @@ struct CompressionPaceTests {
         var pace = CompressionPace()
         let before = Self.levels(&pace, batches: 400, onLink: 0.1).last
         for _ in 0..<1000 {
-            pace.note(prepared: CompressionPace.Batch(level: pace.level, reading: 0.1, preparing: 0.1))
+            pace.note(prepared: CompressionPace.Batch(level: pace.level, work: .init(reading: 0.1, elapsed: 0.1)))
             pace.note(sent: CompressionPace.Sending(elapsed: 0.1))
         }
         #expect(Self.levels(&pace, batches: 400, onLink: 0.1).allSatisfy { $0 == before })
