@@ -6,9 +6,6 @@ import NIOCore
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class ArrivingStream: @unchecked Sendable {
-    /// Messages whose blocks may be named before their bytes come: many times what a source has under way.
-    private static let mostAwaited = 1024
-
     private struct Named {
         let runs: [BlockRange]
         let byteCount: Int
@@ -41,7 +38,7 @@ final class ArrivingStream: @unchecked Sendable {
     ) throws {
         precondition(byteCount <= DataSegment.maximumBytes)
         if byteCount > 0 { named.append(Named(runs: segment.runs, byteCount: byteCount)) }
-        guard named.count <= Self.mostAwaited else {
+        guard named.count <= DataSegment.mostAwaited else {
             throw MigrationError.unexpected("blocks are named whose bytes do not come")
         }
         try segment.compressed.withUnsafeReadableBytes { piece in

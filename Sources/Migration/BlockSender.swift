@@ -25,6 +25,9 @@ struct BlockSender: Sendable {
         var compressedBytes: UInt64 { UInt64(data?.compressed.readableBytes ?? 0) }
     }
 
+    /// Of the stream in one message, where more comes late: what else is to be said does not wait for long behind one.
+    private static let pieceBytes = 256 << 10
+
     private let reader: BlockReader
     private let stream: DataStream
     private let manifest: FingerprintFile?
@@ -76,7 +79,9 @@ struct BlockSender: Sendable {
         let began = ContinuousClock.now
         let stretch = use.withLockedValue { $0.next(path, idle: idle, at: began) }
         for range in batch.zeros { try await body(.zeros(range)) }
-        for segment in batch.data?.messages ?? [] { try await body(.data(segment)) }
+        for segment in batch.data?.messages(of: stream.isLate ? Self.pieceBytes : .max) ?? [] {
+            try await body(.data(segment))
+        }
         let ended = ContinuousClock.now
         use.withLockedValue { $0.sent(at: ended) }
         let sending = began.duration(to: ended)
@@ -109,11 +114,7 @@ struct BlockSender: Sendable {
         var batch = try await pool.runIfActive { try collect(blocks, isUrgent: isUrgent) }
         batch.preparing = began.duration(to: .now)
         if !stream.isLate { batch.work.elapsed = batch.preparing.inSeconds }
-        pace.withLockedValue { [batch] in
-            $0.note(
-                prepared: CompressionPace.Batch(
-                    bytes: batch.dataBytes, sent: batch.compressedBytes, level: batch.level, work: batch.work))
-        }
+        notePrepared(batch)
         return batch
     }
 
@@ -121,12 +122,21 @@ struct BlockSender: Sendable {
     func rest(on pool: NIOThreadPool) async throws -> Batch? {
         guard stream.isLate else { return nil }
         let began = ContinuousClock.now
+        var batch = Batch(level: pace.withLockedValue { $0.level })
         let piece = try await pool.runIfActive { try stream.flush() }
         guard piece.readableBytes > 0 else { return nil }
-        var batch = Batch(level: pace.withLockedValue { $0.level })
         batch.data = DataSegment(runs: [], compressed: piece)
         batch.preparing = began.duration(to: .now)
+        notePrepared(batch)
         return batch
+    }
+
+    private func notePrepared(_ batch: Batch) {
+        pace.withLockedValue {
+            $0.note(
+                prepared: CompressionPace.Batch(
+                    bytes: batch.dataBytes, sent: batch.compressedBytes, level: batch.level, work: batch.work))
+        }
     }
 
     private func collect(_ blocks: ArraySlice<UInt64>, isUrgent: Bool) throws -> Batch {
@@ -147,13 +157,13 @@ struct BlockSender: Sendable {
             let bytes = reader.bytes(Int(batch.dataBytes))
             batch.data = DataSegment(
                 runs: runs, compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
-            batch.lateBytes = stream.lateBytes
             batch.work =
                 stream.takeWork()
                 ?? CompressionPace.Work(
                     bytes: batch.dataBytes, reading: began.duration(to: read).inSeconds,
                     compressing: read.duration(to: .now).inSeconds)
         }
+        batch.lateBytes = stream.lateBytes
         return batch
     }
 

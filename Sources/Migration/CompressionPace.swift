@@ -65,11 +65,11 @@ struct CompressionPace {
     /// Of what may be prepared ahead, what must be for it to rise; with less it falls before the link has nothing to do.
     private static let enoughAhead = 0.5
     /// Of any other the level falls, by one only after so many seconds for which it had nothing to do. What makes compressing
-    /// slow at first, the scan of the disk, is soon over. Of the lowest two the lower costs so much more on the link that it
-    /// must have nothing to do for half of the time, and soon.
+    /// slow at first, the scan of the disk, is soon over. To the lowest it falls only where the link has nothing to do for more of
+    /// the time than that level's longer data will take, and sooner.
     private static let patience = 1.0
     private static let lowPatience = 0.5
-    private static let lowIdleShare = 0.5
+    private static let lowIdleShare = 0.2
     /// What the link has carried so long ago counts for 1/e. Seconds.
     private static let linkMemory = 3.0
 
@@ -127,7 +127,8 @@ struct CompressionPace {
 
     /// A batch has been prepared.
     mutating func note(prepared batch: Batch) {
-        guard batch.bytes > 0, let cost = Self.levels.first(where: { $0.level == batch.level })?.cost else { return }
+        guard batch.bytes > 0 || batch.sent > 0, let cost = Self.levels.first(where: { $0.level == batch.level })?.cost
+        else { return }
         let longWeight = exp2(-Double(batch.bytes) / Self.longMemory)
         blocks = blocks * longWeight + Double(batch.bytes)
         sent = sent * longWeight + Double(batch.sent)
@@ -152,7 +153,7 @@ struct CompressionPace {
         recent.ahead = sending.ahead
         // What TCP says of a fast link shows at once that the first level is too high.
         let isFirst = carried == nil && recent.stretch.bytesPerSecond > 0
-        guard recent.bytes >= (isFirst ? Self.enoughBytes / 4 : Self.enoughBytes) else { return }
+        guard recent.bytes >= (isFirst ? Self.enoughBytes / 4 : Self.enoughBytes), recent.sent > 0 else { return }
         position = next()
         recent = Sending()
     }

@@ -86,8 +86,8 @@ struct CopyForecast: Equatable {
 
     /// Blocks have been sent.
     mutating func note(_ piece: Piece) {
-        let came = Double(piece.bytes) + late - Double(piece.late)
-        late = Double(piece.late)
+        let came = max(0, Double(piece.bytes) + late - Double(piece.late))
+        late += Double(piece.bytes) - came
         let amount = Amount(bytes: came, weight: came * (piece.ratio ?? meanRatio))
         if piece.ratio != nil { answers += amount }
         wholeLength += Double(piece.length)

@@ -36,13 +36,13 @@ final class DataSample: Sendable {
     func addZeros(_ bytes: UInt64) { state.withLockedValue { $0.ledger.zero += bytes } }
 
     /// A destination has answered.
-    /// - Parameter isLast: nothing more is to be measured for now.
-    func add(_ answer: OpenSegments.Answer, isLast: Bool) async throws {
+    /// - Parameter nothingWaits: nothing more is to be measured for now.
+    func add(_ answer: OpenSegments.Answer, nothingWaits: Bool) async throws {
         state.withLockedValue { $0.ledger.add(answer.wants) }
         for batch in sender.batches(of: answer.wanted) {
             if let weight = weight(of: batch.count) { try await measure(batch, weight) }
         }
-        guard isLast, let rest = try await sender.rest(on: pool) else { return }
+        guard nothingWaits, let rest = try await sender.rest(on: pool) else { return }
         state.withLockedValue { note(rest, weight: 1 + $0.seen / Self.whole, in: &$0) }
     }
 

@@ -7,11 +7,15 @@ import NIOCore
 final class DataStream: @unchecked Sendable {
     /// A guest waits for a few MiB at most.
     private static let urgentWindowLog: Int32 = 22
+    /// Few blocks may be named in each of many messages before threads have enough to begin with.
+    private static let mostNamed = DataSegment.mostAwaited / 2
 
     private let bulk: StreamCompressor
     /// Where `bulk` is late.
     private let urgent: StreamCompressor?
     private var isUrgent = false
+    /// How often something was added since all of it was in a piece.
+    private var named = 0
 
     /// - Parameters:
     ///   - level: to begin with.
@@ -38,15 +42,19 @@ final class DataStream: @unchecked Sendable {
     /// - Throws: `ZstdError`.
     func compress(_ bytes: UnsafeRawBufferPointer, level: Int32, isUrgent: Bool) throws -> ByteBuffer {
         guard let urgent else { return try bulk.compress(bytes, level: level) }
-        var piece = isUrgent == self.isUrgent ? ByteBuffer() : try current(urgent).end()
+        let isSwitched = isUrgent != self.isUrgent
+        var pieces = isSwitched ? [try (isUrgent ? bulk : urgent).end()] : []
         self.isUrgent = isUrgent
-        piece.writeImmutableBuffer(try current(urgent).compress(bytes, level: level))
-        return piece
+        pieces.append(try (isUrgent ? urgent : bulk).compress(bytes, level: level))
+        named = isUrgent ? 0 : named + 1
+        if named >= Self.mostNamed { pieces.append(try flush()) }
+        return pieces.count == 1 ? pieces[0] : ByteBuffer(bytes: pieces.map(\.readableBytesView).joined())
     }
 
     /// The piece with all that is in none yet.
     /// - Throws: `ZstdError`.
-    func flush() throws -> ByteBuffer { try bulk.flush() }
-
-    private func current(_ urgent: StreamCompressor) -> StreamCompressor { isUrgent ? urgent : bulk }
+    func flush() throws -> ByteBuffer {
+        named = 0
+        return try bulk.flush()
+    }
 }

@@ -123,8 +123,11 @@ struct DestinationMachine: Equatable {
     /// Returns how many bytes the segment must unpack to.
     private static func check(_ segment: DataSegment, _ geometry: BlockGeometry) throws -> Int {
         var bytes: UInt64 = 0
+        var position: UInt64 = 0
         for run in segment.runs {
             try check(run.first, run.count, geometry)
+            guard run.first >= position else { throw unexpected("blocks out of order") }
+            position = run.first + run.count
             bytes += geometry.byteCount(of: run.first..<run.first + run.count)
             guard bytes <= DataSegment.maximumBytes else { throw unexpected("too much data in one message") }
         }

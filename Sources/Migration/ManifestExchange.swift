@@ -36,7 +36,7 @@ struct ManifestExchange: Sendable {
         _ inbox: inout SourceInbox, isOver: @escaping @Sendable () -> Bool,
         zeros: @escaping @Sendable (_ bytes: UInt64, _ settled: UInt64) -> Void,
         answered: (OpenSegments.Answer) -> Void,
-        wanted: @escaping @Sendable (OpenSegments.Answer, _ isLast: Bool) async throws -> Void
+        wanted: @escaping @Sendable (OpenSegments.Answer, _ nothingWaits: Bool) async throws -> Void
     ) async throws {
         let credits = Credits(min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks))
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
@@ -61,11 +61,11 @@ struct ManifestExchange: Sendable {
         }
         async let done: Void = orCut(first) {
             for await answer in answers.stream {
-                let isLast = waiting.withLockedValue { waiting in
+                let nothingWaits = waiting.withLockedValue { waiting in
                     waiting -= 1
                     return waiting == 0
                 }
-                try await wanted(answer, isLast)
+                try await wanted(answer, nothingWaits)
                 if answer.isLast { credits.giveBack() }
             }
         }

@@ -185,17 +185,18 @@ public struct DataSegment: Sendable, Equatable {
     /// The most bytes of blocks in one message.
     static let maximumBytes = 512 << 10
 
-    /// The most bytes of a piece, which is more than `maximumBytes` come to.
-    private static let maximumPiece = 1 << 20
+    /// Messages whose blocks may be named before their bytes come.
+    static let mostAwaited = 1024
 
     var runs: [BlockRange]
     var compressed: ByteBuffer
 
     /// The same in as many messages as it takes.
-    var messages: [DataSegment] {
+    /// - Parameter length: bytes of the stream in one.
+    func messages(of length: Int) -> [DataSegment] {
         var (rest, segments) = (compressed, [DataSegment]())
         repeat {
-            let piece = rest.readSlice(length: min(rest.readableBytes, Self.maximumPiece))!
+            let piece = rest.readSlice(length: min(rest.readableBytes, length))!
             segments.append(DataSegment(runs: segments.isEmpty ? runs : [], compressed: piece))
         } while rest.readableBytes > 0
         return segments

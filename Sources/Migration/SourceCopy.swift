@@ -98,7 +98,7 @@ final class SourceCopy: Sendable {
                     $0.ledger.zero += zero
                     $0.done += settled
                 }
-            }, answered: note, wanted: { [self] in try await prepare($0, isLast: $1, ready) })
+            }, answered: note, wanted: { [self] in try await prepare($0, nothingWaits: $1, ready) })
         ready.finish()
         try await sending
         forecast.withLockedValue { $0.endRound() }
@@ -255,15 +255,15 @@ final class SourceCopy: Sendable {
     }
 
     /// Makes batches of what the destination has asked for.
-    /// - Parameter isLast: nothing more is to be prepared for now.
-    private func prepare(_ answer: OpenSegments.Answer, isLast: Bool, _ ready: ReadyBatches) async throws {
-        try await prepare(answer, ready)
+    /// - Parameter nothingWaits: nothing more is to be prepared for now.
+    private func prepare(_ answer: OpenSegments.Answer, nothingWaits: Bool, _ ready: ReadyBatches) async throws {
+        try await prepareBatches(of: answer, ready)
         // What nothing follows would be late for nothing, and others may wait for it.
-        guard isLast, !isWanted(), let rest = try await sender.rest(on: pools.background) else { return }
+        guard nothingWaits, !isWanted(), let rest = try await sender.rest(on: pools.background) else { return }
         try await ready.put(ReadyBatches.Item(batch: rest, ratio: answer.ratio, settled: 0), limit: limitAhead)
     }
 
-    private func prepare(_ answer: OpenSegments.Answer, _ ready: ReadyBatches) async throws {
+    private func prepareBatches(of answer: OpenSegments.Answer, _ ready: ReadyBatches) async throws {
         // As if the guest had written them: a later round sends them, or they are named as missing.
         for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
         // What was rewritten since comes in a later round, and now would be too early.
@@ -311,7 +311,12 @@ final class SourceCopy: Sendable {
         let asked = ContinuousClock.now
         let path = isUrgent ? nil : await link.path()
         let (waiting, idle) = try await sender.send(
-            batch, idle: idle + asked.duration(to: .now), ahead: ahead, path: path, link.sendBulk)
+            batch, idle: idle + asked.duration(to: .now), ahead: ahead, path: path
+        ) { message in
+            // Whoever wants the disk does not wait for late bytes: their blocks are missing then, and nothing follows.
+            if !isUrgent, case .data(let segment) = message, segment.runs.isEmpty, isWanted() { return }
+            try await link.sendBulk(message)
+        }
         speed.withLockedValue { $0.add(batch.dataBytes, in: idle + waiting) }
         forecast.withLockedValue {
             $0.note(

@@ -42,7 +42,7 @@ public struct SourceEstimate: Sendable {
     private func ask(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> MigrationEstimate {
         let began = ContinuousClock.now
         let opening = SourceOpening(job: job, migration: MigrationID(), purpose: .estimate)
-        let (welcome, _) = try await opening.greet(link, &inbox)
+        let (welcome, agreement) = try await opening.greet(link, &inbox)
         let (geometry, hasBase) = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = ManifestScanner(
@@ -50,7 +50,8 @@ public struct SourceEstimate: Sendable {
         let sample = try DataSample(
             sender: BlockSender(
                 image: job.image, geometry: geometry, manifest: nil,
-                pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond), workers: pools.compressors(for: 1)),
+                pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond),
+                workers: agreement.capabilities.contains(.latePieces) ? pools.compressors(for: 1) : 0),
             pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase).run(
             &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },

@@ -6,9 +6,9 @@ import NIOCore
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class StreamCompressor: @unchecked Sendable {
-    /// What one worker is given at a time, and how much of what lies before it looks back at: a half of what zstd allows.
-    /// Smaller, both cost bytes; larger, the last of a round takes longer. Bytes.
+    /// What one worker is given at a time, in bytes. Less costs more on the link; with more, the last of a round takes longer.
     private static let jobBytes: Int32 = 4 << 20
+    /// How much of what lies before that it looks back at, beside long repeats: half of what zstd would.
     private static let overlapLog: Int32 = 8
 
     private let context: OpaquePointer
@@ -127,6 +127,8 @@ final class StreamCompressor: @unchecked Sendable {
     private func close(_ directive: ZSTD_EndDirective) throws -> ByteBuffer {
         room.clear()
         if isOpen { try write(Self.nothing, directive) }
+        // What all threads have left takes more room than what follows.
+        defer { room = ByteBuffer() }
         return piece
     }
 

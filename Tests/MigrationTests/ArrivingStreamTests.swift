@@ -28,13 +28,13 @@ struct ArrivingStreamTests {
             sent.append(bytes)
             let piece = try bytes.withUnsafeBytes { try stream.compress($0, level: level, isUrgent: isUrgent) }
             let runs = [BlockRange(first: first, count: UInt64(bytes.count / blockSize))]
-            for segment in DataSegment(runs: runs, compressed: piece).messages {
+            for segment in DataSegment(runs: runs, compressed: piece).messages(of: 256 << 10) {
                 try take(segment, byteCount: segment.runs.isEmpty ? 0 : bytes.count)
             }
         }
 
         func flush() throws {
-            for segment in DataSegment(runs: [], compressed: try stream.flush()).messages {
+            for segment in DataSegment(runs: [], compressed: try stream.flush()).messages(of: 256 << 10) {
                 try take(segment, byteCount: 0)
             }
         }
@@ -101,9 +101,18 @@ struct ArrivingStreamTests {
         let isNear = abs(Int(ends.stream.lateBytes) - late * DataSegment.maximumBytes) <= 2 * DataSegment.maximumBytes
         #expect(isNear, "\(ends.stream.lateBytes) of \(late) messages")
         let rest = DataSegment(runs: [], compressed: try ends.stream.flush())
-        #expect(rest.messages.count > 1 && rest.messages.allSatisfy { $0.compressed.readableBytes <= 1 << 20 })
-        for segment in rest.messages { try ends.take(segment, byteCount: 0) }
+        let messages = rest.messages(of: 1 << 20)
+        #expect(messages.count > 1 && messages.allSatisfy { $0.compressed.readableBytes <= 1 << 20 })
+        for segment in messages { try ends.take(segment, byteCount: 0) }
         #expect(ends.came == ends.sent.count && ends.stream.lateBytes == 0)
+    }
+
+    @Test("However few blocks are named at a time, no more wait than may")
+    func sparse() throws {
+        let ends = try Ends(workers: 2)
+        for number in 0..<3000 { try ends.send([UInt8](repeating: UInt8(number % 251), count: Self.blockSize)) }
+        try ends.flush()
+        #expect(ends.came == 3000)
     }
 
     @Test("Invariant 10: bytes that are owed at the end of a round, or never come, or are of no block, are errors")

@@ -138,9 +138,24 @@ struct CompressionPaceTests {
     }
 
     @Test("It does not rise as long as little waits")
-    func late() {
+    func little() {
         #expect(Self.level(CompressionPace(), batches: 800, unit: 0.0002, ahead: 0.3) == 6)
         #expect(Self.level(CompressionPace(), batches: 800, unit: 0.0002, ahead: 0.9) == 12)
+    }
+
+    @Test("What comes late counts, too, for what blocks come to")
+    func late() {
+        var (together, apart) = (CompressionPace(), CompressionPace())
+        for _ in 0..<2000 {
+            let work = CompressionPace.Work(bytes: Self.batch, compressing: 0.002, elapsed: 0.002)
+            let sending = CompressionPace.Sending(bytes: Self.batch, sent: Self.sent, waiting: 0.02, elapsed: 0.02)
+            together.note(prepared: .init(bytes: Self.batch, sent: Self.sent, level: together.level, work: work))
+            together.note(sent: sending)
+            apart.note(prepared: .init(bytes: Self.batch, level: apart.level, work: work))
+            apart.note(prepared: .init(sent: Self.sent, level: apart.level))
+            apart.note(sent: sending)
+        }
+        #expect(together.level == apart.level && apart.level > 6)
     }
 
     @Test("What is only zeros does not count")
