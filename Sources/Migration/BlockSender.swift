@@ -44,6 +44,8 @@ struct BlockSender: Sendable {
         pace: CompressionPace, windowLog: Int32 = ZstdParameters.windowLog, workers: Int = 0
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
+        // A link that begins at the highest level leaves one thread time enough, whose level can fall within less that is begun.
+        let workers = pace.isHighest ? 0 : workers
         stream = try DataStream(level: pace.level, windowLog: windowLog, workers: workers)
         self.pace = NIOLockedValueBox(pace)
         self.manifest = manifest

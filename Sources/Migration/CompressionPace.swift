@@ -121,6 +121,9 @@ struct CompressionPace {
     /// The level now.
     var level: Int32 { Self.levels[position].level }
 
+    /// Whether there is no higher level.
+    var isHighest: Bool { position == Self.levels.indices.last }
+
     /// Whether much may be prepared at this level: not before link and blocks have had time to show what they are, and not
     /// where there is time for a higher one.
     private(set) var isSettled = false
