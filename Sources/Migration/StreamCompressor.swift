@@ -20,6 +20,8 @@ final class StreamCompressor: @unchecked Sendable {
     /// What the threads were at when last looked at: how much they had done of the frame, and how many of them were at work.
     private var seen: (consumed: UInt64, busy: Double, at: ContinuousClock.Instant)?
     private var work = CompressionPace.Work()
+    /// What was added and is in no piece yet, more or less. Bytes.
+    private(set) var lateBytes: UInt64 = 0
     /// What a piece may come to at most takes much more room than what most come to.
     private var room = ByteBuffer()
 
@@ -89,14 +91,6 @@ final class StreamCompressor: @unchecked Sendable {
         return try close(ZSTD_e_end)
     }
 
-    /// What was added and is in no piece yet, more or less. Bytes.
-    var lateBytes: UInt64 {
-        guard isParallel, isOpen else { return 0 }
-        let progress = ZSTD_getFrameProgression(context)
-        let done = Double(progress.consumed) * Double(progress.flushed) / Double(max(1, progress.produced))
-        return progress.ingested - min(progress.ingested, UInt64(done))
-    }
-
     /// What the threads have done since this was asked before, and what that would have taken had all of them been at work; nil
     /// where there are none. Times in which they had nothing to do are left out, as far as they are seen.
     func takeWork() -> CompressionPace.Work? {
@@ -118,6 +112,8 @@ final class StreamCompressor: @unchecked Sendable {
             work.elapsed += seconds
         }
         seen = (progress.consumed, busy, now)
+        let done = Double(progress.consumed) * Double(progress.flushed) / Double(max(1, progress.produced))
+        lateBytes = progress.ingested - min(progress.ingested, UInt64(done))
     }
 
     private static var nothing: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
@@ -127,6 +123,7 @@ final class StreamCompressor: @unchecked Sendable {
     private func close(_ directive: ZSTD_EndDirective) throws -> ByteBuffer {
         room.clear()
         if isOpen { try write(Self.nothing, directive) }
+        lateBytes = 0
         // What all threads have left takes more room than what follows.
         defer { room = ByteBuffer() }
         return piece

@@ -11,7 +11,7 @@ public struct WorkPools: Sendable {
     /// For what is done ahead of time: guests and everything else on the machine go first.
     public let background: NIOThreadPool
     /// Threads of each.
-    public let threads: Int
+    private let threads: Int
 
     /// Threads that have begun.
     /// - Parameter count: of each kind; at least 1.
