@@ -74,10 +74,10 @@ struct BlockSender: Sendable {
     ///   - ahead: how much of what may wait behind it does; nil where nothing may.
     ///   - path: what TCP knows of it now; nil where it does not say.
     ///   - body: sends a message of it.
-    /// - Returns: how long the link was waited for, and how long it had nothing to do because of it.
+    /// - Returns: how long the link was waited for, how long it had nothing to do because of it, and what it was seen to carry.
     func send(
         _ batch: Batch, idle: Duration, ahead: Double? = nil, path: PathState?, _ body: (Message) async throws -> Void
-    ) async throws -> (waiting: Duration, idle: Duration) {
+    ) async throws -> (waiting: Duration, idle: Duration, stretch: LinkUse.Stretch) {
         let began = ContinuousClock.now
         let stretch = use.withLockedValue { $0.next(path, idle: idle, at: began) }
         for range in batch.zeros { try await body(.zeros(range)) }
@@ -89,7 +89,7 @@ struct BlockSender: Sendable {
         let sending = began.duration(to: ended)
         let waiting = stretch.wasFull ? sending + idle : sending
         note(batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch: stretch)
-        return (waiting, sending + idle - waiting)
+        return (waiting, sending + idle - waiting, stretch)
     }
 
     /// What the link had to do with a batch goes into the choice of the level for those that follow.

@@ -1,4 +1,5 @@
 import Glibc
+import NIOCore
 
 /// How long the copying of a disk will still take, from how it went so far. Does nothing itself.
 ///
@@ -14,6 +15,10 @@ struct CopyForecast: Equatable {
     /// sending.
     private static let memory = 4.0
     private static let linkMemory = 8.0
+    /// Seen to be full for so long, a link carries what was seen; before, what was sent by how long that took. Seconds.
+    private static let enoughFull = 0.5
+    /// What samples say counts as if so many bytes had come to what they say. Bytes on the link.
+    private static let trust = 32e6
     /// From the last block sent to the hand-over: the destination writes what has come, and both compare. Seconds.
     private static let closing = 0.2
 
@@ -25,11 +30,17 @@ struct CopyForecast: Equatable {
         var late: UInt64 = 0
         /// Bytes on the link.
         var length: UInt64
+        /// Bytes, of these and of those before, that still wait for the link.
+        var queued: UInt64 = 0
         /// What its blocks may come to compressed, by their size; nil for what nobody has asked for.
         var ratio: Double?
         /// Seconds that the link took for it, and that it had nothing to do because of it.
         var waiting: Double
         var idle: Double
+        /// What the link was seen to carry.
+        var stretch = LinkUse.Stretch()
+        /// Whether what follows can't be compressed with less effort, so that the link is as idle for as long as this goes on.
+        var isFastest = true
     }
 
     /// Bytes of the disk that may not be zero.
@@ -47,10 +58,17 @@ struct CopyForecast: Equatable {
     private var length = 0.0
     private var waiting = 0.0
     private var idle = 0.0
+    private var isFastest = true
+    /// What the link carried while it was full, in bytes, and for how many seconds that was, with what was long ago counting less.
+    private var carried = 0.0
+    private var full = 0.0
+    /// Bytes that have been sent and still wait for the link.
+    private var queued = 0.0
     /// What all that was sent came to, and what it may have come to. Bytes.
-    private var wholeLength = 0.0
-    private var wholeWeight = 0.0
-    /// Bytes of blocks that have only been named so far.
+    private var wholeLength = trust
+    private var wholeWeight = trust
+    /// Blocks that have only been named so far, in their order.
+    private var named = CircularBuffer<Named>()
     private var late = 0.0
     /// Seconds of sending in all.
     private var sending = 0.0
@@ -72,6 +90,14 @@ struct CopyForecast: Equatable {
         }
     }
 
+    /// Blocks that have been named at once.
+    private struct Named: Equatable {
+        var bytes: Double
+        /// What they may come to compressed, by their size.
+        let ratio: Double
+        let isAnswer: Bool
+    }
+
     /// The destination has answered.
     /// - Parameters:
     ///   - answered: bytes of blocks.
@@ -86,20 +112,44 @@ struct CopyForecast: Equatable {
 
     /// Blocks have been sent.
     mutating func note(_ piece: Piece) {
-        let came = max(0, Double(piece.bytes) + late - Double(piece.late))
-        late += Double(piece.bytes) - came
-        let amount = Amount(bytes: came, weight: came * (piece.ratio ?? meanRatio))
-        if piece.ratio != nil { answers += amount }
+        named.append(
+            Named(bytes: Double(piece.bytes), ratio: piece.ratio ?? meanRatio, isAnswer: piece.ratio != nil))
+        late += Double(piece.bytes)
+        let amount = takeNamed(late - Double(piece.late))
         wholeLength += Double(piece.length)
         wholeWeight += amount.weight
         sending += piece.waiting + piece.idle
-        let linkShare = exp(-(piece.waiting + piece.idle) / Self.linkMemory)
-        length = length * linkShare + Double(piece.length)
-        waiting = waiting * linkShare + piece.waiting
+        note(onLink: piece)
         let share = exp(-(piece.waiting + piece.idle) / Self.memory)
+        // The first to come are waited for longer than those that follow.
+        idle = sent.bytes > 0 ? idle * share + piece.idle : 0
+        isFastest = piece.isFastest
         sent *= share
         sent += amount
-        idle = idle * share + piece.idle
+    }
+
+    private mutating func note(onLink piece: Piece) {
+        let share = exp(-(piece.waiting + piece.idle) / Self.linkMemory)
+        length = length * share + Double(piece.length)
+        waiting = waiting * share + piece.waiting
+        queued = Double(piece.queued)
+        let fullShare = exp(-piece.stretch.seconds / Self.linkMemory)
+        carried = carried * fullShare + Double(piece.stretch.carried)
+        full = full * fullShare + piece.stretch.seconds
+    }
+
+    /// Takes so many bytes of the blocks that were named first, which have come.
+    private mutating func takeNamed(_ bytes: Double) -> Amount {
+        var taken = Amount()
+        while taken.bytes < bytes, let first = named.first {
+            let came = min(first.bytes, bytes - taken.bytes)
+            let amount = Amount(bytes: came, weight: came * first.ratio)
+            taken += amount
+            if first.isAnswer { answers += amount }
+            if came < first.bytes { named[named.startIndex].bytes -= came } else { named.removeFirst() }
+        }
+        late -= taken.bytes
+        return taken
     }
 
     /// What the destination has asked for is there, or comes in a later round.
@@ -120,15 +170,24 @@ struct CopyForecast: Equatable {
             bytes: max(0, wanted.bytes * whole - answers.bytes), weight: max(0, wanted.weight * whole - answers.weight))
         left += Amount(bytes: Double(dirty), weight: Double(dirty) * meanRatio)
         guard left.bytes > 0 else { return scanning + Self.closing }
-        guard sent.bytes > 0, length > 0, wholeWeight > 0 else { return nil }
+        guard sent.bytes > 0, length > 0 else { return nil }
         let keptUp = 1 - seconds(for: Amount(bytes: dirtyPerSecond, weight: dirtyPerSecond * meanRatio))
         guard keptUp > 0.1 else { return nil }
-        return max(scanning, seconds(for: left) / keptUp) + Self.closing
+        let waited = seconds(for: left) + secondsPerByte * queued
+        return max(scanning, waited / keptUp) + Self.closing
     }
 
     private func seconds(for amount: Amount) -> Double {
-        waiting / length * (wholeLength / wholeWeight) * amount.weight + idle / sent.bytes * amount.bytes
+        secondsPerByte * (wholeLength / wholeWeight) * amount.weight + idleSeconds(for: amount)
     }
+
+    private func idleSeconds(for amount: Amount) -> Double {
+        let asOfLate = idle / sent.bytes * amount.bytes
+        return isFastest ? asOfLate : min(asOfLate, idle)
+    }
+
+    /// On the link.
+    private var secondsPerByte: Double { full >= Self.enoughFull && carried > 0 ? full / carried : waiting / length }
 
     private var meanRatio: Double { sent.bytes == 0 ? 1 : sent.weight / sent.bytes }
 }

@@ -19,7 +19,7 @@ struct ManifestScanner: Sendable {
     private let pool: NIOThreadPool
     private let compressibility: Compressibility?
 
-    /// - Parameter compressibility: nil where nobody asks for the segments' ratios.
+    /// - Parameter compressibility: nil where nobody asks for samples.
     init(
         image: RawImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool,
         compressibility: Compressibility? = nil
@@ -71,6 +71,8 @@ struct ManifestScanner: Sendable {
             ScannedSegment(
                 manifest: ManifestSegment(first: blocks.lowerBound, entries: entries), fingerprints: fingerprints,
                 zeroBytes: zeroBytes,
-                ratio: compressibility?.ratio(of: reader.bytes(blocks.count * dirtyMap.geometry.blockSize)) ?? 1))
+                samples: compressibility?.samples(
+                    of: reader.bytes(blocks.count * dirtyMap.geometry.blockSize), from: blocks.lowerBound,
+                    blockSize: dirtyMap.geometry.blockSize) ?? CompressionSamples()))
     }
 }

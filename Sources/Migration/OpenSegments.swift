@@ -8,8 +8,8 @@ final class OpenSegments: Sendable {
     /// What an answer means.
     struct Answer: Equatable, Sendable {
         let wants: Wants
-        /// What its blocks may come to compressed, by their size.
-        let ratio: Double
+        /// What the blocks that are wanted may come to compressed, by their size.
+        var ratio = 1.0
         /// The blocks that are wanted; ascending.
         var wanted: [UInt64] = []
         /// Blocks of which at least one was taken for another, so that they must all be sent; ascending.
@@ -25,7 +25,7 @@ final class OpenSegments: Sendable {
         let first: UInt64
         /// Whole ones; `.zero` for blocks that are not named.
         let fingerprints: [Fingerprint]
-        let ratio: Double
+        let samples: CompressionSamples
         /// Whether it is the last part of what was scanned at once.
         let isLast: Bool
     }
@@ -63,7 +63,7 @@ final class OpenSegments: Sendable {
             for (index, part) in parts.enumerated() {
                 state.open.append(
                     Segment(
-                        first: part.manifest.first, fingerprints: part.fingerprints, ratio: part.ratio,
+                        first: part.manifest.first, fingerprints: part.fingerprints, samples: part.samples,
                         isLast: index == parts.count - 1))
             }
         }
@@ -148,7 +148,7 @@ final class OpenSegments: Sendable {
         let wants = Wants(
             first: first, wanted: Array(repeating: false, count: part.fingerprints.count), present: present,
             repeated: 0, neighbour: 0)
-        return Answer(wants: wants, ratio: part.ratio, isLast: false)
+        return Answer(wants: wants, isLast: false)
     }
 
     /// Takes the answer to the oldest segment: every block of it that is named must be wanted or have been found.
@@ -158,7 +158,7 @@ final class OpenSegments: Sendable {
         guard let segment, wants.first == segment.first, wants.wanted.count == segment.fingerprints.count else {
             throw MigrationError.unexpected("wants that answer no manifest")
         }
-        var answer = Answer(wants: wants, ratio: segment.ratio, isLast: segment.isLast)
+        var answer = Answer(wants: wants, isLast: segment.isLast)
         var found: [(block: UInt64, fingerprint: Fingerprint)] = []
         var total: UInt64 = 0
         for (offset, fingerprint) in segment.fingerprints.enumerated() {
@@ -177,6 +177,8 @@ final class OpenSegments: Sendable {
             sum = next
         }
         guard sum == total else { throw MigrationError.unexpected("wants that don't add up to the manifest") }
+        let blocks = answer.blocks
+        answer.ratio = segment.samples.ratio { blocks.contains($0) && wants.wanted[Int($0 - blocks.lowerBound)] }
         if wants.check != Fingerprint.combined(found.lazy.map(\.fingerprint)) { answer.mistaken = found.map(\.block) }
         return answer
     }

@@ -7,14 +7,14 @@ struct ScannedSegment: Sendable {
     let fingerprints: [Fingerprint]
     /// Bytes of blocks that are zero; 0 where they have been counted.
     let zeroBytes: UInt64
-    /// What its blocks may come to compressed, by their size.
-    let ratio: Double
+    /// Of what was scanned at once.
+    var samples = CompressionSamples()
 
     /// Some of its blocks, counted from the first.
     func part(_ blocks: Range<Int>) -> ScannedSegment {
         ScannedSegment(
             manifest: ManifestSegment(
                 first: manifest.first + UInt64(blocks.lowerBound), entries: Array(manifest.entries[blocks])),
-            fingerprints: Array(fingerprints[blocks]), zeroBytes: 0, ratio: ratio)
+            fingerprints: Array(fingerprints[blocks]), zeroBytes: 0, samples: samples)
     }
 }

@@ -310,7 +310,7 @@ final class SourceCopy: Sendable {
     ) async throws {
         let asked = ContinuousClock.now
         let path = isUrgent ? nil : await link.path()
-        let (waiting, idle) = try await sender.send(
+        let (waiting, idle, stretch) = try await sender.send(
             batch, idle: idle + asked.duration(to: .now), ahead: ahead, path: path
         ) { message in
             // Whoever wants the disk does not wait for late bytes: their blocks are missing then, and nothing follows.
@@ -318,11 +318,13 @@ final class SourceCopy: Sendable {
             try await link.sendBulk(message)
         }
         speed.withLockedValue { $0.add(batch.dataBytes, in: idle + waiting) }
+        let queued = isUrgent ? 0 : await link.path()?.unsent ?? 0
         forecast.withLockedValue {
             $0.note(
                 CopyForecast.Piece(
-                    bytes: batch.dataBytes, late: batch.lateBytes, length: batch.compressedBytes, ratio: ratio,
-                    waiting: waiting.inSeconds, idle: idle.inSeconds))
+                    bytes: batch.dataBytes, late: batch.lateBytes, length: batch.compressedBytes, queued: queued,
+                    ratio: ratio, waiting: waiting.inSeconds, idle: idle.inSeconds, stretch: stretch,
+                    isFastest: batch.level <= CompressionPace.levels[0].level))
         }
         update {
             $0.ledger.zero += batch.zeroBytes

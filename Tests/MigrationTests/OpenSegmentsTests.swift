@@ -18,7 +18,31 @@ import Testing
             return fingerprints[index] == .zero ? .zero : .prefix(fingerprints[index].high)
         }
         return ScannedSegment(
-            manifest: ManifestSegment(first: 10, entries: entries), fingerprints: fingerprints, zeroBytes: 0, ratio: 1)
+            manifest: ManifestSegment(first: 10, entries: entries), fingerprints: fingerprints, zeroBytes: 0)
+    }
+
+    /// What is wanted is unlike what is not.
+    @Test func samplesOfWhatIsWantedCount() throws {
+        let samples = CompressionSamples(samples: [
+            .init(blocks: 8..<12, ratio: 1), .init(blocks: 50..<54, ratio: 0.01), .init(blocks: 108..<112, ratio: 1),
+        ])
+        func ratio(_ wanted: Range<UInt64>) throws -> Double {
+            let open = OpenSegments(geometry: Self.geometry)
+            let fingerprints = Array(repeating: Fingerprint(high: 1, low: 7), count: 100)
+            open.add(
+                ScannedSegment(
+                    manifest: ManifestSegment(first: 10, entries: fingerprints.map { .prefix($0.high) }),
+                    fingerprints: fingerprints, zeroBytes: 0, samples: samples))
+            let flags = (0..<100).map { wanted.contains(10 + UInt64($0)) }
+            return try open.answer(
+                Wants(
+                    first: 10, wanted: flags, present: UInt64(100 - wanted.count) * 4096, repeated: 0, neighbour: 0)
+            ).ratio
+        }
+        #expect(try ratio(10..<12) == 1)
+        #expect(try ratio(40..<60) < 0.01)
+        #expect(try (0.3..<0.4).contains(ratio(10..<110)), "four of eight")
+        #expect(try (0.5..<0.6).contains(ratio(20..<30)), "no sample is of these, and all count alike")
     }
 
     private func bytes(_ segment: ScannedSegment, _ groups: Set<Int>) -> UInt64 {

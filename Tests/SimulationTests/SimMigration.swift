@@ -122,7 +122,7 @@ final class SimMigration {
             }
             let segment = ManifestSegment(first: block, entries: entries)
             let fingerprints = blocks.map { manifest[Int($0)] }
-            let scanned = ScannedSegment(manifest: segment, fingerprints: fingerprints, zeroBytes: 0, ratio: 1)
+            let scanned = ScannedSegment(manifest: segment, fingerprints: fingerprints, zeroBytes: 0)
             if hasBase {
                 openSegments.addSummary(of: scanned)
                 pipe?.send(.summary(ManifestSummary(of: segment, fingerprints)), from: .source)

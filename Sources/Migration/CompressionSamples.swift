@@ -1,0 +1,36 @@
+import Glibc
+
+/// What short samples of a segment came to compressed, from which follows what any of its blocks may come to: blocks that a
+/// neighbour holds are often unlike those that nobody has.
+struct CompressionSamples: Sendable {
+    /// A sample.
+    struct Sample: Sendable {
+        /// Those that it is of, in whole or in part.
+        let blocks: Range<UInt64>
+        /// Its size compressed, by its own.
+        let ratio: Double
+    }
+
+    /// What can be compressed at all gains more from a long window and the higher levels than a short sample shows. Measured
+    /// on a Debian disk.
+    private static let gain = 1.5
+
+    /// Ascending; empty where none were taken.
+    var samples: [Sample] = []
+
+    /// What the wanted ones may come to compressed, by their size; 1 where nothing is known. Where no sample is of a wanted
+    /// block, all samples count alike.
+    func ratio(isWanted: (UInt64) -> Bool) -> Double {
+        mean { $0.blocks.lazy.filter(isWanted).count } ?? mean { _ in 1 } ?? 1
+    }
+
+    private func mean(_ weight: (Sample) -> Int) -> Double? {
+        var (sum, weights) = (0.0, 0.0)
+        for sample in samples {
+            let weight = Double(weight(sample))
+            sum += sample.ratio * weight
+            weights += weight
+        }
+        return weights == 0 ? nil : pow(sum / weights, Self.gain)
+    }
+}
