@@ -190,6 +190,9 @@ public final class RawImage: Sendable {
         return total
     }
 
+    /// Has what was written so far begin its way to the disk, `sync_file_range(2)`; nobody waits for it.
+    public func beginWritingOut() { linux_begin_writing_out(descriptor) }
+
     /// Makes everything written so far durable, `fdatasync(2)`.
     /// - Throws: `FileError`.
     public func synchronize() throws {

@@ -152,10 +152,12 @@ final class IncomingDisk: @unchecked Sendable {
         shared.withdrawPromises()
         // What was on its way does not come any more.
         try forget(stream.awaited)
+        image.beginWritingOut()
+        let missing = presentMap.missingRuns()
+        let root = try manifest.root(without: missing)
         try image.synchronize()
         try manifest.synchronize()
-        let missing = presentMap.missingRuns()
-        return (try manifest.root(without: missing), missing)
+        return (root, missing)
     }
 
     /// Whether so much has arrived that another attempt should begin with it.
@@ -173,8 +175,9 @@ final class IncomingDisk: @unchecked Sendable {
     func settle() throws {
         try stream.endRound()
         shared.withdrawPromises()
-        try image.synchronize()
+        image.beginWritingOut()
         try manifest.refresh()
+        try image.synchronize()
     }
 
     /// The root of what is in the image.
@@ -183,8 +186,10 @@ final class IncomingDisk: @unchecked Sendable {
         try stream.endRound()
         let missing = presentMap.missing()
         guard missing == 0 else { throw MigrationError.unexpected("\(missing) blocks were never sent") }
+        image.beginWritingOut()
+        let root = try manifest.root()
         try image.synchronize()
-        return try manifest.root()
+        return root
     }
 
     private func lookUp(_ segment: ManifestSegment) -> [Candidate?] {

@@ -172,7 +172,8 @@ public final class SourceMigration: Sendable {
         var root: DiskRoot
         var leavesRest: Bool
         var wire: WireBytes
-        var precopyEnd: ContinuousClock.Instant
+        /// From when to when the guest was held back.
+        var fenced: ContinuousClock.Instant
         var end: ContinuousClock.Instant
     }
 
@@ -214,10 +215,7 @@ public final class SourceMigration: Sendable {
         }
         if job.switchover.isAnsweredEarly { try await link.send(.postcopy(.expect(job.switchover))) }
         let leavesRest = try await copyUntilDecided(copy, link, &inbox, links.forward, roundTrip)
-        let precopyEnd = ContinuousClock.now
-        let (root, isMissing) = try await handOver(copy, link, &inbox, links, geometry, leavesRest: leavesRest)
-        return HandedOver(
-            root: root, leavesRest: isMissing, wire: link.wire, precopyEnd: precopyEnd, end: .now)
+        return try await handOver(copy, link, &inbox, links, geometry, leavesRest: leavesRest)
     }
 
     /// Agrees on the block size and offers the disk.
@@ -316,7 +314,7 @@ public final class SourceMigration: Sendable {
     private func handOver(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links,
         _ geometry: BlockGeometry, leavesRest: Bool
-    ) async throws -> (DiskRoot, Bool) {
+    ) async throws -> HandedOver {
         let forward = links.forward
         // Most of it ahead of the fence, behind which the guest waits.
         if leavesRest { try await pools.urgent.runIfActive { [image = job.image] in try image.synchronize() } }
@@ -324,6 +322,7 @@ public final class SourceMigration: Sendable {
         // From here to the fence nothing may fail: to give up now is to lift it.
         let round = state.withLockedValue { $0.machine.fence() }
         status.withLockedValue { $0.phase = "fenced" }
+        let fenced = ContinuousClock.now
         await job.disk.fence()
         let sending =
             leavesRest
@@ -360,18 +359,19 @@ public final class SourceMigration: Sendable {
         await forward.waitUntilActive()
         guard forward.isActive else { throw MigrationError.stopping }
         state.withLockedValue { $0.machine.moved() }
-        return (root, isMissing)
+        return HandedOver(root: root, leavesRest: isMissing, wire: link.wire, fenced: fenced, end: .now)
     }
 
     private func sendAndCompare(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ round: Int
     ) async throws -> DiskRoot {
         try await copy.dirtyRound(round, .all, isFinal: true)
+        // The destination works its root out at the end of a round, at the same time as this side.
+        try await link.sendNow(.roundEnd(UInt32(round)))
         let root = try await copy.root()
-        try await link.send(.prepare(root))
-        guard case .prepared(let theirs) = try await inbox.next() else {
-            throw MigrationError.unexpected("no root")
-        }
+        try await link.sendNow(.prepare(root))
+        guard try await inbox.next() == .roundDone(UInt32(round)), case .prepared(let theirs) = try await inbox.next()
+        else { throw MigrationError.unexpected("no root") }
         try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
         return root
     }
@@ -388,6 +388,8 @@ public final class SourceMigration: Sendable {
             try await link.sendNow(.postcopy(.dirty(runs)))
         }
         try await link.sendNow(.postcopy(.leave))
+        // At the same time as the destination, which seldom lacks anything else.
+        async let ours = copy.root(without: dirty)
         var missing: [Range<UInt64>] = []
         while true {
             switch try await inbox.next() {
@@ -397,7 +399,8 @@ public final class SourceMigration: Sendable {
                 guard copy.covers(dirty, by: missing) else {
                     throw MigrationError.unexpected("blocks that were written are not missing")
                 }
-                let root = try await copy.root(without: missing)
+                var root = try await ours
+                if missing != dirty { root = try await copy.root(without: missing) }
                 try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
                 copy.note(missing: missing)
                 try await isDurable
@@ -488,8 +491,8 @@ public final class SourceMigration: Sendable {
             resent: ledger.total - min(ledger.total, job.disk.size), wire: wire,
             seconds: .init(
                 total: started.duration(to: end).inSeconds,
-                precopy: started.duration(to: handedOver.precopyEnd).inSeconds,
-                pause: handedOver.precopyEnd.duration(to: handedOver.end).inSeconds,
+                precopy: started.duration(to: handedOver.fenced).inSeconds,
+                pause: handedOver.fenced.duration(to: handedOver.end).inSeconds,
                 postcopy: handedOver.leavesRest ? handedOver.end.duration(to: end).inSeconds : 0))
     }
 }

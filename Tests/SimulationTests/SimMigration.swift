@@ -236,9 +236,12 @@ final class SimMigration {
 
     private func sendRest() {
         dirtyRound(from: 0, isFinal: true) { [self] in
+            let round = UInt32(machine.round)
+            pipe?.send(.roundEnd(round), from: .source)
             let root = disk.root(manifest, without: [])
             pipe?.send(.prepare(root), from: .source)
             expect = { [self] message in
+                guard message != .roundDone(round) else { return }
                 guard case .prepared(let theirs) = message else { return fail("no root") }
                 compare(root, theirs, missing: [])
             }
