@@ -213,7 +213,7 @@ public struct DestinationMigration: Sendable {
         case .finishManifest:
             try await connection.send(Message.manifestDone.encoded())
         case .finishRound(let round):
-            try await onDisk(arrival) { try $0.settle() }
+            try await settle(arrival)
             arrival.isLate = true
             try await connection.send(Message.roundDone(round).encoded())
         case .prepare(let theirs):
@@ -240,6 +240,13 @@ public struct DestinationMigration: Sendable {
             return false
         }
         return true
+    }
+
+    /// The guest may be waiting already: the disk is written while its root is worked out.
+    private func settle(_ arrival: Arrival) async throws {
+        async let isDurable: Void = onDisk(arrival) { try $0.synchronize() }
+        try await onDisk(arrival) { try $0.settle() }
+        try await isDurable
     }
 
     private func open(

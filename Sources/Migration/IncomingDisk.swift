@@ -171,14 +171,15 @@ final class IncomingDisk: @unchecked Sendable {
     /// Whether blocks of a segment have been asked for already, for another disk.
     func mayComeSoon(_ segment: ManifestSegment) -> Bool { shared.mayComeSoon(segment.prefixes) }
 
-    /// Makes what has arrived durable and brings the root up to date, so that the switchover finds little to do.
+    /// Ends a round, and brings the root up to date, so that the switchover finds little to do.
     func settle() throws {
         try stream.endRound()
         shared.withdrawPromises()
-        image.beginWritingOut()
         try manifest.refresh()
-        try image.synchronize()
     }
+
+    /// Makes what has arrived durable; may be done while another job uses the disk.
+    func synchronize() throws { try image.synchronize() }
 
     /// The root of what is in the image.
     /// - Throws: `MigrationError.unexpected` where blocks are missing.
