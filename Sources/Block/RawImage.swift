@@ -190,7 +190,8 @@ public final class RawImage: Sendable {
         return total
     }
 
-    /// Has what was written so far begin its way to the disk, `sync_file_range(2)`; nobody waits for it.
+    /// Has what was written so far begin its way to the disk, `sync_file_range(2)`; waits only for room among
+    /// what is on its way already.
     public func beginWritingOut() { linux_begin_writing_out(descriptor) }
 
     /// Makes everything written so far durable, `fdatasync(2)`.

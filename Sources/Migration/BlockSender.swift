@@ -60,6 +60,10 @@ struct BlockSender: Sendable {
     /// Bytes that the link has lately carried a second; nil as long as that is not known.
     var bytesPerSecond: Double? { pace.withLockedValue { $0.carried } }
 
+    /// Of the time, for how much the link may have nothing to do before blocks are compressed with less effort; 1 where they
+    /// can't be.
+    var toleratedIdle: Double { pace.withLockedValue { $0.toleratedIdle } }
+
     /// Blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 

@@ -124,6 +124,15 @@ struct CompressionPace {
     /// Whether there is no higher level.
     var isHighest: Bool { position == Self.levels.indices.last }
 
+    /// Of the time, for how much the link may have nothing to do before the level falls; 1 where there is no lower one.
+    var toleratedIdle: Double {
+        switch position {
+        case 0: 1
+        case 1: Self.lowIdleShare
+        default: 1 - Self.busyShare
+        }
+    }
+
     /// Whether much may be prepared at this level: not before link and blocks have had time to show what they are, and not
     /// where there is time for a higher one.
     private(set) var isSettled = false

@@ -3,8 +3,8 @@ import NIOCore
 
 /// How long the copying of a disk will still take, from how it went so far. Does nothing itself.
 ///
-/// Where the link limits, what matters is what blocks come to on it, which nobody knows before they are compressed: a sample of
-/// each segment says how the segments compare, and all that was sent how right it is. Where the processor limits, it is how
+/// Where the link limits, what matters is what blocks come to on it, which nobody knows before they are compressed: samples of
+/// them say how they compare, and all that was sent how right that is. Where the processor limits, it is how
 /// many they are. How long each of the two takes is what it took lately: a link may change, and at first a fast one waits for
 /// the fingerprints.
 struct CopyForecast: Equatable {
@@ -39,8 +39,9 @@ struct CopyForecast: Equatable {
         var idle: Double
         /// What the link was seen to carry.
         var stretch = LinkUse.Stretch()
-        /// Whether what follows can't be compressed with less effort, so that the link is as idle for as long as this goes on.
-        var isFastest = true
+        /// Of the time, for how much the link may have nothing to do for ever; where it is more, what follows will be compressed
+        /// with less effort. 1 where that can't be.
+        var lastingIdle = 1.0
     }
 
     /// Bytes of the disk that may not be zero.
@@ -58,7 +59,7 @@ struct CopyForecast: Equatable {
     private var length = 0.0
     private var waiting = 0.0
     private var idle = 0.0
-    private var isFastest = true
+    private var lastingIdle = 1.0
     /// What the link carried while it was full, in bytes, and for how many seconds that was, with what was long ago counting less.
     private var carried = 0.0
     private var full = 0.0
@@ -72,6 +73,9 @@ struct CopyForecast: Equatable {
     private var late = 0.0
     /// Seconds of sending in all.
     private var sending = 0.0
+    /// Bytes on the link, and the seconds that it took for them, over as long as `idle`.
+    private var recentLength = 0.0
+    private var recentWaiting = 0.0
 
     /// Blocks.
     private struct Amount: Equatable {
@@ -112,18 +116,25 @@ struct CopyForecast: Equatable {
 
     /// Blocks have been sent.
     mutating func note(_ piece: Piece) {
-        named.append(
-            Named(bytes: Double(piece.bytes), ratio: piece.ratio ?? meanRatio, isAnswer: piece.ratio != nil))
+        // Zeros take no time.
+        guard piece.bytes > 0 || piece.length > 0 else { return }
+        if piece.bytes > 0 {
+            named.append(
+                Named(bytes: Double(piece.bytes), ratio: piece.ratio ?? meanRatio, isAnswer: piece.ratio != nil))
+        }
         late += Double(piece.bytes)
         let amount = takeNamed(late - Double(piece.late))
         wholeLength += Double(piece.length)
         wholeWeight += amount.weight
-        sending += piece.waiting + piece.idle
-        note(onLink: piece)
-        let share = exp(-(piece.waiting + piece.idle) / Self.memory)
         // The first to come are waited for longer than those that follow.
-        idle = sent.bytes > 0 ? idle * share + piece.idle : 0
-        isFastest = piece.isFastest
+        let idle = sent.bytes > 0 ? piece.idle : 0
+        sending += piece.waiting + idle
+        note(onLink: piece)
+        let share = exp(-(piece.waiting + idle) / Self.memory)
+        self.idle = self.idle * share + idle
+        recentLength = recentLength * share + Double(piece.length)
+        recentWaiting = recentWaiting * share + piece.waiting
+        lastingIdle = piece.lastingIdle
         sent *= share
         sent += amount
     }
@@ -133,9 +144,8 @@ struct CopyForecast: Equatable {
         length = length * share + Double(piece.length)
         waiting = waiting * share + piece.waiting
         queued = Double(piece.queued)
-        let fullShare = exp(-piece.stretch.seconds / Self.linkMemory)
-        carried = carried * fullShare + Double(piece.stretch.carried)
-        full = full * fullShare + piece.stretch.seconds
+        carried = carried * share + Double(piece.stretch.carried)
+        full = full * share + piece.stretch.seconds
     }
 
     /// Takes so many bytes of the blocks that were named first, which have come.
@@ -169,22 +179,27 @@ struct CopyForecast: Equatable {
         var left = Amount(
             bytes: max(0, wanted.bytes * whole - answers.bytes), weight: max(0, wanted.weight * whole - answers.weight))
         left += Amount(bytes: Double(dirty), weight: Double(dirty) * meanRatio)
-        guard left.bytes > 0 else { return scanning + Self.closing }
+        guard left.bytes > 0 else { return max(scanning, length > 0 ? secondsQueued : 0) + Self.closing }
         guard sent.bytes > 0, length > 0 else { return nil }
         let keptUp = 1 - seconds(for: Amount(bytes: dirtyPerSecond, weight: dirtyPerSecond * meanRatio))
         guard keptUp > 0.1 else { return nil }
-        let waited = seconds(for: left) + secondsPerByte * queued
-        return max(scanning, waited / keptUp) + Self.closing
+        let seconds = max(scanning, (seconds(for: left) + secondsQueued) / keptUp) + Self.closing
+        return seconds.isFinite ? seconds : nil
     }
 
     private func seconds(for amount: Amount) -> Double {
-        secondsPerByte * (wholeLength / wholeWeight) * amount.weight + idleSeconds(for: amount)
+        let onLink = secondsPerByte * (wholeLength / wholeWeight) * amount.weight
+        return onLink + idleSeconds(for: amount, onLink: onLink)
     }
 
-    private func idleSeconds(for amount: Amount) -> Double {
+    private func idleSeconds(for amount: Amount, onLink: Double) -> Double {
+        // What the kernel had taken at once was on the link while nothing followed it.
+        let idle = max(0, idle - max(0, secondsPerByte * recentLength - recentWaiting))
         let asOfLate = idle / sent.bytes * amount.bytes
-        return isFastest ? asOfLate : min(asOfLate, idle)
+        return lastingIdle < 1 ? min(asOfLate, idle + onLink * lastingIdle / (1 - lastingIdle)) : asOfLate
     }
+
+    private var secondsQueued: Double { secondsPerByte * queued }
 
     /// On the link.
     private var secondsPerByte: Double { full >= Self.enoughFull && carried > 0 ? full / carried : waiting / length }

@@ -244,9 +244,9 @@ public struct DestinationMigration: Sendable {
 
     /// The guest may be waiting already: the disk is written while its root is worked out.
     private func settle(_ arrival: Arrival) async throws {
-        async let isDurable: Void = onDisk(arrival) { try $0.synchronize() }
-        try await onDisk(arrival) { try $0.settle() }
-        try await isDurable
+        async let isSettled: Void = onDisk(arrival) { try $0.settle() }
+        try await onDisk(arrival) { try $0.synchronize() }
+        try await isSettled
     }
 
     private func open(

@@ -318,13 +318,13 @@ final class SourceCopy: Sendable {
             try await link.sendBulk(message)
         }
         speed.withLockedValue { $0.add(batch.dataBytes, in: idle + waiting) }
-        let queued = isUrgent ? 0 : await link.path()?.unsent ?? 0
         forecast.withLockedValue {
             $0.note(
                 CopyForecast.Piece(
-                    bytes: batch.dataBytes, late: batch.lateBytes, length: batch.compressedBytes, queued: queued,
+                    bytes: batch.dataBytes, late: batch.lateBytes, length: batch.compressedBytes,
+                    queued: path?.unsent ?? 0,
                     ratio: ratio, waiting: waiting.inSeconds, idle: idle.inSeconds, stretch: stretch,
-                    isFastest: batch.level <= CompressionPace.levels[0].level))
+                    lastingIdle: sender.toleratedIdle))
         }
         update {
             $0.ledger.zero += batch.zeroBytes

@@ -388,7 +388,7 @@ public final class SourceMigration: Sendable {
             try await link.sendNow(.postcopy(.dirty(runs)))
         }
         try await link.sendNow(.postcopy(.leave))
-        // At the same time as the destination, which seldom lacks anything else.
+        // At the same time as the destination. Where it lacks more than that, what has been hashed need not be again.
         async let ours = copy.root(without: dirty)
         var missing: [Range<UInt64>] = []
         while true {

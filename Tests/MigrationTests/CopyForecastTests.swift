@@ -124,19 +124,59 @@ struct CopyForecastTests {
         #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 7.2) < 0.1)
     }
 
+    @Test("A link that is not seen to be full any more carries what is sent")
+    func notFull() throws {
+        var forecast = CopyForecast()
+        forecast.data = 10_000 * Self.mebibyte
+        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+        var piece = Self.piece(1000 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
+        piece.stretch = LinkUse.Stretch(wasFull: true, carried: piece.length, seconds: 10)
+        forecast.note(piece)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 90) < 1)
+        for _ in 0..<50 { forecast.note(Self.piece(10 * Self.mebibyte, ratio: 1, waiting: 1, idle: 0)) }
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 850) < 20)
+    }
+
+    @Test("What the kernel took at once is on its way while nothing follows")
+    func overlapping() throws {
+        var forecast = CopyForecast()
+        forecast.data = 1000 * Self.mebibyte
+        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+        // 100 MiB a second, and then what takes 1 s to prepare and 0.6 s to be carried.
+        var piece = Self.piece(100 * Self.mebibyte, ratio: 1, waiting: 1, idle: 0)
+        piece.stretch = LinkUse.Stretch(wasFull: true, carried: piece.length, seconds: 1)
+        forecast.note(piece)
+        for _ in 0..<5 { forecast.note(Self.piece(60 * Self.mebibyte, ratio: 1, waiting: 0, idle: 1)) }
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 9.6) < 1)
+    }
+
+    @Test("What waits in the kernel is all that is left in the end, and zeros change nothing")
+    func end() throws {
+        var forecast = CopyForecast()
+        forecast.data = 100 * Self.mebibyte
+        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+        var piece = Self.piece(100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
+        piece.queued = 40 * Self.mebibyte
+        forecast.note(piece)
+        #expect(try abs(#require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0)) - 4.2) < 0.1)
+        let before = forecast
+        for _ in 0..<100 { forecast.note(Self.piece(0, ratio: 1, waiting: 60, idle: 60)) }
+        #expect(forecast == before)
+    }
+
     @Test("A link that had nothing to do soon has again, where blocks can be compressed with less effort")
     func faster() throws {
-        for (isFastest, expected) in [(true, 18.0), (false, 12.7)] {
+        for (lastingIdle, expected) in [(1.0, 18.0), (0.2, 15.2), (0, 12.7)] {
             var forecast = CopyForecast()
             forecast.data = 300 * Self.mebibyte
             forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
             for _ in 0..<2 {
                 var piece = Self.piece(50 * Self.mebibyte, ratio: 1, waiting: 2.5, idle: 2.5)
-                piece.isFastest = isFastest
+                piece.lastingIdle = lastingIdle
                 forecast.note(piece)
             }
             let left = try #require(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0))
-            #expect(abs(left - expected) < 0.3, "\(isFastest)")
+            #expect(abs(left - expected) < 0.3, "\(lastingIdle)")
         }
     }
 

@@ -189,6 +189,28 @@ struct FakePeerTests {
         try await expectServedHere(disk, image, node)
     }
 
+    @Test(
+        "Invariant 8: the last round, too, has an end, and that of no other round",
+        arguments: [[], [1], [3]] as [[UInt32]])
+    func wrongEnd(ends: [UInt32]) async throws {
+        var random = Seeded.fresh()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let script: @Sendable (Message) -> [Message]? = { message in
+            switch message {
+            case .roundEnd(2): ends.map { .roundDone($0) }
+            case .prepare(let root): [.prepared(root)]
+            default: Self.honest(message)
+            }
+        }
+        try await withDestination(node, script) { address in
+            await #expect(throws: MigrationError.self) {
+                try await node.migration(of: disk, image, to: address).run { _ in }
+            }
+        }
+        try await expectServedHere(disk, image, node)
+    }
+
     @Test("Invariant 5: a commit whose answer is lost is said again, until it is heard")
     func lostCommit() async throws {
         var random = Seeded.fresh()
@@ -213,7 +235,7 @@ struct FakePeerTests {
         links.withLockedValue { $0.first }?.stop()
     }
 
-    @Test("A destination that falls silent can be cancelled", arguments: 1...6)
+    @Test("A destination that falls silent can be cancelled", arguments: 1...8)
     func silent(after count: Int) async throws {
         var random = Seeded.fresh()
         let node = try TestNode()

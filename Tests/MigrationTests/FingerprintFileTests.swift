@@ -40,6 +40,28 @@ struct FingerprintFileTests {
         #expect(try stepwise.root() != atOnce.root(), "block \(block) has changed")
     }
 
+    @Test("What is missing counts once, however often it was said before")
+    func without() throws {
+        var random = Seeded.fresh()
+        let scratch = Scratch()
+        let geometry = BlockGeometry(size: 100_000 << 12, blockSize: 4096)!
+        let fingerprints = (0..<geometry.blockCount).map { _ in
+            Fingerprint(high: .random(in: 1...9, using: &random), low: .random(in: 1...9, using: &random))
+        }
+        func file() throws -> FingerprintFile {
+            let file = try FingerprintFile(geometry: geometry, directory: scratch.path)
+            try file.set(fingerprints[...], from: 0)
+            return file
+        }
+        let (few, many) = ([5..<6, 70_000..<70_001] as [Range<UInt64>], [0..<9, 60_000..<80_000] as [Range<UInt64>])
+        let stepwise = try file()
+        let first = try stepwise.root(without: few)
+        #expect(try first == file().root(without: few))
+        #expect(try stepwise.root(without: many) == file().root(without: many))
+        #expect(try first != file().root())
+        #expect(try first != file().root(without: many))
+    }
+
     @Test("Disks of zeros have the same root only where size and block size are the same")
     func sizeCounts() throws {
         let scratch = Scratch()

@@ -241,9 +241,11 @@ final class SimMigration {
             let root = disk.root(manifest, without: [])
             pipe?.send(.prepare(root), from: .source)
             expect = { [self] message in
-                guard message != .roundDone(round) else { return }
-                guard case .prepared(let theirs) = message else { return fail("no root") }
-                compare(root, theirs, missing: [])
+                guard message == .roundDone(round) else { return fail("no end of the last round") }
+                expect = { [self] message in
+                    guard case .prepared(let theirs) = message else { return fail("no root") }
+                    compare(root, theirs, missing: [])
+                }
             }
         }
     }
