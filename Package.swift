@@ -89,6 +89,16 @@ for target in package.targets where ["Ring", "Block", "NBDServer"].contains(targ
     target.swiftSettings = [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
 }
 
+// For nbd-scripts/sanitize, which builds twice and tests only these.
+if Context.environment["NEARBLOCK_SANITIZE"] != nil {
+    let kept = [
+        "CLiburing", "CLibNBD", "COpenSSL", "CLinux", "Ring", "Block", "NBD", "TLS", "NBDServer", "TestSupport", "RingTests",
+        "BlockTests", "NBDServerTests",
+    ]
+    package.products = []
+    package.targets.removeAll { !kept.contains($0.name) }
+}
+
 // For nbd-scripts/fuzz, which links it with libFuzzer.
 if Context.environment["NEARBLOCK_FUZZ"] != nil {
     let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
