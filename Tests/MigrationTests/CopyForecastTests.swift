@@ -26,14 +26,20 @@ struct CopyForecastTests {
 
     @Test("What the guest writes comes on top, and a guest as fast as the link leaves no end in sight")
     func written() throws {
-        var forecast = CopyForecast()
-        forecast.data = 100 * Self.mebibyte
-        forecast.note(answered: 100 * Self.mebibyte, wanted: 100 * Self.mebibyte, ratio: 1, after: 1)
+        var forecast = Self.allWanted(100 * Self.mebibyte, ratio: 1)
         forecast.note(Self.piece(100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0))
         let left = try #require(
             forecast.secondsLeft(dirty: 20 * Self.mebibyte, dirtyPerSecond: Double(5 * Self.mebibyte)))
         #expect(abs(left - 4.2) < 0.1)
         #expect(forecast.secondsLeft(dirty: Self.mebibyte, dirtyPerSecond: Double(10 * Self.mebibyte)) == nil)
+    }
+
+    /// Of a disk of which all is wanted, and the destination has said so after a second.
+    private static func allWanted(_ bytes: UInt64, ratio: Double) -> CopyForecast {
+        var forecast = CopyForecast()
+        forecast.data = bytes
+        forecast.note(answered: bytes, wanted: bytes, ratio: ratio, after: 1)
+        return forecast
     }
 
     /// Of a disk of which all is wanted, and half of it shrinks.
@@ -65,9 +71,7 @@ struct CopyForecastTests {
 
     @Test("Blocks whose bytes come late count when these come, for what they came to")
     func late() throws {
-        var forecast = CopyForecast()
-        forecast.data = 200 * Self.mebibyte
-        forecast.note(answered: 200 * Self.mebibyte, wanted: 200 * Self.mebibyte, ratio: 0.5, after: 1)
+        var forecast = Self.allWanted(200 * Self.mebibyte, ratio: 0.5)
         var piece = Self.piece(20 * Self.mebibyte, ratio: 0.5, waiting: 0, idle: 0)
         piece.late = 20 * Self.mebibyte
         piece.length = 0
@@ -98,9 +102,7 @@ struct CopyForecastTests {
 
     @Test("What samples say is believed until much was sent that says otherwise")
     func believed() throws {
-        var forecast = CopyForecast()
-        forecast.data = 10_000 * Self.mebibyte
-        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 0.1, after: 1)
+        var forecast = Self.allWanted(10_000 * Self.mebibyte, ratio: 0.1)
         // Twice what the samples say, at 1 MiB a second.
         func send(_ mebibytes: UInt64) throws -> Double {
             var piece = Self.piece(mebibytes * 10 * Self.mebibyte, ratio: 0.1, waiting: Double(mebibytes) * 2, idle: 0)
@@ -114,9 +116,7 @@ struct CopyForecastTests {
 
     @Test("A link carries what it was seen to carry, and what waits for it in the kernel comes on top")
     func carried() throws {
-        var forecast = CopyForecast()
-        forecast.data = 100 * Self.mebibyte
-        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+        var forecast = Self.allWanted(100 * Self.mebibyte, ratio: 1)
         var piece = Self.piece(40 * Self.mebibyte, ratio: 1, waiting: 2, idle: 0)
         piece.queued = 10 * Self.mebibyte
         piece.stretch = LinkUse.Stretch(wasFull: true, carried: 20 * Self.mebibyte, seconds: 2)
@@ -126,9 +126,7 @@ struct CopyForecastTests {
 
     @Test("A link that is not seen to be full any more carries what is sent")
     func notFull() throws {
-        var forecast = CopyForecast()
-        forecast.data = 10_000 * Self.mebibyte
-        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+        var forecast = Self.allWanted(10_000 * Self.mebibyte, ratio: 1)
         var piece = Self.piece(1000 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
         piece.stretch = LinkUse.Stretch(wasFull: true, carried: piece.length, seconds: 10)
         forecast.note(piece)
@@ -139,9 +137,7 @@ struct CopyForecastTests {
 
     @Test("What the kernel took at once is on its way while nothing follows")
     func overlapping() throws {
-        var forecast = CopyForecast()
-        forecast.data = 1000 * Self.mebibyte
-        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+        var forecast = Self.allWanted(1000 * Self.mebibyte, ratio: 1)
         // 100 MiB a second, and then what takes 1 s to prepare and 0.6 s to be carried.
         var piece = Self.piece(100 * Self.mebibyte, ratio: 1, waiting: 1, idle: 0)
         piece.stretch = LinkUse.Stretch(wasFull: true, carried: piece.length, seconds: 1)
@@ -152,9 +148,7 @@ struct CopyForecastTests {
 
     @Test("What waits in the kernel is all that is left in the end, and zeros change nothing")
     func end() throws {
-        var forecast = CopyForecast()
-        forecast.data = 100 * Self.mebibyte
-        forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+        var forecast = Self.allWanted(100 * Self.mebibyte, ratio: 1)
         var piece = Self.piece(100 * Self.mebibyte, ratio: 1, waiting: 10, idle: 0)
         piece.queued = 40 * Self.mebibyte
         forecast.note(piece)
@@ -167,9 +161,7 @@ struct CopyForecastTests {
     @Test("A link that had nothing to do soon has again, where blocks can be compressed with less effort")
     func faster() throws {
         for (lastingIdle, expected) in [(1.0, 18.0), (0.2, 15.2), (0, 12.7)] {
-            var forecast = CopyForecast()
-            forecast.data = 300 * Self.mebibyte
-            forecast.note(answered: forecast.data, wanted: forecast.data, ratio: 1, after: 1)
+            var forecast = Self.allWanted(300 * Self.mebibyte, ratio: 1)
             for _ in 0..<2 {
                 var piece = Self.piece(50 * Self.mebibyte, ratio: 1, waiting: 2.5, idle: 2.5)
                 piece.lastingIdle = lastingIdle
