@@ -20,14 +20,13 @@ final class Compressibility: @unchecked Sendable {
 
     deinit { ZSTD_freeCCtx(context) }
 
-    /// Samples of the blocks from `first` on, which `bytes` are.
-    func samples(of bytes: UnsafeRawBufferPointer, from first: UInt64, blockSize: Int) -> CompressionSamples {
+    /// Samples of blocks, which `bytes` are one after the other.
+    func samples(of bytes: UnsafeRawBufferPointer, blocks: [UInt64], blockSize: Int) -> CompressionSamples {
         CompressionSamples(
             samples: stride(from: 0, to: bytes.count, by: Self.interval).map { start in
                 let end = min(start + Self.sampleBytes, bytes.count)
-                let blocks = start / blockSize..<(end + blockSize - 1) / blockSize
                 return CompressionSamples.Sample(
-                    blocks: first + UInt64(blocks.lowerBound)..<first + UInt64(blocks.upperBound),
+                    blocks: Array(blocks[start / blockSize..<(end + blockSize - 1) / blockSize]),
                     ratio: ratio(of: UnsafeRawBufferPointer(rebasing: bytes[start..<end])))
             })
     }

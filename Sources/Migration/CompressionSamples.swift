@@ -6,7 +6,7 @@ struct CompressionSamples: Sendable {
     /// A sample.
     struct Sample: Sendable {
         /// Those that it is of, in whole or in part.
-        let blocks: Range<UInt64>
+        let blocks: [UInt64]
         /// Its size compressed, by its own.
         let ratio: Double
     }
@@ -21,7 +21,7 @@ struct CompressionSamples: Sendable {
     /// What the wanted ones may come to compressed, by their size; 1 where nothing is known. Where no sample is of a wanted
     /// block, all samples count alike.
     func ratio(isWanted: (UInt64) -> Bool) -> Double {
-        mean { $0.blocks.lazy.filter(isWanted).count } ?? mean { _ in 1 } ?? 1
+        mean { $0.blocks.count(where: isWanted) } ?? mean { _ in 1 } ?? 1
     }
 
     private func mean(_ weight: (Sample) -> Int) -> Double? {

@@ -54,15 +54,14 @@ final class IncomingDisk: @unchecked Sendable {
         var wants = Wants(first: segment.first, wanted: [], present: 0, repeated: 0, neighbour: 0)
         var known: [Fingerprint] = []
         var found: [Fingerprint] = []
+        try clearZeros(of: segment)
         for (offset, entry) in segment.entries.enumerated() {
             let block = segment.first + UInt64(offset)
             let bytes = geometry.byteCount(of: block..<block + 1)
             var fingerprint: Fingerprint?
             var isWanted = false
             switch entry {
-            case .zero:
-                try clear(block..<block + 1)
-            case .later:
+            case .zero, .later:
                 break
             case .prefix(let prefix):
                 if let present = try findPresent(prefix, at: block) {
@@ -108,6 +107,25 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Makes blocks zero; those that never held anything else stay holes.
     func clear(_ blocks: Range<UInt64>) throws {
+        try empty(blocks)
+        try manifest.setZero(blocks)
+    }
+
+    /// Makes the blocks of a segment zero of which it says so, but for what the manifest notes of them.
+    private func clearZeros(of segment: ManifestSegment) throws {
+        var start: UInt64?
+        for (block, entry) in zip(segment.first..., segment.entries + [.later]) {
+            if entry == .zero {
+                start = start ?? block
+            } else if let zeros = start {
+                try empty(zeros..<block)
+                start = nil
+            }
+        }
+    }
+
+    /// Makes the image hold nothing but zeros in blocks.
+    private func empty(_ blocks: Range<UInt64>) throws {
         var start = blocks.lowerBound
         while start < blocks.upperBound {
             let isPresent = hasBase || presentMap.isPresent(start)
@@ -116,7 +134,6 @@ final class IncomingDisk: @unchecked Sendable {
             if isPresent { try image.punch(start..<end, geometry) }
             start = end
         }
-        try manifest.setZero(blocks)
         presentMap.mark(blocks)
     }
 

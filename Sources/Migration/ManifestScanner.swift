@@ -12,6 +12,9 @@ struct ManifestScanner: Sendable {
     }
 
     private static let segmentBytes = 4 << 20
+    /// Blocks of a hole that one segment goes over: to say of each that it is zero costs less than another segment and the
+    /// answer to it, of which the image of a guest that writes at random would have one for every block.
+    private static let smallHole: UInt64 = 256
 
     private let reader: BlockReader
     private let manifest: FingerprintFile
@@ -32,7 +35,7 @@ struct ManifestScanner: Sendable {
     }
 
     /// The most blocks of one segment.
-    var segmentBlocks: Int { min(ManifestSegment.maximumBlocks, Self.segmentBytes / dirtyMap.geometry.blockSize) }
+    var segmentBlocks: Int { min(ManifestSegment.maximumBlocks, Self.segmentBytes / geometry.blockSize) }
 
     /// What stands from `block` on; a step covers at least one block.
     func step(from block: UInt64) async throws -> Step {
@@ -40,39 +43,83 @@ struct ManifestScanner: Sendable {
     }
 
     private func look(from block: UInt64) throws -> Step {
-        let end = dirtyMap.geometry.blockCount
+        let end = geometry.blockCount
         guard block < end else { return .end }
         guard let data = try reader.nextData(from: block) else { return .zeros(block..<end) }
         guard data.lowerBound <= block else { return .zeros(block..<data.lowerBound) }
-        return try segment(block..<min(data.upperBound, block + UInt64(segmentBlocks)))
+        return try segment(runs(from: block, data: data))
     }
 
-    private func segment(_ blocks: Range<UInt64>) throws -> Step {
-        try reader.read(blocks)
-        var entries: [ManifestSegment.Entry] = []
-        var fingerprints: [Fingerprint] = []
-        entries.reserveCapacity(blocks.count)
-        fingerprints.reserveCapacity(blocks.count)
-        var zeroBytes: UInt64 = 0
-        for block in blocks {
-            // What the guest writes just now will be sent later anyway: naming it now would be for nothing.
-            if dirtyMap.isDirty(block) {
-                entries.append(.later)
-                fingerprints.append(.zero)
-                continue
-            }
-            let fingerprint = reader.fingerprint(at: entries.count * dirtyMap.geometry.blockSize)
-            entries.append(fingerprint == .zero ? .zero : .prefix(fingerprint.high))
-            fingerprints.append(fingerprint)
-            if fingerprint == .zero { zeroBytes += dirtyMap.geometry.byteCount(of: block..<block + 1) }
+    /// What may hold data from `block` on, as far as one segment reaches; only small holes are between.
+    /// - Parameter data: the first of it, which `block` is in.
+    private func runs(from block: UInt64, data: Range<UInt64>) throws -> [Range<UInt64>] {
+        let end = block + UInt64(segmentBlocks)
+        var runs = [block..<min(data.upperBound, end)]
+        while let last = runs.last?.upperBound, last < end, let next = try reader.nextData(from: last) {
+            // Data need not begin where a block does.
+            let start = max(last, next.lowerBound)
+            guard start < end, start - last <= Self.smallHole else { break }
+            runs.append(start..<min(next.upperBound, end))
         }
-        try manifest.set(fingerprints[...], from: blocks.lowerBound)
-        return .segment(
-            ScannedSegment(
-                manifest: ManifestSegment(first: blocks.lowerBound, entries: entries), fingerprints: fingerprints,
-                zeroBytes: zeroBytes,
-                samples: compressibility?.samples(
-                    of: reader.bytes(blocks.count * dirtyMap.geometry.blockSize), from: blocks.lowerBound,
-                    blockSize: dirtyMap.geometry.blockSize) ?? CompressionSamples()))
+        return runs
+    }
+
+    private func segment(_ runs: [Range<UInt64>]) throws -> Step {
+        let span = runs[0].lowerBound..<runs[runs.count - 1].upperBound
+        var segment = Segment(first: span.lowerBound, capacity: span.count)
+        var read: [UInt64] = []
+        read.reserveCapacity(runs.reduce(0) { $0 + $1.count })
+        for run in runs {
+            segment.addHole(run.lowerBound - segment.end, geometry)
+            try reader.read(run, at: read.count * geometry.blockSize)
+            for block in run {
+                // What the guest writes just now will be sent later anyway: naming it now would be for nothing.
+                segment.add(
+                    dirtyMap.isDirty(block) ? nil : reader.fingerprint(at: read.count * geometry.blockSize), geometry)
+                read.append(block)
+            }
+        }
+        try manifest.set(segment.fingerprints[...], from: span.lowerBound)
+        let samples = compressibility?.samples(
+            of: reader.bytes(read.count * geometry.blockSize), blocks: read, blockSize: geometry.blockSize)
+        return .segment(segment.scanned(with: samples ?? CompressionSamples()))
+    }
+
+    private var geometry: BlockGeometry { dirtyMap.geometry }
+}
+
+/// A segment that is being scanned.
+private struct Segment {
+    let first: UInt64
+    private(set) var fingerprints: [Fingerprint] = []
+    private var entries: [ManifestSegment.Entry] = []
+    private var zeroBytes: UInt64 = 0
+
+    init(first: UInt64, capacity: Int) {
+        self.first = first
+        entries.reserveCapacity(capacity)
+        fingerprints.reserveCapacity(capacity)
+    }
+
+    /// The block behind it.
+    var end: UInt64 { first + UInt64(entries.count) }
+
+    mutating func addHole(_ count: UInt64, _ geometry: BlockGeometry) {
+        zeroBytes += geometry.byteCount(of: end..<end + count)
+        entries.append(contentsOf: repeatElement(.zero, count: Int(count)))
+        fingerprints.append(contentsOf: repeatElement(.zero, count: Int(count)))
+    }
+
+    /// - Parameter fingerprint: nil for a block that comes later.
+    mutating func add(_ fingerprint: Fingerprint?, _ geometry: BlockGeometry) {
+        if fingerprint == .zero { zeroBytes += geometry.byteCount(of: end..<end + 1) }
+        entries.append(fingerprint.map { $0 == .zero ? .zero : .prefix($0.high) } ?? .later)
+        fingerprints.append(fingerprint ?? .zero)
+    }
+
+    func scanned(with samples: CompressionSamples) -> ScannedSegment {
+        ScannedSegment(
+            manifest: ManifestSegment(first: first, entries: entries), fingerprints: fingerprints,
+            zeroBytes: zeroBytes, samples: samples)
     }
 }

@@ -24,7 +24,8 @@ import Testing
     /// What is wanted is unlike what is not.
     @Test func samplesOfWhatIsWantedCount() throws {
         let samples = CompressionSamples(samples: [
-            .init(blocks: 8..<12, ratio: 1), .init(blocks: 50..<54, ratio: 0.01), .init(blocks: 108..<112, ratio: 1),
+            .init(blocks: Array(8..<12), ratio: 1), .init(blocks: Array(50..<54), ratio: 0.01),
+            .init(blocks: Array(108..<112), ratio: 1),
         ])
         func ratio(_ wanted: Range<UInt64>) throws -> Double {
             let open = OpenSegments(geometry: Self.geometry)
