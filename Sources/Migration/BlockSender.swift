@@ -27,6 +27,8 @@ struct BlockSender: Sendable {
 
     /// Of the stream in one message, where more comes late: what else is to be said does not wait for long behind one.
     private static let pieceBytes = 256 << 10
+    /// A higher one takes up to 150 ms to begin with a stream, which is more than it saves where a guest waits.
+    private static let highestUrgentLevel: Int32 = 3
 
     private let reader: BlockReader
     private let stream: DataStream
@@ -147,7 +149,8 @@ struct BlockSender: Sendable {
 
     private func collect(_ blocks: ArraySlice<UInt64>, isUrgent: Bool) throws -> Batch {
         precondition(blocks.count <= batchLimit)
-        var batch = Batch(level: pace.withLockedValue { $0.level })
+        let level = pace.withLockedValue { $0.level }
+        var batch = Batch(level: isUrgent ? min(level, Self.highestUrgentLevel) : level)
         var runs: [BlockRange] = []
         var filled = 0
         let began = ContinuousClock.now

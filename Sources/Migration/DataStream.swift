@@ -11,8 +11,7 @@ final class DataStream: @unchecked Sendable {
     private static let mostNamed = DataSegment.mostAwaited / 2
 
     private let bulk: StreamCompressor
-    /// Where `bulk` is late.
-    private let urgent: StreamCompressor?
+    private let urgent: StreamCompressor
     private var isUrgent = false
     /// How often something was added since all of it was in a piece.
     private var named = 0
@@ -24,7 +23,7 @@ final class DataStream: @unchecked Sendable {
     /// - Throws: `ZstdError`.
     init(level: Int32, windowLog: Int32, workers: Int) throws {
         bulk = try StreamCompressor(level: level, windowLog: windowLog, workers: workers)
-        urgent = bulk.isParallel ? try StreamCompressor(level: level, windowLog: Self.urgentWindowLog) : nil
+        urgent = try StreamCompressor(level: level, windowLog: Self.urgentWindowLog)
     }
 
     /// Whether a piece may hold less than what was added, and a later one the rest.
@@ -41,12 +40,11 @@ final class DataStream: @unchecked Sendable {
     /// - Returns: the next piece of the stream.
     /// - Throws: `ZstdError`.
     func compress(_ bytes: UnsafeRawBufferPointer, level: Int32, isUrgent: Bool) throws -> ByteBuffer {
-        guard let urgent else { return try bulk.compress(bytes, level: level) }
         let isSwitched = isUrgent != self.isUrgent
         var pieces = isSwitched ? [try (isUrgent ? bulk : urgent).end()] : []
         self.isUrgent = isUrgent
         pieces.append(try (isUrgent ? urgent : bulk).compress(bytes, level: level))
-        named = isUrgent ? 0 : named + 1
+        named = isUrgent || !isLate ? 0 : named + 1
         if named >= Self.mostNamed { pieces.append(try flush()) }
         return pieces.count == 1 ? pieces[0] : ByteBuffer(bytes: pieces.map(\.readableBytesView).joined())
     }
