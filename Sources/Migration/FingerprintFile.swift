@@ -73,7 +73,7 @@ final class FingerprintFile: Sendable {
     /// The root of the disk as noted, where it holds nothing in these blocks, and which those are.
     /// - Throws: `FileError`.
     func root(without blocks: [Range<UInt64>]) throws -> DiskRoot {
-        for run in blocks { try setZero(run) }
+        try setZero(blocks)
         let root = try root()
         guard !blocks.isEmpty else { return root }
         var summary = root.bytes
@@ -101,17 +101,57 @@ final class FingerprintFile: Sendable {
 
     /// Notes that consecutive blocks are zero now; writes only where something else was noted before.
     /// - Throws: `FileError`.
-    func setZero(_ blocks: Range<UInt64>) throws {
-        var segment = blocks.lowerBound / Self.segmentBlocks
-        while segment * Self.segmentBlocks < blocks.upperBound {
-            let start = max(blocks.lowerBound, segment * Self.segmentBlocks)
-            let end = min(blocks.upperBound, (segment + 1) * Self.segmentBlocks)
-            if state.withLockedValue({ $0.hasContents[Int(segment)] }) {
-                try set(ArraySlice(repeating: .zero, count: Int(end - start)), from: start)
+    func setZero(_ blocks: Range<UInt64>) throws { try setZero([blocks]) }
+
+    /// Notes that runs of blocks are zero now; writes only where something else was noted before, and once for the runs that
+    /// follow each other in a segment. Nobody may note anything meanwhile.
+    /// - Throws: `FileError`.
+    func setZero(_ runs: [Range<UInt64>]) throws {
+        var parts: [Range<UInt64>] = []
+        for run in runs {
+            var start = run.lowerBound
+            while start < run.upperBound {
+                let segment = start / Self.segmentBlocks
+                let end = min(run.upperBound, (segment + 1) * Self.segmentBlocks)
+                if let last = parts.last, last.lowerBound / Self.segmentBlocks != segment {
+                    try setZero(ofOneSegment: parts)
+                    parts.removeAll(keepingCapacity: true)
+                }
+                parts.append(start..<end)
+                start = end
             }
-            segment += 1
         }
+        try setZero(ofOneSegment: parts)
     }
+
+    private func setZero(ofOneSegment runs: [Range<UInt64>]) throws {
+        guard let first = runs.first?.lowerBound,
+            state.withLockedValue({ $0.hasContents[Int(first / Self.segmentBlocks)] })
+        else { return }
+        let span = runs.reduce(first..<first) {
+            min($0.lowerBound, $1.lowerBound)..<max($0.upperBound, $1.upperBound)
+        }
+        let isChanged = try withUnsafeTemporaryAllocation(
+            byteCount: span.count * Fingerprint.byteCount, alignment: 8
+        ) { bytes in
+            let offset = span.lowerBound * UInt64(Fingerprint.byteCount)
+            try file.read(into: bytes, at: offset)
+            var isChanged = false
+            for run in runs {
+                let start = Int(run.lowerBound - span.lowerBound) * Fingerprint.byteCount
+                let part = UnsafeMutableRawBufferPointer(
+                    rebasing: bytes[start..<start + run.count * Fingerprint.byteCount])
+                if !isChanged { isChanged = part.bindMemory(to: UInt64.self).contains { $0 != 0 } }
+                if isChanged { memset(part.baseAddress!, 0, part.count) }
+            }
+            if isChanged { try file.write(UnsafeRawBufferPointer(bytes), at: offset) }
+            return isChanged
+        }
+        if isChanged { touch(span) }
+    }
+
+    /// Has what is noted begin its way to the disk.
+    func beginWritingOut() { file.beginWritingOut() }
 
     /// Hashes every segment that has changed since the last call: done before the guest has to wait, so that little is
     /// left for the moment when it does. Nobody may note anything meanwhile.

@@ -158,10 +158,10 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// The source has written these blocks again: what is here of them is old.
     func forget(_ runs: [Range<UInt64>]) throws {
-        for run in runs {
-            presentMap.forget(run)
-            try manifest.setZero(run)
-        }
+        for run in runs { presentMap.forget(run) }
+        try manifest.setZero(runs)
+        // A guest may wait for that soon.
+        manifest.beginWritingOut()
     }
 
     /// Makes what is here durable, and gives it away for post-copy.

@@ -13,8 +13,8 @@ public struct SourceJob: Sendable {
     public let destination: PeerAddress
     /// When it is handed over.
     public let switchover: Switchover
-    /// How long a guest's request may wait at the switchover.
-    public let maximumPause: Duration
+    /// How long a guest's request may wait at the switchover; nil for twice the round trip and `standardPause`.
+    public let maximumPause: Duration?
     /// Limits what is sent.
     public let rate: RateLimit
     /// What is remembered of the image.
@@ -30,13 +30,15 @@ public struct SourceJob: Sendable {
     /// Shown the map of what is still to be sent, while it is kept.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 
+    /// Beside two round trips.
+    static let standardPause = Duration.milliseconds(50)
     /// Bytes of a domain's name.
     public static let longestDomain = 255
 
     /// Describes a migration.
     public init(
         export: String, disk: Disk, image: RawImage, destination: PeerAddress,
-        switchover: Switchover = .converged, maximumPause: Duration,
+        switchover: Switchover = .converged, maximumPause: Duration? = nil,
         rate: RateLimit,
         records: SourceRecords
     ) {

@@ -214,8 +214,8 @@ public final class SourceMigration: Sendable {
             links.forward.start()
         }
         if job.switchover.isAnsweredEarly { try await link.send(.postcopy(.expect(job.switchover))) }
-        let leavesRest = try await copyUntilDecided(copy, link, &inbox, links.forward, roundTrip)
-        return try await handOver(copy, link, &inbox, links, geometry, leavesRest: leavesRest)
+        let rest = try await copyUntilDecided(copy, link, &inbox, links.forward, roundTrip)
+        return try await handOver(copy, link, &inbox, links, geometry, leaving: rest)
     }
 
     /// Agrees on the block size and offers the disk.
@@ -243,14 +243,15 @@ public final class SourceMigration: Sendable {
     }
 
     /// Goes over the disk, and over what was written meanwhile, until the machine says that it is enough.
-    /// - Returns: whether what is left is to be left for post-copy.
+    /// - Returns: what is to be left for post-copy; nil where nothing is.
     private func copyUntilDecided(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
         _ roundTrip: Duration
-    ) async throws -> Bool {
-        if isWanted { return true }
+    ) async throws -> RestOfDisk? {
+        let rest = RestOfDisk(of: copy, image: job.image, link: link, pool: pools.urgent)
+        if isWanted { return rest }
         try await copy.firstRound(&inbox)
-        if isWanted { return true }
+        if isWanted { return rest }
         try await copy.endRound(1, &inbox)
         // Connected ahead of the hand-over, so that the guest need not wait for that, nor the decision grow stale.
         forward.start()
@@ -262,21 +263,32 @@ public final class SourceMigration: Sendable {
             switch decision {
             case .handOver(let leavesRest):
                 guard try await agree(copy, link, roundTrip, leavesRest: leavesRest) else { continue }
-                return isWanted || leavesRest
+                if isWanted { return rest }
+                return leavesRest ? try await nameAhead(rest, &inbox) : nil
             case .wait:
                 status.withLockedValue { $0.phase = "waiting" }
                 try await group.waitForSwitch(atMost: Self.idleInterval)
                 guard link.isOpen else { throw PeerError.cut }
-                if isWanted { return true }
+                if isWanted { return rest }
             case .copy(let scope):
                 _ = group.note(member, isReady: false)
                 status.withLockedValue { $0.phase = "copying" }
                 let next = state.withLockedValue { $0.machine.nextRound() }
                 try await copy.dirtyRound(next, scope)
-                if isWanted { return true }
+                if isWanted { return rest }
                 try await copy.endRound(next, &inbox)
             }
         }
+    }
+
+    /// - Returns: the rest, of which as much as can be has been done ahead of the fence.
+    private func nameAhead(_ rest: RestOfDisk, _ inbox: inout SourceInbox) async throws -> RestOfDisk {
+        let round = state.withLockedValue { $0.machine.round } + 1
+        try await rest.flush(copyingIn: round) { isWanted }
+        if isWanted { return rest }
+        var rest = rest
+        try await rest.nameAhead(as: round, &inbox)
+        return rest
     }
 
     private func situation(_ copy: SourceCopy, _ roundTrip: Duration) -> SourceMachine.Situation {
@@ -284,7 +296,7 @@ public final class SourceMigration: Sendable {
         return SourceMachine.Situation(
             // Behind the fence, the disks share the link.
             expectedPause: copy.expectedPause(for: dirty, roundTrip: roundTrip, shares: group.count).inSeconds,
-            maximumPause: job.maximumPause.inSeconds,
+            maximumPause: (job.maximumPause ?? roundTrip * 2 + SourceJob.standardPause).inSeconds,
             leastPause: copy.expectedPause(for: 0, roundTrip: roundTrip, shares: group.count).inSeconds,
             dirty: dirty, settled: min(dirty, copy.settledBytes),
             threshold: job.dirtyThreshold)
@@ -313,11 +325,11 @@ public final class SourceMigration: Sendable {
     /// disk away.
     private func handOver(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links,
-        _ geometry: BlockGeometry, leavesRest: Bool
+        _ geometry: BlockGeometry, leaving rest: RestOfDisk?
     ) async throws -> HandedOver {
         let forward = links.forward
         // Most of it ahead of the fence, behind which the guest waits.
-        if leavesRest { try await pools.urgent.runIfActive { [image = job.image] in try image.synchronize() } }
+        try await rest?.flush()
         try await group.meetBeforeFence(member)
         // From here to the fence nothing may fail: to give up now is to lift it.
         let round = state.withLockedValue { $0.machine.fence() }
@@ -325,20 +337,20 @@ public final class SourceMigration: Sendable {
         let fenced = ContinuousClock.now
         await job.disk.fence()
         let sending =
-            leavesRest
+            rest != nil
             ? .zero : copy.expectedPause(for: copy.dirtyBytes, roundTrip: .zero, shares: group.count)
-        let expected = max(job.maximumPause, sending)
+        let expected = max(job.maximumPause ?? .zero, sending)
         let watch = Task { [self] in
             try await Task.sleep(for: max(Self.shortestFenceLimit, expected * 2))
             group.fail(MigrationError.tooSlow)
         }
         defer { watch.cancel() }
-        let (root, isMissing): (DiskRoot, Bool)
-        if leavesRest {
-            (root, isMissing) = try await compareAndLeave(copy, link, &inbox)
-        } else {
-            (root, isMissing) = (try await sendAndCompare(copy, link, &inbox, round), false)
-        }
+        let (root, isMissing) =
+            if let rest {
+                try await agree(on: rest, copy, &inbox)
+            } else {
+                (try await sendAndCompare(copy, link, &inbox, round), false)
+            }
         try await commit(root, isMissing ? geometry.blockSize : nil)
         watch.cancel()
         forward.commit()
@@ -377,41 +389,15 @@ public final class SourceMigration: Sendable {
     }
 
     /// Both sides agree on what is missing, and that the rest is the same.
-    private func compareAndLeave(
-        _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox
-    ) async throws -> (DiskRoot, Bool) {
-        // What the destination takes from here later must be what was here now, whatever happens to this machine.
-        async let isDurable: Void = pools.urgent.runIfActive { [image = job.image] in try image.synchronize() }
-        let dirty = copy.takeDirty()
-        for start in stride(from: 0, to: dirty.count, by: PostcopyMessage.maximumRuns) {
-            let runs = dirty[start..<min(dirty.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
-            try await link.sendNow(.postcopy(.dirty(runs)))
+    private func agree(
+        on rest: RestOfDisk, _ copy: SourceCopy, _ inbox: inout SourceInbox
+    ) async throws -> (DiskRoot, isMissing: Bool) {
+        let agreement = try await rest.agree(&inbox)
+        try state.withLockedValue {
+            try $0.machine.prepared(source: agreement.ours, destination: agreement.theirs)
         }
-        try await link.sendNow(.postcopy(.leave))
-        // At the same time as the destination. Where it lacks more than that, what has been hashed need not be again.
-        async let ours = copy.root(without: dirty)
-        var missing: [Range<UInt64>] = []
-        while true {
-            switch try await inbox.next() {
-            case .postcopy(.missing(let runs)):
-                missing += try runs.map { try copy.check($0, after: missing.last?.upperBound ?? 0) }
-            case .prepared(let theirs):
-                guard copy.covers(dirty, by: missing) else {
-                    throw MigrationError.unexpected("blocks that were written are not missing")
-                }
-                var root = try await ours
-                if missing != dirty { root = try await copy.root(without: missing) }
-                try state.withLockedValue { try $0.machine.prepared(source: root, destination: theirs) }
-                copy.note(missing: missing)
-                try await isDurable
-                return (root, !missing.isEmpty)
-            case .roundDone:
-                // Of the last round, which nobody has waited for.
-                continue
-            default:
-                throw MigrationError.unexpected("no root")
-            }
-        }
+        copy.note(missing: agreement.missing)
+        return (agreement.ours, !agreement.missing.isEmpty)
     }
 
     /// The durable word, for all disks of the group. A cancel that comes later comes too late; one that came before is

@@ -11,8 +11,8 @@ public struct MigrateCommand: Codable, Sendable {
     public var switchover: Switchover
     /// Bits a second; nil for no limit.
     public var rate: UInt64?
-    /// Seconds.
-    public var maximumPause: Double
+    /// As `SourceJob.maximumPause`, in seconds.
+    public var maximumPause: Double?
     /// Answer as soon as the migration has begun.
     public var detach: Bool
     /// The domains of the destination's neighbours that may be drawn on; none for all.
@@ -25,7 +25,7 @@ public struct MigrateCommand: Codable, Sendable {
     /// Describes a migration.
     public init(
         exports: [String], destination: PeerAddress, switchover: Switchover = .converged, rate: UInt64?,
-        maximumPause: Double, detach: Bool
+        maximumPause: Double? = nil, detach: Bool
     ) {
         self.exports = exports
         self.destination = destination
@@ -55,7 +55,7 @@ public struct MigrateCommand: Codable, Sendable {
         guard domains.count <= 255, domains.allSatisfy({ (1...SourceJob.longestDomain).contains($0.utf8.count) }) else {
             throw NodeError.unusable("at most 255 domains can be given, of 1 to \(SourceJob.longestDomain) bytes each")
         }
-        guard (0...Self.longestPause).contains(maximumPause) else {
+        if let maximumPause, !(0...Self.longestPause).contains(maximumPause) {
             throw NodeError.unusable(
                 "a pause of \(maximumPause) s can't be; give 0 s to \(Int(Self.longestPause)) s")
         }

@@ -301,7 +301,7 @@ public actor Node {
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: command.destination, switchover: command.switchover,
-            maximumPause: .seconds(command.maximumPause), rate: rate, records: records)
+            maximumPause: command.maximumPause.map { .seconds($0) }, rate: rate, records: records)
         job.showing = { [maps = export.export.maps] map in
             let name = ChangeBitmap.namespace + ChangeBitmap.migrationName
             if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }

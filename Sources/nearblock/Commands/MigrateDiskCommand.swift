@@ -28,8 +28,10 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"))
     var rate: BitRate?
     @Option(
-        help: ArgumentHelp("How long a request of the guest may wait at the hand-over.", valueName: "time"))
-    var maxPause = TimeSpan(seconds: 0.2)
+        help: ArgumentHelp(
+            "How long a request of the guest may wait at the hand-over, as in 200ms (default: twice the link's round trip "
+                + "and 50ms).", valueName: "time"))
+    var maxPause: TimeSpan?
     @Option(
         help: ArgumentHelp(
             "Go over the disk at most so often before it is handed over (converged); what is left follows afterwards.",
@@ -60,8 +62,7 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     func run() async throws {
         var command = MigrateCommand(
             exports: exports, destination: to, switchover: switchover, rate: rate?.bitsPerSecond,
-            maximumPause: maxPause.seconds,
-            detach: detach)
+            maximumPause: maxPause?.seconds, detach: detach)
         command.domains = domains
         command.maximumRounds = maxRounds
         command.dirtyThreshold = dirtyThreshold?.bytes

@@ -1,0 +1,126 @@
+import Block
+import NIOConcurrencyHelpers
+import NIOPosix
+
+/// What a disk leaves behind that is handed over before all of it is at the destination: named to it, so that both agree on
+/// what is missing, and durable. As much of that as possible ahead of the fence, behind which the guest waits.
+struct RestOfDisk {
+    /// What both sides have of the disk, which must be the same.
+    struct Agreement {
+        let ours: DiskRoot
+        let theirs: DiskRoot
+        /// Ascending.
+        let missing: [Range<UInt64>]
+    }
+
+    /// Flushes ahead of the fence, each of what the guest has written during the one before, as long as they become shorter.
+    private static let mostFlushes = 5
+    private static let quickFlush = Duration.milliseconds(10)
+    private static let worthwhile = 0.7
+    /// Before it is looked for more to copy during them.
+    private static let copyingInterval = Duration.milliseconds(5)
+
+    private let copy: SourceCopy
+    private let link: SourceLink
+    private let image: RawImage
+    private let pool: NIOThreadPool
+    /// Of which the destination has been told.
+    private var named: [Range<UInt64>] = []
+
+    /// - Parameter pool: for what is waited for.
+    init(of copy: SourceCopy, image: RawImage, link: SourceLink, pool: NIOThreadPool) {
+        self.copy = copy
+        self.link = link
+        self.image = image
+        self.pool = pool
+    }
+
+    /// Makes what is in the image durable, but for a little that the guest writes last.
+    func flush() async throws {
+        var last = Duration.seconds(3600)
+        for _ in 0..<Self.mostFlushes {
+            let began = ContinuousClock.now
+            try await pool.runIfActive { [image] in try image.synchronize() }
+            let took = began.duration(to: .now)
+            if took < Self.quickFlush || took > last * Self.worthwhile { return }
+            last = took
+        }
+    }
+
+    /// As `flush`, and copies meanwhile what is worth it.
+    /// - Parameter round: that it belongs to.
+    func flush(copyingIn round: Int, isOver: () -> Bool) async throws {
+        let isFlushed = NIOLockedValueBox(false)
+        async let flushed: Void = {
+            defer { isFlushed.withLockedValue { $0 = true } }
+            try await flush()
+        }()
+        while !isFlushed.withLockedValue({ $0 }), !isOver() {
+            try await copy.dirtyRound(round, .settled)
+            try await Task.sleep(for: Self.copyingInterval)
+        }
+        try await flushed
+    }
+
+    /// Names what is left now, and has both sides work out what they have without it, so that behind the fence only that is to
+    /// do which the guest writes from here on. Nothing is copied after it; the rounds before must have ended.
+    mutating func nameAhead(as round: Int, _ inbox: inout SourceInbox) async throws {
+        named = copy.takeDirty()
+        try await name(named)
+        try await link.send(.roundEnd(UInt32(round)))
+        _ = try await copy.root(without: named)
+        guard try await inbox.next() == .roundDone(UInt32(round)) else {
+            throw MigrationError.unexpected("round \(round) has no end")
+        }
+    }
+
+    /// Names the rest, behind the fence.
+    func agree(_ inbox: inout SourceInbox) async throws -> Agreement {
+        // What the destination takes from here later must be what was here now, whatever happens to this machine.
+        async let isDurable: Void = pool.runIfActive { [image] in try image.synchronize() }
+        let last = copy.takeDirty()
+        try await name(last)
+        try await link.sendNow(.postcopy(.leave))
+        let left = Self.union(named, last)
+        // At the same time as the destination. Where it lacks more than that, what has been hashed need not be again.
+        async let without = copy.root(without: left)
+        var missing: [Range<UInt64>] = []
+        while true {
+            switch try await inbox.next() {
+            case .postcopy(.missing(let runs)):
+                missing += try runs.map { try copy.check($0, after: missing.last?.upperBound ?? 0) }
+            case .prepared(let theirs):
+                guard copy.covers(left, by: missing) else {
+                    throw MigrationError.unexpected("blocks that were written are not missing")
+                }
+                var ours = try await without
+                if missing != left { ours = try await copy.root(without: missing) }
+                try await isDurable
+                return Agreement(ours: ours, theirs: theirs, missing: missing)
+            case .roundDone:
+                // Of the last round, which nobody has waited for.
+                continue
+            default:
+                throw MigrationError.unexpected("no root")
+            }
+        }
+    }
+
+    private func name(_ blocks: [Range<UInt64>]) async throws {
+        for start in stride(from: 0, to: blocks.count, by: PostcopyMessage.maximumRuns) {
+            let runs = blocks[start..<min(blocks.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
+            try await link.sendNow(.postcopy(.dirty(runs)))
+        }
+    }
+
+    /// The blocks of both, each of which ascends.
+    static func union(_ some: [Range<UInt64>], _ others: [Range<UInt64>]) -> [Range<UInt64>] {
+        (some + others).sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { union, run in
+            if let last = union.last, last.upperBound >= run.lowerBound {
+                union[union.count - 1] = last.lowerBound..<max(last.upperBound, run.upperBound)
+            } else {
+                union.append(run)
+            }
+        }
+    }
+}
