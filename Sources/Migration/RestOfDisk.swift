@@ -13,9 +13,10 @@ struct RestOfDisk {
         let missing: [Range<UInt64>]
     }
 
-    /// Flushes ahead of the fence, each of what the guest has written during the one before, as long as they become shorter.
-    private static let mostFlushes = 5
-    private static let quickFlush = Duration.milliseconds(10)
+    /// What is repeated ahead of the fence, each time for what the guest has written meanwhile: so often at most, as long as it
+    /// takes longer than this, and less than this much of the time before.
+    private static let mostRepeats = 5
+    private static let quick = Duration.milliseconds(10)
     private static let worthwhile = 0.7
     /// Before it is looked for more to copy during them.
     private static let copyingInterval = Duration.milliseconds(5)
@@ -37,14 +38,7 @@ struct RestOfDisk {
 
     /// Makes what is in the image durable, but for a little that the guest writes last.
     func flush() async throws {
-        var last = Duration.seconds(3600)
-        for _ in 0..<Self.mostFlushes {
-            let began = ContinuousClock.now
-            try await pool.runIfActive { [image] in try image.synchronize() }
-            let took = began.duration(to: .now)
-            if took < Self.quickFlush || took > last * Self.worthwhile { return }
-            last = took
-        }
+        try await Self.repeatAhead { _ in try await pool.runIfActive { [image] in try image.synchronize() } }
     }
 
     /// As `flush`, and copies meanwhile what is worth it.
@@ -64,13 +58,33 @@ struct RestOfDisk {
 
     /// Names what is left now, and has both sides work out what they have without it, so that behind the fence only that is to
     /// do which the guest writes from here on. Nothing is copied after it; the rounds before must have ended.
-    mutating func nameAhead(as round: Int, _ inbox: inout SourceInbox) async throws {
-        named = copy.takeDirty()
-        try await name(named)
-        try await link.send(.roundEnd(UInt32(round)))
-        _ = try await copy.root(without: named)
-        guard try await inbox.next() == .roundDone(UInt32(round)) else {
-            throw MigrationError.unexpected("round \(round) has no end")
+    /// - Parameter round: the next.
+    mutating func nameAhead(from round: Int, _ inbox: inout SourceInbox) async throws {
+        var named = named
+        try await Self.repeatAhead { number in
+            let round = UInt32(round + number)
+            let more = copy.takeDirty()
+            named = Self.union(named, more)
+            try await name(more)
+            try await link.send(.roundEnd(round))
+            async let flushed: Void = flush()
+            _ = try await copy.root(without: named)
+            try await flushed
+            guard try await inbox.next() == .roundDone(round) else {
+                throw MigrationError.unexpected("round \(round) has no end")
+            }
+        }
+        self.named = named
+    }
+
+    private static func repeatAhead(_ body: (_ number: Int) async throws -> Void) async throws {
+        var last = Duration.seconds(3600)
+        for number in 0..<mostRepeats {
+            let began = ContinuousClock.now
+            try await body(number)
+            let took = began.duration(to: .now)
+            if took < quick || took > last * worthwhile { return }
+            last = took
         }
     }
 

@@ -287,7 +287,7 @@ public final class SourceMigration: Sendable {
         try await rest.flush(copyingIn: round) { isWanted }
         if isWanted { return rest }
         var rest = rest
-        try await rest.nameAhead(as: round, &inbox)
+        try await rest.nameAhead(from: round, &inbox)
         return rest
     }
 
