@@ -14,8 +14,9 @@ struct CopyPlan: Equatable {
 
     /// Rounds in a row that may bring the end no nearer before the rest is left to post-copy.
     private static let patience = 2
-    /// A round is worth it where it makes the expected pause shorter by this factor.
-    private static let worthwhile = 0.8
+    /// A round is worth it where it makes the expected pause shorter by this factor: otherwise all that are to follow would
+    /// take more than twice as long as to leave the rest to post-copy, which sends it once.
+    private static let worthwhile = 0.5
     /// Waits between two rounds over all, where nobody asks for the disk: at first, and at most. What the guest writes twice in
     /// that time and then leaves alone is sent after it.
     private static let waits = 1...256
