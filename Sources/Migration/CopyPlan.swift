@@ -13,7 +13,7 @@ struct CopyPlan: Equatable {
     }
 
     /// Rounds in a row that may bring the end no nearer before the rest is left to post-copy.
-    private static let patience = 2
+    private static let patience = 1
     /// A round is worth it where it makes the expected pause shorter by this factor: otherwise all that are to follow would
     /// take more than twice as long as to leave the rest to post-copy, which sends it once.
     private static let worthwhile = 0.5

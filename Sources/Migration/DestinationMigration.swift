@@ -223,7 +223,7 @@ public struct DestinationMigration: Sendable {
             let signal = try await site.announce(arrival.offer!, switchover)
             signal?.listen { Task { try? await connection.send(Message.postcopy(.switchNow).encoded()) } }
         case .forget(let blocks):
-            try await onDisk(arrival, isUrgent: true) { try $0.forget(blocks) }
+            try await onDisk(arrival, isUrgent: true) { try $0.note(dirty: blocks) }
         case .prepareRest:
             try await prepareRest(&arrival, connection)
         case .activate:
@@ -305,14 +305,14 @@ public struct DestinationMigration: Sendable {
             preconditionFailure("an offer that was accepted")
         }
         let path = site.mapPath(of: offer.export)
-        let (ours, missing, parts) = try await onDisk(arrival, isUrgent: true) { disk in
-            let (root, missing) = try disk.leave()
+        let (ours, missing, isNamed, parts) = try await onDisk(arrival, isUrgent: true) { disk in
+            let (root, missing, isNamed) = try disk.leave()
             var parts: ArrivalParts?
             if !missing.isEmpty {
                 let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
                 parts = ArrivalParts(store: store, manifest: disk.manifest)
             }
-            return (root, missing, parts)
+            return (root, missing, isNamed, parts)
         }
         var record = IncomingRecord(
             phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
@@ -320,8 +320,9 @@ public struct DestinationMigration: Sendable {
         if parts != nil { record.blockSize = geometry.blockSize }
         try await site.prepare(record, parts)
         arrival.machine.prepared()
-        for start in stride(from: 0, to: missing.count, by: PostcopyMessage.maximumRuns) {
-            let runs = missing[start..<min(missing.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
+        let said = isNamed && arrival.hello.support.capabilities.contains(.unsaidMissing) ? [] : missing
+        for start in stride(from: 0, to: said.count, by: PostcopyMessage.maximumRuns) {
+            let runs = said[start..<min(said.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
             try await connection.send(Message.postcopy(.missing(runs)).encoded())
         }
         try await connection.send(Message.prepared(ours).encoded())

@@ -23,6 +23,8 @@ final class IncomingDisk: @unchecked Sendable {
     private let stream: ArrivingStream
     private var writer: RunWriter
     private var repeats: RepeatCache
+    /// What the source has said that it has written again; ascending.
+    private var named: [Range<UInt64>] = []
 
     /// - Parameters:
     ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
@@ -156,17 +158,23 @@ final class IncomingDisk: @unchecked Sendable {
         }
     }
 
-    /// The source has written these blocks again: what is here of them is old.
-    func forget(_ runs: [Range<UInt64>]) throws {
-        for run in runs { presentMap.forget(run) }
-        try manifest.setZero(runs)
+    /// The source has written these blocks again.
+    func note(dirty runs: [Range<UInt64>]) throws {
+        named = named.union(runs)
+        try forget(runs)
         // A guest may wait for that soon.
         manifest.beginWritingOut()
     }
 
+    /// What is here of these blocks is old.
+    private func forget(_ runs: [Range<UInt64>]) throws {
+        for run in runs { presentMap.forget(run) }
+        try manifest.setZero(runs)
+    }
+
     /// Makes what is here durable, and gives it away for post-copy.
-    /// - Returns: the root of it, with zeros for what is missing, and what is missing.
-    func leave() throws -> (root: DiskRoot, missing: [Range<UInt64>]) {
+    /// - Returns: the root of it, with zeros for what is missing, what is missing, and whether that is what the source has named.
+    func leave() throws -> (root: DiskRoot, missing: [Range<UInt64>], isNamed: Bool) {
         shared.withdrawPromises()
         // What was on its way does not come any more.
         try forget(stream.awaited)
@@ -175,7 +183,7 @@ final class IncomingDisk: @unchecked Sendable {
         let root = try manifest.root(without: missing)
         try image.synchronize()
         try manifest.synchronize()
-        return (root, missing)
+        return (root, missing, missing == named)
     }
 
     /// Whether so much has arrived that another attempt should begin with it.

@@ -13,7 +13,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     /// Somebody wants to write to the disk at the destination.
     case switchNow
-    /// Blocks that the destination lacks.
+    /// Blocks that the destination lacks, all of them, or none where both sides have `unsaidMissing` and they are those that
+    /// were named as dirty.
     case missing([BlockRange])
 
     // Destination to source, after the hand-over.

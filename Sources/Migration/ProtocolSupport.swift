@@ -14,6 +14,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let mostRead = Capabilities(rawValue: 1 << 2)
         /// The bytes of blocks may come in later pieces of the stream than the one that names them, within their round.
         static let latePieces = Capabilities(rawValue: 1 << 3)
+        /// What is missing at the hand-over need not be said where it is what the source has named as dirty.
+        static let unsaidMissing = Capabilities(rawValue: 1 << 4)
     }
 
     /// What both sides speak.
@@ -23,7 +25,8 @@ struct ProtocolSupport: Sendable, Equatable {
     }
 
     /// This release's.
-    static let own = ProtocolSupport(versions: 3...3, capabilities: [.postcopy, .summaries, .mostRead, .latePieces])
+    static let own = ProtocolSupport(
+        versions: 3...3, capabilities: [.postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

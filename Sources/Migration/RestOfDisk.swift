@@ -64,7 +64,7 @@ struct RestOfDisk {
         try await Self.repeatAhead { number in
             let round = UInt32(round + number)
             let more = copy.takeDirty()
-            named = Self.union(named, more)
+            named = named.union(more)
             try await name(more)
             try await link.send(.roundEnd(round))
             async let flushed: Void = flush()
@@ -95,18 +95,16 @@ struct RestOfDisk {
         let last = copy.takeDirty()
         try await name(last)
         try await link.sendNow(.postcopy(.leave))
-        let left = Self.union(named, last)
+        let left = named.union(last)
         // At the same time as the destination. Where it lacks more than that, what has been hashed need not be again.
         async let without = copy.root(without: left)
-        var missing: [Range<UInt64>] = []
+        var said: [Range<UInt64>] = []
         while true {
             switch try await inbox.next() {
             case .postcopy(.missing(let runs)):
-                missing += try runs.map { try copy.check($0, after: missing.last?.upperBound ?? 0) }
+                said += try runs.map { try copy.check($0, after: said.last?.upperBound ?? 0) }
             case .prepared(let theirs):
-                guard copy.covers(left, by: missing) else {
-                    throw MigrationError.unexpected("blocks that were written are not missing")
-                }
+                let missing = left.union(said)
                 var ours = try await without
                 if missing != left { ours = try await copy.root(without: missing) }
                 try await isDurable
@@ -124,17 +122,6 @@ struct RestOfDisk {
         for start in stride(from: 0, to: blocks.count, by: PostcopyMessage.maximumRuns) {
             let runs = blocks[start..<min(blocks.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
             try await link.sendNow(.postcopy(.dirty(runs)))
-        }
-    }
-
-    /// The blocks of both, each of which ascends.
-    static func union(_ some: [Range<UInt64>], _ others: [Range<UInt64>]) -> [Range<UInt64>] {
-        (some + others).sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { union, run in
-            if let last = union.last, last.upperBound >= run.lowerBound {
-                union[union.count - 1] = last.lowerBound..<max(last.upperBound, run.upperBound)
-            } else {
-                union.append(run)
-            }
         }
     }
 }

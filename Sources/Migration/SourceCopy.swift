@@ -215,20 +215,6 @@ final class SourceCopy: Sendable {
         return blocks
     }
 
-    /// Whether each of the ascending `inner` runs is within one of the `outer`.
-    func covers(_ inner: [Range<UInt64>], by outer: [Range<UInt64>]) -> Bool {
-        var index = 0
-        for run in inner {
-            var position = run.lowerBound
-            while position < run.upperBound {
-                while index < outer.count, outer[index].upperBound <= position { index += 1 }
-                guard index < outer.count, outer[index].contains(position) else { return false }
-                position = outer[index].upperBound
-            }
-        }
-        return true
-    }
-
     /// Takes what will come later out of the ledger's account of this round.
     func note(missing: [Range<UInt64>]) {
         update { $0.dirty = missing.reduce(0) { $0 + geometry.byteCount(of: $1) } }

@@ -22,10 +22,19 @@ struct FingerprintFileTests {
         for step in 0..<300 {
             let first = Int.random(in: 0..<model.count, using: &random)
             let count = min(model.count - first, Int.random(in: 1...300, using: &random))
-            if Int.random(in: 0..<4, using: &random) == 0 {
+            switch Int.random(in: 0..<8, using: &random) {
+            case 0:
                 for block in first..<first + count { model[block] = .zero }
                 try stepwise.setZero(UInt64(first)..<UInt64(first + count))
-            } else {
+            case 1:
+                // In any order, and over each other.
+                let runs = (0..<Int.random(in: 0...40, using: &random)).map { _ in
+                    let start = Int.random(in: 0..<model.count, using: &random)
+                    return start..<min(model.count, start + Int.random(in: 1...6000, using: &random) / 100 + 1)
+                }
+                for run in runs { for block in run { model[block] = .zero } }
+                try stepwise.setZero(runs.map { UInt64($0.lowerBound)..<UInt64($0.upperBound) })
+            default:
                 for block in first..<first + count { model[block] = fingerprint(&random) }
                 try stepwise.set(model[first..<first + count], from: UInt64(first))
             }

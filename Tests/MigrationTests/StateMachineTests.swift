@@ -131,8 +131,7 @@ struct StateMachineTests {
         machine = copying(.converged)
         expect(&machine, after(8), .copy(.settled))
         expect(&machine, after(8), .copy(.settled))
-        expect(&machine, after(7), .copy(.settled))
-        expect(&machine, after(9), .handOver(leavesRest: true))
+        expect(&machine, after(4), .handOver(leavesRest: true))
 
         machine = copying(.converged)
         machine.needsWholeDisk()

@@ -1,0 +1,28 @@
+import TestSupport
+import Testing
+
+@testable import Migration
+
+@Suite struct UnionTests {
+    @Test("What was named twice is named once, in order")
+    func union() {
+        var random = Seeded.fresh()
+        for _ in 0..<200 {
+            let sets = (0..<2).map { _ in Set((0..<UInt64(60)).filter { _ in .random(in: 0..<3, using: &random) == 0 })
+            }
+            let union = Self.runs(of: sets[0]).union(Self.runs(of: sets[1]))
+            #expect(union == Self.runs(of: sets[0].union(sets[1])))
+        }
+    }
+
+    /// Ascending, no two of which touch.
+    private static func runs(of blocks: Set<UInt64>) -> [Range<UInt64>] {
+        blocks.sorted().reduce(into: []) { runs, block in
+            if let last = runs.last, last.upperBound == block {
+                runs[runs.count - 1] = last.lowerBound..<block + 1
+            } else {
+                runs.append(block..<block + 1)
+            }
+        }
+    }
+}
