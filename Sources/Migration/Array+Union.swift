@@ -1,12 +1,15 @@
 extension [Range<UInt64>] {
-    /// The blocks of both, as ascending runs that don't touch; each of them ascends, too.
-    func union(_ other: Self) -> Self {
-        (self + other).sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { union, run in
-            if let last = union.last, last.upperBound >= run.lowerBound {
-                union[union.count - 1] = last.lowerBound..<Swift.max(last.upperBound, run.upperBound)
+    /// All that is in these runs, as ascending runs that don't touch.
+    var ascending: Self {
+        sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { runs, run in
+            if let last = runs.last, last.upperBound >= run.lowerBound {
+                runs[runs.count - 1] = last.lowerBound..<Swift.max(last.upperBound, run.upperBound)
             } else {
-                union.append(run)
+                runs.append(run)
             }
         }
     }
+
+    /// The blocks of both, as ascending runs that don't touch.
+    func union(_ other: Self) -> Self { other.isEmpty ? self : (self + other).ascending }
 }

@@ -14,14 +14,14 @@ struct CopyPlan: Equatable {
 
     /// Rounds in a row that may bring the end no nearer before the rest is left to post-copy.
     private static let patience = 1
-    /// A round is worth it where it makes the expected pause shorter by this factor: otherwise all that are to follow would
+    /// A round is worth it where what it leaves takes less than this much of the time: otherwise all that are to follow would
     /// take more than twice as long as to leave the rest to post-copy, which sends it once.
     private static let worthwhile = 0.5
     /// Waits between two rounds over all, where nobody asks for the disk: at first, and at most. What the guest writes twice in
     /// that time and then leaves alone is sent after it.
     private static let waits = 1...256
 
-    private var shortestPause = Double.infinity
+    private var shortestSending = Double.infinity
     private var idleRounds = 0
     private var hasRested = false
     private var waitsSinceAll = 0
@@ -30,9 +30,10 @@ struct CopyPlan: Equatable {
     /// The copying has to bring the end nearer.
     /// - Returns: the blocks of the next round; nil where copying does not get there.
     mutating func towardsEnd(_ situation: SourceMachine.Situation) -> Scope? {
-        // A guest that writes as fast as the link carries would keep this up for ever.
-        idleRounds = situation.expectedPause < shortestPause * Self.worthwhile ? 0 : idleRounds + 1
-        shortestPause = min(shortestPause, situation.expectedPause)
+        // A guest that writes as fast as the link carries would keep this up for ever. The round trips stay.
+        let sending = max(0, situation.expectedPause - situation.leastPause)
+        idleRounds = sending < shortestSending * Self.worthwhile ? 0 : idleRounds + 1
+        shortestSending = min(shortestSending, sending)
         return idleRounds > Self.patience ? nil : scope(situation)
     }
 

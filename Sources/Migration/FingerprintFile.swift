@@ -74,6 +74,12 @@ final class FingerprintFile: Sendable {
     /// - Throws: `FileError`.
     func root(without blocks: [Range<UInt64>]) throws -> DiskRoot {
         try setZero(blocks)
+        return try root(naming: blocks)
+    }
+
+    /// As `root(without:)`, where it is noted already that these blocks hold nothing.
+    /// - Throws: `FileError`.
+    func root(naming blocks: [Range<UInt64>]) throws -> DiskRoot {
         let root = try root()
         guard !blocks.isEmpty else { return root }
         var summary = root.bytes

@@ -10,6 +10,8 @@ import NIOCore
 final class IncomingDisk: @unchecked Sendable {
     /// Bytes.
     private static let worthKeeping: UInt64 = 1 << 20
+    /// Runs.
+    private static let mostNamed = 1 << 21
 
     private let image: RawImage
     /// Whether the image may hold blocks of the disk already.
@@ -23,8 +25,8 @@ final class IncomingDisk: @unchecked Sendable {
     private let stream: ArrivingStream
     private var writer: RunWriter
     private var repeats: RepeatCache
-    /// What the source has said that it has written again; ascending.
-    private var named: [Range<UInt64>] = []
+    /// What the source has said that it has written again, in its order; nil where that is too much to be kept.
+    private var named: [Range<UInt64>]? = []
 
     /// - Parameters:
     ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
@@ -160,7 +162,8 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// The source has written these blocks again.
     func note(dirty runs: [Range<UInt64>]) throws {
-        named = named.union(runs)
+        named?.append(contentsOf: runs)
+        if named?.count ?? 0 > Self.mostNamed { named = nil }
         try forget(runs)
         // A guest may wait for that soon.
         manifest.beginWritingOut()
@@ -180,10 +183,10 @@ final class IncomingDisk: @unchecked Sendable {
         try forget(stream.awaited)
         image.beginWritingOut()
         let missing = presentMap.missingRuns()
-        let root = try manifest.root(without: missing)
+        let root = try manifest.root(naming: missing)
         try image.synchronize()
         try manifest.synchronize()
-        return (root, missing, missing == named)
+        return (root, missing, missing == named?.ascending)
     }
 
     /// Whether so much has arrived that another attempt should begin with it.

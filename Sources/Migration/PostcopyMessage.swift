@@ -4,7 +4,7 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     /// When the disk will be handed over.
     case expect(Switchover)
-    /// Blocks that were written after they had been sent.
+    /// Blocks that were written after they had been sent; said as often as it takes, with no data after it.
     case dirty([BlockRange])
     /// Prepare to take the disk over as it is; the rest follows.
     case leave

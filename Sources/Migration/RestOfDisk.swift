@@ -19,7 +19,7 @@ struct RestOfDisk {
     private static let quick = Duration.milliseconds(10)
     private static let worthwhile = 0.7
     /// Before it is looked for more to copy during them.
-    private static let copyingInterval = Duration.milliseconds(5)
+    private static let copyingInterval = Duration.milliseconds(50)
 
     private let copy: SourceCopy
     private let link: SourceLink
@@ -42,15 +42,16 @@ struct RestOfDisk {
     }
 
     /// As `flush`, and copies meanwhile what is worth it.
-    /// - Parameter round: that it belongs to.
+    /// - Parameter round: that it counts to.
     func flush(copyingIn round: Int, isOver: () -> Bool) async throws {
         let isFlushed = NIOLockedValueBox(false)
         async let flushed: Void = {
             defer { isFlushed.withLockedValue { $0 = true } }
             try await flush()
         }()
-        while !isFlushed.withLockedValue({ $0 }), !isOver() {
-            try await copy.dirtyRound(round, .settled)
+        func isEnough() -> Bool { isFlushed.withLockedValue { $0 } || isOver() }
+        while !isEnough() {
+            if copy.settledBytes > 0 { try await copy.dirtyRound(round, .settled, isEnough: isEnough) }
             try await Task.sleep(for: Self.copyingInterval)
         }
         try await flushed
@@ -58,17 +59,20 @@ struct RestOfDisk {
 
     /// Names what is left now, and has both sides work out what they have without it, so that behind the fence only that is to
     /// do which the guest writes from here on. Nothing is copied after it; the rounds before must have ended.
-    /// - Parameter round: the next.
-    mutating func nameAhead(from round: Int, _ inbox: inout SourceInbox) async throws {
+    /// - Parameters:
+    ///   - round: the next.
+    ///   - isOver: asked before each naming but the first; there is then no other.
+    mutating func nameAhead(from round: Int, _ inbox: inout SourceInbox, isOver: () -> Bool) async throws {
         var named = named
         try await Self.repeatAhead { number in
+            if number > 0, isOver() { return }
             let round = UInt32(round + number)
             let more = copy.takeDirty()
             named = named.union(more)
-            try await name(more)
+            try await tell(more) { try await link.send($0) }
             try await link.send(.roundEnd(round))
             async let flushed: Void = flush()
-            _ = try await copy.root(without: named)
+            try await copy.leave(more)
             try await flushed
             guard try await inbox.next() == .roundDone(round) else {
                 throw MigrationError.unexpected("round \(round) has no end")
@@ -93,11 +97,11 @@ struct RestOfDisk {
         // What the destination takes from here later must be what was here now, whatever happens to this machine.
         async let isDurable: Void = pool.runIfActive { [image] in try image.synchronize() }
         let last = copy.takeDirty()
-        try await name(last)
+        try await tell(last) { try await link.sendNow($0) }
         try await link.sendNow(.postcopy(.leave))
         let left = named.union(last)
         // At the same time as the destination. Where it lacks more than that, what has been hashed need not be again.
-        async let without = copy.root(without: left)
+        async let leaving = root(of: left, last: last)
         var said: [Range<UInt64>] = []
         while true {
             switch try await inbox.next() {
@@ -105,23 +109,25 @@ struct RestOfDisk {
                 said += try runs.map { try copy.check($0, after: said.last?.upperBound ?? 0) }
             case .prepared(let theirs):
                 let missing = left.union(said)
-                var ours = try await without
+                var ours = try await leaving
                 if missing != left { ours = try await copy.root(without: missing) }
                 try await isDurable
                 return Agreement(ours: ours, theirs: theirs, missing: missing)
-            case .roundDone:
-                // Of the last round, which nobody has waited for.
-                continue
             default:
                 throw MigrationError.unexpected("no root")
             }
         }
     }
 
-    private func name(_ blocks: [Range<UInt64>]) async throws {
-        for start in stride(from: 0, to: blocks.count, by: PostcopyMessage.maximumRuns) {
-            let runs = blocks[start..<min(blocks.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
-            try await link.sendNow(.postcopy(.dirty(runs)))
+    private func root(of left: [Range<UInt64>], last: [Range<UInt64>]) async throws -> DiskRoot {
+        try await copy.leave(last)
+        return try await copy.root(leaving: left)
+    }
+
+    private func tell(_ dirty: [Range<UInt64>], _ send: (Message) async throws -> Void) async throws {
+        for start in stride(from: 0, to: dirty.count, by: PostcopyMessage.maximumRuns) {
+            let runs = dirty[start..<min(dirty.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
+            try await send(.postcopy(.dirty(runs)))
         }
     }
 }

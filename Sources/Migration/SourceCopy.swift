@@ -127,8 +127,12 @@ final class SourceCopy: Sendable {
     }
 
     /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
-    /// - Parameter isFinal: it goes on to its end, whoever wants the disk, and the guest waits for it.
-    func dirtyRound(_ round: Int, _ scope: CopyPlan.Scope, isFinal: Bool = false) async throws {
+    /// - Parameters:
+    ///   - isFinal: it goes on to its end, whoever wants the disk, and the guest waits for it.
+    ///   - isEnough: asked now and then; the rest is then left.
+    func dirtyRound(
+        _ round: Int, _ scope: CopyPlan.Scope, isFinal: Bool = false, isEnough: () -> Bool = { false }
+    ) async throws {
         if scope == .all { sentMap.clear() }
         let settled = settledBytes
         let left = scope == .all ? 0 : max(dirtyBytes, settled) - settled
@@ -140,7 +144,7 @@ final class SourceCopy: Sendable {
         }
         speed.withLockedValue { $0.begin() }
         var cursor: UInt64 = 0
-        while cursor < geometry.blockCount, isFinal || !isWanted() {
+        while cursor < geometry.blockCount, isFinal || !(isWanted() || isEnough()) {
             let blocks = dirtyMap.take(from: &cursor, limit: sender.batchLimit, without: sentMap)
             for block in blocks { sentMap.mark(block) }
             try await send(blocks, isUrgent: isFinal)
@@ -191,7 +195,7 @@ final class SourceCopy: Sendable {
         }
     }
 
-    /// Takes all that was written since it was sent; the guest must be held back.
+    /// Takes all that was written since it was sent. What the guest writes meanwhile may be left for the next time.
     func takeDirty() -> [Range<UInt64>] {
         var runs: [Range<UInt64>] = []
         var cursor: UInt64 = 0
@@ -218,6 +222,19 @@ final class SourceCopy: Sendable {
     /// Takes what will come later out of the ledger's account of this round.
     func note(missing: [Range<UInt64>]) {
         update { $0.dirty = missing.reduce(0) { $0 + geometry.byteCount(of: $1) } }
+    }
+
+    /// Notes that these blocks do not go over. Nothing may be sent meanwhile.
+    func leave(_ blocks: [Range<UInt64>]) async throws {
+        try await pools.urgent.runIfActive { [manifest] in
+            try manifest.setZero(blocks)
+            try manifest.refresh()
+        }
+    }
+
+    /// The root of all that was sent, of which these blocks have been left. Nothing may be sent meanwhile.
+    func root(leaving blocks: [Range<UInt64>]) async throws -> DiskRoot {
+        try await pools.urgent.runIfActive { [manifest] in try manifest.root(naming: blocks) }
     }
 
     /// The root of all that was sent but for what is missing at the destination. Nothing may be sent meanwhile.

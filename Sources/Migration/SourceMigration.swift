@@ -248,7 +248,7 @@ public final class SourceMigration: Sendable {
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
         _ roundTrip: Duration
     ) async throws -> RestOfDisk? {
-        let rest = RestOfDisk(of: copy, image: job.image, link: link, pool: pools.urgent)
+        var rest = RestOfDisk(of: copy, image: job.image, link: link, pool: pools.urgent)
         if isWanted { return rest }
         try await copy.firstRound(&inbox)
         if isWanted { return rest }
@@ -264,7 +264,9 @@ public final class SourceMigration: Sendable {
             case .handOver(let leavesRest):
                 guard try await agree(copy, link, roundTrip, leavesRest: leavesRest) else { continue }
                 if isWanted { return rest }
-                return leavesRest ? try await nameAhead(rest, &inbox) : nil
+                guard leavesRest else { return nil }
+                try await prepareToLeave(&rest, &inbox)
+                return rest
             case .wait:
                 status.withLockedValue { $0.phase = "waiting" }
                 try await group.waitForSwitch(atMost: Self.idleInterval)
@@ -281,14 +283,15 @@ public final class SourceMigration: Sendable {
         }
     }
 
-    /// - Returns: the rest, of which as much as can be has been done ahead of the fence.
-    private func nameAhead(_ rest: RestOfDisk, _ inbox: inout SourceInbox) async throws -> RestOfDisk {
-        let round = state.withLockedValue { $0.machine.round } + 1
+    /// Does as much as can be of what leaving the rest takes ahead of the fence.
+    private func prepareToLeave(_ rest: inout RestOfDisk, _ inbox: inout SourceInbox) async throws {
+        // The disks that go at the same moment copy nothing any more.
+        guard group.count == 1 else { return }
+        status.withLockedValue { $0.phase = "copying" }
+        let round = state.withLockedValue { $0.machine.round }
         try await rest.flush(copyingIn: round) { isWanted }
-        if isWanted { return rest }
-        var rest = rest
-        try await rest.nameAhead(from: round, &inbox)
-        return rest
+        if isWanted { return }
+        try await rest.nameAhead(from: round + 1, &inbox) { isWanted }
     }
 
     private func situation(_ copy: SourceCopy, _ roundTrip: Duration) -> SourceMachine.Situation {

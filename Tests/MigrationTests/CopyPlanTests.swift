@@ -31,6 +31,17 @@ struct CopyPlanTests {
         #expect(found == [.settled, .all, .settled, .all, nil])
     }
 
+    @Test("Round trips, which no round makes shorter, don't count")
+    func roundTrips() {
+        var plan = CopyPlan()
+        for sending in [0.2, 0.09, 0.04] {
+            let next = plan.towardsEnd(
+                SourceMachine.Situation(
+                    expectedPause: 0.4 + sending, maximumPause: 0.43, leastPause: 0.4, dirty: 9, settled: 9))
+            #expect(next == .settled && plan.bringsNearer)
+        }
+    }
+
     /// A guest that rewrites the same blocks all the time while nobody asks for the disk.
     @Test("While nobody asks, hot blocks are sent ever more rarely, others as ever", arguments: [true, false])
     func everMoreRarely(_ fits: Bool) {

@@ -189,6 +189,36 @@ struct HandOverTests {
         }
     }
 
+    @Test("What the source has named, in whatever order, need not be said to be missing, but to an older one")
+    func unsaid() async throws {
+        let (first, last) = (BlockRange(first: 0, count: 1), BlockRange(first: 2, count: 1))
+        func heard(_ capabilities: ProtocolSupport.Capabilities, named: [BlockRange], _ answers: Int) async throws
+            -> [Message]
+        {
+            let node = try TestNode()
+            return try await node.receiving { address in
+                let migration = MigrationID()
+                var hello = Hello(purpose: .migrate, migration: migration)
+                hello.support.capabilities = capabilities
+                return try await say(
+                    [.hello(hello)] + offering(migration).dropFirst() + [
+                        .zeros(BlockRange(first: 1, count: 1)), .manifestEnd, .roundEnd(1),
+                    ] + named.map { .postcopy(.dirty([$0])) } + [.roundEnd(2), .postcopy(.leave)],
+                    to: address, node, answers: answers)
+            }
+        }
+        let missing = Message.postcopy(.missing([first, last]))
+        let own = ProtocolSupport.own.capabilities
+        let silent = try await heard(own, named: [last, first], 6)
+        #expect(!silent.contains(missing))
+        guard case .prepared? = silent.last else {
+            Issue.record("\(silent)")
+            return
+        }
+        #expect(try await heard(own.subtracting(.unsaidMissing), named: [last, first], 7)[5] == missing)
+        #expect(try await heard(own, named: [last], 7)[5] == missing, "not all of it was named")
+    }
+
     @Test("Bytes that are owed at the end of a round end the migration")
     func owed() async throws {
         let node = try TestNode()
