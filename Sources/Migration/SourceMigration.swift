@@ -13,6 +13,11 @@ public final class SourceMigration: Sendable {
         /// The destination has taken the offer.
         var wasAccepted = false
         var link: SourceLink?
+        /// For what follows afterwards.
+        var supply: SupplyLink?
+
+        /// Bytes that crossed so far; nil before there is a link.
+        var crossed: UInt64? { link.map { $0.wire.total + (supply?.wire.total ?? 0) } }
     }
 
     /// How long a guest is kept waiting for a destination that does not answer before the migration is given up; longer
@@ -65,11 +70,8 @@ public final class SourceMigration: Sendable {
 
     /// How far it is.
     public var progress: MigrationProgress {
-        let wire = state.withLockedValue { $0.link }?.wire.total
-        let recent = recently.withLockedValue { recently in
-            if let wire { recently.note(wire, at: .now) }
-            return recently.perSecond
-        }
+        let wire = noteCrossed()
+        let recent = recently.withLockedValue { $0.perSecond }
         return status.withLockedValue { status in
             if let wire { status.wire = wire }
             status.linkRate = recent * 8
@@ -77,6 +79,13 @@ public final class SourceMigration: Sendable {
             if status.phase != "copying" { status.secondsLeft = nil }
             return status
         }
+    }
+
+    @discardableResult
+    private func noteCrossed() -> UInt64? {
+        let crossed = state.withLockedValue { $0 }.crossed
+        if let crossed { recently.withLockedValue { $0.note(crossed, at: .now) } }
+        return crossed
     }
 
     /// Gives the migration up, with those of the disks that were to go at the same moment; the exports go on here as if
@@ -197,7 +206,7 @@ public final class SourceMigration: Sendable {
             job: job, opened: opened, link: link, disks: group.count, pools: pools, isWanted: { [self] in isWanted }
         ) { [self] update in
             status.withLockedValue { update(&$0) }
-            recently.withLockedValue { $0.note(link.wire.total, at: .now) }
+            noteCrossed()
         }
         await job.track(copy.dirtyMap)
         state.withLockedValue { state in
@@ -209,6 +218,7 @@ public final class SourceMigration: Sendable {
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
                 reads: job.disk.reads, rate: job.rate, records: job.records, transport: transport, pools: pools,
                 logger: logger))
+        state.withLockedValue { $0.supply = links.supply }
         if job.switchover != .converged {
             links.supply?.start()
             links.forward.start()
@@ -437,6 +447,7 @@ public final class SourceMigration: Sendable {
         group.disconnect(member)
         let undo = state.withLockedValue { state in
             state.link = nil
+            state.supply = nil
             return state.machine.abandon()
         }
         if undo != nil {

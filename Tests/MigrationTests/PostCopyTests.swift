@@ -20,11 +20,12 @@ struct PostCopyTests {
         let guest = Guest(client: source.client(disk), contents: before, seed: random.next())
         try await destination.receiving { address in
             let writing = Task { await guest.run(pausing: .milliseconds(2)) }
-            let report = try await source.migration(of: disk, image, to: address, rate: 200_000_000, switchover: .now)
-                .run { _ in }
+            let migration = source.migration(of: disk, image, to: address, rate: 200_000_000, switchover: .now)
+            let report = try await migration.run { _ in }
             #expect(report.state == "complete")
             #expect(report.rounds == 0)
             #expect(report.ledger.total == size)
+            #expect(migration.progress.wire >= report.wire.data, "what comes afterwards is progress, too")
             let (wire, blocks) = (report.wire, (size + 4095) / 4096)
             #expect(wire.data + wire.fingerprints + wire.control == wire.total)
             writing.cancel()
