@@ -20,7 +20,11 @@ struct SendingSpeed: Sendable {
     }
 
     /// A round has ended. A short one can only show that the link is better than it seemed.
-    mutating func end() {
+    /// - Parameters:
+    ///   - waited: after all of it had been sent, until the destination had dealt with it.
+    ///   - roundTrip: of that, what the link takes whatever is sent.
+    mutating func end(waited: Duration, roundTrip: Duration) {
+        time += max(.zero, waited - roundTrip)
         let measured = Double(bytes) / max(time.inSeconds, 1e-6)
         if bytes >= Self.enoughBytes || measured > bytesPerSecond ?? .infinity { bytesPerSecond = measured }
     }

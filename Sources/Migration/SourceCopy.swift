@@ -164,10 +164,9 @@ final class SourceCopy: Sendable {
         guard answer == .roundDone(UInt32(round)) else {
             throw MigrationError.unexpected("round \(round) has no end")
         }
-        speed.withLockedValue { speed in
-            speed.add(0, in: began.duration(to: .now))
-            speed.end()
-        }
+        let waited = began.duration(to: .now)
+        let roundTrip = await link.path()?.shortestRoundTrip ?? .zero
+        speed.withLockedValue { $0.end(waited: waited, roundTrip: roundTrip) }
         try await pools.urgent.runIfActive { [manifest] in try manifest.refresh() }
         dirtying.withLockedValue { $0.endRound(dirtyBytes, at: .now) }
         noteDirty()
