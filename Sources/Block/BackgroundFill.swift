@@ -19,11 +19,11 @@ public struct BackgroundFill: Sendable {
     public struct Limits: Sendable {
         /// Blocks of a segment.
         public var segment: UInt64 = 1024
-        /// Segments, or as many blocks of smaller ones, that may be without a description at once.
+        /// Segments, or as many missing blocks of others, that may be without a description at once.
         public var describing = 16
-        /// Segments, or as many blocks of smaller ones, that may be on their way at once.
+        /// Segments, or as many missing blocks of others, that may be on their way at once.
         public var bringing = 8
-        /// Smaller ones that may be in the place of a segment.
+        /// Smaller ones, or such of which less is missing, that may be in the place of a segment.
         public var partsOfSegment = 4
         /// Ranges that may be wished for at once.
         public var wishes = 64
@@ -115,8 +115,13 @@ public struct BackgroundFill: Sendable {
     }
 
     private func hasRoom(_ window: Int, _ open: [Range<UInt64>]) -> Bool {
+        // Of segments of which hardly anything is missing more are needed to keep the link busy.
         open.count < window * limits.partsOfSegment
-            && open.reduce(0) { $0 + UInt64($1.count) } < UInt64(window) * limits.segment
+            && open.reduce(0) { $0 + missing(in: $1) } < UInt64(window) * limits.segment
+    }
+
+    private func missing(in blocks: Range<UInt64>) -> UInt64 {
+        map.missingRuns(in: blocks).reduce(0) { $0 + UInt64($1.count) }
     }
 
     private mutating func nextSegment() -> Range<UInt64>? { next(of: \.wishes) ?? next(of: \.ranking) ?? nextInOrder() }

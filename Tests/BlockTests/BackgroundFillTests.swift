@@ -64,6 +64,19 @@ struct BackgroundFillTests {
         #expect(found.first == 0..<10 && found.flatMap { Array($0) } == Array(0..<100))
     }
 
+    @Test("Of segments of which hardly anything is missing more are asked for at once")
+    func sparse() throws {
+        for (missing, expected) in [(10, 2), (6, 4), (2, 8)] {
+            let map = try map(1000)
+            for segment in stride(from: 0, to: 1000, by: 10) as StrideTo<UInt64> {
+                // The first and the last ones are missing.
+                if missing < 10 { map.markTaken(segment + 1..<segment + UInt64(11 - missing)) }
+            }
+            var fill = fill(map, segment: 10, windows: 2)
+            #expect(fill.linkFound().count == expected)
+        }
+    }
+
     @Test("Wishes are no more than there is room for")
     func manyWishes() throws {
         let map = try map(1000)
