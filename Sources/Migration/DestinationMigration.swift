@@ -321,8 +321,7 @@ public struct DestinationMigration: Sendable {
         try await site.prepare(record, parts)
         arrival.machine.prepared()
         let said = isNamed && arrival.hello.support.capabilities.contains(.unsaidMissing) ? [] : missing
-        for start in stride(from: 0, to: said.count, by: PostcopyMessage.maximumRuns) {
-            let runs = said[start..<min(said.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
+        for runs in PostcopyMessage.chunks(of: said) {
             try await connection.send(Message.postcopy(.missing(runs)).encoded())
         }
         try await connection.send(Message.prepared(ours).encoded())

@@ -254,7 +254,7 @@ final class PostCopy: RequestForwarder, Sendable {
     private func isDescribed(_ blocks: Range<UInt64>) -> Bool { described.nextMissing(in: blocks) == nil }
 
     private func ask(_ runs: [Range<UInt64>], on kind: LaneKind) {
-        for chunk in Self.chunks(runs) { parts.lanes.send(.postcopy(.need(chunk)), on: kind) }
+        for chunk in PostcopyMessage.chunks(of: runs) { parts.lanes.send(.postcopy(.need(chunk)), on: kind) }
     }
 
     // MARK: What the background fill says
@@ -296,7 +296,7 @@ final class PostCopy: RequestForwarder, Sendable {
                 state.fill.brought(segment)
             } else {
                 state.awaited[segment] = count
-                for chunk in Self.chunks(rest) { parts.lanes.send(.postcopy(.need(chunk)), on: .bulk) }
+                for chunk in PostcopyMessage.chunks(of: rest) { parts.lanes.send(.postcopy(.need(chunk)), on: .bulk) }
             }
         }
         advance()
@@ -586,7 +586,9 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private func askToVerify() {
-        for chunk in Self.chunks(map.notTakenRuns()) { parts.lanes.send(.postcopy(.replaced(chunk)), on: .bulk) }
+        for chunk in PostcopyMessage.chunks(of: map.notTakenRuns()) {
+            parts.lanes.send(.postcopy(.replaced(chunk)), on: .bulk)
+        }
         parts.lanes.send(.postcopy(.verify), on: .bulk)
     }
 
@@ -622,12 +624,6 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     // MARK: Helpers
-
-    private static func chunks(_ runs: [Range<UInt64>]) -> [[BlockRange]] {
-        stride(from: 0, to: runs.count, by: PostcopyMessage.maximumRuns).map {
-            runs[$0..<min(runs.count, $0 + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
-        }
-    }
 
     private static func text(_ error: CInt) -> String { String(cString: strerror(error)) }
 }

@@ -49,4 +49,11 @@ public enum PostcopyMessage: Sendable, Equatable {
     static let maximumRanked = 1024
     /// The most runs of one message.
     static let maximumRuns = 32768
+
+    /// Runs of blocks, in as many messages as they take.
+    static func chunks(of runs: [Range<UInt64>]) -> [[BlockRange]] {
+        stride(from: 0, to: runs.count, by: maximumRuns).map {
+            runs[$0..<min(runs.count, $0 + maximumRuns)].map { BlockRange($0) }
+        }
+    }
 }

@@ -61,11 +61,11 @@ struct RestOfDisk {
     /// do which the guest writes from here on. Nothing is copied after it; the rounds before must have ended.
     /// - Parameters:
     ///   - round: the next.
-    ///   - isOver: asked before each naming but the first; there is then no other.
+    ///   - isOver: asked before each naming; there is then no other.
     mutating func nameAhead(from round: Int, _ inbox: inout SourceInbox, isOver: () -> Bool) async throws {
         var named = named
         try await Self.repeatAhead { number in
-            if number > 0, isOver() { return }
+            if isOver() { return }
             let round = UInt32(round + number)
             let more = copy.takeDirty()
             named = named.union(more)
@@ -125,9 +125,6 @@ struct RestOfDisk {
     }
 
     private func tell(_ dirty: [Range<UInt64>], _ send: (Message) async throws -> Void) async throws {
-        for start in stride(from: 0, to: dirty.count, by: PostcopyMessage.maximumRuns) {
-            let runs = dirty[start..<min(dirty.count, start + PostcopyMessage.maximumRuns)].map { BlockRange($0) }
-            try await send(.postcopy(.dirty(runs)))
-        }
+        for runs in PostcopyMessage.chunks(of: dirty) { try await send(.postcopy(.dirty(runs))) }
     }
 }

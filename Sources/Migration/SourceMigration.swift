@@ -142,39 +142,26 @@ public final class SourceMigration: Sendable {
         } catch {
             throw await giveUp(error, links)
         }
-        if let supply = links.supply, handedOver.leavesRest {
+        if let supply, handedOver.leavesRest {
             status.withLockedValue { $0.phase = "post-copy" }
             await supply.waitUntilReleased()
             guard supply.isReleased else { throw MigrationError.stoppingPostcopy }
             state.withLockedValue { $0.machine.released() }
         } else {
-            links.supply?.stop()
+            supply?.stop()
         }
         settle()
         return report(handedOver, links, started)
     }
 
-    /// The links beside the connection of the migration itself.
-    private final class Links: Sendable {
+    /// The link beside the connection of the migration itself, and who is told of the links that outlive that.
+    private struct Links: Sendable {
         let forward: ForwardLink
         let supplying: @Sendable (SupplyLink) -> Void
         let forwarding: @Sendable (ForwardLink) -> Void
-        private let supplyLink = NIOLockedValueBox<SupplyLink?>(nil)
-
-        init(
-            forward: ForwardLink, supplying: @escaping @Sendable (SupplyLink) -> Void,
-            forwarding: @escaping @Sendable (ForwardLink) -> Void
-        ) {
-            self.forward = forward
-            self.supplying = supplying
-            self.forwarding = forwarding
-        }
-
-        var supply: SupplyLink? {
-            get { supplyLink.withLockedValue { $0 } }
-            set { supplyLink.withLockedValue { $0 = newValue } }
-        }
     }
+
+    private var supply: SupplyLink? { state.withLockedValue { $0.supply } }
 
     /// What is known once the destination has the disk.
     private struct HandedOver: Sendable {
@@ -213,14 +200,14 @@ public final class SourceMigration: Sendable {
             state.machine.accepted()
             state.wasAccepted = true
         }
-        links.supply = SupplyLink(
+        let supply = SupplyLink(
             parts: SupplyLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
                 reads: job.disk.reads, rate: job.rate, records: job.records, transport: transport, pools: pools,
                 logger: logger))
-        state.withLockedValue { $0.supply = links.supply }
+        state.withLockedValue { $0.supply = supply }
         if job.switchover != .converged {
-            links.supply?.start()
+            supply.start()
             links.forward.start()
         }
         if job.switchover.isAnsweredEarly { try await link.send(.postcopy(.expect(job.switchover))) }
@@ -300,7 +287,6 @@ public final class SourceMigration: Sendable {
         status.withLockedValue { $0.phase = "copying" }
         let round = state.withLockedValue { $0.machine.round }
         try await rest.flush(copyingIn: round) { isWanted }
-        if isWanted { return }
         try await rest.nameAhead(from: round + 1, &inbox) { isWanted }
     }
 
@@ -369,7 +355,7 @@ public final class SourceMigration: Sendable {
         forward.commit()
         forward.start()
         links.forwarding(forward)
-        if isMissing, let supply = links.supply {
+        if isMissing, let supply {
             supply.commit()
             links.supplying(supply)
             supply.start()
@@ -447,11 +433,10 @@ public final class SourceMigration: Sendable {
         group.disconnect(member)
         let undo = state.withLockedValue { state in
             state.link = nil
-            state.supply = nil
             return state.machine.abandon()
         }
         if undo != nil {
-            links.supply?.stop()
+            supply?.stop()
             group.fail(error)
             if group.count > 1 { job.records.withdraw(group: group.id) }
         }
@@ -480,9 +465,9 @@ public final class SourceMigration: Sendable {
         let forwarded = links.forward.traffic
         wire.control += forwarded
         wire.total += forwarded
-        if let supplied = links.supply?.wire { wire.add(supplied) }
+        if let supplied = supply?.wire { wire.add(supplied) }
         var ledger = progress.ledger
-        if let rest = links.supply?.ledger { ledger.add(rest) }
+        if let rest = supply?.ledger { ledger.add(rest) }
         let end = ContinuousClock.now
         return MigrationReport(
             export: job.export, state: "complete", size: job.disk.size, root: handedOver.root.description,
