@@ -1,29 +1,29 @@
 /// Goes over what is missing of a disk until nothing is: says what to ask the source about, and which blocks to bring
 /// next; does nothing itself.
 ///
-/// 1. Segments are *described*: the source says their fingerprints, well ahead of 2. their being *brought*: from what
-/// stands here already where it can, otherwise from the source. Both keep to a window, so that the link is busy and
-/// memory bounded. 3. What is still missing at the end, because a fill failed, is gone over again. It goes over the disk from
+/// A segment is as many missing blocks, and what stands between them. 1. Segments are *described*: the source says the
+/// fingerprints of what is missing, well ahead of 2. their being *brought*: from what stands here already where it can,
+/// otherwise from the source. Both keep to a window, so that the link is busy and memory bounded. 3. What is still missing at the end, because a fill failed, is gone over again. It goes over the disk from
 /// its beginning, but for what is *wished for*, which comes first, and what is *ranked*, which comes next. Both are only an
 /// order: what is not there in its turn comes with the rest.
 public struct BackgroundFill: Sendable {
     /// What is to be done now.
     public enum Action: Equatable, Sendable {
-        /// Ask for the fingerprints of these blocks; answers come in the order of the questions.
-        case describe(Range<UInt64>)
+        /// Ask for the fingerprints of these runs of missing blocks, ascending; answers come in the order of the questions.
+        case describe([Range<UInt64>])
         /// Bring what is missing of these blocks, then say `brought`.
         case bring(Range<UInt64>)
     }
 
     /// The limits of one disk's background fill.
     public struct Limits: Sendable {
-        /// Blocks of a segment.
+        /// Missing blocks of a segment.
         public var segment: UInt64 = 1024
-        /// Segments, or as many missing blocks of others, that may be without a description at once.
+        /// Segments, or as many blocks of smaller ones, that may be without a description at once.
         public var describing = 16
-        /// Segments, or as many missing blocks of others, that may be on their way at once.
+        /// Segments, or as many blocks of smaller ones, that may be on their way at once.
         public var bringing = 8
-        /// Smaller ones, or such of which less is missing, that may be in the place of a segment.
+        /// Smaller ones that may be in the place of a segment.
         public var partsOfSegment = 4
         /// Ranges that may be wished for at once.
         public var wishes = 64
@@ -32,17 +32,27 @@ public struct BackgroundFill: Sendable {
         public init() {}
     }
 
+    private struct Segment {
+        /// What was missing when it was chosen; never empty.
+        var runs: [Range<UInt64>] = []
+        var count: UInt64 = 0
+
+        var blocks: Range<UInt64> { runs.first!.lowerBound..<runs.last!.upperBound }
+    }
+
     private let map: DurablePresentMap
     private let limits: Limits
-    private var describing: [Range<UInt64>] = []
-    private var described: [Range<UInt64>] = []
-    private var bringing: [Range<UInt64>] = []
+    private var describing: [Segment] = []
+    private var described: [Segment] = []
+    private var bringing: [Segment] = []
     private var cursor: UInt64 = 0
     /// The next one last.
     private var wishes: [Range<UInt64>] = []
     /// The next one last.
     private var ranking: [Range<UInt64>] = []
     private var isUp = false
+    /// The most blocks from the first of a segment to its last.
+    private var span = UInt64.max
 
     /// A fill that waits for a link.
     public init(map: DurablePresentMap, limits: Limits = Limits()) {
@@ -56,11 +66,13 @@ public struct BackgroundFill: Sendable {
     /// Segments that something is known or asked of; bounded.
     public var openCount: Int { describing.count + described.count + bringing.count }
 
-    private var open: some Sequence<Range<UInt64>> { [describing, described, bringing].joined() }
+    private var open: some Sequence<Range<UInt64>> { [describing, described, bringing].joined().lazy.map(\.blocks) }
 
     /// The link is there.
-    public mutating func linkFound() -> [Action] {
+    /// - Parameter span: the most blocks from the first of a question to its last.
+    public mutating func linkFound(span: UInt64 = .max) -> [Action] {
         isUp = true
+        self.span = span
         return next()
     }
 
@@ -83,8 +95,8 @@ public struct BackgroundFill: Sendable {
         bringing = []
     }
 
-    /// What the next answer describes; nil where nobody asked.
-    public var oldestQuestion: Range<UInt64>? { describing.first }
+    /// The runs that the next answer describes; nil where nobody asked.
+    public var oldestQuestion: [Range<UInt64>]? { describing.first?.runs }
 
     /// The oldest question has been answered, and what was said is known to whoever brings blocks.
     public mutating func wasDescribed() {
@@ -94,7 +106,7 @@ public struct BackgroundFill: Sendable {
 
     /// All that can be had of a segment has been dealt with.
     public mutating func brought(_ blocks: Range<UInt64>) {
-        guard let index = bringing.firstIndex(of: blocks) else { return }
+        guard let index = bringing.firstIndex(where: { $0.blocks == blocks }) else { return }
         bringing.remove(at: index)
     }
 
@@ -105,40 +117,35 @@ public struct BackgroundFill: Sendable {
         while hasRoom(limits.bringing, bringing), !described.isEmpty {
             let segment = described.removeFirst()
             bringing.append(segment)
-            actions.append(.bring(segment))
+            actions.append(.bring(segment.blocks))
         }
         while hasRoom(limits.describing, describing + described), let segment = nextSegment() {
             describing.append(segment)
-            actions.append(.describe(segment))
+            actions.append(.describe(segment.runs))
         }
         return actions
     }
 
-    private func hasRoom(_ window: Int, _ open: [Range<UInt64>]) -> Bool {
-        // Of segments of which hardly anything is missing more are needed to keep the link busy.
+    private func hasRoom(_ window: Int, _ open: [Segment]) -> Bool {
+        // Of small ones more are needed to keep the link busy.
         open.count < window * limits.partsOfSegment
-            && open.reduce(0) { $0 + missing(in: $1) } < UInt64(window) * limits.segment
+            && open.reduce(0) { $0 + $1.count } < UInt64(window) * limits.segment
     }
 
-    private func missing(in blocks: Range<UInt64>) -> UInt64 {
-        map.missingRuns(in: blocks).reduce(0) { $0 + UInt64($1.count) }
-    }
-
-    private mutating func nextSegment() -> Range<UInt64>? { next(of: \.wishes) ?? next(of: \.ranking) ?? nextInOrder() }
+    private mutating func nextSegment() -> Segment? { next(of: \.wishes) ?? next(of: \.ranking) ?? nextInOrder() }
 
     /// What is missing of the first range in a list that has any, without what is under way.
-    private mutating func next(of list: WritableKeyPath<Self, [Range<UInt64>]>) -> Range<UInt64>? {
+    private mutating func next(of list: WritableKeyPath<Self, [Range<UInt64>]>) -> Segment? {
         while let range = self[keyPath: list].popLast()?.clamped(to: 0..<map.geometry.blockCount) {
             guard let segment = freeSegment(in: range) else { continue }
-            if segment.upperBound < range.upperBound {
-                self[keyPath: list].append(segment.upperBound..<range.upperBound)
-            }
+            let end = segment.blocks.upperBound
+            if end < range.upperBound { self[keyPath: list].append(end..<range.upperBound) }
             return segment
         }
         return nil
     }
 
-    private mutating func nextInOrder() -> Range<UInt64>? {
+    private mutating func nextInOrder() -> Segment? {
         let end = map.geometry.blockCount
         if cursor >= end {
             // Round again, once what is on its way has come.
@@ -149,21 +156,34 @@ public struct BackgroundFill: Sendable {
             cursor = end
             return openCount == 0 && map.missing > 0 ? nextInOrder() : nil
         }
-        cursor = segment.upperBound
+        cursor = segment.blocks.upperBound
         return segment
     }
 
-    /// The first blocks of a range that are missing and not under way, to the end of their segment at most.
-    private func freeSegment(in range: Range<UInt64>) -> Range<UInt64>? {
+    /// The first blocks of a range that are missing and not under way.
+    private func freeSegment(in range: Range<UInt64>) -> Segment? {
         var position = range.lowerBound
         while position < range.upperBound, let start = map.firstMissing(in: position..<range.upperBound) {
-            let end = min(range.upperBound, (start / limits.segment + 1) * limits.segment)
-            let open = open.filter { $0.overlaps(start..<end) }
             guard let around = open.first(where: { $0.contains(start) }) else {
-                return start..<(open.map(\.lowerBound).min() ?? end)
+                let next = open.lazy.map(\.lowerBound).filter { $0 > start }.min() ?? range.upperBound
+                return segment(in: start..<min(next, range.upperBound))
             }
             position = around.upperBound
         }
         return nil
+    }
+
+    /// The first missing blocks of a range of which nothing is under way.
+    private func segment(in range: Range<UInt64>) -> Segment? {
+        var segment = Segment()
+        var position = range.lowerBound
+        let range = position..<position + min(span, UInt64(range.count))
+        while segment.count < limits.segment, let run = map.nextMissing(in: position..<range.upperBound) {
+            let end = min(run.upperBound, run.lowerBound + limits.segment - segment.count)
+            segment.runs.append(run.lowerBound..<end)
+            segment.count += end - run.lowerBound
+            position = end
+        }
+        return segment.runs.isEmpty ? nil : segment
     }
 }

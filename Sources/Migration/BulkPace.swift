@@ -38,18 +38,24 @@ struct BulkPace: Sendable {
     func isDue(at now: ContinuousClock.Instant) -> Bool { nextLook.map { $0 <= now } ?? true }
 
     /// The path is like this now.
-    /// - Parameter sinceDemand: how long ago the last demand was; nil where there was none.
+    /// - Parameters:
+    ///   - carried: bytes per second that the path has carried for another connection; 0 where that is not known.
+    ///   - sinceDemand: how long ago the last demand was; nil where there was none.
     /// - Returns: nil where nothing changes.
-    mutating func next(_ path: PathState, sinceDemand: Duration?, at now: ContinuousClock.Instant) -> Change? {
+    mutating func next(
+        _ path: PathState, carried: UInt64 = 0, sinceDemand: Duration?, at now: ContinuousClock.Instant
+    ) -> Change? {
         // A change shows after a round trip.
         nextLook = now + max(path.roundTrip, Self.shortestInterval)
-        fastest = max(fastest, Double(path.bytesPerSecond))
+        // Of a flow that has just begun little has arrived, and it can't tell its own queue from that of others.
+        if carried > 0, pace == nil { hasSettled = true }
+        fastest = max(fastest, Double(max(carried, path.bytesPerSecond)))
         guard let sinceDemand, sinceDemand < Self.memory, fastest > 0 else {
             defer { pace = nil }
             return pace == nil ? nil : Change(bytesPerSecond: nil)
         }
         let arrives = Double(path.bytesPerSecond)
-        let before = pace ?? arrives
+        let before = pace ?? max(arrives, Double(carried))
         let isQueued = isQueued(path, at: before)
         if isQueued { hasSettled = true }
         let growth = hasSettled ? Self.faster : Self.fasterAtFirst

@@ -47,6 +47,8 @@ final class PostCopy: RequestForwarder, Sendable {
         var bulkGeneration = 0
         /// The source has been asked what was read most.
         var isRanking = false
+        /// It may be asked about several runs at once.
+        var describesRuns = false
         var isPaused = false
         var isStopped = false
         var unsavedBytes: UInt64 = 0
@@ -276,13 +278,19 @@ final class PostCopy: RequestForwarder, Sendable {
     private func run(_ actions: [BackgroundFill.Action]) {
         for action in actions {
             switch action {
-            case .describe(let blocks):
-                parts.lanes.send(.postcopy(.describe(BlockRange(blocks))), on: .bulk)
+            case .describe(let runs):
+                let question = state.withLockedValue { Self.question(about: runs, $0) }
+                parts.lanes.send(.postcopy(.describe(question.map { BlockRange($0) })), on: .bulk)
             case .bring(let segment):
                 let generation = state.withLockedValue { $0.bulkGeneration }
                 ahead { [self] in bring(segment, generation) }
             }
         }
+    }
+
+    /// What the source is asked to describe where these runs are missing.
+    private static func question(about runs: [Range<UInt64>], _ state: State) -> [Range<UInt64>] {
+        state.describesRuns ? runs : [runs.first!.lowerBound..<runs.last!.upperBound]
     }
 
     private func bring(_ segment: Range<UInt64>, _ generation: Int) {
@@ -412,6 +420,7 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private func resume(_ capabilities: ProtocolSupport.Capabilities) {
+        state.withLockedValue { $0.describesRuns = capabilities.contains(.describesRuns) }
         switch state.withLockedValue({ $0.phase }) {
         case .filling where capabilities.contains(.mostRead):
             state.withLockedValue { $0.isRanking = true }
@@ -427,8 +436,8 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func beginFill() {
         let actions = state.withLockedValue { state -> [BackgroundFill.Action] in
-            if case .filling = state.phase { return state.fill.linkFound() }
-            return []
+            guard case .filling = state.phase else { return [] }
+            return state.fill.linkFound(span: state.describesRuns ? .max : BackgroundFill.Limits().segment)
         }
         run(actions)
         advance()
@@ -496,12 +505,19 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private func note(_ description: BlockDescription) async throws {
-        guard let asked = state.withLockedValue({ $0.fill.oldestQuestion }), asked.lowerBound == description.first,
-            asked.count == description.fingerprints.count
+        let asked = state.withLockedValue { state in
+            state.fill.oldestQuestion.map { Self.question(about: $0, state) }
+        }
+        guard let asked, asked.first?.lowerBound == description.first,
+            asked.reduce(0, { $0 + $1.count }) == description.fingerprints.count
         else { throw MigrationError.unexpected("fingerprints that nobody asked for") }
         try await parts.pools.background.runIfActive { [self] in
-            try parts.announced.set(description.fingerprints[...], from: asked.lowerBound)
-            described.mark(asked)
+            var rest = description.fingerprints[...]
+            for run in asked {
+                try parts.announced.set(rest.prefix(run.count), from: run.lowerBound)
+                described.mark(run)
+                rest = rest.dropFirst(run.count)
+            }
         }
         // Not before it is known what the segment holds: others bring what has been described.
         state.withLockedValue { $0.fill.wasDescribed() }

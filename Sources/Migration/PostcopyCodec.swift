@@ -5,7 +5,7 @@ import NIOCore
 extension PostcopyMessage {
     private enum Kind: UInt8 {
         case expect = 1, dirty, leave, switchNow, missing
-        case describe = 16, need, replaced, verify, complete, rank
+        case describe = 16, need, replaced, verify, complete, rank, describeRuns
         case unreadable = 32, verified, released, description, mostRead
     }
 
@@ -17,7 +17,9 @@ extension PostcopyMessage {
         case .switchNow: out.writeInteger(Kind.switchNow.rawValue)
         case .missing(let runs): Self.write(.missing, runs, into: &out)
         case .rank: out.writeInteger(Kind.rank.rawValue)
-        case .describe(let range): out.writeMultipleIntegers(Kind.describe.rawValue, range.first, range.count)
+        case .describe(let runs) where runs.count == 1:
+            out.writeMultipleIntegers(Kind.describe.rawValue, runs[0].first, runs[0].count)
+        case .describe(let runs): Self.write(.describeRuns, runs, into: &out)
         case .need(let runs): Self.write(.need, runs, into: &out)
         case .replaced(let runs): Self.write(.replaced, runs, into: &out)
         case .verify: out.writeInteger(Kind.verify.rawValue)
@@ -52,7 +54,8 @@ extension PostcopyMessage {
         case .switchNow: .switchNow
         case .missing: readRuns(from: &input).map { .missing($0) }
         case .rank: .rank
-        case .describe: readRange(from: &input).map { .describe($0) }
+        case .describe: readRange(from: &input).map { .describe([$0]) }
+        case .describeRuns: readRuns(from: &input).map { .describe($0) }
         case .need: readRuns(from: &input).map { .need($0) }
         case .replaced: readRuns(from: &input).map { .replaced($0) }
         case .verify: .verify

@@ -21,8 +21,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     /// Asks which blocks are read most.
     case rank
-    /// Asks for the fingerprints of blocks.
-    case describe(BlockRange)
+    /// Asks for the fingerprints of ascending runs of blocks; of one, where the source has no `describesRuns`.
+    case describe([BlockRange])
     /// Asks for the bytes of blocks.
     case need([BlockRange])
     /// Blocks that the guest replaced before they came.

@@ -16,6 +16,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let latePieces = Capabilities(rawValue: 1 << 3)
         /// What is missing at the hand-over need not be said where it is what the source has named as dirty.
         static let unsaidMissing = Capabilities(rawValue: 1 << 4)
+        /// One question may be about the fingerprints of several runs of blocks.
+        static let describesRuns = Capabilities(rawValue: 1 << 5)
     }
 
     /// What both sides speak.
@@ -26,7 +28,8 @@ struct ProtocolSupport: Sendable, Equatable {
 
     /// This release's.
     static let own = ProtocolSupport(
-        versions: 3...3, capabilities: [.postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing])
+        versions: 3...3,
+        capabilities: [.postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

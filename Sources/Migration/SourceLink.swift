@@ -6,6 +6,8 @@ import NIOConcurrencyHelpers
 final class SourceLink: Sendable {
     /// In front of each frame. Bytes.
     private static let lengthField = 4
+    /// What has to have crossed to say how fast. Bytes.
+    private static let enoughToTell: UInt64 = 1 << 20
 
     private let connection: PeerConnection
     private let rate: RateLimit
@@ -80,6 +82,12 @@ final class SourceLink: Sendable {
         guard var path = await connection.path() else { return nil }
         if let limit = rateLimit { path.bytesPerSecond = min(path.bytesPerSecond, limit / 8) }
         return path
+    }
+
+    /// Bytes per second that the path carries, where enough has crossed to tell; otherwise 0.
+    func carries() async -> UInt64 {
+        guard let path = await path(), path.acknowledged >= Self.enoughToTell else { return 0 }
+        return path.bytesPerSecond
     }
 
     /// Whether the link still stands, as far as is known.

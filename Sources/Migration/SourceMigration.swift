@@ -356,7 +356,7 @@ public final class SourceMigration: Sendable {
         forward.start()
         links.forwarding(forward)
         if isMissing, let supply {
-            supply.commit()
+            supply.commit(pathCarries: await link.carries())
             links.supplying(supply)
             supply.start()
         }

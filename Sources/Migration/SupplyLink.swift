@@ -46,6 +46,8 @@ public final class SupplyLink: Sendable {
         var demanded = 0
         /// When the last demand came, or the first had to be expected.
         var lastDemand: ContinuousClock.Instant?
+        /// Bytes per second that the path has carried while the disk was copied; 0 where that is not known.
+        var pathCarries: UInt64 = 0
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -106,9 +108,11 @@ public final class SupplyLink: Sendable {
         }
     }
 
-    func commit() {
+    /// - Parameter pathCarries: bytes per second, as far as that is known.
+    func commit(pathCarries: UInt64 = 0) {
         state.withLockedValue { state in
             state.isCommitted = true
+            state.pathCarries = pathCarries
             // The first demands are on their way.
             state.lastDemand = .now
         }
@@ -229,8 +233,10 @@ public final class SupplyLink: Sendable {
 
     private func adjust(_ pace: NIOLockedValueBox<BulkPace>, _ connection: PeerConnection) async {
         guard let path = await connection.path() else { return }
-        let sinceDemand = state.withLockedValue { $0.lastDemand }?.duration(to: .now)
-        let change = pace.withLockedValue { $0.next(path, sinceDemand: sinceDemand, at: .now) }
+        let (lastDemand, carried) = state.withLockedValue { ($0.lastDemand, $0.pathCarries) }
+        let change = pace.withLockedValue {
+            $0.next(path, carried: carried, sinceDemand: lastDemand?.duration(to: .now), at: .now)
+        }
         if let change { await connection.limitPace(bytesPerSecond: change.bytesPerSecond) }
     }
 

@@ -45,7 +45,7 @@ struct SupplyServer {
         case .request(let request) where request.kind == .flush: try await flush(request)
         case .request(let request): try await read(request)
         case .postcopy(.rank): try await rank()
-        case .postcopy(.describe(let range)): try await describe(try check(range))
+        case .postcopy(.describe(let runs)): try await describe(try runs.map(check))
         case .postcopy(.need(let runs)): try await send(try runs.map(check))
         case .postcopy(.replaced(let runs)):
             for run in try runs.map(check) {
@@ -138,21 +138,24 @@ struct SupplyServer {
             Message.answer(RemoteAnswer(id: request.id, error: error, payload: payload)).encoded())
     }
 
-    private func describe(_ blocks: Range<UInt64>) async throws {
-        guard blocks.count <= ManifestSegment.maximumBlocks else { throw MigrationError.unexpected("a long question") }
+    private func describe(_ runs: [Range<UInt64>]) async throws {
+        guard let first = runs.first?.lowerBound,
+            runs.reduce(0, { $0 + UInt64($1.count) }) <= ManifestSegment.maximumBlocks
+        else { throw MigrationError.unexpected("a long question") }
         let fingerprints = try await pool.runIfActive { [image, geometry] in
-            try Self.fingerprints(blocks, image, geometry)
+            let reader = BlockReader(
+                image: image, geometry: geometry, maximumBytes: Self.readBlocks(geometry) * geometry.blockSize)
+            return try runs.flatMap { try Self.fingerprints($0, reader) }
         }
-        let description = BlockDescription(first: blocks.lowerBound, fingerprints: fingerprints)
-        try await send(.postcopy(.description(description)))
+        try await send(.postcopy(.description(BlockDescription(first: first, fingerprints: fingerprints))))
     }
 
+    /// Blocks that are read at once.
+    private static func readBlocks(_ geometry: BlockGeometry) -> Int { max(1, (1 << 20) / geometry.blockSize) }
+
     /// Blocks that can't be read have the fingerprint of nothing: they will be asked for, and each be said to be unreadable, or not.
-    private static func fingerprints(
-        _ blocks: Range<UInt64>, _ image: RawImage, _ geometry: BlockGeometry
-    ) throws -> [Fingerprint] {
-        let most = max(1, (1 << 20) / geometry.blockSize)
-        let reader = BlockReader(image: image, geometry: geometry, maximumBytes: most * geometry.blockSize)
+    private static func fingerprints(_ blocks: Range<UInt64>, _ reader: BlockReader) throws -> [Fingerprint] {
+        let blockSize = reader.geometry.blockSize
         var fingerprints: [Fingerprint] = []
         var position = blocks.lowerBound
         while position < blocks.upperBound {
@@ -160,13 +163,12 @@ struct SupplyServer {
             let hole = min(blocks.upperBound, max(position, data.lowerBound))
             fingerprints += Array(repeating: .zero, count: Int(hole - position))
             position = hole
-            let end = min(blocks.upperBound, max(position, data.upperBound), position + UInt64(most))
+            let most = UInt64(readBlocks(reader.geometry))
+            let end = min(blocks.upperBound, max(position, data.upperBound), position + most)
             guard position < end else { continue }
             do {
                 try reader.read(position..<end)
-                for index in 0..<Int(end - position) {
-                    fingerprints.append(reader.fingerprint(at: index * geometry.blockSize))
-                }
+                for index in 0..<Int(end - position) { fingerprints.append(reader.fingerprint(at: index * blockSize)) }
             } catch is FileError {
                 let nothing = Fingerprint(high: .max, low: .max)
                 fingerprints += Array(repeating: nothing, count: Int(end - position))

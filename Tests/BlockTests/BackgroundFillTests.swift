@@ -49,8 +49,9 @@ struct BackgroundFillTests {
         fill.wish(for: 18..<25)
         fill.wish(for: 38..<99)
         let found = order(of: &fill, map)
-        #expect(Array(found.prefix(5)) == [38..<40, 18..<20, 20..<25, 36..<38, 5..<7])
-        #expect(found.dropFirst(5).flatMap { Array($0) } == [0..<5, 7..<20, 25..<40].flatMap { Array($0) })
+        #expect(Array(found.prefix(5)) == [38..<40, 18..<25, 36..<38, 5..<7, 0..<5])
+        // With what has come already between their first and their last block.
+        #expect(found.dropFirst(5).flatMap { Array($0) } == Array(7..<36))
     }
 
     @Test("What was under way when the link was lost comes again, and nothing before it is forgotten for that")
@@ -64,17 +65,17 @@ struct BackgroundFillTests {
         #expect(found.first == 0..<10 && found.flatMap { Array($0) } == Array(0..<100))
     }
 
-    @Test("Of segments of which hardly anything is missing more are asked for at once")
+    @Test("A segment is as many missing blocks, however far apart, unless the source can't be asked that way")
     func sparse() throws {
-        for (missing, expected) in [(10, 2), (6, 4), (2, 8)] {
-            let map = try map(1000)
-            for segment in stride(from: 0, to: 1000, by: 10) as StrideTo<UInt64> {
-                // The first and the last ones are missing.
-                if missing < 10 { map.markTaken(segment + 1..<segment + UInt64(11 - missing)) }
-            }
-            var fill = fill(map, segment: 10, windows: 2)
-            #expect(fill.linkFound().count == expected)
-        }
+        let scattered = try map(1000)
+        for block in 0..<1000 as Range<UInt64> where block % 10 > 1 { scattered.markTaken(block..<block + 1) }
+        var fill = fill(scattered, segment: 10, windows: 2)
+        let runs = (0..<10 as Range<UInt64>).map { $0 * 10..<$0 * 10 + 2 }
+        #expect(fill.linkFound() == [.describe(Array(runs[..<5])), .describe(Array(runs[5...]))])
+        fill.linkLost()
+        // One of two missing blocks each; four are in the place of one.
+        let found = fill.linkFound(span: 10)
+        #expect(found == runs[..<8].map { .describe([$0]) })
     }
 
     @Test("Wishes are no more than there is room for")
@@ -94,13 +95,16 @@ struct BackgroundFillTests {
             let blocks = UInt64.random(in: 1...200, using: &random)
             let map = try map(blocks)
             var fill = fill(map, segment: UInt64.random(in: 1...20, using: &random), windows: 3)
+            let span = UInt64.random(in: 1...50, using: &random)
             var asked: [Range<UInt64>] = []
             var bringing: [Range<UInt64>] = []
             func take(_ actions: [BackgroundFill.Action]) {
                 for action in actions {
                     switch action {
-                    case .describe(let segment):
+                    case .describe(let runs):
+                        let segment = runs.first!.lowerBound..<runs.last!.upperBound
                         #expect(!(asked + bringing).contains { $0.overlaps(segment) })
+                        #expect(map.missingRuns(in: segment) == runs)
                         asked.append(segment)
                     case .bring(let segment):
                         asked.removeAll { $0 == segment }
@@ -108,7 +112,7 @@ struct BackgroundFillTests {
                     }
                 }
             }
-            take(fill.linkFound())
+            take(fill.linkFound(span: span))
             var steps = 0
             while !fill.isDone, steps < 20_000 {
                 steps += 1
@@ -121,7 +125,7 @@ struct BackgroundFillTests {
                     fill.linkLost()
                     asked = []
                     bringing = []
-                    take(fill.linkFound())
+                    take(fill.linkFound(span: span))
                 case 2...4: fill.wasDescribed()
                 default:
                     guard let segment = bringing.randomElement(using: &random) else { break }

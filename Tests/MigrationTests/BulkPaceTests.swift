@@ -52,6 +52,20 @@ struct BulkPaceTests {
         #expect(rate > 12_500_000)
     }
 
+    @Test("Where it is known what the path carries, a flow that has just begun is not slow because of others' queues")
+    func known() {
+        var pace = BulkPace()
+        var now = ContinuousClock.now
+        for _ in 0..<10 {
+            let rate = pace.next(path(60, rate: 100_000), carried: 10_000_000, sinceDemand: .zero, at: now)
+            #expect(rate?.bytesPerSecond ?? 0 >= 4_000_000)
+            now += .milliseconds(60)
+        }
+        var quiet = BulkPace()
+        let first = quiet.next(path(20, rate: 100_000), carried: 10_000_000, sinceDemand: .zero, at: now)
+        #expect(first?.bytesPerSecond == 10_800_000)
+    }
+
     /// A link with one queue, which bulk alone fills or lets run empty.
     @Test(
         "The queue of a link is short, and the link nearly full, whatever the flow began with",

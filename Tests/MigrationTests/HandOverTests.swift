@@ -152,7 +152,7 @@ struct HandOverTests {
                 return Array(try await say([.hello(hello)] + answers, to: address, node, answers: count).dropFirst())
             }
             let block = BlockRange(first: 0, count: 1)
-            let describe = Message.postcopy(.describe(BlockRange(first: 0, count: 3)))
+            let describe = Message.postcopy(.describe([BlockRange(first: 0, count: 3)]))
             let rank = Message.postcopy(.rank)
             let tooMany = Array(repeating: block, count: PostcopyMessage.maximumRanked + 1)
             let beyond = BlockRange(first: 2, count: 2)
@@ -165,7 +165,7 @@ struct HandOverTests {
             let twice = [Message.postcopy(.mostRead([])), .postcopy(.mostRead([]))]
             #expect((try? await answer(twice, 4))?.count ?? 0 < 3)
             let last = try await answer([.postcopy(.mostRead([BlockRange(first: 2, count: 1), block]))], 5)
-            #expect(last.first == rank && last[1] == .postcopy(.describe(BlockRange(first: 2, count: 1))))
+            #expect(last.first == rank && last[1] == .postcopy(.describe([BlockRange(first: 2, count: 1)])))
             // A release that can't be asked.
             let old = ProtocolSupport(versions: ProtocolSupport.own.versions, capabilities: .postcopy)
             #expect(try await answer([], support: old, 2) == [describe])

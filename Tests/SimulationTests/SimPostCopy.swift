@@ -145,8 +145,8 @@ final class SimPostCopy {
 
     private func run(_ action: BackgroundFill.Action) {
         switch action {
-        case .describe(let blocks):
-            pipes[.bulk]?.send(.postcopy(.describe(BlockRange(blocks))), from: .destination)
+        case .describe(let runs):
+            pipes[.bulk]?.send(.postcopy(.describe(runs.map { BlockRange($0) })), from: .destination)
         case .bring(let segment):
             let generation = self.generation
             node.later(500) { [self] in
@@ -259,13 +259,11 @@ final class SimPostCopy {
             store(block, disk.sectors(of: block..<block + 1).map { _ in bytes.readInteger(as: UInt32.self)! })
             count(block, kind)
         case .postcopy(.description(let description)):
-            guard fill.oldestQuestion?.lowerBound == description.first else {
+            guard let runs = fill.oldestQuestion, runs.first?.lowerBound == description.first else {
                 return world.fail("fingerprints that nobody asked for")
             }
             fill.wasDescribed()
-            for (offset, fingerprint) in description.fingerprints.enumerated() {
-                announced[description.first + UInt64(offset)] = fingerprint
-            }
+            for (block, fingerprint) in zip(runs.joined(), description.fingerprints) { announced[block] = fingerprint }
         case .postcopy(.verified(let theirs)):
             guard case .verifying(let ours?) = phase else { return }
             world.check(ours == theirs, "invariant 8: the roots differ at the end of post-copy")

@@ -77,9 +77,9 @@ final class SimSupply {
                 }
                 pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: payload)), from: .source)
             }
-        case .postcopy(.describe(let range)):
-            let fingerprints = range.range!.map { disk.fingerprint($0, in: source.image) }
-            let description = BlockDescription(first: range.first, fingerprints: fingerprints)
+        case .postcopy(.describe(let runs)):
+            let fingerprints = runs.flatMap { $0.range!.map { disk.fingerprint($0, in: source.image) } }
+            let description = BlockDescription(first: runs[0].first, fingerprints: fingerprints)
             pipe.send(.postcopy(.description(description)), from: .source)
         case .postcopy(.need(let runs)):
             for run in runs {
