@@ -11,6 +11,9 @@ final class SimArrival {
     private let hasBase: Bool
     private var machine = DestinationMachine()
     private let present: PresentMap
+    /// What the source has named as dirty, and whether that need not be said to be missing.
+    private var named: [Range<UInt64>] = []
+    private let saysAll: Bool
     private var queue: [Message] = []
     private var isBusy = false
     private var isOver = false
@@ -22,6 +25,7 @@ final class SimArrival {
         self.pipe = pipe
         self.hasBase = hasBase
         present = PresentMap(geometry: node.disk.geometry)
+        saysAll = node.world.chance(30)
         node.clearManifest()
     }
 
@@ -112,6 +116,7 @@ final class SimArrival {
             node.sayIfSwitchIsWanted()
             done()
         case .forget(let runs):
+            named += runs
             for run in runs {
                 present.forget(run)
                 for block in run { node.setManifest(.zero, of: block) }
@@ -221,7 +226,7 @@ final class SimArrival {
             for block in missing.joined() { node.setManifest(.zero, of: block) }
             let root = disk.root(node.wholeManifest(), without: missing)
             node.prepare(id, root, present: missing.isEmpty ? nil : present) { [self] in
-                if !missing.isEmpty {
+                if !missing.isEmpty, saysAll || missing != named.ascending {
                     pipe.send(.postcopy(.missing(missing.map { BlockRange($0) })), from: .destination)
                 }
                 prepared(root, done)

@@ -26,6 +26,8 @@ final class SimMigration {
     private var forward: SimForward?
     private var supply: SimSupply?
     private var roundsLimit: Double
+    /// What has been named as dirty ahead of the fence.
+    private var named: [Range<UInt64>] = []
 
     init(_ source: SimSource, _ switchover: Switchover) {
         self.source = source
@@ -176,7 +178,8 @@ final class SimMigration {
             expectedPause: Double(dirtyMap.count()), maximumPause: roundsLimit, dirty: dirtyMap.count(),
             settled: dirtyMap.count(without: sentMap))
         switch machine.decide(situation) {
-        case .handOver(let leavesRest): handOver(leavesRest: leavesRest)
+        case .handOver(true): nameAhead(Int.random(in: 0...2, using: &world.random), from: machine.round + 1)
+        case .handOver(false): handOver(leavesRest: false)
         case .wait: source.later(3000) { [self] in decide() }
         case .copy(let scope): nextRound(scope)
         }
@@ -250,7 +253,19 @@ final class SimMigration {
         }
     }
 
-    private func leave() {
+    /// Names what is left, while the guest goes on writing.
+    private func nameAhead(_ times: Int, from round: Int) {
+        guard !isOver else { return }
+        guard times > 0, !machine.skipsCopying else { return handOver(leavesRest: true) }
+        named = named.union(nameDirty())
+        pipe?.send(.roundEnd(UInt32(round)), from: .source)
+        expect = { [self] message in
+            guard message == .roundDone(UInt32(round)) else { return fail("no end of what was named") }
+            source.later(1000) { [self] in nameAhead(times - 1, from: round + 1) }
+        }
+    }
+
+    private func nameDirty() -> [Range<UInt64>] {
         var dirty: [UInt64] = []
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount { dirty += dirtyMap.take(from: &cursor, limit: 64) }
@@ -258,15 +273,20 @@ final class SimMigration {
         if !dirty.isEmpty {
             pipe?.send(.postcopy(.dirty(dirty.map { BlockRange($0..<$0 + 1) })), from: .source)
         }
+        return dirty.map { $0..<$0 + 1 }
+    }
+
+    private func leave() {
+        let left = named.union(nameDirty())
         pipe?.send(.postcopy(.leave), from: .source)
-        var missing: [Range<UInt64>] = []
+        var said: [Range<UInt64>] = []
         expect = { [self] message in
             switch message {
-            case .postcopy(.missing(let runs)): missing += runs.map { $0.range! }
+            case .postcopy(.missing(let runs)): said += runs.map { $0.range! }
             case .prepared(let theirs):
-                guard dirty.allSatisfy({ block in missing.contains { $0.contains(block) } }) else {
-                    return fail("dirty blocks are not missing")
-                }
+                // All of it is said, or nothing where it is what was named.
+                world.check(said.isEmpty || said.union(left) == said.ascending, "dirty blocks are not missing")
+                let missing = left.union(said)
                 compare(disk.root(manifest, without: missing), theirs, missing: missing)
             case .wants, .manifestDone, .roundDone: break
             default: fail("no root but \(message)")
