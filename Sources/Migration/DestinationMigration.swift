@@ -403,7 +403,12 @@ public struct DestinationMigration: Sendable {
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         connection.allowLongFrames()
-        await lanes.run(kind, connection, hello.support.capabilities, &frames)
+        do {
+            try await lanes.run(kind, connection, hello.support.capabilities, &frames)
+        } catch {
+            logger.warning("the rest of \(hello.export): \(error); the source will try again")
+            throw error
+        }
     }
 
     private static func reason(_ error: any Error) -> String {

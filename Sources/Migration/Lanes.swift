@@ -56,10 +56,11 @@ final class Lanes: Sendable {
     /// Carries a lane over a connection until that ends. An older connection of the lane is closed, and has ended before
     /// this one begins.
     /// - Parameter capabilities: the source's.
+    /// - Throws: `MigrationError` where what came can't be; the connection is then still open, to say so.
     func run(
         _ kind: LaneKind, _ connection: PeerConnection, _ capabilities: ProtocolSupport.Capabilities,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
-    ) async {
+    ) async throws {
         await replace(kind)
         let (stream, queue) = AsyncStream.makeStream(of: Message.self)
         let listener = state.withLockedValue { state in
@@ -72,17 +73,21 @@ final class Lanes: Sendable {
         let sending = Task {
             for await message in stream { try await connection.send(message.encoded()) }
         }
+        var problem: MigrationError?
         do {
             while let frame = try await frames.next() {
                 let message = try Message(frame: frame)
                 guard let listener = state.withLockedValue({ $0.listener }) else { break }
                 try await listener.message(kind, message)
             }
-        } catch {}
+        } catch {
+            problem = error as? MigrationError
+        }
         queue.finish()
-        connection.close()
+        if problem == nil { connection.close() }
         _ = try? await sending.value
         end(kind)
+        if let problem { throw problem }
     }
 
     private func replace(_ kind: LaneKind) async {

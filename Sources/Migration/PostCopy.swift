@@ -263,26 +263,27 @@ final class PostCopy: RequestForwarder, Sendable {
 
     /// Does what there is to do next; to be called after every change.
     private func advance() {
-        let (actions, isOver) = state.withLockedValue { state -> ([BackgroundFill.Action], Bool) in
-            guard case .filling = state.phase else { return ([], false) }
+        let isOver = state.withLockedValue { state in
+            guard case .filling = state.phase else { return false }
             if state.fill.isDone {
                 state.phase = .verifying(nil)
-                return ([], true)
+                return true
             }
-            return (state.isPaused ? [] : state.fill.next(), false)
+            if !state.isPaused { run(state.fill.next(), state) }
+            return false
         }
-        run(actions)
         if isOver { verify() }
     }
 
-    private func run(_ actions: [BackgroundFill.Action]) {
+    /// Does what is to be done with `state` locked: questions go out in the order in which the answers are expected.
+    private func run(_ actions: [BackgroundFill.Action], _ state: State) {
         for action in actions {
             switch action {
             case .describe(let runs):
-                let question = state.withLockedValue { Self.question(about: runs, $0) }
-                parts.lanes.send(.postcopy(.describe(question.map { BlockRange($0) })), on: .bulk)
+                let question = Self.question(about: runs, state).map { BlockRange($0) }
+                parts.lanes.send(.postcopy(.describe(question)), on: .bulk)
             case .bring(let segment):
-                let generation = state.withLockedValue { $0.bulkGeneration }
+                let generation = state.bulkGeneration
                 ahead { [self] in bring(segment, generation) }
             }
         }
@@ -435,11 +436,11 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private func beginFill() {
-        let actions = state.withLockedValue { state -> [BackgroundFill.Action] in
-            guard case .filling = state.phase else { return [] }
-            return state.fill.linkFound(span: state.describesRuns ? .max : BackgroundFill.Limits().segment)
+        state.withLockedValue { state in
+            guard case .filling = state.phase else { return }
+            let span = state.describesRuns ? .max : BackgroundFill.Limits().segment
+            run(state.fill.linkFound(span: span), state)
         }
-        run(actions)
         advance()
     }
 

@@ -191,6 +191,7 @@ public final class SupplyLink: Sendable {
             })
         while let frame = try await frames.next() {
             let message = try Message(frame: frame)
+            if case .refused(let reason) = message { throw MigrationError.refused(reason) }
             if case .postcopy(.complete(let ledger)) = message {
                 try release(ledger)
                 wake()

@@ -163,7 +163,10 @@ struct HandOverTests {
             }
             #expect(try await answer([.postcopy(.mostRead([]))], 3) == [rank, describe])
             let twice = [Message.postcopy(.mostRead([])), .postcopy(.mostRead([]))]
-            #expect((try? await answer(twice, 4))?.count ?? 0 < 3)
+            guard case .refused? = try await answer(twice, 4).last else {
+                Issue.record("an answer that nobody asked for is taken")
+                return
+            }
             let last = try await answer([.postcopy(.mostRead([BlockRange(first: 2, count: 1), block]))], 5)
             #expect(last.first == rank && last[1] == .postcopy(.describe([BlockRange(first: 2, count: 1)])))
             // A release that can't be asked.

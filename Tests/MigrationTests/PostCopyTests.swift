@@ -45,6 +45,40 @@ struct PostCopyTests {
         #expect(moved.isReleased)
     }
 
+    @Test("Whatever many readers ask for at once, the questions to the source are in the order of its answers")
+    func manyReaders() async throws {
+        let source = try TestNode()
+        let destination = try TestNode()
+        let size: UInt64 = 16 << 30
+        let image = try RawImage.create(path: source.scratch.file("disk.raw"), size: size)
+        let disk = Disk(size: size, device: FileDevice(image: image), loops: [source.loop])
+        var random = Seeded.fresh()
+        try await destination.receiving { address in
+            let migration = source.migration(of: disk, image, to: address, switchover: .now)
+            let moving = Task { try await migration.run { _ in } }
+            let arrived = try await arriving(destination.arrived)
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<16 {
+                    let client = destination.client(arrived)
+                    var random = Seeded(random.next())
+                    group.addTask {
+                        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 4096)
+                        defer { memory.deallocate() }
+                        for _ in 0..<200 {
+                            let offset = UInt64.random(in: 0..<size / 4096, using: &random) * 4096
+                            let error = await client.perform(
+                                .read, offset: offset, length: 4096, buffer: memory.baseAddress)
+                            #expect(error == 0)
+                        }
+                    }
+                }
+            }
+            #expect(try await moving.value.state == "complete")
+        }
+        #expect(source.log.warnings == [])
+        #expect(destination.log.warnings == [])
+    }
+
     @Test("At once: what the guest has read most comes first")
     func mostRead() async throws {
         var random = Seeded.fresh()

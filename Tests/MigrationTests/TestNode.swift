@@ -31,6 +31,9 @@ final class TestNode: Sendable {
         state = try StateDirectory(path: scratch.file("state"))
     }
 
+    let log = NotingLog()
+    var logger: Logger { Logger(label: "test") { [log] _ in log } }
+
     let arrivedImages = NIOLockedValueBox<[String: RawImage]>([:])
 
     var images: String { scratch.file("images") }
@@ -83,10 +86,10 @@ final class TestNode: Sendable {
             arrived.withLockedValue { $0[arriving.export] = disk }
             return disk
         }
-        let site = try DestinationSite(images: images, state: state, pools: pools, logger: Self.quiet, hooks: hooks)
+        let site = try DestinationSite(images: images, state: state, pools: pools, logger: logger, hooks: hooks)
         try await site.restore()
         let migrations = DestinationMigration(
-            site: site, indexDirectory: index, pools: pools, logger: Self.quiet
+            site: site, indexDirectory: index, pools: pools, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
         let task = Task { await listener.run { await migrations.serve($0) } }
@@ -106,7 +109,7 @@ final class TestNode: Sendable {
             "disk", disk, image, to: address, rate: RateLimit(bitsPerSecond: rate), pause: pause, switchover: switchover
         )
         job.domains = domains
-        return SourceMigration(job: job, transport: transport, pools: pools, logger: Self.quiet)
+        return SourceMigration(job: job, transport: transport, pools: pools, logger: logger)
     }
 
     func job(
