@@ -318,10 +318,16 @@ public struct BlockResolver: Sendable {
             collect(need.lowerBound..<min(need.upperBound, need.lowerBound + room), &room, &runs)
         }
         guard !runs.isEmpty else { return }
-        if request.operation.kind == .read, let last = request.needs.last?.upperBound {
-            var ahead = max(Self.readAheadBytes / blockSize, 1)
-            collect(last..<min(geometry.blockCount, last + ahead), &ahead, &runs)
-        }
+        demand(runs, &actions)
+        guard request.operation.kind == .read, let last = request.needs.last?.upperBound else { return }
+        var ahead: [Range<UInt64>] = []
+        var aheadRoom = max(Self.readAheadBytes / blockSize, 1)
+        collect(last..<min(geometry.blockCount, last + aheadRoom), &aheadRoom, &ahead)
+        // By itself: nobody waits for it yet.
+        if !ahead.isEmpty { demand(ahead, &actions) }
+    }
+
+    private mutating func demand(_ runs: [Range<UInt64>], _ actions: inout [Action]) {
         for run in runs { demanded.formUnion(run) }
         actions.append(.demand(runs))
     }

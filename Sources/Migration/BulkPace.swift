@@ -23,7 +23,9 @@ struct BulkPace: Sendable {
     private static let slower = 0.85
     private static let faster = 1.08
     /// A flow that has just begun has not found out yet what the path carries.
-    private static let fasterAtFirst = 1.25
+    private static let fasterAtFirst = 1.4
+    /// What a flow may send in a round trip before anything is known of the path. Bytes.
+    private static let firstWindow = 64e3
     /// Of what the path has carried. A queue that is there at the lowest is not bulk's; faster than the highest, it is not the
     /// pace that limits it.
     private static let range = 0.4...2
@@ -55,7 +57,7 @@ struct BulkPace: Sendable {
             return pace == nil ? nil : Change(bytesPerSecond: nil)
         }
         let arrives = Double(path.bytesPerSecond)
-        let before = pace ?? max(arrives, Double(carried))
+        let before = pace ?? max(arrives, Double(carried), Self.firstWindow / max(path.shortestRoundTrip.inSeconds, 1e-3))
         let isQueued = isQueued(path, at: before)
         if isQueued { hasSettled = true }
         let growth = hasSettled ? Self.faster : Self.fasterAtFirst
