@@ -17,8 +17,6 @@ from pair import Pair  # noqa: E402
 from wan import Wan  # noqa: E402
 
 BLOCK = 4096
-# What one demand brings: the block and what is read ahead.
-BROUGHT = 68 << 10
 
 
 def latencies(uri, folder, seconds):
@@ -54,7 +52,7 @@ def report(link, reads, before, after):
     rate, rtt, _ = parse(link)
     # Reads of what is there take less than a round trip.
     waited = sorted(latency for latency in reads if latency >= rtt)
-    bound = rtt + 20 + BROUGHT * 8 / rate * 1000
+    bound = rtt + 20 + BLOCK * 8 / rate * 1000
     at = [waited[min(len(waited) - 1, int(len(waited) * share))] for share in (0.5, 0.99)] if waited else [0, 0]
     print(f"| {link} | {len(reads)} | {len(waited)} | {at[0]:.1f} | {at[1]:.1f} | {waited[-1] if waited else 0:.1f} "
           f"| {bound:.1f} | {at[1] / bound:.2f} | {before * BLOCK >> 20} to {after * BLOCK >> 20} |", flush=True)
@@ -67,7 +65,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("links", nargs="+")
     options = parser.parse_args()
-    print("| link | reads | over the link | median, ms | p99, ms | slowest, ms | RTT + 20 ms + 68 KiB, ms | p99 of that "
+    print("| link | reads | over the link | median, ms | p99, ms | slowest, ms | RTT + 20 ms + 4 KiB, ms | p99 of that "
           "| missing meanwhile, MiB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for link in options.links:
