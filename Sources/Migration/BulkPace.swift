@@ -57,8 +57,9 @@ struct BulkPace: Sendable {
             return pace == nil ? nil : Change(bytesPerSecond: nil)
         }
         let arrives = Double(path.bytesPerSecond)
-        let before = pace ?? max(arrives, Double(carried), Self.firstWindow / max(path.shortestRoundTrip.inSeconds, 1e-3))
-        let isQueued = isQueued(path, at: before)
+        let first = Self.firstWindow / max(path.shortestRoundTrip.inSeconds, 1e-3)
+        let before = pace ?? max(arrives, Double(carried), first)
+        let isQueued = isQueued(path, at: min(before, arrives))
         if isQueued { hasSettled = true }
         let growth = hasSettled ? Self.faster : Self.fasterAtFirst
         let wanted = isQueued ? min(before, arrives) * Self.slower : before * growth

@@ -182,7 +182,8 @@ struct CopyForecast: Equatable {
         guard left.bytes > 0 else { return max(scanning, length > 0 ? secondsQueued : 0) + Self.closing }
         guard sent.bytes > 0, length > 0 else { return nil }
         let keptUp = 1 - seconds(for: Amount(bytes: dirtyPerSecond, weight: dirtyPerSecond * meanRatio))
-        guard keptUp > 0.1 else { return nil }
+        // Otherwise a rest will be left, and how much is not foreseen.
+        guard keptUp > 1 - CopyPlan.worthwhile else { return nil }
         let seconds = max(scanning, (seconds(for: left) + secondsQueued) / keptUp) + Self.closing
         return seconds.isFinite ? seconds : nil
     }

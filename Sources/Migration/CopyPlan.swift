@@ -16,7 +16,7 @@ struct CopyPlan: Equatable {
     private static let patience = 1
     /// A round is worth it where what it leaves takes less than this much of the time: otherwise all that are to follow would
     /// take more than twice as long as to leave the rest to post-copy, which sends it once.
-    private static let worthwhile = 0.5
+    static let worthwhile = 0.5
     /// Waits between two rounds over all, where nobody asks for the disk: at first, and at most. What the guest writes twice in
     /// that time and then leaves alone is sent after it.
     private static let waits = 1...256

@@ -10,13 +10,14 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
     public var total: UInt64 = 0
     /// Bytes that crossed the link so far, both ways.
     public var wire: UInt64 = 0
-    /// Bytes that the guest has written since they were sent.
+    /// Bytes that the guest has written since they were sent; in post-copy, those that are still to follow.
     public var dirty: UInt64 = 0
     /// How many more of those each second, as the last round has shown.
     public var dirtyRate = 0.0
     /// Bits that crossed the link each second lately, both ways.
     public var linkRate = 0.0
-    /// Until the disk can be handed over; nil where that can't be told yet, or the guest writes as fast as the link carries.
+    /// Until the disk can be handed over, or all of it has followed; nil where that can't be told yet, or the guest writes so
+    /// fast that the rounds hardly bring the end nearer.
     public var secondsLeft: Double?
     /// So far.
     public var ledger = Ledger()

@@ -56,11 +56,18 @@ final class PostCopy: RequestForwarder, Sendable {
         var problem: String?
         /// Of blocks, wherever they come from.
         var rate = RecentRate()
+        /// When the source has been told last what is missing; nil where it can't be told.
+        var lastTold: ContinuousClock.Instant?
+
+        /// Until nothing is missing; nil where that can't be told.
+        func secondsLeft(_ missing: UInt64) -> Double? { rate.perSecond > 0 ? Double(missing) / rate.perSecond : nil }
     }
 
     /// What is filled between two checkpoints, and so the most that a crash of the machine makes come again.
     private static let checkpointBytes: UInt64 = 64 << 20
     private static let retryDelay = Duration.seconds(5)
+    /// How often the source is told how far it is.
+    private static let tellingInterval = Duration.milliseconds(500)
 
     private let parts: Parts
     private let described: PresentMap
@@ -85,9 +92,7 @@ final class PostCopy: RequestForwarder, Sendable {
     func progress() -> ArrivingDisk {
         state.withLockedValue { state in
             let missing = noteMissing(&state)
-            let rate = state.rate.perSecond
-            return ArrivingDisk(
-                missing: missing, secondsLeft: rate > 0 ? Double(missing) / rate : nil, problem: state.problem)
+            return ArrivingDisk(missing: missing, secondsLeft: state.secondsLeft(missing), problem: state.problem)
         }
     }
 
@@ -95,7 +100,14 @@ final class PostCopy: RequestForwarder, Sendable {
     @discardableResult
     private func noteMissing(_ state: inout State) -> UInt64 {
         let missing = map.missing
-        state.rate.note(geometry.blockCount - missing, at: .now)
+        let now = ContinuousClock.now
+        state.rate.note(geometry.blockCount - missing, at: now)
+        if let last = state.lastTold, missing == 0 || last.duration(to: now) >= Self.tellingInterval {
+            state.lastTold = now
+            let left = state.secondsLeft(missing).map { UInt32(min($0 * 1000, Double(Int32.max))) }
+            // Over the other one it would wait for blocks that were asked for before.
+            parts.lanes.send(.postcopy(.left(missing: missing, milliseconds: left)), on: .demand)
+        }
         return missing
     }
 
@@ -400,10 +412,14 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private func laneChanged(_ event: Lanes.Event) {
         switch event {
-        case .up(.demand, _):
+        case .up(.demand, let capabilities):
             let fresh = try? StreamDecompressor()
             decompressors.withLockedValue { $0[.demand] = fresh }
-            run(state.withLockedValue { $0.resolver.linkFound() })
+            run(
+                state.withLockedValue { state in
+                    state.lastTold = capabilities.contains(.hearsOfRest) ? .now : nil
+                    return state.resolver.linkFound()
+                })
         case .down(.demand):
             state.withLockedValue { $0.resolver.linkLost() }
         case .up(.bulk, let capabilities):

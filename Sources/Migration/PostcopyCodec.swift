@@ -5,7 +5,7 @@ import NIOCore
 extension PostcopyMessage {
     private enum Kind: UInt8 {
         case expect = 1, dirty, leave, switchNow, missing
-        case describe = 16, need, replaced, verify, complete, rank, describeRuns
+        case describe = 16, need, replaced, verify, complete, rank, describeRuns, left
         case unreadable = 32, verified, released, description, mostRead
     }
 
@@ -23,6 +23,8 @@ extension PostcopyMessage {
         case .need(let runs): Self.write(.need, runs, into: &out)
         case .replaced(let runs): Self.write(.replaced, runs, into: &out)
         case .verify: out.writeInteger(Kind.verify.rawValue)
+        case .left(let missing, let milliseconds):
+            out.writeMultipleIntegers(Kind.left.rawValue, missing, milliseconds ?? .max)
         case .complete(let ledger):
             out.writeMultipleIntegers(
                 Kind.complete.rawValue, ledger.zero, ledger.present, ledger.repeated, ledger.neighbour, ledger.link)
@@ -59,6 +61,10 @@ extension PostcopyMessage {
         case .need: readRuns(from: &input).map { .need($0) }
         case .replaced: readRuns(from: &input).map { .replaced($0) }
         case .verify: .verify
+        case .left:
+            input.readMultipleIntegers(as: (UInt64, UInt32).self).map {
+                .left(missing: $0.0, milliseconds: $0.1 == .max ? nil : $0.1)
+            }
         case .complete:
             input.readMultipleIntegers(as: (UInt64, UInt64, UInt64, UInt64, UInt64).self).map {
                 .complete(Ledger(zero: $0.0, present: $0.1, repeated: $0.2, neighbour: $0.3, link: $0.4))

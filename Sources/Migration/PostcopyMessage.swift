@@ -29,6 +29,8 @@ public enum PostcopyMessage: Sendable, Equatable {
     case replaced([BlockRange])
     /// Asks for the root of the source's image without the replaced blocks.
     case verify
+    /// How many blocks are still missing, and for how long as far as that can be told; now and then.
+    case left(missing: UInt64, milliseconds: UInt32?)
     /// Everything is at the destination, durable, and the roots were equal; where it came from.
     case complete(Ledger)
 

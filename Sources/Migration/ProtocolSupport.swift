@@ -18,6 +18,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let unsaidMissing = Capabilities(rawValue: 1 << 4)
         /// One question may be about the fingerprints of several runs of blocks.
         static let describesRuns = Capabilities(rawValue: 1 << 5)
+        /// The source may be told how much is missing.
+        static let hearsOfRest = Capabilities(rawValue: 1 << 6)
     }
 
     /// What both sides speak.
@@ -29,7 +31,9 @@ struct ProtocolSupport: Sendable, Equatable {
     /// This release's.
     static let own = ProtocolSupport(
         versions: 3...3,
-        capabilities: [.postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns])
+        capabilities: [
+            .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
+        ])
 
     var versions: ClosedRange<UInt16>
     var capabilities: Capabilities

@@ -71,12 +71,18 @@ public final class SourceMigration: Sendable {
     /// How far it is.
     public var progress: MigrationProgress {
         let wire = noteCrossed()
+        let left = supply?.left
         let recent = recently.withLockedValue { $0.perSecond }
         return status.withLockedValue { status in
             if let wire { status.wire = wire }
             status.linkRate = recent * 8
-            // Said of copying only.
-            if status.phase != "copying" { status.secondsLeft = nil }
+            switch status.phase {
+            case "copying": break
+            case "post-copy":
+                status.dirty = left?.missing ?? status.dirty
+                status.secondsLeft = left?.seconds
+            default: status.secondsLeft = nil
+            }
             return status
         }
     }

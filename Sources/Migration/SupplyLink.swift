@@ -31,11 +31,21 @@ public final class SupplyLink: Sendable {
         let logger: Logger
     }
 
+    /// What the destination lacks.
+    struct Left: Sendable {
+        /// Bytes.
+        var missing: UInt64
+        /// Until nothing is missing; nil where that can't be told.
+        var seconds: Double?
+    }
+
     private struct State {
         var isCommitted = false
         var isStopped = false
         var isReleased = false
         var ledger: Ledger?
+        /// What the destination lacks, as it has said last.
+        var left: Left?
         var problem: String?
         var tasks: [Task<Void, Never>] = []
         var connections: [LaneKind: PeerConnection] = [:]
@@ -100,6 +110,9 @@ public final class SupplyLink: Sendable {
 
     /// Where what was missing at the hand-over came from; nil before the end.
     var ledger: Ledger? { state.withLockedValue { $0.ledger } }
+
+    /// What the destination lacks; nil where it has not said so.
+    var left: Left? { state.withLockedValue { $0.left } }
 
     func start() {
         state.withLockedValue { state in
@@ -197,6 +210,13 @@ public final class SupplyLink: Sendable {
                 wake()
                 try await connection.send(Message.postcopy(.released).encoded())
                 // The destination closes once it has heard.
+                continue
+            }
+            if case .postcopy(.left(let missing, let milliseconds)) = message {
+                let left = Left(
+                    missing: min(missing, parts.geometry.blockCount) * UInt64(parts.geometry.blockSize),
+                    seconds: milliseconds.map { Double($0) / 1000 })
+                state.withLockedValue { $0.left = left }
                 continue
             }
             if kind == .demand { noteDemand() }

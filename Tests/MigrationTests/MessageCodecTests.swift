@@ -56,6 +56,7 @@ struct MessageCodecTests {
         .postcopy(.leave), .postcopy(.switchNow),
         .postcopy(.missing([])),
         .postcopy(.describe([BlockRange(first: 3, count: 2)])),
+        .postcopy(.left(missing: 1 << 40, milliseconds: 17)), .postcopy(.left(missing: 0, milliseconds: nil)),
         .postcopy(.describe([BlockRange(first: 3, count: 2), BlockRange(first: 9, count: 1)])),
         .postcopy(.need([BlockRange(first: 3, count: 2)])),
         .postcopy(.replaced([BlockRange(first: 3, count: 2)])),

@@ -50,7 +50,7 @@ struct PostCopyNodeTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images) == ["disk.raw"])
     }
 
-    @Test("How long what is missing will still take is said at the destination")
+    @Test("How long what is missing will still take is said at the destination, and by it at the source")
     func timeLeft() async throws {
         let nodes = try await TwoNodes()
         let begun = try await nodes.source.ask([
@@ -61,6 +61,11 @@ struct PostCopyNodeTests {
         try await waitUntil("it is on its way") { try await state(of: nodes.destination)["missing"] != nil }
         try await Task.sleep(for: .seconds(4))
         let said = try #require(try await state(of: nodes.destination)["secondsLeft"] as? Double)
+        let progress = try #require(
+            try await state(of: nodes.source)["progress"] as? [String: Any])
+        let (heard, missing) = (progress["secondsLeft"] as? Double ?? 0, progress["dirty"] as? Int ?? 0)
+        #expect(abs(heard - said) < said / 2, "\(heard) s at the source, \(said) s at the destination")
+        #expect(missing > 0 && missing < 8 << 20, "\(progress)")
         let began = ContinuousClock.now
         try await waitUntil("all of it is there") { try await state(of: nodes.destination)["missing"] == nil }
         let took = began.duration(to: .now) / .seconds(1)

@@ -43,9 +43,14 @@ enum Format {
 
     /// How far a migration is, how fast, and for how long still.
     static func progress(_ progress: MigrationProgress) -> String {
-        var parts = ["round \(progress.round): \(percent(progress.done, of: progress.total).drop { $0 == " " })"]
+        let isFollowing = progress.phase == "post-copy"
+        var parts = [
+            isFollowing
+                ? "\(bytes(progress.dirty)) to follow"
+                : "round \(progress.round): \(percent(progress.done, of: progress.total).drop { $0 == " " })"
+        ]
         parts.append("\(bitRate(progress.linkRate))")
-        if progress.dirtyRate >= 1 { parts.append("\(bytes(UInt64(progress.dirtyRate)))/s written") }
+        if progress.dirtyRate >= 1, !isFollowing { parts.append("\(bytes(UInt64(progress.dirtyRate)))/s written") }
         if let left = progress.secondsLeft { parts.append(timeLeft(left)) }
         return parts.joined(separator: ", ")
     }
