@@ -10,11 +10,13 @@ final class BlockReader: @unchecked Sendable {
     private let image: RawImage
     private let hasher = BlockHasher()
     private let buffer: BlockBuffer
+    private let maximumBlocks: UInt64
 
     /// - Parameter maximumBytes: the most that one `read` will be asked for.
     init(image: RawImage, geometry: BlockGeometry, maximumBytes: Int) {
         self.image = image
         self.geometry = geometry
+        maximumBlocks = UInt64(max(1, maximumBytes / geometry.blockSize))
         buffer = BlockBuffer(byteCount: maximumBytes + geometry.blockSize)
     }
 
@@ -31,6 +33,34 @@ final class BlockReader: @unchecked Sendable {
     /// The fingerprint of the block at `offset` of the buffer.
     func fingerprint(at offset: Int) -> Fingerprint {
         hasher.fingerprint(UnsafeRawBufferPointer(buffer.slice(offset, geometry.blockSize)))
+    }
+
+    /// The fingerprints of consecutive blocks, any number of them; holes are not read.
+    /// - Parameter unreadable: stands for blocks that are read together and can't be; nil to throw.
+    /// - Throws: `FileError`.
+    func fingerprints(of blocks: Range<UInt64>, unreadable: Fingerprint? = nil) throws -> [Fingerprint] {
+        var fingerprints: [Fingerprint] = []
+        fingerprints.reserveCapacity(blocks.count)
+        var position = blocks.lowerBound
+        while position < blocks.upperBound {
+            let data = try nextData(from: position) ?? blocks.upperBound..<blocks.upperBound
+            let hole = min(blocks.upperBound, max(position, data.lowerBound))
+            fingerprints += repeatElement(.zero, count: Int(hole - position))
+            position = hole
+            let end = min(blocks.upperBound, max(position, data.upperBound), position + maximumBlocks)
+            guard position < end else { continue }
+            do {
+                try read(position..<end)
+                for index in 0..<Int(end - position) {
+                    fingerprints.append(fingerprint(at: index * geometry.blockSize))
+                }
+            } catch let error as FileError {
+                guard let unreadable else { throw error }
+                fingerprints += repeatElement(unreadable, count: Int(end - position))
+            }
+            position = end
+        }
+        return fingerprints
     }
 
     /// The first `count` bytes of the buffer.

@@ -223,6 +223,11 @@ final class SourceCopy: Sendable {
         update { $0.dirty = missing.reduce(0) { $0 + geometry.byteCount(of: $1) } }
     }
 
+    /// What is agreed on where the destination lacks these blocks. Nothing may be sent any more.
+    func agreed(without missing: [Range<UInt64>]) -> SuppliedRoot.Agreed {
+        SuppliedRoot.Agreed(manifest: manifest, missing: missing)
+    }
+
     /// Notes that these blocks do not go over. Nothing may be sent meanwhile.
     func leave(_ blocks: [Range<UInt64>]) async throws {
         try await pools.urgent.runIfActive { [manifest] in

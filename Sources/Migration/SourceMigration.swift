@@ -350,19 +350,20 @@ public final class SourceMigration: Sendable {
             group.fail(MigrationError.tooSlow)
         }
         defer { watch.cancel() }
-        let (root, isMissing) =
+        let (root, missing) =
             if let rest {
                 try await agree(on: rest, copy, &inbox)
             } else {
-                (try await sendAndCompare(copy, link, &inbox, round), false)
+                (try await sendAndCompare(copy, link, &inbox, round), [])
             }
+        let isMissing = !missing.isEmpty
         try await commit(root, isMissing ? geometry.blockSize : nil)
         watch.cancel()
         forward.commit()
         forward.start()
         links.forwarding(forward)
         if isMissing, let supply {
-            supply.commit(pathCarries: await link.carries())
+            supply.commit(pathCarries: await link.carries(), agreed: copy.agreed(without: missing))
             links.supplying(supply)
             supply.start()
         }
@@ -396,13 +397,13 @@ public final class SourceMigration: Sendable {
     /// Both sides agree on what is missing, and that the rest is the same.
     private func agree(
         on rest: RestOfDisk, _ copy: SourceCopy, _ inbox: inout SourceInbox
-    ) async throws -> (DiskRoot, isMissing: Bool) {
+    ) async throws -> (DiskRoot, missing: [Range<UInt64>]) {
         let agreement = try await rest.agree(&inbox)
         try state.withLockedValue {
             try $0.machine.prepared(source: agreement.ours, destination: agreement.theirs)
         }
         copy.note(missing: agreement.missing)
-        return (agreement.ours, !agreement.missing.isEmpty)
+        return (agreement.ours, agreement.missing)
     }
 
     /// The durable word, for all disks of the group. A cancel that comes later comes too late; one that came before is

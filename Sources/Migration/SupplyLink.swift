@@ -58,6 +58,8 @@ public final class SupplyLink: Sendable {
         var lastDemand: ContinuousClock.Instant?
         /// Bytes per second that the path has carried while the disk was copied; 0 where that is not known.
         var pathCarries: UInt64 = 0
+        /// What has been agreed on at the hand-over; nil before it, and in a later life of this node.
+        var agreed: SuppliedRoot.Agreed?
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -121,11 +123,14 @@ public final class SupplyLink: Sendable {
         }
     }
 
-    /// - Parameter pathCarries: bytes per second, as far as that is known.
-    func commit(pathCarries: UInt64 = 0) {
+    /// - Parameters:
+    ///   - pathCarries: bytes per second, as far as that is known.
+    ///   - agreed: what both sides have agreed on, as far as that is known.
+    func commit(pathCarries: UInt64 = 0, agreed: SuppliedRoot.Agreed? = nil) {
         state.withLockedValue { state in
             state.isCommitted = true
             state.pathCarries = pathCarries
+            state.agreed = agreed
             // The first demands are on their way.
             state.lastDemand = .now
         }
@@ -198,6 +203,8 @@ public final class SupplyLink: Sendable {
                 image: parts.image, geometry: parts.geometry, manifest: nil, pace: CompressionPace(level: Self.level),
                 windowLog: kind == .demand ? Self.demandWindow : ZstdParameters.windowLog),
             scratch: parts.records.directory.scratch, reads: parts.reads,
+            // One flow may use it; it is the one that is asked at the end.
+            agreed: { [self] in kind == .bulk ? state.withLockedValue { $0.agreed } : nil },
             beforeSending: { [self] in
                 if kind == .bulk { try await makeWay(for: $1, connection, pace) }
                 count($0, $1)

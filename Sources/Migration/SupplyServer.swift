@@ -11,6 +11,8 @@ struct SupplyServer {
     private static let maximumBlocks: UInt64 = 1 << 16
     /// Bytes of blocks in one message: what somebody waits for comes behind one that is on its way.
     private static let batchBytes = 128 << 10
+    /// Bytes of blocks that are read in one go, to be described.
+    private static let readBytes = 1 << 20
     private static let maximumRead: UInt64 = UInt64(PeerConnection.maximumFrame - 1024)
 
     let connection: PeerConnection
@@ -20,12 +22,15 @@ struct SupplyServer {
     let sender: BlockSender
     let scratch: String
     let reads: ReadCounts?
+    /// What has been agreed on at the hand-over; nil where that is not known any more.
+    let agreed: @Sendable () -> SuppliedRoot.Agreed?
     let beforeSending: @Sendable (Message, Int) async throws -> Void
     private var replaced: [Range<UInt64>] = []
 
     init(
         connection: PeerConnection, image: RawImage, geometry: BlockGeometry, pool: NIOThreadPool,
         sender: BlockSender, scratch: String, reads: ReadCounts?,
+        agreed: @escaping @Sendable () -> SuppliedRoot.Agreed?,
         beforeSending: @escaping @Sendable (Message, Int) async throws -> Void
     ) {
         self.connection = connection
@@ -35,6 +40,7 @@ struct SupplyServer {
         self.sender = sender
         self.scratch = scratch
         self.reads = reads
+        self.agreed = agreed
         self.beforeSending = beforeSending
     }
 
@@ -73,41 +79,9 @@ struct SupplyServer {
 
     /// The root of the image without some blocks, which need not be readable.
     private func root(without blocks: [Range<UInt64>]) async throws -> DiskRoot {
-        let manifest = try FingerprintFile(geometry: geometry, directory: scratch)
-        let scanner = ManifestScanner(
-            image: image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
-        var block: UInt64 = 0
-        while true {
-            // It takes as long as reading a disk: not for somebody who has gone.
-            guard connection.isOpen else { throw PeerError.cut }
-            do {
-                switch try await scanner.step(from: block) {
-                case .end: return try await pool.runIfActive { try manifest.root(without: blocks) }
-                case .zeros(let range): block = range.upperBound
-                case .segment(let segment): block += UInt64(segment.manifest.entries.count)
-                }
-            } catch is FileError {
-                let end = min(geometry.blockCount, block + UInt64(ManifestSegment.maximumBlocks))
-                try await noteSingly(block..<end, in: manifest, without: blocks)
-                block = end
-            }
-        }
-    }
-
-    /// Notes blocks of which at least one can't be read, which is right where it is left out.
-    private func noteSingly(
-        _ blocks: Range<UInt64>, in manifest: FingerprintFile, without replaced: [Range<UInt64>]
-    ) async throws {
-        let replaced = replaced.filter { $0.overlaps(blocks) }
-        try await pool.runIfActive { [image, geometry] in
-            let reader = BlockReader(image: image, geometry: geometry, maximumBytes: geometry.blockSize)
-            let fingerprints = try blocks.map { block -> Fingerprint in
-                if replaced.contains(where: { $0.contains(block) }) { return .zero }
-                try reader.read(block..<block + 1)
-                return reader.fingerprint(at: 0)
-            }
-            try manifest.set(fingerprints[...], from: blocks.lowerBound)
-        }
+        let supplied = SuppliedRoot(image: image, geometry: geometry, pool: pool) { [connection] in connection.isOpen }
+        if let agreed = agreed() { return try await supplied.root(without: blocks, agreed: agreed) }
+        return try await supplied.root(without: blocks, scratch: scratch)
     }
 
     /// A flush of a client of the destination that has written here before it went there.
@@ -144,38 +118,12 @@ struct SupplyServer {
         else { throw MigrationError.unexpected("a long question") }
         let fingerprints = try await pool.runIfActive { [image, geometry] in
             let reader = BlockReader(
-                image: image, geometry: geometry, maximumBytes: Self.readBlocks(geometry) * geometry.blockSize)
-            return try runs.flatMap { try Self.fingerprints($0, reader) }
+                image: image, geometry: geometry, maximumBytes: max(Self.readBytes, geometry.blockSize))
+            // Those that can't be read will be asked for, and each be said to be unreadable, or not.
+            let nothing = Fingerprint(high: .max, low: .max)
+            return try runs.flatMap { try reader.fingerprints(of: $0, unreadable: nothing) }
         }
         try await send(.postcopy(.description(BlockDescription(first: first, fingerprints: fingerprints))))
-    }
-
-    /// Blocks that are read at once.
-    private static func readBlocks(_ geometry: BlockGeometry) -> Int { max(1, (1 << 20) / geometry.blockSize) }
-
-    /// Blocks that can't be read have the fingerprint of nothing: they will be asked for, and each be said to be unreadable, or not.
-    private static func fingerprints(_ blocks: Range<UInt64>, _ reader: BlockReader) throws -> [Fingerprint] {
-        let blockSize = reader.geometry.blockSize
-        var fingerprints: [Fingerprint] = []
-        var position = blocks.lowerBound
-        while position < blocks.upperBound {
-            let data = try reader.nextData(from: position) ?? blocks.upperBound..<blocks.upperBound
-            let hole = min(blocks.upperBound, max(position, data.lowerBound))
-            fingerprints += Array(repeating: .zero, count: Int(hole - position))
-            position = hole
-            let most = UInt64(readBlocks(reader.geometry))
-            let end = min(blocks.upperBound, max(position, data.upperBound), position + most)
-            guard position < end else { continue }
-            do {
-                try reader.read(position..<end)
-                for index in 0..<Int(end - position) { fingerprints.append(reader.fingerprint(at: index * blockSize)) }
-            } catch is FileError {
-                let nothing = Fingerprint(high: .max, low: .max)
-                fingerprints += Array(repeating: nothing, count: Int(end - position))
-            }
-            position = end
-        }
-        return fingerprints
     }
 
     private func send(_ runs: [Range<UInt64>]) async throws {

@@ -314,11 +314,12 @@ final class SimMigration {
                 return fail("cancelled")
             }
             isGivingWord = true
-            source.commit(id, isNeeded: !missing.isEmpty) { [self] in committed(isNeeded: !missing.isEmpty) }
+            source.commit(id, isNeeded: !missing.isEmpty) { [self] in committed(without: missing) }
         }
     }
 
-    private func committed(isNeeded: Bool) {
+    private func committed(without missing: [Range<UInt64>]) {
+        let isNeeded = !missing.isEmpty
         world.note("committed, \(isNeeded ? "needed" : "whole")")
         machine.committed()
         let forward = self.forward ?? SimForward(source, id, isCommitted: true)
@@ -326,7 +327,7 @@ final class SimMigration {
         forward.start()
         if isNeeded {
             supply = supply ?? SimSupply(source, id, isCommitted: true)
-            supply!.commit()
+            supply!.commit(manifest, without: missing)
             supply!.start()
         } else {
             supply?.drop()

@@ -1,4 +1,5 @@
 import Block
+import Index
 import NIOCore
 
 @testable import Migration
@@ -12,6 +13,8 @@ final class SimSupply {
     private var isDropped = false
     private var pipes: [LaneKind: SimPipe] = [:]
     private var replaced: [Range<UInt64>] = []
+    /// What both have agreed on at the hand-over, and without what; nil in a later life of the node.
+    private var agreed: (manifest: [Fingerprint], missing: [Range<UInt64>])?
 
     init(_ source: SimSource, _ id: MigrationID, isCommitted: Bool) {
         self.source = source
@@ -30,7 +33,10 @@ final class SimSupply {
         return .data(DataSegment(runs: [BlockRange(block..<block + 1)], compressed: bytes))
     }
 
-    func commit() { isCommitted = true }
+    func commit(_ manifest: [Fingerprint], without missing: [Range<UInt64>]) {
+        isCommitted = true
+        agreed = (manifest, missing)
+    }
 
     func start() {
         guard !isStarted else { return }
@@ -55,6 +61,16 @@ final class SimSupply {
             guard pipes[kind] === pipe else { return }
             source.later(4000) { [self] in connect(kind) }
         }
+    }
+
+    private func manifest() -> [Fingerprint] {
+        let disk = source.disk
+        guard let agreed else {
+            return (0..<disk.geometry.blockCount).map { disk.fingerprint($0, in: source.image) }
+        }
+        var manifest = agreed.manifest
+        for block in agreed.missing.joined() { manifest[Int(block)] = disk.fingerprint(block, in: source.image) }
+        return manifest
     }
 
     private func take(_ message: Message, _ pipe: SimPipe) {
@@ -88,8 +104,7 @@ final class SimSupply {
         case .postcopy(.replaced(let runs)):
             replaced += runs.map { $0.range! }
         case .postcopy(.verify):
-            let blocks = 0..<disk.geometry.blockCount
-            let root = disk.root(blocks.map { disk.fingerprint($0, in: source.image) }, without: replaced)
+            let root = disk.root(manifest(), without: replaced)
             replaced = []
             source.later(2000) { pipe.send(.postcopy(.verified(root)), from: .source) }
         case .postcopy(.complete):

@@ -3,7 +3,8 @@ import Testing
 
 @testable import Migration
 
-@Suite struct UnionTests {
+@Suite("Runs of blocks")
+struct RunsTests {
     @Test("What was named twice is named once, in order")
     func union() {
         var random = Seeded.fresh()
@@ -12,6 +13,19 @@ import Testing
             }
             let union = Self.runs(of: sets[0]).union(Self.runs(of: sets[1]))
             #expect(union == Self.runs(of: sets[0].union(sets[1])))
+        }
+    }
+
+    @Test("Parts have so many blocks, but for the last, and all together the same")
+    func parts() {
+        var random = Seeded.fresh()
+        for _ in 0..<200 {
+            let blocks = Set((0..<UInt64(60)).filter { _ in .random(in: 0..<3, using: &random) != 0 })
+            let size = UInt64.random(in: 1...20, using: &random)
+            let parts = Self.runs(of: blocks).parts(of: size)
+            #expect(parts.joined().flatMap { Array($0) } == blocks.sorted())
+            #expect(parts.dropLast().allSatisfy { $0.reduce(0) { $0 + $1.count } == Int(size) })
+            #expect(parts.last.map { (1...Int(size)).contains($0.reduce(0) { $0 + $1.count }) } ?? true)
         }
     }
 
