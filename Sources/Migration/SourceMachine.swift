@@ -107,6 +107,9 @@ struct SourceMachine: Equatable {
         }
     }
 
+    /// Whether the rounds bring the end nearer, as far as the last has shown.
+    var bringsNearer: Bool { plan.bringsNearer }
+
     /// A round has been received: what now?
     mutating func decide(_ situation: Situation) -> Decision {
         guard case .copying(let round) = state else { preconditionFailure("decided after a round") }

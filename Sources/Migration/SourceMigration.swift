@@ -72,12 +72,14 @@ public final class SourceMigration: Sendable {
     public var progress: MigrationProgress {
         let wire = noteCrossed()
         let left = supply?.left
+        let isNearing = state.withLockedValue { $0.machine.bringsNearer }
         let recent = recently.withLockedValue { $0.perSecond }
         return status.withLockedValue { status in
             if let wire { status.wire = wire }
             status.linkRate = recent * 8
             switch status.phase {
-            case "copying": break
+            // A rest will be left, and how much is not foreseen.
+            case "copying": if !isNearing { status.secondsLeft = nil }
             case "post-copy":
                 status.dirty = left?.missing ?? status.dirty
                 status.secondsLeft = left?.seconds

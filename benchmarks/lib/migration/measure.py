@@ -52,6 +52,10 @@ class TimeLeft:
         return max(errors, default=float("nan"))
 
 
+# Of what a link carries, what is left of packets of 1500 bytes.
+PAYLOAD = 1448 / 1500
+
+
 class Guest:
     """fio writes until it is stopped."""
 
@@ -71,13 +75,15 @@ class Guest:
         return json.loads(text[text.index("{"):])["jobs"][0]["write"]["clat_ns"]["max"] / 1e9
 
 
-def move(options, wan, rate, number):
+def move(options, wan, plain, number):
+    """Where it is asked ahead what it will take, of a link that carries `plain` bytes a second."""
     folder = f"{options.folder}/run-{number}"
     os.makedirs(folder)
     try:
         copy_image(options.disk, f"{folder}/disk.raw")
         with Pair(options.nearblock, wan, folder, ["--index", options.index]) as pair:
-            estimate = pair.move("--dry-run", "--rate", rate) if options.predict else None
+            rate = int(plain * 8 / PAYLOAD)
+            estimate = pair.move("--dry-run", "--rate", str(rate)) if options.predict else None
             guest = Guest(options.guest, f"nbd+unix:///disk?socket={folder}/near/nbd", folder) if options.guest else None
             try:
                 with TimeLeft(pair.near) as left:
@@ -117,7 +123,7 @@ def main():
         with Wan(options.relay, rate, rtt, loss) as wan:
             for _ in range(options.rounds):
                 plain.append(wan.plain_rate(max(4.0, rtt / 10)))
-                report, error, estimate = move(options, wan, link.split("/")[0], number)
+                report, error, estimate = move(options, wan, plain[-1], number)
                 reports.append(report)
                 errors.append(error)
                 estimates.append(estimate)
