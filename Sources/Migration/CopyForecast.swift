@@ -8,9 +8,10 @@ import NIOCore
 /// many they are. How long each of the two takes is what it took lately: a link may change, and at first a fast one waits for
 /// the fingerprints.
 struct CopyForecast: Equatable {
-    /// Sent for less than this, blocks say little about the link, as long as the destination has not answered for all of
-    /// the disk. Seconds.
+    /// Sent for less than this, blocks say little about the link: before the destination has answered for all of the disk,
+    /// and once it has. Seconds.
     private static let enough = 2.0
+    private static let enoughAnswered = 0.7
     /// What was sent so long ago counts for 1/e; for what the link carries longer, which takes some MiB at once. Seconds of
     /// sending.
     private static let memory = 4.0
@@ -173,7 +174,8 @@ struct CopyForecast: Equatable {
     ///   - dirty: bytes that the guest has written since they were sent.
     ///   - dirtyPerSecond: how many more each second.
     func secondsLeft(dirty: UInt64, dirtyPerSecond: Double) -> Double? {
-        guard answered > 0, answered >= data || sending >= Self.enough || wanted.bytes == 0 else { return nil }
+        let enough = answered >= data ? Self.enoughAnswered : Self.enough
+        guard answered > 0, sending >= enough || wanted.bytes == 0 else { return nil }
         let whole = Double(max(data, answered)) / Double(answered)
         let scanning = answering * (whole - 1)
         var left = Amount(

@@ -1,4 +1,5 @@
 import Block
+import Glibc
 import NIOPosix
 import Peer
 
@@ -8,8 +9,10 @@ public struct SourceEstimate: Sendable {
     /// Of what a link carries, what TCP and IP leave of packets of 1500 bytes.
     private static let payload = 1448.0 / 1500
     /// Before the first block is sent and after the last one: round trips, and seconds of work.
-    private static let roundTrips = 6
+    private static let roundTrips = 6.0
     private static let workAround = 0.5
+    /// What TCP sends in the first round trip, and from there doubles; RFC 6928. Bytes.
+    private static let firstWindow = 14_480.0
 
     private let job: SourceJob
     private let transport: PeerTransport
@@ -63,9 +66,12 @@ public struct SourceEstimate: Sendable {
         wire.data = data
         wire.total += data
         let elapsed = began.duration(to: .now).inSeconds
-        let around = Self.workAround + (await link.path()?.roundTrip ?? .zero).inSeconds * Double(Self.roundTrips)
+        let roundTrip = (await link.path()?.shortestRoundTrip ?? .zero).inSeconds
         let total = job.rate.bitsPerSecond.map {
-            max(Double(wire.total) * 8 / (Double($0) * Self.payload), working, elapsed) + around
+            let bytesPerSecond = Double($0) / 8 * Self.payload
+            let gettingGoing = log2(max(1, bytesPerSecond * roundTrip / Self.firstWindow))
+            return max(Double(wire.total) / bytesPerSecond, working, elapsed) + Self.workAround
+                + roundTrip * (Self.roundTrips + gettingGoing)
         }
         return MigrationEstimate(
             export: job.export, size: geometry.size, ledger: ledger, wire: wire, seconds: .init(total: total))

@@ -24,6 +24,15 @@ struct CopyForecastTests {
         #expect(abs(left - 40.2) < 0.1)
     }
 
+    @Test("A moment's sending says nothing, even where it is known what is to be sent")
+    func tooEarly() {
+        var forecast = Self.allWanted(100 * Self.mebibyte, ratio: 1)
+        forecast.note(Self.piece(5 * Self.mebibyte, ratio: 1, waiting: 0.4, idle: 0))
+        #expect(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0) == nil)
+        forecast.note(Self.piece(5 * Self.mebibyte, ratio: 1, waiting: 0.4, idle: 0))
+        #expect(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0) != nil)
+    }
+
     @Test("What the guest writes comes on top, and one half as fast as the link leaves no end in sight")
     func written() throws {
         var forecast = Self.allWanted(100 * Self.mebibyte, ratio: 1)
