@@ -11,7 +11,7 @@ struct CopyForecast: Equatable {
     /// Sent for less than this, blocks say little about the link: before the destination has answered for all of the disk,
     /// and once it has. Seconds.
     private static let enough = 2.0
-    private static let enoughAnswered = 0.7
+    private static let enoughAnswered = 1.5
     /// What was sent so long ago counts for 1/e; for what the link carries longer, which takes some MiB at once. Seconds of
     /// sending.
     private static let memory = 4.0

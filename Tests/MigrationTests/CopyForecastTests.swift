@@ -27,9 +27,9 @@ struct CopyForecastTests {
     @Test("A moment's sending says nothing, even where it is known what is to be sent")
     func tooEarly() {
         var forecast = Self.allWanted(100 * Self.mebibyte, ratio: 1)
-        forecast.note(Self.piece(5 * Self.mebibyte, ratio: 1, waiting: 0.4, idle: 0))
+        forecast.note(Self.piece(5 * Self.mebibyte, ratio: 1, waiting: 0.8, idle: 0))
         #expect(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0) == nil)
-        forecast.note(Self.piece(5 * Self.mebibyte, ratio: 1, waiting: 0.4, idle: 0))
+        forecast.note(Self.piece(5 * Self.mebibyte, ratio: 1, waiting: 0.8, idle: 0))
         #expect(forecast.secondsLeft(dirty: 0, dirtyPerSecond: 0) != nil)
     }
 
