@@ -13,6 +13,10 @@ public final class RawImage: Sendable {
         case readWrite
     }
 
+    /// Bytes that one call reads or writes: many kernels don't interrupt themselves, and whatever else waits for the core,
+    /// a guest's request too, waits while they copy.
+    private static let mostAtOnce = 64 << 10
+
     /// As the user named it, or as it was renamed to.
     public var path: String { currentPath.withLockedValue { $0 } }
     private let currentPath: NIOLockedValueBox<String>
@@ -101,7 +105,8 @@ public final class RawImage: Sendable {
         var done = 0
         while done < buffer.count {
             let count = pread(
-                descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+                descriptor, buffer.baseAddress! + done, min(buffer.count - done, Self.mostAtOnce),
+                off_t(offset) + off_t(done))
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else {
                 throw FileError("read \(buffer.count) bytes at \(offset) of", path, code: count == 0 ? EIO : errno)
@@ -116,7 +121,8 @@ public final class RawImage: Sendable {
         var done = 0
         while done < buffer.count {
             let count = pwrite(
-                descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+                descriptor, buffer.baseAddress! + done, min(buffer.count - done, Self.mostAtOnce),
+                off_t(offset) + off_t(done))
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else {
                 throw FileError("write \(buffer.count) bytes at \(offset) of", path, code: count == 0 ? EIO : errno)
