@@ -207,7 +207,7 @@ int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned cha
 
 void linux_begin_writing_out(int descriptor) { sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
-void linux_take_short_turns(void) {
+static void take_turns_of(uint64_t nanoseconds) {
     // As in <linux/sched/types.h>, which glibc's <sched.h> does not go with everywhere.
     struct {
         uint32_t size, policy;
@@ -218,9 +218,13 @@ void linux_take_short_turns(void) {
     } attributes;
     if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0 || attributes.policy != SCHED_OTHER) return;
     attributes.size = sizeof attributes;
-    attributes.runtime = 100 * 1000;
+    attributes.runtime = nanoseconds;
     syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
+
+void linux_take_short_turns(void) { take_turns_of(100 * 1000); }
+
+void linux_take_long_turns(void) { take_turns_of(20 * 1000 * 1000); }
 
 void linux_give_way(int niceness) {
     setpriority(PRIO_PROCESS, 0, niceness);

@@ -13,6 +13,7 @@ public enum LowPriority {
     /// From now on the calling thread, and those that it starts, let others have the processor and the disk first.
     public static func enter(_ degree: Degree = .far) {
         linux_give_way(degree.rawValue)
-        linux_take_short_turns()
+        // Whoever asks for less time at once may interrupt it; among equals the kernel waits for its next tick.
+        linux_take_long_turns()
     }
 }

@@ -74,3 +74,5 @@ void linux_give_way(int niceness);
 // The calling thread asks for little time at once, and gets it the sooner: sched_setattr(2), sched_runtime, of Linux 6.12
 // and later; before that it has no effect. Other policies than SCHED_OTHER stay what they are.
 void linux_take_short_turns(void);
+// The opposite: others get the processor from the calling thread as soon as they want it, and it gets it for longer.
+void linux_take_long_turns(void);
