@@ -175,6 +175,29 @@ struct HandOverTests {
         }
     }
 
+    @Test("A source is asked about what is missing alone, an older one about all from the first to the last of it")
+    func questions() async throws {
+        let node = try TestNode()
+        let bytes = [UInt8](repeating: 7, count: 4096)
+        let piece = try bytes.withUnsafeBytes { try StreamCompressor(level: 3).compress($0, level: 3) }
+        let data = DataSegment(runs: [BlockRange(first: 1, count: 1)], compressed: piece)
+        let migration = MigrationID()
+        try await node.receiving { address in
+            let left = try await say(
+                offering(migration) + [.data(data), .postcopy(.leave)], to: address, node, answers: 4)
+            let missing = [BlockRange(first: 0, count: 1), BlockRange(first: 2, count: 1)]
+            #expect(left[2] == .postcopy(.missing(missing)))
+            _ = try await say([commit(migration)], to: address, node, answers: 1)
+            func question(_ capabilities: ProtocolSupport.Capabilities) async throws -> Message {
+                var hello = Hello(purpose: .bulk, migration: migration, isCommitted: true, export: "disk")
+                hello.support.capabilities = capabilities
+                return try await say([.hello(hello)], to: address, node, answers: 2)[1]
+            }
+            #expect(try await question([.postcopy, .describesRuns]) == .postcopy(.describe(missing)))
+            #expect(try await question(.postcopy) == .postcopy(.describe([BlockRange(first: 0, count: 3)])))
+        }
+    }
+
     @Test("Blocks whose bytes were still to come are missing, though older ones are here")
     func named() async throws {
         let node = try TestNode()
