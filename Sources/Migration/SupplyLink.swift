@@ -274,6 +274,7 @@ public final class SupplyLink: Sendable {
         let isNew = state.withLockedValue { state in
             defer {
                 state.isReleased = true
+                state.agreed = nil
                 state.ledger = ledger
             }
             return !state.isReleased
