@@ -42,8 +42,8 @@ public struct BlockResolver: Sendable {
         case deliver(id: UInt64, [Range<UInt64>])
         /// Tell the guest.
         case finish(id: UInt64, error: CInt)
-        /// Ask the source for missing blocks, ahead of everything else.
-        case demand([Range<UInt64>])
+        /// Ask the source for missing blocks, ahead of everything else; then for some that are likely to be next.
+        case demand([Range<UInt64>], ahead: [Range<UInt64>])
         /// Take the map's changes, make the image durable, write the changes durably, then say `madeDurable`.
         case makeDurable
     }
@@ -318,18 +318,14 @@ public struct BlockResolver: Sendable {
             collect(need.lowerBound..<min(need.upperBound, need.lowerBound + room), &room, &runs)
         }
         guard !runs.isEmpty else { return }
-        demand(runs, &actions)
-        guard request.operation.kind == .read, let last = request.needs.last?.upperBound else { return }
-        var ahead: [Range<UInt64>] = []
-        var aheadRoom = max(Self.readAheadBytes / blockSize, 1)
-        collect(last..<min(geometry.blockCount, last + aheadRoom), &aheadRoom, &ahead)
-        // By itself: nobody waits for it yet.
-        if !ahead.isEmpty { demand(ahead, &actions) }
-    }
-
-    private mutating func demand(_ runs: [Range<UInt64>], _ actions: inout [Action]) {
         for run in runs { demanded.formUnion(run) }
-        actions.append(.demand(runs))
+        var ahead: [Range<UInt64>] = []
+        if request.operation.kind == .read, let last = request.needs.last?.upperBound {
+            var room = max(Self.readAheadBytes / blockSize, 1)
+            collect(last..<min(geometry.blockCount, last + room), &room, &ahead)
+            for run in ahead { demanded.formUnion(run) }
+        }
+        actions.append(.demand(runs, ahead: ahead))
     }
 
     /// Adds the missing blocks of a range that nobody brings yet.

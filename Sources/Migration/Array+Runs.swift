@@ -13,6 +13,16 @@ extension [Range<UInt64>] {
     /// The blocks of both, as ascending runs that don't touch.
     func union(_ other: Self) -> Self { other.isEmpty ? self : (self + other).ascending }
 
+    /// Whether a block is in one of these runs, which ascend and don't overlap.
+    func holds(_ block: UInt64) -> Bool {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle].upperBound <= block { low = middle + 1 } else { high = middle }
+        }
+        return low < count && self[low].contains(block)
+    }
+
     /// The same blocks, in parts of so many, but for the last.
     func parts(of count: UInt64) -> [Self] {
         var parts: [Self] = []

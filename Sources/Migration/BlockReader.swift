@@ -11,6 +11,8 @@ final class BlockReader: @unchecked Sendable {
     private let hasher = BlockHasher()
     private let buffer: BlockBuffer
     private let maximumBlocks: UInt64
+    /// Blocks that held data when it was last asked.
+    private var data: Range<UInt64> = 0..<0
 
     /// - Parameter maximumBytes: the most that one `read` will be asked for.
     init(image: RawImage, geometry: BlockGeometry, maximumBytes: Int) {
@@ -68,9 +70,13 @@ final class BlockReader: @unchecked Sendable {
         UnsafeRawBufferPointer(buffer.prefix(count))
     }
 
-    /// The first block at or after `block` that may hold data; nil where only holes follow.
+    /// The first run that may hold data at or after `block`; nil where only holes follow. What has become a hole since a run was
+    /// found may count to it: to find where a run ends, the kernel goes over all of it.
     func nextData(from block: UInt64) throws -> Range<UInt64>? {
-        try image.nextData(from: block * UInt64(geometry.blockSize)).map { geometry.blocks(touching: $0) }
+        if data.contains(block) { return data }
+        guard let bytes = try image.nextData(from: block * UInt64(geometry.blockSize)) else { return nil }
+        data = geometry.blocks(touching: bytes)
+        return data
     }
 
     /// Moves `count` bytes within the buffer, over those of blocks that turned out to be zero.

@@ -63,7 +63,8 @@ struct BulkPace: Sendable {
         if isQueued { hasSettled = true }
         let growth = hasSettled ? Self.faster : Self.fasterAtFirst
         let wanted = isQueued ? min(before, arrives) * Self.slower : before * growth
-        let next = min(max(wanted, fastest * Self.range.lowerBound), fastest * Self.range.upperBound)
+        let highest = max(fastest * Self.range.upperBound, hasSettled ? 0 : first)
+        let next = min(max(wanted, fastest * Self.range.lowerBound), highest)
         defer { pace = next }
         return Change(bytesPerSecond: UInt64(next))
     }

@@ -406,7 +406,9 @@ public struct DestinationMigration: Sendable {
         do {
             try await lanes.run(kind, connection, hello.support.capabilities, &frames)
         } catch {
-            logger.warning("the rest of \(hello.export): \(error); the source will try again")
+            if !Self.isCut(error), lanes.note(problem: "\(error)") {
+                logger.warning("the rest of \(hello.export): \(error); the source will try again")
+            }
             throw error
         }
     }

@@ -27,6 +27,7 @@ final class Lanes: Sendable {
     private struct State {
         var lanes: [LaneKind: Lane] = [:]
         var listener: Listener?
+        var lastProblem: String?
     }
 
     private let state = NIOLockedValueBox(State())
@@ -45,6 +46,15 @@ final class Lanes: Sendable {
         for (kind, lane) in up { listener.event(.up(kind, lane.capabilities)) }
     }
 
+    /// Notes why a lane has failed.
+    /// - Returns: whether that is not why one failed before.
+    func note(problem: String) -> Bool {
+        state.withLockedValue { state in
+            defer { state.lastProblem = problem }
+            return state.lastProblem != problem
+        }
+    }
+
     /// Ends the connections.
     func close() {
         state.withLockedValue { state in
@@ -56,7 +66,7 @@ final class Lanes: Sendable {
     /// Carries a lane over a connection until that ends. An older connection of the lane is closed, and has ended before
     /// this one begins.
     /// - Parameter capabilities: the source's.
-    /// - Throws: `MigrationError` where what came can't be; the connection is then still open, to say so.
+    /// - Throws: why it ended before the source had had enough; the connection is then still open, to say so.
     func run(
         _ kind: LaneKind, _ connection: PeerConnection, _ capabilities: ProtocolSupport.Capabilities,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
@@ -73,7 +83,7 @@ final class Lanes: Sendable {
         let sending = Task {
             for await message in stream { try await connection.send(message.encoded()) }
         }
-        var problem: MigrationError?
+        var problem: (any Error)?
         do {
             while let frame = try await frames.next() {
                 let message = try Message(frame: frame)
@@ -81,11 +91,16 @@ final class Lanes: Sendable {
                 try await listener.message(kind, message)
             }
         } catch {
-            problem = error as? MigrationError
+            problem = error
         }
         queue.finish()
-        if problem == nil { connection.close() }
-        _ = try? await sending.value
+        if problem == nil {
+            connection.close()
+            _ = try? await sending.value
+        } else {
+            // The source may wait for this side to read, and then takes nothing.
+            sending.cancel()
+        }
         end(kind)
         if let problem { throw problem }
     }

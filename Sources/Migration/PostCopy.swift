@@ -102,13 +102,18 @@ final class PostCopy: RequestForwarder, Sendable {
         let missing = map.missing
         let now = ContinuousClock.now
         state.rate.note(geometry.blockCount - missing, at: now)
-        if let last = state.lastTold, missing == 0 || last.duration(to: now) >= Self.tellingInterval {
+        if let last = state.lastTold, missing > 0, last.duration(to: now) >= Self.tellingInterval {
             state.lastTold = now
-            let left = state.secondsLeft(missing).map { UInt32(min($0 * 1000, Double(Int32.max))) }
-            // Over the other one it would wait for blocks that were asked for before.
-            parts.lanes.send(.postcopy(.left(missing: missing, milliseconds: left)), on: .demand)
+            tell(missing, state)
         }
         return missing
+    }
+
+    private func tell(_ missing: UInt64, _ state: State) {
+        guard state.lastTold != nil else { return }
+        let left = state.secondsLeft(missing).map { UInt32(min($0 * 1000, Double(Int32.max))) }
+        // Over the other one it would wait for blocks that were asked for before.
+        parts.lanes.send(.postcopy(.left(missing: missing, milliseconds: left)), on: .demand)
     }
 
     /// Begins to bring what is missing.
@@ -152,7 +157,7 @@ final class PostCopy: RequestForwarder, Sendable {
             case .deliver: preconditionFailure("only what has just come is delivered")
             case .finish(let id, let error):
                 state.withLockedValue { $0.requests.removeValue(forKey: id) }?.finish(error)
-            case .demand(let runs): demand(runs)
+            case .demand(let runs, let ahead): demand(runs, ahead: ahead)
             case .makeDurable: makeDurable()
             }
         }
@@ -246,13 +251,16 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     /// What is known of blocks decides where they come from: zero, a neighbour, and only then the link.
-    private func demand(_ runs: [Range<UInt64>]) {
+    /// What nobody waits for yet is asked for in a message of its own, behind the other.
+    private func demand(_ runs: [Range<UInt64>], ahead: [Range<UInt64>]) {
         // Whoever reads there is likely to go on there.
         state.withLockedValue { state in for run in runs { state.fill.wish(for: vicinity(run)) } }
-        guard runs.contains(where: { isDescribed($0) }) else { return ask(runs, on: .demand) }
+        guard (runs + ahead).contains(where: { isDescribed($0) }) else {
+            ask(runs, on: .demand)
+            return ask(ahead, on: .demand)
+        }
         onPool { [self] in
-            let rest = runs.flatMap { isDescribed($0) ? bringFromHere($0) : [$0] }
-            if !rest.isEmpty { ask(rest, on: .demand) }
+            for part in [runs, ahead] { ask(part.flatMap { isDescribed($0) ? bringFromHere($0) : [$0] }, on: .demand) }
             advance()
         }
     }
@@ -279,6 +287,7 @@ final class PostCopy: RequestForwarder, Sendable {
             guard case .filling = state.phase else { return false }
             if state.fill.isDone {
                 state.phase = .verifying(nil)
+                tell(0, state)
                 return true
             }
             if !state.isPaused { run(state.fill.next(), state) }

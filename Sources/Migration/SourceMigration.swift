@@ -81,7 +81,7 @@ public final class SourceMigration: Sendable {
             // A rest will be left, and how much is not foreseen.
             case "copying": if !isNearing { status.secondsLeft = nil }
             case "post-copy":
-                status.dirty = left?.missing ?? status.dirty
+                status.dirty = left?.bytes ?? status.dirty
                 status.secondsLeft = left?.seconds
             default: status.secondsLeft = nil
             }

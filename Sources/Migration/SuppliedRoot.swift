@@ -13,10 +13,10 @@ struct SuppliedRoot: Sendable {
         let missing: [Range<UInt64>]
     }
 
-    /// Blocks that are dealt with before it is asked whether somebody still wants the root.
-    private static let partBlocks: UInt64 = 1 << 16
-    /// Blocks that are noted in one go.
-    private static let noteBlocks: UInt64 = 1024
+    /// Bytes of blocks that are dealt with before it is asked whether somebody still wants the root.
+    private static let partBytes = 16 << 20
+    /// Bytes of blocks that are noted in one go.
+    private static let noteBytes = 4 << 20
 
     let image: RawImage
     let geometry: BlockGeometry
@@ -30,13 +30,9 @@ struct SuppliedRoot: Sendable {
     ///   - agreed: is brought up to date.
     /// - Throws: `FileError`; `PeerError.cut` where nobody wants it any more.
     func root(without blocks: [Range<UInt64>], agreed: Agreed) async throws -> DiskRoot {
-        for part in agreed.missing.parts(of: Self.partBlocks) {
+        for part in agreed.missing.parts(of: UInt64(Self.partBytes / geometry.blockSize)) {
             guard isWanted() else { throw PeerError.cut }
-            do {
-                try await pool.runIfActive { try note(part, in: agreed.manifest) }
-            } catch is FileError {
-                try await noteSingly(part, in: agreed.manifest, without: blocks)
-            }
+            try await pool.runIfActive { try note(part, in: agreed.manifest, without: blocks) }
         }
         return try await pool.runIfActive { try agreed.manifest.root(without: blocks) }
     }
@@ -58,41 +54,41 @@ struct SuppliedRoot: Sendable {
                 }
             } catch is FileError {
                 let end = min(geometry.blockCount, block + UInt64(ManifestSegment.maximumBlocks))
-                try await noteSingly([block..<end], in: manifest, without: blocks)
+                try await pool.runIfActive { [block] in try noteSingly(block..<end, in: manifest, without: blocks) }
                 block = end
             }
         }
     }
 
-    private func note(_ runs: [Range<UInt64>], in manifest: FingerprintFile) throws {
-        let reader = BlockReader(
-            image: image, geometry: geometry, maximumBytes: Int(Self.noteBlocks) * geometry.blockSize)
-        for run in runs.parts(of: Self.noteBlocks).joined() {
-            let fingerprints = try reader.fingerprints(of: run)
-            if fingerprints.allSatisfy({ $0 == .zero }) {
-                // What was never written of the file takes no room.
-                try manifest.setZero(run)
-            } else {
-                try manifest.set(fingerprints[...], from: run.lowerBound)
+    private func note(
+        _ runs: [Range<UInt64>], in manifest: FingerprintFile, without replaced: [Range<UInt64>]
+    ) throws {
+        let reader = BlockReader(image: image, geometry: geometry, maximumBytes: Self.noteBytes)
+        for run in runs.parts(of: UInt64(Self.noteBytes / geometry.blockSize)).joined() {
+            do {
+                let fingerprints = try reader.fingerprints(of: run)
+                if fingerprints.allSatisfy({ $0 == .zero }) {
+                    // What was never written of the file takes no room.
+                    try manifest.setZero(run)
+                } else {
+                    try manifest.set(fingerprints[...], from: run.lowerBound)
+                }
+            } catch is FileError {
+                try noteSingly(run, in: manifest, without: replaced)
             }
         }
     }
 
     /// Notes blocks of which at least one can't be read, which is right where it is left out.
     private func noteSingly(
-        _ runs: [Range<UInt64>], in manifest: FingerprintFile, without replaced: [Range<UInt64>]
-    ) async throws {
-        try await pool.runIfActive {
-            let reader = BlockReader(image: image, geometry: geometry, maximumBytes: geometry.blockSize)
-            for run in runs {
-                let replaced = replaced.filter { $0.overlaps(run) }
-                let fingerprints = try run.map { block -> Fingerprint in
-                    if replaced.contains(where: { $0.contains(block) }) { return .zero }
-                    try reader.read(block..<block + 1)
-                    return reader.fingerprint(at: 0)
-                }
-                try manifest.set(fingerprints[...], from: run.lowerBound)
-            }
+        _ blocks: Range<UInt64>, in manifest: FingerprintFile, without replaced: [Range<UInt64>]
+    ) throws {
+        let reader = BlockReader(image: image, geometry: geometry, maximumBytes: geometry.blockSize)
+        let fingerprints = try blocks.map { block -> Fingerprint in
+            if replaced.holds(block) { return .zero }
+            try reader.read(block..<block + 1)
+            return reader.fingerprint(at: 0)
         }
+        try manifest.set(fingerprints[...], from: blocks.lowerBound)
     }
 }

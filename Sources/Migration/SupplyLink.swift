@@ -32,11 +32,13 @@ public final class SupplyLink: Sendable {
     }
 
     /// What the destination lacks.
-    struct Left: Sendable {
-        /// Bytes.
-        var missing: UInt64
-        /// Until nothing is missing; nil where that can't be told.
-        var seconds: Double?
+    public struct Left: Sendable {
+        /// How many blocks.
+        public var blocks: UInt64
+        /// Their bytes.
+        public var bytes: UInt64
+        /// Until it lacks nothing; nil where that can't be told.
+        public var seconds: Double?
     }
 
     private struct State {
@@ -114,7 +116,7 @@ public final class SupplyLink: Sendable {
     var ledger: Ledger? { state.withLockedValue { $0.ledger } }
 
     /// What the destination lacks; nil where it has not said so.
-    var left: Left? { state.withLockedValue { $0.left } }
+    public var left: Left? { state.withLockedValue { $0.left } }
 
     func start() {
         state.withLockedValue { state in
@@ -140,6 +142,7 @@ public final class SupplyLink: Sendable {
     public func stop() {
         let waiters = state.withLockedValue { state in
             state.isStopped = true
+            state.agreed = nil
             for task in state.tasks { task.cancel() }
             for connection in state.connections.values { connection.close() }
             defer { state.waiters = [] }
@@ -171,7 +174,10 @@ public final class SupplyLink: Sendable {
                 if let traffic = state.connections.removeValue(forKey: kind)?.traffic {
                     state.carried += traffic.sent + traffic.received
                 }
-                if kind == .demand { state.demanded = 0 }
+                if kind == .demand {
+                    state.demanded = 0
+                    state.left?.seconds = nil
+                }
             }
         }
     }
@@ -194,7 +200,6 @@ public final class SupplyLink: Sendable {
         var frames = connection.inbound.makeAsyncIterator()
         _ = try await connection.greet(hello, &frames)
         if kind == .bulk { try await connection.keepBacklogSmall() }
-        state.withLockedValue { $0.problem = nil }
         let pace = NIOLockedValueBox(BulkPace())
         var server = SupplyServer(
             connection: connection, image: parts.image, geometry: parts.geometry,
@@ -220,8 +225,9 @@ public final class SupplyLink: Sendable {
                 continue
             }
             if case .postcopy(.left(let missing, let milliseconds)) = message {
+                let blocks = min(missing, parts.geometry.blockCount)
                 let left = Left(
-                    missing: min(missing, parts.geometry.blockCount) * UInt64(parts.geometry.blockSize),
+                    blocks: blocks, bytes: blocks * UInt64(parts.geometry.blockSize),
                     seconds: milliseconds.map { Double($0) / 1000 })
                 state.withLockedValue { $0.left = left }
                 continue
@@ -229,6 +235,8 @@ public final class SupplyLink: Sendable {
             if kind == .demand { noteDemand() }
             defer { if kind == .demand { state.withLockedValue { $0.demanded = max(0, $0.demanded - 1) } } }
             try await server.answer(message)
+            // Not before: it may be refused again and again.
+            state.withLockedValue { $0.problem = nil }
         }
     }
 
@@ -261,7 +269,11 @@ public final class SupplyLink: Sendable {
 
     private func adjust(_ pace: NIOLockedValueBox<BulkPace>, _ connection: PeerConnection) async {
         guard let path = await connection.path() else { return }
-        let (lastDemand, carried) = state.withLockedValue { ($0.lastDemand, $0.pathCarries) }
+        let (lastDemand, carried) = state.withLockedValue { state in
+            // It is old by the time of another connection.
+            defer { if state.isCommitted { state.pathCarries = 0 } }
+            return (state.lastDemand, state.pathCarries)
+        }
         let change = pace.withLockedValue {
             $0.next(path, carried: carried, sinceDemand: lastDemand?.duration(to: .now), at: .now)
         }

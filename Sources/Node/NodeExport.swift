@@ -126,13 +126,15 @@ final class NodeExport: Sendable {
     var status: ExportStatus {
         let (migration, forward, supply) = state.withLockedValue { ($0.migration, $0.forward, $0.supply) }
         let progress = migration?.progress
+        // A migration that this life of the node has begun says it itself.
+        let left = migration == nil && supply?.isReleased == false ? supply?.left : nil
         let moved = supply.map { $0.isReleased ? "released" : "moved, and needed by the destination" } ?? "moved"
         let phase = forward.map { $0.isActive ? moved : "moved, waiting for the destination" } ?? progress?.phase
         return ExportStatus(
             export: name, size: export.description.size, readOnly: export.description.isReadOnly,
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
-            progress: progress,
+            progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
             problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem })
     }
 

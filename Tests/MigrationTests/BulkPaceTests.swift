@@ -52,6 +52,13 @@ struct BulkPaceTests {
         #expect(rate > 12_500_000)
     }
 
+    @Test("A flow that has just begun may send a window in a round trip, however little of it has arrived")
+    func window() {
+        var pace = BulkPace()
+        let change = pace.next(path(50, shortest: 50, rate: 28_000), sinceDemand: .zero, at: .now)
+        #expect(change?.bytesPerSecond == 1_280_000)
+    }
+
     @Test("Where it is known what the path carries, a flow that has just begun is not slow because of others' queues")
     func known() {
         var pace = BulkPace()

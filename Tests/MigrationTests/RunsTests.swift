@@ -13,6 +13,7 @@ struct RunsTests {
             }
             let union = Self.runs(of: sets[0]).union(Self.runs(of: sets[1]))
             #expect(union == Self.runs(of: sets[0].union(sets[1])))
+            #expect((0..<UInt64(70)).allSatisfy { union.holds($0) == (sets[0].contains($0) || sets[1].contains($0)) })
         }
     }
 

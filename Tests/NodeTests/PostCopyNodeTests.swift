@@ -38,6 +38,9 @@ struct PostCopyNodeTests {
             if round % 2 == 0 { try await nodes.restartDestination() } else { try await nodes.restartSource() }
         }
         #expect(try await state(of: nodes.destination)["missing"] != nil, "the kills came while blocks were missing")
+        try await waitUntil("the source hears of it in its new life") {
+            try await state(of: nodes.source)["missing"] != nil
+        }
         #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
         let read = nodes.scratch.file("read")
         #expect(try await Command.run("nbdcopy", [nodes.destination.uri(), read]).status == 0)

@@ -66,7 +66,7 @@ final class SimPostCopy {
             case .finish(let id, let error):
                 let operation = operations.removeValue(forKey: id)!
                 operation.finish(error, operation.found)
-            case .demand(let runs): demand(runs)
+            case .demand(let runs, let ahead): for part in [runs, ahead] where !part.isEmpty { demand(part) }
             case .makeDurable: makeDurable()
             }
         }
