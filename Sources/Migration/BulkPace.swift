@@ -23,7 +23,7 @@ struct BulkPace: Sendable {
     private static let slower = 0.85
     private static let faster = 1.08
     /// A flow that has just begun has not found out yet what the path carries.
-    private static let fasterAtFirst = 1.4
+    private static let fasterAtFirst = 1.25
     /// What a flow may send in a round trip before anything is known of the path. Bytes.
     private static let firstWindow = 64e3
     /// Of what the path has carried. A queue that is there at the lowest is not bulk's; faster than the highest, it is not the
