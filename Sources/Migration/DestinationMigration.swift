@@ -305,15 +305,16 @@ public struct DestinationMigration: Sendable {
             preconditionFailure("an offer that was accepted")
         }
         let path = site.mapPath(of: offer.export)
-        let (ours, missing, isNamed, parts) = try await onDisk(arrival, isUrgent: true) { disk in
-            let (root, missing, isNamed) = try disk.leave()
-            var parts: ArrivalParts?
-            if !missing.isEmpty {
-                let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
-                parts = ArrivalParts(store: store, manifest: disk.manifest)
-            }
-            return (root, missing, isNamed, parts)
+        let (missing, isNamed) = try await onDisk(arrival, isUrgent: true) { try $0.leave() }
+        // At the same time: the guest waits.
+        async let root = onDisk(arrival, isUrgent: true) { try $0.root(naming: missing) }
+        let parts = try await onDisk(arrival, isUrgent: true) { disk -> ArrivalParts? in
+            try disk.synchronizeAll()
+            if missing.isEmpty { return nil }
+            let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
+            return ArrivalParts(store: store, manifest: disk.manifest)
         }
+        let ours = try await root
         var record = IncomingRecord(
             phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
             root: ours.description)

@@ -175,18 +175,23 @@ final class IncomingDisk: @unchecked Sendable {
         try manifest.setZero(runs)
     }
 
-    /// Makes what is here durable, and gives it away for post-copy.
-    /// - Returns: the root of it, with zeros for what is missing, what is missing, and whether that is what the source has named.
-    func leave() throws -> (root: DiskRoot, missing: [Range<UInt64>], isNamed: Bool) {
+    /// Gives what is here away for post-copy: nothing comes any more.
+    /// - Returns: what is missing, and whether that is what the source has named.
+    func leave() throws -> (missing: [Range<UInt64>], isNamed: Bool) {
         shared.withdrawPromises()
-        // What was on its way does not come any more.
         try forget(stream.awaited)
-        image.beginWritingOut()
         let missing = presentMap.missingRuns()
-        let root = try manifest.root(naming: missing)
-        try image.synchronize()
+        return (missing, missing == named?.ascending)
+    }
+
+    /// The root of what is here, with zeros for what is missing, which is named.
+    func root(naming missing: [Range<UInt64>]) throws -> DiskRoot { try manifest.root(naming: missing) }
+
+    /// Makes what is here durable, and what is known of it; may be done while another job works out the root.
+    func synchronizeAll() throws {
+        image.beginWritingOut()
         try manifest.synchronize()
-        return (root, missing, missing == named?.ascending)
+        try image.synchronize()
     }
 
     /// Whether so much has arrived that another attempt should begin with it.
