@@ -3,9 +3,10 @@
 ///
 /// A segment is as many missing blocks, and what stands between them. 1. Segments are *described*: the source says the
 /// fingerprints of what is missing, well ahead of 2. their being *brought*: from what stands here already where it can,
-/// otherwise from the source. Both keep to a window, so that the link is busy and memory bounded. 3. What is still missing at the end, because a fill failed, is gone over again. It goes over the disk from
-/// its beginning, but for what is *wished for*, which comes first, and what is *ranked*, which comes next. Both are only an
-/// order: what is not there in its turn comes with the rest.
+/// otherwise from the source. Both keep to a window, so that the link is busy and memory bounded. 3. What is still missing at
+/// the end, because a fill failed, is gone over again. It goes over the disk from its beginning, but for what is *wished for*,
+/// which comes first, and what is *ranked*, which comes next. Both are only an order: what is not there in its turn comes with
+/// the rest.
 public struct BackgroundFill: Sendable {
     /// What is to be done now.
     public enum Action: Equatable, Sendable {

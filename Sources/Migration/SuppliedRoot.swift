@@ -11,6 +11,19 @@ struct SuppliedRoot: Sendable {
         let manifest: FingerprintFile
         /// What it lacked; ascending.
         let missing: [Range<UInt64>]
+
+        init(manifest: FingerprintFile, missing: [Range<UInt64>]) {
+            self.manifest = manifest
+            self.missing = missing
+        }
+
+        /// Where nothing is known any more of what has been agreed on: all of the image is read.
+        /// - Parameter scratch: a folder for a file.
+        /// - Throws: `FileError`.
+        init(forgotten geometry: BlockGeometry, scratch: String) throws {
+            manifest = try FingerprintFile(geometry: geometry, directory: scratch)
+            missing = [0..<geometry.blockCount]
+        }
     }
 
     /// Bytes of blocks that are dealt with before it is asked whether somebody still wants the root.
@@ -35,29 +48,6 @@ struct SuppliedRoot: Sendable {
             try await pool.runIfActive { try note(part, in: agreed.manifest, without: blocks) }
         }
         return try await pool.runIfActive { try agreed.manifest.root(without: blocks) }
-    }
-
-    /// The same, where nothing is known any more of what has been agreed on. Reads all of the image.
-    /// - Parameter scratch: a folder for a file.
-    func root(without blocks: [Range<UInt64>], scratch: String) async throws -> DiskRoot {
-        let manifest = try FingerprintFile(geometry: geometry, directory: scratch)
-        let scanner = ManifestScanner(
-            image: image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pool)
-        var block: UInt64 = 0
-        while true {
-            guard isWanted() else { throw PeerError.cut }
-            do {
-                switch try await scanner.step(from: block) {
-                case .end: return try await pool.runIfActive { try manifest.root(without: blocks) }
-                case .zeros(let range): block = range.upperBound
-                case .segment(let segment): block += UInt64(segment.manifest.entries.count)
-                }
-            } catch is FileError {
-                let end = min(geometry.blockCount, block + UInt64(ManifestSegment.maximumBlocks))
-                try await pool.runIfActive { [block] in try noteSingly(block..<end, in: manifest, without: blocks) }
-                block = end
-            }
-        }
     }
 
     private func note(

@@ -1,5 +1,4 @@
 import Block
-import Glibc
 import Index
 import NIOCore
 import NIOPosix
@@ -80,8 +79,8 @@ struct SupplyServer {
     /// The root of the image without some blocks, which need not be readable.
     private func root(without blocks: [Range<UInt64>]) async throws -> DiskRoot {
         let supplied = SuppliedRoot(image: image, geometry: geometry, pool: pool) { [connection] in connection.isOpen }
-        if let agreed = agreed() { return try await supplied.root(without: blocks, agreed: agreed) }
-        return try await supplied.root(without: blocks, scratch: scratch)
+        let agreed = try agreed() ?? SuppliedRoot.Agreed(forgotten: geometry, scratch: scratch)
+        return try await supplied.root(without: blocks, agreed: agreed)
     }
 
     /// A flush of a client of the destination that has written here before it went there.

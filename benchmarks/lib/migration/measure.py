@@ -64,7 +64,8 @@ class Guest:
         self.process = subprocess.Popen(
             ["fio", "--name=guest", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bs=4k", "--iodepth=4",
              "--refill_buffers", "--buffer_compress_percentage=60", f"--rate=,{rate}", "--time_based", "--runtime=3600",
-             "--size=3G", "--output-format=json", f"--output={self.output}"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             "--size=3G", "--output-format=json", f"--output={self.output}"],
+            cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
 
     def stop(self):
