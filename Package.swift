@@ -55,7 +55,7 @@ let package = Package(
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "CLinux", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
+                "CLinux", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", "Block", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -92,7 +92,8 @@ for target in package.targets where ["Ring", "Block", "NBDServer"].contains(targ
 // For nbd-scripts/sanitize, which builds twice and tests only these.
 if Context.environment["NEARBLOCK_SANITIZE"] != nil {
     let kept = [
-        "CLiburing", "CLibNBD", "COpenSSL", "CLinux", "Ring", "Block", "NBD", "TLS", "NBDServer", "TestSupport", "RingTests",
+        "CLiburing", "CLibNBD", "COpenSSL", "CLinux", "Ring", "Block", "NBD", "TLS", "NBDServer", "TestSupport",
+        "RingTests",
         "BlockTests", "NBDServerTests",
     ]
     package.products = []

@@ -29,11 +29,16 @@ public final class RawImage: Sendable {
     /// Where requests are to pass by the page cache; nil where they are not.
     let direct: DirectAccess?
 
+    /// What the operator calls a device that nothing else tells from others; nil for nothing.
+    private let givenName: String?
+
     /// Opens an existing image; for writing only where nobody else does (`ImageLock`).
     /// - Throws: `FileError` where it can't be opened or is neither a file nor a block device, `EmptyImage`,
     ///   `ImageInUse`.
-    /// - Parameter isDirect: whether what a `FileDevice` does passes by the page cache (O_DIRECT).
-    public init(path: String, access: Access, isDirect: Bool = false) throws {
+    /// - Parameters:
+    ///   - isDirect: whether what a `FileDevice` does passes by the page cache (O_DIRECT).
+    ///   - givenName: what the operator calls a device that nothing else tells from others.
+    public init(path: String, access: Access, isDirect: Bool = false, givenName: String? = nil) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         // Opening a FIFO would wait for its other end.
         let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK)
@@ -49,6 +54,7 @@ public final class RawImage: Sendable {
             throw error
         }
         self.descriptor = descriptor
+        self.givenName = givenName
         currentPath = NIOLockedValueBox(path)
     }
 
@@ -80,23 +86,29 @@ public final class RawImage: Sendable {
         currentPath.withLockedValue { $0 = newPath }
     }
 
-    /// Who this image is and when it last changed, asked anew at each call.
-    public func identity() throws -> ImageIdentity {
+    /// The file and when it last changed, asked anew at each call.
+    public func stamp() throws -> ImageStamp {
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
         if isBlockDevice {
-            return ImageIdentity(device: UInt64(info.st_rdev), inode: 0, size: size, modified: 0)
+            return ImageStamp(device: UInt64(info.st_rdev), inode: 0, size: size, modified: 0)
         }
         let modified = Int64(info.st_mtim.tv_sec) * 1_000_000_000 + Int64(info.st_mtim.tv_nsec)
-        return ImageIdentity(
+        return ImageStamp(
             device: UInt64(info.st_dev), inode: UInt64(info.st_ino), size: UInt64(info.st_size), modified: modified)
     }
 
-    /// When the file was made, in nanoseconds since 1970: with the inode it tells a file from a later one in its place,
-    /// whatever was written to it. nil for a block device, and where the file system does not say.
-    public var birthTime: Int64? {
-        let time = linux_birth_time(descriptor)
-        return isBlockDevice || time < 0 ? nil : time
+    /// Who this image is; nil for a device that nothing tells from others.
+    /// - Throws: `FileError`.
+    public func identity() throws -> ImageIdentity? {
+        try ImageIdentity(of: descriptor, path: path, size: size, name: givenName)
+    }
+
+    /// Whether both are open on one file or device at this moment, whatever their paths.
+    public func isOpenOnSame(as other: RawImage) throws -> Bool {
+        guard isBlockDevice == other.isBlockDevice else { return false }
+        let (ours, theirs) = (try stamp(), try other.stamp())
+        return ours.device == theirs.device && ours.inode == theirs.inode
     }
 
     /// Fills `buffer` from `offset` on.

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/loop.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -20,6 +22,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/tcp.h>
@@ -37,6 +41,61 @@ int64_t linux_birth_time(int descriptor) {
     struct statx info;
     if (statx(descriptor, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0 || !(info.stx_mask & STATX_BTIME)) return -1;
     return (int64_t)info.stx_btime.tv_sec * 1000000000 + info.stx_btime.tv_nsec;
+}
+
+// Debian 12's headers do not have these two; their numbers and layouts are part of the kernel's interface.
+struct file_system_uuid {
+    uint8_t length;
+    uint8_t bytes[16];
+};
+struct xfs_geometry {
+    uint32_t counts[8];
+    uint64_t places[4];
+    uint8_t uuid[16];
+    uint32_t rest[8];
+};
+static const unsigned long get_file_system_uuid = _IOR(0x15, 0, struct file_system_uuid);
+static const unsigned long get_xfs_geometry = _IOR('X', 100, struct xfs_geometry);
+_Static_assert(sizeof(struct xfs_geometry) == 112, "struct xfs_fsop_geom_v1");
+
+static int is_zero(const unsigned char *bytes, size_t count) {
+    for (size_t place = 0; place < count; place++)
+        if (bytes[place] != 0) return 0;
+    return 1;
+}
+
+int linux_file_system_uuid(int descriptor, unsigned char uuid[16]) {
+    struct file_system_uuid found = {0};
+    struct xfs_geometry geometry = {0};
+    struct statfs info;
+    if (ioctl(descriptor, get_file_system_uuid, &found) == 0 && found.length == 16) {
+        memcpy(uuid, found.bytes, 16);
+    } else if (fstatfs(descriptor, &info) == 0 && info.f_type == XFS_SUPER_MAGIC &&
+               ioctl(descriptor, get_xfs_geometry, &geometry) == 0) {
+        memcpy(uuid, geometry.uuid, 16);
+    } else {
+        return -1;
+    }
+    return is_zero(uuid, 16) ? -1 : 0;
+}
+
+uint64_t linux_file_system_id(int descriptor) {
+    struct statfs info;
+    uint64_t id = 0;
+    if (fstatfs(descriptor, &info) == 0) memcpy(&id, &info.f_fsid, sizeof id);
+    return id;
+}
+
+unsigned linux_major(uint64_t device) { return major(device); }
+
+unsigned linux_minor(uint64_t device) { return minor(device); }
+
+int linux_loop_backing(int descriptor, uint64_t *device, uint64_t *inode) {
+    struct loop_info64 info;
+    if (ioctl(descriptor, LOOP_GET_STATUS64, &info) != 0) return -1;
+    *device = info.lo_device;
+    *inode = info.lo_inode;
+    return 0;
 }
 
 uint32_t linux_direct_alignment(int descriptor) {

@@ -9,7 +9,9 @@ public enum ConfigurationFile {
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
     ]
-    private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default", "dirty-bitmap"]
+    private static let exportKeys: Set = [
+        "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity",
+    ]
 
     /// Reads a file into `node`; what the file does not say stays as it is.
     /// - Throws: `ConfigurationError`, which names the section and the key.
@@ -115,10 +117,16 @@ public enum ConfigurationFile {
         if let problem = bitmap.flatMap(ExportConfiguration.problem(withBitmap:)) {
             throw ConfigurationError(file.path, "[\(section)] dirty-bitmap: \(problem)")
         }
+        let identity = try file.string("identity", in: section)
+        if let problem = identity.flatMap(ExportConfiguration.problem(withIdentity:)) {
+            throw ConfigurationError(file.path, "[\(section)] identity: \(problem)")
+        }
         return ExportConfiguration(
             backing: image, name: name, isReadOnly: try file.boolean("read-only", in: section),
             text: try file.string("description", in: section) ?? "",
             isDirect: try file.boolean("direct", in: section),
-            isDefault: try file.boolean("default", in: section), dirtyBitmap: bitmap)
+            isDefault: try file.boolean("default", in: section),
+            // One image that is not there keeps nobody from the others.
+            mayBeMissing: true, dirtyBitmap: bitmap, identity: identity)
     }
 }

@@ -19,7 +19,7 @@ struct FileSource: ImageSource {
         posix_fadvise(image.descriptor, 0, 0, POSIX_FADV_RANDOM)
     }
 
-    func identity() throws -> ImageIdentity { try image.identity() }
+    func stamp() throws -> ImageStamp { try image.stamp() }
 
     func nextData(from offset: UInt64) throws -> Range<UInt64>? { try image.nextData(from: offset) }
 

@@ -9,7 +9,7 @@ protocol ImageSource: Sendable {
     /// Threads that may well wait for it at once beyond those that hash.
     var extraReaders: Int { get }
     /// Who the image is and when it changed.
-    func identity() throws -> ImageIdentity
+    func stamp() throws -> ImageStamp
     /// The next range at or after `offset` that may hold data; nil where only holes follow.
     func nextData(from offset: UInt64) throws -> Range<UInt64>?
     /// Begins to read a range that will soon be asked for.

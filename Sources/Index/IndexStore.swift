@@ -106,7 +106,7 @@ public struct IndexStore: Sendable {
         let name = try ImageName.existing(image)
         do throws(TableFault) {
             let header = try table(name).header
-            if let now = try? NeighbourImage.source(name).identity(), now == header.identity, now.tellsChanges {
+            if let now = try? NeighbourImage.source(name).stamp(), now == header.stamp, now.tellsChanges {
                 return nil
             }
         } catch {
@@ -134,9 +134,9 @@ public struct IndexStore: Sendable {
     /// Whether an image is in the index as it is now, as far as that can be told.
     public func isCurrent(_ image: String) -> Bool {
         guard let name = try? ImageName.existing(image), let header = try? table(name).header,
-            let now = try? NeighbourImage.source(name).identity()
+            let now = try? NeighbourImage.source(name).stamp()
         else { return false }
-        return now == header.identity && now.tellsChanges
+        return now == header.stamp && now.tellsChanges
     }
 
     /// Takes an image out of the index; it need not exist any more.
@@ -217,7 +217,7 @@ extension IndexSnapshot.Part {
     }
 }
 
-extension ImageIdentity {
-    /// Whether an image that has changed would have another identity: not so for block devices and other servers' disks.
+extension ImageStamp {
+    /// Whether an image that has changed would have another stamp: not so for block devices and other servers' disks.
     fileprivate var tellsChanges: Bool { inode != 0 }
 }

@@ -17,12 +17,18 @@ public struct Neighbour: Hashable, Sendable, Codable {
     public let zero: UInt64
     /// The image's distinct blocks that are not zero.
     public let distinct: UInt64
-    /// The image as `stat(2)` saw it just before it was read.
-    public let identity: ImageIdentity
+    /// The image as `stat(2)` saw it just before it was read; `identity` in JSON.
+    public let stamp: ImageStamp
     /// The table's path.
     public let tableFile: String
     /// Bytes that the table takes on the disk.
     public let tableBytes: UInt64
+
+    private enum CodingKeys: String, CodingKey {
+        case name, domain, size, blocks, zero, distinct
+        case stamp = "identity"
+        case tableFile, tableBytes
+    }
 
     init(name: String, domain: String, header: TableHeader, tableFile: String, tableBytes: UInt64) {
         self.name = name
@@ -31,7 +37,7 @@ public struct Neighbour: Hashable, Sendable, Codable {
         blocks = header.blockCount
         zero = header.zeroBlocks
         distinct = header.distinct
-        identity = header.identity
+        stamp = header.stamp
         self.tableFile = tableFile
         self.tableBytes = tableBytes
     }

@@ -20,7 +20,7 @@ struct RemoteSource: ImageSource {
         self.image = image
     }
 
-    func identity() throws -> ImageIdentity { ImageIdentity(device: 0, inode: 0, size: size, modified: 0) }
+    func stamp() throws -> ImageStamp { ImageStamp(device: 0, inode: 0, size: size, modified: 0) }
 
     /// Called with ascending offsets: what lies before is forgotten.
     func nextData(from offset: UInt64) throws -> Range<UInt64>? {

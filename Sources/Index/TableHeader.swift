@@ -16,7 +16,7 @@ import Block
 ///         40     8  distinct blocks in the image that are not zero
 ///         48     4  length of the name in bytes
 ///         52     4  length of the domain in bytes
-///         56    32  the image's identity: device, inode, size, time of last change
+///         56    32  the image's stamp: device, inode, size, time of last change
 ///         88    16  generation: random, another one each time that a table is written
 ///        104    32  SHA-256 of the name and the domain
 ///        136    32  digest of the fingerprints (`TableDigest`)
@@ -40,20 +40,20 @@ struct TableHeader: Equatable {
     var distinct: UInt64 = 0
     let nameLength: Int
     let domainLength: Int
-    let identity: ImageIdentity
+    let stamp: ImageStamp
     let generation: Generation
     var nameDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
     var fingerprintsDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
 
     init(
-        blockSize: Int, imageSize: UInt64, nameLength: Int, domainLength: Int, identity: ImageIdentity,
+        blockSize: Int, imageSize: UInt64, nameLength: Int, domainLength: Int, stamp: ImageStamp,
         generation: Generation = .new()
     ) {
         self.blockSize = blockSize
         self.imageSize = imageSize
         self.nameLength = nameLength
         self.domainLength = domainLength
-        self.identity = identity
+        self.stamp = stamp
         self.generation = generation
     }
 
@@ -87,10 +87,10 @@ extension TableHeader {
         bytes.put(distinct, at: 40)
         bytes.put(UInt32(nameLength), at: 48)
         bytes.put(UInt32(domainLength), at: 52)
-        bytes.put(identity.device, at: 56)
-        bytes.put(identity.inode, at: 64)
-        bytes.put(identity.size, at: 72)
-        bytes.put(identity.modified, at: 80)
+        bytes.put(stamp.device, at: 56)
+        bytes.put(stamp.inode, at: 64)
+        bytes.put(stamp.size, at: 72)
+        bytes.put(stamp.modified, at: 80)
         bytes.replaceSubrange(88..<104, with: generation.bytes)
         bytes.replaceSubrange(104..<136, with: nameDigest)
         bytes.replaceSubrange(136..<168, with: fingerprintsDigest)
@@ -108,7 +108,7 @@ extension TableHeader {
         distinct = bytes.number(at: 40, as: UInt64.self)
         nameLength = Int(bytes.number(at: 48, as: UInt32.self))
         domainLength = Int(bytes.number(at: 52, as: UInt32.self))
-        identity = ImageIdentity(
+        stamp = ImageStamp(
             device: bytes.number(at: 56, as: UInt64.self), inode: bytes.number(at: 64, as: UInt64.self),
             size: bytes.number(at: 72, as: UInt64.self), modified: bytes.number(at: 80, as: Int64.self))
         generation = Generation(bytes: Array(bytes[88..<104]))

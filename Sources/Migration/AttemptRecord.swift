@@ -11,5 +11,7 @@ struct AttemptRecord: Codable {
     /// Older ones are forgotten.
     static let maximumCount = 32
 
+    /// The image; nil in notes of earlier releases.
+    var image: RecordedImage?
     var attempts: [Attempt] = []
 }

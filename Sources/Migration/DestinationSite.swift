@@ -90,6 +90,8 @@ public actor DestinationSite {
     private var replaced: [MigrationID: MigrationID] = [:]
     private var early: [String: EarlyExport] = [:]
     private var postCopies: [String: PostCopy] = [:]
+    /// Disks that are this node's and can't be served, and why not.
+    public private(set) var unserved: [String: String] = [:]
     private var estimates = 0
     private var isStopped = false
 
@@ -120,12 +122,29 @@ public actor DestinationSite {
     /// served.
     /// - Throws: where a record can't be read.
     public func restore() async throws {
-        // A state directory may serve several images directories: a record of ours has the name that we would give it.
         for prefix in [Self.recordPrefix, Self.returningPrefix] {
             for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(prefix)-")
-            where name == recordName(record.export, prefix) { await restore(record) }
+            where try await isOurs(record, name, prefix) { await restore(record) }
         }
         removeLeftovers()
+    }
+
+    /// Whether the record of a disk belongs to this images directory, since a state directory may serve several: it has the
+    /// name that it would get here, or its image stands here now, in a directory that was renamed or is mounted elsewhere.
+    private func isOurs(_ record: IncomingRecord, _ name: String, _ prefix: String) async throws -> Bool {
+        let ourName = recordName(record.export, prefix)
+        if name == ourName { return true }
+        // The operator has said that another image stands where this one stood.
+        if let image = record.image, image.path == nil { return false }
+        guard let image = try? await image(of: record, nil), record.image != nil, try record.isAbout(image),
+            try !state.exists(ourName)
+        else { return false }
+        var record = record
+        record.image = try RecordedImage(image)
+        if record.imagePath != nil { record.imagePath = image.path }
+        try state.write(record, as: ourName)
+        state.remove(name)
+        return true
     }
 
     private func restore(_ record: IncomingRecord) async {
@@ -142,16 +161,16 @@ public actor DestinationSite {
             try await takeOver(record.migration)
         } catch {
             logger.error("\(record.export) moved to this node but can't be served: \(error)")
+            unserved[record.export] = "\(error)"
         }
     }
 
-    /// Whether an image of this node's own is of a disk that comes back here and has not arrived whole: to serve the file
-    /// as it is would be to serve bytes of its earlier life.
+    /// What is remembered of a disk that has come, or comes, into an image and is not there whole: to serve the image as it
+    /// is would be to serve holes, or bytes of an earlier life. nil where all of it is there.
     /// - Throws: where a record can't be read.
-    public static func isIncomplete(_ image: RawImage, in state: StateDirectory) throws -> Bool {
-        let inode = try image.identity().inode
-        return try state.readAll(IncomingRecord.self, prefix: "\(recordPrefix)-").contains { _, record in
-            record.phase == .active && record.needsSource && record.imagePath != nil && record.inode == inode
+    public static func incomplete(_ image: RawImage, in state: StateDirectory) throws -> IncomingRecord? {
+        try state.readAll(IncomingRecord.self, prefix: "\(recordPrefix)-").map(\.record).first { record in
+            try (record.phase == .prepared || record.needsSource) && record.knowsImage && record.isAbout(image)
         }
     }
 
@@ -315,7 +334,13 @@ public actor DestinationSite {
             throw MigrationError.unexpected("a disk that is not arriving")
         }
         var record = record
-        record.inode = try receiving.image.identity().inode
+        var image = try RecordedImage(receiving.image)
+        // Where it will stand: it gets its name with the hand-over.
+        if receiving.movedBy == nil {
+            (image.path, image.realPath) = (path(of: record.export), path(of: record.export))
+        }
+        record.image = image
+        record.inode = image.legacyFile.inode
         if let movedBy = receiving.movedBy {
             record.imagePath = receiving.image.path
             record.supersedes = movedBy
@@ -512,10 +537,10 @@ public actor DestinationSite {
         guard image.size == record.size else {
             throw MigrationError.unexpected("\(image.path) is not the \(record.size) bytes long that arrived")
         }
-        if let inode = record.inode, try image.identity().inode != inode {
-            throw MigrationError.refused(
-                "\(image.path) is another file than the one that arrived; put that one back, "
-                    + "writes that were acknowledged are in it")
+        guard try record.isAbout(image) else {
+            throw DoubtfulImage(
+                path: image.path, file: state.path(of: recordName(record.export, Self.recordPrefix)),
+                state: state.scratch)
         }
         if record.imagePath == nil, access(partialPath(of: record.export), F_OK) == 0 {
             try image.rename(to: path(of: record.export))
@@ -645,8 +670,8 @@ public actor DestinationSite {
     private static let mapSuffix = ".raw.arriving"
     private func path(of export: String) -> String { "\(images)/\(export).raw" }
     private func partialPath(of export: String) -> String { "\(images)/\(export)\(Self.partialSuffix)" }
-    private static let recordPrefix = "incoming"
-    private static let returningPrefix = "returning"
+    static let recordPrefix = "incoming"
+    static let returningPrefix = "returning"
     private func recordName(_ export: String, _ prefix: String) -> String {
         StateDirectory.key(prefix, path: path(of: export))
     }

@@ -35,7 +35,8 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// Who has the disk.
     public let destination: PeerAddress
     private let export: String
-    private let migration: MigrationID
+    /// The migration by which the disk moved.
+    public let migration: MigrationID
     private let transport: PeerTransport
     private let logger: Logger
     private let state: NIOLockedValueBox<State>

@@ -28,7 +28,9 @@ public struct IncomingRecord: Codable, Sendable {
     var imagePath: String?
     /// The migration by which that image had moved away.
     var supersedes: MigrationID?
-    /// The inode of the image's file when it was taken over: another file in its place is not the disk.
+    /// The image into which the disk came: another one in its place is not the disk. nil in records of earlier releases.
+    var image: RecordedImage?
+    /// For earlier releases, which know the image by this.
     var inode: UInt64?
 
     /// Migrations by which the disk came here in earlier lives, the latest first: their sources may forward here.
@@ -37,11 +39,26 @@ public struct IncomingRecord: Codable, Sendable {
     /// Older lives than these are forgotten.
     static let maximumEarlier = 64
 
+    /// Whether the disk has come, or comes, into an image that was here already.
+    public var isReturn: Bool { imagePath != nil }
+
     /// Whether the disk comes back into an image that was here already, and nothing of that has happened yet.
     var isReturning: Bool { imagePath != nil && phase == .prepared }
 
     /// Whether blocks may still be only at the source.
     var needsSource: Bool { blockSize != nil && arrived == nil }
+
+    /// Whether anything tells the image from others.
+    var knowsImage: Bool { image?.identity != nil || inode != nil }
+
+    /// Whether the disk came into the very image that is open here.
+    /// - Throws: `FileError`.
+    func isAbout(_ image: RawImage) throws -> Bool {
+        if let known = self.image?.identity, let identity = try image.identity() { return known.isSame(as: identity) }
+        // A device's inode is 0, which would be any device's. The first releases noted nothing at all.
+        guard !image.isBlockDevice else { return false }
+        return try inode == nil || image.stamp().inode == inode
+    }
 
     init(phase: Phase, migration: MigrationID, export: String, size: UInt64, root: String) {
         self.phase = phase

@@ -5,8 +5,9 @@ import Peer
 public struct MovedRecord: Codable, Sendable {
     /// The export's name.
     public let export: String
-    /// The inode and birth time of the image's file, where it has them. Not its time of change: whatever was done to
-    /// the file since, it has moved.
+    /// The image that has moved, whatever was done to it since; nil in records of earlier releases.
+    var image: RecordedImage?
+    /// For earlier releases, which know the image by these two.
     let inode: UInt64
     let birthTime: Int64?
     /// The migration by which it moved.
@@ -26,18 +27,17 @@ public struct MovedRecord: Codable, Sendable {
         export: String, image: RawImage, migration: MigrationID, destination: PeerAddress, root: String
     ) throws {
         self.export = export
-        inode = try image.identity().inode
-        birthTime = image.birthTime
+        let image = try RecordedImage(image)
+        self.image = image
+        (inode, birthTime) = image.legacyFile
         self.migration = migration
         self.destination = destination
         self.root = root
     }
 
+    /// Bytes of the disk as it moved; nil in records of earlier releases.
+    public var size: UInt64? { image?.identity?.size }
+
     /// Whether the destination needs nothing of the image any more.
     public var isReleased: Bool { blockSize == nil }
-
-    /// Whether it is about this very file, and not about an earlier one at the same path.
-    func isAbout(_ image: RawImage) throws -> Bool {
-        try image.identity().inode == inode && image.birthTime == birthTime
-    }
 }

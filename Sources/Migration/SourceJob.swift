@@ -27,6 +27,10 @@ public struct SourceJob: Sendable {
     /// The disk may be handed over once no more is left to be sent, whatever that takes. Bytes.
     public var dirtyThreshold: UInt64 = 0
 
+    /// The disks of this node's other exports of the same image, which are handed over at the same moment: whoever reads them
+    /// must not go on reading the image that is left behind.
+    public var siblings: [Disk] = []
+
     /// Shown the map of what is still to be sent, while it is kept.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 
@@ -56,5 +60,22 @@ public struct SourceJob: Sendable {
     func track(_ map: DirtyMap?) async {
         await disk.track(map)
         showing(map)
+    }
+
+    /// Holds back the requests of every export of the image, and returns when none is in flight any more.
+    func fence() async {
+        await withTaskGroup(of: Void.self) { group in
+            for disk in [disk] + siblings { group.addTask { await disk.fence() } }
+        }
+    }
+
+    /// Puts another device under every export of the image; only behind the fence.
+    func replaceDevice(_ device: BlockDevice) async {
+        for disk in [disk] + siblings { await disk.replaceDevice(device) }
+    }
+
+    /// Ends what `fence` began.
+    func unfence() async {
+        for disk in [disk] + siblings { await disk.unfence() }
     }
 }

@@ -342,7 +342,7 @@ public final class SourceMigration: Sendable {
         let round = state.withLockedValue { $0.machine.fence() }
         status.withLockedValue { $0.phase = "fenced" }
         let fenced = ContinuousClock.now
-        await job.disk.fence()
+        await job.fence()
         let sending =
             rest != nil
             ? .zero : copy.expectedPause(for: copy.dirtyBytes, roundTrip: .zero, shares: group.count)
@@ -370,9 +370,9 @@ public final class SourceMigration: Sendable {
             supply.start()
         }
         try? await link.sendNow(.commit)
-        await job.disk.replaceDevice(ForwardingDevice(forwarder: forward))
+        await job.replaceDevice(ForwardingDevice(forwarder: forward))
         await job.track(nil)
-        await job.disk.unfence()
+        await job.unfence()
         status.withLockedValue { $0.phase = "moved" }
         // Where the word is lost right now, the forwarding link says it again, on every new connection.
         if case .active? = try? await inbox.next() { forward.confirmActive() } else { forward.reconnect() }
@@ -458,7 +458,7 @@ public final class SourceMigration: Sendable {
         case .stopTrackingAndUnfence?:
             forward.stop()
             await job.track(nil)
-            await job.disk.unfence()
+            await job.unfence()
         case nil:
             // The disk is the destination's: the clients stay forwarded, and the destination is told until it hears.
             break

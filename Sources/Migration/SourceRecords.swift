@@ -6,29 +6,81 @@ public struct SourceRecords: Sendable {
     let directory: StateDirectory
     /// The image.
     public let image: RawImage
-    private let movedName: String
-    private let attemptName: String
-    private let requestName: String
+    /// Who stands at the other paths of this node: a record about one of those is not about what stands at its old path.
+    private let elsewhere: [ImageIdentity]
 
     /// The records about `image` in `directory`.
-    public init(directory: StateDirectory, image: RawImage) {
+    public init(directory: StateDirectory, image: RawImage, elsewhere: [ImageIdentity] = []) {
         self.directory = directory
         self.image = image
-        let path = StateDirectory.realPath(image.path)
-        movedName = StateDirectory.key(Self.movedPrefix, path: path)
-        attemptName = StateDirectory.key("attempt", path: path)
-        requestName = StateDirectory.key("migrating", path: path)
+        self.elsewhere = elsewhere
     }
 
-    /// Where the image has moved to; nil where it has not, or where another file stands at its path now.
-    /// - Throws: where the record can't be read.
-    public func moved() throws -> MovedRecord? {
-        guard let record = try directory.read(MovedRecord.self, from: movedName), try record.isAbout(image) else {
+    /// Makes certain that no record leaves in doubt whether it is about this image, and that each knows where it stands.
+    /// - Throws: `DoubtfulImage` where an image that has moved, or was moving when the node ended, stood at this path and
+    ///   this is not it; where a record can't be read or written.
+    public func settleIdentity() throws {
+        let now = try RecordedImage(image)
+        for prefix in [Self.movedPrefix, Self.requestPrefix] {
+            switch try directory.match(prefix, now, isElsewhere: isElsewhere) {
+            case .none: continue
+            case .same(let name): try directory.noteStanding(now, inRecord: name)
+            case .doubtful(let name):
+                throw DoubtfulImage(
+                    path: now.path ?? image.path, file: directory.path(of: name), state: directory.scratch)
+            }
+        }
+    }
+
+    /// As `settleIdentity`, for an image of which the node knows that it is another disk than what stood at its path: it has
+    /// come here by a migration.
+    /// - Throws: where a record can't be read or written.
+    public func takePlace() throws {
+        let now = try RecordedImage(image)
+        for prefix in [Self.movedPrefix, Self.requestPrefix] {
+            switch try directory.match(prefix, now, isElsewhere: isElsewhere) {
+            case .none: continue
+            case .same(let name): try directory.noteStanding(now, inRecord: name)
+            case .doubtful(let name): try directory.disown(record: name)
+            }
+        }
+    }
+
+    /// Makes certain that what is remembered of the image can't be taken for another one's.
+    /// - Throws: `UnidentifiedImage`.
+    public func checkIsIdentified() throws {
+        guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
+    }
+
+    private func isElsewhere(_ identity: ImageIdentity) -> Bool { elsewhere.contains { $0.isSame(as: identity) } }
+
+    /// The name of the record about this image; nil where there is none.
+    private func find(_ prefix: String) throws -> String? {
+        guard case .same(let name) = try directory.match(prefix, RecordedImage(image), isElsewhere: isElsewhere) else {
             return nil
         }
+        return name
+    }
+
+    /// The name under which a record about this image is to be written.
+    /// - Throws: `UnidentifiedImage`.
+    private func place(_ prefix: String) throws -> String {
+        if let name = try find(prefix) { return name }
+        guard let identity = try image.identity() else { throw UnidentifiedImage(path: image.path) }
+        return StateDirectory.key(prefix, path: identity.key)
+    }
+
+    private func read<Record: Decodable>(_ type: Record.Type, _ prefix: String) throws -> Record? {
+        try find(prefix).flatMap { try directory.read(type, from: $0) }
+    }
+
+    /// Where the image has moved to; nil where it has not.
+    /// - Throws: where the record can't be read.
+    public func moved() throws -> MovedRecord? {
+        guard let record = try read(MovedRecord.self, Self.movedPrefix) else { return nil }
         guard let group = record.group, try !directory.exists(Self.word(of: group)) else { return record }
         // The word goes once each record stands by itself, which may have come about between the two looks.
-        let settled = try directory.read(MovedRecord.self, from: movedName)
+        let settled = try read(MovedRecord.self, Self.movedPrefix)
         return settled?.group == nil ? settled : nil
     }
 
@@ -36,57 +88,68 @@ public struct SourceRecords: Sendable {
     func release(_ migration: MigrationID) throws {
         guard var record = try moved(), record.migration == migration else { return }
         record.blockSize = nil
-        try directory.write(record, as: movedName)
+        try directory.write(record, as: place(Self.movedPrefix))
     }
 
     /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
     public func returned(from migration: MigrationID) throws {
-        guard let record = try moved(), record.migration == migration else { return }
-        directory.remove(movedName)
+        guard let record = try moved(), record.migration == migration, let name = try find(Self.movedPrefix) else {
+            return
+        }
+        directory.remove(name)
     }
 
-    /// The file that says that the image has moved.
-    public var movedFile: String { directory.path(of: movedName) }
+    /// The file that says that the image has moved; nil where there is none.
+    public var movedFile: String? { (try? find(Self.movedPrefix)).flatMap { $0 }.map(directory.path(of:)) }
 
     /// Notes, durably, what was asked for, so that a node that is started again after a crash goes on with it.
     public func keep(_ request: some Codable) throws {
-        let kept = Kept(inode: try image.identity().inode, birthTime: image.birthTime, request: request)
-        try directory.write(kept, as: requestName)
+        let image = try RecordedImage(image)
+        let (inode, birthTime) = image.legacyFile
+        let kept = Kept(image: image, inode: inode, birthTime: birthTime, request: request)
+        try directory.write(kept, as: place(Self.requestPrefix))
     }
 
-    /// What was being done with this very file when the node ended without a word; nil where nothing was.
+    /// What was being done with this very image when the node ended without a word; nil where nothing was.
     /// - Throws: where the note can't be read.
     public func kept<Request: Codable>(_ type: Request.Type) throws -> Request? {
-        guard let kept = try directory.read(Kept<Request>.self, from: requestName),
-            try image.identity().inode == kept.inode, image.birthTime == kept.birthTime
-        else { return nil }
-        return kept.request
+        try read(Kept<Request>.self, Self.requestPrefix)?.request
     }
 
     /// What was asked for has come to an end.
-    public func forgetRequest() { directory.remove(requestName) }
+    public func forgetRequest() { remove(Self.requestPrefix) }
+
+    private func remove(_ prefix: String) {
+        if let name = try? find(prefix) { directory.remove(name) }
+    }
 
     /// Notes that a migration begins.
     /// - Returns: earlier ones to the same destination, which have been given up for certain.
     func begin(_ migration: MigrationID, to destination: PeerAddress) throws -> [MigrationID] {
-        var record = try directory.read(AttemptRecord.self, from: attemptName) ?? AttemptRecord()
+        var record = try attempts()
         let earlier = record.attempts.filter { $0.destination == destination }.map(\.migration)
         record.attempts.append(.init(migration: migration, destination: destination))
         record.attempts = record.attempts.suffix(AttemptRecord.maximumCount)
-        try directory.write(record, as: attemptName)
+        try directory.write(record, as: place(Self.attemptPrefix))
         return earlier
     }
 
     /// The destination has let a migration begin, and has dropped what it had of the earlier ones that it was told of.
     func accepted(_ migration: MigrationID, by destination: PeerAddress) throws {
-        var record = try directory.read(AttemptRecord.self, from: attemptName) ?? AttemptRecord()
+        var record = try attempts()
         record.attempts.removeAll { $0.destination == destination && $0.migration != migration }
-        try directory.write(record, as: attemptName)
+        try directory.write(record, as: place(Self.attemptPrefix))
+    }
+
+    private func attempts() throws -> AttemptRecord {
+        var record = try read(AttemptRecord.self, Self.attemptPrefix) ?? AttemptRecord()
+        record.image = try RecordedImage(image)
+        return record
     }
 
     /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all. Where this
     /// throws, the disk has not been given away.
-    func commit(_ record: MovedRecord) throws { try give(record, as: movedName) }
+    func commit(_ record: MovedRecord) throws { try give(record, as: place(Self.movedPrefix)) }
 
     /// Gives the word, durably, for all records that name `group`. Where this throws, it has not been given.
     func commit(group: MigrationID) throws { try give(["group": group], as: Self.word(of: group)) }
@@ -103,13 +166,13 @@ public struct SourceRecords: Sendable {
 
     /// The word that a record waits for is not given: the record never was.
     func withdraw(group: MigrationID) {
-        guard let record = try? directory.read(MovedRecord.self, from: movedName), record.group == group else { return }
-        directory.remove(movedName)
+        guard let record = try? read(MovedRecord.self, Self.movedPrefix), record.group == group else { return }
+        remove(Self.movedPrefix)
     }
 
     /// Forgets how the disk was given away, once it has been.
     func forgetAttempts() {
-        directory.remove(attemptName)
+        remove(Self.attemptPrefix)
         forgetRequest()
     }
 
@@ -117,7 +180,7 @@ public struct SourceRecords: Sendable {
     func settle() throws {
         guard var record = try moved(), record.group != nil else { return }
         record.group = nil
-        try directory.write(record, as: movedName)
+        try directory.write(record, as: place(Self.movedPrefix))
     }
 
     /// Forgets the word of disks whose records all stand by themselves.
@@ -137,13 +200,18 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    private static let movedPrefix = "moved"
+    static let movedPrefix = "moved"
+    static let requestPrefix = "migrating"
+    static let attemptPrefix = "attempt"
     private static let wordPrefix = "together"
 
     private static func word(of group: MigrationID) -> String { "\(wordPrefix)-\(group)" }
 
     /// What was asked for, and of which file.
     private struct Kept<Request: Codable>: Codable {
+        /// nil in notes of earlier releases.
+        var image: RecordedImage?
+        /// For earlier releases, which know the image by these two.
         let inode: UInt64
         let birthTime: Int64?
         let request: Request

@@ -6,6 +6,7 @@ import Index
 /// Small durable records: each a JSON file that is replaced as a whole, so that a crash leaves the old or the new one.
 public struct StateDirectory: Sendable {
     private let path: String
+    private let heads = RecordHeads()
 
     /// Makes the directory where there is none.
     /// - Throws: `FileError`.
@@ -27,14 +28,69 @@ public struct StateDirectory: Sendable {
     /// Writes a record; it is durable on return.
     /// - Throws: `FileError`.
     func write(_ record: some Encodable, as name: String) throws {
-        let target = path(of: name)
-        let temporary = "\(target).\(getpid()).tmp"
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        let data = try encoder.encode(record)
+        try replace(name, with: try encoder.encode(record))
+    }
+
+    private func replace(_ name: String, with data: Data) throws {
+        let target = path(of: name)
+        let temporary = "\(target).\(getpid()).tmp"
         try Self.writeDurably(data, to: temporary)
+        defer { heads.forget() }
         guard rename(temporary, target) == 0 else { throw FileError("replace", target) }
         try Self.synchronizeDirectory(path)
+    }
+
+    /// What the records of one kind say about an image.
+    /// - Parameter isElsewhere: whether an image stands at another path of this node.
+    /// - Throws: where one can't be read or understood.
+    func match(
+        _ prefix: String, _ image: RecordedImage, isElsewhere: (ImageIdentity) -> Bool
+    ) throws -> RecordMatch {
+        RecordMatch(
+            among: try heads.all(prefix, in: self), image: image,
+            legacyName: Self.key(prefix, path: image.realPath ?? image.path.map(Self.realPath) ?? ""),
+            isElsewhere: isElsewhere)
+    }
+
+    /// Notes, durably, where the image of a record stands, unless the record says so already.
+    /// - Throws: as `setImage`.
+    func noteStanding(_ image: RecordedImage, inRecord name: String) throws {
+        guard let head = try read(RecordHead.self, from: name), head.image != image else { return }
+        try setImage(image, ofRecord: name)
+    }
+
+    /// Notes, durably, that another image stands where that of a record stood. The record goes on being about its own image,
+    /// and leaves its name to what is about the other.
+    /// - Throws: as `setImage`.
+    func disown(record name: String) throws {
+        guard let head = try read(RecordHead.self, from: name) else { return }
+        // What was known by its path alone is known by nothing any more.
+        guard let identity = head.image?.identity else { return remove(name) }
+        try setImage(RecordedImage(identity: identity, path: nil), ofRecord: name)
+        let kind = name.prefix { $0 != "-" }
+        let (old, new) = (path(of: name), path(of: Self.key(String(kind), path: identity.key)))
+        guard old != new, access(new, F_OK) != 0 else { return }
+        defer { heads.forget() }
+        guard rename(old, new) == 0 else { throw FileError("rename to \(new)", old) }
+        try Self.synchronizeDirectory(path)
+    }
+
+    /// Notes, durably, which image a record is about, and leaves the rest of the record as it is.
+    /// - Throws: `FileError`, `DamagedRecord`.
+    func setImage(_ image: RecordedImage, ofRecord name: String) throws {
+        let file = path(of: name)
+        guard let data = FileManager.default.contents(atPath: file) else { throw FileError("read", file) }
+        guard var record = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+            throw DamagedRecord(file: file)
+        }
+        record["image"] = try JSONSerialization.jsonObject(with: JSONEncoder().encode(image))
+        if record["inode"] != nil { (record["inode"], record["birthTime"]) = image.legacyFile }
+        try replace(
+            name,
+            with: JSONSerialization.data(
+                withJSONObject: record, options: [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]))
     }
 
     /// The record of that name; nil where there is none.
@@ -71,12 +127,13 @@ public struct StateDirectory: Sendable {
 
     /// Removes a record; durable on return. No error where there is none.
     func remove(_ name: String) {
+        defer { heads.forget() }
         unlink(path(of: name))
         try? Self.synchronizeDirectory(path)
     }
 
     /// A path without symbolic links; the path itself where there is no such file.
-    static func realPath(_ path: String) -> String {
+    public static func realPath(_ path: String) -> String {
         let resolved = realpath(path, nil)
         defer { free(resolved) }
         return resolved.map { String(cString: $0) } ?? path

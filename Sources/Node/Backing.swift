@@ -39,7 +39,7 @@ struct Backing: Sendable {
         }
         let image = try RawImage(
             path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
-            isDirect: configuration.isDirect)
+            isDirect: configuration.isDirect, givenName: configuration.identity)
         return Backing(image, isReadOnly: configuration.isReadOnly)
     }
 

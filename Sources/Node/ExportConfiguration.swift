@@ -21,11 +21,14 @@ public struct ExportConfiguration: Equatable, Sendable {
     /// The name under which clients see what was written between checkpoints; nil where that is not noted.
     public var dirtyBitmap: String?
 
+    /// What the operator calls a device that nothing else tells from others; nil for nothing.
+    public var identity: String?
+
     /// Describes a disk.
     public init(
         backing: String, name: String, isReadOnly: Bool, text: String = "", isDirect: Bool = false,
         isDefault: Bool = false, isRotational: Bool? = nil, isSynchronous: Bool = false, mayBeMissing: Bool = false,
-        dirtyBitmap: String? = nil
+        dirtyBitmap: String? = nil, identity: String? = nil
     ) {
         self.backing = backing
         self.name = name
@@ -37,13 +40,21 @@ public struct ExportConfiguration: Equatable, Sendable {
         self.isSynchronous = isSynchronous
         self.mayBeMissing = mayBeMissing
         self.dirtyBitmap = dirtyBitmap
+        self.identity = identity
     }
 
     /// What is wrong with the name of a dirty bitmap; nil where nothing is.
     public static func problem(withBitmap name: String) -> String? { ChangeBitmap.problem(with: name) }
 
+    /// What is wrong with a name for a device; nil where nothing is.
+    public static func problem(withIdentity name: String) -> String? {
+        (1...255).contains(name.utf8.count) && name.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7f }
+            ? nil : "an identity is a name of 1 to 255 bytes without control characters"
+    }
+
     /// Whether another configuration can be served by the same open backing.
     func sharesBacking(with other: ExportConfiguration) -> Bool {
         backing == other.backing && isDirect == other.isDirect && isReadOnly == other.isReadOnly
+            && identity == other.identity
     }
 }

@@ -9,7 +9,8 @@ public struct ExportStatus: Codable, Sendable {
     /// Writes are refused.
     public var readOnly: Bool
     /// `serving`, `incoming`, `active` while blocks are missing, what a migration of it is doing, `moved`, or `released`
-    /// once the destination needs nothing of it any more.
+    /// once the destination needs nothing of it any more; `held back` where it can't be served, for which `problem` gives the
+    /// reason.
     public var state: String
     /// Where it goes, or has gone.
     public var destination: String?
@@ -19,6 +20,6 @@ public struct ExportStatus: Codable, Sendable {
     public var missing: UInt64?
     /// Until none is, as they came lately; nil where that can't be told yet, or none comes.
     public var secondsLeft: Double?
-    /// Why requests for a disk that has moved wait.
+    /// Why requests for a disk that has moved wait, or what else needs the operator.
     public var problem: String?
 }

@@ -34,6 +34,10 @@ public actor Node {
     private let pools: WorkPools
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
+    /// Exports of the configuration that can't be served, and why not.
+    private var heldBack: [String: String] = [:]
+    /// Who stands at the paths of the configuration.
+    private var standing = StandingImages()
     private var site: DestinationSite?
     private var limits: [String: RateLimit] = [:]
     private var tasks: [Task<Void, Never>] = []
@@ -155,6 +159,11 @@ public actor Node {
             if all[index].state == "serving" { all[index].state = "active" }
             all[index].problem = all[index].problem ?? arriving.problem
         }
+        let unserved = await site?.unserved ?? [:]
+        for (name, reason) in heldBack.merging(unserved, uniquingKeysWith: { first, _ in first }) {
+            guard !all.contains(where: { $0.export == name }) else { continue }
+            all.append(ExportStatus(export: name, size: 0, readOnly: false, state: "held back", problem: reason))
+        }
         return all.sorted { $0.export < $1.export }
     }
 
@@ -167,7 +176,7 @@ public actor Node {
         let (moving, migration) = try await begin(command)
         let watch = Task {
             while !Task.isCancelled {
-                progress(MigrationProgress(of: moving.compactMap { $0.migration?.progress }))
+                progress(MigrationProgress(of: moving.compactMap { $0[0].migration?.progress }))
                 try? await Task.sleep(for: .milliseconds(250))
             }
         }
@@ -246,20 +255,26 @@ public actor Node {
 
     private func begin(
         _ command: MigrateCommand, isResumed: Bool = false
-    ) async throws -> ([NodeExport], GuestMigration) {
-        let (moving, command) = try await find(command)
+    ) async throws -> ([[NodeExport]], GuestMigration) {
+        let (found, command) = try await find(command)
         let rate = RateLimit(bitsPerSecond: command.rate)
+        let moving = try found.map { [$0] + (try siblings(of: $0)) }
         let migration = GuestMigration(
-            jobs: try moving.map { try job(command, for: $0, rate: rate) }, transport: transport, pools: pools,
-            logger: logger, isResumed: isResumed)
+            jobs: try moving.map { exports in
+                var job = try job(command, for: exports[0], rate: rate)
+                job.siblings = exports.dropFirst().map(\.export.disk)
+                return job
+            }, transport: transport, pools: pools, logger: logger, isResumed: isResumed)
         var begun: [(NodeExport, SourceMigration)] = []
         do {
-            for (export, disk) in zip(moving, migration.disks) {
-                // Replaced while others were looked for.
-                guard exports[export.name] === export else { throw NodeError.notReady(export.name) }
-                try export.begin(disk)
-                begun.append((export, disk))
-                try export.records?.keep(KeptMigration(export: export.name, command: command))
+            for (exports, disk) in zip(moving, migration.disks) {
+                for export in exports {
+                    // Replaced while others were looked for.
+                    guard self.exports[export.name] === export else { throw NodeError.notReady(export.name) }
+                    try export.begin(disk)
+                    begun.append((export, disk))
+                }
+                try exports[0].records?.keep(KeptMigration(export: exports[0].name, command: command))
             }
         } catch {
             for (export, disk) in begun {
@@ -269,6 +284,21 @@ public actor Node {
             throw error
         }
         return (moving, migration)
+    }
+
+    /// The other exports here of the image of `export`: they are handed over with it, or whoever reads them would go on reading
+    /// what is left behind.
+    /// - Throws: `NodeError` where the disk is another's to move.
+    private func siblings(of export: NodeExport) throws -> [NodeExport] {
+        guard let image = export.backing?.image else { return [] }
+        let others = try exports.values.filter { other in
+            try other !== export && other.backing?.image.map { try image.isOpenOnSame(as: $0) } ?? false
+        }
+        if export.backing?.isReadOnly == true, let writable = others.first(where: { $0.backing?.isReadOnly == false }) {
+            throw NodeError.unusable(
+                "\(export.name) is a read-only view of what \(writable.name) serves; migrate \(writable.name)")
+        }
+        return others
     }
 
     /// The exports of a command, and the command with the names that they have: the empty one is another's too.
@@ -298,6 +328,7 @@ public actor Node {
             throw NodeError.unusable(
                 "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
         }
+        try records.checkIsIdentified()
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: command.destination, switchover: command.switchover,
@@ -312,16 +343,17 @@ public actor Node {
         return job
     }
 
-    private func run(_ first: GuestMigration, of moving: [NodeExport]) async throws -> [MigrationReport] {
-        let names = moving.map(\.name).joined(separator: ", ")
+    /// - Parameter moving: for each disk its export, then the other exports of its image.
+    private func run(_ first: GuestMigration, of moving: [[NodeExport]]) async throws -> [MigrationReport] {
+        let names = moving.map(\.[0].name).joined(separator: ", ")
         let destination = first.disks[0].destination
         logger.info("migrating \(names) to \(destination)")
         var migration = first
         defer {
-            for (export, disk) in zip(moving, migration.disks) {
+            for (exports, disk) in zip(moving, migration.disks) {
                 // Whatever the end is, but for that of the process.
-                export.records?.forgetRequest()
-                export.end(disk)
+                exports[0].records?.forgetRequest()
+                for export in exports { export.end(disk) }
             }
         }
         var delay = Self.firstRetry
@@ -329,8 +361,9 @@ public actor Node {
             do {
                 let disks = migration.disks
                 let reports = try await migration.run(
-                    supplying: { moving[$0].supply(by: $1) }, forwarding: { moving[$0].moved(by: $1) },
-                    finished: { moving[$0].end(disks[$0]) })
+                    supplying: { place, link in for export in moving[place] { export.supply(by: link) } },
+                    forwarding: { place, link in for export in moving[place] { export.moved(by: link) } },
+                    finished: { place in for export in moving[place] { export.end(disks[place]) } })
                 logger.info("\(names): moved to \(destination); clients here are forwarded there")
                 return reports
             } catch {
@@ -341,7 +374,7 @@ public actor Node {
                 logger.warning("\(error); the migration of \(names) goes on when the destination answers")
                 // At once, so that commands of the meantime are heard.
                 guard !migration.disks[0].isCancelled else { throw MigrationError.cancelled }
-                for (export, disk) in zip(moving, next.disks) { export.replace(with: disk) }
+                for (exports, disk) in zip(moving, next.disks) { for export in exports { export.replace(with: disk) } }
                 try? await Task.sleep(for: delay)
                 delay = min(delay * 2, Self.longestRetry)
                 migration = next
@@ -351,6 +384,7 @@ public actor Node {
 
     private func find(_ name: String) throws -> NodeExport {
         guard let export = table.find(name).flatMap({ exports[$0.description.name] }) else {
+            if let reason = heldBack[name] { throw NodeError.heldBack(name, reason: reason) }
             throw NodeError.noSuchExport(name, known: exports.keys.sorted())
         }
         return export
@@ -367,13 +401,19 @@ public actor Node {
     /// connected keep what they have.
     /// - Throws: `TLSError`, `PeerError`; nothing has changed then. An export that can't be opened is logged, and the
     ///   rest goes on.
-    public func reload(_ new: NodeConfiguration) async throws {
+    /// - Parameter started: what the files and the command line said when the node was started.
+    public func reload(_ new: NodeConfiguration, started: NodeConfiguration) async throws {
         let protection = try new.openPeerProtection()
         // The address stays what it is until the node is started anew.
         if let address = configuration.peerListen { try protection.checkListening(on: address) }
         server.secure(with: try new.tls?.open())
         transport.protection = protection
         table.setListed(new.listsExports)
+        for key in new.fixedKeys(changedSince: started) {
+            logger.warning("\(key) has changed, which a node takes over only when it is started again")
+        }
+        standing = StandingImages(of: new.exports)
+        heldBack = [:]
         var renamed: [NodeExport] = []
         for (name, export) in exports {
             guard let old = export.configuration, !new.exports.contains(where: { $0 == old }) else { continue }
@@ -401,7 +441,7 @@ public actor Node {
                 }
                 logger.notice("\(export.name) is offered")
             } catch {
-                logger.error("\(export.name) is not offered: \(error)")
+                holdBack(export, error)
             }
         }
     }
@@ -451,32 +491,48 @@ public actor Node {
     // MARK: Opening
 
     private func openConfigured() async throws {
+        standing = StandingImages(of: configuration.exports)
         var failure: (any Error)?
         for export in configuration.exports {
             do {
                 try await open(export)
             } catch  where export.mayBeMissing {
-                logger.error("\(export.name) is not offered: \(error)")
+                holdBack(export, error)
                 failure = error
             }
         }
-        if exports.isEmpty, let failure { throw failure }
+        if exports.isEmpty, configuration.peerListen == nil, let failure { throw failure }
+    }
+
+    /// Says that an export of the configuration can't be served; SIGHUP tries it again.
+    private func holdBack(_ export: ExportConfiguration, _ reason: any Error) {
+        heldBack[export.name] = "\(reason)"
+        logger.error("\(export.name) is not offered: \(reason)")
     }
 
     private func open(_ configured: ExportConfiguration) async throws {
         let backing = try await Backing.open(configured, loops: loops)
+        let unfinished = try backing.image.flatMap { try DestinationSite.incomplete($0, in: state) }
+        if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
         let disk = try add(configured, backing, isConfigured: true)
         await exports[configured.name]?.bitmap?.start()
-        guard let image = backing.image, let export = exports[configured.name], export.isAtRest,
-            try DestinationSite.isIncomplete(image, in: state)
-        else { return }
-        guard configuration.peerListen != nil else {
-            throw NodeError.unusable(
-                "\(image.path) has come back here and is not whole yet: start with --peer-listen and --images as before"
-            )
-        }
+        guard unfinished != nil, let export = exports[configured.name], export.isAtRest else { return }
         await disk.fence()
         export.setHeldBack(true)
+    }
+
+    /// A disk that comes back into an image of the configuration is served once the rest of it can be asked for.
+    /// - Throws: `NodeError` where this node can't do that.
+    private func checkMayFinish(_ record: IncomingRecord, at path: String) throws {
+        guard record.isReturn else {
+            throw NodeError.unusable(
+                "\(path) is an image that \(record.export) arrives in, and it is not whole yet; leave it to the node "
+                    + "that takes it in with --images")
+        }
+        guard configuration.peerListen != nil else {
+            throw NodeError.unusable(
+                "\(path) has come back here and is not whole yet: start with --peer-listen and --images as before")
+        }
     }
 
     /// Serves a disk, or forwards its clients where it was given away in an earlier life: serving it here again would
@@ -486,11 +542,14 @@ public actor Node {
         _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ArrivedDisk? = nil
     ) throws -> Disk {
         let name = configuration.name
-        let records = backing.image.map { SourceRecords(directory: state, image: $0) }
+        let records = backing.image.map { SourceRecords(directory: state, image: $0, elsewhere: standing.identities) }
+        try arrived == nil ? records?.settleIdentity() : records?.takePlace()
+        try checkStays(backing.image, name)
         let moved = try records?.moved()
-        let link = moved.map { ForwardLink(record: $0, transport: transport, logger: logger) }
+        let link = moved.map { departure($0)?.forward ?? ForwardLink(record: $0, transport: transport, logger: logger) }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
-        let disk = arrived?.early ?? Disk(size: backing.size, device: device, loops: loops)
+        // What has moved has the size that it had then, whatever was done to its image since.
+        let disk = arrived?.early ?? Disk(size: moved?.size ?? backing.size, device: device, loops: loops)
         let export = Self.export(configuration, disk: disk, backing: backing)
         if arrived?.early != nil {
             table.replace(with: export, isDefault: configuration.isDefault)
@@ -501,20 +560,41 @@ public actor Node {
             export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records,
             bitmap: bitmap(configuration, of: export))
         exports[name] = added
-        if let moved, let link, let records {
-            records.forgetRequest()
-            added.moved(by: link)
-            let supply = SupplyLink(
-                record: moved, image: records.image, records: records, rate: limit(of: moved), transport: transport,
-                pools: pools, logger: logger)
-            if let supply { added.supply(by: supply) }
-            let advice = "to serve this file here all the same, as a second copy, remove \(records.movedFile)"
-            logger.notice(
-                "\(configuration.backing) has moved to \(moved.destination), and clients are forwarded there; \(advice)"
-            )
-        }
+        if let moved, let link, let records { depart(added, records, moved, link) }
         keepIndex(of: added)
         return disk
+    }
+
+    /// Notes that an export's disk is another node's since an earlier life of this one, and goes on giving what that lacks.
+    private func depart(_ export: NodeExport, _ records: SourceRecords, _ moved: MovedRecord, _ link: ForwardLink) {
+        records.forgetRequest()
+        let supply =
+            departure(moved).map(\.supply)
+            ?? SupplyLink(
+                record: moved, image: records.image, records: records, rate: limit(of: moved), transport: transport,
+                pools: pools, logger: logger)
+        export.moved(by: link)
+        if let supply { export.supply(by: supply) }
+        let advice = records.movedFile.map { "; to serve it here all the same, as a second copy, remove \($0)" } ?? ""
+        logger.notice(
+            "\(records.image.path) has moved to \(moved.destination), and clients are forwarded there\(advice)")
+    }
+
+    /// The links of a disk that has moved, which all exports of its image share; nil where there are none yet.
+    private func departure(_ moved: MovedRecord) -> (forward: ForwardLink, supply: SupplyLink?)? {
+        exports.values.lazy.compactMap(\.departure).first { $0.forward.migration == moved.migration }
+    }
+
+    /// - Throws: `NodeError` where the image is about to be another node's: who reads a new export of it would go on reading
+    ///   what is left behind.
+    private func checkStays(_ image: RawImage?, _ name: String) throws {
+        guard let image else { return }
+        for export in exports.values where export.migration != nil {
+            guard let other = export.backing?.image, try image.isOpenOnSame(as: other) else { continue }
+            throw NodeError.unusable(
+                "\(image.path) is being migrated as \(export.name); send SIGHUP again after that to offer it as \(name)"
+            )
+        }
     }
 
     /// Disks that moved to one place under one limit share it, as they did before this node was started again.
@@ -549,6 +629,10 @@ public actor Node {
                 await export.export.disk.switchDevice(arrived.device)
             }
             export.returned()
+            for sibling in try siblings(of: export) where sibling.hasMoved {
+                await sibling.export.disk.switchDevice(arrived.device)
+                sibling.returned()
+            }
             return export.export.disk
         }
         return try add(

@@ -3,6 +3,7 @@ import Peer
 /// A command that this node can't carry out.
 public enum NodeError: Error, CustomStringConvertible {
     case noSuchExport(String, known: [String])
+    case heldBack(String, reason: String)
     case alreadyMigrating(String, to: PeerAddress)
     case hasMoved(String, to: PeerAddress)
     case notMigrating(String)
@@ -22,6 +23,8 @@ public enum NodeError: Error, CustomStringConvertible {
         case .noSuchExport(let name, let known):
             "there is no export '\(name)' here; this node has "
                 + (known.isEmpty ? "none" : known.map { "'\($0)'" }.joined(separator: ", "))
+        case .heldBack(let name, let reason):
+            "\(name) is not served: \(reason)"
         case .alreadyMigrating(let name, let address):
             "\(name) is being migrated to \(address) already; wait for it, or stop it with: nearblock cancel \(name)"
         case .hasMoved(let name, let address):

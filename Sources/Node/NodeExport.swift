@@ -115,6 +115,11 @@ final class NodeExport: Sendable {
         invalidateBitmap()
     }
 
+    /// The links of a disk that is another node's; nil for one that is this node's.
+    var departure: (forward: ForwardLink, supply: SupplyLink?)? {
+        state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
+    }
+
     /// Whether the disk is another node's.
     var hasMoved: Bool { state.withLockedValue { $0.forward != nil } }
 

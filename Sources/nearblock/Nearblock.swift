@@ -15,7 +15,7 @@ struct Nearblock: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, StatusCommand.self,
             SwitchCommand.self, CancelCommand.self,
-            RateCommand.self, CheckpointCommand.self,
+            RateCommand.self, CheckpointCommand.self, RecordCommand.self,
         ])
 
     static func main() async {

@@ -49,7 +49,7 @@ import Testing
             }
             let all = try test.image.bytes(0..<size)
             #expect(all == model)
-            #expect(try test.image.identity().size == UInt64(size))
+            #expect(try test.image.stamp().size == UInt64(size))
         }
     }
 

@@ -84,11 +84,11 @@ import Testing
         let image = try RawImage(path: path, access: .readWrite)
         var past = [timespec(tv_sec: 1, tv_nsec: 5), timespec(tv_sec: 1, tv_nsec: 5)]
         futimens(image.descriptor, &past)
-        let before = try image.identity()
-        #expect(try image.identity() == before && before.size == 3 && before.modified == 1_000_000_005)
+        let before = try image.stamp()
+        #expect(try image.stamp() == before && before.size == 3 && before.modified == 1_000_000_005)
         try [UInt8(9)].withUnsafeBytes { try image.write($0, at: 1) }
-        #expect(try image.identity() != before)
-        #expect(try RawImage(path: path, access: .readOnly).identity().inode == before.inode)
+        #expect(try image.stamp() != before)
+        #expect(try RawImage(path: path, access: .readOnly).stamp().inode == before.inode)
     }
 }
 

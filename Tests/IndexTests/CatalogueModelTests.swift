@@ -14,7 +14,7 @@ import Testing
         let name = "/nowhere/" + name
         var header = TableHeader(
             blockSize: 512, imageSize: blocks * 512, nameLength: name.utf8.count, domainLength: 1,
-            identity: ImageIdentity(device: 1, inode: 2, size: 3, modified: 4))
+            stamp: ImageStamp(device: 1, inode: 2, size: 3, modified: 4))
         header.zeroBlocks = blocks - UInt64(fingerprints.count)
         let directory = IndexDirectory(path: scratch.index)
         let file = try directory.temporary(for: IndexFileName.file(forNeighbour: name))

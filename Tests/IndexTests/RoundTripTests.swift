@@ -19,7 +19,7 @@ import Testing
         let naive = NaiveImage(bytes, block: block)
 
         #expect(index.problems.isEmpty && index.blockSize == block)
-        #expect(index.neighbours.map(\.identity) == [summary.neighbour.identity])
+        #expect(index.neighbours.map(\.stamp) == [summary.neighbour.stamp])
         let neighbour = index.neighbours[0]
         #expect(
             neighbour.name == image && neighbour.size == UInt64(bytes.count)

@@ -54,7 +54,7 @@ import Testing
     private func header(imageSize: UInt64, blockSize: Int = 4096) -> TableHeader {
         TableHeader(
             blockSize: blockSize, imageSize: imageSize, nameLength: 5, domainLength: 1,
-            identity: .init(device: 1, inode: 1, size: 1, modified: 1))
+            stamp: .init(device: 1, inode: 1, size: 1, modified: 1))
     }
 
     private func reseal(_ bytes: inout [UInt8], _ offset: Int, _ field: [UInt8]) {

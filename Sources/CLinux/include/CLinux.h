@@ -17,6 +17,16 @@ extern const int linux_o_direct;
 
 // Nanoseconds since 1970 at which the file was made, or -1 where the file system does not say; statx(2).
 int64_t linux_birth_time(int descriptor);
+// The UUID of the file system that holds an open file: ioctl(FS_IOC_GETFSUUID) of Linux 6.9, or XFS_IOC_FSGEOMETRY_V1. 0, or -1
+// where the file system has none or the kernel does not tell.
+int linux_file_system_uuid(int descriptor, unsigned char uuid[16]);
+// f_fsid of fstatfs(2); 0 where there is none.
+uint64_t linux_file_system_id(int descriptor);
+// The two halves of a device number, makedev(3).
+unsigned linux_major(uint64_t device);
+unsigned linux_minor(uint64_t device);
+// The device and inode of a loop device's backing file, ioctl(LOOP_GET_STATUS64), loop(4). 0, or -1.
+int linux_loop_backing(int descriptor, uint64_t *device, uint64_t *inode);
 // What offsets and lengths of direct reads and writes must be multiples of; statx(2), STATX_DIOALIGN, open(2).
 uint32_t linux_direct_alignment(int descriptor);
 // renameat2(2) with RENAME_NOREPLACE; plain rename(2) where the file system has no such thing.

@@ -40,6 +40,11 @@ struct ServeCommand: AsyncParsableCommand {
             valueName: "name"))
     var dirtyBitmap: String?
     @Option(
+        help: ArgumentHelp(
+            "The name by which a device is known that has no UUID, WWID or serial number, so that it can be moved.",
+            valueName: "name"))
+    var identity: String?
+    @Option(
         parsing: .singleValue,
         help: ArgumentHelp("Listen for NBD clients on a Unix socket; may be repeated.", valueName: "path"))
     var socket: [String] = []
@@ -122,10 +127,15 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError(
                 "There is nothing to serve: give an IMAGE, --config, or --peer-listen to take disks in.")
         }
-        if image == nil && (export != nil || readOnly || direct || description != nil || dirtyBitmap != nil) {
+        if image == nil
+            && (export != nil || readOnly || direct || description != nil || dirtyBitmap != nil || identity != nil)
+        {
             throw ValidationError(
-                "--export, --description, --read-only, --direct and --dirty-bitmap are about an IMAGE, and there is none."
-            )
+                "--export, --description, --read-only, --direct, --dirty-bitmap and --identity are about an IMAGE, "
+                    + "and there is none.")
+        }
+        if let problem = identity.flatMap(ExportConfiguration.problem(withIdentity:)) {
+            throw ValidationError("\(problem).")
         }
         if let problem = dirtyBitmap.flatMap(ExportConfiguration.problem(withBitmap:)) {
             throw ValidationError("\(problem).")
@@ -143,7 +153,8 @@ struct ServeCommand: AsyncParsableCommand {
         let logger = Logger(label: "nearblock")
         let signals = ProcessSignals()
         let inherited = InheritedSockets.take()
-        var node = try nodeConfiguration(logger)
+        let started = try nodeConfiguration(logger)
+        var node = started
         let privateSocket = run != nil && node.listen.isEmpty ? try PrivateSocket() : nil
         defer { privateSocket?.remove() }
         if let privateSocket { node.listen.append(.unix(path: privateSocket.path)) }
@@ -156,7 +167,9 @@ struct ServeCommand: AsyncParsableCommand {
             single ? .single(try StandardStreams()) : run.map { .captive(command: $0) } ?? .serve
         // A command would inherit it.
         if run == nil { DescriptorLimit.raise() }
-        let serving = ServeRun(configuration: node, purpose: purpose) { [self] in try nodeConfiguration(logger) }
+        let serving = ServeRun(configuration: node, started: started, purpose: purpose) { [self] in
+            try nodeConfiguration(logger)
+        }
         let status = try await serving.run(signals: signals, logger: logger)
         if status != 0 { throw ExitCode(status) }
     }
@@ -220,7 +233,8 @@ struct ServeCommand: AsyncParsableCommand {
     private func exportConfiguration(_ image: String) -> ExportConfiguration {
         ExportConfiguration(
             backing: image, name: export ?? URL(fileURLWithPath: image).lastPathComponent, isReadOnly: readOnly,
-            text: description ?? "", isDirect: direct, isDefault: true, dirtyBitmap: dirtyBitmap)
+            text: description ?? "", isDirect: direct, isDefault: true, dirtyBitmap: dirtyBitmap,
+            identity: identity)
     }
 }
 

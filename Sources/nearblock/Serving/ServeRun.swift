@@ -15,6 +15,8 @@ struct ServeRun {
     }
 
     let configuration: NodeConfiguration
+    /// What the files and the command line said at the start.
+    let started: NodeConfiguration
     let purpose: Purpose
     /// Reads the configuration anew.
     let reread: @Sendable () throws -> NodeConfiguration
@@ -95,7 +97,7 @@ struct ServeRun {
             guard request == .reload else { return }
             ServiceManager.tellReloading()
             do {
-                try await node.reload(reread())
+                try await node.reload(reread(), started: started)
                 logger.notice("the configuration was read again")
             } catch {
                 logger.error("the configuration stays as it was: \(error)")

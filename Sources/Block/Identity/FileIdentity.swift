@@ -1,0 +1,32 @@
+import CLinux
+import Glibc
+
+/// Tells one file from every other, over renames, remounts and restarts.
+public struct FileIdentity: Codable, Hashable, Sendable {
+    /// What holds the file.
+    public var fileSystem: FileSystemIdentity
+    /// The file's number there, which another file gets once this one is deleted.
+    public var inode: UInt64
+    /// Nanoseconds since 1970 at which the file was made, statx(2); nil where the file system does not say.
+    public var birthTime: Int64?
+
+    /// An identity from its parts.
+    public init(fileSystem: FileSystemIdentity, inode: UInt64, birthTime: Int64?) {
+        self.fileSystem = fileSystem
+        self.inode = inode
+        self.birthTime = birthTime
+    }
+
+    /// The identity of an open file.
+    init(of descriptor: CInt, _ info: stat) {
+        fileSystem = FileSystemIdentity(of: descriptor, device: UInt64(info.st_dev))
+        inode = UInt64(info.st_ino)
+        let time = linux_birth_time(descriptor)
+        birthTime = time < 0 ? nil : time
+    }
+
+    /// Whether both are of one file, as far as these facts tell.
+    public func isSame(as other: FileIdentity) -> Bool {
+        inode == other.inode && birthTime == other.birthTime && fileSystem.isSame(as: other.fileSystem)
+    }
+}

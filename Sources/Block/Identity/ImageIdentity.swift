@@ -1,0 +1,92 @@
+import Glibc
+
+/// Tells one image from every other, over restarts, renames, remounts and other device numbers.
+///
+/// It says nothing of an image's contents; `ImageStamp` does that.
+public struct ImageIdentity: Codable, Hashable, Sendable {
+    /// The image's file; of a loop device, its backing file. nil for other devices.
+    public var file: FileIdentity?
+    /// What the device is known by; nil for a file.
+    public var device: DeviceIdentity?
+    /// Bytes.
+    public var size: UInt64
+
+    /// An identity from its parts.
+    public init(file: FileIdentity? = nil, device: DeviceIdentity? = nil, size: UInt64) {
+        self.file = file
+        self.device = device
+        self.size = size
+    }
+
+    /// Whether both are of one image. An image that has grown since is the same one.
+    public func isSame(as other: ImageIdentity) -> Bool {
+        switch (device, other.device) {
+        case (nil, nil): isSameFile(as: other)
+        case (let ours?, let theirs?): isSameDevice(ours, theirs, other)
+        default: false
+        }
+    }
+
+    /// The strongest facts as one string, of the kind that `description` shows but complete. Another kernel may make another
+    /// key of the same image.
+    public var key: String {
+        let device = device?.strongest ?? ""
+        guard let file else { return device }
+        let system = file.fileSystem.uuid ?? file.fileSystem.id ?? file.fileSystem.source ?? ""
+        return "\(device) file \(system) \(file.inode) \(file.birthTime.map(String.init) ?? "")"
+    }
+
+    /// What names the image in messages.
+    public var description: String {
+        if let strongest = device?.strongest, file == nil { return strongest }
+        guard let file else { return "nothing" }
+        let system = file.fileSystem.uuid ?? file.fileSystem.id ?? file.fileSystem.source ?? "unknown"
+        let inner = "inode \(file.inode) of file system \(system)"
+        return device?[.loop].map { "loop \($0) over \(inner)" } ?? inner
+    }
+
+    private func isSameFile(as other: ImageIdentity) -> Bool {
+        guard let file, let theirs = other.file, file.isSame(as: theirs) else { return false }
+        // Without a time of birth, an inode that was used again is told by the size at best.
+        return file.birthTime != nil || size == other.size
+    }
+
+    private func isSameDevice(_ ours: DeviceIdentity, _ theirs: DeviceIdentity, _ other: ImageIdentity) -> Bool {
+        guard let kind = ours.strongestCommon(with: theirs), ours[kind] == theirs[kind] else { return false }
+        if kind == .loop, file != nil || other.file != nil { return isSameFile(as: other) }
+        return kind.outlivesResize || size == other.size
+    }
+}
+
+extension ImageIdentity {
+    /// The identity of an open file or block device.
+    /// - Parameters:
+    ///   - size: bytes.
+    ///   - name: what the operator calls a device that nothing else tells from others; nil for nothing.
+    /// - Returns: nil for a device that nothing tells from others.
+    /// - Throws: `FileError` where it can't be looked at.
+    public init?(of descriptor: CInt, path: String, size: UInt64, name: String? = nil) throws {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
+        guard info.st_mode & S_IFMT == S_IFBLK else {
+            self.init(file: FileIdentity(of: descriptor, info), size: size)
+            return
+        }
+        var found = SystemDevices().identify(descriptor, number: UInt64(info.st_rdev))
+        if let name { found.device[.named] = name }
+        guard !found.device.isEmpty else { return nil }
+        self.init(file: found.file, device: found.device, size: size)
+    }
+
+    /// The identity of what stands at a path.
+    /// - Returns: nil for a device that nothing tells from others, and for what is neither a file nor a device.
+    /// - Throws: `FileError` where it can't be opened.
+    public init?(at path: String, name: String? = nil) throws {
+        let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("open", path) }
+        defer { close(descriptor) }
+        let end = lseek(descriptor, 0, SEEK_END)
+        guard end >= 0 else { return nil }
+        try self.init(of: descriptor, path: path, size: UInt64(end), name: name)
+    }
+}

@@ -1,0 +1,13 @@
+/// An image stands where another one stood that a record is about. Whether it is that one is not guessed (invariant 5).
+public struct DoubtfulImage: Error, CustomStringConvertible {
+    let path: String
+    let file: String
+    let state: String
+
+    /// One line for the user.
+    public var description: String {
+        "\(path) is not the image that the record \(file) is about, which stood there; if it is the same disk: "
+            + "nearblock record adopt \(path) --state \(state); if it is another disk: "
+            + "nearblock record disown \(path) --state \(state); then send the node SIGHUP or start it again"
+    }
+}

@@ -1,0 +1,15 @@
+import Foundation
+
+/// Paths of images, as records compare them.
+enum ImagePath {
+    /// An absolute path without `.`, `..` and double slashes. Links stay: for `/dev/vg/disk` they lead to a number that is
+    /// another volume's after the next start.
+    static func absolute(_ path: String) -> String {
+        let full = path.hasPrefix("/") ? path : "\(FileManager.default.currentDirectoryPath)/\(path)"
+        var parts: [Substring] = []
+        for part in full.split(separator: "/") where part != "." {
+            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+        }
+        return "/" + parts.joined(separator: "/")
+    }
+}

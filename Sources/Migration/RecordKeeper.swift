@@ -1,0 +1,97 @@
+import Block
+
+/// Lets an operator look at the records of a state directory, and say which image one of them is about.
+public struct RecordKeeper: Sendable {
+    /// One record.
+    public struct Summary: Codable, Sendable {
+        /// `moved`, `migrating`, `attempt`, `incoming` or `returning`.
+        public let kind: String
+        /// The record's file.
+        public let file: String
+        /// The export's name; nil where the record does not say.
+        public let export: String?
+        /// Where the image stood when it was last seen; nil where another stands there now, or an earlier release wrote this.
+        public let path: String?
+        /// Who the image is, for people; nil in records of earlier releases.
+        public let image: String?
+        /// Who has the disk; nil where the record does not say.
+        public let destination: String?
+    }
+
+    /// No record is in doubt about an image.
+    public struct NothingInDoubt: Error, CustomStringConvertible {
+        let path: String
+        let state: String
+
+        /// One line for the user.
+        public var description: String {
+            "no record in \(state) is in doubt about \(path); nearblock record list shows the records"
+        }
+    }
+
+    private struct Body: Decodable {
+        struct Address: Decodable {
+            let host: String
+            let port: UInt16
+        }
+
+        let export: String?
+        let destination: Address?
+        let image: RecordedImage?
+    }
+
+    private static let kinds = [
+        SourceRecords.movedPrefix, SourceRecords.requestPrefix, SourceRecords.attemptPrefix,
+        DestinationSite.recordPrefix,
+        DestinationSite.returningPrefix,
+    ]
+
+    private let directory: StateDirectory
+
+    /// The records of a state directory.
+    public init(directory: StateDirectory) {
+        self.directory = directory
+    }
+
+    /// All records.
+    /// - Throws: where one can't be read or understood.
+    public func list() throws -> [Summary] {
+        try Self.kinds.flatMap { kind in
+            try directory.readAll(Body.self, prefix: "\(kind)-").map { name, body in
+                Summary(
+                    kind: kind, file: directory.path(of: name), export: body.export, path: body.image?.path,
+                    image: body.image?.identity?.description,
+                    destination: body.destination.map { "\($0.host):\($0.port)" })
+            }
+        }
+    }
+
+    /// Notes, durably, that the records in doubt about an image are about it.
+    /// - Returns: their files.
+    /// - Throws: `NothingInDoubt`, `UnidentifiedImage`; where the image or a record can't be read.
+    public func adopt(_ image: RawImage) throws -> [String] {
+        guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
+        let now = try RecordedImage(image)
+        return try settle(now, image.path) { try directory.setImage(now, ofRecord: $0) }
+    }
+
+    /// Notes, durably, that the records in doubt about an image are about another one.
+    /// - Returns: their files, as they were called.
+    /// - Throws: `NothingInDoubt`; where the image or a record can't be read.
+    public func disown(_ image: RawImage) throws -> [String] {
+        try settle(RecordedImage(image), image.path) { try directory.disown(record: $0) }
+    }
+
+    private func settle(_ image: RecordedImage, _ path: String, _ body: (String) throws -> Void) throws -> [String] {
+        var settled: [String] = []
+        for kind in Self.kinds {
+            guard case .doubtful(let name) = try directory.match(kind, image, isElsewhere: { _ in false }) else {
+                continue
+            }
+            try body(name)
+            settled.append(directory.path(of: name))
+        }
+        guard !settled.isEmpty else { throw NothingInDoubt(path: path, state: directory.scratch) }
+        return settled
+    }
+}

@@ -1,0 +1,35 @@
+import Block
+
+/// The image that a record is about: who it is, and where it stood when it was last seen.
+public struct RecordedImage: Codable, Equatable, Sendable {
+    /// Who it is; nil only for a device that nothing told from others.
+    public var identity: ImageIdentity?
+    /// The absolute path as it was configured; nil once the operator has said that another image stands there.
+    public var path: String?
+    /// The same path without symbolic links; nil for devices, whose links lead elsewhere after the next start.
+    public var realPath: String?
+
+    init(identity: ImageIdentity?, path: String?, realPath: String? = nil) {
+        self.identity = identity
+        self.path = path
+        self.realPath = realPath
+    }
+
+    /// An image as it is now.
+    init(_ image: RawImage) throws {
+        identity = try image.identity()
+        path = ImagePath.absolute(image.path)
+        realPath = image.isBlockDevice ? nil : StateDirectory.realPath(image.path)
+    }
+
+    /// Inode and birth time of a file, by which earlier releases know an image; 0 and nil for a device.
+    var legacyFile: (inode: UInt64, birthTime: Int64?) {
+        guard identity?.device == nil, let file = identity?.file else { return (0, nil) }
+        return (file.inode, file.birthTime)
+    }
+
+    /// Whether both were seen at one path.
+    func stoodAtSamePath(as other: RecordedImage) -> Bool {
+        (path != nil && path == other.path) || (path != nil && realPath != nil && realPath == other.realPath)
+    }
+}

@@ -1,0 +1,16 @@
+extension NodeConfiguration {
+    /// The keys that differ from `running` and that a node takes over only when it is started, as the file calls them.
+    func fixedKeys(changedSince running: NodeConfiguration) -> [String] {
+        let differs: [(key: String, differs: Bool)] = [
+            ("listen, socket or vsock", listen.map(\.description) != running.listen.map(\.description)),
+            ("peer-listen", peerListen != running.peerListen),
+            ("images", images != running.images),
+            ("index", index != running.index),
+            ("keep-index", keepIndex != running.keepIndex),
+            ("incoming-writes", refusesEarlyWrites != running.refusesEarlyWrites),
+            ("state", state != running.state),
+            ("control", control != running.control),
+        ]
+        return differs.filter(\.differs).map(\.key)
+    }
+}

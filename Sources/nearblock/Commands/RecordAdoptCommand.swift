@@ -1,0 +1,23 @@
+import ArgumentParser
+import Block
+import Migration
+
+/// `nearblock record adopt`.
+struct RecordAdoptCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "adopt",
+        abstract: "Say that an image is the very disk that the record about its place is about.",
+        discussion:
+            "For an image that was copied back, or whose file system gives it another inode number after a mount.")
+
+    @Argument(help: "The image, at the path at which it is served.")
+    var image: String
+    @Option(help: ArgumentHelp("As serve --identity.", valueName: "name"))
+    var identity: String?
+    @OptionGroup var state: StateOption
+
+    func run() async throws {
+        let image = try RawImage(path: image, access: .readOnly, givenName: identity)
+        for file in try state.open().adopt(image) { print("\(file) is about \(image.path)") }
+    }
+}

@@ -1,0 +1,20 @@
+import ArgumentParser
+import Block
+import Migration
+
+/// `nearblock record disown`.
+struct RecordDisownCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "disown",
+        abstract: "Say that an image is another disk than the one that the record about its place is about.",
+        discussion: "The record stays, and goes on being about its own disk wherever that turns up.")
+
+    @Argument(help: "The image, at the path at which it is served.")
+    var image: String
+    @OptionGroup var state: StateOption
+
+    func run() async throws {
+        let image = try RawImage(path: image, access: .readOnly)
+        for file in try state.open().disown(image) { print("\(file) is not about \(image.path)") }
+    }
+}

@@ -1,0 +1,26 @@
+import ArgumentParser
+import Migration
+
+/// `nearblock record list`.
+struct RecordListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "Show the records of a node.")
+
+    @Flag(help: "Print one JSON object on standard output.")
+    var json = false
+    @OptionGroup var state: StateOption
+
+    private struct Answer: Encodable {
+        let records: [RecordKeeper.Summary]
+    }
+
+    func run() async throws {
+        let records = try state.open().list()
+        if json { return try JSON.print(Answer(records: records)) }
+        for record in records {
+            var line = "\(record.kind)  \(record.export ?? "-")  \(record.path ?? "-")"
+            if let destination = record.destination { line += "  to \(destination)" }
+            if let image = record.image { line += "  (\(image))" }
+            print("\(line)  \(record.file)")
+        }
+    }
+}
