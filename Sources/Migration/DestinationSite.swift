@@ -123,28 +123,37 @@ public actor DestinationSite {
     /// - Throws: where a record can't be read.
     public func restore() async throws {
         for prefix in [Self.recordPrefix, Self.returningPrefix] {
-            for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(prefix)-")
-            where try await isOurs(record, name, prefix) { await restore(record) }
+            for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(prefix)-") {
+                if let ours = try await claim(record, name, prefix) { await restore(ours) }
+            }
         }
         removeLeftovers()
     }
 
-    /// Whether the record of a disk belongs to this images directory, since a state directory may serve several: it has the
-    /// name that it would get here, or its image stands here now, in a directory that was renamed or is mounted elsewhere.
-    private func isOurs(_ record: IncomingRecord, _ name: String, _ prefix: String) async throws -> Bool {
+    /// The record of a disk if it belongs to this images directory, since a state directory may serve several: it has the name
+    /// that it would get here, or its image stands here now, in a directory that was renamed or is mounted elsewhere.
+    private func claim(_ record: IncomingRecord, _ name: String, _ prefix: String) async throws -> IncomingRecord? {
         let ourName = recordName(record.export, prefix)
-        if name == ourName { return true }
-        // The operator has said that another image stands where this one stood.
-        if let image = record.image, image.path == nil { return false }
-        guard let image = try? await image(of: record, nil), record.image != nil, try record.isAbout(image),
+        if name == ourName { return record }
+        // The operator may have said that another image stands where this one stood.
+        guard record.image?.path != nil, let image = try? await image(of: record, nil), try record.isAbout(image),
             try !state.exists(ourName)
-        else { return false }
+        else { return nil }
         var record = record
-        record.image = try RecordedImage(image)
-        if record.imagePath != nil { record.imagePath = image.path }
+        record.image = try standing(image, record)
+        if record.isReturn { record.imagePath = image.path }
         try state.write(record, as: ourName)
         state.remove(name)
-        return true
+        return record
+    }
+
+    /// An image as its record is to know it: a disk that has not been handed over gets its own name only then.
+    private func standing(_ image: RawImage, _ record: IncomingRecord) throws -> RecordedImage {
+        var standing = try RecordedImage(image)
+        guard !record.isReturn else { return standing }
+        standing.path = path(of: record.export)
+        standing.realPath = standing.path
+        return standing
     }
 
     private func restore(_ record: IncomingRecord) async {
@@ -334,13 +343,6 @@ public actor DestinationSite {
             throw MigrationError.unexpected("a disk that is not arriving")
         }
         var record = record
-        var image = try RecordedImage(receiving.image)
-        // Where it will stand: it gets its name with the hand-over.
-        if receiving.movedBy == nil {
-            (image.path, image.realPath) = (path(of: record.export), path(of: record.export))
-        }
-        record.image = image
-        record.inode = image.legacyFile.inode
         if let movedBy = receiving.movedBy {
             record.imagePath = receiving.image.path
             record.supersedes = movedBy
@@ -348,6 +350,9 @@ public actor DestinationSite {
                 record.earlier = Array(([last.migration] + (last.earlier ?? [])).prefix(IncomingRecord.maximumEarlier))
             }
         }
+        let image = try standing(receiving.image, record)
+        record.image = image
+        record.inode = image.legacyFile.inode
         try StateDirectory.synchronizeDirectory(images)
         // A disk that comes back keeps the record of its earlier life until it is here.
         try state.write(

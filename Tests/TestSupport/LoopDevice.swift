@@ -14,5 +14,25 @@ package struct LoopDevice: ~Copyable {
         path = result.output.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
-    package func remove() async throws { _ = try await Command.run("/usr/sbin/losetup", "-d", path) }
+    package func remove() async throws { try await Self.detach(path) }
+
+    /// Device numbers that no other test gets: `losetup --find` takes the lowest that is free.
+    package static func reserveNumbers(_ count: Int) -> [String] {
+        let first = Int.random(in: 100..<900_000)
+        return (0..<count).map { "/dev/loop\(first + $0)" }
+    }
+
+    /// Puts a file behind a device of this number.
+    package static func attach(_ file: String, to path: String) async throws {
+        let result = try await Command.run("/usr/sbin/losetup", path, file)
+        guard result.status == 0 else { throw Failure(description: "losetup \(path) \(file): \(result.errors)") }
+    }
+
+    package static func detach(_ path: String) async throws {
+        _ = try await Command.run("/usr/sbin/losetup", "-d", path)
+    }
+
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
+    }
 }
