@@ -21,6 +21,8 @@ struct FileSource: ImageSource {
 
     func stamp() throws -> ImageStamp { try image.stamp() }
 
+    func identity() throws -> ImageIdentity? { try image.identity() }
+
     func nextData(from offset: UInt64) throws -> Range<UInt64>? { try image.nextData(from: offset) }
 
     /// The pieces of the range that are not cached yet.

@@ -52,6 +52,7 @@ public struct IndexStore: Sendable {
     ) throws -> TableSummary {
         let builder = builder(options)
         let summary = try builder.publish(try read(image, domain, builder, options, progress))
+        try? dropFormerNames()
         // What is found is the same without; the next change tries again.
         try? merge(threads: options.threads)
         return summary
@@ -67,7 +68,10 @@ public struct IndexStore: Sendable {
         begins: (String) -> (@Sendable (BuildProgress) -> Void)?, ends: @escaping @Sendable (TableSummary) -> Void
     ) throws {
         let builder = builder(options)
-        defer { try? merge(threads: options.threads) }
+        defer {
+            try? dropFormerNames()
+            try? merge(threads: options.threads)
+        }
         var earlier: Aside<Void>?
         for image in images {
             let draft: TableBuilder.Draft
@@ -106,9 +110,7 @@ public struct IndexStore: Sendable {
         let name = try ImageName.existing(image)
         do throws(TableFault) {
             let header = try table(name).header
-            if let now = try? NeighbourImage.source(name).stamp(), now == header.stamp, now.tellsChanges {
-                return nil
-            }
+            if (try? NeighbourImage.source(name).isUnchanged(since: header)) == true { return nil }
         } catch {
             // A table that can't be used is one more reason to write it again; one that never was is not.
             if error == .gone { throw IndexError.notIndexed(image: image, directory: directory) }
@@ -122,7 +124,10 @@ public struct IndexStore: Sendable {
     public func update(_ image: String, blocks: [UInt64], options: BuildOptions) throws -> TableSummary {
         let name = try ImageName.existing(image)
         let source = try NeighbourImage.source(name)
-        guard let old = try? table(name), old.header.imageSize == source.size else {
+        guard let old = try? table(name), old.header.imageSize == source.size,
+            // Another image at the same path shares nothing with what is known.
+            try source.isImage(of: old.header) != false
+        else {
             throw IndexError.notIndexed(image: image, directory: directory)
         }
         let builder = builder(options)
@@ -133,10 +138,8 @@ public struct IndexStore: Sendable {
 
     /// Whether an image is in the index as it is now, as far as that can be told.
     public func isCurrent(_ image: String) -> Bool {
-        guard let name = try? ImageName.existing(image), let header = try? table(name).header,
-            let now = try? NeighbourImage.source(name).stamp()
-        else { return false }
-        return now == header.stamp && now.tellsChanges
+        guard let name = try? ImageName.existing(image), let header = try? table(name).header else { return false }
+        return (try? NeighbourImage.source(name).isUnchanged(since: header)) ?? false
     }
 
     /// Takes an image out of the index; it need not exist any more.
@@ -169,6 +172,23 @@ public struct IndexStore: Sendable {
     /// - Throws: `IndexError` or `FileError` where the directory can't be used at all.
     public func verify() throws -> [String] {
         try NeighbourIndex.open(directory: directory, check: .everything).problems
+    }
+
+    /// Drops the tables of images that have got another name: an image that was indexed under a new one, and that is not at
+    /// the old one any more, is not two neighbours.
+    private func dropFormerNames() throws {
+        let tables = try place.withLock { try IndexSnapshot.load(place, blockSize: blockSize, check: .resident).tables }
+        let named = Dictionary(grouping: tables.filter { $0.header.identityDigest != nil }) {
+            $0.header.identityDigest!
+        }
+        for twins in named.values where twins.count > 1 {
+            // Where another image stands at the old name, that one's next refresh replaces the table.
+            let gone = twins.filter { (try? NeighbourImage.source($0.name)) == nil }
+            guard gone.count < twins.count else { continue }
+            try place.withLock {
+                for table in gone { _ = try place.delete(IndexFileName.file(forNeighbour: table.name)) }
+            }
+        }
     }
 
     private func perform(_ plan: MergePlan, on snapshot: IndexSnapshot, _ threads: Int) throws {
@@ -215,9 +235,4 @@ extension IndexSnapshot.Part {
         return MergePlan.Candidate(
             entries: live.reduce(0) { $0 + tables[$1].header.distinct }, live: live.count, tables: members.count)
     }
-}
-
-extension ImageStamp {
-    /// Whether an image that has changed would have another stamp: not so for block devices and other servers' disks.
-    fileprivate var tellsChanges: Bool { inode != 0 }
 }

@@ -22,6 +22,8 @@ struct RemoteSource: ImageSource {
 
     func stamp() throws -> ImageStamp { ImageStamp(device: 0, inode: 0, size: size, modified: 0) }
 
+    func identity() throws -> ImageIdentity? { nil }
+
     /// Called with ascending offsets: what lies before is forgotten.
     func nextData(from offset: UInt64) throws -> Range<UInt64>? {
         try known.withLockedValue { known in

@@ -27,10 +27,11 @@ struct TableBuilder {
         _ name: String, _ domain: String, _ source: any ImageSource, _ options: BuildOptions,
         _ progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> Draft {
-        // The identity is from before the reading, so that a write during it makes the table look old.
+        // The stamp is from before the reading, so that a write during it makes the table look old.
         var header = TableHeader(
             blockSize: blockSize, imageSize: source.size, nameLength: name.utf8.count,
-            domainLength: domain.utf8.count, stamp: try source.stamp())
+            domainLength: domain.utf8.count, stamp: try source.stamp(),
+            identityDigest: try source.identityDigest())
         let file = try directory.temporary(for: IndexFileName.file(forNeighbour: name))
         try file.setSize(header.fileSize)
         let start = header.fingerprintsRange.lowerBound
@@ -53,7 +54,8 @@ struct TableBuilder {
     func read(_ blocks: [UInt64], of source: any ImageSource, since old: Table) throws -> Draft {
         var header = TableHeader(
             blockSize: blockSize, imageSize: source.size, nameLength: old.header.nameLength,
-            domainLength: old.header.domainLength, stamp: try source.stamp())
+            domainLength: old.header.domainLength, stamp: try source.stamp(),
+            identityDigest: try source.identityDigest())
         let file = try directory.temporary(for: IndexFileName.file(forNeighbour: old.name))
         try file.setSize(header.fileSize)
         try copyFingerprints(of: old, to: file)

@@ -20,7 +20,8 @@ import Block
 ///         88    16  generation: random, another one each time that a table is written
 ///        104    32  SHA-256 of the name and the domain
 ///        136    32  digest of the fingerprints (`TableDigest`)
-///        168    56  zero
+///        168    32  SHA-256 of what the image is known by (`ImageIdentity.key`), zero where nothing tells it from others
+///        200    24  zero
 ///        224    32  SHA-256 of bytes 0 to 223
 ///
 /// Then the name (the image's absolute path, or its NBD URI) and the domain, and from the next multiple of 4096 on 16
@@ -32,6 +33,7 @@ struct TableHeader: Equatable {
     static let maximumName = 4096
     static let maximumDomain = 255
     static let maximumBlocks: UInt64 = 1 << 48
+    private static let identityRange = 168..<200
     private static let ownChecksumAt = 224
 
     let blockSize: Int
@@ -42,12 +44,14 @@ struct TableHeader: Equatable {
     let domainLength: Int
     let stamp: ImageStamp
     let generation: Generation
+    /// nil where nothing tells the image from others, or an earlier release wrote the table.
+    let identityDigest: [UInt8]?
     var nameDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
     var fingerprintsDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
 
     init(
         blockSize: Int, imageSize: UInt64, nameLength: Int, domainLength: Int, stamp: ImageStamp,
-        generation: Generation = .new()
+        identityDigest: [UInt8]? = nil, generation: Generation = .new()
     ) {
         self.blockSize = blockSize
         self.imageSize = imageSize
@@ -55,6 +59,7 @@ struct TableHeader: Equatable {
         self.domainLength = domainLength
         self.stamp = stamp
         self.generation = generation
+        self.identityDigest = identityDigest
     }
 
     var blockCount: UInt64 { Self.blockCount(imageSize, blockSize) }
@@ -94,6 +99,7 @@ extension TableHeader {
         bytes.replaceSubrange(88..<104, with: generation.bytes)
         bytes.replaceSubrange(104..<136, with: nameDigest)
         bytes.replaceSubrange(136..<168, with: fingerprintsDigest)
+        if let identityDigest { bytes.replaceSubrange(Self.identityRange, with: identityDigest) }
         bytes.seal(from: Self.ownChecksumAt)
         return bytes
     }
@@ -114,6 +120,8 @@ extension TableHeader {
         generation = Generation(bytes: Array(bytes[88..<104]))
         nameDigest = Array(bytes[104..<136])
         fingerprintsDigest = Array(bytes[136..<168])
+        let identity = Array(bytes[Self.identityRange])
+        identityDigest = identity.contains { $0 != 0 } ? identity : nil
         guard isPlausible, blockCount == bytes.number(at: 24, as: UInt64.self) else { throw .damaged("header") }
     }
 

@@ -20,7 +20,7 @@ struct RecordIdentityTests {
 
     private func records(_ path: String, elsewhere: [ImageIdentity] = []) throws -> SourceRecords {
         SourceRecords(
-            directory: try directory(), image: try RawImage(path: path, access: .readWrite), elsewhere: elsewhere)
+            directory: try directory(), image: try RawImage(path: path, access: .readOnly), elsewhere: elsewhere)
     }
 
     private func commit(_ records: SourceRecords, _ migration: MigrationID = MigrationID()) throws {
