@@ -97,7 +97,11 @@ public actor Node {
         }
         for disks in kept.values {
             var command = disks[0].migration.command
-            let names = Dictionary(disks.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
+            // Of several exports of one image, the one that was named is the one that moves.
+            let ordered =
+                disks.filter { $0.export.name == $0.migration.export }
+                + disks.sorted { !$0.export.isReadOnly && $1.export.isReadOnly }
+            let names = Dictionary(ordered.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
             let list = command.exports.map { names[$0] ?? $0 }.joined(separator: ", ")
             // It was just being begun or given up, or one of the disks is another file now.
             guard command.exports.allSatisfy({ names[$0] != nil }) else {

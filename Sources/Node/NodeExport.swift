@@ -40,6 +40,8 @@ final class NodeExport: Sendable {
 
     var name: String { export.description.name }
 
+    var isReadOnly: Bool { export.description.isReadOnly }
+
     /// Whether requests wait until what is missing of the disk can be asked for.
     var isHeldBack: Bool { state.withLockedValue { $0.isHeldBack } }
 

@@ -3,8 +3,13 @@
 
 lvm_quietly() { must lvm "$@" --config 'activation { udev_sync = 0 udev_rules = 0 }'; }
 
-# filled BYTE: as much of it as a volume holds.
-filled() { head -c 8388608 /dev/zero | tr '\000' "$1"; }
+# filled BYTE: as much of it as a volume holds; of "a" what takes a while to move.
+filled() {
+    case $1 in
+        a) cat /disks/random ;;
+        *) head -c 8388608 /dev/zero | tr '\000' "$1" ;;
+    esac
+}
 
 # holds WHAT BYTE FILE
 holds() { filled "$2" | cmp -s - "$3" || fail "$1 does not hold $2 all over"; }
@@ -35,6 +40,7 @@ volumes() {
     address=127.0.0.1 port=10809 options=
     mkdir -p /disks /run/lock/lvm
     must mount -t tmpfs -o size=200m disks /disks
+    head -c 8388608 /dev/urandom > /disks/random
     lvm_quietly pvcreate /dev/vda
     lvm_quietly vgcreate vg /dev/vda
     for name in a b; do
@@ -55,7 +61,7 @@ volumes() {
     kill -9 "$node"
     swap_numbers
     serve "$@"
-    wait_for nearblock rate two --control /tmp/control
+    wait_for resumed two
     wait_for holds_there two a
     read_export one b
 
@@ -87,6 +93,9 @@ volumes() {
     stop "$node"
     stop "$there"
 }
+
+# As soon as the migration is there again, nothing slows it any more.
+resumed() { nearblock rate "$1" --control /tmp/control 2> /dev/null; }
 
 offered() { nearblock status --control /tmp/control | grep -q "^$1 .*serving"; }
 
