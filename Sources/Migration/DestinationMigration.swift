@@ -221,6 +221,8 @@ public struct DestinationMigration: Sendable {
         case .expect(let switchover):
             guard switchover.isAnsweredEarly else { break }
             let signal = try await site.announce(arrival.offer!, switchover)
+            // Elsewhere than with the first write, only the operator at the source hands the disk over.
+            guard switchover == .firstWrite else { break }
             signal?.listen { Task { try? await connection.send(Message.postcopy(.switchNow).encoded()) } }
         case .forget(let blocks):
             try await onDisk(arrival, isUrgent: true) { try $0.note(dirty: blocks) }

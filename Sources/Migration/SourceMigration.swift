@@ -185,7 +185,10 @@ public final class SourceMigration: Sendable {
         let link = SourceLink(connection: connection, rate: job.rate)
         try group.connect(member, over: link)
         state.withLockedValue { $0.link = link }
-        var inbox = SourceInbox(connection: connection, link: link) { [group] in _ = group.requestSwitch() }
+        let mayAsk = job.switchover == .firstWrite
+        // A hand-over can't be undone: where it is the operator's to order, a destination's request is none.
+        var inbox = SourceInbox(connection: connection, link: link) { [group] in if mayAsk { _ = group.requestSwitch() }
+        }
         defer { inbox.stop() }
         do {
             return try await migrate(link, &inbox, links)

@@ -265,4 +265,25 @@ struct PostCopyNodeTests {
         }
         #expect(try nodes.destinationImage == nodes.sourceImage)
     }
+
+    @Test("Handed over by hand, a disk stays where it is whatever is written at the destination, and the write waits")
+    func manualOnly() async throws {
+        let nodes = try await TwoNodes(megabytes: 2)
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
+        ])
+        #expect(begun.status == 0)
+        try await waitUntil("it waits") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        let before = try nodes.sourceImage
+        let writer = try ChildProcess(
+            "/usr/bin/qemu-io", ["-f", "raw", "-c", "write -P 7 1M 64k", nodes.destination.uri()])
+        // Long enough for a request to hand over to have crossed, as it does with --switch first-write.
+        try await Task.sleep(for: .seconds(2))
+        #expect(writer.isRunning)
+        #expect(try await nodes.source.ask(["status"]).output.contains("waiting"))
+        #expect(try nodes.sourceImage == before)
+        #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
+        #expect(try await onThread { writer.waitUntilExit() } == 0)
+        #expect(try Array(nodes.destinationImage[(1 << 20)..<(1 << 20) + (64 << 10)]).allSatisfy { $0 == 7 })
+    }
 }
