@@ -118,11 +118,16 @@ public struct StateDirectory: Sendable {
     /// All records whose names begin with `prefix`.
     /// - Throws: as `read`.
     func readAll<Record: Decodable>(_ type: Record.Type, prefix: String) throws -> [(name: String, record: Record)] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        return try names.filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }.sorted().compactMap {
-            let name = String($0.dropLast(5))
-            return try read(type, from: name).map { (name, $0) }
+        try names(prefix: prefix).compactMap { name in try read(type, from: name).map { (name, $0) } }
+    }
+
+    /// The names of the records that begin with `prefix`, in order.
+    /// - Throws: `FileError`: a directory that can't be read is never taken for an empty one.
+    func names(prefix: String) throws -> [String] {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+            throw FileError("list", path, code: EIO)
         }
+        return names.filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }.sorted().map { String($0.dropLast(5)) }
     }
 
     /// Removes a record; durable on return. No error where there is none.

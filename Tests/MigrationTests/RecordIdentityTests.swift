@@ -184,4 +184,30 @@ struct RecordIdentityTests {
         #expect(!RecordHead(image: image).isAbout(image, isNamedAfterPath: true))
         #expect(!RecordHead(inode: 0).isAbout(known, isNamedAfterPath: true), "0 is every device's inode")
     }
+
+    @Test(
+        "Only the image that a disk is coming back into is not whole, and no other device",
+        .enabled(if: LoopDevice.isPossible))
+    func unfinishedDevice() async throws {
+        let devices = LoopDevice.reserveNumbers(2)
+        for (device, name) in zip(devices, ["a", "b"]) {
+            try await LoopDevice.attach(scratch.hole(1 << 20, name), to: device)
+        }
+        let images = try devices.map { try RawImage(path: $0, access: .readOnly) }
+        let file = try RawImage(path: scratch.hole(1 << 20, "c"), access: .readOnly)
+        var record = IncomingRecord(phase: .active, migration: MigrationID(), export: "a", size: 1 << 20, root: "")
+        record.blockSize = 4096
+        record.imagePath = devices[0]
+        record.inode = 0
+        record.image = try RecordedImage(images[0])
+        try directory().write(record, as: "incoming-x")
+        #expect(try DestinationSite.incomplete(images[0], in: directory()) != nil)
+        #expect(try DestinationSite.incomplete(images[1], in: directory()) == nil)
+        #expect(try DestinationSite.incomplete(file, in: directory()) == nil)
+        // As an earlier release wrote it: of no device at all, for nobody knows of which.
+        record.image = nil
+        try directory().write(record, as: "incoming-x")
+        #expect(try DestinationSite.incomplete(images[1], in: directory()) == nil)
+        for device in devices { try await LoopDevice.detach(device) }
+    }
 }
