@@ -176,11 +176,19 @@ public actor DestinationSite {
 
     /// What is remembered of a disk that has come, or comes, into an image and is not there whole: to serve the image as it
     /// is would be to serve holes, or bytes of an earlier life. nil where all of it is there.
-    /// - Throws: where a record can't be read.
-    public static func incomplete(_ image: RawImage, in state: StateDirectory) throws -> IncomingRecord? {
-        try state.readAll(IncomingRecord.self, prefix: "\(recordPrefix)-").map(\.record).first { record in
-            try (record.phase == .prepared || record.needsSource) && record.knowsImage && record.isAbout(image)
+    /// - Parameter elsewhere: who stands at the other paths of the node.
+    /// - Throws: `DoubtfulImage` where such an image stood at this path and this is not it; where a record can't be read.
+    public static func incomplete(
+        _ image: RawImage, in state: StateDirectory, elsewhere: [ImageIdentity] = []
+    ) throws -> IncomingRecord? {
+        let now = try RecordedImage(image)
+        for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(recordPrefix)-")
+        where record.phase == .prepared || record.needsSource {
+            if record.knowsImage, try record.isAbout(image) { return record }
+            guard record.stood(atPathOf: now), !record.isSeen(among: elsewhere) else { continue }
+            throw DoubtfulImage(path: image.path, file: state.path(of: name), state: state.scratch)
         }
+        return nil
     }
 
     /// Answers everybody who waits; the node ends.

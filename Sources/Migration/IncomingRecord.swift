@@ -48,6 +48,17 @@ public struct IncomingRecord: Codable, Sendable {
     /// Whether blocks may still be only at the source.
     var needsSource: Bool { blockSize != nil && arrived == nil }
 
+    /// Whether the disk came into an image that stood where this one stands.
+    func stood(atPathOf now: RecordedImage) -> Bool {
+        let then = image ?? RecordedImage(identity: nil, path: imagePath.map(ImagePath.absolute), realPath: imagePath)
+        return then.stoodAtSamePath(as: now)
+    }
+
+    /// Whether the image is one of these.
+    func isSeen(among images: [ImageIdentity]) -> Bool {
+        image?.identity.map { identity in images.contains { $0.isSame(as: identity) } } ?? false
+    }
+
     /// Whether anything tells the image from others.
     var knowsImage: Bool { image?.identity != nil || inode != nil }
 

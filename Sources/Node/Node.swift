@@ -516,7 +516,9 @@ public actor Node {
 
     private func open(_ configured: ExportConfiguration) async throws {
         let backing = try await Backing.open(configured, loops: loops)
-        let unfinished = try backing.image.flatMap { try DestinationSite.incomplete($0, in: state) }
+        let unfinished = try backing.image.flatMap {
+            try DestinationSite.incomplete($0, in: state, elsewhere: standing.identities)
+        }
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
         let disk = try add(configured, backing, isConfigured: true)
         await exports[configured.name]?.bitmap?.start()

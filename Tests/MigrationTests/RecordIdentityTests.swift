@@ -204,9 +204,10 @@ struct RecordIdentityTests {
         #expect(try DestinationSite.incomplete(images[0], in: directory()) != nil)
         #expect(try DestinationSite.incomplete(images[1], in: directory()) == nil)
         #expect(try DestinationSite.incomplete(file, in: directory()) == nil)
-        // As an earlier release wrote it: of no device at all, for nobody knows of which.
+        // As an earlier release wrote it: it may be the one at that path, and is none of the others.
         record.image = nil
         try directory().write(record, as: "incoming-x")
+        #expect(throws: DoubtfulImage.self) { try DestinationSite.incomplete(images[0], in: directory()) }
         #expect(try DestinationSite.incomplete(images[1], in: directory()) == nil)
         for device in devices { try await LoopDevice.detach(device) }
     }
