@@ -6,7 +6,7 @@ public struct SourceRecords: Sendable {
     let directory: StateDirectory
     /// The image.
     public let image: RawImage
-    private let movedName: String
+    let movedName: String
     private let attemptName: String
     private let requestName: String
 
@@ -41,8 +41,10 @@ public struct SourceRecords: Sendable {
 
     /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
     public func returned(from migration: MigrationID) throws {
-        guard let record = try moved(), record.migration == migration else { return }
-        directory.remove(movedName)
+        try Self.redirecting.withLock {
+            guard let record = try moved(), record.migration == migration else { return }
+            directory.remove(movedName)
+        }
     }
 
     /// The file that says that the image has moved.

@@ -332,6 +332,7 @@ public actor Node {
                     supplying: { moving[$0].supply(by: $1) }, forwarding: { moving[$0].moved(by: $1) },
                     finished: { moving[$0].end(disks[$0]) })
                 logger.info("\(names): moved to \(destination); clients here are forwarded there")
+                for export in moving { await passOn(export) }
                 return reports
             } catch {
                 guard let next = migration.again() else {
@@ -347,6 +348,12 @@ public actor Node {
                 migration = next
             }
         }
+    }
+
+    /// Nodes that forward their clients here are told where the disk is now.
+    private func passOn(_ export: NodeExport) async {
+        guard let (link, supply) = export.onward else { return }
+        await site?.passOn(export.export.disk, over: link, supply: supply)
     }
 
     private func find(_ name: String) throws -> NodeExport {
@@ -488,7 +495,7 @@ public actor Node {
         let name = configuration.name
         let records = backing.image.map { SourceRecords(directory: state, image: $0) }
         let moved = try records?.moved()
-        let link = moved.map { ForwardLink(record: $0, transport: transport, logger: logger) }
+        let link = moved.map { ForwardLink(record: $0, records: records, transport: transport, logger: logger) }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         let disk = arrived?.early ?? Disk(size: backing.size, device: device, loops: loops)
         let export = Self.export(configuration, disk: disk, backing: backing)
@@ -608,6 +615,7 @@ public actor Node {
             refusesEarlyWrites: configuration.refusesEarlyWrites, hooks: hooks)
         try await site.restore()
         self.site = site
+        for export in exports.values { await passOn(export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
             site: site, indexDirectory: configuration.index, pools: pools, logger: logger

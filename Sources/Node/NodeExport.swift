@@ -115,6 +115,11 @@ final class NodeExport: Sendable {
         invalidateBitmap()
     }
 
+    /// The links to the node that has the disk; nil where this one has it.
+    var onward: (forward: ForwardLink, supply: SupplyLink?)? {
+        state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
+    }
+
     /// Whether the disk is another node's.
     var hasMoved: Bool { state.withLockedValue { $0.forward != nil } }
 
