@@ -51,7 +51,8 @@ extension DestinationSite {
         // Where the disk is on its way back here, its record is still that of its earlier life.
         let name = names.first { isActive($0.value, as: disk) || isActive(replaced[$0.value], as: disk) }?.key
         let file = name.map { recordName($0, Self.recordPrefix) }
-        guard let file, var record = try state.read(IncomingRecord.self, from: file), isActive(record.migration, as: disk)
+        guard let file, var record = try state.read(IncomingRecord.self, from: file),
+            isActive(record.migration, as: disk)
         else { throw MigrationError.unexpected("an introduction to a disk that is not noted here") }
         let aliases = (record.aliases ?? []) + new
         guard aliases.count <= IncomingRecord.maximumAliases else {

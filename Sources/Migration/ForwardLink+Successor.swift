@@ -72,7 +72,8 @@ extension ForwardLink {
                 $0.search.failed(reason, for: successor, at: .now) && !$0.isStopped && !$0.isRetired
             }
             guard isNew else { continue }
-            logger.notice("\(export) is at \(successor.address), but forwarded through \(destination) as before: \(reason)")
+            logger.notice(
+                "\(export) is at \(successor.address), but forwarded through \(destination) as before: \(reason)")
         }
     }
 
@@ -161,7 +162,8 @@ extension ForwardLink {
             state.search.succeeded()
             state.connection?.close()
         }
-        logger.notice("\(export): clients are forwarded to \(successor.address) directly; \(old) is not needed for that")
+        logger.notice(
+            "\(export): clients are forwarded to \(successor.address) directly; \(old) is not needed for that")
         return true
     }
 

@@ -11,7 +11,9 @@ public struct Successor: Sendable, Equatable {
     func problem(from destination: PeerAddress) -> String? {
         guard address.isWellFormed else { return "its address is malformed" }
         // There it means another machine than here.
-        guard !address.isLoopback || destination.isLoopback else { return "\(address) is an address of that machine alone" }
+        guard !address.isLoopback || destination.isLoopback else {
+            return "\(address) is an address of that machine alone"
+        }
         return nil
     }
 }
