@@ -354,7 +354,7 @@ struct ChainTests {
         try await node.receiving { address in
             #expect(try await isLetIn(other, address), "over a restart too")
             let names = node.arrived.withLockedValue { Set($0.keys) }
-            #expect(names == ["own", "foreign"])
+            try #require(names == ["own", "foreign"])
             let site = try #require(node.site.withLockedValue { $0 })
             let (ownDisk, foreignDisk) = node.arrived.withLockedValue { ($0["own"], $0["foreign"]) }
             let disks = (await site.disk(of: other), await site.disk(of: foreign))

@@ -99,6 +99,7 @@ final class TestNode: Sendable {
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(listener.address)) } catch { result = .failure(error) }
         await site.stop()
+        self.site.withLockedValue { $0 = nil }
         task.cancel()
         await task.value
         return try result.get()
