@@ -151,6 +151,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
                 state.waiters = []
                 state.pending = [:]
                 state.whenLeft = nil
+                state.introduction = nil
             }
             return (state.waiters, state.pending, state.whenLeft)
         }

@@ -8,7 +8,7 @@ struct ChainTests {
         "Once the last node has all, the first forwards there, under fio; the middle may be killed, the first restarted"
     )
     func shortened() async throws {
-        let nodes = try await ThreeNodes(megabytes: 16)
+        let nodes = try await ChainOfNodes(megabytes: 16)
         let before = try nodes.image(of: "a")
         let fio = try ChildProcess(
             "/usr/bin/fio",
@@ -42,7 +42,7 @@ struct ChainTests {
         "Whichever node is killed when the disk has moved on, the chain is shortened in the end",
         arguments: ["a", "b", "c"])
     func killed(_ victim: String) async throws {
-        let nodes = try await ThreeNodes(megabytes: 2)
+        let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
         try await nodes.write(1, through: "a")
         try await nodes.migrate("b", "c")
@@ -64,7 +64,7 @@ struct ChainTests {
 
     @Test("A node that is down when the disk moves on learns it later")
     func late() async throws {
-        let nodes = try await ThreeNodes(megabytes: 2)
+        let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
         try await nodes["a"].kill()
         try await nodes.migrate("b", "c")
@@ -75,9 +75,66 @@ struct ChainTests {
         try await nodes.write(1, through: "a")
     }
 
+    @Test("A longer chain: who comes late goes to its end at once, and those in between may be off")
+    func longer() async throws {
+        let nodes = try await ChainOfNodes(megabytes: 2, names: ["a", "b", "c", "d"])
+        try await nodes.migrate("a", "b")
+        try await nodes["a"].kill()
+        try await nodes.migrate("b", "c")
+        try await nodes.migrate("c", "d")
+        try await nodes.wait(for: "b", toForwardTo: "d")
+        try await nodes["c"].kill()
+        try await nodes.start("a")
+        try await nodes.wait(for: "a", toForwardTo: "d")
+        try await nodes["b"].kill()
+        try await nodes.write(1, through: "a")
+        try await nodes.restart("d")
+        try await nodes.write(2, through: "a")
+        #expect(try nodes.image(of: "d").prefix(65536) == Data(repeating: 2, count: 65536))
+    }
+
+    @Test("Disks that moved together are each reached directly, though they moved on one by one or together")
+    func groups() async throws {
+        let scratch = Scratch()
+        for name in ["root", "log", "data"] { try scratch.makeImage("\(name).raw", megabytes: 1) }
+        let disks = ["root", "log", "data"]
+        let lines = disks.map { "[export \($0)]\nimage = \(scratch.file("\($0).raw"))\n" }
+        let configuration = try scratch.write(Array(lines.joined().utf8), to: "a.conf")
+        let (middlePort, lastPort) = (try FreePort.find(), try FreePort.find())
+        func taker(_ name: String, _ port: UInt16) async throws -> NodeProcess {
+            try await NodeProcess(
+                scratch.file(name),
+                ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("\(name)/images")])
+        }
+        let first = try await NodeProcess(scratch.file("a"), ["--config", configuration])
+        let middle = try await taker("b", middlePort)
+        let last = try await taker("c", lastPort)
+        #expect(try await first.ask(["migrate"] + disks + ["--to", "127.0.0.1:\(middlePort)"]).status == 0)
+        #expect(try await middle.ask(["migrate", "root", "log", "--to", "127.0.0.1:\(lastPort)"]).status == 0)
+        func destinations() async throws -> [String: UInt16] {
+            try await first.exports().reduce(into: [:]) { all, export in
+                let address = export["destination"] as? String ?? ""
+                all[export["export"] as! String] = UInt16(address.split(separator: ":").last ?? "")
+            }
+        }
+        try await waitUntil("two have gone on") {
+            try await destinations() == ["root": lastPort, "log": lastPort, "data": middlePort]
+        }
+        #expect(try await middle.ask(["migrate", "data", "--to", "127.0.0.1:\(lastPort)"]).status == 0)
+        try await waitUntil("all have") { try await destinations().values.allSatisfy { $0 == lastPort } }
+        try await middle.kill()
+        for (number, name) in disks.enumerated() {
+            let write = "write -P \(number + 1) 0 64k"
+            #expect(try await Command.run("qemu-io", ["-f", "raw", "-c", write, first.uri(name)]).status == 0)
+            let image = try scratch.data("c/images/\(name).raw")
+            #expect(image.prefix(65536) == Data(repeating: UInt8(number + 1), count: 65536))
+        }
+        #expect(try await last.stop() == 0)
+    }
+
     @Test("A last node that the first can't reach leaves all as it is, and status says that the middle is needed")
     func unreachable() async throws {
-        let nodes = try await ThreeNodes(megabytes: 2)
+        let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
         // What listens there ends, and what is connected through it stays.
         let port = try FreePort.find()
@@ -114,7 +171,7 @@ struct ChainTests {
 
     @Test("A disk that comes back to where it began is served there, by each way")
     func comesBack() async throws {
-        let nodes = try await ThreeNodes(megabytes: 2)
+        let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
         try await nodes.migrate("b", "c")
         try await nodes.wait(for: "a", toForwardTo: "c")

@@ -2,16 +2,16 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A node `a` that has `disk`, and nodes `b` and `c` that take disks in, as `a` does.
-final class ThreeNodes {
+/// A node `a` that has `disk`, and nodes `b`, `c`, … that take disks in, as `a` does.
+final class ChainOfNodes {
     let scratch = Scratch()
     let ports: [String: UInt16]
     private var nodes: [String: NodeProcess] = [:]
 
-    init(megabytes: Int = 8) async throws {
-        ports = ["a": try FreePort.find(), "b": try FreePort.find(), "c": try FreePort.find()]
+    init(megabytes: Int = 8, names: [String] = ["a", "b", "c"]) async throws {
+        ports = Dictionary(uniqueKeysWithValues: try names.map { ($0, try FreePort.find()) })
         try scratch.makeImage("disk.raw", megabytes: megabytes)
-        for name in ["a", "b", "c"] { try await start(name) }
+        for name in names { try await start(name) }
     }
 
     subscript(name: String) -> NodeProcess { nodes[name]! }
