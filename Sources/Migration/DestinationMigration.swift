@@ -381,13 +381,15 @@ public struct DestinationMigration: Sendable {
         try await connection.send(Message.welcome(Welcome(blockSize: 0, boot: MachineBoot.current)).encoded())
         let turn = await site.nextForwarderTurn(of: hello.migration, isCommitted: hello.isCommitted)
         connection.allowLongFrames()
+        let reader = ForwardReader(connection: connection, migration: hello.migration, site: site)
+        async let _: Void = reader.tell(hello.support.capabilities)
         // The link is there before the disk is: what matters is the first request.
-        guard let first = try await frames.next(), let disk = await site.disk(of: hello.migration) else {
+        guard let first = try await reader.next(&frames), let disk = await site.disk(of: hello.migration) else {
             return
         }
         guard await site.replaceForwarder(of: hello.migration, turn: turn, with: connection) else { return }
         do {
-            try await ForwardServer(connection: connection, client: client(disk)).run(first, &frames)
+            try await ForwardServer(reader: reader, client: client(disk)).run(first, &frames)
         } catch {
             logger.debug("forwarding link ended: \(error)")
         }

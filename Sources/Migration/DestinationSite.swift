@@ -51,7 +51,7 @@ public actor DestinationSite {
         let movedBy: MigrationID?
     }
 
-    private enum Arrival {
+    enum Arrival {
         case receiving(Receiving)
         /// The image is nil after a restart.
         case prepared(IncomingRecord, RawImage?, ArrivalParts?)
@@ -72,14 +72,14 @@ public actor DestinationSite {
     /// What has come over links, for every disk that arrives.
     nonisolated let shared = SharedBlocks()
     private let images: String
-    private let state: StateDirectory
+    let state: StateDirectory
     private let hooks: Hooks
-    private let logger: Logger
+    let logger: Logger
     private let pools: WorkPools
     private let index: @Sendable () -> NeighbourIndex?
     private let refusesEarlyWrites: Bool
-    private var arrivals: [MigrationID: Arrival] = [:]
-    private var names: [String: MigrationID] = [:]
+    var arrivals: [MigrationID: Arrival] = [:]
+    var names: [String: MigrationID] = [:]
     private var forwarders: [MigrationID: Connection] = [:]
     private var receivers: [MigrationID: Connection] = [:]
     /// Forwarding connections in the order of their hellos, and the latest of those that said the disk is this node's.
@@ -87,13 +87,15 @@ public actor DestinationSite {
     private var waiters: [MigrationID: [CheckedContinuation<Disk?, Never>]] = [:]
     private var lanes: [MigrationID: Lanes] = [:]
     /// Of disks that come back: the migrations by which they were known here before.
-    private var replaced: [MigrationID: MigrationID] = [:]
+    var replaced: [MigrationID: MigrationID] = [:]
     private var early: [String: EarlyExport] = [:]
     private var postCopies: [String: PostCopy] = [:]
     /// Disks that are this node's and can't be served, and why not.
     public private(set) var unserved: [String: String] = [:]
     private var estimates = 0
     private var isStopped = false
+    /// Disks that have moved on, and who is to be told of it.
+    var chains = Chains()
 
     /// - Parameters:
     ///   - images: where disks go; made where there is none.
@@ -198,6 +200,7 @@ public actor DestinationSite {
         waiters = [:]
         for export in early.values { export.device.close() }
         for lane in lanes.values { lane.close() }
+        chains.stop()
     }
 
     /// Ends requests that wait for blocks of a source; the node ends.
@@ -356,6 +359,7 @@ public actor DestinationSite {
             record.supersedes = movedBy
             if let last = try state.read(IncomingRecord.self, from: recordName(record.export, Self.recordPrefix)) {
                 record.earlier = Array(([last.migration] + (last.earlier ?? [])).prefix(IncomingRecord.maximumEarlier))
+                record.aliases = last.aliases
             }
         }
         let image = try standing(receiving.image, record)
@@ -387,7 +391,8 @@ public actor DestinationSite {
             arrivals[migration] = .activating(task)
             do {
                 let disk = try await task.value
-                for known in [migration] + (record.earlier ?? []) { arrivals[known] = .active(disk) }
+                for known in record.known { arrivals[known] = .active(disk) }
+                chains.arrived(disk)
                 for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.resume(returning: disk) }
                 return disk
             } catch {
@@ -573,6 +578,7 @@ public actor DestinationSite {
     private func note(active record: IncomingRecord) throws {
         var record = record
         record.phase = .active
+        record.aliases = try aliases(of: record)
         try state.write(record, as: recordName(record.export, Self.recordPrefix))
         if record.imagePath != nil { state.remove(recordName(record.export, Self.returningPrefix)) }
     }
@@ -685,7 +691,7 @@ public actor DestinationSite {
     private func partialPath(of export: String) -> String { "\(images)/\(export)\(Self.partialSuffix)" }
     static let recordPrefix = "incoming"
     static let returningPrefix = "returning"
-    private func recordName(_ export: String, _ prefix: String) -> String {
+    func recordName(_ export: String, _ prefix: String) -> String {
         StateDirectory.key(prefix, path: path(of: export))
     }
 }

@@ -11,9 +11,12 @@ import NIOConcurrencyHelpers
 /// disk is the destination's for good; from then on every new connection says so first, and that makes a destination
 /// that crashed in between take over (invariant 5). 3. A request waits until it is answered; when the link is cut it is
 /// sent again on the next connection. Where the destination's machine has gone down meanwhile, the changes come first that
-/// it had answered and may have lost. 4. `stop` is for a migration that came to nothing.
+/// it had answered and may have lost. 4. The destination may have moved the disk on: then the link goes to its successor
+/// (`ForwardLink+Successor`). 5. `stop` is for a migration that came to nothing.
 public final class ForwardLink: RequestForwarder, Sendable {
-    private struct State {
+    struct State {
+        /// Who has the disk.
+        var destination: PeerAddress
         var requests: ForwardQueue
         /// Told once the requests of this connection may be sent.
         var whenReady: AsyncStream<Void>.Continuation?
@@ -30,34 +33,45 @@ public final class ForwardLink: RequestForwarder, Sendable {
         var task: Task<Void, Never>?
         var connection: PeerConnection?
         var carried: UInt64 = 0
+        var search = SuccessorSearch()
+        var searching: Task<Void, Never>?
+        var searchSleeps = false
+        /// Told whether everything that was sent has been answered.
+        var whenLeft: CheckedContinuation<Bool, Never>?
+        var introduction: Introduction?
+        /// Whether the destination of the current connection takes introductions.
+        var takesIntroductions = false
     }
 
-    /// Who has the disk.
-    public let destination: PeerAddress
-    private let export: String
+    let export: String
     /// The migration by which the disk moved.
     public let migration: MigrationID
-    private let transport: PeerTransport
-    private let logger: Logger
-    private let state: NIOLockedValueBox<State>
+    let transport: PeerTransport
+    let logger: Logger
+    /// What is noted of the disk; nil where nothing is, and the link stays with its destination.
+    let records: SourceRecords?
+    let state: NIOLockedValueBox<State>
 
     init(
         destination: PeerAddress, export: String, migration: MigrationID, transport: PeerTransport,
-        logger: Logger, isResumed: Bool = false, mayRepeat: Bool = false
+        logger: Logger, records: SourceRecords? = nil, isResumed: Bool = false, mayRepeat: Bool = false
     ) {
-        state = NIOLockedValueBox(State(requests: ForwardQueue(isResumed: isResumed, mayRepeat: mayRepeat)))
+        state = NIOLockedValueBox(
+            State(destination: destination, requests: ForwardQueue(isResumed: isResumed, mayRepeat: mayRepeat)))
         self.logger = logger
-        self.destination = destination
+        self.records = records
         self.export = export
         self.migration = migration
         self.transport = transport
     }
 
     /// The link of a disk that moved in an earlier life of this node.
-    public convenience init(record: MovedRecord, transport: PeerTransport, logger: Logger) {
+    public convenience init(
+        record: MovedRecord, records: SourceRecords? = nil, transport: PeerTransport, logger: Logger
+    ) {
         self.init(
             destination: record.destination, export: record.export, migration: record.migration, transport: transport,
-            logger: logger, isResumed: true)
+            logger: logger, records: records, isResumed: true)
         commit()
         start()
     }
@@ -74,11 +88,15 @@ public final class ForwardLink: RequestForwarder, Sendable {
         if isStopped { request.finish(ESHUTDOWN) }
     }
 
+    /// Who has the disk, or forwards to whoever has.
+    public var destination: PeerAddress { state.withLockedValue { $0.destination } }
+
     /// Whether the destination has said that it serves the disk.
     public var isActive: Bool { state.withLockedValue { $0.isActive } }
 
-    /// Why the destination does not take requests; nil where it does, or where nobody knows.
-    public var problem: String? { state.withLockedValue { $0.problem } }
+    /// Why the destination does not take requests, or why it is needed though the disk has moved on from there; nil where
+    /// neither is so, or nobody knows.
+    public var problem: String? { state.withLockedValue { $0.problem ?? $0.detour } }
 
     /// How long the destination took to answer the hello; nil before it has.
     var roundTrip: Duration? { state.withLockedValue { $0.roundTrip } }
@@ -125,16 +143,20 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     /// Ends the link; requests without an answer end with `ESHUTDOWN`, and their clients must not think them done.
     public func stop() {
-        let (waiters, pending) = state.withLockedValue { state in
+        let (waiters, pending, whenLeft) = state.withLockedValue { state in
             state.isStopped = true
             state.task?.cancel()
+            state.searching?.cancel()
             state.connection?.close()
             defer {
                 state.waiters = []
                 state.pending = [:]
+                state.whenLeft = nil
+                state.introduction = nil
             }
-            return (state.waiters, state.pending)
+            return (state.waiters, state.pending, state.whenLeft)
         }
+        whenLeft?.resume(returning: false)
         for waiter in waiters { waiter.resume() }
         for request in pending.values { request.finish(ESHUTDOWN) }
     }
@@ -159,12 +181,21 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     private func stayConnected() async {
+        while !Task.isCancelled {
+            let destination = destination
+            await stayConnected(to: destination)
+        }
+    }
+
+    /// Goes on until the disk is to be reached elsewhere.
+    private func stayConnected(to destination: PeerAddress) async {
         await Reconnection(destination: destination, transport: transport).run {
-            [self] in
-            try await serve($0)
+            self.destination == destination
+        } serve: { [self] in
+            try await serve($0, from: destination)
         } ended: { problem in
-            if let problem { note(problem) }
-            state.withLockedValue { state in
+            if let problem, self.destination == destination { note(problem) }
+            let whenLeft = state.withLockedValue { state in
                 state.isConnected = false
                 state.queue?.finish()
                 state.queue = nil
@@ -173,7 +204,12 @@ public final class ForwardLink: RequestForwarder, Sendable {
                     state.carried += traffic.sent + traffic.received
                 }
                 state.connection = nil
+                state.takesIntroductions = false
+                // One that has left is on its way out of here already.
+                defer { if !state.requests.hasLeft { state.whenLeft = nil } }
+                return state.requests.hasLeft ? nil : state.whenLeft
             }
+            whenLeft?.resume(returning: false)
         }
     }
 
@@ -186,7 +222,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
         if isNew { logger.warning("\(export) at \(destination): \(problem); its clients wait") }
     }
 
-    private func serve(_ connection: PeerConnection) async throws {
+    private func serve(_ connection: PeerConnection, from destination: PeerAddress) async throws {
         let isCommitted = state.withLockedValue { state in
             state.connection = connection
             return state.isCommitted
@@ -198,18 +234,32 @@ public final class ForwardLink: RequestForwarder, Sendable {
         let welcome = try await connection.greet(hello, &frames)
         _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
         let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
-        let first = state.withLockedValue { state in
+        let opening = state.withLockedValue { state -> ([RemoteRequest], [MigrationID]?)? in
+            // All that was sent there has been answered, and what comes now may be for its successor.
+            guard state.destination == destination, !state.requests.hasLeft else { return nil }
             state.roundTrip = asked.duration(to: .now)
             state.whenReady = continuation
-            return state.requests.connected(boot: welcome.boot, isCommitted: isCommitted)
+            state.takesIntroductions = welcome.support.capabilities.contains(.successors)
+            let first = state.requests.connected(boot: welcome.boot, isCommitted: isCommitted)
+            return (first, state.takesIntroductions ? state.introduction?.migrations : nil)
         }
+        guard let (first, known) = opening else { throw PeerError.cut }
+        if let known { try await connection.send(Message.introduce(known).encoded()) }
         async let sending: Void = send(first, ready, isCommitted, over: connection)
         do {
-            while let frame = try await frames.next() {
-                guard case .answer(let answer) = try Message(frame: frame) else { break }
-                // Only who serves the disk answers.
-                confirmActive()
-                take(answer)
+            frames: while let frame = try await frames.next() {
+                switch try Message(frame: frame) {
+                case .answer(let answer):
+                    // Only who serves the disk answers.
+                    confirmActive()
+                    take(answer)
+                    if let flush = state.withLockedValue({ $0.requests.lastFlushIfDue() }) {
+                        try await connection.send(Message.request(flush).encoded())
+                    }
+                case .introduced: introduced(at: destination)
+                case .successor(let successor): heard(successor, from: destination)
+                default: break frames
+                }
             }
         } catch {}
         state.withLockedValue { state in
@@ -251,8 +301,14 @@ public final class ForwardLink: RequestForwarder, Sendable {
             guard let request = state.withLockedValue({ $0.pending[id] }) else { continue }
             if request.kind.isChange { try await makeRoom(connection) }
             let remote = RemoteRequest(id, request)
-            // From here on an answer is taken, and the request's buffer may go: it has been copied.
-            state.withLockedValue { $0.requests.leaves(remote) }
+            let isTaken = state.withLockedValue { state in
+                guard state.requests.takesRequests else { return false }
+                // From here on an answer is taken, and the request's buffer may go: it has been copied.
+                state.requests.leaves(remote)
+                return true
+            }
+            // Otherwise this connection has no future, and the next sends what is without an answer.
+            guard isTaken else { continue }
             try await connection.send(Message.request(remote).encoded())
         }
     }
@@ -272,6 +328,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
             switch state.requests.answered(answer.id, error: answer.error) {
             case .nothing: break
             case .ready: state.whenReady?.yield()
+            case .left, .stays: endLeaving(&state)
             case .ended(let id, let error):
                 guard let request = state.pending.removeValue(forKey: id) else { break }
                 return ((request, error), state.isRetired && state.pending.isEmpty)

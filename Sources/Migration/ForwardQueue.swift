@@ -17,13 +17,18 @@ struct ForwardQueue {
         case ended(id: UInt64, error: CInt)
         /// What had to come first has been answered: clients' requests may be sent.
         case ready
+        /// Everything that was sent has been answered and is durable: the queue may go on with another destination.
+        case left
+        /// The destination could not make everything durable: the queue goes on with it, on another connection.
+        case stays
         /// Nobody waits for it.
         case nothing
     }
 
     /// Bytes of unflushed changes from which on they are flushed; at twice that changes wait.
     private let limit: Int
-    private let mayRepeat: Bool
+    /// Whether nobody else writes to the disk.
+    private(set) var mayRepeat: Bool
     private var nextID: UInt64 = 0
     /// Without an answer yet.
     private var open: Set<UInt64> = []
@@ -39,6 +44,12 @@ struct ForwardQueue {
     /// What must be answered before anything else is sent.
     private var first: Set<UInt64> = []
     private var ownFlush: UInt64?
+    /// Clients' requests are held back until all that was sent has been answered.
+    private var isLeaving = false
+    /// The flush behind everything that was sent.
+    private var lastFlush: UInt64?
+    /// Nothing may be sent to this destination any more, until it is known whether another takes its place.
+    private(set) var hasLeft = false
     private var flushError: CInt = 0
     /// Whether clients' requests may be sent.
     private(set) var isReady = false
@@ -51,6 +62,9 @@ struct ForwardQueue {
         self.mayRepeat = mayRepeat
         mustFlush = isResumed
     }
+
+    /// Whether a client's request may be sent now; if not, it is sent on a later connection.
+    var takesRequests: Bool { isReady && !isLeaving }
 
     /// Whether every request has been answered.
     var isEmpty: Bool { open.isEmpty }
@@ -74,7 +88,7 @@ struct ForwardQueue {
     ///   - isCommitted: the disk is the destination's.
     /// - Returns: what is to be sent at once. Where that is nothing, the queue is ready.
     mutating func connected(boot: UInt64, isCommitted: Bool) -> [RemoteRequest] {
-        precondition(!isReady && first.isEmpty)
+        precondition(!isReady && first.isEmpty && !hasLeft)
         if isCommitted, self.boot != 0, self.boot != boot { lost() }
         self.boot = boot
         var requests: [RemoteRequest] = []
@@ -101,12 +115,14 @@ struct ForwardQueue {
         first = []
         sent = [:]
         ownFlush = nil
+        lastFlush = nil
+        isLeaving = hasLeft
         unflushed.linkLost()
     }
 
     /// A flush that is to be sent before the next change, so that what is kept stays little; nil where there is need of none.
     mutating func flushIfDue() -> RemoteRequest? {
-        guard ownFlush == nil, unflushed.bytes >= limit else { return nil }
+        guard ownFlush == nil, !isLeaving, unflushed.bytes >= limit else { return nil }
         let flush = flush()
         ownFlush = flush.id
         unflushed.flushLeaves(flush.id)
@@ -115,7 +131,7 @@ struct ForwardQueue {
 
     /// A client's request leaves on the current connection.
     mutating func leaves(_ request: RemoteRequest) {
-        precondition(isReady && open.contains(request.id))
+        precondition(takesRequests && open.contains(request.id))
         sent[request.id] = request
         if request.kind == .flush { unflushed.flushLeaves(request.id) }
     }
@@ -130,6 +146,7 @@ struct ForwardQueue {
             isReady = true
             return .ready
         }
+        if id == lastFlush { return lastAnswered(error) }
         if id == ownFlush {
             ownFlush = nil
             if error == 0 {
@@ -154,6 +171,52 @@ struct ForwardQueue {
         flushError = 0
         if error == 0 { unflushed.flushed(id) } else { unflushed = UnflushedChanges() }
         return error
+    }
+
+    // MARK: Another destination
+
+    /// Holds clients' requests back, so that the destination comes to have answered everything.
+    /// - Returns: false where it has not been asked for anything yet on this connection; nothing changes then.
+    mutating func leave() -> Bool {
+        guard takesRequests else { return false }
+        isLeaving = true
+        return true
+    }
+
+    /// The flush that is to be sent once all else has been answered, where that is so; once. Requests pass nodes in order
+    /// of their connections, so its answer also says that nothing of an earlier connection is still on its way, and that
+    /// no node in between keeps changes that it might make again.
+    mutating func lastFlushIfDue() -> RemoteRequest? {
+        guard isLeaving, !hasLeft, lastFlush == nil, sent.isEmpty, ownFlush == nil else { return nil }
+        let flush = flush()
+        lastFlush = flush.id
+        return flush
+    }
+
+    private mutating func lastAnswered(_ error: CInt) -> Outcome {
+        lastFlush = nil
+        unflushed = UnflushedChanges()
+        hasLeft = error == 0
+        guard !hasLeft else { return .left }
+        // A client hears of it with its next flush.
+        flushError = error
+        stay()
+        return .stays
+    }
+
+    /// The queue goes on with the destination that it has, on the next connection.
+    mutating func stay() {
+        (isLeaving, hasLeft, isReady) = (false, false, false)
+    }
+
+    /// The queue goes on with another destination, on the next connection.
+    /// - Parameter mayRepeat: nobody is known to write to the disk but through the destination that was left.
+    mutating func move(mayRepeat: Bool) {
+        precondition(hasLeft)
+        stay()
+        self.mayRepeat = self.mayRepeat && mayRepeat
+        boot = 0
+        mustRepeat = false
     }
 
     private mutating func flush() -> RemoteRequest {

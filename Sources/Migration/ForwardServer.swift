@@ -9,22 +9,20 @@ struct ForwardServer: Sendable {
     private static let maximumRequests = 256
     private static let maximumBytes = 64 << 20
 
-    let connection: PeerConnection
+    let reader: ForwardReader
     let client: DiskClient
+    private var connection: PeerConnection { reader.connection }
 
     /// Serves the request in `first` and those that follow until the link ends; on return nothing of it is in flight
     /// any more.
     func run(
-        _ first: ByteBuffer, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+        _ first: RemoteRequest, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         try await withThrowingTaskGroup(of: Int.self) { group in
             var requests = 0
             var bytes = 0
-            var next: ByteBuffer? = first
-            while let frame = next {
-                guard case .request(let request) = try Message(frame: frame) else {
-                    throw MigrationError.unexpected("no request")
-                }
+            var next: RemoteRequest? = first
+            while let request = next {
                 guard Self.isSane(request) else { throw MigrationError.unexpected("a malformed request") }
                 let cost = Self.cost(request)
                 while requests >= Self.maximumRequests || (bytes > 0 && bytes + cost > Self.maximumBytes) {
@@ -37,7 +35,7 @@ struct ForwardServer: Sendable {
                     try await answer(request)
                     return cost
                 }
-                next = try await frames.next()
+                next = try await reader.next(&frames)
             }
             try await group.waitForAll()
         }

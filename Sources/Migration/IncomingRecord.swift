@@ -36,11 +36,20 @@ public struct IncomingRecord: Codable, Sendable {
     /// Migrations by which the disk came here in earlier lives, the latest first: their sources may forward here.
     var earlier: [MigrationID]?
 
+    /// Migrations by which other nodes know the disk that forwarded to the one it came from: they may forward here.
+    var aliases: [MigrationID]?
+
+    /// No more aliases than these are taken: to forget one would cut its source off.
+    static let maximumAliases = 256
+
     /// Older lives than these are forgotten.
     static let maximumEarlier = 64
 
     /// Whether the disk has come, or comes, into an image that was here already.
     public var isReturn: Bool { imagePath != nil }
+
+    /// The migrations by which sources may forward here.
+    var known: [MigrationID] { [migration] + (earlier ?? []) + (aliases ?? []) }
 
     /// Whether the disk comes back into an image that was here already, and nothing of that has happened yet.
     var isReturning: Bool { imagePath != nil && phase == .prepared }

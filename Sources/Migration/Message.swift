@@ -38,6 +38,12 @@ public enum Message: Sendable, Equatable {
     // Requests of the source's clients after the switchover, and their answers.
     case request(RemoteRequest)
     case answer(RemoteAnswer)
+    /// By which migrations other nodes forward to the one that says so: they may come by themselves.
+    case introduce([MigrationID])
+    /// The answer: they would be let in, over a restart too.
+    case introduced
+    /// The node that the disk has moved on to; requests may go there.
+    case successor(Successor)
 
     // About a disk that is handed over before all of it is there.
     case postcopy(PostcopyMessage)

@@ -1,6 +1,7 @@
 import Block
 import Index
 import NIOCore
+import Peer
 
 /// Messages as bytes. Decoding trusts nothing: every count is checked against the bytes that are there before memory is
 /// taken for it.
@@ -9,7 +10,7 @@ extension Message {
         case hello = 1, welcome, refused
         case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd, summary
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences
-        case request = 48, answer
+        case request = 48, answer, introduce, introduced, successor
         case postcopy = 64
 
         /// Whether later releases may say more at the end.
@@ -62,6 +63,11 @@ extension Message {
         case .answer(let answer):
             out.writeMultipleIntegers(Kind.answer.rawValue, answer.id, answer.error)
             out.writeImmutableBuffer(answer.payload)
+        case .introduce(let migrations):
+            out.writeMultipleIntegers(Kind.introduce.rawValue, UInt16(clamping: migrations.count))
+            for migration in migrations.prefix(Int(UInt16.max)) { migration.encode(into: &out) }
+        case .introduced: out.writeInteger(Kind.introduced.rawValue)
+        case .successor(let successor): successor.encode(into: &out)
         case .postcopy(let message):
             out.writeInteger(Kind.postcopy.rawValue)
             message.encode(into: &out)
@@ -111,6 +117,9 @@ extension Message {
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
                 .answer(RemoteAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
             }
+        case .introduce: input.readMigrations().map(Message.introduce)
+        case .introduced: .introduced
+        case .successor: Successor(from: &input).map(Message.successor)
         case .postcopy: PostcopyMessage(from: &input).map(Message.postcopy)
         }
     }
@@ -332,7 +341,34 @@ extension RemoteRequest {
     }
 }
 
+extension Successor {
+    fileprivate func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(Message.Kind.successor.rawValue, address.port, mayRepeat ? 1 : 0 as UInt8)
+        out.writeText(address.host)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (port, mayRepeat) = input.readMultipleIntegers(as: (UInt16, UInt8).self),
+            let host = input.readText(maximum: PeerAddress.longestHost)
+        else { return nil }
+        self.init(address: PeerAddress(host: host, port: port), mayRepeat: mayRepeat == 1)
+        guard address.isWellFormed else { return nil }
+    }
+}
+
 extension ByteBuffer {
+    fileprivate mutating func readMigrations() -> [MigrationID]? {
+        guard let count: UInt16 = readInteger(), (1...IncomingRecord.maximumAliases).contains(Int(count)) else {
+            return nil
+        }
+        var migrations: [MigrationID] = []
+        for _ in 0..<count {
+            guard let migration = MigrationID(from: &self) else { return nil }
+            migrations.append(migration)
+        }
+        return migrations
+    }
+
     mutating func writeFingerprint(_ fingerprint: Fingerprint) {
         writeMultipleIntegers(fingerprint.high, fingerprint.low)
     }

@@ -12,8 +12,10 @@ public struct MovedRecord: Codable, Sendable {
     let birthTime: Int64?
     /// The migration by which it moved.
     public let migration: MigrationID
-    /// Who has it.
-    public let destination: PeerAddress
+    /// Who has it, or forwards to whoever has.
+    public internal(set) var destination: PeerAddress
+    /// The node that it was handed to, where that has moved it on and this one has learned where to.
+    var handedTo: PeerAddress?
     /// The root at the switchover.
     let root: String
     /// Bytes of the blocks that the destination may still ask for; nil once it has everything.

@@ -20,6 +20,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let describesRuns = Capabilities(rawValue: 1 << 5)
         /// The source may be told how much is missing.
         static let hearsOfRest = Capabilities(rawValue: 1 << 6)
+        /// A node that forwards here may be told where the disk is now, and may say who forwards to it.
+        static let successors = Capabilities(rawValue: 1 << 7)
     }
 
     /// What both sides speak.
@@ -33,6 +35,7 @@ struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
+            .successors,
         ])
 
     var versions: ClosedRange<UInt16>

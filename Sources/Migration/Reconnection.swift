@@ -25,6 +25,7 @@ struct Reconnection: Sendable {
             } catch {
                 ended(String(describing: error is CancellationError ? PeerError.cut : error))
             }
+            guard isWanted() else { return }
             if began.duration(to: .now) > Self.longestDelay { delay = Self.firstDelay }
             try? await Task.sleep(for: delay)
             delay = min(delay * 2, Self.longestDelay)

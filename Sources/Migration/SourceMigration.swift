@@ -139,6 +139,7 @@ public final class SourceMigration: Sendable {
         let links = Links(
             forward: ForwardLink(
                 destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger,
+                records: job.records,
                 // Otherwise the guest may go there, and write beside this node.
                 mayRepeat: job.switchover == .converged),
             supplying: supplying, forwarding: forwarding)

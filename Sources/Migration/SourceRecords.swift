@@ -64,7 +64,7 @@ public struct SourceRecords: Sendable {
 
     /// The name under which a record about this image is to be written.
     /// - Throws: `UnidentifiedImage`.
-    private func place(_ prefix: String) throws -> String {
+    func place(_ prefix: String) throws -> String {
         if let name = try find(prefix) { return name }
         guard let identity = try image.identity() else { throw UnidentifiedImage(path: image.path) }
         return StateDirectory.key(prefix, path: identity.key)
@@ -93,10 +93,12 @@ public struct SourceRecords: Sendable {
 
     /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
     public func returned(from migration: MigrationID) throws {
-        guard let record = try moved(), record.migration == migration, let name = try find(Self.movedPrefix) else {
-            return
+        try Self.redirecting.withLock {
+            guard let record = try moved(), record.migration == migration, let name = try find(Self.movedPrefix) else {
+                return
+            }
+            directory.remove(name)
         }
-        directory.remove(name)
     }
 
     /// The file that says that the image has moved; nil where there is none.

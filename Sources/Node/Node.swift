@@ -369,6 +369,7 @@ public actor Node {
                     forwarding: { place, link in for export in moving[place] { export.moved(by: link) } },
                     finished: { place in for export in moving[place] { export.end(disks[place]) } })
                 logger.info("\(names): moved to \(destination); clients here are forwarded there")
+                for exports in moving { await passOn(exports[0]) }
                 return reports
             } catch {
                 guard let next = migration.again() else {
@@ -384,6 +385,12 @@ public actor Node {
                 migration = next
             }
         }
+    }
+
+    /// Nodes that forward their clients here are told where the disk is now.
+    private func passOn(_ export: NodeExport) async {
+        guard let (link, supply) = export.onward else { return }
+        await site?.passOn(export.export.disk, over: link, supply: supply)
     }
 
     private func find(_ name: String) throws -> NodeExport {
@@ -552,7 +559,9 @@ public actor Node {
         try arrived == nil ? records?.settleIdentity() : records?.takePlace()
         try checkStays(backing.image, name)
         let moved = try records?.moved()
-        let link = moved.map { departure($0)?.forward ?? ForwardLink(record: $0, transport: transport, logger: logger) }
+        let link = moved.map {
+            departure($0)?.forward ?? ForwardLink(record: $0, records: records, transport: transport, logger: logger)
+        }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         // What has moved has the size that it had then, whatever was done to its image since.
         let disk = arrived?.early ?? Disk(size: moved?.size ?? backing.size, device: device, loops: loops)
@@ -588,7 +597,7 @@ public actor Node {
 
     /// The links of a disk that has moved, which all exports of its image share; nil where there are none yet.
     private func departure(_ moved: MovedRecord) -> (forward: ForwardLink, supply: SupplyLink?)? {
-        exports.values.lazy.compactMap(\.departure).first { $0.forward.migration == moved.migration }
+        exports.values.lazy.compactMap(\.onward).first { $0.forward.migration == moved.migration }
     }
 
     /// - Throws: `NodeError` where the image is about to be another node's: who reads a new export of it would go on reading
@@ -698,6 +707,7 @@ public actor Node {
             refusesEarlyWrites: configuration.refusesEarlyWrites, hooks: hooks)
         try await site.restore()
         self.site = site
+        for export in exports.values { await passOn(export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
             site: site, indexDirectory: configuration.index, pools: pools, logger: logger

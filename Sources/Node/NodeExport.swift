@@ -117,8 +117,8 @@ final class NodeExport: Sendable {
         invalidateBitmap()
     }
 
-    /// The links of a disk that is another node's; nil for one that is this node's.
-    var departure: (forward: ForwardLink, supply: SupplyLink?)? {
+    /// The links to the node that has the disk; nil where this one has it.
+    var onward: (forward: ForwardLink, supply: SupplyLink?)? {
         state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
     }
 

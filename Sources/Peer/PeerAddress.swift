@@ -26,6 +26,22 @@ public struct PeerAddress: Codable, Hashable, Sendable, CustomStringConvertible 
         self.init(host: host, port: port)
     }
 
+    /// Bytes of the longest host name.
+    public static let longestHost = 255
+
+    /// Whether it looks like an address that can be connected to: for one that did not come from this node's user.
+    public var isWellFormed: Bool {
+        let isAllowed: (UInt8) -> Bool = { byte in
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "A")...UInt8(ascii: "Z"):
+                true
+            default: ".-_:%".utf8.contains(byte)
+            }
+        }
+        return port != 0 && (1...Self.longestHost).contains(host.utf8.count) && host.utf8.allSatisfy(isAllowed)
+    }
+
     /// Whether the host can only be this machine.
     public var isLoopback: Bool {
         if host == "localhost" || host == "::1" { return true }

@@ -147,6 +147,157 @@ struct ForwardQueueTests {
         ready(&queue)
     }
 
+    @Test func aQueueLeavesOnceAllIsAnsweredAndDurable() throws {
+        var queue = ForwardQueue(isResumed: false, mayRepeat: true)
+        ready(&queue)
+        let first = ask(&queue, .write, 0..<4)
+        let second = ask(&queue, .read, 0..<4)
+        var leaves = queue.leave()
+        #expect(leaves && !queue.takesRequests)
+        leaves = queue.leave()
+        #expect(!leaves, "it does already")
+        let heldBack = queue.begin()
+        var early = queue.lastFlushIfDue()
+        #expect(early == nil)
+        _ = queue.answered(first, error: 0)
+        early = queue.lastFlushIfDue()
+        #expect(early == nil, "a request is without an answer")
+        _ = queue.answered(second, error: 0)
+        let dueFlush = queue.lastFlushIfDue()
+        let flush = try #require(dueFlush)
+        let another = queue.lastFlushIfDue()
+        #expect(flush.kind == .flush && another == nil && !queue.hasLeft)
+        #expect(queue.answered(flush.id, error: 0) == .left)
+        queue.disconnected()
+        #expect(queue.hasLeft && !queue.takesRequests, "until it is known where it goes")
+        queue.move(mayRepeat: true)
+        ready(&queue, boot: 2)
+        #expect(queue.takesRequests && queue.unanswered == [heldBack])
+        queue.disconnected()
+        #expect(queue.connected(boot: 3, isCommitted: true).isEmpty, "nothing is kept for the new destination")
+    }
+
+    @Test func aQueueThatIsCutWhileItLeavesStays() throws {
+        var queue = ForwardQueue(isResumed: false, mayRepeat: true)
+        ready(&queue)
+        _ = queue.answered(ask(&queue, .write, 0..<4), error: 0)
+        let leaves = queue.leave()
+        #expect(leaves)
+        let dueFlush = queue.lastFlushIfDue()
+        let flush = try #require(dueFlush)
+        queue.disconnected()
+        #expect(!queue.hasLeft)
+        #expect(queue.connected(boot: 2, isCommitted: true).map(\.offset) == [0], "it is made again")
+        #expect(queue.answered(flush.id, error: 0) == .nothing)
+    }
+
+    @Test func aLastFlushThatFailsIsHeardOfWithTheNextFlush() throws {
+        var queue = ForwardQueue(isResumed: false, mayRepeat: true)
+        ready(&queue)
+        let leaves = queue.leave()
+        #expect(leaves)
+        let dueLast = queue.lastFlushIfDue()
+        let last = try #require(dueLast)
+        #expect(queue.answered(last.id, error: ENOSPC) == .stays)
+        queue.disconnected()
+        ready(&queue)
+        let flush = ask(&queue, .flush)
+        #expect(queue.answered(flush, error: 0) == .ended(id: flush, error: ENOSPC))
+    }
+
+    @Test func whereTheNodeLeftMayNotRepeatNeitherMayTheQueue() throws {
+        var queue = ForwardQueue(isResumed: false, mayRepeat: true)
+        ready(&queue)
+        let leaves = queue.leave()
+        #expect(leaves)
+        let dueLast = queue.lastFlushIfDue()
+        let last = try #require(dueLast)
+        _ = queue.answered(last.id, error: 0)
+        queue.move(mayRepeat: false)
+        ready(&queue)
+        _ = queue.answered(ask(&queue, .write, 0..<4), error: 0)
+        queue.disconnected()
+        ready(&queue, boot: 2)
+        let flush = ask(&queue, .flush)
+        #expect(queue.answered(flush, error: 0) == .ended(id: flush, error: EIO))
+    }
+
+    /// A node forwards through another to a disk, and at some moment directly; the machine with the disk goes down now and
+    /// then. What either node makes again never replaces what was written later.
+    @Test func aChainIsShortenedAtAnyMoment() throws {
+        var random = Seeded.fresh()
+        for _ in 0..<300 {
+            var near = ForwardQueue(isResumed: false, mayRepeat: true)
+            var middle = ForwardQueue(isResumed: false, mayRepeat: true)
+            var boot: UInt64 = 1
+            var isDirect = false
+            ready(&near)
+            ready(&middle, boot: boot)
+            var disk = [UInt8](repeating: 0, count: Self.diskBytes)
+            var durable = disk
+            /// Through the middle, or not; the answer is the one to `request`.
+            func arrive(_ request: RemoteRequest) -> ForwardQueue.Outcome {
+                if !isDirect {
+                    var passed = request
+                    passed.id = middle.begin()
+                    middle.leaves(passed)
+                    perform(passed, on: &disk)
+                    if passed.kind == .flush { durable = disk }
+                    #expect(middle.answered(passed.id, error: 0) == .ended(id: passed.id, error: 0))
+                } else {
+                    perform(request, on: &disk)
+                    if request.kind == .flush { durable = disk }
+                }
+                return near.answered(request.id, error: 0)
+            }
+            func repeats(_ queue: inout ForwardQueue) {
+                queue.disconnected()
+                for again in queue.connected(boot: boot, isCommitted: true).shuffled(using: &random) {
+                    perform(again, on: &disk)
+                    _ = queue.answered(again.id, error: 0)
+                }
+            }
+            let moment = Int.random(in: 0..<30, using: &random)
+            for step in 0..<40 {
+                var sent: [RemoteRequest] = []
+                for number in 0..<Int.random(in: 0...3, using: &random) {
+                    // Requests that are on their way together touch different bytes.
+                    let range = number * 16..<number * 16 + Int.random(in: 1...16, using: &random)
+                    let kind: BlockRequest.Kind = random.chance(15) ? .flush : .write
+                    let id = near.begin()
+                    let request = request(
+                        kind, id, kind == .flush ? 0..<0 : range, .random(in: 1...255, using: &random))
+                    near.leaves(request)
+                    sent.append(request)
+                }
+                let leaves = step == moment && near.leave()
+                for request in sent.shuffled(using: &random) {
+                    #expect(arrive(request) == .ended(id: request.id, error: 0))
+                }
+                if leaves {
+                    let dueLast = near.lastFlushIfDue()
+                    let last = try #require(dueLast)
+                    #expect(arrive(last) == .left)
+                    near.move(mayRepeat: true)
+                    near.disconnected()
+                    isDirect = true
+                    ready(&near, boot: boot)
+                }
+                guard random.chance(20) else { continue }
+                boot += 1
+                let expected = disk
+                for index in disk.indices where Bool.random(using: &random) { disk[index] = durable[index] }
+                // In either order: they are connections of their own.
+                let isMiddleFirst = Bool.random(using: &random)
+                if isMiddleFirst { repeats(&middle) }
+                if isDirect { repeats(&near) }
+                if !isMiddleFirst { repeats(&middle) }
+                #expect(disk == expected)
+                durable = disk
+            }
+        }
+    }
+
     @Test func whatIsKeptIsBounded() throws {
         var queue = ForwardQueue(isResumed: false, mayRepeat: true, limit: 1000)
         ready(&queue)

@@ -1,5 +1,6 @@
 import Index
 import NIOCore
+import Peer
 import TestSupport
 import Testing
 
@@ -50,6 +51,9 @@ struct MessageCodecTests {
                 id: 5, kind: .write, isForced: true, mayPunchHole: false, offset: 8, length: 2,
                 payload: ByteBuffer(bytes: [4, 5]))),
         .answer(RemoteAnswer(id: 5, error: 28, payload: ByteBuffer())),
+        .introduce([MigrationID(), MigrationID()]),
+        .introduced,
+        .successor(Successor(address: PeerAddress(host: "2001:db8::1", port: 10810), mayRepeat: true)),
         .hello(Hello(purpose: .bulk, migration: MigrationID(), isCommitted: true, export: "d")),
         .postcopy(.expect(.firstWrite)),
         .postcopy(.dirty([BlockRange(first: 3, count: 2), BlockRange(first: 9, count: 1)])),

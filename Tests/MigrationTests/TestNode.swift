@@ -34,6 +34,8 @@ final class TestNode: Sendable {
     let log = NotingLog()
     var logger: Logger { Logger(label: "test") { [log] _ in log } }
 
+    /// The site of the current life.
+    let site = NIOLockedValueBox<DestinationSite?>(nil)
     let arrivedImages = NIOLockedValueBox<[String: RawImage]>([:])
 
     var images: String { scratch.file("images") }
@@ -88,6 +90,7 @@ final class TestNode: Sendable {
         }
         let site = try DestinationSite(images: images, state: state, pools: pools, logger: logger, hooks: hooks)
         try await site.restore()
+        self.site.withLockedValue { $0 = site }
         let migrations = DestinationMigration(
             site: site, indexDirectory: index, pools: pools, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
@@ -96,6 +99,7 @@ final class TestNode: Sendable {
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(listener.address)) } catch { result = .failure(error) }
         await site.stop()
+        self.site.withLockedValue { $0 = nil }
         task.cancel()
         await task.value
         return try result.get()

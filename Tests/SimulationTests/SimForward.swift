@@ -78,6 +78,10 @@ final class SimForward {
             switch queue.answered(answer.id, error: answer.error) {
             case .nothing: break
             case .ready: becameReady(saysCommitted)
+            case .left:
+                queue.move(mayRepeat: true)
+                pipe.cut()
+            case .stays: pipe.cut()
             case .ended(let id, let error):
                 let (operation, ended) = pending.removeValue(forKey: id)!
                 if operation.kind == .flush { source.remembersAll() }

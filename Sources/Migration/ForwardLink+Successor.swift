@@ -1,0 +1,200 @@
+import NIOCore
+import Peer
+
+/// A disk that moves on from the destination: a link's requests go to the node that has it now, once nothing of them can be
+/// on its way through the destination any more (invariant 9).
+///
+/// 1. The destination, when its own successor has everything, introduces those who forward to it (`introduce`), and then
+/// names the successor to them (`heard`). 2. `SuccessorSearch` says when it is tried. It must let this link's migration in.
+/// 3. Requests are held back, until a flush behind all others has been answered through the destination. 4. The record of
+/// the disk is redirected, durably. 5. Only then do requests go to the successor. What fails before the fourth step leaves
+/// all as it was, and status says that the destination is needed.
+extension ForwardLink {
+    /// By which migrations others forward to this node, and who wants to know when the destination has noted that.
+    struct Introduction: Sendable {
+        let migrations: [MigrationID]
+        let heard: @Sendable (Successor) -> Void
+    }
+
+    /// How long a successor may take to say whether it knows the disk.
+    private static let patience = Duration.seconds(10)
+    /// How often a record is written again of which nobody knows which node it names.
+    private static let recordInterval = Duration.seconds(1)
+
+    /// Whether it takes further requests.
+    var isInUse: Bool { state.withLockedValue { !$0.isRetired && !$0.isStopped } }
+
+    // MARK: Those who forward to this node
+
+    /// Has the destination let those in that forward to this node, now and on each later connection.
+    /// - Parameter heard: called whenever a destination has noted it durably, with that destination.
+    func introduce(_ migrations: [MigrationID], heard: @escaping @Sendable (Successor) -> Void) {
+        let migrations = Array(migrations.prefix(IncomingRecord.maximumAliases))
+        let connection = state.withLockedValue { state in
+            state.introduction = Introduction(migrations: migrations, heard: heard)
+            return state.takesIntroductions ? state.connection : nil
+        }
+        if let connection { Task { try? await connection.send(Message.introduce(migrations).encoded()) } }
+    }
+
+    func introduced(at destination: PeerAddress) {
+        let (introduction, mayRepeat) = state.withLockedValue { ($0.introduction, $0.requests.mayRepeat) }
+        introduction?.heard(Successor(address: destination, mayRepeat: mayRepeat))
+    }
+
+    // MARK: The destination's successor
+
+    /// The destination has named its successor.
+    func heard(_ successor: Successor, from destination: PeerAddress) {
+        state.withLockedValue { state in
+            guard records != nil, state.isCommitted, !state.isStopped, !state.isRetired,
+                state.destination == destination, state.search.heard(successor, from: destination)
+            else { return }
+            if state.searchSleeps {
+                state.searching?.cancel()
+                state.searching = nil
+                state.searchSleeps = false
+            }
+            if state.searching == nil { state.searching = Task { [self] in await search() } }
+        }
+    }
+
+    private func search() async {
+        while let (successor, destination) = await nextAttempt() {
+            let reason: String
+            do {
+                guard let problem = try await attempt(successor, from: destination) else { continue }
+                reason = problem
+            } catch {
+                reason = String(describing: error)
+            }
+            let isNew = state.withLockedValue {
+                $0.search.failed(reason, for: successor, at: .now) && !$0.isStopped && !$0.isRetired
+            }
+            guard isNew else { continue }
+            logger.notice(
+                "\(export) is at \(successor.address), but forwarded through \(destination) as before: \(reason)")
+        }
+    }
+
+    /// Waits until an attempt is due; nil where none is to follow.
+    private func nextAttempt() async -> (Successor, PeerAddress)? {
+        let wait = state.withLockedValue { state -> Duration? in
+            let wait = state.isStopped || state.isRetired ? nil : state.search.wait(at: .now)
+            if wait == nil, !Task.isCancelled { state.searching = nil }
+            state.searchSleeps = wait != nil && !Task.isCancelled
+            return wait
+        }
+        guard let wait else { return nil }
+        try? await Task.sleep(for: wait)
+        return state.withLockedValue { state in
+            // Another search has taken the place of this one.
+            guard !Task.isCancelled else { return nil }
+            state.searchSleeps = false
+            state.search.began(at: .now)
+            return state.search.target.map { ($0, state.destination) }
+        }
+    }
+
+    /// - Returns: why it came to nothing; nil where the link goes to the successor now.
+    private func attempt(_ successor: Successor, from destination: PeerAddress) async throws -> String? {
+        if let problem = successor.problem(from: destination) { return problem }
+        guard let records, try records.mayRedirect(migration) else {
+            return "\(destination) has not said yet that it needs nothing of this node"
+        }
+        try await ask(successor)
+        guard await leave(destination) else { return "\(destination) has not answered everything" }
+        return try await redirect(to: successor, records) ? nil : "the disk is on its way back"
+    }
+
+    /// Asks whether it serves the disk, and lets this link in.
+    /// - Throws: why not.
+    private func ask(_ successor: Successor) async throws {
+        try await PeerConnection.connect(to: successor.address, on: transport) { [export, migration] connection in
+            let patience = Patience(Self.patience, for: connection)
+            defer { patience.end() }
+            var frames = connection.inbound.makeAsyncIterator()
+            let hello = Hello(purpose: .forward, migration: migration, isCommitted: true, export: export)
+            let welcome = try await connection.greet(hello, &frames)
+            _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+        }
+    }
+
+    /// Holds requests back until all that was sent to the destination has been answered.
+    /// - Returns: false where that did not come about; they go on to the destination.
+    private func leave(_ destination: PeerAddress) async -> Bool {
+        await withCheckedContinuation { continuation in
+            let connection = state.withLockedValue { state -> PeerConnection? in
+                guard !state.isStopped, !state.isRetired, state.destination == destination,
+                    let connection = state.connection, state.requests.leave()
+                else { return nil }
+                state.whenLeft = continuation
+                return connection
+            }
+            guard let connection else { return continuation.resume(returning: false) }
+            Task {
+                guard let flush = state.withLockedValue({ $0.requests.lastFlushIfDue() }) else { return }
+                do { try await connection.send(Message.request(flush).encoded()) } catch { connection.close() }
+            }
+        }
+    }
+
+    /// The last flush has been answered.
+    func endLeaving(_ state: inout State) {
+        state.whenLeft?.resume(returning: state.requests.hasLeft)
+        state.whenLeft = nil
+        // Where it stays, what was held back is sent on the next connection.
+        if !state.requests.hasLeft { state.connection?.close() }
+    }
+
+    /// Nothing is on its way any more.
+    /// - Returns: false where the link stays with its destination.
+    private func redirect(to successor: Successor, _ records: SourceRecords) async throws -> Bool {
+        let old = destination
+        guard await note(successor, records) else {
+            stay()
+            return false
+        }
+        state.withLockedValue { state in
+            state.requests.move(mayRepeat: successor.mayRepeat)
+            state.destination = successor.address
+            state.problem = nil
+            state.search.succeeded()
+            state.connection?.close()
+        }
+        logger.notice(
+            "\(export): clients are forwarded to \(successor.address) directly; \(old) is not needed for that")
+        return true
+    }
+
+    private func stay() {
+        state.withLockedValue { state in
+            state.requests.stay()
+            state.connection?.close()
+        }
+    }
+
+    /// Notes durably where requests go from now on.
+    /// - Returns: false where the record names the destination for certain.
+    private func note(_ successor: Successor, _ records: SourceRecords) async -> Bool {
+        while true {
+            do {
+                return try records.redirect(migration, to: successor.address)
+            } catch {
+                logger.warning("\(export) can't be noted to be at \(successor.address): \(error)")
+            }
+            // A later life of this node must not go elsewhere than this one: either is right, but not both.
+            if let record = try? records.moved(), record.destination != successor.address { return false }
+            guard isInUse else { return false }
+            try? await Task.sleep(for: Self.recordInterval)
+        }
+    }
+}
+
+extension ForwardLink.State {
+    /// Why requests go through the destination though another node has the disk.
+    var detour: String? {
+        guard let successor = search.target, let problem = search.problem else { return nil }
+        return "\(destination) is needed to reach \(successor.address), where the disk is: \(problem)"
+    }
+}

@@ -1,0 +1,27 @@
+import NIOConcurrencyHelpers
+import Peer
+
+extension SourceRecords {
+    /// A record that is being redirected must not come to be again once its disk has come back.
+    static let redirecting = NIOLock()
+
+    /// Whether the record of `migration` may name another destination: nobody else changes it any more, and nothing is to
+    /// be supplied to the destination that it names.
+    func mayRedirect(_ migration: MigrationID) throws -> Bool {
+        guard let record = try moved() else { return false }
+        return record.migration == migration && record.isReleased && record.group == nil
+    }
+
+    /// Notes, durably, that the disk of `migration` is to be reached at `successor`.
+    /// - Returns: false where it may not be; nothing has changed then.
+    /// - Throws: where the record can't be read or written. It may name either node then.
+    func redirect(_ migration: MigrationID, to successor: PeerAddress) throws -> Bool {
+        try Self.redirecting.withLock {
+            guard try mayRedirect(migration), var record = try moved() else { return false }
+            record.handedTo = record.handedTo ?? record.destination
+            record.destination = successor
+            try directory.write(record, as: place(Self.movedPrefix))
+            return true
+        }
+    }
+}

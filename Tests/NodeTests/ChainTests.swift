@@ -1,0 +1,219 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Chains of nodes", .timeLimit(.minutes(3)))
+struct ChainTests {
+    @Test(
+        "Once the last node has all, the first forwards there, under fio; the middle may be killed, the first restarted"
+    )
+    func shortened() async throws {
+        let nodes = try await ChainOfNodes(megabytes: 16)
+        let before = try nodes.image(of: "a")
+        let fio = try ChildProcess(
+            "/usr/bin/fio",
+            [
+                "--name=guest", "--ioengine=nbd", "--uri=\(nodes["a"].uri())", "--rw=randwrite", "--bs=4k",
+                "--iodepth=8", "--size=8M", "--offset=8M", "--io_size=24M", "--rate=,3M", "--fsync=64",
+                "--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--aux-path=\(nodes.scratch.path)",
+                "--output=\(nodes.scratch.file("fio.log"))",
+            ])
+        try await waitUntil("fio writes") { try nodes.image(of: "a") != before }
+        try await nodes.migrate("a", "b")
+        try await nodes.migrate("b", "c")
+        try await nodes.wait(for: "a", toForwardTo: "c")
+        #expect(fio.isRunning, "it was shortened under a guest")
+        try await nodes["b"].kill()
+        let status = try await onThread { fio.waitUntilExit() }
+        #expect(status == 0, "\((try? String(contentsOfFile: nodes.scratch.file("fio.log"), encoding: .utf8)) ?? "")")
+        #expect(try await nodes.status(of: "a")["problem"] == nil)
+
+        try await nodes.restart("a")
+        try await nodes.write(5, through: "a")
+        try await nodes.restart("c")
+        try await nodes.write(6, through: "a")
+        #expect(try nodes.image(of: "c").prefix(65536) == Data(repeating: 6, count: 65536))
+        #expect(try await Command.run("nbdcopy", [nodes["a"].uri(), nodes.scratch.file("copy")]).status == 0)
+        #expect(try nodes.scratch.data("copy") == nodes.image(of: "c"))
+        #expect(try await nodes.status(of: "a")["destination"] as? String == nodes.address(of: "c"))
+    }
+
+    @Test(
+        "Whichever node is killed when the disk has moved on, the chain is shortened in the end",
+        arguments: ["a", "b", "c"])
+    func killed(_ victim: String) async throws {
+        let nodes = try await ChainOfNodes(megabytes: 2)
+        try await nodes.migrate("a", "b")
+        try await nodes.write(1, through: "a")
+        try await nodes.migrate("b", "c")
+        // The nodes are about to tell each other, and to change their records.
+        try await Task.sleep(for: .milliseconds(Int.random(in: 0...30)))
+        try await nodes.restart(victim)
+        try await nodes.write(2, through: "a")
+        try await nodes.wait(for: "a", toForwardTo: "c")
+        try await nodes.write(3, at: "64k", through: "a")
+        #expect(
+            try nodes.image(of: "c").prefix(131_072) == Data(repeating: 2, count: 65536)
+                + Data(repeating: 3, count: 65536))
+        try await nodes["b"].kill()
+        try await nodes.write(4, through: "a")
+        try await nodes.restart("a")
+        try await nodes.restart("c")
+        try await nodes.write(5, through: "a")
+    }
+
+    @Test("A node that is down when the disk moves on learns it later")
+    func late() async throws {
+        let nodes = try await ChainOfNodes(megabytes: 2)
+        try await nodes.migrate("a", "b")
+        try await nodes["a"].kill()
+        try await nodes.migrate("b", "c")
+        try await nodes.restart("b")
+        try await nodes.start("a")
+        try await nodes.wait(for: "a", toForwardTo: "c")
+        try await nodes["b"].kill()
+        try await nodes.write(1, through: "a")
+    }
+
+    @Test("A longer chain: who comes late goes to its end at once, and those in between may be off")
+    func longer() async throws {
+        let nodes = try await ChainOfNodes(megabytes: 2, names: ["a", "b", "c", "d"])
+        try await nodes.migrate("a", "b")
+        try await nodes["a"].kill()
+        try await nodes.migrate("b", "c")
+        try await nodes.migrate("c", "d")
+        try await nodes.wait(for: "b", toForwardTo: "d")
+        try await nodes["c"].kill()
+        try await nodes.start("a")
+        try await nodes.wait(for: "a", toForwardTo: "d")
+        try await nodes["b"].kill()
+        try await nodes.write(1, through: "a")
+        try await nodes.restart("d")
+        try await nodes.write(2, through: "a")
+        #expect(try nodes.image(of: "d").prefix(65536) == Data(repeating: 2, count: 65536))
+    }
+
+    @Test("Disks that moved together are each reached directly, though they moved on one by one or together")
+    func groups() async throws {
+        let scratch = Scratch()
+        for name in ["root", "log", "data"] { try scratch.makeImage("\(name).raw", megabytes: 1) }
+        let disks = ["root", "log", "data"]
+        let lines = disks.map { "[export \($0)]\nimage = \(scratch.file("\($0).raw"))\n" }
+        let configuration = try scratch.write(Array(lines.joined().utf8), to: "a.conf")
+        let (middlePort, lastPort) = (try FreePort.find(), try FreePort.find())
+        func taker(_ name: String, _ port: UInt16) async throws -> NodeProcess {
+            try await NodeProcess(
+                scratch.file(name),
+                ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("\(name)/images")])
+        }
+        let first = try await NodeProcess(scratch.file("a"), ["--config", configuration])
+        let middle = try await taker("b", middlePort)
+        let last = try await taker("c", lastPort)
+        #expect(try await first.ask(["migrate"] + disks + ["--to", "127.0.0.1:\(middlePort)"]).status == 0)
+        #expect(try await middle.ask(["migrate", "root", "log", "--to", "127.0.0.1:\(lastPort)"]).status == 0)
+        func destinations() async throws -> [String: UInt16] {
+            try await first.exports().reduce(into: [:]) { all, export in
+                let address = export["destination"] as? String ?? ""
+                all[export["export"] as! String] = UInt16(address.split(separator: ":").last ?? "")
+            }
+        }
+        try await waitUntil("two have gone on") {
+            try await destinations() == ["root": lastPort, "log": lastPort, "data": middlePort]
+        }
+        #expect(try await middle.ask(["migrate", "data", "--to", "127.0.0.1:\(lastPort)"]).status == 0)
+        try await waitUntil("all have") { try await destinations().values.allSatisfy { $0 == lastPort } }
+        try await middle.kill()
+        for (number, name) in disks.enumerated() {
+            let write = "write -P \(number + 1) 0 64k"
+            #expect(try await Command.run("qemu-io", ["-f", "raw", "-c", write, first.uri(name)]).status == 0)
+            let image = try scratch.data("c/images/\(name).raw")
+            #expect(image.prefix(65536) == Data(repeating: UInt8(number + 1), count: 65536))
+        }
+        #expect(try await last.stop() == 0)
+    }
+
+    @Test("A last node that the first can't reach leaves all as it is, and status says that the middle is needed")
+    func unreachable() async throws {
+        let nodes = try await ChainOfNodes(megabytes: 2)
+        try await nodes.migrate("a", "b")
+        // What listens there ends, and what is connected through it stays.
+        let port = try FreePort.find()
+        func relay() throws -> ChildProcess {
+            try ChildProcess(
+                "/usr/bin/python3", ["-c", Self.relay, "\(port)", "\(nodes.ports["c"]!)"])
+        }
+        let first = try relay()
+        try await waitUntil("the relay is there") {
+            try await Command.run("python3", ["-c", "import socket; socket.create_connection(('127.0.0.1', \(port)))"])
+                .status == 0
+        }
+        nodes["a"].signal(SIGSTOP)
+        try await nodes.migrate(from: "b", to: "127.0.0.1:\(port)")
+        first.signal(SIGKILL)
+        _ = try await onThread { first.waitUntilExit() }
+        nodes["a"].signal(SIGCONT)
+        try await waitUntil("status says so") {
+            let problem = try await nodes.status(of: "a")["problem"] as? String
+            return problem?.contains("\(nodes.address(of: "b")) is needed to reach 127.0.0.1:\(port)") == true
+        }
+        #expect(try await nodes.status(of: "a")["destination"] as? String == nodes.address(of: "b"))
+        try await nodes.write(1, through: "a")
+        #expect(try nodes.image(of: "c").prefix(65536) == Data(repeating: 1, count: 65536))
+        let second = try relay()
+        try await waitUntil("it is reached after all") {
+            try await nodes.status(of: "a")["destination"] as? String == "127.0.0.1:\(port)"
+        }
+        #expect(try await nodes.status(of: "a")["problem"] == nil)
+        try await nodes["b"].kill()
+        try await nodes.write(2, through: "a")
+        second.signal(SIGKILL)
+    }
+
+    @Test("A disk that comes back to where it began is served there, by each way")
+    func comesBack() async throws {
+        let nodes = try await ChainOfNodes(megabytes: 2)
+        try await nodes.migrate("a", "b")
+        try await nodes.migrate("b", "c")
+        try await nodes.wait(for: "a", toForwardTo: "c")
+        try await nodes.migrate("c", "a")
+        #expect(try await nodes.status(of: "a")["state"] as? String == "serving")
+        // The middle one's own clients are forwarded to where it began.
+        try await nodes.wait(for: "b", toForwardTo: "a")
+        for (number, name) in ["a", "b", "c"].enumerated() {
+            try await nodes.write(number + 1, through: name)
+            #expect(try nodes.image(of: "a").prefix(65536) == Data(repeating: UInt8(number + 1), count: 65536))
+        }
+        for name in ["a", "b", "c"] { try await nodes.restart(name) }
+        #expect(try await nodes.status(of: "a")["state"] as? String == "serving")
+        // And once more around, the other way.
+        try await nodes.migrate("a", "b")
+        try await nodes.wait(for: "c", toForwardTo: "b")
+        try await nodes.write(9, through: "c")
+        #expect(try nodes.image(of: "b").prefix(65536) == Data(repeating: 9, count: 65536))
+        try await nodes.write(10, through: "a")
+        #expect(try nodes.image(of: "b").prefix(65536) == Data(repeating: 10, count: 65536))
+    }
+
+    /// Each connection has a process of its own.
+    private static let relay = """
+        import os, socket, sys, threading
+        here, there = int(sys.argv[1]), int(sys.argv[2])
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(('127.0.0.1', here))
+        listener.listen(16)
+        def pump(one, other):
+            try:
+                while data := one.recv(65536): other.sendall(data)
+            finally:
+                os._exit(0)
+        while True:
+            near, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                far = socket.create_connection(('127.0.0.1', there))
+                threading.Thread(target=pump, args=(near, far), daemon=True).start()
+                pump(far, near)
+            near.close()
+        """
+}
