@@ -24,6 +24,8 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "CLinux"),
+        // Has a part that runs before everything else in whatever it is linked into: for the program only.
+        .target(name: "CStart"),
 
         // From the bottom up; docs/architecture.md says what each is for.
         .target(name: "Ring", dependencies: ["CLiburing", "CLinux", locks]),
@@ -55,7 +57,7 @@ let package = Package(
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "CLinux", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
+                "CLinux", "CStart", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
