@@ -68,10 +68,7 @@ public enum ConfigurationFile {
         }
         node.index = try file.string("index", in: section) ?? node.index
         if let text = try file.string("keep-index", in: section) {
-            guard let seconds = text.hasSuffix("s") ? Double(text.dropLast()) : nil, seconds > 0, seconds < 1e9 else {
-                throw ConfigurationError(file.path, "[node] keep-index: '\(text)' is no time in seconds, such as 600s")
-            }
-            node.keepIndex = .seconds(seconds)
+            node.keepIndex = .seconds(try value(text, file, "keep-index", TimeSpan.interval).seconds)
         }
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
@@ -80,6 +77,15 @@ public enum ConfigurationFile {
         node.allowsInsecurePeers = try file.boolean("insecure-peer", in: section)
         guard node.peerTLS == nil || !node.allowsInsecurePeers else {
             throw ConfigurationError(file.path, "[node] peer-tls and insecure-peer exclude each other")
+        }
+    }
+
+    /// - Throws: `ConfigurationError`, which says what `parse` says.
+    private static func value<Value>(
+        _ text: String, _ file: KeyFile, _ key: String, _ parse: (String) throws -> Value
+    ) throws -> Value {
+        do { return try parse(text) } catch {
+            throw ConfigurationError(file.path, "[node] \(key): '\(text)' is invalid: \(error)")
         }
     }
 

@@ -105,8 +105,8 @@ struct ServeCommand: AsyncParsableCommand {
     var index: String?
     @Option(
         help: ArgumentHelp(
-            "Keep the disks served here in the index too, and what it has of them no older than that: 600s.",
-            valueName: "time"))
+            "Keep the disks served here in the index too, and what it has of them no older than that: 10m.",
+            valueName: "time"), transform: TimeSpan.interval)
     var keepIndex: TimeSpan?
     @Option(
         help: ArgumentHelp(
