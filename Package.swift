@@ -53,11 +53,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
-        .target(name: "Configuration", dependencies: ["Node", "NBDServer", "TLS", "Peer", "CGLib"]),
+        .target(name: "Configuration", dependencies: ["Block", "Node", "NBDServer", "TLS", "Peer", "CGLib"]),
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "CLinux", "CStart", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
+                "Block", "CLinux", "CStart", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

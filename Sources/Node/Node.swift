@@ -32,6 +32,7 @@ public actor Node {
     private let group: MultiThreadedEventLoopGroup
     private let transport: PeerTransport
     private let pools: WorkPools
+    private let formats: FormatWarnings
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
     private var site: DestinationSite?
@@ -53,6 +54,7 @@ public actor Node {
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         transport = PeerTransport(group: group)
         pools = WorkPools(threads: max(2, cores))
+        formats = FormatWarnings { logger.warning("\($0)") }
         state = try StateDirectory(path: configuration.state)
         do { try SourceRecords.settle(in: state) } catch {
             logger.warning("the records of disks that moved together stay as they are: \(error)")
@@ -298,6 +300,7 @@ public actor Node {
             throw NodeError.unusable(
                 "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
         }
+        formats.check(image, .moved)
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: command.destination, switchover: command.switchover,
@@ -465,6 +468,7 @@ public actor Node {
 
     private func open(_ configured: ExportConfiguration) async throws {
         let backing = try await Backing.open(configured, loops: loops)
+        formats.check(backing.image, .served)
         let disk = try add(configured, backing, isConfigured: true)
         await exports[configured.name]?.bitmap?.start()
         guard let image = backing.image, let export = exports[configured.name], export.isAtRest,
@@ -528,6 +532,8 @@ public actor Node {
     /// Serves a disk that has come here; one that had moved away from here goes on where its clients are.
     private func addArrived(_ arrived: ArrivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
+        // Where blocks are missing, the first may be one of them, and is looked at once all are here.
+        if arrived.map == nil { formats.check(arrived.image, .arrived) }
         if let map = arrived.map, let export = exports[arrived.export] {
             export.export.maps.show(BlockMarks(missing: map), as: Self.missingContext)
         }
@@ -573,7 +579,10 @@ public actor Node {
     }
 
     /// No block of the disk is missing any more.
-    private func completed(_ name: String) { exports[name]?.export.maps.remove(Self.missingContext) }
+    private func completed(_ name: String) {
+        exports[name]?.export.maps.remove(Self.missingContext)
+        formats.check(exports[name]?.backing?.image, .arrived)
+    }
 
     /// An image here that has moved away and is needed by nobody: its disk may come back into it.
     private func base(_ name: String, isRestored: Bool) -> ImageBase? {

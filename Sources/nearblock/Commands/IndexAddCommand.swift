@@ -25,6 +25,7 @@ struct IndexAddCommand: AsyncParsableCommand {
 
     func run() async throws {
         build.begin()
+        FormatNotice.check(images)
         let store = try IndexStore(directory: place.index, blockSize: blockSize.map { Int(clamping: $0.bytes) })
         defer { Terminal.endProgress() }
         let json = json
