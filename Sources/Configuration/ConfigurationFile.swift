@@ -1,3 +1,4 @@
+import Block
 import NBDServer
 import Node
 import Peer
@@ -8,6 +9,7 @@ public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
+        "image-mode", "image-group", "socket-mode", "socket-group",
     ]
     private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default", "dirty-bitmap"]
 
@@ -70,6 +72,7 @@ public enum ConfigurationFile {
         if let text = try file.string("keep-index", in: section) {
             node.keepIndex = .seconds(try value(text, file, "keep-index", TimeSpan.interval).seconds)
         }
+        try readPermissions(file, &node)
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
         try readTLS(file, &node)
@@ -78,6 +81,17 @@ public enum ConfigurationFile {
         guard node.peerTLS == nil || !node.allowsInsecurePeers else {
             throw ConfigurationError(file.path, "[node] peer-tls and insecure-peer exclude each other")
         }
+    }
+
+    private static func readPermissions(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
+        func read<Value>(_ key: String, _ parse: (String) throws -> Value) throws -> Value? {
+            try file.string(key, in: "node").map { try value($0, file, key, parse) }
+        }
+        node.imagePermissions = FilePermissions(
+            mode: try read("image-mode", FileMode.ofImage)?.bits, group: try read("image-group", GroupName.init)?.number
+        )
+        node.socketPermissions = FilePermissions(
+            mode: try read("socket-mode", FileMode.init)?.bits, group: try read("socket-group", GroupName.init)?.number)
     }
 
     /// - Throws: `ConfigurationError`, which says what `parse` says.

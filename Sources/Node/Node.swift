@@ -72,7 +72,7 @@ public actor Node {
         var lines: [String] = []
         let peer = try await startPeer()
         for address in configuration.listen {
-            let bound = try server.listen(on: address)
+            let bound = try server.listen(on: address, permissions: configuration.socketPermissions)
             addresses.append(bound)
             lines.append("NBD on \(bound)")
         }
@@ -614,7 +614,8 @@ public actor Node {
         let site = try DestinationSite(
             images: images, state: state, pools: pools, logger: logger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
-            refusesEarlyWrites: configuration.refusesEarlyWrites, hooks: hooks)
+            refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
+            hooks: hooks)
         try await site.restore()
         self.site = site
         let loop = loops[0]

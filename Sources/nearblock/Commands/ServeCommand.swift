@@ -96,6 +96,7 @@ struct ServeCommand: AsyncParsableCommand {
     var insecurePeer = false
     @Option(help: ArgumentHelp("Where disks that are moved here go.", valueName: "dir"))
     var images: String?
+    @OptionGroup var permissions: PermissionOptions
     @Option(
         help: "What becomes of writes to a disk that is still to be handed over: they wait, or are refused.")
     var incomingWrites: IncomingWrites?
@@ -185,6 +186,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         node.peerListen = peerListen ?? node.peerListen
         node.images = images ?? node.images
+        permissions.apply(to: &node)
         if let incomingWrites { node.refusesEarlyWrites = incomingWrites == .refuse }
         node.index = index ?? node.index
         node.keepIndex = keepIndex.map { .seconds($0.seconds) } ?? node.keepIndex
