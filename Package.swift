@@ -24,6 +24,8 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "CLinux"),
+        // Has a part that runs before everything else in whatever it is linked into: for the program only.
+        .target(name: "CStart"),
 
         // From the bottom up; docs/architecture.md says what each is for.
         .target(name: "Ring", dependencies: ["CLiburing", "CLinux", locks]),
@@ -51,11 +53,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
-        .target(name: "Configuration", dependencies: ["Node", "NBDServer", "TLS", "Peer", "CGLib"]),
+        .target(name: "Configuration", dependencies: ["Block", "Node", "NBDServer", "TLS", "Peer", "CGLib"]),
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "CLinux", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", "Block", locks,
+                "Block", "CLinux", "CStart", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

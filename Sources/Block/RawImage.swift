@@ -59,8 +59,11 @@ public final class RawImage: Sendable {
     }
 
     /// Creates a new image of `size` bytes, all of it a hole.
+    /// - Parameter permissions: in force before there is anything to read; only the owner's where they say nothing.
     /// - Throws: `FileError`, with `EEXIST` where the path is taken.
-    public static func create(path: String, size: UInt64) throws -> RawImage {
+    public static func create(
+        path: String, size: UInt64, permissions: FilePermissions = FilePermissions()
+    ) throws -> RawImage {
         let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw FileError("create", path) }
         defer { close(descriptor) }
@@ -70,6 +73,7 @@ public final class RawImage: Sendable {
             throw failure
         }
         do {
+            try permissions.apply(to: descriptor, path)
             return try RawImage(path: path, access: .readWrite)
         } catch {
             unlink(path)

@@ -1,3 +1,4 @@
+import Block
 import NBDServer
 import Node
 import Peer
@@ -8,6 +9,7 @@ public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
+        "image-mode", "image-group", "socket-mode", "socket-group",
     ]
     private static let exportKeys: Set = [
         "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity",
@@ -70,11 +72,9 @@ public enum ConfigurationFile {
         }
         node.index = try file.string("index", in: section) ?? node.index
         if let text = try file.string("keep-index", in: section) {
-            guard let seconds = text.hasSuffix("s") ? Double(text.dropLast()) : nil, seconds > 0, seconds < 1e9 else {
-                throw ConfigurationError(file.path, "[node] keep-index: '\(text)' is no time in seconds, such as 600s")
-            }
-            node.keepIndex = .seconds(seconds)
+            node.keepIndex = .seconds(try value(text, file, "keep-index", TimeSpan.interval).seconds)
         }
+        try readPermissions(file, &node)
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
         try readTLS(file, &node)
@@ -82,6 +82,26 @@ public enum ConfigurationFile {
         node.allowsInsecurePeers = try file.boolean("insecure-peer", in: section)
         guard node.peerTLS == nil || !node.allowsInsecurePeers else {
             throw ConfigurationError(file.path, "[node] peer-tls and insecure-peer exclude each other")
+        }
+    }
+
+    private static func readPermissions(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
+        func read<Value>(_ key: String, _ parse: (String) throws -> Value) throws -> Value? {
+            try file.string(key, in: "node").map { try value($0, file, key, parse) }
+        }
+        node.imagePermissions = FilePermissions(
+            mode: try read("image-mode", FileMode.ofImage)?.bits, group: try read("image-group", GroupName.init)?.number
+        )
+        node.socketPermissions = FilePermissions(
+            mode: try read("socket-mode", FileMode.init)?.bits, group: try read("socket-group", GroupName.init)?.number)
+    }
+
+    /// - Throws: `ConfigurationError`, which says what `parse` says.
+    private static func value<Value>(
+        _ text: String, _ file: KeyFile, _ key: String, _ parse: (String) throws -> Value
+    ) throws -> Value {
+        do { return try parse(text) } catch {
+            throw ConfigurationError(file.path, "[node] \(key): '\(text)' is invalid: \(error)")
         }
     }
 

@@ -72,6 +72,8 @@ public actor DestinationSite {
     /// What has come over links, for every disk that arrives.
     nonisolated let shared = SharedBlocks()
     private let images: String
+    private let layout: ImageLayout
+    private let permissions: FilePermissions
     let state: StateDirectory
     private let hooks: Hooks
     let logger: Logger
@@ -103,14 +105,20 @@ public actor DestinationSite {
     ///   - pool: for the files of disks that are served before all of them is there.
     ///   - index: opens the neighbours for them.
     ///   - refusesEarlyWrites: writes to a disk that has not been handed over fail instead of waiting.
-    /// - Throws: `FileError`.
+    ///   - permissions: of images that are made; those that are there already keep theirs.
+    /// - Throws: `FileError`; where a record can't be read.
     public init(
         images: String, state: StateDirectory, pools: WorkPools, logger: Logger,
-        index: @escaping @Sendable () -> NeighbourIndex? = { nil }, refusesEarlyWrites: Bool = false, hooks: Hooks
+        index: @escaping @Sendable () -> NeighbourIndex? = { nil }, refusesEarlyWrites: Bool = false,
+        permissions: FilePermissions = FilePermissions(), hooks: Hooks
     ) throws {
         try? FileManager.default.createDirectory(atPath: images, withIntermediateDirectories: true)
         guard access(images, W_OK) == 0 else { throw FileError("write into the images directory", images) }
+        try permissions.check(in: images)
         self.images = StateDirectory.realPath(images)
+        self.permissions = permissions
+        layout = try ImageLayout(
+            images: self.images, state: state, prefixes: [Self.recordPrefix, Self.returningPrefix])
         self.state = state
         self.hooks = hooks
         self.logger = logger
@@ -129,7 +137,7 @@ public actor DestinationSite {
                 if let ours = try await claim(record, name, prefix) { await restore(ours) }
             }
         }
-        removeLeftovers()
+        layout.removeLeftovers(except: names.keys)
     }
 
     /// The record of a disk if it belongs to this images directory, since a state directory may serve several: it has the name
@@ -275,6 +283,11 @@ public actor DestinationSite {
 
     /// - Throws: `MigrationError.refused` where what is here already keeps a disk out.
     private func check(_ offer: Offer, _ base: ImageBase?) throws {
+        if let rival = layout.rival(of: offer.export, among: Array(names.keys) + early.keys) {
+            throw MigrationError.refused(
+                "\(offer.export) would become \(path(of: offer.export)), which is the file of \(rival); "
+                    + "give one of the exports another name")
+        }
         guard base != nil || early[offer.export] != nil || !hooks.isNameTaken(offer.export) else {
             throw MigrationError.refused(
                 "it has an export '\(offer.export)' already; give the export another name at the source")
@@ -301,11 +314,13 @@ public actor DestinationSite {
             throw MigrationError.refused(error.description)
         } catch {}
         unlink(partial)
-        return Receiving(image: try RawImage.create(path: partial, size: offer.size), hasBase: false, movedBy: nil)
+        return Receiving(
+            image: try RawImage.create(path: partial, size: offer.size, permissions: permissions), hasBase: false,
+            movedBy: nil)
     }
 
     /// Where the manifest of a disk is kept while it arrives.
-    nonisolated func manifestPath(of export: String) -> String { "\(images)/\(export)\(Self.manifestSuffix)" }
+    nonisolated func manifestPath(of export: String) -> String { layout.manifestPath(of: export) }
 
     /// Whether clients are answered for a disk that is still to be handed over.
     func isAnswered(_ export: String) -> Bool { early[export] != nil }
@@ -373,7 +388,7 @@ public actor DestinationSite {
     }
 
     /// Where the present map of a disk is kept while blocks are missing.
-    nonisolated func mapPath(of export: String) -> String { "\(images)/\(export)\(Self.mapSuffix)" }
+    nonisolated func mapPath(of export: String) -> String { layout.mapPath(of: export) }
 
     // MARK: The hand-over
 
@@ -672,26 +687,11 @@ public actor DestinationSite {
         unlink(manifestPath(of: export))
     }
 
-    private func removeLeftovers() {
-        for file in (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? [] {
-            for suffix in [Self.manifestSuffix, "\(Self.mapSuffix).map", "\(Self.mapSuffix).live"]
-            where file.hasSuffix(suffix) {
-                let name = String(file.dropLast(suffix.count))
-                // Where there is an image it may be another state directory's.
-                let hasImage = access(path(of: name), F_OK) == 0 || access(partialPath(of: name), F_OK) == 0
-                if names[name] == nil && !hasImage { unlink("\(images)/\(file)") }
-            }
-        }
-    }
-
-    private static let partialSuffix = ".raw.incoming"
-    private static let manifestSuffix = ".raw.arriving.manifest"
-    private static let mapSuffix = ".raw.arriving"
-    private func path(of export: String) -> String { "\(images)/\(export).raw" }
-    private func partialPath(of export: String) -> String { "\(images)/\(export)\(Self.partialSuffix)" }
+    private func path(of export: String) -> String { layout.path(of: export) }
+    private func partialPath(of export: String) -> String { layout.partialPath(of: export) }
     static let recordPrefix = "incoming"
     static let returningPrefix = "returning"
     func recordName(_ export: String, _ prefix: String) -> String {
-        StateDirectory.key(prefix, path: path(of: export))
+        layout.recordName(export, prefix)
     }
 }

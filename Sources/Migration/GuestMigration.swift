@@ -85,7 +85,7 @@ public final class GuestMigration: Sendable {
     /// Whether it was only the link, or the destination's being away, that ended a migration that had been let in.
     static func isWorthAnotherAttempt(_ error: any Error) -> Bool {
         switch error {
-        case PeerError.malformed: false
+        case PeerError.malformed, PeerError.nbdServer: false
         case MigrationError.tooSlow: true
         default: error is PeerError || error is ChannelError || error is IOError
         }

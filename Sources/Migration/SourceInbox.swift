@@ -51,7 +51,7 @@ struct SourceInbox {
     /// Why an operation on the link failed: the destination may have said it before it closed.
     mutating func explain(_ error: any Error) async -> any Error {
         switch error {
-        case PeerError.handshake, PeerError.malformed: return error
+        case PeerError.handshake, PeerError.malformed, PeerError.nbdServer: return error
         default: break
         }
         guard error is ChannelError || error is IOError || error is PeerError || error is CancellationError
@@ -63,6 +63,8 @@ struct SourceInbox {
             while true { _ = try await next() }
         } catch let reason as MigrationError {
             return reason
+        } catch PeerError.nbdServer(let address) {
+            return PeerError.nbdServer(address)
         } catch PeerError.handshake(let reason) {
             // A destination hears who we are only after it has told us who it is, and may then say no.
             return PeerError.handshake(reason)

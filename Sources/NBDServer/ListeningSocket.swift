@@ -1,3 +1,4 @@
+import Block
 import CLinux
 import Glibc
 
@@ -8,11 +9,12 @@ enum ListeningSocket {
     private static let triesForOnePort = 16
 
     /// Opens, binds and listens.
+    /// - Parameter permissions: of a Unix socket.
     /// - Returns: the descriptors, one for each address that a host name stands for, and the address as bound, with the
     ///   port that the kernel chose.
-    static func open(_ address: ListenAddress) throws -> ([CInt], ListenAddress) {
+    static func open(_ address: ListenAddress, _ permissions: FilePermissions) throws -> ([CInt], ListenAddress) {
         switch address {
-        case .unix(let path): return ([try openUnix(path, address)], address)
+        case .unix(let path): return ([try openUnix(path, address, permissions)], address)
         case .tcp(let host, let port): return try openTCP(host, port, address)
         case .vsock(let port): return ([try openVirtual(port, address)], address)
         case .inherited(let descriptor):
@@ -21,7 +23,22 @@ enum ListeningSocket {
         }
     }
 
-    private static func openUnix(_ path: String, _ address: ListenAddress) throws -> CInt {
+    private static func openUnix(
+        _ path: String, _ address: ListenAddress, _ permissions: FilePermissions
+    ) throws -> CInt {
+        let descriptor = try bindUnix(path, address, isPrivate: permissions != FilePermissions())
+        do {
+            try permissions.apply(toSocket: path)
+        } catch {
+            unlink(path)
+            close(descriptor)
+            throw error
+        }
+        return descriptor
+    }
+
+    /// - Parameter isPrivate: nobody but the owner may connect for the time being.
+    private static func bindUnix(_ path: String, _ address: ListenAddress, isPrivate: Bool) throws -> CInt {
         var name = sockaddr_un()
         name.sun_family = sa_family_t(AF_UNIX)
         let capacity = MemoryLayout.size(ofValue: name.sun_path)
@@ -31,6 +48,8 @@ enum ListeningSocket {
         withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
         guard !path.isEmpty else { throw ListenError(address, "the path of the socket is empty") }
         let descriptor = try newSocket(AF_UNIX, address)
+        // Linux makes the file with the socket's own mode, less the umask; so it is never open to more than it shall be.
+        if isPrivate { fchmod(descriptor, 0o600) }
         if bindAndListen(descriptor, &name) { return descriptor }
         guard errno != EADDRINUSE || isSocket(path) else {
             close(descriptor)

@@ -1,3 +1,4 @@
+import Block
 import Glibc
 import Ring
 import NIOConcurrencyHelpers
@@ -35,10 +36,13 @@ public final class Server: Sendable {
     }
 
     /// Accepts clients at `address`.
+    /// - Parameter permissions: of a Unix socket.
     /// - Returns: the address with the port that the kernel chose, where it was 0.
-    /// - Throws: `ListenError`.
-    public func listen(on address: ListenAddress) throws -> ListenAddress {
-        let (sockets, bound) = try ListeningSocket.open(address)
+    /// - Throws: `ListenError`; `FileError` where a Unix socket can't have the permissions.
+    public func listen(
+        on address: ListenAddress, permissions: FilePermissions = FilePermissions()
+    ) throws -> ListenAddress {
+        let (sockets, bound) = try ListeningSocket.open(address, permissions)
         let rotation = Rotation(count: loops.count)
         for socket in sockets {
             let listener = Listener(socket: socket, loop: loops[0].loop) { [unowned self] client in

@@ -32,6 +32,7 @@ public actor Node {
     private let group: MultiThreadedEventLoopGroup
     private let transport: PeerTransport
     private let pools: WorkPools
+    private let formats: FormatWarnings
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
     /// Exports of the configuration that can't be served, and why not.
@@ -57,6 +58,7 @@ public actor Node {
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         transport = PeerTransport(group: group)
         pools = WorkPools(threads: max(2, cores))
+        formats = FormatWarnings { logger.warning("\($0)") }
         state = try StateDirectory(path: configuration.state)
         do { try SourceRecords.settle(in: state) } catch {
             logger.warning("the records of disks that moved together stay as they are: \(error)")
@@ -74,7 +76,7 @@ public actor Node {
         var lines: [String] = []
         let peer = try await startPeer()
         for address in configuration.listen {
-            let bound = try server.listen(on: address)
+            let bound = try server.listen(on: address, permissions: configuration.socketPermissions)
             addresses.append(bound)
             lines.append("NBD on \(bound)")
         }
@@ -333,6 +335,7 @@ public actor Node {
                 "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
         }
         try records.checkIsIdentified()
+        formats.check(image, .moved)
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: command.destination, switchover: command.switchover,
@@ -527,6 +530,7 @@ public actor Node {
             try DestinationSite.incomplete($0, in: state, elsewhere: standing.identities)
         }
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
+        formats.check(backing.image, .served)
         let disk = try add(configured, backing, isConfigured: true)
         await exports[configured.name]?.bitmap?.start()
         guard unfinished != nil, let export = exports[configured.name], export.isAtRest else { return }
@@ -623,6 +627,8 @@ public actor Node {
     /// Serves a disk that has come here; one that had moved away from here goes on where its clients are.
     private func addArrived(_ arrived: ArrivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
+        // Where blocks are missing, the first may be one of them, and is looked at once all are here.
+        if arrived.map == nil { formats.check(arrived.image, .arrived) }
         if let map = arrived.map, let export = exports[arrived.export] {
             export.export.maps.show(BlockMarks(missing: map), as: Self.missingContext)
         }
@@ -672,7 +678,10 @@ public actor Node {
     }
 
     /// No block of the disk is missing any more.
-    private func completed(_ name: String) { exports[name]?.export.maps.remove(Self.missingContext) }
+    private func completed(_ name: String) {
+        exports[name]?.export.maps.remove(Self.missingContext)
+        formats.check(exports[name]?.backing?.image, .arrived)
+    }
 
     /// An image here that has moved away and is needed by nobody: its disk may come back into it.
     private func base(_ name: String, isRestored: Bool) -> ImageBase? {
@@ -704,7 +713,8 @@ public actor Node {
         let site = try DestinationSite(
             images: images, state: state, pools: pools, logger: logger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
-            refusesEarlyWrites: configuration.refusesEarlyWrites, hooks: hooks)
+            refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
+            hooks: hooks)
         try await site.restore()
         self.site = site
         for export in exports.values { await passOn(export) }

@@ -1,3 +1,4 @@
+import Block
 import NBDServer
 import Peer
 
@@ -19,6 +20,10 @@ public struct NodeConfiguration: Sendable {
     public var allowsInsecurePeers = false
     /// Where disks that arrive go.
     public var images: String?
+    /// Who may use images that are made for them.
+    public var imagePermissions = FilePermissions()
+    /// Who may use Unix sockets for NBD clients.
+    public var socketPermissions = FilePermissions()
     /// The index of the neighbours.
     public var index: String?
     /// How old what the index has of this node's own exports may get; nil where it is not kept current.

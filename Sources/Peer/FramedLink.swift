@@ -35,7 +35,8 @@ struct FramedLink: Sendable {
         }
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(TrafficCounter(traffic))
-        let known = try encryption.map { try encrypt(channel, $0) } ?? channel.eventLoop.makeSucceededVoidFuture()
+        if case .connecting(let address, _) = side { try pipeline.addHandler(NBDGreetingWatch(connectedTo: address)) }
+        let known = try encryption.map { try encrypt(channel, $0, side) } ?? channel.eventLoop.makeSucceededVoidFuture()
         if case .connecting = side, encryption == nil { try pipeline.addHandler(SilenceWatch(traffic)) }
         try pipeline.addHandlers(ByteToMessageHandler(codec), MessageToByteHandler(codec))
         if case .accepting(let lobby, _) = side { try pipeline.addHandler(LobbyDoor(lobby)) }
@@ -45,11 +46,13 @@ struct FramedLink: Sendable {
         return FramedLink(channel: framed, traffic: traffic, frameLimit: limit, known: known)
     }
 
-    private static func encrypt(_ channel: any Channel, _ handler: NIOSSLHandler) throws -> EventLoopFuture<Void> {
+    private static func encrypt(
+        _ channel: any Channel, _ handler: NIOSSLHandler, _ side: LinkSide
+    ) throws -> EventLoopFuture<Void> {
         let known = channel.eventLoop.makePromise(of: Void.self)
         do {
             // The watch first: the handler may begin, and fail, as soon as it is there.
-            let watch = HandshakeWatch(known)
+            let watch = HandshakeWatch(known, host: side.host)
             try channel.pipeline.syncOperations.addHandler(watch)
             try channel.pipeline.syncOperations.addHandler(handler, position: .before(watch))
         } catch {

@@ -10,12 +10,16 @@ final class HandshakeWatch: ChannelInboundHandler {
     private static let patience = TimeAmount.seconds(10)
 
     private let known: EventLoopPromise<Void>
+    private let host: String?
     private var deadline: Scheduled<Void>?
     private var isOver = false
 
-    /// - Parameter known: kept when the handshake has succeeded.
-    init(_ known: EventLoopPromise<Void>) {
+    /// - Parameters:
+    ///   - known: kept when the handshake has succeeded.
+    ///   - host: whom this node means to reach; nil where it was connected to.
+    init(_ known: EventLoopPromise<Void>, host: String?) {
         self.known = known
+        self.host = host
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -35,9 +39,14 @@ final class HandshakeWatch: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // The end of the connection follows, and what matters is whether it came in the middle.
         if let error = error as? NIOSSLError, error == .uncleanShutdown { return }
-        let ours = PeerError(encryption: error) ?? error
+        let ours = otherHost(error, context) ?? PeerError(encryption: error) ?? error
         end(.failure(ours))
         context.fireErrorCaught(ours)
+    }
+
+    private func otherHost(_ error: any Error, _ context: ChannelHandlerContext) -> PeerError? {
+        guard let host, let error = error as? NIOSSLExtraError, error == .failedToValidateHostname else { return nil }
+        return PeerError(isNot: host, butHas: try? context.pipeline.syncOperations.nioSSL_peerCertificate())
     }
 
     func channelInactive(context: ChannelHandlerContext) {

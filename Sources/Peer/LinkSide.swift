@@ -16,6 +16,9 @@ enum LinkSide: Sendable {
         }
     }
 
+    /// Whom this node means to reach; nil where it was connected to.
+    var host: String? { if case .connecting(let address, _) = self { address.host } else { nil } }
+
     /// The handler that encrypts; nil where nothing does. To be called on the channel's event loop.
     func encryption() throws -> NIOSSLHandler? {
         switch self {

@@ -15,9 +15,14 @@ final class Lobby: Sendable {
 
     private let waitingLimit: Int
     private let admittedLimit: Int
+    private let saidNothing: @Sendable (any Channel) -> Void
     private let state = NIOLockedValueBox(State())
 
-    init(waitingLimit: Int, admittedLimit: Int) {
+    /// - Parameter saidNothing: told of connections that are closed because they have not said what they want in time.
+    init(
+        waitingLimit: Int, admittedLimit: Int, saidNothing: @escaping @Sendable (any Channel) -> Void = { _ in }
+    ) {
+        self.saidNothing = saidNothing
         self.waitingLimit = waitingLimit
         self.admittedLimit = admittedLimit
     }
@@ -29,6 +34,12 @@ final class Lobby: Sendable {
             return state.waiting.count > waitingLimit ? state.waiting.removeFirst() : nil
         }
         oldest?.closeNow()
+    }
+
+    /// The connection has used up its time.
+    func expel(_ channel: any Channel) {
+        saidNothing(channel)
+        channel.closeNow()
     }
 
     /// The connection has gone without a word.

@@ -15,7 +15,7 @@ final class LobbyDoor: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: Lobby.patience) { channel.closeNow() }
+        deadline = context.eventLoop.scheduleTask(in: Lobby.patience) { [lobby] in lobby.expel(channel) }
         lobby.enter(channel)
         if !channel.isActive { goAway(channel) }
     }

@@ -88,12 +88,20 @@ public struct PeerCertificates: Sendable {
         guard exists("\(side)-cert.pem", in: directory) || exists("\(side)-key.pem", in: directory) else { return nil }
         let chain = try certificates("\(side)-cert.pem", in: directory).map { NIOSSLCertificateSource.certificate($0) }
         let path = path("\(side)-key.pem", in: directory)
-        do {
-            return (chain, .privateKey(try NIOSSLPrivateKey(file: path, format: .pem)))
-        } catch {
+        var isAskedForPassphrase = false
+        let key = try? NIOSSLPrivateKey(file: path, format: .pem) { (_: NIOSSLPassphraseSetter<[UInt8]>) in
+            isAskedForPassphrase = true
+        }
+        guard !isAskedForPassphrase else {
+            throw PeerError.certificates(
+                "the key \(path) has a passphrase, and a node has nobody to ask for it; write it without one: "
+                    + "openssl pkey -in \(path) -out NEW-KEY.pem")
+        }
+        guard let key else {
             throw PeerError.certificates(
                 "the link to peers cannot use the key \(path): check that it is there, readable and PEM")
         }
+        return (chain, .privateKey(key))
     }
 
     private static func certificates(_ name: String, in directory: String) throws(PeerError) -> [NIOSSLCertificate] {

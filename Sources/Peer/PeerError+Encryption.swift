@@ -21,8 +21,6 @@ extension PeerError {
     /// A failure of the handler that encrypts; nil for anything else.
     init?(encryption error: any Error) {
         switch error {
-        case let error as NIOSSLExtraError where error == .failedToValidateHostname:
-            self = .handshake("its certificate is for another host (subjectAltName): \(error)")
         case is NIOSSLExtraError, is NIOSSLError, is BoringSSLError:
             let text = String(describing: error)
             self = .handshake(

@@ -12,6 +12,8 @@ public enum PeerError: Error, CustomStringConvertible {
     case certificates(String)
     /// One side does not accept the other; said of the peer, as "it".
     case handshake(String)
+    /// An NBD server listens at that address.
+    case nbdServer(PeerAddress)
     /// The address can't be listened on.
     case cannotListen(PeerAddress, reason: String)
 
@@ -31,6 +33,9 @@ public enum PeerError: Error, CustomStringConvertible {
             what
         case .handshake(let reason):
             "no safe link to the peer: \(reason)"
+        case .nbdServer(let address):
+            "\(address) is the port of an NBD server, which serves clients and takes no disks in; give --to the address "
+                + "of the other node's --peer-listen"
         case .cannotListen(let address, let reason):
             "cannot listen for peers on \(address): \(reason); choose another --peer-listen address"
         }

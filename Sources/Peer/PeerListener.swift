@@ -39,8 +39,13 @@ public struct PeerListener: Sendable {
         refused: @escaping @Sendable (_ from: String, _ reason: any Error) -> Void = { _, _ in },
         _ body: @escaping @Sendable (PeerConnection) async -> Void
     ) async {
-        let lobby = Lobby(waitingLimit: Self.maximumWaiting, admittedLimit: Self.maximumConnections)
         let reports = ReportLimit(interval: .seconds(1))
+        let lobby = Lobby(waitingLimit: Self.maximumWaiting, admittedLimit: Self.maximumConnections) { channel in
+            let from = channel.remoteAddress?.ipAddress ?? "an unknown address"
+            // As an NBD client, which waits for the server's greeting.
+            let reason = "it has said nothing; NBD clients have to connect to an address of --listen or --socket"
+            if reports.isTime() { refused(from, PeerError.handshake(reason)) }
+        }
         try? await channel.executeThenClose { inbound in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await accepted in inbound {

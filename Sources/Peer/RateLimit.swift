@@ -6,7 +6,8 @@ import NIOConcurrencyHelpers
 /// catches up, so that its short pauses are not lost.
 public final class RateLimit: Sendable {
     private struct State {
-        var bytesPerSecond: Double?
+        /// nil or 0 for no limit.
+        var bitsPerSecond: UInt64?
         var freeAt: ContinuousClock.Instant
     }
 
@@ -16,20 +17,20 @@ public final class RateLimit: Sendable {
 
     /// - Parameter bitsPerSecond: more than 0; nil for no limit.
     public init(bitsPerSecond: UInt64?) {
-        state = NIOLockedValueBox(State(bytesPerSecond: bitsPerSecond.map { Double($0) / 8 }, freeAt: .now))
+        state = NIOLockedValueBox(State(bitsPerSecond: bitsPerSecond, freeAt: .now))
     }
 
     /// Replaces the limit; what is sent from now on keeps to it.
     public func set(bitsPerSecond: UInt64?) {
         state.withLockedValue { state in
-            state.bytesPerSecond = bitsPerSecond.map { Double($0) / 8 }
+            state.bitsPerSecond = bitsPerSecond
             state.freeAt = min(state.freeAt, .now)
         }
     }
 
     /// The limit now, in bits a second; nil for none.
     public var bitsPerSecond: UInt64? {
-        state.withLockedValue { $0.bytesPerSecond.map { UInt64($0 * 8) } }
+        state.withLockedValue { $0.bitsPerSecond }
     }
 
     /// Waits until the link has room, and takes it for `count` bytes. Hears of a new limit within `slice`.
@@ -45,10 +46,10 @@ public final class RateLimit: Sendable {
     /// - Returns: nil where the room was taken, otherwise how long it is until there is some.
     private func take(_ count: Int) -> Duration? {
         state.withLockedValue { state in
-            guard let rate = state.bytesPerSecond else { return nil }
+            guard let bits = state.bitsPerSecond, bits > 0 else { return nil }
             let now = ContinuousClock.now
             guard state.freeAt <= now else { return now.duration(to: state.freeAt) }
-            state.freeAt = max(state.freeAt, now - Self.burst) + .seconds(Double(count) / rate)
+            state.freeAt = max(state.freeAt, now - Self.burst) + .seconds(Double(count) * 8 / Double(bits))
             return nil
         }
     }

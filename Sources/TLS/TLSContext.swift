@@ -55,12 +55,21 @@ public final class TLSContext: @unchecked Sendable {
     }
 
     private static func useCertificate(_ files: TLSFiles, _ context: OpaquePointer) throws {
+        SSL_CTX_set_default_passwd_cb(context, openssl_refuse_passphrase)
         guard SSL_CTX_use_certificate_chain_file(context, files.certificate) == 1 else {
             throw TLSError("cannot use the certificate \(files.certificate): \(TLSError.takeReason())")
         }
-        guard SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1 else {
-            throw TLSError("cannot use the key \(files.key): \(TLSError.takeReason())")
+        var passphrasesAsked: Int32 = 0
+        let isUsed = withUnsafeMutablePointer(to: &passphrasesAsked) { asked in
+            SSL_CTX_set_default_passwd_cb_userdata(context, asked)
+            defer { SSL_CTX_set_default_passwd_cb_userdata(context, nil) }
+            return SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1
         }
+        guard passphrasesAsked == 0 else {
+            ERR_clear_error()
+            throw TLSError(hasPassphrase: files.key)
+        }
+        guard isUsed else { throw TLSError("cannot use the key \(files.key): \(TLSError.takeReason())") }
         guard SSL_CTX_check_private_key(context) == 1 else {
             throw TLSError("\(files.key) is not the key of \(files.certificate)")
         }

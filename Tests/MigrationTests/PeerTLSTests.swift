@@ -95,7 +95,8 @@ struct PeerTLSTests {
             complaint: "has expired"),
         Misfit(
             testDescription: "a destination that is another host",
-            destination: .tls(server: .init(names: "DNS:elsewhere,IP:192.0.2.1")), complaint: "another host"),
+            destination: .tls(server: .init(names: "DNS:elsewhere,IP:192.0.2.1")),
+            complaint: "names elsewhere, 192.0.2.1 (subjectAltName), and not 127.0.0.1"),
         Misfit(
             testDescription: "a destination in the clear", destination: .clear, complaint: "does not speak TLS"),
     ]

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Foundation
 import Index
 
@@ -8,7 +9,9 @@ struct BuildOption: ParsableArguments {
         case low, normal
     }
 
-    @Option(help: ArgumentHelp("Read at most that many bits a second: 800M (default: no limit).", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp("Read at most that many bits a second: 800M (default: no limit).", valueName: "rate"),
+        transform: BitRate.init)
     var rate: BitRate?
     @Option(
         help: ArgumentHelp(

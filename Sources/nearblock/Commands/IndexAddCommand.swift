@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Index
 
 /// `nearblock index add`.
@@ -8,8 +9,10 @@ struct IndexAddCommand: AsyncParsableCommand {
 
     @OptionGroup var place: IndexOption
     @OptionGroup var build: BuildOption
-    @Option(help: ArgumentHelp("Bytes of a block, for a new index (default: 4096).", valueName: "bytes"))
-    var blockSize: Int?
+    @Option(
+        help: ArgumentHelp("Bytes of a block, for a new index (default: 4096).", valueName: "bytes"),
+        transform: ByteCount.init)
+    var blockSize: ByteCount?
     @Option(
         help: ArgumentHelp(
             "What the images belong to; a migration may be held to some domains (default: what they have, or default).",
@@ -22,7 +25,8 @@ struct IndexAddCommand: AsyncParsableCommand {
 
     func run() async throws {
         build.begin()
-        let store = try IndexStore(directory: place.index, blockSize: blockSize)
+        FormatNotice.check(images)
+        let store = try IndexStore(directory: place.index, blockSize: blockSize.map { Int(clamping: $0.bytes) })
         defer { Terminal.endProgress() }
         let json = json
         try store.add(

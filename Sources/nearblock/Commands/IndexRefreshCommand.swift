@@ -22,11 +22,14 @@ struct IndexRefreshCommand: AsyncParsableCommand {
         build.begin()
         let store = try place.openStore()
         guard images.isEmpty else {
+            FormatNotice.check(images)
             for image in images { try refresh(image, store) }
             return
         }
         var failures = 0
-        for neighbour in try place.open().neighbours {
+        let neighbours = try place.open().neighbours
+        FormatNotice.check(neighbours.map(\.name))
+        for neighbour in neighbours {
             do {
                 try refresh(neighbour.name, store)
             } catch {

@@ -19,6 +19,7 @@ struct IndexSimilarityCommand: AsyncParsableCommand {
 
     func run() async throws {
         build.begin()
+        FormatNotice.check([image])
         let line = BuildProgressLine(image)
         var index = try place.open(check: .everything)
         if !domains.isEmpty { index = index.restricted(to: Set(domains)) }

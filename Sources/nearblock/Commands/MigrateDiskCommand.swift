@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Migration
 import Node
 import Peer
@@ -25,12 +26,14 @@ struct MigrateDiskCommand: AsyncParsableCommand {
                 + "the destination (first-write), on nearblock switch (manual), or at once (now). What is not there "
                 + "by then follows afterwards.", valueName: "when"))
     var switchover = Switchover.converged
-    @Option(help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"),
+        transform: BitRate.init)
     var rate: BitRate?
     @Option(
         help: ArgumentHelp(
             "How long a request of the guest may wait at the hand-over, as in 200ms (default: twice the link's round trip "
-                + "and 50ms).", valueName: "time"))
+                + "and 50ms).", valueName: "time"), transform: TimeSpan.init)
     var maxPause: TimeSpan?
     @Option(
         help: ArgumentHelp(
@@ -39,7 +42,8 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     var maxRounds: Int?
     @Option(
         help: ArgumentHelp(
-            "Hand over once no more is left to be sent, as in 4M, whatever the pause.", valueName: "size"))
+            "Hand over once no more is left to be sent, as in 4M, whatever the pause.", valueName: "size"),
+        transform: ByteCount.init)
     var dirtyThreshold: ByteCount?
     @Option(
         name: .customLong("domain"), parsing: .singleValue,

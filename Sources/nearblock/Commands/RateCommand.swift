@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Node
 
 /// `nearblock rate`.
@@ -8,7 +9,7 @@ struct RateCommand: AsyncParsableCommand {
 
     @Argument(help: "The export that is being moved.")
     var export: String
-    @Argument(help: "Bits a second, as in 100M; without it there is no limit.")
+    @Argument(help: "Bits a second, as in 100M; without it there is no limit.", transform: BitRate.init)
     var rate: BitRate?
     @OptionGroup var node: ControlOption
 

@@ -101,6 +101,7 @@ struct ServeCommand: AsyncParsableCommand {
     var insecurePeer = false
     @Option(help: ArgumentHelp("Where disks that are moved here go.", valueName: "dir"))
     var images: String?
+    @OptionGroup var permissions: PermissionOptions
     @Option(
         help: "What becomes of writes to a disk that is still to be handed over: they wait, or are refused.")
     var incomingWrites: IncomingWrites?
@@ -110,8 +111,8 @@ struct ServeCommand: AsyncParsableCommand {
     var index: String?
     @Option(
         help: ArgumentHelp(
-            "Keep the disks served here in the index too, and what it has of them no older than that: 600s.",
-            valueName: "time"))
+            "Keep the disks served here in the index too, and what it has of them no older than that: 10m.",
+            valueName: "time"), transform: TimeSpan.interval)
     var keepIndex: TimeSpan?
     @Option(
         help: ArgumentHelp(
@@ -198,6 +199,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         node.peerListen = peerListen ?? node.peerListen
         node.images = images ?? node.images
+        permissions.apply(to: &node)
         if let incomingWrites { node.refusesEarlyWrites = incomingWrites == .refuse }
         node.index = index ?? node.index
         node.keepIndex = keepIndex.map { .seconds($0.seconds) } ?? node.keepIndex

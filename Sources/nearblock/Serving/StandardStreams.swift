@@ -1,3 +1,4 @@
+import CStart
 import Foundation
 
 /// The one client of `serve --single`: whoever is at the other end of standard input and output.
@@ -11,7 +12,8 @@ struct StandardStreams: Sendable {
     init() throws {
         let input = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
         let output = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-        guard input >= 0, output >= 0, isatty(input) == 0 else {
+        let isClosed = start_was_closed(STDIN_FILENO) != 0 || start_was_closed(STDOUT_FILENO) != 0
+        guard !isClosed, input >= 0, output >= 0, isatty(input) == 0 else {
             throw CommandFailure(reason: "--single serves the client on standard input and output, and none is there")
         }
         let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)

@@ -1,0 +1,74 @@
+/// A format of disk images that is not raw, as its first bytes show.
+public struct ImageFormat: Hashable, Sendable {
+    /// What becomes of the image as if it were raw.
+    public enum Use: Sendable {
+        case served
+        case indexed
+        case moved
+        case arrived
+    }
+
+    /// So many bytes from the start of an image are enough. Bytes.
+    public static let length = 512
+
+    /// Where each says who it is. VHD is `vpc` to QEMU; a fixed one is raw but for its end, and has nothing at its start.
+    private static let marks: [(name: String, offset: Int, bytes: [UInt8])] = [
+        ("qcow2", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2]), ("qcow2", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3]),
+        ("qcow", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]), ("qed", 0, Array("QED\0".utf8)),
+        ("vmdk", 0, Array("KDMV".utf8)), ("vmdk", 0, Array("COWD".utf8)),
+        ("vmdk", 0, Array("# Disk DescriptorFile".utf8)), ("vdi", 0x40, [0x7f, 0x10, 0xda, 0xbe]),
+        ("vhdx", 0, Array("vhdxfile".utf8)), ("vpc", 0, Array("conectix".utf8)),
+    ]
+
+    /// As QEMU calls it, for `-f`.
+    public let name: String
+
+    /// - Parameter start: the first bytes of an image, up to `length` of them.
+    /// - Returns: nil where they are of none that is known, as in a raw image.
+    public init?(start: [UInt8]) {
+        let found = Self.marks.first { mark in
+            start.count >= mark.offset + mark.bytes.count && start[mark.offset...].starts(with: mark.bytes)
+        }
+        guard let found else { return nil }
+        name = found.name
+    }
+
+    /// One line for the user: what is wrong, and how it is done right.
+    public func warning(of path: String, _ use: Use) -> String {
+        let quoted = Self.quoted(path)
+        let socket = "/run/image.sock"
+        let convert = "qemu-img convert -f \(name) -O raw \(quoted) \(Self.quoted("\(path).raw"))"
+        func through(_ options: String, _ command: String) -> String {
+            "qemu-nbd -t \(options)-f \(name) -k \(socket) \(quoted), and nearblock \(command) "
+                + "'nbd+unix:///?socket=\(socket)'"
+        }
+        let (what, how) =
+            switch use {
+            case .served: ("served", "to serve the disk, run \(through("", "serve")); to move it, first \(convert)")
+            case .indexed: ("indexed", "to index the disk, run \(through("-r ", "index add --index DIR"))")
+            case .moved: ("moved", "to move the disk, first \(convert)")
+            case .arrived: ("served", "to serve the disk, run \(through("", "serve")), or first \(convert)")
+            }
+        return "\(path) is a \(name) image: the bytes of the file are \(what), and not the disk in it; \(how)"
+    }
+
+    /// As a shell takes it.
+    private static func quoted(_ path: String) -> String {
+        let plain = path.utf8.allSatisfy { byte in
+            let character = Character(UnicodeScalar(byte))
+            return character.isASCII && (character.isLetter || character.isNumber || "/._-+:".contains(character))
+        }
+        return plain
+            ? path
+            : "'" + path.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
+    }
+}
+
+extension RawImage {
+    /// The format that the first bytes show; nil for a raw image, and where they can't be read.
+    public func format() -> ImageFormat? {
+        var start = [UInt8](repeating: 0, count: Int(min(size, UInt64(ImageFormat.length))))
+        guard (try? start.withUnsafeMutableBytes({ try read(into: $0, at: 0) })) != nil else { return nil }
+        return ImageFormat(start: start)
+    }
+}

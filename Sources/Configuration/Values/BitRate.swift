@@ -1,0 +1,24 @@
+/// Bits a second: `100M`; K, M and G stand for powers of 1000, as links are sold.
+public struct BitRate: Sendable {
+    private static let base: UInt64 = 1000
+    private static let letters = "kmg"
+    private static let forms =
+        "a rate is a whole number of bits a second, of which K, M and G make 1000, 1000 K and 1000 M, as in 100M"
+
+    /// At least 1.
+    public let bitsPerSecond: UInt64
+
+    /// - Throws: `InvalidValue`, which says which forms are valid.
+    public init(_ text: String) throws(InvalidValue) {
+        guard let value = Quantity.exact(text, base: Self.base, letters: Self.letters) else {
+            let meant = Quantity(text).meant(base: Self.base, bitsPerByte: 8)
+            let advice = meant.map {
+                "; for \(text) give \(Quantity.spelled($0, base: Self.base, letters: Self.letters))"
+            }
+            throw InvalidValue(Self.forms + (advice ?? ""))
+        }
+        guard value > 0 else { throw InvalidValue("a rate of 0 would never end; \(Self.forms)") }
+        guard value < .max else { throw InvalidValue("it is more than any link carries; \(Self.forms)") }
+        bitsPerSecond = value
+    }
+}

@@ -1,0 +1,73 @@
+import Block
+import Foundation
+import Glibc
+
+/// Where the files of disks that arrive stand.
+///
+/// A disk becomes `EXPORT.raw`, and one whose export is called `x.raw` becomes `x.raw` too. Disks that came when that was
+/// still `x.raw.raw`, and have a record that says so, stay where they are.
+struct ImageLayout: Sendable {
+    private static let ending = ".raw"
+
+    private let images: String
+    /// Exports whose files have the ending twice.
+    private let doubled: Set<String>
+
+    /// - Parameters:
+    ///   - images: the directory, as a real path.
+    ///   - prefixes: of the names of records in `state`.
+    /// - Throws: where a record can't be read.
+    init(images: String, state: StateDirectory, prefixes: [String]) throws {
+        self.images = images
+        var doubled: Set<String> = []
+        for prefix in prefixes {
+            for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(prefix)-")
+            where record.export.hasSuffix(Self.ending)
+                && name == StateDirectory.key(prefix, path: "\(images)/\(record.export)\(Self.ending)")
+            {
+                doubled.insert(record.export)
+            }
+        }
+        self.doubled = doubled
+    }
+
+    func path(of export: String) -> String { base(of: export) }
+    func partialPath(of export: String) -> String { base(of: export) + Self.partialSuffix }
+    func manifestPath(of export: String) -> String { base(of: export) + Self.manifestSuffix }
+    /// Without the endings of the map's two files.
+    func mapPath(of export: String) -> String { base(of: export) + Self.mapSuffix }
+
+    /// The name of the record of a disk.
+    func recordName(_ export: String, _ prefix: String) -> String {
+        StateDirectory.key(prefix, path: path(of: export))
+    }
+
+    /// Another export whose files would be the same ones; nil where there is none.
+    func rival(of export: String, among exports: some Sequence<String>) -> String? {
+        exports.first { $0 != export && path(of: $0) == path(of: export) }
+    }
+
+    /// Deletes what describes the arrival of disks that there is no trace of.
+    /// - Parameter exports: those that are known.
+    func removeLeftovers(except exports: some Sequence<String>) {
+        let known = Set(exports.map(path))
+        for file in (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? [] {
+            for suffix in [Self.manifestSuffix, "\(Self.mapSuffix).map", "\(Self.mapSuffix).live"]
+            where file.hasSuffix(Self.ending + suffix) {
+                let path = "\(images)/\(file.dropLast(suffix.count))"
+                // Where there is an image it may be another state directory's.
+                let hasImage = access(path, F_OK) == 0 || access(path + Self.partialSuffix, F_OK) == 0
+                if !known.contains(path) && !hasImage { unlink("\(images)/\(file)") }
+            }
+        }
+    }
+
+    private static let partialSuffix = ".incoming"
+    private static let manifestSuffix = ".arriving.manifest"
+    private static let mapSuffix = ".arriving"
+
+    private func base(of export: String) -> String {
+        let hasEnding = export.hasSuffix(Self.ending) && !doubled.contains(export)
+        return hasEnding ? "\(images)/\(export)" : "\(images)/\(export)\(Self.ending)"
+    }
+}
