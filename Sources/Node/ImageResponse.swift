@@ -57,12 +57,18 @@ enum ImageResponse: Equatable, Sendable {
         _ situation: Situation
     ) -> (file: String, size: (UInt64) -> String)? {
         if situation.hasMoved {
-            return ("the disk has moved, and clients are forwarded as before", { _ in "the disk has moved without that" })
+            return (
+                "the disk has moved, and clients are forwarded as before",
+                { _ in "the disk has moved without that" }
+            )
         }
         if situation.isMoving {
             return (
                 "the disk is being migrated, and clients and the migration keep the one that was opened",
-                { "the migration moves the \($0) bytes that it began with, and if it ends here, clients see the new size" }
+                {
+                    "the migration moves the \($0) bytes that it began with, "
+                        + "and if it ends here, clients see the new size"
+                }
             )
         }
         guard situation.hasArrived else { return nil }

@@ -88,14 +88,15 @@ struct ChangedImageTests {
         #expect(try await compare(change) == [expected, expected, expected])
     }
 
-    @Test("A link that is switched leads new clients to the other file")
+    @Test("A link that is switched leads new clients to the other file, as with nbd-server")
     func link() async throws {
         let link = scratch.file("link.raw")
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: try makeDisk())
         let change =
             "make(image + '.b', 'B', 2 * MB); os.symlink(image + '.b', image + '.l'); os.rename(image + '.l', image)"
-        let expected = "[4, 'A'] [2, 'B']"
-        #expect(try await compare(change, with: link) == [expected, expected, expected])
+        // nbdkit follows links when it starts, and then no more.
+        let (switched, kept) = ("[4, 'A'] [2, 'B']", "[4, 'A'] [4, 'A']")
+        #expect(try await compare(change, with: link) == [switched, switched, kept])
     }
 
     // MARK: Replaced
@@ -270,7 +271,7 @@ struct ChangedImageTests {
         #expect(try await size(nodes.source) == "\(Self.size)")
         #expect(count("keep the one that was opened", in: nodes.source) == 1, "\(nodes.source.messages)")
         #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
-        try await waitUntil("it has moved") { try await nodes.source.ask(["status"]).output.contains("released") }
+        try await nodes.source.wait(for: "moved to")
         #expect(try nodes.destinationImage == before)
         #expect(try await size(nodes.source) == "\(Self.size)")
     }
@@ -300,7 +301,7 @@ struct ChangedImageTests {
             with open(image, "r+b") as file:
                 file.seek(3 * MB)
                 file.write(b"R" * MB)
-            print(letters(old[0], 3 * MB, 4 * MB - 1), write(4 * MB - 2, 2), fresh(uris[0], 3 * MB, 4 * MB - 1))
+            print(fresh(uris[0], 3 * MB, 4 * MB - 1), write(4 * MB - 2, 2), letters(old[0], 3 * MB, 4 * MB - 1))
             """, [image, node.uri()])
         #expect(
             output == """
@@ -308,7 +309,7 @@ struct ChangedImageTests {
                 error error error None
                 error error
                 3 [3, 'A']
-                ['R', 'R'] None [4, 'R', 'z']
+                [4, 'R', 'R'] None ['R', 'z']
                 """)
         let line = "cut short from \(Self.size) to \(3 << 20) bytes"
         #expect(count(line, in: node) == 1, "\(node.messages)")
