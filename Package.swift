@@ -80,7 +80,7 @@ let package = Package(
             dependencies: [
                 "Migration", "Index", "Block", "TestSupport", locks, .product(name: "NIOCore", package: "swift-nio"),
             ]),
-        .testTarget(name: "NodeTests", dependencies: ["nearblock", "TestSupport"]),
+        .testTarget(name: "NodeTests", dependencies: ["nearblock", "Node", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]
 )

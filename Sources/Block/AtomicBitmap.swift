@@ -49,10 +49,11 @@ final class AtomicBitmap: @unchecked Sendable {
         return UInt64(changed)
     }
 
-    /// Sets the bits that are set in another bitmap of the same length.
+    /// Sets the bits that are set in another bitmap, as far as this one goes.
     func set(allOf other: AtomicBitmap) {
-        for index in 0..<wordCount {
-            let word = other.word(at: index)
+        for index in 0..<min(wordCount, other.wordCount) {
+            let isCut = index == wordCount - 1 && count % 64 != 0
+            let word = other.word(at: index) & (isCut ? (1 << (count % 64)) - 1 : .max)
             if word != 0 { words[index].bitwiseOr(word, ordering: .sequentiallyConsistent) }
         }
     }

@@ -31,9 +31,14 @@ public final class BlockMarks: Sendable {
     ///   begin.
     public func run(in bytes: Range<UInt64>) -> (isMarked: Bool, end: UInt64) {
         guard !isRetired.load(ordering: .relaxed) else { return (true, bytes.upperBound) }
-        let blocks = geometry.blocks(touching: bytes)
+        let touched = geometry.blocks(touching: bytes)
+        // The disk may have been shorter when the map was made: of what is behind its end nobody knows.
+        guard touched.lowerBound < bitmap.count else { return (true, bytes.upperBound) }
+        let blocks = touched.lowerBound..<min(touched.upperBound, bitmap.count)
         let isMarked = bitmap.isSet(blocks.lowerBound) == marked
-        guard let other = bitmap.first(isMarked != marked, in: blocks) else { return (isMarked, bytes.upperBound) }
+        guard let other = bitmap.first(isMarked != marked, in: blocks) else {
+            return (isMarked, min(bytes.upperBound, blocks.upperBound * UInt64(geometry.blockSize)))
+        }
         return (isMarked, other * UInt64(geometry.blockSize))
     }
 }

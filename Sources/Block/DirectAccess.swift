@@ -13,23 +13,25 @@ final class DirectAccess: Sendable {
     let claims = RangeClaims()
     private let alignment: UInt64
 
-    /// Opens the file of `descriptor` once more.
+    /// Opens the file of the descriptor `file` once more.
     /// - Throws: `FileError` where its file system can't, or its size has no whole number of sectors.
-    init(_ descriptor: CInt, path: String, size: UInt64, access: RawImage.Access) throws {
+    init(_ file: CInt, path: String, size: UInt64, access: RawImage.Access) throws {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | linux_o_direct
-        let direct = open("/proc/self/fd/\(descriptor)", flags)
+        let direct = open("/proc/self/fd/\(file)", flags)
         guard direct >= 0 else { throw FileError("open with O_DIRECT", path) }
-        let alignment = UInt64(linux_direct_alignment(direct))
-        guard size % alignment == 0 else {
-            close(direct)
-            throw FileError(
-                "use O_DIRECT, with sectors of \(alignment) bytes, for the \(size) bytes of", path, code: EINVAL)
-        }
-        self.descriptor = direct
-        self.alignment = alignment
+        descriptor = direct
+        alignment = UInt64(linux_direct_alignment(direct))
+        try check(size: size, path: path)
     }
 
     deinit { close(descriptor) }
+
+    /// - Throws: `FileError` where an image of `size` bytes has no whole number of sectors.
+    func check(size: UInt64, path: String) throws {
+        guard size % alignment != 0 else { return }
+        throw FileError(
+            "use O_DIRECT, with sectors of \(alignment) bytes, for the \(size) bytes of", path, code: EINVAL)
+    }
 
     /// Whether a request may pass by the page cache.
     func suits(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {

@@ -13,10 +13,10 @@ public final class DirtyMap: Sendable {
         bitmap = AtomicBitmap(count: geometry.blockCount)
     }
 
-    /// Marks every block that the bytes touch.
+    /// Marks every block that the bytes touch; those behind the end of the map are not its own.
     public func mark(offset: UInt64, length: UInt64) {
-        guard length > 0 else { return }
-        bitmap.set(geometry.blocks(touching: offset..<offset + length))
+        guard length > 0, offset < geometry.size else { return }
+        bitmap.set(geometry.blocks(touching: offset..<min(offset + length, geometry.size)))
     }
 
     /// Marks blocks.
@@ -27,10 +27,26 @@ public final class DirtyMap: Sendable {
     /// Marks every block.
     public func markAll() { bitmap.set(0..<bitmap.count) }
 
-    /// Marks what is dirty in another map of the same geometry.
+    /// Marks what is dirty in another map of the same disk, which may have been longer or shorter then.
     public func mark(allOf other: DirtyMap) {
-        precondition(other.geometry == geometry)
+        precondition(other.geometry.blockSize == geometry.blockSize)
         bitmap.set(allOf: other.bitmap)
+    }
+
+    /// What is dirty of a disk of this size, of which this map is of an earlier one: what is new in it, and the block in
+    /// which the shorter of the two ends, are dirty.
+    public func resized(to size: UInt64) -> DirtyMap? {
+        guard let larger = BlockGeometry(size: size, blockSize: geometry.blockSize) else { return nil }
+        let map = DirtyMap(geometry: larger)
+        map.mark(allOf: self)
+        map.markNew(since: geometry.size)
+        return map
+    }
+
+    /// Marks what a disk has that was `size` bytes long before.
+    public func markNew(since size: UInt64) {
+        let first = min(size, geometry.size) / UInt64(geometry.blockSize)
+        if first < geometry.blockCount { bitmap.set(first..<geometry.blockCount) }
     }
 
     /// Whether a block is dirty now.

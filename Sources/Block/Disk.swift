@@ -1,24 +1,37 @@
+import NIOConcurrencyHelpers
 import Ring
+import Synchronization
 
 /// A disk as all loops see it: one port a loop, and the changes that must happen on all of them at once.
 public final class Disk: Sendable {
-    /// Bytes; never changes.
-    public let size: UInt64
+    /// Bytes. Clients may have been told another size: `resize`.
+    public var size: UInt64 { length.load(ordering: .relaxed) }
     /// What its clients have read so far.
-    public let reads: ReadCounts
+    public var reads: ReadCounts { counts.withLockedValue { $0 } }
+    private let length: Synchronization.Atomic<UInt64>
+    private let counts: NIOLockedValueBox<ReadCounts>
     private let ports: [DiskPort]
 
     /// A disk of `size` bytes on `device`, for clients of any of `loops`.
     public init(size: UInt64, device: BlockDevice, loops: [EventLoop]) {
-        self.size = size
+        length = .init(size)
         let reads = ReadCounts(size: size)
-        self.reads = reads
+        counts = NIOLockedValueBox(reads)
         ports = loops.map { DiskPort(loop: $0, device: device, reads: reads) }
     }
 
     /// The way into this disk for what runs on `loop`.
     public func port(on loop: EventLoop) -> DiskPort {
         ports[loop.index]
+    }
+
+    /// Makes the disk longer or shorter, as its image has become. Clients that are there keep the size that they were
+    /// told; maps that are kept of it don't grow, and know nothing of what they are too short for.
+    public func resize(to size: UInt64) {
+        length.store(size, ordering: .relaxed)
+        let next = ReadCounts(size: size, from: reads)
+        counts.withLockedValue { $0 = next }
+        for port in ports { port.loop.post { port.count(in: next) } }
     }
 
     /// From the return on, every change that a client is told of is in `map`; nil ends the tracking.

@@ -9,7 +9,7 @@ public final class DiskPort: @unchecked Sendable {
     public let loop: EventLoop
 
     private var device: BlockDevice
-    private let reads: ReadCounts
+    private var reads: ReadCounts
     private var dirtyMap: DirtyMap?
     /// Further maps, and the same again in a form that costs no reference counting.
     private var followers: [DirtyMap] = []
@@ -68,6 +68,10 @@ public final class DiskPort: @unchecked Sendable {
         settle(request)
         request.pointee.owner._withUnsafeGuaranteedRef { $0.finished(request) }
         reportIfQuiet()
+    }
+
+    func count(in reads: ReadCounts) {
+        self.reads = reads
     }
 
     func track(_ map: DirtyMap?) {

@@ -30,6 +30,11 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         request.pointee.progress = request.pointee.readAlready
         request.pointee.stage = .transfer
         request.pointee.descriptor = image.descriptor
+        guard image.reaches(request.pointee.offset, request.pointee.length) else { return lookAgain(request, port) }
+        startInside(request, port)
+    }
+
+    private func startInside(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         if let direct = image.direct {
             startDirect(request, port, direct)
         } else {
@@ -56,6 +61,20 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         port.loop.post { [self] in
             pending.request.pointee.error = ENOTSUP
             end(pending.request, pending.port)
+        }
+    }
+
+    /// The file was seen to end before the request does. It may be whole again.
+    private func lookAgain(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+        let pending = PendingRequest(request: request, port: port)
+        worker.async { [self] in
+            image.lookAtEnd()
+            let isInside = image.reaches(pending.request.pointee.offset, pending.request.pointee.length)
+            pending.port.loop.post { [self] in
+                if isInside { return startInside(pending.request, pending.port) }
+                pending.request.pointee.error = EIO
+                pending.port.ended(pending.request)
+            }
         }
     }
 
@@ -94,9 +113,9 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     /// Whole pages go into the page cache without being read first.
     override func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
-        guard image.direct == nil, (offset | UInt64(length)) & Self.pageMask == 0, length <= Self.atOnce else {
-            return nil
-        }
+        guard image.direct == nil, (offset | UInt64(length)) & Self.pageMask == 0, length <= Self.atOnce,
+            image.reaches(offset, UInt64(length))
+        else { return nil }
         let written = linux_pwrite(image.descriptor, buffer, length, off_t(offset))
         guard written < 0 else { return written == length ? 0 : nil }
         return errno == EINTR ? nil : errno
@@ -182,8 +201,11 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     private func advanceTransfer(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
         guard result >= 0 else { return fail(request, -result) }
-        // The image ends before the disk does: somebody truncated it.
-        guard result > 0 else { return fail(request, EIO) }
+        guard result > 0 else {
+            // The image ends before the disk does: somebody truncated it.
+            worker.async { [image] in image.lookAtEnd() }
+            return fail(request, EIO)
+        }
         request.pointee.progress += Int(result)
         guard request.pointee.progress == Int(request.pointee.length) else { return false }
         return request.pointee.stage == .zeroFill ? makeDurableIfForced(request) : true
@@ -213,6 +235,11 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     private static func findExtents(in image: RawImage, _ request: UnsafeMutablePointer<BlockRequest>) throws {
         let end = request.pointee.offset + request.pointee.length
+        // What is beyond the end of the file is no hole that reads as zeros.
+        if try image.currentSize() < end {
+            image.lookAtEnd()
+            throw FileError("look for data in", image.path, code: EIO)
+        }
         var position = request.pointee.offset
         while position < end {
             let data = try image.nextData(from: position)

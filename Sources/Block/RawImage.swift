@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import NIOConcurrencyHelpers
+import Synchronization
 
 /// An open raw disk image or block device, used by worker threads with plain blocking calls.
 ///
@@ -20,8 +21,13 @@ public final class RawImage: Sendable {
     /// As the user named it, or as it was renamed to.
     public var path: String { currentPath.withLockedValue { $0 } }
     private let currentPath: NIOLockedValueBox<String>
-    /// Bytes; any positive number, not necessarily a multiple of 512.
-    public let size: UInt64
+    /// Bytes; any positive number, not necessarily a multiple of 512. It follows the file by `resize` only.
+    public var size: UInt64 { length.load(ordering: .relaxed) }
+    let length: Synchronization.Atomic<UInt64>
+    /// Where the file ended when somebody last looked, `size` at most. A `FileDevice` lets no request go beyond it: a
+    /// write there would make the file longer again.
+    let limit: Synchronization.Atomic<UInt64>
+    let whenCut = NIOLockedValueBox<(@Sendable (UInt64) -> Void)?>(nil)
     /// Open for as long as this object lives.
     public let descriptor: CInt
     /// True for a block device, whose `stat` says neither size nor time.
@@ -46,7 +52,10 @@ public final class RawImage: Sendable {
         do {
             // The ring does not wait for the disk where a descriptor says not to.
             guard fcntl(descriptor, F_SETFL, flags) == 0 else { throw FileError("open", path) }
-            (size, isBlockDevice) = try Self.measure(descriptor, path)
+            let (size, isBlockDevice) = try Self.measure(descriptor, path)
+            length = .init(size)
+            limit = .init(size)
+            self.isBlockDevice = isBlockDevice
             if access == .readWrite { try ImageLock.take(descriptor, path) }
             direct = isDirect ? try DirectAccess(descriptor, path: path, size: size, access: access) : nil
         } catch {

@@ -25,6 +25,18 @@ public final class ReadCounts: @unchecked Sendable {
             .assumingMemoryBound(to: Atomic<UInt32>.self)
     }
 
+    /// What has been read of a disk of `size` bytes that had another size before.
+    convenience init(size: UInt64, from old: ReadCounts) {
+        self.init(size: size)
+        for index in 0..<old.parts {
+            let count = old.counts[index].load(ordering: .relaxed)
+            let target = Int(UInt64(index) * old.part / part)
+            guard count > 0, target < parts else { continue }
+            let sum = counts[target].load(ordering: .relaxed).addingReportingOverflow(count)
+            counts[target].store(sum.overflow ? .max : sum.partialValue, ordering: .relaxed)
+        }
+    }
+
     deinit { free(counts) }
 
     /// Bytes of a part of a disk of `size` bytes: a power of two.
@@ -36,7 +48,7 @@ public final class ReadCounts: @unchecked Sendable {
 
     /// These bytes are read.
     func note(offset: UInt64, length: UInt64) {
-        guard length > 0 else { return }
+        guard length > 0, offset < size else { return }
         var index = Int(offset / part)
         let last = Int((offset + length - 1) / part)
         while index <= last, index < parts {

@@ -12,6 +12,9 @@ public struct Handshake {
         case needsMore
         /// Enough has been said for now: once the output has been sent, call again with what is left of the input.
         case needsSending
+        /// Before the client is told of that export, somebody has to look at what is behind it: once that has been done, and
+        /// the handshake `looked`, call again with the same input.
+        case needsLook(at: String)
         /// Once the output has been sent, TLS begins. What has come already came in the clear and must be thrown away.
         case startTLS
         /// The client has chosen an export; what it sends next are requests.
@@ -33,6 +36,10 @@ public struct Handshake {
     private var isSecure = false
     private var sendsZeroes = true
     private var optionsSeen = 0
+    /// Whether somebody has looked at what the next option asks for.
+    private var hasLooked = false
+    /// Why the client can't have it all the same.
+    private var refusal: String?
     private var style = HeaderStyle.simple
     private var contexts: [MetaContext] = []
     /// The export that the contexts were chosen for.
@@ -68,6 +75,13 @@ public struct Handshake {
             if input.count == before { return .needsMore }
             if output.count >= Wire.enoughOutput { return .needsSending }
         }
+    }
+
+    /// What `needsLook` asked for has been done.
+    /// - Parameter refusal: why the client can't have the export, for the client; nil where it can.
+    public mutating func looked(refusal: String?) {
+        hasLooked = true
+        self.refusal = refusal
     }
 
     /// Takes at most one item off the input; none, and `.needsMore`, where it is not complete.
@@ -112,8 +126,12 @@ public struct Handshake {
             return .needsMore
         }
         guard input.count >= headerLength + Int(length) else { return .needsMore }
-        optionsSeen += 1
         let payload = input.dropFirst(headerLength).prefix(Int(length))
+        if !hasLooked, let name = chosenName(type, payload), catalog.needsLook(at: name) {
+            return .needsLook(at: name)
+        }
+        defer { (hasLooked, refusal) = (false, nil) }
+        optionsSeen += 1
         input.removeFirst(headerLength + Int(length))
         return answer(type, payload, &output, catalog)
     }
@@ -174,13 +192,25 @@ public struct Handshake {
         return .needsMore
     }
 
+    /// The export whose size the answer tells; nil where it tells none.
+    private func chosenName(_ type: UInt32, _ payload: ArraySlice<UInt8>) -> String? {
+        guard isOpen else { return nil }
+        switch Option(rawValue: type) {
+        case .exportName:
+            var reader = ByteReader(payload)
+            return payload.count <= Wire.maximumString ? reader.string(count: payload.count) : nil
+        case .info, .go: return Self.parseInformationRequest(payload)?.0
+        default: return nil
+        }
+    }
+
     /// A server that has no such export can only hang up.
     private mutating func answerExportName(
         _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
         var reader = ByteReader(payload)
         // There is no 64-bit form of this option's answer: who has asked for extended headers may not use it.
-        guard style != .extended, payload.count <= Wire.maximumString,
+        guard refusal == nil, style != .extended, payload.count <= Wire.maximumString,
             let name = reader.string(count: payload.count), let export = catalog.export(named: name)
         else { return end(.close) }
         var out = ByteWriter()
@@ -248,6 +278,10 @@ public struct Handshake {
         }
         guard let export = catalog.export(named: name) else {
             reply(.unknownExport, to: type, text: "no such export", &output)
+            return .needsMore
+        }
+        if let refusal {
+            reply(.unknownExport, to: type, text: refusal, &output)
             return .needsMore
         }
         for item in information(on: export, wanted) { reply(.information, to: type, payload: item, &output) }

@@ -1,5 +1,6 @@
 import Block
 import NBD
+import NIOConcurrencyHelpers
 
 /// A named disk that clients may open.
 public final class Export: Sendable {
@@ -11,6 +12,9 @@ public final class Export: Sendable {
     public let disk: Disk
     /// Every write is durable before it is acknowledged, as if each had the FUA flag.
     let isSynchronous: Bool
+    /// Asked before a client is told of the export; nil where nothing changes behind it.
+    public var watcher: (any ExportWatcher)? { watching.withLockedValue { $0 } }
+    private let watching = NIOLockedValueBox<(any ExportWatcher)?>(nil)
 
     /// An export of `disk` under `name`.
     /// - Parameters:
@@ -28,6 +32,9 @@ public final class Export: Sendable {
             name: name, size: disk.size, isReadOnly: isReadOnly, isRotational: isRotational, text: text)
         self.disk = disk
     }
+
+    /// Has every new client wait until `watcher` has looked.
+    public func watch(with watcher: any ExportWatcher) { watching.withLockedValue { $0 = watcher } }
 
     /// What clients are told at this moment.
     var offer: ExportDescription {

@@ -56,6 +56,9 @@ public final class ExportTable: ExportCatalog, Sendable {
         find(name)?.offer
     }
 
+    /// `ExportCatalog`: whether what is behind it may have changed.
+    public func needsLook(at name: String) -> Bool { find(name)?.watcher != nil }
+
     /// `ExportCatalog`: all of them by name.
     public func exports() -> [ExportDescription]? {
         contents.withLockedValue { contents in

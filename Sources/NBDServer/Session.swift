@@ -15,6 +15,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// What the next bytes from the client are.
     private enum Reading {
         case handshake
+        /// Somebody looks at the export that the client asks for.
+        case lookingAtExport
         /// The client has been told to begin; once that is sent, everything is encrypted.
         case startingTLS
         /// The export has been chosen; connections that were given up are finished first.
@@ -111,7 +113,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Whether the client has not chosen an export yet.
     var isNegotiating: Bool {
         switch reading {
-        case .handshake, .startingTLS: true
+        case .handshake, .lookingAtExport, .startingTLS: true
         default: false
         }
     }
@@ -256,7 +258,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         let result: Int32?
         switch reading {
-        case .nothing, .waitingForBuffer, .waitingForOthers, .startingTLS:
+        case .nothing, .waitingForBuffer, .waitingForOthers, .lookingAtExport, .startingTLS:
             return false
         case .handshake where !handshakeOutput.isEmpty:
             return false
@@ -287,7 +289,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Stops once what stands in the input can't be parsed for want of more, and not for want of room.
     private func stopAtEnd() {
         switch reading {
-        case .waitingForBuffer, .waitingForOthers, .startingTLS: return
+        case .waitingForBuffer, .waitingForOthers, .lookingAtExport, .startingTLS: return
         case .payload: stopReading()
         default: if slots?.inFlight ?? 0 == 0, stream.hasSentAll, handshakeOutput.isEmpty { stopReading() }
         }
@@ -324,7 +326,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             stream.startTLS(tls.context)
             reading = .handshake
             return false
-        case .waitingForBuffer, .waitingForOthers, .nothing:
+        case .waitingForBuffer, .waitingForOthers, .lookingAtExport, .nothing:
             return false
         }
     }
@@ -343,6 +345,8 @@ final class Session: RequestOwner, @unchecked Sendable {
             return false
         case .needsSending:
             return true
+        case .needsLook(let name):
+            return !beginLook(at: name)
         case .close:
             reading = .nothing
             return false
@@ -357,6 +361,24 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
     }
 
+    /// - Returns: false where nobody needs to look any more.
+    private func beginLook(at name: String) -> Bool {
+        guard let watcher = exports.find(name)?.watcher else {
+            handshake.looked(refusal: nil)
+            return false
+        }
+        reading = .lookingAtExport
+        watcher.look { [self, loop] refusal in loop.post { [self] in looked(refusal) } }
+        return true
+    }
+
+    private func looked(_ refusal: String?) {
+        guard case .lookingAtExport = reading else { return }
+        handshake.looked(refusal: refusal)
+        reading = .handshake
+        proceed()
+    }
+
     private func continueHandshake() {
         var rest = handshakeInput[...]
         var output: [UInt8] = []
@@ -366,7 +388,10 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     private func beginTransmission(_ negotiation: Negotiation) {
-        guard let export = exports.find(negotiation.export.name) else { return hangUp() }
+        // It may be gone, or another one, since the client was told of it.
+        guard let export = exports.find(negotiation.export.name), export.description.size == negotiation.export.size,
+            export.description.isReadOnly == negotiation.export.isReadOnly
+        else { return hangUp() }
         self.export = export
         self.negotiation = negotiation
         if !negotiation.contexts.isEmpty { statusReply = StatusReply(negotiation, export.maps) }

@@ -11,9 +11,11 @@ actor ChangeBitmap {
     private let disk: Disk
     private let maps: ExportMaps
     private let context: String
-    private let geometry: BlockGeometry
+    private var geometry: BlockGeometry
     private var current: DirtyMap
     private var shown: DirtyMap
+    /// The last change of the maps that was asked for: one after the other, as each takes several steps.
+    private var changing: Task<Void, Never>?
 
     /// How names of QEMU's dirty bitmaps begin.
     static let namespace = "qemu:dirty-bitmap:"
@@ -44,7 +46,34 @@ actor ChangeBitmap {
     }
 
     /// Shows what was written since the last checkpoint, and notes from now on what is written after this one.
-    func checkpoint() async {
+    func checkpoint() async { await inTurn { await self.beginAnew() } }
+
+    /// Follows a disk that has become longer or shorter. What is new in it counts as written, before this checkpoint and
+    /// after it: clients that are told the new size must see that.
+    func resize(to size: UInt64) async { await inTurn { await self.changeSize(to: size) } }
+
+    private func inTurn(_ change: @escaping @Sendable () async -> Void) async {
+        let task = Task { [changing] in
+            await changing?.value
+            await change()
+        }
+        changing = task
+        await task.value
+    }
+
+    private func changeSize(to size: UInt64) async {
+        guard size != geometry.size, let next = current.resized(to: size) else { return }
+        // Both know of what is written in between.
+        await disk.follow(next)
+        await disk.unfollow(current)
+        next.mark(allOf: current)
+        current = next
+        shown = shown.resized(to: size) ?? shown
+        geometry = next.geometry
+        maps.show(BlockMarks(dirty: shown), as: context)
+    }
+
+    private func beginAnew() async {
         let next = DirtyMap(geometry: geometry)
         // Both know of what is written in between.
         await disk.follow(next)

@@ -23,6 +23,8 @@ public actor Node {
     private static let longestRetry = Duration.seconds(5)
     /// As long as clients have to take their last replies, and as long again.
     private static let backingGrace = Duration.seconds(7)
+    /// Images that are looked at together.
+    private static let looksAtOnce = 8
 
     private let configuration: NodeConfiguration
     private let logger: Logger
@@ -318,6 +320,9 @@ public actor Node {
     }
 
     private func findMovable(_ name: String) async throws -> NodeExport {
+        if try await find(name).watcher?.look() != nil {
+            throw NodeError.unusable(try find(name).imageProblem ?? "the image of \(name) can't be opened")
+        }
         let before = try find(name)
         if await site?.arriving(before.name) != nil { throw NodeError.isArriving(before.name) }
         let export = try find(name)
@@ -360,7 +365,11 @@ public actor Node {
             for (exports, disk) in zip(moving, migration.disks) {
                 // Whatever the end is, but for that of the process.
                 exports[0].records?.forgetRequest()
-                for export in exports { export.end(disk) }
+                for export in exports {
+                    export.end(disk)
+                    // What has happened to the image meanwhile can be taken up now.
+                    export.watcher?.look { _ in }
+                }
             }
         }
         var delay = Self.firstRetry
@@ -458,6 +467,7 @@ public actor Node {
                 holdBack(export, error)
             }
         }
+        lookAtAll()
     }
 
     /// The same disk under another description, or another name: clients that are there still have it open.
@@ -470,8 +480,9 @@ public actor Node {
         let replaced = NodeExport(
             export: export, configuration: configuration, backing: backing, records: old.records,
             bitmap: keepsBitmap ? old.bitmap : bitmap(configuration, of: export))
-        replaced.setHeldBack(old.isHeldBack)
+        replaced.resume(from: old)
         exports[configuration.name] = replaced
+        watch(replaced)
         keepIndex(of: replaced)
         guard !keepsBitmap else { return }
         await old.bitmap?.stop()
@@ -524,14 +535,17 @@ public actor Node {
         logger.error("\(export.name) is not offered: \(reason)")
     }
 
-    private func open(_ configured: ExportConfiguration) async throws {
+    /// - Parameter old: the export in whose place it is put.
+    private func open(_ configured: ExportConfiguration, replacing old: NodeExport? = nil) async throws {
         let backing = try await Backing.open(configured, loops: loops)
         let unfinished = try backing.image.flatMap {
             try DestinationSite.incomplete($0, in: state, elsewhere: standing.identities)
         }
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
+        if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
         formats.check(backing.image, .served)
-        let disk = try add(configured, backing, isConfigured: true)
+        let disk = try add(configured, backing, isConfigured: true, replacing: old)
+        await old?.bitmap?.stop()
         await exports[configured.name]?.bitmap?.start()
         guard unfinished != nil, let export = exports[configured.name], export.isAtRest else { return }
         await disk.fence()
@@ -556,7 +570,8 @@ public actor Node {
     /// make two writers (invariant 5).
     @discardableResult
     private func add(
-        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ArrivedDisk? = nil
+        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ArrivedDisk? = nil,
+        replacing old: NodeExport? = nil
     ) throws -> Disk {
         let name = configuration.name
         let records = backing.image.map { SourceRecords(directory: state, image: $0, elsewhere: standing.identities) }
@@ -570,7 +585,7 @@ public actor Node {
         // What has moved has the size that it had then, whatever was done to its image since.
         let disk = arrived?.early ?? Disk(size: moved?.size ?? backing.size, device: device, loops: loops)
         let export = Self.export(configuration, disk: disk, backing: backing)
-        if arrived?.early != nil {
+        if arrived?.early != nil || old != nil {
             table.replace(with: export, isDefault: configuration.isDefault)
         } else {
             guard table.add(export, isDefault: configuration.isDefault) else { throw NodeError.nameTaken(name) }
@@ -579,6 +594,8 @@ public actor Node {
             export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records,
             bitmap: bitmap(configuration, of: export))
         exports[name] = added
+        watch(added)
+        if old != nil { upkeep.removeValue(forKey: name)?.cancel() }
         if let moved, let link, let records { depart(added, records, moved, link) }
         keepIndex(of: added)
         return disk
@@ -689,6 +706,108 @@ public actor Node {
         if isRestored { return ImageBase(image: image, movedBy: MigrationID()) }
         guard export.isReleased, let moved = try? export.records?.moved(), moved.isReleased else { return nil }
         return ImageBase(image: image, movedBy: moved.migration)
+    }
+
+    // MARK: Images that change under the node
+
+    /// Has each new client of an export wait until somebody has looked what stands at the path of its image.
+    private func watch(_ export: NodeExport) {
+        guard let image = export.backing?.image else { return }
+        let size = export.export.description.size
+        let configured = export.configuration?.backing
+        let path: @Sendable () -> String = { configured ?? image.path }
+        image.whenCut { [logger, path = path()] in
+            logger.error(
+                "\(path) has been cut short from \(size) to \($0) bytes; what clients ask for beyond that fails with an I/O error"
+            )
+        }
+        let lookout = ImageLookout(image: image, path: path, told: size) {
+            [weak self, weak export] change in
+            guard let self, let export else { return nil }
+            return await respond(to: change, of: export, image, at: path())
+        }
+        export.export.watch(with: lookout)
+    }
+
+    /// Looks at the images of all exports, a few at a time, and waits for none.
+    private func lookAtAll() {
+        let lookouts = exports.values.compactMap(\.watcher)
+        Task {
+            await withTaskGroup(of: Void.self) { group in
+                for (index, lookout) in lookouts.enumerated() {
+                    if index >= Self.looksAtOnce { await group.next() }
+                    group.addTask { _ = await lookout.look() }
+                }
+            }
+        }
+    }
+
+    /// - Returns: why new clients can't have the export; nil where they can.
+    private func respond(
+        to change: ImageChange, of export: NodeExport, _ image: RawImage, at path: String
+    ) async -> String? {
+        // Where another export has its name by now, that has been opened just now.
+        guard exports[export.name] === export else { return nil }
+        let situation = export.situation(at: path)
+        switch ImageResponse(to: change, in: situation) {
+        case .serve:
+            _ = export.note(imageProblem: nil)
+            return nil
+        case .keep(let problem):
+            image.lookAtEnd()
+            if export.note(imageProblem: problem) { logger.warning("\(export.name): \(problem)") }
+            return nil
+        case .refuse(let problem):
+            image.lookAtEnd()
+            return refuse(export, problem)
+        case .reopen:
+            return await reopen(export, at: path)
+        case .resize(let size):
+            await resize(export, image, from: situation.told, to: size)
+            return nil
+        }
+    }
+
+    private func refuse(_ export: NodeExport, _ problem: String) -> String {
+        if export.note(imageProblem: problem) { logger.error("\(export.name): \(problem)") }
+        return "the image of this export can't be opened now"
+    }
+
+    private func reopen(_ export: NodeExport, at path: String) async -> String? {
+        guard let configuration = export.configuration else { return nil }
+        do {
+            try await open(configuration, replacing: export)
+            logger.warning(
+                "\(export.name): \(path) is another file now; new clients get that, and those that are connected keep theirs"
+            )
+            return nil
+        } catch {
+            return refuse(export, "\(path) is another file now, and new clients are refused: \(error)")
+        }
+    }
+
+    /// All clients use one disk, old and new, so that its maps have what any of them writes.
+    private func resize(_ export: NodeExport, _ image: RawImage, from told: UInt64, to size: UInt64) async {
+        guard let configuration = export.configuration else { return }
+        do {
+            image.lookAtEnd()
+            try image.resize(to: size)
+        } catch {
+            let problem = "\(configuration.backing) has \(size) bytes now; the export keeps its \(told): \(error)"
+            if export.note(imageProblem: problem) { logger.warning("\(export.name): \(problem)") }
+            return
+        }
+        export.export.disk.resize(to: size)
+        // Who is told of the new end must find it in the map.
+        if size > told { await export.bitmap?.resize(to: size) }
+        // A migration that has begun meanwhile knows the new size; clients see it when that has ended.
+        guard exports[export.name] === export, export.isAtRest else { return }
+        upkeep.removeValue(forKey: export.name)?.cancel()
+        await replace(export, with: configuration)
+        if size < told { await export.bitmap?.resize(to: size) }
+        logger.notice(
+            "\(export.name): \(configuration.backing) has \(size) bytes now and had \(told); new clients see that, and those that are connected keep the size that they know"
+        )
     }
 
     private func startPeer() async throws -> PeerAddress? {

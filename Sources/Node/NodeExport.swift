@@ -11,6 +11,8 @@ final class NodeExport: Sendable {
         var forward: ForwardLink?
         var supply: SupplyLink?
         var isHeldBack = false
+        var hasArrived = false
+        var imageProblem: String?
     }
 
     let export: Export
@@ -42,11 +44,45 @@ final class NodeExport: Sendable {
 
     var isReadOnly: Bool { export.description.isReadOnly }
 
+    /// Looks what has become of its image; nil where it has none.
+    var watcher: ImageLookout? { export.watcher as? ImageLookout }
+
     /// Whether requests wait until what is missing of the disk can be asked for.
     var isHeldBack: Bool { state.withLockedValue { $0.isHeldBack } }
 
     /// Notes whether the disk is behind a fence because it is not whole.
     func setHeldBack(_ isHeldBack: Bool) { state.withLockedValue { $0.isHeldBack = isHeldBack } }
+
+    /// What is wrong with its image; nil where nothing is.
+    var imageProblem: String? { state.withLockedValue { $0.imageProblem } }
+
+    /// Notes what is wrong with its image.
+    /// - Returns: whether that is news.
+    func note(imageProblem: String?) -> Bool {
+        state.withLockedValue { state in
+            defer { state.imageProblem = imageProblem }
+            return state.imageProblem != imageProblem
+        }
+    }
+
+    /// Whether a migration has brought the disk, or has brought it back, since the node began.
+    var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
+
+    /// What becomes of a change of its image depends on.
+    func situation(at path: String) -> ImageResponse.Situation {
+        ImageResponse.Situation(
+            path: path, told: export.description.size, isMoving: migration != nil, hasMoved: hasMoved,
+            hasArrived: hasArrived)
+    }
+
+    /// Takes over what the same disk was under another description.
+    func resume(from old: NodeExport) {
+        let (isHeldBack, hasArrived) = old.state.withLockedValue { ($0.isHeldBack, $0.hasArrived) }
+        state.withLockedValue { state in
+            state.isHeldBack = isHeldBack
+            state.hasArrived = hasArrived
+        }
+    }
 
     /// Claims the export for a migration.
     /// - Throws: `NodeError` where it is taken.
@@ -97,6 +133,7 @@ final class NodeExport: Sendable {
             defer {
                 state.forward = nil
                 state.supply = nil
+                state.hasArrived = true
             }
             return (state.forward, state.supply)
         }
@@ -142,7 +179,7 @@ final class NodeExport: Sendable {
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
-            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem })
+            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem } ?? imageProblem)
     }
 
     /// Waits no longer for the node that the disk has moved to.

@@ -1,0 +1,75 @@
+import Testing
+
+@testable import NBD
+
+/// A handshake whose exports have to be looked at before a client is told of them.
+@Suite struct LookTests {
+    /// Its disk is longer once somebody has looked.
+    private struct Changing: ExportCatalog {
+        var size: UInt64 = 100
+
+        func export(named name: String) -> ExportDescription? {
+            name == "disk" ? ExportDescription(name: name, size: size, isReadOnly: false) : nil
+        }
+
+        func needsLook(at name: String) -> Bool { name == "disk" }
+        func exports() -> [ExportDescription]? { [export(named: "disk")!] }
+    }
+
+    @Test(
+        "INFO, GO and EXPORT_NAME wait until somebody has looked, each time, and tell what is there then",
+        arguments: [
+            Said.go("disk", type: 6), Said.go("disk"), Said.option(1, Array("disk".utf8)),
+        ])
+    func waits(option: [UInt8]) {
+        var handshake = Handshake(tls: .off)
+        var output: [UInt8] = []
+        var catalog = Changing()
+        var input = (Said.flags() + option)[...]
+        for size in [UInt64(200), 300] {
+            for _ in 0..<2 {
+                let progress = handshake.receive(&input, output: &output, catalog: catalog)
+                #expect(progress == .needsLook(at: "disk") && output.isEmpty && input == option[...])
+            }
+            catalog.size = size
+            handshake.looked(refusal: nil)
+            let end = handshake.receive(&input, output: &output, catalog: catalog)
+            #expect(input.isEmpty && Array(output.dropFirst(output.count == 10 ? 0 : 22).prefix(8)) == be(size))
+            guard end == .needsMore else { return }
+            (input, output) = (option[...], [])
+        }
+    }
+
+    @Test("Who asks for what has to be looked at, and may not have it, hears why and may ask for another")
+    func refused() {
+        var handshake = Handshake(tls: .off)
+        var output: [UInt8] = []
+        var input = (Said.flags() + Said.go("disk") + Said.go("none"))[...]
+        #expect(handshake.receive(&input, output: &output, catalog: Changing()) == .needsLook(at: "disk"))
+        handshake.looked(refusal: "not now")
+        #expect(handshake.receive(&input, output: &output, catalog: Changing()) == .needsMore)
+        let unknown: UInt32 = 0x8000_0006
+        #expect(
+            Answer.all(in: output) == [
+                Answer(option: 7, type: unknown, payload: Array("not now".utf8)),
+                Answer(option: 7, type: unknown, payload: Array("no such export".utf8)),
+            ])
+        var old = Handshake(tls: .off)
+        input = (Said.flags() + Said.option(1, Array("disk".utf8)))[...]
+        output = []
+        #expect(old.receive(&input, output: &output, catalog: Changing()) == .needsLook(at: "disk"))
+        old.looked(refusal: "not now")
+        #expect(old.receive(&input, output: &output, catalog: Changing()) == .close && output.isEmpty)
+    }
+
+    @Test("Nothing is looked at for a list, nor for a client that has to encrypt first")
+    func notNeeded() {
+        var handshake = Handshake(tls: .required)
+        var output: [UInt8] = []
+        var input = (Said.flags() + Said.go("disk"))[...]
+        #expect(handshake.receive(&input, output: &output, catalog: Changing()) == .needsMore)
+        var open = Handshake(tls: .off)
+        input = (Said.flags() + Said.option(3))[...]
+        #expect(open.receive(&input, output: &output, catalog: Changing()) == .needsMore)
+    }
+}
