@@ -22,8 +22,11 @@ public enum Wire {
     /// Longest string of the protocol; option payloads beyond what such strings need are refused unread.
     static let maximumString = 4096
     static let maximumOptionPayload = 64 << 10
-    /// Options that one connection may send before it has chosen an export.
+    /// Options that every connection may send before it has chosen an export.
     static let maximumOptions = 1024
+    /// A connection may send so many options for each export where that makes more: nbdinfo and qemu-nbd ask two or three
+    /// things about each.
+    static let optionsPerExport = 8
     /// Bytes of answers after which the client has to read some before more are worked out.
     static let enoughOutput = 64 << 10
 }

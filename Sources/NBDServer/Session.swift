@@ -19,6 +19,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         case startingTLS
         /// The export has been chosen; connections that were given up are finished first.
         case waitingForOthers
+        /// The export may have no further client; connections that were given up are finished first.
+        case waitingForAdmission
         case header
         /// Of a write; `received` bytes are in the request's buffer.
         case payload(UnsafeMutablePointer<BlockRequest>, received: Int)
@@ -33,13 +35,15 @@ final class Session: RequestOwner, @unchecked Sendable {
     private unowned(unsafe) let owner: SessionLoop
     private unowned(unsafe) let loop: EventLoop
     private unowned(unsafe) let pool: BufferPool
-    private let exports: ExportTable
+    private let exports: SessionExports
     private let tls: ServerTLS?
     private let onClose: @Sendable () -> Void
 
     private var reading = Reading.handshake
     private var handshake: Handshake
-    private var hasSlowHandshake = false
+    private var handshakePace = HandshakePace()
+    /// Portions of the handshake's answers that were put into the line of replies.
+    private var handshakePortions = 0
     private var handshakeInput: [UInt8] = []
     /// Answers of the handshake that did not fit between the replies.
     private var handshakeOutput: ArraySlice<UInt8> = []
@@ -80,7 +84,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         self.owner = owner
         loop = owner.loop
         pool = owner.pool
-        self.exports = exports
+        self.exports = SessionExports(exports)
         self.tls = tls
         handshake = Handshake(tls: tls?.policy ?? .off)
         self.onClose = onClose
@@ -111,15 +115,14 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Whether the client has not chosen an export yet.
     var isNegotiating: Bool {
         switch reading {
-        case .handshake, .startingTLS: true
+        case .handshake, .startingTLS, .waitingForAdmission: true
         default: false
         }
     }
 
-    /// Called now and then while the client negotiates; the second time is one too many.
+    /// Called every `ServerLimits.handshake` seconds while the client negotiates.
     func noteSlowHandshake() {
-        if hasSlowHandshake { return hangUp() }
-        hasSlowHandshake = true
+        if handshakePace.hasStalled(options: handshake.optionsServed, portions: handshakePortions) { hangUp() }
     }
 
     /// From now on it is noted how much the client sends and takes.
@@ -256,7 +259,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         let result: Int32?
         switch reading {
-        case .nothing, .waitingForBuffer, .waitingForOthers, .startingTLS:
+        case .nothing, .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .startingTLS:
             return false
         case .handshake where !handshakeOutput.isEmpty:
             return false
@@ -287,7 +290,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Stops once what stands in the input can't be parsed for want of more, and not for want of room.
     private func stopAtEnd() {
         switch reading {
-        case .waitingForBuffer, .waitingForOthers, .startingTLS: return
+        case .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .startingTLS: return
         case .payload: stopReading()
         default: if slots?.inFlight ?? 0 == 0, stream.hasSentAll, handshakeOutput.isEmpty { stopReading() }
         }
@@ -324,7 +327,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             stream.startTLS(tls.context)
             reading = .handshake
             return false
-        case .waitingForBuffer, .waitingForOthers, .nothing:
+        case .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .nothing:
             return false
         }
     }
@@ -343,6 +346,9 @@ final class Session: RequestOwner, @unchecked Sendable {
             return false
         case .needsSending:
             return true
+        case .needsAdmission:
+            waitForAdmission()
+            return false
         case .close:
             reading = .nothing
             return false
@@ -365,8 +371,20 @@ final class Session: RequestOwner, @unchecked Sendable {
         handshakeOutput = output[...]
     }
 
+    /// Clients that have left may still be counted: with them finished, the count decides.
+    private func waitForAdmission() {
+        guard let export = exports.undecided else { return hangUp() }
+        reading = .waitingForAdmission
+        owner.finishGivenUp(on: export, for: self) { [self] in
+            guard case .waitingForAdmission = reading else { return }
+            exports.decide()
+            reading = .handshake
+            proceed()
+        }
+    }
+
     private func beginTransmission(_ negotiation: Negotiation) {
-        guard let export = exports.find(negotiation.export.name) else { return hangUp() }
+        guard let export = exports.chosen else { return hangUp() }
         self.export = export
         self.negotiation = negotiation
         if !negotiation.contexts.isEmpty { statusReply = StatusReply(negotiation, export.maps) }
@@ -422,6 +440,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         else { return false }
         input.drop(header + count)
         turnBytes += count
+        if error != 0 { noteFailedWrite(error, request.offset, request.length) }
         end(ErrorCode(errno: error), cookie: request.cookie, offset: request.offset)
         return true
     }
@@ -563,6 +582,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             let error = port!.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
         else { return port!.submit(request) }
         turnBytes += received
+        if error != 0 { noteFailedWrite(error, request.pointee.offset, request.pointee.length) }
         end(ErrorCode(errno: error), cookie: request.pointee.cookie, offset: request.pointee.offset)
         releaseRequest(request)
     }
@@ -575,9 +595,21 @@ final class Session: RequestOwner, @unchecked Sendable {
         switch slot.pointee.kind {
         case .read where error == .none: answerRead(slot)
         case .status where error == .none: answerStatus(slot)
-        default: end(error, cookie: slot.pointee.cookie, offset: slot.pointee.offset)
+        default:
+            if error != .none { noteFailure(slot) }
+            end(error, cookie: slot.pointee.cookie, offset: slot.pointee.offset)
         }
         releaseRequest(slot)
+    }
+
+    private func noteFailure(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        export?.failures.note(
+            slot.pointee.kind, error: slot.pointee.error, mustBeFast: slot.pointee.mustBeFast,
+            offset: slot.pointee.offset, length: slot.pointee.length)
+    }
+
+    private func noteFailedWrite(_ error: CInt, _ offset: UInt64, _ length: UInt64) {
+        export?.failures.note(.write, error: error, mustBeFast: false, offset: offset, length: length)
     }
 
     private func answerRead(_ slot: UnsafeMutablePointer<BlockRequest>) {
@@ -646,6 +678,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             part.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
             stream.replies.commit(part.count)
             handshakeOutput = handshakeOutput.dropFirst(part.count)
+            handshakePortions += 1
             flushAtBatchEnd()
         }
     }
@@ -671,6 +704,8 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     private func reportIfQuiet() {
         guard !whenQuiet.isEmpty, !stream.isReceiving, slots?.inFlight ?? 0 == 0 else { return }
+        // A newcomer that waits for this connection may need its place.
+        exports.leave()
         let reports = whenQuiet
         whenQuiet = []
         for report in reports { report() }
@@ -688,6 +723,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         guard !isClosed, stream.sayGoodbye() else { return }
         isClosed = true
+        exports.leave()
         if isWaitingInLine { pool.forget(self) }
         stream.close()
         onClose()

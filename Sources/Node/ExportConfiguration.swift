@@ -20,6 +20,12 @@ public struct ExportConfiguration: Equatable, Sendable {
     public var mayBeMissing: Bool
     /// The name under which clients see what was written between checkpoints; nil where that is not noted.
     public var dirtyBitmap: String?
+    /// Bytes of the image that clients get; nil for all. A file that is empty or missing is made that long.
+    public var size: UInt64?
+    /// Connections that clients may have to it at once; nil for as many as the node takes.
+    public var maximumConnections: Int?
+    /// Only clients that encrypt see the disk, and may have it.
+    public var requiresTLS = false
 
     /// Describes a disk.
     public init(
@@ -44,6 +50,6 @@ public struct ExportConfiguration: Equatable, Sendable {
 
     /// Whether another configuration can be served by the same open backing.
     func sharesBacking(with other: ExportConfiguration) -> Bool {
-        backing == other.backing && isDirect == other.isDirect && isReadOnly == other.isReadOnly
+        backing == other.backing && isDirect == other.isDirect && isReadOnly == other.isReadOnly && size == other.size
     }
 }

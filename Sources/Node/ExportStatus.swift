@@ -21,4 +21,6 @@ public struct ExportStatus: Codable, Sendable {
     public var secondsLeft: Double?
     /// Why requests for a disk that has moved wait.
     public var problem: String?
+    /// Requests of guests that the device has failed; nil where there was none.
+    public var failures: [FailedRequests]?
 }

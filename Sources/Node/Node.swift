@@ -63,6 +63,7 @@ public actor Node {
     /// - Returns: a line for each address at which somebody may come in.
     /// - Throws: what can't be opened, in one line.
     public func start() async throws -> [String] {
+        try configuration.checkEncryption()
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
@@ -368,6 +369,7 @@ public actor Node {
     /// - Throws: `TLSError`, `PeerError`; nothing has changed then. An export that can't be opened is logged, and the
     ///   rest goes on.
     public func reload(_ new: NodeConfiguration) async throws {
+        try new.checkEncryption()
         let protection = try new.openPeerProtection()
         // The address stays what it is until the node is started anew.
         if let address = configuration.peerListen { try protection.checkListening(on: address) }
@@ -409,7 +411,7 @@ public actor Node {
     /// The same disk under another description, or another name: clients that are there still have it open.
     private func replace(_ old: NodeExport, with configuration: ExportConfiguration) async {
         guard let backing = old.backing else { return }
-        let export = Self.export(configuration, disk: old.export.disk, backing: backing, maps: old.export.maps)
+        let export = export(configuration, disk: old.export.disk, backing: backing, replacing: old.export)
         table.replace(with: export, isDefault: configuration.isDefault)
         // What was noted goes on under the same name.
         let keepsBitmap = old.configuration?.dirtyBitmap == configuration.dirtyBitmap
@@ -439,13 +441,22 @@ public actor Node {
         upkeep[export.name] = Task { await work.run() }
     }
 
-    private static func export(
-        _ configuration: ExportConfiguration, disk: Disk, backing: Backing, maps: ExportMaps = ExportMaps()
+    /// Where requests are noted that the device of an export fails; the log hears of them now and then.
+    private func failures(of name: String) -> RequestFailures {
+        RequestFailures { [logger] in logger.error("\(name): \($0)") }
+    }
+
+    private func export(
+        _ configuration: ExportConfiguration, disk: Disk, backing: Backing, replacing old: Export? = nil
     ) -> Export {
         Export(
             name: configuration.name, disk: disk, isReadOnly: backing.isReadOnly,
             isRotational: configuration.isRotational ?? backing.isRotational, text: configuration.text,
-            isSynchronous: configuration.isSynchronous, maps: maps)
+            isSynchronous: configuration.isSynchronous, requiresTLS: configuration.requiresTLS,
+            maximumConnections: configuration.maximumConnections, maps: old?.maps ?? ExportMaps(),
+            connections: old?.connections ?? ConnectionCount(),
+            failures: old.flatMap { $0.description.name == configuration.name ? $0.failures : nil }
+                ?? failures(of: configuration.name))
     }
 
     // MARK: Opening
@@ -491,7 +502,7 @@ public actor Node {
         let link = moved.map { ForwardLink(record: $0, transport: transport, logger: logger) }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         let disk = arrived?.early ?? Disk(size: backing.size, device: device, loops: loops)
-        let export = Self.export(configuration, disk: disk, backing: backing)
+        let export = export(configuration, disk: disk, backing: backing)
         if arrived?.early != nil {
             table.replace(with: export, isDefault: configuration.isDefault)
         } else {
@@ -560,7 +571,8 @@ public actor Node {
     private func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
         let disk = Disk(size: size, device: device, loops: loops)
         let export = Export(
-            name: name, disk: disk, isReadOnly: false, isRotational: false, text: "", isSynchronous: false)
+            name: name, disk: disk, isReadOnly: false, isRotational: false, text: "", isSynchronous: false,
+            failures: failures(of: name))
         guard table.add(export, isDefault: false) else { throw NodeError.nameTaken(name) }
         exports[name] = NodeExport(export: export, configuration: nil, backing: nil, records: nil)
         return disk
