@@ -9,7 +9,9 @@ public enum ConfigurationFile {
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
     ]
-    private static let exportKeys: Set = ["image", "read-only", "description", "direct", "default", "dirty-bitmap"]
+    private static let exportKeys: Set = [
+        "image", "read-only", "description", "direct", "default", "dirty-bitmap", "max-connections", "tls",
+    ]
 
     /// Reads a file into `node`; what the file does not say stays as it is.
     /// - Throws: `ConfigurationError`, which names the section and the key.
@@ -115,10 +117,30 @@ public enum ConfigurationFile {
         if let problem = bitmap.flatMap(ExportConfiguration.problem(withBitmap:)) {
             throw ConfigurationError(file.path, "[\(section)] dirty-bitmap: \(problem)")
         }
-        return ExportConfiguration(
+        var export = ExportConfiguration(
             backing: image, name: name, isReadOnly: try file.boolean("read-only", in: section),
             text: try file.string("description", in: section) ?? "",
             isDirect: try file.boolean("direct", in: section),
             isDefault: try file.boolean("default", in: section), dirtyBitmap: bitmap)
+        export.maximumConnections = try maximumConnections(file, section)
+        export.requiresTLS = try requiresTLS(file, section)
+        return export
+    }
+
+    private static func maximumConnections(_ file: KeyFile, _ section: String) throws -> Int? {
+        guard let count = try file.integer("max-connections", in: section) else { return nil }
+        guard count > 0 else {
+            throw ConfigurationError(file.path, "[\(section)] max-connections: \(count) is not at least 1")
+        }
+        return Int(count)
+    }
+
+    private static func requiresTLS(_ file: KeyFile, _ section: String) throws -> Bool {
+        guard let text = try file.string("tls", in: section) else { return false }
+        guard text == TLSConfiguration.Mode.required.rawValue else {
+            throw ConfigurationError(
+                file.path, "[\(section)] tls is required, not '\(text)'; without it [node] tls-mode holds")
+        }
+        return true
     }
 }
