@@ -18,7 +18,8 @@ public struct NBDServerConfiguration {
     /// Without these, clients would get another disk, or get at one that they should not, or what is to happen to the data
     /// before or after them would not: commands, and a log of all that is written.
     private static let essential: Set = [
-        "copyonwrite", "multifile", "treefiles", "temporary", "sdp", "waitfile", "datalog", "authfile", "prerun", "postrun",
+        "copyonwrite", "multifile", "treefiles", "temporary", "sdp", "waitfile", "datalog", "authfile", "prerun",
+        "postrun",
     ]
     /// Of an export that is there for TLS only.
     private static let encryption: Set = ["force_tls", "tlsonly"]

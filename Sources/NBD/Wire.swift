@@ -11,8 +11,10 @@ public enum Wire {
     static let extendedReplyMagic: UInt32 = 0x6e8a_278c
     static let replyFlagDone: UInt16 = 1
 
-    /// The longest payload of a read or write that is served, as advertised to clients that ask. Bytes.
+    /// The longest payload of a read or write, as advertised to clients that ask. Bytes.
     public static let maximumPayload = 32 << 20
+    /// The longest payload that is served: clients that do not ask go by nbdkit's limit. Bytes.
+    public static let longestPayload = 64 << 20
     /// What is said to be a good size of requests. Bytes.
     public static let preferredBlockSize: UInt32 = 4096
 

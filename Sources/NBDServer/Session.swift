@@ -28,6 +28,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         case refusedPayload(Int)
         /// Of a write that waits for a buffer.
         case waitingForBuffer(Request)
+        /// Nothing, until the next piece of a large request is needed or the request is over.
+        case large
         /// Nothing more is read.
         case nothing
     }
@@ -57,6 +59,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     private let input: SessionInput
     private var slots: RequestSlots?
     private var bytesInFlight = 0
+    /// Made for the first request that is larger than a connection may hold.
+    private var large: LargeTransfer?
     private let stream: ClientStream
     /// Where the receive in flight puts its bytes: a request's buffer, or `input`.
     private var isReceivingPayload = false
@@ -175,6 +179,13 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     override func bufferMayBeAvailable() -> Bool {
+        if let large, mayContinue(large), !stream.isDead {
+            guard let buffer = pool.takeAhead(large.nextLength) else { return false }
+            isWaitingInLine = false
+            start(large, with: buffer)
+            proceed()
+            return true
+        }
         guard case .waitingForBuffer(let request) = reading, !stream.isDead else {
             isWaitingInLine = false
             // Nobody waits for what a client asked for that has gone.
@@ -191,7 +202,9 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func stopReading() {
         isStopping = true
         guard !stream.isReceiving else { return }
-        if case .payload(let request, _) = reading { releaseRequest(request) }
+        if case .payload(let request, _) = reading {
+            if let large, large.slot == request { end(large) } else { releaseRequest(request) }
+        }
         reading = .nothing
     }
 
@@ -259,7 +272,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         let result: Int32?
         switch reading {
-        case .nothing, .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .startingTLS:
+        case .nothing, .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .startingTLS, .large:
             return false
         case .handshake where !handshakeOutput.isEmpty:
             return false
@@ -290,7 +303,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Stops once what stands in the input can't be parsed for want of more, and not for want of room.
     private func stopAtEnd() {
         switch reading {
-        case .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .startingTLS: return
+        case .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .startingTLS, .large: return
         case .payload: stopReading()
         default: if slots?.inFlight ?? 0 == 0, stream.hasSentAll, handshakeOutput.isEmpty { stopReading() }
         }
@@ -327,7 +340,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             stream.startTLS(tls.context)
             reading = .handshake
             return false
-        case .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .nothing:
+        case .waitingForBuffer, .waitingForOthers, .waitingForAdmission, .large, .nothing:
             return false
         }
     }
@@ -416,6 +429,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             refuse(request, verdict)
             return true
         }
+        if request.length > UInt64(ServerLimits.buffersPerConnection), request.carriesData { return beginLarge(request) }
         guard isWithinShare(request), !yieldTurn() else { return false }
         if request.command == .write, writeAtOnce(request) { return true }
         input.drop(negotiation.style.requestHeaderLength)
@@ -577,6 +591,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             reading = .payload(request, received: received)
             return
         }
+        if let large, large.slot == request { return takePiece(large) }
         reading = .header
         guard !request.pointee.isForcedUnitAccess,
             let error = port!.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
@@ -585,6 +600,99 @@ final class Session: RequestOwner, @unchecked Sendable {
         if error != 0 { noteFailedWrite(error, request.pointee.offset, request.pointee.length) }
         end(ErrorCode(errno: error), cookie: request.pointee.cookie, offset: request.pointee.offset)
         releaseRequest(request)
+    }
+
+    // MARK: Large requests
+
+    /// Nothing may come between the pieces of a reply, and nothing else may take the room for its header: the request runs
+    /// alone.
+    private func beginLarge(_ request: Request) -> Bool {
+        guard slots!.inFlight == 0 else { return false }
+        input.drop(negotiation.style.requestHeaderLength)
+        let large = large ?? LargeTransfer(session: self, port: port!)
+        self.large = large
+        large.begin(request, isDurable: slots!.mustBeDurable(request))
+        // `closeIfIdle` goes on from here.
+        reading = .large
+        return true
+    }
+
+    /// Whether the next piece may have a buffer. Of a write whose client has gone nothing more comes; a read is answered.
+    private func mayContinue(_ large: LargeTransfer) -> Bool {
+        large.stage == .waiting && !isHungUp && !(isStopping && large.isWrite)
+    }
+
+    /// Begins the next piece where it is time for that and room.
+    private func beginPiece(of large: LargeTransfer) {
+        guard large.stage == .waiting else { return }
+        guard mayContinue(large) else { return end(large) }
+        let unsent = stream.replies.bufferBytes
+        guard !isWaitingInLine, unsent < ServerLimits.unsent,
+            bytesInFlight + unsent + large.nextLength <= ServerLimits.buffersPerConnection
+        else { return }
+        if let buffer = pool.take(large.nextLength) { return start(large, with: buffer) }
+        isWaitingInLine = true
+        pool.whenAvailable(self)
+        owner.watchForStalls()
+    }
+
+    private func start(_ large: LargeTransfer, with buffer: UnsafeMutableRawPointer) {
+        bytesInFlight += large.nextLength
+        large.prepare(buffer)
+        guard large.isWrite else { return large.submit() }
+        reading = .payload(large.slot, received: 0)
+        proceed()
+    }
+
+    /// The payload of a piece is there.
+    private func takePiece(_ large: LargeTransfer) {
+        reading = .large
+        if large.error == .none { large.submit() } else { pieceEnded(large) }
+    }
+
+    /// A piece has been read or written, or its payload dropped.
+    func pieceEnded(_ large: LargeTransfer) {
+        if large.slot.pointee.error != 0 { noteFailure(large.slot) }
+        let isFirst = large.done == 0
+        if large.isSending, large.slot.pointee.error == 0, !isHungUp { send(large, isFirst: isFirst) }
+        let canAnswer = !large.isSending || isFirst
+        releasePiece(large)
+        large.advance()
+        if large.isOver {
+            let (request, error) = (large.request!, large.error)
+            end(large)
+            if !canAnswer && error != .none {
+                // What was promised can't be kept: only the end of the connection says so.
+                hangUp()
+            } else if request.command == .write || error != .none {
+                end(error, cookie: request.cookie, offset: request.offset)
+            }
+        }
+        proceed()
+    }
+
+    /// The header of the whole reply goes before its first piece.
+    private func send(_ large: LargeTransfer, isFirst: Bool) {
+        if isFirst {
+            Reply.storeData(
+                negotiation.style, cookie: large.slot.pointee.cookie, offset: large.request!.offset,
+                count: Int(large.request!.length), to: roomForHeader())
+            stream.replies.commit(negotiation.style.dataHeaderLength)
+        }
+        appendBuffer(of: large.slot, count: Int(large.slot.pointee.length))
+    }
+
+    private func releasePiece(_ large: LargeTransfer) {
+        guard let buffer = large.slot.pointee.buffer else { return }
+        large.slot.pointee.buffer = nil
+        bytesInFlight -= Int(large.slot.pointee.length)
+        pool.give(buffer, Int(large.slot.pointee.length))
+    }
+
+    private func end(_ large: LargeTransfer) {
+        releasePiece(large)
+        large.end()
+        reading = isStopping ? .nothing : .header
     }
 
     // MARK: Replies
@@ -703,7 +811,9 @@ final class Session: RequestOwner, @unchecked Sendable {
     // MARK: The end
 
     private func reportIfQuiet() {
-        guard !whenQuiet.isEmpty, !stream.isReceiving, slots?.inFlight ?? 0 == 0 else { return }
+        guard !whenQuiet.isEmpty, !stream.isReceiving, slots?.inFlight ?? 0 == 0, large?.stage != .inFlight else {
+            return
+        }
         // A newcomer that waits for this connection may need its place.
         exports.leave()
         let reports = whenQuiet
@@ -713,6 +823,10 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Releases everything once nothing refers to the session any more.
     private func closeIfIdle() {
+        if let large, large.isActive {
+            beginPiece(of: large)
+            guard !large.isActive else { return reportIfQuiet() }
+        }
         reportIfQuiet()
         guard case .nothing = reading, stream.hasSentAll, !awaitsBatchEnd, !awaitsTurn,
             slots?.inFlight ?? 0 == 0
