@@ -3,9 +3,15 @@ import Synchronization
 
 /// The size of an image whose file becomes longer or shorter while it is open.
 extension RawImage {
-    /// Bytes of the file or device at this moment.
+    /// Bytes of the disk that the file or device has at this moment; never more than the size where that is the
+    /// configuration's.
     /// - Throws: `FileError`.
     public func currentSize() throws -> UInt64 {
+        let end = try measure()
+        return isSizeFixed ? min(end, size) : end
+    }
+
+    private func measure() throws -> UInt64 {
         guard isBlockDevice else {
             var info = stat()
             guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }

@@ -27,6 +27,8 @@ public final class RawImage: Sendable {
     /// Where the file ended when somebody last looked, `size` at most. A `FileDevice` lets no request go beyond it: a
     /// write there would make the file longer again.
     let limit: Synchronization.Atomic<UInt64>
+    /// Whether the size is the configuration's, and the file may be longer.
+    let isSizeFixed: Bool
     let whenCut = NIOLockedValueBox<(@Sendable (UInt64) -> Void)?>(nil)
     /// Open for as long as this object lives.
     public let descriptor: CInt
@@ -44,17 +46,26 @@ public final class RawImage: Sendable {
     /// - Parameters:
     ///   - isDirect: whether what a `FileDevice` does passes by the page cache (O_DIRECT).
     ///   - givenName: what the operator calls a device that nothing else tells from others.
-    public init(path: String, access: Access, isDirect: Bool = false, givenName: String? = nil) throws {
+    ///   - fixedSize: bytes at the front that are the disk; nil for the whole image. For writing, a file that is missing or
+    ///     empty is made that long.
+    public init(
+        path: String, access: Access, isDirect: Bool = false, givenName: String? = nil, size fixedSize: UInt64? = nil
+    ) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
+        let isMade = fixedSize != nil && access == .readWrite
         // Opening a FIFO would wait for its other end.
-        let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK | (isMade ? O_CREAT : 0), 0o600)
         guard descriptor >= 0 else { throw FileError("open", path) }
         do {
             // The ring does not wait for the disk where a descriptor says not to.
             guard fcntl(descriptor, F_SETFL, flags) == 0 else { throw FileError("open", path) }
-            let (size, isBlockDevice) = try Self.measure(descriptor, path)
+            if isMade, let fixedSize { try Self.fill(descriptor, path, size: fixedSize) }
+            let (end, isBlockDevice) = try Self.measure(descriptor, path)
+            let size = fixedSize ?? end
+            guard size <= end else { throw ShortImage(path: path, size: end, wanted: size) }
             length = .init(size)
             limit = .init(size)
+            isSizeFixed = fixedSize != nil
             self.isBlockDevice = isBlockDevice
             if access == .readWrite { try ImageLock.take(descriptor, path) }
             direct = isDirect ? try DirectAccess(descriptor, path: path, size: size, access: access) : nil
@@ -243,6 +254,21 @@ public final class RawImage: Sendable {
             try chunk.withUnsafeBytes { try write(UnsafeRawBufferPointer(rebasing: $0[..<count]), at: offset + done) }
             done += UInt64(count)
         }
+    }
+
+    /// Makes an empty file a disk of `size` bytes, all of it a hole.
+    private static func fill(_ descriptor: CInt, _ path: String, size: UInt64) throws {
+        func isEmptyFile() throws -> Bool {
+            var info = stat()
+            guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
+            return info.st_mode & S_IFMT == S_IFREG && info.st_size == 0
+        }
+        guard try isEmptyFile() else { return }
+        try ImageLock.take(descriptor, path)
+        // Another writer may have filled it before its lock went.
+        guard try isEmptyFile() else { return }
+        guard let length = off_t(exactly: size) else { throw FileError("set the size of", path, code: EFBIG) }
+        guard ftruncate(descriptor, length) == 0 else { throw FileError("set the size of", path) }
     }
 
     private static func measure(_ descriptor: CInt, _ path: String) throws -> (UInt64, Bool) {

@@ -12,7 +12,7 @@ public enum ConfigurationFile {
         "image-mode", "image-group", "socket-mode", "socket-group",
     ]
     private static let exportKeys: Set = [
-        "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity",
+        "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity", "max-connections", "tls",
     ]
 
     /// Reads a file into `node`; what the file does not say stays as it is.
@@ -141,12 +141,32 @@ public enum ConfigurationFile {
         if let problem = identity.flatMap(ExportConfiguration.problem(withIdentity:)) {
             throw ConfigurationError(file.path, "[\(section)] identity: \(problem)")
         }
-        return ExportConfiguration(
+        var export = ExportConfiguration(
             backing: image, name: name, isReadOnly: try file.boolean("read-only", in: section),
             text: try file.string("description", in: section) ?? "",
             isDirect: try file.boolean("direct", in: section),
             isDefault: try file.boolean("default", in: section),
             // One image that is not there keeps nobody from the others.
             mayBeMissing: true, dirtyBitmap: bitmap, identity: identity)
+        export.maximumConnections = try maximumConnections(file, section)
+        export.requiresTLS = try requiresTLS(file, section)
+        return export
+    }
+
+    private static func maximumConnections(_ file: KeyFile, _ section: String) throws -> Int? {
+        guard let count = try file.integer("max-connections", in: section) else { return nil }
+        guard count > 0 else {
+            throw ConfigurationError(file.path, "[\(section)] max-connections: \(count) is not at least 1")
+        }
+        return Int(count)
+    }
+
+    private static func requiresTLS(_ file: KeyFile, _ section: String) throws -> Bool {
+        guard let text = try file.string("tls", in: section) else { return false }
+        guard text == TLSConfiguration.Mode.required.rawValue else {
+            throw ConfigurationError(
+                file.path, "[\(section)] tls is required, not '\(text)'; without it [node] tls-mode holds")
+        }
+        return true
     }
 }

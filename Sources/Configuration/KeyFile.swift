@@ -3,21 +3,43 @@ import CGLib
 /// A file of `[sections]` with `key = value` lines, read by GLib, as nbd-server reads its own.
 final class KeyFile {
     let path: String
+    /// The line of each section, from 1.
+    let sectionLines: [String: Int]
     private let file: OpaquePointer
 
-    /// - Throws: `ConfigurationError`.
+    /// - Throws: `ConfigurationError` where the file can't be read, or says something twice: GLib would join repeated
+    ///   sections, and take the last of repeated keys.
     init(path: String) throws {
         self.path = path
-        file = g_key_file_new()
+        let contents = try Self.read(path)
+        let file: OpaquePointer = g_key_file_new()
         var problem: UnsafeMutablePointer<GError>?
-        guard g_key_file_load_from_file(file, path, glib_no_flags(), &problem) != 0 else {
-            let reason = Self.takeMessage(problem)
-            g_key_file_unref(file)
-            throw ConfigurationError(path, "cannot be read: \(reason)")
+        let isLoaded = contents.withUnsafeBytes {
+            g_key_file_load_from_data(
+                file, $0.baseAddress?.assumingMemoryBound(to: CChar.self), gsize($0.count), glib_no_flags(), &problem)
         }
+        let lines = KeyFileLines(contents)
+        let complaint = isLoaded == 0 ? "cannot be read: \(Self.takeMessage(problem))" : lines.repetition?.description
+        if let complaint {
+            g_key_file_unref(file)
+            throw ConfigurationError(path, complaint)
+        }
+        self.file = file
+        sectionLines = lines.sections
     }
 
     deinit { g_key_file_unref(file) }
+
+    private static func read(_ path: String) throws -> [UInt8] {
+        var contents: UnsafeMutablePointer<gchar>?
+        var count: gsize = 0
+        var problem: UnsafeMutablePointer<GError>?
+        guard g_file_get_contents(path, &contents, &count, &problem) != 0, let contents else {
+            throw ConfigurationError(path, "cannot be read: \(takeMessage(problem))")
+        }
+        defer { g_free(contents) }
+        return Array(UnsafeRawBufferPointer(start: contents, count: Int(count)))
+    }
 
     var sections: [String] {
         Self.takeList(g_key_file_get_groups(file, nil))
@@ -37,6 +59,15 @@ final class KeyFile {
     /// `true` or `false`; false where the key is not there.
     func boolean(_ key: String, in section: String) throws -> Bool {
         try value(key, section) { g_key_file_get_boolean(self.file, section, key, $0) } ?? 0 != 0
+    }
+
+    /// A whole number in decimal; nil where the key is not there.
+    func integer(_ key: String, in section: String) throws -> Int64? {
+        guard let text = try string(key, in: section) else { return nil }
+        guard let number = Int64(text.trimmingWhitespace) else {
+            throw ConfigurationError(path, "[\(section)] \(key): '\(text)' is no whole number")
+        }
+        return number
     }
 
     /// Values with `;` between them.
@@ -78,5 +109,12 @@ final class KeyFile {
             next += 1
         }
         return strings
+    }
+}
+
+extension String {
+    /// Without the blanks at both ends.
+    var trimmingWhitespace: String {
+        String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
     }
 }

@@ -11,10 +11,15 @@ public struct NBDServerConfiguration {
     private static let standardPort: UInt16 = 10809
     private static let understood: Set = [
         "exportname", "readonly", "rotational", "sync", "flush", "fua", "trim", "virtstyle", "cowdir", "sparse_cow",
+        "maxconnections", "filesize",
+        // How nbd-server does its work, and what it ignores itself.
+        "splice", "listenaddr",
     ]
-    /// Without these, clients would get another disk, or get at one that they should not.
+    /// Without these, clients would get another disk, or get at one that they should not, or what is to happen to the data
+    /// before or after them would not: commands, and a log of all that is written.
     private static let essential: Set = [
-        "filesize", "copyonwrite", "multifile", "treefiles", "temporary", "authfile", "prerun", "sdp", "waitfile",
+        "copyonwrite", "multifile", "treefiles", "temporary", "sdp", "waitfile", "datalog", "authfile", "prerun",
+        "postrun",
     ]
     /// Of an export that is there for TLS only.
     private static let encryption: Set = ["force_tls", "tlsonly"]
@@ -29,6 +34,9 @@ public struct NBDServerConfiguration {
     public private(set) var warnings: [String] = []
     private let path: String
     private var requiresTLS = false
+    private var hasTLS = false
+    /// Where each export stands that was read so far.
+    private var places: [String: (path: String, line: Int)] = [:]
 
     /// Reads a file into `node`.
     /// - Throws: `ConfigurationError` where the file can't be read, or nothing of it can be served.
@@ -85,6 +93,7 @@ public struct NBDServerConfiguration {
         }
         let certificate = try file.string("certfile", in: section) ?? key
         let authority = try file.string("cacertfile", in: section)
+        hasTLS = true
         node.tls = TLSConfiguration(
             files: TLSFiles(certificate: certificate, key: key, authority: authority),
             mode: requiresTLS ? .required : .optional,
@@ -112,6 +121,7 @@ public struct NBDServerConfiguration {
     // MARK: Exports
 
     private mutating func readExport(_ file: KeyFile, _ section: String, _ node: inout NodeConfiguration) throws {
+        try checkIsNew(file, section)
         guard let image = try file.string("exportname", in: section) else {
             warnings.append("\(file.path): [\(section)] has no exportname and is left out")
             return
@@ -120,29 +130,50 @@ public struct NBDServerConfiguration {
         for key in file.keys(of: section) where !isKnown(key) {
             warn(file, section, key, "is not supported and has no effect")
         }
-        node.exports.append(
-            ExportConfiguration(
-                backing: image, name: section, isReadOnly: try file.boolean("readonly", in: section),
-                isRotational: try file.boolean("rotational", in: section) ? true : nil,
-                isSynchronous: try file.boolean("sync", in: section),
-                // nbd-server opens an image when a client asks for it: one that is not there keeps nobody from the rest.
-                mayBeMissing: true))
+        var export = ExportConfiguration(
+            backing: image, name: section, isReadOnly: try file.boolean("readonly", in: section),
+            isRotational: try file.boolean("rotational", in: section) ? true : nil,
+            isSynchronous: try file.boolean("sync", in: section),
+            // nbd-server opens an image when a client asks for it: one that is not there keeps nobody from the rest.
+            mayBeMissing: true)
+        // 0 is the size of the image, and any number of clients.
+        export.size = try file.integer("filesize", in: section).flatMap { $0 == 0 ? nil : UInt64($0) }
+        export.maximumConnections = try file.integer("maxconnections", in: section).flatMap { $0 == 0 ? nil : Int($0) }
+        export.requiresTLS = try isForTLSOnly(file, section)
+        node.exports.append(export)
+    }
+
+    /// nbd-server would serve the first of two exports of a name to some clients, and the last to others.
+    private mutating func checkIsNew(_ file: KeyFile, _ section: String) throws {
+        let line = file.sectionLines[section] ?? 0
+        if let before = places[section] {
+            throw ConfigurationError(
+                file.path,
+                "[\(section)] is on line \(line), and on line \(before.line) of \(before.path); keep one of them")
+        }
+        places[section] = (file.path, line)
     }
 
     private func isKnown(_ key: String) -> Bool {
-        Self.understood.contains(key) || Self.essential.contains(key) || Self.encryption.contains(key)
+        [Self.understood, Self.essential, Self.encryption].contains { $0.contains(key) }
+    }
+
+    private func isForTLSOnly(_ file: KeyFile, _ section: String) throws -> Bool {
+        try Self.encryption.contains { try file.boolean($0, in: section) }
     }
 
     private mutating func isServable(_ file: KeyFile, _ section: String, _ image: String) throws -> Bool {
-        for key in file.keys(of: section) where Self.encryption.contains(key) && !requiresTLS {
+        for key in file.keys(of: section) where Self.encryption.contains(key) && !hasTLS {
             guard try file.boolean(key, in: section) else { continue }
-            warn(file, section, key, "is supported in [generic] only; the export is left out")
+            warn(file, section, key, "needs a keyfile in [generic]; the export is left out")
             return false
         }
-        for key in file.keys(of: section) where Self.essential.contains(key) {
-            // A switch that is off asks for nothing.
-            if ["false", "0"].contains(try file.string(key, in: section)) { continue }
+        for key in file.keys(of: section) where try isUnsupported(file, section, key) {
             warn(file, section, key, "is not supported; the export is left out")
+            return false
+        }
+        for key in ["filesize", "maxconnections"] where try file.integer(key, in: section) ?? 0 < 0 {
+            warn(file, section, key, "must not be negative; the export is left out")
             return false
         }
         guard !image.contains("%s") else {
@@ -150,6 +181,12 @@ public struct NBDServerConfiguration {
             return false
         }
         return true
+    }
+
+    /// A switch that is off, or an empty name, asks for nothing.
+    private func isUnsupported(_ file: KeyFile, _ section: String, _ key: String) throws -> Bool {
+        guard Self.essential.contains(key), let value = try file.string(key, in: section) else { return false }
+        return !["", "0", "false"].contains(value.trimmingWhitespace)
     }
 
     private mutating func warn(_ file: KeyFile, _ section: String, _ key: String, _ what: String) {

@@ -8,6 +8,20 @@ public protocol ExportCatalog {
 
     /// Every export; nil where clients are not told.
     func exports() -> [ExportDescription]?
+
+    /// How many exports there are, whether clients are told or not.
+    var exportCount: Int { get }
+
+    /// Asked when the client chooses an export. A client that is granted one begins its transmission.
+    func admission(to export: ExportDescription) -> Admission
+}
+
+extension ExportCatalog {
+    /// As many as are told.
+    public var exportCount: Int { exports()?.count ?? 0 }
+
+    /// Every client may have every export.
+    public func admission(to export: ExportDescription) -> Admission { .granted }
 }
 
 extension ExportCatalog {

@@ -10,6 +10,8 @@ public struct ExportDescription: Sendable, Equatable {
     public let isRotational: Bool
     /// For people; empty where there is nothing to say, at most 4096 bytes of UTF-8.
     public let text: String
+    /// Only clients that encrypt may have the export, or see it in a list.
+    public var requiresTLS = false
     /// Names of the contexts that it has besides `MetaContext.allocation`.
     public var maps: [String] = []
 

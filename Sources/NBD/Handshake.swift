@@ -15,6 +15,9 @@ public struct Handshake {
         /// Before the client is told of that export, somebody has to look at what is behind it: once that has been done, and
         /// the handshake `looked`, call again with the same input.
         case needsLook(at: String)
+        /// The catalog can't tell yet whether the client may have the export that it has chosen: call again with what is
+        /// left of the input once it can.
+        case needsAdmission
         /// Once the output has been sent, TLS begins. What has come already came in the clear and must be thrown away.
         case startTLS
         /// The client has chosen an export; what it sends next are requests.
@@ -28,6 +31,8 @@ public struct Handshake {
         case option
         /// A refused option's payload is still coming.
         case draining(Int, type: UInt32)
+        /// A LIST is being answered: all exports, and how many have been named.
+        case listing([ExportDescription], named: Int)
         case ended
     }
 
@@ -40,6 +45,7 @@ public struct Handshake {
     private var hasLooked = false
     /// Why the client can't have it all the same.
     private var refusal: String?
+    private var optionsRefused = 0
     private var style = HeaderStyle.simple
     private var contexts: [MetaContext] = []
     /// The export that the contexts were chosen for.
@@ -49,6 +55,9 @@ public struct Handshake {
     public init(tls: TLSPolicy) {
         self.tls = tls
     }
+
+    /// Options that the server has answered without an error: they tell the client something.
+    public var optionsServed: Int { optionsSeen - optionsRefused }
 
     /// What the server says first.
     public var greeting: [UInt8] {
@@ -69,6 +78,9 @@ public struct Handshake {
         _ input: inout ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
         while true {
+            if case .listing(let exports, let named) = state, !list(exports, from: named, &output) {
+                return .needsSending
+            }
             let before = input.count
             let progress = step(&input, &output, catalog)
             guard progress == .needsMore else { return progress }
@@ -92,6 +104,7 @@ public struct Handshake {
         case .clientFlags: return takeClientFlags(&input)
         case .option: return takeOption(&input, &output, catalog)
         case .draining(let left, let type): return drain(left, type, &input, &output)
+        case .listing: return .needsMore
         case .ended: return .close
         }
     }
@@ -116,7 +129,7 @@ public struct Handshake {
         guard let magic: UInt64 = reader.integer(), let type: UInt32 = reader.integer(),
             let length: UInt32 = reader.integer()
         else { return .needsMore }
-        guard magic == Wire.optionMagic, optionsSeen < Wire.maximumOptions else { return end(.close) }
+        guard magic == Wire.optionMagic, mayAskMore(catalog) else { return end(.close) }
         let headerLength = 16
         guard length <= Wire.maximumOptionPayload else {
             // EXPORT_NAME can't be answered with an error.
@@ -130,10 +143,18 @@ public struct Handshake {
         if !hasLooked, let name = chosenName(type, payload), catalog.needsLook(at: name) {
             return .needsLook(at: name)
         }
-        defer { (hasLooked, refusal) = (false, nil) }
+        let progress = answer(type, payload, &output, catalog)
+        guard progress != .needsAdmission else { return progress }
+        (hasLooked, refusal) = (false, nil)
         optionsSeen += 1
         input.removeFirst(headerLength + Int(length))
-        return answer(type, payload, &output, catalog)
+        return progress
+    }
+
+    /// A client may ask several things about every export; beyond that its options lead nowhere.
+    private func mayAskMore(_ catalog: some ExportCatalog) -> Bool {
+        if optionsSeen < Wire.maximumOptions { return true }
+        return optionsSeen / Wire.optionsPerExport < catalog.exportCount
     }
 
     private mutating func drain(
@@ -158,6 +179,9 @@ public struct Handshake {
     /// Whether anything may be told to this client.
     private var isOpen: Bool { isSecure || tls != .required }
 
+    /// Whether this client may be told of the export.
+    private func isOpen(_ export: ExportDescription) -> Bool { isSecure || !export.requiresTLS }
+
     private mutating func answer(
         _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
@@ -175,7 +199,7 @@ public struct Handshake {
             reply(.acknowledge, to: type, &output)
             return end(.close)
         case .list:
-            answerList(payload, &output, catalog)
+            answerList(payload, catalog, &output)
         case .startTLS:
             return answerStartTLS(payload, &output)
         case .info, .go:
@@ -211,8 +235,13 @@ public struct Handshake {
         var reader = ByteReader(payload)
         // There is no 64-bit form of this option's answer: who has asked for extended headers may not use it.
         guard refusal == nil, style != .extended, payload.count <= Wire.maximumString,
-            let name = reader.string(count: payload.count), let export = catalog.export(named: name)
+            let name = reader.string(count: payload.count), let export = catalog.export(named: name), isOpen(export)
         else { return end(.close) }
+        switch catalog.admission(to: export) {
+        case .granted: break
+        case .refused: return end(.close)
+        case .undecided: return .needsAdmission
+        }
         var out = ByteWriter()
         out.append(export.size)
         out.append(export.flags(style).rawValue)
@@ -221,15 +250,30 @@ public struct Handshake {
         return end(.transmission(negotiation(export)))
     }
 
-    private func answerList(
-        _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+    private mutating func answerList(
+        _ payload: ArraySlice<UInt8>, _ catalog: some ExportCatalog, _ output: inout [UInt8]
     ) {
         let type = Option.list.rawValue
         guard payload.isEmpty else { return reply(.invalid, to: type, text: "LIST takes no data", &output) }
         guard let exports = catalog.exports() else {
             return reply(.policy, to: type, text: "this server lists no exports", &output)
         }
-        for export in exports {
+        state = .listing(exports, named: 0)
+    }
+
+    /// Names exports to the client until all are named or enough has been said.
+    /// - Returns: whether all are named.
+    private mutating func list(_ exports: [ExportDescription], from first: Int, _ output: inout [UInt8]) -> Bool {
+        let type = Option.list.rawValue
+        let enough = output.count + Wire.enoughOutput
+        for index in first..<exports.count {
+            guard output.count < enough else {
+                state = .listing(exports, named: index)
+                return false
+            }
+            let export = exports[index]
+            // An export that needs TLS is hidden from a client in the clear, as nbd-server hides it.
+            guard isOpen(export) else { continue }
             var item = ByteWriter()
             item.append(UInt32(export.name.utf8.count))
             item.append(export.name)
@@ -237,6 +281,8 @@ public struct Handshake {
             reply(.server, to: type, payload: item.bytes, &output)
         }
         reply(.acknowledge, to: type, &output)
+        state = .option
+        return true
     }
 
     private mutating func answerStartTLS(_ payload: ArraySlice<UInt8>, _ output: inout [UInt8]) -> Progress {
@@ -276,8 +322,13 @@ public struct Handshake {
             reply(.invalid, to: type, text: "malformed request for an export", &output)
             return .needsMore
         }
-        guard let export = catalog.export(named: name) else {
-            reply(.unknownExport, to: type, text: "no such export", &output)
+        guard let export = openExport(named: name, for: type, &output, catalog) else { return .needsMore }
+        let isChoice = type == Option.go.rawValue
+        switch isChoice ? catalog.admission(to: export) : .granted {
+        case .granted: break
+        case .undecided: return .needsAdmission
+        case .refused:
+            reply(.policy, to: type, text: "the export has as many clients as it may have", &output)
             return .needsMore
         }
         if let refusal {
@@ -286,7 +337,22 @@ public struct Handshake {
         }
         for item in information(on: export, wanted) { reply(.information, to: type, payload: item, &output) }
         reply(.acknowledge, to: type, &output)
-        return type == Option.go.rawValue ? end(.transmission(negotiation(export))) : .needsMore
+        return isChoice ? end(.transmission(negotiation(export))) : .needsMore
+    }
+
+    /// The export that an option names; nil after an error has been replied.
+    private mutating func openExport(
+        named name: String, for type: UInt32, _ output: inout [UInt8], _ catalog: some ExportCatalog
+    ) -> ExportDescription? {
+        guard let export = catalog.export(named: name) else {
+            reply(.unknownExport, to: type, text: "no such export", &output)
+            return nil
+        }
+        guard isOpen(export) else {
+            reply(.tlsRequired, to: type, text: "this export requires TLS", &output)
+            return nil
+        }
+        return export
     }
 
     private static func parseInformationRequest(_ payload: ArraySlice<UInt8>) -> (String, Set<UInt16>)? {
@@ -327,7 +393,7 @@ public struct Handshake {
 
     // MARK: Metadata contexts
 
-    private func answerListMetaContext(
+    private mutating func answerListMetaContext(
         _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) {
         let type = Option.listMetaContext.rawValue
@@ -355,7 +421,7 @@ public struct Handshake {
     }
 
     /// What a client asks of which export; nil after an error has been replied.
-    private func metaContextRequest(
+    private mutating func metaContextRequest(
         _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> (ExportDescription, [String])? {
         guard style != .simple else {
@@ -366,10 +432,7 @@ public struct Handshake {
             reply(.invalid, to: type, text: "malformed request for contexts", &output)
             return nil
         }
-        guard let export = catalog.export(named: name) else {
-            reply(.unknownExport, to: type, text: "no such export", &output)
-            return nil
-        }
+        guard let export = openExport(named: name, for: type, &output, catalog) else { return nil }
         return (export, queries)
     }
 
@@ -384,7 +447,7 @@ public struct Handshake {
         return reader.isAtEnd ? (name, queries) : nil
     }
 
-    private func replyContext(_ context: MetaContext, id: UInt32, to type: UInt32, _ output: inout [UInt8]) {
+    private mutating func replyContext(_ context: MetaContext, id: UInt32, to type: UInt32, _ output: inout [UInt8]) {
         var out = ByteWriter()
         out.append(id)
         out.append(context.name)
@@ -407,11 +470,14 @@ public struct Handshake {
         return progress
     }
 
-    private func reply(_ kind: OptionReply, to type: UInt32, text: String, _ output: inout [UInt8]) {
+    private mutating func reply(_ kind: OptionReply, to type: UInt32, text: String, _ output: inout [UInt8]) {
         reply(kind, to: type, payload: Array(text.utf8), &output)
     }
 
-    private func reply(_ kind: OptionReply, to type: UInt32, payload: [UInt8] = [], _ output: inout [UInt8]) {
+    private mutating func reply(
+        _ kind: OptionReply, to type: UInt32, payload: [UInt8] = [], _ output: inout [UInt8]
+    ) {
+        if kind.isError { optionsRefused += 1 }
         var out = ByteWriter()
         out.append(Wire.optionReplyMagic)
         out.append(type)

@@ -11,4 +11,7 @@ enum OptionReply: UInt32 {
     case unknownExport = 0x8000_0006
     case tooBig = 0x8000_0009
     case extendedHeadersRequired = 0x8000_000a
+
+    /// Whether the option was refused.
+    var isError: Bool { rawValue >> 31 == 1 }
 }

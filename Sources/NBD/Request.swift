@@ -45,4 +45,7 @@ public struct Request: Sendable, Equatable {
 
     /// The command, where it is a known one.
     public var command: Command? { Command(rawValue: type) }
+
+    /// Whether `length` bytes of data go one way or the other.
+    public var carriesData: Bool { command == .read || command == .write }
 }

@@ -14,12 +14,12 @@ extension Request {
             return offset == 0 && length == 0 ? .none : .invalid
         case .read:
             // Clients that know chunks are told to come back with less.
-            if length > Wire.maximumPayload { return negotiation.style == .simple ? .invalid : .overflow }
+            if length > Wire.longestPayload { return negotiation.style == .simple ? .invalid : .overflow }
             return isInside(export) ? .none : .invalid
         case .write:
             guard payloadLength == length else { return .invalid }
             if export.isReadOnly { return .notPermitted }
-            if length > Wire.maximumPayload { return .invalid }
+            if length > Wire.longestPayload { return .invalid }
             return isInside(export) ? .none : .noSpace
         case .trim:
             if export.isReadOnly { return .notPermitted }

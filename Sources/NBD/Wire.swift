@@ -11,8 +11,10 @@ public enum Wire {
     static let extendedReplyMagic: UInt32 = 0x6e8a_278c
     static let replyFlagDone: UInt16 = 1
 
-    /// The longest payload of a read or write that is served, as advertised to clients that ask. Bytes.
+    /// The longest payload of a read or write, as advertised to clients that ask. Bytes.
     public static let maximumPayload = 32 << 20
+    /// The longest payload that is served: clients that do not ask go by nbdkit's limit. Bytes.
+    public static let longestPayload = 64 << 20
     /// What is said to be a good size of requests. Bytes.
     public static let preferredBlockSize: UInt32 = 4096
 
@@ -22,8 +24,11 @@ public enum Wire {
     /// Longest string of the protocol; option payloads beyond what such strings need are refused unread.
     static let maximumString = 4096
     static let maximumOptionPayload = 64 << 10
-    /// Options that one connection may send before it has chosen an export.
+    /// Options that every connection may send before it has chosen an export.
     static let maximumOptions = 1024
+    /// A connection may send so many options for each export where that makes more: nbdinfo and qemu-nbd ask two or three
+    /// things about each.
+    static let optionsPerExport = 8
     /// Bytes of answers after which the client has to read some before more are worked out.
     static let enoughOutput = 64 << 10
 }

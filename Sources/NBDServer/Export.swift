@@ -15,21 +15,38 @@ public final class Export: Sendable {
     /// Asked before a client is told of the export; nil where nothing changes behind it.
     public var watcher: (any ExportWatcher)? { watching.withLockedValue { $0 } }
     private let watching = NIOLockedValueBox<(any ExportWatcher)?>(nil)
+    /// The most connections at once; nil for as many as the server takes.
+    let maximumConnections: Int?
+    /// The connections now. Another export of the same disk may count with it.
+    public let connections: ConnectionCount
+    /// The requests that the device has failed.
+    public let failures: RequestFailures
 
     /// An export of `disk` under `name`.
     /// - Parameters:
     ///   - isRotational: whether clients should spare it seeks.
     ///   - text: for people; empty where there is nothing to say.
     ///   - isSynchronous: whether every write is durable before it is acknowledged.
+    ///   - requiresTLS: whether only clients that encrypt may have it.
+    ///   - maximumConnections: at once; nil for as many as the server takes.
     ///   - maps: what clients may look at.
+    ///   - connections: the count of an export whose place this one takes.
+    ///   - failures: where requests are noted that the device fails.
     public init(
         name: String, disk: Disk, isReadOnly: Bool, isRotational: Bool = false, text: String = "",
-        isSynchronous: Bool = false, maps: ExportMaps = ExportMaps()
+        isSynchronous: Bool = false, requiresTLS: Bool = false, maximumConnections: Int? = nil,
+        maps: ExportMaps = ExportMaps(), connections: ConnectionCount = ConnectionCount(),
+        failures: RequestFailures = RequestFailures { _ in }
     ) {
+        self.failures = failures
         self.maps = maps
         self.isSynchronous = isSynchronous
-        description = ExportDescription(
+        self.maximumConnections = maximumConnections
+        self.connections = connections
+        var description = ExportDescription(
             name: name, size: disk.size, isReadOnly: isReadOnly, isRotational: isRotational, text: text)
+        description.requiresTLS = requiresTLS
+        self.description = description
         self.disk = disk
     }
 

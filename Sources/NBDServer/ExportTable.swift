@@ -4,7 +4,11 @@ import NIOConcurrencyHelpers
 /// The exports that a node offers now; read by every handshake, changed by the node.
 public final class ExportTable: ExportCatalog, Sendable {
     private struct Contents {
-        var exports: [String: Export] = [:]
+        var exports: [String: Export] = [:] {
+            didSet { listing = nil }
+        }
+        /// All of them by name, as clients are told; made when it is needed. All connections that list share it.
+        var listing: [ExportDescription]?
         var defaultName: String?
         var isListed = true
     }
@@ -63,9 +67,15 @@ public final class ExportTable: ExportCatalog, Sendable {
     public func exports() -> [ExportDescription]? {
         contents.withLockedValue { contents in
             guard contents.isListed else { return nil }
-            return contents.exports.values.map(\.description).sorted { $0.name < $1.name }
+            if let listing = contents.listing { return listing }
+            let listing = contents.exports.values.map(\.description).sorted { $0.name < $1.name }
+            contents.listing = listing
+            return listing
         }
     }
+
+    /// `ExportCatalog`: for the handshake.
+    public var exportCount: Int { contents.withLockedValue { $0.exports.count } }
 
     /// Whether clients are told which exports there are.
     public func setListed(_ isListed: Bool) {

@@ -21,6 +21,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         case startingTLS
         /// The export has been chosen; connections that were given up are finished first.
         case waitingForOthers
+        /// The export may have no further client; connections that were given up are finished first.
+        case waitingForAdmission
         case header
         /// Of a write; `received` bytes are in the request's buffer.
         case payload(UnsafeMutablePointer<BlockRequest>, received: Int)
@@ -28,6 +30,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         case refusedPayload(Int)
         /// Of a write that waits for a buffer.
         case waitingForBuffer(Request)
+        /// Nothing, until the next piece of a large request is needed or the request is over.
+        case large
         /// Nothing more is read.
         case nothing
     }
@@ -35,13 +39,15 @@ final class Session: RequestOwner, @unchecked Sendable {
     private unowned(unsafe) let owner: SessionLoop
     private unowned(unsafe) let loop: EventLoop
     private unowned(unsafe) let pool: BufferPool
-    private let exports: ExportTable
+    private let exports: SessionExports
     private let tls: ServerTLS?
     private let onClose: @Sendable () -> Void
 
     private var reading = Reading.handshake
     private var handshake: Handshake
-    private var hasSlowHandshake = false
+    private var handshakePace = HandshakePace()
+    /// Portions of the handshake's answers that were put into the line of replies.
+    private var handshakePortions = 0
     private var handshakeInput: [UInt8] = []
     /// Answers of the handshake that did not fit between the replies.
     private var handshakeOutput: ArraySlice<UInt8> = []
@@ -55,6 +61,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     private let input: SessionInput
     private var slots: RequestSlots?
     private var bytesInFlight = 0
+    /// Made for the first request that is larger than a connection may hold.
+    private var large: LargeTransfer?
     private let stream: ClientStream
     /// Where the receive in flight puts its bytes: a request's buffer, or `input`.
     private var isReceivingPayload = false
@@ -82,7 +90,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         self.owner = owner
         loop = owner.loop
         pool = owner.pool
-        self.exports = exports
+        self.exports = SessionExports(exports)
         self.tls = tls
         handshake = Handshake(tls: tls?.policy ?? .off)
         self.onClose = onClose
@@ -113,15 +121,14 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Whether the client has not chosen an export yet.
     var isNegotiating: Bool {
         switch reading {
-        case .handshake, .lookingAtExport, .startingTLS: true
+        case .handshake, .lookingAtExport, .startingTLS, .waitingForAdmission: true
         default: false
         }
     }
 
-    /// Called now and then while the client negotiates; the second time is one too many.
+    /// Called every `ServerLimits.handshake` seconds while the client negotiates.
     func noteSlowHandshake() {
-        if hasSlowHandshake { return hangUp() }
-        hasSlowHandshake = true
+        if handshakePace.hasStalled(options: handshake.optionsServed, portions: handshakePortions) { hangUp() }
     }
 
     /// From now on it is noted how much the client sends and takes.
@@ -174,6 +181,13 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     override func bufferMayBeAvailable() -> Bool {
+        if let large, mayContinue(large), !stream.isDead {
+            guard let buffer = pool.takeAhead(large.nextLength) else { return false }
+            isWaitingInLine = false
+            start(large, with: buffer)
+            proceed()
+            return true
+        }
         guard case .waitingForBuffer(let request) = reading, !stream.isDead else {
             isWaitingInLine = false
             // Nobody waits for what a client asked for that has gone.
@@ -190,7 +204,9 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func stopReading() {
         isStopping = true
         guard !stream.isReceiving else { return }
-        if case .payload(let request, _) = reading { releaseRequest(request) }
+        if case .payload(let request, _) = reading {
+            if let large, large.slot == request { end(large) } else { releaseRequest(request) }
+        }
         reading = .nothing
     }
 
@@ -258,7 +274,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         let result: Int32?
         switch reading {
-        case .nothing, .waitingForBuffer, .waitingForOthers, .lookingAtExport, .startingTLS:
+        case .nothing, .waitingForBuffer, .waitingForOthers, .lookingAtExport, .waitingForAdmission, .startingTLS, .large:
             return false
         case .handshake where !handshakeOutput.isEmpty:
             return false
@@ -289,7 +305,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Stops once what stands in the input can't be parsed for want of more, and not for want of room.
     private func stopAtEnd() {
         switch reading {
-        case .waitingForBuffer, .waitingForOthers, .lookingAtExport, .startingTLS: return
+        case .waitingForBuffer, .waitingForOthers, .lookingAtExport, .waitingForAdmission, .startingTLS, .large: return
         case .payload: stopReading()
         default: if slots?.inFlight ?? 0 == 0, stream.hasSentAll, handshakeOutput.isEmpty { stopReading() }
         }
@@ -326,7 +342,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             stream.startTLS(tls.context)
             reading = .handshake
             return false
-        case .waitingForBuffer, .waitingForOthers, .lookingAtExport, .nothing:
+        case .waitingForBuffer, .waitingForOthers, .lookingAtExport, .waitingForAdmission, .large, .nothing:
             return false
         }
     }
@@ -347,6 +363,9 @@ final class Session: RequestOwner, @unchecked Sendable {
             return true
         case .needsLook(let name):
             return !beginLook(at: name)
+        case .needsAdmission:
+            waitForAdmission()
+            return false
         case .close:
             reading = .nothing
             return false
@@ -363,7 +382,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// - Returns: false where nobody needs to look any more.
     private func beginLook(at name: String) -> Bool {
-        guard let watcher = exports.find(name)?.watcher else {
+        guard let watcher = exports.watcher(of: name) else {
             handshake.looked(refusal: nil)
             return false
         }
@@ -387,9 +406,21 @@ final class Session: RequestOwner, @unchecked Sendable {
         handshakeOutput = output[...]
     }
 
+    /// Clients that have left may still be counted: with them finished, the count decides.
+    private func waitForAdmission() {
+        guard let export = exports.undecided else { return hangUp() }
+        reading = .waitingForAdmission
+        owner.finishGivenUp(on: export, for: self) { [self] in
+            guard case .waitingForAdmission = reading else { return }
+            exports.decide()
+            reading = .handshake
+            proceed()
+        }
+    }
+
     private func beginTransmission(_ negotiation: Negotiation) {
         // It may be gone, or another one, since the client was told of it.
-        guard let export = exports.find(negotiation.export.name), export.description.size == negotiation.export.size,
+        guard let export = exports.chosen, export.description.size == negotiation.export.size,
             export.description.isReadOnly == negotiation.export.isReadOnly
         else { return hangUp() }
         self.export = export
@@ -423,6 +454,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             refuse(request, verdict)
             return true
         }
+        if request.length > UInt64(ServerLimits.buffersPerConnection), request.carriesData { return beginLarge(request) }
         guard isWithinShare(request), !yieldTurn() else { return false }
         if request.command == .write, writeAtOnce(request) { return true }
         input.drop(negotiation.style.requestHeaderLength)
@@ -447,6 +479,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         else { return false }
         input.drop(header + count)
         turnBytes += count
+        if error != 0 { noteFailedWrite(error, request.offset, request.length) }
         end(ErrorCode(errno: error), cookie: request.cookie, offset: request.offset)
         return true
     }
@@ -583,13 +616,108 @@ final class Session: RequestOwner, @unchecked Sendable {
             reading = .payload(request, received: received)
             return
         }
+        if let large, large.slot == request { return takePiece(large) }
         reading = .header
         guard !request.pointee.isForcedUnitAccess,
             let error = port!.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
         else { return port!.submit(request) }
         turnBytes += received
+        if error != 0 { noteFailedWrite(error, request.pointee.offset, request.pointee.length) }
         end(ErrorCode(errno: error), cookie: request.pointee.cookie, offset: request.pointee.offset)
         releaseRequest(request)
+    }
+
+    // MARK: Large requests
+
+    /// Nothing may come between the pieces of a reply, and nothing else may take the room for its header: the request runs
+    /// alone.
+    private func beginLarge(_ request: Request) -> Bool {
+        guard slots!.inFlight == 0 else { return false }
+        input.drop(negotiation.style.requestHeaderLength)
+        let large = large ?? LargeTransfer(session: self, port: port!)
+        self.large = large
+        large.begin(request, isDurable: slots!.mustBeDurable(request))
+        // `closeIfIdle` goes on from here.
+        reading = .large
+        return true
+    }
+
+    /// Whether the next piece may have a buffer. Of a write whose client has gone nothing more comes; a read is answered.
+    private func mayContinue(_ large: LargeTransfer) -> Bool {
+        large.stage == .waiting && !isHungUp && !(isStopping && large.isWrite)
+    }
+
+    /// Begins the next piece where it is time for that and room.
+    private func beginPiece(of large: LargeTransfer) {
+        guard large.stage == .waiting else { return }
+        guard mayContinue(large) else { return end(large) }
+        let unsent = stream.replies.bufferBytes
+        guard !isWaitingInLine, unsent < ServerLimits.unsent,
+            bytesInFlight + unsent + large.nextLength <= ServerLimits.buffersPerConnection
+        else { return }
+        if let buffer = pool.take(large.nextLength) { return start(large, with: buffer) }
+        isWaitingInLine = true
+        pool.whenAvailable(self)
+        owner.watchForStalls()
+    }
+
+    private func start(_ large: LargeTransfer, with buffer: UnsafeMutableRawPointer) {
+        bytesInFlight += large.nextLength
+        large.prepare(buffer)
+        guard large.isWrite else { return large.submit() }
+        reading = .payload(large.slot, received: 0)
+        proceed()
+    }
+
+    /// The payload of a piece is there.
+    private func takePiece(_ large: LargeTransfer) {
+        reading = .large
+        if large.error == .none { large.submit() } else { pieceEnded(large) }
+    }
+
+    /// A piece has been read or written, or its payload dropped.
+    func pieceEnded(_ large: LargeTransfer) {
+        if large.slot.pointee.error != 0 { noteFailure(large.slot) }
+        let isFirst = large.done == 0
+        if large.isSending, large.slot.pointee.error == 0, !isHungUp { send(large, isFirst: isFirst) }
+        let canAnswer = !large.isSending || isFirst
+        releasePiece(large)
+        large.advance()
+        if large.isOver {
+            let (request, error) = (large.request!, large.error)
+            end(large)
+            if !canAnswer && error != .none {
+                // What was promised can't be kept: only the end of the connection says so.
+                hangUp()
+            } else if request.command == .write || error != .none {
+                end(error, cookie: request.cookie, offset: request.offset)
+            }
+        }
+        proceed()
+    }
+
+    /// The header of the whole reply goes before its first piece.
+    private func send(_ large: LargeTransfer, isFirst: Bool) {
+        if isFirst {
+            Reply.storeData(
+                negotiation.style, cookie: large.slot.pointee.cookie, offset: large.request!.offset,
+                count: Int(large.request!.length), to: roomForHeader())
+            stream.replies.commit(negotiation.style.dataHeaderLength)
+        }
+        appendBuffer(of: large.slot, count: Int(large.slot.pointee.length))
+    }
+
+    private func releasePiece(_ large: LargeTransfer) {
+        guard let buffer = large.slot.pointee.buffer else { return }
+        large.slot.pointee.buffer = nil
+        bytesInFlight -= Int(large.slot.pointee.length)
+        pool.give(buffer, Int(large.slot.pointee.length))
+    }
+
+    private func end(_ large: LargeTransfer) {
+        releasePiece(large)
+        large.end()
+        reading = isStopping ? .nothing : .header
     }
 
     // MARK: Replies
@@ -600,9 +728,21 @@ final class Session: RequestOwner, @unchecked Sendable {
         switch slot.pointee.kind {
         case .read where error == .none: answerRead(slot)
         case .status where error == .none: answerStatus(slot)
-        default: end(error, cookie: slot.pointee.cookie, offset: slot.pointee.offset)
+        default:
+            if error != .none { noteFailure(slot) }
+            end(error, cookie: slot.pointee.cookie, offset: slot.pointee.offset)
         }
         releaseRequest(slot)
+    }
+
+    private func noteFailure(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        export?.failures.note(
+            slot.pointee.kind, error: slot.pointee.error, mustBeFast: slot.pointee.mustBeFast,
+            offset: slot.pointee.offset, length: slot.pointee.length)
+    }
+
+    private func noteFailedWrite(_ error: CInt, _ offset: UInt64, _ length: UInt64) {
+        export?.failures.note(.write, error: error, mustBeFast: false, offset: offset, length: length)
     }
 
     private func answerRead(_ slot: UnsafeMutablePointer<BlockRequest>) {
@@ -671,6 +811,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             part.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
             stream.replies.commit(part.count)
             handshakeOutput = handshakeOutput.dropFirst(part.count)
+            handshakePortions += 1
             flushAtBatchEnd()
         }
     }
@@ -695,7 +836,11 @@ final class Session: RequestOwner, @unchecked Sendable {
     // MARK: The end
 
     private func reportIfQuiet() {
-        guard !whenQuiet.isEmpty, !stream.isReceiving, slots?.inFlight ?? 0 == 0 else { return }
+        guard !whenQuiet.isEmpty, !stream.isReceiving, slots?.inFlight ?? 0 == 0, large?.stage != .inFlight else {
+            return
+        }
+        // A newcomer that waits for this connection may need its place.
+        exports.leave()
         let reports = whenQuiet
         whenQuiet = []
         for report in reports { report() }
@@ -703,6 +848,10 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Releases everything once nothing refers to the session any more.
     private func closeIfIdle() {
+        if let large, large.isActive {
+            beginPiece(of: large)
+            guard !large.isActive else { return reportIfQuiet() }
+        }
         reportIfQuiet()
         guard case .nothing = reading, stream.hasSentAll, !awaitsBatchEnd, !awaitsTurn,
             slots?.inFlight ?? 0 == 0
@@ -713,6 +862,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         guard !isClosed, stream.sayGoodbye() else { return }
         isClosed = true
+        exports.leave()
         if isWaitingInLine { pool.forget(self) }
         stream.close()
         onClose()

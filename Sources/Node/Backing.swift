@@ -34,12 +34,15 @@ struct Backing: Sendable {
             guard !configuration.isDirect else {
                 throw NodeError.unusable("\(configuration.backing): direct is for files and block devices only")
             }
+            guard configuration.size == nil else {
+                throw NodeError.unusable("\(configuration.backing): a size is for files and block devices only")
+            }
             let remote = try await RemoteDevice.open(uri: configuration.backing, loops: loops)
             return Backing(remote, isReadOnly: configuration.isReadOnly)
         }
         let image = try RawImage(
             path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
-            isDirect: configuration.isDirect, givenName: configuration.identity)
+            isDirect: configuration.isDirect, givenName: configuration.identity, size: configuration.size)
         return Backing(image, isReadOnly: configuration.isReadOnly)
     }
 

@@ -20,6 +20,12 @@ public struct ExportConfiguration: Equatable, Sendable {
     public var mayBeMissing: Bool
     /// The name under which clients see what was written between checkpoints; nil where that is not noted.
     public var dirtyBitmap: String?
+    /// Bytes of the image that clients get; nil for all. A file that is empty or missing is made that long.
+    public var size: UInt64?
+    /// Connections that clients may have to it at once; nil for as many as the node takes.
+    public var maximumConnections: Int?
+    /// Only clients that encrypt see the disk, and may have it.
+    public var requiresTLS = false
 
     /// What the operator calls a device that nothing else tells from others; nil for nothing.
     public var identity: String?
@@ -55,6 +61,6 @@ public struct ExportConfiguration: Equatable, Sendable {
     /// Whether another configuration can be served by the same open backing.
     func sharesBacking(with other: ExportConfiguration) -> Bool {
         backing == other.backing && isDirect == other.isDirect && isReadOnly == other.isReadOnly
-            && identity == other.identity
+            && identity == other.identity && size == other.size
     }
 }

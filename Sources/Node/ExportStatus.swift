@@ -22,4 +22,6 @@ public struct ExportStatus: Codable, Sendable {
     public var secondsLeft: Double?
     /// Why requests for a disk that has moved wait, or what else needs the operator.
     public var problem: String?
+    /// Requests of guests that the device has failed; nil where there was none.
+    public var failures: [FailedRequests]?
 }

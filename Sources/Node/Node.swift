@@ -71,6 +71,7 @@ public actor Node {
     /// - Returns: a line for each address at which somebody may come in.
     /// - Throws: what can't be opened, in one line.
     public func start() async throws -> [String] {
+        try configuration.checkEncryption()
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
@@ -426,6 +427,7 @@ public actor Node {
     ///   rest goes on.
     /// - Parameter started: what the files and the command line said when the node was started.
     public func reload(_ new: NodeConfiguration, started: NodeConfiguration) async throws {
+        try new.checkEncryption()
         let protection = try new.openPeerProtection()
         // The address stays what it is until the node is started anew.
         if let address = configuration.peerListen { try protection.checkListening(on: address) }
@@ -473,7 +475,7 @@ public actor Node {
     /// The same disk under another description, or another name: clients that are there still have it open.
     private func replace(_ old: NodeExport, with configuration: ExportConfiguration) async {
         guard let backing = old.backing else { return }
-        let export = Self.export(configuration, disk: old.export.disk, backing: backing, maps: old.export.maps)
+        let export = export(configuration, disk: old.export.disk, backing: backing, replacing: old.export)
         table.replace(with: export, isDefault: configuration.isDefault)
         // What was noted goes on under the same name.
         let keepsBitmap = old.configuration?.dirtyBitmap == configuration.dirtyBitmap
@@ -504,13 +506,22 @@ public actor Node {
         upkeep[export.name] = Task { await work.run() }
     }
 
-    private static func export(
-        _ configuration: ExportConfiguration, disk: Disk, backing: Backing, maps: ExportMaps = ExportMaps()
+    /// Where requests are noted that the device of an export fails; the log hears of them now and then.
+    private func failures(of name: String) -> RequestFailures {
+        RequestFailures { [logger] in logger.error("\(name): \($0)") }
+    }
+
+    private func export(
+        _ configuration: ExportConfiguration, disk: Disk, backing: Backing, replacing old: Export? = nil
     ) -> Export {
         Export(
             name: configuration.name, disk: disk, isReadOnly: backing.isReadOnly,
             isRotational: configuration.isRotational ?? backing.isRotational, text: configuration.text,
-            isSynchronous: configuration.isSynchronous, maps: maps)
+            isSynchronous: configuration.isSynchronous, requiresTLS: configuration.requiresTLS,
+            maximumConnections: configuration.maximumConnections, maps: old?.maps ?? ExportMaps(),
+            connections: old?.connections ?? ConnectionCount(),
+            failures: old.flatMap { $0.description.name == configuration.name ? $0.failures : nil }
+                ?? failures(of: configuration.name))
     }
 
     // MARK: Opening
@@ -584,7 +595,7 @@ public actor Node {
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         // What has moved has the size that it had then, whatever was done to its image since.
         let disk = arrived?.early ?? Disk(size: moved?.size ?? backing.size, device: device, loops: loops)
-        let export = Self.export(configuration, disk: disk, backing: backing)
+        let export = export(configuration, disk: disk, backing: backing)
         if arrived?.early != nil || old != nil {
             table.replace(with: export, isDefault: configuration.isDefault)
         } else {
@@ -682,7 +693,8 @@ public actor Node {
     private func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
         let disk = Disk(size: size, device: device, loops: loops)
         let export = Export(
-            name: name, disk: disk, isReadOnly: false, isRotational: false, text: "", isSynchronous: false)
+            name: name, disk: disk, isReadOnly: false, isRotational: false, text: "", isSynchronous: false,
+            failures: failures(of: name))
         guard table.add(export, isDefault: false) else { throw NodeError.nameTaken(name) }
         exports[name] = NodeExport(export: export, configuration: nil, backing: nil, records: nil)
         return disk

@@ -37,6 +37,12 @@ public struct NodeConfiguration: Sendable {
     /// The default control socket; nil for none.
     public var defaultControl: String?
 
+    /// - Throws: `NodeError` where an export is for encrypted clients only and nobody can encrypt.
+    func checkEncryption() throws {
+        guard tls.map({ $0.mode == .off }) ?? true, let export = exports.first(where: \.requiresTLS) else { return }
+        throw NodeError.unusable("\(export.name) requires TLS, and there is none: give --tls DIR, or tls in [node]")
+    }
+
     /// Reads the certificates of the peer link.
     /// - Throws: `PeerError.certificates`.
     func openPeerProtection() throws -> PeerProtection {

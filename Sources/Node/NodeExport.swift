@@ -179,7 +179,15 @@ final class NodeExport: Sendable {
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
-            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem } ?? imageProblem)
+            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem } ?? imageProblem,
+            failures: failures)
+    }
+
+    private var failures: [FailedRequests]? {
+        let all = export.failures.totals.map {
+            FailedRequests(request: $0.key.request, error: $0.key.errorName, count: $0.value)
+        }
+        return all.isEmpty ? nil : all.sorted { ($0.request, $0.error) < ($1.request, $1.error) }
     }
 
     /// Waits no longer for the node that the disk has moved to.

@@ -74,7 +74,7 @@ func judge(_ request: Request, _ verdict: ErrorCode, _ negotiation: Negotiation)
         return
     }
     check(request.offset <= size && request.length <= size - request.offset, "beyond the end")
-    if command == .read || command == .write { check(request.length <= 32 << 20, "too long") }
+    if command == .read || command == .write { check(request.length <= 64 << 20, "too long") }
     if command == .write { check(request.payloadLength == request.length, "a write of other bytes") }
     if [.write, .trim, .writeZeroes].contains(command) { check(!negotiation.export.isReadOnly, "read-only") }
     if command == .blockStatus { check(!negotiation.contexts.isEmpty && request.length > 0, "a status of nothing") }

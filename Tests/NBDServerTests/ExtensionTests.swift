@@ -29,7 +29,7 @@ import Testing
     }
 
     @Test(arguments: styles) func theLongestRequestsWork(style: HeaderStyle) async throws {
-        let count = 32 << 20
+        let count = 64 << 20
         try await TestServer.run(size: count + 7) { test in
             try await onThread {
                 let client = try connect(test, style)

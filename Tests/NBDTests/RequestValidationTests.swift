@@ -4,7 +4,7 @@ import Testing
 
 /// Every command with every flag at every boundary, against the rules written down a second time.
 @Suite(.timeLimit(.minutes(2))) struct RequestValidationTests {
-    private static let sizes: [UInt64] = [1, 511, 4096, 32 << 20, (32 << 20) + 1, 1 << 40, 1 << 62]
+    private static let sizes: [UInt64] = [1, 511, 4096, 64 << 20, (64 << 20) + 1, 1 << 40, 1 << 62]
 
     @Test(arguments: sizes, [HeaderStyle.simple, .structured, .extended])
     func theVerdictIsTheRules(size: UInt64, style: HeaderStyle) {
@@ -18,7 +18,7 @@ import Testing
 
     private func compare(_ negotiation: Negotiation) {
         let size = negotiation.export.size
-        let limit: UInt64 = 32 << 20
+        let limit: UInt64 = 64 << 20
         var lengths: Set<UInt64> = [0, 1, 2, 511, 512, size - 1, size, size + 1, limit - 1, limit, limit + 1]
         lengths.formUnion([UInt64(UInt32.max) - 1, UInt64(UInt32.max)])
         if negotiation.style == .extended { lengths.formUnion([1 << 32, 1 << 63, .max - 1, .max]) }
@@ -60,7 +60,7 @@ import Testing
     ) -> UInt32 {
         let export = negotiation.export
         let isBeyond = offset > export.size || length > export.size - min(offset, export.size)
-        let isLong = length > 32 << 20
+        let isLong = length > 64 << 20
         let knowsChunks = negotiation.style != .simple
         let isExtended = negotiation.style == .extended
         // There is no reply to a disconnect.

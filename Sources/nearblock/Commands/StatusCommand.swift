@@ -23,6 +23,7 @@ struct StatusCommand: AsyncParsableCommand {
             if let progress = export.progress { line += "  \(Format.progress(progress))" }
             if let missing = export.missing { line += "  \(missing) blocks are only at the source" }
             if let left = export.secondsLeft { line += ", \(Format.timeLeft(left))" }
+            if let failures = export.failures { line += "  \(Format.failures(failures))" }
             if let problem = export.problem { line += "  (\(problem))" }
             print(line)
         }

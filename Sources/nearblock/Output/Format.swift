@@ -1,5 +1,6 @@
 import Foundation
 import Migration
+import Node
 
 /// Numbers as a person reads them.
 enum Format {
@@ -14,6 +15,13 @@ enum Format {
         }
         return unit == 0
             ? "\(count) B" : String(format: value < 10 ? "%.2f %@" : "%.1f %@", value, units[unit])
+    }
+
+    /// `5 failed requests (2 read EIO, 3 write ENOSPC)`.
+    static func failures(_ failures: [FailedRequests]) -> String {
+        let total = failures.reduce(0) { $0 &+ $1.count }
+        let kinds = failures.map { "\($0.count) \($0.request) \($0.error)" }.joined(separator: ", ")
+        return "\(total) failed request\(total == 1 ? "" : "s") (\(kinds))"
     }
 
     /// `12.3 %` of a whole.

@@ -1,0 +1,89 @@
+import Testing
+
+@testable import NBD
+
+/// Handshakes with as many exports as there may be.
+@Suite(.timeLimit(.minutes(1))) struct ListingTests {
+    private struct Many: ExportCatalog {
+        let all = (0..<5000).map { number in
+            var export = ExportDescription(name: "export \(number)", size: 1 << 20, isReadOnly: false)
+            export.requiresTLS = number % 1000 == 7
+            return export
+        }
+
+        func export(named name: String) -> ExportDescription? {
+            name.split(separator: " ").last.flatMap { Int($0) }.flatMap { all.indices.contains($0) ? all[$0] : nil }
+        }
+
+        func exports() -> [ExportDescription]? { all }
+    }
+
+    private struct Lister {
+        var handshake = Handshake(tls: .optional)
+        var mostAtOnce = 0
+        let catalog = Many()
+
+        /// All that is answered, sent portion by portion, and what it comes to.
+        mutating func hear(_ bytes: [UInt8]) -> ([Answer], Handshake.Progress) {
+            var input = bytes[...]
+            var answers: [Answer] = []
+            while true {
+                var output: [UInt8] = []
+                let progress = handshake.receive(&input, output: &output, catalog: catalog)
+                mostAtOnce = max(mostAtOnce, output.count)
+                answers += Answer.all(in: output) ?? []
+                if progress != .needsSending { return (answers, progress) }
+            }
+        }
+    }
+
+    @Test func aListerMayAskTwoThingsOfEachOf5000Exports() {
+        var lister = Lister()
+        _ = lister.hear(Said.flags() + Said.option(8))
+        let (list, _) = lister.hear(Said.option(3))
+        #expect(list.count == 4995 + 1 && list.last?.type == 1)
+        for export in lister.catalog.all where !export.requiresTLS {
+            let (answers, progress) = lister.hear(Said.go(export.name, type: 6) + Said.meta(9, export.name))
+            #expect(answers.count { $0.type == 1 } == 2 && progress == .needsMore)
+        }
+        // A list goes out in portions, so that no client makes the server hold all of it.
+        #expect(lister.mostAtOnce < 70 << 10)
+        #expect(lister.handshake.optionsServed == 2 + 2 * 4995)
+    }
+
+    @Test func optionsThatLeadNowhereEndIt() {
+        var lister = Lister()
+        _ = lister.hear(Said.flags())
+        var progress = Handshake.Progress.needsMore
+        var options = 0
+        while progress == .needsMore, options <= 50_000 {
+            (_, progress) = lister.hear(Said.option(99))
+            options += 1
+        }
+        #expect(progress == .close && options == 5000 * 8 + 1)
+        #expect(lister.handshake.optionsServed == 0)
+    }
+
+    @Test func anExportForTLSIsHiddenFromAClientInTheClear() {
+        for choice in [Said.go("export 7"), Said.go("export 7", type: 6)] {
+            var lister = Lister()
+            let (answers, progress) = lister.hear(Said.flags() + choice)
+            #expect(answers.map(\.type) == [0x8000_0005] && progress == .needsMore)
+        }
+        var lister = Lister()
+        let (_, named) = lister.hear(Said.flags() + Said.option(1, Array("export 7".utf8)))
+        #expect(named == .close)
+        lister = Lister()
+        let (answers, _) = lister.hear(Said.flags() + Said.option(8) + Said.meta(10, "export 7", ["base:allocation"]))
+        #expect(answers.map(\.type) == [1, 0x8000_0005])
+        lister = Lister()
+        let (_, encrypted) = lister.hear(Said.flags() + Said.option(5))
+        #expect(encrypted == .startTLS)
+        let (secure, _) = lister.hear(Said.option(3))
+        #expect(secure.count == 5000 + 1)
+        guard case .transmission = lister.hear(Said.go("export 7")).1 else {
+            Issue.record("an encrypted client may not have the export")
+            return
+        }
+    }
+}
