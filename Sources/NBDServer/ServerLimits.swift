@@ -13,7 +13,9 @@ public enum ServerLimits {
     /// Bytes of request buffers that one connection may hold, unless it is a single request: a client that does not
     /// read its replies must not take the others' share.
     static let buffersPerConnection = 32 << 20
-    /// Bytes of the pieces in which a request moves that is longer than `buffersPerConnection`.
+    /// Bytes of the longest request that has one buffer.
+    static let longestWhole = UInt64(buffersPerConnection)
+    /// Bytes of the pieces in which a longer request moves.
     static let piece = 8 << 20
     /// Seconds in which a client that holds buffers must take or send `leastMoved` bytes while others wait for buffers.
     static let stall = 5

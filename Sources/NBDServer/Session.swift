@@ -454,7 +454,7 @@ final class Session: RequestOwner, @unchecked Sendable {
             refuse(request, verdict)
             return true
         }
-        if request.length > UInt64(ServerLimits.buffersPerConnection), request.carriesData { return beginLarge(request) }
+        if request.length > ServerLimits.longestWhole, request.carriesData { return beginLarge(request) }
         guard isWithinShare(request), !yieldTurn() else { return false }
         if request.command == .write, writeAtOnce(request) { return true }
         input.drop(negotiation.style.requestHeaderLength)
