@@ -78,6 +78,19 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
+    /// A read has met the end of the file: somebody has cut it short. Who hears of that can rely on it that a write there
+    /// fails, too.
+    private func endBeyondFile(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+        let pending = PendingRequest(request: request, port: port)
+        worker.async { [self] in
+            image.lookAtEnd()
+            pending.port.loop.post { [self] in
+                pending.request.pointee.error = EIO
+                end(pending.request, pending.port)
+            }
+        }
+    }
+
     private func startDirect(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, _ direct: DirectAccess) {
         if direct.suits(request) { request.pointee.descriptor = direct.descriptor }
         let pending = PendingRequest(request: request, port: port)
@@ -124,7 +137,9 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     override public func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
         let request = UnsafeMutableRawPointer(operation).assumingMemoryBound(to: BlockRequest.self)
         request.pointee.port._withUnsafeGuaranteedRef { port in
-            if advance(request, result) {
+            if result == 0, request.pointee.kind == .read {
+                endBeyondFile(request, port)
+            } else if advance(request, result) {
                 end(request, port)
             } else {
                 submit(request, port)
@@ -201,11 +216,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     private func advanceTransfer(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
         guard result >= 0 else { return fail(request, -result) }
-        guard result > 0 else {
-            // The image ends before the disk does: somebody truncated it.
-            worker.async { [image] in image.lookAtEnd() }
-            return fail(request, EIO)
-        }
+        // The image ends before the disk does: somebody truncated it.
+        guard result > 0 else { return fail(request, EIO) }
         request.pointee.progress += Int(result)
         guard request.pointee.progress == Int(request.pointee.length) else { return false }
         return request.pointee.stage == .zeroFill ? makeDurableIfForced(request) : true

@@ -42,6 +42,31 @@ struct KeepIndexTests {
         #expect(try await node.stop() == 0)
     }
 
+    @Test("An image that has grown, and one that was replaced, are in the index as they are now")
+    func changed() async throws {
+        let scratch = Scratch()
+        try scratch.makeImage("disk.raw", megabytes: 2)
+        try scratch.makeImage("next.raw", megabytes: 2)
+        try scratch.makeImage("other.raw", megabytes: 1)
+        let (disk, index) = (scratch.file("disk.raw"), scratch.file("index"))
+        let node = try await NodeProcess(
+            scratch.file("node"), [disk, "--export", "disk", "--index", index, "--keep-index", "0.2s"])
+        try await node.wait(for: "is in the index")
+        let before = try await found(scratch.file("other.raw"), index)
+        #expect(truncate(disk, 4 << 20) == 0)
+        let written = try await Command.run(
+            "qemu-io", ["-f", "raw", "-c", "write -s \(scratch.file("other.raw")) 3M 1M", node.uri()])
+        try #require(written.status == 0, "\(written)")
+        try await waitUntil("the new part is found") {
+            try await found(scratch.file("other.raw"), index) >= before + 160
+        }
+        let next = try await found(scratch.file("next.raw"), index)
+        #expect(rename(scratch.file("next.raw"), disk) == 0)
+        #expect(try await Command.run("nbdinfo", "--size", node.uri()).output == "\(2 << 20)\n")
+        try await waitUntil("the new file is found") { try await found(disk, index) >= next + 300 }
+        #expect(try await node.stop() == 0)
+    }
+
     @Test("There must be an index to keep")
     func usage() async throws {
         let result = try await Nearblock.run(["serve", "x.raw", "--keep-index", "5s"])
