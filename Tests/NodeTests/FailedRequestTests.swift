@@ -24,8 +24,10 @@ struct FailedRequestTests {
         let image = try scratch.write([UInt8](repeating: 7, count: 4 << 20), to: "disk.raw")
         let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk"])
         #expect(try await failures(node).isEmpty)
-        #expect(truncate(image, 1 << 20) == 0)
+        // Under a client: who comes later is told of the smaller size.
         let script = """
+            import os
+            os.truncate("\(image)", 1 << 20)
             for offset, count in ((2 << 20, 4096), (3 << 20, 4096), (3 << 20, 1 << 20)):
                 try: h.pread(count, offset)
                 except nbd.Error as e: print(e.errno)
