@@ -30,6 +30,8 @@ public struct IncomingRecord: Codable, Sendable {
     var supersedes: MigrationID?
     /// The inode of the image's file when it was taken over: another file in its place is not the disk.
     var inode: UInt64?
+    /// Clients may not write to it; nil for no.
+    var isReadOnly: Bool?
 
     /// Migrations by which the disk came here in earlier lives, the latest first: their sources may forward here.
     var earlier: [MigrationID]?
@@ -43,11 +45,24 @@ public struct IncomingRecord: Codable, Sendable {
     /// Whether blocks may still be only at the source.
     var needsSource: Bool { blockSize != nil && arrived == nil }
 
+    /// The image as clients are to have it: nobody is kept off a read-only one by a writer's lock.
+    func served(_ image: RawImage) throws -> RawImage {
+        isReadOnly == true && image.isWritable ? try image.reopened(for: .readOnly) : image
+    }
+
     init(phase: Phase, migration: MigrationID, export: String, size: UInt64, root: String) {
         self.phase = phase
         self.migration = migration
         self.export = export
         self.size = size
         self.root = root
+    }
+
+    /// The record of a disk that is as it was offered.
+    init(prepared offer: Offer, root: DiskRoot) {
+        self.init(
+            phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
+            root: root.description)
+        isReadOnly = offer.isReadOnly ? true : nil
     }
 }

@@ -20,6 +20,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let describesRuns = Capabilities(rawValue: 1 << 5)
         /// The source may be told how much is missing.
         static let hearsOfRest = Capabilities(rawValue: 1 << 6)
+        /// An offer has `OfferDetails`.
+        static let offerDetails = Capabilities(rawValue: 1 << 7)
     }
 
     /// What both sides speak.
@@ -33,6 +35,7 @@ struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
+            .offerDetails,
         ])
 
     var versions: ClosedRange<UInt16>

@@ -27,6 +27,13 @@ public struct SourceJob: Sendable {
     /// The disk may be handed over once no more is left to be sent, whatever that takes. Bytes.
     public var dirtyThreshold: UInt64 = 0
 
+    /// Clients may not write to the disk, and are not to at the destination.
+    public var isReadOnly = false
+    /// Whether the destination is to check that it has room.
+    public var checksSpace = true
+    /// Bytes of data of other disks for which there must be room at the destination; only of an estimate.
+    public var dataBesides: UInt64 = 0
+
     /// Shown the map of what is still to be sent, while it is kept.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 

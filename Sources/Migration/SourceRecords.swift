@@ -84,6 +84,18 @@ public struct SourceRecords: Sendable {
         try directory.write(record, as: attemptName)
     }
 
+    /// The destination keeps nothing of a migration that has been given up: there is nothing to tell it later.
+    func gaveUp(_ migration: MigrationID) {
+        guard var record = try? directory.read(AttemptRecord.self, from: attemptName) else { return }
+        record.attempts.removeAll { $0.migration == migration }
+        // Where this fails the destination is told once more than it needs to be.
+        if record.attempts.isEmpty {
+            directory.remove(attemptName)
+        } else {
+            try? directory.write(record, as: attemptName)
+        }
+    }
+
     /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all. Where this
     /// throws, the disk has not been given away.
     func commit(_ record: MovedRecord) throws { try give(record, as: movedName) }
