@@ -23,14 +23,21 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
 
     private let reader: any IncomingReader
     private let refusesChanges: Bool
+    /// Whether clients may not change the disk once it is here, either.
+    public let isReadOnly: Bool
     private let onChange: @Sendable () -> Void
     private let state = NIOLockedValueBox(State())
 
     /// - Parameters:
     ///   - reader: reads from the node that has the disk.
     ///   - refusesChanges: changes fail with `EPERM` instead of waiting.
+    ///   - isReadOnly: clients may not change the disk once it is here, either.
     ///   - onChange: told of each change that is asked for, from any thread.
-    public init(reader: any IncomingReader, refusesChanges: Bool, onChange: @escaping @Sendable () -> Void) {
+    public init(
+        reader: any IncomingReader, refusesChanges: Bool, isReadOnly: Bool = false,
+        onChange: @escaping @Sendable () -> Void
+    ) {
+        self.isReadOnly = isReadOnly
         self.reader = reader
         self.refusesChanges = refusesChanges
         self.onChange = onChange

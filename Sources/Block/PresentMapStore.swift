@@ -17,6 +17,12 @@ public final class PresentMapStore: Sendable {
     private let memory: MappedMemory
     private let path: String
 
+    /// Bytes that the files of a disk take at most.
+    public static func bytes(for geometry: BlockGeometry) -> UInt64 {
+        let pages = DurablePresentMap.paddedCount(geometry) / MapPage.blocks
+        return 2 * (UInt64(headerBytes) + pages * UInt64(2 * pageBytes))
+    }
+
     /// Makes the files for a disk of which `present` says what has arrived, all of it from the source, and durable.
     /// - Throws: `FileError`.
     public static func create(path: String, geometry: BlockGeometry, present: PresentMap) throws -> PresentMapStore {

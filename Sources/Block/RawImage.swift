@@ -38,7 +38,7 @@ public final class RawImage: Sendable {
     let direct: DirectAccess?
 
     /// What the operator calls a device that nothing else tells from others; nil for nothing.
-    private let givenName: String?
+    let givenName: String?
 
     /// Opens an existing image; for writing only where nobody else does (`ImageLock`).
     /// - Throws: `FileError` where it can't be opened or is neither a file nor a block device, `EmptyImage`,

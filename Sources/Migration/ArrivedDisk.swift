@@ -16,4 +16,6 @@ public struct ArrivedDisk: Sendable {
     public let supersedes: MigrationID?
     /// Whether it is an image that this node serves by its own configuration.
     public let isReturn: Bool
+    /// Whether clients may not write to it; an image of the node's own is served as its configuration says.
+    public let isReadOnly: Bool
 }

@@ -89,7 +89,11 @@ public struct DestinationMigration: Sendable {
             arrival.disk = nil
             await site.receiverEnded(offer.migration, keepsPartial: isWorthKeeping && Self.isCut(error))
             if arrival.machine.state == .active { return }
-            logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
+            if error is CancellationError {
+                logger.notice("\(offer.export) was arriving; its source goes on when this node is started again")
+            } else {
+                logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
+            }
             await end(connection, &frames, with: .failed(reason: Self.reason(error)))
         }
     }
@@ -239,6 +243,8 @@ public struct DestinationMigration: Sendable {
                 logger.info("the migration of \(offer.export) to this node was given up: \(reason)")
                 await site.abandon(offer.migration)
             }
+            // The source then need not remember that it has given this up.
+            try? await connection.send(Message.failed(reason: reason).encoded())
             return false
         }
         return true
@@ -292,9 +298,7 @@ public struct DestinationMigration: Sendable {
         let offer = arrival.offer!
         if ours == theirs {
             try await site.prepare(
-                IncomingRecord(
-                    phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
-                    root: ours.description), nil)
+                IncomingRecord(prepared: offer, root: ours), nil)
             arrival.machine.prepared()
         }
         try await connection.send(Message.prepared(ours).encoded())
@@ -317,9 +321,7 @@ public struct DestinationMigration: Sendable {
             return ArrivalParts(store: store, manifest: disk.manifest)
         }
         let ours = try await root
-        var record = IncomingRecord(
-            phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
-            root: ours.description)
+        var record = IncomingRecord(prepared: offer, root: ours)
         if parts != nil { record.blockSize = geometry.blockSize }
         try await site.prepare(record, parts)
         arrival.machine.prepared()

@@ -94,6 +94,7 @@ public actor DestinationSite {
     private var postCopies: [String: PostCopy] = [:]
     /// Disks that are this node's and can't be served, and why not.
     public private(set) var unserved: [String: String] = [:]
+    private var space: ArrivalSpace
     private var estimates = 0
     private var isStopped = false
     /// Disks that have moved on, and who is to be told of it.
@@ -104,13 +105,14 @@ public actor DestinationSite {
     ///   - state: what survives a restart.
     ///   - pool: for the files of disks that are served before all of them is there.
     ///   - index: opens the neighbours for them.
+    ///   - keptIndex: the index that the node keeps current with its disks; nil for none.
     ///   - refusesEarlyWrites: writes to a disk that has not been handed over fail instead of waiting.
     ///   - permissions: of images that are made; those that are there already keep theirs.
     /// - Throws: `FileError`; where a record can't be read.
     public init(
         images: String, state: StateDirectory, pools: WorkPools, logger: Logger,
-        index: @escaping @Sendable () -> NeighbourIndex? = { nil }, refusesEarlyWrites: Bool = false,
-        permissions: FilePermissions = FilePermissions(), hooks: Hooks
+        index: @escaping @Sendable () -> NeighbourIndex? = { nil }, keptIndex: String? = nil,
+        refusesEarlyWrites: Bool = false, permissions: FilePermissions = FilePermissions(), hooks: Hooks
     ) throws {
         try? FileManager.default.createDirectory(atPath: images, withIntermediateDirectories: true)
         guard access(images, W_OK) == 0 else { throw FileError("write into the images directory", images) }
@@ -120,6 +122,7 @@ public actor DestinationSite {
         layout = try ImageLayout(
             images: self.images, state: state, prefixes: [Self.recordPrefix, Self.returningPrefix])
         self.state = state
+        space = ArrivalSpace(images: self.images, state: state.scratch, index: keptIndex)
         self.hooks = hooks
         self.logger = logger
         self.pools = pools
@@ -241,14 +244,14 @@ public actor DestinationSite {
             await hooks.withdraw(offer.export)
         }
         try check(offer, base)
-        guard
-            arrivals.values.count(where: { if case .receiving = $0 { true } else { false } })
-                < Self.maximumReceiving
-        else {
+        guard receivers.count < Self.maximumReceiving else {
             throw MigrationError.refused(
-                "\(Self.maximumReceiving) disks are arriving already; try again later")
+                "\(Self.maximumReceiving) disks are arriving there already, and no more can at once; "
+                    + "migrate \(offer.export) once one of them has been handed over")
         }
+        let claim = try checkSpace(for: offer, base)
         let receiving = try image(for: offer, base)
+        space.add(claim, for: offer.migration)
         self.replaced[offer.migration] = replaced
         names[offer.export] = offer.migration
         arrivals[offer.migration] = .receiving(receiving)
@@ -276,6 +279,7 @@ public actor DestinationSite {
             throw MigrationError.refused("\(offer.export) is arriving or served there already")
         }
         try check(offer, base)
+        _ = try checkSpace(for: offer, base)
         if let base { return base.image }
         let partial = try? RawImage(path: partialPath(of: offer.export), access: .readOnly)
         return partial?.size == offer.size ? partial : nil
@@ -303,8 +307,15 @@ public actor DestinationSite {
         }
     }
 
+    /// - Throws: `MigrationError.refused` where there is no room for a disk.
+    private func checkSpace(for offer: Offer, _ base: ImageBase?) throws -> ArrivalClaim? {
+        let claim = space.claim(for: offer, imagePath: base?.image.path ?? partialPath(of: offer.export))
+        if let claim { try space.check(claim, of: offer.export) }
+        return claim
+    }
+
     private func image(for offer: Offer, _ base: ImageBase?) throws -> Receiving {
-        if let base { return Receiving(image: base.image, hasBase: true, movedBy: base.movedBy) }
+        if let base { return Receiving(image: try base.writableImage(), hasBase: true, movedBy: base.movedBy) }
         // Left by an attempt that was interrupted: what it holds counts only where it is what the source names.
         let partial = partialPath(of: offer.export)
         do {
@@ -349,11 +360,16 @@ public actor DestinationSite {
             }
             return nil
         }
+        guard !offer.isReadOnly || switchover != .firstWrite else {
+            throw MigrationError.refused("\(offer.export) is read-only, so that there is no first write")
+        }
         if let known = early[offer.export] { return known.onChange }
         guard let announce = hooks.announce, let lanes = lanes[offer.migration] else { return nil }
         let signal = ChangeSignal()
         let reads = EarlyReads(lanes: lanes)
-        let device = IncomingDevice(reader: reads, refusesChanges: refusesEarlyWrites) { signal.raise() }
+        let device = IncomingDevice(
+            reader: reads, refusesChanges: refusesEarlyWrites, isReadOnly: offer.isReadOnly
+        ) { signal.raise() }
         reads.listen()
         let disk = try await announce(offer.export, offer.size, device)
         early[offer.export] = EarlyExport(device: device, reads: reads, lanes: lanes, disk: disk, onChange: signal)
@@ -540,6 +556,7 @@ public actor DestinationSite {
     private func forget(_ migration: MigrationID) {
         arrivals[migration] = nil
         lanes[migration] = nil
+        space.remove(migration)
         forwarderTurns[migration] = nil
         for (name, owner) in names where owner == migration {
             unlink(manifestPath(of: name))
@@ -582,7 +599,8 @@ public actor DestinationSite {
         try note(active: record)
         guard record.needsSource else {
             removeArrivalFiles(record.export)
-            let disk = try await activate(record, image, FileDevice(image: image), nil)
+            space.remove(record.migration)
+            let disk = try await activate(record, image, FileDevice(image: try record.served(image)), nil)
             if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
             return disk
         }
@@ -614,6 +632,12 @@ public actor DestinationSite {
                 lanes: lanes[record.migration] ?? Lanes(), pools: pools, logger: logger,
                 complete: { [self] in try await complete(record, image, $0) }))
         let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)
+        space.add(
+            space.claim(
+                image.path, size: record.size, blockSize: geometry.blockSize,
+                dataBytes: try image.allocatedBytes().addingClamped(
+                    parts.store.map.missing.multipliedClamped(by: UInt64(geometry.blockSize)))),
+            for: record.migration)
         // Known before anybody can ask for the disk: it must not be taken for whole.
         postCopies[record.export] = postCopy
         do {
@@ -632,8 +656,9 @@ public actor DestinationSite {
         let export = early[record.export]
         let disk = try await hooks.activate(
             ArrivedDisk(
-                export: record.export, image: image, device: device, map: map, early: export?.disk,
-                supersedes: record.supersedes, isReturn: record.imagePath != nil))
+                export: record.export, image: try record.served(image), device: device, map: map, early: export?.disk,
+                supersedes: record.supersedes, isReturn: record.imagePath != nil,
+                isReadOnly: record.isReadOnly ?? false))
         early[record.export] = nil
         if let export {
             export.device.open(device)
@@ -645,7 +670,7 @@ public actor DestinationSite {
     private func image(of record: IncomingRecord, _ received: RawImage?) async throws -> RawImage {
         if let received { return received }
         if let own = record.imagePath {
-            return try await hooks.base(record.export, true)?.image ?? RawImage(path: own, access: .readWrite)
+            return try await hooks.base(record.export, true)?.writableImage() ?? RawImage(path: own, access: .readWrite)
         }
         let partial = partialPath(of: record.export)
         // A crash may have come between the renaming and the record of it.
@@ -663,8 +688,9 @@ public actor DestinationSite {
         // All may have come before the disk's being served was noted.
         let disk = try await takeOver(record.migration)
         await disk.fence()
-        await disk.replaceDevice(FileDevice(image: image))
+        await disk.replaceDevice(FileDevice(image: (try? record.served(image)) ?? image))
         await disk.unfence()
+        space.remove(record.migration)
         postCopies[record.export] = nil
         removeArrivalFiles(record.export)
         await hooks.completed(record.export)

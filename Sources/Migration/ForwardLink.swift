@@ -161,6 +161,9 @@ public final class ForwardLink: RequestForwarder, Sendable {
         for request in pending.values { request.finish(ESHUTDOWN) }
     }
 
+    /// Returns once nothing is done for it any more; only after `stop`.
+    public func waitUntilEnded() async { await state.withLockedValue { $0.task }?.value }
+
     func waitUntilConnected(atMost limit: Duration) async {
         let end = ContinuousClock.now + limit
         while ContinuousClock.now < end, !(state.withLockedValue { $0.isConnected }) {

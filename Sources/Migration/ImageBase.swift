@@ -11,4 +11,13 @@ public struct ImageBase: Sendable {
         self.image = image
         self.movedBy = movedBy
     }
+
+    /// The image as one that a disk may be written into: it may be open for reading only.
+    /// - Throws: `MigrationError.refused` where another program writes to it; `FileError`.
+    func writableImage() throws -> RawImage {
+        guard !image.isWritable else { return image }
+        do { return try image.reopened(for: .readWrite) } catch let error as ImageInUse {
+            throw MigrationError.refused(error.description)
+        }
+    }
 }

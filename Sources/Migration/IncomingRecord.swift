@@ -32,6 +32,8 @@ public struct IncomingRecord: Codable, Sendable {
     var image: RecordedImage?
     /// For earlier releases, which know the image by this.
     var inode: UInt64?
+    /// Clients may not write to it; nil for no.
+    var isReadOnly: Bool?
 
     /// Migrations by which the disk came here in earlier lives, the latest first: their sources may forward here.
     var earlier: [MigrationID]?
@@ -80,11 +82,24 @@ public struct IncomingRecord: Codable, Sendable {
         return try inode == nil || image.stamp().inode == inode
     }
 
+    /// The image as clients are to have it: nobody is kept off a read-only one by a writer's lock.
+    func served(_ image: RawImage) throws -> RawImage {
+        isReadOnly == true && image.isWritable ? try image.reopened(for: .readOnly) : image
+    }
+
     init(phase: Phase, migration: MigrationID, export: String, size: UInt64, root: String) {
         self.phase = phase
         self.migration = migration
         self.export = export
         self.size = size
         self.root = root
+    }
+
+    /// The record of a disk that is as it was offered.
+    init(prepared offer: Offer, root: DiskRoot) {
+        self.init(
+            phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
+            root: root.description)
+        isReadOnly = offer.isReadOnly ? true : nil
     }
 }

@@ -170,6 +170,7 @@ extension Offer {
         out.writeText(export)
         out.writeInteger(UInt8(clamping: domains.count))
         for domain in domains.prefix(Int(UInt8.max)) { out.writeText(domain) }
+        details?.encode(into: &out)
     }
 
     fileprivate init?(from input: inout ByteBuffer) {
@@ -189,9 +190,33 @@ extension Offer {
             guard let domain = input.readText(maximum: SourceJob.longestDomain) else { return nil }
             domains.append(domain)
         }
+        var details: OfferDetails?
+        if input.readableBytes > 0 {
+            guard let said = OfferDetails(from: &input) else { return nil }
+            details = said
+        }
         self.init(
             migration: migration, abandoned: abandoned, export: export, size: size, blockSize: blockSize,
-            domains: domains)
+            domains: domains, details: details)
+    }
+}
+
+extension OfferDetails {
+    private static let readOnly: UInt8 = 1 << 0
+    private static let knowsData: UInt8 = 1 << 1
+
+    fileprivate func encode(into out: inout ByteBuffer) {
+        let flags = (isReadOnly ? Self.readOnly : 0) | (dataBytes == nil ? 0 : Self.knowsData)
+        out.writeMultipleIntegers(flags, dataBytes ?? 0, dataBesides)
+    }
+
+    fileprivate init?(from input: inout ByteBuffer) {
+        guard let (flags, data, besides) = input.readMultipleIntegers(as: (UInt8, UInt64, UInt64).self) else {
+            return nil
+        }
+        self.init(
+            isReadOnly: flags & Self.readOnly != 0, dataBytes: flags & Self.knowsData == 0 ? nil : data,
+            dataBesides: besides)
     }
 }
 

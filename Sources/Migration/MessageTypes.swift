@@ -51,6 +51,11 @@ public struct Offer: Sendable, Equatable {
     var blockSize: UInt32
     /// Of the neighbours that may be drawn on; none for all.
     var domains: [String] = []
+    /// Only where both sides have `offerDetails`.
+    var details: OfferDetails?
+
+    /// Whether clients may not write to the disk.
+    var isReadOnly: Bool { details?.isReadOnly ?? false }
 }
 
 /// Consecutive blocks.

@@ -22,6 +22,8 @@ struct ProtocolSupport: Sendable, Equatable {
         static let hearsOfRest = Capabilities(rawValue: 1 << 6)
         /// A node that forwards here may be told where the disk is now, and may say who forwards to it.
         static let successors = Capabilities(rawValue: 1 << 7)
+        /// An offer has `OfferDetails`.
+        static let offerDetails = Capabilities(rawValue: 1 << 8)
     }
 
     /// What both sides speak.
@@ -35,7 +37,7 @@ struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors,
+            .successors, .offerDetails,
         ])
 
     var versions: ClosedRange<UInt16>

@@ -33,18 +33,20 @@ public struct SourceEstimate: Sendable {
         try await PeerConnection.connect(to: job.destination, on: transport) { connection in
             let link = SourceLink(connection: connection, rate: job.rate)
             var inbox = SourceInbox(connection: connection, link: link) {}
-            defer { inbox.stop() }
+            let result: Result<MigrationEstimate, any Error>
             do {
-                return try await ask(link, &inbox)
+                result = .success(try await ask(link, &inbox))
             } catch {
-                throw await inbox.explain(error)
+                result = .failure(await inbox.explain(error))
             }
+            await inbox.stop()
+            return try result.get()
         }
     }
 
     private func ask(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> MigrationEstimate {
         let began = ContinuousClock.now
-        let opening = SourceOpening(job: job, migration: MigrationID(), purpose: .estimate)
+        let opening = SourceOpening(job: job, migration: MigrationID(), purpose: .estimate, pool: pools.urgent)
         let (welcome, agreement) = try await opening.greet(link, &inbox)
         let (geometry, hasBase) = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)

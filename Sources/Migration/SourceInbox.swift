@@ -34,8 +34,11 @@ struct SourceInbox {
         }
     }
 
-    /// Nothing will be taken any more.
-    func stop() { pump.cancel() }
+    /// Nothing will be taken any more. On return nothing uses the connection for this any more.
+    func stop() async {
+        pump.cancel()
+        await pump.value
+    }
 
     /// The next message.
     /// - Throws: where the link is cut, or the destination says that it has given up.

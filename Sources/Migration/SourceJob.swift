@@ -30,6 +30,12 @@ public struct SourceJob: Sendable {
     /// The disks of this node's other exports of the same image, which are handed over at the same moment: whoever reads them
     /// must not go on reading the image that is left behind.
     public var siblings: [Disk] = []
+    /// Clients may not write to the disk, and are not to at the destination.
+    public var isReadOnly = false
+    /// Whether the destination is to check that it has room.
+    public var checksSpace = true
+    /// Bytes of data of other disks for which there must be room at the destination; only of an estimate.
+    public var dataBesides: UInt64 = 0
 
     /// Shown the map of what is still to be sent, while it is kept.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }

@@ -6,6 +6,8 @@ import NIOConcurrencyHelpers
 final class SourceLink: Sendable {
     /// In front of each frame. Bytes.
     private static let lengthField = 4
+    /// How long a last word may take to be heard.
+    private static let farewellLimit = Duration.milliseconds(2500)
     /// What has to have crossed to say how fast. Bytes.
     private static let enoughToTell: UInt64 = 1 << 20
 
@@ -14,6 +16,8 @@ final class SourceLink: Sendable {
     private let counts = NIOLockedValueBox(WireBytes())
     /// How many wait that must not wait for data, and the sign that none does.
     private let ahead = NIOLockedValueBox(0)
+    /// Why the destination has said that it has given up.
+    private let failure = NIOLockedValueBox(String?.none)
     private let clear = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     init(connection: PeerConnection, rate: RateLimit) {
@@ -63,6 +67,7 @@ final class SourceLink: Sendable {
     /// Notes a message that has come, for the bill.
     func received(_ message: Message, frameLength: Int) {
         count(message, frameLength)
+        if case .failed(let reason) = message { failure.withLockedValue { $0 = reason } }
     }
 
     /// What has crossed so far.
@@ -97,18 +102,20 @@ final class SourceLink: Sendable {
         connection.close()
     }
 
-    /// Says a last word, and closes once the peer has hung up because of it, or soon: to close at once could make the kernel
+    /// Gives up, and closes once the peer has hung up because of it, or soon: to close at once could make the kernel
     /// throw the word away, where something of the peer's has not been read.
-    func close(saying message: Message) async {
-        let end = ContinuousClock.now + .seconds(1)
+    /// - Returns: whether the peer has answered that it has given up for this very reason.
+    func cancel(_ reason: String) async -> Bool {
+        let end = ContinuousClock.now + Self.farewellLimit
         let patience = Task {
             try await Task.sleep(until: end)
             close()
         }
         defer { patience.cancel() }
-        try? await connection.send(message.encoded())
+        try? await connection.send(Message.cancel(reason: reason).encoded())
         while isOpen, ContinuousClock.now < end { try? await Task.sleep(for: .milliseconds(5)) }
         close()
+        return failure.withLockedValue { $0 } == reason
     }
 
     private func count(_ message: Message, _ frameLength: Int) {

@@ -111,6 +111,9 @@ public final class SourceMigration: Sendable {
     /// Whether both go at the same moment.
     public func isTogether(with other: SourceMigration) -> Bool { group === other.group }
 
+    /// Whether there is a connection to the destination now.
+    public var isConnected: Bool { state.withLockedValue { $0.link != nil } }
+
     /// Whether the destination has taken the offer.
     var wasAccepted: Bool { state.withLockedValue { $0.wasAccepted } }
 
@@ -158,6 +161,7 @@ public final class SourceMigration: Sendable {
             state.withLockedValue { $0.machine.released() }
         } else {
             supply?.stop()
+            await supply?.waitUntilEnded()
         }
         settle()
         return report(handedOver, links, started)
@@ -188,14 +192,19 @@ public final class SourceMigration: Sendable {
         state.withLockedValue { $0.link = link }
         let mayAsk = job.switchover == .firstWrite
         // A hand-over can't be undone: where it is the operator's to order, a destination's request is none.
-        var inbox = SourceInbox(connection: connection, link: link) { [group] in if mayAsk { _ = group.requestSwitch() }
+        var inbox = SourceInbox(connection: connection, link: link) { [group] in
+            if mayAsk { _ = group.requestSwitch() }
         }
-        defer { inbox.stop() }
+        let result: Result<HandedOver, any Error>
         do {
-            return try await migrate(link, &inbox, links)
+            result = .success(try await migrate(link, &inbox, links))
         } catch {
-            throw await inbox.explain(error)
+            // The connection stays until the destination has heard that there is nothing to wait for.
+            if await group.finishFarewell(of: member) { job.records.gaveUp(id) }
+            result = .failure(await inbox.explain(error))
         }
+        await inbox.stop()
+        return try result.get()
     }
 
     private func migrate(_ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links) async throws -> HandedOver {
@@ -212,6 +221,7 @@ public final class SourceMigration: Sendable {
             state.machine.accepted()
             state.wasAccepted = true
         }
+        try await group.meetBeforeCopying(member)
         let supply = SupplyLink(
             parts: SupplyLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
@@ -232,7 +242,7 @@ public final class SourceMigration: Sendable {
         _ link: SourceLink, _ inbox: inout SourceInbox
     ) async throws -> (OpenedMigration, roundTrip: Duration) {
         let asked = ContinuousClock.now
-        let opening = SourceOpening(job: job, migration: id, purpose: .migrate)
+        let opening = SourceOpening(job: job, migration: id, purpose: .migrate, pool: pools.urgent)
         let (welcome, agreement) = try await opening.greet(link, &inbox)
         let roundTrip = asked.duration(to: .now)
         if !agreement.capabilities.contains(.postcopy) {
@@ -466,6 +476,10 @@ public final class SourceMigration: Sendable {
         case nil:
             // The disk is the destination's: the clients stay forwarded, and the destination is told until it hears.
             break
+        }
+        if undo != nil {
+            await forward.waitUntilEnded()
+            await supply?.waitUntilEnded()
         }
         return group.failure ?? error
     }

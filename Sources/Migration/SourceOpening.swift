@@ -1,10 +1,13 @@
 import Block
+import NIOPosix
 
 /// The first words of a source: what the connection is for, and which disk it is about.
 struct SourceOpening: Sendable {
     let job: SourceJob
     let migration: MigrationID
     let purpose: Hello.Purpose
+    /// For looking at the image.
+    let pool: NIOThreadPool
 
     /// - Returns: the destination's answer, and what both releases speak.
     /// - Throws: `MigrationError.noCommonVersion`, or why the destination says no.
@@ -27,12 +30,30 @@ struct SourceOpening: Sendable {
         }
         let offer = Offer(
             migration: migration, abandoned: abandoned, export: job.export, size: geometry.size,
-            blockSize: welcome.blockSize, domains: job.domains)
+            blockSize: welcome.blockSize, domains: job.domains, details: try await details(for: welcome))
         try await link.send(.offer(offer))
         switch try await inbox.next() {
         case .accepted: return (geometry, false)
         case .acceptedOnBase: return (geometry, true)
         default: throw MigrationError.unexpected("no answer to the offer")
         }
+    }
+
+    /// - Returns: nil for a destination that does not know of them.
+    /// - Throws: `MigrationError.refused` where it would have to.
+    private func details(for welcome: Welcome) async throws -> OfferDetails? {
+        guard welcome.support.capabilities.contains(.offerDetails) else {
+            guard !job.isReadOnly else {
+                throw MigrationError.refused(
+                    "its release would let clients write to \(job.export), which is read-only here; "
+                        + "run the same release on both sides")
+            }
+            return nil
+        }
+        var details = OfferDetails(isReadOnly: job.isReadOnly, dataBesides: job.dataBesides)
+        if job.checksSpace {
+            details.dataBytes = try await pool.runIfActive { [image = job.image] in try image.dataBytes() }
+        }
+        return details
     }
 }

@@ -149,6 +149,18 @@ public struct SourceRecords: Sendable {
         return record
     }
 
+    /// The destination keeps nothing of a migration that has been given up: there is nothing to tell it later.
+    func gaveUp(_ migration: MigrationID) {
+        guard let name = try? find(Self.attemptPrefix), var record = try? attempts() else { return }
+        record.attempts.removeAll { $0.migration == migration }
+        // Where this fails the destination is told once more than it needs to be.
+        if record.attempts.isEmpty {
+            directory.remove(name)
+        } else {
+            try? directory.write(record, as: name)
+        }
+    }
+
     /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all. Where this
     /// throws, the disk has not been given away.
     func commit(_ record: MovedRecord) throws { try give(record, as: place(Self.movedPrefix)) }

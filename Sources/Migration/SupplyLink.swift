@@ -151,6 +151,11 @@ public final class SupplyLink: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
+    /// Returns once nothing is done for it any more; only after `stop`.
+    public func waitUntilEnded() async {
+        for task in state.withLockedValue({ $0.tasks }) { await task.value }
+    }
+
     /// Waits, however long it takes, until the destination needs nothing any more, or the link is stopped.
     func waitUntilReleased() async {
         await withCheckedContinuation { continuation in

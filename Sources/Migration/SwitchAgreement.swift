@@ -2,11 +2,13 @@
 ///
 /// 1. Each disk says, as often as it likes, whether it could go now. Once every disk has said so once, they are
 /// *assembled*: until then whoever could go waits, and copies nothing that the guest may write again meanwhile. Once all
-/// say so at the same time it is *closed*: they are to go. 2. They come together twice: before any of them holds its guest
-/// back, and before any of them is given away. 3. Whatever fails before that fails all; nothing does afterwards.
+/// say so at the same time it is *closed*: they are to go. 2. They come together three times: before any of them is copied,
+/// before any of them holds its guest back, and before any of them is given away. 3. Whatever fails before that fails all; nothing does afterwards.
 struct SwitchAgreement {
     /// Where the disks come together.
     enum Meeting: Hashable {
+        /// The destination has taken the offers of all of them.
+        case accepted
         /// No guest waits yet.
         case fence
         /// The destination has everything, or all but what both sides say it lacks.
@@ -56,7 +58,7 @@ struct SwitchAgreement {
     /// Whether what a meeting is for has come about.
     func isOver(_ meeting: Meeting) -> Bool {
         switch meeting {
-        case .fence: present[.fence]?.count == count
+        case .accepted, .fence: present[meeting]?.count == count
         case .commit: isCommitted
         }
     }

@@ -10,6 +10,8 @@ final class SwitchGroup: Sendable {
         var nextWatcher: UInt64 = 0
         var waiting: [SwitchAgreement.Meeting: [CheckedContinuation<Void, any Error>]] = [:]
         var links: [Int: SourceLink] = [:]
+        /// The last words to the destination, by disk.
+        var farewells: [Int: Task<Bool, Never>] = [:]
         var settled = 0
 
         mutating func endWatching() {
@@ -78,6 +80,10 @@ final class SwitchGroup: Sendable {
     /// Whether every disk could have gone once.
     var isAssembled: Bool { state.withLockedValue { $0.agreement.isAssembled } }
 
+    /// Returns once the destination has taken the offers of all of them, before any data of any of them is sent.
+    /// - Throws: why none of them goes.
+    func meetBeforeCopying(_ disk: Int) async throws { try await meet(disk, .accepted) {} }
+
     /// Returns once all of them are here, before any of them holds its guest back.
     /// - Throws: why none of them goes.
     func meetBeforeFence(_ disk: Int) async throws { try await meet(disk, .fence) {} }
@@ -139,35 +145,40 @@ final class SwitchGroup: Sendable {
     /// - Returns: false where it is too late for that.
     @discardableResult
     func fail(_ error: any Error) -> Bool {
-        guard let links = stop(error) else { return false }
-        for link in links {
-            if GuestMigration.isWorthAnotherAttempt(error) {
-                link.close()
-            } else {
-                Task { await link.close(saying: .cancel(reason: "another disk of the same guest can't go")) }
-            }
-        }
-        return true
+        let isToBeSaid = !GuestMigration.isWorthAnotherAttempt(error)
+        return stop(error, saying: isToBeSaid ? "another disk of the same guest can't go" : nil)
     }
 
     /// The operator does not want it any more, and the destination is told.
     /// - Returns: false where it is too late for that.
     func cancel() -> Bool {
-        guard let links = stop(MigrationError.cancelled, isFinal: true) else { return false }
-        for link in links { Task { await link.close(saying: .cancel(reason: "cancelled at the source")) } }
-        return true
+        stop(MigrationError.cancelled, isFinal: true, saying: "cancelled at the source")
     }
 
-    private func stop(_ error: any Error, isFinal: Bool = false) -> [SourceLink]? {
-        let stopped = state.withLockedValue {
-            state -> (links: [SourceLink], waiting: [CheckedContinuation<Void, any Error>])? in
+    /// Returns once the last word to the destination about a disk has been said, where there is one to say.
+    /// - Returns: whether the destination has answered that it keeps nothing of this attempt.
+    func finishFarewell(of disk: Int) async -> Bool {
+        await state.withLockedValue { $0.farewells[disk] }?.value ?? false
+    }
+
+    /// - Parameter reason: told to the destination; nil where the links are just closed.
+    private func stop(_ error: any Error, isFinal: Bool = false, saying reason: String?) -> Bool {
+        let waiting = state.withLockedValue { state -> [CheckedContinuation<Void, any Error>]? in
             guard state.agreement.fail(error, isFinal: isFinal) else { return nil }
             state.endWatching()
+            // With the same look: whoever hears of the failure finds its farewell here.
+            for (disk, link) in state.links where state.farewells[disk] == nil {
+                state.farewells[disk] = Task {
+                    if let reason { return await link.cancel(reason) }
+                    link.close()
+                    return false
+                }
+            }
             defer { state.waiting = [:] }
-            return (Array(state.links.values), state.waiting.values.flatMap { $0 })
+            return state.waiting.values.flatMap { $0 }
         }
-        for continuation in stopped?.waiting ?? [] { continuation.resume(throwing: failure ?? error) }
-        return stopped?.links
+        for continuation in waiting ?? [] { continuation.resume(throwing: failure ?? error) }
+        return waiting != nil
     }
 
     /// A disk's record stands by itself now.

@@ -274,7 +274,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         let result: Int32?
         switch reading {
-        case .nothing, .waitingForBuffer, .waitingForOthers, .lookingAtExport, .waitingForAdmission, .startingTLS, .large:
+        case .nothing, .waitingForBuffer, .waitingForOthers, .lookingAtExport, .waitingForAdmission, .startingTLS,
+            .large:
             return false
         case .handshake where !handshakeOutput.isEmpty:
             return false

@@ -90,7 +90,13 @@ struct ControlServer: Sendable {
             let task = Task { try await node.estimate(command) }
             // Nobody else would want to know.
             channel.closeFuture.whenComplete { _ in task.cancel() }
-            return .estimates(try await task.value)
+            // Neither would who ends the node wait for it.
+            let estimates = try await withTaskCancellationHandler {
+                try await task.value
+            } onCancel: {
+                task.cancel()
+            }
+            return .estimates(estimates)
         case .cancel(let export):
             try await node.cancel(export)
             return .done

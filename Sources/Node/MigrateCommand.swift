@@ -21,6 +21,8 @@ public struct MigrateCommand: Codable, Sendable {
     public var maximumRounds: Int?
     /// As `SourceJob.dirtyThreshold`; nil for none.
     public var dirtyThreshold: UInt64?
+    /// The destination is not to check that it has room; nil for no.
+    public var skipsSpaceCheck: Bool?
 
     /// Describes a migration.
     public init(
@@ -41,7 +43,9 @@ public struct MigrateCommand: Codable, Sendable {
             throw NodeError.unusable("name each export once")
         }
         guard exports.count <= DestinationSite.maximumReceiving else {
-            throw NodeError.unusable("at most \(DestinationSite.maximumReceiving) disks can be handed over together")
+            throw NodeError.unusable(
+                "\(exports.count) disks can't be handed over together, but at most \(DestinationSite.maximumReceiving): "
+                    + "each takes 128 MiB of memory at the destination meanwhile; give fewer in one command")
         }
         guard maximumRounds ?? 1 >= 1 else {
             throw NodeError.unusable("no rounds at all are --switch now; give at least 1")

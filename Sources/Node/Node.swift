@@ -44,6 +44,8 @@ public actor Node {
     private var site: DestinationSite?
     private var limits: [String: RateLimit] = [:]
     private var tasks: [Task<Void, Never>] = []
+    private let runs = MigrationRuns()
+    private var isStopping = false
     /// What keeps the index of an export current, by the export's name.
     private var upkeep: [String: Task<Void, Never>] = [:]
     /// Where NBD clients come in, with the ports that the kernel chose.
@@ -125,9 +127,11 @@ public actor Node {
         }
     }
 
-    /// Finishes what clients have asked for and ends.
+    /// Finishes what clients have asked for and ends. Migrations away from here that have not been handed over are
+    /// cancelled; the others go on when the node is started again.
     public func stop() async {
-        for export in exports.values { _ = export.migration?.cancel() }
+        isStopping = true
+        await runs.cancel(within: Self.cancelling)
         await site?.stop()
         // A request that another node or server performs gets this long; then its client hears that this node shuts down.
         let links = Task { [exports, site] in
@@ -145,8 +149,14 @@ public actor Node {
         await server.stop()
         links.cancel()
         await links.value
+        // Before the control socket goes: who waits for one of them is told how it has ended.
+        await runs.end()
         for task in tasks + upkeep.values { task.cancel() }
         for task in tasks + upkeep.values { await task.value }
+        for export in exports.values {
+            export.stopForwarding()
+            await export.waitUntilLinksEnded()
+        }
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
         await pools.shutDown()
@@ -190,7 +200,7 @@ public actor Node {
             }
         }
         defer { watch.cancel() }
-        return try await run(migration, of: moving)
+        return try await follow(migration, of: moving).value
     }
 
     /// What moving exports to another node would take, one after the other; nothing moves.
@@ -198,10 +208,15 @@ public actor Node {
     func estimate(_ command: MigrateCommand) async throws -> [MigrationEstimate] {
         let (moving, command) = try await find(command)
         var estimates: [MigrationEstimate] = []
+        var besides: UInt64 = 0
         for export in moving {
             try export.checkIsFree()
-            let job = try job(command, for: export, rate: RateLimit(bitsPerSecond: command.rate))
+            var job = try job(command, for: export, rate: RateLimit(bitsPerSecond: command.rate))
+            job.dataBesides = besides
             estimates.append(try await SourceEstimate(job: job, transport: transport, pools: pools).run())
+            let data = try await pools.urgent.runIfActive { [image = job.image] in try image.dataBytes() }
+            let (sum, overflows) = besides.addingReportingOverflow(data)
+            besides = overflows ? .max : sum
         }
         return estimates
     }
@@ -209,7 +224,7 @@ public actor Node {
     /// Begins to move exports and returns at once.
     func migrateDetached(_ command: MigrateCommand, isResumed: Bool = false) async throws {
         let (moving, migration) = try await begin(command, isResumed: isResumed)
-        Task { _ = try? await run(migration, of: moving) }
+        follow(migration, of: moving)
     }
 
     /// Gives a migration up, of the export and of those that were to go with it; or a disk that was to come here.
@@ -256,6 +271,16 @@ public actor Node {
         rate.set(bitsPerSecond: bitsPerSecond)
     }
 
+    /// Brings a migration to its end, whoever waits for it.
+    @discardableResult
+    private func follow(
+        _ migration: GuestMigration, of moving: [[NodeExport]]
+    ) -> Task<[MigrationReport], any Error> {
+        let task = Task { try await run(migration, of: moving) }
+        runs.add(MigrationRun(exports: moving.flatMap(\.self), task: task))
+        return task
+    }
+
     private func findMigration(_ name: String) throws -> (NodeExport, SourceMigration) {
         let export = try find(name)
         guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
@@ -266,8 +291,13 @@ public actor Node {
         _ command: MigrateCommand, isResumed: Bool = false
     ) async throws -> ([[NodeExport]], GuestMigration) {
         let (found, command) = try await find(command)
+        guard !isStopping else { throw NodeError.unusable("this node is about to end") }
         let rate = RateLimit(bitsPerSecond: command.rate)
         let moving = try found.map { [$0] + (try siblings(of: $0)) }
+        if let twin = moving.lazy.flatMap({ $0.dropFirst() }).first(where: { twin in found.contains { $0 === twin } }) {
+            throw NodeError.unusable(
+                "\(twin.name) is another export of an image that the command names already; name one of them")
+        }
         let migration = GuestMigration(
             jobs: try moving.map { exports in
                 var job = try job(command, for: exports[0], rate: rate)
@@ -334,7 +364,8 @@ public actor Node {
 
     private func job(_ command: MigrateCommand, for export: NodeExport, rate: RateLimit) throws -> SourceJob {
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
-        guard !export.export.description.isReadOnly else { throw NodeError.readOnly(export.name) }
+        let isReadOnly = export.export.description.isReadOnly
+        guard !isReadOnly || command.switchover != .firstWrite else { throw NodeError.readOnly(export.name) }
         guard let backing = export.backing else { throw NodeError.isArriving(export.name) }
         guard let image = backing.image, let records = export.records else {
             throw NodeError.unusable(
@@ -350,6 +381,8 @@ public actor Node {
             let name = ChangeBitmap.namespace + ChangeBitmap.migrationName
             if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }
         }
+        job.isReadOnly = isReadOnly
+        job.checksSpace = command.skipsSpaceCheck != true
         job.domains = command.domains
         job.maximumRounds = command.maximumRounds ?? .max
         job.dirtyThreshold = command.dirtyThreshold ?? 0
@@ -685,16 +718,17 @@ public actor Node {
             return export.export.disk
         }
         return try add(
-            ExportConfiguration(backing: arrived.image.path, name: arrived.export, isReadOnly: false),
-            Backing(arrived.image, isReadOnly: false), isConfigured: false, arrived: arrived)
+            ExportConfiguration(
+                backing: arrived.image.path, name: arrived.export, isReadOnly: arrived.isReadOnly),
+            Backing(arrived.image, isReadOnly: arrived.isReadOnly), isConfigured: false, arrived: arrived)
     }
 
     /// Answers clients of a disk that is still to come.
     private func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
         let disk = Disk(size: size, device: device, loops: loops)
         let export = Export(
-            name: name, disk: disk, isReadOnly: false, isRotational: false, text: "", isSynchronous: false,
-            failures: failures(of: name))
+            name: name, disk: disk, isReadOnly: (device as? IncomingDevice)?.isReadOnly ?? false, isRotational: false,
+            text: "", isSynchronous: false, failures: failures(of: name))
         guard table.add(export, isDefault: false) else { throw NodeError.nameTaken(name) }
         exports[name] = NodeExport(export: export, configuration: nil, backing: nil, records: nil)
         return disk
@@ -844,6 +878,7 @@ public actor Node {
         let site = try DestinationSite(
             images: images, state: state, pools: pools, logger: logger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
+            keptIndex: configuration.keepIndex == nil ? nil : index,
             refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
             hooks: hooks)
         try await site.restore()

@@ -44,7 +44,7 @@ public enum NodeError: Error, CustomStringConvertible {
         case .unusable(let reason):
             reason
         case .readOnly(let name):
-            "\(name) is served read-only; serve it writable to migrate it, or copy the file"
+            "\(name) is read-only, so that there is no first write to wait for; use --switch converged, manual or now"
         case .nameTaken(let name):
             "there is an export '\(name)' here already; choose another name"
         case .missingOption(let option, let needs):

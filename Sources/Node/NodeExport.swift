@@ -13,6 +13,9 @@ final class NodeExport: Sendable {
         var isHeldBack = false
         var hasArrived = false
         var imageProblem: String?
+        /// Of earlier times when the disk was elsewhere.
+        var pastForwards: [ForwardLink] = []
+        var pastSupplies: [SupplyLink] = []
     }
 
     let export: Export
@@ -130,6 +133,8 @@ final class NodeExport: Sendable {
     /// The disk has come back.
     func returned() {
         let (forward, supply) = state.withLockedValue { state in
+            if let forward = state.forward { state.pastForwards.append(forward) }
+            if let supply = state.supply { state.pastSupplies.append(supply) }
             defer {
                 state.forward = nil
                 state.supply = nil
@@ -192,8 +197,24 @@ final class NodeExport: Sendable {
 
     /// Waits no longer for the node that the disk has moved to.
     func stopForwarding() {
-        let (forward, supply) = state.withLockedValue { ($0.forward, $0.supply) }
-        forward?.stop()
-        supply?.stop()
+        let (forwards, supplies) = links
+        for forward in forwards { forward.stop() }
+        for supply in supplies { supply.stop() }
+    }
+
+    /// Returns once nothing is done any more for links to nodes that have, or had, the disk; only after `stopForwarding`.
+    func waitUntilLinksEnded() async {
+        let (forwards, supplies) = links
+        for forward in forwards { await forward.waitUntilEnded() }
+        for supply in supplies { await supply.waitUntilEnded() }
+    }
+
+    private var links: ([ForwardLink], [SupplyLink]) {
+        state.withLockedValue { state in
+            (
+                state.pastForwards + (state.forward.map { [$0] } ?? []),
+                state.pastSupplies + (state.supply.map { [$0] } ?? [])
+            )
+        }
     }
 }

@@ -80,13 +80,19 @@ public struct PeerConnection: Sendable {
         let protection = transport.protection
         try protection.checkConnecting(to: address)
         let link: FramedLink
+        let attempt = ConnectAttempt()
         do {
-            link = try await ClientBootstrap(group: transport.group)
-                .connectTimeout(.seconds(10))
-                .channelOption(.autoRead, value: false)
-                .connect(host: address.host, port: Int(address.port))
-                .get()
-                .takeUp { try FramedLink.wrap($0, .connecting(address, protection)) }
+            link = try await withTaskCancellationHandler {
+                try await ClientBootstrap(group: transport.group)
+                    .connectTimeout(.seconds(10))
+                    .channelOption(.autoRead, value: false)
+                    .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { attempt.use(channel) } }
+                    .connect(host: address.host, port: Int(address.port))
+                    .get()
+                    .takeUp { try FramedLink.wrap($0, .connecting(address, protection)) }
+            } onCancel: {
+                attempt.cancel()
+            }
         } catch let error as PeerError {
             throw error
         } catch {

@@ -85,7 +85,8 @@ struct PostCopyNodeTests {
         let ballast = "\(small.path)/ballast"
         try Data(count: 8 << 20).write(to: URL(fileURLWithPath: ballast))
         let begun = try await nodes.source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--detach",
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--no-space-check",
+            "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
         try await waitUntil("there is no room") {

@@ -12,10 +12,11 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         discussion: """
             Waits for the end and succeeds only when both sides have come to the same root hash. The node's clients \
             stay connected; their requests are forwarded to the destination from then on. Several disks are handed \
-            over at one moment, or none of them is. Until then, `nearblock cancel` leaves everything as it was.
+            over at one moment, or none of them is. Until then, `nearblock cancel` leaves everything as it was. \
+            Ctrl-C ends only the waiting: the migration goes on in the node.
             """)
 
-    @Argument(help: "The exports to move: the disks of one guest.")
+    @Argument(help: "The exports to move: the disks of one guest, at most 16.")
     var exports: [String]
     @Option(help: ArgumentHelp("The destination's --peer-listen address.", valueName: "host:port"))
     var to: PeerAddress
@@ -57,6 +58,8 @@ struct MigrateDiskCommand: AsyncParsableCommand {
             and how hard the data would be compressed, are for a link of --rate.
             """)
     var dryRun = false
+    @Flag(help: "Begin even where the destination seems to have too little room: a device of zeros takes none.")
+    var noSpaceCheck = false
     @Flag(help: "Return as soon as the migration has begun.")
     var detach = false
     @Flag(help: "Print one JSON object for each disk on standard output at the end, a line each.")
@@ -70,9 +73,14 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         command.domains = domains
         command.maximumRounds = maxRounds
         command.dirtyThreshold = dirtyThreshold?.bytes
+        command.skipsSpaceCheck = noSpaceCheck ? true : nil
         if dryRun { return try await estimate(command) }
+        let interruption = detach ? nil : MigrationInterruption(of: exports, control: node.control)
+        defer { interruption?.end() }
         let reply = try await node.ask(.migrate(command)) { reply in
-            if case .progress(let progress) = reply { Terminal.progress(Self.describe(progress)) }
+            guard case .progress(let progress) = reply else { return }
+            interruption?.noteBegun()
+            Terminal.progress(Self.describe(progress))
         }
         Terminal.endProgress()
         guard case .reports(let reports) = reply else { return }

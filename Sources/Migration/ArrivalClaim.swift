@@ -1,0 +1,72 @@
+import Block
+import Glibc
+
+/// The space that one disk takes at a destination while it arrives, and once it is there.
+struct ArrivalClaim: Sendable {
+    /// Bytes of index and scratch space that a block takes while a node indexes a disk: README, "Limits".
+    private static let indexedBlock: UInt64 = 41
+    private static let fingerprint: UInt64 = 16
+
+    /// What a disk takes in one folder. Bytes.
+    struct Part: Equatable {
+        let folder: String
+        let bytes: UInt64
+    }
+
+    /// The image's file, which may not be there yet.
+    let imagePath: String
+    /// Bytes of the disk that are to be in it.
+    let dataBytes: UInt64
+    private let beside: [Part]
+
+    /// - Parameters:
+    ///   - dataBytes: at most the size of the disk.
+    ///   - besides: bytes of data of other disks.
+    ///   - images: where its manifest and its present map are kept.
+    ///   - index: the index to which the disk is added; nil for none.
+    init(
+        imagePath: String, geometry: BlockGeometry, dataBytes: UInt64, besides: UInt64 = 0, images: String,
+        state: String, index: String?
+    ) {
+        self.imagePath = imagePath
+        self.dataBytes = min(dataBytes, geometry.size)
+        let data = self.dataBytes.addingClamped(besides)
+        let blocks = data / UInt64(geometry.blockSize) + 1
+        var beside = [
+            Part(folder: images, bytes: besides),
+            Part(folder: images, bytes: blocks.multipliedClamped(by: Self.fingerprint)),
+            Part(folder: images, bytes: PresentMapStore.bytes(for: geometry)),
+            Part(folder: state, bytes: blocks.multipliedClamped(by: Self.fingerprint)),
+        ]
+        if let index { beside.append(Part(folder: index, bytes: blocks.multipliedClamped(by: Self.indexedBlock))) }
+        self.beside = beside
+    }
+
+    /// What it will still take, as far as can be told: what the image has allocated already is not needed again.
+    var parts: [Part] {
+        let slash = imagePath.lastIndex(of: "/") ?? imagePath.startIndex
+        let needed = dataBytes - min(dataBytes, Self.allocated(imagePath))
+        return [Part(folder: String(imagePath[..<slash]), bytes: needed)] + beside
+    }
+
+    private static func allocated(_ path: String) -> UInt64 {
+        var info = stat()
+        guard stat(path, &info) == 0 else { return 0 }
+        // A device has all the room that it needs.
+        return info.st_mode & S_IFMT == S_IFBLK ? .max : UInt64(info.st_blocks) * 512
+    }
+}
+
+extension UInt64 {
+    /// The sum, or the highest number.
+    func addingClamped(_ other: UInt64) -> UInt64 {
+        let (sum, overflows) = addingReportingOverflow(other)
+        return overflows ? .max : sum
+    }
+
+    /// The product, or the highest number.
+    func multipliedClamped(by other: UInt64) -> UInt64 {
+        let (product, overflows) = multipliedReportingOverflow(by: other)
+        return overflows ? .max : product
+    }
+}

@@ -1,0 +1,31 @@
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// A connection that is being made, and may be given up before the other side has answered.
+final class ConnectAttempt: Sendable {
+    private struct State {
+        var isCancelled = false
+        var channels: [any Channel] = []
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    /// A socket that may become the connection: there is one for each address of a name.
+    func use(_ channel: any Channel) {
+        let isCancelled = state.withLockedValue { state in
+            if !state.isCancelled { state.channels.append(channel) }
+            return state.isCancelled
+        }
+        if isCancelled { channel.close(promise: nil) }
+    }
+
+    /// Gives up.
+    func cancel() {
+        let channels = state.withLockedValue { state in
+            state.isCancelled = true
+            defer { state.channels = [] }
+            return state.channels
+        }
+        for channel in channels { channel.close(promise: nil) }
+    }
+}
