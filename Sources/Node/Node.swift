@@ -48,6 +48,8 @@ public actor Node {
     private var isStopping = false
     /// What keeps the index of an export current, by the export's name.
     private var upkeep: [String: Task<Void, Never>] = [:]
+    /// What did so for an export that is no longer offered, or for another image, and may still be at its last table.
+    private var endingUpkeep: [String: Task<Void, Never>] = [:]
     /// Where NBD clients come in, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
 
@@ -151,8 +153,8 @@ public actor Node {
         await links.value
         // Before the control socket goes: who waits for one of them is told how it has ended.
         await runs.end()
-        for task in tasks + upkeep.values { task.cancel() }
-        for task in tasks + upkeep.values { await task.value }
+        for task in tasks + upkeep.values + endingUpkeep.values { task.cancel() }
+        for task in tasks + upkeep.values + endingUpkeep.values { await task.value }
         for export in exports.values {
             export.stopForwarding()
             await export.waitUntilLinksEnded()
@@ -484,7 +486,7 @@ public actor Node {
             } else {
                 table.remove(name)
                 exports[name] = nil
-                upkeep.removeValue(forKey: name)?.cancel()
+                endUpkeep(of: name)
                 // What nobody is to have any more is closed here, or by its last client.
                 if new.exports.contains(where: { $0.sharesBacking(with: old) }) { renamed.append(export) }
                 logger.notice("\(name) is no longer offered")
@@ -536,7 +538,18 @@ public actor Node {
         else { return }
         let work = IndexUpkeep(
             disk: export.export.disk, path: image.path, directory: index, interval: interval, logger: logger)
-        upkeep[export.name] = Task { await work.run() }
+        // Its last table would stand in the place of a newer one.
+        let previous = endingUpkeep.removeValue(forKey: export.name)
+        upkeep[export.name] = Task {
+            await previous?.value
+            await work.run()
+        }
+    }
+
+    private func endUpkeep(of name: String) {
+        guard let task = upkeep.removeValue(forKey: name) else { return }
+        task.cancel()
+        endingUpkeep[name] = task
     }
 
     /// Where requests are noted that the device of an export fails; the log hears of them now and then.
@@ -639,7 +652,7 @@ public actor Node {
             bitmap: bitmap(configuration, of: export))
         exports[name] = added
         watch(added)
-        if old != nil { upkeep.removeValue(forKey: name)?.cancel() }
+        if old != nil { endUpkeep(of: name) }
         if let moved, let link, let records { depart(added, records, moved, link) }
         keepIndex(of: added)
         return disk
@@ -848,7 +861,7 @@ public actor Node {
         if size > told { await export.bitmap?.resize(to: size) }
         // A migration that has begun meanwhile knows the new size; clients see it when that has ended.
         guard exports[export.name] === export, export.isAtRest else { return }
-        upkeep.removeValue(forKey: export.name)?.cancel()
+        endUpkeep(of: export.name)
         await replace(export, with: configuration)
         if size < told { await export.bitmap?.resize(to: size) }
         logger.notice(
