@@ -37,7 +37,9 @@ public struct FilePermissions: Equatable, Sendable {
         guard self != FilePermissions() else { return }
         var template = Array("\(directory)/.nearblock-XXXXXX".utf8CString)
         let descriptor = mkstemp(&template)
-        guard descriptor >= 0 else { throw FileError("make a file in", directory) }
+        guard descriptor >= 0, fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 else {
+            throw FileError("make a file in", directory)
+        }
         defer {
             unlink(template)
             close(descriptor)

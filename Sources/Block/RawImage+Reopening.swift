@@ -18,7 +18,7 @@ extension RawImage {
     /// - Throws: as `init`; `FileError` with `ESTALE` where another file stands at its path now.
     public func reopened(for access: Access) throws -> RawImage {
         let other = try RawImage(
-            path: path, access: access, isDirect: direct != nil, givenName: givenName, size: isSizeFixed ? size : nil)
+            path: path, access: access, isDirect: direct != nil, givenName: givenName, size: fixedSize)
         guard try isOpenOnSame(as: other) else { throw FileError("open again", path, code: ESTALE) }
         return other
     }

@@ -8,7 +8,7 @@ extension RawImage {
     /// - Throws: `FileError`.
     public func currentSize() throws -> UInt64 {
         let end = try measure()
-        return isSizeFixed ? min(end, size) : end
+        return fixedSize.map { min(end, $0) } ?? end
     }
 
     private func measure() throws -> UInt64 {

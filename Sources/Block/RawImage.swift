@@ -27,8 +27,8 @@ public final class RawImage: Sendable {
     /// Where the file ended when somebody last looked, `size` at most. A `FileDevice` lets no request go beyond it: a
     /// write there would make the file longer again.
     let limit: Synchronization.Atomic<UInt64>
-    /// Whether the size is the configuration's, and the file may be longer.
-    let isSizeFixed: Bool
+    /// Bytes that the configuration gives the disk, whatever more the file has; nil for all of the file.
+    let fixedSize: UInt64?
     let whenCut = NIOLockedValueBox<(@Sendable (UInt64) -> Void)?>(nil)
     /// Open for as long as this object lives.
     public let descriptor: CInt
@@ -46,13 +46,14 @@ public final class RawImage: Sendable {
     /// - Parameters:
     ///   - isDirect: whether what a `FileDevice` does passes by the page cache (O_DIRECT).
     ///   - givenName: what the operator calls a device that nothing else tells from others.
-    ///   - fixedSize: bytes at the front that are the disk; nil for the whole image. For writing, a file that is missing or
-    ///     empty is made that long.
+    ///   - fixedSize: bytes at the front that are the disk; nil for the whole image.
+    ///   - makesMissing: whether, for writing, a file that is missing or empty is made of the fixed size.
     public init(
-        path: String, access: Access, isDirect: Bool = false, givenName: String? = nil, size fixedSize: UInt64? = nil
+        path: String, access: Access, isDirect: Bool = false, givenName: String? = nil, size fixedSize: UInt64? = nil,
+        makesMissing: Bool = false
     ) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
-        let isMade = fixedSize != nil && access == .readWrite
+        let isMade = makesMissing && fixedSize != nil && access == .readWrite
         // Opening a FIFO would wait for its other end.
         let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK | (isMade ? O_CREAT : 0), 0o600)
         guard descriptor >= 0 else { throw FileError("open", path) }
@@ -65,7 +66,7 @@ public final class RawImage: Sendable {
             guard size <= end else { throw ShortImage(path: path, size: end, wanted: size) }
             length = .init(size)
             limit = .init(size)
-            isSizeFixed = fixedSize != nil
+            self.fixedSize = fixedSize
             self.isBlockDevice = isBlockDevice
             if access == .readWrite { try ImageLock.take(descriptor, path) }
             direct = isDirect ? try DirectAccess(descriptor, path: path, size: size, access: access) : nil
@@ -126,6 +127,17 @@ public final class RawImage: Sendable {
     /// - Throws: `FileError`.
     public func identity() throws -> ImageIdentity? {
         try ImageIdentity(of: descriptor, path: path, size: size, name: givenName)
+    }
+
+    /// The file behind the image; nil for a device that is not over one.
+    public var fileNumber: FileNumber? { FileNumber(of: descriptor) }
+
+    /// Whether the image's path still leads to what is open.
+    public var isAtPath: Bool {
+        var (open, there) = (stat(), stat())
+        guard fstat(descriptor, &open) == 0, stat(path, &there) == 0 else { return false }
+        return isBlockDevice
+            ? open.st_rdev == there.st_rdev : open.st_dev == there.st_dev && open.st_ino == there.st_ino
     }
 
     /// Whether both are open on one file or device at this moment, whatever their paths.

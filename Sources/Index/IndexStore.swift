@@ -1,4 +1,5 @@
 import Block
+import Foundation
 
 /// Changes an index: adds, replaces and removes the tables of neighbours.
 ///
@@ -182,13 +183,20 @@ public struct IndexStore: Sendable {
             $0.header.identityDigest!
         }
         for twins in named.values where twins.count > 1 {
-            // Where another image stands at the old name, that one's next refresh replaces the table.
-            let gone = twins.filter { (try? NeighbourImage.source($0.name)) == nil }
+            // Where another image stands at the old name, that one's next refresh replaces the table. An index may serve several
+            // hosts: what can't be seen from here for any other reason may be there for another.
+            let gone = twins.filter { Self.hasLeft($0.name) }
             guard gone.count < twins.count else { continue }
             try place.withLock {
                 for table in gone { _ = try place.delete(IndexFileName.file(forNeighbour: table.name)) }
             }
         }
+    }
+
+    /// Whether an image was taken from a folder that is there.
+    private static func hasLeft(_ name: String) -> Bool {
+        guard name.first == "/", access(name, F_OK) != 0, errno == ENOENT else { return false }
+        return access((name as NSString).deletingLastPathComponent, F_OK) == 0
     }
 
     private func perform(_ plan: MergePlan, on snapshot: IndexSnapshot, _ threads: Int) throws {

@@ -1,4 +1,5 @@
 import Block
+import Foundation
 import Glibc
 
 /// The space that one disk takes at a destination while it arrives, and once it is there.
@@ -44,9 +45,10 @@ struct ArrivalClaim: Sendable {
 
     /// What it will still take, as far as can be told: what the image has allocated already is not needed again.
     var parts: [Part] {
-        let slash = imagePath.lastIndex(of: "/") ?? imagePath.startIndex
+        let path = ImagePath.absolute(imagePath)
+        let folder = (path as NSString).deletingLastPathComponent
         let needed = dataBytes - min(dataBytes, Self.allocated(imagePath))
-        return [Part(folder: String(imagePath[..<slash]), bytes: needed)] + beside
+        return [Part(folder: folder, bytes: needed)] + beside
     }
 
     private static func allocated(_ path: String) -> UInt64 {

@@ -41,7 +41,7 @@ struct ArrivalSpace: Sendable {
 
     /// Counts a disk that arrives from now on; nil claims nothing.
     mutating func add(_ claim: ArrivalClaim?, for migration: MigrationID) {
-        if let claim, claims[migration] == nil { claims[migration] = claim }
+        if let claim { claims[migration] = claim }
     }
 
     /// A disk is here, or does not come.

@@ -192,13 +192,16 @@ public actor DestinationSite {
     /// - Parameter elsewhere: who stands at the other paths of the node.
     /// - Throws: `DoubtfulImage` where such an image stood at this path and this is not it; where a record can't be read.
     public static func incomplete(
-        _ image: RawImage, in state: StateDirectory, elsewhere: [ImageIdentity] = []
+        _ image: RawImage, in state: StateDirectory, elsewhere: () -> [ImageIdentity] = { [] }
     ) throws -> IncomingRecord? {
         let now = try RecordedImage(image)
-        for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(recordPrefix)-")
-        where record.phase == .prepared || record.needsSource {
-            if record.knowsImage, try record.isAbout(image) { return record }
-            guard record.stood(atPathOf: now), !record.isSeen(among: elsewhere) else { continue }
+        for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(recordPrefix)-") {
+            let isWhole = record.phase == .active && !record.needsSource
+            if record.knowsImage, try record.isAbout(image) {
+                if isWhole { continue }
+                return record
+            }
+            guard record.isInDoubt(about: now, elsewhere: elsewhere()) else { continue }
             throw DoubtfulImage(path: image.path, file: state.path(of: name), state: state.scratch)
         }
         return nil
@@ -242,6 +245,10 @@ public actor DestinationSite {
             early[offer.export] = nil
             known.device.close()
             await hooks.withdraw(offer.export)
+        }
+        // Another offer may have come while others were waited for.
+        guard arrivals[offer.migration] == nil, names[offer.export] == replaced else {
+            throw MigrationError.refused("\(offer.export) is arriving there already")
         }
         try check(offer, base)
         guard receivers.count < Self.maximumReceiving else {
@@ -383,6 +390,11 @@ public actor DestinationSite {
     func prepare(_ record: IncomingRecord, _ parts: ArrivalParts?) throws {
         guard case .receiving(let receiving)? = arrivals[record.migration] else {
             throw MigrationError.unexpected("a disk that is not arriving")
+        }
+        // Nobody would find again what is in a file that has no name any more.
+        guard receiving.image.isAtPath else {
+            throw MigrationError.refused(
+                "\(receiving.image.path) has been replaced or deleted while the disk arrived in it")
         }
         var record = record
         if let movedBy = receiving.movedBy {
@@ -584,7 +596,9 @@ public actor DestinationSite {
 
     private func serve(_ record: IncomingRecord, _ received: RawImage?, _ parts: ArrivalParts?) async throws -> Disk {
         let image = try await image(of: record, received)
-        guard image.size == record.size else {
+        // One that is whole may have grown since.
+        guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
+        else {
             throw MigrationError.unexpected("\(image.path) is not the \(record.size) bytes long that arrived")
         }
         guard try record.isAbout(image) else {

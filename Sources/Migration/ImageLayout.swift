@@ -22,10 +22,13 @@ struct ImageLayout: Sendable {
         var doubled: Set<String> = []
         for prefix in prefixes {
             for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(prefix)-")
-            where record.export.hasSuffix(Self.ending)
-                && name == StateDirectory.key(prefix, path: "\(images)/\(record.export)\(Self.ending)")
-            {
-                doubled.insert(record.export)
+            where record.export.hasSuffix(Self.ending) {
+                let file = "\(record.export)\(Self.ending)"
+                // The directory may have been renamed since.
+                let stood = record.image?.path.map { ($0 as NSString).lastPathComponent }
+                if name == StateDirectory.key(prefix, path: "\(images)/\(file)") || stood == file {
+                    doubled.insert(record.export)
+                }
             }
         }
         self.doubled = doubled

@@ -65,6 +65,12 @@ public struct IncomingRecord: Codable, Sendable {
         return then.stoodAtSamePath(as: now)
     }
 
+    /// Whether the record's image stood where another one stands now, or is the same file seen another way.
+    func isInDoubt(about now: RecordedImage, elsewhere: [ImageIdentity]) -> Bool {
+        if let known = image?.identity, let identity = now.identity, known.sharesFile(with: identity) { return true }
+        return stood(atPathOf: now) && !isSeen(among: elsewhere)
+    }
+
     /// Whether the image is one of these.
     func isSeen(among images: [ImageIdentity]) -> Bool {
         image?.identity.map { identity in images.contains { $0.isSame(as: identity) } } ?? false

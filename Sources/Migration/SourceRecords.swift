@@ -7,13 +7,15 @@ public struct SourceRecords: Sendable {
     /// The image.
     public let image: RawImage
     /// Who stands at the other paths of this node: a record about one of those is not about what stands at its old path.
-    private let elsewhere: [ImageIdentity]
+    private let standing: @Sendable () -> [StandingImage]
 
     /// The records about `image` in `directory`.
-    public init(directory: StateDirectory, image: RawImage, elsewhere: [ImageIdentity] = []) {
+    public init(
+        directory: StateDirectory, image: RawImage, standing: @escaping @Sendable () -> [StandingImage] = { [] }
+    ) {
         self.directory = directory
         self.image = image
-        self.elsewhere = elsewhere
+        self.standing = standing
     }
 
     /// Makes certain that no record leaves in doubt whether it is about this image, and that each knows where it stands.
@@ -22,7 +24,7 @@ public struct SourceRecords: Sendable {
     public func settleIdentity() throws {
         let now = try RecordedImage(image)
         for prefix in [Self.movedPrefix, Self.requestPrefix] {
-            switch try directory.match(prefix, now, isElsewhere: isElsewhere) {
+            switch try match(prefix, now) {
             case .none: continue
             case .same(let name): try directory.noteStanding(now, inRecord: name)
             case .doubtful(let name):
@@ -38,7 +40,7 @@ public struct SourceRecords: Sendable {
     public func takePlace() throws {
         let now = try RecordedImage(image)
         for prefix in [Self.movedPrefix, Self.requestPrefix] {
-            switch try directory.match(prefix, now, isElsewhere: isElsewhere) {
+            switch try match(prefix, now) {
             case .none: continue
             case .same(let name): try directory.noteStanding(now, inRecord: name)
             case .doubtful(let name): try directory.disown(record: name)
@@ -52,11 +54,22 @@ public struct SourceRecords: Sendable {
         guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
     }
 
-    private func isElsewhere(_ identity: ImageIdentity) -> Bool { elsewhere.contains { $0.isSame(as: identity) } }
+    private func match(_ prefix: String, _ now: RecordedImage) throws -> RecordMatch {
+        let standing = standing()
+        return try directory.match(prefix, now, twins: { twins(of: now, standing) }) { identity in
+            standing.contains { $0.identity.isSame(as: identity) }
+        }
+    }
+
+    /// The paths of other files that have the identity of this one: a cloned file system has its UUID, inodes and times.
+    private func twins(of now: RecordedImage, _ standing: [StandingImage]) -> [String] {
+        guard let identity = now.identity, let file = image.fileNumber else { return [] }
+        return standing.filter { $0.file != nil && $0.file != file && $0.identity.isSame(as: identity) }.map(\.path)
+    }
 
     /// The name of the record about this image; nil where there is none.
     private func find(_ prefix: String) throws -> String? {
-        guard case .same(let name) = try directory.match(prefix, RecordedImage(image), isElsewhere: isElsewhere) else {
+        guard case .same(let name) = try match(prefix, RecordedImage(image)) else {
             return nil
         }
         return name
@@ -67,7 +80,10 @@ public struct SourceRecords: Sendable {
     func place(_ prefix: String) throws -> String {
         if let name = try find(prefix) { return name }
         guard let identity = try image.identity() else { throw UnidentifiedImage(path: image.path) }
-        return StateDirectory.key(prefix, path: identity.key)
+        let now = try RecordedImage(image)
+        // The record of a twin must not be written over.
+        let place = twins(of: now, standing()).isEmpty ? "" : now.path ?? ""
+        return StateDirectory.key(prefix, path: identity.key + place)
     }
 
     private func read<Record: Decodable>(_ type: Record.Type, _ prefix: String) throws -> Record? {
@@ -86,9 +102,11 @@ public struct SourceRecords: Sendable {
 
     /// Notes, durably, that the destination of a migration has everything.
     func release(_ migration: MigrationID) throws {
-        guard var record = try moved(), record.migration == migration else { return }
-        record.blockSize = nil
-        try directory.write(record, as: place(Self.movedPrefix))
+        try Self.redirecting.withLock {
+            guard var record = try moved(), record.migration == migration else { return }
+            record.blockSize = nil
+            try directory.write(record, as: place(Self.movedPrefix))
+        }
     }
 
     /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
@@ -192,9 +210,11 @@ public struct SourceRecords: Sendable {
 
     /// Makes the record stand by itself.
     func settle() throws {
-        guard var record = try moved(), record.group != nil else { return }
-        record.group = nil
-        try directory.write(record, as: place(Self.movedPrefix))
+        try Self.redirecting.withLock {
+            guard var record = try moved(), record.group != nil else { return }
+            record.group = nil
+            try directory.write(record, as: place(Self.movedPrefix))
+        }
     }
 
     /// Forgets the word of disks whose records all stand by themselves.

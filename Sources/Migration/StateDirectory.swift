@@ -46,12 +46,12 @@ public struct StateDirectory: Sendable {
     /// - Parameter isElsewhere: whether an image stands at another path of this node.
     /// - Throws: where one can't be read or understood.
     func match(
-        _ prefix: String, _ image: RecordedImage, isElsewhere: (ImageIdentity) -> Bool
+        _ prefix: String, _ image: RecordedImage, twins: () -> [String] = { [] }, isElsewhere: (ImageIdentity) -> Bool
     ) throws -> RecordMatch {
         RecordMatch(
             among: try heads.all(prefix, in: self), image: image,
             legacyName: Self.key(prefix, path: image.realPath ?? image.path.map(Self.realPath) ?? ""),
-            isElsewhere: isElsewhere)
+            twins: twins, isElsewhere: isElsewhere)
     }
 
     /// Notes, durably, where the image of a record stands, unless the record says so already.

@@ -323,16 +323,16 @@ public struct Handshake {
             return .needsMore
         }
         guard let export = openExport(named: name, for: type, &output, catalog) else { return .needsMore }
+        if let refusal {
+            reply(.unknownExport, to: type, text: refusal, &output)
+            return .needsMore
+        }
         let isChoice = type == Option.go.rawValue
         switch isChoice ? catalog.admission(to: export) : .granted {
         case .granted: break
         case .undecided: return .needsAdmission
         case .refused:
             reply(.policy, to: type, text: "the export has as many clients as it may have", &output)
-            return .needsMore
-        }
-        if let refusal {
-            reply(.unknownExport, to: type, text: refusal, &output)
             return .needsMore
         }
         for item in information(on: export, wanted) { reply(.information, to: type, payload: item, &output) }

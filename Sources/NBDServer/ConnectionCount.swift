@@ -10,9 +10,12 @@ public final class ConnectionCount: Sendable {
     /// Counts one more, unless there are `limit` already; nil for no limit.
     /// - Returns: whether it was counted; the caller then gives it back with `leave`.
     func enter(limit: Int?) -> Bool {
-        let before = count.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard let limit, before >= limit else { return true }
-        leave()
+        var seen = count.load(ordering: .relaxed)
+        while limit.map({ seen < $0 }) ?? true {
+            let (isDone, now) = count.weakCompareExchange(expected: seen, desired: seen + 1, ordering: .relaxed)
+            if isDone { return true }
+            seen = now
+        }
         return false
     }
 

@@ -29,6 +29,7 @@ final class SessionExports: ExportCatalog {
     func admission(to export: ExportDescription) -> Admission {
         // It may have been taken out of the table since the client named it.
         guard let export = table.find(export.name) else { return .refused }
+        leave()
         defer { isDecided = false }
         if export.connections.enter(limit: export.maximumConnections) {
             isCounted = true

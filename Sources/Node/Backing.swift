@@ -42,7 +42,8 @@ struct Backing: Sendable {
         }
         let image = try RawImage(
             path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
-            isDirect: configuration.isDirect, givenName: configuration.identity, size: configuration.size)
+            isDirect: configuration.isDirect, givenName: configuration.identity, size: configuration.size,
+            makesMissing: true)
         return Backing(image, isReadOnly: configuration.isReadOnly)
     }
 

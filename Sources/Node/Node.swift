@@ -4,6 +4,7 @@ import Index
 import Logging
 import Migration
 import NBDServer
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Peer
@@ -38,9 +39,9 @@ public actor Node {
     private let state: StateDirectory
     private var exports: [String: NodeExport] = [:]
     /// Exports of the configuration that can't be served, and why not.
-    private var heldBack: [String: String] = [:]
+    private let heldBack = NIOLockedValueBox<[String: String]>([:])
     /// Who stands at the paths of the configuration.
-    private var standing = StandingImages()
+    private let standing = StandingImages()
     private var site: DestinationSite?
     private var limits: [String: RateLimit] = [:]
     private var tasks: [Task<Void, Never>] = []
@@ -181,8 +182,13 @@ public actor Node {
             all[index].problem = all[index].problem ?? arriving.problem
         }
         let unserved = await site?.unserved ?? [:]
-        for (name, reason) in heldBack.merging(unserved, uniquingKeysWith: { first, _ in first }) {
-            guard !all.contains(where: { $0.export == name }) else { continue }
+        for (name, reason) in heldBack.withLockedValue({ $0 }).merging(
+            unserved, uniquingKeysWith: { first, _ in first })
+        {
+            if let place = all.firstIndex(where: { $0.export == name }) {
+                all[place].problem = all[place].problem ?? reason
+                continue
+            }
             all.append(ExportStatus(export: name, size: 0, readOnly: false, state: "held back", problem: reason))
         }
         return all.sorted { $0.export < $1.export }
@@ -331,15 +337,36 @@ public actor Node {
     /// what is left behind.
     /// - Throws: `NodeError` where the disk is another's to move.
     private func siblings(of export: NodeExport) throws -> [NodeExport] {
-        guard let image = export.backing?.image else { return [] }
-        let others = try exports.values.filter { other in
-            try other !== export && other.backing?.image.map { try image.isOpenOnSame(as: $0) } ?? false
-        }
+        let others = try sharing(export)
         if export.backing?.isReadOnly == true, let writable = others.first(where: { $0.backing?.isReadOnly == false }) {
             throw NodeError.unusable(
                 "\(export.name) is a read-only view of what \(writable.name) serves; migrate \(writable.name)")
         }
+        if let part = others.first(where: { $0.export.description.size != export.export.description.size }) {
+            throw NodeError.unusable(
+                "\(export.name) and \(part.name) give out one image in different sizes; remove one of them to migrate the other"
+            )
+        }
+        if let waiting = others.first(where: \.isHeldBack) { throw NodeError.isArriving(waiting.name) }
         return others
+    }
+
+    /// The other exports here that lead to the image of `export`.
+    /// - Throws: `NodeError` where one leads to it in another way, so that nobody knows which of its bytes are the same.
+    private func sharing(_ export: NodeExport) throws -> [NodeExport] {
+        guard let image = export.backing?.image else { return [] }
+        let (file, identity) = (image.fileNumber, try image.identity())
+        return try exports.values.filter { other in
+            guard other !== export, let theirs = other.backing?.image else { return false }
+            if try image.isOpenOnSame(as: theirs) { return true }
+            guard let identity, let known = try theirs.identity(), file == theirs.fileNumber else { return false }
+            if identity.sharesFile(with: known) {
+                throw NodeError.unusable(
+                    "\(export.name) and \(other.name) lead to one file, directly and through a loop device; "
+                        + "remove one of them to migrate the other")
+            }
+            return identity.isSame(as: known)
+        }
     }
 
     /// The exports of a command, and the command with the names that they have: the empty one is another's too.
@@ -358,6 +385,9 @@ public actor Node {
         }
         let before = try find(name)
         if await site?.arriving(before.name) != nil { throw NodeError.isArriving(before.name) }
+        for other in try sharing(before) where await site?.arriving(other.name) != nil {
+            throw NodeError.isArriving(other.name)
+        }
         let export = try find(name)
         // It may have arrived between the question and the answer.
         guard export === before, !export.isHeldBack else { throw NodeError.isArriving(before.name) }
@@ -443,7 +473,7 @@ public actor Node {
 
     private func find(_ name: String) throws -> NodeExport {
         guard let export = table.find(name).flatMap({ exports[$0.description.name] }) else {
-            if let reason = heldBack[name] { throw NodeError.heldBack(name, reason: reason) }
+            if let reason = heldBack.withLockedValue({ $0[name] }) { throw NodeError.heldBack(name, reason: reason) }
             throw NodeError.noSuchExport(name, known: exports.keys.sorted())
         }
         return export
@@ -472,8 +502,8 @@ public actor Node {
         for key in new.fixedKeys(changedSince: started) {
             logger.warning("\(key) has changed, which a node takes over only when it is started again")
         }
-        standing = StandingImages(of: new.exports)
-        heldBack = [:]
+        standing.look(at: new.exports)
+        heldBack.withLockedValue { $0 = [:] }
         var renamed: [NodeExport] = []
         for (name, export) in exports {
             guard let old = export.configuration, !new.exports.contains(where: { $0 == old }) else { continue }
@@ -573,7 +603,7 @@ public actor Node {
     // MARK: Opening
 
     private func openConfigured() async throws {
-        standing = StandingImages(of: configuration.exports)
+        standing.look(at: configuration.exports)
         var failure: (any Error)?
         for export in configuration.exports {
             do {
@@ -588,7 +618,7 @@ public actor Node {
 
     /// Says that an export of the configuration can't be served; SIGHUP tries it again.
     private func holdBack(_ export: ExportConfiguration, _ reason: any Error) {
-        heldBack[export.name] = "\(reason)"
+        heldBack.withLockedValue { $0[export.name] = "\(reason)" }
         logger.error("\(export.name) is not offered: \(reason)")
     }
 
@@ -596,7 +626,7 @@ public actor Node {
     private func open(_ configured: ExportConfiguration, replacing old: NodeExport? = nil) async throws {
         let backing = try await Backing.open(configured, loops: loops)
         let unfinished = try backing.image.flatMap {
-            try DestinationSite.incomplete($0, in: state, elsewhere: standing.identities)
+            try DestinationSite.incomplete($0, in: state, elsewhere: { standing.identities })
         }
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
         if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
@@ -617,6 +647,10 @@ public actor Node {
                 "\(path) is an image that \(record.export) arrives in, and it is not whole yet; leave it to the node "
                     + "that takes it in with --images")
         }
+        // What is taken up at the start lets go of it again; later there is nobody who does.
+        guard site == nil else {
+            throw NodeError.unusable("\(path) is not whole yet; send SIGHUP again once nothing of it is missing")
+        }
         guard configuration.peerListen != nil else {
             throw NodeError.unusable(
                 "\(path) has come back here and is not whole yet: start with --peer-listen and --images as before")
@@ -631,7 +665,9 @@ public actor Node {
         replacing old: NodeExport? = nil
     ) throws -> Disk {
         let name = configuration.name
-        let records = backing.image.map { SourceRecords(directory: state, image: $0, elsewhere: standing.identities) }
+        let records = backing.image.map {
+            SourceRecords(directory: state, image: $0, standing: { [standing] in standing.all })
+        }
         try arrived == nil ? records?.settleIdentity() : records?.takePlace()
         try checkStays(backing.image, name)
         let moved = try records?.moved()
@@ -716,17 +752,9 @@ public actor Node {
         if arrived.isReturn, let export = exports[arrived.export] {
             // Restarted after it had moved on: the node's own records have it forwarded, and that stays so.
             guard try export.records?.moved() == nil else { return export.export.disk }
-            if export.isHeldBack {
-                await export.export.disk.replaceDevice(arrived.device)
-                await export.export.disk.unfence()
-                export.setHeldBack(false)
-            } else {
-                await export.export.disk.switchDevice(arrived.device)
-            }
-            export.returned()
-            for sibling in try siblings(of: export) where sibling.hasMoved {
-                await sibling.export.disk.switchDevice(arrived.device)
-                sibling.returned()
+            await putBack(export, on: arrived.device)
+            for sibling in (try? sharing(export)) ?? [] where sibling.hasMoved || sibling.isHeldBack {
+                await putBack(sibling, on: arrived.device)
             }
             return export.export.disk
         }
@@ -734,6 +762,18 @@ public actor Node {
             ExportConfiguration(
                 backing: arrived.image.path, name: arrived.export, isReadOnly: arrived.isReadOnly),
             Backing(arrived.image, isReadOnly: arrived.isReadOnly), isConfigured: false, arrived: arrived)
+    }
+
+    /// Serves an export from the device of a disk that has come back.
+    private func putBack(_ export: NodeExport, on device: BlockDevice) async {
+        if export.isHeldBack {
+            await export.export.disk.replaceDevice(device)
+            await export.export.disk.unfence()
+            export.setHeldBack(false)
+        } else {
+            await export.export.disk.switchDevice(device)
+        }
+        export.returned()
     }
 
     /// Answers clients of a disk that is still to come.
@@ -763,6 +803,12 @@ public actor Node {
     private func base(_ name: String, isRestored: Bool) -> ImageBase? {
         guard let export = exports[name], let image = export.backing?.image else { return nil }
         if isRestored { return ImageBase(image: image, movedBy: MigrationID()) }
+        guard image.isAtPath else {
+            logger.warning(
+                "\(name) can't come back: its image is not at \(image.path) any more; put it back, or remove the export"
+            )
+            return nil
+        }
         guard export.isReleased, let moved = try? export.records?.moved(), moved.isReleased else { return nil }
         return ImageBase(image: image, movedBy: moved.migration)
     }
@@ -875,7 +921,9 @@ public actor Node {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
         }
         let hooks = DestinationSite.Hooks(
-            isNameTaken: { [table] in table.find($0)?.description.name == $0 },
+            isNameTaken: { [table, heldBack] name in
+                table.find(name)?.description.name == name || heldBack.withLockedValue { $0[name] != nil }
+            },
             announce: { [weak self] name, size, device in
                 guard let self else { throw CancellationError() }
                 return try await announce(name, size, device)

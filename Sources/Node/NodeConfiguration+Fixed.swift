@@ -8,6 +8,8 @@ extension NodeConfiguration {
             ("index", index != running.index),
             ("keep-index", keepIndex != running.keepIndex),
             ("incoming-writes", refusesEarlyWrites != running.refusesEarlyWrites),
+            ("image-mode or image-group", imagePermissions != running.imagePermissions),
+            ("socket-mode or socket-group", socketPermissions != running.socketPermissions),
             ("state", state != running.state),
             ("control", control != running.control),
         ]

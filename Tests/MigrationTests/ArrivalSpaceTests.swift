@@ -34,7 +34,7 @@ struct ArrivalSpaceTests {
         let image = try RawImage.create(path: scratch.file("disk.raw.incoming"), size: 1 << 20)
         try image.writeZeros(at: 0, length: 256 << 10)
         let claim = try #require(space.claim(for: offer(1 << 20, data: 512 << 10), imagePath: image.path))
-        #expect(claim.parts[0] == .init(folder: scratch.path, bytes: 256 << 10))
+        #expect(claim.parts[0] == .init(folder: ImagePath.absolute(scratch.path), bytes: 256 << 10))
         #expect(space.claim(for: offer(1 << 20, data: nil), imagePath: image.path) == nil)
     }
 }

@@ -20,7 +20,8 @@ struct RecordIdentityTests {
 
     private func records(_ path: String, elsewhere: [ImageIdentity] = []) throws -> SourceRecords {
         SourceRecords(
-            directory: try directory(), image: try RawImage(path: path, access: .readOnly), elsewhere: elsewhere)
+            directory: try directory(), image: try RawImage(path: path, access: .readOnly),
+            standing: { elsewhere.map { StandingImage(path: "/elsewhere", identity: $0, file: nil) } })
     }
 
     private func commit(_ records: SourceRecords, _ migration: MigrationID = MigrationID()) throws {

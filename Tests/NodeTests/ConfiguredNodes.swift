@@ -5,21 +5,29 @@ import TestSupport
 final class ConfiguredNodes {
     let scratch = Scratch()
     let port: UInt16
+    /// Where the source takes disks in.
+    let sourcePort: UInt16
     private(set) var destination: NodeProcess
     private(set) var source: NodeProcess
 
     /// - Parameter exports: the sections of the source's configuration.
     init(_ exports: (Scratch) async throws -> String) async throws {
         port = try FreePort.find()
+        sourcePort = try FreePort.find()
         let configuration = try await exports(scratch)
         destination = try await Self.startDestination(scratch, port)
         try Self.write(configuration, scratch)
-        source = try await Self.startSource(scratch)
+        source = try await Self.startSource(scratch, sourcePort)
     }
 
     /// Moves an export to its end.
     func migrate(_ name: String, _ options: [String] = []) async throws -> Command.Result {
         try await source.ask(["migrate", name, "--to", "127.0.0.1:\(port)"] + options)
+    }
+
+    /// Has a disk come back from the destination.
+    func moveBack(_ name: String, _ options: [String] = []) async throws -> Command.Result {
+        try await destination.ask(["migrate", name, "--to", "127.0.0.1:\(sourcePort)"] + options)
     }
 
     /// Begins a migration that copies for minutes.
@@ -35,7 +43,7 @@ final class ConfiguredNodes {
         try await source.kill()
         try await meanwhile()
         if let exports { try Self.write(exports, scratch) }
-        source = try await Self.startSource(scratch)
+        source = try await Self.startSource(scratch, sourcePort)
     }
 
     func restartDestination(_ images: String? = nil, meanwhile: () async throws -> Void = {}) async throws {
@@ -68,11 +76,11 @@ final class ConfiguredNodes {
         _ = try scratch.write(Array(exports.utf8), to: "nodes.conf")
     }
 
-    private static func startSource(_ scratch: Scratch) async throws -> NodeProcess {
+    private static func startSource(_ scratch: Scratch, _ port: UInt16) async throws -> NodeProcess {
         try await NodeProcess(
             scratch.file("s"),
             [
-                "--config", scratch.file("nodes.conf"), "--peer-listen", "127.0.0.1:0", "--images",
+                "--config", scratch.file("nodes.conf"), "--peer-listen", "127.0.0.1:\(port)", "--images",
                 scratch.file("s/images"),
             ])
     }

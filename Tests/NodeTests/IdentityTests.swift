@@ -369,6 +369,129 @@ struct IdentityTests {
         #expect(try await nodes.state(of: "backup") == "serving ")
     }
 
+    // MARK: Disks that come back
+
+    @Test(
+        "A disk does not come back into an image that has been deleted or replaced meanwhile", arguments: [true, false])
+    func baseGone(_ isReplaced: Bool) async throws {
+        let nodes = try await ConfiguredNodes(Self.twoFiles)
+        let path = nodes.scratch.file("a.raw")
+        #expect(try await nodes.migrate("a").status == 0)
+        try FileManager.default.moveItem(atPath: path, toPath: nodes.scratch.file("kept"))
+        if isReplaced { try PatternedDisks.make(path, 0xcc) }
+        #expect(try await nodes.moveBack("a").status == 1)
+        #expect(nodes.source.messages.contains("a can't come back"), "\(nodes.source.messages)")
+        #expect(try await PatternedDisks.write(nodes.destination.uri("a"), 0xa1))
+        #expect(try PatternedDisks.holds(nodes.scratch.file("d/images/a.raw"), 0xa1))
+        if isReplaced { unlink(path) }
+        try FileManager.default.moveItem(atPath: nodes.scratch.file("kept"), toPath: path)
+        let back = try await nodes.moveBack("a")
+        #expect(back.status == 0, "\(back.errors)")
+        #expect(try PatternedDisks.holds(path, 0xa1))
+    }
+
+    @Test(
+        "Every export of an image that a disk has come back into is served, also over a restart, and none moves before it is whole"
+    )
+    func returnedSiblings() async throws {
+        let nodes = try await ConfiguredNodes { scratch in
+            try scratch.makeImage("a.raw", megabytes: 2)
+            return Self.section("a", scratch.file("a.raw"))
+                + Self.section("backup", scratch.file("a.raw"), "read-only = true")
+        }
+        #expect(try await nodes.migrate("a").status == 0)
+        var random = Seeded.fresh()
+        let new = try nodes.scratch.write(random.bytes(2 << 20), to: "new")
+        #expect(try await Command.run("nbdcopy", new, nodes.destination.uri("a")).status == 0)
+        let back = try await nodes.moveBack("a", ["--switch", "now", "--rate", "100K", "--detach"])
+        #expect(back.status == 0, "\(back.errors)")
+        try await waitUntil("it is here") { try await nodes.state(of: "a").hasPrefix("active") }
+        let early = try await nodes.migrate("backup")
+        #expect(early.status == 1, "\(early)")
+        try await nodes.restartSource()
+        try await waitUntil("it is taken up again") { try await nodes.state(of: "a").hasPrefix("active") }
+        let block = "print(h.pread(4096, 0) == open('\(new)', 'rb').read(4096))"
+        for name in ["a", "backup"] {
+            let result = try await Command.run("nbdsh", "-u", nodes.source.uri(name), "-c", block)
+            #expect(result.output == "True\n", "\(name): \(result)")
+        }
+        #expect(try await nodes.migrate("backup").status == 1)
+        #expect(try await nodes.destination.ask(["rate", "a"]).status == 0)
+        try await waitUntil("it is whole") { try await nodes.state(of: "a").hasPrefix("serving") }
+        for name in ["a", "backup"] {
+            let copy = nodes.scratch.file("copy-\(name)")
+            #expect(try await Command.run("nbdcopy", nodes.source.uri(name), copy).status == 0)
+            #expect(try nodes.scratch.contents("copy-\(name)") == nodes.scratch.contents("new"), "\(name)")
+        }
+    }
+
+    // MARK: Copies and other ways
+
+    @Test("A file and its copy on a cloned file system are two disks", .enabled(if: LoopDevice.isPossible))
+    func clonedFileSystem() async throws {
+        let devices = LoopDevice.reserveNumbers(2)
+        let nodes = try await ConfiguredNodes { scratch in
+            mkdir(scratch.file("tree"), 0o700)
+            try PatternedDisks.make(scratch.file("tree/d.raw"), 0xaa)
+            truncate(try scratch.write([], to: "fs1"), 32 << 20)
+            let made = try await Command.run(
+                "/sbin/mkfs.ext4", "-q", "-F", "-d", scratch.file("tree"), scratch.file("fs1"))
+            #expect(made.status == 0, "\(made.errors)")
+            try FileManager.default.copyItem(atPath: scratch.file("fs1"), toPath: scratch.file("fs2"))
+            var sections = ""
+            for (number, device) in devices.enumerated() {
+                let folder = scratch.file("m\(number + 1)")
+                mkdir(folder, 0o700)
+                try await LoopDevice.attach(scratch.file("fs\(number + 1)"), to: device)
+                #expect(try await Command.run("/bin/mount", device, folder).status == 0)
+                sections += Self.section("d\(number + 1)", "\(folder)/d.raw")
+            }
+            return sections
+        }
+        #expect(try await nodes.migrate("d1").status == 0)
+        try await nodes.restartSource()
+        #expect(try await nodes.state(of: "d2") == "serving ")
+        #expect(try await PatternedDisks.write(nodes.source.uri("d2"), 0xbb))
+        #expect(try PatternedDisks.holds(nodes.scratch.file("d/images/d1.raw"), 0xaa), "d2's writes are d2's")
+        #expect(try await nodes.migrate("d2").status == 0)
+        try await nodes.restartSource()
+        #expect(try await PatternedDisks.reads(nodes.source.uri("d1"), 0xaa))
+        #expect(try await PatternedDisks.reads(nodes.source.uri("d2"), 0xbb))
+        _ = try await nodes.source.stop()
+        for (number, device) in devices.enumerated() {
+            _ = try await Command.run("/bin/umount", nodes.scratch.file("m\(number + 1)"))
+            try await LoopDevice.detach(device)
+        }
+    }
+
+    @Test(
+        "What has moved as a file is not served through a loop device without a word",
+        .enabled(if: LoopDevice.isPossible))
+    func fileThroughLoop() async throws {
+        let device = LoopDevice.reserveNumbers(1)[0]
+        let nodes = try await ConfiguredNodes(Self.twoFiles)
+        #expect(try await nodes.migrate("a").status == 0)
+        try await LoopDevice.attach(nodes.scratch.file("a.raw"), to: device)
+        try await nodes.restartSource(
+            Self.section("loop", device) + Self.section("b", nodes.scratch.file("b.raw")))
+        #expect(try await nodes.state(of: "loop").hasPrefix("held back"))
+        _ = try await nodes.source.stop()
+        try await LoopDevice.detach(device)
+    }
+
+    @Test("The name of an export that is held back is not given to a disk that arrives")
+    func heldBackName() async throws {
+        let nodes = try await ConfiguredNodes { scratch in
+            try Self.twoFiles(scratch) + Self.section("c", scratch.file("c.raw"))
+        }
+        try PatternedDisks.make(nodes.scratch.file("other.raw"), 0xcc)
+        let other = try await NodeProcess(nodes.scratch.file("o"), [nodes.scratch.file("other.raw"), "--export", "c"])
+        let refused = try await other.ask(["migrate", "c", "--to", "127.0.0.1:\(nodes.sourcePort)"])
+        #expect(refused.status == 1 && refused.errors.contains("'c'"), "\(refused)")
+        #expect(try await nodes.state(of: "c").hasPrefix("held back"))
+        #expect(try await other.stop() == 0)
+    }
+
     // MARK: Missing images
 
     @Test("A missing image keeps nobody from the others, at the start and at SIGHUP, and is taken up when it is there")

@@ -27,6 +27,12 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
         }
     }
 
+    /// Whether both lead to one file in different ways: as a file, and through loop devices.
+    public func sharesFile(with other: ImageIdentity) -> Bool {
+        guard let file, let theirs = other.file, (device == nil) != (other.device == nil) else { return false }
+        return file.isSame(as: theirs)
+    }
+
     /// The strongest facts as one string, of the kind that `description` shows but complete. Another kernel may make another
     /// key of the same image.
     public var key: String {
@@ -53,6 +59,8 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
 
     private func isSameDevice(_ ours: DeviceIdentity, _ theirs: DeviceIdentity, _ other: ImageIdentity) -> Bool {
         guard let kind = ours.strongestCommon(with: theirs), ours[kind] == theirs[kind] else { return false }
+        // A cloned disk has its partitions' UUIDs, too.
+        if let place = ours[.partition], let other = theirs[.partition], place != other { return false }
         if kind == .loop, file != nil || other.file != nil { return isSameFile(as: other) }
         return kind.outlivesResize || size == other.size
     }
@@ -82,11 +90,22 @@ extension ImageIdentity {
     /// - Returns: nil for a device that nothing tells from others, and for what is neither a file nor a device.
     /// - Throws: `FileError` where it can't be opened.
     public init?(at path: String, name: String? = nil) throws {
+        guard let seen = try Self.look(at: path, name: name) else { return nil }
+        self = seen.identity
+    }
+
+    /// The identity of what stands at a path, and the file behind it; nil as above.
+    /// - Throws: `FileError` where it can't be opened.
+    public static func look(at path: String, name: String? = nil) throws -> (
+        identity: ImageIdentity, file: FileNumber?
+    )? {
         let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError("open", path) }
         defer { close(descriptor) }
         let end = lseek(descriptor, 0, SEEK_END)
         guard end >= 0 else { return nil }
-        try self.init(of: descriptor, path: path, size: UInt64(end), name: name)
+        return try ImageIdentity(of: descriptor, path: path, size: UInt64(end), name: name).map {
+            ($0, FileNumber(of: descriptor))
+        }
     }
 }
