@@ -156,7 +156,7 @@ public enum ConfigurationFile {
     private static func maximumConnections(_ file: KeyFile, _ section: String) throws -> Int? {
         guard let count = try file.integer("max-connections", in: section) else { return nil }
         guard count > 0 else {
-            throw ConfigurationError(file.path, "[\(section)] max-connections: \(count) is not at least 1")
+            throw ConfigurationError(file.path, "[\(section)] max-connections: give 1 or more, or leave the key out")
         }
         return Int(count)
     }
@@ -165,7 +165,8 @@ public enum ConfigurationFile {
         guard let text = try file.string("tls", in: section) else { return false }
         guard text == TLSConfiguration.Mode.required.rawValue else {
             throw ConfigurationError(
-                file.path, "[\(section)] tls is required, not '\(text)'; without it [node] tls-mode holds")
+                file.path,
+                "[\(section)] tls: the only value is 'required', not '\(text)'; without the key, tls-mode holds")
         }
         return true
     }

@@ -25,7 +25,7 @@ public struct RecordKeeper: Sendable {
 
         /// One line for the user.
         public var description: String {
-            "no record in \(state) is in doubt about \(path); nearblock record list shows the records"
+            "no record in \(state) needs a decision about \(path); nearblock record list --state \(state) shows the records"
         }
     }
 

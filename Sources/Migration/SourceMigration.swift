@@ -200,7 +200,11 @@ public final class SourceMigration: Sendable {
             result = .success(try await migrate(link, &inbox, links))
         } catch {
             // The connection stays until the destination has heard that there is nothing to wait for.
-            if await group.finishFarewell(of: member) { job.records.gaveUp(id) }
+            let hasHeard = await group.finishFarewell(of: member)
+            // One that has refused the offer has nothing to drop.
+            var isRefused = false
+            if case MigrationError.refused = error { isRefused = !wasAccepted }
+            if hasHeard || isRefused { job.records.gaveUp(id) }
             result = .failure(await inbox.explain(error))
         }
         await inbox.stop()

@@ -489,6 +489,8 @@ struct IdentityTests {
         let refused = try await other.ask(["migrate", "c", "--to", "127.0.0.1:\(nodes.sourcePort)"])
         #expect(refused.status == 1 && refused.errors.contains("'c'"), "\(refused)")
         #expect(try await nodes.state(of: "c").hasPrefix("held back"))
+        let records = try await Nearblock.run(["record", "list", "--json", "--state", "\(other.folder)/state"])
+        #expect(!records.output.contains("attempt"), "nothing came of it: \(records.output)")
         #expect(try await other.stop() == 0)
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Migration
 
 /// The state directory that a command works on.
@@ -7,8 +8,13 @@ struct StateOption: ParsableArguments {
     var state: String?
 
     /// Its records.
-    /// - Throws: `FileError`.
+    /// - Throws: `CommandFailure` where there is no such directory: a name that is mistyped has no records either.
     func open() throws -> RecordKeeper {
-        RecordKeeper(directory: try StateDirectory(path: state ?? DefaultPaths.state))
+        let path = state ?? DefaultPaths.state
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue else {
+            throw CommandFailure(reason: "there is no state directory \(path); give the node's with --state DIR")
+        }
+        return RecordKeeper(directory: try StateDirectory(path: path))
     }
 }

@@ -6,18 +6,20 @@ import Migration
 struct RecordAdoptCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "adopt",
-        abstract: "Say that an image is the very disk that the record about its place is about.",
+        abstract: "Declare that an image is the disk that the record of its path describes.",
         discussion:
             "For an image that was copied back, or whose file system gives it another inode number after a mount.")
 
     @Argument(help: "The image, at the path at which it is served.")
     var image: String
-    @Option(help: ArgumentHelp("As serve --identity.", valueName: "name"))
+    @Option(help: ArgumentHelp("The name of a device that has no UUID, WWID or serial number.", valueName: "name"))
     var identity: String?
     @OptionGroup var state: StateOption
 
     func run() async throws {
         let image = try RawImage(path: image, access: .readOnly, givenName: identity)
-        for file in try state.open().adopt(image) { print("\(file) is about \(image.path)") }
+        for file in try state.open().adopt(image) {
+            print("\(file) is about \(image.path) now; send the node SIGHUP or start it again")
+        }
     }
 }

@@ -4,11 +4,11 @@ import ArgumentParser
 struct RecordCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "record",
-        abstract: "Look at what a node remembers of moved disks, and say which image a record is about.",
+        abstract: "Show what a node has noted of disks that move, and say which image a record is about.",
         discussion: """
-            A node knows an image by what it is, not by where it stands. Where an image stands in the place of one that \
-            has moved and is not that one, the node does not guess and does not serve it: the operator says whether it \
-            is the same disk (adopt) or another one (disown). The node takes that over when it is started or gets SIGHUP.
+            A node identifies an image by its file or device, not by its path. If another image is at the path of one \
+            that has moved, the node holds the export back. Run adopt if it is the same disk, disown if it is another, \
+            then send the node SIGHUP; an export that it forwards already takes a restart.
             """,
         subcommands: [RecordListCommand.self, RecordAdoptCommand.self, RecordDisownCommand.self])
 }

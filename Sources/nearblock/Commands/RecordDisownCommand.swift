@@ -6,7 +6,7 @@ import Migration
 struct RecordDisownCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "disown",
-        abstract: "Say that an image is another disk than the one that the record about its place is about.",
+        abstract: "Declare that an image is not the disk that the record of its path describes.",
         discussion: "The record stays, and goes on being about its own disk wherever that turns up.")
 
     @Argument(help: "The image, at the path at which it is served.")
@@ -15,6 +15,8 @@ struct RecordDisownCommand: AsyncParsableCommand {
 
     func run() async throws {
         let image = try RawImage(path: image, access: .readOnly)
-        for file in try state.open().disown(image) { print("\(file) is not about \(image.path)") }
+        for file in try state.open().disown(image) {
+            print("\(file) is not about \(image.path); send the node SIGHUP or start it again")
+        }
     }
 }
