@@ -3,7 +3,7 @@ import Testing
 
 @testable import Block
 
-@Suite("In which order what is missing is brought", .timeLimit(.minutes(3)))
+@Suite("In which order what is missing is brought", .timeLimit(.minutes(10)))
 struct BackgroundFillTests {
     private func fill(_ map: DurablePresentMap, segment: UInt64, windows: Int = 1) -> BackgroundFill {
         var limits = BackgroundFill.Limits()

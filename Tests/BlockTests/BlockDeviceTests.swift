@@ -5,7 +5,7 @@ import Testing
 @testable import Block
 
 /// Real block devices, through the page cache and past it.
-@Suite(.timeLimit(.minutes(2)), .serialized, .enabled(if: LoopDevice.isPossible)) struct BlockDeviceTests {
+@Suite(.timeLimit(.minutes(10)), .serialized, .enabled(if: LoopDevice.isPossible)) struct BlockDeviceTests {
     private let scratch = Scratch()
 
     @Test(arguments: [512, 4096], [false, true]) func theDiskIsItsModel(sectorSize: Int, isDirect: Bool) async throws {

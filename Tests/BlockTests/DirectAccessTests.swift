@@ -6,7 +6,7 @@ import Testing
 @testable import Block
 
 /// Images that pass by the page cache.
-@Suite(.timeLimit(.minutes(2))) struct DirectAccessTests {
+@Suite(.timeLimit(.minutes(10))) struct DirectAccessTests {
     private let scratch = Scratch()
 
     /// Several clients on both loops write, zero, trim and read bytes of their own that stand between the others', in the

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Block
 
-@Suite(.timeLimit(.minutes(3))) struct FenceTests {
+@Suite(.timeLimit(.minutes(10))) struct FenceTests {
     private let scratch = Scratch()
 
     @Test(arguments: [1, 3]) func aFenceWaitsForWhatIsInFlightOnAnyLoop(loops: Int) async throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Block
 
-@Suite(.timeLimit(.minutes(3))) struct FileDeviceTests {
+@Suite(.timeLimit(.minutes(10))) struct FileDeviceTests {
     private let scratch = Scratch()
 
     /// A memory file system can't allocate zeros, so there they are written.

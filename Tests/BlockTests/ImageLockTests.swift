@@ -4,7 +4,7 @@ import Testing
 
 @testable import Block
 
-@Suite(.timeLimit(.minutes(2))) struct ImageLockTests {
+@Suite(.timeLimit(.minutes(10))) struct ImageLockTests {
     private let scratch = Scratch()
 
     @Test func anImageHasOneWriterAndAnyReaders() async throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Block
 
-@Suite(.timeLimit(.minutes(3))) struct MapTests {
+@Suite(.timeLimit(.minutes(10))) struct MapTests {
     @Test func theBitmapIsItsModel() {
         var random = Seeded.fresh()
         for _ in 0..<50 {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Block
 
-@Suite(.timeLimit(.minutes(3))) struct RawImageTests {
+@Suite(.timeLimit(.minutes(10))) struct RawImageTests {
     private let scratch = Scratch()
 
     @Test func dataIsFoundBetweenTheHoles() throws {

@@ -6,7 +6,7 @@ import Testing
 @testable import Block
 
 /// A disk whose file becomes longer or shorter while it is served.
-@Suite(.timeLimit(.minutes(3))) struct ResizeTests {
+@Suite(.timeLimit(.minutes(10))) struct ResizeTests {
     private let scratch = Scratch()
 
     @Test("A map of a disk that was longer or shorter keeps its marks and has all that is new")

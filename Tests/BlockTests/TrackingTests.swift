@@ -7,7 +7,7 @@ import Testing
 @testable import Block
 
 /// Invariant 1: a write is acknowledged when it has reached the backing and its blocks are in the dirty map.
-@Suite(.timeLimit(.minutes(3))) struct TrackingTests {
+@Suite(.timeLimit(.minutes(10))) struct TrackingTests {
     private let scratch = Scratch()
     private let geometry = BlockGeometry(size: 1 << 20, blockSize: 4096)
 

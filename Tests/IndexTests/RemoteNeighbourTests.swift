@@ -5,7 +5,7 @@ import Testing
 @testable import Index
 
 /// Neighbours that another NBD server holds; nbdkit is that server.
-@Suite(.timeLimit(.minutes(2))) struct RemoteNeighbourTests {
+@Suite(.timeLimit(.minutes(10))) struct RemoteNeighbourTests {
     /// An nbdkit in the background, ended with the test.
     private final class Server {
         let uri: String

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("How fast bulk goes beside demands", .timeLimit(.minutes(3)))
+@Suite("How fast bulk goes beside demands", .timeLimit(.minutes(10)))
 struct BulkPaceTests {
     private func path(_ roundTrip: Double, shortest: Double = 20, rate: UInt64 = 12_500_000) -> PathState {
         PathState(

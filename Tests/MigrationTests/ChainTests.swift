@@ -9,7 +9,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("A chain of nodes is shortened", .timeLimit(.minutes(2)))
+@Suite("A chain of nodes is shortened", .timeLimit(.minutes(10)))
 struct ChainTests {
     private func expectedLink(_ link: NIOLockedValueBox<ForwardLink?>) throws -> ForwardLink {
         try #require(link.withLockedValue { $0 })

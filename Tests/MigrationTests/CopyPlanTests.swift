@@ -3,7 +3,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Which blocks a round goes over", .timeLimit(.minutes(3)))
+@Suite("Which blocks a round goes over", .timeLimit(.minutes(10)))
 struct CopyPlanTests {
     private func left(_ settled: UInt64, hot: UInt64, fits: Bool = false) -> SourceMachine.Situation {
         SourceMachine.Situation(

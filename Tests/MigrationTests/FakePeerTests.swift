@@ -10,7 +10,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Peers that lie, fall silent or send nonsense", .timeLimit(.minutes(2)))
+@Suite("Peers that lie, fall silent or send nonsense", .timeLimit(.minutes(10)))
 struct FakePeerTests {
     /// A destination that answers as `script` says; nil ends the connection.
     private func withDestination(

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Several disks of one guest (invariants 5 and 6)", .timeLimit(.minutes(3)))
+@Suite("Several disks of one guest (invariants 5 and 6)", .timeLimit(.minutes(10)))
 struct GuestMigrationTests {
     /// A guest with disks of very different sizes, and what it knows of each.
     private struct Machine {

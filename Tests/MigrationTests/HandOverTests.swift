@@ -7,7 +7,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("The durable two-step of the hand-over (invariant 5)", .timeLimit(.minutes(3)))
+@Suite("The durable two-step of the hand-over (invariant 5)", .timeLimit(.minutes(10)))
 struct HandOverTests {
     private static let size: UInt64 = 10_000
 

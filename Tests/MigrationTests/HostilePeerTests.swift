@@ -7,7 +7,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Hostile peers", .timeLimit(.minutes(3)))
+@Suite("Hostile peers", .timeLimit(.minutes(10)))
 struct HostilePeerTests {
     private let certificates: Certificates
 

@@ -4,7 +4,7 @@ import Peer
 import TestSupport
 import Testing
 
-@Suite("The listener for peers", .timeLimit(.minutes(3)))
+@Suite("The listener for peers", .timeLimit(.minutes(10)))
 struct ListenerTests {
     @Test("Invariant 10: more connections than it takes, and a stop with connections under way, end nothing but them")
     func tooMany() async throws {

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("A disk that moves", .timeLimit(.minutes(2)))
+@Suite("A disk that moves", .timeLimit(.minutes(10)))
 struct MigrationTests {
     @Test(
         "It arrives whole, whatever its size", arguments: [1, 511, 4096, 4097, 300_001, 6 << 20] as [UInt64])

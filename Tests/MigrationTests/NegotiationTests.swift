@@ -6,7 +6,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Two releases", .timeLimit(.minutes(3)))
+@Suite("Two releases", .timeLimit(.minutes(10)))
 struct NegotiationTests {
     /// A release that knows things that this one does not.
     private static func release(_ versions: ClosedRange<UInt16>) -> ProtocolSupport {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Neighbours are advice", .timeLimit(.minutes(2)))
+@Suite("Neighbours are advice", .timeLimit(.minutes(10)))
 struct NeighbourTests {
     /// What may happen to a neighbour between indexing and use.
     enum Change: CaseIterable {

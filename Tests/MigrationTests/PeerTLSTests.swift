@@ -5,7 +5,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Invariant 11: the peer link is encrypted, and both sides know each other", .timeLimit(.minutes(2)))
+@Suite("Invariant 11: the peer link is encrypted, and both sides know each other", .timeLimit(.minutes(10)))
 struct PeerTLSTests {
     private let certificates: Certificates
 

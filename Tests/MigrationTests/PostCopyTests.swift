@@ -6,7 +6,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("A disk that is handed over before all of it is there", .timeLimit(.minutes(2)))
+@Suite("A disk that is handed over before all of it is there", .timeLimit(.minutes(10)))
 struct PostCopyTests {
     @Test(
         "At once: the rest comes afterwards, whatever the guest does meanwhile",

@@ -1,7 +1,7 @@
 import Peer
 import Testing
 
-@Suite("The rate limit", .timeLimit(.minutes(3)))
+@Suite("The rate limit", .timeLimit(.minutes(10)))
 struct RateLimitTests {
     @Test("A new limit, and the end of the wish, are heard by who waits")
     func isHeard() async throws {

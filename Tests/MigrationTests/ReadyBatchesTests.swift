@@ -15,7 +15,7 @@ struct ReadyBatchesTests {
         return ReadyBatches.Item(batch: batch, ratio: 1, settled: number)
     }
 
-    @Test("They go out in order, and no more wait than may", .timeLimit(.minutes(1)))
+    @Test("They go out in order, and no more wait than may", .timeLimit(.minutes(10)))
     func bounded() async throws {
         let ready = ReadyBatches()
         let counts = NIOLockedValueBox((put: 0, sent: 0, most: 0))
@@ -41,7 +41,7 @@ struct ReadyBatchesTests {
         #expect(counts.withLockedValue { $0.most } <= 21)
     }
 
-    @Test("Whoever waits for room hears that nobody sends any more", .timeLimit(.minutes(1)))
+    @Test("Whoever waits for room hears that nobody sends any more", .timeLimit(.minutes(10)))
     func cut() async throws {
         let ready = ReadyBatches()
         let sending = Task { try await ready.sendAll { _, _, _ in throw PeerError.cut } }
@@ -51,7 +51,7 @@ struct ReadyBatchesTests {
         await #expect(throws: PeerError.self) { try await sending.value }
     }
 
-    @Test("Who sends hears how much waits behind each", .timeLimit(.minutes(1)))
+    @Test("Who sends hears how much waits behind each", .timeLimit(.minutes(10)))
     func behind() async throws {
         let ready = ReadyBatches()
         for number in 0..<3 as Range<UInt64> { try await ready.put(Self.item(number), limit: 1 << 20) }
@@ -63,7 +63,7 @@ struct ReadyBatchesTests {
 
     @Test(
         "The link is idle because of a batch for as long as it was waited for, and not longer than it took",
-        .timeLimit(.minutes(1)))
+        .timeLimit(.minutes(10)))
     func idle() async throws {
         let ready = ReadyBatches()
         let (idle, sent) = AsyncStream.makeStream(of: Duration.self)

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The source's link")
 struct SourceLinkTests {
-    @Test("What is told of the disk goes before bulk data that waits with it", .timeLimit(.minutes(1)))
+    @Test("What is told of the disk goes before bulk data that waits with it", .timeLimit(.minutes(10)))
     func order() async throws {
         let node = try TestNode()
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
@@ -51,7 +51,7 @@ struct SourceLinkTests {
 
     @Test(
         "What has come and what could not be sent is known, and the rate is no more than the limit",
-        .timeLimit(.minutes(1)))
+        .timeLimit(.minutes(10)))
     func path() async throws {
         try await Self.withDeafPeer { connection in
             let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: nil))
@@ -71,7 +71,7 @@ struct SourceLinkTests {
         }
     }
 
-    @Test("Bulk data does not wait for what can't be sent any more", .timeLimit(.minutes(1)))
+    @Test("Bulk data does not wait for what can't be sent any more", .timeLimit(.minutes(10)))
     func cut() async throws {
         try await Self.withDeafPeer { connection in
             let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: 8))

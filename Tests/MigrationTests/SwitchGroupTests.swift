@@ -4,7 +4,7 @@ import Testing
 
 @testable import Migration
 
-@Suite("Disks that meet", .timeLimit(.minutes(2)))
+@Suite("Disks that meet", .timeLimit(.minutes(10)))
 struct SwitchGroupTests {
     private struct Failure: Error {}
 

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Migration
 
-@Suite(.timeLimit(.minutes(1))) struct WorkPoolsTests {
+@Suite(.timeLimit(.minutes(10))) struct WorkPoolsTests {
     private func niceness() -> CInt { getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) }
 
     /// Each of their threads, since all are busy at once.

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// How connections end, and that nothing of them stays.
-@Suite(.timeLimit(.minutes(2))) struct EndTests {
+@Suite(.timeLimit(.minutes(10))) struct EndTests {
     @Test func aDisconnectComesAfterTheAnswersToWhatWasAskedBefore() async throws {
         try await TestServer.run { test in
             let client = try test.connect()

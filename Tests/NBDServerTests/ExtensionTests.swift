@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What structured and extended headers add, over a real socket.
-@Suite(.timeLimit(.minutes(2))) struct ExtensionTests {
+@Suite(.timeLimit(.minutes(10))) struct ExtensionTests {
     private static let styles: [HeaderStyle] = [.simple, .structured, .extended]
 
     private func connect(_ test: TestServer, _ style: HeaderStyle, contexts: Bool = true) throws -> Client {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Requests of up to 64 MiB, as clients make them that do not ask for block sizes; nbdkit's limit.
-@Suite(.timeLimit(.minutes(3))) struct LargeRequestTests {
+@Suite(.timeLimit(.minutes(10))) struct LargeRequestTests {
     private static let size = 70_000_001
 
     /// Runs a script with a libnbd that obeys no limits of ours: `connect(structured)` makes a connection.

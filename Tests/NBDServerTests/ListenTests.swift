@@ -4,7 +4,7 @@ import Ring
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(3))) struct ListenTests {
+@Suite(.timeLimit(.minutes(10))) struct ListenTests {
     private let scratch = Scratch()
 
     @Test func aSocketLeftByADeadServerIsReplaced() async throws {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The clients that people use, as programs of their own.
-@Suite(.timeLimit(.minutes(3))) struct RealClientTests {
+@Suite(.timeLimit(.minutes(10))) struct RealClientTests {
     private let scratch = Scratch()
 
     @Test func nbdinfoListsAndMeasures() async throws {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Encrypted connections, with the clients that people use and one that breaks the rules.
-@Suite(.timeLimit(.minutes(3))) struct TLSTests {
+@Suite(.timeLimit(.minutes(10))) struct TLSTests {
     /// Certificates and keys, made anew for each run.
     private struct Keys {
         let scratch = Scratch()

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Exports that somebody looks at before a client is told of them.
-@Suite(.timeLimit(.minutes(2))) struct WatchedExportTests {
+@Suite(.timeLimit(.minutes(10))) struct WatchedExportTests {
     /// Answers when the test says so.
     private final class SlowWatcher: ExportWatcher {
         let waiting = NIOLockedValueBox<[@Sendable (String?) -> Void]>([])

@@ -3,7 +3,7 @@ import Testing
 @testable import NBD
 
 /// Structured and extended replies, metadata contexts and TLS, as far as the handshake goes.
-@Suite(.timeLimit(.minutes(3))) struct HandshakeExtensionTests {
+@Suite(.timeLimit(.minutes(10))) struct HandshakeExtensionTests {
     private let disk = Catalog().all[0]
     private let other = Catalog().all[1]
     private let startTLS: UInt32 = 5

@@ -3,7 +3,7 @@ import Testing
 
 @testable import NBD
 
-@Suite(.timeLimit(.minutes(3))) struct HandshakeTests {
+@Suite(.timeLimit(.minutes(10))) struct HandshakeTests {
     private let disk = Catalog().all[0]
     private let acknowledge: UInt32 = 1
     private let server: UInt32 = 2

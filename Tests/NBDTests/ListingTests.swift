@@ -3,7 +3,7 @@ import Testing
 @testable import NBD
 
 /// Handshakes with as many exports as there may be.
-@Suite(.timeLimit(.minutes(1))) struct ListingTests {
+@Suite(.timeLimit(.minutes(10))) struct ListingTests {
     private struct Many: ExportCatalog {
         let all = (0..<5000).map { number in
             var export = ExportDescription(name: "export \(number)", size: 1 << 20, isReadOnly: false)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import NBD
 
-@Suite(.timeLimit(.minutes(3))) struct RequestParsingTests {
+@Suite(.timeLimit(.minutes(10))) struct RequestParsingTests {
     @Test func everyFieldStandsInItsPlace() {
         let bytes: [UInt8] =
             [0x25, 0x60, 0x95, 0x13, 0x01, 0x02, 0x03, 0x04] + Array(0x10...0x17) + Array(0x20...0x27)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Room at the destination", .timeLimit(.minutes(3)))
+@Suite("Room at the destination", .timeLimit(.minutes(10)))
 struct ArrivalRoomTests {
     private let scratch = Scratch()
 

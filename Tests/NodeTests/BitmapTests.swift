@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What clients may look at besides the data: dirty bitmaps and missing blocks.
-@Suite("Bitmaps", .timeLimit(.minutes(3)))
+@Suite("Bitmaps", .timeLimit(.minutes(10)))
 struct BitmapTests {
     private let scratch = Scratch()
     private static let size = 8 << 20

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Chains of nodes", .timeLimit(.minutes(3)))
+@Suite("Chains of nodes", .timeLimit(.minutes(10)))
 struct ChainTests {
     @Test(
         "Once the last node has all, the first forwards there, under a guest; the middle may be killed, the first restarted"

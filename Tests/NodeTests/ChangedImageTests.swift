@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Images that are replaced, become longer or are cut short under a node that serves them.
-@Suite("Images that change under the node", .timeLimit(.minutes(3)))
+@Suite("Images that change under the node", .timeLimit(.minutes(10)))
 struct ChangedImageTests {
     private let scratch = Scratch()
     private static let size = 4 << 20

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The command line", .timeLimit(.minutes(2)))
+@Suite("The command line", .timeLimit(.minutes(10)))
 struct CommandLineTests {
     /// One line on standard error that begins with the program's name.
     private func expectOneLine(_ result: Command.Result, status: Int32, _ part: String) {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Where a node stands in for another server, with that server's configuration and its clients' habits.
-@Suite("Drop-in", .timeLimit(.minutes(3)))
+@Suite("Drop-in", .timeLimit(.minutes(10)))
 struct DropInTests {
     private let scratch = Scratch()
 

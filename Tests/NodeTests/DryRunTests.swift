@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("migrate --dry-run", .timeLimit(.minutes(3)))
+@Suite("migrate --dry-run", .timeLimit(.minutes(10)))
 struct DryRunTests {
     private struct Outcome: Decodable {
         let export: String

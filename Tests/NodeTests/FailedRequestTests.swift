@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Devices that fail under a running guest: the log and `status` tell.
-@Suite("Failed requests", .timeLimit(.minutes(2)))
+@Suite("Failed requests", .timeLimit(.minutes(10)))
 struct FailedRequestTests {
     private let scratch = Scratch()
 

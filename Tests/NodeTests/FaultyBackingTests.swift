@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Servers that are backings and do not do as they should: they cost their own clients something, and nobody else.
-@Suite("Faulty backings", .timeLimit(.minutes(2)))
+@Suite("Faulty backings", .timeLimit(.minutes(10)))
 struct FaultyBackingTests {
     private let scratch = Scratch()
 

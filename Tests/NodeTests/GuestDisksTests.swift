@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Several disks of one guest, between two nodes", .timeLimit(.minutes(3)))
+@Suite("Several disks of one guest, between two nodes", .timeLimit(.minutes(10)))
 struct GuestDisksTests {
     private let scratch = Scratch()
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// An image is known by what it is, not by where it stands (invariant 5).
-@Suite("Identity", .timeLimit(.minutes(3)))
+@Suite("Identity", .timeLimit(.minutes(10)))
 struct IdentityTests {
     private static func section(_ name: String, _ image: String, _ rest: String = "") -> String {
         "[export \(name)]\nimage = \(image)\n\(rest)\n"

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Images that are not raw, as qemu-img makes them, where raw ones are meant.
-@Suite("Images that are not raw", .timeLimit(.minutes(2)))
+@Suite("Images that are not raw", .timeLimit(.minutes(10)))
 struct ImageFormatTests {
     private let scratch = Scratch()
 

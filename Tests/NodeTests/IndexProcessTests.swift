@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The index, changed by processes", .timeLimit(.minutes(2)))
+@Suite("The index, changed by processes", .timeLimit(.minutes(10)))
 struct IndexProcessTests {
     private let scratch = Scratch()
 

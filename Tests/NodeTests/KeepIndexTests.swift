@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("An index that is kept current", .timeLimit(.minutes(4)))
+@Suite("An index that is kept current", .timeLimit(.minutes(10)))
 struct KeepIndexTests {
     /// How many blocks of `image` stand in the index.
     private func found(_ image: String, _ index: String) async throws -> Int {

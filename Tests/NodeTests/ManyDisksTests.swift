@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("More disks than may arrive at once", .timeLimit(.minutes(3)))
+@Suite("More disks than may arrive at once", .timeLimit(.minutes(10)))
 struct ManyDisksTests {
     private let scratch = Scratch()
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Invariant 10 on the whole process: docs/performance.md gives the bound.
-@Suite("Memory", .timeLimit(.minutes(3)))
+@Suite("Memory", .timeLimit(.minutes(10)))
 struct MemoryTests {
     private let scratch = Scratch()
 

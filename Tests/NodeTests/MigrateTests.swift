@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Two nodes", .timeLimit(.minutes(3)))
+@Suite("Two nodes", .timeLimit(.minutes(10)))
 struct MigrateTests {
     @Test("A disk moves while fio writes and verifies; both images, both exports and the ledger agree")
     func underLoad() async throws {

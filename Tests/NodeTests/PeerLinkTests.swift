@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("The link between nodes, as users set it up", .timeLimit(.minutes(3)))
+@Suite("The link between nodes, as users set it up", .timeLimit(.minutes(10)))
 struct PeerLinkTests {
     private let scratch = Scratch()
     private let certificates: Certificates

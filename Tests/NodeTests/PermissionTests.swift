@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Who may use images that arrive, and sockets; and what arrived images are called.
-@Suite("Modes, groups and names", .timeLimit(.minutes(2)))
+@Suite("Modes, groups and names", .timeLimit(.minutes(10)))
 struct PermissionTests {
     private let scratch = Scratch()
     private static let isRoot = geteuid() == 0

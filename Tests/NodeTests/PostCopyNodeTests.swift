@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Two nodes, before and after the hand-over", .timeLimit(.minutes(3)))
+@Suite("Two nodes, before and after the hand-over", .timeLimit(.minutes(10)))
 struct PostCopyNodeTests {
     private func write(_ pattern: Int, _ offset: String, through node: NodeProcess) async throws {
         let result = try await Command.run(

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Read-only disks, between two nodes", .timeLimit(.minutes(3)))
+@Suite("Read-only disks, between two nodes", .timeLimit(.minutes(10)))
 struct ReadOnlyMigrationTests {
     private let scratch = Scratch()
     private let ports: (source: UInt16, destination: UInt16)

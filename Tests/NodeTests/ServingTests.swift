@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The ways in to a node, and its configuration, as users have them.
-@Suite("Serving", .timeLimit(.minutes(3)))
+@Suite("Serving", .timeLimit(.minutes(10)))
 struct ServingTests {
     private let scratch = Scratch()
 

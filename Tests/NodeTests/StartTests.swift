@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The state that the program is started in: its standard descriptors, its terminal, its keys.
-@Suite("The start", .timeLimit(.minutes(2)))
+@Suite("The start", .timeLimit(.minutes(10)))
 struct StartTests {
     private let scratch = Scratch()
 

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("SIGTERM while disks move", .timeLimit(.minutes(5)))
+@Suite("SIGTERM while disks move", .timeLimit(.minutes(15)))
 struct StoppedMigrationTests {
     /// Two nodes of one run, two disks at the source.
     private final class Run: Sendable {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Rates, sizes and times as people write them, and what is said where they are none.
-@Suite("Values on the command line", .timeLimit(.minutes(2)))
+@Suite("Values on the command line", .timeLimit(.minutes(10)))
 struct ValueTests {
     private static let migrate = ["migrate", "disk", "--to", "127.0.0.1:1", "--control", "/nonexistent/control"]
 

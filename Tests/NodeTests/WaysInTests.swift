@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Where the ways in to a node meet clients, commands and configurations that are not as they should be.
-@Suite("Ways in", .timeLimit(.minutes(3)))
+@Suite("Ways in", .timeLimit(.minutes(10)))
 struct WaysInTests {
     private let scratch = Scratch()
 

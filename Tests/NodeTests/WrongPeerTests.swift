@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// `--to` names something that is no peer, or not the one that is there.
-@Suite("Wrong destinations", .timeLimit(.minutes(2)))
+@Suite("Wrong destinations", .timeLimit(.minutes(10)))
 struct WrongPeerTests {
     private let scratch = Scratch()
 

@@ -3,7 +3,7 @@ import Ring
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(3))) struct BufferPoolTests {
+@Suite(.timeLimit(.minutes(10))) struct BufferPoolTests {
     @Test func noMoreIsOutThanTheLimit() async throws {
         try await withPool(limit: 64 << 10, kept: 0) { loop, pool in
             await loop.perform {

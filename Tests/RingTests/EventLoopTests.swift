@@ -3,7 +3,7 @@ import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(3))) struct EventLoopTests {
+@Suite(.timeLimit(.minutes(10))) struct EventLoopTests {
     @Test func workOfOneThreadRunsInOrder() async throws {
         try await withLoop { loop in
             let log = Log()

@@ -3,7 +3,7 @@ import Ring
 import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(3))) struct SubmissionTests {
+@Suite(.timeLimit(.minutes(10))) struct SubmissionTests {
     private let scratch = Scratch()
 
     @Test func bytesWrittenAreReadBackFromTheirPlace() async throws {
