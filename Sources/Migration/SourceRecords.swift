@@ -22,15 +22,8 @@ public struct SourceRecords: Sendable {
     /// - Throws: `DoubtfulImage` where an image that has moved, or was moving when the node ended, stood at this path and
     ///   this is not it; where a record can't be read or written.
     public func settleIdentity() throws {
-        let now = try RecordedImage(image)
-        for prefix in [Self.movedPrefix, Self.requestPrefix] {
-            switch try match(prefix, now) {
-            case .none: continue
-            case .same(let name): try directory.noteStanding(now, inRecord: name)
-            case .doubtful(let name):
-                throw DoubtfulImage(
-                    path: now.path ?? image.path, file: directory.path(of: name), state: directory.scratch)
-            }
+        try settleIdentity { name, now in
+            throw DoubtfulImage(path: now.path ?? image.path, file: directory.path(of: name), state: directory.scratch)
         }
     }
 
@@ -38,12 +31,16 @@ public struct SourceRecords: Sendable {
     /// come here by a migration.
     /// - Throws: where a record can't be read or written.
     public func takePlace() throws {
+        try settleIdentity { name, _ in try directory.disown(record: name) }
+    }
+
+    private func settleIdentity(inDoubt: (_ record: String, _ now: RecordedImage) throws -> Void) throws {
         let now = try RecordedImage(image)
         for prefix in [Self.movedPrefix, Self.requestPrefix] {
             switch try match(prefix, now) {
             case .none: continue
             case .same(let name): try directory.noteStanding(now, inRecord: name)
-            case .doubtful(let name): try directory.disown(record: name)
+            case .doubtful(let name): try inDoubt(name, now)
             }
         }
     }

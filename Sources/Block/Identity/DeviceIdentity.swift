@@ -5,7 +5,7 @@
 public struct DeviceIdentity: Codable, Hashable, Sendable {
     /// Facts by which a device is known, the strongest first.
     public enum Kind: String, Codable, CaseIterable, Sendable {
-        /// What the operator has said, in the configuration.
+        /// The name that the configuration gives the device.
         case named = "name"
         /// The device mapper's UUID, which for LVM is made of the volume group's and the volume's.
         case deviceMapper = "dm-uuid"
@@ -32,7 +32,7 @@ public struct DeviceIdentity: Codable, Hashable, Sendable {
         }
     }
 
-    /// What is known of the device, by the `rawValue` of its kind.
+    /// The known facts, by the `rawValue` of their kind.
     public private(set) var facts: [String: String]
 
     /// A device of which these facts are known.

@@ -3,7 +3,7 @@ import Glibc
 
 /// Tells one file from every other, over renames, remounts and restarts.
 public struct FileIdentity: Codable, Hashable, Sendable {
-    /// What holds the file.
+    /// The file system that holds the file.
     public var fileSystem: FileSystemIdentity
     /// The file's number there, which another file gets once this one is deleted.
     public var inode: UInt64

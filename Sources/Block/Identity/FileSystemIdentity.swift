@@ -33,6 +33,9 @@ public struct FileSystemIdentity: Codable, Hashable, Sendable {
         if uuid == nil && id == nil { source = Self.mountSource(of: device) }
     }
 
+    /// The strongest fact; nil where there is none.
+    var strongest: String? { uuid ?? id ?? source }
+
     /// Whether both are of one file system; false where they have no fact in common.
     public func isSame(as other: FileSystemIdentity) -> Bool {
         if let uuid, let theirs = other.uuid { return uuid == theirs }

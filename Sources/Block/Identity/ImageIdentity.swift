@@ -6,7 +6,7 @@ import Glibc
 public struct ImageIdentity: Codable, Hashable, Sendable {
     /// The image's file; of a loop device, its backing file. nil for other devices.
     public var file: FileIdentity?
-    /// What the device is known by; nil for a file.
+    /// The facts about the device; nil for a file.
     public var device: DeviceIdentity?
     /// Bytes.
     public var size: UInt64
@@ -38,15 +38,15 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
     public var key: String {
         let device = device?.strongest ?? ""
         guard let file else { return device }
-        let system = file.fileSystem.uuid ?? file.fileSystem.id ?? file.fileSystem.source ?? ""
+        let system = file.fileSystem.strongest ?? ""
         return "\(device) file \(system) \(file.inode) \(file.birthTime.map(String.init) ?? "")"
     }
 
-    /// What names the image in messages.
+    /// The image as messages name it.
     public var description: String {
         if let strongest = device?.strongest, file == nil { return strongest }
         guard let file else { return "nothing" }
-        let system = file.fileSystem.uuid ?? file.fileSystem.id ?? file.fileSystem.source ?? "unknown"
+        let system = file.fileSystem.strongest ?? "unknown"
         let inner = "inode \(file.inode) of file system \(system)"
         return device?[.loop].map { "loop \($0) over \(inner)" } ?? inner
     }

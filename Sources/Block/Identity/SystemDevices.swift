@@ -2,17 +2,17 @@ import CLinux
 import Foundation
 import Glibc
 
-/// What the kernel and udev say of block devices: sysfs(5), `Documentation/ABI/stable/sysfs-block`.
+/// Reads the facts that the kernel and udev have of block devices: sysfs(5), `Documentation/ABI/stable/sysfs-block`.
 struct SystemDevices {
     /// Devices over devices beyond this depth are not looked through.
     private static let maximumDepth = 8
 
-    /// Where sysfs is mounted.
+    /// The folder on which sysfs is mounted.
     var sysfs = "/sys"
-    /// Where udev keeps what it knows of devices.
+    /// The folder of udev's database.
     var udev = "/run/udev/data"
 
-    /// What tells an open block device from others; empty where nothing does.
+    /// Finds the facts that tell an open block device from others; there may be none.
     func identify(_ descriptor: CInt, number: UInt64) -> (file: FileIdentity?, device: DeviceIdentity) {
         let (major, minor) = (linux_major(number), linux_minor(number))
         let folder = "\(sysfs)/dev/block/\(major):\(minor)"
