@@ -49,7 +49,7 @@ public struct BlockRequest {
     /// bytes, and at least one was found where the request succeeded.
     public internal(set) var extentCount = 0
     /// 0, or the `errno` that ended the request.
-    public internal(set) var error: CInt = 0
+    public var error: CInt = 0
     /// For the owner.
     public var cookie: UInt64 = 0
 
@@ -58,6 +58,8 @@ public struct BlockRequest {
     var stage = Stage.transfer
     /// The file that the device works on: with or without the page cache.
     var descriptor: CInt = -1
+    /// Its attempt to make the image durable is the one that runs (`FlushGate`).
+    var holdsFlushGate = false
     var port: Unmanaged<DiskPort>
     let owner: Unmanaged<RequestOwner>
 

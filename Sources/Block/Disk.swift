@@ -8,12 +8,16 @@ public final class Disk: Sendable {
     public var size: UInt64 { length.load(ordering: .relaxed) }
     /// What its clients have read so far.
     public var reads: ReadCounts { counts.withLockedValue { $0 } }
+    /// Counts changes that another server, to which requests go, may have lost.
+    public let losses: LossCount
     private let length: Synchronization.Atomic<UInt64>
     private let counts: NIOLockedValueBox<ReadCounts>
     private let ports: [DiskPort]
 
     /// A disk of `size` bytes on `device`, for clients of any of `loops`.
-    public init(size: UInt64, device: BlockDevice, loops: [EventLoop]) {
+    /// - Parameter losses: where `device` counts them, if its requests go to another server.
+    public init(size: UInt64, device: BlockDevice, loops: [EventLoop], losses: LossCount = LossCount()) {
+        self.losses = losses
         length = .init(size)
         let reads = ReadCounts(size: size)
         counts = NIOLockedValueBox(reads)

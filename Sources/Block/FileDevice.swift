@@ -155,7 +155,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         let left = Int(request.pointee.length) - request.pointee.progress
         switch (request.pointee.stage, request.pointee.kind) {
         case (.makeDurable, _), (_, .flush):
-            port.loop.synchronize(request.pointee.descriptor, operation)
+            makeDurable(request, port)
         case (.zeroFill, _):
             port.loop.write(
                 request.pointee.descriptor, from: Self.zeros.bytes, count: min(left, ZeroPage.count), at: offset,
@@ -168,8 +168,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         case (.transfer, .write):
             port.loop.write(
                 request.pointee.descriptor, from: request.pointee.buffer! + request.pointee.progress, count: left,
-                at: offset,
-                flags: request.pointee.isForcedUnitAccess ? linux_rwf_dsync : 0, operation)
+                at: offset, flags: isWrittenThrough(request) ? linux_rwf_dsync : 0, operation)
         case (.transfer, .cache):
             // Advice for more than the descriptor's field can say would fill any memory anyway.
             let count = UInt32(clamping: left)
@@ -188,7 +187,9 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         if result == -EINTR || result == -EAGAIN { return false }
         switch (request.pointee.stage, request.pointee.kind) {
         case (.makeDurable, _), (_, .flush):
-            request.pointee.error = -result
+            request.pointee.holdsFlushGate = false
+            image.flushGate.end(-result)
+            if request.pointee.error == 0 { request.pointee.error = -result }
             return true
         case (_, .cache):
             // Advice that can't be followed costs nobody anything.
@@ -215,18 +216,55 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     }
 
     private func advanceTransfer(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
-        guard result >= 0 else { return fail(request, -result) }
-        // The image ends before the disk does: somebody truncated it.
-        guard result > 0 else { return fail(request, EIO) }
+        // Where it ends early, somebody truncated the image.
+        guard result > 0 else {
+            request.pointee.error = result < 0 ? -result : EIO
+            // The write itself may have failed, or making it durable: the flush of the image can tell.
+            return isWrittenThrough(request) ? makeDurableIfForced(request) : true
+        }
         request.pointee.progress += Int(result)
         guard request.pointee.progress == Int(request.pointee.length) else { return false }
-        return request.pointee.stage == .zeroFill ? makeDurableIfForced(request) : true
+        guard request.pointee.kind != .read else { return true }
+        return isWrittenThrough(request) && image.flushGate.error == 0 ? true : makeDurableIfForced(request)
+    }
+
+    /// Whether the kernel makes each piece of a write durable before it ends. Only past the page cache: a forced write through
+    /// it could hear of another one's write-back error, which the next flush would miss (`FlushGate`).
+    private func isWrittenThrough(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
+        request.pointee.kind == .write && request.pointee.isForcedUnitAccess
+            && request.pointee.descriptor != image.descriptor
     }
 
     private func makeDurableIfForced(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
         guard request.pointee.isForcedUnitAccess else { return true }
         request.pointee.stage = .makeDurable
         return false
+    }
+
+    /// Begins `fdatasync(2)` of the image, or waits for one that covers it.
+    private func makeDurable(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+        let pending = PendingRequest(request: request, port: port)
+        // It may have been interrupted.
+        let turn =
+            request.pointee.holdsFlushGate
+            ? .run : image.flushGate.begin { turn in port.loop.post { self.take(turn, pending) } }
+        switch turn {
+        case .run: synchronize(pending)
+        case .ended(let error): port.loop.post { self.take(.ended(error), pending) }
+        case nil: break
+        }
+    }
+
+    private func take(_ turn: FlushGate.Turn, _ pending: PendingRequest) {
+        guard case .ended(let error) = turn else { return synchronize(pending) }
+        if pending.request.pointee.error == 0 { pending.request.pointee.error = error }
+        end(pending.request, pending.port)
+    }
+
+    private func synchronize(_ pending: PendingRequest) {
+        pending.request.pointee.holdsFlushGate = true
+        pending.port.loop.synchronize(
+            image.descriptor, UnsafeMutableRawPointer(pending.request).assumingMemoryBound(to: RingOperation.self))
     }
 
     private func fail(_ request: UnsafeMutablePointer<BlockRequest>, _ code: CInt) -> Bool {

@@ -32,6 +32,8 @@ public final class RawImage: Sendable {
     let whenCut = NIOLockedValueBox<(@Sendable (UInt64) -> Void)?>(nil)
     /// Open for as long as this object lives.
     public let descriptor: CInt
+    /// Through it goes everything that makes the image durable.
+    let flushGate: FlushGate
     /// True for a block device, whose `stat` says neither size nor time.
     public let isBlockDevice: Bool
     /// Where requests are to pass by the page cache; nil where they are not.
@@ -48,9 +50,20 @@ public final class RawImage: Sendable {
     ///   - givenName: what the operator calls a device that nothing else tells from others.
     ///   - fixedSize: bytes at the front that are the disk; nil for the whole image.
     ///   - makesMissing: whether, for writing, a file that is missing or empty is made of the fixed size.
-    public init(
+    public convenience init(
         path: String, access: Access, isDirect: Bool = false, givenName: String? = nil, size fixedSize: UInt64? = nil,
         makesMissing: Bool = false
+    ) throws {
+        try self.init(
+            path: path, access: access, isDirect: isDirect, givenName: givenName, size: fixedSize,
+            makesMissing: makesMissing, flushError: 0)
+    }
+
+    /// As above.
+    /// - Parameter flushError: the `errno` with which the same image could not be made durable; 0 for none.
+    init(
+        path: String, access: Access, isDirect: Bool, givenName: String?, size fixedSize: UInt64?,
+        makesMissing: Bool, flushError: CInt
     ) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         let isMade = makesMissing && fixedSize != nil && access == .readWrite
@@ -75,6 +88,7 @@ public final class RawImage: Sendable {
             throw error
         }
         self.descriptor = descriptor
+        flushGate = FlushGate(error: flushError)
         self.givenName = givenName
         currentPath = NIOLockedValueBox(path)
     }
@@ -247,14 +261,6 @@ public final class RawImage: Sendable {
     /// Has what was written so far begin its way to the disk, `sync_file_range(2)`; waits only for room among
     /// what is on its way already.
     public func beginWritingOut() { linux_begin_writing_out(descriptor) }
-
-    /// Makes everything written so far durable, `fdatasync(2)`.
-    /// - Throws: `FileError`.
-    public func synchronize() throws {
-        while fdatasync(descriptor) != 0 {
-            guard errno == EINTR else { throw FileError("flush", path) }
-        }
-    }
 
     /// Writes zeros, and takes up space for them.
     /// - Throws: `FileError`.

@@ -391,7 +391,7 @@ public struct DestinationMigration: Sendable {
         }
         guard await site.replaceForwarder(of: hello.migration, turn: turn, with: connection) else { return }
         do {
-            try await ForwardServer(reader: reader, client: client(disk)).run(first, &frames)
+            try await ForwardServer(reader: reader, client: client(disk), losses: disk.losses).run(first, &frames)
         } catch {
             logger.debug("forwarding link ended: \(error)")
         }

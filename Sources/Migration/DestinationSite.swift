@@ -84,6 +84,8 @@ public actor DestinationSite {
     var names: [String: MigrationID] = [:]
     private var forwarders: [MigrationID: Connection] = [:]
     private var receivers: [MigrationID: Connection] = [:]
+    /// What the clients behind each source are owed.
+    private var owedFlushes: [MigrationID: OwedFlush] = [:]
     /// Forwarding connections in the order of their hellos, and the latest of those that said the disk is this node's.
     private var forwarderTurns: [MigrationID: (latest: UInt64, committed: UInt64)] = [:]
     private var waiters: [MigrationID: [CheckedContinuation<Disk?, Never>]] = [:]
@@ -499,6 +501,9 @@ public actor DestinationSite {
             await withCheckedContinuation { forwarders[migration]!.waiters.append($0) }
         }
         guard turn >= forwarderTurns[migration]?.committed ?? 0 else { return false }
+        if owedFlushes[migration] == nil, case .active(let disk)? = arrivals[migration] {
+            owedFlushes[migration] = OwedFlush(disk.losses)
+        }
         forwarders[migration] = Connection(connection: connection)
         return true
     }
@@ -511,6 +516,12 @@ public actor DestinationSite {
         if isCommitted { turns.committed = turns.latest }
         forwarderTurns[migration] = turns
         return turns.latest
+    }
+
+    /// Tells how a flush of the source's clients ends. What they are owed outlives the connection that brings it.
+    /// - Parameter error: how it ended at the disk, whose losses are counted in `losses`.
+    func outcome(ofFlush error: CInt, for migration: MigrationID, _ losses: LossCount) -> CInt {
+        owedFlushes[migration, default: OwedFlush(losses)].outcome(of: error)
     }
 
     /// Nothing of the current link is in flight any more.
@@ -570,6 +581,7 @@ public actor DestinationSite {
         lanes[migration] = nil
         space.remove(migration)
         forwarderTurns[migration] = nil
+        owedFlushes[migration] = nil
         for (name, owner) in names where owner == migration {
             unlink(manifestPath(of: name))
             names[name] = replaced.removeValue(forKey: migration)

@@ -50,12 +50,16 @@ public final class ForwardLink: RequestForwarder, Sendable {
     let logger: Logger
     /// What is noted of the disk; nil where nothing is, and the link stays with its destination.
     let records: SourceRecords?
+    /// One for each disk that it serves, all counting the changes that the destination may have lost; at least one.
+    public let losses: [LossCount]
     let state: NIOLockedValueBox<State>
 
     init(
         destination: PeerAddress, export: String, migration: MigrationID, transport: PeerTransport,
-        logger: Logger, records: SourceRecords? = nil, isResumed: Bool = false, mayRepeat: Bool = false
+        logger: Logger, records: SourceRecords? = nil, losses: [LossCount] = [LossCount()], isResumed: Bool = false,
+        mayRepeat: Bool = false
     ) {
+        self.losses = losses
         state = NIOLockedValueBox(
             State(destination: destination, requests: ForwardQueue(isResumed: isResumed, mayRepeat: mayRepeat)))
         self.logger = logger
@@ -243,7 +247,9 @@ public final class ForwardLink: RequestForwarder, Sendable {
             state.roundTrip = asked.duration(to: .now)
             state.whenReady = continuation
             state.takesIntroductions = welcome.support.capabilities.contains(.successors)
-            let first = state.requests.connected(boot: welcome.boot, isCommitted: isCommitted)
+            let first = noteLosses(&state) {
+                $0.connected(boot: welcome.boot, isCommitted: isCommitted)
+            }
             return (first, state.takesIntroductions ? state.introduction?.migrations : nil)
         }
         guard let (first, known) = opening else { throw PeerError.cut }
@@ -316,6 +322,13 @@ public final class ForwardLink: RequestForwarder, Sendable {
         }
     }
 
+    /// Lets the queue work, and counts what it finds to be lost before any client is told of anything.
+    private func noteLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
+        let before = state.requests.losses
+        defer { if state.requests.losses != before { for count in losses { count.note() } } }
+        return work(&state.requests)
+    }
+
     private func makeRoom(_ connection: PeerConnection) async throws {
         if let flush = state.withLockedValue({ $0.requests.flushIfDue() }) {
             try await connection.send(Message.request(flush).encoded())
@@ -328,7 +341,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     private func take(_ answer: RemoteAnswer) {
         let (ended, isLast) = state.withLockedValue { state -> ((ForwardedRequest, CInt)?, Bool) in
-            switch state.requests.answered(answer.id, error: answer.error) {
+            switch noteLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
             case .nothing: break
             case .ready: state.whenReady?.yield()
             case .left, .stays: endLeaving(&state)

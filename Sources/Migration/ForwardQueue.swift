@@ -50,7 +50,8 @@ struct ForwardQueue {
     private var lastFlush: UInt64?
     /// Nothing may be sent to this destination any more, until it is known whether another takes its place.
     private(set) var hasLeft = false
-    private var flushError: CInt = 0
+    /// How often changes may have been lost that clients were told of.
+    private(set) var losses: UInt64 = 0
     /// Whether clients' requests may be sent.
     private(set) var isReady = false
 
@@ -105,7 +106,13 @@ struct ForwardQueue {
     /// The destination's machine has gone down since it was last heard.
     private mutating func lost() {
         if mayRepeat { return mustRepeat = true }
-        if unflushed.bytes > 0 { flushError = EIO }
+        if unflushed.bytes > 0 { losses += 1 }
+        unflushed = UnflushedChanges()
+    }
+
+    /// The destination could not make its disk durable: nobody knows any more what is, and nothing is kept for it.
+    private mutating func flushFailed() {
+        losses += 1
         unflushed = UnflushedChanges()
     }
 
@@ -139,7 +146,7 @@ struct ForwardQueue {
     /// An answer has come.
     mutating func answered(_ id: UInt64, error: CInt) -> Outcome {
         if first.remove(id) != nil {
-            if error != 0 { flushError = error }
+            if error != 0 { losses += 1 }
             guard first.isEmpty else { return .nothing }
             mustRepeat = false
             mustFlush = false
@@ -149,28 +156,16 @@ struct ForwardQueue {
         if id == lastFlush { return lastAnswered(error) }
         if id == ownFlush {
             ownFlush = nil
-            if error == 0 {
-                unflushed.flushed(id)
-            } else {
-                flushError = error
-                // Nobody knows any more what is durable; a client hears so with its next flush, and nothing is kept for it.
-                unflushed = UnflushedChanges()
-            }
+            if error == 0 { unflushed.flushed(id) } else { flushFailed() }
             return .nothing
         }
         guard let request = sent.removeValue(forKey: id) else { return .nothing }
         open.remove(id)
-        if request.kind == .flush { return .ended(id: id, error: flushed(id, error)) }
+        if request.kind == .flush {
+            if error == 0 { unflushed.flushed(id) } else { flushFailed() }
+        }
         if error == 0, request.kind.isChange { unflushed.note(request) }
         return .ended(id: id, error: error)
-    }
-
-    /// A client's flush also tells of what has gone wrong unseen since the last one.
-    private mutating func flushed(_ id: UInt64, _ error: CInt) -> CInt {
-        let error = error == 0 ? flushError : error
-        flushError = 0
-        if error == 0 { unflushed.flushed(id) } else { unflushed = UnflushedChanges() }
-        return error
     }
 
     // MARK: Another destination
@@ -195,11 +190,12 @@ struct ForwardQueue {
 
     private mutating func lastAnswered(_ error: CInt) -> Outcome {
         lastFlush = nil
-        unflushed = UnflushedChanges()
         hasLeft = error == 0
-        guard !hasLeft else { return .left }
-        // A client hears of it with its next flush.
-        flushError = error
+        guard !hasLeft else {
+            unflushed = UnflushedChanges()
+            return .left
+        }
+        flushFailed()
         stay()
         return .stays
     }

@@ -11,6 +11,7 @@ struct ForwardServer: Sendable {
 
     let reader: ForwardReader
     let client: DiskClient
+    let losses: LossCount
     private var connection: PeerConnection { reader.connection }
 
     /// Serves the request in `first` and those that follow until the link ends; on return nothing of it is in flight
@@ -46,13 +47,16 @@ struct ForwardServer: Sendable {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1), alignment: 4096)
         defer { memory.deallocate() }
         if request.kind == .write { request.payload.withUnsafeReadableBytes { memory.copyMemory(from: $0) } }
-        let error = await client.perform(
+        var error = await client.perform(
             request.kind, offset: request.offset, length: request.length, buffer: memory.baseAddress,
             forced: request.isForced, mayPunchHole: request.mayPunchHole)
         if error == ESHUTDOWN {
             // This node ends, or no longer has the disk: no answer, so that the source asks whoever comes next.
             connection.close()
             throw PeerError.cut
+        }
+        if request.kind == .flush {
+            error = await reader.site.outcome(ofFlush: error, for: reader.migration, losses)
         }
         var payload = ByteBuffer()
         if request.kind == .read && error == 0 {

@@ -71,9 +71,9 @@ final class PostCopy: RequestForwarder, Sendable {
 
     private let parts: Parts
     private let described: PresentMap
-    /// Whether the image could once not be made durable. The kernel tells each such failure once, and what it could not
-    /// write may be gone: nothing counts as durable any more until the node starts again from what was durable before.
-    private let isDamaged = NIOLockedValueBox(false)
+    /// Held while something is made durable. Once that has failed, nothing counts as durable any more until the node starts
+    /// again from what was durable before (`FlushGate`).
+    private let saving = NIOLock()
     /// One for each connection, made anew with it.
     private let decompressors = NIOLockedValueBox<[LaneKind: StreamDecompressor]>([:])
     private let state: NIOLockedValueBox<State>
@@ -228,17 +228,12 @@ final class PostCopy: RequestForwarder, Sendable {
     /// Makes durable what has been put into the image, then what is known of it. One at a time: an older page of the map
     /// must not be written over a newer one.
     private func save() throws {
-        try isDamaged.withLockedValue { isDamaged in
-            if isDamaged { throw FileError("make durable", parts.image.path, code: EIO) }
+        try saving.withLock {
             // Only what was marked before the data is made durable may become durable itself (invariant 2).
             let pages = map.takeChanges()
             do {
                 do { try parts.image.synchronize() } catch {
-                    isDamaged = true
                     parts.store.distrustMemory()
-                    let advice = "repair the disk that holds the image, then restart this node"
-                    parts.logger.critical(
-                        "\(parts.export): \(error); what was not durable before may be lost: \(advice)")
                     throw error
                 }
                 try parts.manifest.synchronize()

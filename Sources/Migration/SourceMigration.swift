@@ -142,7 +142,7 @@ public final class SourceMigration: Sendable {
         let links = Links(
             forward: ForwardLink(
                 destination: job.destination, export: job.export, migration: id, transport: transport, logger: logger,
-                records: job.records,
+                records: job.records, losses: ([job.disk] + job.siblings).map(\.losses),
                 // Otherwise the guest may go there, and write beside this node.
                 mayRepeat: job.switchover == .converged),
             supplying: supplying, forwarding: forwarding)
@@ -212,6 +212,7 @@ public final class SourceMigration: Sendable {
     }
 
     private func migrate(_ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links) async throws -> HandedOver {
+        try job.image.checkIsDurable()
         let (opened, roundTrip) = try await open(link, &inbox)
         let geometry = opened.geometry
         let copy = try SourceCopy(
@@ -433,6 +434,8 @@ public final class SourceMigration: Sendable {
             export: job.export, image: job.image, migration: id, destination: job.destination, root: root.description)
         record.blockSize = blockSize
         record.rate = job.rate.bitsPerSecond
+        // The image may have lost what the guest was told is durable, and both roots may be of what is left.
+        try job.image.checkIsDurable()
         let records = job.records
         if group.count == 1 {
             try await group.commit(member) { try records.commit(record) }

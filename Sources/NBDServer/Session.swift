@@ -57,6 +57,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var negotiation = Negotiation(export: ExportDescription(name: "", size: 0, isReadOnly: true))
     private var port: DiskPort?
     private var statusReply: StatusReply?
+    private var owedFlush: OwedFlush?
 
     private let input: SessionInput
     private var slots: RequestSlots?
@@ -429,6 +430,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         if !negotiation.contexts.isEmpty { statusReply = StatusReply(negotiation, export.maps) }
         let port = export.disk.port(on: loop)
         self.port = port
+        owedFlush = OwedFlush(export.disk.losses)
         slots = RequestSlots(
             count: ServerLimits.requestsPerConnection, owner: self, port: port, isSynchronous: export.isSynchronous)
         reading = .waitingForOthers
@@ -725,6 +727,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Queues the reply to a request that has ended and frees its slot.
     private func answer(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        if slot.pointee.kind == .flush { slot.pointee.error = owedFlush!.outcome(of: slot.pointee.error) }
         let error = ErrorCode(errno: slot.pointee.error)
         switch slot.pointee.kind {
         case .read where error == .none: answerRead(slot)

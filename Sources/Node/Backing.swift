@@ -7,6 +7,8 @@ struct Backing: Sendable {
     let isReadOnly: Bool
     let isRotational: Bool
     let device: BlockDevice
+    /// Counts changes that the server which holds the disk may have lost.
+    let losses: LossCount
     /// The file or block device; nil where another server holds the disk.
     let image: RawImage?
 
@@ -17,9 +19,11 @@ struct Backing: Sendable {
         size = image.size
         isRotational = image.isRotational
         device = FileDevice(image: image)
+        losses = LossCount()
     }
 
-    private init(_ remote: RemoteDevice, isReadOnly: Bool) {
+    private init(_ remote: RemoteDevice, _ losses: LossCount, isReadOnly: Bool) {
+        self.losses = losses
         image = nil
         self.isReadOnly = isReadOnly || remote.isReadOnly
         size = remote.size
@@ -37,8 +41,9 @@ struct Backing: Sendable {
             guard configuration.size == nil else {
                 throw NodeError.unusable("\(configuration.backing): a size is for files and block devices only")
             }
-            let remote = try await RemoteDevice.open(uri: configuration.backing, loops: loops)
-            return Backing(remote, isReadOnly: configuration.isReadOnly)
+            let losses = LossCount()
+            let remote = try await RemoteDevice.open(uri: configuration.backing, loops: loops, losses: losses)
+            return Backing(remote, losses, isReadOnly: configuration.isReadOnly)
         }
         let image = try RawImage(
             path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite,

@@ -676,7 +676,11 @@ public actor Node {
         }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         // What has moved has the size that it had then, whatever was done to its image since.
-        let disk = arrived?.early ?? Disk(size: moved?.size ?? backing.size, device: device, loops: loops)
+        let disk =
+            arrived?.early
+            ?? Disk(
+                size: moved?.size ?? backing.size, device: device, loops: loops,
+                losses: link?.losses.first ?? backing.losses)
         let export = export(configuration, disk: disk, backing: backing)
         if arrived?.early != nil || old != nil {
             table.replace(with: export, isDefault: configuration.isDefault)
@@ -825,6 +829,10 @@ public actor Node {
             logger.error(
                 "\(path) has been cut short from \(size) to \($0) bytes; what clients ask for beyond that fails with an I/O error"
             )
+        }
+        image.whenFlushFails { [logger, name = export.name] failure in
+            // Not on the loop that serves its clients.
+            Task { logger.critical("\(name): \(NodeExport.problem(of: failure))") }
         }
         let lookout = ImageLookout(image: image, path: path, told: size) {
             [weak self, weak export] change in

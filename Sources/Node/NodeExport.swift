@@ -71,6 +71,16 @@ final class NodeExport: Sendable {
     /// Whether a migration has brought the disk, or has brought it back, since the node began.
     var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
 
+    /// Why its clients' flushes fail; nil where they don't.
+    var flushProblem: String? { backing?.image?.flushFailure.map { Self.problem(of: $0) } }
+
+    /// The operator's line on an image that could not be made durable.
+    static func problem(of failure: FileError) -> String {
+        "\(failure); what was written since the last flush that succeeded may be lost, so every flush fails and no migration "
+            + "begins: check the storage, then restart the node, or take the export out of the configuration, reload, and "
+            + "put it back"
+    }
+
     /// What becomes of a change of its image depends on.
     func situation(at path: String) -> ImageResponse.Situation {
         ImageResponse.Situation(
@@ -102,6 +112,7 @@ final class NodeExport: Sendable {
     private func check(_ state: State) throws {
         if let running = state.migration { throw NodeError.alreadyMigrating(name, to: running.destination) }
         if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
+        if let flushProblem { throw NodeError.unusable("\(name): \(flushProblem)") }
     }
 
     /// Puts the next attempt in the place of one that the link has ended.
@@ -184,7 +195,8 @@ final class NodeExport: Sendable {
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
-            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem } ?? imageProblem,
+            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
+                ?? (forward == nil ? flushProblem : nil) ?? imageProblem,
             failures: failures)
     }
 

@@ -286,26 +286,62 @@ struct ServingTests {
         }
     }
 
-    @Test("A backing that goes down and comes back costs time, and one flush")
+    @Test("A backing that goes down and comes back costs time, and each client that was there one flush")
     func reconnect() async throws {
         let image = try scratch.hole(64 << 20, "disk.raw")
         let socket = scratch.file("kit.sock")
-        let script = """
-            start() { rm -f \(socket); nbdkit -f -U \(socket) file \(image) & p=$!; }
-            start; for i in $(seq 100); do test -S \(socket) && break; sleep 0.05; done
-            \(Nearblock.path) serve 'nbd+unix:///?socket=\(socket)' --socket \(scratch.file("s.sock")) \(common("r").joined(separator: " ")) & n=$!
-            for i in $(seq 100); do test -S \(scratch.file("s.sock")) && break; sleep 0.05; done
-            u='nbd+unix:///?socket=\(scratch.file("s.sock"))'
-            fio --name=v --ioengine=nbd --uri=$u --rw=randrw --bs=4k --iodepth=16 --size=64M --verify=crc32c \
-                --verify_state_save=0 --time_based --runtime=5 > \(scratch.file("fio.log")) 2>&1 & f=$!
-            for i in 1 2 3; do sleep 1; kill -9 $p; sleep 0.3; start; done
-            wait $f; echo fio $?
-            nbdsh -u $u -c 'h.flush()'; echo flush $?
-            nbdsh -u $u -c 'h.flush()'; echo flush $?
-            kill $n; wait $n; echo node $?; kill $p
+        let clients = """
+            import nbd, os, signal, subprocess, time
+            def connect():
+                h = nbd.NBD(); h.connect_uri(uri); return h
+            def flush(h):
+                try: h.flush(); return "ok"
+                except nbd.Error as e: return e.errno
+            def lose():
+                global kit
+                kit.kill(); kit.wait(); kit = start()
+            def start():
+                if os.path.exists("\(socket)"): os.unlink("\(socket)")
+                kit = subprocess.Popen(["nbdkit", "-f", "-U", "\(socket)", "file", "\(image)"])
+                while not os.path.exists("\(socket)"): time.sleep(0.01)
+                return kit
+            uri = "nbd+unix:///?socket=\(scratch.file("s.sock"))"
+            kit = start()
+            node = subprocess.Popen(["\(Nearblock.path)", "serve", "nbd+unix:///?socket=\(socket)",
+                "--socket", "\(scratch.file("s.sock"))"] + "\(common("r").joined(separator: " "))".split())
+            while not os.path.exists("\(scratch.file("s.sock"))"): time.sleep(0.01)
+            a, b = connect(), connect()
+            a.pwrite(b"a" * 512, 0); b.pwrite(b"b" * 512, 512)
+            lose()
+            # Once this is answered, the node knows.
+            a.pread(512, 0)
+            late = connect()
+            print("first", flush(a), flush(late), flush(b), flush(a), flush(b), flush(late))
+            a.pwrite(b"a" * 512, 0); a.flush()
+            lose()
+            a.pread(512, 0)
+            print("flushed", flush(a), flush(b), flush(late))
+            b.pwrite(b"b" * 512, 512); lose(); a.pread(512, 0)
+            b.pwrite(b"b" * 512, 512); lose(); a.pread(512, 0)
+            print("twice", flush(a), flush(b), flush(late), flush(a), flush(b), flush(late))
+            fio = subprocess.Popen(["fio", "--name=v", "--ioengine=nbd", "--uri=" + uri, "--rw=randrw", "--bs=4k",
+                "--iodepth=16", "--size=64M", "--verify=crc32c", "--verify_state_save=0", "--time_based", "--runtime=5"],
+                stdout=subprocess.DEVNULL)
+            for i in range(3): time.sleep(1); lose()
+            print("fio", fio.wait())
+            node.terminate(); print("node", node.wait()); kit.kill()
             """
-        let result = try await Command.run("bash", "-c", script)
-        #expect(result.output == "fio 0\nflush 1\nflush 0\nnode 0\n", "\(result)")
+        let script = try scratch.write(Array(clients.utf8), to: "clients.py")
+        let result = try await Command.run("/usr/bin/python3", script)
+        let expected = """
+            first EIO ok EIO ok ok ok
+            flushed ok ok ok
+            twice EIO EIO EIO ok ok ok
+            fio 0
+            node 0
+
+            """
+        #expect(result.output == expected, "\(result)")
     }
 
     @Test("A backing that is not there is one line")

@@ -1,4 +1,5 @@
 import Block
+import Glibc
 import NIOCore
 
 @testable import Migration
@@ -15,6 +16,8 @@ final class SimForward {
     /// Requests that wait for room.
     private var waiting: [UInt64] = []
     private var queue: ForwardQueue
+    /// Of the losses, those that the guest has been told of.
+    private var lossesTold: UInt64 = 0
 
     /// - Parameter isResumed: the disk was given away in an earlier life of the node.
     init(_ source: SimSource, _ id: MigrationID, isCommitted: Bool, isResumed: Bool = false) {
@@ -82,9 +85,13 @@ final class SimForward {
                 queue.move(mayRepeat: true)
                 pipe.cut()
             case .stays: pipe.cut()
-            case .ended(let id, let error):
+            case .ended(let id, var error):
                 let (operation, ended) = pending.removeValue(forKey: id)!
-                if operation.kind == .flush { source.remembersAll() }
+                if operation.kind == .flush {
+                    source.remembersAll()
+                    if error == 0, lossesTold != queue.losses { error = EIO }
+                    lossesTold = queue.losses
+                }
                 var payload = answer.payload
                 operation.finish(
                     error, (0..<payload.readableBytes / 4).map { _ in payload.readInteger(as: UInt32.self)! })

@@ -111,13 +111,25 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
 
     private func proceed() {
         while !endedCommands.isEmpty || link?.isBroken ?? false {
-            if link?.isBroken ?? false { lose() }
-            let commands = endedCommands
-            endedCommands = []
-            for command in commands { settle(command) }
+            if link?.isBroken ?? false {
+                // Writes that the server has answered count before the loss.
+                settle(takeEnded { $0.error == 0 })
+                lose()
+            }
+            settle(takeEnded { _ in true })
         }
         if link == nil, !waiting.isEmpty { if isStopped { giveUpWaiting(ESHUTDOWN) } else { connect() } }
         poll()
+    }
+
+    private func takeEnded(where isTaken: (RemoteCommand) -> Bool) -> [RemoteCommand] {
+        let taken = endedCommands.filter(isTaken)
+        endedCommands.removeAll(where: isTaken)
+        return taken
+    }
+
+    private func settle(_ commands: [RemoteCommand]) {
+        for command in commands { settle(command) }
     }
 
     // MARK: Commands
@@ -185,11 +197,17 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
             command.request.pointee.extentCount = 0
             return sendAgain(command)
         }
-        guard command.error == 0 else { return finish(command, command.error) }
         let request = command.request
+        let isFlush = request.pointee.stage == .makeDurable || request.pointee.kind == .flush
+        guard command.error == 0 else {
+            // The server may have dropped what others have written, too.
+            if isFlush { durability.noteLoss() }
+            return finish(command, command.error)
+        }
         if request.pointee.kind == .read, command.received != command.piece { return finish(command, EIO) }
-        if request.pointee.stage == .makeDurable || request.pointee.kind == .flush {
-            return finish(command, durability.endFlush(covering: command.flushMark) ? 0 : EIO)
+        if isFlush {
+            durability.endFlush(covering: command.flushMark)
+            return finish(command, 0)
         }
         request.pointee.progress += Int(command.piece)
         // A status may tell less than was asked for.

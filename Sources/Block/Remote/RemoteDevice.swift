@@ -19,9 +19,10 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
     /// - Parameters:
     ///   - uri: as the NBD project writes it, `nbd://HOST/EXPORT` or `nbd+unix:///EXPORT?socket=PATH` and so on.
     ///   - loops: all loops of the node, in order.
+    ///   - losses: where it is counted that the server may have lost changes.
     /// - Throws: `RemoteError`.
-    public static func open(uri: String, loops: [EventLoop]) async throws -> RemoteDevice {
-        let durability = RemoteDurability()
+    public static func open(uri: String, loops: [EventLoop], losses: LossCount) async throws -> RemoteDevice {
+        let durability = RemoteDurability(losses: losses)
         let first = try await connect(uri)
         let users = first.traits.canMultiConnect ? loops : [loops[0]]
         var connections: [RemoteConnection] = []

@@ -1,16 +1,21 @@
 import NIOConcurrencyHelpers
 
-/// Whether a lost connection may have cost writes that were acknowledged and never flushed.
+/// Tells whether a lost connection may have cost writes that were acknowledged and never flushed.
 ///
-/// A server that went down may have taken them along. Connecting again must not hide that: the next flush fails, once.
+/// A server that went down may have taken them along. Connecting again must not hide that: `LossCount`.
 final class RemoteDurability: Sendable {
     private struct State {
         var acknowledged: UInt64 = 0
         var flushed: UInt64 = 0
-        var owesFailure = false
     }
 
+    private let losses: LossCount
     private let state = NIOLockedValueBox(State())
+
+    /// - Parameter losses: where a loss is counted.
+    init(losses: LossCount) {
+        self.losses = losses
+    }
 
     /// A write was acknowledged without having been forced to be durable.
     func noteWrite() {
@@ -23,16 +28,16 @@ final class RemoteDurability: Sendable {
     }
 
     /// A flush has succeeded.
-    /// - Returns: false where it must be reported as failed all the same.
-    func endFlush(covering count: UInt64) -> Bool {
-        state.withLockedValue { state in
-            state.flushed = max(state.flushed, count)
-            defer { state.owesFailure = false }
-            return !state.owesFailure
-        }
+    func endFlush(covering count: UInt64) {
+        state.withLockedValue { $0.flushed = max($0.flushed, count) }
     }
 
+    /// The server could not make durable what it had acknowledged, or the connection to it was lost.
     func noteLoss() {
-        state.withLockedValue { $0.owesFailure = $0.owesFailure || $0.acknowledged > $0.flushed }
+        let isLost = state.withLockedValue { state in
+            defer { state.flushed = state.acknowledged }
+            return state.acknowledged > state.flushed
+        }
+        if isLost { losses.note() }
     }
 }

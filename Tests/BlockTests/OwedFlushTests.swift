@@ -1,0 +1,36 @@
+import Glibc
+import Testing
+
+@testable import Block
+
+@Suite("Flushes that fail after a loss")
+struct OwedFlushTests {
+    @Test("Whoever was there is told once, and who comes later is not")
+    func once() {
+        let losses = LossCount()
+        var (first, second) = (OwedFlush(losses), OwedFlush(losses))
+        #expect(first.outcome(of: 0) == 0)
+        losses.note()
+        var late = OwedFlush(losses)
+        #expect(first.outcome(of: 0) == EIO)
+        #expect(first.outcome(of: 0) == 0)
+        #expect(late.outcome(of: 0) == 0)
+        #expect(second.outcome(of: ENOSPC) == ENOSPC, "its own failure is the one that it is owed")
+        #expect(second.outcome(of: 0) == 0)
+    }
+
+    @Test("A connection that is lost with nothing unflushed costs nobody a flush")
+    func flushed() {
+        let losses = LossCount()
+        let durability = RemoteDurability(losses: losses)
+        durability.noteWrite()
+        let mark = durability.beginFlush()
+        durability.endFlush(covering: mark)
+        durability.noteLoss()
+        #expect(losses.now == 0)
+        durability.noteWrite()
+        durability.noteLoss()
+        durability.noteLoss()
+        #expect(losses.now == 1)
+    }
+}
