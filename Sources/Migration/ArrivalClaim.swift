@@ -4,7 +4,7 @@ import Glibc
 
 /// The space that one disk takes at a destination while it arrives, and once it is there.
 struct ArrivalClaim: Sendable {
-    /// Bytes of index and scratch space that a block takes while a node indexes a disk: README, "Limits".
+    /// Bytes of index and scratch space that a block takes while a node indexes a disk: docs/limits.md.
     private static let indexedBlock: UInt64 = 41
     private static let fingerprint: UInt64 = 16
 

@@ -2,7 +2,7 @@ import Block
 
 /// Checks, before a disk is taken in, that there is room for it beside the others that are arriving.
 struct ArrivalSpace: Sendable {
-    /// Beyond what is computed there has to be this much, for what a file system itself needs: README, "Limits".
+    /// Beyond what is computed there has to be this much, for what a file system itself needs: docs/limits.md.
     private static let marginDivisor: UInt64 = 100
     private static let leastMargin: UInt64 = 256 << 10
 
