@@ -16,9 +16,9 @@ import time
 from child import timed
 from page_cache import drop, warm
 
-PART, BINARIES, WORK, RUNS, TABLES, BLOCKS = sys.argv[1:7]
+PART, BINARIES, WORK = sys.argv[1:4]
+RUNS, TABLES, BLOCKS = (int(number) for number in sys.argv[4:7])
 IMAGES = sys.argv[7:]
-RUNS, TABLES, BLOCKS = int(RUNS), int(TABLES), int(BLOCKS)
 NEARBLOCK = os.path.join(BINARIES, "nearblock")
 CORES = len(os.sched_getaffinity(0))
 INDEX = os.path.join(WORK, "index")

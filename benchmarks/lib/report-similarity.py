@@ -4,7 +4,6 @@
 Draws what benchmarks/paper/similarity has measured, and writes its tables into DOCS/evaluation.md.
 """
 
-import glob
 import json
 import os
 import sys

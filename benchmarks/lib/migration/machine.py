@@ -231,8 +231,9 @@ def run(options, context, way, load, link):
 
 
 # Of the table: its head, what of a run it shows, in what unit, with how many digits.
-COLUMNS = [("seconds", "seconds", 1, 1), ("on the wire, MiB", "wire", MI, 1), ("memory, MiB", "memory", MI, 1),
-           ("the rest, MiB", "rest", MI, 1)]
+COLUMNS: list[tuple[str, str, float, int]] = [
+    ("seconds", "seconds", 1, 1), ("on the wire, MiB", "wire", MI, 1), ("memory, MiB", "memory", MI, 1),
+    ("the rest, MiB", "rest", MI, 1)]
 GAPS = [("stood still, ms", "still"), ("no answer to a ping, ms", "ping"), ("no answer by HTTP, ms", "http"),
         ("no write, ms", "writes"), ("no write before, ms", "writes before")]
 COLUMNS += [(head, name, 1e-3, 0) for head, name in GAPS]

@@ -186,7 +186,7 @@ class DebianWorld(World):
     # That of the script that it runs.
     shell = "/bin/sh"
     # What `make_debian` is told of it.
-    debian = ()
+    debian: tuple[str, ...] = ()
 
     def arguments(self, still):
         return (f"test=debian rw systemd.run='{self.shell} /root/debian-work' systemd.run_success_action=poweroff "
