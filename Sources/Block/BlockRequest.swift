@@ -56,6 +56,8 @@ public struct BlockRequest {
     /// Bytes done so far, while the device works on it.
     var progress = 0
     var stage = Stage.transfer
+    /// Nanoseconds of `WritePace.now`: from then on a status is answered with what was found; set at the first look.
+    var deadline = UInt64.max
     /// The file that the device works on: with or without the page cache.
     var descriptor: CInt = -1
     var port: Unmanaged<DiskPort>

@@ -37,8 +37,9 @@ public enum ServerLimits {
     static let unsent = 1 << 20
     /// Bytes of small replies of one connection that wait to be sent.
     static let replies = 256 << 10
-    /// Extents of one answer to a block status; the client asks again for what is behind them.
-    static let extentsPerReply = 4096
+    /// Extents of one answer to a block status; the client asks again for what is behind them. As many as fit 64 KiB with
+    /// the header of their chunk.
+    static let extentsPerReply = 4092
     /// Bytes of the handshake's answers that are put into the line of replies at once.
     static let handshakeStep = 64 << 10
     /// Reads up to this many bytes are copied in between the small replies.
