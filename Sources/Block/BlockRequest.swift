@@ -52,6 +52,8 @@ public struct BlockRequest {
     public internal(set) var error: CInt = 0
     /// For the owner.
     public var cookie: UInt64 = 0
+    /// For the owner: the share of its pool that `buffer` comes from.
+    public var bufferShare = 0
 
     /// Bytes done so far, while the device works on it.
     var progress = 0

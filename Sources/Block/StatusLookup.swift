@@ -64,16 +64,15 @@ final class StatusLookup: Sendable {
         }
     }
 
-    /// Works on requests of one client, `first` to begin with. Those that are not wanted in full are all done at once.
+    /// Works on one request, or on all of its client's where those are not wanted in full.
     private func takeTurn(_ first: PendingRequest, until end: UInt64) {
         var pending = first
-        while true {
-            guard let error = look(pending.request, until: end) else { break }
+        while let error = look(pending.request, until: end) {
             let wasFull = Self.detail(of: pending.request) == .full
             let next = state.withLockedValue { $0.queue.removeFirst() }
             pending.finish(error: error)
             guard let next else { return }
-            guard !wasFull || WritePace.now() < end else { break }
+            guard !wasFull else { break }
             pending = next
         }
         state.withLockedValue { $0.queue.rotate() }
