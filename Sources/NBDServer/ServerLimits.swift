@@ -2,7 +2,8 @@ import NBD
 
 /// What bounds a server's memory (invariant 10).
 public enum ServerLimits {
-    /// Bytes of request buffers that one loop may have out for all its clients; further requests wait in line.
+    /// Bytes of request buffers that one loop may have out for all its clients; further requests wait in line. `BufferShare`
+    /// divides them.
     static let buffersPerLoop = 128 << 20
     /// Bytes of buffers that a loop keeps while nobody needs them.
     static let keptBuffersPerLoop = 32 << 20
