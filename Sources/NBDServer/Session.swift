@@ -26,8 +26,9 @@ final class Session: RequestOwner, @unchecked Sendable {
         case header
         /// Of a write; `received` bytes are in the request's buffer.
         case payload(UnsafeMutablePointer<BlockRequest>, received: Int)
-        /// Of a refused write.
-        case refusedPayload(Int)
+        /// Of a refused request; `left` bytes are still to come. The answer waits for them: a client that is still sending
+        /// expects none yet.
+        case refusedPayload(Request, ErrorCode, left: Int)
         /// Of a write that waits for a buffer.
         case waitingForBuffer(Request)
         /// Nothing, until the next piece of a large request is needed or the request is over.
@@ -357,11 +358,16 @@ final class Session: RequestOwner, @unchecked Sendable {
             input.drop(count)
             takePayload(request, received + count)
             return true
-        case .refusedPayload(let left):
+        case .refusedPayload(let request, let verdict, let left):
             let count = min(available, left)
             input.drop(count)
-            reading = count == left ? .header : .refusedPayload(left - count)
-            return count == left
+            guard count == left else {
+                reading = .refusedPayload(request, verdict, left: left - count)
+                return false
+            }
+            reading = .header
+            end(verdict, cookie: request.cookie, offset: request.offset)
+            return true
         case .startingTLS:
             guard stream.isIdle, !awaitsBatchEnd, let tls else { return false }
             stream.startTLS(tls.context)
@@ -514,10 +520,15 @@ final class Session: RequestOwner, @unchecked Sendable {
         return true
     }
 
+    /// Room for the answer is there, and nothing that comes meanwhile takes it: requests in flight have theirs.
     private func refuse(_ request: Request, _ verdict: ErrorCode) {
-        end(verdict, cookie: request.cookie, offset: request.offset)
+        // What has no end can't be passed over.
         guard let count = Int(exactly: request.payloadLength) else { return hangUp() }
-        if count > 0 { reading = .refusedPayload(count) }
+        guard count == 0 else {
+            reading = .refusedPayload(request, verdict, left: count)
+            return
+        }
+        end(verdict, cookie: request.cookie, offset: request.offset)
     }
 
     /// Whether this connection may take the buffer that a request needs; sending and finishing others makes room.
