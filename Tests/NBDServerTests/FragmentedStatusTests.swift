@@ -39,11 +39,13 @@ import Testing
         try await TestServer.run(size: Self.size) { test in
             try fragment(test)
             try await onThread {
-                for _ in 0..<4 {
-                    let greedy = try connect(test)
-                    try askForMuch(greedy)
-                    greedy.hangUp()
+                let greedy = try (0..<4).map { _ in try connect(test) }
+                for each in greedy {
+                    try askForMuch(each)
+                    // An answer shows that the server works on all of it.
+                    _ = try each.hear { _ in 0 }
                 }
+                for each in greedy { each.hangUp() }
                 guard try connect(test).ask(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
             }
             try await test.waitUntilIdle()
