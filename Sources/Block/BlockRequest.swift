@@ -52,10 +52,14 @@ public struct BlockRequest {
     public var error: CInt = 0
     /// For the owner.
     public var cookie: UInt64 = 0
+    /// For the owner: the share of its pool that `buffer` comes from.
+    public var bufferShare = 0
 
     /// Bytes done so far, while the device works on it.
     var progress = 0
     var stage = Stage.transfer
+    /// Nanoseconds of `WritePace.now`: from then on a status is answered with what was found; set at the first look.
+    var deadline = UInt64.max
     /// The file that the device works on: with or without the page cache.
     var descriptor: CInt = -1
     /// Its attempt to make the image durable is the one that runs (`FlushGate`).

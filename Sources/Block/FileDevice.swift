@@ -18,10 +18,12 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     /// The file behind the device.
     public let image: RawImage
     private let worker = DispatchQueue(label: "nearblock.file")
+    let statuses: StatusLookup
 
     /// Serves `image`.
     public init(image: RawImage) {
         self.image = image
+        statuses = StatusLookup(image: image, worker: worker)
         super.init()
     }
 
@@ -45,7 +47,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     private func begin(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         switch request.pointee.kind {
         case .status:
-            later(request, port)
+            statuses.add(PendingRequest(request: request, port: port))
         case .trim where image.isBlockDevice:
             later(request, port)
         case .writeZeroes where image.isBlockDevice && request.pointee.mustBeFast && !request.pointee.mayPunchHole:
@@ -178,7 +180,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
             let mode = keepsSpace || request.pointee.stage == .zeroRange ? linux_zero_range : linux_punch_hole
             port.loop.allocate(request.pointee.descriptor, mode: mode, at: offset, length: UInt64(left), operation)
         case (.transfer, .status):
-            preconditionFailure("the ring can't look for holes")
+            preconditionFailure("StatusLookup looks for holes")
         }
     }
 
@@ -277,35 +279,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     /// - Returns: 0 or an `errno`.
     private static func perform(_ request: UnsafeMutablePointer<BlockRequest>, on image: RawImage) -> CInt {
         FileError.outcome {
-            if request.pointee.kind == .status { return try findExtents(in: image, request) }
             try image.discard(at: request.pointee.offset, length: request.pointee.length)
             if request.pointee.isForcedUnitAccess { try image.synchronize() }
         }
-    }
-
-    private static func findExtents(in image: RawImage, _ request: UnsafeMutablePointer<BlockRequest>) throws {
-        let end = request.pointee.offset + request.pointee.length
-        // What is beyond the end of the file is no hole that reads as zeros.
-        if try image.currentSize() < end {
-            image.lookAtEnd()
-            throw FileError("look for data in", image.path, code: EIO)
-        }
-        var position = request.pointee.offset
-        while position < end {
-            let data = try image.nextData(from: position)
-            let start = min(data?.lowerBound ?? end, end)
-            let stop = min(data?.upperBound ?? end, end)
-            guard addExtent(position..<start, [.hole, .zero], request), addExtent(start..<stop, [], request) else {
-                return
-            }
-            position = stop
-        }
-    }
-
-    private static func addExtent(
-        _ range: Range<UInt64>, _ state: BlockState, _ request: UnsafeMutablePointer<BlockRequest>
-    ) -> Bool {
-        range.isEmpty
-            || request.pointee.addExtent(BlockExtent(length: range.upperBound - range.lowerBound, state: state))
     }
 }

@@ -113,7 +113,9 @@ final class ClientStream: RingHandler {
     func flush() -> Bool {
         guard !isSending, !isHungUp else { return true }
         if let tls { return flushEncrypted(tls) }
+        let before = replies.sentBytes
         guard replies.sendNow(socket) == 0 else { return false }
+        moved += replies.sentBytes - before
         if let part = replies.firstPart { sendLater(part.base, part.count) }
         return true
     }
@@ -125,6 +127,7 @@ final class ClientStream: RingHandler {
             guard let base = output.baseAddress, output.count > 0 else { return true }
             let sent = send(socket, base, output.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
             if sent > 0 {
+                moved += sent
                 tls.didSend(sent)
             } else if errno == EAGAIN {
                 sendLater(base, output.count)

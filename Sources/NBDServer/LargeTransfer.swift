@@ -1,8 +1,8 @@
 import Block
 import NBD
 
-/// A read or write that is longer than one connection may hold: it goes through one buffer, piece by piece, while the
-/// connection does nothing else. Its session drives it.
+/// A read or write that is longer than one connection may hold, or than it can get a buffer for: it goes piece by piece,
+/// while the connection does nothing else. Its session drives it.
 ///
 /// - A write: each piece is received, then written; the reply comes after the last. After an error the rest is received
 ///   and dropped.
@@ -33,6 +33,8 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
     private(set) var done: UInt64 = 0
     /// The first error.
     private(set) var error = ErrorCode.none
+    /// The most bytes of a piece that has not begun.
+    private var piece = ServerLimits.piece
     private var isProbing = false
     private var isDurable = false
 
@@ -60,12 +62,27 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
     var isOver: Bool { done == request?.length || !isWrite && error != .none }
 
     /// Bytes of the next piece.
-    var nextLength: Int { min(ServerLimits.piece, Int(request!.length - done)) }
+    var nextLength: Int { min(piece, Int(request!.length - done)) }
+
+    /// Bytes that the connection may hold with the next piece.
+    var mostHeld: Int { piece > Self.smallPiece ? ServerLimits.buffersPerConnection : BufferShare.some }
+
+    /// Bytes of a piece where buffers are short; two of them are within what any connection may have.
+    static let smallPiece = BufferShare.some / 2
+
+    /// Makes the pieces that have not begun small ones.
+    /// - Returns: whether they were not.
+    func makePiecesSmall() -> Bool {
+        guard piece > Self.smallPiece else { return false }
+        piece = Self.smallPiece
+        return true
+    }
 
     /// Takes a request on.
-    func begin(_ request: Request, isDurable: Bool) {
+    func begin(_ request: Request, isDurable: Bool, piece: Int) {
         precondition(stage == .idle)
         self.request = request
+        self.piece = piece
         self.isDurable = isDurable
         isProbing = request.command == .read
         done = 0

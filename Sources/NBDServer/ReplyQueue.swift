@@ -16,6 +16,7 @@ struct ReplyQueue {
         /// Given back to the pool when sent; nil for a part of the region.
         var buffer: UnsafeMutableRawPointer?
         var bufferCount = 0
+        var share = 0
     }
 
     private let regions: BufferPool
@@ -36,6 +37,9 @@ struct ReplyQueue {
 
     /// Bytes of the appended buffers that have not all been sent.
     private(set) var bufferBytes = 0
+
+    /// Bytes that have gone out so far.
+    private(set) var sentBytes = 0
 
     var isEmpty: Bool { head == parts.count }
 
@@ -60,9 +64,9 @@ struct ReplyQueue {
         }
     }
 
-    /// Puts a buffer of the pool, taken as `bufferCount` bytes, into the line; it goes back to the pool when sent.
-    mutating func append(_ buffer: UnsafeMutableRawPointer, count: Int, bufferCount: Int) {
-        parts.append(Part(base: buffer, count: count, buffer: buffer, bufferCount: bufferCount))
+    /// Puts a buffer of the pool, taken as `bufferCount` bytes of a share, into the line; it goes back to the pool when sent.
+    mutating func append(_ buffer: UnsafeMutableRawPointer, count: Int, bufferCount: Int, share: Int) {
+        parts.append(Part(base: buffer, count: count, buffer: buffer, bufferCount: bufferCount, share: share))
         bufferBytes += bufferCount
     }
 
@@ -87,6 +91,7 @@ struct ReplyQueue {
 
     /// Takes `count` sent bytes out of the line.
     mutating func didSend(_ count: Int) {
+        sentBytes += count
         var left = count
         while left > 0 {
             if parts[head].count > left {
@@ -111,7 +116,7 @@ struct ReplyQueue {
     private mutating func release(_ part: Part) {
         guard let buffer = part.buffer else { return }
         bufferBytes -= part.bufferCount
-        pool.give(buffer, part.bufferCount)
+        pool.give(buffer, part.bufferCount, share: part.share)
     }
 
     private mutating func reset() {

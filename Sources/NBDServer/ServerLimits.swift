@@ -2,7 +2,8 @@ import NBD
 
 /// What bounds a server's memory (invariant 10).
 public enum ServerLimits {
-    /// Bytes of request buffers that one loop may have out for all its clients; further requests wait in line.
+    /// Bytes of request buffers that one loop may have out for all its clients; further requests wait in line. `BufferShare`
+    /// divides them.
     static let buffersPerLoop = 128 << 20
     /// Bytes of buffers that a loop keeps while nobody needs them.
     static let keptBuffersPerLoop = 32 << 20
@@ -37,8 +38,9 @@ public enum ServerLimits {
     static let unsent = 1 << 20
     /// Bytes of small replies of one connection that wait to be sent.
     static let replies = 256 << 10
-    /// Extents of one answer to a block status; the client asks again for what is behind them.
-    static let extentsPerReply = 4096
+    /// Extents of one answer to a block status; the client asks again for what is behind them. As many as fit 64 KiB with
+    /// the header of their chunk.
+    static let extentsPerReply = 4092
     /// Bytes of the handshake's answers that are put into the line of replies at once.
     static let handshakeStep = 64 << 10
     /// Reads up to this many bytes are copied in between the small replies.

@@ -26,8 +26,9 @@ final class Session: RequestOwner, @unchecked Sendable {
         case header
         /// Of a write; `received` bytes are in the request's buffer.
         case payload(UnsafeMutablePointer<BlockRequest>, received: Int)
-        /// Of a refused write.
-        case refusedPayload(Int)
+        /// Of a refused request; `left` bytes are still to come. The answer waits for them: a client that is still sending
+        /// expects none yet.
+        case refusedPayload(Request, ErrorCode, left: Int)
         /// Of a write that waits for a buffer.
         case waitingForBuffer(Request)
         /// Nothing, until the next piece of a large request is needed or the request is over.
@@ -71,7 +72,11 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// too: only its header is received first, so that none of the payload has to be copied.
     private var expectsLargePayload = false
     private var awaitsBatchEnd = false
-    private var isWaitingInLine = false
+    /// The share of the pool in whose line the session stands; nil for none.
+    private var line: Int?
+    /// It has stood there since `beginStallWatch`, or longer.
+    private var waitsSinceWatch = false
+    private var hasWaitedLong = false
     /// Bytes read or written at once since the others had their turn.
     private var turnBytes = 0
     private var awaitsTurn = false
@@ -116,6 +121,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         stopReading()
         // Wakes the receive that is in flight; replies still go out.
         stream.endReceiving()
+        limitStatus(to: stream.isDead ? .nothing : .least)
         closeIfIdle()
     }
 
@@ -135,6 +141,15 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// From now on it is noted how much the client sends and takes.
     func beginStallWatch() {
         stream.moved = 0
+        waitsSinceWatch = line != nil
+    }
+
+    /// Called some time after `beginStallWatch` while buffers are short. A request that needs much of them may wait for
+    /// clients that are slow, for as long as they like: it goes on in pieces that need little.
+    func noteLongWait() {
+        guard waitsSinceWatch, line != nil else { return }
+        hasWaitedLong = true
+        proceed()
     }
 
     /// Whether it is the client's fault that buffers have been held since `beginStallWatch`.
@@ -155,6 +170,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     func hangUp() {
         guard !isHungUp, !isClosed else { return }
         isHungUp = true
+        limitStatus(to: .nothing)
         stopReading()
         stream.hangUp()
         closeIfIdle()
@@ -183,22 +199,29 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     override func bufferMayBeAvailable() -> Bool {
         if let large, mayContinue(large), !stream.isDead {
-            guard let buffer = pool.takeAhead(large.nextLength) else { return false }
-            isWaitingInLine = false
+            guard let buffer = pool.takeAhead(large.nextLength, share: line!) else { return false }
+            large.slot.pointee.bufferShare = line!
+            didLeaveLine()
             start(large, with: buffer)
             proceed()
             return true
         }
         guard case .waitingForBuffer(let request) = reading, !stream.isDead else {
-            isWaitingInLine = false
+            didLeaveLine()
             // Nobody waits for what a client asked for that has gone.
             if stream.isDead { hangUp() }
             return true
         }
         guard startWaiting(request) else { return false }
-        isWaitingInLine = false
+        didLeaveLine()
         proceed()
         return true
+    }
+
+    private func didLeaveLine() {
+        line = nil
+        waitsSinceWatch = false
+        hasWaitedLong = false
     }
 
     /// Reads no more. A payload that is being received keeps its buffer until the kernel lets go of it.
@@ -254,11 +277,13 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Nothing more will come. What the client has asked for is still done.
     private func noteEnd() {
         isAtEnd = true
+        if stream.isDead { limitStatus(to: .nothing) }
         if case .payload = reading { stopReading() }
     }
 
     /// Parses what is at hand, then asks for more.
     private func proceed() {
+        if line != nil { reconsiderLine() }
         repeat {
             while parseOne() {}
             input.keepRest()
@@ -334,11 +359,16 @@ final class Session: RequestOwner, @unchecked Sendable {
             input.drop(count)
             takePayload(request, received + count)
             return true
-        case .refusedPayload(let left):
+        case .refusedPayload(let request, let verdict, let left):
             let count = min(available, left)
             input.drop(count)
-            reading = count == left ? .header : .refusedPayload(left - count)
-            return count == left
+            guard count == left else {
+                reading = .refusedPayload(request, verdict, left: left - count)
+                return false
+            }
+            reading = .header
+            end(verdict, cookie: request.cookie, offset: request.offset)
+            return true
         case .startingTLS:
             guard stream.isIdle, !awaitsBatchEnd, let tls else { return false }
             stream.startTLS(tls.context)
@@ -457,7 +487,12 @@ final class Session: RequestOwner, @unchecked Sendable {
             refuse(request, verdict)
             return true
         }
-        if request.length > ServerLimits.longestWhole, request.carriesData { return beginLarge(request) }
+        if request.length > ServerLimits.longestWhole, request.carriesData {
+            guard slots!.inFlight == 0 else { return false }
+            input.drop(negotiation.style.requestHeaderLength)
+            beginLarge(request, inPiecesOf: ServerLimits.piece)
+            return true
+        }
         guard isWithinShare(request), !yieldTurn() else { return false }
         if request.command == .write, writeAtOnce(request) { return true }
         input.drop(negotiation.style.requestHeaderLength)
@@ -487,10 +522,15 @@ final class Session: RequestOwner, @unchecked Sendable {
         return true
     }
 
+    /// Room for the answer is there, and nothing that comes meanwhile takes it: requests in flight have theirs.
     private func refuse(_ request: Request, _ verdict: ErrorCode) {
-        end(verdict, cookie: request.cookie, offset: request.offset)
+        // What has no end can't be passed over.
         guard let count = Int(exactly: request.payloadLength) else { return hangUp() }
-        if count > 0 { reading = .refusedPayload(count) }
+        guard count == 0 else {
+            reading = .refusedPayload(request, verdict, left: count)
+            return
+        }
+        end(verdict, cookie: request.cookie, offset: request.offset)
     }
 
     /// Whether this connection may take the buffer that a request needs; sending and finishing others makes room.
@@ -558,10 +598,11 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// - Returns: false where no buffer is to be had now.
     private func startRead(_ request: Request) -> Bool {
-        guard let buffer = takeBuffer(request) else { return false }
+        guard let (buffer, share) = takeBuffer(request) else { return false }
         reading = .header
         let slot = slots!.take(request)
         slot.pointee.buffer = buffer
+        slot.pointee.bufferShare = share
         slot.pointee.readAlready = port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset)
         if slot.pointee.readAlready == Int(request.length) {
             turnBytes += Int(request.length)
@@ -574,36 +615,76 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// - Returns: false where no buffer is to be had now.
     private func startWrite(_ request: Request) -> Bool {
-        guard let buffer = takeBuffer(request) else { return false }
+        guard let (buffer, share) = takeBuffer(request) else { return false }
         let slot = slots!.take(request)
         slot.pointee.buffer = buffer
+        slot.pointee.bufferShare = share
         reading = .payload(slot, received: 0)
         return true
     }
 
     /// - Returns: false where no buffer is to be had now.
     private func startStatus(_ request: Request) -> Bool {
-        guard let buffer = takeBuffer(request) else { return false }
+        guard let (buffer, share) = takeBuffer(request) else { return false }
         reading = .header
         let slot = slots!.take(request)
         slot.pointee.buffer = buffer
+        slot.pointee.bufferShare = share
         slot.pointee.extentLimit = Self.extentLimit(of: request)
         port!.submit(slot)
         return true
     }
 
-    private func takeBuffer(_ request: Request) -> UnsafeMutableRawPointer? {
+    private func takeBuffer(_ request: Request) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
         let count = bufferLength(of: request)
-        guard let buffer = isWaitingInLine ? pool.takeAhead(count) : pool.take(count) else { return nil }
+        guard let taken = line.map({ takeAhead(count, $0) }) ?? pool.take(count, from: share(with: count)) else {
+            return nil
+        }
         bytesInFlight += count
-        return buffer
+        return taken
+    }
+
+    private func takeAhead(_ count: Int, _ share: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
+        pool.takeAhead(count, share: share).map { ($0, share) }
+    }
+
+    /// The first share that a further buffer of `count` bytes may be of.
+    private func share(with count: Int) -> Int {
+        BufferShare.first(holding: bytesInFlight + stream.replies.bufferBytes + count)
     }
 
     private func waitForBuffer(_ request: Request) {
         reading = .waitingForBuffer(request)
-        isWaitingInLine = true
-        pool.whenAvailable(self)
+        standInLine(for: bufferLength(of: request))
+    }
+
+    private func standInLine(for count: Int) {
+        let share = share(with: count)
+        line = share
+        pool.whenAvailable(self, share: share)
         owner.watchForStalls()
+    }
+
+    private func leaveLine() {
+        didLeaveLine()
+        pool.forget(self)
+    }
+
+    /// What the connection has given back since may let it take from another share; what has waited long goes in pieces.
+    private func reconsiderLine() {
+        guard !isStopping else { return }
+        if let large, large.stage == .waiting {
+            if hasWaitedLong, large.makePiecesSmall() { leaveLine() }
+            return
+        }
+        guard let line, case .waitingForBuffer(let request) = reading else { return }
+        if share(with: bufferLength(of: request)) < line {
+            leaveLine()
+            if !startWaiting(request) { waitForBuffer(request) }
+        } else if hasWaitedLong, slots!.inFlight == 0, request.carriesData, request.length > BufferShare.some {
+            leaveLine()
+            beginLarge(request, inPiecesOf: LargeTransfer.smallPiece)
+        }
     }
 
     private func startWaiting(_ request: Request) -> Bool {
@@ -633,16 +714,13 @@ final class Session: RequestOwner, @unchecked Sendable {
     // MARK: Large requests
 
     /// Nothing may come between the pieces of a reply, and nothing else may take the room for its header: the request runs
-    /// alone.
-    private func beginLarge(_ request: Request) -> Bool {
-        guard slots!.inFlight == 0 else { return false }
-        input.drop(negotiation.style.requestHeaderLength)
+    /// alone. Its header is off the input.
+    private func beginLarge(_ request: Request, inPiecesOf piece: Int) {
         let large = large ?? LargeTransfer(session: self, port: port!)
         self.large = large
-        large.begin(request, isDurable: slots!.mustBeDurable(request))
+        large.begin(request, isDurable: slots!.mustBeDurable(request), piece: piece)
         // `closeIfIdle` goes on from here.
         reading = .large
-        return true
     }
 
     /// Whether the next piece may have a buffer. Of a write whose client has gone nothing more comes; a read is answered.
@@ -655,13 +733,13 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard large.stage == .waiting else { return }
         guard mayContinue(large) else { return end(large) }
         let unsent = stream.replies.bufferBytes
-        guard !isWaitingInLine, unsent < ServerLimits.unsent,
-            bytesInFlight + unsent + large.nextLength <= ServerLimits.buffersPerConnection
+        guard line == nil, unsent < ServerLimits.unsent, bytesInFlight + unsent + large.nextLength <= large.mostHeld
         else { return }
-        if let buffer = pool.take(large.nextLength) { return start(large, with: buffer) }
-        isWaitingInLine = true
-        pool.whenAvailable(self)
-        owner.watchForStalls()
+        guard let (buffer, share) = pool.take(large.nextLength, from: share(with: large.nextLength)) else {
+            return standInLine(for: large.nextLength)
+        }
+        large.slot.pointee.bufferShare = share
+        start(large, with: buffer)
     }
 
     private func start(_ large: LargeTransfer, with buffer: UnsafeMutableRawPointer) {
@@ -714,7 +792,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard let buffer = large.slot.pointee.buffer else { return }
         large.slot.pointee.buffer = nil
         bytesInFlight -= Int(large.slot.pointee.length)
-        pool.give(buffer, Int(large.slot.pointee.length))
+        pool.give(buffer, Int(large.slot.pointee.length), share: large.slot.pointee.bufferShare)
     }
 
     private func end(_ large: LargeTransfer) {
@@ -767,7 +845,8 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// Hands the buffer of a request over to the replies.
     private func appendBuffer(of slot: UnsafeMutablePointer<BlockRequest>, count: Int) {
         let bufferCount = bufferLength(of: slot)
-        stream.replies.append(slot.pointee.buffer!, count: count, bufferCount: bufferCount)
+        stream.replies.append(
+            slot.pointee.buffer!, count: count, bufferCount: bufferCount, share: slot.pointee.bufferShare)
         slot.pointee.buffer = nil
         bytesInFlight -= bufferCount
         flushAtBatchEnd()
@@ -804,7 +883,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         slots!.give(slot)
         guard let buffer else { return }
         bytesInFlight -= bufferLength(of: slot)
-        pool.give(buffer, bufferLength(of: slot))
+        pool.give(buffer, bufferLength(of: slot), share: slot.pointee.bufferShare)
     }
 
     /// Puts what the handshake says into the line; what does not fit follows once that has been sent.
@@ -867,7 +946,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard !isClosed, stream.sayGoodbye() else { return }
         isClosed = true
         exports.leave()
-        if isWaitingInLine { pool.forget(self) }
+        if line != nil { pool.forget(self) }
         stream.close()
         onClose()
         owner.didClose(self)

@@ -19,7 +19,7 @@ final class SessionLoop: @unchecked Sendable {
         self.loop = loop
         stallTimer = LoopTimer(loop: loop)
         handshakeTimer = LoopTimer(loop: loop)
-        pool = BufferPool(loop: loop, limit: ServerLimits.buffersPerLoop, kept: ServerLimits.keptBuffersPerLoop)
+        pool = BufferPool(loop: loop, limits: BufferShare.limits, kept: ServerLimits.keptBuffersPerLoop)
         replyRegions = BufferPool(
             loop: loop, limit: ServerLimits.connections * ServerLimits.replies, kept: ServerLimits.keptBuffersPerLoop)
     }
@@ -53,13 +53,14 @@ final class SessionLoop: @unchecked Sendable {
     }
 
     /// Called when somebody has to wait for a buffer: as long as somebody does, clients that hold buffers and neither send
-    /// nor take anything are let go, so that nobody waits for ever.
+    /// nor take anything are let go, and large requests go on in pieces, so that nobody waits for ever.
     func watchForStalls() {
         guard !stallTimer.isArmed else { return }
         for session in sessions.values { session.beginStallWatch() }
         stallTimer.arm(seconds: ServerLimits.stall) { [self] in
             guard pool.isShort else { return }
             for session in sessions.values where session.hasStalled { session.hangUp() }
+            for session in sessions.values { session.noteLongWait() }
             if pool.isShort { watchForStalls() }
         }
     }

@@ -68,6 +68,12 @@ final class Client: @unchecked Sendable {
         return bytes
     }
 
+    /// Whether nothing has come that was not received.
+    var hasHeardNothing: Bool {
+        var byte: UInt8 = 0
+        return recv(socket, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK)) < 0 && errno == EAGAIN
+    }
+
     /// Whether the server has closed the connection, with nothing more to say.
     func isAtEnd() -> Bool {
         var byte: UInt8 = 0

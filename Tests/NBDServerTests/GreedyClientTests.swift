@@ -21,20 +21,86 @@ import Testing
         }
     }
 
-    @Test func clientsThatHoldAllBuffersAndStallAreLetGo() async throws {
+    @Test func clientsThatHoldBuffersAndStallAreLetGoWhileOthersWait() async throws {
         try await TestServer.run(size: 32 << 20, loops: 1) { test in
             try await onThread {
                 let readers = try (0..<2).map { _ in try test.connect() }
                 for reader in readers { try reader.send(Wished.read(0, 32 << 20).bytes) }
+                // A first byte shows that a reader has its buffer.
+                for reader in readers { _ = try reader.receive(1) }
                 let writers = try (0..<2).map { _ in try test.connect() }
                 let header = Wished.write(0, [UInt8](repeating: 1, count: 32 << 20)).bytes.prefix(28 + 5)
                 for writer in writers { try writer.send(Array(header)) }
-                let client = try test.connect()
-                let bytes = [UInt8](repeating: 9, count: 100_000)
+                let client = try Client(unix: test.socket, seconds: 60)
+                try client.choose("disk")
+                let bytes = [UInt8](repeating: 9, count: 3_000_000)
                 guard try client.perform(.write(0, bytes)).error == 0,
-                    try client.perform(.read(0, 100_000)).bytes == bytes
+                    try client.perform(.read(0, bytes.count)).bytes == bytes
                 else { throw Unexpected("the client that behaves was not served") }
+                for reader in readers {
+                    do {
+                        _ = try reader.receive(32 << 20)
+                        throw Failed("a reader that took nothing got all")
+                    } catch is Unexpected {}
+                }
             }
+        }
+    }
+
+    /// They take just enough not to be let go.
+    @Test func clientsThatAskForMuchAndReadSlowlyDelayNobodysSmallRequests() async throws {
+        try await withSlowReaders(6) { test in
+            let client = try test.connect()
+            for number in 0..<20 {
+                let bytes = [UInt8](repeating: UInt8(number), count: 1_000_000)
+                guard try client.perform(.write(number * 10, bytes)).error == 0,
+                    try client.perform(.read(number * 10, bytes.count)).bytes == bytes
+                else { throw Unexpected("request \(number) failed") }
+            }
+        }
+    }
+
+    /// What has waited long for much is done with little.
+    @Test func clientsThatReadSlowlyDelayLargeRequestsForAWhileOnly() async throws {
+        try await withSlowReaders(6) { test in
+            let client = try Client(unix: test.socket, seconds: 40)
+            try client.choose("disk")
+            let bytes = (0..<9_000_001).map { UInt8(truncatingIfNeeded: $0 >> 9) }
+            guard try client.perform(.write(5, bytes)).error == 0 else { throw Unexpected("the write failed") }
+            let other = try Client(unix: test.socket, seconds: 40)
+            try other.choose("disk")
+            // The longest goes in pieces anyhow; they become smaller.
+            try other.send(Wished.read(0, 40 << 20, cookie: 3).bytes)
+            try client.send(Wished.read(5, bytes.count, cookie: 1).bytes + Wished.read(6, 2, cookie: 2).bytes)
+            var heard: Set<UInt64> = []
+            for _ in 0..<2 {
+                let (cookie, error) = try client.reply()
+                heard.insert(cookie)
+                let wanted = cookie == 1 ? bytes[...] : bytes[1..<3]
+                guard error == 0, try client.receive(wanted.count) == Array(wanted) else {
+                    throw Unexpected("read \(cookie): \(error)")
+                }
+            }
+            guard heard == [1, 2], try other.reply() == (3, 0),
+                try other.receive(40 << 20)[5..<5 + bytes.count] == bytes[...]
+            else { throw Unexpected("other bytes") }
+        }
+    }
+
+    /// Lends a server to `body` that has clients who take a reply of 32 MiB each in more than a minute.
+    private func withSlowReaders(_ count: Int, _ body: @escaping @Sendable (TestServer) throws -> Void) async throws {
+        try await TestServer.run(size: 40 << 20, loops: 1) { test in
+            let readers = try (0..<count).map { _ in try test.connect() }
+            for reader in readers { try reader.send(Wished.read(0, 32 << 20).bytes) }
+            async let result: Void = onThread {
+                defer { for reader in readers { shutdown(reader.socket, CInt(SHUT_RDWR)) } }
+                try body(test)
+            }
+            try await onThreads(count) { index in
+                // Ends when the reader is hung up: then `body` has come to its end.
+                while (try? readers[index].receive(40_000)) != nil { usleep(100_000) }
+            }
+            try await result
         }
     }
 
@@ -57,4 +123,11 @@ import Testing
             }
         }
     }
+}
+
+/// A client got what it must not get.
+private struct Failed: Error {
+    let complaint: String
+
+    init(_ complaint: String) { self.complaint = complaint }
 }

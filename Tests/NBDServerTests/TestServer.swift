@@ -9,6 +9,7 @@ import TestSupport
 final class TestServer: Sendable {
     let scratch = Scratch()
     let loops: [EventLoop]
+    let device: FileDevice
     let disk: Disk
     let server: Server
     let exports = ExportTable()
@@ -23,7 +24,8 @@ final class TestServer: Sendable {
         }
         let image = try RawImage(path: scratch.file("disk.raw"), access: .readWrite)
         loops = try (0..<count).map { try EventLoop(index: $0) }
-        disk = Disk(size: image.size, device: FileDevice(image: image), loops: loops)
+        device = FileDevice(image: image)
+        disk = Disk(size: image.size, device: device, loops: loops)
         _ = exports.add(Export(name: "disk", disk: disk, isReadOnly: isReadOnly), isDefault: true)
         server = Server(exports: exports, loops: loops)
         _ = try server.listen(on: .unix(path: socket))

@@ -125,6 +125,64 @@ import Testing
         }
     }
 
+    @Test func whoIsBehindSomebodyThatLeavesTheLineIsTold() async throws {
+        try await withPool(limit: 16 << 10, kept: 0) { loop, pool in
+            let log = Log()
+            let large = Waiter(0, wants: 16 << 10, of: pool, log)
+            let small = Waiter(1, wants: 4096, of: pool, log)
+            let held = await loop.perform {
+                let held = Taken(pool.take(8192)!)
+                pool.whenAvailable(large)
+                pool.whenAvailable(small)
+                return held
+            }
+            await loop.perform { pool.forget(large) }
+            await loop.perform {}
+            #expect(log.all == [1])
+            await loop.perform {
+                pool.give(held.buffer, 8192)
+                pool.give(small.buffer!, 4096)
+            }
+        }
+    }
+
+    @Test func takersOfMuchLeaveTheFirstShareToTakersOfLittle() async throws {
+        try await withLoop { loop in
+            let pool = BufferPool(loop: loop, limits: [8192, 16384], kept: 0)
+            let log = Log()
+            let large = Waiter(0, wants: 16 << 10, of: pool, log, share: 1)
+            let small = Waiter(1, wants: 8192, of: pool, log)
+            let held = await loop.perform {
+                let much = pool.take(16384, from: 1)!
+                #expect(much.share == 1 && pool.take(4096, from: 1) == nil)
+                let little = pool.take(8192, from: 0)!
+                #expect(little.share == 0 && pool.take(4096, from: 0) == nil && pool.used == pool.limit)
+                pool.whenAvailable(large, share: 1)
+                pool.whenAvailable(small)
+                return (Taken(much.buffer), Taken(little.buffer))
+            }
+            await loop.perform { pool.give(held.1.buffer, 8192) }
+            await loop.perform {}
+            #expect(log.all == [1])
+            await loop.perform {
+                pool.give(held.0.buffer, 16384, share: 1)
+                // Somebody waits for that.
+                #expect(pool.take(4096, from: 0) == nil)
+            }
+            await loop.perform {}
+            #expect(log.all == [1, 0])
+            await loop.perform {
+                pool.give(small.buffer!, 8192)
+                pool.give(large.buffer!, 16 << 10, share: 1)
+                // Nobody does: takers of little may have all.
+                let taken = [pool.take(8192, from: 0)!, pool.take(8192, from: 0)!, pool.take(8192, from: 0)!]
+                #expect(taken.map(\.share) == [0, 1, 1] && pool.take(1, from: 0) == nil)
+                for each in taken { pool.give(each.buffer, 8192, share: each.share) }
+                #expect(pool.used == 0)
+            }
+        }
+    }
+
     @Test func behavesAsItsModelWhateverIsAsked() async throws {
         var random = Seeded.fresh()
         for _ in 0..<20 {
@@ -141,6 +199,8 @@ import Testing
                     if difference != nil { break }
                 }
                 await loop.perform { game.end() }
+                // Who has left the line has others told at the end of the batch, and the pool has to be there.
+                await loop.perform {}
             }
         }
     }
@@ -169,14 +229,15 @@ private final class Waiter: RingHandler, @unchecked Sendable {
     private let wanted: Int
     private let pool: BufferPool
     private let log: Log
+    private let share: Int
     private(set) var buffer: UnsafeMutableRawPointer?
 
-    init(_ number: Int, wants wanted: Int, of pool: BufferPool, _ log: Log) {
-        (self.number, self.wanted, self.pool, self.log) = (number, wanted, pool, log)
+    init(_ number: Int, wants wanted: Int, of pool: BufferPool, _ log: Log, share: Int = 0) {
+        (self.number, self.wanted, self.pool, self.log, self.share) = (number, wanted, pool, log, share)
     }
 
     override func bufferMayBeAvailable() -> Bool {
-        guard let buffer = pool.takeAhead(wanted) else { return false }
+        guard let buffer = pool.takeAhead(wanted, share: share) else { return false }
         self.buffer = buffer
         log.append(number)
         return true

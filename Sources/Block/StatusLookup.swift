@@ -1,0 +1,134 @@
+import Dispatch
+import Glibc
+import NIOConcurrencyHelpers
+import Synchronization
+
+/// Looks for the extents of an image that block statuses ask for: on one thread, in short turns, one client's after the
+/// other's. A heavily fragmented image has an extent for each block, and each costs two system calls.
+///
+/// - However many a client has asked for, another's status waits for `rotation` at most, and is answered within
+///   `longest` more, with what has been found by then.
+/// - Of a client that is gone nothing is looked for; of one that is about to leave, as little as makes an answer.
+///
+/// `add` may be called on any thread.
+final class StatusLookup: Sendable {
+    /// Nanoseconds in which every client that waits has a turn; a look that is slow takes longer.
+    static let rotation: UInt64 = 20_000_000
+    /// Nanoseconds from the first look for a request to its answer, which then may be short.
+    static let longest: UInt64 = 40_000_000
+
+    private struct State {
+        /// Clients are known by the addresses of their owners, which live as long as their requests.
+        var queue = TurnQueue<UInt, PendingRequest>()
+        var isWorking = false
+    }
+
+    private let image: RawImage
+    private let worker: DispatchQueue
+    private let state = NIOLockedValueBox(State())
+    private let count = Synchronization.Atomic(0)
+
+    /// - Parameter worker: a serial queue; other work has its turn between those of the clients.
+    init(image: RawImage, worker: DispatchQueue) {
+        self.image = image
+        self.worker = worker
+    }
+
+    /// Looks that were made at the file so far, each for a hole and the data behind it.
+    var looks: Int { count.load(ordering: .relaxed) }
+
+    /// Takes on a status; it ends on its port's loop.
+    func add(_ pending: PendingRequest) {
+        pending.request.pointee.progress = 0
+        pending.request.pointee.deadline = .max
+        let begins = state.withLockedValue { state in
+            state.queue.add(pending, of: UInt(bitPattern: pending.request.pointee.owner.toOpaque()))
+            defer { state.isWorking = true }
+            return !state.isWorking
+        }
+        if begins { nextTurn() }
+    }
+
+    private func nextTurn() {
+        worker.async { [self] in
+            let next = state.withLockedValue { state -> (PendingRequest, clients: Int)? in
+                guard let first = state.queue.first else {
+                    state.isWorking = false
+                    return nil
+                }
+                return (first, state.queue.clientCount)
+            }
+            guard let (pending, clients) = next else { return }
+            takeTurn(pending, until: WritePace.now() + Self.rotation / UInt64(clients))
+            nextTurn()
+        }
+    }
+
+    /// Works on one request, or on all of its client's where those are not wanted in full.
+    private func takeTurn(_ first: PendingRequest, until end: UInt64) {
+        var pending = first
+        while let error = look(pending.request, until: end) {
+            let wasFull = Self.detail(of: pending.request) == .full
+            let next = state.withLockedValue { $0.queue.removeFirst() }
+            pending.finish(error: error)
+            guard let next else { return }
+            guard !wasFull else { break }
+            pending = next
+        }
+        state.withLockedValue { $0.queue.rotate() }
+    }
+
+    /// - Returns: 0 or an `errno` where the request has ended, nil where it goes on in the next turn.
+    private func look(_ request: UnsafeMutablePointer<BlockRequest>, until end: UInt64) -> CInt? {
+        if request.pointee.deadline == .max { request.pointee.deadline = WritePace.now() + Self.longest }
+        var hasEnded = true
+        let error = FileError.outcome {
+            try checkEnd(request)
+            while Self.detail(of: request) != .nothing, try addNextExtents(to: request) {
+                guard Self.detail(of: request) == .full else { return }
+                let now = WritePace.now()
+                if now >= request.pointee.deadline { return }
+                if now >= end {
+                    hasEnded = false
+                    return
+                }
+            }
+        }
+        if Self.detail(of: request) == .nothing { return ESHUTDOWN }
+        return hasEnded ? error : nil
+    }
+
+    /// What is beyond the end of the file is no hole that reads as zeros.
+    private func checkEnd(_ request: UnsafeMutablePointer<BlockRequest>) throws {
+        guard try image.currentSize() < request.pointee.offset + request.pointee.length else { return }
+        image.lookAtEnd()
+        throw FileError("look for data in", image.path, code: EIO)
+    }
+
+    /// Adds the hole and the data that come next, or the one of them that is there.
+    /// - Returns: whether more may follow.
+    private func addNextExtents(to request: UnsafeMutablePointer<BlockRequest>) throws -> Bool {
+        let end = request.pointee.offset + request.pointee.length
+        let position = request.pointee.offset + UInt64(request.pointee.progress)
+        count.wrappingAdd(1, ordering: .relaxed)
+        let data = try image.nextData(from: position)
+        let start = min(data?.lowerBound ?? end, end)
+        let stop = min(data?.upperBound ?? end, end)
+        guard Self.add(position..<start, [.hole, .zero], to: request), Self.add(start..<stop, [], to: request) else {
+            return false
+        }
+        request.pointee.progress = Int(stop - request.pointee.offset)
+        return stop < end
+    }
+
+    private static func add(
+        _ range: Range<UInt64>, _ state: BlockState, to request: UnsafeMutablePointer<BlockRequest>
+    ) -> Bool {
+        range.isEmpty
+            || request.pointee.addExtent(BlockExtent(length: range.upperBound - range.lowerBound, state: state))
+    }
+
+    private static func detail(of request: UnsafeMutablePointer<BlockRequest>) -> StatusDetail {
+        request.pointee.owner._withUnsafeGuaranteedRef { $0.statusDetail }
+    }
+}

@@ -1,0 +1,110 @@
+import Glibc
+import TestSupport
+import Testing
+
+@testable import Block
+
+/// Block statuses of an image in which every other block is a hole.
+@Suite(.timeLimit(.minutes(10))) struct StatusLookupTests {
+    private static let blocks = 4000
+
+    private func run(_ body: (TestDisk, FileDevice) async throws -> Void) async throws {
+        let scratch = Scratch()
+        let path = try scratch.hole(Self.blocks * 4096, "disk.raw")
+        let image = try RawImage(path: path, access: .readOnly)
+        let writer = try RawImage(path: path, access: .readWrite)
+        let block = [UInt8](repeating: 7, count: 4096)
+        for number in stride(from: 1, to: Self.blocks, by: 2) {
+            try block.withUnsafeBytes { try writer.write($0, at: UInt64(number * 4096)) }
+        }
+        try writer.synchronize()
+        let device = FileDevice(image: image)
+        try await TestDisk.run(scratch.file("other.raw", of: 4096), device: device) { try await body($0, device) }
+    }
+
+    @Test func anotherClientsStatusWaitsForOneTurnOnly() async throws {
+        try await run { test, device in
+            let log = Log()
+            let (greedy, other) = (StatusAsker(1, log), StatusAsker(2, log))
+            await test.loops[0].perform {
+                let port = test.disk.port(on: test.loops[0])
+                for _ in 0..<100 { greedy.ask(Self.blocks * 4096, port) }
+                other.ask(Self.blocks * 4096, port)
+            }
+            try await waitUntil("all are answered") { log.all.count == 101 }
+            // At most one of the greedy client's is answered in each turn, and few turns make an answer.
+            #expect(log.all.firstIndex(of: 2)! <= 10, "\(log.all)")
+            #expect(greedy.errors == [Int](repeating: 0, count: 100) && other.errors == [0])
+            #expect((greedy.extents + other.extents).allSatisfy { $0 > 0 })
+        }
+    }
+
+    @Test func nothingIsLookedForThatNobodyWants() async throws {
+        try await run { test, device in
+            let log = Log()
+            let asker = StatusAsker(1, log)
+            await test.loops[0].perform {
+                asker.limitStatus(to: .nothing)
+                for _ in 0..<100 { asker.ask(Self.blocks * 4096, test.disk.port(on: test.loops[0])) }
+            }
+            try await waitUntil("all are answered") { log.all.count == 100 }
+            #expect(asker.errors == [Int](repeating: Int(ESHUTDOWN), count: 100))
+            #expect(device.statuses.looks == 0)
+        }
+    }
+
+    @Test func whoOthersWaitForIsAnsweredInOneLookEach() async throws {
+        try await run { test, device in
+            let log = Log()
+            let asker = StatusAsker(1, log)
+            await test.loops[0].perform {
+                asker.limitStatus(to: .least)
+                asker.limitStatus(to: .full)
+                for _ in 0..<100 { asker.ask(Self.blocks * 4096, test.disk.port(on: test.loops[0])) }
+            }
+            try await waitUntil("all are answered") { log.all.count == 100 }
+            #expect(asker.errors == [Int](repeating: 0, count: 100))
+            #expect(asker.extents == [Int](repeating: 2, count: 100))
+            #expect(device.statuses.looks == 100)
+        }
+    }
+}
+
+extension Scratch {
+    /// A file that is one hole.
+    fileprivate func file(_ name: String, of size: Int) throws -> String { try hole(size, name) }
+}
+
+/// Asks for block statuses and notes its number at each end. Used on a loop's thread; what it has noted, anywhere.
+private final class StatusAsker: RequestOwner, @unchecked Sendable {
+    private static let limit = 4092
+    private let number: Int
+    private let log: Log
+    private let (errorLog, extentLog) = (Log(), Log())
+
+    init(_ number: Int, _ log: Log) {
+        (self.number, self.log) = (number, log)
+    }
+
+    var errors: [Int] { errorLog.all }
+    var extents: [Int] { extentLog.all }
+
+    /// From the start of the disk on.
+    func ask(_ length: Int, _ port: DiskPort) {
+        let request = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 1)
+        request.initialize(to: BlockRequest(owner: self, port: port))
+        request.pointee.kind = .status
+        request.pointee.length = UInt64(length)
+        request.pointee.extentLimit = Self.limit
+        request.pointee.buffer = .allocate(byteCount: Self.limit * MemoryLayout<BlockExtent>.stride, alignment: 16)
+        port.submit(request)
+    }
+
+    override func finished(_ request: UnsafeMutablePointer<BlockRequest>) {
+        errorLog.append(Int(request.pointee.error))
+        extentLog.append(request.pointee.extentCount)
+        request.pointee.buffer!.deallocate()
+        request.deallocate()
+        log.append(number)
+    }
+}
