@@ -74,7 +74,11 @@ let package = Package(
             name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "TLS", "Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "IndexTests", dependencies: ["Index", "Block", "CLinux", "TestSupport", locks]),
         .testTarget(
-            name: "MigrationTests", dependencies: ["Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks]),
+            name: "MigrationTests",
+            dependencies: [
+                "Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ]),
         .testTarget(
             name: "SimulationTests",
             dependencies: [

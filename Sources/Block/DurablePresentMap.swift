@@ -76,7 +76,10 @@ public final class DurablePresentMap: Sendable {
     public func markReplaced(_ blocks: Range<UInt64>) { markPresent(blocks) }
 
     /// All runs of blocks that never came from the source, ascending.
-    public func notTakenRuns() -> [Range<UInt64>] { taken.clearRuns(in: 0..<geometry.blockCount) }
+    public func notTakenRuns() -> [Range<UInt64>] { Array(notTaken) }
+
+    /// As `notTakenRuns`, found as they are asked for.
+    public var notTaken: BitRuns { BitRuns(bitmap: taken, value: false, range: 0..<geometry.blockCount) }
 
     /// What has changed since the last call.
     public func takeChanges() -> [MapPage] {

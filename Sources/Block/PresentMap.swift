@@ -24,8 +24,11 @@ public final class PresentMap: Sendable {
         bitmap.clearRun(in: blocks)
     }
 
-    /// All runs of missing blocks, ascending.
-    public func missingRuns() -> [Range<UInt64>] { bitmap.clearRuns(in: 0..<bitmap.count) }
+    /// All runs of missing blocks, ascending: of many, an array takes as much memory as they have runs.
+    public func missingRuns() -> [Range<UInt64>] { Array(allMissing) }
+
+    /// All runs of missing blocks, ascending, found as they are asked for.
+    public var allMissing: BitRuns { BitRuns(bitmap: bitmap, value: false, range: 0..<bitmap.count) }
 
     /// Whether a block's bytes are in the image.
     public func isPresent(_ block: UInt64) -> Bool {

@@ -4,12 +4,14 @@ import COpenSSL
 ///
 /// Not Sendable: OpenSSL's context belongs to one thread at a time. The algorithm is fetched once, because
 /// fetching costs more than hashing a block.
-final class SHA256Stream {
-    static let byteCount = 32
+public final class SHA256Stream {
+    /// Bytes of a digest.
+    public static let byteCount = 32
     private let algorithm: OpaquePointer
     private let context: OpaquePointer
 
-    init() {
+    /// Nothing has been hashed.
+    public init() {
         guard let algorithm = EVP_MD_fetch(nil, "SHA256", nil), let context = EVP_MD_CTX_new(),
             EVP_DigestInit_ex2(context, algorithm, nil) == 1
         else { preconditionFailure("OpenSSL has no SHA-256, or memory has run out") }
@@ -22,7 +24,8 @@ final class SHA256Stream {
         EVP_MD_free(algorithm)
     }
 
-    func update(_ bytes: UnsafeRawBufferPointer) {
+    /// Hashes what follows.
+    public func update(_ bytes: UnsafeRawBufferPointer) {
         precondition(EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) == 1, "SHA-256 failed")
     }
 
@@ -34,7 +37,8 @@ final class SHA256Stream {
         precondition(EVP_DigestInit_ex2(context, nil, nil) == 1, "SHA-256 failed")
     }
 
-    func finish() -> [UInt8] {
+    /// The digest of everything since the last `finish`.
+    public func finish() -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: Self.byteCount)
         digest.withUnsafeMutableBytes { finish(into: $0) }
         return digest

@@ -10,6 +10,8 @@ public struct DestinationMigration: Sendable {
     private static let patience = Duration.seconds(5)
     /// How long a peer may take to make its offer.
     private static let offerPatience = Duration.seconds(30)
+    /// How long after that it may say nothing: as long as another disk of the same guest may take to be offered, and more.
+    private static let silencePatience = PeerLimits.silenceAfterOffer
     /// How long a segment waits at most for blocks that come for another disk, and how often it looks.
     private static let sharingPatience = Duration.seconds(60)
     private static let sharingInterval = Duration.milliseconds(10)
@@ -19,15 +21,19 @@ public struct DestinationMigration: Sendable {
     private let client: @Sendable (Disk) -> DiskClient
     private let pools: WorkPools
     private let logger: Logger
+    private let hasRoom: @Sendable () -> Bool
+    private let budgets = PeerBudgets()
 
     /// - Parameters:
     ///   - indexDirectory: the index of the neighbours; nil for none.
     ///   - client: makes the way to a disk for forwarded requests.
     ///   - pools: for hashing and the files.
+    ///   - hasRoom: whether this process has descriptors for one more disk.
     public init(
         site: DestinationSite, indexDirectory: String?, pools: WorkPools, logger: Logger,
-        client: @escaping @Sendable (Disk) -> DiskClient
+        hasRoom: @escaping @Sendable () -> Bool = { true }, client: @escaping @Sendable (Disk) -> DiskClient
     ) {
+        self.hasRoom = hasRoom
         self.site = site
         self.indexDirectory = indexDirectory
         self.client = client
@@ -44,6 +50,10 @@ public struct DestinationMigration: Sendable {
                 throw MigrationError.unexpected("no hello")
             }
             _ = try ProtocolSupport.agreement(source: hello.support, destination: .own)
+            if [.migrate, .estimate].contains(hello.purpose), !hasRoom() {
+                throw MigrationError.refused(
+                    "its node has hardly any file descriptors left; raise its limit (LimitNOFILE=), or try again later")
+            }
             switch hello.purpose {
             case .unknown:
                 throw MigrationError.refused(
@@ -68,13 +78,19 @@ public struct DestinationMigration: Sendable {
     ) async throws {
         let (index, blockSize) = try await welcome(connection)
         var arrival = Arrival(hello, index: index, blockSize: blockSize)
-        let patience = Patience(Self.offerPatience, for: connection)
+        var patience = Patience(Self.offerPatience, for: connection)
         defer { patience.end() }
         do {
             while let frame = try await frames.next() {
+                if let offer = arrival.offer, let dismissal = await site.dismissed[offer.migration] {
+                    throw MigrationError.refused(dismissal.reason)
+                }
                 let action = try arrival.machine.receive(try Message(frame: frame))
                 patience.end()
-                guard try await perform(action, &arrival, connection) else {
+                let goesOn = try await perform(action, &arrival, connection)
+                // A place is not for whoever only takes it.
+                if case .open = action { patience = Patience(Self.silencePatience, for: connection) }
+                guard goesOn else {
                     if let offer = arrival.offer { await site.receiverEnded(offer.migration, keepsPartial: false) }
                     return
                 }
@@ -119,14 +135,14 @@ public struct DestinationMigration: Sendable {
         _ hello: Hello, _ connection: PeerConnection,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
-        try await site.beginEstimate()
+        try await site.beginEstimate(for: connection.peer)
         do {
             try await answerEstimate(hello, connection, &frames)
         } catch {
-            await site.endEstimate()
+            await site.endEstimate(for: connection.peer)
             throw error
         }
-        await site.endEstimate()
+        await site.endEstimate(for: connection.peer)
     }
 
     private func answerEstimate(
@@ -316,7 +332,7 @@ public struct DestinationMigration: Sendable {
         async let root = onDisk(arrival, isUrgent: true) { try $0.root(naming: missing) }
         let parts = try await onDisk(arrival, isUrgent: true) { disk -> ArrivalParts? in
             try disk.synchronizeAll()
-            if missing.isEmpty { return nil }
+            if disk.isWhole { return nil }
             let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
             return ArrivalParts(store: store, manifest: disk.manifest)
         }
@@ -325,9 +341,8 @@ public struct DestinationMigration: Sendable {
         if parts != nil { record.blockSize = geometry.blockSize }
         try await site.prepare(record, parts)
         arrival.machine.prepared()
-        let said = isNamed && arrival.hello.support.capabilities.contains(.unsaidMissing) ? [] : missing
-        for runs in PostcopyMessage.chunks(of: said) {
-            try await connection.send(Message.postcopy(.missing(runs)).encoded())
+        if !isNamed || !arrival.hello.support.capabilities.contains(.unsaidMissing) {
+            for runs in RunChunks(missing) { try await connection.send(Message.postcopy(.missing(runs)).encoded()) }
         }
         try await connection.send(Message.prepared(ours).encoded())
     }
@@ -382,16 +397,27 @@ public struct DestinationMigration: Sendable {
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0, boot: MachineBoot.current)).encoded())
         let turn = await site.nextForwarderTurn(of: hello.migration, isCommitted: hello.isCommitted)
-        connection.allowLongFrames()
+        // Long ones wait until the disk is served here, and this connection is the one that asks for it.
+        connection.announceLongFrames()
+        let place = await site.forwarderWaits(hello.migration, connection)
         let reader = ForwardReader(connection: connection, migration: hello.migration, site: site)
         async let _: Void = reader.tell(hello.support.capabilities)
         // The link is there before the disk is: what matters is the first request.
-        guard let first = try await reader.next(&frames), let disk = await site.disk(of: hello.migration) else {
-            return
+        let first: ForwardReader.Arrival?
+        do { first = try await reader.next(&frames) } catch {
+            await site.forwarderAsked(hello.migration, place)
+            throw error
         }
-        guard await site.replaceForwarder(of: hello.migration, turn: turn, with: connection) else { return }
+        var disk: Disk?
+        if first != nil { disk = await site.disk(of: hello.migration, for: connection) }
+        if disk != nil, !(await site.replaceForwarder(of: hello.migration, turn: turn, with: connection)) { disk = nil }
+        await site.forwarderAsked(hello.migration, place)
+        guard let first, let disk else { return }
+        connection.allowPromptFrames()
         do {
-            try await ForwardServer(reader: reader, client: client(disk), losses: disk.losses).run(first, &frames)
+            try await ForwardServer(
+                reader: reader, client: client(disk), losses: disk.losses, budget: budgets.budget(of: connection.peer)
+            ).run(first, &frames)
         } catch {
             logger.debug("forwarding link ended: \(error)")
         }
@@ -409,7 +435,6 @@ public struct DestinationMigration: Sendable {
             throw MigrationError.refused("no disk of that migration is here")
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
-        connection.allowLongFrames()
         do {
             try await lanes.run(kind, connection, hello.support.capabilities, &frames)
         } catch {

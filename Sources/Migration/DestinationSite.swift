@@ -59,15 +59,13 @@ public actor DestinationSite {
         case active(Disk)
     }
 
-    private struct Connection {
+    struct Connection {
         let connection: PeerConnection
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
-    /// Questions of what a disk would take that may be asked at once: each takes memory.
-    private static let maximumEstimates = 8
-    /// Disks that may be arriving at once: each takes memory for a 128 MiB window.
-    public static let maximumReceiving = 16
+    /// Disks of one source that may be arriving at once.
+    public static let maximumReceiving = PeerLimits.arrivingPerPeer
 
     /// What has come over links, for every disk that arrives.
     nonisolated let shared = SharedBlocks()
@@ -83,22 +81,29 @@ public actor DestinationSite {
     var arrivals: [MigrationID: Arrival] = [:]
     var names: [String: MigrationID] = [:]
     private var forwarders: [MigrationID: Connection] = [:]
-    private var receivers: [MigrationID: Connection] = [:]
     /// What the clients behind each source are owed.
     private var owedFlushes: [MigrationID: OwedFlush] = [:]
+    var receivers: [MigrationID: Connection] = [:]
+    /// Whose connections bring disks, who brought those of which blocks are missing, and who asks what one would take.
+    var places = ArrivalPlaces()
+    /// Disks whose arrival is being ended from here.
+    var dismissed: [MigrationID: Dismissal] = [:]
+    /// Forwarding connections that have not asked for anything; the oldest of each migration first.
+    var idleForwarders: [MigrationID: [IdleForwarder]] = [:]
+    var nextIdleForwarder: UInt64 = 0
     /// Forwarding connections in the order of their hellos, and the latest of those that said the disk is this node's.
     private var forwarderTurns: [MigrationID: (latest: UInt64, committed: UInt64)] = [:]
-    private var waiters: [MigrationID: [CheckedContinuation<Disk?, Never>]] = [:]
+    var waiters: [MigrationID: [DiskWaiter]] = [:]
+    var nextWaiter: UInt64 = 0
     private var lanes: [MigrationID: Lanes] = [:]
     /// Of disks that come back: the migrations by which they were known here before.
     var replaced: [MigrationID: MigrationID] = [:]
-    private var early: [String: EarlyExport] = [:]
+    var early: [String: EarlyExport] = [:]
     private var postCopies: [String: PostCopy] = [:]
     /// Disks that are this node's and can't be served, and why not.
     public private(set) var unserved: [String: String] = [:]
     private var space: ArrivalSpace
-    private var estimates = 0
-    private var isStopped = false
+    var isStopped = false
     /// Disks that have moved on, and who is to be told of it.
     var chains = Chains()
 
@@ -212,7 +217,7 @@ public actor DestinationSite {
     /// Answers everybody who waits; the node ends.
     public func stop() {
         isStopped = true
-        for waiter in waiters.values.joined() { waiter.resume(returning: nil) }
+        for waiter in waiters.values.joined() { waiter.answer(nil) }
         waiters = [:]
         for export in early.values { export.device.close() }
         for lane in lanes.values { lane.close() }
@@ -253,11 +258,7 @@ public actor DestinationSite {
             throw MigrationError.refused("\(offer.export) is arriving there already")
         }
         try check(offer, base)
-        guard receivers.count < Self.maximumReceiving else {
-            throw MigrationError.refused(
-                "\(Self.maximumReceiving) disks are arriving there already, and no more can at once; "
-                    + "migrate \(offer.export) once one of them has been handed over")
-        }
+        try places.check(offer.export, from: connection.peer)
         let claim = try checkSpace(for: offer, base)
         let receiving = try image(for: offer, base)
         space.add(claim, for: offer.migration)
@@ -265,20 +266,21 @@ public actor DestinationSite {
         names[offer.export] = offer.migration
         arrivals[offer.migration] = .receiving(receiving)
         receivers[offer.migration] = Connection(connection: connection)
+        places.begin(offer.migration, from: connection.peer)
         lanes[offer.migration] = early[offer.export]?.lanes ?? Lanes()
         return receiving
     }
 
     /// Somebody asks what moving a disk here would take.
     /// - Throws: `MigrationError.refused` where too many do.
-    func beginEstimate() throws {
-        guard estimates < Self.maximumEstimates else {
-            throw MigrationError.refused("\(Self.maximumEstimates) disks are being looked at already; try again later")
+    func beginEstimate(for peer: PeerIdentity) throws {
+        guard places.estimates.take(peer) else {
+            throw MigrationError.refused(
+                "\(places.estimates.total) disks are being looked at already; try again later")
         }
-        estimates += 1
     }
 
-    func endEstimate() { estimates -= 1 }
+    func endEstimate(for peer: PeerIdentity) { places.estimates.giveBack(peer) }
 
     /// What there is of a disk that may be moved here, from earlier; touches nothing.
     /// - Throws: `MigrationError.refused` where it would not be taken.
@@ -398,6 +400,7 @@ public actor DestinationSite {
             throw MigrationError.refused(
                 "\(receiving.image.path) has been replaced or deleted while the disk arrived in it")
         }
+        if let dismissal = dismissed[record.migration] { throw MigrationError.refused(dismissal.reason) }
         var record = record
         if let movedBy = receiving.movedBy {
             record.imagePath = receiving.image.path
@@ -438,7 +441,7 @@ public actor DestinationSite {
                 let disk = try await task.value
                 for known in record.known { arrivals[known] = .active(disk) }
                 chains.arrived(disk)
-                for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.resume(returning: disk) }
+                for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.answer(disk) }
                 return disk
             } catch {
                 arrivals[migration] = .prepared(record, image, parts)
@@ -457,22 +460,13 @@ public actor DestinationSite {
     /// The two flows of a disk.
     func lanes(of migration: MigrationID) -> Lanes? { lanes[migration] }
 
-    /// The disk, once it is served here; nil where it will never be.
-    func disk(of migration: MigrationID) async -> Disk? {
-        switch arrivals[migration] {
-        case .active(let disk)?: return disk
-        case nil: return nil
-        case .receiving?, .prepared?, .activating?:
-            if isStopped { return nil }
-            return await withCheckedContinuation { waiters[migration, default: []].append($0) }
-        }
-    }
-
     /// The connection that brought a disk has ended. What has come of an unprepared disk is kept for the next attempt, or
     /// removed; a prepared one stays until its source says what is to become of it.
     func receiverEnded(_ migration: MigrationID, keepsPartial: Bool) async {
+        let dismissal = dismissed.removeValue(forKey: migration)
+        places.arriving[migration] = nil
         if case .receiving(let receiving)? = arrivals[migration] {
-            if keepsPartial {
+            if keepsPartial, dismissal == nil {
                 forget(migration)
             } else {
                 await drop(migration, keepsImage: receiving.movedBy != nil)
@@ -568,7 +562,7 @@ public actor DestinationSite {
     }
 
     /// Nothing of an attempt may be written any more, nor its image be locked, once the next one looks at the image.
-    private func endReceiver(of migration: MigrationID) async {
+    func endReceiver(of migration: MigrationID) async {
         receivers[migration]?.connection.close()
         while receivers[migration] != nil {
             await withCheckedContinuation { receivers[migration]!.waiters.append($0) }
@@ -579,6 +573,7 @@ public actor DestinationSite {
     private func forget(_ migration: MigrationID) {
         arrivals[migration] = nil
         lanes[migration] = nil
+        places.end(migration)
         space.remove(migration)
         forwarderTurns[migration] = nil
         owedFlushes[migration] = nil
@@ -586,7 +581,7 @@ public actor DestinationSite {
             unlink(manifestPath(of: name))
             names[name] = replaced.removeValue(forKey: migration)
         }
-        for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.resume(returning: nil) }
+        for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.answer(nil) }
     }
 
     private func drop(_ migration: MigrationID, keepsImage: Bool) async {
@@ -626,6 +621,7 @@ public actor DestinationSite {
         guard record.needsSource else {
             removeArrivalFiles(record.export)
             space.remove(record.migration)
+            places.end(record.migration)
             let disk = try await activate(record, image, FileDevice(image: try record.served(image)), nil)
             if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
             return disk
@@ -717,6 +713,7 @@ public actor DestinationSite {
         await disk.replaceDevice(FileDevice(image: (try? record.served(image)) ?? image))
         await disk.unfence()
         space.remove(record.migration)
+        places.end(record.migration)
         postCopies[record.export] = nil
         removeArrivalFiles(record.export)
         await hooks.completed(record.export)

@@ -11,6 +11,8 @@ import NIOConcurrencyHelpers
 final class FingerprintFile: Sendable {
     /// Blocks whose fingerprints share a hash.
     static let segmentBlocks: UInt64 = 4096
+    /// Bytes of the names of blocks.
+    private static let hashedAtOnce = 64 << 10
 
     private struct State {
         /// nil: changed since it was last hashed.
@@ -72,28 +74,37 @@ final class FingerprintFile: Sendable {
 
     /// The root of the disk as noted, where it holds nothing in these blocks, and which those are.
     /// - Throws: `FileError`.
-    func root(without blocks: [Range<UInt64>]) throws -> DiskRoot {
+    func root(without blocks: some Sequence<Range<UInt64>>) throws -> DiskRoot {
         try setZero(blocks)
         return try root(naming: blocks)
     }
 
     /// As `root(without:)`, where it is noted already that these blocks hold nothing.
     /// - Throws: `FileError`.
-    func root(naming blocks: [Range<UInt64>]) throws -> DiskRoot {
+    func root(naming blocks: some Sequence<Range<UInt64>>) throws -> DiskRoot {
         let root = try root()
-        guard !blocks.isEmpty else { return root }
-        var summary = root.bytes
+        let hash = SHA256Stream()
+        var piece = root.bytes
+        var isWhole = true
         for run in blocks {
-            withUnsafeBytes(of: run.lowerBound.bigEndian) { summary.append(contentsOf: $0) }
-            withUnsafeBytes(of: run.upperBound.bigEndian) { summary.append(contentsOf: $0) }
+            isWhole = false
+            withUnsafeBytes(of: run.lowerBound.bigEndian) { piece.append(contentsOf: $0) }
+            withUnsafeBytes(of: run.upperBound.bigEndian) { piece.append(contentsOf: $0) }
+            guard piece.count >= Self.hashedAtOnce else { continue }
+            piece.withUnsafeBytes { hash.update($0) }
+            piece.removeAll(keepingCapacity: true)
         }
-        return DiskRoot(summary.withUnsafeBytes { BlockHasher().digest($0) })
+        if isWhole { return root }
+        piece.withUnsafeBytes { hash.update($0) }
+        return DiskRoot(hash.finish())
     }
 
     /// Notes what consecutive blocks hold now.
     /// - Throws: `FileError`, with `ENOSPC` where the scratch file has no room.
     func set(_ fingerprints: ArraySlice<Fingerprint>, from first: UInt64) throws {
         guard !fingerprints.isEmpty else { return }
+        // What was never written of the file takes no room.
+        if fingerprints.allSatisfy({ $0 == .zero }) { return try setZero(first..<first + UInt64(fingerprints.count)) }
         try withUnsafeTemporaryAllocation(
             byteCount: fingerprints.count * Fingerprint.byteCount, alignment: 8
         ) { bytes in
@@ -112,7 +123,7 @@ final class FingerprintFile: Sendable {
     /// Notes that runs of blocks are zero now; writes only where something else was noted before, and once for the runs that
     /// follow each other in a segment. Nobody may note anything meanwhile.
     /// - Throws: `FileError`.
-    func setZero(_ runs: [Range<UInt64>]) throws {
+    func setZero(_ runs: some Sequence<Range<UInt64>>) throws {
         var parts: [Range<UInt64>] = []
         for run in runs {
             var start = run.lowerBound

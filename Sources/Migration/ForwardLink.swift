@@ -235,7 +235,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
             return state.isCommitted
         }
         let hello = Hello(purpose: .forward, migration: migration, isCommitted: isCommitted, export: export)
-        connection.allowLongFrames()
+        connection.announceLongFrames()
         let asked = ContinuousClock.now
         var frames = connection.inbound.makeAsyncIterator()
         let welcome = try await connection.greet(hello, &frames)
@@ -256,7 +256,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
         if let known { try await connection.send(Message.introduce(known).encoded()) }
         async let sending: Void = send(first, ready, isCommitted, over: connection)
         do {
-            frames: while let frame = try await frames.next() {
+            frames: while let frame = try await connection.nextFrame(&frames) {
                 switch try Message(frame: frame) {
                 case .answer(let answer):
                     // Only who serves the disk answers.

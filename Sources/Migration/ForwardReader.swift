@@ -4,6 +4,13 @@ import Peer
 
 /// Reads what a `ForwardLink` sends: requests, and introductions, which it passes on itself.
 struct ForwardReader: Sendable {
+    /// What has come.
+    enum Arrival: Sendable {
+        case request(RemoteRequest)
+        /// A long frame of so many bytes, which comes when it is let in.
+        case announced(Int)
+    }
+
     let connection: PeerConnection
     let migration: MigrationID
     let site: DestinationSite
@@ -12,10 +19,11 @@ struct ForwardReader: Sendable {
     /// - Throws: where it sends something else.
     func next(
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
-    ) async throws -> RemoteRequest? {
+    ) async throws -> Arrival? {
         while let frame = try await frames.next() {
+            if frame.readableBytes == 0 { return .announced(connection.waitingFrame) }
             switch try Message(frame: frame) {
-            case .request(let request): return request
+            case .request(let request): return .request(request)
             case .introduce(let migrations): try await note(migrations)
             default: throw MigrationError.unexpected("no request")
             }

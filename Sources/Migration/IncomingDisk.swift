@@ -10,8 +10,6 @@ import NIOCore
 final class IncomingDisk: @unchecked Sendable {
     /// Bytes.
     private static let worthKeeping: UInt64 = 1 << 20
-    /// Runs.
-    private static let mostNamed = 1 << 21
 
     private let image: RawImage
     /// Whether the image may hold blocks of the disk already.
@@ -25,8 +23,8 @@ final class IncomingDisk: @unchecked Sendable {
     private let stream: ArrivingStream
     private var writer: RunWriter
     private var repeats: RepeatCache
-    /// What the source has said that it has written again, in its order; nil where that is too much to be kept.
-    private var named: [Range<UInt64>]? = []
+    /// What the source has said that it has written again.
+    private var named: BlockSet
 
     /// - Parameters:
     ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
@@ -42,6 +40,7 @@ final class IncomingDisk: @unchecked Sendable {
         self.geometry = geometry
         self.index = index
         self.shared = shared
+        named = BlockSet(of: geometry.blockCount)
         presentMap = PresentMap(geometry: geometry)
         manifest = try FingerprintFile(geometry: geometry, path: manifestPath, isNew: true)
         stream = try ArrivingStream(blockSize: geometry.blockSize)
@@ -162,8 +161,7 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// The source has written these blocks again.
     func note(dirty runs: [Range<UInt64>]) throws {
-        named?.append(contentsOf: runs)
-        if named?.count ?? 0 > Self.mostNamed { named = nil }
+        named.formUnion(runs)
         try forget(runs)
         // A guest may wait for that soon.
         manifest.beginWritingOut()
@@ -177,15 +175,15 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Gives what is here away for post-copy: nothing comes any more.
     /// - Returns: what is missing, and whether that is what the source has named.
-    func leave() throws -> (missing: [Range<UInt64>], isNamed: Bool) {
+    func leave() throws -> (missing: BitRuns, isNamed: Bool) {
         shared.withdrawPromises()
         try forget(stream.awaited)
-        let missing = presentMap.missingRuns()
-        return (missing, missing == named?.ascending)
+        let missing = presentMap.allMissing
+        return (missing, missing.elementsEqual(named))
     }
 
     /// The root of what is here, with zeros for what is missing, which is named.
-    func root(naming missing: [Range<UInt64>]) throws -> DiskRoot { try manifest.root(naming: missing) }
+    func root(naming missing: BitRuns) throws -> DiskRoot { try manifest.root(naming: missing) }
 
     /// Makes what is here durable, and what is known of it; may be done while another job works out the root.
     func synchronizeAll() throws {
@@ -193,6 +191,9 @@ final class IncomingDisk: @unchecked Sendable {
         try manifest.synchronize()
         try image.synchronize()
     }
+
+    /// Whether nothing of it is missing.
+    var isWhole: Bool { presentMap.missing() == 0 }
 
     /// Whether so much has arrived that another attempt should begin with it.
     var isWorthKeeping: Bool {

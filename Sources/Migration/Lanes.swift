@@ -17,8 +17,13 @@ final class Lanes: Sendable {
         let message: @Sendable (LaneKind, Message) async throws -> Void
     }
 
+    private enum Outgoing: Sendable {
+        case one(Message)
+        case each(@Sendable () -> Message?)
+    }
+
     private struct Lane {
-        var queue: AsyncStream<Message>.Continuation?
+        var queue: AsyncStream<Outgoing>.Continuation?
         var connection: PeerConnection?
         var capabilities: ProtocolSupport.Capabilities = []
         var ended: [CheckedContinuation<Void, Never>] = []
@@ -34,7 +39,15 @@ final class Lanes: Sendable {
 
     /// Queues a message on a lane; lost where the lane is down.
     func send(_ message: Message, on kind: LaneKind) {
-        state.withLockedValue { _ = $0.lanes[kind]?.queue?.yield(message) }
+        send(.one(message), on: kind)
+    }
+
+    /// Queues messages on a lane; lost where the lane is down.
+    /// - Parameter next: makes one when the one before has been sent, by whoever sends; nil behind the last.
+    func send(each next: @escaping @Sendable () -> Message?, on kind: LaneKind) { send(.each(next), on: kind) }
+
+    private func send(_ outgoing: Outgoing, on kind: LaneKind) {
+        state.withLockedValue { _ = $0.lanes[kind]?.queue?.yield(outgoing) }
     }
 
     /// Replaces who hears of the lanes, who is told of those that are up already.
@@ -72,7 +85,10 @@ final class Lanes: Sendable {
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         await replace(kind)
-        let (stream, queue) = AsyncStream.makeStream(of: Message.self)
+        let (stream, queue) = AsyncStream.makeStream(of: Outgoing.self)
+        // An answer to a read of a client may be long; what comes in bulk is not.
+        connection.allowOrdinaryFrames()
+        if kind == .demand { connection.announceLongFrames() }
         let listener = state.withLockedValue { state in
             state.lanes[kind, default: Lane()].connection = connection
             state.lanes[kind]!.queue = queue
@@ -81,11 +97,17 @@ final class Lanes: Sendable {
         }
         listener?.event(.up(kind, capabilities))
         let sending = Task {
-            for await message in stream { try await connection.send(message.encoded()) }
+            for await outgoing in stream {
+                switch outgoing {
+                case .one(let message): try await connection.send(message.encoded())
+                case .each(let next):
+                    while let message = next() { try await connection.send(message.encoded()) }
+                }
+            }
         }
         var problem: (any Error)?
         do {
-            while let frame = try await frames.next() {
+            while let frame = try await connection.nextFrame(&frames) {
                 let message = try Message(frame: frame)
                 guard let listener = state.withLockedValue({ $0.listener }) else { break }
                 try await listener.message(kind, message)

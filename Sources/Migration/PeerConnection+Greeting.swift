@@ -2,6 +2,17 @@ import NIOCore
 import Peer
 
 extension PeerConnection {
+    /// The next frame, one long one at a time; nil where the peer has ended the connection.
+    func nextFrame(
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    ) async throws -> ByteBuffer? {
+        while let frame = try await frames.next() {
+            if frame.readableBytes > 0 { return frame }
+            takeLongFrame()
+        }
+        return nil
+    }
+
     /// Says what this connection is for, and waits for the answer.
     /// - Throws: `MigrationError` where it is not welcome; where the link fails.
     func greet(

@@ -417,7 +417,7 @@ final class PostCopy: RequestForwarder, Sendable {
     private func laneChanged(_ event: Lanes.Event) {
         switch event {
         case .up(.demand, let capabilities):
-            let fresh = try? StreamDecompressor()
+            let fresh = try? StreamDecompressor(windowLog: ZstdParameters.demandWindowLog)
             decompressors.withLockedValue { $0[.demand] = fresh }
             run(
                 state.withLockedValue { state in
@@ -608,7 +608,7 @@ final class PostCopy: RequestForwarder, Sendable {
         onPool { [self] in
             do {
                 try save()
-                let root = try parts.manifest.root(without: map.notTakenRuns())
+                let root = try parts.manifest.root(without: map.notTaken)
                 try parts.manifest.synchronize()
                 state.withLockedValue { $0.phase = .verifying(root) }
                 askToVerify()
@@ -623,9 +623,9 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private func askToVerify() {
-        for chunk in PostcopyMessage.chunks(of: map.notTakenRuns()) {
-            parts.lanes.send(.postcopy(.replaced(chunk)), on: .bulk)
-        }
+        let chunks = NIOLockedValueBox(RunChunks(map.notTaken))
+        parts.lanes.send(
+            each: { chunks.withLockedValue { $0.next() }.map { .postcopy(.replaced($0)) } }, on: .bulk)
         parts.lanes.send(.postcopy(.verify), on: .bulk)
     }
 
@@ -644,7 +644,7 @@ final class PostCopy: RequestForwarder, Sendable {
         }
         let ledger = state.withLockedValue { state -> Ledger in
             var ledger = state.ledger
-            for run in map.notTakenRuns() { ledger.present += geometry.byteCount(of: run) }
+            for run in map.notTaken { ledger.present += geometry.byteCount(of: run) }
             return ledger
         }
         try await parts.complete(ledger)

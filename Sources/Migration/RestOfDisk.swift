@@ -9,8 +9,7 @@ struct RestOfDisk {
     struct Agreement {
         let ours: DiskRoot
         let theirs: DiskRoot
-        /// Ascending.
-        let missing: [Range<UInt64>]
+        let missing: BlockSet
     }
 
     /// What is repeated ahead of the fence, each time for what the guest has written meanwhile: so often at most, as long as it
@@ -26,7 +25,7 @@ struct RestOfDisk {
     private let image: RawImage
     private let pool: NIOThreadPool
     /// Of which the destination has been told.
-    private var named: [Range<UInt64>] = []
+    private var named: BlockSet
 
     /// - Parameter pool: for what is waited for.
     init(of copy: SourceCopy, image: RawImage, link: SourceLink, pool: NIOThreadPool) {
@@ -34,6 +33,7 @@ struct RestOfDisk {
         self.link = link
         self.image = image
         self.pool = pool
+        named = BlockSet(of: copy.geometry.blockCount)
     }
 
     /// Makes what is in the image durable, but for a little that the guest writes last.
@@ -68,7 +68,7 @@ struct RestOfDisk {
             if isOver() { return }
             let round = UInt32(round + number)
             let more = copy.takeDirty()
-            named = named.union(more)
+            named.formUnion(more)
             try await tell(more) { try await link.send($0) }
             try await link.send(.roundEnd(round))
             async let flushed: Void = flush()
@@ -102,11 +102,16 @@ struct RestOfDisk {
         let left = named.union(last)
         // At the same time as the destination. Where it lacks more than that, what has been hashed need not be again.
         async let leaving = root(of: left, last: last)
-        var said: [Range<UInt64>] = []
+        var said = BlockSet(of: copy.geometry.blockCount)
+        var end: UInt64 = 0
         while true {
             switch try await inbox.next() {
             case .postcopy(.missing(let runs)):
-                said += try runs.map { try copy.check($0, after: said.last?.upperBound ?? 0) }
+                for run in try runs.map({ try copy.check($0) }) {
+                    guard run.lowerBound >= end else { throw MigrationError.unexpected("missing blocks out of order") }
+                    said.insert(run)
+                    end = run.upperBound
+                }
             case .prepared(let theirs):
                 let missing = left.union(said)
                 var ours = try await leaving
@@ -119,12 +124,12 @@ struct RestOfDisk {
         }
     }
 
-    private func root(of left: [Range<UInt64>], last: [Range<UInt64>]) async throws -> DiskRoot {
+    private func root(of left: BlockSet, last: BlockSet) async throws -> DiskRoot {
         try await copy.leave(last)
         return try await copy.root(leaving: left)
     }
 
-    private func tell(_ dirty: [Range<UInt64>], _ send: (Message) async throws -> Void) async throws {
-        for runs in PostcopyMessage.chunks(of: dirty) { try await send(.postcopy(.dirty(runs))) }
+    private func tell(_ dirty: BlockSet, _ send: (Message) async throws -> Void) async throws {
+        for runs in RunChunks(dirty) { try await send(.postcopy(.dirty(runs))) }
     }
 }

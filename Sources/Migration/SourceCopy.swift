@@ -62,7 +62,7 @@ final class SourceCopy: Sendable {
             workers: opened.takesLatePieces ? pools.compressors(for: disks) : 0)
     }
 
-    private var geometry: BlockGeometry { dirtyMap.geometry }
+    var geometry: BlockGeometry { dirtyMap.geometry }
 
     /// Bytes that the guest has written since they were sent.
     var dirtyBytes: UInt64 { dirtyMap.count() * UInt64(geometry.blockSize) }
@@ -195,41 +195,35 @@ final class SourceCopy: Sendable {
     }
 
     /// Takes all that was written since it was sent. What the guest writes meanwhile may be left for the next time.
-    func takeDirty() -> [Range<UInt64>] {
-        var runs: [Range<UInt64>] = []
+    func takeDirty() -> BlockSet {
+        var taken = BlockSet(of: geometry.blockCount)
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount {
-            for block in dirtyMap.take(from: &cursor, limit: 1 << 16) {
-                if let last = runs.last, last.upperBound == block {
-                    runs[runs.count - 1] = last.lowerBound..<block + 1
-                } else {
-                    runs.append(block..<block + 1)
-                }
-            }
+            for block in dirtyMap.take(from: &cursor, limit: 1 << 16) { taken.insert(block..<block + 1) }
         }
-        return runs
+        return taken
     }
 
-    /// A run of blocks that a peer names, behind those that it has named before.
-    func check(_ range: BlockRange, after position: UInt64) throws -> Range<UInt64> {
-        guard range.count > 0, let blocks = range.range, blocks.lowerBound >= position,
-            blocks.upperBound <= geometry.blockCount
-        else { throw MigrationError.unexpected("missing blocks out of order") }
+    /// A run of blocks that a peer names.
+    func check(_ range: BlockRange) throws -> Range<UInt64> {
+        guard range.count > 0, let blocks = range.range, blocks.upperBound <= geometry.blockCount else {
+            throw MigrationError.unexpected("missing blocks beyond the end of the disk")
+        }
         return blocks
     }
 
     /// Takes what will come later out of the ledger's account of this round.
-    func note(missing: [Range<UInt64>]) {
+    func note(missing: BlockSet) {
         update { $0.dirty = missing.reduce(0) { $0 + geometry.byteCount(of: $1) } }
     }
 
     /// What is agreed on where the destination lacks these blocks. Nothing may be sent any more.
-    func agreed(without missing: [Range<UInt64>]) -> SuppliedRoot.Agreed {
+    func agreed(without missing: BlockSet) -> SuppliedRoot.Agreed {
         SuppliedRoot.Agreed(manifest: manifest, missing: missing)
     }
 
     /// Notes that these blocks do not go over. Nothing may be sent meanwhile.
-    func leave(_ blocks: [Range<UInt64>]) async throws {
+    func leave(_ blocks: BlockSet) async throws {
         try await pools.urgent.runIfActive { [manifest] in
             try manifest.setZero(blocks)
             try manifest.refresh()
@@ -237,12 +231,12 @@ final class SourceCopy: Sendable {
     }
 
     /// The root of all that was sent, of which these blocks have been left. Nothing may be sent meanwhile.
-    func root(leaving blocks: [Range<UInt64>]) async throws -> DiskRoot {
+    func root(leaving blocks: BlockSet) async throws -> DiskRoot {
         try await pools.urgent.runIfActive { [manifest] in try manifest.root(naming: blocks) }
     }
 
     /// The root of all that was sent but for what is missing at the destination. Nothing may be sent meanwhile.
-    func root(without missing: [Range<UInt64>]) async throws -> DiskRoot {
+    func root(without missing: BlockSet) async throws -> DiskRoot {
         try await pools.urgent.runIfActive { [manifest] in try manifest.root(without: missing) }
     }
 

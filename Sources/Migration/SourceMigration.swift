@@ -375,7 +375,7 @@ public final class SourceMigration: Sendable {
             if let rest {
                 try await agree(on: rest, copy, &inbox)
             } else {
-                (try await sendAndCompare(copy, link, &inbox, round), [])
+                (try await sendAndCompare(copy, link, &inbox, round), BlockSet(of: geometry.blockCount))
             }
         let isMissing = !missing.isEmpty
         try await commit(root, isMissing ? geometry.blockSize : nil)
@@ -418,7 +418,7 @@ public final class SourceMigration: Sendable {
     /// Both sides agree on what is missing, and that the rest is the same.
     private func agree(
         on rest: RestOfDisk, _ copy: SourceCopy, _ inbox: inout SourceInbox
-    ) async throws -> (DiskRoot, missing: [Range<UInt64>]) {
+    ) async throws -> (DiskRoot, missing: BlockSet) {
         let agreement = try await rest.agree(&inbox)
         try state.withLockedValue {
             try $0.machine.prepared(source: agreement.ours, destination: agreement.theirs)

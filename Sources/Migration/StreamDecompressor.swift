@@ -9,12 +9,13 @@ final class StreamDecompressor: @unchecked Sendable {
     /// Whether the library may hold bytes for which there was no room. To ask in vain more than a few times is an error to it.
     private var mayHoldMore = false
 
+    /// - Parameter windowLog: how far back the peer may refer, as a power of two: that much memory it may take.
     /// - Throws: `ZstdError`.
-    init() throws {
+    init(windowLog: Int32 = ZstdParameters.windowLog) throws {
         guard let context = ZSTD_createDCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
         try ZstdParameters.check(
-            ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZstdParameters.windowLog))
+            ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, windowLog))
     }
 
     deinit { ZSTD_freeDCtx(context) }

@@ -10,9 +10,9 @@ struct SuppliedRoot: Sendable {
         /// Of all blocks but those that the destination lacked. Nobody else uses it any more.
         let manifest: FingerprintFile
         /// What it lacked; ascending.
-        let missing: [Range<UInt64>]
+        let missing: BlockSet
 
-        init(manifest: FingerprintFile, missing: [Range<UInt64>]) {
+        init(manifest: FingerprintFile, missing: BlockSet) {
             self.manifest = manifest
             self.missing = missing
         }
@@ -22,7 +22,7 @@ struct SuppliedRoot: Sendable {
         /// - Throws: `FileError`.
         init(forgotten geometry: BlockGeometry, scratch: String) throws {
             manifest = try FingerprintFile(geometry: geometry, directory: scratch)
-            missing = [0..<geometry.blockCount]
+            missing = BlockSet(CollectionOfOne(0..<geometry.blockCount), of: geometry.blockCount)
         }
     }
 
@@ -42,8 +42,8 @@ struct SuppliedRoot: Sendable {
     ///   - blocks: ascending.
     ///   - agreed: is brought up to date.
     /// - Throws: `FileError`; `PeerError.cut` where nobody wants it any more.
-    func root(without blocks: [Range<UInt64>], agreed: Agreed) async throws -> DiskRoot {
-        for part in agreed.missing.parts(of: UInt64(Self.partBytes / geometry.blockSize)) {
+    func root(without blocks: BlockSet, agreed: Agreed) async throws -> DiskRoot {
+        for part in RunParts(agreed.missing, of: UInt64(Self.partBytes / geometry.blockSize)) {
             guard isWanted() else { throw PeerError.cut }
             try await pool.runIfActive { try note(part, in: agreed.manifest, without: blocks) }
         }
@@ -51,7 +51,7 @@ struct SuppliedRoot: Sendable {
     }
 
     private func note(
-        _ runs: [Range<UInt64>], in manifest: FingerprintFile, without replaced: [Range<UInt64>]
+        _ runs: [Range<UInt64>], in manifest: FingerprintFile, without replaced: BlockSet
     ) throws {
         let reader = BlockReader(image: image, geometry: geometry, maximumBytes: Self.noteBytes)
         for run in runs.parts(of: UInt64(Self.noteBytes / geometry.blockSize)).joined() {
@@ -71,11 +71,11 @@ struct SuppliedRoot: Sendable {
 
     /// Notes blocks of which at least one can't be read, which is right where it is left out.
     private func noteSingly(
-        _ blocks: Range<UInt64>, in manifest: FingerprintFile, without replaced: [Range<UInt64>]
+        _ blocks: Range<UInt64>, in manifest: FingerprintFile, without replaced: BlockSet
     ) throws {
         let reader = BlockReader(image: image, geometry: geometry, maximumBytes: geometry.blockSize)
         let fingerprints = try blocks.map { block -> Fingerprint in
-            if replaced.holds(block) { return .zero }
+            if replaced.contains(block) { return .zero }
             try reader.read(block..<block + 1)
             return reader.fingerprint(at: 0)
         }

@@ -67,8 +67,6 @@ public final class SupplyLink: Sendable {
 
     /// zstd's: somebody waits, or soon may, for what goes over these connections.
     private static let level: Int32 = 3
-    /// How far back the stream of the demand lane looks for repeats: little, as what it holds is small.
-    private static let demandWindow: Int32 = 17
 
     private let parts: Parts
     private let state = NIOLockedValueBox(State())
@@ -211,7 +209,7 @@ public final class SupplyLink: Sendable {
             pool: kind == .demand ? parts.pools.urgent : parts.pools.background,
             sender: try BlockSender(
                 image: parts.image, geometry: parts.geometry, manifest: nil, pace: CompressionPace(level: Self.level),
-                windowLog: kind == .demand ? Self.demandWindow : ZstdParameters.windowLog),
+                windowLog: kind == .demand ? ZstdParameters.demandWindowLog : ZstdParameters.windowLog),
             scratch: parts.records.directory.scratch, reads: parts.reads,
             // One flow may use it; it is the one that is asked at the end.
             agreed: { [self] in kind == .bulk ? state.withLockedValue { $0.agreed } : nil },

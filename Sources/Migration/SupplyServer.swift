@@ -24,7 +24,9 @@ struct SupplyServer {
     /// What has been agreed on at the hand-over; nil where that is not known any more.
     let agreed: @Sendable () -> SuppliedRoot.Agreed?
     let beforeSending: @Sendable (Message, Int) async throws -> Void
-    private var replaced: [Range<UInt64>] = []
+    private var replaced: BlockSet
+    /// Where the last of them ends.
+    private var replacedEnd: UInt64 = 0
 
     init(
         connection: PeerConnection, image: RawImage, geometry: BlockGeometry, pool: NIOThreadPool,
@@ -41,6 +43,7 @@ struct SupplyServer {
         self.reads = reads
         self.agreed = agreed
         self.beforeSending = beforeSending
+        replaced = BlockSet(of: geometry.blockCount)
     }
 
     /// Answers a message of the destination.
@@ -54,14 +57,16 @@ struct SupplyServer {
         case .postcopy(.need(let runs)): try await send(try runs.map(check))
         case .postcopy(.replaced(let runs)):
             for run in try runs.map(check) {
-                guard run.lowerBound >= replaced.last?.upperBound ?? 0 else {
+                guard run.lowerBound >= replacedEnd else {
                     throw MigrationError.unexpected("replaced blocks out of order")
                 }
-                replaced.append(run)
+                replaced.insert(run)
+                replacedEnd = run.upperBound
             }
         case .postcopy(.verify):
             let root = try await root(without: replaced)
-            replaced = []
+            replaced = BlockSet(of: geometry.blockCount)
+            replacedEnd = 0
             try await connection.send(Message.postcopy(.verified(root)).encoded())
         default: throw MigrationError.unexpected("a message out of turn")
         }
@@ -77,7 +82,7 @@ struct SupplyServer {
     }
 
     /// The root of the image without some blocks, which need not be readable.
-    private func root(without blocks: [Range<UInt64>]) async throws -> DiskRoot {
+    private func root(without blocks: BlockSet) async throws -> DiskRoot {
         let supplied = SuppliedRoot(image: image, geometry: geometry, pool: pool) { [connection] in connection.isOpen }
         let agreed = try agreed() ?? SuppliedRoot.Agreed(forgotten: geometry, scratch: scratch)
         return try await supplied.root(without: blocks, agreed: agreed)

@@ -4,6 +4,8 @@ import CZstd
 enum ZstdParameters {
     /// 128 MiB: repeats within that distance vanish.
     static let windowLog: Int32 = 27
+    /// 128 KiB: for what somebody waits for after the hand-over.
+    static let demandWindowLog: Int32 = 17
 
     /// - Throws: `ZstdError` where the library reports one.
     @discardableResult

@@ -80,7 +80,9 @@ public final class Server: Sendable {
     }
 
     private func open(_ socket: CInt, on loop: SessionLoop, whenClosed: @escaping @Sendable () -> Void) {
-        guard connections.load(ordering: .relaxed) < ServerLimits.connections else {
+        guard connections.load(ordering: .relaxed) < ServerLimits.connections,
+            socket < DescriptorReserve.current.clients
+        else {
             close(socket)
             return whenClosed()
         }

@@ -237,10 +237,10 @@ public actor Node {
 
     /// Gives a migration up, of the export and of those that were to go with it; or a disk that was to come here.
     func cancel(_ name: String) async throws {
-        if let site, let export = table.find(name)?.description.name, exports[export]?.backing == nil {
-            guard await site.withdraw(export) else {
-                throw NodeError.unusable("\(export) is on its way here; cancel it at its source")
-            }
+        let known = table.find(name).flatMap { exports[$0.description.name] }
+        if let site, known?.migration == nil,
+            try await Self.cancelArrival(of: known?.name ?? name, at: site, hasLeft: known?.hasMoved == true)
+        {
             return
         }
         let (export, migration) = try findMigration(name)
@@ -955,13 +955,15 @@ public actor Node {
         for export in exports.values { await passOn(export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
-            site: site, indexDirectory: configuration.index, pools: pools, logger: logger
+            site: site, indexDirectory: configuration.index, pools: pools, logger: logger,
+            hasRoom: { DescriptorReserve.lowestFree < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)
         let logger = logger
         tasks.append(
             Task {
                 await listener.run(refused: { logger.notice("a peer at \($0) is not let in: \($1)") }) {
+                    guard DescriptorReserve.lowestFree < DescriptorReserve.current.peers else { return }
                     await migrations.serve($0)
                 }
             })

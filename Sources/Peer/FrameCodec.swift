@@ -1,6 +1,7 @@
 import NIOCore
 
-/// Frames on the stream: a 4-byte big-endian length, then that many bytes, of which the first is the message's type.
+/// Frames on the stream: a 4-byte big-endian length, then that many bytes, of which the first is the message's type. An empty
+/// frame, which no peer can send, announces a long one that waits to be let in.
 struct FrameCodec: NIOSingleStepByteToMessageDecoder, MessageToByteEncoder {
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -9,14 +10,17 @@ struct FrameCodec: NIOSingleStepByteToMessageDecoder, MessageToByteEncoder {
 
     func decode(buffer: inout ByteBuffer) throws -> ByteBuffer? {
         guard let length = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return nil }
-        guard length > 0, length <= limit.bytes else {
+        let verdict = length > 0 ? limit.judge(Int(length)) : .refuse
+        guard verdict != .refuse else {
             if Self.isTLS(length) {
                 throw PeerError.handshake(
                     "it speaks TLS, and this node does not; start this node with --peer-tls DIR or --tls DIR")
             }
             throw PeerError.malformed("a frame of \(length) bytes, where 1 to \(limit.bytes) are allowed")
         }
-        guard buffer.readableBytes >= 4 + Int(length) else { return nil }
+        if verdict == .announce { return ByteBuffer() }
+        guard verdict == .take, buffer.readableBytes >= 4 + Int(length) else { return nil }
+        limit.hasCome()
         buffer.moveReaderIndex(forwardBy: 4)
         return buffer.readSlice(length: Int(length))
     }

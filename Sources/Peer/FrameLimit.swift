@@ -1,14 +1,59 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
-/// How long a frame of a connection may be; raised once it is known what the connection is for.
+/// How long a frame of a connection may be; raised once it is known what the connection is for. Longer ones can be
+/// announced: they stay in the sender's socket until whoever reads the connection has room for them.
 final class FrameLimit: Sendable {
-    private let value: Atomic<Int>
-
-    init(_ bytes: Int) {
-        value = Atomic(bytes)
+    enum Verdict: Equatable {
+        case take
+        /// It waits from now on, and whoever reads is to be told so.
+        case announce
+        case wait
+        case refuse
     }
 
-    var bytes: Int { value.load(ordering: .relaxed) }
+    private struct State {
+        var bytes: Int
+        /// The longest frame that is announced; 0 where none are.
+        var longest = 0
+        /// Of the frame that waits, or that may come now.
+        var length = 0
+        var mayCome = false
+    }
 
-    func raise(to bytes: Int) { value.store(bytes, ordering: .relaxed) }
+    private let state: NIOLockedValueBox<State>
+
+    init(_ bytes: Int) {
+        state = NIOLockedValueBox(State(bytes: bytes))
+    }
+
+    var bytes: Int { state.withLockedValue { max($0.bytes, $0.longest) } }
+
+    func raise(to bytes: Int) { state.withLockedValue { $0.bytes = bytes } }
+
+    /// From now on frames that are longer than the limit, up to `longest`, are announced and wait.
+    func announce(upTo longest: Int) { state.withLockedValue { $0.longest = longest } }
+
+    /// What is to be done with a frame of this length that has begun.
+    func judge(_ length: Int) -> Verdict {
+        state.withLockedValue { state in
+            if length <= state.bytes || (state.mayCome && state.length == length) { return .take }
+            guard length <= state.longest else { return .refuse }
+            defer { state.length = length }
+            return state.length == 0 ? .announce : .wait
+        }
+    }
+
+    /// The bytes of the frame that waits; 0 where none does.
+    var waiting: Int { state.withLockedValue { $0.mayCome ? 0 : $0.length } }
+
+    /// Lets the frame come that waits.
+    func letCome() { state.withLockedValue { $0.mayCome = $0.length > 0 } }
+
+    /// A frame has come whole.
+    func hasCome() {
+        state.withLockedValue { state in
+            state.length = 0
+            state.mayCome = false
+        }
+    }
 }

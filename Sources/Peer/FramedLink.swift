@@ -38,6 +38,7 @@ struct FramedLink: Sendable {
         if case .connecting(let address, _) = side { try pipeline.addHandler(NBDGreetingWatch(connectedTo: address)) }
         let known = try encryption.map { try encrypt(channel, $0, side) } ?? channel.eventLoop.makeSucceededVoidFuture()
         if case .connecting = side, encryption == nil { try pipeline.addHandler(SilenceWatch(traffic)) }
+        try pipeline.addHandler(FrameGate(limit))
         try pipeline.addHandlers(ByteToMessageHandler(codec), MessageToByteHandler(codec))
         if case .accepting(let lobby, _) = side { try pipeline.addHandler(LobbyDoor(lobby)) }
         let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(

@@ -7,24 +7,25 @@ import NIOCore
 final class Lobby: Sendable {
     private struct State {
         var waiting: [any Channel] = []
-        var admitted = 0
+        var admitted: PeerCounts<PeerIdentity>
     }
 
     /// How long a connection may take to encrypt and to say what it wants.
     static let patience = TimeAmount.seconds(10)
 
     private let waitingLimit: Int
-    private let admittedLimit: Int
     private let saidNothing: @Sendable (any Channel) -> Void
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
 
     /// - Parameter saidNothing: told of connections that are closed because they have not said what they want in time.
     init(
-        waitingLimit: Int, admittedLimit: Int, saidNothing: @escaping @Sendable (any Channel) -> Void = { _ in }
+        waitingLimit: Int, admittedLimit: Int, admittedPerPeer: Int = .max,
+        saidNothing: @escaping @Sendable (any Channel) -> Void = { _ in }
     ) {
         self.saidNothing = saidNothing
         self.waitingLimit = waitingLimit
-        self.admittedLimit = admittedLimit
+        state = NIOLockedValueBox(
+            State(admitted: PeerCounts(limit: admittedLimit, limitPerPeer: admittedPerPeer)))
     }
 
     /// Takes a new connection in, and closes the one that has waited longest where there are too many.
@@ -49,17 +50,15 @@ final class Lobby: Sendable {
 
     /// The connection has said what it wants.
     /// - Returns: whether there is room for it; if so, `end` must be called once.
-    func admit(_ channel: any Channel) -> Bool {
+    func admit(_ channel: any Channel, of peer: PeerIdentity) -> Bool {
         state.withLockedValue { state in
             state.waiting.removeAll { $0 === channel }
-            guard state.admitted < admittedLimit else { return false }
-            state.admitted += 1
-            return true
+            return state.admitted.take(peer)
         }
     }
 
-    /// A connection that was admitted has gone.
-    func end() {
-        state.withLockedValue { $0.admitted -= 1 }
+    /// A connection of `peer` that was admitted has gone.
+    func end(_ peer: PeerIdentity) {
+        state.withLockedValue { $0.admitted.giveBack(peer) }
     }
 }

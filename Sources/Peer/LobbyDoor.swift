@@ -7,7 +7,8 @@ final class LobbyDoor: ChannelInboundHandler {
 
     private let lobby: Lobby
     private var deadline: Scheduled<Void>?
-    private var isAdmitted = false
+    /// Nil until it is admitted.
+    private var peer: PeerIdentity?
 
     init(_ lobby: Lobby) {
         self.lobby = lobby
@@ -24,10 +25,10 @@ final class LobbyDoor: ChannelInboundHandler {
         if let deadline {
             deadline.cancel()
             self.deadline = nil
-            isAdmitted = lobby.admit(context.channel)
-            if !isAdmitted { context.channel.closeNow() }
+            let peer = PeerIdentity(of: context.channel)
+            if lobby.admit(context.channel, of: peer) { self.peer = peer } else { context.channel.closeNow() }
         }
-        if isAdmitted { context.fireChannelRead(data) }
+        if peer != nil { context.fireChannelRead(data) }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -43,7 +44,7 @@ final class LobbyDoor: ChannelInboundHandler {
         deadline?.cancel()
         deadline = nil
         lobby.leave(channel)
-        if isAdmitted { lobby.end() }
-        isAdmitted = false
+        if let peer { lobby.end(peer) }
+        peer = nil
     }
 }

@@ -7,15 +7,20 @@ public struct PeerConnection: Sendable {
     static let openingFrame = 8 << 10
     /// The longest frame of a connection, unless it was opened for long ones. Bytes.
     static let ordinaryFrame = 2 << 20
+    /// The longest frame of a forwarding connection that need not be announced. Bytes.
+    static let promptFrame = (64 << 10) + 1024
     /// The longest frame of a connection that was opened for long ones: a forwarded request of 32 MiB with its header.
     public static let maximumFrame = (32 << 20) + 1024
     /// Bytes that the kernel may hold and not have sent, where it is to hold little.
     private static let smallBacklog = 64 << 10
 
-    /// Frames from the peer; one reader at a time. Ends when the peer closes, throws when the link breaks.
+    /// Frames from the peer; one reader at a time. Ends when the peer closes, throws when the link breaks. An empty frame
+    /// announces a long one: see `announceLongFrames`.
     public let inbound: NIOAsyncChannelInboundStream<ByteBuffer>
     /// What has crossed this connection's socket.
     public let traffic: Traffic
+    /// The other end.
+    public let peer: PeerIdentity
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private let channel: any Channel
     private let frameLimit: FrameLimit
@@ -40,7 +45,26 @@ public struct PeerConnection: Sendable {
         frameLimit.raise(to: Self.ordinaryFrame)
     }
 
-    /// Takes frames of up to `maximumFrame` bytes from now on; whoever says so has looked at who is there.
+    /// Takes frames of up to 64 KiB and a header from now on, and others as `announceLongFrames` says.
+    public func allowPromptFrames() {
+        frameLimit.raise(to: Self.promptFrame)
+        announceLongFrames()
+    }
+
+    /// Has frames that are longer than the limit, up to `maximumFrame` bytes, wait in the sender's socket from now on. For
+    /// each, an empty one comes from `inbound`, and then the frame itself, once `takeLongFrame` is called.
+    public func announceLongFrames() { frameLimit.announce(upTo: Self.maximumFrame) }
+
+    /// Bytes of the frame that waits to be taken; 0 where none does.
+    public var waitingFrame: Int { frameLimit.waiting }
+
+    /// Lets the frame come that waits; whoever says so has room for it.
+    public func takeLongFrame() {
+        frameLimit.letCome()
+        channel.triggerUserOutboundEvent(FramesMayCome(), promise: nil)
+    }
+
+    /// Takes frames of up to `maximumFrame` bytes from now on, as many as come: only from who is to be trusted with that.
     public func allowLongFrames() {
         frameLimit.raise(to: Self.maximumFrame)
     }
@@ -64,6 +88,11 @@ public struct PeerConnection: Sendable {
 
     /// Whether the link still stands, as far as is known.
     public var isOpen: Bool { channel.isActive }
+
+    /// Has `action` called once the connection is closed, on whichever thread; at once where it is closed already.
+    public func whenClosed(_ action: @escaping @Sendable () -> Void) {
+        channel.closeFuture.whenComplete { _ in action() }
+    }
 
     /// Ends the connection at once; whoever reads or writes it is told.
     public func close() {
@@ -111,9 +140,11 @@ public struct PeerConnection: Sendable {
             } onCancel: {
                 link.channel.channel.closeNow()
             }
-            link.channel.channel.preferBBR()
+            let channel = link.channel.channel
+            channel.preferBBR()
+            let peer = try await channel.eventLoop.submit { PeerIdentity(of: channel) }.get()
             let connection = PeerConnection(
-                inbound: inbound, traffic: link.traffic, outbound: outbound, channel: link.channel.channel,
+                inbound: inbound, traffic: link.traffic, peer: peer, outbound: outbound, channel: channel,
                 frameLimit: link.frameLimit)
             return try await body(connection)
         }

@@ -3,11 +3,6 @@ import NIOPosix
 
 /// Accepts connections of peers.
 public struct PeerListener: Sendable {
-    /// Connections at once that have said what they want; further ones are closed.
-    private static let maximumConnections = 256
-    /// Connections at once that have not said so yet.
-    private static let maximumWaiting = 64
-
     private let channel: NIOAsyncChannel<any Channel, Never>
     private let transport: PeerTransport
 
@@ -40,7 +35,10 @@ public struct PeerListener: Sendable {
         _ body: @escaping @Sendable (PeerConnection) async -> Void
     ) async {
         let reports = ReportLimit(interval: .seconds(1))
-        let lobby = Lobby(waitingLimit: Self.maximumWaiting, admittedLimit: Self.maximumConnections) { channel in
+        let lobby = Lobby(
+            waitingLimit: PeerLimits.waiting, admittedLimit: PeerLimits.connections,
+            admittedPerPeer: PeerLimits.connectionsPerPeer
+        ) { channel in
             let from = channel.remoteAddress?.ipAddress ?? "an unknown address"
             // As an NBD client, which waits for the server's greeting.
             let reason = "it has said nothing; NBD clients have to connect to an address of --listen or --socket"

@@ -4,7 +4,7 @@ import NBDServer
 /// How many files this process may have open.
 enum DescriptorLimit {
     /// For images, tables, peers and the rest.
-    private static let others: rlim_t = 1024
+    private static let others: rlim_t = 3072
 
     /// Makes room for as many clients as the server takes, where the hard limit allows it. The soft limit is as low as it
     /// is for programs that use select(2), which this one does not.

@@ -1,0 +1,31 @@
+import NIOCore
+import NIOSSL
+
+/// The peer at the other end of a connection, for limits: its certificate, or its address where it has shown none.
+public enum PeerIdentity: Hashable, Sendable {
+    /// DER.
+    case certificate([UInt8])
+    /// The numeric address; of IPv6 the 64-bit network, of which one machine may have every address.
+    case address(String)
+
+    /// To be called on the channel's event loop, after the handshake.
+    init(of channel: any Channel) {
+        let certificate = try? channel.pipeline.syncOperations.nioSSL_peerCertificate()
+        if let bytes = try? certificate?.toDERBytes() {
+            self = .certificate(bytes)
+        } else {
+            self.init(of: channel.remoteAddress)
+        }
+    }
+
+    init(of address: SocketAddress?) {
+        switch address {
+        case .v6(let v6):
+            let network = withUnsafeBytes(of: v6.address.sin6_addr) { Array($0.prefix(8)) }
+            // An IPv4 address in IPv6's clothes is a machine of its own.
+            let isMapped = network.allSatisfy { $0 == 0 }
+            self = .address(isMapped ? address?.ipAddress ?? "" : network.map { String($0) }.joined(separator: ":"))
+        default: self = .address(address?.ipAddress ?? "")
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `nearblock cancel` at the node to which a disk comes.
+@Suite("Cancel at the destination", .timeLimit(.minutes(10)))
+struct CancelArrivalTests {
+    private let scratch = Scratch()
+    private let images: String
+
+    init() {
+        images = scratch.file("images")
+    }
+
+    private func nodes(megabytes: Int = 8) async throws -> (source: NodeProcess, destination: NodeProcess, to: String) {
+        let port = try FreePort.find()
+        try scratch.makeImage("disk.raw", megabytes: megabytes)
+        let destination = try await NodeProcess(
+            scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", images])
+        let source = try await NodeProcess(scratch.file("s"), [scratch.file("disk.raw"), "--export", "disk"])
+        return (source, destination, "127.0.0.1:\(port)")
+    }
+
+    /// What is left of a disk, at both nodes: as if nothing had been.
+    private func expectNothing(_ source: NodeProcess, _ destination: NodeProcess, to: String) async throws {
+        try await waitUntil("nothing is left") { try FileManager.default.contentsOfDirectory(atPath: images).isEmpty }
+        try await waitUntil("the source serves it") { try await source.exports()[0]["state"] as? String == "serving" }
+        #expect(source.messages.contains("cancelled at the destination by its operator"), "\(source.messages)")
+        let moved = try await source.ask(["migrate", "disk", "--to", to])
+        #expect(moved.status == 0, "\(moved.errors)")
+    }
+
+    @Test("A disk that is copied is given up at both nodes, and the source says why; it may be migrated again")
+    func copying() async throws {
+        let (source, destination, to) = try await nodes()
+        #expect(try await source.ask(["migrate", "disk", "--to", to, "--rate", "2M", "--detach"]).status == 0)
+        try await waitUntil("it copies") { try await source.ask(["status"]).output.contains("copying") }
+        try await waitUntil("it arrives") { destination.messages.contains("disk is arriving") }
+        let cancelled = try await destination.ask(["cancel", "disk"])
+        #expect(cancelled.status == 0, "\(cancelled.errors)")
+        try await expectNothing(source, destination, to: to)
+    }
+
+    @Test(
+        "A disk that waits to be handed over, which clients are answered for already, is given up too",
+        arguments: ["manual", "first-write"])
+    func waiting(switchover: String) async throws {
+        let (source, destination, to) = try await nodes(megabytes: 2)
+        #expect(try await source.ask(["migrate", "disk", "--to", to, "--switch", switchover, "--detach"]).status == 0)
+        try await waitUntil("it waits") { try await source.ask(["status"]).output.contains("waiting") }
+        let cancelled = try await destination.ask(["cancel", "disk"])
+        #expect(cancelled.status == 0, "\(cancelled.errors)")
+        #expect(try await destination.exports().isEmpty)
+        try await expectNothing(source, destination, to: to)
+    }
+
+    @Test("A disk of which only an offer has come is given up")
+    func offered() async throws {
+        let (source, destination, to) = try await nodes(megabytes: 2)
+        let script =
+            HostilePeerScript.library + """
+                link, migration = bring('other', 1 << 20, '127.0.0.1')
+                open(sys.argv[2], 'w').close()
+                said = answer(link)
+                assert said[0] == 37 and b'cancelled at the destination' in said, said
+                link.settimeout(60)
+                try:
+                    while link.recv(4096): pass
+                except ConnectionResetError: pass
+                """
+        let file = try scratch.write(Array(script.utf8), to: "offer.py")
+        async let offering = Command.run("python3", file, String(to.split(separator: ":")[1]), scratch.file("ready"))
+        try await waitUntil("it is offered") { FileManager.default.fileExists(atPath: scratch.file("ready")) }
+        let cancelled = try await destination.ask(["cancel", "other"])
+        #expect(cancelled.status == 0, "\(cancelled.errors)")
+        let result = try await offering
+        #expect(result.status == 0, "\(result)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: images).isEmpty)
+        #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)
+    }
+
+    @Test("A disk that has been handed over can't be given up, and both nodes say why")
+    func handedOver() async throws {
+        let (source, destination, to) = try await nodes(megabytes: 2)
+        #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)
+        let cancelled = try await destination.ask(["cancel", "disk"])
+        #expect(cancelled.status == 1)
+        #expect(cancelled.errors.contains("has been handed over to this node"), "\(cancelled.errors)")
+        #expect(cancelled.errors.filter { $0 == "\n" }.count == 1)
+        let unknown = try await destination.ask(["cancel", "nothing"])
+        #expect(unknown.status == 1)
+        #expect(unknown.errors.contains("there is no export 'nothing'"), "\(unknown.errors)")
+    }
+}

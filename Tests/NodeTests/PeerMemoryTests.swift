@@ -1,0 +1,88 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Invariant 10 on the whole process: what an admitted peer does takes no more memory than README says.
+@Suite("Memory that peers take", .timeLimit(.minutes(10)))
+struct PeerMemoryTests {
+    private let scratch = Scratch()
+
+    /// A node that takes disks in.
+    private func destination() async throws -> (NodeProcess, port: UInt16) {
+        let port = try FreePort.find()
+        let node = try await NodeProcess(
+            scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
+        return (node, port)
+    }
+
+    /// Runs an attack, and returns the numbers that it prints.
+    private func attack(_ node: NodeProcess, _ port: UInt16, _ script: String) async throws -> [Int] {
+        let file = try scratch.write(Array((HostilePeerScript.library + script).utf8), to: "attack.py")
+        let result = try await Command.run(
+            "python3", file, "\(port)", "\(node.processIdentifier)", scratch.file("images"))
+        guard result.status == 0 else { throw NodeProcess.Failure(reason: "\(result) \(node.messages)") }
+        return result.output.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+    }
+
+    @Test("Long frames of a migration whose disk is not served here wait in the sender's socket")
+    func longFramesBeforeTheDisk() async throws {
+        let (node, port) = try await destination()
+        let figures = try await attack(node, port, Self.longFramesBeforeTheDisk)
+        #expect(figures.count == 2)
+        #expect(figures[1] - figures[0] < 64 << 20, "\(figures)")
+        #expect(try await node.stop() == 0)
+    }
+
+    private static let longFramesBeforeTheDisk = """
+        process = sys.argv[2]
+        _, migration = bring('disk', 1 << 30)
+        before = memory(process, 'VmRSS')
+        kept = [_]
+        long = frame(request(1, 0, 32 << 20, bytes(32 << 20))) * 5
+        links = [greet(connect(), FORWARD, migration) for _ in range(16)]
+        senders = [threading.Thread(target=offer_without_reading, args=(link, long)) for link in links]
+        for sender in senders: sender.start()
+        for sender in senders: sender.join()
+        print(before, memory(process, 'VmHWM'))
+        """
+
+    @Test("Of a disk with every other block zero, neither manifest nor what is missing is held block by block")
+    func alternatingBlocks() async throws {
+        let (node, port) = try await destination()
+        let figures = try await attack(node, port, Self.alternatingBlocks)
+        #expect(figures.count == 4)
+        // As an array they would take 16 MiB, and twice that again on their way.
+        #expect(figures[1] - figures[0] < 12 << 20, "\(figures)")
+        #expect(figures[2] < 1 << 20, "the manifest's file takes \(figures[2]) bytes for blocks that never came")
+        #expect(figures[3] == 1 << 20, "\(figures[3]) runs are missing")
+        #expect(try await node.stop() == 0)
+    }
+
+    private static let alternatingBlocks = """
+        process, images = sys.argv[2], sys.argv[3]
+        blocks = 2 << 20
+        link, migration = bring('disk', blocks * 4096)
+        packed = bytes([0b01000100] * 1024)
+
+        def say():
+            for first in range(0, blocks, 4096):
+                prefixes = b''.join(struct.pack('>Q', first + block + 1) for block in range(0, 4096, 2))
+                link.sendall(frame(b'\\x11' + struct.pack('>QI', first, 4096) + packed + prefixes))
+            link.sendall(frame(b'\\x18'))
+
+        saying = threading.Thread(target=say)
+        saying.start()
+        while answer(link)[0] != 38: pass
+        saying.join()
+        held = sum(os.stat(os.path.join(images, name)).st_blocks * 512 for name in os.listdir(images))
+        before = memory(process, 'VmHWM')
+        link.sendall(frame(b'\\x40\\x03'))
+        runs = 0
+        while True:
+            said = answer(link)
+            if said[0] == 35: break
+            assert said[:2] == b'\\x40\\x05', said[:8]
+            runs += struct.unpack('>I', said[2:6])[0]
+        print(before, memory(process, 'VmHWM'), held, runs)
+        """
+}
