@@ -104,6 +104,11 @@ final class NodeExport: Sendable {
         if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
     }
 
+    /// Does something while no migration can claim the export; nil where one has.
+    func whileUnclaimed<Result>(_ body: () -> Result) -> Result? {
+        state.withLockedValue { $0.migration == nil ? body() : nil }
+    }
+
     /// Puts the next attempt in the place of one that the link has ended.
     func replace(with next: SourceMigration) {
         state.withLockedValue { $0.migration = next }
@@ -184,7 +189,7 @@ final class NodeExport: Sendable {
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
-            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem } ?? imageProblem,
+            problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem } ?? imageProblem,
             failures: failures)
     }
 
