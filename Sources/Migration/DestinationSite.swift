@@ -172,7 +172,9 @@ public actor DestinationSite {
     /// Removes a record that another one has taken the place of; where that fails it is harmless until the next start, which
     /// removes it.
     private func removeOutdated(_ name: String) {
-        do { try state.remove(name) } catch { logger.warning("\(state.path(of: name)) is not needed any more: \(error)") }
+        do { try state.remove(name) } catch {
+            logger.warning("\(state.path(of: name)) stays, and is not needed any more: \(error)")
+        }
     }
 
     private func restore(_ record: IncomingRecord) async {

@@ -162,7 +162,8 @@ public struct StateDirectory: Sendable {
     /// The names of the records that begin with `prefix`, in order.
     /// - Throws: `FileError`: a directory that can't be read is never taken for an empty one.
     func names(prefix: String) throws -> [String] {
-        try files.names(in: path).filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }.sorted().map { String($0.dropLast(5)) }
+        let names = try files.names(in: path).filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }
+        return names.sorted().map { String($0.dropLast(5)) }
     }
 
     /// Removes a record; durable on return. No error where there is none. A removal that has failed is to be repeated.

@@ -106,6 +106,7 @@ final class SwitchGroup: Sendable {
             return step(&attempt, word, &state)
         }
         guard var (verdict, error) = first else { return try await wait(for: .commit) }
+        var cause = error
         let wasInDoubt = attempt.isInDoubt
         while case .unknown(let pause) = verdict {
             if let error, noteDoubt(error) {
@@ -114,14 +115,15 @@ final class SwitchGroup: Sendable {
             await self.pause(.milliseconds(pause))
             guard !Task.isCancelled else { throw resumeInDoubt(MigrationError.stopping) }
             (verdict, error) = state.withLockedValue { step(&attempt, word, &$0) }
+            cause = error ?? cause
         }
         if wasInDoubt {
             report(false, verdict == .there ? "it has moved" : "it has not moved, and is served here as before")
         }
-        if verdict != .there { try failAfterDoubt(error ?? MigrationError.cancelled) }
+        if verdict != .there { try failAfterDoubt(cause ?? MigrationError.cancelled) }
     }
 
-    /// Whether it is not known whether the disks have been given away: they are neither served here, nor is the destination told.
+    /// Whether it is not known whether the disks have been given away: they are not served here, and the destination is not told.
     var isInDoubt: Bool { state.withLockedValue { $0.agreement.isInDoubt } }
 
     /// Why that is not known; nil where it is.
@@ -186,7 +188,9 @@ final class SwitchGroup: Sendable {
     /// None has been given away. Who gave them up meanwhile is heard now.
     private func failAfterDoubt(_ error: any Error) throws {
         let (waiting, failure) = state.withLockedValue { state in
-            guard let failure = state.agreement.failure else { return ([CheckedContinuation<Void, any Error>](), error) }
+            guard let failure = state.agreement.failure else {
+                return ([CheckedContinuation<Void, any Error>](), error)
+            }
             Self.sayFarewell(state.lateReason, &state)
             return (state.waiting.removeValue(forKey: .commit) ?? [], failure)
         }

@@ -10,7 +10,8 @@ struct UncertainRecord: Error, CustomStringConvertible {
 
     /// Errors of `rename` and `unlink` with which nothing has been changed.
     static let harmless: Set<CInt> = [
-        EROFS, ENOSPC, EDQUOT, EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP, EMFILE, ENFILE, EXDEV, EBUSY,
+        EROFS, ENOSPC, EDQUOT, EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP, EMFILE, ENFILE, EXDEV,
+        EBUSY,
     ]
 
     /// One line for the user.

@@ -189,7 +189,8 @@ final class NodeExport: Sendable {
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
-            problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem } ?? imageProblem,
+            problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
+                ?? imageProblem,
             failures: failures)
     }
 

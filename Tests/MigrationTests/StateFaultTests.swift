@@ -193,15 +193,7 @@ struct StateFaultTests {
 
     private func play(_ disks: Int, _ end: End, at operation: Int) async throws {
         let source = try Source(disks: disks, "\(disks), \(end) at operation \(operation)")
-        let fault: FaultyStateFiles.Fault =
-            switch end {
-            case .fails: .fails(EIO)
-            case .failsDone: .failsDone(EIO)
-            case .full: .stays(ENOSPC)
-            case .readOnly: .stays(EROFS)
-            case .crash, .killed: .crash
-            }
-        source.files.strike(fault, at: operation)
+        source.files.strike(Self.fault(end), at: operation)
         do {
             try await source.play()
         } catch {
@@ -230,7 +222,8 @@ struct StateFaultTests {
         }
     }
 
-    @Test("A hand-over is there or it is not, whichever operation of the source fails", arguments: [1, 2], End.allCases)
+    @Test(
+        "A hand-over is there or it is not, whichever operation of the source fails", arguments: [1, 2], End.allCases)
     func source(disks: Int, end: End) async throws {
         let clean = try Source(disks: disks, "no fault")
         try await clean.play()
@@ -239,5 +232,85 @@ struct StateFaultTests {
             #expect(operations.contains { $0.hasSuffix(kind) }, "nothing of \(kind) is walked through")
         }
         for number in operations.indices { try await play(disks, end, at: number) }
+    }
+
+    @Test("An operator's word on a record never loses it, whichever operation fails", arguments: End.allCases)
+    func operatorsWord(end: End) async throws {
+        let clean = FaultyStateFiles()
+        try decide(clean, end, "no fault")
+        for number in clean.operations.indices {
+            let files = FaultyStateFiles()
+            files.strike(Self.fault(end), at: number)
+            try decide(files, end, "\(end) at \(number), \(clean.operations[number])")
+        }
+    }
+
+    private static func fault(_ end: End) -> FaultyStateFiles.Fault {
+        switch end {
+        case .fails: .fails(EIO)
+        case .failsDone: .failsDone(EIO)
+        case .full: .stays(ENOSPC)
+        case .readOnly: .stays(EROFS)
+        case .crash, .killed: .crash
+        }
+    }
+
+    /// A disk has moved, and another one stands at its path: once it is said to be the same, once to be another.
+    private func decide(_ files: FaultyStateFiles, _ end: End, _ context: String) throws {
+        let scratch = Scratch()
+        let (path, state) = (scratch.file("disk.raw"), scratch.file("state"))
+        var image = try RawImage.create(path: path, size: 4096)
+        let id = MigrationID()
+        var record = try MovedRecord(
+            export: "disk", image: image, migration: id, destination: PeerAddress(host: "::1", port: 7), root: "")
+        record.blockSize = 4096
+        var isThere = false
+        func directory() throws -> StateDirectory { try StateDirectory(path: state, files: files) }
+        func attempt(_ body: () throws -> Void) throws {
+            for attempt in 1... {
+                do { return try body() } catch is RecordKeeper.NothingInDoubt {
+                    // Half of it had been done.
+                    return
+                } catch {
+                    if files.isDead {
+                        files.revive()
+                        files.strike(.crash, at: .max)
+                        if end == .crash {
+                            for world in files.worlds(of: state) {
+                                try files.restart(state, with: world)
+                                if isThere { try check(files, id, state, context) }
+                            }
+                        }
+                    }
+                    guard attempt < 6 else { throw error }
+                    if attempt == 3 { files.mend() }
+                }
+                if isThere { try check(files, id, state, context) }
+            }
+        }
+        try attempt {
+            let records = SourceRecords(directory: try directory(), image: image)
+            try records.commit(record)
+        }
+        isThere = true
+        for isSame in [true, false] {
+            unlink(path)
+            image = try RawImage.create(path: path, size: 4096)
+            try attempt {
+                let keeper = RecordKeeper(directory: try directory())
+                _ = isSame ? try keeper.adopt(image) : try keeper.disown(image)
+            }
+            try check(files, id, state, context)
+        }
+        #expect(try SourceRecords(directory: directory(), image: image).moved() == nil, "\(context): it is another one")
+    }
+
+    private func check(_ files: FaultyStateFiles, _ id: MigrationID, _ path: String, _ context: String) throws {
+        for world in files.worlds(of: path) {
+            let scratch = Scratch()
+            for (name, data) in world { try data.write(to: URL(fileURLWithPath: scratch.file(name))) }
+            let found = try StateDirectory(path: scratch.path).readAll(MovedRecord.self, prefix: "moved-")
+            #expect(found.map(\.record.migration) == [id], "\(context): \(found.map(\.name))")
+        }
     }
 }
