@@ -214,9 +214,10 @@ public struct SourceRecords: Sendable {
     }
 
     /// Makes the record stand by itself.
+    /// - Throws: where it may not do so after a crash; to be repeated.
     func settle() throws {
         try Self.redirecting.withLock {
-            guard var record = try moved(), record.group != nil else { return }
+            guard var record = try moved() else { return }
             record.group = nil
             try directory.write(record, as: place(Self.movedPrefix))
         }

@@ -41,10 +41,10 @@ public final class StateLock: Sendable {
     }
 
     private init(_ path: String, _ directory: String) throws {
+        // A lock needs no right to write, and with one the file system could not be made read-only.
         let flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
-        var descriptor = open(path, flags | O_RDWR | O_CREAT, 0o600)
-        // A lock needs no right to write.
-        if descriptor < 0, [EROFS, EACCES, EPERM].contains(errno) { descriptor = open(path, flags | O_RDONLY) }
+        var descriptor = open(path, flags | O_RDONLY)
+        if descriptor < 0, errno == ENOENT { descriptor = open(path, flags | O_RDONLY | O_CREAT, 0o600) }
         guard descriptor >= 0 else { throw FileError("open", path) }
         do { try Self.lock(descriptor, path, directory) } catch {
             close(descriptor)
@@ -53,7 +53,10 @@ public final class StateLock: Sendable {
         self.descriptor = descriptor
         // For people; what holds the directory is the lock.
         let holder = "\(getpid())\n"
-        if ftruncate(descriptor, 0) == 0 { _ = pwrite(descriptor, holder, holder.utf8.count, 0) }
+        let writing = open(path, flags | O_WRONLY | O_TRUNC)
+        guard writing >= 0 else { return }
+        _ = write(writing, holder, holder.utf8.count)
+        close(writing)
     }
 
     deinit { close(descriptor) }
