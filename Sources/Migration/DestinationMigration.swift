@@ -257,7 +257,11 @@ public struct DestinationMigration: Sendable {
         case .abandon(let reason):
             if let offer = arrival.offer {
                 logger.info("the migration of \(offer.export) to this node was given up: \(reason)")
-                await site.abandon(offer.migration)
+                do { try await site.abandon(offer.migration) } catch {
+                    logger.warning("\(offer.export) can't be given up here yet: \(error)")
+                    // Without the answer the source remembers it, and says so again when it comes again.
+                    return false
+                }
             }
             // The source then need not remember that it has given this up.
             try? await connection.send(Message.failed(reason: reason).encoded())

@@ -163,7 +163,7 @@ public actor DestinationSite {
         record.image = try standing(image, record)
         if record.isReturn { record.imagePath = image.path }
         try state.write(record, as: ourName)
-        state.remove(name)
+        removeOutdated(name)
         return record
     }
 
@@ -176,10 +176,18 @@ public actor DestinationSite {
         return standing
     }
 
+    /// Removes a record that another one has taken the place of; where that fails it is harmless until the next start, which
+    /// removes it.
+    private func removeOutdated(_ name: String) {
+        do { try state.remove(name) } catch {
+            logger.warning("\(state.path(of: name)) stays, and is not needed any more: \(error)")
+        }
+    }
+
     private func restore(_ record: IncomingRecord) async {
         // One that came back and was killed before it forgot that it was to.
         guard arrivals[record.migration] == nil else {
-            return state.remove(recordName(record.export, Self.returningPrefix))
+            return removeOutdated(recordName(record.export, Self.returningPrefix))
         }
         replaced[record.migration] = names[record.export]
         names[record.export] = record.migration
@@ -241,7 +249,7 @@ public actor DestinationSite {
             throw MigrationError.refused("this migration is known already")
         }
         let base = await hooks.base(offer.export, false)
-        for attempt in offer.abandoned where names[offer.export] != attempt { await dropGivenUp(attempt) }
+        for attempt in offer.abandoned where names[offer.export] != attempt { try await dropGivenUp(attempt) }
         if let other = names[offer.export], !isEarlierLife(other, base) { try await release(other, offer) }
         // It came here once, and has moved on since: who forwards to it by that migration still does.
         let replaced = names[offer.export]
@@ -413,7 +421,7 @@ public actor DestinationSite {
         let image = try standing(receiving.image, record)
         record.image = image
         record.inode = image.legacyFile.inode
-        try StateDirectory.synchronizeDirectory(images)
+        try state.flush(directory: images)
         // A disk that comes back keeps the record of its earlier life until it is here.
         try state.write(
             record, as: recordName(record.export, record.isReturning ? Self.returningPrefix : Self.recordPrefix))
@@ -469,17 +477,22 @@ public actor DestinationSite {
             if keepsPartial, dismissal == nil {
                 forget(migration)
             } else {
-                await drop(migration, keepsImage: receiving.movedBy != nil)
+                do { try await drop(migration, keepsImage: receiving.movedBy != nil) } catch {
+                    // Its source was never told that it is prepared, and names it when it comes again.
+                    logger.warning("what is noted of a disk that will not come stays: \(error)")
+                    forget(migration)
+                }
             }
         }
         for waiter in receivers.removeValue(forKey: migration)?.waiters ?? [] { waiter.resume() }
     }
 
     /// Drops a disk whose source has said that it keeps it.
-    func abandon(_ migration: MigrationID) async {
+    /// - Throws: where a later life may find it again, so that its source is to say so again.
+    func abandon(_ migration: MigrationID) async throws {
         switch arrivals[migration] {
-        case .receiving(let receiving)?: await drop(migration, keepsImage: receiving.movedBy != nil)
-        case .prepared(let record, _, _)?: await drop(migration, keepsImage: record.imagePath != nil)
+        case .receiving(let receiving)?: try await drop(migration, keepsImage: receiving.movedBy != nil)
+        case .prepared(let record, _, _)?: try await drop(migration, keepsImage: record.imagePath != nil)
         case .activating?, .active?, nil: break
         }
     }
@@ -529,7 +542,7 @@ public actor DestinationSite {
         switch arrivals[other] {
         case .prepared? where isGivenUp:
             await endReceiver(of: other)
-            if case .prepared? = arrivals[other] { await drop(other, keepsImage: true) }
+            if case .prepared? = arrivals[other] { try await drop(other, keepsImage: true) }
         case .receiving? where isGivenUp:
             await endReceiver(of: other)
             if case .receiving? = arrivals[other] { forget(other) }
@@ -552,11 +565,11 @@ public actor DestinationSite {
     }
 
     /// Its source keeps the disk, which may have another name there now.
-    private func dropGivenUp(_ migration: MigrationID) async {
+    private func dropGivenUp(_ migration: MigrationID) async throws {
         switch arrivals[migration] {
         case .prepared?, .receiving?:
             await endReceiver(of: migration)
-            await drop(migration, keepsImage: true)
+            try await drop(migration, keepsImage: true)
         case .activating?, .active?, nil: break
         }
     }
@@ -584,13 +597,18 @@ public actor DestinationSite {
         for waiter in waiters.removeValue(forKey: migration) ?? [] { waiter.answer(nil) }
     }
 
-    private func drop(_ migration: MigrationID, keepsImage: Bool) async {
+    /// - Throws: where its record may be found by a later life; everything stays then.
+    private func drop(_ migration: MigrationID, keepsImage: Bool) async throws {
         for (name, owner) in names where owner == migration {
             // Only what is this migration's: a disk that comes back has a record of its earlier life.
-            for file in [Self.recordPrefix, Self.returningPrefix].map({ recordName(name, $0) }) {
-                let record = try? state.read(IncomingRecord.self, from: file)
-                if record?.migration == migration { state.remove(file) }
+            for prefix in [Self.recordPrefix, Self.returningPrefix] {
+                let file = recordName(name, prefix)
+                // Repeated where it has failed before.
+                try state.finishRemovals(prefix)
+                if try state.read(IncomingRecord.self, from: file)?.migration == migration { try state.remove(file) }
             }
+        }
+        for (name, owner) in names where owner == migration {
             PresentMapStore.remove(path: mapPath(of: name))
             if !keepsImage { unlink(partialPath(of: name)) }
             if let export = early.removeValue(forKey: name) {
@@ -615,7 +633,8 @@ public actor DestinationSite {
         }
         if record.imagePath == nil, access(partialPath(of: record.export), F_OK) == 0 {
             try image.rename(to: path(of: record.export))
-            try StateDirectory.synchronizeDirectory(images)
+            // Under either name a later life finds it.
+            try state.flush(directory: images)
         }
         try note(active: record)
         guard record.needsSource else {
@@ -635,7 +654,7 @@ public actor DestinationSite {
         record.phase = .active
         record.aliases = try aliases(of: record)
         try state.write(record, as: recordName(record.export, Self.recordPrefix))
-        if record.imagePath != nil { state.remove(recordName(record.export, Self.returningPrefix)) }
+        if record.imagePath != nil { try state.remove(recordName(record.export, Self.returningPrefix)) }
     }
 
     private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: ArrivalParts?) async throws -> Disk {

@@ -438,14 +438,29 @@ public final class SourceMigration: Sendable {
         try job.image.checkIsDurable()
         let records = job.records
         if group.count == 1 {
-            try await group.commit(member) { try records.commit(record) }
+            try await group.commit(member, records.word(record), report: report)
         } else {
             record.group = group.id
+            // Without the word it counts for nothing, whether it is there or not.
             try records.commit(record)
-            try await group.commit(member) { try records.commit(group: group.id) }
+            try await group.commit(member, records.word(for: group.id), report: report)
         }
         state.withLockedValue { $0.machine.committed() }
-        records.forgetAttempts()
+        do { try records.forgetAttempts() } catch {
+            logger.warning("the notes of how \(job.export) has moved stay until this node is started again: \(error)")
+        }
+    }
+
+    private func report(_ isBad: Bool, _ text: String) {
+        logger.log(level: isBad ? .error : .notice, "\(job.export) to \(destination): \(text)")
+    }
+
+    /// Why it is not known whether the disk has moved, and what is to be done; nil where it is known.
+    public var problem: String? {
+        group.doubt.map {
+            "whether the disk has moved to \(destination) is not known, and its clients wait: \($0); make the state directory "
+                + "writable again, or give the migration up with: nearblock cancel \(job.export)"
+        }
     }
 
     /// Makes the record of the disk stand by itself; where that fails it counts by the common word, as before.
@@ -461,6 +476,7 @@ public final class SourceMigration: Sendable {
     ) async -> any Error {
         let forward = links.forward
         group.disconnect(member)
+        let isInDoubt = group.isInDoubt
         let undo = state.withLockedValue { state in
             state.link = nil
             return state.machine.abandon()
@@ -468,7 +484,7 @@ public final class SourceMigration: Sendable {
         if undo != nil {
             supply?.stop()
             group.fail(error)
-            if group.count > 1 { job.records.withdraw(group: group.id) }
+            if group.count > 1, !isInDoubt { job.records.withdraw(group: group.id) }
         }
         switch undo {
         case .nothing?:
@@ -479,6 +495,8 @@ public final class SourceMigration: Sendable {
         case .stopTrackingAndUnfence?:
             forward.stop()
             await job.track(nil)
+            // The node ends, and nobody may be served from a disk that may be another node's.
+            if isInDoubt { await job.replaceDevice(ClosedDevice()) }
             await job.unfence()
         case nil:
             // The disk is the destination's: the clients stay forwarded, and the destination is told until it hears.

@@ -65,7 +65,7 @@ public struct SourceRecords: Sendable {
     }
 
     /// The name of the record about this image; nil where there is none.
-    private func find(_ prefix: String) throws -> String? {
+    func find(_ prefix: String) throws -> String? {
         guard case .same(let name) = try match(prefix, RecordedImage(image)) else {
             return nil
         }
@@ -83,7 +83,7 @@ public struct SourceRecords: Sendable {
         return StateDirectory.key(prefix, path: identity.key + place)
     }
 
-    private func read<Record: Decodable>(_ type: Record.Type, _ prefix: String) throws -> Record? {
+    func read<Record: Decodable>(_ type: Record.Type, _ prefix: String) throws -> Record? {
         try find(prefix).flatMap { try directory.read(type, from: $0) }
     }
 
@@ -107,12 +107,14 @@ public struct SourceRecords: Sendable {
     }
 
     /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
+    /// - Throws: where that may not be so; to be repeated.
     public func returned(from migration: MigrationID) throws {
         try Self.redirecting.withLock {
+            try directory.finishRemovals(Self.movedPrefix)
             guard let record = try moved(), record.migration == migration, let name = try find(Self.movedPrefix) else {
                 return
             }
-            directory.remove(name)
+            try directory.remove(name)
         }
     }
 
@@ -133,11 +135,13 @@ public struct SourceRecords: Sendable {
         try read(Kept<Request>.self, Self.requestPrefix)?.request
     }
 
-    /// What was asked for has come to an end.
-    public func forgetRequest() { remove(Self.requestPrefix) }
+    /// What was asked for has come to an end; durable on return.
+    /// - Throws: where a later life may still go on with it; to be repeated.
+    public func forgetRequest() throws { try remove(Self.requestPrefix) }
 
-    private func remove(_ prefix: String) {
-        if let name = try? find(prefix) { directory.remove(name) }
+    private func remove(_ prefix: String) throws {
+        try directory.finishRemovals(prefix)
+        if let name = try find(prefix) { try directory.remove(name) }
     }
 
     /// Notes that a migration begins.
@@ -158,7 +162,7 @@ public struct SourceRecords: Sendable {
         try directory.write(record, as: place(Self.attemptPrefix))
     }
 
-    private func attempts() throws -> AttemptRecord {
+    func attempts() throws -> AttemptRecord {
         var record = try read(AttemptRecord.self, Self.attemptPrefix) ?? AttemptRecord()
         record.image = try RecordedImage(image)
         return record
@@ -170,52 +174,57 @@ public struct SourceRecords: Sendable {
         record.attempts.removeAll { $0.migration == migration }
         // Where this fails the destination is told once more than it needs to be.
         if record.attempts.isEmpty {
-            directory.remove(name)
+            try? directory.remove(name)
         } else {
             try? directory.write(record, as: name)
         }
     }
 
-    /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all. Where this
-    /// throws, the disk has not been given away.
-    func commit(_ record: MovedRecord) throws { try give(record, as: place(Self.movedPrefix)) }
+    /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all.
+    /// - Throws: `UncertainRecord` where the disk may have been given away; with any other error it has not.
+    func commit(_ record: MovedRecord) throws { try word(record).write() }
 
-    /// Gives the word, durably, for all records that name `group`. Where this throws, it has not been given.
-    func commit(group: MigrationID) throws { try give(["group": group], as: Self.word(of: group)) }
+    /// Gives the word, durably, for all records that name `group`.
+    /// - Throws: as `commit`.
+    func commit(group: MigrationID) throws { try word(for: group).write() }
 
-    /// Writes what must not count where this throws.
-    private func give(_ word: some Encodable, as name: String) throws {
-        do {
-            try directory.write(word, as: name)
-        } catch {
-            directory.remove(name)
-            throw error
-        }
+    /// The record that gives the disk away.
+    /// - Throws: `UnidentifiedImage`; where the records can't be read.
+    func word(_ record: MovedRecord) throws -> CommitWord {
+        CommitWord(record, as: try place(Self.movedPrefix), in: directory)
     }
 
-    /// The word that a record waits for is not given: the record never was.
+    /// The word for all records that name `group`.
+    func word(for group: MigrationID) -> CommitWord {
+        CommitWord(["group": group], as: Self.word(of: group), in: directory)
+    }
+
+    /// The word that a record waits for is not given, for certain: the record never was, and counts for nothing where it
+    /// can't be removed.
     func withdraw(group: MigrationID) {
         guard let record = try? read(MovedRecord.self, Self.movedPrefix), record.group == group else { return }
-        remove(Self.movedPrefix)
+        try? remove(Self.movedPrefix)
     }
 
     /// Forgets how the disk was given away, once it has been.
-    func forgetAttempts() {
-        remove(Self.attemptPrefix)
-        forgetRequest()
+    /// - Throws: where a later life may still find it, which `settleOutcome` of that life sees to.
+    func forgetAttempts() throws {
+        try remove(Self.attemptPrefix)
+        try forgetRequest()
     }
 
     /// Makes the record stand by itself.
+    /// - Throws: where it may not do so after a crash; to be repeated.
     func settle() throws {
         try Self.redirecting.withLock {
-            guard var record = try moved(), record.group != nil else { return }
+            guard var record = try moved() else { return }
             record.group = nil
             try directory.write(record, as: place(Self.movedPrefix))
         }
     }
 
-    /// Forgets the word of disks whose records all stand by themselves.
-    func forget(group: MigrationID) { directory.remove(Self.word(of: group)) }
+    /// Forgets the word of disks whose records all stand by themselves; a later life does where this fails.
+    func forget(group: MigrationID) { try? directory.remove(Self.word(of: group)) }
 
     /// Makes the records of disks that were given away together, in an earlier life, stand by themselves.
     /// - Throws: where one can't be read or written; the words stay, and so the records count as before.
@@ -223,20 +232,21 @@ public struct SourceRecords: Sendable {
         // The words first: where one stands, all of its records do.
         for (word, _) in try directory.readAll([String: MigrationID].self, prefix: "\(wordPrefix)-") {
             for (name, var record) in try directory.readAll(MovedRecord.self, prefix: "\(movedPrefix)-") {
-                guard let group = record.group, Self.word(of: group) == word else { continue }
-                record.group = nil
-                try directory.write(record, as: name)
+                let isOfWord = record.group.map { Self.word(of: $0) == word }
+                if isOfWord == true { record.group = nil }
+                // One that stands by itself may do so only until the next crash, with what an earlier life has written.
+                if isOfWord != false { try directory.write(record, as: name) }
             }
-            directory.remove(word)
+            try directory.remove(word)
         }
     }
 
     static let movedPrefix = "moved"
     static let requestPrefix = "migrating"
     static let attemptPrefix = "attempt"
-    private static let wordPrefix = "together"
+    static let wordPrefix = "together"
 
-    private static func word(of group: MigrationID) -> String { "\(wordPrefix)-\(group)" }
+    static func word(of group: MigrationID) -> String { "\(wordPrefix)-\(group)" }
 
     /// What was asked for, and of which file.
     private struct Kept<Request: Codable>: Codable {

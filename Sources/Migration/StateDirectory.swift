@@ -7,10 +7,15 @@ import Index
 public struct StateDirectory: Sendable {
     private let path: String
     private let heads = RecordHeads()
+    private let doubts = RecordDoubts()
+    private let files: any StateFiles
 
     /// Makes the directory where there is none.
     /// - Throws: `FileError`.
-    public init(path: String) throws {
+    public init(path: String) throws { try self.init(path: path, files: SystemStateFiles()) }
+
+    init(path: String, files: any StateFiles) throws {
+        self.files = files
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
@@ -26,20 +31,54 @@ public struct StateDirectory: Sendable {
     func path(of name: String) -> String { "\(path)/\(name).json" }
 
     /// Writes a record; it is durable on return.
-    /// - Throws: `FileError`.
+    /// - Throws: `UncertainRecord`; with any other error the record is as it was.
     func write(_ record: some Encodable, as name: String) throws {
+        try replace(name, with: try Self.encoder.encode(record))
+    }
+
+    private static var encoder: JSONEncoder {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        try replace(name, with: try encoder.encode(record))
+        return encoder
     }
 
     private func replace(_ name: String, with data: Data) throws {
+        try put(data, as: name)
+        try flushChange(of: name, holding: data)
+        doubts[name] = nil
+    }
+
+    /// Writes a record whose name is not durable yet.
+    private func put(_ data: Data, as name: String) throws {
         let target = path(of: name)
         let temporary = "\(target).\(getpid()).tmp"
-        try Self.writeDurably(data, to: temporary)
+        try writeDurably(data, to: temporary)
         defer { heads.forget() }
-        guard rename(temporary, target) == 0 else { throw FileError("replace", target) }
-        try Self.synchronizeDirectory(path)
+        do { try files.rename(temporary, to: target) } catch let error as FileError {
+            try? files.unlink(temporary)
+            throw uncertain(name, data, error)
+        }
+    }
+
+    private func flushChange(of name: String, holding data: Data) throws {
+        do { try files.flush(directory: path) } catch let error as FileError {
+            doubts[name] = data
+            throw UncertainRecord(file: path(of: name), cause: error)
+        }
+    }
+
+    /// The error of an operation on a name that has failed.
+    private func uncertain(_ name: String, _ data: Data, _ error: FileError) -> any Error {
+        guard !UncertainRecord.harmless.contains(error.code) else { return error }
+        doubts[name] = data
+        return UncertainRecord(file: path(of: name), cause: error)
+    }
+
+    /// Writes a record again as it is: what an earlier life has written may not have reached the disk.
+    /// - Throws: as `write`.
+    func confirm(_ name: String) throws {
+        guard let data = try files.read(path(of: name)) else { return }
+        try replace(name, with: data)
     }
 
     /// What the records of one kind say about an image.
@@ -67,21 +106,22 @@ public struct StateDirectory: Sendable {
     func disown(record name: String) throws {
         guard let head = try read(RecordHead.self, from: name) else { return }
         // What was known by its path alone is known by nothing any more.
-        guard let identity = head.image?.identity else { return remove(name) }
+        guard let identity = head.image?.identity else { return try remove(name) }
         try setImage(RecordedImage(identity: identity, path: nil), ofRecord: name)
         let kind = name.prefix { $0 != "-" }
-        let (old, new) = (path(of: name), path(of: Self.key(String(kind), path: identity.key)))
-        guard old != new, access(new, F_OK) != 0 else { return }
+        let new = Self.key(String(kind), path: identity.key)
+        guard name != new, try !exists(new) else { return }
         defer { heads.forget() }
-        guard rename(old, new) == 0 else { throw FileError("rename to \(new)", old) }
-        try Self.synchronizeDirectory(path)
+        // Whichever name a later life finds, the record is not about what stands at its old path.
+        try files.rename(path(of: name), to: path(of: new))
+        try files.flush(directory: path)
     }
 
     /// Notes, durably, which image a record is about, and leaves the rest of the record as it is.
     /// - Throws: `FileError`, `DamagedRecord`.
     func setImage(_ image: RecordedImage, ofRecord name: String) throws {
         let file = path(of: name)
-        guard let data = FileManager.default.contents(atPath: file) else { throw FileError("read", file) }
+        guard let data = try files.read(file) else { throw FileError("read", file, code: ENOENT) }
         guard var record = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
             throw DamagedRecord(file: file)
         }
@@ -96,13 +136,11 @@ public struct StateDirectory: Sendable {
     /// The record of that name; nil where there is none.
     /// - Throws: where it can't be read or understood: a record that is there is never taken for none.
     func read<Record: Decodable>(_ type: Record.Type, from name: String) throws -> Record? {
-        let file = path(of: name)
-        guard try exists(name) else { return nil }
-        guard let data = FileManager.default.contents(atPath: file) else { throw FileError("read", file) }
+        guard let data = try files.read(path(of: name)) else { return nil }
         do {
             return try JSONDecoder().decode(type, from: data)
         } catch {
-            throw DamagedRecord(file: file)
+            throw DamagedRecord(file: path(of: name))
         }
     }
 
@@ -124,18 +162,40 @@ public struct StateDirectory: Sendable {
     /// The names of the records that begin with `prefix`, in order.
     /// - Throws: `FileError`: a directory that can't be read is never taken for an empty one.
     func names(prefix: String) throws -> [String] {
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
-            throw FileError("list", path, code: EIO)
-        }
-        return names.filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }.sorted().map { String($0.dropLast(5)) }
+        let names = try files.names(in: path).filter { $0.hasPrefix(prefix) && $0.hasSuffix(".json") }
+        return names.sorted().map { String($0.dropLast(5)) }
     }
 
-    /// Removes a record; durable on return. No error where there is none.
-    func remove(_ name: String) {
+    /// Removes a record; durable on return. No error where there is none. A removal that has failed is to be repeated.
+    /// - Throws: `UncertainRecord`; with any other error the record may still be there.
+    func remove(_ name: String) throws {
         defer { heads.forget() }
-        unlink(path(of: name))
-        try? Self.synchronizeDirectory(path)
+        let found = try files.read(path(of: name))
+        guard let data = found ?? doubts[name] else { return }
+        // The name must change anew: a flush need not cover a removal that an earlier one has failed on.
+        if found == nil { try put(data, as: name) }
+        do { try files.unlink(path(of: name)) } catch let error as FileError { throw uncertain(name, data, error) }
+        try flushChange(of: name, holding: data)
+        doubts[name] = nil
     }
+
+    /// Removes a record that may not be there, and is to be found by no later life.
+    /// - Parameter record: what it may hold meanwhile.
+    /// - Throws: as `remove`.
+    func remove(_ name: String, holding record: some Encodable) throws {
+        if try !exists(name) { doubts[name] = try Self.encoder.encode(record) }
+        try remove(name)
+    }
+
+    /// Removes the records of a kind whose removal has failed.
+    /// - Throws: as `remove`.
+    func finishRemovals(_ prefix: String) throws {
+        for name in doubts.names where try name.hasPrefix("\(prefix)-") && !exists(name) { try remove(name) }
+    }
+
+    /// Makes the names in a directory, of this node's but not of records, durable.
+    /// - Throws: `FileError`.
+    func flush(directory: String) throws { try files.flush(directory: directory) }
 
     /// A path without symbolic links; the path itself where there is no such file.
     public static func realPath(_ path: String) -> String {
@@ -150,25 +210,15 @@ public struct StateDirectory: Sendable {
         return "\(kind)-\(DiskRoot(digest).description.prefix(32))"
     }
 
-    /// Makes the names in a directory durable.
-    /// - Throws: `FileError`.
-    static func synchronizeDirectory(_ path: String) throws {
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw FileError("open", path) }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw FileError("flush", path) }
-    }
-
-    private static func writeDurably(_ data: Data, to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw FileError("create", path) }
-        defer { close(descriptor) }
-        let written = data.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-        guard written == data.count, fsync(descriptor) == 0 else {
-            let failure = FileError(
-                "write", path, code: written >= 0 && written < data.count ? ENOSPC : errno)
-            unlink(path)
-            throw failure
+    private func writeDurably(_ data: Data, to path: String) throws {
+        let descriptor = try files.create(path)
+        defer { files.close(descriptor) }
+        do {
+            try files.write(data, to: descriptor, path)
+            try files.flush(descriptor, path)
+        } catch {
+            try? files.unlink(path)
+            throw error
         }
     }
 }

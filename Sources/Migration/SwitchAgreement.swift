@@ -3,7 +3,9 @@
 /// 1. Each disk says, as often as it likes, whether it could go now. Once every disk has said so once, they are
 /// *assembled*: until then whoever could go waits, and copies nothing that the guest may write again meanwhile. Once all
 /// say so at the same time it is *closed*: they are to go. 2. They come together three times: before any of them is copied,
-/// before any of them holds its guest back, and before any of them is given away. 3. Whatever fails before that fails all; nothing does afterwards.
+/// before any of them holds its guest back, and before any of them is given away. 3. Whatever fails
+/// before that fails all; nothing does afterwards. 4. While the durable word is *in doubt* all wait; whoever gives them up then is
+/// heard once it is certain that it has not been given.
 struct SwitchAgreement {
     /// Where the disks come together.
     enum Meeting: Hashable {
@@ -23,7 +25,9 @@ struct SwitchAgreement {
     private(set) var isClosed = false
     /// All of them are the destination's.
     private(set) var isCommitted = false
-    /// What went wrong first; none of them goes.
+    /// Whether the word has been given is not known: they go, or none does, and nobody acts on either.
+    private(set) var isInDoubt = false
+    /// What went wrong first; none of them goes, or is to go where that is in doubt.
     private(set) var failure: (any Error)?
 
     /// - Parameter count: of disks, at least 1.
@@ -67,12 +71,22 @@ struct SwitchAgreement {
     mutating func commit() {
         precondition(failure == nil && present[.commit]?.count == count, "given away together")
         isCommitted = true
+        isInDoubt = false
     }
 
+    /// The durable word may have been given.
+    mutating func doubt() {
+        precondition(!isCommitted && present[.commit]?.count == count, "given away together")
+        isInDoubt = true
+    }
+
+    /// The durable word has not been given, for certain.
+    mutating func endDoubt() { isInDoubt = false }
+
     /// A disk can't go, or, with `isFinal`, is not to, whatever went wrong before.
-    /// - Returns: false where it is too late: all of them have gone.
+    /// - Returns: false where it is too late: all of them have gone, or may have gone and it is nobody's order.
     mutating func fail(_ error: any Error, isFinal: Bool = false) -> Bool {
-        guard !isCommitted else { return false }
+        guard !isCommitted, isFinal || !isInDoubt else { return false }
         if failure == nil || isFinal { failure = error }
         return true
     }

@@ -13,6 +13,10 @@ final class SwitchGroup: Sendable {
         /// The last words to the destination, by disk.
         var farewells: [Int: Task<Bool, Never>] = [:]
         var settled = 0
+        /// Why it is not known whether the disks have been given away; nil where it is.
+        var doubt: String?
+        /// Told to the destination once it is certain that they have not.
+        var lateReason: String?
 
         mutating func endWatching() {
             for watcher in watchers.values { watcher.finish() }
@@ -82,23 +86,122 @@ final class SwitchGroup: Sendable {
 
     /// Returns once the destination has taken the offers of all of them, before any data of any of them is sent.
     /// - Throws: why none of them goes.
-    func meetBeforeCopying(_ disk: Int) async throws { try await meet(disk, .accepted) {} }
+    func meetBeforeCopying(_ disk: Int) async throws { try await meet(disk, .accepted) }
 
     /// Returns once all of them are here, before any of them holds its guest back.
     /// - Throws: why none of them goes.
-    func meetBeforeFence(_ disk: Int) async throws { try await meet(disk, .fence) {} }
+    func meetBeforeFence(_ disk: Int) async throws { try await meet(disk, .fence) }
 
-    /// Returns once all of them have been given away.
-    /// - Parameter write: gives the durable word, for all; called by the last one that comes.
-    /// - Throws: why none of them has been.
-    func commit(_ disk: Int, write: () throws -> Void) async throws { try await meet(disk, .commit, then: write) }
+    /// Returns once all of them have been given away, however long it takes until that is known.
+    /// - Parameters:
+    ///   - word: the durable word, for all; the last one that comes gives it.
+    ///   - report: told, with whether it is bad, where it is in doubt and how that has ended.
+    /// - Throws: why none of them has been; `MigrationError.stopping`, with `isInDoubt`, where the process ends before that
+    ///   is known.
+    func commit(_ disk: Int, _ word: CommitWord, report: (Bool, String) -> Void = { _, _ in }) async throws {
+        var attempt = CommitAttempt()
+        let first = try state.withLockedValue { state -> (CommitAttempt.Verdict, (any Error)?)? in
+            if let failure = state.agreement.failure { throw failure }
+            guard state.agreement.arrive(disk, at: .commit) else { return nil }
+            return step(&attempt, word, &state)
+        }
+        guard var (verdict, error) = first else { return try await wait(for: .commit) }
+        var cause = error
+        let wasInDoubt = attempt.isInDoubt
+        while case .unknown(let pause) = verdict {
+            if let error, noteDoubt(error) {
+                report(true, "whether it has moved is not known, and its clients wait until it is: \(error)")
+            }
+            await self.pause(.milliseconds(pause))
+            guard !Task.isCancelled else { throw resumeInDoubt(MigrationError.stopping) }
+            (verdict, error) = state.withLockedValue { step(&attempt, word, &$0) }
+            cause = error ?? cause
+        }
+        if wasInDoubt {
+            report(false, verdict == .there ? "it has moved" : "it has not moved, and is served here as before")
+        }
+        if verdict != .there { try failAfterDoubt(cause ?? MigrationError.cancelled) }
+    }
 
-    private func meet(_ disk: Int, _ meeting: SwitchAgreement.Meeting, then act: () throws -> Void) async throws {
+    /// Whether it is not known whether the disks have been given away: they are not served here, and the destination is not told.
+    var isInDoubt: Bool { state.withLockedValue { $0.agreement.isInDoubt } }
+
+    /// Why that is not known; nil where it is.
+    var doubt: String? { state.withLockedValue { $0.doubt } }
+
+    /// Under the lock: who gives the disks up is heard before the step or after it.
+    private func step(
+        _ attempt: inout CommitAttempt, _ word: CommitWord, _ state: inout State
+    ) -> (CommitAttempt.Verdict, (any Error)?) {
+        if state.agreement.failure != nil { attempt.withdraw() }
+        let (outcome, error) = word.perform(attempt.next)
+        let verdict = attempt.ended(outcome)
+        switch verdict {
+        case .there:
+            state.agreement.commit()
+            state.doubt = nil
+            // With the same look: who comes to the next meeting meanwhile does not wait for this one.
+            for waiting in state.waiting.removeValue(forKey: .commit) ?? [] { waiting.resume() }
+        case .gone:
+            state.agreement.endDoubt()
+            state.doubt = nil
+        case .unknown:
+            state.agreement.doubt()
+        }
+        return (verdict, error)
+    }
+
+    /// - Returns: whether that is news.
+    private func noteDoubt(_ error: any Error) -> Bool {
+        state.withLockedValue { state in
+            defer { state.doubt = "\(error)" }
+            return state.doubt == nil
+        }
+    }
+
+    /// Until somebody gives the disks up, or the time is over, or the process ends.
+    private func pause(_ limit: Duration) async {
+        let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
+        let id = state.withLockedValue { state -> UInt64 in
+            state.nextWatcher += 1
+            // It has been heard already.
+            if state.agreement.failure == nil { state.watchers[state.nextWatcher] = continuation }
+            return state.nextWatcher
+        }
+        let timer = Task {
+            try? await Task.sleep(for: limit)
+            continuation.finish()
+        }
+        for await _ in stream {}
+        timer.cancel()
+        state.withLockedValue { $0.watchers[id] = nil }
+    }
+
+    /// Ends the waiting of all while it is not known whether they have been given away.
+    private func resumeInDoubt(_ error: any Error) -> any Error {
+        for waiting in state.withLockedValue({ $0.waiting.removeValue(forKey: .commit) ?? [] }) {
+            waiting.resume(throwing: error)
+        }
+        return error
+    }
+
+    /// None has been given away. Who gave them up meanwhile is heard now.
+    private func failAfterDoubt(_ error: any Error) throws {
+        let (waiting, failure) = state.withLockedValue { state in
+            guard let failure = state.agreement.failure else {
+                return ([CheckedContinuation<Void, any Error>](), error)
+            }
+            Self.sayFarewell(state.lateReason, &state)
+            return (state.waiting.removeValue(forKey: .commit) ?? [], failure)
+        }
+        for continuation in waiting { continuation.resume(throwing: failure) }
+        throw failure
+    }
+
+    private func meet(_ disk: Int, _ meeting: SwitchAgreement.Meeting) async throws {
         let waiting = try state.withLockedValue { state -> [CheckedContinuation<Void, any Error>]? in
             if let failure = state.agreement.failure { throw failure }
             guard state.agreement.arrive(disk, at: meeting) else { return nil }
-            try act()
-            if meeting == .commit { state.agreement.commit() }
             // With the same look: who comes to the next meeting meanwhile does not wait for this one.
             return state.waiting.removeValue(forKey: meeting) ?? []
         }
@@ -111,7 +214,7 @@ final class SwitchGroup: Sendable {
             let outcome = state.withLockedValue { state -> Result<Void, any Error>? in
                 // The last one may have come meanwhile.
                 if state.agreement.isOver(meeting) { return .success(()) }
-                if let failure = state.agreement.failure { return .failure(failure) }
+                if let failure = state.agreement.failure, !state.agreement.isInDoubt { return .failure(failure) }
                 state.waiting[meeting, default: []].append(continuation)
                 return nil
             }
@@ -166,19 +269,28 @@ final class SwitchGroup: Sendable {
         let waiting = state.withLockedValue { state -> [CheckedContinuation<Void, any Error>]? in
             guard state.agreement.fail(error, isFinal: isFinal) else { return nil }
             state.endWatching()
-            // With the same look: whoever hears of the failure finds its farewell here.
-            for (disk, link) in state.links where state.farewells[disk] == nil {
-                state.farewells[disk] = Task {
-                    if let reason { return await link.cancel(reason) }
-                    link.close()
-                    return false
-                }
+            guard !state.agreement.isInDoubt else {
+                // The destination must not drop what may be its own.
+                state.lateReason = reason
+                return []
             }
+            // With the same look: whoever hears of the failure finds its farewell here.
+            Self.sayFarewell(reason, &state)
             defer { state.waiting = [:] }
             return state.waiting.values.flatMap { $0 }
         }
         for continuation in waiting ?? [] { continuation.resume(throwing: failure ?? error) }
         return waiting != nil
+    }
+
+    private static func sayFarewell(_ reason: String?, _ state: inout State) {
+        for (disk, link) in state.links where state.farewells[disk] == nil {
+            state.farewells[disk] = Task {
+                if let reason { return await link.cancel(reason) }
+                link.close()
+                return false
+            }
+        }
     }
 
     /// A disk's record stands by itself now.

@@ -37,6 +37,8 @@ public actor Node {
     private let pools: WorkPools
     private let formats: FormatWarnings
     private let state: StateDirectory
+    /// nil where another node may use the state directory, which this one only reads then.
+    private var stateLock: StateLock?
     private var exports: [String: NodeExport] = [:]
     /// Exports of the configuration that can't be served, and why not.
     private let heldBack = NIOLockedValueBox<[String: String]>([:])
@@ -67,6 +69,10 @@ public actor Node {
         pools = WorkPools(threads: max(2, cores))
         formats = FormatWarnings { logger.warning("\($0)") }
         state = try StateDirectory(path: configuration.state)
+        stateLock = try StateLock.take(
+            in: configuration.state, isNeeded: configuration.needsState
+        ) { logger.warning("\($0)") }
+        guard stateLock != nil else { return }
         do { try SourceRecords.settle(in: state) } catch {
             logger.warning("the records of disks that moved together stay as they are: \(error)")
         }
@@ -96,6 +102,8 @@ public actor Node {
 
     /// Goes on with what an earlier life of this node was moving when it was killed.
     private func resume() async {
+        // It may be another node's that runs.
+        guard stateLock != nil else { return }
         var kept: [[String]: [(migration: KeptMigration, export: NodeExport)]] = [:]
         for export in exports.values where export.isAtRest {
             do {
@@ -115,7 +123,7 @@ public actor Node {
             let list = command.exports.map { names[$0] ?? $0 }.joined(separator: ", ")
             // It was just being begun or given up, or one of the disks is another file now.
             guard command.exports.allSatisfy({ names[$0] != nil }) else {
-                for disk in disks { disk.export.records?.forgetRequest() }
+                for disk in disks { disk.export.forgetRequest(logger) }
                 logger.warning("the migration of \(list) that was under way does not go on: not all of them are in it")
                 continue
             }
@@ -163,6 +171,7 @@ public actor Node {
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
         await pools.shutDown()
+        stateLock = nil
     }
 
     // MARK: Commands
@@ -245,12 +254,15 @@ public actor Node {
         }
         let (export, migration) = try findMigration(name)
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
+        var failure: (any Error)?
         for other in exports.values where other.migration?.isTogether(with: migration) == true {
-            other.records?.forgetRequest()
+            failure = other.forgetRequest(logger) ?? failure
         }
         // The last word to the destination takes a moment.
         let end = ContinuousClock.now + Self.cancelling
         while export.migration === migration, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(5)) }
+        if let problem = migration.problem { throw NodeError.unusable("\(export.name): \(problem)") }
+        if let failure { throw NodeError.cancelledUnnoted(export.name, reason: "\(failure)") }
     }
 
     /// Hands a disk over now, and those that go with it.
@@ -325,7 +337,7 @@ public actor Node {
             }
         } catch {
             for (export, disk) in begun {
-                export.records?.forgetRequest()
+                export.forgetRequest(logger)
                 export.end(disk)
             }
             throw error
@@ -430,7 +442,7 @@ public actor Node {
         defer {
             for (exports, disk) in zip(moving, migration.disks) {
                 // Whatever the end is, but for that of the process.
-                exports[0].records?.forgetRequest()
+                exports[0].forgetRequest(logger)
                 for export in exports {
                     export.end(disk)
                     // What has happened to the image meanwhile can be taken up now.
@@ -670,6 +682,8 @@ public actor Node {
         }
         try arrived == nil ? records?.settleIdentity() : records?.takePlace()
         try checkStays(backing.image, name)
+        // What has just come here is not in doubt.
+        if arrived == nil, stateLock != nil { try records?.settleOutcome() }
         let moved = try records?.moved()
         let link = moved.map {
             departure($0)?.forward ?? ForwardLink(record: $0, records: records, transport: transport, logger: logger)
@@ -700,7 +714,7 @@ public actor Node {
 
     /// Notes that an export's disk is another node's since an earlier life of this one, and goes on giving what that lacks.
     private func depart(_ export: NodeExport, _ records: SourceRecords, _ moved: MovedRecord, _ link: ForwardLink) {
-        records.forgetRequest()
+        export.forgetRequest(logger)
         let supply =
             departure(moved).map(\.supply)
             ?? SupplyLink(
@@ -974,6 +988,7 @@ public actor Node {
     }
 
     private func startControl() async throws -> String? {
+        guard stateLock != nil || configuration.needsState else { return nil }
         guard let path = configuration.control ?? configuration.defaultControl else { return nil }
         do {
             let control = try await ControlServer(path: path, group: group, node: self)

@@ -32,10 +32,18 @@ public struct NodeConfiguration: Sendable {
     public var refusesEarlyWrites = false
     /// Where what survives a restart is kept.
     public var state: String
+    /// Whether `state` is where nodes keep things that are not told where to.
+    public var hasDefaultState = false
     /// The control socket; nil for the default one, which is left out where another node has it.
     public var control: String?
     /// The default control socket; nil for none.
     public var defaultControl: String?
+
+    /// Whether disks may come here or leave, so that no other node may use the state directory. A node that is told nothing
+    /// and finds another one in the default places only serves.
+    var needsState: Bool {
+        control != nil || peerListen != nil || (defaultControl != nil && !hasDefaultState)
+    }
 
     /// - Throws: `NodeError` where an export is for encrypted clients only and nobody can encrypt.
     func checkEncryption() throws {

@@ -8,6 +8,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case hasMoved(String, to: PeerAddress)
     case notMigrating(String)
     case tooLateToCancel(String)
+    case cancelledUnnoted(String, reason: String)
     case tooLateToSwitch(String)
     case isArriving(String)
     case notReady(String)
@@ -33,6 +34,9 @@ public enum NodeError: Error, CustomStringConvertible {
             "\(name) is not being migrated"
         case .tooLateToCancel(let name):
             "\(name) has been handed over already; what has moved can't be cancelled"
+        case .cancelledUnnoted(let name, let reason):
+            "\(name) is cancelled, but the note of its migration can't be removed: \(reason); this node goes on trying, and one "
+                + "that is started again before that succeeds would go on with the migration"
         case .tooLateToSwitch(let name):
             "\(name) has been handed over already, or its migration has ended"
         case .isArriving(let name):

@@ -115,6 +115,11 @@ final class NodeExport: Sendable {
         if let flushProblem { throw NodeError.unusable("\(name): \(flushProblem)") }
     }
 
+    /// Does something while no migration can claim the export; nil where one has.
+    func whileUnclaimed<Result>(_ body: () -> Result) -> Result? {
+        state.withLockedValue { $0.migration == nil ? body() : nil }
+    }
+
     /// Puts the next attempt in the place of one that the link has ended.
     func replace(with next: SourceMigration) {
         state.withLockedValue { $0.migration = next }
@@ -195,7 +200,7 @@ final class NodeExport: Sendable {
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
-            problem: forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
+            problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
                 ?? (forward == nil ? flushProblem : nil) ?? imageProblem,
             failures: failures)
     }

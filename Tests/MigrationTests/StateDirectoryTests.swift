@@ -21,7 +21,7 @@ struct StateDirectoryTests {
         #expect(try later.read(AttemptRecord.self, from: "attempt-y") == nil)
         try Data("{".utf8).write(to: URL(fileURLWithPath: scratch.file("deep/state/attempt-x.json")))
         #expect(throws: DamagedRecord.self) { try later.read(AttemptRecord.self, from: "attempt-x") }
-        later.remove("attempt-x")
+        try later.remove("attempt-x")
         #expect(try later.read(AttemptRecord.self, from: "attempt-x") == nil)
     }
 
@@ -49,7 +49,7 @@ struct StateDirectoryTests {
             MovedRecord(
                 export: "disk", image: records.image, migration: migration, destination: address, root: root.description
             ))
-        records.forgetAttempts()
+        try records.forgetAttempts()
         #expect(try records.moved()?.migration == migration)
         #expect(try records.begin(MigrationID(), to: address) == [], "what came to its end is not given up")
         let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))

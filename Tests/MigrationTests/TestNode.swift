@@ -23,12 +23,12 @@ final class TestNode: Sendable {
     /// Disks that are answered for before they are here.
     let announced = NIOLockedValueBox<[String: Disk]>([:])
 
-    init(protection: PeerProtection = .loopback) throws {
+    init(protection: PeerProtection = .loopback, files: any StateFiles = SystemStateFiles()) throws {
         transport = PeerTransport(
             group: MultiThreadedEventLoopGroup(numberOfThreads: 1), protection: protection)
         scratch = Scratch()
         loop = try Ring.EventLoop(index: 0)
-        state = try StateDirectory(path: scratch.file("state"))
+        state = try StateDirectory(path: scratch.file("state"), files: files)
     }
 
     let log = NotingLog()

@@ -207,6 +207,7 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError("--keep-index needs --index DIR.")
         }
         node.state = state ?? node.state
+        node.hasDefaultState = node.state == DefaultPaths.state
         node.control = control ?? node.control
         return node
     }

@@ -1,0 +1,18 @@
+import Foundation
+import NIOConcurrencyHelpers
+
+/// The records of a state directory whose last change may not have reached the disk, with what they held.
+///
+/// A flush that succeeds need not cover what an earlier one failed on, so that such a record must be changed anew.
+final class RecordDoubts: Sendable {
+    private let records = NIOLockedValueBox<[String: Data]>([:])
+
+    /// What a record held whose last change is not confirmed; nil where it is.
+    subscript(_ name: String) -> Data? {
+        get { records.withLockedValue { $0[name] } }
+        set { records.withLockedValue { $0[name] = newValue } }
+    }
+
+    /// The records in doubt.
+    var names: [String] { records.withLockedValue { $0.keys.sorted() } }
+}

@@ -1,0 +1,24 @@
+import Peer
+
+/// The outcome of a switchover that an earlier life of the node may have left in doubt.
+extension SourceRecords {
+    /// Makes durable what the records say now, where a migration was under way when an earlier life ended: what that life has
+    /// written or removed last may not have reached the disk. Only for the node that holds the state directory's lock, while
+    /// no migration of the image is under way; before anybody is served, or told that the disk has moved.
+    /// - Throws: where a later life may find otherwise.
+    public func settleOutcome() throws {
+        try Self.redirecting.withLock {
+            guard let attempt = try attempts().attempts.last else { return }
+            let name = try place(Self.movedPrefix)
+            guard let record = try moved() else {
+                // The word of a group is never given after this.
+                var void = try MovedRecord(
+                    export: "", image: image, migration: attempt.migration, destination: attempt.destination, root: "")
+                void.group = MigrationID()
+                return try directory.remove(name, holding: void)
+            }
+            if let group = record.group { try directory.confirm(Self.word(of: group)) }
+            try directory.confirm(name)
+        }
+    }
+}

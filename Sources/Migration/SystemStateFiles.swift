@@ -1,0 +1,58 @@
+import Block
+import Foundation
+import Glibc
+
+/// The kernel's file operations.
+struct SystemStateFiles: StateFiles {
+    func create(_ path: String) throws -> CInt {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileError("create", path) }
+        return descriptor
+    }
+
+    func write(_ data: Data, to descriptor: CInt, _ path: String) throws {
+        let written = data.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        guard written == data.count else { throw FileError("write", path, code: written >= 0 ? ENOSPC : errno) }
+    }
+
+    func flush(_ descriptor: CInt, _ path: String) throws {
+        guard fsync(descriptor) == 0 else { throw FileError("flush", path) }
+    }
+
+    func close(_ descriptor: CInt) { _ = Glibc.close(descriptor) }
+
+    func rename(_ old: String, to new: String) throws {
+        guard Glibc.rename(old, new) == 0 else { throw FileError("rename to \(new)", old) }
+    }
+
+    func unlink(_ path: String) throws {
+        guard Glibc.unlink(path) == 0 else { throw FileError("remove", path) }
+    }
+
+    func flush(directory: String) throws {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("open", directory) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw FileError("flush", directory) }
+    }
+
+    func read(_ path: String) throws -> Data? {
+        guard access(path, F_OK) == 0 else {
+            guard errno == ENOENT else { throw FileError("look for", path) }
+            return nil
+        }
+        guard let data = FileManager.default.contents(atPath: path) else {
+            // Removed meanwhile, or not to be read.
+            if access(path, F_OK) != 0, errno == ENOENT { return nil }
+            throw FileError("read", path, code: EIO)
+        }
+        return data
+    }
+
+    func names(in directory: String) throws -> [String] {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
+            throw FileError("list", directory, code: EIO)
+        }
+        return names
+    }
+}
