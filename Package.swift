@@ -80,7 +80,9 @@ let package = Package(
             dependencies: [
                 "Migration", "Index", "Block", "TestSupport", locks, .product(name: "NIOCore", package: "swift-nio"),
             ]),
-        .testTarget(name: "NodeTests", dependencies: ["nearblock", "Node", "TestSupport"]),
+        .testTarget(
+            name: "NodeTests",
+            dependencies: ["nearblock", "Node", "Configuration", "Peer", "NBDServer", "TestSupport", locks]),
     ],
     swiftLanguageModes: [.v6]
 )

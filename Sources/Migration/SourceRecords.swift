@@ -91,6 +91,9 @@ public struct SourceRecords: Sendable {
     /// - Throws: where the record can't be read.
     public func moved() throws -> MovedRecord? {
         guard let record = try read(MovedRecord.self, Self.movedPrefix) else { return nil }
+        guard record.isPossible else {
+            throw DamagedRecord(file: movedFile ?? directory.path(of: Self.movedPrefix))
+        }
         guard let group = record.group, try !directory.exists(Self.word(of: group)) else { return record }
         // The word goes once each record stands by itself, which may have come about between the two looks.
         let settled = try read(MovedRecord.self, Self.movedPrefix)
