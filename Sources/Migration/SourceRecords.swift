@@ -65,7 +65,7 @@ public struct SourceRecords: Sendable {
     }
 
     /// The name of the record about this image; nil where there is none.
-    private func find(_ prefix: String) throws -> String? {
+    func find(_ prefix: String) throws -> String? {
         guard case .same(let name) = try match(prefix, RecordedImage(image)) else {
             return nil
         }
@@ -83,7 +83,7 @@ public struct SourceRecords: Sendable {
         return StateDirectory.key(prefix, path: identity.key + place)
     }
 
-    private func read<Record: Decodable>(_ type: Record.Type, _ prefix: String) throws -> Record? {
+    func read<Record: Decodable>(_ type: Record.Type, _ prefix: String) throws -> Record? {
         try find(prefix).flatMap { try directory.read(type, from: $0) }
     }
 
@@ -123,11 +123,14 @@ public struct SourceRecords: Sendable {
     public var movedFile: String? { (try? find(Self.movedPrefix)).flatMap { $0 }.map(directory.path(of:)) }
 
     /// Notes, durably, what was asked for, so that a node that is started again after a crash goes on with it.
-    public func keep(_ request: some Codable) throws {
+    /// - Parameter resumes: how often the process has ended while it went on with it.
+    public func keep(_ request: some Codable, resumes: ResumeCount = ResumeCount()) throws {
         let image = try RecordedImage(image)
         let (inode, birthTime) = image.legacyFile
-        let kept = Kept(image: image, inode: inode, birthTime: birthTime, request: request)
-        try directory.write(kept, as: place(Self.requestPrefix))
+        let kept = Kept(
+            image: image, inode: inode, birthTime: birthTime, request: request,
+            resumes: resumes == ResumeCount() ? nil : resumes)
+        try Self.counting.withLock { try directory.write(kept, as: place(Self.requestPrefix)) }
     }
 
     /// What was being done with this very image when the node ended without a word; nil where nothing was.
@@ -137,7 +140,7 @@ public struct SourceRecords: Sendable {
     }
 
     /// What was asked for has come to an end.
-    public func forgetRequest() { remove(Self.requestPrefix) }
+    public func forgetRequest() { Self.counting.withLock { remove(Self.requestPrefix) } }
 
     private func remove(_ prefix: String) {
         if let name = try? find(prefix) { directory.remove(name) }
@@ -242,12 +245,14 @@ public struct SourceRecords: Sendable {
     private static func word(of group: MigrationID) -> String { "\(wordPrefix)-\(group)" }
 
     /// What was asked for, and of which file.
-    private struct Kept<Request: Codable>: Codable {
+    struct Kept<Request: Codable>: Codable {
         /// nil in notes of earlier releases.
         var image: RecordedImage?
         /// For earlier releases, which know the image by these two.
         let inode: UInt64
         let birthTime: Int64?
         let request: Request
+        /// nil for no end, and in notes of earlier releases.
+        var resumes: ResumeCount?
     }
 }

@@ -96,38 +96,45 @@ public actor Node {
 
     /// Goes on with what an earlier life of this node was moving when it was killed.
     private func resume() async {
-        var kept: [[String]: [(migration: KeptMigration, export: NodeExport)]] = [:]
-        for export in exports.values where export.isAtRest {
-            do {
-                guard let migration = try export.records?.kept(KeptMigration.self) else { continue }
-                kept[migration.command.exports, default: []].append((migration, export))
-            } catch {
-                logger.error("a migration of \(export.name) that was under way does not go on: \(error)")
-            }
+        let groups = KeptMigrationGroup.all(of: exports.values) { export, error in
+            logger.error("a migration of \(export.name) that was under way does not go on: \(error)")
         }
-        for disks in kept.values {
-            var command = disks[0].migration.command
-            // Of several exports of one image, the one that was named is the one that moves.
-            let ordered =
-                disks.filter { $0.export.name == $0.migration.export }
-                + disks.sorted { !$0.export.isReadOnly && $1.export.isReadOnly }
-            let names = Dictionary(ordered.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
-            let list = command.exports.map { names[$0] ?? $0 }.joined(separator: ", ")
-            // It was just being begun or given up, or one of the disks is another file now.
-            guard command.exports.allSatisfy({ names[$0] != nil }) else {
-                for disk in disks { disk.export.records?.forgetRequest() }
-                logger.warning("the migration of \(list) that was under way does not go on: not all of them are in it")
+        for group in groups {
+            guard group.isWhole else {
+                for export in group.exports { export.records?.forgetRequest() }
+                logger.warning(
+                    "the migration of \(group.list) that was under way does not go on: not all of them are in it")
                 continue
             }
-            // An export may have another name now.
-            command.exports = command.exports.map { names[$0]! }
             do {
-                logger.notice("the migration of \(list) to \(command.destination) goes on")
-                try await migrateDetached(command, isResumed: true)
+                if let problem = try group.begin() {
+                    for export in group.exports { export.note(putAside: problem) }
+                    logger.error("\(group.list): \(problem)")
+                    continue
+                }
+                logger.notice("the migration of \(group.list) to \(group.command.destination) goes on")
+                try await migrateDetached(group.command, isResumed: true)
+                tasks.append(Task { await group.outlive() })
             } catch {
-                logger.error("the migration of \(list) that was under way does not go on: \(error)")
+                // The process has outlived it.
+                try? group.count { $0.settled() }
+                logger.error("the migration of \(group.list) that was under way does not go on: \(error)")
             }
         }
+    }
+
+    /// Drops what was put aside, of the export and of those that were to go with it.
+    /// - Returns: false where nothing was.
+    private func dropPutAside(_ name: String) throws -> Bool {
+        let export = try find(name)
+        let groups = KeptMigrationGroup.all(of: exports.values) { _, _ in }
+        guard let group = groups.first(where: { $0.exports.contains { $0 === export } }) else { return false }
+        for export in group.exports {
+            export.records?.forgetRequest()
+            export.note(putAside: nil)
+        }
+        logger.notice("the migration of \(group.list) that was put aside is dropped")
+        return true
     }
 
     /// Finishes what clients have asked for and ends. Migrations away from here that have not been handed over are
@@ -243,6 +250,7 @@ public actor Node {
             }
             return
         }
+        if try dropPutAside(name) { return }
         let (export, migration) = try findMigration(name)
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
         for other in exports.values where other.migration?.isTogether(with: migration) == true {
@@ -309,6 +317,9 @@ public actor Node {
         let migration = GuestMigration(
             jobs: try moving.map { exports in
                 var job = try job(command, for: exports[0], rate: rate)
+                if isResumed, let records = exports[0].records {
+                    job.accepted = { try? records.countResumes(of: KeptMigration.self) { $0.answered() } }
+                }
                 job.siblings = exports.dropFirst().map(\.export.disk)
                 return job
             }, transport: transport, pools: pools, logger: logger, isResumed: isResumed)
@@ -321,7 +332,9 @@ public actor Node {
                     try export.begin(disk)
                     begun.append((export, disk))
                 }
-                try exports[0].records?.keep(KeptMigration(export: exports[0].name, command: command))
+                guard let records = exports[0].records else { continue }
+                let resumes = isResumed ? try records.resumes(KeptMigration.self) : ResumeCount()
+                try records.keep(KeptMigration(export: exports[0].name, command: command), resumes: resumes)
             }
         } catch {
             for (export, disk) in begun {
