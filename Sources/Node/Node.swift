@@ -29,6 +29,8 @@ public actor Node {
 
     private let configuration: NodeConfiguration
     private let logger: Logger
+    /// For what peers say and do.
+    private let peerLogger: Logger
     private let loops: [Ring.EventLoop]
     private let table = ExportTable()
     private let server: Server
@@ -59,6 +61,9 @@ public actor Node {
     public init(configuration: NodeConfiguration, logger: Logger) throws {
         self.configuration = configuration
         self.logger = logger
+        var peerLogger = logger
+        peerLogger.handler = PeerLogHandler(logger.handler)
+        self.peerLogger = peerLogger
         let cores = ProcessInfo.processInfo.activeProcessorCount
         loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
         server = Server(exports: table, loops: loops)
@@ -322,7 +327,7 @@ public actor Node {
                 }
                 job.siblings = exports.dropFirst().map(\.export.disk)
                 return job
-            }, transport: transport, pools: pools, logger: logger, isResumed: isResumed)
+            }, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
         var begun: [(NodeExport, SourceMigration)] = []
         do {
             for (exports, disk) in zip(moving, migration.disks) {
@@ -685,7 +690,8 @@ public actor Node {
         try checkStays(backing.image, name)
         let moved = try records?.moved()
         let link = moved.map {
-            departure($0)?.forward ?? ForwardLink(record: $0, records: records, transport: transport, logger: logger)
+            departure($0)?.forward
+                ?? ForwardLink(record: $0, records: records, transport: transport, logger: peerLogger)
         }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         // What has moved has the size that it had then, whatever was done to its image since.
@@ -714,7 +720,7 @@ public actor Node {
             departure(moved).map(\.supply)
             ?? SupplyLink(
                 record: moved, image: records.image, records: records, rate: limit(of: moved), transport: transport,
-                pools: pools, logger: logger)
+                pools: pools, logger: peerLogger)
         export.moved(by: link)
         if let supply { export.supply(by: supply) }
         let advice = records.movedFile.map { "; to serve it here all the same, as a second copy, remove \($0)" } ?? ""
@@ -950,7 +956,7 @@ public actor Node {
             })
         let index = configuration.index
         let site = try DestinationSite(
-            images: images, state: state, pools: pools, logger: logger,
+            images: images, state: state, pools: pools, logger: peerLogger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
             keptIndex: configuration.keepIndex == nil ? nil : index,
             refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
@@ -960,7 +966,7 @@ public actor Node {
         for export in exports.values { await passOn(export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
-            site: site, indexDirectory: configuration.index, pools: pools, logger: logger
+            site: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)
         let logger = logger

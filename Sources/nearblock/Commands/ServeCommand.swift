@@ -150,7 +150,7 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        LoggingSystem.bootstrap(StreamLogHandler.standardError)
+        LoggingSystem.bootstrap { PlainLogHandler(StreamLogHandler.standardError(label: $0)) }
         let logger = Logger(label: "nearblock")
         let signals = ProcessSignals()
         let inherited = InheritedSockets.take()
