@@ -985,7 +985,8 @@ public actor Node {
     private func startControl() async throws -> String? {
         guard let path = configuration.control ?? configuration.defaultControl else { return nil }
         do {
-            let control = try await ControlServer(path: path, group: group, node: self)
+            let control = try await ControlServer(
+                path: path, isDefault: configuration.control == nil, group: group, node: self)
             tasks.append(Task { await control.run() })
             return path
         } catch  where configuration.control == nil {
