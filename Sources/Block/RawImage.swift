@@ -48,14 +48,16 @@ public final class RawImage: Sendable {
     ///   - givenName: what the operator calls a device that nothing else tells from others.
     ///   - fixedSize: bytes at the front that are the disk; nil for the whole image.
     ///   - makesMissing: whether, for writing, a file that is missing or empty is made of the fixed size.
+    ///   - followsLink: whether the path may be a symbolic link.
     public init(
         path: String, access: Access, isDirect: Bool = false, givenName: String? = nil, size fixedSize: UInt64? = nil,
-        makesMissing: Bool = false
+        makesMissing: Bool = false, followsLink: Bool = true
     ) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         let isMade = makesMissing && fixedSize != nil && access == .readWrite
         // Opening a FIFO would wait for its other end.
-        let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK | (isMade ? O_CREAT : 0), 0o600)
+        let options = (isMade ? O_CREAT : 0) | (followsLink ? 0 : O_NOFOLLOW)
+        let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK | options, 0o600)
         guard descriptor >= 0 else { throw FileError("open", path) }
         do {
             // The ring does not wait for the disk where a descriptor says not to.

@@ -12,9 +12,9 @@ public struct StateDirectory: Sendable {
     /// - Throws: `FileError`.
     public init(path: String) throws {
         do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch {
-            throw FileError("create the state directory", path, code: errno == 0 ? EACCES : errno)
+            try DurableFolder.make(path)
+        } catch let error as FileError {
+            throw FileError("create the state directory", path, code: error.code)
         }
         self.path = path
     }
@@ -81,7 +81,7 @@ public struct StateDirectory: Sendable {
     /// - Throws: `FileError`, `DamagedRecord`.
     func setImage(_ image: RecordedImage, ofRecord name: String) throws {
         let file = path(of: name)
-        guard let data = FileManager.default.contents(atPath: file) else { throw FileError("read", file) }
+        let data = try StateFile.contents(file)
         guard var record = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
             throw DamagedRecord(file: file)
         }
@@ -98,7 +98,7 @@ public struct StateDirectory: Sendable {
     func read<Record: Decodable>(_ type: Record.Type, from name: String) throws -> Record? {
         let file = path(of: name)
         guard try exists(name) else { return nil }
-        guard let data = FileManager.default.contents(atPath: file) else { throw FileError("read", file) }
+        let data = try StateFile.contents(file)
         do {
             return try JSONDecoder().decode(type, from: data)
         } catch {
@@ -160,7 +160,7 @@ public struct StateDirectory: Sendable {
     }
 
     private static func writeDurably(_ data: Data, to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw FileError("create", path) }
         defer { close(descriptor) }
         let written = data.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
