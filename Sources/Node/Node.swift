@@ -615,7 +615,19 @@ public actor Node {
             maximumConnections: configuration.maximumConnections, maps: old?.maps ?? ExportMaps(),
             connections: old?.connections ?? ConnectionCount(),
             failures: old.flatMap { $0.description.name == configuration.name ? $0.failures : nil }
-                ?? failures(of: configuration.name))
+                ?? failures(of: configuration.name),
+            refused: refusals(by: configuration))
+    }
+
+    /// Where clients are noted that the limit of an export keeps out.
+    private func refusals(by configuration: ExportConfiguration) -> RefusedClients? {
+        guard let limit = configuration.maximumConnections else { return nil }
+        return RefusedClients { [logger, name = configuration.name] count in
+            let clients = count == 1 ? "a client was" : "\(count) clients were"
+            logger.warning(
+                "\(name): \(clients) refused, as it has \(limit) already (max-connections); more are told of once a minute"
+            )
+        }
     }
 
     // MARK: Opening

@@ -218,7 +218,10 @@ struct ServeCommand: AsyncParsableCommand {
         let verifiesClients = tlsVerifyClient || configured?.verifiesClients ?? false
         if let tls { return TLSConfiguration(directory: tls, mode: mode, verifiesClients: verifiesClients) }
         if let configured {
-            return TLSConfiguration(files: configured.files, mode: mode, verifiesClients: verifiesClients)
+            var tls = TLSConfiguration(files: configured.files, mode: mode, verifiesClients: verifiesClients)
+            // Of nbd-server's file; the command line has to make sense by itself.
+            tls.letsUnverifiedIn = configured.letsUnverifiedIn && tlsMode == nil && !tlsVerifyClient
+            return tls
         }
         if tlsVerifyClient { throw ValidationError("--tls-verify-client needs --tls DIR.") }
         if let tlsMode, tlsMode != .off { throw ValidationError("--tls-mode \(tlsMode.rawValue) needs --tls DIR.") }
