@@ -63,6 +63,8 @@ struct HugeNumbersTests {
         progress.ledger = Self.huge
         let sum = MigrationProgress(of: [progress, progress])
         #expect(sum.done == .max && sum.total == .max && sum.ledger == Self.huge)
+        // A guest of many huge disks at the lowest rate.
+        #expect(SendingSpeed().time(for: 1 << 62, limit: 1) * 16 > .zero)
         var wire = WireBytes(data: .max, fingerprints: .max, control: .max, total: .max)
         wire.add(wire)
         #expect(wire.total == .max)
