@@ -84,7 +84,9 @@ let package = Package(
             dependencies: [
                 "Migration", "Index", "Block", "TestSupport", locks, .product(name: "NIOCore", package: "swift-nio"),
             ]),
-        .testTarget(name: "NodeTests", dependencies: ["nearblock", "Node", "TestSupport"]),
+        .testTarget(
+            name: "NodeTests",
+            dependencies: ["nearblock", "Node", "Configuration", "Peer", "NBDServer", "TestSupport", locks]),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -109,19 +111,24 @@ if Context.environment["NEARBLOCK_SANITIZE"] != nil {
 // For nbd-scripts/fuzz, which links it with libFuzzer.
 if Context.environment["NEARBLOCK_FUZZ"] != nil {
     let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
-    for target in package.targets where ["Peer", "Migration", "Index"].contains(target.name) {
+    for target in package.targets where ["Peer", "Migration", "Index", "Node", "Configuration"].contains(target.name) {
         target.swiftSettings = [coverage]
     }
     let others = ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"]
-    package.products += ["PeerFuzz", "TableFuzz"].map { .library(name: $0, type: .static, targets: [$0]) }
+    package.products += ["PeerFuzz", "TableFuzz", "ValueFuzz"].map { .library(name: $0, type: .static, targets: [$0]) }
     package.targets += [
         .target(
             name: "PeerFuzz",
             dependencies: ["Peer", "Migration", "Block", .product(name: "NIOCore", package: "swift-nio")],
-            path: "Tests/Fuzz", exclude: others + ["TableFuzz.swift"], sources: ["PeerFuzz.swift"],
+            path: "Tests/Fuzz", exclude: others + ["TableFuzz.swift", "ValueFuzz.swift"], sources: ["PeerFuzz.swift"],
             swiftSettings: [coverage]),
         .target(
-            name: "TableFuzz", dependencies: ["Index"], path: "Tests/Fuzz", exclude: others + ["PeerFuzz.swift"],
-            sources: ["TableFuzz.swift"], swiftSettings: [coverage]),
+            name: "TableFuzz", dependencies: ["Index"], path: "Tests/Fuzz",
+            exclude: others + ["PeerFuzz.swift", "ValueFuzz.swift"], sources: ["TableFuzz.swift"],
+            swiftSettings: [coverage]),
+        .target(
+            name: "ValueFuzz", dependencies: ["Configuration", "Node", "Migration", "Peer", "Block"],
+            path: "Tests/Fuzz", exclude: others + ["PeerFuzz.swift", "TableFuzz.swift"], sources: ["ValueFuzz.swift"],
+            swiftSettings: [coverage]),
     ]
 }

@@ -48,7 +48,8 @@ public final class PresentMapStore: Sendable {
     /// Opens what `create` made.
     /// - Throws: `FileError`; with `EINVAL` where the files are of another disk.
     public convenience init(path: String, geometry: BlockGeometry) throws {
-        try self.init(path: path, geometry: geometry, file: RawImage(path: "\(path).map", access: .readWrite))
+        try self.init(
+            path: path, geometry: geometry, file: RawImage(path: "\(path).map", access: .readWrite, followsLink: false))
     }
 
     private init(path: String, geometry: BlockGeometry, file: RawImage) throws {
@@ -61,7 +62,7 @@ public final class PresentMapStore: Sendable {
         let live = "\(path).live"
         let boot = MachineBoot.current
         let isCurrent = Self.liveBoot(live) == boot && boot != 0
-        let descriptor = Glibc.open(live, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let descriptor = Glibc.open(live, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw FileError("create", live) }
         defer { close(descriptor) }
         let mapBytes = pages * Self.pageBytes
@@ -134,7 +135,8 @@ public final class PresentMapStore: Sendable {
     /// The start of the machine in which a live map was made; 0 where there is none.
     private static func liveBoot(_ path: String) -> UInt64 {
         var boot: UInt64 = 0
-        guard let file = try? RawImage(path: path, access: .readOnly), file.size >= UInt64(headerBytes),
+        guard let file = try? RawImage(path: path, access: .readOnly, followsLink: false),
+            file.size >= UInt64(headerBytes),
             (try? withUnsafeMutableBytes(of: &boot) { try file.read(into: $0, at: 0) }) != nil
         else { return 0 }
         return boot

@@ -19,7 +19,7 @@ extension RawImage {
     public func reopened(for access: Access) throws -> RawImage {
         let other = try RawImage(
             path: path, access: access, isDirect: direct != nil, givenName: givenName, size: fixedSize,
-            makesMissing: false, flushError: flushGate.error)
+            makesMissing: false, followsLink: true, flushError: flushGate.error)
         guard try isOpenOnSame(as: other) else { throw FileError("open again", path, code: ESTALE) }
         return other
     }

@@ -50,25 +50,27 @@ public final class RawImage: Sendable {
     ///   - givenName: what the operator calls a device that nothing else tells from others.
     ///   - fixedSize: bytes at the front that are the disk; nil for the whole image.
     ///   - makesMissing: whether, for writing, a file that is missing or empty is made of the fixed size.
+    ///   - followsLink: whether the path may be a symbolic link.
     public convenience init(
         path: String, access: Access, isDirect: Bool = false, givenName: String? = nil, size fixedSize: UInt64? = nil,
-        makesMissing: Bool = false
+        makesMissing: Bool = false, followsLink: Bool = true
     ) throws {
         try self.init(
             path: path, access: access, isDirect: isDirect, givenName: givenName, size: fixedSize,
-            makesMissing: makesMissing, flushError: 0)
+            makesMissing: makesMissing, followsLink: followsLink, flushError: 0)
     }
 
     /// As above.
     /// - Parameter flushError: the `errno` with which the same image could not be made durable; 0 for none.
     init(
         path: String, access: Access, isDirect: Bool, givenName: String?, size fixedSize: UInt64?,
-        makesMissing: Bool, flushError: CInt
+        makesMissing: Bool, followsLink: Bool, flushError: CInt
     ) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         let isMade = makesMissing && fixedSize != nil && access == .readWrite
         // Opening a FIFO would wait for its other end.
-        let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK | (isMade ? O_CREAT : 0), 0o600)
+        let options = (isMade ? O_CREAT : 0) | (followsLink ? 0 : O_NOFOLLOW)
+        let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK | options, 0o600)
         guard descriptor >= 0 else { throw FileError("open", path) }
         do {
             // The ring does not wait for the disk where a descriptor says not to.

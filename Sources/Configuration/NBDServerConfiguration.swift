@@ -98,6 +98,11 @@ public struct NBDServerConfiguration {
             files: TLSFiles(certificate: certificate, key: key, authority: authority),
             mode: requiresTLS ? .required : .optional,
             verifiesClients: authority != nil)
+        guard authority != nil, !requiresTLS else { return }
+        node.tls?.letsUnverifiedIn = true
+        warn(
+            file, section, "cacertfile",
+            "keeps no client out that does without TLS, but for exports with force_tls; set it in [generic]")
     }
 
     private func readAddresses(_ file: KeyFile, _ node: inout NodeConfiguration) throws {

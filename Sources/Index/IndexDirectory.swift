@@ -8,9 +8,11 @@ struct IndexDirectory: Sendable {
     func path(of file: String) -> String { "\(path)/\(file)" }
 
     func createIfAbsent() throws {
-        guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
+        guard mkdir(path, 0o755) == 0 else {
+            if errno == EEXIST { return }
             throw FileError("create the directory", path)
         }
+        try DurableFolder.synchronizeParent(of: path)
     }
 
     /// The names in the directory, sorted.

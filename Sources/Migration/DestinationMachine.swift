@@ -62,7 +62,7 @@ struct DestinationMachine: Equatable {
         case (.receiving(let geometry, _), .data(let segment)):
             return .store(segment, bytes: try Self.check(segment, geometry))
         case (.receiving(let geometry, let round), .roundEnd(let number)):
-            guard number == round else {
+            guard number == round, round < .max else {
                 throw Self.unexpected("the end of round \(number) in round \(round)")
             }
             state = .receiving(geometry, round: round + 1)

@@ -121,7 +121,7 @@ public actor DestinationSite {
         index: @escaping @Sendable () -> NeighbourIndex? = { nil }, keptIndex: String? = nil,
         refusesEarlyWrites: Bool = false, permissions: FilePermissions = FilePermissions(), hooks: Hooks
     ) throws {
-        try? FileManager.default.createDirectory(atPath: images, withIntermediateDirectories: true)
+        try? DurableFolder.make(images)
         guard access(images, W_OK) == 0 else { throw FileError("write into the images directory", images) }
         try permissions.check(in: images)
         self.images = StateDirectory.realPath(images)
@@ -300,7 +300,7 @@ public actor DestinationSite {
         try check(offer, base)
         _ = try checkSpace(for: offer, base)
         if let base { return base.image }
-        let partial = try? RawImage(path: partialPath(of: offer.export), access: .readOnly)
+        let partial = try? RawImage(path: partialPath(of: offer.export), access: .readOnly, followsLink: false)
         return partial?.size == offer.size ? partial : nil
     }
 
@@ -338,7 +338,7 @@ public actor DestinationSite {
         // Left by an attempt that was interrupted: what it holds counts only where it is what the source names.
         let partial = partialPath(of: offer.export)
         do {
-            let image = try RawImage(path: partial, access: .readWrite)
+            let image = try RawImage(path: partial, access: .readWrite, followsLink: false)
             if image.size == offer.size { return Receiving(image: image, hasBase: true, movedBy: nil) }
         } catch let error as ImageInUse {
             throw MigrationError.refused(error.description)
@@ -716,7 +716,9 @@ public actor DestinationSite {
         let partial = partialPath(of: record.export)
         // A crash may have come between the renaming and the record of it.
         let isInPlace = access(partial, F_OK) != 0
-        return try RawImage(path: isInPlace ? path(of: record.export) : partial, access: .readWrite)
+        return try RawImage(
+            path: isInPlace ? path(of: record.export) : partial, access: .readWrite,
+            followsLink: isInPlace && !FolderAccess(images).isOpenToOthers)
     }
 
     // MARK: The end

@@ -45,7 +45,7 @@ final class FingerprintFile: Sendable {
             unlink(path)
             file = try RawImage.create(path: path, size: size)
         } else {
-            file = try RawImage(path: path, access: .readWrite)
+            file = try RawImage(path: path, access: .readWrite, followsLink: false)
             guard file.size == size else { throw FileError("use as the manifest of this disk", path, code: EINVAL) }
         }
         let segments = Int((geometry.blockCount + Self.segmentBlocks - 1) / Self.segmentBlocks)

@@ -13,20 +13,29 @@ public struct Ledger: Codable, Sendable, Equatable {
 
     /// Adds what came later.
     mutating func add(_ other: Ledger) {
-        zero += other.zero
-        present += other.present
-        repeated += other.repeated
-        neighbour += other.neighbour
-        link += other.link
+        zero = zero.addingClamped(other.zero)
+        present = present.addingClamped(other.present)
+        repeated = repeated.addingClamped(other.repeated)
+        neighbour = neighbour.addingClamped(other.neighbour)
+        link = link.addingClamped(other.link)
     }
 
     /// Adds what a destination had of a segment.
     mutating func add(_ wants: Wants) {
-        present += wants.present
-        repeated += wants.repeated
-        neighbour += wants.neighbour
+        present = present.addingClamped(wants.present)
+        repeated = repeated.addingClamped(wants.repeated)
+        neighbour = neighbour.addingClamped(wants.neighbour)
     }
 
-    /// All of it: the disk, plus what was sent again.
-    public var total: UInt64 { zero + present + repeated + neighbour + link }
+    /// All of it: the disk, plus what was sent again; the highest number where it is more.
+    public var total: UInt64 {
+        [present, repeated, neighbour, link].reduce(zero) { $0.addingClamped($1) }
+    }
+
+    /// The ledger as far as it can be true of a disk of `size` bytes: a peer may say anything.
+    func limited(to size: UInt64) -> Ledger {
+        Ledger(
+            zero: min(zero, size), present: min(present, size), repeated: min(repeated, size),
+            neighbour: min(neighbour, size), link: min(link, size))
+    }
 }

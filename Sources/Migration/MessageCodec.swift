@@ -446,8 +446,14 @@ extension ByteBuffer {
         readText(maximum: Message.maximumText).map { text in
             String(
                 String.UnicodeScalarView(
-                    text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+                    text.unicodeScalars.map { Self.isHidden($0) ? "?" : $0 }))
         }
+    }
+
+    /// Format characters turn the direction of what follows, or make it vanish; joiners only make words and pictures.
+    private static func isHidden(_ scalar: Unicode.Scalar) -> Bool {
+        if ["\u{200c}", "\u{200d}"].contains(scalar) { return false }
+        return [.control, .format, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory)
     }
 
     fileprivate mutating func takeRest() -> ByteBuffer {

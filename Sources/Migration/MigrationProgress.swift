@@ -33,10 +33,10 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
         secondsLeft = left.count == disks.count ? left.max() : nil
         for disk in disks {
             round = max(round, disk.round)
-            done += disk.done
-            total += disk.total
-            wire += disk.wire
-            dirty += disk.dirty
+            done = done.addingClamped(disk.done)
+            total = total.addingClamped(disk.total)
+            wire = wire.addingClamped(disk.wire)
+            dirty = dirty.addingClamped(disk.dirty)
             dirtyRate += disk.dirtyRate
             linkRate += disk.linkRate
             ledger.add(disk.ledger)

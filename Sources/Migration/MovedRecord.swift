@@ -40,6 +40,11 @@ public struct MovedRecord: Codable, Sendable {
     /// Bytes of the disk as it moved; nil in records of earlier releases.
     public var size: UInt64? { image?.identity?.size }
 
+    /// Whether its numbers can be those of a disk: a file may say anything.
+    var isPossible: Bool {
+        BlockGeometry(size: size ?? 1, blockSize: blockSize ?? BlockGeometry.standardBlockSize) != nil
+    }
+
     /// Whether the destination needs nothing of the image any more.
     public var isReleased: Bool { blockSize == nil }
 }

@@ -3,6 +3,9 @@ struct SendingSpeed: Sendable {
     /// Less than this says little about the link.
     private static let enoughBytes: UInt64 = 256 << 10
 
+    /// Some 30 years: what takes longer never ends, and sums of times stay times. Seconds.
+    private static let longest = 1e9
+
     private var bytes: UInt64 = 0
     private var time = Duration.zero
     private var bytesPerSecond: Double?
@@ -32,8 +35,8 @@ struct SendingSpeed: Sendable {
     /// How long `count` bytes of blocks would take.
     /// - Parameter limit: on what is sent, in bits a second; all that is known as long as nothing was measured.
     func time(for count: UInt64, limit: UInt64?) -> Duration {
-        if let bytesPerSecond { return .seconds(Double(count) / max(bytesPerSecond, 1)) }
-        if let limit { return .seconds(Double(count) * 8 / Double(limit)) }
+        if let bytesPerSecond { return .seconds(min(Double(count) / max(bytesPerSecond, 1), Self.longest)) }
+        if let limit { return .seconds(min(Double(count) * 8 / Double(limit), Self.longest)) }
         return count <= Self.enoughBytes ? .zero : .seconds(3600)
     }
 }

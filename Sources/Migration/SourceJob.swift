@@ -40,6 +40,9 @@ public struct SourceJob: Sendable {
     /// Shown the map of what is still to be sent, while it is kept.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 
+    /// Told, once in each attempt, that the destination has taken the offer; on any thread.
+    public var accepted: @Sendable () -> Void = {}
+
     /// Beside two round trips.
     static let standardPause = Duration.milliseconds(50)
     /// Bytes of a domain's name.

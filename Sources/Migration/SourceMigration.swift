@@ -226,6 +226,7 @@ public final class SourceMigration: Sendable {
             state.machine.accepted()
             state.wasAccepted = true
         }
+        job.accepted()
         try await group.meetBeforeCopying(member)
         let supply = SupplyLink(
             parts: SupplyLink.Parts(

@@ -91,6 +91,9 @@ public struct SourceRecords: Sendable {
     /// - Throws: where the record can't be read.
     public func moved() throws -> MovedRecord? {
         guard let record = try read(MovedRecord.self, Self.movedPrefix) else { return nil }
+        guard record.isPossible else {
+            throw DamagedRecord(file: movedFile ?? directory.path(of: Self.movedPrefix))
+        }
         guard let group = record.group, try !directory.exists(Self.word(of: group)) else { return record }
         // The word goes once each record stands by itself, which may have come about between the two looks.
         let settled = try read(MovedRecord.self, Self.movedPrefix)
@@ -122,11 +125,14 @@ public struct SourceRecords: Sendable {
     public var movedFile: String? { (try? find(Self.movedPrefix)).flatMap { $0 }.map(directory.path(of:)) }
 
     /// Notes, durably, what was asked for, so that a node that is started again after a crash goes on with it.
-    public func keep(_ request: some Codable) throws {
+    /// - Parameter resumes: how often the process has ended while it went on with it.
+    public func keep(_ request: some Codable, resumes: ResumeCount = ResumeCount()) throws {
         let image = try RecordedImage(image)
         let (inode, birthTime) = image.legacyFile
-        let kept = Kept(image: image, inode: inode, birthTime: birthTime, request: request)
-        try directory.write(kept, as: place(Self.requestPrefix))
+        let kept = Kept(
+            image: image, inode: inode, birthTime: birthTime, request: request,
+            resumes: resumes == ResumeCount() ? nil : resumes)
+        try Self.counting.withLock { try directory.write(kept, as: place(Self.requestPrefix)) }
     }
 
     /// What was being done with this very image when the node ended without a word; nil where nothing was.
@@ -137,7 +143,7 @@ public struct SourceRecords: Sendable {
 
     /// What was asked for has come to an end; durable on return.
     /// - Throws: where a later life may still go on with it; to be repeated.
-    public func forgetRequest() throws { try remove(Self.requestPrefix) }
+    public func forgetRequest() throws { try Self.counting.withLock { try remove(Self.requestPrefix) } }
 
     private func remove(_ prefix: String) throws {
         try directory.finishRemovals(prefix)
@@ -249,12 +255,14 @@ public struct SourceRecords: Sendable {
     static func word(of group: MigrationID) -> String { "\(wordPrefix)-\(group)" }
 
     /// What was asked for, and of which file.
-    private struct Kept<Request: Codable>: Codable {
+    struct Kept<Request: Codable>: Codable {
         /// nil in notes of earlier releases.
         var image: RecordedImage?
         /// For earlier releases, which know the image by these two.
         let inode: UInt64
         let birthTime: Int64?
         let request: Request
+        /// nil for no end, and in notes of earlier releases.
+        var resumes: ResumeCount?
     }
 }

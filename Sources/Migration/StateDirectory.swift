@@ -17,9 +17,9 @@ public struct StateDirectory: Sendable {
     init(path: String, files: any StateFiles) throws {
         self.files = files
         do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch {
-            throw FileError("create the state directory", path, code: errno == 0 ? EACCES : errno)
+            try DurableFolder.make(path)
+        } catch let error as FileError {
+            throw FileError("create the state directory", path, code: error.code)
         }
         self.path = path
     }

@@ -221,7 +221,7 @@ public final class SupplyLink: Sendable {
             let message = try Message(frame: frame)
             if case .refused(let reason) = message { throw MigrationError.refused(reason) }
             if case .postcopy(.complete(let ledger)) = message {
-                try release(ledger)
+                try release(ledger.limited(to: parts.geometry.size))
                 wake()
                 try await connection.send(Message.postcopy(.released).encoded())
                 // The destination closes once it has heard.

@@ -118,7 +118,7 @@ struct SupplyServer {
 
     private func describe(_ runs: [Range<UInt64>]) async throws {
         guard let first = runs.first?.lowerBound,
-            runs.reduce(0, { $0 + UInt64($1.count) }) <= ManifestSegment.maximumBlocks
+            runs.reduce(0 as UInt64, { $0.addingClamped(UInt64($1.count)) }) <= ManifestSegment.maximumBlocks
         else { throw MigrationError.unexpected("a long question") }
         let fingerprints = try await pool.runIfActive { [image, geometry] in
             let reader = BlockReader(
@@ -131,7 +131,7 @@ struct SupplyServer {
     }
 
     private func send(_ runs: [Range<UInt64>]) async throws {
-        guard runs.reduce(0, { $0 + UInt64($1.count) }) <= Self.maximumBlocks else {
+        guard runs.reduce(0 as UInt64, { $0.addingClamped(UInt64($1.count)) }) <= Self.maximumBlocks else {
             throw MigrationError.unexpected("a long question")
         }
         let blocks = runs.flatMap { Array($0) }

@@ -5,7 +5,7 @@ import Glibc
 /// The kernel's file operations.
 struct SystemStateFiles: StateFiles {
     func create(_ path: String) throws -> CInt {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw FileError("create", path) }
         return descriptor
     }
@@ -37,16 +37,11 @@ struct SystemStateFiles: StateFiles {
     }
 
     func read(_ path: String) throws -> Data? {
-        guard access(path, F_OK) == 0 else {
-            guard errno == ENOENT else { throw FileError("look for", path) }
+        do {
+            return try StateFile.contents(path)
+        } catch let error as FileError where error.code == ENOENT {
             return nil
         }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            // Removed meanwhile, or not to be read.
-            if access(path, F_OK) != 0, errno == ENOENT { return nil }
-            throw FileError("read", path, code: EIO)
-        }
-        return data
     }
 
     func names(in directory: String) throws -> [String] {

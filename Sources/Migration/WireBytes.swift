@@ -11,9 +11,9 @@ public struct WireBytes: Codable, Sendable, Equatable {
 
     /// What has crossed besides.
     mutating func add(_ other: WireBytes) {
-        data += other.data
-        fingerprints += other.fingerprints
-        control += other.control
-        total += other.total
+        data = data.addingClamped(other.data)
+        fingerprints = fingerprints.addingClamped(other.fingerprints)
+        control = control.addingClamped(other.control)
+        total = total.addingClamped(other.total)
     }
 }

@@ -21,6 +21,8 @@ public final class Export: Sendable {
     public let connections: ConnectionCount
     /// The requests that the device has failed.
     public let failures: RequestFailures
+    /// The clients that it has refused; nil where nobody wants to know.
+    let refused: RefusedClients?
 
     /// An export of `disk` under `name`.
     /// - Parameters:
@@ -32,13 +34,15 @@ public final class Export: Sendable {
     ///   - maps: what clients may look at.
     ///   - connections: the count of an export whose place this one takes.
     ///   - failures: where requests are noted that the device fails.
+    ///   - refused: where clients are noted that come while there are as many as there may be.
     public init(
         name: String, disk: Disk, isReadOnly: Bool, isRotational: Bool = false, text: String = "",
         isSynchronous: Bool = false, requiresTLS: Bool = false, maximumConnections: Int? = nil,
         maps: ExportMaps = ExportMaps(), connections: ConnectionCount = ConnectionCount(),
-        failures: RequestFailures = RequestFailures { _ in }
+        failures: RequestFailures = RequestFailures { _ in }, refused: RefusedClients? = nil
     ) {
         self.failures = failures
+        self.refused = refused
         self.maps = maps
         self.isSynchronous = isSynchronous
         self.maximumConnections = maximumConnections

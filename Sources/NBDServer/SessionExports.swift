@@ -36,7 +36,10 @@ final class SessionExports: ExportCatalog {
             chosen = export
             return .granted
         }
-        if isDecided { return .refused }
+        if isDecided {
+            export.refused?.note()
+            return .refused
+        }
         undecided = export
         return .undecided
     }

@@ -4,6 +4,8 @@ public enum ControlError: Error, CustomStringConvertible {
     case cannotListen(path: String, reason: String)
     case unreachable(path: String, reason: String)
     case ended
+    /// The default directory is not this user's alone.
+    case foreign(directory: String, reason: String)
 
     /// One line for the user.
     public var description: String {
@@ -16,6 +18,9 @@ public enum ControlError: Error, CustomStringConvertible {
             "cannot reach a node at \(path): \(reason); is nearblock serve running, with the same --control PATH?"
         case .ended:
             "the node has ended before it answered"
+        case .foreign(let directory, let reason):
+            "the directory \(directory) of the default control socket is not safe: \(reason); remove it, or make it yours "
+                + "with mode 0700, or give another socket with --control PATH"
         }
     }
 }

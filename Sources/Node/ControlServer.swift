@@ -13,25 +13,25 @@ struct ControlServer: Sendable {
     private let channel: NIOAsyncChannel<any Channel, Never>
     private let node: Node
     private let path: String
+    private let unspoken = UnspokenClients()
 
     /// Listens at once.
+    /// - Parameter isDefault: nobody has chosen the path.
     /// - Throws: `ControlError`.
-    init(path: String, group: any EventLoopGroup, node: Node) async throws {
+    init(path: String, isDefault: Bool = false, group: any EventLoopGroup, node: Node) async throws {
+        ControlDirectory.make(for: path)
+        if isDefault { try ControlDirectory.secure(for: path) }
         if await Self.answers(path, group) { throw ControlError.taken(path: path) }
-        // Foundation's NSString does not survive a name of one letter here.
-        let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        let descriptor = try ControlSocket.bind(path)
         do {
             channel = try await ServerBootstrap(group: group)
                 .acceptingBareChannels()
-                .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true) {
-                    $0.eventLoop.makeSucceededFuture($0)
-                }
+                .bind(descriptor) { $0.eventLoop.makeSucceededFuture($0) }
         } catch {
+            unlink(path)
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
             throw ControlError.cannotListen(path: path, reason: reason)
         }
-        chmod(path, 0o600)
         self.node = node
         self.path = path
     }
@@ -47,9 +47,13 @@ struct ControlServer: Sendable {
     }
 
     private func serve(_ accepted: any Channel) async throws {
+        var wait = unspoken.begin(accepted)
+        defer { unspoken.end(wait) }
         let client = try await accepted.takeUp { try Client(wrappingChannelSynchronously: $0) }
         try await client.executeThenClose { inbound, outbound in
             for try await line in inbound.splitLines(maximumBufferSize: Self.maximumLine) {
+                unspoken.end(wait)
+                defer { wait = unspoken.begin(accepted) }
                 let request: ControlRequest
                 do {
                     request = try JSONDecoder().decode(ControlRequest.self, from: line)

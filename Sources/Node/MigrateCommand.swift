@@ -47,6 +47,9 @@ public struct MigrateCommand: Codable, Sendable {
                 "\(exports.count) disks can't be handed over together, but at most \(DestinationSite.maximumReceiving): "
                     + "each takes 128 MiB of memory at the destination meanwhile; give fewer in one command")
         }
+        guard (1...PeerAddress.longestHost).contains(destination.host.utf8.count), destination.port != 0 else {
+            throw NodeError.unusable("no node can listen at \(destination); give --to HOST:PORT")
+        }
         guard maximumRounds ?? 1 >= 1 else {
             throw NodeError.unusable("no rounds at all are --switch now; give at least 1")
         }

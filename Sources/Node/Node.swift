@@ -29,6 +29,8 @@ public actor Node {
 
     private let configuration: NodeConfiguration
     private let logger: Logger
+    /// For what peers say and do.
+    private let peerLogger: Logger
     private let loops: [Ring.EventLoop]
     private let table = ExportTable()
     private let server: Server
@@ -61,6 +63,9 @@ public actor Node {
     public init(configuration: NodeConfiguration, logger: Logger) throws {
         self.configuration = configuration
         self.logger = logger
+        var peerLogger = logger
+        peerLogger.handler = PeerLogHandler(logger.handler)
+        self.peerLogger = peerLogger
         let cores = ProcessInfo.processInfo.activeProcessorCount
         loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
         server = Server(exports: table, loops: loops)
@@ -104,38 +109,47 @@ public actor Node {
     private func resume() async {
         // It may be another node's that runs.
         guard stateLock != nil else { return }
-        var kept: [[String]: [(migration: KeptMigration, export: NodeExport)]] = [:]
-        for export in exports.values where export.isAtRest {
-            do {
-                guard let migration = try export.records?.kept(KeptMigration.self) else { continue }
-                kept[migration.command.exports, default: []].append((migration, export))
-            } catch {
-                logger.error("a migration of \(export.name) that was under way does not go on: \(error)")
-            }
+        let groups = KeptMigrationGroup.all(of: exports.values) { export, error in
+            logger.error("a migration of \(export.name) that was under way does not go on: \(error)")
         }
-        for disks in kept.values {
-            var command = disks[0].migration.command
-            // Of several exports of one image, the one that was named is the one that moves.
-            let ordered =
-                disks.filter { $0.export.name == $0.migration.export }
-                + disks.sorted { !$0.export.isReadOnly && $1.export.isReadOnly }
-            let names = Dictionary(ordered.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
-            let list = command.exports.map { names[$0] ?? $0 }.joined(separator: ", ")
-            // It was just being begun or given up, or one of the disks is another file now.
-            guard command.exports.allSatisfy({ names[$0] != nil }) else {
-                for disk in disks { disk.export.forgetRequest(logger) }
-                logger.warning("the migration of \(list) that was under way does not go on: not all of them are in it")
+        for group in groups {
+            guard group.isWhole else {
+                for export in group.exports { export.forgetRequest(logger) }
+                logger.warning(
+                    "the migration of \(group.list) that was under way does not go on: not all of them are in it")
                 continue
             }
-            // An export may have another name now.
-            command.exports = command.exports.map { names[$0]! }
             do {
-                logger.notice("the migration of \(list) to \(command.destination) goes on")
-                try await migrateDetached(command, isResumed: true)
+                if let problem = try group.begin() {
+                    for export in group.exports { export.note(putAside: problem) }
+                    logger.error("\(group.list): \(problem)")
+                    continue
+                }
+                logger.notice("the migration of \(group.list) to \(group.command.destination) goes on")
+                try await migrateDetached(group.command, isResumed: true)
+                tasks.append(Task { await group.outlive() })
             } catch {
-                logger.error("the migration of \(list) that was under way does not go on: \(error)")
+                // The process has outlived it.
+                try? group.count { $0.settled() }
+                logger.error("the migration of \(group.list) that was under way does not go on: \(error)")
             }
         }
+    }
+
+    /// Drops what was put aside, of the export and of those that were to go with it.
+    /// - Returns: false where nothing was.
+    private func dropPutAside(_ name: String) throws -> Bool {
+        let export = try find(name)
+        let groups = KeptMigrationGroup.all(of: exports.values) { _, _ in }
+        guard let group = groups.first(where: { $0.exports.contains { $0 === export } }) else { return false }
+        for export in group.exports {
+            if let failure = export.forgetRequest(logger) {
+                throw NodeError.cancelledUnnoted(export.name, reason: "\(failure)")
+            }
+            export.note(putAside: nil)
+        }
+        logger.notice("the migration of \(group.list) that was put aside is dropped")
+        return true
     }
 
     /// Finishes what clients have asked for and ends. Migrations away from here that have not been handed over are
@@ -252,6 +266,7 @@ public actor Node {
         {
             return
         }
+        if try dropPutAside(name) { return }
         let (export, migration) = try findMigration(name)
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
         var failure: (any Error)?
@@ -321,9 +336,12 @@ public actor Node {
         let migration = GuestMigration(
             jobs: try moving.map { exports in
                 var job = try job(command, for: exports[0], rate: rate)
+                if isResumed, let records = exports[0].records {
+                    job.accepted = { try? records.countResumes(of: KeptMigration.self) { $0.answered() } }
+                }
                 job.siblings = exports.dropFirst().map(\.export.disk)
                 return job
-            }, transport: transport, pools: pools, logger: logger, isResumed: isResumed)
+            }, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
         var begun: [(NodeExport, SourceMigration)] = []
         do {
             for (exports, disk) in zip(moving, migration.disks) {
@@ -333,7 +351,9 @@ public actor Node {
                     try export.begin(disk)
                     begun.append((export, disk))
                 }
-                try exports[0].records?.keep(KeptMigration(export: exports[0].name, command: command))
+                guard let records = exports[0].records else { continue }
+                let resumes = isResumed ? try records.resumes(KeptMigration.self) : ResumeCount()
+                try records.keep(KeptMigration(export: exports[0].name, command: command), resumes: resumes)
             }
         } catch {
             for (export, disk) in begun {
@@ -609,7 +629,19 @@ public actor Node {
             maximumConnections: configuration.maximumConnections, maps: old?.maps ?? ExportMaps(),
             connections: old?.connections ?? ConnectionCount(),
             failures: old.flatMap { $0.description.name == configuration.name ? $0.failures : nil }
-                ?? failures(of: configuration.name))
+                ?? failures(of: configuration.name),
+            refused: refusals(by: configuration))
+    }
+
+    /// Where clients are noted that the limit of an export keeps out.
+    private func refusals(by configuration: ExportConfiguration) -> RefusedClients? {
+        guard let limit = configuration.maximumConnections else { return nil }
+        return RefusedClients { [logger, name = configuration.name] count in
+            let clients = count == 1 ? "a client was" : "\(count) clients were"
+            logger.warning(
+                "\(name): \(clients) refused, as it has \(limit) already (max-connections); more are told of once a minute"
+            )
+        }
     }
 
     // MARK: Opening
@@ -686,7 +718,8 @@ public actor Node {
         if arrived == nil, stateLock != nil { try records?.settleOutcome() }
         let moved = try records?.moved()
         let link = moved.map {
-            departure($0)?.forward ?? ForwardLink(record: $0, records: records, transport: transport, logger: logger)
+            departure($0)?.forward
+                ?? ForwardLink(record: $0, records: records, transport: transport, logger: peerLogger)
         }
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         // What has moved has the size that it had then, whatever was done to its image since.
@@ -719,7 +752,7 @@ public actor Node {
             departure(moved).map(\.supply)
             ?? SupplyLink(
                 record: moved, image: records.image, records: records, rate: limit(of: moved), transport: transport,
-                pools: pools, logger: logger)
+                pools: pools, logger: peerLogger)
         export.moved(by: link)
         if let supply { export.supply(by: supply) }
         let advice = records.movedFile.map { "; to serve it here all the same, as a second copy, remove \($0)" } ?? ""
@@ -959,7 +992,7 @@ public actor Node {
             })
         let index = configuration.index
         let site = try DestinationSite(
-            images: images, state: state, pools: pools, logger: logger,
+            images: images, state: state, pools: pools, logger: peerLogger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
             keptIndex: configuration.keepIndex == nil ? nil : index,
             refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
@@ -969,7 +1002,7 @@ public actor Node {
         for export in exports.values { await passOn(export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
-            site: site, indexDirectory: configuration.index, pools: pools, logger: logger,
+            site: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
             hasRoom: { DescriptorReserve.lowestFree < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)
@@ -991,7 +1024,8 @@ public actor Node {
         guard stateLock != nil || configuration.needsState else { return nil }
         guard let path = configuration.control ?? configuration.defaultControl else { return nil }
         do {
-            let control = try await ControlServer(path: path, group: group, node: self)
+            let control = try await ControlServer(
+                path: path, isDefault: configuration.control == nil, group: group, node: self)
             tasks.append(Task { await control.run() })
             return path
         } catch  where configuration.control == nil {

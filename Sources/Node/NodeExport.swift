@@ -13,6 +13,7 @@ final class NodeExport: Sendable {
         var isHeldBack = false
         var hasArrived = false
         var imageProblem: String?
+        var putAside: String?
         /// Of earlier times when the disk was elsewhere.
         var pastForwards: [ForwardLink] = []
         var pastSupplies: [SupplyLink] = []
@@ -68,6 +69,9 @@ final class NodeExport: Sendable {
         }
     }
 
+    /// Notes why a migration of it that an earlier life of the node had begun does not go on; nil where none waits any more.
+    func note(putAside: String?) { state.withLockedValue { $0.putAside = putAside } }
+
     /// Whether a migration has brought the disk, or has brought it back, since the node began.
     var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
 
@@ -90,9 +94,12 @@ final class NodeExport: Sendable {
 
     /// Takes over what the same disk was under another description.
     func resume(from old: NodeExport) {
-        let (isHeldBack, hasArrived) = old.state.withLockedValue { ($0.isHeldBack, $0.hasArrived) }
+        let (isHeldBack, hasArrived, putAside) = old.state.withLockedValue {
+            ($0.isHeldBack, $0.hasArrived, $0.putAside)
+        }
         state.withLockedValue { state in
             state.isHeldBack = isHeldBack
+            state.putAside = putAside
             state.hasArrived = hasArrived
         }
     }
@@ -103,6 +110,7 @@ final class NodeExport: Sendable {
         try state.withLockedValue { state in
             try check(state)
             state.migration = migration
+            state.putAside = nil
         }
     }
 
@@ -189,7 +197,9 @@ final class NodeExport: Sendable {
     }
 
     var status: ExportStatus {
-        let (migration, forward, supply) = state.withLockedValue { ($0.migration, $0.forward, $0.supply) }
+        let (migration, forward, supply, putAside) = state.withLockedValue {
+            ($0.migration, $0.forward, $0.supply, $0.putAside)
+        }
         let progress = migration?.progress
         // A migration that this life of the node has begun says it itself.
         let left = migration == nil && supply?.isReleased == false ? supply?.left : nil
@@ -201,7 +211,7 @@ final class NodeExport: Sendable {
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
             problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
-                ?? (forward == nil ? flushProblem : nil) ?? imageProblem,
+                ?? (forward == nil ? flushProblem : nil) ?? imageProblem ?? putAside,
             failures: failures)
     }
 

@@ -16,6 +16,8 @@ public struct TLSConfiguration: Sendable {
     public var mode: Mode
     /// Whether clients have to show a certificate.
     public var verifiesClients: Bool
+    /// Whether clients may get in without TLS although those with TLS have to show a certificate, as nbd-server has it.
+    public var letsUnverifiedIn = false
 
     /// With the files that QEMU, libvirt and nbdkit look for in a directory.
     public init(directory: String, mode: Mode, verifiesClients: Bool) {

@@ -22,7 +22,7 @@ final class NodeProcess: @unchecked Sendable {
                 + (hasSocket ? ["--socket", "\(folder)/nbd.sock"] : []) + arguments,
             errors: log)
         let limit = Date(timeIntervalSinceNow: 30)
-        while !messages.contains("ready") {
+        while !messages.contains("ready: ") {
             guard process.isRunning, Date() < limit else {
                 process.signal(SIGTERM)
                 throw Failure(reason: "the node did not get ready: \(messages)")

@@ -11,6 +11,8 @@ struct ControlOption: ParsableArguments {
     func ask(
         _ request: ControlRequest, progress: (@Sendable (ControlReply) -> Void)? = nil
     ) async throws -> ControlReply {
+        // Another user could answer there.
+        if control == DefaultPaths.control { try ControlDirectory.secure(for: control) }
         let reply = try await ControlClient.ask(request, at: control, progress: progress)
         if case .failed(let reason) = reply { throw CommandFailure(reason: reason) }
         return reply

@@ -150,7 +150,7 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        LoggingSystem.bootstrap(StreamLogHandler.standardError)
+        LoggingSystem.bootstrap { PlainLogHandler(StreamLogHandler.standardError(label: $0)) }
         let logger = Logger(label: "nearblock")
         let signals = ProcessSignals()
         let inherited = InheritedSockets.take()
@@ -219,7 +219,10 @@ struct ServeCommand: AsyncParsableCommand {
         let verifiesClients = tlsVerifyClient || configured?.verifiesClients ?? false
         if let tls { return TLSConfiguration(directory: tls, mode: mode, verifiesClients: verifiesClients) }
         if let configured {
-            return TLSConfiguration(files: configured.files, mode: mode, verifiesClients: verifiesClients)
+            var tls = TLSConfiguration(files: configured.files, mode: mode, verifiesClients: verifiesClients)
+            // Of nbd-server's file; the command line has to make sense by itself.
+            tls.letsUnverifiedIn = configured.letsUnverifiedIn && tlsMode == nil && !tlsVerifyClient
+            return tls
         }
         if tlsVerifyClient { throw ValidationError("--tls-verify-client needs --tls DIR.") }
         if let tlsMode, tlsMode != .off { throw ValidationError("--tls-mode \(tlsMode.rawValue) needs --tls DIR.") }

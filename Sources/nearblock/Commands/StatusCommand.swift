@@ -25,7 +25,7 @@ struct StatusCommand: AsyncParsableCommand {
             if let left = export.secondsLeft { line += ", \(Format.timeLeft(left))" }
             if let failures = export.failures { line += "  \(Format.failures(failures))" }
             if let problem = export.problem { line += "  (\(problem))" }
-            print(line)
+            print(PlainText.line(line, limit: 2 * PlainText.longestLine))
         }
     }
 }

@@ -46,6 +46,11 @@ enum Format {
         return String(format: "%.1f %@", value, units[unit])
     }
 
+    /// `1.4 MiB/s`; what no number of bytes stands for is the highest one.
+    static func rate(_ bytesPerSecond: Double) -> String {
+        "\(bytes(UInt64(exactly: bytesPerSecond.rounded(.down)) ?? .max))/s"
+    }
+
     /// `about 12.30 s left`.
     static func timeLeft(_ value: Double) -> String { "about \(seconds(value)) left" }
 
@@ -58,7 +63,7 @@ enum Format {
                 : "round \(progress.round): \(percent(progress.done, of: progress.total).drop { $0 == " " })"
         ]
         parts.append("\(bitRate(progress.linkRate))")
-        if progress.dirtyRate >= 1, !isFollowing { parts.append("\(bytes(UInt64(progress.dirtyRate)))/s written") }
+        if progress.dirtyRate >= 1, !isFollowing { parts.append("\(rate(progress.dirtyRate)) written") }
         if let left = progress.secondsLeft { parts.append(timeLeft(left)) }
         return parts.joined(separator: ", ")
     }

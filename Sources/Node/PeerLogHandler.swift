@@ -1,0 +1,42 @@
+import Logging
+import NIOConcurrencyHelpers
+
+/// Keeps what peers can cause out of the log but for some lines now and then. Each level has a budget of its own, so that
+/// many harmless lines hide no error; critical ones are all written.
+struct PeerLogHandler: LogHandler {
+    private var inner: any LogHandler
+    private let budgets = NIOLockedValueBox<[Logger.Level: LineBudget]>([:])
+
+    init(_ inner: any LogHandler) {
+        self.inner = inner
+    }
+
+    var logLevel: Logger.Level {
+        get { inner.logLevel }
+        set { inner.logLevel = newValue }
+    }
+
+    var metadata: Logger.Metadata {
+        get { inner.metadata }
+        set { inner.metadata = newValue }
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { inner[metadataKey: key] }
+        set { inner[metadataKey: key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        guard event.level < .critical else { return inner.log(event: event) }
+        switch budgets.withLockedValue({ $0[event.level, default: LineBudget()].take(at: .now) }) {
+        case .leaveOut: return
+        case .write(let leftOut):
+            if leftOut > 0 {
+                var notice = event
+                notice.message = "\(leftOut) lines about peers were left out here: there were too many"
+                inner.log(event: notice)
+            }
+            inner.log(event: event)
+        }
+    }
+}
