@@ -4,7 +4,7 @@ import Index
 @testable import Migration
 
 /// One attempt to bring the disk: performs what `DestinationMachine` says, one message after the other.
-final class SimArrival {
+final class SimArrival: SimPart {
     let id: MigrationID
     let pipe: SimPipe
     private let node: SimDestination
@@ -27,7 +27,11 @@ final class SimArrival {
         present = PresentMap(geometry: node.disk.geometry)
         saysAll = node.world.chance(30)
         node.clearManifest()
+        node.world.add(self)
+        node.world.watch(present)
     }
+
+    func letGo() { whenOver = [] }
 
     private var disk: SimDisk { node.disk }
 

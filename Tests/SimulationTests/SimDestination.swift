@@ -6,7 +6,7 @@ import NIOCore
 
 /// The node that the disk comes to: performs what `DestinationMachine`, `BlockResolver` and `BackgroundFill` say, as
 /// `DestinationMigration`, `DestinationSite` and `PostCopy` do, in simulated time.
-final class SimDestination {
+final class SimDestination: SimPart {
     /// What is written down about a disk that has been prepared here, or more.
     struct Record {
         var isActive = false
@@ -64,6 +64,17 @@ final class SimDestination {
         image = SimImage(count: disk.sectorCount, name: "destination", world: world)
         manifest = Array(repeating: .zero, count: Int(disk.geometry.blockCount))
         durableManifest = manifest
+        world.add(self)
+    }
+
+    func letGo() {
+        arrival = nil
+        resolving = nil
+        forwardPipe = nil
+        whenForwardQuiet = nil
+        lanes = [:]
+        early = []
+        earlyReads = [:]
     }
 
     /// Blocks that can be had here.

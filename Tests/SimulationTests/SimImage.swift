@@ -29,6 +29,7 @@ final class SimImage {
         stamps = Array(repeating: 0, count: count)
         durableStamps = stamps
         self.world = world
+        world.watch(self)
     }
 
     func fill(_ values: [UInt32]) {

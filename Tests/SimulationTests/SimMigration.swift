@@ -5,7 +5,7 @@ import NIOCore
 @testable import Migration
 
 /// Performs what `SourceMachine` says, as `SourceMigration` does, in simulated time.
-final class SimMigration {
+final class SimMigration: SimPart {
     private static let segmentBlocks: UInt64 = 6
 
     private let source: SimSource
@@ -38,6 +38,15 @@ final class SimMigration {
         openSegments = OpenSegments(geometry: source.disk.geometry)
         manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
         roundsLimit = Double(Int.random(in: 0...6, using: &source.world.random))
+        world.add(self)
+        for object in [dirtyMap, sentMap, openSegments] as [AnyObject] { world.watch(object) }
+    }
+
+    func letGo() {
+        expect = nil
+        pipe = nil
+        forward = nil
+        supply = nil
     }
 
     private var world: World { source.world }

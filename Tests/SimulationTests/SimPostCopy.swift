@@ -5,7 +5,7 @@ import Index
 @testable import Migration
 
 /// Performs what `BlockResolver` and `BackgroundFill` say, as `PostCopy` does, in simulated time.
-final class SimPostCopy {
+final class SimPostCopy: SimPart {
     private enum Phase: Equatable {
         case filling
         case verifying(DiskRoot?)
@@ -38,6 +38,14 @@ final class SimPostCopy {
         limits.describing = 3
         limits.bringing = 2
         fill = BackgroundFill(map: map, limits: limits)
+        world.add(self)
+        world.watch(map)
+    }
+
+    func letGo() {
+        operations = [:]
+        pipes = [:]
+        waitingSaves = []
     }
 
     private var disk: SimDisk { node.disk }

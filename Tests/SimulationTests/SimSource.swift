@@ -5,7 +5,7 @@ import NIOCore
 @testable import Migration
 
 /// The node that has the disk at first: its clients' port, its records, and at most one migration.
-final class SimSource {
+final class SimSource: SimPart {
     /// What is written down about a disk that was given away.
     struct Moved {
         var migration: MigrationID
@@ -44,6 +44,15 @@ final class SimSource {
         faults = simulation.faults
         image = SimImage(count: disk.sectorCount, name: "source", world: world)
         image.fill(contents)
+        world.add(self)
+    }
+
+    func letGo() {
+        held = []
+        whenQuiet = nil
+        migration = nil
+        forward = nil
+        supply = nil
     }
 
     /// Does something later, in this life of the node.

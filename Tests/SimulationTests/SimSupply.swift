@@ -5,7 +5,7 @@ import NIOCore
 @testable import Migration
 
 /// Answers what the destination asks of the source's image, as `SupplyLink` does.
-final class SimSupply {
+final class SimSupply: SimPart {
     private let source: SimSource
     private let id: MigrationID
     private var isCommitted: Bool
@@ -20,7 +20,10 @@ final class SimSupply {
         self.source = source
         self.id = id
         self.isCommitted = isCommitted
+        source.world.add(self)
     }
+
+    func letGo() { pipes = [:] }
 
     static func message(_ block: UInt64, _ disk: SimDisk, _ image: SimImage) -> Message {
         message(block, image.read(disk.sectors(of: block..<block + 1)))

@@ -5,7 +5,7 @@ import TestSupport
 @testable import Migration
 
 /// Two nodes, a guest and everything that can go wrong between them, played from one seed.
-final class Simulation {
+final class Simulation: SimPart {
     let world: World
     let disk: SimDisk
     let faults: Faults
@@ -28,8 +28,8 @@ final class Simulation {
     private let troubleInterval: UInt64
     private let troubleEnd: UInt64
 
-    init(seed: UInt64, faults: Faults = [], isTracing: Bool = false) {
-        let world = World(seed: seed, isTracing: isTracing)
+    init(seed: UInt64, faults: Faults = [], isTracing: Bool = false, isWatching: Bool = false) {
+        let world = World(seed: seed, isTracing: isTracing, isWatching: isWatching)
         let blocks =
             world.chance(20)
             ? Int.random(in: 65...200, using: &world.random) : Int.random(in: 3...40, using: &world.random)
@@ -51,11 +51,15 @@ final class Simulation {
         self.faults = faults
         self.contents = contents
         self.neighbour = neighbour
+        world.add(self)
     }
+
+    func letGo() { pipes = [] }
 
     /// Plays to the end.
     /// - Returns: what was violated, or nil.
     func run() -> String? {
+        defer { world.end() }
         world.note("switch \(switchover), \(disk.geometry.blockCount) blocks, latency \(latency)")
         guest.run()
         operate()

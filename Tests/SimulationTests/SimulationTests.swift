@@ -40,6 +40,18 @@ struct SimulationTests {
         }
     }
 
+    /// Objects that hold one another are never freed, and a run of many seeds ends for want of memory.
+    @Test("Nothing of a simulation outlives it, however it ends")
+    func freed() async throws {
+        let seeds: [UInt64] = Array(0..<40)
+        let ends = try await onThread { seeds.map { Self.end(of: $0, faults: $0 % 4 == 3 ? .unnamedDirt : []) } }
+        for (seed, end) in zip(seeds, ends) {
+            #expect(end.remaining.isEmpty, "seed \(seed)")
+            #expect(end.watched > 20, "seed \(seed)")
+            #expect(end.isWorldGone, "seed \(seed)")
+        }
+    }
+
     @Test("What is broken on purpose is found", arguments: Faults.named.map(\.name))
     func finds(_ name: String) async throws {
         let fault = Faults.named.first { $0.name == name }!.fault
@@ -51,6 +63,23 @@ struct SimulationTests {
 
     /// What is played beside all the other tests, which need the cores too.
     private static let fewSeeds: UInt64 = 600
+
+    /// Plays a seed and tells the types of what is left of the simulation afterwards.
+    private static func end(
+        of seed: UInt64, faults: Faults
+    ) -> (remaining: Set<String>, watched: Int, isWorldGone: Bool) {
+        func play() -> World {
+            let simulation = Simulation(seed: seed, faults: faults, isWatching: true)
+            _ = simulation.run()
+            return simulation.world
+        }
+        func look(_ world: World) -> (Set<String>, Int) { world.remaining }
+        var world: World? = play()
+        let (remaining, watched) = look(world!)
+        weak let last = world
+        world = nil
+        return (remaining, watched, last == nil)
+    }
 
     /// Plays seeds, many of them on all cores; returns those that fail, in order.
     private static func play(_ seeds: Range<UInt64>) -> [(UInt64, String)] {
