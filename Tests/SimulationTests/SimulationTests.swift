@@ -1,6 +1,4 @@
-import Dispatch
 import Foundation
-import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -13,8 +11,13 @@ struct SimulationTests {
         let environment = ProcessInfo.processInfo.environment
         let count = environment["NEARBLOCK_SEEDS"].flatMap(UInt64.init) ?? Self.fewSeeds
         let first = environment["NEARBLOCK_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0..<1 << 40)
-        print("simulation: seeds \(first) to \(first + count - 1)")
-        let failures = try await onThread { Self.play(first..<first + count) }
+        say("seeds \(first) to \(first + count - 1)")
+        // A short run goes beside all the other tests, which need the cores too.
+        let isLong = count > Self.fewSeeds
+        let run = SeedRun(first..<first + count)
+        let failures = try await run.play(
+            threads: isLong ? ProcessInfo.processInfo.activeProcessorCount : 1, isReported: isLong)
+        say(run.summary)
         for (seed, violation) in failures.prefix(3) {
             Issue.record("seed \(seed): \(violation); replay: nbd-scripts/simulate --seeds 1 --seed \(seed)")
         }
@@ -52,16 +55,29 @@ struct SimulationTests {
         }
     }
 
+    @Test("A world in which things happen for ever makes no progress")
+    func livelock() {
+        let world = World(seed: 1, isTracing: false, mostEvents: 1000)
+        func again() { world.after(0) { again() } }
+        again()
+        world.run(until: 1) { false }
+        #expect(world.violation?.contains("no progress") == true && world.now == 0)
+        world.end()
+    }
+
     @Test("What is broken on purpose is found", arguments: Faults.named.map(\.name))
     func finds(_ name: String) async throws {
         let fault = Faults.named.first { $0.name == name }!.fault
         let most: UInt64 = 20_000
-        let found = try await onThread { (0..<most).first { Simulation(seed: $0, faults: fault).run() != nil } }
-        print("simulation: \(name) is found by seed \(found.map(String.init) ?? "none of \(most)")")
+        let found = try await onThread {
+            (0..<most).first { seed in
+                SeedWatch.shared.playing(seed, fault: name) { Simulation(seed: seed, faults: fault).run() } != nil
+            }
+        }
+        say("\(name) is found by seed \(found.map(String.init) ?? "none of \(most)")")
         #expect(found != nil, "\(name) was not found by \(most) seeds")
     }
 
-    /// What is played beside all the other tests, which need the cores too.
     private static let fewSeeds: UInt64 = 600
 
     /// Plays a seed and tells the types of what is left of the simulation afterwards.
@@ -79,20 +95,5 @@ struct SimulationTests {
         weak let last = world
         world = nil
         return (remaining, watched, last == nil)
-    }
-
-    /// Plays seeds, many of them on all cores; returns those that fail, in order.
-    private static func play(_ seeds: Range<UInt64>) -> [(UInt64, String)] {
-        guard seeds.count > fewSeeds else {
-            return seeds.compactMap { seed in Simulation(seed: seed).run().map { (seed, $0) } }
-        }
-        let failures = NIOLockedValueBox<[(UInt64, String)]>([])
-        DispatchQueue.concurrentPerform(iterations: seeds.count) { index in
-            let seed = seeds.lowerBound + UInt64(index)
-            if let violation = Simulation(seed: seed).run() {
-                failures.withLockedValue { $0.append((seed, violation)) }
-            }
-        }
-        return failures.withLockedValue { $0.sorted { $0.0 < $1.0 } }
     }
 }

@@ -10,9 +10,12 @@ final class World {
     }
 
     private(set) var now: UInt64 = 0
+    /// How much has happened.
+    private(set) var happened = 0
     var random: Seeded
     private var events: [Event] = []
     private var order: UInt64 = 0
+    private let mostEvents: Int
     private(set) var violation: String?
     /// What happened; kept only where somebody wants to read it.
     private(set) var trace: [String] = []
@@ -29,8 +32,11 @@ final class World {
     private var watched: [Watched] = []
     private let isWatching: Bool
 
-    /// - Parameter isWatching: weak references are kept to all that `watch` is told of.
-    init(seed: UInt64, isTracing: Bool, isWatching: Bool = false) {
+    /// - Parameters:
+    ///   - isWatching: weak references are kept to all that `watch` is told of.
+    ///   - mostEvents: a simulation in which more happens makes no progress; the longest seeds have some 10,000 events.
+    init(seed: UInt64, isTracing: Bool, isWatching: Bool = false, mostEvents: Int = 1_000_000) {
+        self.mostEvents = mostEvents
         random = Seeded(seed)
         self.isTracing = isTracing
         self.isWatching = isWatching
@@ -89,6 +95,8 @@ final class World {
     func run(until limit: UInt64, _ isOver: () -> Bool) {
         while violation == nil, let event = takeFirst(), event.time <= limit {
             now = event.time
+            happened += 1
+            guard happened <= mostEvents else { return fail("no progress: \(happened) things have happened") }
             event.action()
             if isOver() { return }
         }
