@@ -131,13 +131,17 @@ final class SimGuest: SimPart {
         world.watch(operation)
         world.note("\(id) asks for \(operation.kind) of \(operation.sectors)\(operation.isForced ? ", forced" : "")")
         let isChange = operation.isChange
+        let needsDisk = operation.kind == .flush || operation.isForced
         operation.finish = { [self] error, found in
             guard open.removeValue(forKey: id) != nil else { return }
             world.note("\(id) is answered \(error)")
             // A flush may fail where the machine of a disk that others may write to has gone down.
             let mayFail = failed != nil && simulation.switchover != .converged && simulation.hasLost
             let isFull = error == ENOSPC && isChange && simulation.destination.hasBeenFull
-            world.check(error == 0 || mayFail || isFull, "a request of the guest fails with \(error)")
+            let mayNotBeDurable = error == EIO && needsDisk && simulation.hasDiskFailed
+            world.check(
+                error == 0 || mayFail || isFull || mayNotBeDurable,
+                "a request of the guest fails with \(error)")
             if error == 0 { done(found) } else { (failed ?? lose)() }
             finished += 1
             moveIfQuiet()

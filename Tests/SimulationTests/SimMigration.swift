@@ -57,7 +57,7 @@ final class SimMigration: SimPart {
     // MARK: Operators
 
     func cancel() {
-        if isGivingWord { return }
+        if isGivingWord { return source.withdrawCommit() }
         switch machine.state {
         case .committed, .moved, .released: return
         default: break
@@ -73,7 +73,10 @@ final class SimMigration: SimPart {
     // MARK: Rounds
 
     func begin() {
-        let abandoned = source.beginAttempt(id)
+        guard let abandoned = source.beginAttempt(id) else {
+            _ = machine.abandon()
+            return source.migrationEnded()
+        }
         let pipe = source.simulation.connect(.migrate, id, isCommitted: false)
         self.pipe = pipe
         pipe.onMessage[SimPipe.End.source.rawValue] = { [self] in take($0) }
@@ -316,14 +319,25 @@ final class SimMigration: SimPart {
         isCommitting = true
         expect = { _ in }
         // What the destination takes later must be what is here now.
-        let needsImage = !missing.isEmpty && !source.faults.contains(.unflushedSource)
-        source.synchronize(needsImage) { [self] in
-            guard !isCancelled else {
-                isCommitting = false
-                return fail("cancelled")
+        if missing.isEmpty || source.faults.contains(.unflushedSource) {
+            giveWord(missing, isDurable: !source.image.hasFailed)
+        } else {
+            source.synchronize { [self] in giveWord(missing, isDurable: $0) }
+        }
+    }
+
+    private func giveWord(_ missing: [Range<UInt64>], isDurable: Bool) {
+        guard !isCancelled, isDurable || source.faults.contains(.handedOverUnflushed) else {
+            isCommitting = false
+            return fail(isCancelled ? "cancelled" : "the image can't be made durable")
+        }
+        isGivingWord = true
+        source.commit(id, isNeeded: !missing.isEmpty) { [self] isGiven in
+            guard isGiven else {
+                (isCommitting, isGivingWord) = (false, false)
+                return fail("the word could not be given")
             }
-            isGivingWord = true
-            source.commit(id, isNeeded: !missing.isEmpty) { [self] in committed(without: missing) }
+            committed(without: missing)
         }
     }
 

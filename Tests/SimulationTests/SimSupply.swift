@@ -1,4 +1,5 @@
 import Block
+import Glibc
 import Index
 import NIOCore
 
@@ -84,8 +85,9 @@ final class SimSupply: SimPart {
         case .request(let request):
             // Before the hand-over: of the image as it is now.
             if request.kind == .flush {
-                return source.synchronize(true) {
-                    pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: ByteBuffer())), from: .source)
+                return source.synchronize { isDurable in
+                    let error = isDurable ? 0 : EIO
+                    pipe.send(.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())), from: .source)
                 }
             }
             source.later(300) { [self] in
@@ -111,7 +113,9 @@ final class SimSupply: SimPart {
             replaced = []
             source.later(2000) { pipe.send(.postcopy(.verified(root)), from: .source) }
         case .postcopy(.complete):
-            source.release(id) { [self] in
+            source.release(id) { [self] isNoted in
+                // The destination says it again on the next connection.
+                guard isNoted else { return pipe.cut() }
                 pipe.send(.postcopy(.released), from: .source)
                 source.world.note("released")
             }

@@ -24,6 +24,9 @@ final class Simulation: SimPart {
     private var isToBeMadeAgain = false
     /// The machine has gone down that held the disk after the hand-over.
     private(set) var hasLost = false
+    /// An image or a state store fails now and then.
+    private let failsDisks: Bool
+    private let failsStores: Bool
     /// How often per second something goes wrong, and until when.
     private let troubleInterval: UInt64
     private let troubleEnd: UInt64
@@ -38,6 +41,8 @@ final class Simulation: SimPart {
         switchover = Switchover.allCases.randomElement(using: &world.random)!
         troubleInterval = [3_000, 15_000, 60_000, 1_000_000_000].randomElement(using: &world.random)!
         troubleEnd = UInt64.random(in: 0...1_500_000, using: &world.random)
+        failsDisks = world.chance(25)
+        failsStores = world.chance(25)
         var contents = (0..<disk.sectorCount).map { _ in UInt32.random(in: 1...900, using: &world.random) }
         for block in 0..<disk.geometry.blockCount where world.chance(25) {
             for sector in disk.sectors(of: block..<block + 1) { contents[sector] = 0 }
@@ -127,6 +132,14 @@ final class Simulation: SimPart {
     private func trouble() {
         world.soon(min(troubleInterval, troubleEnd + 1)) { [self] in
             guard world.now < troubleEnd else { return calm() }
+            if failsDisks, world.chance(30) {
+                failDisk()
+                return trouble()
+            }
+            if failsStores, world.chance(30) {
+                failStore()
+                return trouble()
+            }
             switch Int.random(in: 0..<9, using: &world.random) {
             case 0: crash(source.crash, source.restart)
             case 1, 2: crash(destination.crash, destination.restart)
@@ -137,6 +150,36 @@ final class Simulation: SimPart {
             trouble()
         }
     }
+
+    /// An image can't be made durable, until an operator has repaired its disk and started the node again.
+    private func failDisk() {
+        let isSource = world.chance(50)
+        (isSource ? source.image : destination.image).failNext()
+        world.soon(300_000) { [self] in reopenFailed() }
+    }
+
+    private func reopenFailed() {
+        if source.image.hasFailed, source.isUp {
+            source.crash(ofMachine: false)
+            world.soon(20_000) { [self] in source.restart() }
+        }
+        if destination.image.hasFailed, destination.isUp {
+            destination.crash(ofMachine: false)
+            world.soon(20_000) { [self] in destination.restart() }
+        }
+    }
+
+    private func failStore() {
+        let time = UInt64.random(in: 1...200_000, using: &world.random)
+        if world.chance(50) { source.failStore(for: time) } else { destination.failStore(for: time) }
+    }
+
+    /// Whether something could not be made durable, so that a guest may hear of it.
+    var hasDiskFailed: Bool {
+        hasImageFailed || source.image.hasFailed || destination.image.hasFailed
+            || destination.hasStoreFailed
+    }
+    private var hasImageFailed = false
 
     private func crash(_ crash: (Bool) -> Void, _ restart: @escaping () -> Void) {
         // What the source would make again may find no room, and then the guest's next flush fails.
@@ -149,22 +192,26 @@ final class Simulation: SimPart {
     private func calm() {
         isCalm = true
         world.note("calm")
+        source.mendDisk()
+        destination.mendDisk()
         world.after(100_000) { [self] in
+            reopenFailed()
             source.restart()
             destination.restart()
         }
     }
 
-    func nodeCrashed(_ end: SimPipe.End, ofMachine: Bool) {
+    func nodeCrashed(_ end: SimPipe.End, ofMachine: Bool, withFailedDisk hasFailed: Bool) {
+        if hasFailed { hasImageFailed = true }
         guest.lostNode(end)
         // Whoever holds the disk takes what was not flushed along. Where the guest stays at the source, that one makes
         // its changes again, if it lives until then.
         let holder: SimPipe.End = source.moved == nil ? .source : .destination
         if end == .source {
-            if isToBeMadeAgain || ofMachine && holder == .source { guest.model.crash() }
+            if isToBeMadeAgain || (ofMachine || hasFailed) && holder == .source { guest.model.crash() }
             isToBeMadeAgain = false
-        } else if ofMachine, holder == .destination {
-            if switchover == .converged, !source.hasForgotten {
+        } else if ofMachine || hasFailed, holder == .destination {
+            if switchover == .converged, !source.hasForgotten, !hasDiskFailed {
                 isToBeMadeAgain = true
                 guest.model.crashTrimmed()
             } else {
