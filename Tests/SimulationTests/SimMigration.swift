@@ -151,9 +151,8 @@ final class SimMigration: SimPart {
     private func firstRound(_ message: Message) {
         switch message {
         case .differences(let differences):
-            guard let comparison = try? openSegments.compare(differences) else {
-                return fail("differences that answer nothing")
-            }
+            let comparison: OpenSegments.Comparison
+            do { comparison = try openSegments.compare(differences) } catch { return fail("\(error)") }
             for part in comparison.rest { pipe?.send(.manifest(part.manifest), from: .source) }
             if openSegments.endComparison() { pipe?.send(.manifestEnd, from: .source) }
         case .wants(let wants):

@@ -31,6 +31,7 @@ final class SimSource: SimPart {
     /// The disk has been given away, for certain.
     private(set) var moved: Moved?
     private var commitAttempt: CommitAttempt?
+    private var isCommitWithdrawn = false
     private(set) var isUp = true
     private(set) var epoch = 0
     private var isFenced = false
@@ -165,14 +166,17 @@ final class SimSource: SimPart {
             }
         }
         commitAttempt = CommitAttempt()
+        isCommitWithdrawn = false
         step(record, done)
     }
 
     /// The disk shall stay, where the word is not given yet.
-    func withdrawCommit() { commitAttempt?.withdraw() }
+    func withdrawCommit() { isCommitWithdrawn = true }
 
     private func step(_ record: Moved, _ done: @escaping (Bool) -> Void) {
         later(1500) { [self] in
+            // Between two steps: what is being done now ends as what it is.
+            if isCommitWithdrawn { commitAttempt!.withdraw() }
             let outcome = movedRecord.write(commitAttempt!.next == .write ? record : nil, store, world)
             later(500) { [self] in
                 let verdict = commitAttempt!.ended(outcome)
