@@ -22,7 +22,8 @@ struct SimulationTests {
             Issue.record("seed \(seed): \(violation); replay: nbd-scripts/simulate --seeds 1 --seed \(seed)")
         }
         #expect(failures.isEmpty, "\(failures.count) of \(count) seeds failed")
-        if count == 1 || environment["NEARBLOCK_TRACE"] != nil, let (seed, _) = failures.first {
+        let isTraced = environment["NEARBLOCK_TRACE"] != nil
+        if count == 1 || isTraced, let seed = failures.first?.seed ?? (isTraced ? first : nil) {
             let simulation = Simulation(seed: seed, isTracing: true)
             _ = simulation.run()
             for line in simulation.world.trace { print(line) }
