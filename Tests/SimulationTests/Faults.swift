@@ -52,6 +52,9 @@ struct Faults: OptionSet, Sendable {
     /// The destination serves a disk although the record of that may not be there.
     static let servedUnknown = Faults(rawValue: 1 << 22)
 
+    /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
+    static let firstSeeds: [String: UInt64] = ["trustedRecord": 4200, "damagedBase": 6800]
+
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
         ("unfenced", .unfenced), ("mapBeforeData", .mapBeforeData), ("lateSnapshot", .lateSnapshot),
