@@ -32,6 +32,7 @@ final class DiskModel {
     init(_ contents: [UInt32], world: World) {
         sectors = contents.map { Sector(possible: [$0], survivors: [$0]) }
         self.world = world
+        world.watch(self)
     }
 
     var count: Int { sectors.count }

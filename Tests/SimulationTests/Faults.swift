@@ -37,6 +37,24 @@ struct Faults: OptionSet, Sendable {
     /// What could not be stored is read from the image.
     static let staleDelivery = Faults(rawValue: 1 << 15)
 
+    /// An attempt to make an image durable counts although an earlier one has failed.
+    static let forgottenFlushFailure = Faults(rawValue: 1 << 16)
+    /// The source hands a disk over that it could not make durable.
+    static let handedOverUnflushed = Faults(rawValue: 1 << 17)
+    /// The destination, started again, believes its live map although its image could not be made durable.
+    static let believedMap = Faults(rawValue: 1 << 18)
+    /// An arrival goes on with what an earlier one has left in an image that could not be made durable.
+    static let damagedBase = Faults(rawValue: 1 << 19)
+    /// Invariant 5: the source serves on although the word may be there.
+    static let forgottenCommit = Faults(rawValue: 1 << 20)
+    /// A node that starts again acts on a record that may not be durable.
+    static let trustedRecord = Faults(rawValue: 1 << 21)
+    /// The destination serves a disk although the record of that may not be there.
+    static let servedUnknown = Faults(rawValue: 1 << 22)
+
+    /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
+    static let firstSeeds: [String: UInt64] = ["trustedRecord": 4200, "damagedBase": 6800]
+
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
         ("unfenced", .unfenced), ("mapBeforeData", .mapBeforeData), ("lateSnapshot", .lateSnapshot),
@@ -46,5 +64,10 @@ struct Faults: OptionSet, Sendable {
         ("overlappingForwards", .overlappingForwards), ("unnamedDirt", .unnamedDirt),
         ("unflushedSource", .unflushedSource),
         ("silentBoot", .silentBoot), ("staleDelivery", .staleDelivery),
+        ("forgottenFlushFailure", .forgottenFlushFailure),
+        ("handedOverUnflushed", .handedOverUnflushed),
+        ("believedMap", .believedMap), ("damagedBase", .damagedBase),
+        ("forgottenCommit", .forgottenCommit),
+        ("trustedRecord", .trustedRecord), ("servedUnknown", .servedUnknown),
     ]
 }

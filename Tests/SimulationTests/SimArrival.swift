@@ -4,7 +4,7 @@ import Index
 @testable import Migration
 
 /// One attempt to bring the disk: performs what `DestinationMachine` says, one message after the other.
-final class SimArrival {
+final class SimArrival: SimPart {
     let id: MigrationID
     let pipe: SimPipe
     private let node: SimDestination
@@ -27,7 +27,11 @@ final class SimArrival {
         present = PresentMap(geometry: node.disk.geometry)
         saysAll = node.world.chance(30)
         node.clearManifest()
+        node.world.add(self)
+        node.world.watch(present)
     }
+
+    func letGo() { whenOver = [] }
 
     private var disk: SimDisk { node.disk }
 
@@ -105,7 +109,8 @@ final class SimArrival {
             pipe.send(.manifestDone, from: .destination)
             done()
         case .finishRound(let round):
-            node.synchronize { [self] in
+            node.synchronize { [self] isDurable in
+                guard isDurable else { return fail("the image can't be made durable", done) }
                 pipe.send(.roundDone(round), from: .destination)
                 done()
             }
@@ -209,23 +214,36 @@ final class SimArrival {
         }
     }
 
+    /// The attempt is over; the source keeps the disk.
+    private func fail(_ reason: String, _ done: () -> Void) {
+        node.world.note("arrival fails: \(reason)")
+        pipe.send(.failed(reason: reason), from: .destination)
+        isOver = true
+        done()
+    }
+
     private func prepare(_ theirs: DiskRoot, _ done: @escaping () -> Void) {
-        node.synchronize { [self] in
+        node.synchronize { [self] isDurable in
+            guard isDurable else { return fail("the image can't be made durable", done) }
             let ours = disk.root(node.wholeManifest(), without: [])
             guard ours == theirs, present.missing() == 0 else {
                 pipe.send(.prepared(ours), from: .destination)
                 return done()
             }
-            node.prepare(id, ours, present: nil) { [self] in prepared(ours, done) }
+            node.prepare(id, ours, present: nil) { [self] isNoted in
+                if isNoted { prepared(ours, done) } else { fail("the state store fails", done) }
+            }
         }
     }
 
     private func prepareRest(_ done: @escaping () -> Void) {
-        node.synchronize { [self] in
+        node.synchronize { [self] isDurable in
+            guard isDurable else { return fail("the image can't be made durable", done) }
             let missing = present.missingRuns()
             for block in missing.joined() { node.setManifest(.zero, of: block) }
             let root = disk.root(node.wholeManifest(), without: missing)
-            node.prepare(id, root, present: missing.isEmpty ? nil : present) { [self] in
+            node.prepare(id, root, present: missing.isEmpty ? nil : present) { [self] isNoted in
+                guard isNoted else { return fail("the state store fails", done) }
                 if !missing.isEmpty, saysAll || missing != named.ascending {
                     pipe.send(.postcopy(.missing(missing.map { BlockRange($0) })), from: .destination)
                 }

@@ -1,4 +1,5 @@
 import Block
+import Glibc
 import Index
 import NIOCore
 
@@ -6,7 +7,7 @@ import NIOCore
 
 /// The node that the disk comes to: performs what `DestinationMachine`, `BlockResolver` and `BackgroundFill` say, as
 /// `DestinationMigration`, `DestinationSite` and `PostCopy` do, in simulated time.
-final class SimDestination {
+final class SimDestination: SimPart {
     /// What is written down about a disk that has been prepared here, or more.
     struct Record {
         var isActive = false
@@ -22,17 +23,21 @@ final class SimDestination {
     unowned let simulation: Simulation
 
     // What survives the process, and the machine.
-    private(set) var record: Record?
+    private let store: SimStore
+    private var recordStore = SimRecord<Record?>(nil)
     private var durablePages: [Int: MapPage] = [:]
     private var boot: UInt64 = 1
     private var durableManifest: [Fingerprint]
     private var hasPartialImage = false
 
     // What survives the process.
+    /// Clients have been served.
+    private var hasServed = false
     private var manifest: [Fingerprint]
     private var liveMap: DurablePresentMap?
 
     // What does not.
+    private(set) var record: Record?
     private(set) var isUp = true
     private(set) var epoch = 0
     private var arrival: SimArrival?
@@ -61,9 +66,21 @@ final class SimDestination {
         world = simulation.world
         disk = simulation.disk
         faults = simulation.faults
-        image = SimImage(count: disk.sectorCount, name: "destination", world: world)
+        image = SimImage(count: disk.sectorCount, name: "destination", world: world, faults: faults)
+        store = SimStore(name: "destination", world: world)
         manifest = Array(repeating: .zero, count: Int(disk.geometry.blockCount))
         durableManifest = manifest
+        world.add(self)
+    }
+
+    func letGo() {
+        arrival = nil
+        resolving = nil
+        forwardPipe = nil
+        whenForwardQuiet = nil
+        lanes = [:]
+        early = []
+        earlyReads = [:]
     }
 
     /// Blocks that can be had here.
@@ -110,11 +127,17 @@ final class SimDestination {
             return arrival.end { [self] in later(10) { [self] in open(offer, pipe) } }
         }
         if let record {
-            guard !record.isActive, !isActivating, offer.abandoned.contains(record.migration) else {
+            guard !record.isActive, !isActivating, offer.abandoned.contains(record.migration), write(nil)
+            else {
                 return refuse(pipe)
             }
-            self.record = nil
             hasPartialImage = true
+        }
+        // Blocks may be read from the image that its disk does not hold.
+        if image.hasFailed, !faults.contains(.damagedBase) {
+            clearImage()
+        } else if image.hasFailed {
+            image.reuse()
         }
         guard pipe.isOpen else { return }
         let arrival = SimArrival(self, offer.migration, pipe, hasBase: hasPartialImage)
@@ -152,38 +175,68 @@ final class SimDestination {
     func wholeManifest() -> [Fingerprint] { manifest }
     func clearManifest() { manifest = Array(repeating: .zero, count: manifest.count) }
 
-    func synchronize(_ done: @escaping () -> Void) {
+    /// Makes the image durable, and tells whether it is.
+    func synchronize(_ done: @escaping (Bool) -> Void) {
         let snapshot = image.snapshot()
-        later(2500) { [self] in
-            image.settle(snapshot)
-            done()
-        }
+        later(2500) { [self] in done(image.settle(snapshot)) }
     }
 
-    func synchronizeManifest() { durableManifest = manifest }
+    /// The image could not be made durable: a later life goes by what was durable before.
+    func distrustMemory() { if !faults.contains(.believedMap) { liveMap = nil } }
 
-    func writePages(_ pages: [MapPage]) { for page in pages { durablePages[page.index] = page } }
+    /// - Returns: false where it may not be durable.
+    func synchronizeManifest() -> Bool {
+        let outcome = store.operate()
+        if outcome != .unchanged { durableManifest = manifest }
+        return outcome == .confirmed
+    }
 
-    /// The image is durable; makes the map and the record so.
-    func prepare(_ id: MigrationID, _ root: DiskRoot, present: PresentMap?, _ done: @escaping () -> Void) {
+    /// - Returns: false where they may not be durable.
+    func writePages(_ pages: [MapPage]) -> Bool {
+        guard !pages.isEmpty else { return true }
+        let outcome = store.operate()
+        if outcome == .unchanged { return false }
+        for page in pages where outcome == .confirmed || world.chance(50) {
+            durablePages[page.index] = page
+        }
+        return outcome == .confirmed
+    }
+
+    /// Makes the record durable.
+    /// - Returns: false where it may not be, and is as it was.
+    private func write(_ record: Record?) -> Bool {
+        guard recordStore.write(record, store, world) == .confirmed else { return false }
+        self.record = record
+        return true
+    }
+
+    private func clearImage() {
+        hasPartialImage = false
+        image.fill(Array(repeating: 0, count: disk.sectorCount))
+    }
+
+    /// The image is durable; makes the map and the record so, and tells whether they are.
+    func prepare(_ id: MigrationID, _ root: DiskRoot, present: PresentMap?, _ done: @escaping (Bool) -> Void) {
         later(1000) { [self] in
             if let present {
-                synchronizeManifest()
+                guard synchronizeManifest() else { return done(false) }
                 let map = DurablePresentMap(geometry: disk.geometry)
                 for block in 0..<disk.geometry.blockCount where present.isPresent(block) {
                     map.markTaken(block..<block + 1)
                 }
                 durablePages = [:]
-                writePages(map.takeChanges())
+                guard writePages(map.takeChanges()) else { return done(false) }
                 liveMap = map
             } else {
                 liveMap = nil
                 durablePages = [:]
             }
             later(1000) { [self] in
-                record = Record(migration: id, root: root, needsSource: present != nil)
+                guard write(Record(migration: id, root: root, needsSource: present != nil)) else {
+                    return done(false)
+                }
                 later(300) { [self] in
-                    done()
+                    done(true)
                     if faults.contains(.eagerDestination) { takeOver(id) { _ in } }
                 }
             }
@@ -193,20 +246,23 @@ final class SimDestination {
     /// The source keeps the disk.
     func abandon(_ id: MigrationID) {
         guard let record, record.migration == id, !record.isActive, !isActivating else { return }
-        self.record = nil
-        hasPartialImage = false
-        image.fill(Array(repeating: 0, count: disk.sectorCount))
+        if write(nil) { clearImage() }
     }
 
     // MARK: Taking over
 
     func takeOver(_ id: MigrationID, _ done: @escaping (Bool) -> Void) {
-        guard let record, record.migration == id else { return done(false) }
+        guard var record, record.migration == id else { return done(false) }
         if isServing { return done(true) }
         if isActivating { return later(200) { [self] in takeOver(id, done) } }
         isActivating = true
         later(1000) { [self] in
-            self.record!.isActive = true
+            record.isActive = true
+            guard write(record) || faults.contains(.servedUnknown) else {
+                isActivating = false
+                return done(false)
+            }
+            self.record = record
             later(500) { [self] in
                 serve()
                 done(true)
@@ -218,6 +274,7 @@ final class SimDestination {
         guard let record else { return }
         isActivating = false
         isServing = true
+        hasServed = true
         world.check(
             simulation.source.moved?.migration == record.migration || faults.contains(.lateWord),
             "invariant 5: the destination serves a disk that was not given to it")
@@ -236,13 +293,15 @@ final class SimDestination {
         for operation in operations { submit(operation) }
     }
 
-    func completed(_ done: @escaping () -> Void) {
+    func completed(_ done: @escaping (Bool) -> Void) {
         later(1000) { [self] in
-            record!.needsSource = false
+            var record = record!
+            record.needsSource = false
+            guard write(record) else { return done(false) }
             resolving = nil
             liveMap = nil
             world.note("complete")
-            done()
+            done(true)
         }
     }
 
@@ -305,10 +364,10 @@ final class SimDestination {
                 if operation.isChange {
                     image.write(
                         operation.values, at: operation.sectors.lowerBound, from: half, to: operation.values.count)
-                    if operation.isForced, resolving == nil { image.settle(image.snapshot()) }
                 }
-                if let snapshot { image.settle(snapshot) }
-                done(0, operation.kind == .read ? image.read(operation.sectors) : [])
+                let isForced = operation.isChange && operation.isForced && resolving == nil
+                let isDurable = (isForced ? image.snapshot() : snapshot).map { image.settle($0) } ?? true
+                done(isDurable ? 0 : EIO, operation.kind == .read ? image.read(operation.sectors) : [])
             }
         }
     }
@@ -352,7 +411,8 @@ final class SimDestination {
         guard let operation = earlyReads.removeValue(forKey: answer.id) else { return }
         early.removeAll { $0 === operation }
         var payload = answer.payload
-        operation.finish(0, (0..<payload.readableBytes / 4).map { _ in payload.readInteger(as: UInt32.self)! })
+        operation.finish(
+            answer.error, (0..<payload.readableBytes / 4).map { _ in payload.readInteger(as: UInt32.self)! })
     }
 
     // MARK: Requests of the source's clients
@@ -412,6 +472,17 @@ final class SimDestination {
 
     // MARK: Faults
 
+    /// The state store fails for a while.
+    func failStore(for time: UInt64) { store.fail(for: time) }
+
+    func mendDisk() {
+        store.mend()
+        image.mend()
+    }
+
+    /// Whether clients may have heard that something could not be made durable.
+    var hasStoreFailed: Bool { store.hasFailed }
+
     func crash(ofMachine: Bool) {
         guard isUp else { return }
         world.note("destination \(ofMachine ? "machine" : "process") crashes")
@@ -434,20 +505,31 @@ final class SimDestination {
         earlyReads = [:]
         isAnsweringEarly = false
         wantsSwitch = false
+        let hasFailed = image.hasFailed
         if ofMachine {
             if !faults.contains(.silentBoot) { boot += 1 }
             image.crash()
             manifest = durableManifest
             liveMap = nil
+            recordStore.crash(world)
+        } else if hasFailed {
+            image.reopen()
         }
+        record = recordStore.visible
         if faults.contains(.forgottenLiveMap) { liveMap = nil }
-        simulation.nodeCrashed(.destination, ofMachine: ofMachine)
+        simulation.nodeCrashed(.destination, ofMachine: ofMachine, withFailedDisk: hasFailed)
     }
 
     func restart() {
         guard !isUp else { return }
+        // What is acted upon must be what a later life finds, too.
+        if recordStore.isInDoubt, !faults.contains(.trustedRecord) {
+            guard write(recordStore.visible) else { return world.after(10_000) { [self] in restart() } }
+        }
         isUp = true
         world.note("destination starts")
+        world.check(
+            !hasServed || record?.isActive == true, "a disk that was served is not served any more")
         guard let record else { return }
         if record.needsSource {
             if let liveMap {

@@ -5,7 +5,7 @@ import NIOCore
 @testable import Migration
 
 /// Carries requests of the source's clients to the destination, as `ForwardLink` does.
-final class SimForward {
+final class SimForward: SimPart {
     private let source: SimSource
     private let id: MigrationID
     private var isCommitted: Bool
@@ -26,6 +26,12 @@ final class SimForward {
         self.source = source
         self.id = id
         self.isCommitted = isCommitted
+        source.world.add(self)
+    }
+
+    func letGo() {
+        pipe = nil
+        pending = [:]
     }
 
     func commit() {

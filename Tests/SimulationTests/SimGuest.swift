@@ -3,9 +3,9 @@ import Glibc
 
 /// A guest that writes, reads, flushes and trims, at first at the source; it may move to the destination. It knows what it
 /// may find.
-final class SimGuest {
+final class SimGuest: SimPart {
     private let world: World
-    private let simulation: Simulation
+    private unowned let simulation: Simulation
     let model: DiskModel
     private var open: [Int: (operation: GuestOperation, lose: () -> Void)] = [:]
     private var nextOperation = 0
@@ -21,7 +21,10 @@ final class SimGuest {
         world = simulation.world
         model = DiskModel(contents, world: world)
         depth = Int.random(in: 1...5, using: &world.random)
+        world.add(self)
     }
+
+    func letGo() { open = [:] }
 
     var isQuiet: Bool { open.isEmpty }
 
@@ -125,14 +128,20 @@ final class SimGuest {
         let id = nextOperation
         nextOperation += 1
         open[id] = (operation, lose)
+        world.watch(operation)
         world.note("\(id) asks for \(operation.kind) of \(operation.sectors)\(operation.isForced ? ", forced" : "")")
+        let isChange = operation.isChange
+        let needsDisk = operation.kind == .flush || operation.isForced
         operation.finish = { [self] error, found in
             guard open.removeValue(forKey: id) != nil else { return }
             world.note("\(id) is answered \(error)")
             // A flush may fail where the machine of a disk that others may write to has gone down.
             let mayFail = failed != nil && simulation.switchover != .converged && simulation.hasLost
-            let isFull = error == ENOSPC && operation.isChange && simulation.destination.hasBeenFull
-            world.check(error == 0 || mayFail || isFull, "a request of the guest fails with \(error)")
+            let isFull = error == ENOSPC && isChange && simulation.destination.hasBeenFull
+            let mayNotBeDurable = error == EIO && needsDisk && simulation.hasDiskFailed
+            world.check(
+                error == 0 || mayFail || isFull || mayNotBeDurable,
+                "a request of the guest fails with \(error)")
             if error == 0 { done(found) } else { (failed ?? lose)() }
             finished += 1
             moveIfQuiet()

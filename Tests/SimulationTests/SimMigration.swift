@@ -5,7 +5,7 @@ import NIOCore
 @testable import Migration
 
 /// Performs what `SourceMachine` says, as `SourceMigration` does, in simulated time.
-final class SimMigration {
+final class SimMigration: SimPart {
     private static let segmentBlocks: UInt64 = 6
 
     private let source: SimSource
@@ -38,6 +38,15 @@ final class SimMigration {
         openSegments = OpenSegments(geometry: source.disk.geometry)
         manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
         roundsLimit = Double(Int.random(in: 0...6, using: &source.world.random))
+        world.add(self)
+        for object in [dirtyMap, sentMap, openSegments] as [AnyObject] { world.watch(object) }
+    }
+
+    func letGo() {
+        expect = nil
+        pipe = nil
+        forward = nil
+        supply = nil
     }
 
     private var world: World { source.world }
@@ -48,7 +57,7 @@ final class SimMigration {
     // MARK: Operators
 
     func cancel() {
-        if isGivingWord { return }
+        if isGivingWord { return source.withdrawCommit() }
         switch machine.state {
         case .committed, .moved, .released: return
         default: break
@@ -64,7 +73,10 @@ final class SimMigration {
     // MARK: Rounds
 
     func begin() {
-        let abandoned = source.beginAttempt(id)
+        guard let abandoned = source.beginAttempt(id) else {
+            _ = machine.abandon()
+            return source.migrationEnded()
+        }
         let pipe = source.simulation.connect(.migrate, id, isCommitted: false)
         self.pipe = pipe
         pipe.onMessage[SimPipe.End.source.rawValue] = { [self] in take($0) }
@@ -139,9 +151,8 @@ final class SimMigration {
     private func firstRound(_ message: Message) {
         switch message {
         case .differences(let differences):
-            guard let comparison = try? openSegments.compare(differences) else {
-                return fail("differences that answer nothing")
-            }
+            let comparison: OpenSegments.Comparison
+            do { comparison = try openSegments.compare(differences) } catch { return fail("\(error)") }
             for part in comparison.rest { pipe?.send(.manifest(part.manifest), from: .source) }
             if openSegments.endComparison() { pipe?.send(.manifestEnd, from: .source) }
         case .wants(let wants):
@@ -307,14 +318,25 @@ final class SimMigration {
         isCommitting = true
         expect = { _ in }
         // What the destination takes later must be what is here now.
-        let needsImage = !missing.isEmpty && !source.faults.contains(.unflushedSource)
-        source.synchronize(needsImage) { [self] in
-            guard !isCancelled else {
-                isCommitting = false
-                return fail("cancelled")
+        if missing.isEmpty || source.faults.contains(.unflushedSource) {
+            giveWord(missing, isDurable: !source.image.hasFailed)
+        } else {
+            source.synchronize { [self] in giveWord(missing, isDurable: $0) }
+        }
+    }
+
+    private func giveWord(_ missing: [Range<UInt64>], isDurable: Bool) {
+        guard !isCancelled, isDurable || source.faults.contains(.handedOverUnflushed) else {
+            isCommitting = false
+            return fail(isCancelled ? "cancelled" : "the image can't be made durable")
+        }
+        isGivingWord = true
+        source.commit(id, isNeeded: !missing.isEmpty) { [self] isGiven in
+            guard isGiven else {
+                (isCommitting, isGivingWord) = (false, false)
+                return fail("the word could not be given")
             }
-            isGivingWord = true
-            source.commit(id, isNeeded: !missing.isEmpty) { [self] in committed(without: missing) }
+            committed(without: missing)
         }
     }
 

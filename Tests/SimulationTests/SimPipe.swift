@@ -4,7 +4,7 @@ import Migration
 
 /// A connection between the two nodes: messages arrive in order, each way for itself, after a time; it can be cut at any
 /// moment.
-final class SimPipe {
+final class SimPipe: SimPart {
     enum End: Int {
         case source
         case destination
@@ -13,7 +13,7 @@ final class SimPipe {
     }
 
     private let world: World
-    private let latency: () -> UInt64
+    private var latency: () -> UInt64
     private var arrival: [UInt64] = [0, 0]
     private(set) var isOpen = true
     var onMessage: [(Message) -> Void] = [{ _ in }, { _ in }]
@@ -22,6 +22,14 @@ final class SimPipe {
     init(world: World, latency: @escaping () -> UInt64) {
         self.world = world
         self.latency = latency
+        world.add(self)
+    }
+
+    func letGo() {
+        isOpen = false
+        onMessage = [{ _ in }, { _ in }]
+        onClosed = [{}, {}]
+        latency = { 0 }
     }
 
     /// The destination is there from then on, and hears nothing earlier.

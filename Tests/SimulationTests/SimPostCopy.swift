@@ -5,7 +5,7 @@ import Index
 @testable import Migration
 
 /// Performs what `BlockResolver` and `BackgroundFill` say, as `PostCopy` does, in simulated time.
-final class SimPostCopy {
+final class SimPostCopy: SimPart {
     private enum Phase: Equatable {
         case filling
         case verifying(DiskRoot?)
@@ -38,6 +38,14 @@ final class SimPostCopy {
         limits.describing = 3
         limits.bringing = 2
         fill = BackgroundFill(map: map, limits: limits)
+        world.add(self)
+        world.watch(map)
+    }
+
+    func letGo() {
+        operations = [:]
+        pipes = [:]
+        waitingSaves = []
     }
 
     private var disk: SimDisk { node.disk }
@@ -93,28 +101,34 @@ final class SimPostCopy {
     }
 
     private func makeDurable() {
-        save { [self] in
-            node.later(300) { [self] in run(resolver.madeDurable(error: 0)) }
+        save { [self] isSaved in
+            node.later(300) { [self] in run(resolver.madeDurable(error: isSaved ? 0 : EIO)) }
         }
     }
 
     /// One at a time: an older page must not be written over a newer one.
-    private func save(_ done: @escaping () -> Void) {
+    /// - Parameter done: told whether the image and what is known of it are durable.
+    private func save(_ done: @escaping (Bool) -> Void) {
         guard !isSaving else { return waitingSaves.append { [self] in save(done) } }
         isSaving = true
         let faults = node.faults
         let pages = map.takeChanges()
-        if faults.contains(.mapBeforeData) { node.writePages(pages) }
-        node.synchronize { [self] in
-            node.synchronizeManifest()
-            let late = faults.contains(.lateSnapshot) ? pages + map.takeChanges() : pages
-            node.later(1000) { [self] in
-                node.writePages(late)
-                isSaving = false
-                if !waitingSaves.isEmpty { waitingSaves.removeFirst()() }
-                done()
+        if faults.contains(.mapBeforeData) { _ = node.writePages(pages) }
+        node.synchronize { [self] isDurable in
+            guard isDurable, node.synchronizeManifest() else {
+                if !isDurable { node.distrustMemory() }
+                return saved(isDone: false, pages, done)
             }
+            let late = faults.contains(.lateSnapshot) ? pages + map.takeChanges() : pages
+            node.later(1000) { [self] in saved(isDone: node.writePages(late), pages, done) }
         }
+    }
+
+    private func saved(isDone: Bool, _ pages: [MapPage], _ done: (Bool) -> Void) {
+        if !isDone { map.putBack(pages) }
+        isSaving = false
+        if !waitingSaves.isEmpty { waitingSaves.removeFirst()() }
+        done(isDone)
     }
 
     // MARK: Bringing
@@ -269,7 +283,14 @@ final class SimPostCopy {
             world.check(ours == theirs, "invariant 8: the roots differ at the end of post-copy")
             guard ours == theirs else { return }
             phase = .complete
-            node.completed { [self] in pipes[.bulk]?.send(.postcopy(.complete(Ledger())), from: .destination) }
+            node.completed { [self] isNoted in
+                if isNoted {
+                    pipes[.bulk]?.send(.postcopy(.complete(Ledger())), from: .destination)
+                } else {
+                    phase = .verifying(ours)
+                    node.later(20_000) { [self] in askToVerify() }
+                }
+            }
         case .postcopy(.released), .welcome, .refused:
             break
         default:
@@ -287,9 +308,16 @@ final class SimPostCopy {
     // MARK: The end
 
     private func verify() {
-        save { [self] in
+        save { [self] isSaved in
             let root = disk.root(node.wholeManifest(), without: map.notTakenRuns())
-            node.synchronizeManifest()
+            guard isSaved, node.synchronizeManifest() else {
+                phase = .filling
+                isPaused = true
+                return node.later(20_000) { [self] in
+                    isPaused = false
+                    advance()
+                }
+            }
             phase = .verifying(root)
             askToVerify()
         }

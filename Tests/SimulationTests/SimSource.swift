@@ -1,11 +1,12 @@
 import Block
+import Glibc
 import Index
 import NIOCore
 
 @testable import Migration
 
 /// The node that has the disk at first: its clients' port, its records, and at most one migration.
-final class SimSource {
+final class SimSource: SimPart {
     /// What is written down about a disk that was given away.
     struct Moved {
         var migration: MigrationID
@@ -19,13 +20,18 @@ final class SimSource {
     unowned let simulation: Simulation
 
     // What survives the process.
-    private(set) var moved: Moved?
-    private var attempts: [MigrationID] = []
+    private let store: SimStore
+    private var movedRecord = SimRecord<Moved?>(nil)
+    private var attempts = SimRecord<[MigrationID]>([])
 
     /// Whether an earlier life of the node has forwarded changes that no flush has covered yet.
     private(set) var hasForgotten = false
 
     // What does not.
+    /// The disk has been given away, for certain.
+    private(set) var moved: Moved?
+    private var commitAttempt: CommitAttempt?
+    private var isCommitWithdrawn = false
     private(set) var isUp = true
     private(set) var epoch = 0
     private var isFenced = false
@@ -42,8 +48,18 @@ final class SimSource {
         world = simulation.world
         disk = simulation.disk
         faults = simulation.faults
-        image = SimImage(count: disk.sectorCount, name: "source", world: world)
+        image = SimImage(count: disk.sectorCount, name: "source", world: world, faults: faults)
+        store = SimStore(name: "source", world: world)
         image.fill(contents)
+        world.add(self)
+    }
+
+    func letGo() {
+        held = []
+        whenQuiet = nil
+        migration = nil
+        forward = nil
+        supply = nil
     }
 
     /// Does something later, in this life of the node.
@@ -85,8 +101,10 @@ final class SimSource {
                         dirtyMap?.mark(offset: operation.bytes.lowerBound, length: UInt64(operation.bytes.count))
                     }
                 }
-                if let snapshot { image.settle(operation.isForced ? image.snapshot() : snapshot) }
-                operation.finish(0, operation.kind == .read ? image.read(operation.sectors) : [])
+                let isDurable =
+                    snapshot.map { image.settle(operation.isForced ? image.snapshot() : $0) } ?? true
+                operation.finish(
+                    isDurable ? 0 : EIO, operation.kind == .read ? image.read(operation.sectors) : [])
                 ended()
             }
         }
@@ -124,38 +142,66 @@ final class SimSource {
         for operation in operations { submit(operation) }
     }
 
-    func beginAttempt(_ id: MigrationID) -> [MigrationID] {
-        defer { attempts.append(id) }
-        return attempts
+    /// - Returns: the attempts before this one; nil where this one could not be noted, and must not begin.
+    func beginAttempt(_ id: MigrationID) -> [MigrationID]? {
+        let earlier = attempts.visible
+        return attempts.write(earlier + [id], store, world) == .confirmed ? earlier : nil
     }
 
-    func synchronize(_ isWanted: Bool, _ done: @escaping () -> Void) {
-        guard isWanted else { return done() }
+    /// Makes the image durable, and tells whether it is.
+    func synchronize(_ done: @escaping (Bool) -> Void) {
         let snapshot = image.snapshot()
-        later(2500) { [self] in
-            image.settle(snapshot)
-            done()
-        }
+        later(2500) { [self] in done(image.settle(snapshot)) }
     }
 
     /// Writes the durable word; a crash may come before or after it is there.
-    func commit(_ id: MigrationID, isNeeded: Bool, _ done: @escaping () -> Void) {
+    /// - Parameter done: told, once that is certain, whether it is there.
+    func commit(_ id: MigrationID, isNeeded: Bool, _ done: @escaping (Bool) -> Void) {
         let record = Moved(migration: id, isNeeded: isNeeded)
         if faults.contains(.lateWord) {
-            done()
-            return later(3000) { [self] in moved = record }
+            done(true)
+            return later(3000) { [self] in
+                movedRecord = SimRecord(record)
+                moved = record
+            }
         }
+        commitAttempt = CommitAttempt()
+        isCommitWithdrawn = false
+        step(record, done)
+    }
+
+    /// The disk shall stay, where the word is not given yet.
+    func withdrawCommit() { isCommitWithdrawn = true }
+
+    private func step(_ record: Moved, _ done: @escaping (Bool) -> Void) {
         later(1500) { [self] in
-            moved = record
-            attempts = []
-            later(500) { done() }
+            // Between two steps: what is being done now ends as what it is.
+            if isCommitWithdrawn { commitAttempt!.withdraw() }
+            let outcome = movedRecord.write(commitAttempt!.next == .write ? record : nil, store, world)
+            later(500) { [self] in
+                let verdict = commitAttempt!.ended(outcome)
+                switch verdict {
+                case .there:
+                    moved = record
+                    _ = attempts.write([], store, world)
+                case .unknown(let pause) where !faults.contains(.forgottenCommit):
+                    return exactly(UInt64(pause) * 1000 + 1) { [self] in step(record, done) }
+                case .gone, .unknown: break
+                }
+                commitAttempt = nil
+                done(verdict == .there)
+            }
         }
     }
 
-    func release(_ id: MigrationID, _ done: @escaping () -> Void) {
+    /// Notes that the destination has everything, and tells whether that is noted.
+    func release(_ id: MigrationID, _ done: @escaping (Bool) -> Void) {
         later(1000) { [self] in
-            if moved?.migration == id { moved!.isNeeded = false }
-            done()
+            guard moved?.migration == id, moved!.isNeeded else { return done(true) }
+            let isNoted =
+                movedRecord.write(Moved(migration: id, isNeeded: false), store, world) == .confirmed
+            if isNoted { moved!.isNeeded = false }
+            done(isNoted)
         }
     }
 
@@ -180,7 +226,6 @@ final class SimSource {
     func crash(ofMachine: Bool) {
         guard isUp else { return }
         world.note("source \(ofMachine ? "machine" : "process") crashes")
-        hasForgotten = moved != nil
         isUp = false
         epoch += 1
         migration?.pipe?.drop(.source)
@@ -194,12 +239,28 @@ final class SimSource {
         held = []
         whenQuiet = nil
         dirtyMap = nil
-        if ofMachine { image.crash() }
-        simulation.nodeCrashed(.source, ofMachine: ofMachine)
+        commitAttempt = nil
+        let hasFailed = image.hasFailed
+        if ofMachine {
+            image.crash()
+            movedRecord.crash(world)
+            attempts.crash(world)
+        } else if hasFailed {
+            image.reopen()
+        }
+        moved = movedRecord.visible
+        hasForgotten = moved != nil
+        simulation.nodeCrashed(.source, ofMachine: ofMachine, withFailedDisk: hasFailed)
     }
 
     func restart() {
         guard !isUp else { return }
+        // What is acted upon must be what a later life finds, too.
+        if movedRecord.isInDoubt, !faults.contains(.trustedRecord) {
+            guard movedRecord.write(movedRecord.visible, store, world) == .confirmed else {
+                return world.after(10_000) { [self] in restart() }
+            }
+        }
         isUp = true
         world.note("source starts")
         guard let moved else { return }
@@ -212,4 +273,12 @@ final class SimSource {
     }
 
     var isReleased: Bool { moved?.isNeeded == false }
+
+    /// The state store fails for a while.
+    func failStore(for time: UInt64) { store.fail(for: time) }
+
+    func mendDisk() {
+        store.mend()
+        image.mend()
+    }
 }

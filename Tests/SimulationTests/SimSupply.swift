@@ -1,11 +1,12 @@
 import Block
+import Glibc
 import Index
 import NIOCore
 
 @testable import Migration
 
 /// Answers what the destination asks of the source's image, as `SupplyLink` does.
-final class SimSupply {
+final class SimSupply: SimPart {
     private let source: SimSource
     private let id: MigrationID
     private var isCommitted: Bool
@@ -20,7 +21,10 @@ final class SimSupply {
         self.source = source
         self.id = id
         self.isCommitted = isCommitted
+        source.world.add(self)
     }
+
+    func letGo() { pipes = [:] }
 
     static func message(_ block: UInt64, _ disk: SimDisk, _ image: SimImage) -> Message {
         message(block, image.read(disk.sectors(of: block..<block + 1)))
@@ -81,8 +85,9 @@ final class SimSupply {
         case .request(let request):
             // Before the hand-over: of the image as it is now.
             if request.kind == .flush {
-                return source.synchronize(true) {
-                    pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: ByteBuffer())), from: .source)
+                return source.synchronize { isDurable in
+                    let error = isDurable ? 0 : EIO
+                    pipe.send(.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())), from: .source)
                 }
             }
             source.later(300) { [self] in
@@ -108,7 +113,9 @@ final class SimSupply {
             replaced = []
             source.later(2000) { pipe.send(.postcopy(.verified(root)), from: .source) }
         case .postcopy(.complete):
-            source.release(id) { [self] in
+            source.release(id) { [self] isNoted in
+                // The destination says it again on the next connection.
+                guard isNoted else { return pipe.cut() }
                 pipe.send(.postcopy(.released), from: .source)
                 source.world.note("released")
             }

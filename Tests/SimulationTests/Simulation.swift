@@ -5,7 +5,7 @@ import TestSupport
 @testable import Migration
 
 /// Two nodes, a guest and everything that can go wrong between them, played from one seed.
-final class Simulation {
+final class Simulation: SimPart {
     let world: World
     let disk: SimDisk
     let faults: Faults
@@ -24,12 +24,15 @@ final class Simulation {
     private var isToBeMadeAgain = false
     /// The machine has gone down that held the disk after the hand-over.
     private(set) var hasLost = false
+    /// An image or a state store fails now and then.
+    private let failsDisks: Bool
+    private let failsStores: Bool
     /// How often per second something goes wrong, and until when.
     private let troubleInterval: UInt64
     private let troubleEnd: UInt64
 
-    init(seed: UInt64, faults: Faults = [], isTracing: Bool = false) {
-        let world = World(seed: seed, isTracing: isTracing)
+    init(seed: UInt64, faults: Faults = [], isTracing: Bool = false, isWatching: Bool = false) {
+        let world = World(seed: seed, isTracing: isTracing, isWatching: isWatching)
         let blocks =
             world.chance(20)
             ? Int.random(in: 65...200, using: &world.random) : Int.random(in: 3...40, using: &world.random)
@@ -38,6 +41,8 @@ final class Simulation {
         switchover = Switchover.allCases.randomElement(using: &world.random)!
         troubleInterval = [3_000, 15_000, 60_000, 1_000_000_000].randomElement(using: &world.random)!
         troubleEnd = UInt64.random(in: 0...1_500_000, using: &world.random)
+        failsDisks = world.chance(25)
+        failsStores = world.chance(25)
         var contents = (0..<disk.sectorCount).map { _ in UInt32.random(in: 1...900, using: &world.random) }
         for block in 0..<disk.geometry.blockCount where world.chance(25) {
             for sector in disk.sectors(of: block..<block + 1) { contents[sector] = 0 }
@@ -51,11 +56,15 @@ final class Simulation {
         self.faults = faults
         self.contents = contents
         self.neighbour = neighbour
+        world.add(self)
     }
+
+    func letGo() { pipes = [] }
 
     /// Plays to the end.
     /// - Returns: what was violated, or nil.
     func run() -> String? {
+        defer { world.end() }
         world.note("switch \(switchover), \(disk.geometry.blockCount) blocks, latency \(latency)")
         guest.run()
         operate()
@@ -123,6 +132,14 @@ final class Simulation {
     private func trouble() {
         world.soon(min(troubleInterval, troubleEnd + 1)) { [self] in
             guard world.now < troubleEnd else { return calm() }
+            if failsDisks, world.chance(30) {
+                failDisk()
+                return trouble()
+            }
+            if failsStores, world.chance(30) {
+                failStore()
+                return trouble()
+            }
             switch Int.random(in: 0..<9, using: &world.random) {
             case 0: crash(source.crash, source.restart)
             case 1, 2: crash(destination.crash, destination.restart)
@@ -133,6 +150,36 @@ final class Simulation {
             trouble()
         }
     }
+
+    /// An image can't be made durable, until an operator has repaired its disk and started the node again.
+    private func failDisk() {
+        let isSource = world.chance(50)
+        (isSource ? source.image : destination.image).failNext()
+        world.soon(300_000) { [self] in reopenFailed() }
+    }
+
+    private func reopenFailed() {
+        if source.image.hasFailed, source.isUp {
+            source.crash(ofMachine: false)
+            world.soon(20_000) { [self] in source.restart() }
+        }
+        if destination.image.hasFailed, destination.isUp {
+            destination.crash(ofMachine: false)
+            world.soon(20_000) { [self] in destination.restart() }
+        }
+    }
+
+    private func failStore() {
+        let time = UInt64.random(in: 1...200_000, using: &world.random)
+        if world.chance(50) { source.failStore(for: time) } else { destination.failStore(for: time) }
+    }
+
+    /// Whether something could not be made durable, so that a guest may hear of it.
+    var hasDiskFailed: Bool {
+        hasImageFailed || source.image.hasFailed || destination.image.hasFailed
+            || destination.hasStoreFailed
+    }
+    private var hasImageFailed = false
 
     private func crash(_ crash: (Bool) -> Void, _ restart: @escaping () -> Void) {
         // What the source would make again may find no room, and then the guest's next flush fails.
@@ -145,22 +192,26 @@ final class Simulation {
     private func calm() {
         isCalm = true
         world.note("calm")
+        source.mendDisk()
+        destination.mendDisk()
         world.after(100_000) { [self] in
+            reopenFailed()
             source.restart()
             destination.restart()
         }
     }
 
-    func nodeCrashed(_ end: SimPipe.End, ofMachine: Bool) {
+    func nodeCrashed(_ end: SimPipe.End, ofMachine: Bool, withFailedDisk hasFailed: Bool) {
+        if hasFailed { hasImageFailed = true }
         guest.lostNode(end)
         // Whoever holds the disk takes what was not flushed along. Where the guest stays at the source, that one makes
         // its changes again, if it lives until then.
         let holder: SimPipe.End = source.moved == nil ? .source : .destination
         if end == .source {
-            if isToBeMadeAgain || ofMachine && holder == .source { guest.model.crash() }
+            if isToBeMadeAgain || (ofMachine || hasFailed) && holder == .source { guest.model.crash() }
             isToBeMadeAgain = false
-        } else if ofMachine, holder == .destination {
-            if switchover == .converged, !source.hasForgotten {
+        } else if ofMachine || hasFailed, holder == .destination {
+            if switchover == .converged, !source.hasForgotten, !hasDiskFailed {
                 isToBeMadeAgain = true
                 guest.model.crashTrimmed()
             } else {

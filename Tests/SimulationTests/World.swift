@@ -10,17 +10,59 @@ final class World {
     }
 
     private(set) var now: UInt64 = 0
+    /// How much has happened.
+    private(set) var happened = 0
     var random: Seeded
     private var events: [Event] = []
     private var order: UInt64 = 0
+    private let mostEvents: Int
     private(set) var violation: String?
     /// What happened; kept only where somebody wants to read it.
     private(set) var trace: [String] = []
     private let isTracing: Bool
+    /// Every part made so far, as far as it is still there.
+    private struct Part {
+        weak var part: (any SimPart)?
+    }
+    private var parts: [Part] = []
+    private struct Watched {
+        weak var object: AnyObject?
+        let name: String
+    }
+    private var watched: [Watched] = []
+    private let isWatching: Bool
 
-    init(seed: UInt64, isTracing: Bool) {
+    /// - Parameters:
+    ///   - isWatching: weak references are kept to all that `watch` is told of.
+    ///   - mostEvents: a simulation in which more happens makes no progress; the longest seeds have some 10,000 events.
+    init(seed: UInt64, isTracing: Bool, isWatching: Bool = false, mostEvents: Int = 1_000_000) {
+        self.mostEvents = mostEvents
         random = Seeded(seed)
         self.isTracing = isTracing
+        self.isWatching = isWatching
+    }
+
+    /// Takes in a part that must let go at the end.
+    func add(_ part: any SimPart) {
+        parts.append(Part(part: part))
+        watch(part)
+    }
+
+    /// Notes an object that must not outlive the simulation.
+    func watch(_ object: AnyObject) {
+        if isWatching { watched.append(Watched(object: object, name: "\(type(of: object))")) }
+    }
+
+    /// The types of the watched objects that are still there, each once, and the number of all that were watched.
+    var remaining: (types: Set<String>, watched: Int) {
+        (Set(watched.filter { $0.object != nil }.map(\.name)), watched.count)
+    }
+
+    /// Breaks every cycle of references: events and parts hold one another while they play.
+    func end() {
+        events = []
+        for part in parts { part.part?.letGo() }
+        parts = []
     }
 
     /// Does something later. Microseconds.
@@ -53,6 +95,8 @@ final class World {
     func run(until limit: UInt64, _ isOver: () -> Bool) {
         while violation == nil, let event = takeFirst(), event.time <= limit {
             now = event.time
+            happened += 1
+            guard happened <= mostEvents else { return fail("no progress: \(happened) things have happened") }
             event.action()
             if isOver() { return }
         }
