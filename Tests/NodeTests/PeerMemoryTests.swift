@@ -85,4 +85,74 @@ struct PeerMemoryTests {
             runs += struct.unpack('>I', said[2:6])[0]
         print(before, memory(process, 'VmHWM'), held, runs)
         """
+
+    @Test("Whoever forwards to many disks, asks for much and takes no answer makes the node hold no more than for two")
+    func forwardersThatTakeNoAnswer() async throws {
+        let (node, port) = try await destination()
+        var lines = ""
+        for number in 0..<Self.forwardedDisks {
+            let image = try scratch.hole(64 << 20, "\(number).raw")
+            lines += "[export disk\(number)]\nimage = \(image)\n"
+        }
+        let configuration = try scratch.write(Array(lines.utf8), to: "source.conf")
+        let source = try await NodeProcess(scratch.file("s"), ["--config", configuration])
+        let disks = (0..<Self.forwardedDisks).map { "disk\($0)" }
+        let moved = try await source.ask(["migrate"] + disks + ["--to", "127.0.0.1:\(port)"])
+        #expect(moved.status == 0, "\(moved.errors)")
+        try await source.kill()
+        // What its links are known by.
+        let state = "\(source.folder)/state"
+        try FileManager.default.moveItem(atPath: state, toPath: scratch.file("names"))
+        let figures = try await attack(node, port, Self.forwardersThatTakeNoAnswer)
+        #expect(figures.count == 4)
+        let (before, most, begun, answered) = (figures[0], figures[1], figures[2], figures[3])
+        #expect(begun == Self.forwardedDisks)
+        // 128 MiB of answers, each up to four times on its way to the socket.
+        #expect(most - before < 640 << 20, "\(figures)")
+        #expect(most - before > 64 << 20, "the requests were not even begun: \(figures)")
+        #expect(answered == Self.forwardedDisks, "small requests have to wait for those of other disks")
+        #expect(try await node.stop() == 0)
+    }
+
+    private static let forwardedDisks = 8
+
+    private static let forwardersThatTakeNoAnswer = """
+        import glob, json
+        process, folder = sys.argv[2], os.path.dirname(sys.argv[3])
+
+        def names(value):
+            if isinstance(value, dict):
+                if isinstance(value.get('migration'), dict): yield value['migration']
+                for part in value.values(): yield from names(part)
+            elif isinstance(value, list):
+                for part in value: yield from names(part)
+
+        known = set()
+        for path in glob.glob(os.path.join(folder, 'names', '**', 'moved-*'), recursive=True):
+            with open(path, 'rb') as file: record = file.read()
+            for name in names(json.loads(record[record.index(b'{'):])): known.add(struct.pack('>QQ', name['high'], name['low']))
+        before = memory(process, 'VmRSS')
+        links = []
+        for name in known:
+            link = greet(connect('127.0.0.1'), FORWARD, name, 1)
+            # One that must be answered although the others' are not taken.
+            link.sendall(frame(request(0, 0, 4096)))
+            said = answer(link)
+            while said[0] != 49: said = answer(link)
+            links.append(link)
+        for link in links:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            link.sendall(frame(request(0, 0, 8 << 20)) * 64)
+        time.sleep(5)
+        most = memory(process, 'VmHWM')
+        for link in links: link.close()
+        answered = 0
+        for name in known:
+            link = greet(connect('127.0.0.1'), FORWARD, name, 1)
+            link.sendall(frame(request(0, 0, 4096)))
+            said = answer(link)
+            while said[0] != 49: said = answer(link)
+            answered += 1
+        print(before, most, len(links), answered)
+        """
 }
