@@ -30,12 +30,7 @@ final class FlushGate: Sendable {
         var whenFailed: (@Sendable (CInt) -> Void)?
     }
 
-    private let state: NIOLockedValueBox<State>
-
-    /// - Parameter error: the failure of an earlier descriptor of the same image; 0 for none.
-    init(error: CInt = 0) {
-        state = NIOLockedValueBox(State(error: error))
-    }
+    private let state = NIOLockedValueBox(State())
 
     /// The `errno` of the attempt that failed; 0 where none has.
     var error: CInt { state.withLockedValue { $0.error } }
@@ -54,16 +49,6 @@ final class FlushGate: Sendable {
             }
             state.line.append(waiter())
             return nil
-        }
-    }
-
-    /// Begins an attempt only where none runs and none has failed.
-    /// - Returns: whether it runs, so that the caller calls `end`.
-    func beginAlone() -> Bool {
-        state.withLockedValue { state in
-            guard state.error == 0, !state.isBusy else { return false }
-            state.isBusy = true
-            return true
         }
     }
 

@@ -14,12 +14,13 @@ extension RawImage {
         return UInt64(info.st_blocks) * 512
     }
 
-    /// The same file or device, opened once more. A failure to make it durable stays with it: nobody has looked at it.
+    /// The same file or device, opened once more. They are made durable as one: a failure of
+    /// either is that of both.
     /// - Throws: as `init`; `FileError` with `ESTALE` where another file stands at its path now.
     public func reopened(for access: Access) throws -> RawImage {
         let other = try RawImage(
             path: path, access: access, isDirect: direct != nil, givenName: givenName, size: fixedSize,
-            makesMissing: false, followsLink: true, flushError: flushGate.error)
+            makesMissing: false, followsLink: true, flushGate: flushGate)
         guard try isOpenOnSame(as: other) else { throw FileError("open again", path, code: ESTALE) }
         return other
     }

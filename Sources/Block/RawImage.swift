@@ -57,14 +57,14 @@ public final class RawImage: Sendable {
     ) throws {
         try self.init(
             path: path, access: access, isDirect: isDirect, givenName: givenName, size: fixedSize,
-            makesMissing: makesMissing, followsLink: followsLink, flushError: 0)
+            makesMissing: makesMissing, followsLink: followsLink, flushGate: FlushGate())
     }
 
     /// As above.
-    /// - Parameter flushError: the `errno` with which the same image could not be made durable; 0 for none.
+    /// - Parameter flushGate: that of another object which has the same image open, so that a failure is that of both.
     init(
         path: String, access: Access, isDirect: Bool, givenName: String?, size fixedSize: UInt64?,
-        makesMissing: Bool, followsLink: Bool, flushError: CInt
+        makesMissing: Bool, followsLink: Bool, flushGate: FlushGate
     ) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         let isMade = makesMissing && fixedSize != nil && access == .readWrite
@@ -90,7 +90,7 @@ public final class RawImage: Sendable {
             throw error
         }
         self.descriptor = descriptor
-        flushGate = FlushGate(error: flushError)
+        self.flushGate = flushGate
         self.givenName = givenName
         currentPath = NIOLockedValueBox(path)
     }

@@ -100,7 +100,7 @@ public struct DestinationMigration: Sendable {
             guard let offer = arrival.offer else { throw error }
             var isWorthKeeping = arrival.disk?.isWorthKeeping ?? false
             // Whoever is attached to it already waits for the next attempt.
-            if await site.isAnswered(offer.export) { isWorthKeeping = true }
+            if await site.isAnswered(offer.export) { isWorthKeeping = arrival.disk?.mayBeKept ?? true }
             // The next attempt needs the image's lock.
             arrival.disk = nil
             await site.receiverEnded(offer.migration, keepsPartial: isWorthKeeping && Self.isCut(error))

@@ -110,10 +110,11 @@ struct ForwardQueue {
         unflushed = UnflushedChanges()
     }
 
-    /// The destination could not make its disk durable: nobody knows any more what is, and nothing is kept for it.
-    private mutating func flushFailed() {
+    /// The destination could not make durable what was answered before a flush left: clients are told, and it is not kept.
+    /// What was answered later is.
+    private mutating func flushFailed(_ id: UInt64) {
         losses += 1
-        unflushed = UnflushedChanges()
+        unflushed.flushed(id)
     }
 
     /// The connection is gone.
@@ -156,13 +157,13 @@ struct ForwardQueue {
         if id == lastFlush { return lastAnswered(error) }
         if id == ownFlush {
             ownFlush = nil
-            if error == 0 { unflushed.flushed(id) } else { flushFailed() }
+            if error == 0 { unflushed.flushed(id) } else { flushFailed(id) }
             return .nothing
         }
         guard let request = sent.removeValue(forKey: id) else { return .nothing }
         open.remove(id)
         if request.kind == .flush {
-            if error == 0 { unflushed.flushed(id) } else { flushFailed() }
+            if error == 0 { unflushed.flushed(id) } else { flushFailed(id) }
         }
         if error == 0, request.kind.isChange { unflushed.note(request) }
         return .ended(id: id, error: error)
@@ -190,12 +191,11 @@ struct ForwardQueue {
 
     private mutating func lastAnswered(_ error: CInt) -> Outcome {
         lastFlush = nil
+        // It was behind everything.
+        unflushed = UnflushedChanges()
         hasLeft = error == 0
-        guard !hasLeft else {
-            unflushed = UnflushedChanges()
-            return .left
-        }
-        flushFailed()
+        guard !hasLeft else { return .left }
+        losses += 1
         stay()
         return .stays
     }

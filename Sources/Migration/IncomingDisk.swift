@@ -195,9 +195,14 @@ final class IncomingDisk: @unchecked Sendable {
     /// Whether nothing of it is missing.
     var isWhole: Bool { presentMap.missing() == 0 }
 
+    /// Whether another attempt may begin with it: what could not be made durable may be gone, though the page cache shows it.
+    var mayBeKept: Bool { image.flushFailure == nil }
+
     /// Whether so much has arrived that another attempt should begin with it.
     var isWorthKeeping: Bool {
-        hasBase || (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize) >= Self.worthKeeping
+        mayBeKept
+            && (hasBase
+                || (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize) >= Self.worthKeeping)
     }
 
     /// What has arrived.

@@ -75,10 +75,12 @@ struct DurabilityTests {
     @Test("stays with an image that the node opens again by itself")
     func reopened() async throws {
         try await onFullDevice { path, _ in
-            let image = try RawImage(path: path, access: .readWrite)
-            try data.withUnsafeBytes { try image.write($0, at: 1 << 20) }
-            #expect(throws: FileError.self) { try image.synchronize() }
+            let image = try RawImage(path: path, access: .readOnly)
+            let arriving = try image.reopened(for: .readWrite)
+            try data.withUnsafeBytes { try arriving.write($0, at: 1 << 20) }
+            #expect(throws: FileError.self) { try arriving.synchronize() }
             #expect(throws: FileError.self) { try image.reopened(for: .readOnly).synchronize() }
+            #expect(throws: FileError.self) { try image.checkIsDurable() }
         }
     }
 
