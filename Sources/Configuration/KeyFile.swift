@@ -52,8 +52,14 @@ final class KeyFile {
     /// nil where the key is not there.
     /// - Throws: `ConfigurationError` where its value is malformed, here and below.
     func string(_ key: String, in section: String) throws -> String? {
-        try value(key, section) { g_key_file_get_string(self.file, section, key, $0) }
-            .flatMap { $0 }.map(Self.takeString)
+        try value(key, section) { problem -> UnsafeMutablePointer<gchar>? in
+            let text = g_key_file_get_string(self.file, section, key, problem)
+            guard problem.pointee != nil else { return text }
+            // GLib may give what it has read of a malformed value.
+            g_free(text)
+            return nil
+        }
+        .flatMap { $0 }.map(Self.takeString)
     }
 
     /// `true` or `false`; false where the key is not there.
