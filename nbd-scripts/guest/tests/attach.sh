@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154,SC2034,SC2317 # init and this file use each other's names
 # attach and detach in the guest, against a node in it. Sourced by init.
 
 serve_many() {
@@ -69,7 +69,9 @@ attach_kinds() {
     must nearblock-detach /dev/nbd1
     same "partition" 2048 "$(cat /sys/block/nbd3/nbd3p1/start)"
     must nearblock-attach 127.0.0.1:10809:odd
-    grep -q '^/dev/nbd1$' /tmp/output && grep -q 'last 435 of 1048499 bytes' /tmp/output || fail "odd: $(cat /tmp/output)"
+    if ! grep -q '^/dev/nbd1$' /tmp/output || ! grep -q 'last 435 of 1048499 bytes' /tmp/output; then
+        fail "odd: $(cat /tmp/output)"
+    fi
     must nearblock-detach /dev/nbd1
 }
 

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154,SC2034,SC2317 # init and this file use each other's names
 # A file system that is busy on a device while its storage moves to another node. Sourced by init.
 
 move() {

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154,SC2034,SC2317 # init and this file use each other's names
 # LVM's volumes, whose device numbers are others after each start. Part of init.
 
 lvm_quietly() { must lvm "$@" --config 'activation { udev_sync = 0 udev_rules = 0 }'; }

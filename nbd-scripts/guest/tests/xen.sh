@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154,SC2034,SC2317 # init and this file use each other's names
 # Xen's hotplug script in the guest, against nodes in it and a stand-in for Xen's store. Sourced by init.
 
 script=/etc/xen/scripts/block-nearblock
