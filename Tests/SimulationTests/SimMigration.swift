@@ -49,6 +49,13 @@ final class SimMigration: SimPart {
         supply = nil
     }
 
+    /// The source's process has gone: nothing of the migration goes on in its next life.
+    func processEnded() {
+        pipe?.drop(.source)
+        forward?.drop()
+        supply?.drop()
+    }
+
     private var world: World { source.world }
     private var disk: SimDisk { source.disk }
     private var geometry: BlockGeometry { disk.geometry }

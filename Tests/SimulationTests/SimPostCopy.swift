@@ -160,8 +160,10 @@ final class SimPostCopy: SimPart {
     private func run(_ action: BackgroundFill.Action) {
         switch action {
         case .describe(let runs):
+            world.note("describe \(runs)")
             pipes[.bulk]?.send(.postcopy(.describe(runs.map { BlockRange($0) })), from: .destination)
         case .bring(let segment):
+            world.note("bring \(segment)")
             let generation = self.generation
             node.later(500) { [self] in
                 guard self.generation == generation else { return }
@@ -235,6 +237,7 @@ final class SimPostCopy: SimPart {
 
     func laneUp(_ kind: LaneKind, _ pipe: SimPipe) {
         pipes[kind] = pipe
+        world.note("\(kind) is up, \(phase)")
         switch kind {
         case .demand: run(resolver.linkFound())
         case .bulk:
@@ -252,6 +255,7 @@ final class SimPostCopy: SimPart {
 
     func laneDown(_ kind: LaneKind) {
         pipes[kind] = nil
+        world.note("\(kind) is down")
         switch kind {
         case .demand: resolver.linkLost()
         case .bulk:

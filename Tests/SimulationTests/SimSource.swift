@@ -228,7 +228,7 @@ final class SimSource: SimPart {
         world.note("source \(ofMachine ? "machine" : "process") crashes")
         isUp = false
         epoch += 1
-        migration?.pipe?.drop(.source)
+        migration?.processEnded()
         forward?.drop()
         supply?.drop()
         migration = nil
