@@ -10,7 +10,7 @@ import NIOConcurrencyHelpers
 ///
 /// Any thread may call; the lock is held for a few instructions.
 final class FlushGate: Sendable {
-    /// What an attempt is told.
+    /// The answer to an attempt.
     enum Turn: Equatable {
         /// It runs now, and calls `end`.
         case run
@@ -35,8 +35,14 @@ final class FlushGate: Sendable {
     /// The `errno` of the attempt that failed; 0 where none has.
     var error: CInt { state.withLockedValue { $0.error } }
 
-    /// Has `report` called with the `errno`, once, when an attempt fails, on the thread that ends it.
-    func whenFailed(_ report: (@Sendable (CInt) -> Void)?) { state.withLockedValue { $0.whenFailed = report } }
+    /// Has `report` called with the `errno`, once, when an attempt fails, on the thread that ends it; at once if one has.
+    func whenFailed(_ report: @escaping @Sendable (CInt) -> Void) {
+        let error = state.withLockedValue { state in
+            state.whenFailed = report
+            return state.error
+        }
+        if error != 0 { report(error) }
+    }
 
     /// Begins an attempt that lines up where another runs.
     /// - Returns: the turn of the caller; nil where `waiter` is told later, on the thread of another attempt.

@@ -27,11 +27,11 @@ extension RawImage {
         if let failure = flushFailure { throw failure }
     }
 
-    /// Has `report` called with the failure, once, when an attempt to make the image durable fails; on any thread.
+    /// Has `report` called with the failure, once, when an attempt to make the image durable fails, on any thread; at once if
+    /// one has. The last report counts, also of other objects that have the same image open (`reopened`).
     public func whenFlushFails(_ report: @escaping @Sendable (FileError) -> Void) {
-        flushGate.whenFailed { [weak self] error in
-            guard let self else { return }
-            report(FileError("flush", path, code: error))
+        flushGate.whenFailed { [currentPath] error in
+            report(FileError("flush", currentPath.withLockedValue { $0 }, code: error))
         }
     }
 }

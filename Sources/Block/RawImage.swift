@@ -20,7 +20,7 @@ public final class RawImage: Sendable {
 
     /// As the user named it, or as it was renamed to.
     public var path: String { currentPath.withLockedValue { $0 } }
-    private let currentPath: NIOLockedValueBox<String>
+    let currentPath: NIOLockedValueBox<String>
     /// Bytes; any positive number, not necessarily a multiple of 512. It follows the file by `resize` only.
     public var size: UInt64 { length.load(ordering: .relaxed) }
     let length: Synchronization.Atomic<UInt64>

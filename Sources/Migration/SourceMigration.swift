@@ -379,7 +379,11 @@ public final class SourceMigration: Sendable {
                 (try await sendAndCompare(copy, link, &inbox, round), BlockSet(of: geometry.blockCount))
             }
         let isMissing = !missing.isEmpty
-        try await commit(root, isMissing ? geometry.blockSize : nil)
+        do { try await commit(root, isMissing ? geometry.blockSize : nil) } catch {
+            // The destination has all of it, and would wait for a word that never comes.
+            group.fail(error)
+            throw error
+        }
         watch.cancel()
         forward.commit()
         forward.start()

@@ -261,12 +261,12 @@ public actor Node {
     /// Gives a migration up, of the export and of those that were to go with it; or a disk that was to come here.
     func cancel(_ name: String) async throws {
         let known = table.find(name).flatMap { exports[$0.description.name] }
+        if known != nil, try dropPutAside(name) { return }
         if let site, known?.migration == nil,
             try await Self.cancelArrival(of: known?.name ?? name, at: site, hasLeft: known?.hasMoved == true)
         {
             return
         }
-        if try dropPutAside(name) { return }
         let (export, migration) = try findMigration(name)
         guard migration.cancel() else { throw NodeError.tooLateToCancel(export.name) }
         var failure: (any Error)?

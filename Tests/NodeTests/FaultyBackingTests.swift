@@ -100,6 +100,35 @@ struct FaultyBackingTests {
         return try await Command.run("bash", "-c", script)
     }
 
+    @Test("A forced write that fails may have cost others theirs, and each of them hears of it once")
+    func forcedWrite() async throws {
+        let (backing, socket) = (scratch.file("forced.sock"), scratch.file("s"))
+        let steps = """
+            import nbd
+            def attempt(act, *arguments):
+                try: act(*arguments); return "ok"
+                except nbd.Error as e: return e.errno
+            a, b = nbd.NBD(), nbd.NBD()
+            for h in a, b: h.connect_uri("nbd+unix:///?socket=\(socket)")
+            a.pwrite(bytes(512), 0)
+            print(attempt(b.pwrite, bytes(512), 512, nbd.CMD_FLAG_FUA))
+            print(*[attempt(h.flush) for h in (a, b, a, b)])
+            """
+        let clients = try scratch.write(Array(steps.utf8), to: "clients.py")
+        let script = """
+            nbdkit -f -U \(backing) eval get_size='echo 1048576' can_write='exit 0' can_flush='exit 0' flush='exit 0' \
+                can_fua='echo native' pread='head -c $3 /dev/zero' \
+                pwrite='cat > /dev/null; case "$5" in *fua*) echo EIO it fails >&2; exit 1;; esac' & p=$!
+            for i in $(seq 100); do test -S \(backing) && break; sleep 0.05; done
+            \(Nearblock.path) serve 'nbd+unix:///?socket=\(backing)' --socket \(socket) \
+                \(common("forced").joined(separator: " ")) & n=$!
+            for i in $(seq 100); do test -S \(socket) && break; sleep 0.05; done
+            /usr/bin/python3 \(clients); kill $n; wait $n; kill $p
+            """
+        let result = try await Command.run("bash", "-c", script)
+        #expect(result.output == "EIO\nEIO EIO ok ok\n", "\(result)")
+    }
+
     @Test("A backing that does not answer does not keep the node from ending")
     func silence() async throws {
         let socket = scratch.file("slow.sock")

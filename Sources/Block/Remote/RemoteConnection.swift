@@ -201,7 +201,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         let isFlush = request.pointee.stage == .makeDurable || request.pointee.kind == .flush
         guard command.error == 0 else {
             // The server may have dropped what others have written, too.
-            if isFlush { durability.noteLoss() }
+            if isFlush || isForcedByServer(request) { durability.noteLoss() }
             return finish(command, command.error)
         }
         if request.pointee.kind == .read, command.received != command.piece { return finish(command, EIO) }
@@ -214,7 +214,7 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         if request.pointee.progress < Int(request.pointee.length), request.pointee.kind != .status {
             return issue(command)
         }
-        if request.pointee.kind.isChange, !(request.pointee.isForcedUnitAccess && traits.canForceUnitAccess) {
+        if request.pointee.kind.isChange, !isForcedByServer(request) {
             durability.noteWrite()
         }
         if request.pointee.kind.isChange, request.pointee.isForcedUnitAccess, !traits.canForceUnitAccess,
@@ -225,6 +225,11 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         }
         if request.pointee.kind == .status { completeStatus(request) }
         finish(command, 0)
+    }
+
+    /// Whether the server makes a change durable before it answers.
+    private func isForcedByServer(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
+        request.pointee.kind.isChange && request.pointee.isForcedUnitAccess && traits.canForceUnitAccess
     }
 
     /// A server that breaks off at this very command would do so for ever.
