@@ -30,7 +30,9 @@ public enum ControlClient {
             line.writeInteger(UInt8(ascii: "\n"))
             try await outbound.write(line)
             for try await answer in inbound.splitLines(maximumBufferSize: maximumLine) {
-                let reply = try JSONDecoder().decode(ControlReply.self, from: answer)
+                guard let reply = try? JSONDecoder().decode(ControlReply.self, from: answer) else {
+                    throw ControlError.notControl(path: path)
+                }
                 guard case .progress = reply else { return reply }
                 progress?(reply)
             }

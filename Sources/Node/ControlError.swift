@@ -4,6 +4,8 @@ public enum ControlError: Error, CustomStringConvertible {
     case cannotListen(path: String, reason: String)
     case unreachable(path: String, reason: String)
     case ended
+    /// What listens there is something else.
+    case notControl(path: String)
     /// The default directory is not this user's alone.
     case foreign(directory: String, reason: String)
 
@@ -16,6 +18,8 @@ public enum ControlError: Error, CustomStringConvertible {
             "cannot make the control socket \(path): \(reason); give another with --control PATH"
         case .unreachable(let path, let reason):
             "cannot reach a node at \(path): \(reason); is nearblock serve running, with the same --control PATH?"
+        case .notControl(let path):
+            "\(path) is no control socket of nearblock; give the one that the node names when it is ready, with --control PATH"
         case .ended:
             "the node has ended before it answered"
         case .foreign(let directory, let reason):

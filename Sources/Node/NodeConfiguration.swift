@@ -48,12 +48,12 @@ public struct NodeConfiguration: Sendable {
     /// - Throws: `NodeError` where an export is for encrypted clients only and nobody can encrypt; where certificates are asked
     ///   for and keep nobody out.
     func checkEncryption() throws {
-        if let tls, tls.mode == .optional, tls.verifiesClients, !tls.letsUnverifiedIn,
+        if let tls, tls.mode != .required, tls.verifiesClients, !tls.letsUnverifiedIn,
             !exports.contains(where: \.requiresTLS)
         {
             throw NodeError.unusable(
                 "clients have to show a certificate (tls-verify-client), but get in without TLS and so without one "
-                    + "(tls-mode optional); give --tls-mode required, or leave --tls-verify-client out")
+                    + "(tls-mode \(tls.mode)); give --tls-mode required, or leave --tls-verify-client out")
         }
         guard tls.map({ $0.mode == .off }) ?? true, let export = exports.first(where: \.requiresTLS) else { return }
         throw NodeError.unusable("\(export.name) requires TLS, and there is none: give --tls DIR, or tls in [node]")

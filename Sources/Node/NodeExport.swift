@@ -81,8 +81,8 @@ final class NodeExport: Sendable {
     /// The operator's line on an image that could not be made durable.
     static func problem(of failure: FileError) -> String {
         "\(failure); what was written since the last flush that succeeded may be lost, so every flush fails and no migration "
-            + "begins: check the storage, then restart the node, or take the export out of the configuration, reload, and "
-            + "put it back"
+            + "begins: check the storage (it may be full), then restart the node, or take the export out of the "
+            + "configuration, reload, put it back and reload"
     }
 
     /// What becomes of a change of its image depends on.
