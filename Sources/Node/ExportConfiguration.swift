@@ -49,6 +49,18 @@ public struct ExportConfiguration: Equatable, Sendable {
         self.identity = identity
     }
 
+    /// Bytes of a string that clients can be told (NBD protocol, "String values").
+    private static let longestString = 4096
+
+    /// What is wrong with the strings that clients are told; nil where nothing is.
+    var stringProblem: String? {
+        for (what, string) in [("name", name), ("description", text)] where string.utf8.count > Self.longestString {
+            return "an export's \(what) has \(string.utf8.count) bytes, of which clients take \(Self.longestString): "
+                + "shorten \(string.prefix(40))…"
+        }
+        return nil
+    }
+
     /// What is wrong with the name of a dirty bitmap; nil where nothing is.
     public static func problem(withBitmap name: String) -> String? { ChangeBitmap.problem(with: name) }
 

@@ -668,6 +668,7 @@ public actor Node {
 
     /// - Parameter old: the export in whose place it is put.
     private func open(_ configured: ExportConfiguration, replacing old: NodeExport? = nil) async throws {
+        if let problem = configured.stringProblem { throw NodeError.unusable(problem) }
         let backing = try await Backing.open(configured, loops: loops)
         let unfinished = try backing.image.flatMap {
             try DestinationSite.incomplete($0, in: state, elsewhere: { standing.identities })
