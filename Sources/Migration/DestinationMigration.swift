@@ -440,7 +440,8 @@ public struct DestinationMigration: Sendable {
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         do {
-            try await lanes.run(kind, connection, hello.support.capabilities, &frames)
+            try await lanes.run(
+                kind, connection, hello.support.capabilities, budget: budgets.budget(of: connection.peer), &frames)
         } catch {
             if !Self.isCut(error), lanes.note(problem: "\(error)") {
                 logger.warning("the rest of \(hello.export): \(error); the source will try again")
