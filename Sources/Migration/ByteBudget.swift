@@ -1,39 +1,113 @@
 import NIOConcurrencyHelpers
 
-/// Bytes of memory that several links share.
+/// Bytes of memory that several links share. Whoever asks for more than is left waits in line, so that many small takers
+/// can't keep out a large one.
 final class ByteBudget: Sendable {
-    /// How often it is looked whether there is room.
-    private static let interval = Duration.milliseconds(1)
+    private struct Waiter {
+        let number: UInt64
+        let taker: BudgetTaker
+        let count: Int
+        let continuation: CheckedContinuation<Bool, any Error>
+    }
+
+    private struct State {
+        var used = 0
+        /// Who has waited longest first.
+        var line: [Waiter] = []
+        var nextNumber: UInt64 = 0
+
+        /// Takes bytes for those at the head of the line for whom they are left, and returns them.
+        mutating func serve(upTo limit: Int) -> [Waiter] {
+            var served: [Waiter] = []
+            for waiter in line {
+                guard waiter.count <= limit - used else { break }
+                used += waiter.count
+                served.append(waiter)
+            }
+            line.removeFirst(served.count)
+            return served
+        }
+    }
 
     private let limit: Int
-    private let used = NIOLockedValueBox(0)
+    private let state = NIOLockedValueBox(State())
 
+    /// - Parameter limit: bytes.
     init(_ limit: Int) {
         self.limit = limit
     }
 
     /// Bytes that are taken now.
-    var taken: Int { used.withLockedValue { $0 } }
+    var taken: Int { state.withLockedValue { $0.used } }
 
-    /// Takes bytes, if they are left.
+    /// How many wait for bytes.
+    var waiting: Int { state.withLockedValue { $0.line.count } }
+
+    /// Takes bytes, if they are left and nobody waits for some.
     func take(_ count: Int) -> Bool {
-        used.withLockedValue { used in
-            guard count <= limit - used else { return false }
-            used += count
+        state.withLockedValue { state in
+            guard state.line.isEmpty, count <= limit - state.used else { return false }
+            state.used += count
             return true
         }
     }
 
-    /// Takes bytes, and waits until they are left.
-    /// - Returns: false where `isWanted` is not so any more; nothing is taken then.
+    /// Takes bytes, and waits until they are left and nobody has waited longer.
+    /// - Parameter count: at most the limit.
+    /// - Returns: false once the taker is closed; nothing is taken then.
     /// - Throws: `CancellationError`.
-    func take(_ count: Int, while isWanted: () -> Bool) async throws -> Bool {
-        while !take(count) {
-            guard isWanted() else { return false }
-            try await Task.sleep(for: Self.interval)
+    func take(_ count: Int, for taker: BudgetTaker) async throws -> Bool {
+        precondition(count <= limit, "nobody behind it would ever get anything")
+        if !taker.isClosed, take(count) { return true }
+        let number = state.withLockedValue { state in
+            state.nextNumber += 1
+            return state.nextNumber
         }
-        return true
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                join(Waiter(number: number, taker: taker, count: count, continuation: continuation))
+            }
+        } onCancel: {
+            for waiter in remove(where: { $0.number == number }) {
+                waiter.continuation.resume(throwing: CancellationError())
+            }
+        }
     }
 
-    func giveBack(_ count: Int) { used.withLockedValue { $0 -= count } }
+    func giveBack(_ count: Int) {
+        let served = state.withLockedValue { state in
+            state.used -= count
+            return state.serve(upTo: limit)
+        }
+        for waiter in served { waiter.continuation.resume(returning: true) }
+    }
+
+    /// Sends away those who wait for a taker that is closed.
+    func dismiss(_ taker: BudgetTaker) {
+        for waiter in remove(where: { $0.taker === taker }) { waiter.continuation.resume(returning: false) }
+    }
+
+    private func join(_ waiter: Waiter) {
+        // Both are looked at with the lock held: who closes or cancels comes for the waiter afterwards.
+        let (served, isClosed, isCancelled) = state.withLockedValue { state -> ([Waiter], Bool, Bool) in
+            if waiter.taker.isClosed { return ([], true, false) }
+            if Task.isCancelled { return ([], false, true) }
+            state.line.append(waiter)
+            return (state.serve(upTo: limit), false, false)
+        }
+        if isClosed { waiter.continuation.resume(returning: false) }
+        if isCancelled { waiter.continuation.resume(throwing: CancellationError()) }
+        for waiter in served { waiter.continuation.resume(returning: true) }
+    }
+
+    /// Takes waiters out of the line, and lets those go on who waited behind them and have room.
+    private func remove(where leaves: (Waiter) -> Bool) -> [Waiter] {
+        let (leaving, served) = state.withLockedValue { state in
+            let leaving = state.line.filter(leaves)
+            state.line.removeAll(where: leaves)
+            return (leaving, state.serve(upTo: limit))
+        }
+        for waiter in served { waiter.continuation.resume(returning: true) }
+        return leaving
+    }
 }

@@ -10,8 +10,6 @@ public struct DestinationMigration: Sendable {
     private static let patience = Duration.seconds(5)
     /// How long a peer may take to make its offer.
     private static let offerPatience = Duration.seconds(30)
-    /// How long after that it may say nothing: as long as another disk of the same guest may take to be offered, and more.
-    private static let silencePatience = PeerLimits.silenceAfterOffer
     /// How long a segment waits at most for blocks that come for another disk, and how often it looks.
     private static let sharingPatience = Duration.seconds(60)
     private static let sharingInterval = Duration.milliseconds(10)
@@ -23,6 +21,8 @@ public struct DestinationMigration: Sendable {
     private let logger: Logger
     private let hasRoom: @Sendable () -> Bool
     private let budgets = PeerBudgets()
+    /// How long a peer may say nothing once it has made its offer.
+    var arrivalPatience = ArrivalPatience()
 
     /// - Parameters:
     ///   - indexDirectory: the index of the neighbours; nil for none.
@@ -78,6 +78,7 @@ public struct DestinationMigration: Sendable {
     ) async throws {
         let (index, blockSize) = try await welcome(connection)
         var arrival = Arrival(hello, index: index, blockSize: blockSize)
+        var limits = arrivalPatience
         var patience = Patience(Self.offerPatience, for: connection)
         defer { patience.end() }
         do {
@@ -86,10 +87,16 @@ public struct DestinationMigration: Sendable {
                     throw MigrationError.refused(dismissal.reason)
                 }
                 let action = try arrival.machine.receive(try Message(frame: frame))
-                patience.end()
+                if case .open = action { patience.end() } else { patience.pause() }
                 let goesOn = try await perform(action, &arrival, connection)
                 // A place is not for whoever only takes it.
-                if case .open = action { patience = Patience(Self.silencePatience, for: connection) }
+                if let limit = limits.limit(after: action) {
+                    if case .open = action {
+                        patience = Patience(limit, for: connection, bytesCount: true)
+                    } else {
+                        patience.renew(limit)
+                    }
+                }
                 guard goesOn else {
                     if let offer = arrival.offer { await site.receiverEnded(offer.migration, keepsPartial: false) }
                     return
@@ -440,7 +447,8 @@ public struct DestinationMigration: Sendable {
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         do {
-            try await lanes.run(kind, connection, hello.support.capabilities, &frames)
+            try await lanes.run(
+                kind, connection, hello.support.capabilities, budget: budgets.budget(of: connection.peer), &frames)
         } catch {
             if !Self.isCut(error), lanes.note(problem: "\(error)") {
                 logger.warning("the rest of \(hello.export): \(error); the source will try again")

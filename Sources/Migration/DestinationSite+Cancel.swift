@@ -8,10 +8,21 @@ extension DestinationSite {
     /// How long a source that may have given its disk away may take to say whether it has.
     private static let deciding = Duration.seconds(3)
     private static let interval = Duration.milliseconds(10)
+    /// How often a disk that its source brings again is given up.
+    private static let attempts = 3
 
     /// Gives up a disk that comes here, wherever its migration stands, as long as it is certain that its source has not given
     /// it away. Its source is told, and keeps it; what has come of it goes, as after a cancel at the source.
     public func cancel(_ export: String) async -> ArrivalCancellation {
+        // Its source may begin again while it is given up.
+        for _ in 0..<Self.attempts {
+            if let outcome = await attemptCancel(export) { return outcome }
+        }
+        return .impossible("the source of \(export) brings it again and again; cancel it there")
+    }
+
+    /// - Returns: nil where the disk is arriving, again or still.
+    private func attemptCancel(_ export: String) async -> ArrivalCancellation? {
         guard let migration = names[export] else { return await withdraw(export) ? .cancelled : .unknown }
         if case .receiving? = arrivals[migration] {
             await dismiss(migration, because: Self.cancelled)
@@ -22,11 +33,8 @@ extension DestinationSite {
                 return .cancelled
             }
         }
-        guard case .prepared? = arrivals[migration] else {
-            return arrivals[migration] == nil ? .cancelled : .handedOver
-        }
         // Its source may have given it away, durably, a moment ago: only the source knows (invariant 5).
-        if let connection = receivers[migration]?.connection {
+        if case .prepared? = arrivals[migration], let connection = receivers[migration]?.connection {
             say(Self.cancelled, on: connection)
             await wait(atMost: Self.deciding) { if case .prepared? = arrivals[migration] { true } else { false } }
         }
@@ -36,7 +44,8 @@ extension DestinationSite {
             return .impossible(
                 "all of \(export) that is to come before the hand-over is here, and its source may have given it away "
                     + "already; cancel it there")
-        default: return .handedOver
+        case .activating?, .active?: return .handedOver
+        case .receiving?: return nil
         }
     }
 

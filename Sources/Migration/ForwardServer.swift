@@ -27,13 +27,15 @@ struct ForwardServer: Sendable {
     func run(
         _ first: ForwardReader.Arrival, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
+        let taker = BudgetTaker(budget)
+        connection.whenClosed { taker.close() }
         try await withThrowingTaskGroup(of: Int.self) { group in
             var requests = 0
             var bytes = 0
             /// Taken for a long frame that is still to come.
             var ahead: Cost?
             func giveBackAhead() {
-                if let taken = ahead { budget.giveBack(taken.shared) }
+                if let taken = ahead { taker.giveBack(taken.shared) }
                 ahead = nil
             }
             defer { giveBackAhead() }
@@ -47,17 +49,16 @@ struct ForwardServer: Sendable {
                 }
                 // Of a link whose disk does not answer, the others of its peer are independent for small requests.
                 if bytes + count <= PeerLimits.ownForwardedBytes { return Cost(bytes: count) }
-                guard try await budget.take(count, while: { connection.isOpen }) else { throw PeerError.cut }
+                guard try await taker.take(count) else { throw PeerError.cut }
                 return Cost(bytes: count, shared: count)
             }
-            var next: ForwardReader.Arrival? = first
-            while let arrival = next {
+            func begin(_ arrival: ForwardReader.Arrival) async throws {
                 switch arrival {
                 case .announced(let length):
                     giveBackAhead()
                     ahead = try await take(length)
                     connection.takeLongFrame()
-                case .request(let request):
+                case .request(var request):
                     guard Self.isSane(request) else { throw MigrationError.unexpected("a malformed request") }
                     let cost: Cost
                     if let taken = ahead, taken.bytes >= Self.cost(request) {
@@ -69,25 +70,36 @@ struct ForwardServer: Sendable {
                     }
                     requests += 1
                     bytes += cost.bytes
-                    group.addTask {
-                        defer { budget.giveBack(cost.shared) }
-                        try await answer(request)
+                    let written = Self.takePayload(of: &request)
+                    group.addTask { [request] in
+                        defer { taker.giveBack(cost.shared) }
+                        // Until the kernel has it, the answer takes memory.
+                        try await connection.sendWhole(try await answer(request, written))
                         return cost.bytes
                     }
                 }
-                next = try await reader.next(&frames)
             }
+            try await begin(first)
+            while let arrival = try await reader.next(&frames) { try await begin(arrival) }
             try await group.waitForAll()
         }
     }
 
-    private func answer(_ request: RemoteRequest) async throws {
-        let count = Int(Self.cost(request))
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1), alignment: 4096)
-        defer { memory.deallocate() }
-        if request.kind == .write { request.payload.withUnsafeReadableBytes { memory.copyMemory(from: $0) } }
+    /// The bytes to be written, which are held once: in aligned memory, as they are best written from. Nil where the request
+    /// has none.
+    private static func takePayload(of request: inout RemoteRequest) -> BlockBuffer? {
+        guard request.kind == .write else { return nil }
+        let memory = BlockBuffer(byteCount: max(1, cost(request)))
+        request.payload.withUnsafeReadableBytes { memory.bytes.copyMemory(from: $0) }
+        request.payload = ByteBuffer()
+        return memory
+    }
+
+    /// Performs a request, and returns the answer as a frame. What a read takes beside that is free again on return.
+    private func answer(_ request: RemoteRequest, _ written: BlockBuffer?) async throws -> ByteBuffer {
+        let memory = written ?? BlockBuffer(byteCount: max(1, Self.cost(request)))
         var error = await client.perform(
-            request.kind, offset: request.offset, length: request.length, buffer: memory.baseAddress,
+            request.kind, offset: request.offset, length: request.length, buffer: memory.bytes.baseAddress,
             forced: request.isForced, mayPunchHole: request.mayPunchHole)
         if error == ESHUTDOWN {
             // This node ends, or no longer has the disk: no answer, so that the source asks whoever comes next.
@@ -97,12 +109,8 @@ struct ForwardServer: Sendable {
         if request.kind == .flush {
             error = await reader.site.outcome(ofFlush: error, for: reader.migration, losses)
         }
-        var payload = ByteBuffer()
-        if request.kind == .read && error == 0 {
-            payload.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory)[..<count]))
-        }
-        try await connection.send(
-            Message.answer(RemoteAnswer(id: request.id, error: error, payload: payload)).encoded())
+        let count = request.kind == .read && error == 0 ? Self.cost(request) : 0
+        return RemoteAnswer.frame(id: request.id, error: error, payload: UnsafeRawBufferPointer(memory.prefix(count)))
     }
 
     /// Bytes of memory that a request takes.

@@ -78,17 +78,20 @@ final class Lanes: Sendable {
 
     /// Carries a lane over a connection until that ends. An older connection of the lane is closed, and has ended before
     /// this one begins.
-    /// - Parameter capabilities: the source's.
+    /// - Parameters:
+    ///   - capabilities: the source's.
+    ///   - budget: what long messages are taken from, while they come and are dealt with.
     /// - Throws: why it ended before the source had had enough; the connection is then still open, to say so.
     func run(
         _ kind: LaneKind, _ connection: PeerConnection, _ capabilities: ProtocolSupport.Capabilities,
-        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+        budget: ByteBudget, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         await replace(kind)
         let (stream, queue) = AsyncStream.makeStream(of: Outgoing.self)
         // An answer to a read of a client may be long; what comes in bulk is not.
         connection.allowOrdinaryFrames()
         if kind == .demand { connection.announceLongFrames() }
+        let owed = NIOLockedValueBox(LongAnswers())
         let listener = state.withLockedValue { state in
             state.lanes[kind, default: Lane()].connection = connection
             state.lanes[kind]!.queue = queue
@@ -99,7 +102,9 @@ final class Lanes: Sendable {
         let sending = Task {
             for await outgoing in stream {
                 switch outgoing {
-                case .one(let message): try await connection.send(message.encoded())
+                case .one(let message):
+                    owed.withLockedValue { $0.sends(message) }
+                    try await connection.send(message.encoded())
                 case .each(let next):
                     while let message = next() { try await connection.send(message.encoded()) }
                 }
@@ -107,10 +112,10 @@ final class Lanes: Sendable {
         }
         var problem: (any Error)?
         do {
-            while let frame = try await connection.nextFrame(&frames) {
-                let message = try Message(frame: frame)
-                guard let listener = state.withLockedValue({ $0.listener }) else { break }
+            try await take(from: connection, owed, budget, &frames) { message in
+                guard let listener = state.withLockedValue({ $0.listener }) else { return false }
                 try await listener.message(kind, message)
+                return true
             }
         } catch {
             problem = error
@@ -125,6 +130,36 @@ final class Lanes: Sendable {
         }
         end(kind)
         if let problem { throw problem }
+    }
+
+    /// Takes messages until the source ends the connection, or `body` returns false. A long one comes only where a read is
+    /// owed it, once the budget has room, which it keeps until `body` has returned.
+    private func take(
+        from connection: PeerConnection, _ owed: NIOLockedValueBox<LongAnswers>, _ budget: ByteBudget,
+        _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator,
+        _ body: (Message) async throws -> Bool
+    ) async throws {
+        let taker = BudgetTaker(budget)
+        connection.whenClosed { taker.close() }
+        var held = 0
+        defer { taker.giveBack(held) }
+        while let frame = try await frames.next() {
+            if frame.readableBytes == 0 {
+                let length = connection.waitingFrame
+                guard owed.withLockedValue({ $0.isOwed(length) }) else {
+                    throw MigrationError.unexpected("a message of \(length) bytes that no read asked for")
+                }
+                guard try await taker.take(length) else { throw PeerError.cut }
+                held = length
+                connection.takeLongFrame()
+                continue
+            }
+            let message = try Message(frame: frame)
+            owed.withLockedValue { $0.received(message) }
+            guard try await body(message) else { return }
+            taker.giveBack(held)
+            held = 0
+        }
     }
 
     private func replace(_ kind: LaneKind) async {

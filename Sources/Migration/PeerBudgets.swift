@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 import Peer
 
-/// What the forwarding links of each peer share of this node's memory.
+/// What the forwarding links of each peer, and the long answers that it sends, share of this node's memory.
 final class PeerBudgets: Sendable {
     private struct Entry {
         weak var budget: ByteBudget?

@@ -1,10 +1,9 @@
 import NIOCore
 
-/// Frames on the stream: a 4-byte big-endian length, then that many bytes, of which the first is the message's type. An empty
-/// frame, which no peer can send, announces a long one that waits to be let in.
-struct FrameCodec: NIOSingleStepByteToMessageDecoder, MessageToByteEncoder {
+/// Frames as they come, from a `FrameWriter`: a 4-byte big-endian length, then that many bytes, of which the first is the
+/// message's type. An empty frame, which no peer can send, announces a long one that waits to be let in.
+struct FrameCodec: NIOSingleStepByteToMessageDecoder {
     typealias InboundOut = ByteBuffer
-    typealias OutboundIn = ByteBuffer
 
     let limit: FrameLimit
 
@@ -32,10 +31,5 @@ struct FrameCodec: NIOSingleStepByteToMessageDecoder, MessageToByteEncoder {
     /// Whether a record of TLS begins so: an alert or a handshake, then the major version 3.
     private static func isTLS(_ start: UInt32) -> Bool {
         [0x1503, 0x1603].contains(start >> 16)
-    }
-
-    func encode(data: ByteBuffer, out: inout ByteBuffer) throws {
-        out.writeInteger(UInt32(data.readableBytes))
-        out.writeImmutableBuffer(data)
     }
 }

@@ -39,7 +39,7 @@ struct FramedLink: Sendable {
         let known = try encryption.map { try encrypt(channel, $0, side) } ?? channel.eventLoop.makeSucceededVoidFuture()
         if case .connecting = side, encryption == nil { try pipeline.addHandler(SilenceWatch(traffic)) }
         try pipeline.addHandler(FrameGate(limit))
-        try pipeline.addHandlers(ByteToMessageHandler(codec), MessageToByteHandler(codec))
+        try pipeline.addHandlers(ByteToMessageHandler(codec), FrameWriter())
         if case .accepting(let lobby, _) = side { try pipeline.addHandler(LobbyDoor(lobby)) }
         let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
             wrappingChannelSynchronously: channel,

@@ -2,18 +2,17 @@ import NIOConcurrencyHelpers
 import NIOCore
 
 /// Who is connected to a listener. Those that have not said yet what they want wait in the lobby: strangers may be among
-/// them, so there are few, and each for a short time. When one more comes the oldest goes, so that those who say nothing
-/// can't keep out those who do.
+/// them, so there are few, and each for a short time. When one more comes, the oldest of the address with most of them goes:
+/// those who say nothing, however fast they come again, can't keep out those who do, from elsewhere.
 final class Lobby: Sendable {
     private struct State {
-        var waiting: [any Channel] = []
+        var waiting: WaitingPlaces<PeerIdentity, any Channel>
         var admitted: PeerCounts<PeerIdentity>
     }
 
     /// How long a connection may take to encrypt and to say what it wants.
     static let patience = TimeAmount.seconds(10)
 
-    private let waitingLimit: Int
     private let saidNothing: @Sendable (any Channel) -> Void
     private let state: NIOLockedValueBox<State>
 
@@ -23,18 +22,18 @@ final class Lobby: Sendable {
         saidNothing: @escaping @Sendable (any Channel) -> Void = { _ in }
     ) {
         self.saidNothing = saidNothing
-        self.waitingLimit = waitingLimit
         state = NIOLockedValueBox(
-            State(admitted: PeerCounts(limit: admittedLimit, limitPerPeer: admittedPerPeer)))
+            State(
+                waiting: WaitingPlaces(limit: waitingLimit),
+                admitted: PeerCounts(limit: admittedLimit, limitPerPeer: admittedPerPeer)))
     }
 
-    /// Takes a new connection in, and closes the one that has waited longest where there are too many.
+    /// Takes a new connection in, and closes another, or this one, where there are too many.
     func enter(_ channel: any Channel) {
-        let oldest = state.withLockedValue { state in
-            state.waiting.append(channel)
-            return state.waiting.count > waitingLimit ? state.waiting.removeFirst() : nil
-        }
-        oldest?.closeNow()
+        // Nobody has shown a certificate yet.
+        let address = PeerIdentity(of: channel.remoteAddress)
+        let excess = state.withLockedValue { $0.waiting.enter(channel, of: address) }
+        excess?.closeNow()
     }
 
     /// The connection has used up its time.
@@ -45,14 +44,14 @@ final class Lobby: Sendable {
 
     /// The connection has gone without a word.
     func leave(_ channel: any Channel) {
-        state.withLockedValue { state in state.waiting.removeAll { $0 === channel } }
+        state.withLockedValue { state in state.waiting.leave { $0 === channel } }
     }
 
     /// The connection has said what it wants.
     /// - Returns: whether there is room for it; if so, `end` must be called once.
     func admit(_ channel: any Channel, of peer: PeerIdentity) -> Bool {
         state.withLockedValue { state in
-            state.waiting.removeAll { $0 === channel }
+            state.waiting.leave { $0 === channel }
             return state.admitted.take(peer)
         }
     }

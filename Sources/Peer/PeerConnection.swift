@@ -39,6 +39,22 @@ public struct PeerConnection: Sendable {
         }
     }
 
+    /// Sends a frame that is held to take memory of a limit; returns once the kernel has all of it, so that it takes none any
+    /// more. If the task is cancelled meanwhile, the connection is closed.
+    /// - Throws: `PeerError.cut` where the link is down.
+    public func sendWhole(_ frame: ByteBuffer) async throws {
+        precondition(frame.readableBytes <= Self.maximumFrame)
+        do {
+            try await withTaskCancellationHandler {
+                try await channel.writeAndFlush(frame).get()
+            } onCancel: {
+                channel.closeNow()
+            }
+        } catch {
+            throw PeerError.cut
+        }
+    }
+
     /// Takes frames of up to 2 MiB from now on, where the connection was accepted; whoever says so has agreed to take
     /// a disk. Before that, nobody can make this node hold more than a few KiB.
     public func allowOrdinaryFrames() {

@@ -31,4 +31,7 @@ public enum PeerLimits {
     /// How long a source that has offered a disk may say nothing further. One of several disks of a guest is silent until the
     /// last of them has been offered, which may take 30 s.
     public static let silenceAfterOffer = Duration.seconds(40)
+    /// How long it may say nothing from its first message on until it has told what the disk is. Under a rate limit there is
+    /// a long time between messages: 512 KiB at 10 kbit/s take 420 s, and disks that go together share the limit.
+    public static let silenceWithinManifest = Duration.seconds(1800)
 }

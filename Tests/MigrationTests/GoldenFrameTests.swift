@@ -1,4 +1,5 @@
 import NIOCore
+import NIOEmbedded
 import Testing
 
 @testable import Migration
@@ -15,12 +16,28 @@ struct GoldenFrameTests {
         return (frames, buffer.readableBytes)
     }
 
+    /// The bytes that go to the socket.
+    private func sent(_ frames: [ByteBuffer]) throws -> ByteBuffer {
+        let channel = EmbeddedChannel(handler: FrameWriter())
+        for frame in frames { try channel.writeOutbound(frame) }
+        var out = ByteBuffer()
+        while var part = try channel.readOutbound(as: ByteBuffer.self) { out.writeBuffer(&part) }
+        _ = try channel.finish()
+        return out
+    }
+
+    @Test("A frame of any length goes out as its length and its bytes", arguments: [1, 65_536, 65_537, 1 << 20])
+    func anyLength(_ count: Int) throws {
+        let frame = ByteBuffer(bytes: (0..<count).map { UInt8(truncatingIfNeeded: $0) })
+        var out = try sent([frame, ByteBuffer(bytes: [7])])
+        #expect(out.readInteger(as: UInt32.self) == UInt32(count))
+        #expect(out.readSlice(length: count) == frame)
+        #expect(out == ByteBuffer(bytes: [0, 0, 0, 1, 7]))
+    }
+
     @Test("A frame is its length in four bytes, the most significant first, and that many bytes")
     func layout() throws {
-        var out = ByteBuffer()
-        let codec = FrameCodec(limit: FrameLimit(300))
-        try codec.encode(data: Message.roundEnd(1).encoded(), out: &out)
-        try codec.encode(data: Message.commit.encoded(), out: &out)
+        let out = try sent([Message.roundEnd(1).encoded(), Message.commit.encoded()])
         #expect(GoldenValues.hex(out) == "0000000514000000010000000116")
         let (frames, rest) = try decode("00000005 1400000001 00000001 16 00000002 17", limit: 5)
         #expect(frames == ["1400000001", "16"] && rest == 5)

@@ -46,16 +46,6 @@ struct PeerLimitsTests {
         try places.check("disk", from: .address("1.1.1.1"))
     }
 
-    @Test("A budget gives out no more than it has, and who waits for it and is not wanted any more gets nothing")
-    func budget() async throws {
-        let budget = ByteBudget(100)
-        #expect(budget.take(60) && !budget.take(41) && budget.take(40))
-        #expect(try await !budget.take(1) { false })
-        budget.giveBack(60)
-        #expect(try await budget.take(60) { true })
-        #expect(budget.taken == 100)
-    }
-
     @Test("A long frame is announced once, comes only when it is let in, and nothing is read meanwhile")
     func gate() throws {
         let limit = FrameLimit(10)

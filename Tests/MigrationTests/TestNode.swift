@@ -68,7 +68,7 @@ final class TestNode: Sendable {
 
     /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
-        index: String? = nil, _ body: (PeerAddress) async throws -> Result
+        index: String? = nil, silence: ArrivalPatience = ArrivalPatience(), _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
         arrivedImages.withLockedValue { $0 = [:] }
@@ -91,11 +91,12 @@ final class TestNode: Sendable {
         let site = try DestinationSite(images: images, state: state, pools: pools, logger: logger, hooks: hooks)
         try await site.restore()
         self.site.withLockedValue { $0 = site }
-        let migrations = DestinationMigration(
+        var migrations = DestinationMigration(
             site: site, indexDirectory: index, pools: pools, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
+        migrations.arrivalPatience = silence
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
-        let task = Task { await listener.run { await migrations.serve($0) } }
+        let task = Task { [migrations] in await listener.run { await migrations.serve($0) } }
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(listener.address)) } catch { result = .failure(error) }
         await site.stop()

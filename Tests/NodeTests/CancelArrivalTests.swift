@@ -79,6 +79,51 @@ struct CancelArrivalTests {
         #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)
     }
 
+    /// Brings a disk, of which nothing comes but that it is to be prepared as it is.
+    private static let prepared = """
+        link, migration = bring('other', 1 << 20, '127.0.0.1')
+        link.sendall(frame(b'\\x40\\x03'))
+        while answer(link)[0] != 35: pass
+        open(sys.argv[2], 'w').close()
+        said = answer(link)
+        assert said[0] == 37 and b'cancelled at the destination' in said, said
+
+        """
+
+    /// Asks for a disk to be given up that has been prepared by a source that goes on with `rest`.
+    private func cancelPrepared(
+        _ rest: String, _ body: (_ destination: NodeProcess, Command.Result) async throws -> Void
+    ) async throws {
+        let (source, destination, to) = try await nodes(megabytes: 2)
+        let script = HostilePeerScript.library + Self.prepared + rest
+        let file = try scratch.write(Array(script.utf8), to: "prepare.py")
+        let process = try ChildProcess(
+            "/usr/bin/python3", [file, String(to.split(separator: ":")[1]), scratch.file("ready")])
+        defer { process.signal(SIGKILL) }
+        try await waitUntil("it is prepared") { FileManager.default.fileExists(atPath: scratch.file("ready")) }
+        try await body(destination, try await destination.ask(["cancel", "other"]))
+        #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)
+    }
+
+    @Test("A disk that is prepared stays where its source says nothing, and the answer says where to cancel it")
+    func preparedAndSilent() async throws {
+        try await cancelPrepared("time.sleep(600)") { (_, cancelled) async throws -> Void in
+            #expect(cancelled.status == 1)
+            #expect(cancelled.errors.contains("cancel it there"), "\(cancelled.errors)")
+            #expect(cancelled.errors.filter { $0 == "\n" }.count == 1)
+            #expect(try !FileManager.default.contentsOfDirectory(atPath: images).isEmpty)
+        }
+    }
+
+    @Test("A disk that is prepared is given up where its source says that it keeps it")
+    func preparedAndKept() async throws {
+        let keeping = "link.sendall(frame(b'\\x17' + text('kept')))\ntime.sleep(600)"
+        try await cancelPrepared(keeping) { (_, cancelled) async throws -> Void in
+            #expect(cancelled.status == 0, "\(cancelled.errors)")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: images).isEmpty)
+        }
+    }
+
     @Test("A disk that has been handed over can't be given up, and both nodes say why")
     func handedOver() async throws {
         let (source, destination, to) = try await nodes(megabytes: 2)

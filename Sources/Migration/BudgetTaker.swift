@@ -1,0 +1,29 @@
+import NIOConcurrencyHelpers
+
+/// One link's way to a budget that it shares with others: those that wait for bytes get them in the order in which they came.
+final class BudgetTaker: Sendable {
+    private let budget: ByteBudget
+    private let isOver = NIOLockedValueBox(false)
+
+    init(_ budget: ByteBudget) {
+        self.budget = budget
+    }
+
+    /// Whether `close` has been called; any thread.
+    var isClosed: Bool { isOver.withLockedValue { $0 } }
+
+    /// Takes bytes, and waits until they are left and nobody has waited longer.
+    /// - Parameter count: at most the budget's limit.
+    /// - Returns: false once the link has ended; nothing is taken then.
+    /// - Throws: `CancellationError`.
+    func take(_ count: Int) async throws -> Bool { try await budget.take(count, for: self) }
+
+    /// Gives back bytes that were taken.
+    func giveBack(_ count: Int) { budget.giveBack(count) }
+
+    /// The link has ended: nobody waits for it any more.
+    func close() {
+        isOver.withLockedValue { $0 = true }
+        budget.dismiss(self)
+    }
+}
