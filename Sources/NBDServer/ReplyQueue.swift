@@ -46,7 +46,7 @@ struct ReplyQueue {
     /// Room for a small reply of `count` bytes, or nil where what waits has to be sent first.
     /// - Parameter spare: bytes behind it that must be left for others.
     mutating func reserve(_ count: Int, spare: Int) -> UnsafeMutableRawPointer? {
-        if region == nil { region = regions.takeAhead(ServerLimits.replies) }
+        if region == nil { region = regions.take(ServerLimits.replies, from: 0)?.buffer }
         guard let region, used + count + spare <= ServerLimits.replies else { return nil }
         return region + used
     }

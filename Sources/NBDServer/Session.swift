@@ -199,8 +199,8 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     override func bufferMayBeAvailable() -> Bool {
         if let large, mayContinue(large), !stream.isDead {
-            guard let buffer = pool.takeAhead(large.nextLength, share: line!) else { return false }
-            large.slot.pointee.bufferShare = line!
+            guard let (buffer, share) = pool.takeAhead(large.nextLength, from: line!) else { return false }
+            large.slot.pointee.bufferShare = share
             didLeaveLine()
             start(large, with: buffer)
             proceed()
@@ -637,15 +637,11 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     private func takeBuffer(_ request: Request) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
         let count = bufferLength(of: request)
-        guard let taken = line.map({ takeAhead(count, $0) }) ?? pool.take(count, from: share(with: count)) else {
-            return nil
-        }
+        guard
+            let taken = line.map({ pool.takeAhead(count, from: $0) }) ?? pool.take(count, from: share(with: count))
+        else { return nil }
         bytesInFlight += count
         return taken
-    }
-
-    private func takeAhead(_ count: Int, _ share: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
-        pool.takeAhead(count, share: share).map { ($0, share) }
     }
 
     /// The first share that a further buffer of `count` bytes may be of.
