@@ -38,6 +38,9 @@ struct ReplyQueue {
     /// Bytes of the appended buffers that have not all been sent.
     private(set) var bufferBytes = 0
 
+    /// Whether a buffer that others wait for in its share's line has not been sent yet.
+    var holdsAwaitedBuffer: Bool { parts[head...].contains { $0.buffer != nil && pool.isShort($0.share) } }
+
     /// Bytes that have gone out so far.
     private(set) var sentBytes = 0
 

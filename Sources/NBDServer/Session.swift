@@ -152,11 +152,16 @@ final class Session: RequestOwner, @unchecked Sendable {
         proceed()
     }
 
-    /// Whether it is the client's fault that buffers have been held since `beginStallWatch`.
+    /// Whether it is the client's fault that buffers have been held since `beginStallWatch` for which others wait.
     var hasStalled: Bool {
         guard stream.moved < ServerLimits.leastMoved else { return false }
-        if isReceivingPayload && stream.isReceiving { return true }
-        return stream.isSending && stream.replies.bufferBytes > 0
+        // With TLS, a payload may have to wait until the client takes what it was told.
+        if case .payload(let request, _) = reading, stream.isReceiving || stream.isSending,
+            pool.isShort(request.pointee.bufferShare)
+        {
+            return true
+        }
+        return stream.isSending && stream.replies.holdsAwaitedBuffer
     }
 
     /// Whether the client has said or shown that it will ask for nothing more of the disk of `export` here.
