@@ -17,13 +17,17 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     /// The file behind the device.
     public let image: RawImage
-    private let worker = DispatchQueue(label: "nearblock.file")
+    let worker = DispatchQueue(label: "nearblock.file")
     let statuses: StatusLookup
 
     /// Serves `image`.
-    public init(image: RawImage) {
+    public convenience init(image: RawImage) {
+        self.init(image: image, statuses: StatusLookup(image: image))
+    }
+
+    init(image: RawImage, statuses: StatusLookup) {
         self.image = image
-        statuses = StatusLookup(image: image, worker: worker)
+        self.statuses = statuses
         super.init()
     }
 

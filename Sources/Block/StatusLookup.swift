@@ -24,14 +24,16 @@ final class StatusLookup: Sendable {
     }
 
     private let image: RawImage
-    private let worker: DispatchQueue
+    /// A queue of its own: work that takes seconds, as a forced trim does, would keep every status waiting.
+    let worker = DispatchQueue(label: "nearblock.statuses")
+    private let rotation: UInt64
     private let state = NIOLockedValueBox(State())
     private let count = Synchronization.Atomic(0)
 
-    /// - Parameter worker: a serial queue; other work has its turn between those of the clients.
-    init(image: RawImage, worker: DispatchQueue) {
+    /// - Parameter rotation: nanoseconds; 0 for one look or answer in each turn.
+    init(image: RawImage, rotation: UInt64 = StatusLookup.rotation) {
         self.image = image
-        self.worker = worker
+        self.rotation = rotation
     }
 
     /// Looks that were made at the file so far, each for a hole and the data behind it.
@@ -59,12 +61,12 @@ final class StatusLookup: Sendable {
                 return (first, state.queue.clientCount)
             }
             guard let (pending, clients) = next else { return }
-            takeTurn(pending, until: WritePace.now() + Self.rotation / UInt64(clients))
+            takeTurn(pending, until: WritePace.now() + rotation / UInt64(clients))
             nextTurn()
         }
     }
 
-    /// Works on one request, or on all of its client's where those are not wanted in full.
+    /// Works until `end` on one request, or on all of its client's where those are not wanted in full.
     private func takeTurn(_ first: PendingRequest, until end: UInt64) {
         var pending = first
         while let error = look(pending.request, until: end) {
@@ -72,7 +74,7 @@ final class StatusLookup: Sendable {
             let next = state.withLockedValue { $0.queue.removeFirst() }
             pending.finish(error: error)
             guard let next else { return }
-            guard !wasFull else { break }
+            guard !wasFull, WritePace.now() < end else { break }
             pending = next
         }
         state.withLockedValue { $0.queue.rotate() }

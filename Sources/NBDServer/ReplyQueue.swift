@@ -38,6 +38,9 @@ struct ReplyQueue {
     /// Bytes of the appended buffers that have not all been sent.
     private(set) var bufferBytes = 0
 
+    /// Whether a buffer that others wait for in its share's line has not been sent yet.
+    var holdsAwaitedBuffer: Bool { parts[head...].contains { $0.buffer != nil && pool.isShort($0.share) } }
+
     /// Bytes that have gone out so far.
     private(set) var sentBytes = 0
 
@@ -46,7 +49,7 @@ struct ReplyQueue {
     /// Room for a small reply of `count` bytes, or nil where what waits has to be sent first.
     /// - Parameter spare: bytes behind it that must be left for others.
     mutating func reserve(_ count: Int, spare: Int) -> UnsafeMutableRawPointer? {
-        if region == nil { region = regions.takeAhead(ServerLimits.replies) }
+        if region == nil { region = regions.take(ServerLimits.replies, from: 0)?.buffer }
         guard let region, used + count + spare <= ServerLimits.replies else { return nil }
         return region + used
     }

@@ -152,11 +152,16 @@ final class Session: RequestOwner, @unchecked Sendable {
         proceed()
     }
 
-    /// Whether it is the client's fault that buffers have been held since `beginStallWatch`.
+    /// Whether it is the client's fault that buffers have been held since `beginStallWatch` for which others wait.
     var hasStalled: Bool {
         guard stream.moved < ServerLimits.leastMoved else { return false }
-        if isReceivingPayload && stream.isReceiving { return true }
-        return stream.isSending && stream.replies.bufferBytes > 0
+        // With TLS, a payload may have to wait until the client takes what it was told.
+        if case .payload(let request, _) = reading, stream.isReceiving || stream.isSending,
+            pool.isShort(request.pointee.bufferShare)
+        {
+            return true
+        }
+        return stream.isSending && stream.replies.holdsAwaitedBuffer
     }
 
     /// Whether the client has said or shown that it will ask for nothing more of the disk of `export` here.
@@ -199,8 +204,8 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     override func bufferMayBeAvailable() -> Bool {
         if let large, mayContinue(large), !stream.isDead {
-            guard let buffer = pool.takeAhead(large.nextLength, share: line!) else { return false }
-            large.slot.pointee.bufferShare = line!
+            guard let (buffer, share) = pool.takeAhead(large.nextLength, from: line!) else { return false }
+            large.slot.pointee.bufferShare = share
             didLeaveLine()
             start(large, with: buffer)
             proceed()
@@ -637,15 +642,11 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     private func takeBuffer(_ request: Request) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
         let count = bufferLength(of: request)
-        guard let taken = line.map({ takeAhead(count, $0) }) ?? pool.take(count, from: share(with: count)) else {
-            return nil
-        }
+        guard
+            let taken = line.map({ pool.takeAhead(count, from: $0) }) ?? pool.take(count, from: share(with: count))
+        else { return nil }
         bytesInFlight += count
         return taken
-    }
-
-    private func takeAhead(_ count: Int, _ share: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
-        pool.takeAhead(count, share: share).map { ($0, share) }
     }
 
     /// The first share that a further buffer of `count` bytes may be of.

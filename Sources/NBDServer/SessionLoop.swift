@@ -52,8 +52,8 @@ final class SessionLoop: @unchecked Sendable {
         }
     }
 
-    /// Called when somebody has to wait for a buffer: as long as somebody does, clients that hold buffers and neither send
-    /// nor take anything are let go, and large requests go on in pieces, so that nobody waits for ever.
+    /// Called when somebody has to wait for a buffer: as long as somebody does, clients that hold buffers of the same share
+    /// and neither send nor take anything are let go, and large requests go on in pieces, so that nobody waits for ever.
     func watchForStalls() {
         guard !stallTimer.isArmed else { return }
         for session in sessions.values { session.beginStallWatch() }

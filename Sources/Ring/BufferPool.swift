@@ -5,7 +5,8 @@
 /// What is given back is kept for the next taker up to `kept` bytes, so that a steady load allocates nothing.
 ///
 /// Shares keep takers of little apart from those of much: a taker of the first may also have room that no taker of a
-/// later one waits for, and not the other way round.
+/// later one waits for, and not the other way round. A line waits for the same room that its newcomers would be given,
+/// and none of them gets any before it.
 public final class BufferPool: RingHandler {
     private static let smallestShift = 12
 
@@ -17,6 +18,10 @@ public final class BufferPool: RingHandler {
     private let limits: [Int]
     private var usedOfShares: [Int]
     private var lines: [[Unmanaged<RingHandler>]]
+    /// Handlers in all lines.
+    private var waiting = 0
+    /// The last share that got room since the lines were served.
+    private var lastWithRoom = 0
 
     private unowned let loop: EventLoop
     private let kept: Int
@@ -56,16 +61,25 @@ public final class BufferPool: RingHandler {
         }
     }
 
-    /// A buffer of at least `count` bytes, or nil where the limit forbids it now or others wait already.
-    /// - Parameter count: 1 to `limit`.
-    public func take(_ count: Int) -> UnsafeMutableRawPointer? {
-        lines[0].isEmpty ? takeAhead(count) : nil
+    /// A buffer of at least `count` bytes from the first share that has room and no line, beginning with `first`; nil
+    /// where there is none now, or others wait in the line of `first`.
+    /// - Parameter count: 1 to the limit of the share `first`.
+    /// - Returns: also the share, for `give`.
+    public func take(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
+        lines[first].isEmpty ? takeAhead(count, from: first) : nil
     }
 
-    /// As `take`, for somebody whose turn in the line it is.
-    /// - Parameter share: whose room it is, and whose line.
-    public func takeAhead(_ count: Int, share: Int = 0) -> UnsafeMutableRawPointer? {
-        precondition(count > 0 && count <= limits[share])
+    /// As `take`, for somebody whose turn in the line of `first` it is.
+    public func takeAhead(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
+        precondition(count > 0 && count <= limits[first])
+        if let buffer = takeRoom(count, of: first) { return (buffer, first) }
+        for share in first + 1..<limits.count where lines[share].isEmpty && count <= limits[share] {
+            if let buffer = takeRoom(count, of: share) { return (buffer, share) }
+        }
+        return nil
+    }
+
+    private func takeRoom(_ count: Int, of share: Int) -> UnsafeMutableRawPointer? {
         let size = Self.size(ofClass: Self.sizeClass(count))
         guard usedOfShares[share] + size <= limits[share] || usedOfShares[share] == 0 else { return nil }
         usedOfShares[share] += size
@@ -80,16 +94,7 @@ public final class BufferPool: RingHandler {
         return buffer
     }
 
-    /// As `take`, from the first share that has room and no line, beginning with `first`.
-    /// - Returns: also the share, for `give`.
-    public func take(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
-        for share in first..<limits.count where lines[share].isEmpty && count <= limits[share] {
-            if let buffer = takeAhead(count, share: share) { return (buffer, share) }
-        }
-        return nil
-    }
-
-    /// Returns what `take(count)` gave, and tells the first in line.
+    /// Returns what `take(count)` gave, and tells the first in each line that may have it.
     /// - Parameter share: of which it was taken.
     public func give(_ buffer: UnsafeMutableRawPointer, _ count: Int, share: Int = 0) {
         let sizeClass = Self.sizeClass(count)
@@ -102,41 +107,56 @@ public final class BufferPool: RingHandler {
         } else {
             PageMemory.give(buffer, size)
         }
-        if !lines[share].isEmpty { tellAtBatchEnd() }
+        if waiting > 0 { tellAtBatchEnd(roomIn: share) }
     }
 
-    /// Whether somebody waits in line.
-    public var isShort: Bool { lines.contains { !$0.isEmpty } }
+    /// Whether somebody waits in a line.
+    public var isShort: Bool { waiting > 0 }
 
-    /// Puts `waiter` at the end of a share's line; it is told once when it should try `takeAhead`.
+    /// Whether somebody waits in the line of `share`.
+    public func isShort(_ share: Int) -> Bool { !lines[share].isEmpty }
+
+    /// Puts `waiter` at the end of a share's line; it is told once when it should try `takeAhead` from that share.
     public func whenAvailable(_ waiter: RingHandler, share: Int = 0) {
         lines[share].append(Unmanaged.passUnretained(waiter))
+        waiting += 1
     }
 
     /// Takes `waiter` out of the line, where it stands there. Those behind it may want less.
     public func forget(_ waiter: RingHandler) {
         for share in lines.indices {
+            let count = lines[share].count
             lines[share].removeAll { $0.toOpaque() == Unmanaged.passUnretained(waiter).toOpaque() }
+            guard lines[share].count < count else { continue }
+            waiting -= count - lines[share].count
+            if waiting > 0 { tellAtBatchEnd(roomIn: share) }
         }
-        if isShort { tellAtBatchEnd() }
     }
 
-    private func tellAtBatchEnd() {
+    /// Room in a share is of use to its line and to those before it.
+    private func tellAtBatchEnd(roomIn share: Int) {
+        guard lines[...share].contains(where: { !$0.isEmpty }) else { return }
+        lastWithRoom = max(lastWithRoom, share)
         guard !awaitsBatchEnd else { return }
         awaitsBatchEnd = true
         loop.atBatchEnd(self)
     }
 
-    /// Tells who waits, first come first served in each share, until somebody there still lacks room.
+    /// Tells who waits, first come first served in each line, until somebody there still lacks room. The last line comes
+    /// first: the room of its share is for the others once it is empty.
     override public func batchEnded() {
         awaitsBatchEnd = false
-        for share in lines.indices { serveLine(share) }
+        let last = lastWithRoom
+        lastWithRoom = 0
+        for share in (0...last).reversed() { serveLine(share) }
     }
 
     private func serveLine(_ share: Int) {
         while !lines[share].isEmpty {
             let first = lines[share].removeFirst()
+            waiting -= 1
             guard first._withUnsafeGuaranteedRef({ $0.bufferMayBeAvailable() }) else {
+                waiting += 1
                 return lines[share].insert(first, at: 0)
             }
         }

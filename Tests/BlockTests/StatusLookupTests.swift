@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import TestSupport
 import Testing
@@ -8,7 +9,9 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct StatusLookupTests {
     private static let blocks = 4000
 
-    private func run(_ body: (TestDisk, FileDevice) async throws -> Void) async throws {
+    private func run(
+        rotation: UInt64 = StatusLookup.rotation, _ body: (TestDisk, FileDevice) async throws -> Void
+    ) async throws {
         let scratch = Scratch()
         let path = try scratch.hole(Self.blocks * 4096, "disk.raw")
         let image = try RawImage(path: path, access: .readOnly)
@@ -18,7 +21,7 @@ import Testing
             try block.withUnsafeBytes { try writer.write($0, at: UInt64(number * 4096)) }
         }
         try writer.synchronize()
-        let device = FileDevice(image: image)
+        let device = FileDevice(image: image, statuses: StatusLookup(image: image, rotation: rotation))
         try await TestDisk.run(scratch.file("other.raw", of: 4096), device: device) { try await body($0, device) }
     }
 
@@ -66,6 +69,40 @@ import Testing
             #expect(asker.errors == [Int](repeating: 0, count: 100))
             #expect(asker.extents == [Int](repeating: 2, count: 100))
             #expect(device.statuses.looks == 100)
+        }
+    }
+
+    @Test(arguments: [StatusDetail.least, .nothing])
+    func aClientThatWantsLittleOfManyGivesWayAtTheEndOfItsTurn(detail: StatusDetail) async throws {
+        try await run(rotation: 0) { test, device in
+            let log = Log()
+            let (leaving, other) = (StatusAsker(1, log), StatusAsker(2, log))
+            device.statuses.worker.suspend()
+            await test.loops[0].perform {
+                let port = test.disk.port(on: test.loops[0])
+                leaving.limitStatus(to: detail)
+                other.limitStatus(to: .least)
+                for _ in 0..<100 { leaving.ask(Self.blocks * 4096, port) }
+                other.ask(Self.blocks * 4096, port)
+            }
+            device.statuses.worker.resume()
+            try await waitUntil("all are answered") { log.all.count == 101 }
+            #expect(log.all.firstIndex(of: 2) == 1)
+        }
+    }
+
+    /// A forced trim of a block device may take seconds.
+    @Test func noStatusWaitsForOtherWorkOfTheDevice() async throws {
+        try await run { test, device in
+            let log = Log()
+            let asker = StatusAsker(1, log)
+            let mayEnd = DispatchSemaphore(value: 0)
+            device.worker.async { mayEnd.wait() }
+            await test.loops[0].perform { asker.ask(Self.blocks * 4096, test.disk.port(on: test.loops[0])) }
+            let isAnswered = (try? await waitUntil("it is answered") { log.all == [1] }) != nil
+            mayEnd.signal()
+            #expect(isAnswered)
+            try await waitUntil("it is answered once the device is free") { log.all == [1] }
         }
     }
 }

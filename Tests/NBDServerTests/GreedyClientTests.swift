@@ -47,6 +47,34 @@ import Testing
         }
     }
 
+    /// Its buffers are of no use to those who wait.
+    @Test func aClientThatPausesStaysWhileOthersWaitForBuffersOfAnotherShare() async throws {
+        try await TestServer.run(size: 32 << 20, loops: 1) { test in
+            try await onThread {
+                // Altogether less than what takes a buffer of the last share.
+                let (count, length) = (UInt64(15), 60_000)
+                let paused = try test.connect()
+                try paused.send((0..<count).flatMap { Wished.read(0, length, cookie: $0).bytes })
+                // A first reply shows that the server is at it; the socket takes a few more.
+                guard try paused.reply().error == 0 else { throw Unexpected("the first read failed") }
+                // Two have the share of those that hold much, the third waits for it.
+                let readers = try (0..<3).map { _ in try test.connect() }
+                for reader in readers[..<2] {
+                    try reader.send(Wished.read(0, 32 << 20).bytes)
+                    _ = try reader.receive(1)
+                }
+                try readers[2].send(Wished.read(0, 32 << 20).bytes)
+                // That one is served shows that clients which stall were looked for.
+                _ = try readers[2].receive(1)
+                _ = try paused.receive(length)
+                for _ in 1..<count {
+                    guard try paused.reply().error == 0 else { throw Unexpected("a read failed") }
+                    _ = try paused.receive(length)
+                }
+            }
+        }
+    }
+
     /// They take just enough not to be let go.
     @Test func clientsThatAskForMuchAndReadSlowlyDelayNobodysSmallRequests() async throws {
         try await withSlowReaders(6) { test in
@@ -63,11 +91,12 @@ import Testing
     /// What has waited long for much is done with little.
     @Test func clientsThatReadSlowlyDelayLargeRequestsForAWhileOnly() async throws {
         try await withSlowReaders(6) { test in
-            let client = try Client(unix: test.socket, seconds: 40)
+            // Even two waits of that length end before a reader that has its buffer.
+            let client = try Client(unix: test.socket, seconds: 30)
             try client.choose("disk")
             let bytes = (0..<9_000_001).map { UInt8(truncatingIfNeeded: $0 >> 9) }
             guard try client.perform(.write(5, bytes)).error == 0 else { throw Unexpected("the write failed") }
-            let other = try Client(unix: test.socket, seconds: 40)
+            let other = try Client(unix: test.socket, seconds: 30)
             try other.choose("disk")
             // The longest goes in pieces anyhow; they become smaller.
             try other.send(Wished.read(0, 40 << 20, cookie: 3).bytes)
@@ -90,8 +119,12 @@ import Testing
     /// Lends a server to `body` that has clients who take a reply of 32 MiB each in more than a minute.
     private func withSlowReaders(_ count: Int, _ body: @escaping @Sendable (TestServer) throws -> Void) async throws {
         try await TestServer.run(size: 40 << 20, loops: 1) { test in
-            let readers = try (0..<count).map { _ in try test.connect() }
-            for reader in readers { try reader.send(Wished.read(0, 32 << 20).bytes) }
+            // They must not give up while they wait for the buffers of the first.
+            let readers = try (0..<count).map { _ in try Client(unix: test.socket, seconds: 300) }
+            for reader in readers {
+                try reader.choose("disk")
+                try reader.send(Wished.read(0, 32 << 20).bytes)
+            }
             async let result: Void = onThread {
                 defer { for reader in readers { shutdown(reader.socket, CInt(SHUT_RDWR)) } }
                 try body(test)

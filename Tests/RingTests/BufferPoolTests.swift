@@ -183,19 +183,73 @@ import Testing
         }
     }
 
+    @Test func whoWaitsForTheFirstShareGetsRoomOfALaterOneBeforeNewcomers() async throws {
+        try await withLoop { loop in
+            let pool = BufferPool(loop: loop, limits: [4096, 4096, 4096], kept: 0)
+            let log = Log()
+            let waiters = (0..<2).map { Waiter($0, wants: 4096, of: pool, log) }
+            let held = await loop.perform {
+                let held = (0..<3).map { Taken(pool.take(4096, from: $0)!.buffer) }
+                for waiter in waiters { pool.whenAvailable(waiter) }
+                return held
+            }
+            for share in [2, 1] {
+                await loop.perform {
+                    pool.give(held[share].buffer, 4096, share: share)
+                    #expect(pool.take(1, from: 0) == nil)
+                }
+                await loop.perform {}
+            }
+            #expect(log.all == [0, 1] && waiters.map(\.takenShare) == [2, 1])
+            await loop.perform {
+                pool.give(held[0].buffer, 4096)
+                for waiter in waiters {
+                    if let buffer = waiter.buffer { pool.give(buffer, 4096, share: waiter.takenShare) }
+                }
+                #expect(pool.used == 0)
+            }
+        }
+    }
+
+    @Test func roomThatNobodyOfItsLineWaitsForAnyMoreIsForTheLinesBefore() async throws {
+        try await withLoop { loop in
+            let pool = BufferPool(loop: loop, limits: [4096, 8192], kept: 0)
+            let log = Log()
+            let large = Waiter(0, wants: 8192, of: pool, log, share: 1)
+            let small = Waiter(1, wants: 4096, of: pool, log)
+            let held = await loop.perform {
+                let held = (0..<2).map { Taken(pool.take(4096, from: $0)!.buffer) }
+                pool.whenAvailable(large, share: 1)
+                pool.whenAvailable(small)
+                #expect(pool.isShort(0) && pool.isShort(1))
+                pool.forget(large)
+                #expect(pool.isShort(0) && !pool.isShort(1))
+                return held
+            }
+            await loop.perform {}
+            #expect(log.all == [1] && small.takenShare == 1)
+            await loop.perform {
+                #expect(!pool.isShort)
+                for share in 0..<2 { pool.give(held[share].buffer, 4096, share: share) }
+                if let buffer = small.buffer { pool.give(buffer, 4096, share: 1) }
+            }
+        }
+    }
+
     @Test func behavesAsItsModelWhateverIsAsked() async throws {
         var random = Seeded.fresh()
-        for _ in 0..<20 {
-            let limit = 4096 << Int.random(in: 0...6, using: &random)
-            let kept = Int.random(in: 0...2 * limit, using: &random)
+        for number in 0..<40 {
+            let limits = (0...number % 4).map { _ in 4096 << Int.random(in: 0...6, using: &random) }
+            let kept = Int.random(in: 0...2 * limits.max()!, using: &random)
             let seed = random.next()
-            try await withPool(limit: limit, kept: kept) { loop, pool in
-                let game = PoolGame(pool: pool, seed: seed)
+            try await withLoop { loop in
+                let pool = BufferPool(loop: loop, limits: limits, kept: kept)
+                let game = PoolGame(pool: pool, limits: limits, seed: seed)
                 for step in 0..<500 {
                     await loop.perform { game.step() }
                     // The end of that batch lies between the two.
                     let difference = await loop.perform { game.difference() }
-                    #expect(difference == nil, "step \(step) of game \(seed)")
+                    #expect(difference == nil, "step \(step) of game \(seed), shares of \(limits)")
                     if difference != nil { break }
                 }
                 await loop.perform { game.end() }
@@ -215,7 +269,10 @@ import Testing
 }
 
 /// Used on one loop's thread only.
-extension BufferPool: @unchecked Sendable {}
+extension BufferPool: @unchecked Sendable {
+    /// From any share, as a newcomer of the first.
+    fileprivate func take(_ count: Int) -> UnsafeMutableRawPointer? { take(count, from: 0)?.buffer }
+}
 
 private struct Taken: @unchecked Sendable {
     let buffer: UnsafeMutableRawPointer
@@ -231,109 +288,152 @@ private final class Waiter: RingHandler, @unchecked Sendable {
     private let log: Log
     private let share: Int
     private(set) var buffer: UnsafeMutableRawPointer?
+    /// The share that `buffer` is of.
+    private(set) var takenShare = 0
 
     init(_ number: Int, wants wanted: Int, of pool: BufferPool, _ log: Log, share: Int = 0) {
         (self.number, self.wanted, self.pool, self.log, self.share) = (number, wanted, pool, log, share)
     }
 
     override func bufferMayBeAvailable() -> Bool {
-        guard let buffer = pool.takeAhead(wanted, share: share) else { return false }
+        guard let (buffer, share) = pool.takeAhead(wanted, from: share) else { return false }
         self.buffer = buffer
+        takenShare = share
         log.append(number)
         return true
     }
 }
 
 /// Plays at random with a pool, and beside it with what a pool ought to be.
+///
+/// The model's rule: a share's room goes to its own line first, then to the lines before it, and in each line to who came
+/// first. A newcomer gets what nobody waits for, and nothing before those of its own line.
 private final class PoolGame: @unchecked Sendable {
+    private struct Held {
+        let buffer: UnsafeMutableRawPointer
+        let count: Int
+        let share: Int
+    }
+
     private let pool: BufferPool
+    private let limits: [Int]
     private var random: Seeded
     private let log = Log()
-    private var held: [(buffer: UnsafeMutableRawPointer, count: Int)] = []
+    private var held: [Held] = []
     private var waiters: [Int: (waiter: Waiter, count: Int)] = [:]
     private var nextNumber = 0
     private var failure: String?
 
     // The model.
-    private var used = 0
-    private var line: [Int] = []
-    private var served: [Int] = []
+    private var used: [Int]
+    private var lines: [[Int]]
+    private var served: [(number: Int, share: Int)] = []
 
-    init(pool: BufferPool, seed: UInt64) {
+    init(pool: BufferPool, limits: [Int], seed: UInt64) {
         self.pool = pool
+        self.limits = limits
+        used = limits.map { _ in 0 }
+        lines = limits.map { _ in [] }
         random = Seeded(seed)
     }
 
+    /// Several things may happen in one batch.
     func step() {
-        switch Int.random(in: 0..<10, using: &random) {
-        case 0..<4: take()
-        case 4..<8: give()
-        case 8 where !line.isEmpty: forget()
-        default: wait()
+        for _ in 0..<Int.random(in: 1...3, using: &random) {
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<4: take()
+            case 4..<7: give()
+            case 7: forget()
+            default: wait()
+            }
         }
+        serve()
     }
 
-    /// What is not as the model says.
+    /// Tells in words what is not as the model says; nil where all is.
     func difference() -> String? {
-        for number in log.all.dropFirst(served.count - pendingCount) {
-            guard let (waiter, count) = waiters.removeValue(forKey: number) else { continue }
-            held.append((waiter.buffer!, count))
-        }
         if let failure { return failure }
-        if log.all != served { return "served \(log.all.suffix(5)), not \(served.suffix(5))" }
-        return pool.used == used ? nil : "\(pool.used) bytes are out, not \(used)"
+        if log.all != served.map(\.number) {
+            return "served \(log.all.suffix(5)), not \(served.suffix(5))"
+        }
+        for (number, share) in served {
+            guard let (waiter, count) = waiters.removeValue(forKey: number) else { continue }
+            held.append(Held(buffer: waiter.buffer!, count: count, share: waiter.takenShare))
+            if waiter.takenShare != share { return "\(number) has room of share \(waiter.takenShare), not of \(share)" }
+        }
+        for share in lines.indices where pool.isShort(share) == lines[share].isEmpty {
+            return "isShort(\(share)) is \(pool.isShort(share))"
+        }
+        if pool.isShort == lines.allSatisfy(\.isEmpty) { return "isShort is \(pool.isShort)" }
+        let sum = used.reduce(0, +)
+        return pool.used == sum ? nil : "\(pool.used) bytes are out, not \(sum)"
     }
 
     func end() {
-        for number in line { pool.forget(waiters[number]!.waiter) }
-        for (buffer, count) in held { pool.give(buffer, count) }
+        for (waiter, _) in waiters.values { pool.forget(waiter) }
+        for each in held { pool.give(each.buffer, each.count, share: each.share) }
         held = []
     }
 
-    private var pendingCount: Int { served.filter { waiters[$0] != nil }.count }
-
     private func take() {
-        let count = Int.random(in: 1...pool.limit, using: &random)
-        let expected = line.isEmpty && fits(count)
-        let buffer = pool.take(count)
-        if (buffer != nil) != expected { failure = "take(\(count)) with \(used) out" }
-        guard let buffer else { return }
-        memset(buffer, 0xcd, count)
-        held.append((buffer, count))
-        used += size(count)
+        let (count, first) = wish()
+        let expected = lines[first].isEmpty ? share(for: count, from: first) : nil
+        let taken = pool.take(count, from: first)
+        if taken?.share != expected {
+            let got = taken.map { "\($0.share)" } ?? "none"
+            failure = "take(\(count), from: \(first)) gave \(got) with \(used) out and \(lines) waiting"
+        }
+        guard let taken else { return }
+        memset(taken.buffer, 0xcd, count)
+        held.append(Held(buffer: taken.buffer, count: count, share: taken.share))
+        used[taken.share] += size(count)
     }
 
     private func give() {
         guard !held.isEmpty else { return }
-        let (buffer, count) = held.remove(at: Int.random(in: 0..<held.count, using: &random))
-        pool.give(buffer, count)
-        used -= size(count)
-        while let first = line.first, fits(waiters[first]!.count) {
-            line.removeFirst()
-            served.append(first)
-            used += size(waiters[first]!.count)
-        }
+        let each = held.remove(at: Int.random(in: 0..<held.count, using: &random))
+        pool.give(each.buffer, each.count, share: each.share)
+        used[each.share] -= size(each.count)
     }
 
     /// Only who does not get a buffer at once stands in line.
     private func wait() {
-        let count = Int.random(in: 1...pool.limit, using: &random)
-        guard !line.isEmpty || !fits(count) else { return }
-        let waiter = Waiter(nextNumber, wants: count, of: pool, log)
+        let (count, first) = wish()
+        guard !lines[first].isEmpty || share(for: count, from: first) == nil else { return }
+        let waiter = Waiter(nextNumber, wants: count, of: pool, log, share: first)
         waiters[nextNumber] = (waiter, count)
-        line.append(nextNumber)
+        lines[first].append(nextNumber)
         nextNumber += 1
-        pool.whenAvailable(waiter)
+        pool.whenAvailable(waiter, share: first)
     }
 
-    /// Never the first in line: whoever stands behind it would have to be told, and that is `give`'s part.
     private func forget() {
-        guard line.count > 1 else { return }
-        let number = line.remove(at: Int.random(in: 1..<line.count, using: &random))
+        guard let number = lines.joined().randomElement(using: &random) else { return }
+        for share in lines.indices { lines[share].removeAll { $0 == number } }
         pool.forget(waiters.removeValue(forKey: number)!.waiter)
     }
 
-    private func fits(_ count: Int) -> Bool { used + size(count) <= pool.limit }
+    private func serve() {
+        for first in lines.indices.reversed() {
+            while let number = lines[first].first, let share = share(for: waiters[number]!.count, from: first) {
+                lines[first].removeFirst()
+                served.append((number, share))
+                used[share] += size(waiters[number]!.count)
+            }
+        }
+    }
+
+    /// Bytes, and the first share that they may be of.
+    private func wish() -> (count: Int, first: Int) {
+        let first = Int.random(in: limits.indices, using: &random)
+        return (Int.random(in: 1...limits[first], using: &random), first)
+    }
+
+    private func share(for count: Int, from first: Int) -> Int? {
+        limits.indices.dropFirst(first).first { share in
+            (share == first || lines[share].isEmpty) && used[share] + size(count) <= limits[share]
+        }
+    }
 
     private func size(_ count: Int) -> Int {
         var size = 4096
