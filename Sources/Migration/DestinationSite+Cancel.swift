@@ -13,16 +13,18 @@ extension DestinationSite {
 
     /// Gives up a disk that comes here, wherever its migration stands, as long as it is certain that its source has not given
     /// it away. Its source is told, and keeps it; what has come of it goes, as after a cancel at the source.
-    public func cancel(_ export: String) async -> ArrivalCancellation {
+    /// - Parameter isSourceGone: the operator knows that the source will not come back, so that nobody will say any more whose
+    ///   the disk is.
+    public func cancel(_ export: String, isSourceGone: Bool = false) async -> ArrivalCancellation {
         // Its source may begin again while it is given up.
         for _ in 0..<Self.attempts {
-            if let outcome = await attemptCancel(export) { return outcome }
+            if let outcome = await attemptCancel(export, isSourceGone) { return outcome }
         }
         return .impossible("the source of \(export) brings it again and again; cancel it there")
     }
 
     /// - Returns: nil where the disk is arriving, again or still.
-    private func attemptCancel(_ export: String) async -> ArrivalCancellation? {
+    private func attemptCancel(_ export: String, _ isSourceGone: Bool) async -> ArrivalCancellation? {
         guard let migration = names[export] else { return await withdraw(export) ? .cancelled : .unknown }
         if case .receiving? = arrivals[migration] {
             await dismiss(migration, because: Self.cancelled)
@@ -40,12 +42,33 @@ extension DestinationSite {
         }
         switch arrivals[migration] {
         case nil: return .cancelled
+        case .prepared? where isSourceGone && receivers[migration] == nil:
+            return await dropWithoutSource(migration, export)
         case .prepared?:
             return .impossible(
-                "all of \(export) that is to come before the hand-over is here, and its source may have given it away "
-                    + "already; cancel it there")
+                "all of \(export) that is to come before the switchover is here, and its source may have given it away "
+                    + "already; cancel it there, or, if that node will not come back: nearblock cancel \(export) "
+                    + "--source-is-gone")
         case .activating?, .active?: return .handedOver
         case .receiving?: return nil
+        }
+    }
+
+    private func dropWithoutSource(_ migration: MigrationID, _ export: String) async -> ArrivalCancellation {
+        do { try await abandon(migration) } catch {
+            return .impossible("what is noted of \(export) can't be removed: \(error)")
+        }
+        logger.warning("\(export) was given up by the operator, without its source's word")
+        return .cancelled
+    }
+
+    /// Disks that are prepared here and that nobody brings: only their sources know whether they have been given away.
+    public var waitingForSources: [(export: String, size: UInt64)] {
+        names.compactMap { name, migration in
+            guard case .prepared(let record, _, _)? = arrivals[migration], receivers[migration] == nil,
+                record.phase == .prepared
+            else { return nil }
+            return (name, record.size)
         }
     }
 

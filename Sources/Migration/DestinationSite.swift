@@ -266,7 +266,8 @@ public actor DestinationSite {
             throw MigrationError.refused("\(offer.export) is arriving there already")
         }
         try check(offer, base)
-        try places.check(offer.export, from: connection.peer)
+        let blocks = (offer.size + UInt64(offer.blockSize) - 1) / UInt64(offer.blockSize)
+        try places.check(offer.export, blocks: blocks, from: connection.peer)
         let claim = try checkSpace(for: offer, base)
         let receiving = try image(for: offer, base)
         space.add(claim, for: offer.migration)
@@ -274,7 +275,7 @@ public actor DestinationSite {
         names[offer.export] = offer.migration
         arrivals[offer.migration] = .receiving(receiving)
         receivers[offer.migration] = Connection(connection: connection)
-        places.begin(offer.migration, from: connection.peer)
+        places.begin(offer.migration, blocks: blocks, from: connection.peer)
         lanes[offer.migration] = early[offer.export]?.lanes ?? Lanes()
         return receiving
     }

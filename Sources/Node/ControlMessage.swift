@@ -6,7 +6,8 @@ public enum ControlRequest: Codable, Sendable {
     case migrate(MigrateCommand)
     /// Says what that would take, and does nothing.
     case estimate(MigrateCommand)
-    case cancel(export: String)
+    /// `isSourceGone`: also a disk that its source may have given away to this node; nil for false.
+    case cancel(export: String, isSourceGone: Bool? = nil)
     /// Hand a disk over now.
     case switchOver(export: String)
     /// Show what was written since the last checkpoint, or show what the last one did with the next.

@@ -101,8 +101,8 @@ struct ControlServer: Sendable {
                 task.cancel()
             }
             return .estimates(estimates)
-        case .cancel(let export):
-            try await node.cancel(export)
+        case .cancel(let export, let isSourceGone):
+            try await node.cancel(export, isSourceGone: isSourceGone ?? false)
             return .done
         case .switchOver(let export):
             try await node.switchOver(export)

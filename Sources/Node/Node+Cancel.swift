@@ -3,11 +3,15 @@ import Migration
 /// Disks on their way here that this node's operator gives up.
 extension Node {
     /// Gives up a disk that comes here.
-    /// - Parameter hasLeft: whether it has moved on from here.
+    /// - Parameters:
+    ///   - isSourceGone: whether it is given up though its source may have given it away.
+    ///   - hasLeft: whether it has moved on from here.
     /// - Returns: false where none of that name does.
     /// - Throws: `NodeError` where it comes, or has come, and can't be given up.
-    static func cancelArrival(of export: String, at site: DestinationSite, hasLeft: Bool) async throws -> Bool {
-        switch await site.cancel(export) {
+    static func cancelArrival(
+        of export: String, at site: DestinationSite, isSourceGone: Bool, hasLeft: Bool
+    ) async throws -> Bool {
+        switch await site.cancel(export, isSourceGone: isSourceGone) {
         case .cancelled: return true
         case .unknown: return false
         case .handedOver:

@@ -204,6 +204,17 @@ public actor Node {
             if all[index].state == "serving" { all[index].state = "active" }
             all[index].problem = all[index].problem ?? arriving.problem
         }
+        for (name, size) in await site?.waitingForSources ?? [] {
+            let problem =
+                "it waits for its source to say whether it has given the disk away; if that node will not come back: "
+                + "nearblock cancel \(name) --source-is-gone"
+            if let place = all.firstIndex(where: { $0.export == name }) {
+                if all[place].state == "incoming" { all[place].problem = problem }
+            } else {
+                all.append(
+                    ExportStatus(export: name, size: size, readOnly: false, state: "incoming", problem: problem))
+            }
+        }
         let unserved = await site?.unserved ?? [:]
         for (name, reason) in heldBack.withLockedValue({ $0 }).merging(
             unserved, uniquingKeysWith: { first, _ in first })
@@ -259,11 +270,13 @@ public actor Node {
     }
 
     /// Gives a migration up, of the export and of those that were to go with it; or a disk that was to come here.
-    func cancel(_ name: String) async throws {
+    /// - Parameter isSourceGone: of a disk that was to come here: also one that its source may have given away already.
+    func cancel(_ name: String, isSourceGone: Bool = false) async throws {
         let known = table.find(name).flatMap { exports[$0.description.name] }
         if known != nil, try dropPutAside(name) { return }
         if let site, known?.migration == nil,
-            try await Self.cancelArrival(of: known?.name ?? name, at: site, hasLeft: known?.hasMoved == true)
+            try await Self.cancelArrival(of: known?.name ?? name, at: site, isSourceGone: isSourceGone,
+                hasLeft: known?.hasMoved == true)
         {
             return
         }
@@ -1004,7 +1017,7 @@ public actor Node {
         let loop = loops[0]
         let migrations = DestinationMigration(
             site: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
-            hasRoom: { DescriptorReserve.lowestFree < DescriptorReserve.current.migrations }
+            hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)
         let logger = logger

@@ -18,6 +18,8 @@ public enum PeerLimits {
     public static let arrivingPerPeer = 16
     /// Disks of one peer of which blocks are missing here, handed over or not.
     public static let unfinishedPerPeer = 64
+    /// Blocks of these disks together: as many as the largest disk has. Each takes up to 3 bits of memory.
+    public static let unfinishedBlocksPerPeer: UInt64 = 1 << 32
     /// Questions of what a disk would take that may be asked at once: each takes 16 MiB.
     public static let estimates = 16
     /// Those of one peer among them.

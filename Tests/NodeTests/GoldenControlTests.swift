@@ -71,6 +71,7 @@ struct GoldenControlTests {
             (.migrate(command), #"{"migrate":{"_0":\#(commandText)}}"#),
             (.estimate(command), #"{"estimate":{"_0":\#(commandText)}}"#),
             (.cancel(export: "disk"), #"{"cancel":{"export":"disk"}}"#),
+            (.cancel(export: "disk", isSourceGone: true), #"{"cancel":{"export":"disk","isSourceGone":true}}"#),
             (.switchOver(export: "disk"), #"{"switchOver":{"export":"disk"}}"#),
             (.checkpoint(export: "disk", hasFailed: true), #"{"checkpoint":{"export":"disk","hasFailed":true}}"#),
             (.rate(export: "disk", bitsPerSecond: 5), #"{"rate":{"bitsPerSecond":5,"export":"disk"}}"#),

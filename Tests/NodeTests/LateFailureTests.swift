@@ -34,4 +34,46 @@ struct LateFailureTests {
         #expect(try await source.stop() == 0)
         #expect(try await destination.stop() == 0)
     }
+
+    private static let canInject = geteuid() == 0 && access("/usr/bin/strace", X_OK) == 0
+
+    @Test(
+        "A disk whose source is gone before it has said whose it is waits, is shown, and goes when the operator says so",
+        .enabled(if: canInject), arguments: [false, true])
+    func sourceIsGone(isRestarted: Bool) async throws {
+        let nodes = try await TwoNodes(megabytes: 1)
+        let begun = try await nodes.source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await waitUntil("it could go") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        let log = nodes.scratch.file("strace")
+        try Data().write(to: URL(fileURLWithPath: log))
+        let tracer = try ChildProcess(
+            "/usr/bin/strace",
+            [
+                "-f", "-p", "\(nodes.source.processIdentifier)", "-o", "/dev/null", "-e", "trace=fsync", "-P",
+                "\(nodes.source.folder)/state", "-e", "inject=fsync:error=EIO",
+            ], errors: log)
+        try await waitUntil("strace is attached") {
+            try String(contentsOfFile: log, encoding: .utf8).contains("attached")
+        }
+        #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
+        try await nodes.source.wait(for: "whether it has moved is not known")
+        try await nodes.source.kill()
+        _ = try await onThread { tracer.waitUntilExit() }
+        if isRestarted { try await nodes.restartDestination() }
+        try await waitUntil("it is shown") {
+            let shown = try await nodes.destination.exports().first
+            return shown?["state"] as? String == "incoming"
+                && (shown?["problem"] as? String)?.contains("--source-is-gone") == true
+        }
+        let refused = try await nodes.destination.ask(["cancel", "disk"])
+        #expect(refused.status == 1 && refused.errors.contains("--source-is-gone"), "\(refused)")
+        let dropped = try await nodes.destination.ask(["cancel", "disk", "--source-is-gone"])
+        #expect(dropped.status == 0, "\(dropped)")
+        #expect(try await nodes.destination.exports().isEmpty)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images) == [])
+        #expect(try await nodes.destination.stop() == 0)
+    }
 }

@@ -317,6 +317,12 @@ struct ServingTests {
             a.pread(512, 0)
             late = connect()
             print("first", flush(a), flush(late), flush(b), flush(a), flush(b), flush(late))
+            a.pwrite(b"a" * 512, 0)
+            lose()
+            # Nobody asks for anything meanwhile; the node hears that the server has gone.
+            time.sleep(2)
+            newcomer = connect()
+            print("idle", flush(newcomer), flush(a), flush(newcomer), flush(a), flush(b), flush(late))
             a.pwrite(b"a" * 512, 0); a.flush()
             lose()
             a.pread(512, 0)
@@ -335,6 +341,7 @@ struct ServingTests {
         let result = try await Command.run("/usr/bin/python3", script)
         let expected = """
             first EIO ok EIO ok ok ok
+            idle ok EIO ok ok EIO EIO
             flushed ok ok ok
             twice EIO EIO EIO ok ok ok
             fio 0

@@ -63,12 +63,16 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
         proceed()
     }
 
+    /// From now on it is noticed at once when the server goes. On the loop's thread.
+    func watch() { proceed() }
+
     /// Ends every request, now and from now on, with ESHUTDOWN: a server that does not answer must not keep the node. On
     /// the loop's thread.
     func stop() {
         isStopped = true
         // What was under way ends as with any connection that is lost: libnbd would forget it if it were just closed.
         if let link, inFlight > 0 { shutdown(nbd_aio_get_fd(link.handle), CInt(SHUT_RDWR)) }
+        if inFlight == 0, polled != 0 { loop.cancel(operation) }
         proceed()
     }
 
@@ -253,7 +257,8 @@ final class RemoteConnection: RingHandler, @unchecked Sendable {
     // MARK: The connection
 
     private func poll() {
-        guard let link, inFlight > 0 else { return }
+        // Also while nothing is asked for: a client that comes after the server has gone is owed nothing.
+        guard let link, inFlight > 0 || !isStopped else { return }
         let direction = nbd_aio_get_direction(link.handle)
         var events: UInt32 = 0
         if direction & UInt32(LIBNBD_AIO_DIRECTION_READ) != 0 { events |= UInt32(POLLIN) }

@@ -13,7 +13,11 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
         self.traits = traits
         self.connections = connections
         super.init()
+        for connection in connections { connection.loop.post { connection.watch() } }
     }
+
+    // A poll in flight keeps its connection.
+    deinit { stop() }
 
     /// Connects to a server.
     /// - Parameters:

@@ -8,9 +8,14 @@ struct CancelCommand: AsyncParsableCommand {
 
     @Argument(help: "The export that is being moved.")
     var export: String
+    @Flag(
+        help: ArgumentHelp(
+            "At the destination: drop a disk that waits for its source's word, though that may have given it away.",
+            discussion: "Only if the source's node will not come back. Its image there, if it is left, still has the disk."))
+    var sourceIsGone = false
     @OptionGroup var node: ControlOption
 
     func run() async throws {
-        _ = try await node.ask(.cancel(export: export))
+        _ = try await node.ask(.cancel(export: export, isSourceGone: sourceIsGone ? true : nil))
     }
 }
