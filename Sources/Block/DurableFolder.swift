@@ -5,7 +5,9 @@ public enum DurableFolder {
     /// Makes a folder, and those above it, where there are none. On return they are durable.
     /// - Parameter synchronize: makes the names in a folder durable; for tests.
     /// - Throws: `FileError`.
-    public static func make(_ path: String, synchronize: (String) throws -> Void = synchronize) throws {
+    public static func make(
+        _ path: String, synchronize: (String) throws -> Void = { try synchronize($0, mayBeUnreadable: true) }
+    ) throws {
         var missing: [String] = []
         var folder = path
         while folder.count > 1, folder.hasSuffix("/") { folder.removeLast() }
@@ -25,19 +27,22 @@ public enum DurableFolder {
 
     /// Makes the name of a folder durable.
     /// - Throws: `FileError`.
-    public static func synchronizeParent(of path: String) throws { try synchronize(parent(of: path)) }
+    public static func synchronizeParent(of path: String) throws {
+        try synchronize(parent(of: path), mayBeUnreadable: true)
+    }
 
-    /// Makes the names in a folder durable.
+    /// Makes the names in a folder durable, as far as its file system knows how.
+    /// - Parameter mayBeUnreadable: leave it at that where this process may not look into the folder.
     /// - Throws: `FileError`.
-    public static func synchronize(_ path: String) throws {
+    public static func synchronize(_ path: String, mayBeUnreadable: Bool) throws {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             // Who may make names there need not be allowed to look at them.
-            if errno == EACCES { return }
+            if mayBeUnreadable, errno == EACCES { return }
             throw FileError("open", path)
         }
         defer { close(descriptor) }
-        // Some file systems don't know how.
+        // Some file systems have no flush of a folder.
         guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError("flush", path) }
     }
 

@@ -98,12 +98,16 @@ public final class SourceMigration: Sendable {
 
     /// Gives the migration up, with those of the disks that were to go at the same moment; the exports go on here as if
     /// nothing had been.
-    /// - Returns: false where they have been handed over already.
+    /// - Returns: false where they have been handed over already. True may still come too late while that is being noted:
+    ///   `hasCommitted` says so afterwards.
     public func cancel() -> Bool { group.cancel() }
 
     /// Hands the disk over now, or as soon as it can be, and those with it that go at the same moment.
     /// - Returns: false where that has been done, or the migration is over.
     public func switchOver() -> Bool { group.requestSwitch() }
+
+    /// Whether the disks have been handed over: it can't be given up any more.
+    public var hasCommitted: Bool { group.isCommitted }
 
     /// Whether the operator has given it up.
     public var isCancelled: Bool { group.isCancelled }
@@ -447,7 +451,7 @@ public final class SourceMigration: Sendable {
         } else {
             record.group = group.id
             // Without the word it counts for nothing, whether it is there or not.
-            try records.commit(record)
+            try await BlockingWork.run { [record] in try records.commit(record) }
             try await group.commit(member, records.word(for: group.id), report: report)
         }
         state.withLockedValue { $0.machine.committed() }
@@ -462,9 +466,20 @@ public final class SourceMigration: Sendable {
 
     /// Why it is not known whether the disk has moved, and what is to be done; nil where it is known.
     public var problem: String? {
-        group.doubt.map {
-            "whether the disk has moved to \(destination) is not known, and its clients wait: \($0); make the state directory "
-                + "writable again, or give the migration up with: nearblock cancel \(job.export)"
+        guard let doubt = group.doubt else { return nil }
+        let unknown = "whether the disk has moved to \(destination) is not known"
+        switch (doubt.cause, doubt.isGivenUp) {
+        // It takes no longer than a flush.
+        case (nil, false): return nil
+        case (nil, true):
+            return "\(unknown) until its record, which is being written, is durable or not; where that takes long, "
+                + "look at the storage of the state directory"
+        case (let cause?, false):
+            return "\(unknown), and its clients wait: \(cause); make the state directory writable again, or give the "
+                + "migration up with: nearblock cancel \(job.export)"
+        case (let cause?, true):
+            return "the migration has been given up, but \(unknown) until its record has been removed, and its clients "
+                + "wait: \(cause); make the state directory writable again"
         }
     }
 

@@ -7,18 +7,21 @@ extension SourceRecords {
     /// no migration of the image is under way; before anybody is served, or told that the disk has moved.
     /// - Throws: where a later life may find otherwise.
     public func settleOutcome() throws {
-        try Self.redirecting.withLock {
-            guard let attempt = try attempts().attempts.last else { return }
-            let name = try place(Self.movedPrefix)
+        guard let attempt = try attempts().attempts.last else { return }
+        try directory.changing(try place(Self.movedPrefix)) { change in
             guard let record = try moved() else {
+                // The word may have been removed by a life that ended before that was durable, and other disks wait for it.
+                if let group = try change.read(MovedRecord.self)?.group {
+                    try directory.remove(Self.word(of: group), holding: ["group": group])
+                }
                 // The word of a group is never given after this.
                 var void = try MovedRecord(
                     export: "", image: image, migration: attempt.migration, destination: attempt.destination, root: "")
                 void.group = MigrationID()
-                return try directory.remove(name, holding: void)
+                return try change.remove(holding: void)
             }
             if let group = record.group { try directory.confirm(Self.word(of: group)) }
-            try directory.confirm(name)
+            try change.confirm()
         }
     }
 }

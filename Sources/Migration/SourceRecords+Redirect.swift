@@ -1,10 +1,6 @@
-import NIOConcurrencyHelpers
 import Peer
 
 extension SourceRecords {
-    /// A record that is being redirected must not come to be again once its disk has come back.
-    static let redirecting = NIOLock()
-
     /// Whether the record of `migration` may name another destination: nobody else changes it any more, and nothing is to
     /// be supplied to the destination that it names.
     func mayRedirect(_ migration: MigrationID) throws -> Bool {
@@ -16,12 +12,13 @@ extension SourceRecords {
     /// - Returns: false where it may not be; nothing has changed then.
     /// - Throws: where the record can't be read or written. It may name either node then.
     func redirect(_ migration: MigrationID, to successor: PeerAddress) throws -> Bool {
-        try Self.redirecting.withLock {
+        // Held over both, so that it does not come to be again once its disk has come back.
+        try changing(Self.movedPrefix) { change in
             guard try mayRedirect(migration), var record = try moved() else { return false }
             record.handedTo = record.handedTo ?? record.destination
             record.destination = successor
-            try directory.write(record, as: place(Self.movedPrefix))
+            try change.write(record)
             return true
-        }
+        } ?? false
     }
 }

@@ -1,9 +1,4 @@
-import NIOConcurrencyHelpers
-
 extension SourceRecords {
-    /// A request that is being counted must not come to be again once it has been forgotten.
-    static let counting = NIOLock()
-
     /// How often the process has ended while it went on with what was asked for.
     /// - Throws: where the note can't be read.
     public func resumes<Request: Codable>(_ type: Request.Type) throws -> ResumeCount {
@@ -15,16 +10,15 @@ extension SourceRecords {
     public func countResumes<Request: Codable>(
         of type: Request.Type, _ change: (inout ResumeCount) -> Void
     ) throws {
-        try Self.counting.withLock {
-            guard let name = try find(Self.requestPrefix),
-                var kept = try directory.read(Kept<Request>.self, from: name)
-            else { return }
+        // Held over both, so that it does not come to be again once it has been forgotten.
+        _ = try changing(Self.requestPrefix) { file in
+            guard var kept = try file.read(Kept<Request>.self) else { return }
             let before = kept.resumes ?? ResumeCount()
             var count = before
             change(&count)
             guard count != before else { return }
             kept.resumes = count == ResumeCount() ? nil : count
-            try directory.write(kept, as: name)
+            try file.write(kept)
         }
     }
 }

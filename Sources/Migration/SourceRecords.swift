@@ -72,6 +72,19 @@ public struct SourceRecords: Sendable {
         return name
     }
 
+    /// Does something with the record about this image while nobody else changes it.
+    /// - Returns: nil where there is none.
+    func changing<Result>(_ prefix: String, _ body: (RecordChange) throws -> Result) throws -> Result? {
+        while let name = try find(prefix) {
+            let result = try directory.changing(name) { change -> Result? in
+                // It may have got another name while its lock was waited for.
+                try find(prefix) == name ? body(change) : nil
+            }
+            if let result { return result }
+        }
+        return nil
+    }
+
     /// The name under which a record about this image is to be written.
     /// - Throws: `UnidentifiedImage`.
     func place(_ prefix: String) throws -> String {
@@ -102,22 +115,19 @@ public struct SourceRecords: Sendable {
 
     /// Notes, durably, that the destination of a migration has everything.
     func release(_ migration: MigrationID) throws {
-        try Self.redirecting.withLock {
+        _ = try changing(Self.movedPrefix) { change in
             guard var record = try moved(), record.migration == migration else { return }
             record.blockSize = nil
-            try directory.write(record, as: place(Self.movedPrefix))
+            try change.write(record)
         }
     }
 
     /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
     /// - Throws: where that may not be so; to be repeated.
     public func returned(from migration: MigrationID) throws {
-        try Self.redirecting.withLock {
-            try directory.finishRemovals(Self.movedPrefix)
-            guard let record = try moved(), record.migration == migration, let name = try find(Self.movedPrefix) else {
-                return
-            }
-            try directory.remove(name)
+        try finishRemovals(Self.movedPrefix)
+        _ = try changing(Self.movedPrefix) { change in
+            if try moved()?.migration == migration { try change.remove() }
         }
     }
 
@@ -132,7 +142,7 @@ public struct SourceRecords: Sendable {
         let kept = Kept(
             image: image, inode: inode, birthTime: birthTime, request: request,
             resumes: resumes == ResumeCount() ? nil : resumes)
-        try Self.counting.withLock { try directory.write(kept, as: place(Self.requestPrefix)) }
+        try directory.write(kept, as: place(Self.requestPrefix))
     }
 
     /// What was being done with this very image when the node ended without a word; nil where nothing was.
@@ -143,29 +153,45 @@ public struct SourceRecords: Sendable {
 
     /// What was asked for has come to an end; durable on return.
     /// - Throws: where a later life may still go on with it; to be repeated.
-    public func forgetRequest() throws { try Self.counting.withLock { try remove(Self.requestPrefix) } }
+    public func forgetRequest() throws { try remove(Self.requestPrefix) }
 
     private func remove(_ prefix: String) throws {
-        try directory.finishRemovals(prefix)
-        if let name = try find(prefix) { try directory.remove(name) }
+        try finishRemovals(prefix)
+        _ = try changing(prefix) { try $0.remove() }
+    }
+
+    /// Removes the records about this image whose removal has failed; those about others may be somebody's who tries again.
+    private func finishRemovals(_ prefix: String) throws {
+        let now = try RecordedImage(image)
+        let standing = standing()
+        try directory.finishRemovals(prefix) { name, head in
+            let match = RecordMatch(
+                among: [(name, head)], image: now, legacyName: StateDirectory.legacyName(prefix, now),
+                twins: { twins(of: now, standing) }, isElsewhere: { _ in false })
+            return match == .same(name: name)
+        }
     }
 
     /// Notes that a migration begins.
     /// - Returns: earlier ones to the same destination, which have been given up for certain.
     func begin(_ migration: MigrationID, to destination: PeerAddress) throws -> [MigrationID] {
-        var record = try attempts()
-        let earlier = record.attempts.filter { $0.destination == destination }.map(\.migration)
-        record.attempts.append(.init(migration: migration, destination: destination))
-        record.attempts = record.attempts.suffix(AttemptRecord.maximumCount)
-        try directory.write(record, as: place(Self.attemptPrefix))
-        return earlier
+        try directory.changing(place(Self.attemptPrefix)) { change in
+            var record = try attempts()
+            let earlier = record.attempts.filter { $0.destination == destination }.map(\.migration)
+            record.attempts.append(.init(migration: migration, destination: destination))
+            record.attempts = record.attempts.suffix(AttemptRecord.maximumCount)
+            try change.write(record)
+            return earlier
+        }
     }
 
     /// The destination has let a migration begin, and has dropped what it had of the earlier ones that it was told of.
     func accepted(_ migration: MigrationID, by destination: PeerAddress) throws {
-        var record = try attempts()
-        record.attempts.removeAll { $0.destination == destination && $0.migration != migration }
-        try directory.write(record, as: place(Self.attemptPrefix))
+        try directory.changing(place(Self.attemptPrefix)) { change in
+            var record = try attempts()
+            record.attempts.removeAll { $0.destination == destination && $0.migration != migration }
+            try change.write(record)
+        }
     }
 
     func attempts() throws -> AttemptRecord {
@@ -176,13 +202,11 @@ public struct SourceRecords: Sendable {
 
     /// The destination keeps nothing of a migration that has been given up: there is nothing to tell it later.
     func gaveUp(_ migration: MigrationID) {
-        guard let name = try? find(Self.attemptPrefix), var record = try? attempts() else { return }
-        record.attempts.removeAll { $0.migration == migration }
         // Where this fails the destination is told once more than it needs to be.
-        if record.attempts.isEmpty {
-            try? directory.remove(name)
-        } else {
-            try? directory.write(record, as: name)
+        _ = try? changing(Self.attemptPrefix) { change in
+            var record = try attempts()
+            record.attempts.removeAll { $0.migration == migration }
+            if record.attempts.isEmpty { try change.remove() } else { try change.write(record) }
         }
     }
 
@@ -208,8 +232,9 @@ public struct SourceRecords: Sendable {
     /// The word that a record waits for is not given, for certain: the record never was, and counts for nothing where it
     /// can't be removed.
     func withdraw(group: MigrationID) {
-        guard let record = try? read(MovedRecord.self, Self.movedPrefix), record.group == group else { return }
-        try? remove(Self.movedPrefix)
+        _ = try? changing(Self.movedPrefix) { change in
+            if try change.read(MovedRecord.self)?.group == group { try change.remove() }
+        }
     }
 
     /// Forgets how the disk was given away, once it has been.
@@ -222,10 +247,10 @@ public struct SourceRecords: Sendable {
     /// Makes the record stand by itself.
     /// - Throws: where it may not do so after a crash; to be repeated.
     func settle() throws {
-        try Self.redirecting.withLock {
+        _ = try changing(Self.movedPrefix) { change in
             guard var record = try moved() else { return }
             record.group = nil
-            try directory.write(record, as: place(Self.movedPrefix))
+            try change.write(record)
         }
     }
 
@@ -237,11 +262,14 @@ public struct SourceRecords: Sendable {
     public static func settle(in directory: StateDirectory) throws {
         // The words first: where one stands, all of its records do.
         for (word, _) in try directory.readAll([String: MigrationID].self, prefix: "\(wordPrefix)-") {
-            for (name, var record) in try directory.readAll(MovedRecord.self, prefix: "\(movedPrefix)-") {
-                let isOfWord = record.group.map { Self.word(of: $0) == word }
-                if isOfWord == true { record.group = nil }
-                // One that stands by itself may do so only until the next crash, with what an earlier life has written.
-                if isOfWord != false { try directory.write(record, as: name) }
+            for name in try directory.names(prefix: "\(movedPrefix)-") {
+                try directory.changing(name) { change in
+                    guard var record = try change.read(MovedRecord.self) else { return }
+                    let isOfWord = record.group.map { Self.word(of: $0) == word }
+                    if isOfWord == true { record.group = nil }
+                    // One that stands by itself may do so only until the next crash, with what an earlier life has written.
+                    if isOfWord != false { try change.write(record) }
+                }
             }
             try directory.remove(word)
         }

@@ -8,6 +8,8 @@ public struct StateDirectory: Sendable {
     private let path: String
     private let heads = RecordHeads()
     private let doubts = RecordDoubts()
+    private let locks = RecordLocks()
+    private let flushes = DirectoryFlushes()
     private let files: any StateFiles
 
     /// Makes the directory where there is none.
@@ -30,27 +32,35 @@ public struct StateDirectory: Sendable {
     /// The file of a record.
     func path(of name: String) -> String { "\(path)/\(name).json" }
 
+    /// Does something with a record while nobody else of this node changes it: whoever reads it and writes it again holds it
+    /// over both. `body` must not change this record otherwise.
+    func changing<Result>(_ name: String, _ body: (RecordChange) throws -> Result) rethrows -> Result {
+        try locks.withLock([name]) { try body(RecordChange(directory: self, name: name)) }
+    }
+
     /// Writes a record; it is durable on return.
     /// - Throws: `UncertainRecord`; with any other error the record is as it was.
-    func write(_ record: some Encodable, as name: String) throws {
-        try replace(name, with: try Self.encoder.encode(record))
-    }
+    func write(_ record: some Encodable, as name: String) throws { try changing(name) { try $0.write(record) } }
 
-    private static var encoder: JSONEncoder {
+    /// The contents of a record's file.
+    static func encode(_ record: some Encodable) throws -> Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        return encoder
+        return try encoder.encode(record)
     }
 
-    private func replace(_ name: String, with data: Data) throws {
+    /// Writes a record whose lock is held; it is durable on return.
+    func replace(_ name: String, with data: Data) throws {
+        let failures = flushes.failures
         try put(data, as: name)
-        try flushChange(of: name, holding: data)
+        try flushChange(of: name, holding: data, since: failures)
         doubts[name] = nil
     }
 
     /// Writes a record whose name is not durable yet.
     private func put(_ data: Data, as name: String) throws {
         let target = path(of: name)
+        // The lock keeps a second writer off.
         let temporary = "\(target).\(getpid()).tmp"
         try writeDurably(data, to: temporary)
         defer { heads.forget() }
@@ -60,8 +70,10 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    private func flushChange(of name: String, holding data: Data) throws {
-        do { try files.flush(directory: path) } catch let error as FileError {
+    private func flushChange(of name: String, holding data: Data, since failures: Int) throws {
+        do {
+            try flushes.flush(path, since: failures) { try files.flush(directory: path) }
+        } catch let error as FileError {
             doubts[name] = data
             throw UncertainRecord(file: path(of: name), cause: error)
         }
@@ -74,12 +86,15 @@ public struct StateDirectory: Sendable {
         return UncertainRecord(file: path(of: name), cause: error)
     }
 
+    /// Notes that a later life may find a record of this name.
+    func doubt(_ name: String, holding data: Data) { doubts[name] = data }
+
+    /// The contents of a record's file; nil where there is none.
+    func contents(of name: String) throws -> Data? { try files.read(path(of: name)) }
+
     /// Writes a record again as it is: what an earlier life has written may not have reached the disk.
     /// - Throws: as `write`.
-    func confirm(_ name: String) throws {
-        guard let data = try files.read(path(of: name)) else { return }
-        try replace(name, with: data)
-    }
+    func confirm(_ name: String) throws { try changing(name) { try $0.confirm() } }
 
     /// What the records of one kind say about an image.
     /// - Parameter isElsewhere: whether an image stands at another path of this node.
@@ -89,38 +104,54 @@ public struct StateDirectory: Sendable {
     ) throws -> RecordMatch {
         RecordMatch(
             among: try heads.all(prefix, in: self), image: image,
-            legacyName: Self.key(prefix, path: image.realPath ?? image.path.map(Self.realPath) ?? ""),
+            legacyName: Self.legacyName(prefix, image),
             twins: twins, isElsewhere: isElsewhere)
+    }
+
+    /// The name under which earlier releases kept the record of what stood at the path of `image`.
+    static func legacyName(_ prefix: String, _ image: RecordedImage) -> String {
+        key(prefix, path: image.realPath ?? image.path.map(realPath) ?? "")
     }
 
     /// Notes, durably, where the image of a record stands, unless the record says so already.
     /// - Throws: as `setImage`.
     func noteStanding(_ image: RecordedImage, inRecord name: String) throws {
-        guard let head = try read(RecordHead.self, from: name), head.image != image else { return }
-        try setImage(image, ofRecord: name)
+        try changing(name) { change in
+            guard let head = try change.read(RecordHead.self), head.image != image else { return }
+            try setImage(image, change)
+        }
     }
 
     /// Notes, durably, that another image stands where that of a record stood. The record goes on being about its own image,
     /// and leaves its name to what is about the other.
     /// - Throws: as `setImage`.
     func disown(record name: String) throws {
-        guard let head = try read(RecordHead.self, from: name) else { return }
-        // What was known by its path alone is known by nothing any more.
-        guard let identity = head.image?.identity else { return try remove(name) }
-        try setImage(RecordedImage(identity: identity, path: nil), ofRecord: name)
         let kind = name.prefix { $0 != "-" }
-        let new = Self.key(String(kind), path: identity.key)
-        guard name != new, try !exists(new) else { return }
-        defer { heads.forget() }
-        // Whichever name a later life finds, the record is not about what stands at its old path.
-        try files.rename(path(of: name), to: path(of: new))
-        try files.flush(directory: path)
+        let identity = try read(RecordHead.self, from: name)?.image?.identity
+        let new = identity.map { Self.key(String(kind), path: $0.key) } ?? name
+        try locks.withLock([name, new]) {
+            guard let head = try read(RecordHead.self, from: name) else { return }
+            // What was known by its path alone is known by nothing any more.
+            guard let identity = head.image?.identity else { return try erase(name) }
+            let change = RecordChange(directory: self, name: name)
+            try setImage(RecordedImage(identity: identity, path: nil), change)
+            guard name != new, new == Self.key(String(kind), path: identity.key), try !exists(new) else { return }
+            defer { heads.forget() }
+            let failures = flushes.failures
+            // Whichever name a later life finds, the record is not about what stands at its old path.
+            try files.rename(path(of: name), to: path(of: new))
+            try flushes.flush(path, since: failures) { try files.flush(directory: path) }
+        }
     }
 
     /// Notes, durably, which image a record is about, and leaves the rest of the record as it is.
     /// - Throws: `FileError`, `DamagedRecord`.
     func setImage(_ image: RecordedImage, ofRecord name: String) throws {
-        let file = path(of: name)
+        try changing(name) { try setImage(image, $0) }
+    }
+
+    private func setImage(_ image: RecordedImage, _ change: RecordChange) throws {
+        let file = path(of: change.name)
         guard let data = try files.read(file) else { throw FileError("read", file, code: ENOENT) }
         guard var record = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
             throw DamagedRecord(file: file)
@@ -128,7 +159,7 @@ public struct StateDirectory: Sendable {
         record["image"] = try JSONSerialization.jsonObject(with: JSONEncoder().encode(image))
         if record["inode"] != nil { (record["inode"], record["birthTime"]) = image.legacyFile }
         try replace(
-            name,
+            change.name,
             with: JSONSerialization.data(
                 withJSONObject: record, options: [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]))
     }
@@ -146,12 +177,7 @@ public struct StateDirectory: Sendable {
 
     /// Whether there is a record of that name.
     /// - Throws: `FileError` where that can't be told.
-    func exists(_ name: String) throws -> Bool {
-        let file = path(of: name)
-        guard access(file, F_OK) != 0 else { return true }
-        guard errno == ENOENT else { throw FileError("look for", file) }
-        return false
-    }
+    func exists(_ name: String) throws -> Bool { try files.exists(path(of: name)) }
 
     /// All records whose names begin with `prefix`.
     /// - Throws: as `read`.
@@ -168,14 +194,18 @@ public struct StateDirectory: Sendable {
 
     /// Removes a record; durable on return. No error where there is none. A removal that has failed is to be repeated.
     /// - Throws: `UncertainRecord`; with any other error the record may still be there.
-    func remove(_ name: String) throws {
+    func remove(_ name: String) throws { try changing(name) { try $0.remove() } }
+
+    /// Removes a record whose lock is held; as `remove`.
+    func erase(_ name: String) throws {
         defer { heads.forget() }
+        let failures = flushes.failures
         let found = try files.read(path(of: name))
         guard let data = found ?? doubts[name] else { return }
         // The name must change anew: a flush need not cover a removal that an earlier one has failed on.
         if found == nil { try put(data, as: name) }
         do { try files.unlink(path(of: name)) } catch let error as FileError { throw uncertain(name, data, error) }
-        try flushChange(of: name, holding: data)
+        try flushChange(of: name, holding: data, since: failures)
         doubts[name] = nil
     }
 
@@ -183,14 +213,24 @@ public struct StateDirectory: Sendable {
     /// - Parameter record: what it may hold meanwhile.
     /// - Throws: as `remove`.
     func remove(_ name: String, holding record: some Encodable) throws {
-        if try !exists(name) { doubts[name] = try Self.encoder.encode(record) }
-        try remove(name)
+        try changing(name) { try $0.remove(holding: record) }
     }
 
     /// Removes the records of a kind whose removal has failed.
+    /// - Parameter isMeant: whether a record, of which the name and the head are given, is one of the caller's.
     /// - Throws: as `remove`.
-    func finishRemovals(_ prefix: String) throws {
-        for name in doubts.names where try name.hasPrefix("\(prefix)-") && !exists(name) { try remove(name) }
+    func finishRemovals(
+        _ prefix: String, where isMeant: (String, RecordHead) throws -> Bool = { _, _ in true }
+    ) throws {
+        for name in doubts.names where name.hasPrefix("\(prefix)-") {
+            try changing(name) { change in
+                guard let data = doubts[name], try !exists(name) else { return }
+                if let head = try? JSONDecoder().decode(RecordHead.self, from: data), try !isMeant(name, head) {
+                    return
+                }
+                try change.remove()
+            }
+        }
     }
 
     /// Makes the names in a directory, of this node's but not of records, durable.

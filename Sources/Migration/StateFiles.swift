@@ -17,6 +17,8 @@ protocol StateFiles: Sendable {
     func unlink(_ path: String) throws
     /// Makes the names in a directory durable.
     func flush(directory: String) throws
+    /// Whether there is a file of that name.
+    func exists(_ path: String) throws -> Bool
     /// The contents of a file; nil where there is none.
     func read(_ path: String) throws -> Data?
     /// The names in a directory, in no order.

@@ -5,7 +5,7 @@
 /// say so at the same time it is *closed*: they are to go. 2. They come together three times: before any of them is copied,
 /// before any of them holds its guest back, and before any of them is given away. 3. Whatever fails
 /// before that fails all; nothing does afterwards. 4. While the durable word is *in doubt* all wait; whoever gives them up then is
-/// heard once it is certain that it has not been given.
+/// heard once it is certain that it has not been given. 5. So is whoever gives them up while a step of the word is being done.
 struct SwitchAgreement {
     /// Where the disks come together.
     enum Meeting: Hashable {
@@ -27,6 +27,12 @@ struct SwitchAgreement {
     private(set) var isCommitted = false
     /// Whether the word has been given is not known: they go, or none does, and nobody acts on either.
     private(set) var isInDoubt = false
+    /// The durable word is being written or removed right now.
+    private(set) var isStepping = false
+    /// The word is only removed from now on.
+    private(set) var isWithdrawn = false
+    /// Whether the disks may have been given away, and nobody knows.
+    var isUnsettled: Bool { isInDoubt || isStepping }
     /// What went wrong first; none of them goes, or is to go where that is in doubt.
     private(set) var failure: (any Error)?
 
@@ -67,26 +73,40 @@ struct SwitchAgreement {
         }
     }
 
-    /// The durable word has been given.
+    /// The durable word is about to be written, or removed once the disks have been given up.
+    mutating func beginStep() {
+        precondition(!isCommitted && !isStepping && present[.commit]?.count == count, "given away together")
+        isStepping = true
+        isWithdrawn = failure != nil
+    }
+
+    /// The durable word has been given. Who has given them up while that was being done comes too late.
     mutating func commit() {
-        precondition(failure == nil && present[.commit]?.count == count, "given away together")
+        precondition(!isWithdrawn && present[.commit]?.count == count, "given away together")
+        precondition(isStepping || failure == nil, "given away after they were given up")
         isCommitted = true
         isInDoubt = false
+        isStepping = false
+        failure = nil
     }
 
     /// The durable word may have been given.
     mutating func doubt() {
         precondition(!isCommitted && present[.commit]?.count == count, "given away together")
         isInDoubt = true
+        isStepping = false
     }
 
     /// The durable word has not been given, for certain.
-    mutating func endDoubt() { isInDoubt = false }
+    mutating func endDoubt() {
+        isInDoubt = false
+        isStepping = false
+    }
 
     /// A disk can't go, or, with `isFinal`, is not to, whatever went wrong before.
     /// - Returns: false where it is too late: all of them have gone, or may have gone and it is nobody's order.
     mutating func fail(_ error: any Error, isFinal: Bool = false) -> Bool {
-        guard !isCommitted, isFinal || !isInDoubt else { return false }
+        guard !isCommitted, isFinal || !isUnsettled else { return false }
         if failure == nil || isFinal { failure = error }
         return true
     }

@@ -2,13 +2,16 @@ import NIOConcurrencyHelpers
 
 /// What the migrations of one guest's disks share: the agreement on the moment of the hand-over, and who waits for it.
 final class SwitchGroup: Sendable {
+    /// Told whether the disk is the last one.
+    private typealias Waiting = CheckedContinuation<Bool, any Error>
+
     private struct State {
         var agreement: SwitchAgreement
         var isSwitchRequested = false
         /// Ended when one of the disks is wanted, or none goes.
         var watchers: [UInt64: AsyncStream<Never>.Continuation] = [:]
         var nextWatcher: UInt64 = 0
-        var waiting: [SwitchAgreement.Meeting: [CheckedContinuation<Void, any Error>]] = [:]
+        var waiting: [SwitchAgreement.Meeting: [Waiting]] = [:]
         var links: [Int: SourceLink] = [:]
         /// The last words to the destination, by disk.
         var farewells: [Int: Task<Bool, Never>] = [:]
@@ -99,63 +102,84 @@ final class SwitchGroup: Sendable {
     /// - Throws: why none of them has been; `MigrationError.stopping`, with `isInDoubt`, where the process ends before that
     ///   is known.
     func commit(_ disk: Int, _ word: CommitWord, report: (Bool, String) -> Void = { _, _ in }) async throws {
+        // The last one has begun the first step.
+        guard try await arrive(disk, at: .commit) else { return }
         var attempt = CommitAttempt()
-        let first = try state.withLockedValue { state -> (CommitAttempt.Verdict, (any Error)?)? in
-            if let failure = state.agreement.failure { throw failure }
-            guard state.agreement.arrive(disk, at: .commit) else { return nil }
-            return step(&attempt, word, &state)
-        }
-        guard var (verdict, error) = first else { return try await wait(for: .commit) }
-        var cause = error
-        let wasInDoubt = attempt.isInDoubt
-        while case .unknown(let pause) = verdict {
-            if let error, noteDoubt(error) {
+        var cause: (any Error)?
+        var wasInDoubt = false
+        while true {
+            let next = attempt.next
+            // Without the lock: storage that fails may take long, and meanwhile others ask, or give the disks up.
+            let (outcome, error) = try await BlockingWork.run { word.perform(next) }
+            cause = error ?? cause
+            let (verdict, isNews) = end(&attempt, outcome, error)
+            guard case .unknown(let pause) = verdict else {
+                if wasInDoubt {
+                    report(false, verdict == .there ? "it has moved" : "it has not moved, and is served here as before")
+                }
+                if verdict != .there { try failAfterDoubt(cause ?? MigrationError.cancelled) }
+                return
+            }
+            wasInDoubt = true
+            if let error, isNews {
                 report(true, "whether it has moved is not known, and its clients wait until it is: \(error)")
             }
             await self.pause(.milliseconds(pause))
             guard !Task.isCancelled else { throw resumeInDoubt(MigrationError.stopping) }
-            (verdict, error) = state.withLockedValue { step(&attempt, word, &$0) }
-            cause = error ?? cause
+            beginStep(&attempt)
         }
-        if wasInDoubt {
-            report(false, verdict == .there ? "it has moved" : "it has not moved, and is served here as before")
-        }
-        if verdict != .there { try failAfterDoubt(cause ?? MigrationError.cancelled) }
     }
 
     /// Whether it is not known whether the disks have been given away: they are not served here, and the destination is not told.
-    var isInDoubt: Bool { state.withLockedValue { $0.agreement.isInDoubt } }
+    var isInDoubt: Bool { state.withLockedValue { $0.agreement.isUnsettled } }
 
-    /// Why that is not known; nil where it is.
-    var doubt: String? { state.withLockedValue { $0.doubt } }
+    /// Whether they have been given away.
+    var isCommitted: Bool { state.withLockedValue { $0.agreement.isCommitted } }
 
-    /// Under the lock: who gives the disks up is heard before the step or after it.
-    private func step(
-        _ attempt: inout CommitAttempt, _ word: CommitWord, _ state: inout State
-    ) -> (CommitAttempt.Verdict, (any Error)?) {
-        if state.agreement.failure != nil { attempt.withdraw() }
-        let (outcome, error) = word.perform(attempt.next)
-        let verdict = attempt.ended(outcome)
-        switch verdict {
-        case .there:
-            state.agreement.commit()
-            state.doubt = nil
-            // With the same look: who comes to the next meeting meanwhile does not wait for this one.
-            for waiting in state.waiting.removeValue(forKey: .commit) ?? [] { waiting.resume() }
-        case .gone:
-            state.agreement.endDoubt()
-            state.doubt = nil
-        case .unknown:
-            state.agreement.doubt()
-        }
-        return (verdict, error)
+    /// What is known while it is not known whether the disks have been given away.
+    struct Doubt: Equatable {
+        /// Why it is not; nil while the first step towards it goes on.
+        var cause: String?
+        /// They are not to go.
+        var isGivenUp: Bool
     }
 
-    /// - Returns: whether that is news.
-    private func noteDoubt(_ error: any Error) -> Bool {
+    /// nil where it is known whether they have been given away.
+    var doubt: Doubt? {
         state.withLockedValue { state in
-            defer { state.doubt = "\(error)" }
-            return state.doubt == nil
+            guard state.agreement.isUnsettled else { return nil }
+            return Doubt(cause: state.doubt, isGivenUp: state.agreement.failure != nil)
+        }
+    }
+
+    private func beginStep(_ attempt: inout CommitAttempt) {
+        state.withLockedValue { state in
+            state.agreement.beginStep()
+            if state.agreement.isWithdrawn { attempt.withdraw() }
+        }
+    }
+
+    /// - Returns: also whether the doubt is news.
+    private func end(
+        _ attempt: inout CommitAttempt, _ outcome: CommitAttempt.Outcome, _ error: (any Error)?
+    ) -> (CommitAttempt.Verdict, isNews: Bool) {
+        state.withLockedValue { state in
+            let verdict = attempt.ended(outcome)
+            let isNews = state.doubt == nil
+            switch verdict {
+            case .there:
+                state.agreement.commit()
+                state.doubt = nil
+                state.lateReason = nil
+                for waiting in state.waiting.removeValue(forKey: .commit) ?? [] { waiting.resume(returning: false) }
+            case .gone:
+                state.agreement.endDoubt()
+                state.doubt = nil
+            case .unknown:
+                state.agreement.doubt()
+                state.doubt = error.map { "\($0)" } ?? state.doubt
+            }
+            return (verdict, isNews)
         }
     }
 
@@ -164,8 +188,12 @@ final class SwitchGroup: Sendable {
         let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
         let id = state.withLockedValue { state -> UInt64 in
             state.nextWatcher += 1
-            // It has been heard already.
-            if state.agreement.failure == nil { state.watchers[state.nextWatcher] = continuation }
+            if state.agreement.failure == nil {
+                state.watchers[state.nextWatcher] = continuation
+            } else if !state.agreement.isWithdrawn {
+                // They were given up during the last step.
+                continuation.finish()
+            }
             return state.nextWatcher
         }
         let timer = Task {
@@ -189,7 +217,7 @@ final class SwitchGroup: Sendable {
     private func failAfterDoubt(_ error: any Error) throws {
         let (waiting, failure) = state.withLockedValue { state in
             guard let failure = state.agreement.failure else {
-                return ([CheckedContinuation<Void, any Error>](), error)
+                return ([Waiting](), error)
             }
             Self.sayFarewell(state.lateReason, &state)
             return (state.waiting.removeValue(forKey: .commit) ?? [], failure)
@@ -199,26 +227,29 @@ final class SwitchGroup: Sendable {
     }
 
     private func meet(_ disk: Int, _ meeting: SwitchAgreement.Meeting) async throws {
-        let waiting = try state.withLockedValue { state -> [CheckedContinuation<Void, any Error>]? in
-            if let failure = state.agreement.failure { throw failure }
-            guard state.agreement.arrive(disk, at: meeting) else { return nil }
-            // With the same look: who comes to the next meeting meanwhile does not wait for this one.
-            return state.waiting.removeValue(forKey: meeting) ?? []
-        }
-        if let waiting { for continuation in waiting { continuation.resume() } } else { try await wait(for: meeting) }
+        _ = try await arrive(disk, at: meeting)
         precondition(state.withLockedValue { $0.agreement.isOver(meeting) }, "nobody leaves before all have come")
     }
 
-    private func wait(for meeting: SwitchAgreement.Meeting) async throws {
+    /// Notes that a disk has come to a meeting, and waits for what that is for.
+    /// - Returns: true at once for the last disk.
+    /// - Throws: why none of them goes.
+    private func arrive(_ disk: Int, at meeting: SwitchAgreement.Meeting) async throws -> Bool {
         try await withCheckedThrowingContinuation { continuation in
-            let outcome = state.withLockedValue { state -> Result<Void, any Error>? in
-                // The last one may have come meanwhile.
-                if state.agreement.isOver(meeting) { return .success(()) }
-                if let failure = state.agreement.failure, !state.agreement.isInDoubt { return .failure(failure) }
-                state.waiting[meeting, default: []].append(continuation)
-                return nil
+            // With one look: who has come is found by whoever ends the waiting.
+            state.withLockedValue { state in
+                if let failure = state.agreement.failure { return continuation.resume(throwing: failure) }
+                guard state.agreement.arrive(disk, at: meeting) else {
+                    state.waiting[meeting, default: []].append(continuation)
+                    return
+                }
+                if meeting == .commit {
+                    state.agreement.beginStep()
+                } else {
+                    for waiting in state.waiting.removeValue(forKey: meeting) ?? [] { waiting.resume(returning: false) }
+                }
+                continuation.resume(returning: true)
             }
-            if let outcome { continuation.resume(with: outcome) }
         }
     }
 
@@ -253,7 +284,8 @@ final class SwitchGroup: Sendable {
     }
 
     /// The operator does not want it any more, and the destination is told.
-    /// - Returns: false where it is too late for that.
+    /// - Returns: false where it is too late for that. True while the word is being given may still come too late; then
+    ///   `isCommitted` says so once that is done.
     func cancel() -> Bool {
         stop(MigrationError.cancelled, isFinal: true, saying: "cancelled at the source")
     }
@@ -266,10 +298,10 @@ final class SwitchGroup: Sendable {
 
     /// - Parameter reason: told to the destination; nil where the links are just closed.
     private func stop(_ error: any Error, isFinal: Bool = false, saying reason: String?) -> Bool {
-        let waiting = state.withLockedValue { state -> [CheckedContinuation<Void, any Error>]? in
+        let waiting = state.withLockedValue { state -> [Waiting]? in
             guard state.agreement.fail(error, isFinal: isFinal) else { return nil }
             state.endWatching()
-            guard !state.agreement.isInDoubt else {
+            guard !state.agreement.isUnsettled else {
                 // The destination must not drop what may be its own.
                 state.lateReason = reason
                 return []

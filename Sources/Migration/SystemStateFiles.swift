@@ -30,10 +30,14 @@ struct SystemStateFiles: StateFiles {
     }
 
     func flush(directory: String) throws {
-        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw FileError("open", directory) }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw FileError("flush", directory) }
+        // One that can't be looked into can't be flushed either, and that is not to be passed over here.
+        try DurableFolder.synchronize(directory, mayBeUnreadable: false)
+    }
+
+    func exists(_ path: String) throws -> Bool {
+        guard access(path, F_OK) != 0 else { return true }
+        guard errno == ENOENT else { throw FileError("look for", path) }
+        return false
     }
 
     func read(_ path: String) throws -> Data? {

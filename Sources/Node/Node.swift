@@ -288,8 +288,11 @@ public actor Node {
         }
         // The last word to the destination takes a moment.
         let end = ContinuousClock.now + Self.cancelling
-        while export.migration === migration, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(5)) }
+        while export.migration === migration, !migration.hasCommitted, ContinuousClock.now < end {
+            try await Task.sleep(for: .milliseconds(5))
+        }
         if let problem = migration.problem { throw NodeError.unusable("\(export.name): \(problem)") }
+        if migration.hasCommitted { throw NodeError.tooLateToCancel(export.name) }
         if let failure { throw NodeError.cancelledUnnoted(export.name, reason: "\(failure)") }
     }
 
@@ -726,8 +729,9 @@ public actor Node {
         let records = backing.image.map {
             SourceRecords(directory: state, image: $0, standing: { [standing] in standing.all })
         }
-        try arrived == nil ? records?.settleIdentity() : records?.takePlace()
+        // First, as nobody else writes the records of a disk that is being migrated.
         try checkStays(backing.image, name)
+        try arrived == nil ? records?.settleIdentity() : records?.takePlace()
         // What has just come here is not in doubt.
         if arrived == nil, stateLock != nil { try records?.settleOutcome() }
         let moved = try records?.moved()

@@ -20,6 +20,9 @@ final class FaultyStateFiles: StateFiles {
         case failsDone(CInt)
         /// It and all later ones that change something fail, until `mend`.
         case stays(CInt)
+        /// From the operation on all flushes of directories fail, and nothing else, until `mend`; the process ends with the
+        /// first one that follows an operation of this title.
+        case flushes(CInt, endsAfter: String)
         /// The process or the machine ends after the operation.
         case crash
 
@@ -28,6 +31,7 @@ final class FaultyStateFiles: StateFiles {
             case .fails(let code): "fails once with \(code)"
             case .failsDone(let code): "is done, and fails with \(code)"
             case .stays(let code): "fails with \(code), as all later ones do"
+            case .flushes(let code, _): "is the first after which flushes fail with \(code)"
             case .crash: "is the last before a crash"
             }
         }
@@ -44,6 +48,8 @@ final class FaultyStateFiles: StateFiles {
     private struct State {
         var operations: [String] = []
         var at = Int.max
+        /// The fault comes with the operation that follows one of this title.
+        var after: String?
         var fault = Fault.crash
         var isBroken = false
         var isDead = false
@@ -56,7 +62,8 @@ final class FaultyStateFiles: StateFiles {
 
     private static let garbage = Data("{".utf8)
 
-    private let system = SystemStateFiles()
+    /// What is on the disk is the model's.
+    private let system = UnflushedStateFiles()
     private let state = NIOLockedValueBox(State())
 
     /// The operations so far that change something.
@@ -75,6 +82,15 @@ final class FaultyStateFiles: StateFiles {
             state.fault = fault
         }
     }
+
+    /// Has the operation fail that follows the next one of that title, as `operations` has it.
+    func strike(_ fault: Fault, after title: String) {
+        strike(fault, at: .max)
+        state.withLockedValue { $0.after = title }
+    }
+
+    /// The process ends.
+    func kill() { state.withLockedValue { $0.isDead = true } }
 
     /// Nothing fails any more.
     func mend() {
@@ -100,6 +116,24 @@ final class FaultyStateFiles: StateFiles {
                 return world
             }
         }
+    }
+
+    /// As `worlds`, with each name on its own: directories are not written in order.
+    func everyWorld(of directory: String) -> [[String: Data]] {
+        let names = state.withLockedValue { $0.names.filter { $0.key.hasPrefix("\(directory)/") } }
+        var worlds: Set<[String: Data]> = [[:]]
+        for (path, name) in names {
+            let known = Set(name.isDirty ? name.onDisk + [name.current] : name.onDisk)
+            worlds = Set(
+                worlds.flatMap { world in
+                    known.map { data in
+                        var world = world
+                        world[String(path.dropFirst(directory.count + 1))] = data
+                        return world
+                    }
+                })
+        }
+        return Array(worlds)
     }
 
     /// The process is started again, and finds what is in the kernel's memory.
@@ -157,7 +191,6 @@ final class FaultyStateFiles: StateFiles {
 
     func flush(directory: String) throws {
         try perform("flush", directory, whenFailing: { endFlush(directory, isDone: false) }) {
-            try system.flush(directory: directory)
             endFlush(directory, isDone: true)
         }
     }
@@ -165,6 +198,11 @@ final class FaultyStateFiles: StateFiles {
     func read(_ path: String) throws -> Data? {
         if state.withLockedValue({ $0.isDead }) { throw Dead() }
         return try system.read(path)
+    }
+
+    func exists(_ path: String) throws -> Bool {
+        if state.withLockedValue({ $0.isDead }) { throw Dead() }
+        return try system.exists(path)
     }
 
     func names(in directory: String) throws -> [String] {
@@ -197,16 +235,25 @@ final class FaultyStateFiles: StateFiles {
         let (fault, isDead) = state.withLockedValue { state -> (Fault?, Bool) in
             if state.isDead { return (nil, true) }
             let number = state.operations.count
+            let previous = state.operations.last
             state.operations.append("\(kind) \(Self.title(path))")
-            if state.isBroken { return (state.fault, false) }
-            guard number == state.at else { return (nil, false) }
-            if case .stays = state.fault { state.isBroken = true }
+            if let after = state.after, previous == after { (state.at, state.after) = (number, nil) }
+            guard state.isBroken || number == state.at else { return (nil, false) }
+            switch state.fault {
+            case .stays: state.isBroken = true
+            case .flushes(_, let last):
+                state.isBroken = true
+                guard kind == "flush", !path.hasSuffix(".tmp") else { return (nil, false) }
+                // What fails now has been begun.
+                if previous == last { state.isDead = true }
+            default: break
+            }
             return (state.fault, false)
         }
         guard !isDead else { throw Dead() }
         switch fault {
         case nil: return try body()
-        case .fails(let code)?, .stays(let code)?:
+        case .fails(let code)?, .stays(let code)?, .flushes(let code, _)?:
             whenFailing()
             throw FileError(kind, path, code: code)
         case .failsDone(let code)?:

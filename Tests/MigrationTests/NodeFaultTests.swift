@@ -7,7 +7,8 @@ import Testing
 
 @testable import Migration
 
-/// Whole migrations between two nodes of which one can't write its state files for a while.
+/// Whole migrations between two nodes of which one can't write its state files for a while. Every operation fails once, and
+/// each kind of them in each of the ways; with `NEARBLOCK_ALL_FAULTS` set, every one of them does in each (see `FaultCases`).
 ///
 /// | record of the destination | what holds where its change is not known to be durable | who tries again |
 /// | --- | --- | --- |
@@ -18,9 +19,13 @@ import Testing
 /// | `returning`, removed | the disk is not served | the source, which goes on forwarding |
 @Suite("Nodes that can't write their state", .timeLimit(.minutes(10)))
 struct NodeFaultTests {
-    enum End: CaseIterable { case fails, failsDone, stays }
+    enum End: CaseIterable {
+        case fails, failsDone, stays
 
-    /// A source, a destination and a disk of 40000 bytes between them.
+        var number: Int { Self.allCases.firstIndex(of: self)! }
+    }
+
+    /// A source, a destination and a disk of 40000 bytes between them, and others that go with it.
     private final class Pair: Sendable {
         let files = [FaultyStateFiles(), FaultyStateFiles()]
         let source: TestNode
@@ -28,17 +33,43 @@ struct NodeFaultTests {
         let disk: Disk
         let image: RawImage
         let guest: Guest
+        /// Of all disks; the first is `disk`.
+        let machines: [(name: String, disk: Disk, image: RawImage, guest: Guest)]
         let context: String
         let links = NIOLockedValueBox<[ForwardLink]>([])
 
-        init(_ context: String) throws {
+        init(_ context: String, disks: Int = 1) throws {
             self.context = context
             source = try TestNode(files: files[0])
             destination = try TestNode(files: files[1])
             var random = Seeded.fresh()
             (disk, image) = try source.makeDisk(size: 40_000, &random)
             guest = try source.guest(on: disk, image, seed: random.next())
+            var machines = [(name: "disk", disk: disk, image: image, guest: guest)]
+            for number in 1..<disks {
+                let (disk, image) = try source.makeDisk("disk\(number)", size: 20_000, &random)
+                let guest = try source.guest(on: disk, image, seed: random.next())
+                machines.append((name: "disk\(number)", disk: disk, image: image, guest: guest))
+            }
+            self.machines = machines
         }
+
+        /// Of all disks together.
+        func guestMigration(to address: PeerAddress) -> GuestMigration {
+            let rate = RateLimit(bitsPerSecond: nil)
+            return GuestMigration(
+                jobs: machines.map { source.job($0.name, $0.disk, $0.image, to: address, rate: rate) },
+                transport: source.transport, pools: source.pools, logger: source.logger)
+        }
+
+        func run(_ migration: GuestMigration) async throws {
+            _ = try await migration.run(supplying: { _, _ in }) { [links] _, link in
+                links.withLockedValue { $0.append(link) }
+            }
+        }
+
+        /// The record by which the disks are given away.
+        var word: String { machines.count > 1 ? "together.json" : "moved.json" }
 
         func migration(to address: PeerAddress) -> SourceMigration { source.migration(of: disk, image, to: address) }
 
@@ -46,7 +77,8 @@ struct NodeFaultTests {
             _ = try await migration.run { [links] link in links.withLockedValue { $0.append(link) } }
         }
 
-        var isServedThere: Bool { destination.arrived.withLockedValue { $0["disk"] != nil } }
+        var isServedThere: Bool { destination.arrived.withLockedValue { !$0.isEmpty } }
+        var areAllServedThere: Bool { destination.arrived.withLockedValue { $0.count == machines.count } }
 
         /// Whether the source counts the disk as moved, now and whatever a machine finds that is started again now.
         func moved() throws -> Set<Bool> {
@@ -54,10 +86,15 @@ struct NodeFaultTests {
             for world in files[0].worlds(of: source.state.scratch) {
                 let scratch = Scratch()
                 for (name, data) in world { try data.write(to: URL(fileURLWithPath: scratch.file(name))) }
-                let directory = try StateDirectory(path: scratch.path)
-                found.insert(try SourceRecords(directory: directory, image: image).moved() != nil)
+                let directory = try StateDirectory(path: scratch.path, files: UnflushedStateFiles())
+                for machine in machines {
+                    found.insert(try SourceRecords(directory: directory, image: machine.image).moved() != nil)
+                }
             }
-            return found.union([try SourceRecords(directory: source.state, image: image).moved() != nil])
+            for machine in machines {
+                found.insert(try SourceRecords(directory: source.state, image: machine.image).moved() != nil)
+            }
+            return found
         }
 
         /// Moves the disk, again where that fails; the fault goes away when it has been met.
@@ -106,7 +143,7 @@ struct NodeFaultTests {
         try await clean.move()
         let operations = clean.files[side].operations
         #expect(operations.contains { $0.hasSuffix(side == 0 ? "moved.json" : "incoming.json") })
-        for number in operations.indices {
+        for number in FaultCases.numbers(operations, kind: end.number, of: End.allCases.count) {
             let pair = try Pair("\(side == 0 ? "source" : "destination"), \(end) at \(number), \(operations[number])")
             switch end {
             case .fails: pair.files[side].strike(.fails(EIO), at: number)
@@ -119,32 +156,45 @@ struct NodeFaultTests {
 
     @Test(
         "While a hand-over is in doubt the guest waits, the destination is told nothing, and a cancel has it gone",
-        arguments: [true, false])
-    func doubt(isCancelled: Bool) async throws {
-        let clean = try Pair("no fault")
-        try await clean.move()
-        let rename = try #require(clean.files[0].operations.firstIndex(of: "rename moved.json"))
-        let pair = try Pair("in doubt")
-        pair.files[0].strike(.stays(EIO), at: rename + 1)
+        arguments: [true, false], [1, 3])
+    func doubt(isCancelled: Bool, disks: Int) async throws {
+        let pair = try Pair("in doubt", disks: disks)
+        pair.files[0].strike(.stays(EIO), after: "rename \(pair.word)")
         try await pair.destination.receiving { address in
-            let migration = pair.migration(to: address)
+            let migration = pair.guestMigration(to: address)
             let moving = Task { try await pair.run(migration) }
-            try await waitUntil("it is in doubt") { migration.problem != nil }
-            let isAnswered = NIOLockedValueBox(false)
+            try await waitUntil("it is in doubt") { migration.disks.allSatisfy { $0.problem != nil } }
+            let answered = NIOLockedValueBox(0)
             let reading = Task {
-                let finds = await pair.guest.finds(through: pair.source.client(pair.disk))
-                isAnswered.withLockedValue { $0 = true }
-                return finds
+                await withTaskGroup(of: Bool.self) { tasks in
+                    for machine in pair.machines {
+                        tasks.addTask {
+                            let finds = await machine.guest.finds(through: pair.source.client(machine.disk))
+                            answered.withLockedValue { $0 += 1 }
+                            return finds
+                        }
+                    }
+                    return await tasks.allSatisfy { $0 }
+                }
             }
-            #expect(migration.progress.phase == "fenced")
-            #expect(migration.problem?.contains("nearblock cancel disk") == true)
-            if isCancelled { #expect(migration.cancel(), "whoever gives it up is heard") }
+            for (disk, machine) in zip(migration.disks, pair.machines) {
+                #expect(disk.progress.phase == "fenced")
+                #expect(disk.problem?.contains("nearblock cancel \(machine.name)") == true)
+            }
+            if isCancelled {
+                #expect(migration.disks[disks - 1].cancel(), "whoever gives it up is heard")
+                for disk in migration.disks {
+                    #expect(disk.problem?.contains("nearblock cancel") == false, "that has been done")
+                    #expect(disk.problem?.contains("has been given up") == true)
+                    #expect(disk.problem?.contains("make the state directory writable") == true)
+                }
+            }
             // Some attempts come to nothing meanwhile.
             let before = pair.files[0].operations.count
             try await waitUntil("it is tried again") { pair.files[0].operations.count > before + 4 }
-            #expect(!isAnswered.withLockedValue { $0 }, "a guest is served that may have moved")
+            #expect(answered.withLockedValue { $0 } == 0, "a guest is served that may have moved")
             #expect(!pair.isServedThere)
-            #expect(migration.problem != nil)
+            #expect(migration.disks.allSatisfy { $0.problem != nil && !$0.hasCommitted })
             pair.files[0].mend()
             if isCancelled {
                 await #expect(throws: MigrationError.self) { try await moving.value }
@@ -154,28 +204,31 @@ struct NodeFaultTests {
                 // Which of both comes to be certain first is as it happens.
                 let hasMoved = (try? await moving.value) != nil
                 #expect(try pair.moved() == [hasMoved])
-                #expect(pair.isServedThere == hasMoved)
+                #expect(hasMoved ? pair.areAllServedThere : !pair.isServedThere)
+                #expect(migration.disks.allSatisfy { $0.hasCommitted == hasMoved })
             }
-            #expect(migration.problem == nil)
+            #expect(migration.disks.allSatisfy { $0.problem == nil })
             #expect(await reading.value)
             for link in pair.links.withLockedValue({ $0 }) { link.stop() }
         }
     }
 
-    @Test("A node that ends while a hand-over is in doubt fails the guest's requests, and serves nobody")
-    func endsInDoubt() async throws {
-        let clean = try Pair("no fault")
-        try await clean.move()
-        let rename = try #require(clean.files[0].operations.firstIndex(of: "rename moved.json"))
-        let pair = try Pair("in doubt")
-        pair.files[0].strike(.stays(EIO), at: rename + 1)
+    @Test(
+        "A node that ends while a hand-over is in doubt fails the guest's requests, and serves nobody",
+        arguments: [1, 3])
+    func endsInDoubt(disks: Int) async throws {
+        let pair = try Pair("in doubt", disks: disks)
+        pair.files[0].strike(.stays(EIO), after: "rename \(pair.word)")
         try await pair.destination.receiving { address in
-            let migration = pair.migration(to: address)
+            let migration = pair.guestMigration(to: address)
             let moving = Task { try await pair.run(migration) }
-            try await waitUntil("it is in doubt") { migration.problem != nil }
+            try await waitUntil("it is in doubt") { migration.disks.allSatisfy { $0.problem != nil } }
             moving.cancel()
             await #expect(throws: (any Error).self) { try await moving.value }
-            #expect(!(await pair.guest.finds(through: pair.source.client(pair.disk))), "served in doubt")
+            for machine in pair.machines {
+                let finds = await machine.guest.finds(through: pair.source.client(machine.disk))
+                #expect(!finds, "served in doubt")
+            }
             #expect(!pair.isServedThere)
         }
     }

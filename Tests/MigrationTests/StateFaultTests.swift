@@ -6,7 +6,8 @@ import Testing
 
 @testable import Migration
 
-/// Every operation on a source's state files fails once, in each of the ways in which it can.
+/// Every operation on a source's state files fails once, and each kind of them in each of the ways in which it can; with
+/// `NEARBLOCK_ALL_FAULTS` set, every one of them does in each (see `FaultCases`).
 ///
 /// | record | what holds where its change is not known to be durable | who tries again |
 /// | --- | --- | --- |
@@ -22,7 +23,11 @@ import Testing
 /// | `attempt` | a destination is told of a migration that it does not know, or is told twice | the next attempt |
 @Suite("State files that fail", .timeLimit(.minutes(10)))
 struct StateFaultTests {
-    enum End: CaseIterable { case fails, failsDone, full, readOnly, crash, killed }
+    enum End: CaseIterable {
+        case fails, failsDone, full, readOnly, crash, killed
+
+        var number: Int { Self.allCases.firstIndex(of: self)! }
+    }
 
     /// What clients and the destination have seen.
     private enum Belief: Equatable {
@@ -44,6 +49,8 @@ struct StateFaultTests {
         var isLater = false
         /// The destination's records say, durably, that the disk has come back by this migration.
         var isBackFrom: MigrationID?
+        /// Gives the disks away at this moment.
+        var giving: Task<Void, any Error>?
         let address = PeerAddress(host: "::1", port: 7)
 
         init(disks: Int, _ context: String) throws {
@@ -61,13 +68,13 @@ struct StateFaultTests {
         }
 
         /// Whatever a machine finds that is started again now, it goes on as this one.
-        func check(_ step: String) throws {
+        func check(_ step: String, inEveryWorld: Bool = false) throws {
             // Until the fault comes all is as without it.
             guard belief != .unknown, files.hasStruck || isLater else { return }
-            for world in files.worlds(of: path) {
+            for world in inEveryWorld ? files.everyWorld(of: path) : files.worlds(of: path) {
                 let copy = scratch.file("world")
                 try? FileManager.default.removeItem(atPath: copy)
-                let directory = try StateDirectory(path: copy)
+                let directory = try StateDirectory(path: copy, files: UnflushedStateFiles())
                 for (name, data) in world { try data.write(to: URL(fileURLWithPath: "\(copy)/\(name)")) }
                 try SourceRecords.settle(in: directory)
                 try takeBack(in: directory)
@@ -125,9 +132,10 @@ struct StateFaultTests {
                     try await tasks.waitForAll()
                 }
             }
+            giving = task
             let mending = Task { [self] in
                 while !Task.isCancelled {
-                    if group.isInDoubt, files.hasStruck { files.mend() }
+                    if group.doubt?.cause != nil, files.hasStruck { files.mend() }
                     try? await Task.sleep(for: .milliseconds(2))
                 }
             }
@@ -246,14 +254,54 @@ struct StateFaultTests {
         for kind in ["moved.json", "attempt.json", "migrating.json"] + (disks > 1 ? ["together.json"] : []) {
             #expect(operations.contains { $0.hasSuffix(kind) }, "nothing of \(kind) is walked through")
         }
-        for number in operations.indices { try await play(disks, end, at: number) }
+        for number in FaultCases.numbers(operations, kind: end.number, of: End.allCases.count) {
+            try await play(disks, end, at: number)
+        }
+    }
+
+    @Test(
+        "Disks that were in doubt when their node was killed have moved or have not, all of them, in every world that follows",
+        arguments: [1, 2], ["rename", "unlink"])
+    func killedInDoubt(disks: Int, last: String) async throws {
+        let word = disks > 1 ? "together.json" : "moved.json"
+        for number in 0... {
+            let source = try Source(
+                disks: disks, "\(disks), killed after the \(last), and a crash at operation \(number)")
+            try source.start()
+            let id = MigrationID()
+            for disk in source.disks { _ = try disk.begin(id, to: source.address) }
+            source.files.strike(.flushes(EIO, endsAfter: "\(last) \(word)"), after: "rename \(word)")
+            let committing = Task { try await source.commit(id) }
+            try await waitUntil("it is killed") { source.files.isDead }
+            source.giving?.cancel()
+            await #expect(throws: MigrationError.self) { try await committing.value }
+            source.files.mend()
+            source.isLater = true
+            #expect(source.belief == .unknown)
+            source.files.strike(.crash, at: source.files.operations.count + number)
+            do {
+                try source.start()
+                guard !source.files.hasStruck else { continue }
+                try source.check("a kill", inEveryWorld: true)
+                #expect(number > 3, "nothing was walked through")
+                return
+            } catch {
+                guard source.files.isDead else { throw error }
+            }
+            for world in source.files.everyWorld(of: source.path) {
+                try source.files.restart(source.path, with: world)
+                source.belief = .unknown
+                try source.start()
+                try source.check("a crash", inEveryWorld: true)
+            }
+        }
     }
 
     @Test("An operator's word on a record never loses it, whichever operation fails", arguments: End.allCases)
     func operatorsWord(end: End) async throws {
         let clean = FaultyStateFiles()
         try decide(clean, end, "no fault")
-        for number in clean.operations.indices {
+        for number in FaultCases.numbers(clean.operations, kind: end.number, of: End.allCases.count) {
             let files = FaultyStateFiles()
             files.strike(Self.fault(end), at: number)
             try decide(files, end, "\(end) at \(number), \(clean.operations[number])")
@@ -324,7 +372,8 @@ struct StateFaultTests {
         for world in files.worlds(of: path) {
             let scratch = Scratch()
             for (name, data) in world { try data.write(to: URL(fileURLWithPath: scratch.file(name))) }
-            let found = try StateDirectory(path: scratch.path).readAll(MovedRecord.self, prefix: "moved-")
+            let directory = try StateDirectory(path: scratch.path, files: UnflushedStateFiles())
+            let found = try directory.readAll(MovedRecord.self, prefix: "moved-")
             #expect(found.map(\.record.migration) == [id], "\(context): \(found.map(\.name))")
         }
     }

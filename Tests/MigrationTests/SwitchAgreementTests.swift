@@ -54,4 +54,30 @@ struct SwitchAgreementTests {
             #expect(agreement.isOver(.commit) == agreement.isCommitted)
         }
     }
+
+    @Test("Who gives the disks up while the word is being given is heard where it was not, and too late where it was")
+    func givenUpMeanwhile() {
+        for isGiven in [true, false] {
+            var agreement = SwitchAgreement(count: 1)
+            let isLast = agreement.arrive(0, at: .commit)
+            #expect(isLast)
+            agreement.beginStep()
+            #expect(agreement.isUnsettled && !agreement.isInDoubt)
+            let isFailed = agreement.fail(Failure())
+            #expect(!isFailed && agreement.failure == nil, "it is nobody's order")
+            let isHeard = agreement.fail(Failure(), isFinal: true)
+            #expect(isHeard && !agreement.isWithdrawn)
+            if isGiven {
+                agreement.commit()
+                #expect(agreement.isCommitted && agreement.failure == nil)
+            } else {
+                agreement.doubt()
+                agreement.beginStep()
+                #expect(agreement.isWithdrawn, "it is only removed from now on")
+                agreement.endDoubt()
+                #expect(!agreement.isCommitted && agreement.failure != nil)
+            }
+            #expect(!agreement.isUnsettled)
+        }
+    }
 }

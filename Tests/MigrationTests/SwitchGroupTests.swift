@@ -1,3 +1,5 @@
+import Block
+import Foundation
 import NIOConcurrencyHelpers
 import TestSupport
 import Testing
@@ -50,6 +52,75 @@ struct SwitchGroupTests {
             let isHeard = group.cancel()
             #expect(isHeard != outcomes[0], "what is given away does not come back")
         }
+    }
+
+    @Test("Disks whose node ends in doubt all hear of it, whichever came last and however late")
+    func endsInDoubt() async throws {
+        let word = CommitWord {
+            throw UncertainRecord(file: "word", cause: FileError("flush", "state", code: EIO))
+        } erase: {
+            throw UncertainRecord(file: "word", cause: FileError("flush", "state", code: EIO))
+        }
+        let groups = (0..<500).map { _ in SwitchGroup(count: 3) }
+        let ended = NIOLockedValueBox(0)
+        for group in groups {
+            for disk in 0..<3 {
+                let task = Task {
+                    do { try await group.commit(disk, word) } catch { ended.withLockedValue { $0 += 1 } }
+                }
+                task.cancel()
+            }
+        }
+        try await waitUntil("all hear of it") { ended.withLockedValue { $0 } == groups.count * 3 }
+        #expect(groups.allSatisfy(\.isInDoubt))
+    }
+
+    /// How a write of the word ends that somebody gives up meanwhile.
+    enum WriteEnd: CaseIterable { case written, uncertain, unchanged }
+
+    @Test(
+        "While the word is being written nobody who asks waits for that, and a cancel is heard after it",
+        arguments: WriteEnd.allCases)
+    func slowWord(end: WriteEnd) async throws {
+        let group = SwitchGroup(count: 1)
+        let (begun, mayEnd) = (NIOLockedValueBox(false), DispatchSemaphore(value: 0))
+        let steps = NIOLockedValueBox<[String]>([])
+        let word = CommitWord {
+            begun.withLockedValue { $0 = true }
+            steps.withLockedValue { $0.append("write") }
+            mayEnd.wait()
+            switch end {
+            case .written: break
+            case .uncertain: throw UncertainRecord(file: "word", cause: FileError("flush", "state", code: EIO))
+            case .unchanged: throw FileError("create", "word", code: ENOSPC)
+            }
+        } erase: {
+            steps.withLockedValue { $0.append("erase") }
+        }
+        let giving = Task { try await group.commit(0, word) }
+        try await waitUntil("it is being written") { begun.withLockedValue { $0 } }
+        let answers = NIOLockedValueBox<(isFailed: Bool, isCancelled: Bool, isInDoubt: Bool)?>(nil)
+        Thread.detachNewThread {
+            let isFailed = group.fail(Failure())
+            let isCancelled = group.cancel()
+            let isInDoubt = group.isInDoubt && group.doubt?.isGivenUp == true && !group.isCommitted
+            answers.withLockedValue { $0 = (isFailed, isCancelled, isInDoubt) }
+        }
+        defer { mayEnd.signal() }
+        try await waitUntil("who asks is answered") { answers.withLockedValue { $0 != nil } }
+        let answer = try #require(answers.withLockedValue { $0 })
+        #expect(!answer.isFailed && answer.isCancelled && answer.isInDoubt)
+        mayEnd.signal()
+        if end == .written {
+            try await giving.value
+            #expect(group.isCommitted && group.failure == nil, "it comes too late")
+            #expect(!group.cancel())
+        } else {
+            await #expect(throws: MigrationError.self) { try await giving.value }
+            #expect(!group.isCommitted && group.isCancelled)
+        }
+        #expect(!group.isInDoubt && group.doubt == nil)
+        #expect(steps.withLockedValue { $0 } == (end == .uncertain ? ["write", "erase"] : ["write"]))
     }
 
     /// - Returns: whether the disk has been given away.

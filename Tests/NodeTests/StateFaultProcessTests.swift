@@ -101,6 +101,8 @@ struct StateFaultProcessTests {
             let answer = try await nodes.source.ask(["cancel", "disk"])
             #expect(answer.status == 1)
             #expect(answer.errors.contains("is not known"), "\(answer.errors)")
+            #expect(answer.errors.contains("has been given up"), "\(answer.errors)")
+            #expect(!answer.errors.contains("nearblock cancel"), "that has been done: \(answer.errors)")
         }
         tracer.signal(SIGINT)
         _ = try await onThread { tracer.waitUntilExit() }
