@@ -26,7 +26,8 @@ struct ArrivalPlaces {
         }
         let ofThisPeer = unfinished.values.filter { $0.peer == peer }
         let taken = ofThisPeer.reduce(0) { $0 + $1.blocks }
-        guard ofThisPeer.count < PeerLimits.unfinishedPerPeer, blocks <= PeerLimits.unfinishedBlocksPerPeer - taken else {
+        guard ofThisPeer.count < PeerLimits.unfinishedPerPeer, blocks <= PeerLimits.unfinishedBlocksPerPeer - taken
+        else {
             throw MigrationError.refused(
                 "\(ofThisPeer.count) disks from this node, of \(taken) blocks, are not whole there yet, and no more can be "
                     + "at once; migrate \(export) once one of them is")

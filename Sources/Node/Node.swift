@@ -275,7 +275,8 @@ public actor Node {
         let known = table.find(name).flatMap { exports[$0.description.name] }
         if known != nil, try dropPutAside(name) { return }
         if let site, known?.migration == nil,
-            try await Self.cancelArrival(of: known?.name ?? name, at: site, isSourceGone: isSourceGone,
+            try await Self.cancelArrival(
+                of: known?.name ?? name, at: site, isSourceGone: isSourceGone,
                 hasLeft: known?.hasMoved == true)
         {
             return

@@ -21,13 +21,13 @@ struct PeerLimitsTests {
     @Test("One peer may bring so many disks at once, others then still may, and no more than a node takes")
     func arriving() throws {
         var places = ArrivalPlaces()
-        for _ in 0..<PeerLimits.arrivingPerPeer { places.begin(MigrationID(), from: .address("1.1.1.1")) }
-        #expect(throws: MigrationError.self) { try places.check("disk", from: .address("1.1.1.1")) }
+        for _ in 0..<PeerLimits.arrivingPerPeer { places.begin(MigrationID(), blocks: 1, from: .address("1.1.1.1")) }
+        #expect(throws: MigrationError.self) { try places.check("disk", blocks: 1, from: .address("1.1.1.1")) }
         for _ in PeerLimits.arrivingPerPeer..<PeerLimits.arriving {
-            try places.check("disk", from: .address("2.2.2.2"))
-            places.begin(MigrationID(), from: .address("2.2.2.2"))
+            try places.check("disk", blocks: 1, from: .address("2.2.2.2"))
+            places.begin(MigrationID(), blocks: 1, from: .address("2.2.2.2"))
         }
-        #expect(throws: MigrationError.self) { try places.check("disk", from: .address("3.3.3.3")) }
+        #expect(throws: MigrationError.self) { try places.check("disk", blocks: 1, from: .address("3.3.3.3")) }
     }
 
     @Test("Disks that were handed over and are not whole count, until they are")
@@ -36,14 +36,28 @@ struct PeerLimitsTests {
         var last = MigrationID()
         for _ in 0..<PeerLimits.unfinishedPerPeer {
             last = MigrationID()
-            try places.check("disk", from: .address("1.1.1.1"))
-            places.begin(last, from: .address("1.1.1.1"))
+            try places.check("disk", blocks: 1, from: .address("1.1.1.1"))
+            places.begin(last, blocks: 1, from: .address("1.1.1.1"))
             places.arriving[last] = nil
         }
-        #expect(throws: MigrationError.self) { try places.check("disk", from: .address("1.1.1.1")) }
-        try places.check("disk", from: .address("2.2.2.2"))
+        #expect(throws: MigrationError.self) { try places.check("disk", blocks: 1, from: .address("1.1.1.1")) }
+        try places.check("disk", blocks: 1, from: .address("2.2.2.2"))
         places.end(last)
-        try places.check("disk", from: .address("1.1.1.1"))
+        try places.check("disk", blocks: 1, from: .address("1.1.1.1"))
+    }
+
+    @Test("Unfinished disks of one peer have no more blocks together than the largest disk")
+    func blocks() throws {
+        var places = ArrivalPlaces()
+        let (first, second) = (MigrationID(), MigrationID())
+        try places.check("disk", blocks: PeerLimits.unfinishedBlocksPerPeer, from: .address("1.1.1.1"))
+        places.begin(first, blocks: PeerLimits.unfinishedBlocksPerPeer - 1, from: .address("1.1.1.1"))
+        try places.check("disk", blocks: 1, from: .address("1.1.1.1"))
+        #expect(throws: MigrationError.self) { try places.check("disk", blocks: 2, from: .address("1.1.1.1")) }
+        try places.check("disk", blocks: 2, from: .address("2.2.2.2"))
+        places.begin(second, blocks: 1, from: .address("1.1.1.1"))
+        places.end(first)
+        try places.check("disk", blocks: 2, from: .address("1.1.1.1"))
     }
 
     @Test("A long frame is announced once, comes only when it is let in, and nothing is read meanwhile")

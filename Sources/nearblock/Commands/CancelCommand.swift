@@ -11,7 +11,8 @@ struct CancelCommand: AsyncParsableCommand {
     @Flag(
         help: ArgumentHelp(
             "At the destination: drop a disk that waits for its source's word, though that may have given it away.",
-            discussion: "Only if the source's node will not come back. Its image there, if it is left, still has the disk."))
+            discussion:
+                "Only if the source's node will not come back. Its image there, if it is left, still has the disk."))
     var sourceIsGone = false
     @OptionGroup var node: ControlOption
 
