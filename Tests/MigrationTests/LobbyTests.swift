@@ -31,9 +31,12 @@ struct LobbyTests {
         lobby.enter(peer)
         let strangers = try (0..<20).map { _ in try connection("10.0.0.2") }
         for stranger in strangers { lobby.enter(stranger) }
-        #expect(peer.isActive)
-        #expect(strangers.map(\.isActive) == Array(repeating: false, count: 17) + Array(repeating: true, count: 3))
-        #expect(lobby.admit(peer, of: .address("10.0.0.1")))
+        // Not within the expectations: the library can't describe a channel that has failed one.
+        let (peerIsOpen, strangersAreOpen) = (peer.isActive, strangers.map(\.isActive))
+        #expect(peerIsOpen)
+        #expect(strangersAreOpen == Array(repeating: false, count: 17) + Array(repeating: true, count: 3))
+        let isAdmitted = lobby.admit(peer, of: .address("10.0.0.1"))
+        #expect(isAdmitted)
     }
 
     @Test("Where no address has more than another, the oldest goes; those that have left are not counted")
@@ -41,9 +44,11 @@ struct LobbyTests {
         let lobby = Lobby(waitingLimit: 3, admittedLimit: 10)
         let peers = try (1...5).map { try connection("10.0.0.\($0)") }
         for peer in peers.prefix(4) { lobby.enter(peer) }
-        #expect(peers.map(\.isActive) == [false, true, true, true, true])
+        var areOpen = peers.map(\.isActive)
+        #expect(areOpen == [false, true, true, true, true])
         lobby.leave(peers[1])
         lobby.enter(peers[4])
-        #expect(peers.map(\.isActive) == [false, true, true, true, true])
+        areOpen = peers.map(\.isActive)
+        #expect(areOpen == [false, true, true, true, true])
     }
 }
