@@ -91,7 +91,7 @@ import Testing
     /// What has waited long for much is done with little.
     @Test func clientsThatReadSlowlyDelayLargeRequestsForAWhileOnly() async throws {
         try await withSlowReaders(6) { test in
-            // Even two waits of that length end before a reader that has its buffer.
+            // Even three waits of that length end before the readers in front of it have been served.
             let client = try Client(unix: test.socket, seconds: 30)
             try client.choose("disk")
             let bytes = (0..<9_000_001).map { UInt8(truncatingIfNeeded: $0 >> 9) }
