@@ -122,7 +122,8 @@ final class FaultyStateFiles: StateFiles {
     func everyWorld(of directory: String) -> [[String: Data]] {
         let names = state.withLockedValue { $0.names.filter { $0.key.hasPrefix("\(directory)/") } }
         var worlds: Set<[String: Data]> = [[:]]
-        for (path, name) in names {
+        // Nobody reads what is called temporary.
+        for (path, name) in names where !path.hasSuffix(".tmp") {
             let known = Set(name.isDirty ? name.onDisk + [name.current] : name.onDisk)
             worlds = Set(
                 worlds.flatMap { world in

@@ -49,6 +49,8 @@ struct StateFaultTests {
         var isLater = false
         /// The destination's records say, durably, that the disk has come back by this migration.
         var isBackFrom: MigrationID?
+        /// The fault goes away once a hand-over is in doubt.
+        var isMended = true
         /// Gives the disks away at this moment.
         var giving: Task<Void, any Error>?
         let address = PeerAddress(host: "::1", port: 7)
@@ -135,7 +137,7 @@ struct StateFaultTests {
             giving = task
             let mending = Task { [self] in
                 while !Task.isCancelled {
-                    if group.doubt?.cause != nil, files.hasStruck { files.mend() }
+                    if isMended, group.doubt?.cause != nil, files.hasStruck { files.mend() }
                     try? await Task.sleep(for: .milliseconds(2))
                 }
             }
@@ -271,6 +273,7 @@ struct StateFaultTests {
             let id = MigrationID()
             for disk in source.disks { _ = try disk.begin(id, to: source.address) }
             source.files.strike(.flushes(EIO, endsAfter: "\(last) \(word)"), after: "rename \(word)")
+            source.isMended = false
             let committing = Task { try await source.commit(id) }
             try await waitUntil("it is killed") { source.files.isDead }
             source.giving?.cancel()

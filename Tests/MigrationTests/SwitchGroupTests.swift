@@ -72,7 +72,7 @@ struct SwitchGroupTests {
             }
         }
         try await waitUntil("all hear of it") { ended.withLockedValue { $0 } == groups.count * 3 }
-        #expect(groups.allSatisfy(\.isInDoubt))
+        #expect(groups.allSatisfy { $0.isInDoubt })
     }
 
     /// How a write of the word ends that somebody gives up meanwhile.
