@@ -12,7 +12,8 @@ extension SourceRecords {
             guard let record = try moved() else {
                 // The word may have been removed by a life that ended before that was durable, and other disks wait for it.
                 if let group = try change.read(MovedRecord.self)?.group {
-                    try directory.remove(Self.word(of: group), holding: ["group": group])
+                    // Not holding the word: it would give away what is left of the group, if the machine went down now.
+                    try directory.remove(Self.word(of: group), holding: ["group": MigrationID()])
                 }
                 // The word of a group is never given after this.
                 var void = try MovedRecord(

@@ -107,10 +107,15 @@ public struct SourceRecords: Sendable {
         guard record.isPossible else {
             throw DamagedRecord(file: movedFile ?? directory.path(of: Self.movedPrefix))
         }
-        guard let group = record.group, try !directory.exists(Self.word(of: group)) else { return record }
+        guard let group = record.group, try !isGiven(group) else { return record }
         // The word goes once each record stands by itself, which may have come about between the two looks.
         let settled = try read(MovedRecord.self, Self.movedPrefix)
         return settled?.group == nil ? settled : nil
+    }
+
+    /// Whether there is the word of a group; what only bears its name is none (`settleOutcome`).
+    private func isGiven(_ group: MigrationID) throws -> Bool {
+        try directory.read([String: MigrationID].self, from: Self.word(of: group))?["group"] == group
     }
 
     /// Notes, durably, that the destination of a migration has everything.
@@ -261,7 +266,13 @@ public struct SourceRecords: Sendable {
     /// - Throws: where one can't be read or written; the words stay, and so the records count as before.
     public static func settle(in directory: StateDirectory) throws {
         // The words first: where one stands, all of its records do.
-        for (word, _) in try directory.readAll([String: MigrationID].self, prefix: "\(wordPrefix)-") {
+        for (word, content) in try directory.readAll([String: MigrationID].self, prefix: "\(wordPrefix)-") {
+            guard let group = content["group"], Self.word(of: group) == word else {
+                try directory.remove(word)
+                continue
+            }
+            // A life that has ended may have seen it without its being durable: some disks would have moved, and others not.
+            try directory.confirm(word)
             for name in try directory.names(prefix: "\(movedPrefix)-") {
                 try directory.changing(name) { change in
                     guard var record = try change.read(MovedRecord.self) else { return }
