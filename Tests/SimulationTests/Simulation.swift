@@ -171,7 +171,18 @@ final class Simulation: SimPart {
 
     private func failStore() {
         let time = UInt64.random(in: 1...200_000, using: &world.random)
-        if world.chance(50) { source.failStore(for: time) } else { destination.failStore(for: time) }
+        let isSource = world.chance(50)
+        if isSource { source.failStore(for: time) } else { destination.failStore(for: time) }
+        guard world.chance(50) else { return }
+        // Operators start a node again whose store is in trouble, and machines with such a store go down.
+        let (crash, restart) =
+            isSource ? (source.crash, source.restart) : (destination.crash, destination.restart)
+        world.soon(time) { [self] in
+            guard !isCalm else { return }
+            self.crash(crash, restart)
+            guard world.chance(50) else { return }
+            world.soon(time + 60_000) { [self] in if !isCalm { self.crash(crash, restart) } }
+        }
     }
 
     /// Whether something could not be made durable, so that a guest may hear of it.
