@@ -29,78 +29,115 @@ let package = Package(
 
         // From the bottom up; docs/architecture.md says what each is for.
         .target(name: "Ring", dependencies: ["CLiburing", "CLinux", locks]),
-        .target(name: "Block", dependencies: ["Ring", "CLinux", "CLibNBD", locks]),
+        .target(name: "Hashing", dependencies: ["COpenSSL"]),
+        .target(name: "BlockModel"),
+        .target(name: "Block", dependencies: ["BlockModel", "Ring", "CLinux", "CLibNBD", locks]),
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
-        .target(name: "NBDServer", dependencies: ["NBD", "TLS", "Block", "Ring", "CLinux", locks]),
-        .target(name: "Index", dependencies: ["Block", "CLinux", "COpenSSL", locks]),
+        .target(name: "NBDServer", dependencies: ["NBD", "TLS", "BlockModel", "Block", "Ring", "CLinux", locks]),
+        .target(name: "Index", dependencies: ["Hashing", "BlockModel", "Block", "CLinux", locks]),
+        .target(name: "PeerModel"),
         .target(
             name: "Peer",
             dependencies: [
-                "CLinux", locks, .product(name: "NIOCore", package: "swift-nio"),
+                "PeerModel", "CLinux", locks, .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "NIOTLS", package: "swift-nio"),
+            ]),
+        // Both are pure: Tests/System/lint knows the few modules that they may import.
+        .target(
+            name: "MigrationProtocol",
+            dependencies: ["Hashing", "BlockModel", "PeerModel", .product(name: "NIOCore", package: "swift-nio")]),
+        .target(
+            name: "MigrationCore",
+            dependencies: [
+                "MigrationProtocol", "Hashing", "BlockModel", "PeerModel",
+                .product(name: "NIOCore", package: "swift-nio"),
             ]),
         .target(
             name: "Migration",
             dependencies: [
-                "Peer", "Index", "Block", "CZstd", locks, .product(name: "Logging", package: "swift-log"),
+                "MigrationCore", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing", "BlockModel", "Block",
+                "CZstd", locks, .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "Node",
             dependencies: [
-                "Migration", "Peer", "Index", "NBDServer", "TLS", "Block", "Ring", locks,
+                "Migration", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing", "NBDServer", "TLS",
+                "BlockModel", "Block", "Ring", locks,
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
-        .target(name: "Configuration", dependencies: ["Block", "Node", "NBDServer", "TLS", "Peer", "CGLib"]),
+        .target(
+            name: "Configuration",
+            dependencies: ["BlockModel", "Block", "Node", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib"]),
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "Block", "CLinux", "CStart", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
+                "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Node", "MigrationProtocol", "Migration",
+                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
         // Times look-ups for benchmarks/index.
-        .executableTarget(name: "LookUpBenchmark", dependencies: ["Index"], path: "benchmarks/lib/LookUpBenchmark"),
+        .executableTarget(
+            name: "LookUpBenchmark", dependencies: ["Hashing", "Index"], path: "benchmarks/lib/LookUpBenchmark"),
 
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
-        .testTarget(name: "BlockTests", dependencies: ["Block", "Ring", "TestSupport", locks]),
+        .testTarget(name: "BlockTests", dependencies: ["BlockModel", "Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
         .testTarget(
-            name: "NBDServerTests", dependencies: ["NBDServer", "NBD", "TLS", "Block", "Ring", "TestSupport", locks]),
-        .testTarget(name: "IndexTests", dependencies: ["Index", "Block", "CLinux", "TestSupport", locks]),
+            name: "NBDServerTests",
+            dependencies: ["NBDServer", "NBD", "TLS", "BlockModel", "Block", "Ring", "TestSupport", locks]),
+        .testTarget(
+            name: "IndexTests",
+            dependencies: ["Index", "Hashing", "BlockModel", "Block", "CLinux", "TestSupport", locks]),
+        .testTarget(
+            name: "MigrationProtocolTests",
+            dependencies: ["MigrationProtocol", "Hashing", "BlockModel", "PeerModel", "TestSupport"]),
+        .testTarget(
+            name: "MigrationCoreTests",
+            dependencies: ["MigrationCore", "MigrationProtocol", "Hashing", "BlockModel", "PeerModel", "TestSupport"]),
         .testTarget(
             name: "MigrationTests",
             dependencies: [
-                "Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks,
+                "Migration", "MigrationCore", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing",
+                "BlockModel",
+                "Block", "Ring", "TestSupport", locks,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "Migration", "Index", "Block", "TestSupport", locks, .product(name: "NIOCore", package: "swift-nio"),
+                "Migration", "MigrationCore", "MigrationProtocol", "Hashing", "BlockModel", "Block", "TestSupport",
+                locks,
+                .product(name: "NIOCore", package: "swift-nio"),
             ]),
         .testTarget(
             name: "NodeTests",
-            dependencies: ["nearblock", "Node", "Configuration", "Peer", "NBDServer", "TestSupport", locks]),
+            dependencies: [
+                "nearblock", "Node", "Configuration", "MigrationProtocol", "PeerModel", "Peer", "NBDServer",
+                "BlockModel",
+                "Block", "TestSupport", locks,
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )
 
 // On the data path, Swift would look up on every access to a session's state whether the same thread is in the middle of
 // another. Debug builds do, and have the tests.
-for target in package.targets where ["Ring", "Block", "NBDServer"].contains(target.name) {
+for target in package.targets where ["Ring", "BlockModel", "Block", "NBDServer"].contains(target.name) {
     target.swiftSettings = [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
 }
 
 // For nbd-scripts/sanitize, which builds twice and tests only these.
 if Context.environment["NEARBLOCK_SANITIZE"] != nil {
     let kept = [
-        "CLiburing", "CLibNBD", "COpenSSL", "CLinux", "Ring", "Block", "NBD", "TLS", "NBDServer", "TestSupport",
+        "CLiburing", "CLibNBD", "COpenSSL", "CLinux", "Ring", "BlockModel", "Block", "NBD", "TLS", "NBDServer",
+        "TestSupport",
         "RingTests",
         "BlockTests", "NBDServerTests",
     ]
@@ -111,7 +148,11 @@ if Context.environment["NEARBLOCK_SANITIZE"] != nil {
 // For nbd-scripts/fuzz, which links it with libFuzzer.
 if Context.environment["NEARBLOCK_FUZZ"] != nil {
     let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
-    for target in package.targets where ["Peer", "Migration", "Index", "Node", "Configuration"].contains(target.name) {
+    for target in package.targets
+    where [
+        "PeerModel", "Peer", "MigrationProtocol", "MigrationCore", "Migration", "Hashing", "Index", "Node",
+        "Configuration",
+    ].contains(target.name) {
         target.swiftSettings = [coverage]
     }
     let others = ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"]
@@ -119,15 +160,21 @@ if Context.environment["NEARBLOCK_FUZZ"] != nil {
     package.targets += [
         .target(
             name: "PeerFuzz",
-            dependencies: ["Peer", "Migration", "Block", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: [
+                "Peer", "PeerModel", "Migration", "MigrationCore", "MigrationProtocol", "BlockModel", "Block",
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
             path: "Tests/Fuzz", exclude: others + ["TableFuzz.swift", "ValueFuzz.swift"], sources: ["PeerFuzz.swift"],
             swiftSettings: [coverage]),
         .target(
-            name: "TableFuzz", dependencies: ["Index"], path: "Tests/Fuzz",
+            name: "TableFuzz", dependencies: ["Hashing", "Index"], path: "Tests/Fuzz",
             exclude: others + ["PeerFuzz.swift", "ValueFuzz.swift"], sources: ["TableFuzz.swift"],
             swiftSettings: [coverage]),
         .target(
-            name: "ValueFuzz", dependencies: ["Configuration", "Node", "Migration", "Peer", "Block"],
+            name: "ValueFuzz",
+            dependencies: [
+                "Configuration", "Node", "Migration", "MigrationProtocol", "PeerModel", "Peer", "BlockModel", "Block",
+            ],
             path: "Tests/Fuzz", exclude: others + ["PeerFuzz.swift", "TableFuzz.swift"], sources: ["ValueFuzz.swift"],
             swiftSettings: [coverage]),
     ]

@@ -2,6 +2,7 @@ import Block
 import NBDServer
 import Node
 import Peer
+import PeerModel
 
 /// nearblock's own configuration file: a section `[node]` with the options of `nearblock serve`, and a section
 /// `[export NAME]` for each disk.

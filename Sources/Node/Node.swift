@@ -1,13 +1,17 @@
 import Block
+import BlockModel
 import Foundation
 import Index
 import Logging
 import Migration
+import MigrationCore
+import MigrationProtocol
 import NBDServer
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Peer
+import PeerModel
 import Ring
 
 /// A running `nearblock serve`: its exports, its clients, its peers, and the commands that it is given.

@@ -1,4 +1,5 @@
 import Peer
+import PeerModel
 
 /// A command that this node can't carry out.
 public enum NodeError: Error, CustomStringConvertible {

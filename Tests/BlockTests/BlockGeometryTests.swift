@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 @Suite struct BlockGeometryTests {
     @Test(arguments: [0, 1, 256, 511, 513, 1000, 4095, 65_535, 65_537, 131_072, -4096])

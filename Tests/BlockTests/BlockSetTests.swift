@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 @Suite("Sets of blocks")
 struct BlockSetTests {

@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 /// Images that pass by the page cache.
 @Suite(.timeLimit(.minutes(10))) struct DirectAccessTests {
@@ -56,7 +57,7 @@ import Testing
                 #expect(await client.write(bytes, at: start, forced: random.chance(10)) == 0)
                 for (offset, byte) in bytes.enumerated() { model[start + offset] = byte }
             case false:
-                let kind: BlockRequest.Kind = random.chance(50) ? .writeZeroes : .trim
+                let kind: RequestKind = random.chance(50) ? .writeZeroes : .trim
                 let error = await client.perform(kind, offset: UInt64(start), length: UInt64(slice))
                 #expect(error == 0)
                 for offset in 0..<slice { model[start + offset] = 0 }

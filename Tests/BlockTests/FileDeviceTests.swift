@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 @Suite(.timeLimit(.minutes(10))) struct FileDeviceTests {
     private let scratch = Scratch()
@@ -56,7 +57,7 @@ import Testing
     @Test func rangesOutsideTheDiskAreRefused() async throws {
         try await TestDisk.run(try scratch.hole(1000, "disk.raw")) { test in
             let client = test.client()
-            for kind in [BlockRequest.Kind.read, .write, .trim, .writeZeroes] {
+            for kind in [RequestKind.read, .write, .trim, .writeZeroes] {
                 for (offset, length) in [(0, 1001), (1000, 1), (1001, 0), (.max, 1), (1, .max)]
                     as [(UInt64, UInt64)]
                 {

@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 /// The two files of a present map, which a later release must find a disk's blocks in.
 @Suite("Golden: present map")

@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 @Suite(.timeLimit(.minutes(10))) struct MapTests {
     @Test func theBitmapIsItsModel() {

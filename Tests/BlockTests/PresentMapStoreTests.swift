@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 @Suite("The present map on disk (invariant 2)")
 struct PresentMapStoreTests {

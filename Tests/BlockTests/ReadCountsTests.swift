@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 @Suite struct ReadCountsTests {
     private static let part: UInt64 = 1 << 20

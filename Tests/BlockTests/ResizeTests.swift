@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 /// A disk whose file becomes longer or shorter while it is served.
 @Suite(.timeLimit(.minutes(10))) struct ResizeTests {
@@ -66,7 +67,7 @@ import Testing
             for offset in [40_960, 16_384, 19_999] {
                 #expect(await client.write([UInt8](repeating: 8, count: 4096), at: offset) == EIO)
             }
-            for kind in [BlockRequest.Kind.trim, .writeZeroes] {
+            for kind in [RequestKind.trim, .writeZeroes] {
                 #expect(await client.perform(kind, offset: 40_960, length: 4096) == EIO)
             }
             #expect(await client.write([8], at: 19_999) == 0)

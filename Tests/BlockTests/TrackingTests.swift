@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Block
+@testable import BlockModel
 
 /// Invariant 1: a write is acknowledged when it has reached the backing and its blocks are in the dirty map.
 @Suite(.timeLimit(.minutes(10))) struct TrackingTests {
@@ -87,7 +88,7 @@ import Testing
         let device = HandDevice()
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw"), device: device) { test in
             await test.disk.track(map)
-            for (number, kind) in [BlockRequest.Kind.write, .trim, .writeZeroes].enumerated() {
+            for (number, kind) in [RequestKind.write, .trim, .writeZeroes].enumerated() {
                 let owner = NotingOwner { $0.pointee.error == error && map.count() == 1 }
                 await test.loops[0].perform {
                     owner.submit(kind, at: number * 4096, to: test.disk.port(on: test.loops[0]))

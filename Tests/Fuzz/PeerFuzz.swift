@@ -8,7 +8,10 @@
 import Block
 import NIOCore
 
+@testable import BlockModel
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
 @testable import Peer
 
 private let limit = 4096

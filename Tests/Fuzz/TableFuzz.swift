@@ -6,6 +6,7 @@
 
 import Foundation
 
+@testable import Hashing
 @testable import Index
 
 private let folder: String = {

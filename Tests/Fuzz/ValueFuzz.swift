@@ -9,9 +9,13 @@ import Block
 import Foundation
 import Peer
 
+@testable import BlockModel
 @testable import Configuration
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
 @testable import Node
+@testable import PeerModel
 
 private let folder: String = {
     var template = Array("/dev/shm/nearblock-fuzz-XXXXXX".utf8CString)

@@ -2,6 +2,7 @@ import Block
 import TestSupport
 import Testing
 
+@testable import Hashing
 @testable import Index
 
 /// Catalogues of made-up fingerprints against dictionaries.

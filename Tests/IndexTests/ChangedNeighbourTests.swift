@@ -2,6 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
+@testable import Hashing
 @testable import Index
 
 /// Invariant 4: whatever happens to a neighbour is a miss, never an error and never wrong data.

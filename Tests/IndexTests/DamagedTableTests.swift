@@ -2,6 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
+@testable import Hashing
 @testable import Index
 
 @Suite struct DamagedTableTests {

@@ -1,5 +1,6 @@
 import Testing
 
+@testable import Hashing
 @testable import Index
 
 @Suite struct FingerprintTests {

@@ -2,6 +2,7 @@ import Block
 import Foundation
 import Testing
 
+@testable import Hashing
 @testable import Index
 
 /// The files of an index beyond their headers.

@@ -2,6 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
+@testable import Hashing
 @testable import Index
 
 /// Tables and catalogues with random damage, their header's checksum mended in half of the cases so that the damage gets

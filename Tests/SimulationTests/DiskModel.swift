@@ -1,3 +1,5 @@
+@testable import MigrationProtocol
+
 /// What a guest may find on its disk, sector by sector.
 ///
 /// A guest never writes a sector that it is writing already. So a sector holds what was acknowledged last, or, while a

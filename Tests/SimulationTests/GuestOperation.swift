@@ -1,8 +1,10 @@
 import Block
 
+@testable import BlockModel
+
 /// One request of the guest, on its way.
 final class GuestOperation {
-    let kind: BlockRequest.Kind
+    let kind: RequestKind
     let sectors: Range<Int>
     /// What is written; zeros for a trim.
     let values: [UInt32]
@@ -14,7 +16,7 @@ final class GuestOperation {
     /// What a read has been given by sector, past the image.
     var delivered: [Int: UInt32] = [:]
 
-    init(kind: BlockRequest.Kind, sectors: Range<Int>, values: [UInt32], isForced: Bool) {
+    init(kind: RequestKind, sectors: Range<Int>, values: [UInt32], isForced: Bool) {
         self.kind = kind
         self.sectors = sectors
         self.values = values

@@ -1,7 +1,11 @@
 import Block
 import Index
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
 
 /// One attempt to bring the disk: performs what `DestinationMachine` says, one message after the other.
 final class SimArrival: SimPart {

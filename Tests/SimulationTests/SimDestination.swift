@@ -3,7 +3,10 @@ import Glibc
 import Index
 import NIOCore
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
 
 /// The node that the disk comes to: performs what `DestinationMachine`, `BlockResolver` and `BackgroundFill` say, as
 /// `DestinationMigration`, `DestinationSite` and `PostCopy` do, in simulated time.

@@ -1,7 +1,10 @@
 import Block
 import Index
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
 
 /// What both nodes know of the disk, and how they speak of its blocks: a fingerprint is the block's contents itself.
 struct SimDisk {

@@ -3,6 +3,8 @@ import Glibc
 import NIOCore
 
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
 
 /// Carries requests of the source's clients to the destination, as `ForwardLink` does.
 final class SimForward: SimPart {

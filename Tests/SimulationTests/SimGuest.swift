@@ -1,6 +1,8 @@
 import Block
 import Glibc
 
+@testable import BlockModel
+
 /// A guest that writes, reads, flushes and trims, at first at the source; it may move to the destination. It knows what it
 /// may find.
 final class SimGuest: SimPart {
@@ -78,7 +80,7 @@ final class SimGuest: SimPart {
 
     private func step() {
         guard !isResting, !isMoving, open.count < depth, canAsk else { return }
-        let kinds: [BlockRequest.Kind] = [.write, .write, .write, .read, .read, .flush, .trim, .writeZeroes]
+        let kinds: [RequestKind] = [.write, .write, .write, .read, .read, .flush, .trim, .writeZeroes]
         ask(kinds.randomElement(using: &world.random)!)
     }
 
@@ -88,7 +90,7 @@ final class SimGuest: SimPart {
         return first..<min(model.count, first + Int.random(in: 1...most, using: &world.random))
     }
 
-    private func ask(_ kind: BlockRequest.Kind) {
+    private func ask(_ kind: RequestKind) {
         switch kind {
         case .flush:
             flush {}

@@ -2,7 +2,11 @@ import Block
 import Index
 import NIOCore
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
 
 /// Performs what `SourceMachine` says, as `SourceMigration` does, in simulated time.
 final class SimMigration: SimPart {
@@ -16,7 +20,7 @@ final class SimMigration: SimPart {
     private let dirtyMap: DirtyMap
     private let sentMap: SentMap
     private var manifest: [Fingerprint]
-    private let openSegments: OpenSegments
+    private var openSegments: OpenSegments
     private var hasBase = false
     private var expect: ((Message) -> Void)?
     private var isCancelled = false
@@ -39,7 +43,7 @@ final class SimMigration: SimPart {
         manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
         roundsLimit = Double(Int.random(in: 0...6, using: &source.world.random))
         world.add(self)
-        for object in [dirtyMap, sentMap, openSegments] as [AnyObject] { world.watch(object) }
+        for object in [dirtyMap, sentMap] as [AnyObject] { world.watch(object) }
     }
 
     func letGo() {

@@ -1,6 +1,7 @@
 import Migration
 
 @testable import Migration
+@testable import MigrationProtocol
 
 /// A connection between the two nodes: messages arrive in order, each way for itself, after a time; it can be cut at any
 /// moment.

@@ -2,7 +2,11 @@ import Block
 import Glibc
 import Index
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
 
 /// Performs what `BlockResolver` and `BackgroundFill` say, as `PostCopy` does, in simulated time.
 final class SimPostCopy: SimPart {

@@ -1,4 +1,5 @@
 @testable import Migration
+@testable import MigrationCore
 
 /// A durable record: what a process finds of it that starts again, and what the machine may come back to.
 struct SimRecord<Value> {

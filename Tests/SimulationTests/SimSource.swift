@@ -3,7 +3,10 @@ import Glibc
 import Index
 import NIOCore
 
+@testable import BlockModel
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
 
 /// The node that has the disk at first: its clients' port, its records, and at most one migration.
 final class SimSource: SimPart {

@@ -1,6 +1,7 @@
 import Foundation
 
 @testable import Migration
+@testable import MigrationCore
 
 /// A node's state store, at which any operation may fail.
 final class SimStore {

@@ -3,7 +3,9 @@ import Glibc
 import Index
 import NIOCore
 
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
 
 /// Answers what the destination asks of the source's image, as `SupplyLink` does.
 final class SimSupply: SimPart {

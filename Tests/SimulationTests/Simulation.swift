@@ -2,7 +2,9 @@ import Block
 import Index
 import TestSupport
 
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
 
 /// Two nodes, a guest and everything that can go wrong between them, played from one seed.
 final class Simulation: SimPart {

@@ -1,3 +1,4 @@
+import BlockModel
 import Ring
 
 /// One request to a disk on its way from a client to a device and back.
@@ -6,29 +7,10 @@ import Ring
 /// 2. The port hands it to the device, which ends it; `error` then says how.
 /// 3. The port tells the owner. From then on the memory is the owner's again.
 public struct BlockRequest {
-    /// What is asked for.
-    public enum Kind: UInt8, Sendable {
-        case read
-        case write
-        case flush
-        case trim
-        case writeZeroes
-        /// Advice that the range will soon be read.
-        case cache
-        /// Asks how the range is kept; the answer is in `extents`.
-        case status
-
-        /// Whether `length` bytes go into or out of a buffer.
-        public var carriesData: Bool { self == .read || self == .write }
-
-        /// Whether it may alter the disk.
-        public var isChange: Bool { self == .write || self == .trim || self == .writeZeroes }
-    }
-
     /// Must stand first: the ring knows a request by the address of this field.
     var operation: RingOperation
     /// What is asked for.
-    public var kind = Kind.flush
+    public var kind = RequestKind.flush
     /// The data must be durable before the request ends.
     public var isForcedUnitAccess = false
     /// `writeZeroes` may leave a hole.

@@ -1,3 +1,4 @@
+import BlockModel
 import NIOConcurrencyHelpers
 import Ring
 import Synchronization

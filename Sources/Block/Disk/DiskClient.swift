@@ -1,3 +1,4 @@
+import BlockModel
 import Glibc
 import Ring
 
@@ -18,7 +19,7 @@ public struct DiskClient: Sendable {
     ///   - forced: the data must be durable before the return (FUA).
     ///   - mayPunchHole: whether `writeZeroes` may leave a hole.
     public func perform(
-        _ kind: BlockRequest.Kind, offset: UInt64 = 0, length: UInt64 = 0, buffer: UnsafeMutableRawPointer? = nil,
+        _ kind: RequestKind, offset: UInt64 = 0, length: UInt64 = 0, buffer: UnsafeMutableRawPointer? = nil,
         forced: Bool = false, mayPunchHole: Bool = true
     ) async -> CInt {
         guard offset <= disk.size, length <= disk.size - offset else { return EINVAL }

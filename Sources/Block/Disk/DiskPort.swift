@@ -1,3 +1,4 @@
+import BlockModel
 import Ring
 
 /// One loop's way into a disk: knows the device, the dirty maps and the requests that this loop has in flight.

@@ -1,3 +1,4 @@
+import BlockModel
 import Glibc
 
 /// A `DurablePresentMap` on disk, in two files.

@@ -1,3 +1,4 @@
+import BlockModel
 import CLinux
 import Glibc
 import NIOConcurrencyHelpers

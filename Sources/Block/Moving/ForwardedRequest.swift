@@ -1,9 +1,11 @@
+import BlockModel
+
 /// A request on its way to another node.
 ///
 /// `@unchecked Sendable`: until `finish` is called the buffer is the forwarder's alone.
 public struct ForwardedRequest: @unchecked Sendable {
     /// What is asked for.
-    public let kind: BlockRequest.Kind
+    public let kind: RequestKind
     /// The data must be durable before the request ends.
     public let isForcedUnitAccess: Bool
     /// `writeZeroes` may leave a hole.

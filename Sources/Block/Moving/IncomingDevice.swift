@@ -1,3 +1,4 @@
+import BlockModel
 import Glibc
 import NIOConcurrencyHelpers
 import Ring
@@ -110,7 +111,7 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
         reader.flush { [self] error in take(id)?.finish(error: error) }
     }
 
-    private static func isPassedOn(_ kind: BlockRequest.Kind) -> Bool { kind == .read || kind == .flush }
+    private static func isPassedOn(_ kind: RequestKind) -> Bool { kind == .read || kind == .flush }
 
     /// A request that was answered from afar; nil after the hand-over, when it is the device's and the answer too late.
     private func take(_ id: UInt64) -> PendingRequest? {

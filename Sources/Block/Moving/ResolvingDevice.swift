@@ -1,3 +1,4 @@
+import BlockModel
 import Glibc
 import Ring
 

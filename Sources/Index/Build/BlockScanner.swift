@@ -1,4 +1,6 @@
 import Block
+import BlockModel
+import Hashing
 
 /// Reads a whole image on several threads and computes the fingerprints of its blocks. Holes are skipped.
 ///

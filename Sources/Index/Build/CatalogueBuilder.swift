@@ -1,5 +1,6 @@
 import Block
 import Glibc
+import Hashing
 import NIOConcurrencyHelpers
 
 /// Makes a catalogue from the fingerprints of tables.

@@ -1,4 +1,5 @@
 import Glibc
+import Hashing
 import NIOConcurrencyHelpers
 
 /// Writes a catalogue into a fresh file: the entries, heap after heap whichever thread has sorted them, then what goes in

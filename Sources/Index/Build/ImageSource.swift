@@ -1,4 +1,5 @@
 import Block
+import Hashing
 
 /// An image while it is indexed: a file, a block device, or another NBD server's disk.
 protocol ImageSource: Sendable {

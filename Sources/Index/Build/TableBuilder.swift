@@ -1,5 +1,6 @@
 import Block
 import Glibc
+import Hashing
 
 /// Writes one image's table, and the catalogue that tells where its fingerprints stand.
 struct TableBuilder {

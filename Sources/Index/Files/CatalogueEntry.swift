@@ -1,3 +1,5 @@
+import Hashing
+
 /// A fingerprint's first half, and where it stands.
 struct CatalogueEntry: Comparable, Sendable {
     let high: UInt64

@@ -1,3 +1,5 @@
+import Hashing
+
 /// The first 256 bytes of a catalogue file, and with them the layout of the whole file.
 ///
 /// A catalogue says where the fingerprints of some tables stand: for each, which table and which block. It is derived

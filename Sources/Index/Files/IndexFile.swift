@@ -1,6 +1,7 @@
 import Block
 import CLinux
 import Glibc
+import Hashing
 
 /// A file of the index, mapped for reading as long as this object lives; it holds no descriptor, for there may be many.
 ///

@@ -1,3 +1,5 @@
+import Hashing
+
 /// The names of the files in an index directory.
 ///
 /// - `index.json`: the settings of the index.

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Foundation
 
 /// What `index.json` says: that the directory is an index, and what all its tables share.

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Foundation
 
 /// Changes an index: adds, replaces and removes the tables of neighbours.

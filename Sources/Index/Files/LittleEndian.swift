@@ -1,3 +1,5 @@
+import Hashing
+
 /// Numbers at fixed places of a header, least significant byte first, and the checksum that seals it.
 extension [UInt8] {
     mutating func put<Number: FixedWidthInteger>(_ number: Number, at offset: Int) {

@@ -1,4 +1,5 @@
 import Glibc
+import Hashing
 
 /// One neighbour's table, opened and checked.
 final class Table: Sendable {

@@ -1,4 +1,5 @@
 import Glibc
+import Hashing
 import NIOConcurrencyHelpers
 
 /// The digest of a table's fingerprints: the SHA-256 of the SHA-256 digests of each MiB of them, so that it can be

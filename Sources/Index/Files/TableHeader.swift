@@ -1,4 +1,6 @@
 import Block
+import BlockModel
+import Hashing
 
 /// The first 256 bytes of a table file, and with them the layout of the whole file.
 ///

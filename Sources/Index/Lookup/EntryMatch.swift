@@ -1,4 +1,5 @@
 import CLinux
+import Hashing
 
 /// An entry of a catalogue that may be the one that was asked for: the table has the last word.
 struct EntryMatch {

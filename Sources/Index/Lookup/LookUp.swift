@@ -1,3 +1,5 @@
+import Hashing
+
 /// One batch of fingerprints, from the question to the answers.
 ///
 /// 1. One in sixteen is looked up. 2. Where that finds some, the tables are read along from there: images that share a

@@ -1,4 +1,5 @@
 import Block
+import Hashing
 
 /// An opened index: the tables that stood in the directory at that moment, whatever others do to it later.
 ///

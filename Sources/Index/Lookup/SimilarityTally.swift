@@ -1,3 +1,5 @@
+import Hashing
+
 /// The figures of some of an image's fingerprints. Parts that share no fingerprint add up.
 struct SimilarityTally: Sendable {
     private(set) var blocks: UInt64 = 0

@@ -1,6 +1,8 @@
 import Block
+import BlockModel
 import Foundation
 import Glibc
+import MigrationProtocol
 
 /// The space that one disk takes at a destination while it arrives, and once it is there.
 struct ArrivalClaim: Sendable {
@@ -56,19 +58,5 @@ struct ArrivalClaim: Sendable {
         guard stat(path, &info) == 0 else { return 0 }
         // A device has all the room that it needs.
         return info.st_mode & S_IFMT == S_IFBLK ? .max : UInt64(info.st_blocks) * 512
-    }
-}
-
-extension UInt64 {
-    /// The sum, or the highest number.
-    func addingClamped(_ other: UInt64) -> UInt64 {
-        let (sum, overflows) = addingReportingOverflow(other)
-        return overflows ? .max : sum
-    }
-
-    /// The product, or the highest number.
-    func multipliedClamped(by other: UInt64) -> UInt64 {
-        let (product, overflows) = multipliedReportingOverflow(by: other)
-        return overflows ? .max : product
     }
 }

@@ -1,4 +1,6 @@
+import MigrationProtocol
 import Peer
+import PeerModel
 
 /// How many disks peers bring, and ask about, at once. Does nothing itself.
 struct ArrivalPlaces {

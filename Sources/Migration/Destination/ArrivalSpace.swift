@@ -1,4 +1,6 @@
 import Block
+import BlockModel
+import MigrationProtocol
 
 /// Checks, before a disk is taken in, that there is room for it beside the others that are arriving.
 struct ArrivalSpace: Sendable {

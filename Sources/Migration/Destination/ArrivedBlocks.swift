@@ -1,6 +1,9 @@
 import Block
+import BlockModel
 import Glibc
+import Hashing
 import Index
+import MigrationProtocol
 
 /// Blocks of a disk whose bytes have come, and where these are.
 struct ArrivedBlocks {

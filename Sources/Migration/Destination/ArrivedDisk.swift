@@ -1,4 +1,6 @@
 import Block
+import BlockModel
+import MigrationProtocol
 
 /// A disk that a node has taken over, and is to serve.
 public struct ArrivedDisk: Sendable {

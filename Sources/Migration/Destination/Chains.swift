@@ -1,4 +1,5 @@
 import Block
+import MigrationProtocol
 
 /// Disks of a site that have moved on to another node, and connections of nodes that forward requests for them here; does
 /// nothing itself.

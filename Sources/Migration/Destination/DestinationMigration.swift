@@ -1,6 +1,9 @@
 import Block
+import BlockModel
 import Index
 import Logging
+import MigrationCore
+import MigrationProtocol
 import NIOCore
 import NIOPosix
 import Peer

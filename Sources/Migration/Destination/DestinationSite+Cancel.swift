@@ -1,3 +1,4 @@
+import MigrationProtocol
 import Peer
 
 /// Disks whose arrival the operator of this node gives up.

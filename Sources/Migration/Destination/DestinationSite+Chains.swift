@@ -1,4 +1,5 @@
 import Block
+import MigrationProtocol
 
 /// A disk that came here and has moved on: those who forward here are told, so that they can do without this node.
 extension DestinationSite {
@@ -55,7 +56,7 @@ extension DestinationSite {
             isActive(record.migration, as: disk)
         else { throw MigrationError.unexpected("an introduction to a disk that is not noted here") }
         let aliases = (record.aliases ?? []) + new
-        guard aliases.count <= IncomingRecord.maximumAliases else {
+        guard aliases.count <= OfferLimits.maximumAliases else {
             throw MigrationError.refused("\(aliases.count) other nodes would forward here")
         }
         record.aliases = aliases

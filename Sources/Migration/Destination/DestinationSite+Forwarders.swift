@@ -1,5 +1,7 @@
 import Block
+import MigrationProtocol
 import Peer
+import PeerModel
 
 /// Forwarding connections that wait: to have something to ask for, or for their disk.
 extension DestinationSite {

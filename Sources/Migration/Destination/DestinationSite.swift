@@ -1,10 +1,13 @@
 import Block
+import BlockModel
 import Foundation
 import Glibc
 import Index
 import Logging
+import MigrationProtocol
 import NIOPosix
 import Peer
+import PeerModel
 
 /// What a node has of disks that arrive, or have arrived: their images, their records, and who waits for them.
 public actor DestinationSite {

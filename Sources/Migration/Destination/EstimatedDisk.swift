@@ -1,5 +1,9 @@
 import Block
+import BlockModel
+import Hashing
 import Index
+import MigrationCore
+import MigrationProtocol
 
 /// A disk that may arrive: tells what it would lack, and touches nothing.
 ///

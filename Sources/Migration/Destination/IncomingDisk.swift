@@ -1,6 +1,10 @@
 import Block
+import BlockModel
 import Glibc
+import Hashing
 import Index
+import MigrationCore
+import MigrationProtocol
 import NIOCore
 
 /// A disk that is arriving: its image, what of it is present, and what is known of its blocks.

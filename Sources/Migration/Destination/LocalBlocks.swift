@@ -1,5 +1,8 @@
 import Block
+import BlockModel
+import Hashing
 import Index
+import MigrationProtocol
 
 /// Where described blocks can be had without the link: they are zero, or stand in a neighbour.
 struct LocalBlocks {

@@ -1,5 +1,7 @@
 import Block
+import BlockModel
 import Glibc
+import MigrationProtocol
 
 /// Gathers consecutive blocks and writes them to the image together; marks them present only then (invariant 2).
 struct RunWriter {

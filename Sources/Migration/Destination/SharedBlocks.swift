@@ -1,5 +1,8 @@
 import Block
+import BlockModel
+import Hashing
 import Index
+import MigrationCore
 import NIOConcurrencyHelpers
 
 /// Where on this node's disks blocks stand that came over a link in pre-copy, so that they need not come again for another

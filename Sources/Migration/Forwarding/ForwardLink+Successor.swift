@@ -1,5 +1,7 @@
+import MigrationProtocol
 import NIOCore
 import Peer
+import PeerModel
 
 /// A disk that moves on from the destination: a link's requests go to the node that has it now, once nothing of them can be
 /// on its way through the destination any more (invariant 9).
@@ -29,7 +31,7 @@ extension ForwardLink {
     /// Has the destination let those in that forward to this node, now and on each later connection.
     /// - Parameter heard: called whenever a destination has noted it durably, with that destination.
     func introduce(_ migrations: [MigrationID], heard: @escaping @Sendable (Successor) -> Void) {
-        let migrations = Array(migrations.prefix(IncomingRecord.maximumAliases))
+        let migrations = Array(migrations.prefix(OfferLimits.maximumAliases))
         let connection = state.withLockedValue { state in
             state.introduction = Introduction(migrations: migrations, heard: heard)
             return state.takesIntroductions ? state.connection : nil

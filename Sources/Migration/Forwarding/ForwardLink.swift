@@ -1,9 +1,12 @@
 import Block
 import Glibc
 import Logging
+import MigrationCore
+import MigrationProtocol
+import NIOConcurrencyHelpers
 import NIOCore
 import Peer
-import NIOConcurrencyHelpers
+import PeerModel
 
 /// Carries the requests of the source's clients to the destination, for as long as this node lives.
 ///

@@ -1,4 +1,5 @@
 import Logging
+import MigrationProtocol
 import NIOCore
 import Peer
 

@@ -1,7 +1,9 @@
 import Block
 import Glibc
+import MigrationProtocol
 import NIOCore
 import Peer
+import PeerModel
 
 /// The destination's side of a `ForwardLink`: performs requests of the source's clients on the disk.
 struct ForwardServer: Sendable {

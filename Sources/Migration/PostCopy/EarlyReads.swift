@@ -1,5 +1,7 @@
 import Block
+import BlockModel
 import Glibc
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOCore
 import Peer
@@ -8,7 +10,7 @@ import Peer
 /// lane.
 final class EarlyReads: IncomingReader, Sendable {
     private struct Question: Sendable {
-        let kind: BlockRequest.Kind
+        let kind: RequestKind
         let offset: UInt64
         let length: Int
         let finish: @Sendable (CInt, UnsafeRawBufferPointer) -> Void

@@ -1,3 +1,5 @@
+import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOCore
 import Peer

@@ -1,7 +1,11 @@
 import Block
+import BlockModel
 import Glibc
+import Hashing
 import Index
 import Logging
+import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix

@@ -1,5 +1,8 @@
 import Block
+import BlockModel
+import Hashing
 import Index
+import MigrationProtocol
 import NIOPosix
 import Peer
 

@@ -1,11 +1,15 @@
 import Block
+import BlockModel
 import Glibc
 import Index
 import Logging
+import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Peer
+import PeerModel
 
 /// The source's end of the two flows of a disk: answers what the destination asks of the image, for as long as it needs
 /// it.

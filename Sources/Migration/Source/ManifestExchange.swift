@@ -1,4 +1,7 @@
 import Block
+import BlockModel
+import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 
 /// Tells the destination what every block of a disk is, and takes what it wants of that; both at once. One that has an older
@@ -12,7 +15,7 @@ struct ManifestExchange: Sendable {
     private static let mostUntold = 64
 
     private let scanner: ManifestScanner
-    private let openSegments: OpenSegments
+    private let openSegments: NIOLockedValueBox<OpenSegments>
     private let geometry: BlockGeometry
     private let link: SourceLink
     private let hasBase: Bool
@@ -23,7 +26,7 @@ struct ManifestExchange: Sendable {
         self.scanner = scanner
         self.geometry = geometry
         self.link = link
-        openSegments = OpenSegments(geometry: geometry)
+        openSegments = NIOLockedValueBox(OpenSegments(geometry: geometry))
     }
 
     /// Goes over the whole disk and returns once everything is answered.
@@ -49,7 +52,9 @@ struct ManifestExchange: Sendable {
                 try await untold.take()
                 tellings.continuation.yield(Telling(message: message, isScanned: true))
             }
-            if openSegments.end() { tellings.continuation.yield(Telling(message: .manifestEnd)) }
+            if openSegments.withLockedValue({ $0.end() }) {
+                tellings.continuation.yield(Telling(message: .manifestEnd))
+            }
         }
         // Not by whoever takes the answers: to wait for the link there would keep the destination waiting, and so the link.
         // Nor by whoever scans: what has been scanned meanwhile then goes out together, between two pieces of data.
@@ -118,14 +123,18 @@ struct ManifestExchange: Sendable {
         while true {
             switch try await inbox.next() {
             case .wants(let wants):
-                take(try openSegments.answer(wants))
+                take(try openSegments.withLockedValue { try $0.answer(wants) })
             case .differences(let differences):
-                let comparison = try openSegments.compare(differences)
+                let comparison = try openSegments.withLockedValue { try $0.compare(differences) }
                 for answer in comparison.settled { take(answer) }
                 for segment in comparison.rest { tellings.yield(Telling(message: .manifest(segment.manifest))) }
-                if openSegments.endComparison() { tellings.yield(Telling(message: .manifestEnd)) }
+                if openSegments.withLockedValue({ $0.endComparison() }) {
+                    tellings.yield(Telling(message: .manifestEnd))
+                }
             case .manifestDone:
-                guard openSegments.isAnswered else { throw MigrationError.unexpected("an end of wants that are owed") }
+                guard openSegments.withLockedValue({ $0.isAnswered }) else {
+                    throw MigrationError.unexpected("an end of wants that are owed")
+                }
                 return
             default:
                 throw MigrationError.unexpected("no wants")
@@ -151,10 +160,10 @@ struct ManifestExchange: Sendable {
             case .segment(let segment):
                 try await credits.take()
                 if hasBase {
-                    openSegments.addSummary(of: segment)
+                    openSegments.withLockedValue { $0.addSummary(of: segment) }
                     try await tell(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))
                 } else {
-                    openSegments.add(segment)
+                    openSegments.withLockedValue { $0.add(segment) }
                     try await tell(.manifest(segment.manifest))
                 }
                 zeros(segment.zeroBytes, 0)

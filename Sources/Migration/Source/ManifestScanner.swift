@@ -1,5 +1,9 @@
 import Block
+import BlockModel
+import Hashing
 import Index
+import MigrationCore
+import MigrationProtocol
 import NIOPosix
 
 /// Goes over the whole disk once and tells what every block is: a hole or zero, a fingerprint, or still being written.

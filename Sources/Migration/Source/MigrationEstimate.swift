@@ -1,3 +1,5 @@
+import MigrationProtocol
+
 /// What moving a disk would take; `nearblock migrate --dry-run --json` prints it.
 public struct MigrationEstimate: Codable, Sendable {
     /// Where the time would go, in seconds.

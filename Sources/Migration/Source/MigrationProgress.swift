@@ -1,3 +1,5 @@
+import MigrationProtocol
+
 /// How far a migration is.
 public struct MigrationProgress: Codable, Sendable, Equatable {
     /// What is going on: `connecting`, `copying`, `waiting` for the switchover, `fenced`, `moved`, `post-copy`, `reconnecting`.

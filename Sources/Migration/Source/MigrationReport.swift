@@ -1,3 +1,5 @@
+import MigrationProtocol
+
 /// What became of a migration; `nearblock migrate --json` prints it.
 public struct MigrationReport: Codable, Sendable {
     /// Where the time went, in seconds.

@@ -1,4 +1,6 @@
 import Block
+import BlockModel
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOPosix
 

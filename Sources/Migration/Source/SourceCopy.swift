@@ -1,6 +1,9 @@
 import Block
-import NIOPosix
+import BlockModel
+import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
+import NIOPosix
 
 /// The copying of one disk to the destination, round by round.
 final class SourceCopy: Sendable {

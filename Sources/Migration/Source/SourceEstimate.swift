@@ -1,5 +1,8 @@
 import Block
+import BlockModel
 import Glibc
+import MigrationCore
+import MigrationProtocol
 import NIOPosix
 import Peer
 

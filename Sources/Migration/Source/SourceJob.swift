@@ -1,5 +1,8 @@
 import Block
+import BlockModel
+import MigrationProtocol
 import Peer
+import PeerModel
 
 /// What a source is to move, and how.
 public struct SourceJob: Sendable {
@@ -45,8 +48,6 @@ public struct SourceJob: Sendable {
 
     /// Beside two round trips.
     static let standardPause = Duration.milliseconds(50)
-    /// Bytes of a domain's name.
-    public static let longestDomain = 255
 
     /// Describes a migration.
     public init(

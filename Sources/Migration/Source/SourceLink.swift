@@ -1,6 +1,8 @@
+import MigrationProtocol
+import NIOConcurrencyHelpers
 import NIOCore
 import Peer
-import NIOConcurrencyHelpers
+import PeerModel
 
 /// The source's connection to the destination: messages out under the rate limit, and counted by what they are for.
 final class SourceLink: Sendable {

@@ -1,9 +1,13 @@
 import Block
+import BlockModel
 import Logging
+import MigrationCore
+import MigrationProtocol
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Peer
-import NIOConcurrencyHelpers
+import PeerModel
 
 /// Moves one disk away, at the moment that its `SwitchGroup` agrees on: performs what `SourceMachine` orders, over one
 /// connection to the destination.

@@ -1,4 +1,6 @@
 import Block
+import BlockModel
+import MigrationProtocol
 import NIOPosix
 
 /// The first words of a source: what the connection is for, and which disk it is about.

@@ -1,3 +1,5 @@
+import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 
 /// What the migrations of one guest's disks share: the agreement on the moment of the hand-over, and who waits for it.

@@ -1,5 +1,6 @@
 import Block
 import Glibc
+import MigrationProtocol
 import NIOCore
 
 /// The other end of a `DataStream`: blocks that have been named, and their bytes as they come, in the same order.

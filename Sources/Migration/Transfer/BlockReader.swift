@@ -1,5 +1,7 @@
 import Block
+import BlockModel
 import Glibc
+import Hashing
 import Index
 
 /// Reads blocks of the source's image and takes their fingerprints, one job at a time.

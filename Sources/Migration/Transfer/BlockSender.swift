@@ -1,8 +1,13 @@
 import Block
+import BlockModel
+import Hashing
 import Index
+import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOPosix
 import Peer
+import PeerModel
 
 /// Sends the bytes of blocks: reads them, notes what they are, compresses and sends, as hard as the link leaves time for.
 /// One batch is made and one is sent at a time.

@@ -1,4 +1,5 @@
 import CZstd
+import MigrationCore
 
 /// How well bytes can be compressed, as a sample of them shows.
 ///

@@ -1,3 +1,5 @@
+import MigrationCore
+import MigrationProtocol
 import NIOCore
 
 /// The bytes of blocks on their way to one destination, in one stream of zstd's. What is sent ahead of time may be compressed by

@@ -1,6 +1,9 @@
 import Block
+import BlockModel
 import Glibc
+import Hashing
 import Index
+import MigrationProtocol
 import NIOConcurrencyHelpers
 
 /// The manifest of a whole disk as it is known so far: one fingerprint a block in a sparse file, zero blocks as holes,

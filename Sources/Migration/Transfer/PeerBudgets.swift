@@ -1,5 +1,6 @@
 import NIOConcurrencyHelpers
 import Peer
+import PeerModel
 
 /// What the forwarding links of each peer, and the long answers that it sends, share of this node's memory.
 final class PeerBudgets: Sendable {

@@ -1,3 +1,4 @@
+import MigrationProtocol
 import NIOCore
 import Peer
 

@@ -1,3 +1,4 @@
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import Peer
 

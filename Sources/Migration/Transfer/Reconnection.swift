@@ -1,4 +1,5 @@
 import Peer
+import PeerModel
 
 /// Keeps a link to a destination up: whenever a connection ends, another one follows, soon at first and then more seldom.
 struct Reconnection: Sendable {

@@ -1,5 +1,6 @@
 import CZstd
 import Dispatch
+import MigrationCore
 import NIOCore
 
 /// One long zstd stream, cut into pieces.

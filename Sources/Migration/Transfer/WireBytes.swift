@@ -1,3 +1,5 @@
+import MigrationProtocol
+
 /// What crossed the link, in both directions, as counted on the sockets.
 public struct WireBytes: Codable, Sendable, Equatable {
     /// Blocks, compressed, with the headers of their messages.

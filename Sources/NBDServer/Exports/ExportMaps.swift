@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import NIOConcurrencyHelpers
 
 /// The maps of an export that a client may look at now, by the names of their contexts. They may come and go while

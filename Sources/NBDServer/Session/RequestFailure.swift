@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Glibc
 
 /// A way in which a device can fail a request.
@@ -12,7 +13,7 @@ public struct RequestFailure: Hashable, Sendable {
     ]
 
     /// What was asked for.
-    public let kind: BlockRequest.Kind
+    public let kind: RequestKind
     /// An `errno`.
     public let error: CInt
 
@@ -23,7 +24,7 @@ public struct RequestFailure: Hashable, Sendable {
     public var errorName: String { Self.names[error] ?? "errno \(error)" }
 
     /// Whether it is one: a request for zeros that must be fast may be refused, and a node that ends says so.
-    init?(kind: BlockRequest.Kind, error: CInt, mustBeFast: Bool) {
+    init?(kind: RequestKind, error: CInt, mustBeFast: Bool) {
         guard error != 0, error != ESHUTDOWN, error != ENOTSUP || !mustBeFast else { return nil }
         self.kind = kind
         self.error = error

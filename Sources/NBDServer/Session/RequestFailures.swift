@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import NIOConcurrencyHelpers
 
 /// The requests for an export that its device has failed. Only a failure takes the lock.
@@ -20,7 +21,7 @@ public final class RequestFailures: Sendable {
     public var totals: [RequestFailure: UInt64] { state.withLockedValue { $0.counts.totals } }
 
     /// Called on any loop where a device has ended a request with an error.
-    func note(_ kind: BlockRequest.Kind, error: CInt, mustBeFast: Bool, offset: UInt64, length: UInt64) {
+    func note(_ kind: RequestKind, error: CInt, mustBeFast: Bool, offset: UInt64, length: UInt64) {
         guard let failure = RequestFailure(kind: kind, error: error, mustBeFast: mustBeFast) else { return }
         let (now, next) = state.withLockedValue { state in
             let now = state.counts.note(failure, at: .now)

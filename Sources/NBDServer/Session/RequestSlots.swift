@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import NBD
 
 /// The requests that one connection may have in flight, allocated once.
@@ -50,7 +51,7 @@ final class RequestSlots {
         free.append(slot)
     }
 
-    private static func kind(of request: Request) -> BlockRequest.Kind {
+    private static func kind(of request: Request) -> RequestKind {
         switch request.command {
         case .read: .read
         case .write: .write

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import NBD
 
 /// The reply to a block status, put together in the buffer of its request: a chunk for each context.

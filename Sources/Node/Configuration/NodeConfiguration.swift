@@ -1,6 +1,7 @@
 import Block
 import NBDServer
 import Peer
+import PeerModel
 
 /// What a node is to do; `nearblock serve` fills it in.
 public struct NodeConfiguration: Sendable {

@@ -1,5 +1,7 @@
 import Migration
+import MigrationProtocol
 import Peer
+import PeerModel
 
 /// What `nearblock migrate` asks for.
 public struct MigrateCommand: Codable, Sendable {
@@ -59,8 +61,8 @@ public struct MigrateCommand: Codable, Sendable {
         guard rate != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
         }
-        guard domains.count <= 255, domains.allSatisfy({ (1...SourceJob.longestDomain).contains($0.utf8.count) }) else {
-            throw NodeError.unusable("at most 255 domains can be given, of 1 to \(SourceJob.longestDomain) bytes each")
+        guard domains.count <= 255, domains.allSatisfy({ (1...OfferLimits.longestDomain).contains($0.utf8.count) }) else {
+            throw NodeError.unusable("at most 255 domains can be given, of 1 to \(OfferLimits.longestDomain) bytes each")
         }
         if let maximumPause, !(0...Self.longestPause).contains(maximumPause) {
             throw NodeError.unusable(

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import NBDServer
 
 /// Which blocks of an export were written between two checkpoints, for incremental backups. Clients see it as one of QEMU's

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Foundation
 import Index
 import Logging

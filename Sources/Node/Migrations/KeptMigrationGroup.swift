@@ -1,5 +1,6 @@
 import Logging
 import Migration
+import MigrationCore
 
 /// What an earlier life of the node was moving at one moment when it was killed, as the exports that are there now have it.
 struct KeptMigrationGroup {

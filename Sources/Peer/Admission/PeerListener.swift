@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import PeerModel
 
 /// Accepts connections of peers.
 public struct PeerListener: Sendable {

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import NIOCore
+import PeerModel
 
 extension Channel {
     /// Has the kernel measure the path (BBR) instead of taking every loss for congestion, and keep the routers' buffers empty,

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOSSL
+import PeerModel
 
 /// Which end of a connection this node is, with what that end needs.
 enum LinkSide: Sendable {

@@ -1,4 +1,5 @@
 import NIOCore
+import PeerModel
 
 /// Stands at a connection that this node has made, below the encryption, until the first bytes have come: an NBD server
 /// greets in the clear, also where clients then have to encrypt.

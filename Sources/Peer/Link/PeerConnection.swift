@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import PeerModel
 
 /// One connection to a peer: whole frames in and out, in order, with back-pressure both ways.
 public struct PeerConnection: Sendable {

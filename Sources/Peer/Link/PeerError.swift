@@ -1,3 +1,5 @@
+import PeerModel
+
 /// The link to a peer failed.
 public enum PeerError: Error, CustomStringConvertible {
     /// Nobody answers there.

@@ -1,3 +1,5 @@
+import PeerModel
+
 /// What protects the link to peers, and so what may leave the machine (invariant 11).
 public enum PeerProtection: Sendable {
     /// Nothing, and therefore only this machine's own addresses.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Peer
+import PeerModel
 
 extension PeerAddress: ExpressibleByArgument {
     /// `HOST:PORT`.

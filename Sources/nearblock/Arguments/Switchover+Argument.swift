@@ -1,4 +1,5 @@
 import ArgumentParser
 import Migration
+import MigrationProtocol
 
 extension Switchover: ExpressibleByArgument {}

@@ -1,8 +1,10 @@
 import ArgumentParser
 import Configuration
 import Migration
+import MigrationProtocol
 import Node
 import Peer
+import PeerModel
 
 /// `nearblock migrate`.
 struct MigrateDiskCommand: AsyncParsableCommand {

@@ -5,6 +5,7 @@ import Logging
 import NBDServer
 import Node
 import Peer
+import PeerModel
 
 /// `nearblock serve`.
 struct ServeCommand: AsyncParsableCommand {

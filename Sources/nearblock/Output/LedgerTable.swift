@@ -1,4 +1,5 @@
 import Migration
+import MigrationProtocol
 
 /// What a migration came to, or would come to, for people.
 struct LedgerTable {

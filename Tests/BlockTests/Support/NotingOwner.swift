@@ -1,4 +1,5 @@
 @testable import Block
+@testable import BlockModel
 
 /// Asks for requests of one block and notes their ends; `check` may look at each before it is noted.
 /// Used on a loop's thread; what it has noted, anywhere.
@@ -11,7 +12,7 @@ final class NotingOwner: RequestOwner, @unchecked Sendable {
         self.check = check
     }
 
-    func submit(_ kind: BlockRequest.Kind, at offset: Int, bytes: [UInt8] = [1], to port: DiskPort) {
+    func submit(_ kind: RequestKind, at offset: Int, bytes: [UInt8] = [1], to port: DiskPort) {
         let request = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 1)
         request.initialize(to: BlockRequest(owner: self, port: port))
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: bytes.count, alignment: 16)

@@ -3,6 +3,7 @@ import NIOEmbedded
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 @testable import Peer
 
 /// The length in front of every message.

@@ -4,6 +4,8 @@ import Index
 import TestSupport
 import Testing
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
 
 /// The hashes that both sides must come to; worked out elsewhere, with Python's hashlib.

@@ -2,6 +2,7 @@ import NIOCore
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 /// A message and the bytes that it has had on the wire since it was introduced.
 struct GoldenMessage: Sendable, CustomTestStringConvertible {

@@ -2,6 +2,7 @@ import NIOCore
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 /// The bytes of the peer protocol, which nodes of every release must go on to understand; `docs/protocol.md`.
 @Suite("Golden: peer messages")
@@ -75,7 +76,7 @@ struct GoldenMessageTests {
         #expect(DataSegment.maximumBytes == 524_288 && DataSegment.mostAwaited == 1024)
         #expect(ManifestSegment.maximumBlocks == 4096 && ManifestSummary.groupBlocks == 32)
         #expect(PostcopyMessage.maximumRuns == 32768 && PostcopyMessage.maximumRanked == 1024)
-        #expect(ExportName.maximumLength == 200 && IncomingRecord.maximumAliases == 256)
+        #expect(ExportName.maximumLength == 200 && OfferLimits.maximumAliases == 256)
         #expect(ZstdParameters.windowLog == 27)
     }
 }

@@ -3,7 +3,11 @@ import Index
 import NIOCore
 import Peer
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 extension GoldenMessages {
     private static let id = "0123456789abcdeffedcba9876543210"
@@ -12,7 +16,7 @@ extension GoldenMessages {
     private static let twoRuns = GoldenValues.runs((3, 2), (9, 1))
 
     private static func request(
-        _ kind: BlockRequest.Kind, isForced: Bool = false, mayPunchHole: Bool = false, _ payload: [UInt8] = []
+        _ kind: RequestKind, isForced: Bool = false, mayPunchHole: Bool = false, _ payload: [UInt8] = []
     ) -> Message {
         .request(
             RemoteRequest(

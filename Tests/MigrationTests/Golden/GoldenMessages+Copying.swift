@@ -1,7 +1,9 @@
 import Index
 import NIOCore
 
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
 
 extension GoldenMessages {
     private static let id = "0123456789abcdeffedcba9876543210"

@@ -1,4 +1,5 @@
 @testable import Migration
+@testable import MigrationProtocol
 
 /// The messages that open a connection; their fields may only be added to, at the end.
 enum GoldenMessages {

@@ -3,6 +3,7 @@ import Peer
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 /// What a destination keeps, and what both know an image by.
 extension GoldenRecords {

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 /// What scripts read of a migration: `nearblock migrate --json`, `--dry-run --json`, and the progress on the control socket.
 @Suite("Golden: reports")

@@ -2,6 +2,7 @@ import NIOCore
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 /// The bytes of blocks as another program may send them. Made by hand, by RFC 8878: what zstd makes of the same blocks
 /// differs from one of its releases to the next.

@@ -1,6 +1,7 @@
 import NIOCore
 
 @testable import Migration
+@testable import MigrationProtocol
 
 /// Values that the golden tests share, and hexadecimal text.
 enum GoldenValues {

@@ -4,6 +4,8 @@ import Peer
 import TestSupport
 import Testing
 
+@testable import PeerModel
+
 @Suite("The listener for peers", .timeLimit(.minutes(10)))
 struct ListenerTests {
     @Test("Invariant 10: more connections than it takes, and a stop with connections under way, end nothing but them")

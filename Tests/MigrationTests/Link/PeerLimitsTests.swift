@@ -3,7 +3,9 @@ import NIOEmbedded
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 @testable import Peer
+@testable import PeerModel
 
 @Suite("Limits on peers")
 struct PeerLimitsTests {

@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import PeerModel
 
 @Suite("Invariant 11: the peer link is encrypted, and both sides know each other", .timeLimit(.minutes(10)))
 struct PeerTLSTests {

@@ -3,6 +3,8 @@ import Peer
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("The source's link")
 struct SourceLinkTests {

@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 @Suite("Room for disks that arrive")
 struct ArrivalSpaceTests {

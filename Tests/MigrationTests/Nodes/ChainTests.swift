@@ -7,7 +7,10 @@ import Peer
 import TestSupport
 import Testing
 
+@testable import BlockModel
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("A chain of nodes is shortened", .timeLimit(.minutes(10)))
 struct ChainTests {
@@ -346,7 +349,7 @@ struct ChainTests {
                     == .introduced)
             #expect(try await isLetIn(other, address))
             // Not even a flood keeps requests from being served, nor are those forgotten that were let in.
-            let many = (0..<IncomingRecord.maximumAliases).map { _ in MigrationID() }
+            let many = (0..<OfferLimits.maximumAliases).map { _ in MigrationID() }
             let flooded = try await say([hello(own), .introduce(many), request], to: address, node, answers: 2)
             #expect(flooded.last == .answer(RemoteAnswer(id: 1, error: 0, payload: ByteBuffer())))
             #expect(!(try await isLetIn(many[0], address)))

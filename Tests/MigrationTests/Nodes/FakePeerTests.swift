@@ -8,7 +8,10 @@ import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Peers that lie, fall silent or send nonsense", .timeLimit(.minutes(10)))
 struct FakePeerTests {

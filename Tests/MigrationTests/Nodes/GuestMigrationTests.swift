@@ -6,6 +6,8 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Several disks of one guest (invariants 5 and 6)", .timeLimit(.minutes(10)))
 struct GuestMigrationTests {

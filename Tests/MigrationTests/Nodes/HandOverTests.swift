@@ -5,7 +5,10 @@ import Peer
 import TestSupport
 import Testing
 
+@testable import BlockModel
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("The durable two-step of the hand-over (invariant 5)", .timeLimit(.minutes(10)))
 struct HandOverTests {

@@ -6,6 +6,8 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Hostile peers", .timeLimit(.minutes(10)))
 struct HostilePeerTests {

@@ -4,7 +4,11 @@ import Peer
 import TestSupport
 import Testing
 
+@testable import BlockModel
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
+@testable import PeerModel
 
 /// Numbers of peers and of files that no disk and no link can have.
 @Suite("Huge numbers", .timeLimit(.minutes(10)))

@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 @Suite("A disk that is handed over before all of it is there", .timeLimit(.minutes(10)))
 struct PostCopyTests {

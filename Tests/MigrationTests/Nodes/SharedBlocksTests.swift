@@ -3,6 +3,8 @@ import Index
 import TestSupport
 import Testing
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
 
 @Suite("Blocks that came for one disk, and others")

@@ -4,7 +4,11 @@ import Peer
 import TestSupport
 import Testing
 
+@testable import BlockModel
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Sources that fall silent", .timeLimit(.minutes(10)))
 struct SilentSourceTests {

@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 @Suite("Disks that meet", .timeLimit(.minutes(10)))
 struct SwitchGroupTests {

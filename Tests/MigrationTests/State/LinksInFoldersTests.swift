@@ -5,6 +5,7 @@ import Peer
 import TestSupport
 import Testing
 
+@testable import BlockModel
 @testable import Migration
 
 /// Names in directories that others may write to lead nowhere else.

@@ -6,6 +6,8 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 /// Whole migrations between two nodes of which one can't write its state files for a while. Every operation fails once, and
 /// each kind of them in each of the ways; with `NEARBLOCK_ALL_FAULTS` set, every one of them does in each (see `FaultCases`).

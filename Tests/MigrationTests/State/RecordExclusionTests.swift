@@ -6,6 +6,8 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Changes of records at the same time", .timeLimit(.minutes(2)))
 struct RecordExclusionTests {

@@ -5,6 +5,8 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 /// The four cases of identity and path, for each kind of record.
 @Suite("Records are about images")

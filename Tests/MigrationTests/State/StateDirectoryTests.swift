@@ -5,6 +5,8 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Durable records")
 struct StateDirectoryTests {

@@ -5,6 +5,8 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
 
 /// Every operation on a source's state files fails once, and each kind of them in each of the ways in which it can; with
 /// `NEARBLOCK_ALL_FAULTS` set, every one of them does in each (see `FaultCases`).

@@ -3,6 +3,8 @@ import Foundation
 import NIOConcurrencyHelpers
 import TestSupport
 
+@testable import BlockModel
+
 /// Writes, zeroes and trims at random and knows what the disk must hold; one request at a time.
 final class Guest: Sendable {
     private struct State {
@@ -25,8 +27,8 @@ final class Guest: Sendable {
     /// One request; records what the disk holds once it is acknowledged.
     /// - Returns: its error.
     func step() async -> CInt {
-        let (kind, offset, bytes) = state.withLockedValue { state -> (BlockRequest.Kind, Int, [UInt8]) in
-            let kind: BlockRequest.Kind = [.write, .write, .write, .writeZeroes, .flush].randomElement(
+        let (kind, offset, bytes) = state.withLockedValue { state -> (RequestKind, Int, [UInt8]) in
+            let kind: RequestKind = [.write, .write, .write, .writeZeroes, .flush].randomElement(
                 using: &state.random)!
             let offset = Int.random(in: 0..<state.model.count, using: &state.random)
             let count = min(state.model.count - offset, Int.random(in: 1...9000, using: &state.random))
@@ -38,7 +40,7 @@ final class Guest: Sendable {
 
     /// Writes these bytes; records what the disk holds once that is acknowledged.
     /// - Returns: the error.
-    func write(_ bytes: [UInt8], at offset: Int, as kind: BlockRequest.Kind = .write) async -> CInt {
+    func write(_ bytes: [UInt8], at offset: Int, as kind: RequestKind = .write) async -> CInt {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 16)
         defer { memory.deallocate() }
         memory.copyBytes(from: bytes)

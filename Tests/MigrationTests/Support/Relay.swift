@@ -3,6 +3,8 @@ import NIOCore
 import NIOPosix
 import Peer
 
+@testable import PeerModel
+
 /// Stands between two nodes and keeps what crosses.
 final class Relay: Sendable {
     private final class Pipe: ChannelInboundHandler {

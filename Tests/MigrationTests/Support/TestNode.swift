@@ -9,6 +9,9 @@ import NIOConcurrencyHelpers
 import TestSupport
 
 @testable import Migration
+@testable import MigrationCore
+@testable import MigrationProtocol
+@testable import PeerModel
 
 /// What a node needs for a migration, without the node: loops, threads, a site, a listener.
 final class TestNode: Sendable {

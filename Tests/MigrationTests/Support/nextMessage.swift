@@ -2,6 +2,7 @@ import NIOCore
 import Peer
 
 @testable import Migration
+@testable import MigrationProtocol
 
 extension NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator {
     /// What the peer says next.

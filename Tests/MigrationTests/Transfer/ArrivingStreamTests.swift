@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 @Suite("A stream whose bytes come later than their blocks are named")
 struct ArrivingStreamTests {

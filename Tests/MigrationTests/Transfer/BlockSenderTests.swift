@@ -3,7 +3,9 @@ import NIOPosix
 import TestSupport
 import Testing
 
+@testable import BlockModel
 @testable import Migration
+@testable import MigrationCore
 
 @Suite struct BlockSenderTests {
     @Test("What a guest waits for is compressed in no time, whatever the link leaves time for", arguments: [0, 2])

@@ -4,7 +4,10 @@ import Index
 import TestSupport
 import Testing
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
 
 @Suite("The manifest of a whole disk and its root")
 struct FingerprintFileTests {

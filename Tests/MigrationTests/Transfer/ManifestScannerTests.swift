@@ -4,7 +4,10 @@ import NIOPosix
 import TestSupport
 import Testing
 
+@testable import BlockModel
+@testable import Hashing
 @testable import Migration
+@testable import MigrationCore
 
 @Suite("The scan of a whole disk")
 struct ManifestScannerTests {

@@ -4,6 +4,7 @@ import Peer
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 
 @Suite("Batches that are ready to be sent")
 struct ReadyBatchesTests {

@@ -3,7 +3,9 @@ import Peer
 import Testing
 
 @testable import Migration
+@testable import MigrationProtocol
 @testable import Node
+@testable import PeerModel
 
 /// The lines of the control socket, which the program of one release exchanges with a node of another, and the same as
 /// `nearblock status --json` prints it.

@@ -6,6 +6,7 @@ import Testing
 
 @testable import Configuration
 @testable import Node
+@testable import PeerModel
 
 /// Every parser of a number, with numbers that are none or that no machine has; and the arithmetic on what is accepted.
 @Suite("Parsers of numbers", .timeLimit(.minutes(10)))

@@ -45,7 +45,11 @@ struct MigrateTests {
             #expect(try await Command.run("nbdcopy", [node.uri(), nodes.scratch.file(name)]).status == 0)
             #expect(try nodes.scratch.data(name) == nodes.destinationImage)
         }
-        #expect(try await nodes.source.ask(["status", "--json"]).output.contains(#""state":"moved""#))
+        // A slow machine leaves the rest to post-copy, after which the source's image is released.
+        let sourceStatus = try await nodes.source.ask(["status", "--json"]).output
+        #expect(
+            sourceStatus.contains(#""state":"moved""#) || sourceStatus.contains(#""state":"released""#),
+            "\(sourceStatus)")
         let again = try await nodes.migrate()
         #expect(again.status == 1)
         #expect(again.errors.contains("has moved"))

@@ -2,6 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
+@testable import MigrationProtocol
+
 /// An image is known by what it is, not by where it stands (invariant 5).
 @Suite("Identity", .timeLimit(.minutes(10)))
 struct IdentityTests {

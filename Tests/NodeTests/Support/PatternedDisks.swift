@@ -1,6 +1,8 @@
 import Foundation
 import TestSupport
 
+@testable import MigrationProtocol
+
 /// Disks that are each filled with one byte, so that every read says whose it is.
 enum PatternedDisks {
     static let size = 1 << 20

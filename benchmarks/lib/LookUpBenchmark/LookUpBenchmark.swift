@@ -1,4 +1,5 @@
 import Foundation
+import Hashing
 import Index
 
 /// Times look-ups in an index, on one core, and prints one JSON object a line.

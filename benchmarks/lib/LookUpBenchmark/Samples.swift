@@ -1,4 +1,5 @@
 import Foundation
+import Hashing
 import Index
 
 /// Questions for an index, taken from its own table files by what `TableHeader` says of them.

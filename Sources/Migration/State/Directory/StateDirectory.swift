@@ -1,7 +1,9 @@
 import Block
 import Foundation
 import Glibc
+import Hashing
 import Index
+import MigrationProtocol
 
 /// Small durable records: each a JSON file that is replaced as a whole, so that a crash leaves the old or the new one.
 public struct StateDirectory: Sendable {

@@ -1,4 +1,6 @@
+import MigrationProtocol
 import Peer
+import PeerModel
 
 /// The source's note of the migrations that it has begun and not brought to an end: while there is no `MovedRecord` of
 /// one of them it has not happened, and its destination may drop what it has of it.

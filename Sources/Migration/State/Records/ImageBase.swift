@@ -1,4 +1,5 @@
 import Block
+import MigrationProtocol
 
 /// An image of this node that has moved away, of which the other node needs nothing any more: a disk of its name may
 /// come back into it.

@@ -1,4 +1,5 @@
 import Block
+import MigrationProtocol
 
 /// The destination's note of a disk that has been prepared here, or more.
 public struct IncomingRecord: Codable, Sendable {
@@ -40,9 +41,6 @@ public struct IncomingRecord: Codable, Sendable {
 
     /// Migrations by which other nodes know the disk that forwarded to the one it came from: they may forward here.
     var aliases: [MigrationID]?
-
-    /// No more aliases than these are taken: to forget one would cut its source off.
-    static let maximumAliases = 256
 
     /// Older lives than these are forgotten.
     static let maximumEarlier = 64

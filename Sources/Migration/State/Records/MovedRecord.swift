@@ -1,5 +1,8 @@
 import Block
+import BlockModel
+import MigrationProtocol
 import Peer
+import PeerModel
 
 /// The source's word that a disk is another node's now. Once it is on disk there is no way back (invariant 5).
 public struct MovedRecord: Codable, Sendable {

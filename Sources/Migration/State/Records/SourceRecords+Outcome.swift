@@ -1,3 +1,4 @@
+import MigrationProtocol
 import Peer
 
 /// The outcome of a switchover that an earlier life of the node may have left in doubt.

@@ -1,4 +1,6 @@
+import MigrationProtocol
 import Peer
+import PeerModel
 
 extension SourceRecords {
     /// Whether the record of `migration` may name another destination: nobody else changes it any more, and nothing is to

@@ -1,3 +1,5 @@
+import MigrationCore
+
 extension SourceRecords {
     /// How often the process has ended while it went on with what was asked for.
     /// - Throws: where the note can't be read.

@@ -1,5 +1,8 @@
 import Block
+import MigrationCore
+import MigrationProtocol
 import Peer
+import PeerModel
 
 /// What a source remembers of an image over restarts.
 public struct SourceRecords: Sendable {

@@ -1,0 +1,91 @@
+/// The blocks written since they were last sent.
+///
+/// Marked by the loops after a write has reached the backing and before its reply (invariant 1); read by the copier,
+/// which takes a bit, clearing it, before it reads the block. One bit a block.
+public final class DirtyMap: Sendable {
+    /// The disk that the map is of.
+    public let geometry: BlockGeometry
+    package let bitmap: AtomicBitmap
+
+    /// A clean map.
+    public init(geometry: BlockGeometry) {
+        self.geometry = geometry
+        bitmap = AtomicBitmap(count: geometry.blockCount)
+    }
+
+    /// Marks every block that the bytes touch; those behind the end of the map are not its own.
+    public func mark(offset: UInt64, length: UInt64) {
+        guard length > 0, offset < geometry.size else { return }
+        bitmap.set(geometry.blocks(touching: offset..<min(offset + length, geometry.size)))
+    }
+
+    /// Marks blocks.
+    public func mark(blocks: Range<UInt64>) {
+        bitmap.set(blocks)
+    }
+
+    /// Marks every block.
+    public func markAll() { bitmap.set(0..<bitmap.count) }
+
+    /// Marks what is dirty in another map of the same disk, which may have been longer or shorter then.
+    public func mark(allOf other: DirtyMap) {
+        precondition(other.geometry.blockSize == geometry.blockSize)
+        bitmap.set(allOf: other.bitmap)
+    }
+
+    /// What is dirty of a disk of this size, of which this map is of an earlier one: what is new in it, and the block in
+    /// which the shorter of the two ends, are dirty.
+    public func resized(to size: UInt64) -> DirtyMap? {
+        guard let larger = BlockGeometry(size: size, blockSize: geometry.blockSize) else { return nil }
+        let map = DirtyMap(geometry: larger)
+        map.mark(allOf: self)
+        map.markNew(since: geometry.size)
+        return map
+    }
+
+    /// Marks what a disk has that was `size` bytes long before.
+    public func markNew(since size: UInt64) {
+        let first = min(size, geometry.size) / UInt64(geometry.blockSize)
+        if first < geometry.blockCount { bitmap.set(first..<geometry.blockCount) }
+    }
+
+    /// Whether a block is dirty now.
+    public func isDirty(_ block: UInt64) -> Bool {
+        bitmap.isSet(block)
+    }
+
+    /// How many blocks are dirty; a snapshot.
+    /// - Parameter sent: those in it don't count.
+    public func count(without sent: SentMap? = nil) -> UInt64 {
+        guard let sent else { return bitmap.countSet() }
+        precondition(sent.geometry == geometry)
+        var total = 0
+        for word in 0..<bitmap.numberOfWords {
+            let dirty = bitmap.word(at: word)
+            if dirty != 0 { total += (dirty & ~sent.mask(forWord: word)).nonzeroBitCount }
+        }
+        return UInt64(total)
+    }
+
+    /// Takes dirty blocks in ascending order from `cursor` on, clearing their bits, until there are about `limit` of
+    /// them or the map ends, and moves the cursor behind the last block looked at.
+    /// - Parameters:
+    ///   - cursor: a block number; a multiple of 64, as earlier calls leave it. At the end it is `blockCount` or more.
+    ///   - sent: those in it stay dirty.
+    /// - Returns: at most `limit + 63` block numbers.
+    public func take(from cursor: inout UInt64, limit: Int, without sent: SentMap? = nil) -> [UInt64] {
+        precondition(sent == nil || sent!.geometry == geometry)
+        var taken: [UInt64] = []
+        var word = Int(cursor / 64)
+        while word < bitmap.numberOfWords, taken.count < limit {
+            var bits = bitmap.takeWord(at: word, without: sent?.mask(forWord: word) ?? 0)
+            while bits != 0 {
+                taken.append(UInt64(word * 64 + bits.trailingZeroBitCount))
+                bits &= bits - 1
+            }
+            word += 1
+        }
+        cursor = UInt64(word) * 64
+        return taken
+    }
+}

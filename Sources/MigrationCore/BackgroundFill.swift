@@ -1,0 +1,192 @@
+import BlockModel
+
+/// Goes over what is missing of a disk until nothing is: says what to ask the source about, and which blocks to bring
+/// next; does nothing itself.
+///
+/// A segment is as many missing blocks, and what stands between them. 1. Segments are *described*: the source says the
+/// fingerprints of what is missing, well ahead of 2. their being *brought*: from what stands here already where it can,
+/// otherwise from the source. Both keep to a window, so that the link is busy and memory bounded. 3. What is still missing at
+/// the end, because a fill failed, is gone over again. It goes over the disk from its beginning, but for what is *wished for*,
+/// which comes first, and what is *ranked*, which comes next. Both are only an order: what is not there in its turn comes with
+/// the rest.
+public struct BackgroundFill: Sendable {
+    /// What is to be done now.
+    public enum Action: Equatable, Sendable {
+        /// Ask for the fingerprints of these runs of missing blocks, ascending; answers come in the order of the questions.
+        case describe([Range<UInt64>])
+        /// Bring what is missing of these blocks, then say `brought`.
+        case bring(Range<UInt64>)
+    }
+
+    /// The limits of one disk's background fill.
+    public struct Limits: Sendable {
+        /// Missing blocks of a segment.
+        public var segment: UInt64 = 1024
+        /// Segments, or as many blocks of smaller ones, that may be without a description at once.
+        public var describing = 16
+        /// Segments, or as many blocks of smaller ones, that may be on their way at once.
+        public var bringing = 8
+        /// Smaller ones that may be in the place of a segment.
+        public var partsOfSegment = 4
+        /// Ranges that may be wished for at once.
+        public var wishes = 64
+
+        /// Those for a real link.
+        public init() {}
+    }
+
+    private struct Segment {
+        /// What was missing when it was chosen; never empty.
+        package var runs: [Range<UInt64>] = []
+        package var count: UInt64 = 0
+
+        package var blocks: Range<UInt64> { runs.first!.lowerBound..<runs.last!.upperBound }
+    }
+
+    private let map: DurablePresentMap
+    private let limits: Limits
+    private var describing: [Segment] = []
+    private var described: [Segment] = []
+    private var bringing: [Segment] = []
+    private var cursor: UInt64 = 0
+    /// The next one last.
+    private var wishes: [Range<UInt64>] = []
+    /// The next one last.
+    private var ranking: [Range<UInt64>] = []
+    private var isUp = false
+    /// The most blocks from the first of a segment to its last.
+    private var span = UInt64.max
+
+    /// A fill that waits for a link.
+    public init(map: DurablePresentMap, limits: Limits = Limits()) {
+        self.map = map
+        self.limits = limits
+    }
+
+    /// Whether nothing is under way and nothing is missing.
+    public var isDone: Bool { map.missing == 0 && bringing.isEmpty }
+
+    /// Segments that something is known or asked of; bounded.
+    public var openCount: Int { describing.count + described.count + bringing.count }
+
+    private var open: some Sequence<Range<UInt64>> { [describing, described, bringing].joined().lazy.map(\.blocks) }
+
+    /// The link is there.
+    /// - Parameter span: the most blocks from the first of a question to its last.
+    public mutating func linkFound(span: UInt64 = .max) -> [Action] {
+        isUp = true
+        self.span = span
+        return next()
+    }
+
+    /// These blocks are to come ahead of all others.
+    public mutating func wish(for blocks: Range<UInt64>) {
+        if wishes.last == blocks { return }
+        wishes.append(blocks)
+        if wishes.count > limits.wishes { wishes.removeFirst() }
+    }
+
+    /// These blocks are to come ahead of others that nobody has wished for, in this order, which replaces an earlier one.
+    public mutating func rank(_ ranges: [Range<UInt64>]) { ranking = ranges.reversed() }
+
+    /// The link is gone, and with it what was asked for.
+    public mutating func linkLost() {
+        isUp = false
+        cursor = open.map(\.lowerBound).reduce(cursor, min)
+        describing = []
+        described = []
+        bringing = []
+    }
+
+    /// The runs that the next answer describes; nil where nobody asked.
+    public var oldestQuestion: [Range<UInt64>]? { describing.first?.runs }
+
+    /// The oldest question has been answered, and what was said is known to whoever brings blocks.
+    public mutating func wasDescribed() {
+        guard !describing.isEmpty else { return }
+        described.append(describing.removeFirst())
+    }
+
+    /// All that can be had of a segment has been dealt with.
+    public mutating func brought(_ blocks: Range<UInt64>) {
+        guard let index = bringing.firstIndex(where: { $0.blocks == blocks }) else { return }
+        bringing.remove(at: index)
+    }
+
+    /// What to do next; to be asked after every change.
+    public mutating func next() -> [Action] {
+        guard isUp else { return [] }
+        var actions: [Action] = []
+        while hasRoom(limits.bringing, bringing), !described.isEmpty {
+            let segment = described.removeFirst()
+            bringing.append(segment)
+            actions.append(.bring(segment.blocks))
+        }
+        while hasRoom(limits.describing, describing + described), let segment = nextSegment() {
+            describing.append(segment)
+            actions.append(.describe(segment.runs))
+        }
+        return actions
+    }
+
+    private func hasRoom(_ window: Int, _ open: [Segment]) -> Bool {
+        // Of small ones more are needed to keep the link busy.
+        open.count < window * limits.partsOfSegment
+            && open.reduce(0) { $0 + $1.count } < UInt64(window) * limits.segment
+    }
+
+    private mutating func nextSegment() -> Segment? { next(of: \.wishes) ?? next(of: \.ranking) ?? nextInOrder() }
+
+    /// What is missing of the first range in a list that has any, without what is under way.
+    private mutating func next(of list: WritableKeyPath<Self, [Range<UInt64>]>) -> Segment? {
+        while let range = self[keyPath: list].popLast()?.clamped(to: 0..<map.geometry.blockCount) {
+            guard let segment = freeSegment(in: range) else { continue }
+            let end = segment.blocks.upperBound
+            if end < range.upperBound { self[keyPath: list].append(end..<range.upperBound) }
+            return segment
+        }
+        return nil
+    }
+
+    private mutating func nextInOrder() -> Segment? {
+        let end = map.geometry.blockCount
+        if cursor >= end {
+            // Round again, once what is on its way has come.
+            guard openCount == 0, map.missing > 0 else { return nil }
+            cursor = 0
+        }
+        guard let segment = freeSegment(in: cursor..<end) else {
+            cursor = end
+            return openCount == 0 && map.missing > 0 ? nextInOrder() : nil
+        }
+        cursor = segment.blocks.upperBound
+        return segment
+    }
+
+    /// The first blocks of a range that are missing and not under way.
+    private func freeSegment(in range: Range<UInt64>) -> Segment? {
+        var position = range.lowerBound
+        while position < range.upperBound, let start = map.firstMissing(in: position..<range.upperBound) {
+            guard let around = open.first(where: { $0.contains(start) }) else {
+                let next = open.lazy.map(\.lowerBound).filter { $0 > start }.min() ?? range.upperBound
+                return segment(in: start..<min(next, range.upperBound))
+            }
+            position = around.upperBound
+        }
+        return nil
+    }
+
+    /// The first missing blocks of a range of which nothing is under way.
+    private func segment(in range: Range<UInt64>) -> Segment? {
+        var segment = Segment()
+        var position = range.lowerBound
+        let range = position..<position + min(span, UInt64(range.count))
+        while segment.count < limits.segment, let run = map.nextMissing(in: position..<range.upperBound) {
+            let end = min(run.upperBound, run.lowerBound + limits.segment - segment.count)
+            segment.runs.append(run.lowerBound..<end)
+            segment.count += end - run.lowerBound
+            position = end
+        }
+        return segment.runs.isEmpty ? nil : segment
+    }
+}

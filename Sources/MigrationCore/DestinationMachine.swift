@@ -1,0 +1,146 @@
+import BlockModel
+import MigrationProtocol
+
+/// The destination's side of a migration as states: judges every message before anything is touched, and says what to
+/// do; does nothing itself.
+///
+/// 1. `waiting` for an offer. 2. `receiving` rounds; in the first one segments of the manifest and the data that was
+/// wanted of them. 3. `prepared`: everything is here, durable, and the roots are equal; it waits for the source's word,
+/// over a crash too. 4. `active`: the disk is served here.
+package struct DestinationMachine: Equatable {
+    /// What bounds the maps of a disk: 512 MiB each.
+    private static let maximumBlocks: UInt64 = 1 << 32
+
+    package enum State: Equatable {
+        case waiting
+        case receiving(BlockGeometry, round: UInt32)
+        case prepared
+        case active
+        case abandoned
+    }
+
+    /// What a message asks for.
+    package enum Action: Equatable {
+        case open(Offer, BlockGeometry)
+        case resolve(ManifestSegment)
+        case compare(ManifestSummary)
+        case clear(Range<UInt64>)
+        case store(DataSegment, bytes: Int)
+        case finishManifest
+        case finishRound(UInt32)
+        case prepare(DiskRoot)
+        /// Prepare with what is here; say what is missing.
+        case prepareRest
+        /// Answer clients already.
+        case expect(Switchover)
+        /// Blocks that the source has written since they were sent.
+        case forget([Range<UInt64>])
+        case activate
+        case abandon(reason: String)
+    }
+
+    package private(set) var state = State.waiting
+
+    package init(state: State = State.waiting) {
+        self.state = state
+    }
+
+    /// - Throws: `MigrationError.unexpected` where the message can't stand here; the migration is then over.
+    package mutating func receive(_ message: Message) throws -> Action {
+        switch (state, message) {
+        case (.waiting, .offer(let offer)):
+            return try open(offer)
+        case (.receiving(let geometry, let round), .manifest(let segment)):
+            guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
+            try Self.check(segment.first, UInt64(segment.entries.count), geometry)
+            return .resolve(segment)
+        case (.receiving(let geometry, let round), .summary(let summary)):
+            guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
+            try Self.check(summary.first, UInt64(summary.count), geometry)
+            return .compare(summary)
+        case (.receiving(_, let round), .manifestEnd):
+            guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
+            return .finishManifest
+        case (.receiving(let geometry, _), .zeros(let range)):
+            try Self.check(range.first, range.count, geometry)
+            return .clear(range.first..<range.first + range.count)
+        case (.receiving(let geometry, _), .data(let segment)):
+            return .store(segment, bytes: try Self.check(segment, geometry))
+        case (.receiving(let geometry, let round), .roundEnd(let number)):
+            guard number == round, round < .max else {
+                throw Self.unexpected("the end of round \(number) in round \(round)")
+            }
+            state = .receiving(geometry, round: round + 1)
+            return .finishRound(number)
+        case (.receiving, .prepare(let root)):
+            return .prepare(root)
+        case (.receiving, .postcopy(.expect(let switchover))):
+            return .expect(switchover)
+        case (.receiving(let geometry, _), .postcopy(.dirty(let runs))):
+            return .forget(
+                try runs.map {
+                    try Self.check($0.first, $0.count, geometry)
+                    return $0.first..<$0.first + $0.count
+                })
+        case (.receiving, .postcopy(.leave)):
+            return .prepareRest
+        case (.prepared, .commit):
+            return .activate
+        case (.waiting, .cancel(let reason)), (.receiving, .cancel(let reason)),
+            (.prepared, .cancel(let reason)):
+            state = .abandoned
+            return .abandon(reason: reason)
+        default:
+            throw Self.unexpected("a message out of turn")
+        }
+    }
+
+    /// Everything is here, durable, and the roots are equal.
+    package mutating func prepared() {
+        guard case .receiving = state else { preconditionFailure("only what was received can be prepared") }
+        state = .prepared
+    }
+
+    package mutating func activated() {
+        precondition(state == .prepared)
+        state = .active
+    }
+
+    private mutating func open(_ offer: Offer) throws -> Action {
+        if let problem = ExportName.problem(with: offer.export) { throw MigrationError.refused(problem) }
+        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)),
+            geometry.blockCount <= Self.maximumBlocks
+        else {
+            throw MigrationError.refused(
+                "a disk of \(offer.size) bytes in blocks of \(offer.blockSize) can't be taken; it needs at least 1 byte, "
+                    + "at most 2^32 blocks, and a block size of 512 to 65536, a power of two")
+        }
+        state = .receiving(geometry, round: 1)
+        return .open(offer, geometry)
+    }
+
+    private static func check(_ first: UInt64, _ count: UInt64, _ geometry: BlockGeometry) throws {
+        guard count > 0, first < geometry.blockCount, count <= geometry.blockCount - first else {
+            throw unexpected("blocks beyond the end of the disk")
+        }
+    }
+
+    /// Returns how many bytes the segment must unpack to.
+    private static func check(_ segment: DataSegment, _ geometry: BlockGeometry) throws -> Int {
+        var bytes: UInt64 = 0
+        var position: UInt64 = 0
+        for run in segment.runs {
+            try check(run.first, run.count, geometry)
+            guard run.first >= position else { throw unexpected("blocks out of order") }
+            position = run.first + run.count
+            bytes += geometry.byteCount(of: run.first..<run.first + run.count)
+            guard bytes <= DataSegment.maximumBytes else { throw unexpected("too much data in one message") }
+        }
+        guard bytes > 0 || segment.compressed.readableBytes > 0 else { throw unexpected("a data message of nothing") }
+        return Int(bytes)
+    }
+
+    private static func unexpected(_ what: String) -> MigrationError {
+        .unexpected(what)
+    }
+}

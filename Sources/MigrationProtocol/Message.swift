@@ -1,0 +1,48 @@
+import NIOCore
+
+/// What two nodes say to each other. One message is one frame: a type byte, then the fields in big-endian order.
+public enum Message: Sendable, Equatable {
+    // Opening, by the node that connects, and its answer. Releases of any age must understand these three: their fields
+    // never change, and what later releases add at the end is passed over.
+    case hello(Hello)
+    case welcome(Welcome)
+    case refused(reason: String)
+
+    // Source to destination.
+    case offer(Offer)
+    case manifest(ManifestSegment)
+    /// Only after `acceptedOnBase`: answered by `differences`, and followed by manifests of those.
+    case summary(ManifestSummary)
+    case manifestEnd
+    case zeros(BlockRange)
+    case data(DataSegment)
+    case roundEnd(UInt32)
+    case prepare(DiskRoot)
+    case commit
+    case cancel(reason: String)
+
+    // Destination to source.
+    case accepted
+    /// As `accepted`, and an older copy of the disk is there.
+    case acceptedOnBase
+    case differences(ManifestDifferences)
+    case wants(Wants)
+    case manifestDone
+    case roundDone(UInt32)
+    case prepared(DiskRoot)
+    case active
+    case failed(reason: String)
+
+    // Requests of the source's clients after the switchover, and their answers.
+    case request(RemoteRequest)
+    case answer(RemoteAnswer)
+    /// By which migrations other nodes forward to the one that says so: they may come by themselves.
+    case introduce([MigrationID])
+    /// The answer: they would be let in, over a restart too.
+    case introduced
+    /// The node that the disk has moved on to; requests may go there.
+    case successor(Successor)
+
+    // About a disk that is handed over before all of it is there.
+    case postcopy(PostcopyMessage)
+}

@@ -1,0 +1,48 @@
+/// A migration can't go on; the source keeps or takes back the disk.
+public enum MigrationError: Error, CustomStringConvertible {
+    /// The other node said no, in its own words.
+    case refused(String)
+    /// The other node gave up, in its own words.
+    case peerFailed(String)
+    /// What the peer sent can't stand at this place.
+    case unexpected(String)
+    /// The releases are too far apart.
+    case noCommonVersion(source: ClosedRange<UInt16>, destination: ClosedRange<UInt16>)
+    /// The roots differ: the copy is not the disk.
+    case rootsDiffer(source: DiskRoot, destination: DiskRoot)
+    /// The guest could not be kept waiting any longer.
+    case tooSlow
+    /// The node ends while the destination takes the disk over.
+    case stopping
+    /// The node ends while the destination still needs blocks of it.
+    case stoppingPostcopy
+    /// The operator said so.
+    case cancelled
+
+    /// One line for the user.
+    public var description: String {
+        switch self {
+        case .refused(let reason): "the other node refused: \(reason)"
+        case .peerFailed(let reason): "the destination gave up: \(reason)"
+        case .unexpected(let what): "the peer broke the protocol: \(what)"
+        case .noCommonVersion(let source, let destination):
+            "the source speaks \(Self.name(source)) of the migration protocol and the destination "
+                + "\(Self.name(destination)); run releases that have one in common"
+        case .rootsDiffer(let source, let destination):
+            "the copy differs from the disk (root \(source) here, \(destination) there); nothing was handed over, migrate again"
+        case .tooSlow:
+            "the destination did not answer while the guest waited; the export is served here as before, migrate again"
+        case .stopping:
+            "the disk has been handed over, but the destination has not said yet that it serves it; "
+                + "start this node again so that it is told"
+        case .stoppingPostcopy:
+            "the disk has been handed over, but some of it is only here yet; start this node again so that it gets there"
+        case .cancelled: "cancelled; the export is served here as before"
+        }
+    }
+
+    private static func name(_ versions: ClosedRange<UInt16>) -> String {
+        versions.count == 1
+            ? "version \(versions.lowerBound)" : "versions \(versions.lowerBound) to \(versions.upperBound)"
+    }
+}

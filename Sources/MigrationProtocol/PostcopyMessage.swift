@@ -1,0 +1,61 @@
+/// What two nodes say to each other about a disk that is handed over before all of it is there.
+public enum PostcopyMessage: Sendable, Equatable {
+    // Source to destination, while it copies.
+
+    /// When the disk will be handed over.
+    case expect(Switchover)
+    /// Blocks that were written after they had been sent; said as often as it takes, with no data after it.
+    case dirty([BlockRange])
+    /// Prepare to take the disk over as it is; the rest follows.
+    case leave
+
+    // Destination to source, while it copies.
+
+    /// Somebody wants to write to the disk at the destination.
+    case switchNow
+    /// Blocks that the destination lacks, all of them, or none where both sides have `unsaidMissing` and they are those that
+    /// were named as dirty.
+    case missing([BlockRange])
+
+    // Destination to source, after the hand-over.
+
+    /// Asks which blocks are read most.
+    case rank
+    /// Asks for the fingerprints of ascending runs of blocks; of one, where the source has no `describesRuns`.
+    case describe([BlockRange])
+    /// Asks for the bytes of blocks.
+    case need([BlockRange])
+    /// Blocks that the guest replaced before they came.
+    case replaced([BlockRange])
+    /// Asks for the root of the source's image without the replaced blocks.
+    case verify
+    /// How many blocks are still missing, and for how long as far as that can be told; now and then.
+    case left(missing: UInt64, milliseconds: UInt32?)
+    /// Everything is at the destination, durable, and the roots were equal; where it came from.
+    case complete(Ledger)
+
+    // Source to destination, after the hand-over.
+
+    /// The answer to `rank`: what the source's clients have read most, that first.
+    case mostRead([BlockRange])
+    /// The answer to `describe`.
+    case description(BlockDescription)
+    /// Blocks that can't be read, and the `errno`.
+    case unreadable(BlockRange, error: Int32)
+    /// The answer to `verify`.
+    case verified(DiskRoot)
+    /// The answer to `complete`: the source will not be asked again.
+    case released
+
+    /// The most ranges of `mostRead`, each within a part of `ReadCounts`.
+    package static let maximumRanked = 1024
+    /// The most runs of one message.
+    package static let maximumRuns = 32768
+
+    /// Runs of blocks, in as many messages as they take.
+    package static func chunks(of runs: [Range<UInt64>]) -> [[BlockRange]] {
+        stride(from: 0, to: runs.count, by: maximumRuns).map {
+            runs[$0..<min(runs.count, $0 + maximumRuns)].map { BlockRange($0) }
+        }
+    }
+}
