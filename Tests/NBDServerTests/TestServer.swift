@@ -5,7 +5,6 @@ import NBDServer
 import Ring
 import TestSupport
 
-
 /// A server with an image and loops of its own, on a Unix socket.
 final class TestServer: Sendable {
     let scratch = Scratch()

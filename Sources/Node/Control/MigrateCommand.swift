@@ -61,8 +61,10 @@ public struct MigrateCommand: Codable, Sendable {
         guard rate != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
         }
-        guard domains.count <= 255, domains.allSatisfy({ (1...OfferLimits.longestDomain).contains($0.utf8.count) }) else {
-            throw NodeError.unusable("at most 255 domains can be given, of 1 to \(OfferLimits.longestDomain) bytes each")
+        guard domains.count <= 255, domains.allSatisfy({ (1...OfferLimits.longestDomain).contains($0.utf8.count) })
+        else {
+            throw NodeError.unusable(
+                "at most 255 domains can be given, of 1 to \(OfferLimits.longestDomain) bytes each")
         }
         if let maximumPause, !(0...Self.longestPause).contains(maximumPause) {
             throw NodeError.unusable(
