@@ -1,37 +1,38 @@
-/// The fixed newstyle handshake of one connection, from the server's side: bytes in, bytes and a result out.
-/// Protocol text, "Fixed newstyle negotiation".
+/// The server's side of the fixed newstyle handshake of one connection: bytes in, bytes and a result out. Protocol
+/// text, "Fixed newstyle negotiation".
 ///
-/// 1. `greeting` goes out first.
-/// 2. `receive` takes whatever has come; it answers option by option.
-/// 3. `.startTLS` asks for the connection to be encrypted from here on; 2. goes on inside.
+/// 1. `greeting` is sent first.
+/// 2. `receive` takes the bytes that have come and answers option by option.
+/// 3. `.startTLS` asks for the connection to be encrypted; step 2 then continues inside TLS.
 /// 4. `.transmission` or `.close` ends it. Bytes behind the last option stay in the input: they are requests.
 public struct Handshake {
-    /// What `receive` came to.
+    /// The result of `receive`: what the caller does next.
     public enum Progress: Equatable, Sendable {
-        /// More bytes are needed.
+        /// Call again when more bytes have come.
         case needsMore
-        /// Enough has been said for now: once the output has been sent, call again with what is left of the input.
+        /// The answer is long: call again with the rest of the input once the output has been sent.
         case needsSending
-        /// Before the client is told of that export, somebody has to look at what is behind it: once that has been done, and
-        /// the handshake `looked`, call again with the same input.
+        /// The named export must be examined before the client is told about it. Call `looked` when that is done, and
+        /// then `receive` with the same input.
         case needsLook(at: String)
-        /// The catalog can't tell yet whether the client may have the export that it has chosen: call again with what is
-        /// left of the input once it can.
+        /// The catalog can't decide yet whether the client gets the export: call again with the same input when it
+        /// can.
         case needsAdmission
-        /// Once the output has been sent, TLS begins. What has come already came in the clear and must be thrown away.
+        /// TLS begins once the output has been sent. Bytes that have already come were sent in the clear and must be
+        /// dropped.
         case startTLS
-        /// The client has chosen an export; what it sends next are requests.
+        /// The client has chosen an export; all further bytes are requests.
         case transmission(Negotiation)
-        /// The connection is over, after the output has been sent.
+        /// The connection ends once the output has been sent.
         case close
     }
 
     private enum State {
         case clientFlags
         case option
-        /// A refused option's payload is still coming.
+        /// The payload of a refused option is still to come, so many bytes.
         case draining(Int, type: UInt32)
-        /// A LIST is being answered: all exports, and how many have been named.
+        /// A LIST is being answered; `named` of the exports have been sent.
         case listing([ExportDescription], named: Int)
         case ended
     }
@@ -41,25 +42,25 @@ public struct Handshake {
     private var isSecure = false
     private var sendsZeroes = true
     private var optionsSeen = 0
-    /// Whether somebody has looked at what the next option asks for.
+    /// Whether `looked` was called for the next option.
     private var hasLooked = false
-    /// Why the client can't have it all the same.
+    /// The reason, for the client, why it can't have the export that was examined; nil if it can.
     private var refusal: String?
     private var optionsRefused = 0
     private var style = HeaderStyle.simple
     private var contexts: [MetaContext] = []
-    /// The export that the contexts were chosen for.
+    /// The export for which `contexts` were chosen; nil if there is none.
     private var contextExport: String?
 
-    /// At the start of a connection.
+    /// Creates the handshake of a new connection.
     public init(tls: TLSPolicy) {
         self.tls = tls
     }
 
-    /// Options that the server has answered without an error: they tell the client something.
+    /// The options that the server has answered without an error; they show that the client makes progress.
     public var optionsServed: Int { optionsSeen - optionsRefused }
 
-    /// What the server says first.
+    /// The first bytes of the server.
     public var greeting: [UInt8] {
         var out = ByteWriter()
         out.append(Wire.magic)
@@ -68,12 +69,12 @@ public struct Handshake {
         return out.bytes
     }
 
-    /// Takes in bytes of the client.
+    /// Processes bytes of the client.
     /// - Parameters:
-    ///   - input: all that is unread; what has been understood is removed from its front. It never needs to hold more
-    ///     than 64 KiB plus one header.
-    ///   - output: answers are added at its end.
-    ///   - catalog: asked when the client asks.
+    ///   - input: all unread bytes; complete items are removed from its front. It never needs to hold more than 64 KiB
+    ///     plus one header.
+    ///   - output: answers are appended to it.
+    ///   - catalog: the exports.
     public mutating func receive(
         _ input: inout ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
@@ -89,14 +90,14 @@ public struct Handshake {
         }
     }
 
-    /// What `needsLook` asked for has been done.
-    /// - Parameter refusal: why the client can't have the export, for the client; nil where it can.
+    /// Continues after `needsLook`: the export has been examined.
+    /// - Parameter refusal: the reason, for the client, why it can't have the export; nil if it can.
     public mutating func looked(refusal: String?) {
         hasLooked = true
         self.refusal = refusal
     }
 
-    /// Takes at most one item off the input; none, and `.needsMore`, where it is not complete.
+    /// Processes at most one item; returns `.needsMore` and takes nothing if the item is incomplete.
     private mutating func step(
         _ input: inout ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
@@ -115,7 +116,8 @@ public struct Handshake {
         var reader = ByteReader(input)
         guard let flags: UInt32 = reader.integer() else { return .needsMore }
         input.removeFirst(4)
-        // A client that is not fixed newstyle may only send EXPORT_NAME; what it can't parse it won't be sent.
+        // A client that does not know fixed newstyle may only send EXPORT_NAME; it gets no reply that it could not
+        // parse.
         guard flags & ~(Wire.clientFixedNewstyle | Wire.clientNoZeroes) == 0 else { return end(.close) }
         sendsZeroes = flags & Wire.clientNoZeroes == 0
         state = .option
@@ -132,7 +134,7 @@ public struct Handshake {
         guard magic == Wire.optionMagic, mayAskMore(catalog) else { return end(.close) }
         let headerLength = 16
         guard length <= Wire.maximumOptionPayload else {
-            // EXPORT_NAME can't be answered with an error.
+            // EXPORT_NAME has no error reply.
             guard type != Option.exportName.rawValue else { return end(.close) }
             input.removeFirst(headerLength)
             state = .draining(Int(length), type: type)
@@ -151,7 +153,7 @@ public struct Handshake {
         return progress
     }
 
-    /// A client may ask several things about every export; beyond that its options lead nowhere.
+    /// Allows a client several options for each export; more of them lead nowhere.
     private func mayAskMore(_ catalog: some ExportCatalog) -> Bool {
         if optionsSeen < Wire.maximumOptions { return true }
         return optionsSeen / Wire.optionsPerExport < catalog.exportCount
@@ -168,7 +170,7 @@ public struct Handshake {
         }
         optionsSeen += 1
         state = .option
-        // Even a SET_META_CONTEXT that fails replaces what was set before.
+        // Even a failed SET_META_CONTEXT discards the contexts that were set before.
         if type == Option.setMetaContext.rawValue { forgetContexts() }
         reply(isOpen ? .tooBig : .tlsRequired, to: type, text: "option too long", &output)
         return .needsMore
@@ -176,10 +178,10 @@ public struct Handshake {
 
     // MARK: Options
 
-    /// Whether anything may be told to this client.
+    /// Whether this client may be told anything.
     private var isOpen: Bool { isSecure || tls != .required }
 
-    /// Whether this client may be told of the export.
+    /// Whether this client may be told about the export.
     private func isOpen(_ export: ExportDescription) -> Bool { isSecure || !export.requiresTLS }
 
     private mutating func answer(
@@ -187,7 +189,7 @@ public struct Handshake {
     ) -> Progress {
         let option = Option(rawValue: type)
         guard isOpen || option == .startTLS || option == .abort else {
-            // The one option without an error reply.
+            // EXPORT_NAME is the one option without an error reply.
             guard option != .exportName else { return end(.close) }
             reply(.tlsRequired, to: type, text: "this server requires TLS", &output)
             return .needsMore
@@ -216,7 +218,7 @@ public struct Handshake {
         return .needsMore
     }
 
-    /// The export whose size the answer tells; nil where it tells none.
+    /// Returns the name of the export whose size the answer tells; nil if the answer tells none.
     private func chosenName(_ type: UInt32, _ payload: ArraySlice<UInt8>) -> String? {
         guard isOpen else { return nil }
         switch Option(rawValue: type) {
@@ -228,12 +230,12 @@ public struct Handshake {
         }
     }
 
-    /// A server that has no such export can only hang up.
+    /// Answers EXPORT_NAME. The connection ends if there is no such export, since the option has no error reply.
     private mutating func answerExportName(
         _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
         var reader = ByteReader(payload)
-        // There is no 64-bit form of this option's answer: who has asked for extended headers may not use it.
+        // The reply has no 64-bit form, so a client that has asked for extended headers may not use this option.
         guard refusal == nil, style != .extended, payload.count <= Wire.maximumString,
             let name = reader.string(count: payload.count), let export = catalog.export(named: name), isOpen(export)
         else { return end(.close) }
@@ -261,8 +263,8 @@ public struct Handshake {
         state = .listing(exports, named: 0)
     }
 
-    /// Names exports to the client until all are named or enough has been said.
-    /// - Returns: whether all are named.
+    /// Sends the names of exports until all are sent or the output is long enough.
+    /// - Returns: whether all are sent.
     private mutating func list(_ exports: [ExportDescription], from first: Int, _ output: inout [UInt8]) -> Bool {
         let type = Option.list.rawValue
         let enough = output.count + Wire.enoughOutput
@@ -272,7 +274,7 @@ public struct Handshake {
                 return false
             }
             let export = exports[index]
-            // An export that needs TLS is hidden from a client in the clear, as nbd-server hides it.
+            // nbd-server, too, hides an export that needs TLS from a client in the clear.
             guard isOpen(export) else { continue }
             var item = ByteWriter()
             item.append(UInt32(export.name.utf8.count))
@@ -340,7 +342,7 @@ public struct Handshake {
         return isChoice ? end(.transmission(negotiation(export))) : .needsMore
     }
 
-    /// The export that an option names; nil after an error has been replied.
+    /// Finds the export that an option names; replies with an error and returns nil if the client can't have it.
     private mutating func openExport(
         named name: String, for type: UInt32, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> ExportDescription? {
@@ -366,7 +368,7 @@ public struct Handshake {
         return reader.isAtEnd ? (name, wanted) : nil
     }
 
-    /// Size and flags are always told, and so are the block sizes: a client may use them and need not ask.
+    /// Size, flags and block sizes are always sent: a client may use them without having asked.
     private func information(on export: ExportDescription, _ wanted: Set<UInt16>) -> [[UInt8]] {
         var items: [[UInt8]] = []
         func add(_ type: Information, _ fill: (inout ByteWriter) -> Void) {
@@ -420,7 +422,7 @@ public struct Handshake {
         reply(.acknowledge, to: type, &output)
     }
 
-    /// What a client asks of which export; nil after an error has been replied.
+    /// Parses the export and the queries of an option; replies with an error and returns nil if that fails.
     private mutating func metaContextRequest(
         _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> (ExportDescription, [String])? {

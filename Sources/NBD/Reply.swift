@@ -1,8 +1,8 @@
 /// Writes the headers of replies. Protocol text, "Simple reply message", "Structured reply chunk message", "Structured
 /// reply types"; the branch extension-ext-header for extended ones.
 ///
-/// Every reply is one message: a chunk that carries data is also the last of its reply, because it is only sent once
-/// nothing can go wrong any more; so is the last of a block status, which has one for each context.
+/// A read has one chunk with data, which is also the last one: it is sent only when nothing can fail any more. A block
+/// status has one chunk for each context.
 public enum Reply {
     private enum Chunk: UInt16 {
         case none = 0
@@ -12,12 +12,12 @@ public enum Reply {
         case error = 0x8001
     }
 
-    /// The most bytes that any header written here takes.
+    /// The most bytes of any header that is written here.
     public static let maximumHeader = 40
 
-    /// The header before the data of a read that has succeeded; it takes `style.dataHeaderLength` bytes.
+    /// Writes the header before the data of a successful read, `style.dataHeaderLength` bytes.
     /// - Parameters:
-    ///   - offset: of the request.
+    ///   - offset: offset of the request in bytes.
     ///   - count: bytes of data, at least 1.
     public static func storeData(
         _ style: HeaderStyle, cookie: UInt64, offset: UInt64, count: Int, to bytes: UnsafeMutableRawPointer
@@ -27,8 +27,8 @@ public enum Reply {
         store(offset, style.chunkHeaderLength, bytes)
     }
 
-    /// A whole reply without data: success where `error` is none.
-    /// - Returns: its bytes, at most `maximumHeader`.
+    /// Writes a whole reply without data; it reports success if `error` is `.none`.
+    /// - Returns: bytes written, at most `maximumHeader`.
     public static func storeEnd(
         _ style: HeaderStyle, error: ErrorCode, cookie: UInt64, offset: UInt64, to bytes: UnsafeMutableRawPointer
     ) -> Int {
@@ -43,7 +43,7 @@ public enum Reply {
         }
         storeChunk(.error, style, cookie, offset, count: 6, bytes)
         store(error.rawValue, header, bytes)
-        // No text: the value says it all.
+        // The error message is empty: the error value tells all.
         store(UInt16(0), header + 4, bytes)
         return header + 6
     }
@@ -53,10 +53,10 @@ public enum Reply {
         style.chunkHeaderLength + (style == .extended ? 8 : 4)
     }
 
-    /// The header before the extents of a block status; it takes `statusHeaderLength` bytes.
+    /// Writes the header before the extents of a block status, `statusHeaderLength` bytes.
     /// - Parameters:
-    ///   - count: of the extents.
-    ///   - isLast: whether nothing follows for further contexts.
+    ///   - count: the number of extents, at least 1.
+    ///   - isLast: whether this is the last context of the reply.
     public static func storeStatus(
         _ style: HeaderStyle, _ context: MetaContext, cookie: UInt64, offset: UInt64, count: Int, isLast: Bool,
         to bytes: UnsafeMutableRawPointer
@@ -75,8 +75,9 @@ public enum Reply {
     /// Bytes of an extent on the wire.
     public static func extentLength(_ style: HeaderStyle) -> Int { style == .extended ? 16 : 8 }
 
-    /// One extent, `extentLength` bytes.
-    /// - Parameter length: bytes; at most what the request covered, so that it fits the compact form of a compact request.
+    /// Writes one extent, `extentLength` bytes.
+    /// - Parameter length: bytes; at most the length of the request, so that it fits the compact form of a compact
+    ///   request.
     public static func storeExtent(
         _ style: HeaderStyle, length: UInt64, state: UInt64, to bytes: UnsafeMutableRawPointer
     ) {
