@@ -1,4 +1,4 @@
-/// 0, 1, … `count` - 1, 0, 1, …
+/// Counts 0, 1, … `count` - 1, and starts again at 0.
 final class Rotation {
     private let count: Int
     private var last = -1

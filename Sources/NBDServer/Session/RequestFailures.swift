@@ -1,7 +1,7 @@
 import Block
 import NIOConcurrencyHelpers
 
-/// The requests for an export that its device has failed. Only a failure takes the lock.
+/// Counts and logs the requests for an export that its device has failed. Only a failure takes the lock.
 public final class RequestFailures: Sendable {
     private struct State {
         var counts = FailureCounts()
@@ -11,15 +11,16 @@ public final class RequestFailures: Sendable {
     private let state = NIOLockedValueBox(State())
     private let report: @Sendable (String) -> Void
 
-    /// - Parameter report: called with a line for the log, on any thread, and not often.
+    /// Creates a count of 0.
+    /// - Parameter report: called on any thread with a line for the log, limited by `FailureCounts`.
     public init(report: @escaping @Sendable (String) -> Void) {
         self.report = report
     }
 
-    /// Kinds that there were, and how often.
+    /// Failures of each kind since the start.
     public var totals: [RequestFailure: UInt64] { state.withLockedValue { $0.counts.totals } }
 
-    /// Called on any loop where a device has ended a request with an error.
+    /// Counts and logs a request that the device has ended with an error. Any thread may call.
     func note(_ kind: BlockRequest.Kind, error: CInt, mustBeFast: Bool, offset: UInt64, length: UInt64) {
         guard let failure = RequestFailure(kind: kind, error: error, mustBeFast: mustBeFast) else { return }
         let (now, next) = state.withLockedValue { state in
@@ -32,7 +33,7 @@ public final class RequestFailures: Sendable {
         if let next { reportLater(next) }
     }
 
-    /// Those that came too soon after others are told of even where none follows them.
+    /// Logs failures that came too soon after a report, even if no further failure follows.
     private func reportLater(_ time: ContinuousClock.Instant) {
         Task { [weak self] in
             try? await Task.sleep(until: time, clock: .continuous)

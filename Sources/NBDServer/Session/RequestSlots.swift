@@ -9,7 +9,8 @@ final class RequestSlots {
 
     private let isSynchronous: Bool
 
-    /// - Parameter isSynchronous: every change is to be durable before it is acknowledged.
+    /// Creates slots whose completions go to `owner`.
+    /// - Parameter isSynchronous: whether every change must be durable before it is acknowledged.
     init(count: Int, owner: RequestOwner, port: DiskPort, isSynchronous: Bool) {
         self.isSynchronous = isSynchronous
         self.count = count
@@ -27,10 +28,10 @@ final class RequestSlots {
 
     var inFlight: Int { count - free.count }
 
-    /// Whether what a request changes is to be durable before it is acknowledged.
+    /// Whether the request's changes must be durable before it is acknowledged.
     func mustBeDurable(_ request: Request) -> Bool { isSynchronous || request.flags.contains(.forceUnitAccess) }
 
-    /// A slot filled in with what the client asked for, without a buffer.
+    /// Fills a free slot from the client's request, without a buffer.
     func take(_ request: Request) -> UnsafeMutablePointer<BlockRequest> {
         let slot = free.removeLast()
         slot.pointee.kind = Self.kind(of: request)
