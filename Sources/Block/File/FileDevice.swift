@@ -3,24 +3,24 @@ import Dispatch
 import Glibc
 import Ring
 
-/// A raw image or block device, through the ring.
+/// A raw image or block device, served through the ring.
 ///
-/// Reads that the page cache can answer end at once; whatever would block goes to the ring, and what the ring has no
-/// operation for to a thread of the device's own.
+/// Reads from the page cache end at once. Requests that would block go to the ring, and those for which the ring has
+/// no operation go to a thread of the device.
 public final class FileDevice: BlockDevice, @unchecked Sendable {
     private static let zeros = ZeroPage()
     private static let pageMask: UInt64 = 4095
-    /// Bytes from which on reading ahead matters more than another thread costs.
+    /// Bytes of a read from which on the kernel's read-ahead gains more than a worker thread costs.
     private static let readByWorker = 64 << 10
-    /// Bytes of a write that is small enough to keep a loop's other clients waiting.
+    /// Bytes of the longest write that may delay a loop's other clients.
     private static let atOnce = 1 << 20
 
-    /// The file behind the device.
+    /// The image that the device serves.
     public let image: RawImage
     let worker = DispatchQueue(label: "nearblock.file")
     let statuses: StatusLookup
 
-    /// Serves `image`.
+    /// Creates a device on `image`.
     public convenience init(image: RawImage) {
         self.init(image: image, statuses: StatusLookup(image: image))
     }
@@ -55,7 +55,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         case .trim where image.isBlockDevice:
             later(request, port)
         case .writeZeroes where image.isBlockDevice && request.pointee.mustBeFast && !request.pointee.mayPunchHole:
-            // Without a hole the kernel may write the zeros, and does not say so.
+            // The kernel writes zeros itself where the device can't make them without a hole, and does not tell.
             refuse(request, port)
         default:
             submit(request, port)
@@ -70,7 +70,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    /// The file was seen to end before the request does. It may be whole again.
+    /// Checks the size again: the file ended before the request does when it was last examined, and may have grown
+    /// back.
     private func lookAgain(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let pending = PendingRequest(request: request, port: port)
         worker.async { [self] in
@@ -84,8 +85,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    /// A read has met the end of the file: somebody has cut it short. Who hears of that can rely on it that a write there
-    /// fails, too.
+    /// Fails a read at the end of a file that was truncated. The new end is recorded first, so that later writes
+    /// behind it fail, too.
     private func endBeyondFile(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let pending = PendingRequest(request: request, port: port)
         worker.async { [self] in
@@ -130,7 +131,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         return max(0, linux_pread_flags(image.descriptor, buffer, length, off_t(offset), linux_rwf_nowait))
     }
 
-    /// Whole pages go into the page cache without being read first.
+    /// Only whole pages are written here: others would first be read.
     override func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
         guard image.direct == nil, (offset | UInt64(length)) & Self.pageMask == 0, length <= Self.atOnce,
             image.reaches(offset, UInt64(length))
@@ -176,7 +177,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
                 request.pointee.descriptor, from: request.pointee.buffer! + request.pointee.progress, count: left,
                 at: offset, flags: isWrittenThrough(request) ? linux_rwf_dsync : 0, operation)
         case (.transfer, .cache):
-            // Advice for more than the descriptor's field can say would fill any memory anyway.
+            // Advice beyond the field's range would fill any memory anyway.
             let count = UInt32(clamping: left)
             port.loop.readAhead(request.pointee.descriptor, at: offset, length: count, operation)
         case (.zeroRange, _), (.transfer, .trim), (.transfer, .writeZeroes):
@@ -188,7 +189,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    /// Takes in a completion; whether the request has ended by it.
+    /// Records a completion.
+    /// - Returns: whether the request has ended.
     private func advance(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
         if result == -EINTR || result == -EAGAIN { return false }
         switch (request.pointee.stage, request.pointee.kind) {
@@ -198,7 +200,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
             if request.pointee.error == 0 { request.pointee.error = -result }
             return true
         case (_, .cache):
-            // Advice that can't be followed costs nobody anything.
+            // A cache request is advice, so its failure is none.
             return true
         case (.transfer, .trim), (.transfer, .writeZeroes), (.zeroRange, _):
             return advanceAllocation(request, result)
@@ -208,7 +210,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     }
 
     private func advanceAllocation(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
-        // A block device says EINVAL where it knows no sectors that fit the range.
+        // A block device returns EINVAL if no sectors fit the range.
         if result == -EOPNOTSUPP || (result == -EINVAL && image.isBlockDevice) {
             // A trim is advice; zeros are a promise.
             if request.pointee.kind == .trim { return true }
@@ -222,10 +224,10 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
     }
 
     private func advanceTransfer(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
-        // Where it ends early, somebody truncated the image.
+        // A transfer ends early if the image was truncated.
         guard result > 0 else {
             request.pointee.error = result < 0 ? -result : EIO
-            // The write itself may have failed, or making it durable: the flush of the image can tell.
+            // The write or its flush may have failed; a flush of the image tells which.
             return isWrittenThrough(request) ? makeDurableIfForced(request) : true
         }
         request.pointee.progress += Int(result)
@@ -234,8 +236,9 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         return isWrittenThrough(request) && image.flushGate.error == 0 ? true : makeDurableIfForced(request)
     }
 
-    /// Whether the kernel makes each piece of a write durable before it ends. Only past the page cache: a forced write through
-    /// it could hear of another one's write-back error, which the next flush would miss (`FlushGate`).
+    /// Whether the kernel makes each piece of a write durable before it completes. This is used only past the page
+    /// cache. A forced write in the cache could consume another write's write-back error, which the next flush would
+    /// miss (`FlushGate`).
     private func isWrittenThrough(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
         request.pointee.kind == .write && request.pointee.isForcedUnitAccess
             && request.pointee.descriptor != image.descriptor
@@ -247,10 +250,10 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         return false
     }
 
-    /// Begins `fdatasync(2)` of the image, or waits for one that covers it.
+    /// Starts `fdatasync(2)` of the image, or waits for one that covers the request.
     private func makeDurable(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let pending = PendingRequest(request: request, port: port)
-        // It may have been interrupted.
+        // A flush that was interrupted still holds the gate.
         let turn =
             request.pointee.holdsFlushGate
             ? .run : image.flushGate.begin { turn in port.loop.post { self.take(turn, pending) } }
@@ -280,6 +283,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     // MARK: Off the ring
 
+    /// Discards a range; on the device's thread.
     /// - Returns: 0 or an `errno`.
     private static func perform(_ request: UnsafeMutablePointer<BlockRequest>, on image: RawImage) -> CInt {
         FileError.outcome {

@@ -5,7 +5,7 @@ import Ring
 public final class ForwardingDevice: BlockDevice, @unchecked Sendable {
     private let forwarder: any RequestForwarder
 
-    /// Sends requests through `forwarder`.
+    /// Creates a device whose requests go to `handler`.
     public init(forwarder: any RequestForwarder) {
         self.forwarder = forwarder
         super.init()
@@ -23,7 +23,7 @@ public final class ForwardingDevice: BlockDevice, @unchecked Sendable {
         case .cache:
             return pending.finish(error: 0)
         case .status:
-            // What the other node knows of its image is not asked for; calling it data is always right.
+            // The handler is not asked for the state of its blocks; data is always a right answer.
             _ = request.pointee.addExtent(BlockExtent(length: request.pointee.length, state: []))
             return pending.finish(error: 0)
         case .writeZeroes where request.pointee.mustBeFast:

@@ -1,6 +1,6 @@
-/// Carries requests to the node that holds the disk now.
+/// Serves requests outside their loop: at the node that holds the disk now, or by waiting for missing blocks.
 public protocol RequestForwarder: AnyObject, Sendable {
-    /// Sends a request over and calls its `finish` exactly once, when the other side has answered. While the link is
-    /// down, the request waits and is sent again.
+    /// Serves a request and calls its `finish` exactly once. While the link is down, the request waits and is sent
+    /// again. Any thread may call.
     func forward(_ request: ForwardedRequest)
 }

@@ -1,10 +1,10 @@
 import Dispatch
 import Ring
 
-/// A disk that another NBD server holds: qemu-nbd for qcow2, nbdkit for almost anything. Through libnbd(3), on the loops.
+/// A disk on another NBD server, through libnbd(3) on the loops: qemu-nbd for qcow2, nbdkit for almost anything.
 ///
-/// Where the server takes several connections, each loop has one of its own; otherwise all use the first loop's. A
-/// connection that is lost is made again, and requests wait for it; `RemoteDurability` says what that may not hide.
+/// Each loop has a connection of its own if the server allows several; otherwise all use the first loop's. A lost
+/// connection is made again, and requests wait for it; `NBDClientDurability` detects that changes may be lost.
 public final class RemoteDevice: BlockDevice, @unchecked Sendable {
     private let traits: RemoteTraits
     private let connections: [RemoteConnection]
@@ -16,15 +16,15 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
         for connection in connections { connection.loop.post { connection.watch() } }
     }
 
-    // A poll in flight keeps its connection.
+    // A poll in flight retains its connection.
     deinit { stop() }
 
     /// Connects to a server.
     /// - Parameters:
-    ///   - uri: as the NBD project writes it, `nbd://HOST/EXPORT` or `nbd+unix:///EXPORT?socket=PATH` and so on.
+    ///   - uri: an NBD URI, `nbd://HOST/EXPORT` or `nbd+unix:///EXPORT?socket=PATH` and so on.
     ///   - loops: all loops of the node, in order.
-    ///   - losses: where it is counted that the server may have lost changes.
-    /// - Throws: `RemoteError`.
+    ///   - losses: counts the times that the server may have lost changes.
+    /// - Throws: `NBDClientError`.
     public static func open(uri: String, loops: [EventLoop], losses: LossCount) async throws -> RemoteDevice {
         let durability = RemoteDurability(losses: losses)
         let first = try await connect(uri)
@@ -40,14 +40,14 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
         return RemoteDevice(traits: first.traits, connections: connections)
     }
 
-    /// Bytes.
+    /// Bytes of the disk.
     public var size: UInt64 { traits.size }
     /// Whether the server refuses writes.
     public var isReadOnly: Bool { traits.isReadOnly }
     /// Whether the server says that its disk is slow to seek.
     public var isRotational: Bool { traits.isRotational }
 
-    /// Ends what the server has not answered, with ESHUTDOWN; nothing more is sent to it.
+    /// Ends unanswered requests with ESHUTDOWN, and sends nothing more. Any thread may call.
     public func stop() {
         for connection in connections { connection.loop.post { connection.stop() } }
     }
@@ -58,7 +58,7 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
         let index = port.loop.index
         let connection = connections.indices.contains(index) ? connections[index] : connections[0]
         let pending = PendingRequest(request: request, port: port)
-        // Never from within `start`: what libnbd does at once could end the request before its owner expects it.
+        // libnbd may answer at once, so a request must not start before its owner expects it to end.
         connection.loop.post { connection.start(pending.request, pending.port) }
     }
 

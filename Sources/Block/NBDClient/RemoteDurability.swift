@@ -1,8 +1,9 @@
 import NIOConcurrencyHelpers
 
-/// Tells whether a lost connection may have cost writes that were acknowledged and never flushed.
+/// Detects that a lost connection may have cost writes that were acknowledged and never flushed.
 ///
-/// A server that went down may have taken them along. Connecting again must not hide that: `LossCount`.
+/// A server that has restarted may have lost them, and reconnecting must not hide that (`LossCount`). Any thread may
+/// use it.
 final class RemoteDurability: Sendable {
     private struct State {
         var acknowledged: UInt64 = 0
@@ -12,27 +13,28 @@ final class RemoteDurability: Sendable {
     private let losses: LossCount
     private let state = NIOLockedValueBox(State())
 
-    /// - Parameter losses: where a loss is counted.
+    /// Creates a state without writes.
+    /// - Parameter losses: counts the losses.
     init(losses: LossCount) {
         self.losses = losses
     }
 
-    /// A write was acknowledged without having been forced to be durable.
+    /// Records an acknowledged write that was not forced to be durable.
     func noteWrite() {
         state.withLockedValue { $0.acknowledged += 1 }
     }
 
-    /// What a flush that begins now will cover.
+    /// Returns a mark of the writes that a flush beginning now will cover.
     func beginFlush() -> UInt64 {
         state.withLockedValue { $0.acknowledged }
     }
 
-    /// A flush has succeeded.
+    /// Records a successful flush.
     func endFlush(covering count: UInt64) {
         state.withLockedValue { $0.flushed = max($0.flushed, count) }
     }
 
-    /// The server could not make durable what it had acknowledged, or the connection to it was lost.
+    /// Counts a loss if writes are unflushed: the server failed to make them durable, or its connection was lost.
     func noteLoss() {
         let isLost = state.withLockedValue { state in
             defer { state.flushed = state.acknowledged }

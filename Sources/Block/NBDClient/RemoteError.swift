@@ -1,6 +1,6 @@
 import CLibNBD
 
-/// Another NBD server can't be used as a backing.
+/// A failure to use another NBD server as a backing.
 public struct RemoteError: Error, CustomStringConvertible {
     /// One line for the user.
     public let description: String
@@ -9,7 +9,7 @@ public struct RemoteError: Error, CustomStringConvertible {
         description = "cannot use \(uri): \(problem)"
     }
 
-    /// With what libnbd says of this thread's last failure.
+    /// Creates an error from this thread's last failure in libnbd.
     static func last(_ uri: String) -> RemoteError {
         RemoteError(uri, nbd_get_error().map { String(cString: $0) } ?? "no reason given")
     }

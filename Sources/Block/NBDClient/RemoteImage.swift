@@ -3,40 +3,40 @@ import Dispatch
 import Glibc
 import NIOConcurrencyHelpers
 
-/// A disk that another NBD server holds, read by worker threads with plain blocking calls.
+/// A disk on another NBD server, read by worker threads with blocking calls.
 ///
-/// Any number of threads may use it at once: each call has a connection to itself, and connections are kept for the next.
-/// Whatever takes longer than the patience fails, and so does the next call for a while, so that a server that hangs does
-/// not hold up its user block by block.
+/// Any number of threads may use it at once: each call has a connection of its own, and idle connections are kept. A
+/// call that takes longer than the timeout fails, and so do further calls for a while. Otherwise a server that hangs
+/// would delay its user at every block.
 public final class RemoteImage: Sendable {
-    /// Bytes of data in one command: what every server takes that was not asked for its limits.
+    /// Bytes of one read: a server that was not asked for its limits must accept them.
     private static let longestRead = 32 << 20
     private static let longestRange: UInt64 = 1 << 30
 
     private struct State {
         var idle: [RemoteLink] = []
-        /// Until then nothing is tried.
+        /// The time before which nothing is tried; nil if no call has failed yet.
         var resting: DispatchTime?
     }
 
-    /// As the user wrote it.
+    /// The URI as the user wrote it.
     public let uri: String
-    /// Bytes.
+    /// Bytes of the disk.
     public let size: UInt64
     private let traits: RemoteTraits
     private let patience: Int
     private let state: NIOLockedValueBox<State>
 
-    /// Whether a user means another server and not a file; a file of such a name can be given as `./NAME`.
+    /// Whether a user's argument is an NBD URI and not a file; a file of such a name can be given as `./NAME`.
     public static func isURI(_ text: String) -> Bool {
         ["nbd", "nbds"].contains { scheme in
             ["", "+unix", "+vsock"].contains { text.hasPrefix("\(scheme)\($0)://") }
         }
     }
 
-    /// Connects, and blocks meanwhile.
-    /// - Parameter patience: seconds that one answer may take.
-    /// - Throws: `RemoteError`.
+    /// Connects. Blocks the thread.
+    /// - Parameter timeoutSeconds: the longest time for one answer.
+    /// - Throws: `NBDClientError`.
     public init(uri: String, patience: Int = 10) throws {
         let link = try RemoteLink(uri: uri, patience: patience)
         self.uri = uri
@@ -50,8 +50,8 @@ public final class RemoteImage: Sendable {
         for link in state.withLockedValue({ $0.idle }) { Self.leave(link) }
     }
 
-    /// Fills `buffer` from `offset` on.
-    /// - Throws: `RemoteError`.
+    /// Fills `buffer` with the bytes at `offset`. Blocks the thread.
+    /// - Throws: `NBDClientError`.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
         try withLink { link in
             var done = 0
@@ -66,10 +66,10 @@ public final class RemoteImage: Sendable {
         }
     }
 
-    /// What is known of the bytes from `offset` on, in order, as far as the server tells at once: at least one run. A server
-    /// that does not tell calls everything data.
+    /// Asks for the extents from `offset` on. Blocks the thread.
     /// - Parameter offset: less than `size`.
-    /// - Throws: `RemoteError`.
+    /// - Returns: at least one extent, and as many as the server tells at once. If it tells none, everything is data.
+    /// - Throws: `NBDClientError`.
     public func extents(from offset: UInt64) throws -> [BlockExtent] {
         precondition(offset < size)
         guard traits.canTellStatus else { return [BlockExtent(length: size - offset, state: [])] }
@@ -90,7 +90,7 @@ public final class RemoteImage: Sendable {
             if let resting = state.resting, .now() < resting { throw RemoteError(uri, "it did not answer lately") }
             return state.idle.popLast()
         }
-        // A connection that was kept may have been closed meanwhile, which is soon found out and says nothing.
+        // A kept connection may have been closed meanwhile; its quick failure does not mean that the server hangs.
         if let kept {
             let began = DispatchTime.now()
             do { return try use(kept, body) } catch {
@@ -121,13 +121,13 @@ public final class RemoteImage: Sendable {
         return error
     }
 
-    /// Says goodbye without waiting for an answer.
+    /// Sends DISCONNECT and does not wait.
     private static func leave(_ link: RemoteLink) {
         nbd_aio_disconnect(link.handle, 0)
         nbd_close(link.handle)
     }
 
-    /// What one block status told.
+    /// Collects the extents of one block status.
     private final class ExtentList {
         let limit: UInt64
         private(set) var extents: [BlockExtent] = []
@@ -147,7 +147,7 @@ public final class RemoteImage: Sendable {
                 free: { Unmanaged<ExtentList>.fromOpaque($0!).release() })
         }
 
-        /// Pairs of a length and flags; the last may reach beyond what was asked for.
+        /// Adds pairs of a length and flags; the last may reach beyond the range.
         private func take(_ entries: UnsafePointer<UInt32>, _ count: Int) {
             var left = limit - extents.reduce(0) { $0 + $1.length }
             for index in stride(from: 0, to: count - 1, by: 2) where left > 0 {

@@ -1,21 +1,21 @@
 import CLibNBD
 import Dispatch
 
-/// A connection that libnbd has made. It is used by one thread at a time.
+/// A connection that libnbd has made. One thread at a time uses it.
 struct RemoteLink: @unchecked Sendable {
     static let allocation = "base:allocation"
 
     let handle: OpaquePointer
     let traits: RemoteTraits
 
-    /// Connects, and blocks meanwhile.
-    /// - Throws: `RemoteError`.
+    /// Connects. Blocks the thread.
+    /// - Throws: `NBDClientError`.
     init(uri: String) throws {
         try self.init(uri) { guard nbd_connect_uri($0, uri) == 0 else { throw RemoteError.last(uri) } }
     }
 
-    /// Connects, and blocks meanwhile, for at most `patience` seconds.
-    /// - Throws: `RemoteError`.
+    /// Connects. Blocks the thread for at most `timeoutSeconds`.
+    /// - Throws: `NBDClientError`.
     init(uri: String, patience: Int) throws {
         try self.init(uri) { handle in
             guard nbd_set_pread_initialize(handle, false) == 0, nbd_aio_connect_uri(handle, uri) == 0 else {
@@ -30,7 +30,8 @@ struct RemoteLink: @unchecked Sendable {
     private init(_ uri: String, connect: (OpaquePointer) throws -> Void) throws {
         guard let handle = nbd_create() else { throw RemoteError.last(uri) }
         do {
-            // Not asked for its block sizes, a server has to take requests of any; libnbd(3) would hold us to them.
+            // A server that was not asked for its block sizes must accept any; otherwise libnbd(3) would enforce its
+            // limits.
             guard nbd_set_request_block_size(handle, false) == 0, nbd_set_uri_allow_local_file(handle, true) == 0,
                 nbd_add_meta_context(handle, Self.allocation) == 0
             else { throw RemoteError.last(uri) }
@@ -45,7 +46,7 @@ struct RemoteLink: @unchecked Sendable {
 
     /// Begins a command and waits for its end.
     /// - Parameter begin: returns the command's cookie, or -1.
-    /// - Throws: `RemoteError`, where it fails or takes longer than `patience` seconds; the link is then of no more use.
+    /// - Throws: `NBDClientError` if it fails or takes longer than `timeoutSeconds`; the link is then unusable.
     func perform(_ uri: String, _ patience: Int, _ begin: (OpaquePointer) -> Int64) throws {
         let cookie = begin(handle)
         guard cookie >= 0 else { throw RemoteError.last(uri) }
@@ -66,6 +67,6 @@ struct RemoteLink: @unchecked Sendable {
         guard nbd_poll(handle, CInt(min(milliseconds, 60_000))) >= 0 else { throw RemoteError.last(uri) }
     }
 
-    /// Whether it is of no more use.
+    /// Whether the link is unusable.
     var isBroken: Bool { nbd_aio_is_dead(handle) == 1 || nbd_aio_is_closed(handle) == 1 }
 }

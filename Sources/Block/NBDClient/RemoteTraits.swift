@@ -1,6 +1,6 @@
 import CLibNBD
 
-/// What another NBD server says of an export.
+/// The properties of an export on another NBD server.
 struct RemoteTraits: Equatable, Sendable {
     let size: UInt64
     let isReadOnly: Bool
@@ -14,7 +14,7 @@ struct RemoteTraits: Equatable, Sendable {
     let canMultiConnect: Bool
     let canTellStatus: Bool
 
-    /// Asks a connected handle; nothing crosses the wire.
+    /// Reads the properties from a connected handle; nothing is sent.
     init(_ handle: OpaquePointer, uri: String) throws {
         let size = nbd_get_size(handle)
         guard size >= 0 else { throw RemoteError.last(uri) }
