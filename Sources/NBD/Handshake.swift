@@ -102,8 +102,8 @@ public struct Handshake {
         _ input: inout ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
         switch state {
-        case .clientFlags: return takeClientFlags(&input)
-        case .option: return takeOption(&input, &output, catalog)
+        case .clientFlags: return parseClientFlags(&input)
+        case .option: return processOption(&input, &output, catalog)
         case .draining(let left, let type): return drain(left, type, &input, &output)
         case .listing: return .needsMore
         case .ended: return .close
@@ -112,7 +112,7 @@ public struct Handshake {
 
     // MARK: Framing
 
-    private mutating func takeClientFlags(_ input: inout ArraySlice<UInt8>) -> Progress {
+    private mutating func parseClientFlags(_ input: inout ArraySlice<UInt8>) -> Progress {
         var reader = ByteReader(input)
         guard let flags: UInt32 = reader.integer() else { return .needsMore }
         input.removeFirst(4)
@@ -124,7 +124,7 @@ public struct Handshake {
         return .needsMore
     }
 
-    private mutating func takeOption(
+    private mutating func processOption(
         _ input: inout ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
     ) -> Progress {
         var reader = ByteReader(input)

@@ -1,6 +1,6 @@
 /// Page-aligned buffers of one loop, in powers of two, under one limit for each share of them.
 ///
-/// The pool is not thread-safe: use it on its loop's thread. `take` returns nil rather than exceed the limit. The
+/// The pool is not thread-safe: use it on its loop's thread. `allocate` returns nil rather than exceed the limit. The
 /// caller then waits in the share's line with `whenAvailable`. Waiters are told in order, at the end of the batch that
 /// made room. Up to `kept` bytes of returned buffers stay allocated, so that a steady load allocates nothing.
 ///
@@ -59,30 +59,30 @@ public final class BufferPool: RingHandler {
 
     deinit {
         for (sizeClass, list) in idle.enumerated() {
-            for buffer in list { PageMemory.give(buffer, Self.size(ofClass: sizeClass)) }
+            for buffer in list { PageMemory.free(buffer, Self.size(ofClass: sizeClass)) }
         }
     }
 
     /// Takes a buffer of at least `count` bytes from the first share, beginning with `first`, that has room and no
     /// line.
     /// - Parameter count: 1 to the limit of the share `first`.
-    /// - Returns: the buffer and its share, for `give`; nil if there is no room now, or others wait in the line of
+    /// - Returns: the buffer and its share, for `free`; nil if there is no room now, or others wait in the line of
     ///   `first`.
-    public func take(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
-        lines[first].isEmpty ? takeAhead(count, from: first) : nil
+    public func allocate(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
+        lines[first].isEmpty ? allocateInTurn(count, from: first) : nil
     }
 
-    /// As `take`, for the waiter at the head of the line of `first`.
-    public func takeAhead(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
+    /// As `allocate`, for the waiter at the head of the line of `first`.
+    public func allocateInTurn(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
         precondition(count > 0 && count <= limits[first])
-        if let buffer = takeRoom(count, of: first) { return (buffer, first) }
+        if let buffer = allocateRoom(count, of: first) { return (buffer, first) }
         for share in first + 1..<limits.count where lines[share].isEmpty && count <= limits[share] {
-            if let buffer = takeRoom(count, of: share) { return (buffer, share) }
+            if let buffer = allocateRoom(count, of: share) { return (buffer, share) }
         }
         return nil
     }
 
-    private func takeRoom(_ count: Int, of share: Int) -> UnsafeMutableRawPointer? {
+    private func allocateRoom(_ count: Int, of share: Int) -> UnsafeMutableRawPointer? {
         let size = Self.size(ofClass: Self.sizeClass(count))
         guard usedOfShares[share] + size <= limits[share] || usedOfShares[share] == 0 else { return nil }
         usedOfShares[share] += size
@@ -90,16 +90,16 @@ public final class BufferPool: RingHandler {
             idleBytes -= size
             return buffer
         }
-        guard let buffer = PageMemory.take(size) else {
+        guard let buffer = PageMemory.allocate(size) else {
             usedOfShares[share] -= size
             return nil
         }
         return buffer
     }
 
-    /// Returns a buffer of `take(count)`, and tells the first in each line that may have it.
+    /// Returns a buffer of `allocate(count)`, and tells the first in each line that may have it.
     /// - Parameter share: the share that the buffer was taken from.
-    public func give(_ buffer: UnsafeMutableRawPointer, _ count: Int, share: Int = 0) {
+    public func free(_ buffer: UnsafeMutableRawPointer, _ count: Int, share: Int = 0) {
         let sizeClass = Self.sizeClass(count)
         let size = Self.size(ofClass: sizeClass)
         usedOfShares[share] -= size
@@ -108,7 +108,7 @@ public final class BufferPool: RingHandler {
             idleBytes += size
             idle[sizeClass].append(buffer)
         } else {
-            PageMemory.give(buffer, size)
+            PageMemory.free(buffer, size)
         }
         if waiting > 0 { tellAtBatchEnd(roomIn: share) }
     }
@@ -119,7 +119,7 @@ public final class BufferPool: RingHandler {
     /// Whether a handler waits in the line of `share`.
     public func isShort(_ share: Int) -> Bool { !lines[share].isEmpty }
 
-    /// Puts `waiter` at the end of a share's line; it is told once when it should try `takeAhead` from that share.
+    /// Puts `waiter` at the end of a share's line; it is told once when it should try `allocateInTurn` from that share.
     public func whenAvailable(_ waiter: RingHandler, share: Int = 0) {
         lines[share].append(Unmanaged.passUnretained(waiter))
         waiting += 1

@@ -139,7 +139,7 @@ public final class EventLoop: @unchecked Sendable {
             if nextTurn.isEmpty { io_uring_submit_and_wait(ring, 1) } else { io_uring_submit_and_get_events(ring) }
             handleCompletions()
             runInbox()
-            takeTurns()
+            runTurns()
             endBatch()
         }
         io_uring_queue_exit(ring)
@@ -171,7 +171,7 @@ public final class EventLoop: @unchecked Sendable {
     }
 
     private func runInbox() {
-        guard waker.takeSignal() else { return }
+        guard waker.consumeSignal() else { return }
         let work = inbox.withLockedValue { queue in
             defer { queue = [] }
             return queue
@@ -180,7 +180,7 @@ public final class EventLoop: @unchecked Sendable {
         waker.arm(on: self)
     }
 
-    private func takeTurns() {
+    private func runTurns() {
         guard !nextTurn.isEmpty else { return }
         // A handler that asks again during its turn is called in the next one.
         let count = nextTurn.count

@@ -6,14 +6,14 @@ enum PageMemory {
 
     /// - Parameter count: bytes, a multiple of 4096.
     /// - Returns: nil if there is no memory.
-    static func take(_ count: Int) -> UnsafeMutableRawPointer? {
+    static func allocate(_ count: Int) -> UnsafeMutableRawPointer? {
         guard count >= mapped else { return aligned_alloc(4096, count) }
         let memory = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         return memory == MAP_FAILED ? nil : memory
     }
 
-    /// - Parameter count: the same as for `take`.
-    static func give(_ memory: UnsafeMutableRawPointer, _ count: Int) {
-        if count >= mapped { munmap(memory, count) } else { free(memory) }
+    /// - Parameter count: the same as for `allocate`.
+    static func free(_ memory: UnsafeMutableRawPointer, _ count: Int) {
+        if count >= mapped { munmap(memory, count) } else { Glibc.free(memory) }
     }
 }

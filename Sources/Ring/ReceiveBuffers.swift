@@ -18,9 +18,9 @@ public final class ReceiveBuffers {
 
     /// - Throws: `RingError` if there is no memory.
     init() throws {
-        guard let ring = PageMemory.take(Self.ringLength) else { throw RingError(code: ENOMEM) }
-        guard let memory = PageMemory.take(Self.count * Self.length) else {
-            PageMemory.give(ring, Self.ringLength)
+        guard let ring = PageMemory.allocate(Self.ringLength) else { throw RingError(code: ENOMEM) }
+        guard let memory = PageMemory.allocate(Self.count * Self.length) else {
+            PageMemory.free(ring, Self.ringLength)
             throw RingError(code: ENOMEM)
         }
         self.ring = ring
@@ -28,8 +28,8 @@ public final class ReceiveBuffers {
     }
 
     deinit {
-        PageMemory.give(ring, Self.ringLength)
-        PageMemory.give(memory, Self.count * Self.length)
+        PageMemory.free(ring, Self.ringLength)
+        PageMemory.free(memory, Self.count * Self.length)
     }
 
     /// - Returns: 0 or an `errno`.

@@ -32,7 +32,7 @@ final class Waker: RingHandler {
     }
 
     /// Returns whether a signal has come since the last call; on the loop's thread.
-    func takeSignal() -> Bool {
+    func consumeSignal() -> Bool {
         defer { wasSignalled = false }
         return wasSignalled
     }

@@ -10,12 +10,12 @@ struct RefusedClientsTests {
         let reports = NIOLockedValueBox<[UInt64]>([])
         let refused = RefusedClients { count in reports.withLockedValue { $0.append(count) } }
         let start = ContinuousClock.now
-        refused.note(at: start)
-        for second in 1...59 { refused.note(at: start + .seconds(second)) }
+        refused.record(at: start)
+        for second in 1...59 { refused.record(at: start + .seconds(second)) }
         #expect(reports.withLockedValue { $0 } == [1])
-        refused.note(at: start + .seconds(60))
+        refused.record(at: start + .seconds(60))
         #expect(reports.withLockedValue { $0 } == [1, 60])
-        refused.note(at: start + .seconds(61))
+        refused.record(at: start + .seconds(61))
         #expect(reports.withLockedValue { $0 } == [1, 60])
     }
 }

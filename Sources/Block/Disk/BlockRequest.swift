@@ -103,4 +103,9 @@ public struct BlockRequest {
         extentCount += 1
         return true
     }
+
+    /// Answers a `status` with one extent of data, which is right for bytes in any state.
+    mutating func addAllData() {
+        _ = addExtent(BlockExtent(length: length, state: []))
+    }
 }

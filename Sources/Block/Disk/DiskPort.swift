@@ -57,7 +57,7 @@ public final class DiskPort: @unchecked Sendable {
         guard pace.allows(at: began),
             let error = device.writeAtOnce(from: buffer, length: length, at: offset)
         else { return nil }
-        pace.note(from: began, to: WritePace.now())
+        pace.record(from: began, to: WritePace.now())
         // Invariant 1: the write has ended, and its reply follows.
         mark(offset: offset, length: UInt64(length))
         return error
@@ -65,7 +65,10 @@ public final class DiskPort: @unchecked Sendable {
 
     /// Ends a request for its device: marks its changes, and calls its owner.
     func ended(_ request: UnsafeMutablePointer<BlockRequest>) {
-        settle(request)
+        // Invariant 1: blocks are marked after the write has reached the backing and before the owner is called. A failed
+        // write is marked, too, since it may have changed some of its blocks.
+        if request.pointee.kind.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
+        inFlight -= 1
         request.pointee.owner._withUnsafeGuaranteedRef { $0.finished(request) }
         reportIfQuiet()
     }
@@ -111,13 +114,6 @@ public final class DiskPort: @unchecked Sendable {
         let requests = heldBack
         heldBack = []
         for request in requests { submit(request) }
-    }
-
-    /// Invariant 1: blocks are marked after the write has reached the backing and before the owner is called. A failed
-    /// write is marked, too, since it may have changed some of its blocks.
-    private func settle(_ request: UnsafeMutablePointer<BlockRequest>) {
-        if request.pointee.kind.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
-        inFlight -= 1
     }
 
     /// Marks a range in every map.

@@ -14,5 +14,5 @@ public final class LossCount: Sendable {
     public var now: UInt64 { count.load(ordering: .acquiring) }
 
     /// Counts a loss. Call it before any client can hear of a successful flush after the loss.
-    public func note() { count.add(1, ordering: .acquiringAndReleasing) }
+    public func increment() { count.add(1, ordering: .acquiringAndReleasing) }
 }

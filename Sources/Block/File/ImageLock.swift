@@ -11,23 +11,23 @@ enum ImageLock {
 
     /// Tries, and microseconds between them. A writer that has ended may hold its lock a moment longer: a child that
     /// it forked keeps its descriptors until it executes its own program.
-    private static let patience = (attempts: 20, interval: 10_000 as UInt32)
+    private static let retries = (attempts: 20, pauseMicroseconds: 10_000 as UInt32)
 
     /// Takes the locks.
     /// - Throws: `ImageInUse` if another writer has the image.
-    static func take(_ descriptor: CInt, _ path: String) throws {
+    static func acquire(_ descriptor: CInt, _ path: String) throws {
         for attempt in 1... {
             do {
-                return try tryToTake(descriptor, path)
-            } catch  where attempt < patience.attempts {
+                return try tryToAcquire(descriptor, path)
+            } catch  where attempt < retries.attempts {
                 // A lock that is only half taken must not keep others off during the pause.
                 for byte in [usesWriting, doesNotShareWriting] { linux_unlock_byte(descriptor, byte) }
-                usleep(patience.interval)
+                usleep(retries.pauseMicroseconds)
             }
         }
     }
 
-    private static func tryToTake(_ descriptor: CInt, _ path: String) throws {
+    private static func tryToAcquire(_ descriptor: CInt, _ path: String) throws {
         for byte in [usesWriting, doesNotShareWriting] {
             guard linux_lock_byte(descriptor, byte, 0) == 0 else {
                 // A file system without locks can't tell writers apart.

@@ -84,7 +84,7 @@ public final class RawImage: Sendable {
             limit = .init(size)
             self.fixedSize = fixedSize
             self.isBlockDevice = isBlockDevice
-            if access == .readWrite { try ImageLock.take(descriptor, path) }
+            if access == .readWrite { try ImageLock.acquire(descriptor, path) }
             direct = isDirect ? try DirectAccess(descriptor, path: path, size: size, access: access) : nil
         } catch {
             close(descriptor)
@@ -286,7 +286,7 @@ public final class RawImage: Sendable {
             return info.st_mode & S_IFMT == S_IFREG && info.st_size == 0
         }
         guard try isEmptyFile() else { return }
-        try ImageLock.take(descriptor, path)
+        try ImageLock.acquire(descriptor, path)
         // Another writer may have filled the file before it released its lock.
         guard try isEmptyFile() else { return }
         guard let length = off_t(exactly: size) else { throw FileError("set the size of", path, code: EFBIG) }

@@ -62,13 +62,13 @@ final class StatusLookup: Sendable {
                 return (first, state.queue.clientCount)
             }
             guard let (pending, clients) = next else { return }
-            takeTurn(pending, until: WritePace.now() + rotation / UInt64(clients))
+            runTurn(pending, until: WritePace.now() + rotation / UInt64(clients))
             nextTurn()
         }
     }
 
     /// Works on one request until `end`, or on all requests of its client if those are not wanted in full.
-    private func takeTurn(_ first: PendingRequest, until end: UInt64) {
+    private func runTurn(_ first: PendingRequest, until end: UInt64) {
         var pending = first
         while let error = look(pending.request, until: end) {
             let wasFull = Self.detail(of: pending.request) == .full

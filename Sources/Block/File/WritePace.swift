@@ -18,7 +18,7 @@ struct WritePace {
     func allows(at now: UInt64) -> Bool { now >= resumes }
 
     /// Records the duration of a write.
-    mutating func note(from began: UInt64, to ended: UInt64) {
+    mutating func record(from began: UInt64, to ended: UInt64) {
         guard ended - began >= Self.slow else {
             pause = 0
             return

@@ -48,14 +48,14 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
 
     /// Passes all requests to `device`, which has the disk now. Any thread may call.
     public func open(_ device: BlockDevice) {
-        for pending in leave(.open(device)) {
+        for pending in endWaiting(.open(device)) {
             pending.port.loop.post { device.start(pending.request, on: pending.port) }
         }
     }
 
     /// Ends all requests with `ESHUTDOWN`: the disk will not come. Any thread may call.
     public func close() {
-        for pending in leave(.closed) { pending.finish(error: ESHUTDOWN) }
+        for pending in endWaiting(.closed) { pending.finish(error: ESHUTDOWN) }
     }
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
@@ -82,7 +82,7 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
             if refusesChanges { return pending.finish(error: EPERM) }
             onChange()
         case .status:
-            _ = request.pointee.addExtent(BlockExtent(length: request.pointee.length, state: []))
+            request.pointee.addAllData()
             pending.finish(error: 0)
         case .flush:
             // The flush covers what this client wrote at the other node before it came here.
@@ -99,7 +99,7 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
 
     private func read(_ id: UInt64, _ request: UnsafeMutablePointer<BlockRequest>) {
         reader.read(offset: request.pointee.offset, length: Int(request.pointee.length)) { [self] error, bytes in
-            guard let pending = take(id) else { return }
+            guard let pending = remove(id) else { return }
             if error == 0 {
                 guard bytes.count == Int(pending.request.pointee.length) else { return pending.finish(error: EIO) }
                 pending.request.pointee.buffer!.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
@@ -109,18 +109,18 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
     }
 
     private func flush(_ id: UInt64) {
-        reader.flush { [self] error in take(id)?.finish(error: error) }
+        reader.flush { [self] error in remove(id)?.finish(error: error) }
     }
 
     private static func isPassedOn(_ kind: BlockRequest.Kind) -> Bool { kind == .read || kind == .flush }
 
     /// Removes a request that the other node has answered; nil if the switchover came first, so that the device has
     /// it.
-    private func take(_ id: UInt64) -> PendingRequest? {
+    private func remove(_ id: UInt64) -> PendingRequest? {
         state.withLockedValue { $0.pending.removeValue(forKey: id) }
     }
 
-    private func leave(_ phase: Phase) -> [PendingRequest] {
+    private func endWaiting(_ phase: Phase) -> [PendingRequest] {
         state.withLockedValue { state in
             guard case .waiting = state.phase else { return [] }
             state.phase = phase

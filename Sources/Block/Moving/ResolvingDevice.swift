@@ -4,17 +4,17 @@ import Ring
 /// A disk that was switched over before all of its blocks had arrived.
 ///
 /// Requests for present blocks are served as from any file, without locks. Requests that touch a missing block or ask
-/// for durability go to a handler.
+/// for durability go to a resolver.
 public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
     private let file: FileDevice
     private let map: DurablePresentMap
-    private let resolver: any RequestForwarder
+    private let resolver: any AsyncRequestHandler
 
     /// Creates a device on `image`.
     /// - Parameters:
     ///   - map: the blocks that are present.
-    ///   - handler: serves the other requests, on the same image.
-    public init(image: RawImage, map: DurablePresentMap, resolver: any RequestForwarder) {
+    ///   - resolver: serves the other requests, on the same image.
+    public init(image: RawImage, map: DurablePresentMap, resolver: any AsyncRequestHandler) {
         file = FileDevice(image: image)
         self.map = map
         self.resolver = resolver
@@ -26,7 +26,7 @@ public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
         // A block may be present while its bit is not durable yet, so a durable change waits for the map as well.
         let isForced = request.pointee.kind.isChange && request.pointee.isForcedUnitAccess
         if isHere && !isForced && request.pointee.kind != .flush { return file.start(request, on: port) }
-        ForwardingDevice.pass(request, port, to: resolver)
+        resolver.start(request, on: port)
     }
 
     override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {

@@ -23,7 +23,7 @@ public final class RefusedClients: Sendable {
 
     /// Counts a refusal.
     /// - Parameter now: the current time; tests pass their own.
-    func note(at now: ContinuousClock.Instant = .now) {
+    func record(at now: ContinuousClock.Instant = .now) {
         let count = state.withLockedValue { state -> UInt64? in
             state.count &+= 1
             if let next = state.next, now < next { return nil }

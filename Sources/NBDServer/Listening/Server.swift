@@ -44,10 +44,10 @@ public final class Server: Sendable {
         on address: ListenAddress, permissions: FilePermissions = FilePermissions()
     ) throws -> ListenAddress {
         let (sockets, bound) = try ListeningSocket.open(address, permissions)
-        let rotation = Rotation(count: loops.count)
+        let turns = RoundRobin(count: loops.count)
         for socket in sockets {
             let listener = Listener(socket: socket, loop: loops[0].loop) { [unowned self] client in
-                open(client, on: loops[rotation.next()]) {}
+                open(client, on: loops[turns.next()]) {}
             }
             listeners.withLockedValue { $0.append(listener) }
             loops[0].loop.post { listener.begin() }

@@ -33,7 +33,7 @@ struct FailureCounts {
 
     /// Counts a failed request.
     /// - Returns: the report to log now; nil if it has to wait.
-    mutating func note(_ failure: RequestFailure, at now: ContinuousClock.Instant) -> Report? {
+    mutating func record(_ failure: RequestFailure, at now: ContinuousClock.Instant) -> Report? {
         let isFirst = entries[failure] == nil
         entries[failure, default: Entry(mayReportAt: now)].total += 1
         return report(failure, isFirst: isFirst, at: now)

@@ -49,7 +49,7 @@ struct ReplyQueue {
     /// Returns room for a small reply of `count` bytes; nil if queued replies must be sent first.
     /// - Parameter spare: bytes behind it that must stay free for other replies.
     mutating func reserve(_ count: Int, spare: Int) -> UnsafeMutableRawPointer? {
-        if region == nil { region = regions.take(ServerLimits.replies, from: 0)?.buffer }
+        if region == nil { region = regions.allocate(ServerLimits.replies, from: 0)?.buffer }
         guard let region, used + count + spare <= ServerLimits.replies else { return nil }
         return region + used
     }
@@ -119,14 +119,14 @@ struct ReplyQueue {
     private mutating func release(_ part: Part) {
         guard let buffer = part.buffer else { return }
         bufferBytes -= part.bufferCount
-        pool.give(buffer, part.bufferCount, share: part.share)
+        pool.free(buffer, part.bufferCount, share: part.share)
     }
 
     private mutating func reset() {
         parts.removeAll(keepingCapacity: true)
         head = 0
         used = 0
-        if let region { regions.give(region, ServerLimits.replies) }
+        if let region { regions.free(region, ServerLimits.replies) }
         region = nil
     }
 

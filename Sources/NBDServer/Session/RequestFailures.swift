@@ -21,10 +21,10 @@ public final class RequestFailures: Sendable {
     public var totals: [RequestFailure: UInt64] { state.withLockedValue { $0.counts.totals } }
 
     /// Counts and logs a request that the device has ended with an error. Any thread may call.
-    func note(_ kind: BlockRequest.Kind, error: CInt, mustBeFast: Bool, offset: UInt64, length: UInt64) {
+    func record(_ kind: BlockRequest.Kind, error: CInt, mustBeFast: Bool, offset: UInt64, length: UInt64) {
         guard let failure = RequestFailure(kind: kind, error: error, mustBeFast: mustBeFast) else { return }
         let (now, next) = state.withLockedValue { state in
-            let now = state.counts.note(failure, at: .now)
+            let now = state.counts.record(failure, at: .now)
             let next = state.awaitsReport ? nil : state.counts.nextReport
             if next != nil { state.awaitsReport = true }
             return (now, next)

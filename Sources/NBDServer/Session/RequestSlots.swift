@@ -32,7 +32,7 @@ final class RequestSlots {
     func mustBeDurable(_ request: Request) -> Bool { isSynchronous || request.flags.contains(.forceUnitAccess) }
 
     /// Fills a free slot from the client's request, without a buffer.
-    func take(_ request: Request) -> UnsafeMutablePointer<BlockRequest> {
+    func acquire(for request: Request) -> UnsafeMutablePointer<BlockRequest> {
         let slot = free.removeLast()
         slot.pointee.kind = Self.kind(of: request)
         slot.pointee.isForcedUnitAccess = mustBeDurable(request)
@@ -47,7 +47,7 @@ final class RequestSlots {
         return slot
     }
 
-    func give(_ slot: UnsafeMutablePointer<BlockRequest>) {
+    func release(_ slot: UnsafeMutablePointer<BlockRequest>) {
         free.append(slot)
     }
 

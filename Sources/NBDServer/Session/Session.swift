@@ -204,7 +204,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     override func bufferMayBeAvailable() -> Bool {
         if let large, mayContinue(large), !stream.isDead {
-            guard let (buffer, share) = pool.takeAhead(large.nextLength, from: line!) else { return false }
+            guard let (buffer, share) = pool.allocateInTurn(large.nextLength, from: line!) else { return false }
             large.slot.pointee.bufferShare = share
             didLeaveLine()
             start(large, with: buffer)
@@ -576,10 +576,10 @@ final class Session: RequestOwner, @unchecked Sendable {
         case .blockStatus:
             if !startStatus(request) { waitForBuffer(request) }
         case .flush:
-            port!.submit(slots!.take(request))
+            port!.submit(slots!.acquire(for: request))
         case .read, .write, .trim, .cache, .writeZeroes:
             if request.length > 0 {
-                port!.submit(slots!.take(request))
+                port!.submit(slots!.acquire(for: request))
             } else {
                 end(.none, cookie: request.cookie, offset: request.offset)
             }
@@ -605,7 +605,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func startRead(_ request: Request) -> Bool {
         guard let (buffer, share) = takeBuffer(request) else { return false }
         reading = .header
-        let slot = slots!.take(request)
+        let slot = slots!.acquire(for: request)
         slot.pointee.buffer = buffer
         slot.pointee.bufferShare = share
         slot.pointee.readAlready = port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset)
@@ -621,7 +621,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// - Returns: false where no buffer is to be had now.
     private func startWrite(_ request: Request) -> Bool {
         guard let (buffer, share) = takeBuffer(request) else { return false }
-        let slot = slots!.take(request)
+        let slot = slots!.acquire(for: request)
         slot.pointee.buffer = buffer
         slot.pointee.bufferShare = share
         reading = .payload(slot, received: 0)
@@ -632,7 +632,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func startStatus(_ request: Request) -> Bool {
         guard let (buffer, share) = takeBuffer(request) else { return false }
         reading = .header
-        let slot = slots!.take(request)
+        let slot = slots!.acquire(for: request)
         slot.pointee.buffer = buffer
         slot.pointee.bufferShare = share
         slot.pointee.extentLimit = Self.extentLimit(of: request)
@@ -643,7 +643,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func takeBuffer(_ request: Request) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
         let count = bufferLength(of: request)
         guard
-            let taken = line.map({ pool.takeAhead(count, from: $0) }) ?? pool.take(count, from: share(with: count))
+            let taken = line.map({ pool.allocateInTurn(count, from: $0) }) ?? pool.allocate(count, from: share(with: count))
         else { return nil }
         bytesInFlight += count
         return taken
@@ -736,7 +736,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         let unsent = stream.replies.bufferBytes
         guard line == nil, unsent < ServerLimits.unsent, bytesInFlight + unsent + large.nextLength <= large.mostHeld
         else { return }
-        guard let (buffer, share) = pool.take(large.nextLength, from: share(with: large.nextLength)) else {
+        guard let (buffer, share) = pool.allocate(large.nextLength, from: share(with: large.nextLength)) else {
             return standInLine(for: large.nextLength)
         }
         large.slot.pointee.bufferShare = share
@@ -793,7 +793,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard let buffer = large.slot.pointee.buffer else { return }
         large.slot.pointee.buffer = nil
         bytesInFlight -= Int(large.slot.pointee.length)
-        pool.give(buffer, Int(large.slot.pointee.length), share: large.slot.pointee.bufferShare)
+        pool.free(buffer, Int(large.slot.pointee.length), share: large.slot.pointee.bufferShare)
     }
 
     private func end(_ large: LargeTransfer) {
@@ -819,13 +819,13 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     private func noteFailure(_ slot: UnsafeMutablePointer<BlockRequest>) {
-        export?.failures.note(
+        export?.failures.record(
             slot.pointee.kind, error: slot.pointee.error, mustBeFast: slot.pointee.mustBeFast,
             offset: slot.pointee.offset, length: slot.pointee.length)
     }
 
     private func noteFailedWrite(_ error: CInt, _ offset: UInt64, _ length: UInt64) {
-        export?.failures.note(.write, error: error, mustBeFast: false, offset: offset, length: length)
+        export?.failures.record(.write, error: error, mustBeFast: false, offset: offset, length: length)
     }
 
     private func answerRead(_ slot: UnsafeMutablePointer<BlockRequest>) {
@@ -881,10 +881,10 @@ final class Session: RequestOwner, @unchecked Sendable {
     private func releaseRequest(_ slot: UnsafeMutablePointer<BlockRequest>) {
         let buffer = slot.pointee.buffer
         slot.pointee.buffer = nil
-        slots!.give(slot)
+        slots!.release(slot)
         guard let buffer else { return }
         bytesInFlight -= bufferLength(of: slot)
-        pool.give(buffer, bufferLength(of: slot), share: slot.pointee.bufferShare)
+        pool.free(buffer, bufferLength(of: slot), share: slot.pointee.bufferShare)
     }
 
     /// Puts what the handshake says into the line; what does not fit follows once that has been sent.

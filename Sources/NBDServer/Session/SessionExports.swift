@@ -37,7 +37,7 @@ final class SessionExports: ExportCatalog {
             return .granted
         }
         if isDecided {
-            export.refused?.note()
+            export.refused?.record()
             return .refused
         }
         undecided = export

@@ -4,7 +4,7 @@ import NIOConcurrencyHelpers
 ///
 /// A server that has restarted may have lost them, and reconnecting must not hide that (`LossCount`). Any thread may
 /// use it.
-final class RemoteDurability: Sendable {
+final class NBDClientDurability: Sendable {
     private struct State {
         var acknowledged: UInt64 = 0
         var flushed: UInt64 = 0
@@ -20,7 +20,7 @@ final class RemoteDurability: Sendable {
     }
 
     /// Records an acknowledged write that was not forced to be durable.
-    func noteWrite() {
+    func recordWrite() {
         state.withLockedValue { $0.acknowledged += 1 }
     }
 
@@ -35,11 +35,11 @@ final class RemoteDurability: Sendable {
     }
 
     /// Counts a loss if writes are unflushed: the server failed to make them durable, or its connection was lost.
-    func noteLoss() {
+    func recordLoss() {
         let isLost = state.withLockedValue { state in
             defer { state.flushed = state.acknowledged }
             return state.acknowledged > state.flushed
         }
-        if isLost { losses.note() }
+        if isLost { losses.increment() }
     }
 }

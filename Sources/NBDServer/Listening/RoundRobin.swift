@@ -1,5 +1,5 @@
 /// Counts 0, 1, … `count` - 1, and starts again at 0.
-final class Rotation {
+final class RoundRobin {
     private let count: Int
     private var last = -1
 

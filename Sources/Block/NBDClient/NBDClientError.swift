@@ -1,7 +1,7 @@
 import CLibNBD
 
 /// A failure to use another NBD server as a backing.
-public struct RemoteError: Error, CustomStringConvertible {
+public struct NBDClientError: Error, CustomStringConvertible {
     /// One line for the user.
     public let description: String
 
@@ -10,7 +10,7 @@ public struct RemoteError: Error, CustomStringConvertible {
     }
 
     /// Creates an error from this thread's last failure in libnbd.
-    static func last(_ uri: String) -> RemoteError {
-        RemoteError(uri, nbd_get_error().map { String(cString: $0) } ?? "no reason given")
+    static func last(_ uri: String) -> NBDClientError {
+        NBDClientError(uri, nbd_get_error().map { String(cString: $0) } ?? "no reason given")
     }
 }

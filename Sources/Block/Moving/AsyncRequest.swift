@@ -1,7 +1,7 @@
 /// A request that another thread or node serves.
 ///
 /// `@unchecked Sendable`: until `finish` is called, only the handler uses the buffer.
-public struct ForwardedRequest: @unchecked Sendable {
+public struct AsyncRequest: @unchecked Sendable {
     /// The kind of request.
     public let kind: BlockRequest.Kind
     /// Whether the data must be durable before the request ends.

@@ -5,11 +5,11 @@ import Ring
 ///
 /// Each loop has a connection of its own if the server allows several; otherwise all use the first loop's. A lost
 /// connection is made again, and requests wait for it; `NBDClientDurability` detects that changes may be lost.
-public final class RemoteDevice: BlockDevice, @unchecked Sendable {
-    private let traits: RemoteTraits
-    private let connections: [RemoteConnection]
+public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
+    private let traits: NBDClientTraits
+    private let connections: [NBDClientConnection]
 
-    private init(traits: RemoteTraits, connections: [RemoteConnection]) {
+    private init(traits: NBDClientTraits, connections: [NBDClientConnection]) {
         self.traits = traits
         self.connections = connections
         super.init()
@@ -25,19 +25,19 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
     ///   - loops: all loops of the node, in order.
     ///   - losses: counts the times that the server may have lost changes.
     /// - Throws: `NBDClientError`.
-    public static func open(uri: String, loops: [EventLoop], losses: LossCount) async throws -> RemoteDevice {
-        let durability = RemoteDurability(losses: losses)
+    public static func open(uri: String, loops: [EventLoop], losses: LossCount) async throws -> NBDClientDevice {
+        let durability = NBDClientDurability(losses: losses)
         let first = try await connect(uri)
         let users = first.traits.canMultiConnect ? loops : [loops[0]]
-        var connections: [RemoteConnection] = []
+        var connections: [NBDClientConnection] = []
         for loop in users {
             let link = loop === loops[0] ? first : try await connect(uri)
             guard link.traits == first.traits else {
-                throw RemoteError(uri, "two connections to it do not show the same export")
+                throw NBDClientError(uri, "two connections to the server show different exports")
             }
-            connections.append(RemoteConnection(uri: uri, link: link, loop: loop, durability: durability))
+            connections.append(NBDClientConnection(uri: uri, link: link, loop: loop, durability: durability))
         }
-        return RemoteDevice(traits: first.traits, connections: connections)
+        return NBDClientDevice(traits: first.traits, connections: connections)
     }
 
     /// Bytes of the disk.
@@ -62,9 +62,9 @@ public final class RemoteDevice: BlockDevice, @unchecked Sendable {
         connection.loop.post { connection.start(pending.request, pending.port) }
     }
 
-    private static func connect(_ uri: String) async throws -> RemoteLink {
+    private static func connect(_ uri: String) async throws -> NBDClientLink {
         try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async { continuation.resume(with: Result { try RemoteLink(uri: uri) }) }
+            DispatchQueue.global().async { continuation.resume(with: Result { try NBDClientLink(uri: uri) }) }
         }
     }
 }
