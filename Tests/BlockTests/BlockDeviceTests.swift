@@ -4,7 +4,7 @@ import Testing
 
 @testable import Block
 
-/// Real block devices, through the page cache and past it.
+/// Block devices, with and without the page cache.
 @Suite(.timeLimit(.minutes(10)), .serialized, .enabled(if: LoopDevice.isPossible)) struct BlockDeviceTests {
     private let scratch = Scratch()
 
@@ -37,7 +37,7 @@ import Testing
                     #expect(error == 0)
                     model.replaceSubrange(range, with: repeatElement(0, count: count))
                 case 2:
-                    // What a device holds after it was told to forget is open; so it is written anew.
+                    // The contents after a trim are undefined, so the range is written again.
                     #expect(await client.perform(.trim, offset: UInt64(start), length: UInt64(count)) == 0)
                     let bytes = random.bytes(count)
                     #expect(await client.write(bytes, at: start) == 0)
@@ -70,7 +70,7 @@ import Testing
         try await device.remove()
     }
 
-    /// Without a hole the kernel may write zeros for as long as it takes.
+    /// Without a hole, the kernel may write zeros for any time.
     @Test(arguments: [true, false]) func fastZeroesThatMustKeepTheirSpaceAreRefused(mayPunchHole: Bool) async throws {
         let size = 1 << 20
         let file = try scratch.write([UInt8](repeating: 7, count: size), to: "backing.raw")

@@ -5,12 +5,12 @@ import Testing
 
 @testable import Block
 
-/// Images that pass by the page cache.
+/// Images that bypass the page cache.
 @Suite(.timeLimit(.minutes(10))) struct DirectAccessTests {
     private let scratch = Scratch()
 
-    /// Several clients on both loops write, zero, trim and read bytes of their own that stand between the others', in the
-    /// same sectors, at once: nobody's bytes get lost.
+    /// Several clients on both loops write, zero, trim and read bytes of their own. Others' bytes stand in the same
+    /// sectors; none may get lost.
     @Test(arguments: [1, 2]) func neighboursInASectorDoNotLoseEachOthersBytes(loops: Int) async throws {
         var random = Seeded.fresh()
         let size = 64 << 10
@@ -22,7 +22,7 @@ import Testing
         #expect(image.direct == nil)
         let direct = try RawImage(path: path, access: .readWrite, isDirect: true)
         let device = FileDevice(image: direct)
-        // The disk of the test opens the file again, for reading what came of it; the lock is this object's.
+        // The test's disk opens the file again to read the results; this object holds the lock.
         let reader = try scratch.hole(size, "other.raw")
         try await TestDisk.run(reader, loops: loops, device: device) { test in
             let models = try await withThrowingTaskGroup(of: (Int, [Int: UInt8]).self) { group in
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    /// Works on the slices of 100 to 700 bytes that are this client's.
+    /// Works on this client's slices of 100 to 700 bytes.
     private static func play(
         _ client: DiskClient, _ index: Int, _ clients: Int, _ size: Int, _ seed: UInt64
     ) async throws -> [Int: UInt8] {
@@ -100,7 +100,7 @@ import Testing
         let path = try scratch.hole(1_000_001, "odd.raw")
         let error = #expect(throws: FileError.self) { try RawImage(path: path, access: .readWrite, isDirect: true) }
         #expect("\(error!)".contains("sectors") && "\(error!)".contains("1000001"))
-        // And it is not locked by the attempt.
+        // The failed attempt must not have locked the file.
         _ = try RawImage(path: path, access: .readWrite)
     }
 
@@ -116,7 +116,7 @@ import Testing
         #expect(claims.take(shared) { order.note(0) })
         #expect(claims.take(shared) { order.note(1) })
         #expect(!claims.take(exclusive) { order.note(2) })
-        // It would fit beside those that have theirs, but not before the one that waits.
+        // The claim would fit beside the granted ones, but not ahead of the one that waits.
         #expect(!claims.take(late) { order.note(3) })
         #expect(claims.take(claim(100..<200, true)) { order.note(4) })
         claims.give(shared)

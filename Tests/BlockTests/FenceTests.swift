@@ -102,7 +102,7 @@ import Testing
                 }
                 for _ in 0..<100 {
                     await test.disk.fence()
-                    // Nobody writes: two looks see the same.
+                    // Two reads see the same bytes, so nobody writes.
                     let size = 1 << 20
                     let before = try test.image.bytes(0..<size)
                     let after = try test.image.bytes(0..<size)

@@ -7,7 +7,7 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct FileDeviceTests {
     private let scratch = Scratch()
 
-    /// A memory file system can't allocate zeros, so there they are written.
+    /// A memory file system can't allocate zeros, so zeros are written there.
     @Test(arguments: [1, 511, 4097, 1_000_003], [NSTemporaryDirectory(), "/dev/shm"])
     func theDiskIsItsModel(size: Int, place: String) async throws {
         var random = Seeded.fresh()
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    /// Needs the right to mount, as in a container's root.
+    /// Mounting needs rights, as root has in a container.
     @Test(.enabled(if: SmallFileSystem.isPossible)) func aFullFileSystemIsNoSpace() async throws {
         let small = try SmallFileSystem(on: scratch.file("small"))
         defer { small.unmount() }

@@ -45,7 +45,7 @@ struct FlushGateTests {
         #expect(reported.withLockedValue { $0 } == [EIO])
     }
 
-    /// The kernel's way: whichever attempt looks first takes the error of a write along.
+    /// The model is the kernel: the attempt that looks first consumes a write's error.
     @Test("No attempt that should cover a write which is lost succeeds, whoever is told of the error")
     func threads() async throws {
         var random = Seeded.fresh()
@@ -63,7 +63,7 @@ struct FlushGateTests {
                                     isLost.withLockedValue { $0 = true }
                                     unreported.withLockedValue { $0 = true }
                                 }
-                                // Its attempt begins after the write, if that is lost already.
+                                // An attempt that begins after the write must fail if the write is lost already.
                                 let mustFail = isLost.withLockedValue { $0 }
                                 let error = gate.perform {
                                     sched_yield()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Block
 
-/// The two files of a present map, which a later release must find a disk's blocks in.
+/// The two files of a present map: a later release must find the same blocks in them.
 @Suite("Golden: present map")
 struct GoldenPresentMapTests {
     private let scratch = Scratch()
@@ -18,7 +18,7 @@ struct GoldenPresentMapTests {
         Array(try Data(contentsOf: URL(fileURLWithPath: scratch.file("disk\(ending)"))))
     }
 
-    /// A part of a file, in which only these bytes are not zero.
+    /// Bytes of a file that are zero except for the given ones.
     private func part(_ count: Int, _ set: [Int: UInt8]) -> [UInt8] {
         var part = [UInt8](repeating: 0, count: count)
         for (index, value) in set { part[index] = value }

@@ -30,7 +30,7 @@ struct ImageIdentityTests {
         truncate(scratch.file("b"), 8192)
         let grown = try #require(try identity(scratch.file("b")))
         #expect(grown.isSame(as: before) && grown != before)
-        // The same number again, as file systems like to give it.
+        // File systems often give the same number to the next file.
         unlink(scratch.file("b"))
         _ = try scratch.hole(4096, "b")
         #expect(try identity(scratch.file("b"))?.isSame(as: before) == false)

@@ -14,7 +14,7 @@ import Testing
         let message = try #require(error?.description)
         #expect(message.contains(path) && !message.contains("\n"))
         _ = try RawImage(path: path, access: .readOnly)
-        // A reader that goes must not take the writer's lock along.
+        // A reader that closes the file must not release the writer's lock.
         #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
         #expect(writer != nil)
         writer = nil
@@ -54,15 +54,15 @@ import Testing
                 "--export", "type=nbd,id=disk,node-name=disk,writable=on",
             ])
         defer { daemon.signal(SIGKILL) }
-        // It writes the file when the image is open.
+        // QEMU writes the file when the image is open.
         let isRunning = try await isSoon { access(pidFile, F_OK) == 0 }
         try #require(isRunning)
         #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
         _ = try RawImage(path: path, access: .readOnly)
     }
 
-    /// Whether something holds within ten seconds. A program that another test is just about to start shares our
-    /// descriptors, and so the locks, for a moment.
+    /// Whether a condition holds within ten seconds. A program that another test is starting shares our descriptors
+    /// and locks for a moment.
     private func isSoon(_ holds: () async throws -> Bool) async throws -> Bool {
         for _ in 0..<2000 {
             if try await holds() { return true }

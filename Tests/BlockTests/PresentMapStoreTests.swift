@@ -26,7 +26,7 @@ struct PresentMapStoreTests {
             #expect(store.map.isPresent(70_000) && !store.map.isTaken(70_000), "it only ended")
             #expect(store.map.missing == geometry.blockCount - 21)
         }
-        // Another boot.
+        // The number of another boot.
         let live = try FileHandle(forUpdating: URL(fileURLWithPath: "\(path).live"))
         try live.write(contentsOf: Data(repeating: 0x61, count: 36))
         try live.close()

@@ -92,7 +92,7 @@ import Testing
     }
 }
 
-/// What the error says; nil where there is none.
+/// The text of the error; nil if there is none.
 private func complaint<Value>(_ body: () throws -> Value) -> String? {
     do {
         _ = try body()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Block
 
-/// A disk whose file becomes longer or shorter while it is served.
+/// A disk whose file grows or shrinks while it is served.
 @Suite(.timeLimit(.minutes(10))) struct ResizeTests {
     private let scratch = Scratch()
 
@@ -29,7 +29,7 @@ import Testing
                 if expected { marked += 1 }
             }
             #expect(next.count() == UInt64(marked), "no bit is set behind the end")
-            // Writes of a disk that is longer than the map by now, and what a client asks of it there.
+            // The disk is longer than the map: marks and queries beyond its end must do no harm.
             map.mark(offset: before, length: 4096)
             map.mark(offset: before - 1, length: 4096)
             #expect(map.isDirty(map.geometry.blockCount - 1))
@@ -74,7 +74,7 @@ import Testing
             let length = try test.image.currentSize()
             #expect(length == 20_000)
             #expect(reports.withLockedValue { $0 } == [20_000])
-            // Whole again.
+            // The file has its full size again.
             #expect(truncate(path, 65536) == 0)
             #expect(await client.write([9], at: 65_535) == 0)
             #expect(await client.read(1, at: 65_535).bytes == [9])

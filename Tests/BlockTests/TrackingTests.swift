@@ -24,7 +24,7 @@ import Testing
             var random = Seeded.fresh()
             var offsets: [Int] = []
             for number in 0..<64 {
-                // No two share a block, so every mark is the request's own.
+                // No two requests share a block, so every mark belongs to one of them.
                 let offset = number * 16_384 + Int.random(in: 0..<4096, using: &random)
                 let bytes = [UInt8](repeating: 7, count: Int.random(in: 1...12_000, using: &random))
                 offsets.append(offset)
@@ -56,7 +56,7 @@ import Testing
             await test.disk.follow(maps[2])
             await write(1)
             #expect(maps.map { $0.count() } == [1, 1, 1])
-            // The end of a migration is not the end of the others, nor the other way round.
+            // The ends of different trackings do not affect each other.
             await test.disk.track(nil)
             await write(2)
             #expect(maps.map { $0.count() } == [1, 2, 2])
@@ -64,7 +64,7 @@ import Testing
             await test.disk.unfollow(maps[1])
             await write(3)
             #expect(maps.map { $0.count() } == [2, 2, 3])
-            // A write that is done at once counts like any other.
+            // A write that is done at once is tracked, too.
             let bytes = [UInt8](repeating: 2, count: 4096)
             await test.loops[0].perform {
                 let port = test.disk.port(on: test.loops[0])
@@ -131,11 +131,11 @@ import Testing
         }
     }
 
-    /// The whole of it: writers on two loops, and a copier that takes a bit and then reads the block.
+    /// Writers on two loops run against a copier that clears a bit and then reads the block.
     @Test func aCopyByTheDirtyMapEndsIdentical() async throws {
         var random = Seeded.fresh()
         for _ in 0..<5 {
-            // Few blocks, so that the copier meets the writers.
+            // The disk has few blocks, so that the copier meets the writers.
             let size = 10 * 4096 + 100
             let map = DirtyMap(geometry: try #require(BlockGeometry(size: UInt64(size), blockSize: 4096)))
             let seeds = (0..<4).map { _ in random.next() }
@@ -182,7 +182,7 @@ import Testing
     }
 }
 
-/// What the source of a migration does, in short.
+/// A short form of a migration's source.
 private final class Copy: Sendable {
     private let image: RawImage
     private let map: DirtyMap

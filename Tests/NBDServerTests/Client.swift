@@ -1,7 +1,7 @@
 import Foundation
 import NBD
 
-/// The smallest client there is, for bytes that no real client sends. Blocks, but never for long.
+/// A minimal client, for bytes that no real client sends. It blocks, but never for long.
 final class Client: @unchecked Sendable {
     let socket: CInt
     private(set) var size: UInt64 = 0
@@ -28,14 +28,14 @@ final class Client: @unchecked Sendable {
 
     deinit { hangUp() }
 
-    /// Closes the socket without a word.
+    /// Closes the socket without DISCONNECT.
     func hangUp() {
         guard isOpen else { return }
         isOpen = false
         close(socket)
     }
 
-    /// The handshake, by EXPORT_NAME.
+    /// Performs the handshake by EXPORT_NAME.
     func choose(_ name: String) throws {
         try expect(try receive(18).prefix(8) == Array("NBDMAGIC".utf8)[...], "no greeting")
         try send(
@@ -68,21 +68,21 @@ final class Client: @unchecked Sendable {
         return bytes
     }
 
-    /// Whether nothing has come that was not received.
+    /// Whether all received bytes have been read.
     var hasHeardNothing: Bool {
         var byte: UInt8 = 0
         return recv(socket, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK)) < 0 && errno == EAGAIN
     }
 
-    /// Whether the server has closed the connection, with nothing more to say.
+    /// Whether the server has closed the connection and all bytes have been read.
     func isAtEnd() -> Bool {
         var byte: UInt8 = 0
         let got = recv(socket, &byte, 1, 0)
         return got == 0 || got < 0 && errno == ECONNRESET
     }
 
-    /// The handshake, by GO.
-    /// - Parameter asksForContexts: whether `base:allocation` is selected, where the style allows for it.
+    /// Performs the handshake by GO.
+    /// - Parameter asksForContexts: whether `base:allocation` is selected, if the style allows it.
     func negotiate(_ name: String, _ style: HeaderStyle, asksForContexts: Bool = true) throws {
         try expect(try receive(18).prefix(8) == Array("NBDMAGIC".utf8)[...], "no greeting")
         self.style = style
@@ -112,15 +112,15 @@ final class Client: @unchecked Sendable {
 
     private func string(_ text: String) -> [UInt8] { be(UInt32(text.utf8.count)) + text.utf8 }
 
-    /// The next reply's cookie and error.
+    /// Reads the next reply, a simple one without data: its cookie and error.
     func reply() throws -> (cookie: UInt64, error: UInt32) {
         let header = try receive(16)
         try expect(header.prefix(4) == [0x67, 0x44, 0x66, 0x98], "no reply but \(header)")
         return (number(header[8...]), UInt32(number(header[4..<8])))
     }
 
-    /// The next reply, in the style that was negotiated.
-    /// - Parameter count: of the bytes that a successful read of that cookie brings.
+    /// Reads the next reply, in the negotiated style.
+    /// - Parameter count: returns the bytes that a successful read with that cookie brings.
     func hear(_ count: (UInt64) -> Int) throws -> Heard {
         guard style != .simple else {
             let (cookie, error) = try reply()
@@ -154,13 +154,13 @@ final class Client: @unchecked Sendable {
         }
     }
 
-    /// One request and its answer: the error, and the bytes read.
+    /// Sends one request; returns its error and the bytes read.
     func perform(_ request: Wished) throws -> (error: UInt32, bytes: [UInt8]) {
         let heard = try ask(request)
         return (heard.error, heard.data)
     }
 
-    /// One request and all of its answer.
+    /// Sends one request; returns all of its reply.
     func ask(_ request: Wished) throws -> Heard {
         try send(request.bytes(style))
         let heard = try hear { _ in request.type == Wished.read ? Int(request.length) : 0 }
@@ -186,18 +186,18 @@ final class Client: @unchecked Sendable {
     }
 }
 
-/// A reply as the client hears it.
+/// A reply.
 struct Heard {
     var cookie: UInt64
     var error: UInt32 = 0
-    /// Extended: the request's.
+    /// The offset of an extended reply, which repeats that of the request.
     var offset: UInt64?
     var dataOffset: UInt64?
     var data: [UInt8] = []
     var extents: [(length: UInt64, state: UInt64)] = []
 }
 
-/// A request as the client wishes it, possible or not.
+/// A request, valid or not.
 struct Wished: Sendable {
     static let (read, write, disconnect, flush, trim, cache, zero, status) =
         (UInt16(0), UInt16(1), UInt16(2), UInt16(3), UInt16(4), UInt16(5), UInt16(6), UInt16(7))
@@ -221,10 +221,10 @@ struct Wished: Sendable {
             payload: payload)
     }
 
-    /// As it goes over the wire to a client that has negotiated nothing.
+    /// The wire format for a client that has negotiated nothing.
     var bytes: [UInt8] { bytes(.simple) }
 
-    /// As it goes over the wire; extended writes get the flag that they need.
+    /// The wire format; extended writes get the flag that they need.
     func bytes(_ style: HeaderStyle) -> [UInt8] {
         guard style == .extended else {
             return be(UInt32(0x2560_9513)) + be(flags) + be(type) + be(cookie) + be(offset)

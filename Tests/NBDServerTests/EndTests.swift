@@ -5,7 +5,7 @@ import Ring
 import TestSupport
 import Testing
 
-/// How connections end, and that nothing of them stays.
+/// Connections end in every way, and nothing of them remains.
 @Suite(.timeLimit(.minutes(10))) struct EndTests {
     @Test func aDisconnectComesAfterTheAnswersToWhatWasAskedBefore() async throws {
         try await TestServer.run { test in
@@ -29,7 +29,7 @@ import Testing
             let connected = test.server.connectionCount
             await test.disk.unfence()
             try await test.waitUntilIdle()
-            // Memory of requests in flight must stay, and with it the connection.
+            // The memory of requests in flight must stay, and with it the connection.
             #expect(connected == 1)
             #expect(try test.image.prefix(20 * 100).allSatisfy { $0 == 1 })
         }
@@ -48,13 +48,13 @@ import Testing
         }
     }
 
-    /// The replies fill up the connection's room, so they are sent while requests are still being parsed.
+    /// The replies fill the connection's room, so they are sent while requests are still being parsed.
     @Test(arguments: [1, 32 << 10, 64 << 10]) func aClientThatLeavesManyReadsBehindLeavesNothing(length: Int)
         async throws
     {
         try await TestServer.run(loops: 1) { test in
             let client = try test.connect()
-            // The server takes up the requests when the client is gone already.
+            // The server reads the requests after the client has gone.
             let gate = await hold(test.loops[0])
             try await onThread {
                 try client.send((0..<500).flatMap { Wished.read(0, length, cookie: $0).bytes })
@@ -178,7 +178,7 @@ import Testing
             let client = try test.connect()
             let first = DispatchSemaphore(value: 0)
             async let sent: Void = onThread {
-                // The server stops somewhere in the middle of these; it need not take them all.
+                // The server stops somewhere among these; it need not serve all of them.
                 for number in 0..<1000 {
                     let write = Wished.write(
                         number * 1000, [UInt8](repeating: 1, count: 1000), cookie: UInt64(number))
@@ -206,10 +206,10 @@ import Testing
         }
     }
 
-    /// Invariant 9: a write that the client has given up does not overwrite what it has written since.
+    /// Invariant 9: a write of a given-up connection does not overwrite a later one of the same client.
     @Test func aWriteThatWasGivenUpDoesNotOverwriteALaterOne() async throws {
         try await TestServer.run(size: 8192) { test in
-            // Connections go to the loops in turn: the second one's waits.
+            // Connections are distributed over the loops in turn: the second one waits.
             let first = try test.connect()
             let old = try test.connect()
             let gate = await hold(test.loops[1])
@@ -220,7 +220,7 @@ import Testing
                 try new.choose("disk")
                 return try new.perform(.write(0, [UInt8](repeating: 2, count: 4096))).error == 0
             }
-            // A server that puts the old requests first answers only after the gate has opened.
+            // A server that does the old requests first answers only after the gate has opened.
             try await Task.sleep(for: .milliseconds(300))
             gate.signal()
             let isAcknowledged = try await acknowledged
@@ -232,7 +232,7 @@ import Testing
         }
     }
 
-    /// Stops a loop until the result is signalled.
+    /// Blocks a loop until the result is signalled.
     private func hold(_ loop: EventLoop) async -> DispatchSemaphore {
         let gate = DispatchSemaphore(value: 0)
         await withCheckedContinuation { continuation in
@@ -244,7 +244,7 @@ import Testing
         return gate
     }
 
-    /// Fences the disk and has the server take `count` writes, of 100 bytes each, that then wait.
+    /// Fences the disk and lets the server begin `count` writes of 100 bytes, which then wait.
     private func begin(
         _ count: Int, on client: Client, of test: TestServer, then more: [Wished] = []
     ) async throws {
@@ -254,7 +254,7 @@ import Testing
                 Wished.write(number * 100, [UInt8](repeating: 1, count: 100), cookie: UInt64(number))
             }
             try client.send(writes.flatMap(\.bytes))
-            // A refusal needs no disk: once it is here the writes before it have begun.
+            // A refusal needs no disk: its reply shows that the writes before it have begun.
             let refused = try client.perform(Wished(type: 99))
             guard refused.error == 22 else { throw Unexpected("\(refused)") }
             try client.send(more.flatMap(\.bytes))

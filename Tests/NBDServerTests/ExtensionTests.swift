@@ -4,7 +4,7 @@ import NBDServer
 import TestSupport
 import Testing
 
-/// What structured and extended headers add, over a real socket.
+/// Structured and extended headers over a real socket.
 @Suite(.timeLimit(.minutes(10))) struct ExtensionTests {
     private static let styles: [HeaderStyle] = [.simple, .structured, .extended]
 
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    /// Errors stand in chunks where chunks were agreed on: no reply may look like another style's.
+    /// Errors come in chunks if chunks were negotiated, so that no reply looks like one of another style.
     @Test(arguments: styles) func refusalsLookLikeTheirStyle(style: HeaderStyle) async throws {
         try await TestServer.run(size: 4096) { test in
             try await onThread {
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    /// A payload where none belongs is passed over; one that is too long for that ends the connection.
+    /// An unexpected payload is skipped; one that is too long for that ends the connection.
     @Test func strayPayloadsOfExtendedRequestsArePassedOver() async throws {
         try await TestServer.run { test in
             try await onThread {
@@ -93,7 +93,7 @@ import Testing
                         payload: [UInt8](repeating: 0x21, count: 100_000))
                     #expect(try client.ask(stray).error == 22)
                 }
-                // A write that does not say that bytes follow brings none.
+                // A write without the payload flag has no data.
                 let header = be(UInt32(0x21e4_1c71)) + be(UInt16(0)) + be(Wished.write)
                 try client.send(header + be(UInt64(1)) + be(UInt64(0)) + be(UInt64(10)))
                 #expect(try client.hear { _ in 0 }.error == 22)
@@ -115,7 +115,7 @@ import Testing
         }
     }
 
-    /// Data in every other block, more than one reply takes: a client that asks on gets at all of it.
+    /// Every other block has data, in more extents than one reply takes: a client that repeats its question gets all.
     @Test(arguments: [HeaderStyle.structured, .extended]) func statusTellsDataFromHoles(style: HeaderStyle)
         async throws
     {
@@ -148,8 +148,8 @@ import Testing
         }
     }
 
-    /// The reply to LIST is far longer than what a connection may have waiting: it comes in portions, and a choice that
-    /// stands right behind it is still heard.
+    /// The reply to LIST is much longer than a connection's queue: it comes in portions, and a choice of an export
+    /// right behind the option still counts.
     @Test func aLongListIsReadInPortions() async throws {
         try await TestServer.run { test in
             let names = (0..<20_000).map { "export number \($0)" }
@@ -174,7 +174,7 @@ import Testing
         }
     }
 
-    /// What a client has asked for before it closes its sending half is answered, however much it is.
+    /// Requests that a client sends before it closes its sending half are answered, however many they are.
     @Test func aClientThatSaysThatItIsDoneIsStillAnswered() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             try await onThread {
@@ -193,7 +193,7 @@ import Testing
         }
     }
 
-    /// All of a conversation at once, and the sending half closed before the server has seen any of it.
+    /// The client sends a whole conversation and closes its sending half before the server has seen any of it.
     @Test func aClientThatSaysEverythingAtOnceIsHeardOut() async throws {
         try await TestServer.run(contents: [UInt8](repeating: 5, count: 4096)) { test in
             for _ in 0..<20 {
@@ -212,8 +212,8 @@ import Testing
         }
     }
 
-    /// There is room for the replies of so many connections and no more; these come one after the other. Room is looked for
-    /// before it is known that a disconnect needs none.
+    /// The pool has room for the replies of as many connections as come here, one after the other. Room is looked for
+    /// before a disconnect is recognized.
     @Test func connectionsGiveBackTheirRoomForReplies() async throws {
         try await TestServer.run(loops: 1) { test in
             try await onThread {

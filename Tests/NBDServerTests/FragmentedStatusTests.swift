@@ -6,7 +6,7 @@ import Testing
 
 @testable import Block
 
-/// Block statuses of a heavily fragmented image: each costs thousands of looks at the file.
+/// Block statuses of a heavily fragmented image: each needs thousands of looks at the file.
 @Suite(.timeLimit(.minutes(10))) struct FragmentedStatusTests {
     private static let blocks = 9000
     private static let size = blocks * 4096
@@ -49,13 +49,14 @@ import Testing
                 guard try connect(test).ask(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
             }
             try await test.waitUntilIdle()
-            // Each has as many extents as a reply takes, at two a look.
+            // Each status has as many extents as a reply takes, at two a look.
             let all = 4 * Self.pending * 2046
             #expect(test.device.statuses.looks < all / 4)
         }
     }
 
-    /// A client that has only finished sending still hears all; but little of each, so that nobody waits long for it.
+    /// A client that has only closed its sending half still gets all answers, but short ones, so that nobody waits
+    /// long.
     @Test func aClientThatOnlyListensHearsAllOfWhatItAskedFor() async throws {
         try await TestServer.run(size: Self.size) { test in
             try fragment(test)
@@ -78,7 +79,7 @@ import Testing
             let order = try await onThread {
                 let (greedy, other) = (try connect(test), try connect(test))
                 try askForMuch(greedy)
-                // Its first answer shows that the server has taken all of it.
+                // The first answer shows that the server has read all requests.
                 _ = try greedy.hear { _ in 0 }
                 let before = test.device.statuses.looks
                 guard try other.ask(Wished(type: Wished.status, length: UInt64(Self.size))).error == 0 else {
@@ -86,7 +87,7 @@ import Testing
                 }
                 return test.device.statuses.looks - before
             }
-            // One turn or so of each; all of what was asked for would be many times as much.
+            // Each status got about one turn; full answers would need many times as much.
             #expect(order < Self.pending * 2046 / 2)
         }
     }

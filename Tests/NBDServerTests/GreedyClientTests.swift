@@ -3,7 +3,7 @@ import NBDServer
 import TestSupport
 import Testing
 
-/// Invariant 10: whatever a client does, memory is bounded and the others go on.
+/// Invariant 10: whatever a client does, memory is bounded and other clients are served.
 @Suite(.timeLimit(.minutes(10))) struct GreedyClientTests {
     @Test func aClientThatNeverReadsStopsNobody() async throws {
         try await TestServer.run(size: 4 << 20, loops: 1) { test in
@@ -47,24 +47,24 @@ import Testing
         }
     }
 
-    /// Its buffers are of no use to those who wait.
+    /// The paused client holds buffers of a share that nobody waits for.
     @Test func aClientThatPausesStaysWhileOthersWaitForBuffersOfAnotherShare() async throws {
         try await TestServer.run(size: 32 << 20, loops: 1) { test in
             try await onThread {
-                // Altogether less than what takes a buffer of the last share.
+                // All of them are less than a buffer of the last share.
                 let (count, length) = (UInt64(15), 60_000)
                 let paused = try test.connect()
                 try paused.send((0..<count).flatMap { Wished.read(0, length, cookie: $0).bytes })
-                // A first reply shows that the server is at it; the socket takes a few more.
+                // A first reply shows that the server has begun; the socket takes a few more.
                 guard try paused.reply().error == 0 else { throw Unexpected("the first read failed") }
-                // Two have the share of those that hold much, the third waits for it.
+                // Two readers fill the last share, and the third waits for it.
                 let readers = try (0..<3).map { _ in try test.connect() }
                 for reader in readers[..<2] {
                     try reader.send(Wished.read(0, 32 << 20).bytes)
                     _ = try reader.receive(1)
                 }
                 try readers[2].send(Wished.read(0, 32 << 20).bytes)
-                // That one is served shows that clients which stall were looked for.
+                // The third is served only after the server has looked for stalled clients.
                 _ = try readers[2].receive(1)
                 _ = try paused.receive(length)
                 for _ in 1..<count {
@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    /// They take just enough not to be let go.
+    /// They read just enough not to count as stalled.
     @Test func clientsThatAskForMuchAndReadSlowlyDelayNobodysSmallRequests() async throws {
         try await withSlowReaders(6) { test in
             let client = try test.connect()
@@ -88,17 +88,17 @@ import Testing
         }
     }
 
-    /// What has waited long for much is done with little.
+    /// After a long wait, large requests continue in small pieces.
     @Test func clientsThatReadSlowlyDelayLargeRequestsForAWhileOnly() async throws {
         try await withSlowReaders(6) { test in
-            // Even three waits of that length end before the readers in front of it have been served.
+            // Even three such waits end before the readers in front have been served.
             let client = try Client(unix: test.socket, seconds: 30)
             try client.choose("disk")
             let bytes = (0..<9_000_001).map { UInt8(truncatingIfNeeded: $0 >> 9) }
             guard try client.perform(.write(5, bytes)).error == 0 else { throw Unexpected("the write failed") }
             let other = try Client(unix: test.socket, seconds: 30)
             try other.choose("disk")
-            // The longest goes in pieces anyhow; they become smaller.
+            // The longest request is served in pieces anyhow; they become smaller.
             try other.send(Wished.read(0, 40 << 20, cookie: 3).bytes)
             try client.send(Wished.read(5, bytes.count, cookie: 1).bytes + Wished.read(6, 2, cookie: 2).bytes)
             var heard: Set<UInt64> = []
@@ -116,10 +116,10 @@ import Testing
         }
     }
 
-    /// Lends a server to `body` that has clients who take a reply of 32 MiB each in more than a minute.
+    /// Runs `body` with a server whose clients each take more than a minute to read 32 MiB.
     private func withSlowReaders(_ count: Int, _ body: @escaping @Sendable (TestServer) throws -> Void) async throws {
         try await TestServer.run(size: 40 << 20, loops: 1) { test in
-            // They must not give up while they wait for the buffers of the first.
+            // The readers must not time out while they wait for the buffers of the first.
             let readers = try (0..<count).map { _ in try Client(unix: test.socket, seconds: 300) }
             for reader in readers {
                 try reader.choose("disk")
@@ -130,7 +130,7 @@ import Testing
                 try body(test)
             }
             try await onThreads(count) { index in
-                // Ends when the reader is hung up: then `body` has come to its end.
+                // The loop ends when `body` has ended and the reader is disconnected.
                 while (try? readers[index].receive(40_000)) != nil { usleep(100_000) }
             }
             try await result
@@ -158,7 +158,7 @@ import Testing
     }
 }
 
-/// A client got what it must not get.
+/// A result that a client must not get.
 private struct Failed: Error {
     let complaint: String
 

@@ -3,7 +3,7 @@ import Testing
 @testable import NBDServer
 
 @Suite struct HandshakePaceTests {
-    /// Whether the client has stalled, interval by interval.
+    /// The results of `hasStalled`, one for each interval.
     private func verdicts(_ seen: [(options: Int, portions: Int)]) -> [Bool] {
         var pace = HandshakePace()
         return seen.map { pace.hasStalled(options: $0.options, portions: $0.portions) }

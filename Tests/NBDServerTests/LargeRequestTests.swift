@@ -4,11 +4,11 @@ import NBDServer
 import TestSupport
 import Testing
 
-/// Requests of up to 64 MiB, as clients make them that do not ask for block sizes; nbdkit's limit.
+/// Requests of up to 64 MiB, nbdkit's limit, from clients that do not ask for block sizes.
 @Suite(.timeLimit(.minutes(10))) struct LargeRequestTests {
     private static let size = 70_000_001
 
-    /// Runs a script with a libnbd that obeys no limits of ours: `connect(structured)` makes a connection.
+    /// Runs a script with a libnbd that ignores the server's limits: `connect(structured)` makes a connection.
     private func run(_ test: TestServer, _ script: String) async throws -> String {
         let connect = """
             import hashlib
@@ -118,7 +118,7 @@ import Testing
                 _ = try reader.receive(16 + (10 << 20))
                 let stuck = try test.connect()
                 try stuck.send(Wished.read(0, 64 << 20).bytes + Wished(type: Wished.disconnect).bytes)
-                // Another client of the same disk does not wait for any of them.
+                // Another client of the same disk is served meanwhile.
                 guard try test.connect().perform(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
             }
             try await test.waitUntilIdle()

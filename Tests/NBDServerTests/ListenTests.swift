@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    /// What the error says, where there is one and it is a single line.
+    /// The text of the error, if there is one and it is a single line.
     private func complaint(_ listen: () throws -> ListenAddress) -> String? {
         do {
             _ = try listen()
@@ -93,7 +93,7 @@ import Testing
         try result.get()
     }
 
-    /// What a server that was killed leaves behind.
+    /// Leaves a socket file behind, as a server that was killed does.
     private func bindAndLeave(_ path: String) throws {
         let socket = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
         defer { close(socket) }

@@ -1,8 +1,8 @@
 import NIOConcurrencyHelpers
 import TestSupport
 
-/// Plays random requests on one part of a disk, many at once, and holds every answer against a model of it.
-/// Requests that touch the same bytes are never in flight together: their order would be open.
+/// Plays random requests on one part of a disk, many at once, and compares every answer with a model. Requests that
+/// touch the same bytes are never in flight together, since their order would be undefined.
 struct RandomPlayer {
     private let client: Client
     private let range: Range<Int>
@@ -17,9 +17,9 @@ struct RandomPlayer {
     }
 
     /// - Parameters:
-    ///   - requests: how many there are at least.
-    ///   - end: until when there are more.
-    /// - Returns: what the part holds afterwards.
+    ///   - requests: the least number of requests.
+    ///   - end: the time until which further requests follow.
+    /// - Returns: the contents of the part afterwards.
     func play(model: [UInt8], requests: Int, until end: ContinuousClock.Instant = .now) throws -> [UInt8] {
         var player = self
         player.model = model
@@ -94,7 +94,7 @@ struct RandomPlayer {
         }
     }
 
-    /// Whether what a status says is possible, and true where it says zero.
+    /// Whether a status is possible, and true for the bytes that it calls zero.
     private func agrees(
         _ extents: [(length: UInt64, state: UInt64)], _ wish: Wished, _ expected: ArraySlice<UInt8>
     ) -> Bool {
@@ -108,7 +108,7 @@ struct RandomPlayer {
     }
 }
 
-/// What each of several players left behind.
+/// The final models of several players.
 final class Models: Sendable {
     private let parts: NIOLockedValueBox<[[UInt8]]>
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct RequestTests {
-    /// Runs for NEARBLOCK_SECONDS, where that is set; `nbd-scripts/soak` does.
+    /// The test runs for NEARBLOCK_SECONDS if that is set, as in `nbd-scripts/soak`.
     @Test(.timeLimit(.minutes(60))) func everyConnectionSeesItsPartOfTheDiskAsItWroteIt() async throws {
         var random = Seeded.fresh()
         let part = 1_500_007
@@ -36,7 +36,7 @@ import Testing
                     let write = Wished.write(
                         100 + split, [UInt8](repeating: UInt8(split), count: 32), cookie: 7)
                     try client.send(Array(write.bytes[..<split]))
-                    // An answer on the same loop shows that the server has taken the first bytes.
+                    // An answer on the same loop shows that the server has read the first bytes.
                     _ = try other.perform(.read(0, 1))
                     try client.send(Array(write.bytes[split...]))
                     let reply = try client.reply()
@@ -111,13 +111,13 @@ import Testing
                 }
                 return answers
             }
-            // A write of one byte at the end fails as well, for it begins there.
+            // A write of one byte at the end fails as well, since it begins there.
             #expect(answers == [28, 0, 28, 0, 28, 0, 28, 0, 28, 0, 28, 0, 22, 0])
             #expect(try test.image == [UInt8](repeating: 0, count: 1 << 20))
         }
     }
 
-    /// A client that is still sending expects no answer, and libnbd takes one for a server that is out of step.
+    /// A client that is still sending expects no reply; libnbd would take one for a server that is out of step.
     @Test(.timeLimit(.minutes(10)), arguments: [HeaderStyle.simple, .structured, .extended])
     func aRefusalWaitsForTheWholePayload(style: HeaderStyle) async throws {
         try await TestServer.run(size: 1 << 20, loops: 1) { test in
@@ -125,7 +125,7 @@ import Testing
                 let client = try Client(unix: test.socket)
                 try client.negotiate("disk", style)
                 let other = try test.connect()
-                // Beyond the end, longer than is ever taken, and of a command that nobody knows.
+                // One write is beyond the end, one is too long, and one command is unknown.
                 var wishes = [5000, 65 << 20].map {
                     Wished.write(1 << 20, [UInt8](repeating: 0x25, count: $0), cookie: 7)
                 }
@@ -139,7 +139,7 @@ import Testing
                     let split = bytes.count - wish.payload.count
                     for part in [bytes[..<split], bytes[split..<split + 2000]] {
                         try client.send(Array(part))
-                        // An answer on the same loop shows that the server has taken that.
+                        // An answer on the same loop shows that the server has read that.
                         _ = try other.perform(.read(0, 1))
                         guard client.hasHeardNothing else { throw Unexpected("answered before all of it has come") }
                     }
@@ -149,7 +149,7 @@ import Testing
                         throw Unexpected("\(refusal)")
                     }
                 }
-                // All that was refused at once; the answers need as much room as ever.
+                // Refused requests need as much room for their replies as others.
                 for number in 0..<3000 {
                     try client.send(Wished.write(1 << 20, [1, 2, 3], cookie: UInt64(number)).bytes(style))
                 }
@@ -217,7 +217,7 @@ import Testing
         }
     }
 
-    /// A reply that waits takes a share of what a connection may hold; the next request needs all of it.
+    /// A reply that waits uses part of the connection's limit, and the next request needs all of it.
     @Test(arguments: [32 << 20, UInt32.max]) func aReadBehindAWaitingReplyIsServed(length: UInt32)
         async throws
     {

@@ -5,9 +5,9 @@ import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
-/// Exports that somebody looks at before a client is told of them.
+/// Exports that are examined before a client is told about them.
 @Suite(.timeLimit(.minutes(10))) struct WatchedExportTests {
-    /// Answers when the test says so.
+    /// A watcher that answers when the test says so.
     private final class SlowWatcher: ExportWatcher {
         let waiting = NIOLockedValueBox<[@Sendable (String?) -> Void]>([])
 

@@ -2,7 +2,7 @@ import Testing
 
 @testable import NBD
 
-/// Structured and extended replies, metadata contexts and TLS, as far as the handshake goes.
+/// Structured and extended replies, metadata contexts and TLS during the handshake.
 @Suite(.timeLimit(.minutes(10))) struct HandshakeExtensionTests {
     private let disk = Catalog().all[0]
     private let other = Catalog().all[1]
@@ -86,7 +86,7 @@ import Testing
         #expect(talk.progress == chosen(disk, .structured, isSet ? [.allocation] : []))
     }
 
-    /// The maps of an export are contexts of that export, and of no other.
+    /// An export's maps are contexts of that export only.
     @Test(
         arguments: [
             ([], [0, 1, 2]), (["qemu:"], [2]), (["qemu:dirty-bitmap:"], [2]), (["nearblock:"], [1]), (["base:"], [0]),
@@ -103,7 +103,7 @@ import Testing
             Answer(option: list, type: context, payload: be(UInt32(0)) + Array(all[$0].name.utf8))
         }
         #expect(answers(list) == (listed + end)[...])
-        // Without the wildcards.
+        // SET_META_CONTEXT ignores wildcards.
         let chosen = indices.filter { queries.contains(all[$0].name) }
         let set = chosen.map {
             Answer(option: self.set, type: context, payload: be(all[$0].id) + Array(all[$0].name.utf8))
@@ -114,7 +114,7 @@ import Testing
         #expect(elsewhere.progress == self.chosen(disk, .structured))
     }
 
-    /// Whatever the second one comes to, nothing of the first is left.
+    /// The second option discards the contexts of the first, whatever its result.
     @Test func settingReplacesEvenWhenItFails() {
         let first = Said.flags() + Said.option(structured) + Said.meta(set, "disk", ["base:allocation"])
         let seconds = [
@@ -126,7 +126,7 @@ import Testing
             #expect(talk.answers?[3].type == answer)
             #expect(talk.progress == chosen(disk, .structured))
         }
-        // Listing changes nothing.
+        // LIST_META_CONTEXT selects nothing.
         let listed = Conversation(first, Said.meta(list, "disk", ["x:y"]), Said.go("disk"))
         #expect(listed.progress == chosen(disk, .structured, [.allocation]))
     }
@@ -194,7 +194,7 @@ import Testing
         #expect(talk.progress == chosen(disk))
     }
 
-    /// What a stranger puts behind STARTTLS in the clear stays unread; the caller throws it away.
+    /// Bytes in the clear behind STARTTLS stay unread, and the caller drops them.
     @Test func nothingBehindStartTLSIsTaken() {
         let injected = Said.go("disk")
         var handshake = Handshake(tls: .required)
@@ -206,7 +206,7 @@ import Testing
 
     // MARK: Bounds
 
-    /// A client that asks and asks is answered in portions, so that it has to read.
+    /// A client that sends options without reading gets its answers in portions.
     @Test func muchIsSaidInPortions() {
         var handshake = Handshake(tls: .off)
         var input = (Said.flags() + (0..<900).flatMap { _ in Said.go("disk", wanting: [1, 2, 3], type: 6) })[...]

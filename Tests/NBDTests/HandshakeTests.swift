@@ -89,7 +89,7 @@ import Testing
         if expected == nil { #expect(told.map(\.type) == [unknown]) }
     }
 
-    /// The length of the name, the name, the number of items and the items have to fill the option exactly.
+    /// The length of the name, the name, the number of items and the items must fill the option exactly.
     @Test(
         arguments: [
             [], [0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0],
@@ -168,7 +168,7 @@ import Testing
             }
             for other in [byByte, inPieces] {
                 #expect(other.output == whole.output && other.progress == whole.progress)
-                // After the end nothing is taken, so what is left is the same as well.
+                // An ended handshake takes no more bytes, so the rest is the same, too.
                 #expect(Array(other.input) == Array(whole.input))
             }
         }
@@ -188,7 +188,7 @@ import Testing
                 talk.hear(bytes[start..<min(start + 97, bytes.count)])
                 if talk.progress == .needsMore { #expect(talk.input.count <= (64 << 10) + 16 + 97) }
             }
-            // Only EXPORT_NAME is answered without a reply header, and only at the end.
+            // Only EXPORT_NAME has a reply without a header, and it ends the handshake.
             if talk.answers == nil {
                 #expect(Answer.all(in: talk.output.dropLast(10)) != nil || talk.output.suffix(124).max() == 0)
             }

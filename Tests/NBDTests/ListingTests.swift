@@ -2,7 +2,7 @@ import Testing
 
 @testable import NBD
 
-/// Handshakes with as many exports as there may be.
+/// Handshakes with the largest number of exports.
 @Suite(.timeLimit(.minutes(10))) struct ListingTests {
     private struct Many: ExportCatalog {
         let all = (0..<5000).map { number in
@@ -23,7 +23,7 @@ import Testing
         var mostAtOnce = 0
         let catalog = Many()
 
-        /// All that is answered, sent portion by portion, and what it comes to.
+        /// Sends all output portion by portion; returns it with the last progress.
         mutating func hear(_ bytes: [UInt8]) -> ([Answer], Handshake.Progress) {
             var input = bytes[...]
             var answers: [Answer] = []
@@ -46,7 +46,7 @@ import Testing
             let (answers, progress) = lister.hear(Said.go(export.name, type: 6) + Said.meta(9, export.name))
             #expect(answers.count { $0.type == 1 } == 2 && progress == .needsMore)
         }
-        // A list goes out in portions, so that no client makes the server hold all of it.
+        // A list is sent in portions, so that the server never holds all of it for a client.
         #expect(lister.mostAtOnce < 70 << 10)
         #expect(lister.handshake.optionsServed == 2 + 2 * 4995)
     }

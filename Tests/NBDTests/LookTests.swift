@@ -2,9 +2,9 @@ import Testing
 
 @testable import NBD
 
-/// A handshake whose exports have to be looked at before a client is told of them.
+/// Handshakes whose exports must be examined before a client is told about them.
 @Suite struct LookTests {
-    /// Its disk is longer once somebody has looked.
+    /// A catalog whose disk is longer after the examination.
     private struct Changing: ExportCatalog {
         var size: UInt64 = 100
 

@@ -51,7 +51,7 @@ import Testing
         #expect(Request(header: compact, style: .extended) == nil)
     }
 
-    /// Compact: only writes, by their nature. Extended: whatever says so, and nothing else.
+    /// A compact request has a payload if it is a write; an extended one if its flag says so.
     @Test func whatHasAPayloadIsClear() {
         for type in UInt16(0)...20 {
             for flags in [UInt16(0), 32, 33, 1] {

@@ -39,7 +39,7 @@ import Testing
             await loop.perform {
                 let first = pool.allocate(8000)!
                 pool.free(first, 8000)
-                // Freed memory would likely end up here.
+                // The allocator would probably reuse freed memory here.
                 var thief: UnsafeMutableRawPointer?
                 posix_memalign(&thief, 4096, 8192)
                 let second = pool.allocate(5000)!
@@ -65,7 +65,7 @@ import Testing
             await loop.perform {
                 pool.free(other.buffer, 8192)
                 pool.free(waiters[0].buffer!, 8192)
-                // Room there is, but others came first.
+                // There is room, but a waiter has precedence.
                 #expect(pool.allocate(1) == nil)
             }
             await loop.perform {}
@@ -166,7 +166,7 @@ import Testing
             #expect(log.all == [1])
             await loop.perform {
                 pool.free(held.0.buffer, 16384, share: 1)
-                // Somebody waits for that.
+                // A handler waits for the room that is left.
                 #expect(pool.allocate(4096, from: 0) == nil)
             }
             await loop.perform {}
@@ -174,7 +174,7 @@ import Testing
             await loop.perform {
                 pool.free(small.buffer!, 8192)
                 pool.free(large.buffer!, 16 << 10, share: 1)
-                // Nobody does: takers of little may have all.
+                // No handler waits, so allocations of the first share may use all of the pool.
                 let taken = [pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!]
                 #expect(taken.map(\.share) == [0, 1, 1] && pool.allocate(1, from: 0) == nil)
                 for each in taken { pool.free(each.buffer, 8192, share: each.share) }
@@ -247,13 +247,13 @@ import Testing
                 let game = PoolGame(pool: pool, limits: limits, seed: seed)
                 for step in 0..<500 {
                     await loop.perform { game.step() }
-                    // The end of that batch lies between the two.
+                    // The batch ends between the two calls.
                     let difference = await loop.perform { game.difference() }
                     #expect(difference == nil, "step \(step) of game \(seed), shares of \(limits)")
                     if difference != nil { break }
                 }
                 await loop.perform { game.end() }
-                // Who has left the line has others told at the end of the batch, and the pool has to be there.
+                // A handler that leaves its line causes a callback at the end of the batch, which needs the pool.
                 await loop.perform {}
             }
         }
@@ -268,9 +268,9 @@ import Testing
     }
 }
 
-/// Used on one loop's thread only.
+/// The tests use a pool only on its loop's thread.
 extension BufferPool: @unchecked Sendable {
-    /// From any share, as a newcomer of the first.
+    /// Allocates from any share, as a newcomer of the first.
     fileprivate func allocate(_ count: Int) -> UnsafeMutableRawPointer? { allocate(count, from: 0)?.buffer }
 }
 
@@ -280,7 +280,7 @@ private struct Taken: @unchecked Sendable {
     init(_ buffer: UnsafeMutableRawPointer) { self.buffer = buffer }
 }
 
-/// Stands in the line of a pool until it has a buffer.
+/// A handler that waits in a pool's line until it has a buffer.
 private final class Waiter: RingHandler, @unchecked Sendable {
     private let number: Int
     private let wanted: Int
@@ -288,7 +288,7 @@ private final class Waiter: RingHandler, @unchecked Sendable {
     private let log: Log
     private let share: Int
     private(set) var buffer: UnsafeMutableRawPointer?
-    /// The share that `buffer` is of.
+    /// The share of `buffer`.
     private(set) var takenShare = 0
 
     init(_ number: Int, wants wanted: Int, of pool: BufferPool, _ log: Log, share: Int = 0) {
@@ -304,10 +304,10 @@ private final class Waiter: RingHandler, @unchecked Sendable {
     }
 }
 
-/// Plays at random with a pool, and beside it with what a pool ought to be.
+/// Uses a pool at random and compares it with a model.
 ///
-/// The model's rule: a share's room goes to its own line first, then to the lines before it, and in each line to who came
-/// first. A newcomer gets what nobody waits for, and nothing before those of its own line.
+/// The model's rule: a share's room goes to its own line first, then to the lines before it, and within a line in
+/// order. A newcomer gets room that nobody waits for, and none before the handlers in its own line.
 private final class PoolGame: @unchecked Sendable {
     private struct Held {
         let buffer: UnsafeMutableRawPointer
@@ -337,7 +337,7 @@ private final class PoolGame: @unchecked Sendable {
         random = Seeded(seed)
     }
 
-    /// Several things may happen in one batch.
+    /// Several steps may happen in one batch.
     func step() {
         for _ in 0..<Int.random(in: 1...3, using: &random) {
             switch Int.random(in: 0..<10, using: &random) {
@@ -350,7 +350,7 @@ private final class PoolGame: @unchecked Sendable {
         serve()
     }
 
-    /// Tells in words what is not as the model says; nil where all is.
+    /// Describes the first difference from the model; nil if there is none.
     func difference() -> String? {
         if let failure { return failure }
         if log.all != served.map(\.number) {
@@ -396,7 +396,7 @@ private final class PoolGame: @unchecked Sendable {
         used[each.share] -= size(each.count)
     }
 
-    /// Only who does not get a buffer at once stands in line.
+    /// Only a handler that gets no buffer at once joins a line.
     private func wait() {
         let (count, first) = wish()
         guard !lines[first].isEmpty || share(for: count, from: first) == nil else { return }
@@ -423,7 +423,7 @@ private final class PoolGame: @unchecked Sendable {
         }
     }
 
-    /// Bytes, and the first share that they may be of.
+    /// A random number of bytes, and the first share that they may come from.
     private func wish() -> (count: Int, first: Int) {
         let first = Int.random(in: limits.indices, using: &random)
         return (Int.random(in: 1...limits[first], using: &random), first)

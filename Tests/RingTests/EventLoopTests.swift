@@ -94,7 +94,7 @@ import Testing
     }
 }
 
-/// Numbers in the order in which they came, from any thread.
+/// Numbers in the order of their arrival; any thread may add one.
 final class Log: Sendable {
     private let numbers = NIOLockedValueBox<[Int]>([])
 
@@ -118,7 +118,7 @@ private final class Volley: Sendable {
     }
 }
 
-/// Touched on its loop's thread only.
+/// Counts the ends of batches; used on its loop's thread.
 private final class BatchCounter: RingHandler, @unchecked Sendable {
     private let loop: EventLoop
     var count = 0
