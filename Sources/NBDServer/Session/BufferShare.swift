@@ -1,5 +1,5 @@
-/// Divides a loop's request buffers by the bytes that a connection then holds. Connections that hold much leave room
-/// to those that hold little, so that a client which does not read its replies delays no small requests of others.
+/// Divides a loop's request buffers by the bytes that a connection then holds. Connections that hold much leave room to
+/// those that hold little. A client that does not read its replies thus delays no small requests of others.
 enum BufferShare {
     /// Bytes that a connection may hold with a buffer of the first share.
     static let little = 64 << 10

@@ -54,7 +54,7 @@ public final class RequestFailures: Sendable {
 
     private static func line(_ report: FailureCounts.Report, _ request: String) -> String {
         let error = report.failure.errorName
-        if report.isFirst { return "\(request) failed: \(error); more of these are counted and told of once a minute" }
+        if report.isFirst { return "\(request) failed: \(error); further ones are logged once a minute" }
         return "\(report.count) more of its \(report.failure.request) requests failed: \(error)"
     }
 }

@@ -37,7 +37,7 @@ final class SessionLoop: @unchecked Sendable {
         guard !handshakeTimer.isArmed else { return }
         handshakeTimer.arm(seconds: ServerLimits.handshake) { [self] in
             let slow = sessions.values.filter(\.isNegotiating)
-            for session in slow { session.noteSlowHandshake() }
+            for session in slow { session.checkHandshakePace() }
             if !slow.isEmpty { watchHandshakes() }
         }
     }
@@ -59,7 +59,7 @@ final class SessionLoop: @unchecked Sendable {
         stallTimer.arm(seconds: ServerLimits.stall) { [self] in
             guard pool.isShort else { return }
             for session in sessions.values where session.hasStalled { session.hangUp() }
-            for session in sessions.values { session.noteLongWait() }
+            for session in sessions.values { session.endLongWait() }
             if pool.isShort { watchForStalls() }
         }
     }
