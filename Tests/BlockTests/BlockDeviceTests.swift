@@ -8,7 +8,9 @@ import Testing
 @Suite(.timeLimit(.minutes(10)), .serialized, .enabled(if: LoopDevice.isPossible)) struct BlockDeviceTests {
     private let scratch = Scratch()
 
-    @Test(arguments: [512, 4096], [false, true]) func theDiskIsItsModel(sectorSize: Int, isDirect: Bool) async throws {
+    @Test(arguments: [512, 4096], [false, true]) func randomRequestsAgreeWithTheModel(sectorSize: Int, isDirect: Bool)
+        async throws
+    {
         var random = Seeded.fresh()
         let size = 1 << 20
         var model = random.bytes(size)
@@ -55,7 +57,7 @@ import Testing
         try await device.remove()
     }
 
-    @Test func aDiscardedDeviceTakesUpNoSpace() async throws {
+    @Test func aDiscardedDeviceUsesNoSpace() async throws {
         let size = 8 << 20
         let file = try scratch.write([UInt8](repeating: 7, count: size), to: "backing.raw")
         let device = try await LoopDevice(file: file, sectorSize: 512)
@@ -71,7 +73,7 @@ import Testing
     }
 
     /// Without a hole, the kernel may write zeros for any time.
-    @Test(arguments: [true, false]) func fastZeroesThatMustKeepTheirSpaceAreRefused(mayPunchHole: Bool) async throws {
+    @Test(arguments: [true, false]) func fastZerosThatMustKeepSpaceAreRefused(mayPunchHole: Bool) async throws {
         let size = 1 << 20
         let file = try scratch.write([UInt8](repeating: 7, count: size), to: "backing.raw")
         let device = try await LoopDevice(file: file, sectorSize: 512)

@@ -11,7 +11,7 @@ import Testing
 
     /// Several clients on both loops write, zero, trim and read bytes of their own. Others' bytes stand in the same
     /// sectors; none may get lost.
-    @Test(arguments: [1, 2]) func neighboursInASectorDoNotLoseEachOthersBytes(loops: Int) async throws {
+    @Test(arguments: [1, 2]) func concurrentWritesWithinASectorKeepAllBytes(loops: Int) async throws {
         var random = Seeded.fresh()
         let size = 64 << 10
         let clients = 6
@@ -68,7 +68,7 @@ import Testing
         return model
     }
 
-    @Test func wholeSectorsPassByThePageCache() throws {
+    @Test func wholeSectorsBypassThePageCache() throws {
         var random = Seeded.fresh()
         let path = try scratch.write(random.bytes(1 << 20), to: "disk.raw")
         let image = try RawImage(path: path, access: .readWrite, isDirect: true)
@@ -96,7 +96,7 @@ import Testing
         #expect(!direct.suits(request))
     }
 
-    @Test func anImageThatIsNoWholeNumberOfSectorsIsRefused() throws {
+    @Test func anImageOfPartialSectorsIsRefused() throws {
         let path = try scratch.hole(1_000_001, "odd.raw")
         let error = #expect(throws: FileError.self) { try RawImage(path: path, access: .readWrite, isDirect: true) }
         #expect("\(error!)".contains("sectors") && "\(error!)".contains("1000001"))
@@ -104,7 +104,7 @@ import Testing
         _ = try RawImage(path: path, access: .readWrite)
     }
 
-    @Test func claimsExcludeWhatOverlapsAndKeepTheOrder() {
+    @Test func overlappingClaimsWaitInOrder() {
         let claims = RangeClaims()
         let order = Order()
         func claim(_ range: Range<UInt64>, _ isExclusive: Bool) -> RangeClaims.Claim {

@@ -54,7 +54,7 @@ struct GoldenPresentMapTests {
         #expect(live[8192...].elementsEqual(part(4096, [1: 0xfc, 2: 0x0f])))
     }
 
-    @Test("A map that an earlier life has left is understood, and a block is taken only where it is present")
+    @Test("A map of an earlier process is loaded, and only present blocks count as taken")
     func opened() throws {
         let map = header + part(4096 - header.count, [:]) + part(4096, [1: 0x0c]) + part(4096, [1: 0x18])
         try Data(map).write(to: URL(fileURLWithPath: scratch.file("disk.map")))

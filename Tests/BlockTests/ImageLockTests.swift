@@ -7,7 +7,7 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct ImageLockTests {
     private let scratch = Scratch()
 
-    @Test func anImageHasOneWriterAndAnyReaders() async throws {
+    @Test func aSecondWriterIsRefusedAndReadersAreNot() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         var writer: RawImage? = try RawImage(path: path, access: .readWrite)
         let error = #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
@@ -22,7 +22,7 @@ import Testing
         #expect(isFree)
     }
 
-    @Test func qemuDoesNotWriteWhatWeWrite() async throws {
+    @Test func qemuIsRefusedWhileWeWrite() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         let image = try RawImage(path: path, access: .readWrite)
         let refused = try await Command.run("qemu-io", "-f", "raw", "-c", "write 0 4k", path)
@@ -33,7 +33,7 @@ import Testing
         #expect(try image.nextData(from: 0) == nil)
     }
 
-    @Test func qemuWritesAgainWhenWeAreDone() async throws {
+    @Test func qemuWritesAfterWeClose() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         _ = try RawImage(path: path, access: .readWrite)
         let isWritten = try await isSoon {
@@ -43,7 +43,7 @@ import Testing
         #expect(try scratch.contents("disk.raw")[..<4096].allSatisfy { $0 == 7 })
     }
 
-    @Test func weDoNotWriteWhatQemuWrites() async throws {
+    @Test func weAreRefusedWhileQemuWrites() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         let pidFile = scratch.file("pid")
         let daemon = try ChildProcess(

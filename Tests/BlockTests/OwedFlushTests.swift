@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Flushes that fail after a loss")
 struct OwedFlushTests {
-    @Test("Whoever was there is told once, and who comes later is not")
+    @Test("A client connected at a loss gets one failed flush; a later client gets none")
     func once() {
         let losses = LossCount()
         var (first, second) = (OwedFlush(losses), OwedFlush(losses))
@@ -19,7 +19,7 @@ struct OwedFlushTests {
         #expect(second.outcome(of: 0) == 0)
     }
 
-    @Test("A connection that is lost with nothing unflushed costs nobody a flush")
+    @Test("Losing a connection without unflushed writes fails no flush")
     func flushed() {
         let losses = LossCount()
         let durability = NBDClientDurability(losses: losses)

@@ -8,7 +8,7 @@ import Testing
 struct PresentMapStoreTests {
     private let geometry = BlockGeometry(size: 4096 * 100_000 + 7, blockSize: 4096)!
 
-    @Test("A process that ends knows afterwards what it knew; a machine that starts again, what was made durable")
+    @Test("A new process gets the whole map; after a reboot it gets what was durable")
     func lives() throws {
         let scratch = Scratch()
         let path = scratch.file("disk")
@@ -38,7 +38,7 @@ struct PresentMapStoreTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path).isEmpty)
     }
 
-    @Test("What was only in memory when the image could not be made durable does not count afterwards")
+    @Test("After a failed flush, a new process gets only what was durable")
     func distrusted() throws {
         let scratch = Scratch()
         let path = scratch.file("disk")
@@ -55,7 +55,7 @@ struct PresentMapStoreTests {
     }
 
     @Test(
-        "Once it is made, it can be written on a file system that is full",
+        "A map that was created can be written on a full file system",
         .enabled(if: SmallFileSystem.isPossible))
     func full() throws {
         let scratch = Scratch()

@@ -9,7 +9,7 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct ResizeTests {
     private let scratch = Scratch()
 
-    @Test("A map of a disk that was longer or shorter keeps its marks and has all that is new")
+    @Test("A resized map keeps its marks and has new blocks marked")
     func maps() throws {
         var random = Seeded.fresh()
         for _ in 0..<200 {
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    @Test("What was read of a disk is still known when its parts have become larger")
+    @Test("Read counts survive when parts become larger")
     func reads() {
         let part: UInt64 = 1 << 20
         let old = ReadCounts(size: 10 * part)
@@ -53,7 +53,7 @@ import Testing
         #expect(huge.first == 0..<8 * part && huge.count == 2)
     }
 
-    @Test("Behind the end of a file that was cut short nothing is written, and it is told once")
+    @Test("Writes behind the end of a truncated file fail, and the truncation is reported once")
     func cut() async throws {
         let path = try scratch.write([UInt8](repeating: 7, count: 65536), to: "disk.raw")
         try await TestDisk.run(path) { test in
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test("A disk that has grown is written beyond its old end")
+    @Test("A grown disk accepts writes beyond its old end")
     func grown() async throws {
         let path = try scratch.hole(10_000, "disk.raw")
         try await TestDisk.run(path, loops: 2) { test in

@@ -25,7 +25,7 @@ import Testing
         try await TestDisk.run(scratch.file("other.raw", of: 4096), device: device) { try await body($0, device) }
     }
 
-    @Test func anotherClientsStatusWaitsForOneTurnOnly() async throws {
+    @Test func aStatusWaitsForOneTurnOfAnotherClient() async throws {
         try await run { test, device in
             let log = Log()
             let (greedy, other) = (StatusAsker(1, log), StatusAsker(2, log))
@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test func nothingIsLookedForThatNobodyWants() async throws {
+    @Test func unwantedStatusesGetNoLook() async throws {
         try await run { test, device in
             let log = Log()
             let asker = StatusAsker(1, log)
@@ -56,7 +56,7 @@ import Testing
         }
     }
 
-    @Test func whoOthersWaitForIsAnsweredInOneLookEach() async throws {
+    @Test func leavingClientsGetOneLookForEachStatus() async throws {
         try await run { test, device in
             let log = Log()
             let asker = StatusAsker(1, log)
@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test(arguments: [StatusDetail.least, .nothing])
-    func aClientThatWantsLittleOfManyGivesWayAtTheEndOfItsTurn(detail: StatusDetail) async throws {
+    func manyShortStatusesEndWithTheClientsTurn(detail: StatusDetail) async throws {
         try await run(rotation: 0) { test, device in
             let log = Log()
             let (leaving, other) = (StatusAsker(1, log), StatusAsker(2, log))
@@ -92,7 +92,7 @@ import Testing
     }
 
     /// A forced trim of a block device may take seconds.
-    @Test func noStatusWaitsForOtherWorkOfTheDevice() async throws {
+    @Test func statusesDoNotWaitForOtherWorkOfTheDevice() async throws {
         try await run { test, device in
             let log = Log()
             let asker = StatusAsker(1, log)

@@ -11,7 +11,7 @@ import Testing
     private let scratch = Scratch()
     private let geometry = BlockGeometry(size: 1 << 20, blockSize: 4096)
 
-    @Test func theOwnerIsToldWhenTheBytesAreInTheFileAndTheirBlocksDirty() async throws {
+    @Test func ownersAreCalledAfterTheWriteAndTheMark() async throws {
         let map = DirtyMap(geometry: try #require(geometry))
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw")) { test in
             await test.disk.track(map)
@@ -39,7 +39,7 @@ import Testing
         }
     }
 
-    @Test func everyMapThatIsFollowedSeesEveryWrite() async throws {
+    @Test func everyFollowingMapGetsEveryWrite() async throws {
         let maps = try (0..<3).map { _ in DirtyMap(geometry: try #require(geometry)) }
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw")) { test in
             let owner = NotingOwner { _ in true }
@@ -80,7 +80,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, EIO, ENOSPC]) func blocksAreMarkedWhenTheDeviceIsDoneEvenInVain(error: CInt)
+    @Test(arguments: [0, EIO, ENOSPC]) func failedWritesAreMarkedToo(error: CInt)
         async throws
     {
         let map = DirtyMap(geometry: try #require(geometry))
@@ -112,7 +112,7 @@ import Testing
         }
     }
 
-    @Test func aWriteInFlightWhenTheTrackingBeginsIsMarked() async throws {
+    @Test func writesInFlightWhenTrackingBeginsAreMarked() async throws {
         let map = DirtyMap(geometry: try #require(geometry))
         let device = HandDevice()
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw"), device: device) { test in

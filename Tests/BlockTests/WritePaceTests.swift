@@ -5,7 +5,7 @@ import Testing
 @Suite struct WritePaceTests {
     private let slow = WritePace.slow
 
-    @Test func quickWritesAreAlwaysAllowed() {
+    @Test func fastWritesAreAlwaysAllowed() {
         var pace = WritePace()
         for time in stride(from: UInt64(1), to: 1_000_000, by: 1000) {
             #expect(pace.allows(at: time))
@@ -13,7 +13,7 @@ import Testing
         }
     }
 
-    @Test func aSlowWriteHoldsTheNextOnesOffForAWhile() {
+    @Test func aSlowWritePausesFurtherOnes() {
         var pace = WritePace()
         pace.record(from: 0, to: slow)
         #expect(!pace.allows(at: slow))
@@ -21,7 +21,7 @@ import Testing
         #expect(pace.allows(at: slow + WritePace.shortestPause))
     }
 
-    @Test func slowOnesInARowHoldOffLongerUpToALimit() {
+    @Test func slowWritesInARowPauseLongerUpToALimit() {
         var pace = WritePace()
         var time: UInt64 = 0
         var pauses: [UInt64] = []

@@ -7,7 +7,7 @@ import Testing
 
 /// Connections end in every way, and nothing of them remains.
 @Suite(.timeLimit(.minutes(10))) struct EndTests {
-    @Test func aDisconnectComesAfterTheAnswersToWhatWasAskedBefore() async throws {
+    @Test func requestsBeforeADisconnectAreAnswered() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
             try await begin(20, on: client, of: test, then: [Wished(type: Wished.disconnect)])
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func aClientKilledWithRequestsInFlightLeavesNothing() async throws {
+    @Test func killingAClientWithRequestsInFlightLeaksNothing() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
             try await begin(20, on: client, of: test)
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [1, 27, 28, 29, 20_000, 99_999]) func aClientKilledInAPayloadWritesNothing(sent: Int)
+    @Test(arguments: [1, 27, 28, 29, 20_000, 99_999]) func killingAClientInAPayloadWritesNothing(sent: Int)
         async throws
     {
         try await TestServer.run { test in
@@ -49,7 +49,7 @@ import Testing
     }
 
     /// The replies fill the connection's room, so they are sent while requests are still being parsed.
-    @Test(arguments: [1, 32 << 10, 64 << 10]) func aClientThatLeavesManyReadsBehindLeavesNothing(length: Int)
+    @Test(arguments: [1, 32 << 10, 64 << 10]) func aClientThatLeavesUnreadRepliesLeaksNothing(length: Int)
         async throws
     {
         try await TestServer.run(loops: 1) { test in
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test func aHalfOpenConnectionStopsNobody() async throws {
+    @Test func aHalfOpenConnectionDelaysNoOtherClient() async throws {
         try await TestServer.run(loops: 1) { test in
             try await onThread {
                 let silent = try Client(unix: test.socket)
@@ -121,7 +121,7 @@ import Testing
         }
     }
 
-    @Test func garbageAfterTheHandshakeHarmsNobodyElse() async throws {
+    @Test func garbageAfterTheHandshakeEndsOnlyThatConnection() async throws {
         var random = Seeded.fresh()
         let garbage = (0..<100).map { _ in
             random.chance(50) ? be(UInt32(0x2560_9513)) + random.bytes(200) : random.bytes(50)
@@ -141,7 +141,7 @@ import Testing
         }
     }
 
-    @Test func aThousandConnectionsLeaveNothing() async throws {
+    @Test func aThousandConnectionsLeakNothing() async throws {
         try await TestServer.run { test in
             try await onThreads(4) { _ in
                 for number in 0..<250 {
@@ -155,7 +155,7 @@ import Testing
         }
     }
 
-    @Test func stopFinishesWhatIsInFlight() async throws {
+    @Test func stopFinishesRequestsInFlight() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
             try await begin(20, on: client, of: test)
@@ -173,7 +173,7 @@ import Testing
         }
     }
 
-    @Test func whatWasAcknowledgedBeforeAStopIsInTheImage() async throws {
+    @Test func acknowledgedWritesAreInTheImageAfterAStop() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
             let first = DispatchSemaphore(value: 0)
@@ -207,7 +207,7 @@ import Testing
     }
 
     /// Invariant 9: a write of a given-up connection does not overwrite a later one of the same client.
-    @Test func aWriteThatWasGivenUpDoesNotOverwriteALaterOne() async throws {
+    @Test func aGivenUpWriteDoesNotOverwriteALaterOne() async throws {
         try await TestServer.run(size: 8192) { test in
             // Connections are distributed over the loops in turn: the second one waits.
             let first = try test.connect()

@@ -14,7 +14,7 @@ import Testing
         return client
     }
 
-    @Test(arguments: styles) func requestsOfNothingAreAnswered(style: HeaderStyle) async throws {
+    @Test(arguments: styles) func emptyRequestsAreAnswered(style: HeaderStyle) async throws {
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, style)
@@ -28,7 +28,7 @@ import Testing
         }
     }
 
-    @Test(arguments: styles) func theLongestRequestsWork(style: HeaderStyle) async throws {
+    @Test(arguments: styles) func theLongestRequestsSucceed(style: HeaderStyle) async throws {
         let count = 64 << 20
         try await TestServer.run(size: count + 7) { test in
             try await onThread {
@@ -46,7 +46,7 @@ import Testing
     }
 
     /// Errors come in chunks if chunks were negotiated, so that no reply looks like one of another style.
-    @Test(arguments: styles) func refusalsLookLikeTheirStyle(style: HeaderStyle) async throws {
+    @Test(arguments: styles) func refusalsHaveTheNegotiatedStyle(style: HeaderStyle) async throws {
         try await TestServer.run(size: 4096) { test in
             try await onThread {
                 let client = try connect(test, style)
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    @Test func extendedRequestsMayBeLongerThanFourGigabytes() async throws {
+    @Test func extendedRequestsBeyondFourGigabytesSucceed() async throws {
         try await TestServer.run(size: 1 << 40) { test in
             try await onThread {
                 let client = try connect(test, .extended)
@@ -83,7 +83,7 @@ import Testing
     }
 
     /// An unexpected payload is skipped; one that is too long for that ends the connection.
-    @Test func strayPayloadsOfExtendedRequestsArePassedOver() async throws {
+    @Test func unexpectedPayloadsAreSkipped() async throws {
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, .extended)
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [HeaderStyle.structured, .extended]) func statusIsOnlyForThoseThatSelectedIt(style: HeaderStyle)
+    @Test(arguments: [HeaderStyle.structured, .extended]) func statusWithoutContextsIsRefused(style: HeaderStyle)
         async throws
     {
         try await TestServer.run { test in
@@ -150,7 +150,7 @@ import Testing
 
     /// The reply to LIST is much longer than a connection's queue: it comes in portions, and a choice of an export
     /// right behind the option still counts.
-    @Test func aLongListIsReadInPortions() async throws {
+    @Test func aLongListIsSentInPortions() async throws {
         try await TestServer.run { test in
             let names = (0..<20_000).map { "export number \($0)" }
             for name in names { #expect(test.exports.add(Export(name: name, disk: test.disk, isReadOnly: true))) }
@@ -175,7 +175,7 @@ import Testing
     }
 
     /// Requests that a client sends before it closes its sending half are answered, however many they are.
-    @Test func aClientThatSaysThatItIsDoneIsStillAnswered() async throws {
+    @Test func requestsBeforeAHalfCloseAreAnswered() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             try await onThread {
                 let client = try connect(test, .extended)
@@ -194,7 +194,7 @@ import Testing
     }
 
     /// The client sends a whole conversation and closes its sending half before the server has seen any of it.
-    @Test func aClientThatSaysEverythingAtOnceIsHeardOut() async throws {
+    @Test func aConversationSentAtOnceIsAnsweredInFull() async throws {
         try await TestServer.run(contents: [UInt8](repeating: 5, count: 4096)) { test in
             for _ in 0..<20 {
                 try await onThread {
@@ -214,7 +214,7 @@ import Testing
 
     /// The pool has room for the replies of as many connections as come here, one after the other. Room is looked for
     /// before a disconnect is recognized.
-    @Test func connectionsGiveBackTheirRoomForReplies() async throws {
+    @Test func closedConnectionsFreeTheirRoomForReplies() async throws {
         try await TestServer.run(loops: 1) { test in
             try await onThread {
                 for _ in 0..<ServerLimits.connections + 10 {

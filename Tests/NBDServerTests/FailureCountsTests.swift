@@ -8,7 +8,7 @@ import Testing
     private let read = RequestFailure(kind: .read, error: EIO, mustBeFast: false)!
     private let write = RequestFailure(kind: .write, error: ENOSPC, mustBeFast: false)!
 
-    @Test func theFirstOfEachKindIsReportedAtOnce() {
+    @Test func theFirstFailureOfAKindIsReportedAtOnce() {
         var counts = FailureCounts()
         let first = counts.record(read, at: start)
         let other = counts.record(write, at: start)
@@ -17,7 +17,7 @@ import Testing
         #expect(counts.nextReport == nil)
     }
 
-    @Test func furtherOnesAreReportedOnceAMinuteWithTheirCount() {
+    @Test func furtherFailuresAreReportedOnceAMinuteWithTheirCount() {
         var counts = FailureCounts()
         _ = counts.record(read, at: start)
         for second in 1..<60 {
@@ -31,7 +31,7 @@ import Testing
         #expect(next == nil && counts.totals == [read: 62])
     }
 
-    @Test func whatNoFailureFollowsIsReportedTooOnce() {
+    @Test func lateFailuresAreReportedWithoutAFurtherOne() {
         var counts = FailureCounts()
         for failure in [read, read, read, write] { _ = counts.record(failure, at: start) }
         let early = counts.overdue(at: start + .seconds(59))
@@ -41,7 +41,7 @@ import Testing
         #expect(due == [.init(failure: read, count: 2, isFirst: false)])
     }
 
-    @Test func whatAClientAskedForIsNoFailure() {
+    @Test func refusedFastZeroesAreNoFailure() {
         #expect(RequestFailure(kind: .writeZeroes, error: ENOTSUP, mustBeFast: true) == nil)
         #expect(RequestFailure(kind: .writeZeroes, error: ENOTSUP, mustBeFast: false) != nil)
         #expect(RequestFailure(kind: .read, error: ESHUTDOWN, mustBeFast: false) == nil)

@@ -35,7 +35,7 @@ import Testing
         try client.send(wishes.flatMap { $0.bytes(.structured) })
     }
 
-    @Test func whatAClientAskedForThatHasHungUpIsNotLookedFor() async throws {
+    @Test func statusesOfAClosedConnectionGetNoLook() async throws {
         try await TestServer.run(size: Self.size) { test in
             try fragment(test)
             try await onThread {
@@ -57,7 +57,7 @@ import Testing
 
     /// A client that has only closed its sending half still gets all answers, but short ones, so that nobody waits
     /// long.
-    @Test func aClientThatOnlyListensHearsAllOfWhatItAskedFor() async throws {
+    @Test func statusesOfAHalfClosedConnectionAreAllAnswered() async throws {
         try await TestServer.run(size: Self.size) { test in
             try fragment(test)
             let heard = try await onThread {
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func aStatusIsAnsweredBeforeAllThatAnotherHasAskedFor() async throws {
+    @Test func aStatusIsAnsweredBeforeTheMassOfAnotherClient() async throws {
         try await TestServer.run(size: Self.size, loops: 1) { test in
             try fragment(test)
             let order = try await onThread {

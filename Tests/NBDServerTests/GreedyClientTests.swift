@@ -5,7 +5,7 @@ import Testing
 
 /// Invariant 10: whatever a client does, memory is bounded and other clients are served.
 @Suite(.timeLimit(.minutes(10))) struct GreedyClientTests {
-    @Test func aClientThatNeverReadsStopsNobody() async throws {
+    @Test func aClientThatNeverReadsDelaysNoOtherClient() async throws {
         try await TestServer.run(size: 4 << 20, loops: 1) { test in
             try await onThread {
                 let greedy = try test.connect()
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func clientsThatHoldBuffersAndStallAreLetGoWhileOthersWait() async throws {
+    @Test func stalledClientsWithAwaitedBuffersAreDisconnected() async throws {
         try await TestServer.run(size: 32 << 20, loops: 1) { test in
             try await onThread {
                 let readers = try (0..<2).map { _ in try test.connect() }
@@ -48,7 +48,7 @@ import Testing
     }
 
     /// The paused client holds buffers of a share that nobody waits for.
-    @Test func aClientThatPausesStaysWhileOthersWaitForBuffersOfAnotherShare() async throws {
+    @Test func aPausedClientWithUnawaitedBuffersStays() async throws {
         try await TestServer.run(size: 32 << 20, loops: 1) { test in
             try await onThread {
                 // All of them are less than a buffer of the last share.
@@ -76,7 +76,7 @@ import Testing
     }
 
     /// They read just enough not to count as stalled.
-    @Test func clientsThatAskForMuchAndReadSlowlyDelayNobodysSmallRequests() async throws {
+    @Test func slowReadersOfMuchDelayNoSmallRequests() async throws {
         try await withSlowReaders(6) { test in
             let client = try test.connect()
             for number in 0..<20 {
@@ -89,7 +89,7 @@ import Testing
     }
 
     /// After a long wait, large requests continue in small pieces.
-    @Test func clientsThatReadSlowlyDelayLargeRequestsForAWhileOnly() async throws {
+    @Test func slowReadersDelayLargeRequestsForALimitedTime() async throws {
         try await withSlowReaders(6) { test in
             // Even three such waits end before the readers in front have been served.
             let client = try Client(unix: test.socket, seconds: 30)
@@ -137,7 +137,7 @@ import Testing
         }
     }
 
-    @Test func aClientThatReadsOnlyLaterGetsEverything() async throws {
+    @Test func aClientThatReadsLateGetsEveryReply() async throws {
         try await TestServer.run(contents: (0..<1 << 20).map { UInt8(truncatingIfNeeded: $0 >> 8) }) { test in
             let image = try test.image
             try await onThread {

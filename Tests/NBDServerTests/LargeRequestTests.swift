@@ -25,7 +25,7 @@ import Testing
         return result.output
     }
 
-    @Test func whatIsWrittenIn64MiBIsReadIn64MiB() async throws {
+    @Test func writesOf64MiBAreReadBackIn64MiB() async throws {
         try await TestServer.run(size: Self.size) { test in
             let output = try await run(
                 test,
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test func largeAndSmallRequestsAtOnceAreAllAnswered() async throws {
+    @Test func concurrentLargeAndSmallRequestsAreAllAnswered() async throws {
         try await TestServer.run(size: Self.size) { test in
             let output = try await run(
                 test,
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    @Test func anErrorInALaterPieceIsAnsweredAndTheConnectionLives() async throws {
+    @Test func anErrorInALaterPieceIsAnsweredAndTheConnectionStays() async throws {
         try await TestServer.run(size: Self.size) { test in
             let image = test.scratch.file("disk.raw")
             let output = try await run(
@@ -107,7 +107,7 @@ import Testing
         }
     }
 
-    @Test func aClientThatLeavesInTheMiddleLeavesNothing() async throws {
+    @Test func aClientThatLeavesInALargeRequestLeaksNothing() async throws {
         try await TestServer.run(size: Self.size) { test in
             try await onThread {
                 let writer = try test.connect()

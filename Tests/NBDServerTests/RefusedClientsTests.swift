@@ -3,9 +3,9 @@ import Testing
 
 @testable import NBDServer
 
-@Suite("Clients that are refused")
+@Suite("Refused clients")
 struct RefusedClientsTests {
-    @Test("The first is told of at once, and those that follow together, once a minute")
+    @Test("The first refusal is reported at once, further ones together once a minute")
     func reports() {
         let reports = NIOLockedValueBox<[UInt64]>([])
         let refused = RefusedClients { count in reports.withLockedValue { $0.append(count) } }

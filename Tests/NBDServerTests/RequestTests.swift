@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct RequestTests {
     /// The test runs for NEARBLOCK_SECONDS if that is set, as in `nbd-scripts/soak`.
-    @Test(.timeLimit(.minutes(60))) func everyConnectionSeesItsPartOfTheDiskAsItWroteIt() async throws {
+    @Test(.timeLimit(.minutes(60))) func randomRequestsOfManyConnectionsAgreeWithTheModel() async throws {
         var random = Seeded.fresh()
         let part = 1_500_007
         let styles: [HeaderStyle] = [.simple, .structured, .extended, .extended]
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aRequestMayBeSplitAtEveryByte() async throws {
+    @Test(.timeLimit(.minutes(10))) func aRequestSplitAtAnyByteIsServed() async throws {
         try await TestServer.run(size: 8192, loops: 1) { test in
             try await onThread {
                 let client = try test.connect()
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aWholeConversationMayComeByteByByteOrAtOnce() async throws {
+    @Test(.timeLimit(.minutes(10))) func aConversationByteByByteOrAtOnceIsServed() async throws {
         try await TestServer.run(size: 8192) { test in
             var bytes: [UInt8] = [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(0))
             bytes += Wished.write(5, Array("Linux".utf8), cookie: 1).bytes
@@ -99,7 +99,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aRefusedWritesPayloadIsPassedOver() async throws {
+    @Test(.timeLimit(.minutes(10))) func thePayloadOfARefusedWriteIsSkipped() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             let answers = try await onThread {
                 let client = try test.connect()
@@ -161,7 +161,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func libnbdHearsOfARefusalAndGoesOn() async throws {
+    @Test(.timeLimit(.minutes(10))) func libnbdContinuesAfterARefusal() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             let script = """
                 for structured in (False, True):
@@ -180,7 +180,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func refusalsAreAnsweredAndTheConnectionLives() async throws {
+    @Test(.timeLimit(.minutes(10))) func refusalsAreAnsweredAndTheConnectionStays() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             let answers = try await onThread {
                 let client = try test.connect()
@@ -201,7 +201,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aReadOnlyExportChangesNothing() async throws {
+    @Test(.timeLimit(.minutes(10))) func aReadOnlyExportRefusesChanges() async throws {
         try await TestServer.run(contents: [UInt8](repeating: 7, count: 9000), isReadOnly: true) { test in
             let (flags, answers) = try await onThread {
                 let client = try test.connect()

@@ -128,7 +128,7 @@ import Testing
     }
 
     @Test(arguments: [("1.3", true), ("1.2", true), ("1.1", false)])
-    func onlyTheTwoVersionsAreSpoken(version: String, isSpoken: Bool) async throws {
+    func onlyTLS12AndLaterConnect(version: String, isSpoken: Bool) async throws {
         let keys = try await Keys()
         try await run(keys) { test, port in
             let priority = "NORMAL:-VERS-ALL:+VERS-TLS\(version)"
@@ -146,7 +146,7 @@ import Testing
         }
     }
 
-    @Test func strangersAreTurnedAway() async throws {
+    @Test func clientsOfAnotherAuthorityAreTurnedAway() async throws {
         let keys = try await Keys()
         try await run(keys, verifiesClients: true) { test, port in
             let uris = [
@@ -165,7 +165,7 @@ import Testing
         }
     }
 
-    @Test func whereItIsOptionalBothKindsAreServed() async throws {
+    @Test func optionalTLSServesBothKindsOfClients() async throws {
         let keys = try await Keys()
         try await run(keys, isRequired: false) { test, port in
             for uri in [test.uri, uri(port, try keys.client())] {
@@ -213,7 +213,7 @@ import Testing
         }
     }
 
-    @Test func badDirectoriesAreNamedInALine() async throws {
+    @Test func badDirectoriesFailInOneLine() async throws {
         let keys = try await Keys()
         func complaint(_ files: [String: String], verifiesClients: Bool = false) throws -> String {
             let files = TLSFiles(directory: try keys.directory(files))

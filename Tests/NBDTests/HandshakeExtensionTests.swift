@@ -39,7 +39,7 @@ import Testing
         #expect(withData.answers?.prefix(2).map(\.type) == [invalid, invalid] && withData.progress == chosen(disk))
     }
 
-    @Test func doNotFragmentIsOfferedToThoseThatKnowChunks() {
+    @Test func structuredRepliesOfferDoNotFragment() {
         for (option, flags) in [(UInt32(99), UInt16(0xd6d)), (structured, 0xded), (extended, 0xded)] {
             for type in [UInt32(6), 7] {
                 let talk = Conversation(Said.flags(), Said.option(option), Said.go("disk", type: type))
@@ -50,7 +50,7 @@ import Testing
         #expect(old.output.suffix(2) == be(UInt16(0xded))[...] && old.progress == chosen(disk, .structured))
     }
 
-    @Test func exportNameAfterExtendedHeadersEndsIt() {
+    @Test func exportNameAfterExtendedHeadersEndsTheConnection() {
         #expect(Conversation(Said.flags(), Said.option(extended), Said.option(1)).progress == .close)
     }
 
@@ -115,7 +115,7 @@ import Testing
     }
 
     /// The second option discards the contexts of the first, whatever its result.
-    @Test func settingReplacesEvenWhenItFails() {
+    @Test func aFailedSetMetaContextDiscardsTheEarlierOne() {
         let first = Said.flags() + Said.option(structured) + Said.meta(set, "disk", ["base:allocation"])
         let seconds = [
             (Said.meta(set, "disk", ["x:y"]), acknowledge), (Said.meta(set, "none", ["base:allocation"]), unknown),
@@ -131,7 +131,7 @@ import Testing
         #expect(listed.progress == chosen(disk, .structured, [.allocation]))
     }
 
-    @Test func contextsOfAnotherExportDoNotCount() {
+    @Test func contextsOfAnotherExportAreNotUsed() {
         let start = Said.flags() + Said.option(extended)
         let talk = Conversation(start, Said.meta(set, other.name, ["base:allocation"]), Said.go("disk"))
         #expect(talk.progress == chosen(disk, .extended))
@@ -154,12 +154,12 @@ import Testing
 
     // MARK: TLS
 
-    @Test func withoutTLSItIsRefusedAndAllGoesOn() {
+    @Test func withoutTLSStartTLSIsRefusedAndTheHandshakeContinues() {
         let talk = Conversation(Said.flags(), Said.option(startTLS), Said.go("disk"))
         #expect(talk.answers?.first?.type == policy && talk.progress == chosen(disk))
     }
 
-    @Test func whereItIsRequiredNothingElseIsAnswered() {
+    @Test func requiredTLSRefusesEveryOtherOption() {
         for option in [UInt32(3), 6, 7, 8, 9, 10, 11, 99] {
             let talk = Conversation(tls: .required, Said.flags(), Said.option(option, [1, 2]))
             #expect(talk.answers?.map(\.type) == [tlsRequired] && talk.progress == .needsMore)
@@ -171,7 +171,7 @@ import Testing
         #expect(abort.answers?.map(\.type) == [acknowledge] && abort.progress == .close)
     }
 
-    @Test(arguments: [TLSPolicy.optional, .required]) func insideAllIsAnswered(policy: TLSPolicy) {
+    @Test(arguments: [TLSPolicy.optional, .required]) func insideTLSEveryOptionIsAnswered(policy: TLSPolicy) {
         var talk = Conversation(tls: policy, Said.flags(), Said.option(startTLS))
         #expect(talk.answers?.map(\.type) == [acknowledge] && talk.progress == .startTLS)
         talk.hear(Said.option(startTLS))
@@ -180,13 +180,13 @@ import Testing
         #expect(talk.progress == chosen(disk))
     }
 
-    @Test func itIsOptionalWhereThePolicySaysSo() {
+    @Test func optionalTLSServesClientsInTheClear() {
         #expect(Conversation(tls: .optional, Said.flags(), Said.go("disk")).progress == chosen(disk))
         let withData = Conversation(tls: .optional, Said.flags(), Said.option(startTLS, [1]), Said.go("disk"))
         #expect(withData.answers?.first?.type == invalid && withData.progress == chosen(disk))
     }
 
-    @Test func whatWasAgreedOnInTheClearIsForgotten() {
+    @Test func startTLSDiscardsEarlierAgreements() {
         var talk = Conversation(
             tls: .optional, Said.flags(), Said.option(extended), Said.meta(set, "disk", ["base:allocation"]),
             Said.option(startTLS))
@@ -195,7 +195,7 @@ import Testing
     }
 
     /// Bytes in the clear behind STARTTLS stay unread, and the caller drops them.
-    @Test func nothingBehindStartTLSIsTaken() {
+    @Test func bytesBehindStartTLSAreNotParsed() {
         let injected = Said.go("disk")
         var handshake = Handshake(tls: .required)
         var input = (Said.flags() + Said.option(startTLS) + injected)[...]
@@ -207,7 +207,7 @@ import Testing
     // MARK: Bounds
 
     /// A client that sends options without reading gets its answers in portions.
-    @Test func muchIsSaidInPortions() {
+    @Test func manyOptionsAreAnsweredInPortions() {
         var handshake = Handshake(tls: .off)
         var input = (Said.flags() + (0..<900).flatMap { _ in Said.go("disk", wanting: [1, 2, 3], type: 6) })[...]
         var total = 0
@@ -223,7 +223,7 @@ import Testing
         #expect(portions > 0 && input.isEmpty && total > 64 << 10)
     }
 
-    @Test func aServerMayKeepItsExportsToItself() {
+    @Test func anUnlistedServerRefusesList() {
         struct Silent: ExportCatalog {
             func export(named name: String) -> ExportDescription? { Catalog().export(named: name) }
             func exports() -> [ExportDescription]? { nil }
@@ -235,7 +235,7 @@ import Testing
         #expect(Answer.all(in: output)?.map(\.type) == [policy])
     }
 
-    @Test func descriptionsAreToldToThoseThatAsk() {
+    @Test func descriptionsAreSentOnRequest() {
         struct Described: ExportCatalog {
             let only = ExportDescription(
                 name: "d", size: 5, isReadOnly: true, isRotational: true, text: "for people")

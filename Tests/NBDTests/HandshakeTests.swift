@@ -21,16 +21,16 @@ import Testing
         #expect(Handshake(tls: .off).greeting == Array("NBDMAGICIHAVEOPT".utf8) + [0, 3])
     }
 
-    @Test(arguments: [UInt32(0), 1, 2, 3]) func knownClientFlagsAreTaken(flags: UInt32) {
+    @Test(arguments: [UInt32(0), 1, 2, 3]) func knownClientFlagsAreAccepted(flags: UInt32) {
         let talk = Conversation(Said.flags(flags))
         #expect(talk.progress == .needsMore && talk.output.isEmpty && talk.input.isEmpty)
     }
 
-    @Test(arguments: [UInt32(4), 7, 0x8000_0000, .max]) func unknownClientFlagsEndIt(flags: UInt32) {
+    @Test(arguments: [UInt32(4), 7, 0x8000_0000, .max]) func unknownClientFlagsEndTheConnection(flags: UInt32) {
         #expect(Conversation(Said.flags(flags)).progress == .close)
     }
 
-    @Test func exportNameAnswersSizeAndFlagsThenZeros() {
+    @Test func exportNameRepliesSizeFlagsAndZeros() {
         let numbers = be(UInt64(1_000_000_007)) + be(UInt16(0xd6d))
         let bare = Conversation(Said.flags(3), Said.option(1, Array("disk".utf8)))
         #expect(bare.progress == chosen(disk) && bare.output == numbers)
@@ -39,18 +39,18 @@ import Testing
         #expect(padded.output == numbers + [UInt8](repeating: 0, count: 124))
     }
 
-    @Test func aReadOnlyExportSaysSoAndOffersNoChanges() {
+    @Test func aReadOnlyExportOffersNoChanges() {
         let talk = Conversation(Said.flags(3), Said.option(1, Array("späte Scheibe".utf8)))
         #expect(talk.output == be(UInt64(1)) + be(UInt16(0x50f)))
     }
 
     @Test(arguments: [UInt8(97), 0xff], [1, 4096, 4097])
-    func exportNameOfAnUnknownExportEndsItWithoutAWord(byte: UInt8, length: Int) {
+    func exportNameOfAnUnknownExportEndsTheConnection(byte: UInt8, length: Int) {
         let talk = Conversation(Said.flags(3), Said.option(1, [UInt8](repeating: byte, count: length)))
         #expect(talk.progress == .close && talk.output.isEmpty)
     }
 
-    @Test func abortIsAcknowledgedAndEndsIt() {
+    @Test func abortIsAcknowledgedAndEndsTheConnection() {
         let talk = Conversation(Said.flags(), Said.option(2))
         #expect(talk.progress == .close)
         #expect(talk.answers == [Answer(option: 2, type: acknowledge, payload: [])])
@@ -64,7 +64,7 @@ import Testing
         #expect(talk.answers?.map(\.type) == [server, server, acknowledge, invalid])
     }
 
-    @Test func infoTellsAndLeavesTheChoiceOpen() throws {
+    @Test func infoRepliesAndTheHandshakeContinues() throws {
         var talk = Conversation(Said.flags(), Said.go("disk", wanting: [1, 3, 999], type: 6))
         #expect(talk.progress == .needsMore)
         let answers = try #require(talk.answers)
@@ -78,7 +78,7 @@ import Testing
     }
 
     @Test(arguments: ["", "disk", "späte Scheibe", "none"], [[], [UInt16(3)], [1, 0, 3, 77]])
-    func infoAndGoSayTheSame(name: String, items: [UInt16]) throws {
+    func infoAndGoReplyTheSame(name: String, items: [UInt16]) throws {
         let info = Conversation(Said.flags(), Said.go(name, wanting: items, type: 6))
         let go = Conversation(Said.flags(), Said.go(name, wanting: items))
         let told = try #require(info.answers).map { Answer(option: 7, type: $0.type, payload: $0.payload) }
@@ -105,7 +105,7 @@ import Testing
     }
 
     @Test(arguments: [UInt32(0), 4, 12, 1000, .max], [0, 1, 65_536])
-    func anUnknownOptionIsPassedOverAndRefused(type: UInt32, length: Int) {
+    func anUnknownOptionIsSkippedAndRefused(type: UInt32, length: Int) {
         var talk = Conversation(Said.flags(), Said.option(type, [UInt8](repeating: 0x49, count: length)))
         #expect(talk.answers?.map(\.type) == [unsupported] && talk.answers?.first?.option == type)
         #expect(talk.input.isEmpty)
@@ -113,7 +113,7 @@ import Testing
         #expect(talk.progress == chosen(disk))
     }
 
-    @Test(arguments: [65_537, 1_000_003]) func aHugeOptionIsPassedOverWithoutBeingKept(length: Int) {
+    @Test(arguments: [65_537, 1_000_003]) func aHugeOptionIsSkippedWithoutBeingKept(length: Int) {
         var talk = Conversation(Said.flags(), Said.option(7, length: UInt32(length)))
         var left = length
         while left > 0 {
@@ -127,15 +127,15 @@ import Testing
         #expect(talk.progress == chosen(disk))
     }
 
-    @Test func aHugeExportNameEndsIt() {
+    @Test func aHugeExportNameEndsTheConnection() {
         #expect(Conversation(Said.flags(), Said.option(1, length: .max)).progress == .close)
     }
 
-    @Test func anOptionWithoutMagicEndsIt() {
+    @Test func anOptionWithoutMagicEndsTheConnection() {
         #expect(Conversation(Said.flags(), [UInt8](repeating: 0x49, count: 16)).progress == .close)
     }
 
-    @Test func tooManyOptionsEndIt() {
+    @Test func tooManyOptionsEndTheConnection() {
         var talk = Conversation(Said.flags())
         for number in 0..<1024 {
             talk.hear(Said.option(number % 2 == 0 ? 99 : 3))
@@ -152,7 +152,7 @@ import Testing
         #expect(talk.progress == chosen(disk) && Array(talk.input) == requests)
     }
 
-    @Test func howTheBytesAreCutMakesNoDifference() {
+    @Test func splitInputGivesTheSameResult() {
         var random = Seeded.fresh()
         for _ in 0..<300 {
             let bytes = randomConversation(&random)
@@ -174,7 +174,7 @@ import Testing
         }
     }
 
-    @Test func whateverComesTheAnswersAreWellFormedAndTheInputSmall() {
+    @Test func randomInputGivesWellFormedAnswersAndAShortRest() {
         var random = Seeded.fresh()
         for _ in 0..<3000 {
             var bytes = randomConversation(&random)

@@ -37,7 +37,7 @@ import Testing
         }
     }
 
-    @Test func aListerMayAskTwoThingsOfEachOf5000Exports() {
+    @Test func twoOptionsForEachOf5000ExportsAreAnswered() {
         var lister = Lister()
         _ = lister.hear(Said.flags() + Said.option(8))
         let (list, _) = lister.hear(Said.option(3))
@@ -51,7 +51,7 @@ import Testing
         #expect(lister.handshake.optionsServed == 2 + 2 * 4995)
     }
 
-    @Test func optionsThatLeadNowhereEndIt() {
+    @Test func tooManyOptionsWithoutProgressEndTheConnection() {
         var lister = Lister()
         _ = lister.hear(Said.flags())
         var progress = Handshake.Progress.needsMore
@@ -64,7 +64,7 @@ import Testing
         #expect(lister.handshake.optionsServed == 0)
     }
 
-    @Test func anExportForTLSIsHiddenFromAClientInTheClear() {
+    @Test func anExportThatRequiresTLSIsNotListedInTheClear() {
         for choice in [Said.go("export 7"), Said.go("export 7", type: 6)] {
             var lister = Lister()
             let (answers, progress) = lister.hear(Said.flags() + choice)

@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test(
-        "INFO, GO and EXPORT_NAME wait until somebody has looked, each time, and tell what is there then",
+        "INFO, GO and EXPORT_NAME wait for an examination each time, and reply the size found by it",
         arguments: [
             Said.go("disk", type: 6), Said.go("disk"), Said.option(1, Array("disk".utf8)),
         ])
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    @Test("Who asks for what has to be looked at, and may not have it, hears why and may ask for another")
+    @Test("A client refused after the examination gets the reason and may choose another export")
     func refused() {
         var handshake = Handshake(tls: .off)
         var output: [UInt8] = []
@@ -62,7 +62,7 @@ import Testing
         #expect(old.receive(&input, output: &output, catalog: Changing()) == .close && output.isEmpty)
     }
 
-    @Test("Nothing is looked at for a list, nor for a client that has to encrypt first")
+    @Test("Lists, and clients that must encrypt first, cause no examination")
     func notNeeded() {
         var handshake = Handshake(tls: .required)
         var output: [UInt8] = []

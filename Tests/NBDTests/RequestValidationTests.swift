@@ -7,7 +7,7 @@ import Testing
     private static let sizes: [UInt64] = [1, 511, 4096, 64 << 20, (64 << 20) + 1, 1 << 40, 1 << 62]
 
     @Test(arguments: sizes, [HeaderStyle.simple, .structured, .extended])
-    func theVerdictIsTheRules(size: UInt64, style: HeaderStyle) {
+    func everyRequestGetsTheVerdictOfTheRules(size: UInt64, style: HeaderStyle) {
         for isReadOnly in [false, true] {
             let export = ExportDescription(name: "", size: size, isReadOnly: isReadOnly)
             for contexts in [[], [MetaContext.allocation]] {

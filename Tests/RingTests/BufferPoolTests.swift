@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(10))) struct BufferPoolTests {
-    @Test func noMoreIsOutThanTheLimit() async throws {
+    @Test func allocationsBeyondTheLimitFail() async throws {
         try await withPool(limit: 64 << 10, kept: 0) { loop, pool in
             await loop.perform {
                 let buffers = (0..<16).map { _ in pool.allocate(4096) }
@@ -20,7 +20,7 @@ import Testing
         }
     }
 
-    @Test func buffersAreAlignedToPagesAndHoldWhatTheyWereTakenFor() async throws {
+    @Test func buffersOfAnySizeAreAlignedAndLargeEnough() async throws {
         try await withPool(limit: 1 << 20, kept: 1 << 20) { loop, pool in
             await loop.perform {
                 for count in [1, 4095, 4096, 4097, 8192, 8193, 300_000, 1 << 20] {
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test func whatIsGivenBackIsTakenAgain() async throws {
+    @Test func freedBuffersAreReused() async throws {
         try await withPool(limit: 1 << 20, kept: 8192) { loop, pool in
             await loop.perform {
                 let first = pool.allocate(8000)!
@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    @Test func whoWaitsIsServedInTheOrderOfAsking() async throws {
+    @Test func waitersAreServedInOrder() async throws {
         try await withPool(limit: 16 << 10, kept: 0) { loop, pool in
             let log = Log()
             let waiters = (0..<4).map { Waiter($0, wants: 8192, of: pool, log) }
@@ -80,7 +80,7 @@ import Testing
         }
     }
 
-    @Test func aLargeWaiterIsNotOvertakenBySmallOnes() async throws {
+    @Test func smallWaitersDoNotOvertakeALargeOne() async throws {
         try await withPool(limit: 16 << 10, kept: 0) { loop, pool in
             let log = Log()
             let large = Waiter(0, wants: 16 << 10, of: pool, log)
@@ -103,7 +103,7 @@ import Testing
         }
     }
 
-    @Test func whoIsForgottenIsNotTold() async throws {
+    @Test func aForgottenWaiterIsNotCalled() async throws {
         try await withPool(limit: 4096, kept: 0) { loop, pool in
             let log = Log()
             let waiters = (0..<3).map { Waiter($0, wants: 4096, of: pool, log) }
@@ -125,7 +125,7 @@ import Testing
         }
     }
 
-    @Test func whoIsBehindSomebodyThatLeavesTheLineIsTold() async throws {
+    @Test func aWaiterThatLeavesTheLineCausesACallOfTheNext() async throws {
         try await withPool(limit: 16 << 10, kept: 0) { loop, pool in
             let log = Log()
             let large = Waiter(0, wants: 16 << 10, of: pool, log)
@@ -146,7 +146,7 @@ import Testing
         }
     }
 
-    @Test func takersOfMuchLeaveTheFirstShareToTakersOfLittle() async throws {
+    @Test func allocationsOfTheLastShareLeaveTheFirstShareFree() async throws {
         try await withLoop { loop in
             let pool = BufferPool(loop: loop, limits: [8192, 16384], kept: 0)
             let log = Log()
@@ -175,7 +175,9 @@ import Testing
                 pool.free(small.buffer!, 8192)
                 pool.free(large.buffer!, 16 << 10, share: 1)
                 // No handler waits, so allocations of the first share may use all of the pool.
-                let taken = [pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!]
+                let taken = [
+                    pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!,
+                ]
                 #expect(taken.map(\.share) == [0, 1, 1] && pool.allocate(1, from: 0) == nil)
                 for each in taken { pool.free(each.buffer, 8192, share: each.share) }
                 #expect(pool.used == 0)
@@ -183,7 +185,7 @@ import Testing
         }
     }
 
-    @Test func whoWaitsForTheFirstShareGetsRoomOfALaterOneBeforeNewcomers() async throws {
+    @Test func aWaiterOfTheFirstShareGetsRoomOfALaterOneBeforeNewcomers() async throws {
         try await withLoop { loop in
             let pool = BufferPool(loop: loop, limits: [4096, 4096, 4096], kept: 0)
             let log = Log()
@@ -211,7 +213,7 @@ import Testing
         }
     }
 
-    @Test func roomThatNobodyOfItsLineWaitsForAnyMoreIsForTheLinesBefore() async throws {
+    @Test func roomOfAShareWithAnEmptyLineGoesToEarlierLines() async throws {
         try await withLoop { loop in
             let pool = BufferPool(loop: loop, limits: [4096, 8192], kept: 0)
             let log = Log()
@@ -236,7 +238,7 @@ import Testing
         }
     }
 
-    @Test func behavesAsItsModelWhateverIsAsked() async throws {
+    @Test func randomStepsAgreeWithTheModel() async throws {
         var random = Seeded.fresh()
         for number in 0..<40 {
             let limits = (0...number % 4).map { _ in 4096 << Int.random(in: 0...6, using: &random) }
