@@ -334,7 +334,7 @@ public struct Handshake {
         case .granted: break
         case .undecided: return .needsAdmission
         case .refused:
-            reply(.policy, to: type, text: "the export has as many clients as it may have", &output)
+            reply(.policy, to: type, text: "the export has its maximum number of clients", &output)
             return .needsMore
         }
         for item in information(on: export, wanted) { reply(.information, to: type, payload: item, &output) }

@@ -28,7 +28,7 @@ public struct FilePermissions: Equatable, Sendable {
     }
 
     private static func failure(_ path: String, _ group: gid_t) -> FileError {
-        FileError("give group \(group), which takes root or a member of it, to", path)
+        FileError("set group \(group), which needs root or a member of the group, on", path)
     }
 
     /// Checks by a temporary file that files in a directory can have the permissions.

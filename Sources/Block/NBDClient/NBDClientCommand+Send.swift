@@ -25,7 +25,8 @@ extension NBDClientCommand {
         case (_, .read):
             received = 0
             return nbd_aio_pread_structured(
-                handle, request.pointee.buffer! + request.pointee.progress, Int(piece), offset, chunks(), completion(), 0)
+                handle, request.pointee.buffer! + request.pointee.progress, Int(piece), offset, chunks(), completion(),
+                0)
         case (_, .write):
             return nbd_aio_pwrite(
                 handle, request.pointee.buffer! + request.pointee.progress, Int(piece), offset, completion(), flags)

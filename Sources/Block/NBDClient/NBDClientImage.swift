@@ -87,7 +87,9 @@ public final class NBDClientImage: Sendable {
 
     private func withLink<Result>(_ body: (NBDClientLink) throws -> Result) throws -> Result {
         let kept = try state.withLockedValue { state -> NBDClientLink? in
-            if let resting = state.resting, .now() < resting { throw NBDClientError(uri, "the server did not answer recently") }
+            if let resting = state.resting, .now() < resting {
+                throw NBDClientError(uri, "the server did not answer recently")
+            }
             return state.idle.popLast()
         }
         // A kept connection may have been closed meanwhile; its quick failure does not mean that the server hangs.

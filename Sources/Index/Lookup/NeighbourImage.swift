@@ -106,7 +106,8 @@ final class NeighbourImage: Sendable {
     }
 
     private static func open(_ name: String) throws -> Opened {
-        NBDClientImage.isURI(name) ? .remote(try NBDClientImage(uri: name, timeoutSeconds: 5)) : .file(try openFile(name))
+        NBDClientImage.isURI(name)
+            ? .remote(try NBDClientImage(uri: name, timeoutSeconds: 5)) : .file(try openFile(name))
     }
 
     /// What is to be indexed.
