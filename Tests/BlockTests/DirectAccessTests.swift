@@ -80,7 +80,7 @@ import Testing
         let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [loop])
         let request = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 1)
         defer { request.deallocate() }
-        let owner = NotingOwner()
+        let owner = RecordingOwner()
         request.initialize(to: BlockRequest(owner: owner, port: disk.port(on: loop)))
         request.pointee.kind = .write
         request.pointee.buffer = memory
@@ -113,22 +113,22 @@ import Testing
         let shared = claim(0..<10, false)
         let exclusive = claim(5..<6, true)
         let late = claim(0..<20, false)
-        #expect(claims.take(shared) { order.note(0) })
-        #expect(claims.take(shared) { order.note(1) })
-        #expect(!claims.take(exclusive) { order.note(2) })
+        #expect(claims.take(shared) { order.record(0) })
+        #expect(claims.take(shared) { order.record(1) })
+        #expect(!claims.take(exclusive) { order.record(2) })
         // The claim would fit beside the granted ones, but not ahead of the one that waits.
-        #expect(!claims.take(late) { order.note(3) })
-        #expect(claims.take(claim(100..<200, true)) { order.note(4) })
+        #expect(!claims.take(late) { order.record(3) })
+        #expect(claims.take(claim(100..<200, true)) { order.record(4) })
         claims.give(shared)
-        #expect(order.notes.isEmpty)
+        #expect(order.numbers.isEmpty)
         claims.give(shared)
-        #expect(order.notes == [2])
+        #expect(order.numbers == [2])
         claims.give(exclusive)
-        #expect(order.notes == [2, 3])
+        #expect(order.numbers == [2, 3])
     }
 
     private final class Order: @unchecked Sendable {
-        private(set) var notes: [Int] = []
-        func note(_ number: Int) { notes.append(number) }
+        private(set) var numbers: [Int] = []
+        func record(_ number: Int) { numbers.append(number) }
     }
 }

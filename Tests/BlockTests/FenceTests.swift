@@ -31,7 +31,7 @@ import Testing
         let device = HandDevice()
         try await TestDisk.run(try scratch.hole(4096, "disk.raw"), device: device) { test in
             await test.disk.fence()
-            let owner = NotingOwner()
+            let owner = RecordingOwner()
             await test.loops[0].perform {
                 for offset in 0..<50 {
                     owner.submit(.write, at: offset, to: test.disk.port(on: test.loops[0]))

@@ -15,7 +15,7 @@ import Testing
         let map = DirtyMap(geometry: try #require(geometry))
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw")) { test in
             await test.disk.track(map)
-            let owner = NotingOwner { request in
+            let owner = RecordingOwner { request in
                 let range = Int(request.pointee.offset)..<Int(request.pointee.offset + request.pointee.length)
                 let blocks = range.lowerBound / 4096...(range.upperBound - 1) / 4096
                 return request.pointee.error == 0 && blocks.allSatisfy { map.isDirty(UInt64($0)) }
@@ -42,7 +42,7 @@ import Testing
     @Test func everyFollowingMapGetsEveryWrite() async throws {
         let maps = try (0..<3).map { _ in DirtyMap(geometry: try #require(geometry)) }
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw")) { test in
-            let owner = NotingOwner { _ in true }
+            let owner = RecordingOwner { _ in true }
             func write(_ block: Int) async {
                 await test.loops[0].perform {
                     owner.submit(.write, at: block * 4096, bytes: [1], to: test.disk.port(on: test.loops[0]))
@@ -88,7 +88,7 @@ import Testing
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw"), device: device) { test in
             await test.disk.track(map)
             for (number, kind) in [BlockRequest.Kind.write, .trim, .writeZeroes].enumerated() {
-                let owner = NotingOwner { $0.pointee.error == error && map.count() == 1 }
+                let owner = RecordingOwner { $0.pointee.error == error && map.count() == 1 }
                 await test.loops[0].perform {
                     owner.submit(kind, at: number * 4096, to: test.disk.port(on: test.loops[0]))
                 }

@@ -69,7 +69,7 @@ final class Client: @unchecked Sendable {
     }
 
     /// Whether all received bytes have been read.
-    var hasHeardNothing: Bool {
+    var hasReadAll: Bool {
         var byte: UInt8 = 0
         return recv(socket, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK)) < 0 && errno == EAGAIN
     }
@@ -121,16 +121,16 @@ final class Client: @unchecked Sendable {
 
     /// Reads the next reply, in the negotiated style.
     /// - Parameter count: returns the bytes that a successful read with that cookie brings.
-    func hear(_ count: (UInt64) -> Int) throws -> Heard {
+    func receiveReply(_ count: (UInt64) -> Int) throws -> ClientReply {
         guard style != .simple else {
             let (cookie, error) = try reply()
-            return Heard(cookie: cookie, error: error, data: error == 0 ? try receive(count(cookie)) : [])
+            return ClientReply(cookie: cookie, error: error, data: error == 0 ? try receive(count(cookie)) : [])
         }
         let header = try receive(style == .extended ? 32 : 20)
         let magic: [UInt8] = style == .extended ? [0x6e, 0x8a, 0x27, 0x8c] : [0x66, 0x8e, 0x33, 0xef]
         try expect(header.prefix(4) == magic[...], "no reply but \(header)")
         try expect(header[4..<6] == [0, 1], "a reply in several chunks: \(header)")
-        var heard = Heard(cookie: number(header[8..<16]))
+        var heard = ClientReply(cookie: number(header[8..<16]))
         if style == .extended { heard.offset = number(header[16..<24]) }
         let payload = try receive(Int(number(header[(style == .extended ? 24 : 16)...])))
         switch number(header[6..<8]) {
@@ -155,15 +155,15 @@ final class Client: @unchecked Sendable {
     }
 
     /// Sends one request; returns its error and the bytes read.
-    func perform(_ request: Wished) throws -> (error: UInt32, bytes: [UInt8]) {
+    func perform(_ request: ClientRequest) throws -> (error: UInt32, bytes: [UInt8]) {
         let heard = try ask(request)
         return (heard.error, heard.data)
     }
 
     /// Sends one request; returns all of its reply.
-    func ask(_ request: Wished) throws -> Heard {
+    func ask(_ request: ClientRequest) throws -> ClientReply {
         try send(request.bytes(style))
-        let heard = try hear { _ in request.type == Wished.read ? Int(request.length) : 0 }
+        let heard = try receiveReply { _ in request.type == ClientRequest.read ? Int(request.length) : 0 }
         try expect(heard.cookie == request.cookie, "cookie \(heard.cookie), not \(request.cookie)")
         return heard
     }
@@ -183,55 +183,6 @@ final class Client: @unchecked Sendable {
 
     private func expect(_ holds: Bool, _ complaint: @autoclosure () -> String) throws {
         if !holds { throw Unexpected(complaint()) }
-    }
-}
-
-/// A reply.
-struct Heard {
-    var cookie: UInt64
-    var error: UInt32 = 0
-    /// The offset of an extended reply, which repeats that of the request.
-    var offset: UInt64?
-    var dataOffset: UInt64?
-    var data: [UInt8] = []
-    var extents: [(length: UInt64, state: UInt64)] = []
-}
-
-/// A request, valid or not.
-struct Wished: Sendable {
-    static let (read, write, disconnect, flush, trim, cache, zero, status) =
-        (UInt16(0), UInt16(1), UInt16(2), UInt16(3), UInt16(4), UInt16(5), UInt16(6), UInt16(7))
-    static let (forced, noHole, doNotFragment, one, fast, payloadLength) =
-        (UInt16(1), UInt16(2), UInt16(4), UInt16(8), UInt16(16), UInt16(32))
-
-    var type: UInt16
-    var offset: UInt64 = 0
-    var length: UInt64 = 0
-    var flags: UInt16 = 0
-    var cookie: UInt64 = 0x0123_4567_89ab_cdef
-    var payload: [UInt8] = []
-
-    static func read(_ offset: Int, _ length: Int, cookie: UInt64 = 1) -> Wished {
-        Wished(type: read, offset: UInt64(offset), length: UInt64(length), cookie: cookie)
-    }
-
-    static func write(_ offset: Int, _ payload: [UInt8], cookie: UInt64 = 1) -> Wished {
-        Wished(
-            type: write, offset: UInt64(offset), length: UInt64(payload.count), cookie: cookie,
-            payload: payload)
-    }
-
-    /// The wire format for a client that has negotiated nothing.
-    var bytes: [UInt8] { bytes(.simple) }
-
-    /// The wire format; extended writes get the flag that they need.
-    func bytes(_ style: HeaderStyle) -> [UInt8] {
-        guard style == .extended else {
-            return be(UInt32(0x2560_9513)) + be(flags) + be(type) + be(cookie) + be(offset)
-                + be(UInt32(truncatingIfNeeded: length)) + payload
-        }
-        let flags = type == Self.write ? flags | Self.payloadLength : flags
-        return be(UInt32(0x21e4_1c71)) + be(flags) + be(type) + be(cookie) + be(offset) + be(length) + payload
     }
 }
 

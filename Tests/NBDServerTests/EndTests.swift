@@ -10,7 +10,7 @@ import Testing
     @Test func requestsBeforeADisconnectAreAnswered() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
-            try await begin(20, on: client, of: test, then: [Wished(type: Wished.disconnect)])
+            try await begin(20, on: client, of: test, then: [ClientRequest(type: ClientRequest.disconnect)])
             await test.disk.unfence()
             let answered = try await onThread {
                 let cookies = try (0..<20).map { _ in try client.reply().cookie }
@@ -40,7 +40,7 @@ import Testing
     {
         try await TestServer.run { test in
             let client = try test.connect()
-            let write = Wished.write(0, [UInt8](repeating: 1, count: 100_000)).bytes
+            let write = ClientRequest.write(0, [UInt8](repeating: 1, count: 100_000)).bytes
             try await onThread { try client.send(Array(write[..<sent])) }
             client.hangUp()
             try await test.waitUntilIdle()
@@ -57,7 +57,7 @@ import Testing
             // The server reads the requests after the client has gone.
             let gate = await hold(test.loops[0])
             try await onThread {
-                try client.send((0..<500).flatMap { Wished.read(0, length, cookie: $0).bytes })
+                try client.send((0..<500).flatMap { ClientRequest.read(0, length, cookie: $0).bytes })
             }
             client.hangUp()
             gate.signal()
@@ -88,10 +88,10 @@ import Testing
             try await onThread {
                 let silent = try Client(unix: test.socket)
                 let halfHeader = try test.connect()
-                try halfHeader.send(Array(Wished.read(0, 1).bytes[..<13]))
+                try halfHeader.send(Array(ClientRequest.read(0, 1).bytes[..<13]))
                 let halfPayload = try test.connect()
                 try halfPayload.send(
-                    Array(Wished.write(0, [UInt8](repeating: 1, count: 1 << 20)).bytes[..<5000]))
+                    Array(ClientRequest.write(0, [UInt8](repeating: 1, count: 1 << 20)).bytes[..<5000]))
                 let halfClosed = try test.connect()
                 shutdown(halfClosed.socket, CInt(SHUT_WR))
                 let client = try test.connect()
@@ -147,7 +147,7 @@ import Testing
                 for number in 0..<250 {
                     let client = try test.connect()
                     if number % 2 == 0 { _ = try client.perform(.read(0, 4096)) }
-                    if number % 3 == 0 { try client.send(Wished(type: Wished.disconnect).bytes) }
+                    if number % 3 == 0 { try client.send(ClientRequest(type: ClientRequest.disconnect).bytes) }
                     client.hangUp()
                 }
             }
@@ -180,7 +180,7 @@ import Testing
             async let sent: Void = onThread {
                 // The server stops somewhere among these; it need not serve all of them.
                 for number in 0..<1000 {
-                    let write = Wished.write(
+                    let write = ClientRequest.write(
                         number * 1000, [UInt8](repeating: 1, count: 1000), cookie: UInt64(number))
                     guard (try? client.send(write.bytes)) != nil else { return }
                 }
@@ -213,7 +213,7 @@ import Testing
             let first = try test.connect()
             let old = try test.connect()
             let gate = await hold(test.loops[1])
-            try await onThread { try old.send(Wished.write(0, [UInt8](repeating: 1, count: 4096)).bytes) }
+            try await onThread { try old.send(ClientRequest.write(0, [UInt8](repeating: 1, count: 4096)).bytes) }
             old.hangUp()
             async let acknowledged = onThread {
                 let new = try Client(unix: test.socket)
@@ -246,16 +246,16 @@ import Testing
 
     /// Fences the disk and lets the server begin `count` writes of 100 bytes, which then wait.
     private func begin(
-        _ count: Int, on client: Client, of test: TestServer, then more: [Wished] = []
+        _ count: Int, on client: Client, of test: TestServer, then more: [ClientRequest] = []
     ) async throws {
         await test.disk.fence()
         try await onThread {
             let writes = (0..<count).map { number in
-                Wished.write(number * 100, [UInt8](repeating: 1, count: 100), cookie: UInt64(number))
+                ClientRequest.write(number * 100, [UInt8](repeating: 1, count: 100), cookie: UInt64(number))
             }
             try client.send(writes.flatMap(\.bytes))
             // A refusal needs no disk: its reply shows that the writes before it have begun.
-            let refused = try client.perform(Wished(type: 99))
+            let refused = try client.perform(ClientRequest(type: 99))
             guard refused.error == 22 else { throw Unexpected("\(refused)") }
             try client.send(more.flatMap(\.bytes))
         }

@@ -18,11 +18,14 @@ import Testing
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, style)
-                for type in [Wished.read, Wished.write, Wished.flush, Wished.trim, Wished.cache, Wished.zero] {
-                    let heard = try client.ask(Wished(type: type))
+                for type in [
+                    ClientRequest.read, ClientRequest.write, ClientRequest.flush, ClientRequest.trim,
+                    ClientRequest.cache, ClientRequest.zero,
+                ] {
+                    let heard = try client.ask(ClientRequest(type: type))
                     #expect(heard.error == 0 && heard.data.isEmpty)
                 }
-                #expect(try client.ask(Wished(type: Wished.status)).error == 22)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.status)).error == 22)
                 #expect(try client.ask(.read(0, 1)).error == 0)
             }
         }
@@ -50,12 +53,14 @@ import Testing
         try await TestServer.run(size: 4096) { test in
             try await onThread {
                 let client = try connect(test, style)
-                let wishes: [(Wished, UInt32)] = [
-                    (.read(4096, 1), 22), (.write(4096, [1]), 28), (Wished(type: Wished.trim, length: 5000), 22),
-                    (Wished(type: Wished.cache, length: 5000), 22), (Wished(type: Wished.zero, length: 5000), 28),
-                    (Wished(type: Wished.status, length: 5000), 22), (Wished(type: 99), 22),
-                    (Wished(type: Wished.read, length: 1, flags: 16), 22),
-                    (Wished(type: Wished.read, length: 1, flags: 4), style == .simple ? 22 : 0),
+                let wishes: [(ClientRequest, UInt32)] = [
+                    (.read(4096, 1), 22), (.write(4096, [1]), 28),
+                    (ClientRequest(type: ClientRequest.trim, length: 5000), 22),
+                    (ClientRequest(type: ClientRequest.cache, length: 5000), 22),
+                    (ClientRequest(type: ClientRequest.zero, length: 5000), 28),
+                    (ClientRequest(type: ClientRequest.status, length: 5000), 22), (ClientRequest(type: 99), 22),
+                    (ClientRequest(type: ClientRequest.read, length: 1, flags: 16), 22),
+                    (ClientRequest(type: ClientRequest.read, length: 1, flags: 4), style == .simple ? 22 : 0),
                 ]
                 for (wish, error) in wishes { #expect(try client.ask(wish).error == error, "\(wish)") }
             }
@@ -67,15 +72,17 @@ import Testing
             try await onThread {
                 let client = try connect(test, .extended)
                 #expect(try client.ask(.write(5 << 30, [1, 2, 3])).error == 0)
-                let status = try client.ask(Wished(type: Wished.status, length: 1 << 40))
+                let status = try client.ask(ClientRequest(type: ClientRequest.status, length: 1 << 40))
                 #expect(status.extents.map(\.length) == [5 << 30, 4096, (1 << 40) - (5 << 30) - 4096])
                 #expect(status.extents.map(\.state) == [3, 0, 3])
-                #expect(try client.ask(Wished(type: Wished.zero, offset: 1, length: (1 << 40) - 1)).error == 0)
+                #expect(
+                    try client.ask(ClientRequest(type: ClientRequest.zero, offset: 1, length: (1 << 40) - 1)).error == 0
+                )
                 #expect(try client.ask(.read(5 << 30, 3)).data == [0, 0, 0])
-                #expect(try client.ask(Wished(type: Wished.trim, length: 1 << 40)).error == 0)
-                #expect(try client.ask(Wished(type: Wished.cache, length: 1 << 40)).error == 0)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.trim, length: 1 << 40)).error == 0)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.cache, length: 1 << 40)).error == 0)
                 for offset in [UInt64(0), 1, .max] {
-                    let wish = Wished(type: Wished.trim, offset: offset, length: .max)
+                    let wish = ClientRequest(type: ClientRequest.trim, offset: offset, length: .max)
                     #expect(try client.ask(wish).error == 22)
                 }
             }
@@ -87,18 +94,22 @@ import Testing
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, .extended)
-                for type: UInt16 in [Wished.read, Wished.flush, Wished.trim, Wished.status, 77] {
-                    let stray = Wished(
-                        type: type, length: 100_000, flags: Wished.payloadLength,
+                for type: UInt16 in [
+                    ClientRequest.read, ClientRequest.flush, ClientRequest.trim, ClientRequest.status, 77,
+                ] {
+                    let stray = ClientRequest(
+                        type: type, length: 100_000, flags: ClientRequest.payloadLength,
                         payload: [UInt8](repeating: 0x21, count: 100_000))
                     #expect(try client.ask(stray).error == 22)
                 }
                 // A write without the payload flag has no data.
-                let header = be(UInt32(0x21e4_1c71)) + be(UInt16(0)) + be(Wished.write)
+                let header = be(UInt32(0x21e4_1c71)) + be(UInt16(0)) + be(ClientRequest.write)
                 try client.send(header + be(UInt64(1)) + be(UInt64(0)) + be(UInt64(10)))
-                #expect(try client.hear { _ in 0 }.error == 22)
+                #expect(try client.receiveReply { _ in 0 }.error == 22)
                 #expect(try client.ask(.read(0, 1)).error == 0)
-                try client.send(Wished(type: Wished.trim, length: .max, flags: Wished.payloadLength).bytes(.extended))
+                try client.send(
+                    ClientRequest(type: ClientRequest.trim, length: .max, flags: ClientRequest.payloadLength).bytes(
+                        .extended))
                 #expect(client.isAtEnd())
             }
         }
@@ -110,7 +121,7 @@ import Testing
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, style, contexts: false)
-                #expect(try client.ask(Wished(type: Wished.status, length: 100)).error == 22)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.status, length: 100)).error == 22)
             }
         }
     }
@@ -125,23 +136,25 @@ import Testing
                 let client = try connect(test, style)
                 let block = [UInt8](repeating: 7, count: 4096)
                 for number in stride(from: 1, to: blocks, by: 2) {
-                    try client.send(Wished.write(number * 4096, block).bytes(style))
-                    if number % 64 == 63 { for _ in 0..<32 { _ = try client.hear { _ in 0 } } }
+                    try client.send(ClientRequest.write(number * 4096, block).bytes(style))
+                    if number % 64 == 63 { for _ in 0..<32 { _ = try client.receiveReply { _ in 0 } } }
                 }
-                for _ in 0..<(blocks / 2 % 32) { _ = try client.hear { _ in 0 } }
+                for _ in 0..<(blocks / 2 % 32) { _ = try client.receiveReply { _ in 0 } }
                 var states: [UInt64] = []
                 var offset: UInt64 = 0
                 var replies = 0
                 while offset < UInt64(blocks * 4096) {
                     let length = UInt64(blocks * 4096) - offset
-                    let extents = try client.ask(Wished(type: Wished.status, offset: offset, length: length)).extents
+                    let extents = try client.ask(
+                        ClientRequest(type: ClientRequest.status, offset: offset, length: length)
+                    ).extents
                     #expect(extents.allSatisfy { $0.length == 4096 })
                     states += extents.map(\.state)
                     offset += extents.reduce(0) { $0 + $1.length }
                     replies += 1
                 }
                 #expect(states == (0..<blocks).map { $0 % 2 == 0 ? 3 : 0 } && replies > 1)
-                let one = Wished(type: Wished.status, offset: 100, length: 9000, flags: Wished.one)
+                let one = ClientRequest(type: ClientRequest.status, offset: 100, length: 9000, flags: ClientRequest.one)
                 let extents = try client.ask(one).extents
                 #expect(extents.map(\.length) == [3996] && extents.map(\.state) == [3])
             }
@@ -182,11 +195,11 @@ import Testing
                 let count = 400
                 for number in 0..<count {
                     try client.send(
-                        Wished.write(number * 1000, [UInt8](repeating: UInt8(number % 250), count: 1000)).bytes(
+                        ClientRequest.write(number * 1000, [UInt8](repeating: UInt8(number % 250), count: 1000)).bytes(
                             .extended))
                 }
                 shutdown(client.socket, CInt(SHUT_WR))
-                for _ in 0..<count { #expect(try client.hear { _ in 0 }.error == 0) }
+                for _ in 0..<count { #expect(try client.receiveReply { _ in 0 }.error == 0) }
                 #expect(client.isAtEnd())
             }
             #expect(try test.image[399_000] == 149)
@@ -200,7 +213,9 @@ import Testing
                 try await onThread {
                     let client = try Client(unix: test.socket)
                     var said: [UInt8] = [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(0))
-                    said += Wished.read(0, 100, cookie: 9).bytes + Wished(type: Wished.disconnect).bytes
+                    said +=
+                        ClientRequest.read(0, 100, cookie: 9).bytes
+                        + ClientRequest(type: ClientRequest.disconnect).bytes
                     try client.send(said)
                     shutdown(client.socket, CInt(SHUT_WR))
                     _ = try client.receive(18 + 10)
@@ -219,7 +234,7 @@ import Testing
             try await onThread {
                 for _ in 0..<ServerLimits.connections + 10 {
                     let client = try test.connect()
-                    try client.send(Wished(type: Wished.disconnect).bytes)
+                    try client.send(ClientRequest(type: ClientRequest.disconnect).bytes)
                     guard client.isAtEnd() else { throw Unexpected("more came than was asked for") }
                 }
                 #expect(try test.connect().perform(.read(0, 512)).error == 0)

@@ -30,7 +30,7 @@ import Testing
 
     private func askForMuch(_ client: Client) throws {
         let wishes = (0..<Self.pending).map {
-            Wished(type: Wished.status, length: UInt64(Self.size), cookie: UInt64($0))
+            ClientRequest(type: ClientRequest.status, length: UInt64(Self.size), cookie: UInt64($0))
         }
         try client.send(wishes.flatMap { $0.bytes(.structured) })
     }
@@ -43,7 +43,7 @@ import Testing
                 for each in greedy {
                     try askForMuch(each)
                     // An answer shows that the server works on all of it.
-                    _ = try each.hear { _ in 0 }
+                    _ = try each.receiveReply { _ in 0 }
                 }
                 for each in greedy { each.hangUp() }
                 guard try connect(test).ask(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
@@ -65,7 +65,7 @@ import Testing
                 try askForMuch(greedy)
                 shutdown(greedy.socket, CInt(SHUT_WR))
                 guard try connect(test).ask(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
-                return try (0..<Self.pending).map { _ in try greedy.hear { _ in 0 } }
+                return try (0..<Self.pending).map { _ in try greedy.receiveReply { _ in 0 } }
             }
             #expect(Set(heard.map(\.cookie)) == Set(0..<UInt64(Self.pending)))
             #expect(heard.allSatisfy { $0.error == 0 && $0.extents.first!.length == 4096 })
@@ -80,9 +80,10 @@ import Testing
                 let (greedy, other) = (try connect(test), try connect(test))
                 try askForMuch(greedy)
                 // The first answer shows that the server has read all requests.
-                _ = try greedy.hear { _ in 0 }
+                _ = try greedy.receiveReply { _ in 0 }
                 let before = test.device.statuses.looks
-                guard try other.ask(Wished(type: Wished.status, length: UInt64(Self.size))).error == 0 else {
+                guard try other.ask(ClientRequest(type: ClientRequest.status, length: UInt64(Self.size))).error == 0
+                else {
                     throw Unexpected("not served")
                 }
                 return test.device.statuses.looks - before

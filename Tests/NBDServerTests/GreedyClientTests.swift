@@ -9,7 +9,7 @@ import Testing
         try await TestServer.run(size: 4 << 20, loops: 1) { test in
             try await onThread {
                 let greedy = try test.connect()
-                try greedy.send((0..<1000).flatMap { Wished.read(0, 1 << 20, cookie: $0).bytes })
+                try greedy.send((0..<1000).flatMap { ClientRequest.read(0, 1 << 20, cookie: $0).bytes })
                 let client = try test.connect()
                 for number in 0..<50 {
                     let bytes = [UInt8](repeating: UInt8(number), count: 60_000)
@@ -25,11 +25,11 @@ import Testing
         try await TestServer.run(size: 32 << 20, loops: 1) { test in
             try await onThread {
                 let readers = try (0..<2).map { _ in try test.connect() }
-                for reader in readers { try reader.send(Wished.read(0, 32 << 20).bytes) }
+                for reader in readers { try reader.send(ClientRequest.read(0, 32 << 20).bytes) }
                 // A first byte shows that a reader has its buffer.
                 for reader in readers { _ = try reader.receive(1) }
                 let writers = try (0..<2).map { _ in try test.connect() }
-                let header = Wished.write(0, [UInt8](repeating: 1, count: 32 << 20)).bytes.prefix(28 + 5)
+                let header = ClientRequest.write(0, [UInt8](repeating: 1, count: 32 << 20)).bytes.prefix(28 + 5)
                 for writer in writers { try writer.send(Array(header)) }
                 let client = try Client(unix: test.socket, seconds: 60)
                 try client.choose("disk")
@@ -54,16 +54,16 @@ import Testing
                 // All of them are less than a buffer of the last share.
                 let (count, length) = (UInt64(15), 60_000)
                 let paused = try test.connect()
-                try paused.send((0..<count).flatMap { Wished.read(0, length, cookie: $0).bytes })
+                try paused.send((0..<count).flatMap { ClientRequest.read(0, length, cookie: $0).bytes })
                 // A first reply shows that the server has begun; the socket takes a few more.
                 guard try paused.reply().error == 0 else { throw Unexpected("the first read failed") }
                 // Two readers fill the last share, and the third waits for it.
                 let readers = try (0..<3).map { _ in try test.connect() }
                 for reader in readers[..<2] {
-                    try reader.send(Wished.read(0, 32 << 20).bytes)
+                    try reader.send(ClientRequest.read(0, 32 << 20).bytes)
                     _ = try reader.receive(1)
                 }
-                try readers[2].send(Wished.read(0, 32 << 20).bytes)
+                try readers[2].send(ClientRequest.read(0, 32 << 20).bytes)
                 // The third is served only after the server has looked for stalled clients.
                 _ = try readers[2].receive(1)
                 _ = try paused.receive(length)
@@ -99,8 +99,9 @@ import Testing
             let other = try Client(unix: test.socket, seconds: 30)
             try other.choose("disk")
             // The longest request is served in pieces anyhow; they become smaller.
-            try other.send(Wished.read(0, 40 << 20, cookie: 3).bytes)
-            try client.send(Wished.read(5, bytes.count, cookie: 1).bytes + Wished.read(6, 2, cookie: 2).bytes)
+            try other.send(ClientRequest.read(0, 40 << 20, cookie: 3).bytes)
+            try client.send(
+                ClientRequest.read(5, bytes.count, cookie: 1).bytes + ClientRequest.read(6, 2, cookie: 2).bytes)
             var heard: Set<UInt64> = []
             for _ in 0..<2 {
                 let (cookie, error) = try client.reply()
@@ -123,7 +124,7 @@ import Testing
             let readers = try (0..<count).map { _ in try Client(unix: test.socket, seconds: 300) }
             for reader in readers {
                 try reader.choose("disk")
-                try reader.send(Wished.read(0, 32 << 20).bytes)
+                try reader.send(ClientRequest.read(0, 32 << 20).bytes)
             }
             async let result: Void = onThread {
                 defer { for reader in readers { shutdown(reader.socket, CInt(SHUT_RDWR)) } }
@@ -142,7 +143,7 @@ import Testing
             let image = try test.image
             try await onThread {
                 let slow = try test.connect()
-                try slow.send((0..<400).flatMap { Wished.read(Int($0) * 100, 300_000, cookie: $0).bytes })
+                try slow.send((0..<400).flatMap { ClientRequest.read(Int($0) * 100, 300_000, cookie: $0).bytes })
                 let other = try test.connect()
                 for _ in 0..<100 { _ = try other.perform(.read(0, 100_000)) }
                 for _ in 0..<400 {

@@ -111,13 +111,14 @@ import Testing
         try await TestServer.run(size: Self.size) { test in
             try await onThread {
                 let writer = try test.connect()
-                let header = Wished.write(0, [UInt8](repeating: 1, count: 64 << 20)).bytes
+                let header = ClientRequest.write(0, [UInt8](repeating: 1, count: 64 << 20)).bytes
                 try writer.send(Array(header.prefix(20 << 20)))
                 let reader = try test.connect()
-                try reader.send(Wished.read(0, 64 << 20).bytes)
+                try reader.send(ClientRequest.read(0, 64 << 20).bytes)
                 _ = try reader.receive(16 + (10 << 20))
                 let stuck = try test.connect()
-                try stuck.send(Wished.read(0, 64 << 20).bytes + Wished(type: Wished.disconnect).bytes)
+                try stuck.send(
+                    ClientRequest.read(0, 64 << 20).bytes + ClientRequest(type: ClientRequest.disconnect).bytes)
                 // Another client of the same disk is served meanwhile.
                 guard try test.connect().perform(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
             }

@@ -5,30 +5,6 @@ func be<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
     withUnsafeBytes(of: value.bigEndian) { Array($0) }
 }
 
-/// The bytes of a client in the handshake.
-enum Said {
-    static func flags(_ flags: UInt32 = 3) -> [UInt8] { be(flags) }
-
-    static func option(_ type: UInt32, _ payload: [UInt8] = []) -> [UInt8] {
-        option(type, length: UInt32(payload.count)) + payload
-    }
-
-    static func option(_ type: UInt32, length: UInt32) -> [UInt8] {
-        Array("IHAVEOPT".utf8) + be(type) + be(length)
-    }
-
-    static func meta(_ type: UInt32, _ name: String, _ queries: [String] = []) -> [UInt8] {
-        option(type, string(name) + be(UInt32(queries.count)) + queries.flatMap(string))
-    }
-
-    private static func string(_ text: String) -> [UInt8] { be(UInt32(text.utf8.count)) + text.utf8 }
-
-    static func go(_ name: String, wanting items: [UInt16] = [], type: UInt32 = 7) -> [UInt8] {
-        let payload = be(UInt32(name.utf8.count)) + name.utf8 + be(UInt16(items.count)) + items.flatMap(be)
-        return option(type, payload)
-    }
-}
-
 /// The reply to an option as the client sees it.
 struct Answer: Equatable {
     var option: UInt32
@@ -86,12 +62,12 @@ struct Conversation {
     /// Passes the pieces to a new handshake, as long as it takes any.
     init(tls: TLSPolicy = .off, _ pieces: [UInt8]...) {
         handshake = Handshake(tls: tls)
-        for piece in pieces { hear(piece) }
+        for piece in pieces { receive(piece) }
     }
 
     /// Passes bytes to the handshake and sends its output at once. When TLS begins, earlier bytes in the clear are
     /// dropped.
-    mutating func hear(_ bytes: some Sequence<UInt8>) {
+    mutating func receive(_ bytes: some Sequence<UInt8>) {
         guard progress == .needsMore || progress == .startTLS else { return input += bytes }
         input += bytes
         repeat {

@@ -2,7 +2,7 @@
 
 /// Submits requests of one block and logs their ends; `check` may examine each before that. Used on a loop's thread;
 /// any thread may read the log.
-final class NotingOwner: RequestOwner, @unchecked Sendable {
+final class RecordingOwner: RequestOwner, @unchecked Sendable {
     let ended = Log()
     let failed = Log()
     private let check: (UnsafeMutablePointer<BlockRequest>) -> Bool
