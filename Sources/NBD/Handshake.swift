@@ -79,11 +79,11 @@ public struct Handshake {
         _ input: inout ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
         while true {
-            if case .listing(let exports, let named) = state, !list(exports, from: named, &output) {
+            if case .listing(let exports, let named) = state, !list(exports, from: named, output: &output) {
                 return .needsSending
             }
             let before = input.count
-            let progress = step(&input, &output, catalog)
+            let progress = step(&input, output: &output, catalog: catalog)
             guard progress == .needsMore else { return progress }
             if input.count == before { return .needsMore }
             if output.count >= Wire.enoughOutput { return .needsSending }
@@ -99,12 +99,12 @@ public struct Handshake {
 
     /// Processes at most one item; returns `.needsMore` and takes nothing if the item is incomplete.
     private mutating func step(
-        _ input: inout ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ input: inout ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
         switch state {
         case .clientFlags: return parseClientFlags(&input)
-        case .option: return processOption(&input, &output, catalog)
-        case .draining(let left, let type): return drain(left, type, &input, &output)
+        case .option: return processOption(&input, output: &output, catalog: catalog)
+        case .draining(let left, let type): return drain(left, of: type, &input, output: &output)
         case .listing: return .needsMore
         case .ended: return .close
         }
@@ -125,7 +125,7 @@ public struct Handshake {
     }
 
     private mutating func processOption(
-        _ input: inout ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ input: inout ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
         var reader = ByteReader(input)
         guard let magic: UInt64 = reader.integer(), let type: UInt32 = reader.integer(),
@@ -145,7 +145,7 @@ public struct Handshake {
         if !hasLooked, let name = chosenName(type, payload), catalog.needsLook(at: name) {
             return .needsLook(at: name)
         }
-        let progress = answer(type, payload, &output, catalog)
+        let progress = answer(type, payload, output: &output, catalog: catalog)
         guard progress != .needsAdmission else { return progress }
         (hasLooked, refusal) = (false, nil)
         optionsSeen += 1
@@ -160,7 +160,7 @@ public struct Handshake {
     }
 
     private mutating func drain(
-        _ left: Int, _ type: UInt32, _ input: inout ArraySlice<UInt8>, _ output: inout [UInt8]
+        _ left: Int, of type: UInt32, _ input: inout ArraySlice<UInt8>, output: inout [UInt8]
     ) -> Progress {
         let count = min(left, input.count)
         input.removeFirst(count)
@@ -172,7 +172,7 @@ public struct Handshake {
         state = .option
         // Even a failed SET_META_CONTEXT discards the contexts that were set before.
         if type == Option.setMetaContext.rawValue { forgetContexts() }
-        reply(isOpen ? .tooBig : .tlsRequired, to: type, text: "option too long", &output)
+        reply(isOpen ? .tooBig : .tlsRequired, to: type, text: "option too long", output: &output)
         return .needsMore
     }
 
@@ -185,35 +185,35 @@ public struct Handshake {
     private func isOpen(_ export: ExportDescription) -> Bool { isSecure || !export.requiresTLS }
 
     private mutating func answer(
-        _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ type: UInt32, _ payload: ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
         let option = Option(rawValue: type)
         guard isOpen || option == .startTLS || option == .abort else {
             // EXPORT_NAME is the one option without an error reply.
             guard option != .exportName else { return end(.close) }
-            reply(.tlsRequired, to: type, text: "this server requires TLS", &output)
+            reply(.tlsRequired, to: type, text: "this server requires TLS", output: &output)
             return .needsMore
         }
         switch option {
         case .exportName:
-            return answerExportName(payload, &output, catalog)
+            return answerExportName(payload, output: &output, catalog: catalog)
         case .abort:
-            reply(.acknowledge, to: type, &output)
+            reply(.acknowledge, to: type, output: &output)
             return end(.close)
         case .list:
-            answerList(payload, catalog, &output)
+            answerList(payload, catalog: catalog, output: &output)
         case .startTLS:
-            return answerStartTLS(payload, &output)
+            return answerStartTLS(payload, output: &output)
         case .info, .go:
-            return answerInformation(type, payload, &output, catalog)
+            return answerInformation(type, payload, output: &output, catalog: catalog)
         case .structuredReply, .extendedHeaders:
-            answerStyle(option == .extendedHeaders ? .extended : .structured, type, payload, &output)
+            answerStyle(option == .extendedHeaders ? .extended : .structured, for: type, payload, output: &output)
         case .listMetaContext:
-            answerListMetaContext(payload, &output, catalog)
+            answerListMetaContext(payload, output: &output, catalog: catalog)
         case .setMetaContext:
-            answerSetMetaContext(payload, &output, catalog)
+            answerSetMetaContext(payload, output: &output, catalog: catalog)
         case nil:
-            reply(.unsupported, to: type, text: "option not supported", &output)
+            reply(.unsupported, to: type, text: "option not supported", output: &output)
         }
         return .needsMore
     }
@@ -232,7 +232,7 @@ public struct Handshake {
 
     /// Answers EXPORT_NAME. The connection ends if there is no such export, since the option has no error reply.
     private mutating func answerExportName(
-        _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ payload: ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
         var reader = ByteReader(payload)
         // The reply has no 64-bit form, so a client that has asked for extended headers may not use this option.
@@ -253,19 +253,19 @@ public struct Handshake {
     }
 
     private mutating func answerList(
-        _ payload: ArraySlice<UInt8>, _ catalog: some ExportCatalog, _ output: inout [UInt8]
+        _ payload: ArraySlice<UInt8>, catalog: some ExportCatalog, output: inout [UInt8]
     ) {
         let type = Option.list.rawValue
-        guard payload.isEmpty else { return reply(.invalid, to: type, text: "LIST takes no data", &output) }
+        guard payload.isEmpty else { return reply(.invalid, to: type, text: "LIST takes no data", output: &output) }
         guard let exports = catalog.exports() else {
-            return reply(.policy, to: type, text: "this server lists no exports", &output)
+            return reply(.policy, to: type, text: "this server lists no exports", output: &output)
         }
         state = .listing(exports, named: 0)
     }
 
     /// Sends the names of exports until all are sent or the output is long enough.
     /// - Returns: whether all are sent.
-    private mutating func list(_ exports: [ExportDescription], from first: Int, _ output: inout [UInt8]) -> Bool {
+    private mutating func list(_ exports: [ExportDescription], from first: Int, output: inout [UInt8]) -> Bool {
         let type = Option.list.rawValue
         let enough = output.count + Wire.enoughOutput
         for index in first..<exports.count {
@@ -280,22 +280,22 @@ public struct Handshake {
             item.append(UInt32(export.name.utf8.count))
             item.append(export.name)
             item.append(export.text)
-            reply(.server, to: type, payload: item.bytes, &output)
+            reply(.server, to: type, payload: item.bytes, output: &output)
         }
-        reply(.acknowledge, to: type, &output)
+        reply(.acknowledge, to: type, output: &output)
         state = .option
         return true
     }
 
-    private mutating func answerStartTLS(_ payload: ArraySlice<UInt8>, _ output: inout [UInt8]) -> Progress {
+    private mutating func answerStartTLS(_ payload: ArraySlice<UInt8>, output: inout [UInt8]) -> Progress {
         let type = Option.startTLS.rawValue
         if tls == .off {
-            reply(.policy, to: type, text: "this server has no TLS", &output)
+            reply(.policy, to: type, text: "this server has no TLS", output: &output)
         } else if isSecure || !payload.isEmpty {
             let text = isSecure ? "TLS is on already" : "STARTTLS takes no data"
-            reply(.invalid, to: type, text: text, &output)
+            reply(.invalid, to: type, text: text, output: &output)
         } else {
-            reply(.acknowledge, to: type, &output)
+            reply(.acknowledge, to: type, output: &output)
             isSecure = true
             style = .simple
             forgetContexts()
@@ -305,28 +305,32 @@ public struct Handshake {
     }
 
     private mutating func answerStyle(
-        _ wanted: HeaderStyle, _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8]
+        _ wanted: HeaderStyle, for type: UInt32, _ payload: ArraySlice<UInt8>, output: inout [UInt8]
     ) {
-        guard payload.isEmpty else { return reply(.invalid, to: type, text: "the option takes no data", &output) }
+        guard payload.isEmpty else {
+            return reply(.invalid, to: type, text: "the option takes no data", output: &output)
+        }
         guard style != .extended || wanted == .extended else {
-            return reply(.extendedHeadersRequired, to: type, text: "extended headers are on already", &output)
+            return reply(.extendedHeadersRequired, to: type, text: "extended headers are on already", output: &output)
         }
         style = wanted
-        reply(.acknowledge, to: type, &output)
+        reply(.acknowledge, to: type, output: &output)
     }
 
     // MARK: INFO and GO
 
     private mutating func answerInformation(
-        _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ type: UInt32, _ payload: ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> Progress {
         guard let (name, wanted) = Self.parseInformationRequest(payload) else {
-            reply(.invalid, to: type, text: "malformed request for an export", &output)
+            reply(.invalid, to: type, text: "malformed request for an export", output: &output)
             return .needsMore
         }
-        guard let export = openExport(named: name, for: type, &output, catalog) else { return .needsMore }
+        guard let export = openExport(named: name, for: type, output: &output, catalog: catalog) else {
+            return .needsMore
+        }
         if let refusal {
-            reply(.unknownExport, to: type, text: refusal, &output)
+            reply(.unknownExport, to: type, text: refusal, output: &output)
             return .needsMore
         }
         let isChoice = type == Option.go.rawValue
@@ -334,24 +338,24 @@ public struct Handshake {
         case .granted: break
         case .undecided: return .needsAdmission
         case .refused:
-            reply(.policy, to: type, text: "the export has its maximum number of clients", &output)
+            reply(.policy, to: type, text: "the export has its maximum number of clients", output: &output)
             return .needsMore
         }
-        for item in information(on: export, wanted) { reply(.information, to: type, payload: item, &output) }
-        reply(.acknowledge, to: type, &output)
+        for item in information(on: export, wanted) { reply(.information, to: type, payload: item, output: &output) }
+        reply(.acknowledge, to: type, output: &output)
         return isChoice ? end(.transmission(negotiation(export))) : .needsMore
     }
 
     /// Finds the export that an option names; replies with an error and returns nil if the client can't have it.
     private mutating func openExport(
-        named name: String, for type: UInt32, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        named name: String, for type: UInt32, output: inout [UInt8], catalog: some ExportCatalog
     ) -> ExportDescription? {
         guard let export = catalog.export(named: name) else {
-            reply(.unknownExport, to: type, text: "no such export", &output)
+            reply(.unknownExport, to: type, text: "no such export", output: &output)
             return nil
         }
         guard isOpen(export) else {
-            reply(.tlsRequired, to: type, text: "this export requires TLS", &output)
+            reply(.tlsRequired, to: type, text: "this export requires TLS", output: &output)
             return nil
         }
         return export
@@ -396,45 +400,49 @@ public struct Handshake {
     // MARK: Metadata contexts
 
     private mutating func answerListMetaContext(
-        _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ payload: ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) {
         let type = Option.listMetaContext.rawValue
-        guard let (export, queries) = metaContextRequest(type, payload, &output, catalog) else { return }
+        guard let (export, queries) = metaContextRequest(type, payload, output: &output, catalog: catalog) else {
+            return
+        }
         for context in MetaContext.all(of: export) {
             let isWanted =
                 queries.isEmpty || queries.contains { context.matches($0, acceptsWildcard: true) }
-            if isWanted { replyContext(context, id: 0, to: type, &output) }
+            if isWanted { replyContext(context, id: 0, to: type, output: &output) }
         }
-        reply(.acknowledge, to: type, &output)
+        reply(.acknowledge, to: type, output: &output)
     }
 
     private mutating func answerSetMetaContext(
-        _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ payload: ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) {
         let type = Option.setMetaContext.rawValue
         forgetContexts()
-        guard let (export, queries) = metaContextRequest(type, payload, &output, catalog) else { return }
+        guard let (export, queries) = metaContextRequest(type, payload, output: &output, catalog: catalog) else {
+            return
+        }
         contextExport = export.name
         contexts = MetaContext.all(of: export).filter { context in
             queries.contains { context.matches($0, acceptsWildcard: false) }
         }
-        for context in contexts { replyContext(context, id: context.id, to: type, &output) }
-        reply(.acknowledge, to: type, &output)
+        for context in contexts { replyContext(context, id: context.id, to: type, output: &output) }
+        reply(.acknowledge, to: type, output: &output)
     }
 
     /// Parses the export and the queries of an option; replies with an error and returns nil if that fails.
     private mutating func metaContextRequest(
-        _ type: UInt32, _ payload: ArraySlice<UInt8>, _ output: inout [UInt8], _ catalog: some ExportCatalog
+        _ type: UInt32, _ payload: ArraySlice<UInt8>, output: inout [UInt8], catalog: some ExportCatalog
     ) -> (ExportDescription, [String])? {
         guard style != .simple else {
-            reply(.invalid, to: type, text: "ask for structured replies first", &output)
+            reply(.invalid, to: type, text: "ask for structured replies first", output: &output)
             return nil
         }
         guard let (name, queries) = Self.parseMetaContextRequest(payload) else {
-            reply(.invalid, to: type, text: "malformed request for contexts", &output)
+            reply(.invalid, to: type, text: "malformed request for contexts", output: &output)
             return nil
         }
-        guard let export = openExport(named: name, for: type, &output, catalog) else { return nil }
+        guard let export = openExport(named: name, for: type, output: &output, catalog: catalog) else { return nil }
         return (export, queries)
     }
 
@@ -449,11 +457,11 @@ public struct Handshake {
         return reader.isAtEnd ? (name, queries) : nil
     }
 
-    private mutating func replyContext(_ context: MetaContext, id: UInt32, to type: UInt32, _ output: inout [UInt8]) {
+    private mutating func replyContext(_ context: MetaContext, id: UInt32, to type: UInt32, output: inout [UInt8]) {
         var out = ByteWriter()
         out.append(id)
         out.append(context.name)
-        reply(.metaContext, to: type, payload: out.bytes, &output)
+        reply(.metaContext, to: type, payload: out.bytes, output: &output)
     }
 
     private mutating func forgetContexts() {
@@ -472,12 +480,12 @@ public struct Handshake {
         return progress
     }
 
-    private mutating func reply(_ kind: OptionReply, to type: UInt32, text: String, _ output: inout [UInt8]) {
-        reply(kind, to: type, payload: Array(text.utf8), &output)
+    private mutating func reply(_ kind: OptionReply, to type: UInt32, text: String, output: inout [UInt8]) {
+        reply(kind, to: type, payload: Array(text.utf8), output: &output)
     }
 
     private mutating func reply(
-        _ kind: OptionReply, to type: UInt32, payload: [UInt8] = [], _ output: inout [UInt8]
+        _ kind: OptionReply, to type: UInt32, payload: [UInt8] = [], output: inout [UInt8]
     ) {
         if kind.isError { optionsRefused += 1 }
         var out = ByteWriter()

@@ -26,7 +26,7 @@ public final class LoopTimer: RingHandler {
 
     /// Calls `fire` after `seconds`; the timer must not be armed.
     public func arm(seconds: Int, fire: @escaping () -> Void) {
-        precondition(self.fire == nil, "a timer is armed once")
+        precondition(self.fire == nil, "the timer is armed already")
         self.fire = fire
         time.initialize(to: __kernel_timespec(tv_sec: Int64(seconds), tv_nsec: 0))
         loop.timeout(after: time, operation)

@@ -10,7 +10,7 @@ open class RingHandler {
     ///   - operation: the operation that was submitted.
     ///   - result: bytes done or 0, or a negated `errno`, as the system call of that name would return.
     open func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
-        preconditionFailure("a handler that submits operations must say what it does with completions")
+        preconditionFailure("a handler that submits operations must override completed(_:result:)")
     }
 
     /// All completions at hand are handled; called once for each `EventLoop.atBatchEnd`.

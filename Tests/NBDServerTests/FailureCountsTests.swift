@@ -41,7 +41,7 @@ import Testing
         #expect(due == [.init(failure: read, count: 2, isFirst: false)])
     }
 
-    @Test func refusedFastZeroesAreNoFailure() {
+    @Test func refusedFastZerosAndShutdownsAreNoFailures() {
         #expect(RequestFailure(kind: .writeZeroes, error: ENOTSUP, mustBeFast: true) == nil)
         #expect(RequestFailure(kind: .writeZeroes, error: ENOTSUP, mustBeFast: false) != nil)
         #expect(RequestFailure(kind: .read, error: ESHUTDOWN, mustBeFast: false) == nil)

@@ -65,7 +65,7 @@ import Testing
         #expect(lister.handshake.optionsServed == 0)
     }
 
-    @Test func anExportThatRequiresTLSIsNotListedInTheClear() {
+    @Test func anExportThatRequiresTLSIsRefusedInTheClear() {
         for choice in [ClientBytes.go("export 7"), ClientBytes.go("export 7", type: 6)] {
             var lister = Lister()
             let (answers, progress) = lister.receive(ClientBytes.flags() + choice)

@@ -7,7 +7,7 @@ import Ring
 open class BlockDevice: RingHandler, @unchecked Sendable {
     /// Starts a request, on the thread of `port`'s loop; the device later calls `DiskPort.ended` on that thread.
     func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
-        preconditionFailure("a device must say how it serves requests")
+        preconditionFailure("a device must override start(_:on:)")
     }
 
     /// Reads up to `length` bytes at `offset`, as far as that needs no waiting.

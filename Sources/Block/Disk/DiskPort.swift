@@ -93,14 +93,14 @@ public final class DiskPort: @unchecked Sendable {
     }
 
     func fence(whenQuiet: @escaping () -> Void) {
-        precondition(!isFenced, "a disk is fenced once")
+        precondition(!isFenced, "the disk is fenced already")
         isFenced = true
         self.whenQuiet = whenQuiet
         reportIfQuiet()
     }
 
     func replaceDevice(_ device: BlockDevice) {
-        precondition(isFenced && inFlight == 0, "a device is replaced behind a fence")
+        precondition(isFenced && inFlight == 0, "only a fenced disk without requests in flight can get another device")
         self.device = device
     }
 

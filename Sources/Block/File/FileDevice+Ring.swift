@@ -37,7 +37,7 @@ extension FileDevice {
             let mode = keepsSpace || request.pointee.stage == .zeroRange ? linux_zero_range : linux_punch_hole
             port.loop.allocate(request.pointee.descriptor, mode: mode, at: offset, length: UInt64(left), operation)
         case (.transfer, .status):
-            preconditionFailure("StatusLookup looks for holes")
+            preconditionFailure("block statuses go to StatusLookup")
         }
     }
 

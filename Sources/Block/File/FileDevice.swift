@@ -39,7 +39,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     private func startInside(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         if let direct = image.direct {
-            startDirect(request, port, direct)
+            startDirect(request, port, by: direct)
         } else {
             begin(request, port)
         }
@@ -95,7 +95,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    private func startDirect(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, _ direct: DirectAccess) {
+    private func startDirect(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, by direct: DirectAccess) {
         if direct.suits(request) { request.pointee.descriptor = direct.descriptor }
         let pending = PendingRequest(request: request, port: port)
         if let claim = direct.claim(of: request) {

@@ -65,7 +65,7 @@ final class FlushGate: Sendable {
     /// Ends the running attempt with 0 or an `errno`.
     func end(_ error: CInt) {
         let (ended, next, report) = state.withLockedValue { state in
-            precondition(state.isBusy, "an attempt ends once")
+            precondition(state.isBusy, "no attempt runs")
             var ended = state.covered
             state.covered = []
             guard error == 0 else {
@@ -103,7 +103,7 @@ final class FlushGate: Sendable {
             turn = told.withLockedValue { $0 }
         }
         guard case .run? = turn else {
-            guard case .ended(let error)? = turn else { preconditionFailure("a turn is one of two") }
+            guard case .ended(let error)? = turn else { preconditionFailure("a turn runs or has ended") }
             return error
         }
         let error = attempt()

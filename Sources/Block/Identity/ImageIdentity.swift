@@ -22,7 +22,7 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
     public func isSame(as other: ImageIdentity) -> Bool {
         switch (device, other.device) {
         case (nil, nil): isSameFile(as: other)
-        case (let ours?, let theirs?): isSameDevice(ours, theirs, other)
+        case (let ours?, let theirs?): isSameDevice(ours, theirs, of: other)
         default: false
         }
     }
@@ -57,7 +57,7 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
         return file.birthTime != nil || size == other.size
     }
 
-    private func isSameDevice(_ ours: DeviceIdentity, _ theirs: DeviceIdentity, _ other: ImageIdentity) -> Bool {
+    private func isSameDevice(_ ours: DeviceIdentity, _ theirs: DeviceIdentity, of other: ImageIdentity) -> Bool {
         guard let kind = ours.strongestCommon(with: theirs), ours[kind] == theirs[kind] else { return false }
         // A cloned disk has the same partition UUIDs, but another place.
         if let place = ours[.partition], let other = theirs[.partition], place != other { return false }

@@ -34,11 +34,11 @@ struct SystemDevices {
     func facts(of folder: String, major: UInt32, minor: UInt32, depth: Int = 0) -> DeviceIdentity {
         var device = DeviceIdentity()
         device[.deviceMapper] = attribute("dm/uuid", of: folder)
-        device[.array] = attribute("md/uuid", of: folder) ?? udevValue("MD_UUID", major, minor)
+        device[.array] = attribute("md/uuid", of: folder) ?? udevValue("MD_UUID", major: major, minor: minor)
         if let start = attribute("start", of: folder), attribute("partition", of: folder) != nil {
             device[.partitionUUID] =
                 ueventValue("PARTUUID", of: folder)
-                ?? udevValue("ID_PART_ENTRY_UUID", major, minor)
+                ?? udevValue("ID_PART_ENTRY_UUID", major: major, minor: minor)
             device[.partition] = diskOfPartition(folder, depth).map { "at \(start) of \($0)" }
             return device
         }
@@ -82,7 +82,7 @@ struct SystemDevices {
         Self.value(of: "\(key)=", in: attribute("uevent", of: folder))
     }
 
-    private func udevValue(_ key: String, _ major: UInt32, _ minor: UInt32) -> String? {
+    private func udevValue(_ key: String, major: UInt32, minor: UInt32) -> String? {
         Self.value(of: "E:\(key)=", in: attribute("b\(major):\(minor)", of: udev))
     }
 

@@ -18,7 +18,7 @@ final class NBDClientCommand {
     /// The writes that the flush in flight covers, from `NBDClientDurability.beginFlush`.
     var flushMark: UInt64 = 0
 
-    init(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, _ connection: NBDClientConnection) {
+    init(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, on connection: NBDClientConnection) {
         self.request = request
         self.port = port
         self.connection = connection

@@ -51,7 +51,7 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
 
     /// Begins a request, on the loop's thread.
     func start(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
-        let command = NBDClientCommand(request, port, self)
+        let command = NBDClientCommand(request, port, on: self)
         if let error = traits.answerWithoutServer(request) { return finish(command, error) }
         if request.pointee.kind == .writeZeroes, !traits.canZero { request.pointee.stage = .zeroFill }
         issue(command)

@@ -57,7 +57,7 @@ public final class NBDClientImage: Sendable {
             var done = 0
             while done < buffer.count {
                 let count = min(buffer.count - done, Self.longestRead)
-                try link.perform(uri, timeoutSeconds) {
+                try link.perform(uri, timeoutSeconds: timeoutSeconds) {
                     nbd_aio_pread(
                         $0, buffer.baseAddress! + done, count, offset + UInt64(done), nbd_completion_callback(), 0)
                 }
@@ -75,7 +75,7 @@ public final class NBDClientImage: Sendable {
         guard traits.canTellStatus else { return [BlockExtent(length: size - offset, state: [])] }
         let found = ExtentList(limit: min(Self.longestRange, size - offset))
         try withLink { link in
-            try link.perform(uri, timeoutSeconds) {
+            try link.perform(uri, timeoutSeconds: timeoutSeconds) {
                 nbd_aio_block_status($0, found.limit, offset, found.callback(), nbd_completion_callback(), 0)
             }
         }

@@ -47,7 +47,7 @@ struct NBDClientLink: @unchecked Sendable {
     /// Begins a command and waits for its end.
     /// - Parameter begin: returns the command's cookie, or -1.
     /// - Throws: `NBDClientError` if it fails or takes longer than `timeoutSeconds`; the link is then unusable.
-    func perform(_ uri: String, _ timeoutSeconds: Int, _ begin: (OpaquePointer) -> Int64) throws {
+    func perform(_ uri: String, timeoutSeconds: Int, _ begin: (OpaquePointer) -> Int64) throws {
         let cookie = begin(handle)
         guard cookie >= 0 else { throw NBDClientError.last(uri) }
         let end = DispatchTime.now() + .seconds(timeoutSeconds)

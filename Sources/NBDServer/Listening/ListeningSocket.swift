@@ -14,8 +14,8 @@ enum ListeningSocket {
     ///   port.
     static func open(_ address: ListenAddress, _ permissions: FilePermissions) throws -> ([CInt], ListenAddress) {
         switch address {
-        case .unix(let path): return ([try openUnix(path, address, permissions)], address)
-        case .tcp(let host, let port): return try openTCP(host, port, address)
+        case .unix(let path): return ([try openUnix(path, for: address, permissions: permissions)], address)
+        case .tcp(let host, let port): return try openTCP(host, port, for: address)
         case .vsock(let port): return ([try openVirtual(port, address)], address)
         case .inherited(let descriptor):
             try check(descriptor, address)
@@ -24,7 +24,7 @@ enum ListeningSocket {
     }
 
     private static func openUnix(
-        _ path: String, _ address: ListenAddress, _ permissions: FilePermissions
+        _ path: String, for address: ListenAddress, permissions: FilePermissions
     ) throws -> CInt {
         let descriptor = try bindUnix(path, address, isPrivate: permissions != FilePermissions())
         do {
@@ -88,7 +88,7 @@ enum ListeningSocket {
         return isAbandoned
     }
 
-    private static func openTCP(_ host: String, _ port: UInt16, _ address: ListenAddress) throws -> (
+    private static func openTCP(_ host: String, _ port: UInt16, for address: ListenAddress) throws -> (
         [CInt], ListenAddress
     ) {
         var hints = addrinfo()
@@ -99,10 +99,10 @@ enum ListeningSocket {
         guard code == 0, let found else { throw ListenError(address, String(cString: gai_strerror(code))) }
         defer { freeaddrinfo(found) }
         for _ in 1..<(port == 0 ? triesForOnePort : 1) {
-            if let opened = try? openAll(found, port, address) { return bound(opened, host) }
+            if let opened = try? openAll(found, port, for: address) { return bound(opened, host) }
             // A port that is free at one address may be taken at another. The error of the last try goes to the user.
         }
-        return bound(try openAll(found, port, address), host)
+        return bound(try openAll(found, port, for: address), host)
     }
 
     private static func bound(_ descriptors: [CInt], _ host: String) -> ([CInt], ListenAddress) {
@@ -111,14 +111,16 @@ enum ListeningSocket {
 
     /// Opens a socket for each address that this machine has, all with one port.
     private static func openAll(
-        _ found: UnsafeMutablePointer<addrinfo>, _ port: UInt16, _ address: ListenAddress
+        _ found: UnsafeMutablePointer<addrinfo>, _ port: UInt16, for address: ListenAddress
     ) throws -> [CInt] {
         var descriptors: [CInt] = []
         do {
             for candidate in sequence(first: found, next: { $0.pointee.ai_next }) {
                 // Further addresses of the name get the port that the kernel chose for the first one.
                 let port = descriptors.first.map(boundPort) ?? port
-                if let descriptor = try openTCP(candidate.pointee, port, address) { descriptors.append(descriptor) }
+                if let descriptor = try openTCP(candidate.pointee, port, for: address) {
+                    descriptors.append(descriptor)
+                }
             }
         } catch {
             for descriptor in descriptors { close(descriptor) }
@@ -130,7 +132,7 @@ enum ListeningSocket {
 
     /// Opens one address.
     /// - Returns: nil if this machine does not have the address or its family.
-    private static func openTCP(_ candidate: addrinfo, _ port: UInt16, _ address: ListenAddress) throws
+    private static func openTCP(_ candidate: addrinfo, _ port: UInt16, for address: ListenAddress) throws
         -> CInt?
     {
         let descriptor = socket(
@@ -147,7 +149,7 @@ enum ListeningSocket {
         var name = sockaddr_storage()
         memcpy(&name, candidate.ai_addr, Int(candidate.ai_addrlen))
         setPort(port, in: &name)
-        guard bindAndListen(descriptor, &name, candidate.ai_addrlen) else {
+        guard bindAndListen(descriptor, &name, length: candidate.ai_addrlen) else {
             let code = errno
             close(descriptor)
             if code == EADDRNOTAVAIL { return nil }
@@ -187,7 +189,7 @@ enum ListeningSocket {
     }
 
     private static func bindAndListen<Name>(
-        _ descriptor: CInt, _ name: inout Name, _ length: socklen_t = socklen_t(MemoryLayout<Name>.size)
+        _ descriptor: CInt, _ name: inout Name, length: socklen_t = socklen_t(MemoryLayout<Name>.size)
     ) -> Bool {
         let bound = withUnsafePointer(to: &name) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }

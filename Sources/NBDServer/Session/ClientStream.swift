@@ -72,7 +72,7 @@ final class ClientStream: RingHandler {
     ///   later.
     func receive(into buffer: UnsafeMutableRawPointer, count: Int, waitForAll: Bool) -> Int32? {
         precondition(!isReceiving)
-        if let tls { return receiveDecrypted(tls, buffer, count) }
+        if let tls { return receiveDecrypted(tls, into: buffer, count: count) }
         isReceiving = true
         loop.receive(socket, into: buffer, count: count, waitForAll: waitForAll, receiveOperation)
         return nil
@@ -87,7 +87,7 @@ final class ClientStream: RingHandler {
         loop.receiveSelected(socket, count: count, isLikelyEmpty: hasReceivedAll, receiveOperation)
     }
 
-    private func receiveDecrypted(_ tls: TLSChannel, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int32? {
+    private func receiveDecrypted(_ tls: TLSChannel, into buffer: UnsafeMutableRawPointer, count: Int) -> Int32? {
         let outcome = tls.read(into: buffer, count: count)
         // Reading also drives TLS's handshake, which may have produced output.
         guard flush() else { return -EPIPE }

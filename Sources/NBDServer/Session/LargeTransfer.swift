@@ -47,7 +47,7 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
     }
 
     deinit {
-        precondition(stage == .idle, "requests are finished before their memory goes")
+        precondition(stage == .idle, "requests end before their memory is freed")
         slot.deallocate()
     }
 

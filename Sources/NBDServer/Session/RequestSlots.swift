@@ -20,7 +20,7 @@ final class RequestSlots {
     }
 
     deinit {
-        precondition(inFlight == 0, "requests are finished before their memory goes")
+        precondition(inFlight == 0, "requests end before their memory is freed")
         slots.deallocate()
     }
 

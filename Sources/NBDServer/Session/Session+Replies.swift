@@ -24,7 +24,7 @@ extension Session {
             offset: slot.pointee.offset, length: slot.pointee.length)
     }
 
-    func recordFailedWrite(_ error: CInt, _ offset: UInt64, _ length: UInt64) {
+    func recordFailedWrite(_ error: CInt, offset: UInt64, length: UInt64) {
         export?.failures.record(.write, error: error, mustBeFast: false, offset: offset, length: length)
     }
 

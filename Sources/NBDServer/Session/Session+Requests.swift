@@ -44,7 +44,7 @@ extension Session {
         else { return false }
         input.drop(header + count)
         turnBytes += count
-        if error != 0 { recordFailedWrite(error, request.offset, request.length) }
+        if error != 0 { recordFailedWrite(error, offset: request.offset, length: request.length) }
         queueReply(ErrorCode(errno: error), cookie: request.cookie, offset: request.offset)
         return true
     }
@@ -156,7 +156,9 @@ extension Session {
             let error = port!.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
         else { return port!.submit(request) }
         turnBytes += received
-        if error != 0 { recordFailedWrite(error, request.pointee.offset, request.pointee.length) }
+        if error != 0 {
+            recordFailedWrite(error, offset: request.pointee.offset, length: request.pointee.length)
+        }
         queueReply(ErrorCode(errno: error), cookie: request.pointee.cookie, offset: request.pointee.offset)
         releaseRequest(request)
     }
