@@ -43,7 +43,7 @@ int64_t linux_birth_time(int descriptor) {
     return (int64_t)info.stx_btime.tv_sec * 1000000000 + info.stx_btime.tv_nsec;
 }
 
-// Debian 12's headers do not have these two; their numbers and layouts are part of the kernel's interface.
+// Debian 12's headers lack these two structures; their numbers and layouts are part of the kernel's interface.
 struct file_system_uuid {
     uint8_t length;
     uint8_t bytes[16];
@@ -102,7 +102,7 @@ uint32_t linux_direct_alignment(int descriptor) {
     struct stat info;
     int sector;
     if (fstat(descriptor, &info) == 0 && S_ISBLK(info.st_mode) && ioctl(descriptor, BLKSSZGET, &sector) == 0) return sector;
-    // Debian 12's headers do not know the field yet: stx_dio_offset_align stands behind stx_dio_mem_align, at 156.
+    // Debian 12's headers lack stx_dio_offset_align; the kernel puts it behind stx_dio_mem_align, at byte 156.
     union {
         struct statx known;
         uint32_t words[sizeof(struct statx) / 4];
@@ -115,7 +115,7 @@ uint32_t linux_direct_alignment(int descriptor) {
     return 4096;
 }
 
-// It grows at its end with newer headers; all that is read of it stands before this field.
+// Newer headers extend the structure at its end; every field that is read here ends within linux_tcp_info.
 _Static_assert(offsetof(struct tcp_info, tcpi_delivery_rate) + 8 <= sizeof(struct linux_tcp_info), "TCP_INFO");
 
 static struct tcp_info read_tcp_info(const struct linux_tcp_info *info) {
@@ -150,7 +150,7 @@ int linux_discard(int descriptor, uint64_t offset, uint64_t length) {
 
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags) {
     struct iovec part = {buffer, count};
-    // Not glibc's preadv2, nor its pwrite: they are cancellation points, which costs a threaded program on every call.
+    // glibc's preadv2 and pwrite are cancellation points, which costs a threaded program time on every call.
     return syscall(SYS_preadv2, descriptor, &part, 1, offset, 0, flags);
 }
 
@@ -200,7 +200,7 @@ int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 
-// Where the thread goes back to when a page of a mapped file can't be had; null while it copies nothing.
+// The handler jumps here when a page of a mapped file is unavailable; null while the thread copies nothing.
 static _Thread_local sigjmp_buf *volatile copying;
 static struct sigaction earlier;
 
@@ -211,7 +211,7 @@ static void page_is_lost(int number, siginfo_t *info, void *context) {
     } else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN) {
         earlier.sa_handler(number);
     } else {
-        // Faults again at once, with nobody in the way.
+        // The instruction faults again at once, and the default action ends the process.
         signal(number, SIG_DFL);
     }
 }
@@ -231,7 +231,7 @@ int linux_copy_mapped(const struct linux_piece *pieces, size_t count) {
         return -1;
     }
     copying = &here;
-    // The copies must not be moved to where nobody watches.
+    // The fences keep the compiler from moving the copies to where `copying` is not set.
     atomic_signal_fence(memory_order_seq_cst);
     enum { ahead = 8 };
     for (size_t index = 0; index < count; index++) {
@@ -267,7 +267,7 @@ int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned cha
 void linux_begin_writing_out(int descriptor) { sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
 static void take_turns_of(uint64_t nanoseconds) {
-    // As in <linux/sched/types.h>, which glibc's <sched.h> does not go with everywhere.
+    // The layout is that of <linux/sched/types.h>, which conflicts with glibc's <sched.h> on some systems.
     struct {
         uint32_t size, policy;
         uint64_t flags;

@@ -13,7 +13,7 @@ static void open_standard_descriptors(void) {
     for (int descriptor = 0; descriptor <= 2; descriptor++) {
         if (fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
         int opened = open("/dev/null", O_RDWR);
-        // Without a /dev, as in some chroots, the number must still not be given to anything else.
+        // Some chroots have no /dev; the number must still not go to another file.
         if (opened < 0) opened = open("/", O_PATH);
         if (opened != descriptor) _exit(1);
         closed |= 1 << descriptor;
@@ -22,5 +22,5 @@ static void open_standard_descriptors(void) {
 
 int start_was_closed(int descriptor) { return closed >> descriptor & 1; }
 
-// Before the constructors of all libraries, some of which open descriptors of their own (GnuTLS).
+// .preinit_array runs before the constructors of all libraries; GnuTLS's opens descriptors of its own.
 __attribute__((section(".preinit_array"), used)) static void (*const begin)(void) = open_standard_descriptors;

@@ -1,8 +1,8 @@
-/// Whether a client may have the export that it has chosen.
+/// The answer to a client that chooses an export.
 public enum Admission: Sendable {
     case granted
-    /// The export has as many clients as it may have.
+    /// The export has its maximum of clients.
     case refused
-    /// Clients that may have left are still being finished with.
+    /// Connections that their clients have given up are still counted; the answer depends on them.
     case undecided
 }

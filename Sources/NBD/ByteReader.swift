@@ -1,4 +1,4 @@
-/// Takes big-endian numbers and strings off the front of bytes that somebody else made.
+/// Reads big-endian numbers and strings off the front of untrusted bytes.
 struct ByteReader {
     private var rest: ArraySlice<UInt8>
 
@@ -8,7 +8,7 @@ struct ByteReader {
 
     var isAtEnd: Bool { rest.isEmpty }
 
-    /// nil where too few bytes are left.
+    /// Returns nil if too few bytes are left.
     mutating func integer<T: FixedWidthInteger>(_: T.Type = T.self) -> T? {
         let width = MemoryLayout<T>.size
         guard rest.count >= width else { return nil }
@@ -16,14 +16,14 @@ struct ByteReader {
         return rest.prefix(width).reduce(0) { $0 << 8 | T(truncatingIfNeeded: $1) }
     }
 
-    /// nil where too few bytes are left or they are no UTF-8.
+    /// Returns nil if too few bytes are left or they are not valid UTF-8.
     mutating func string(count: Int) -> String? {
         guard rest.count >= count else { return nil }
         defer { rest.removeFirst(count) }
         return String(validating: rest.prefix(count), as: UTF8.self)
     }
 
-    /// A string of at most 4096 bytes behind its 32-bit length.
+    /// Reads a string of at most 4096 bytes behind its 32-bit length; nil if it is longer, incomplete or not UTF-8.
     mutating func prefixedString() -> String? {
         guard let length: UInt32 = integer(), length <= Wire.maximumString else { return nil }
         return string(count: Int(length))

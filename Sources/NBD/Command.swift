@@ -1,4 +1,4 @@
-/// What a client can ask of an export. Protocol text, "Request types".
+/// The commands of the transmission phase. Protocol text, "Request types".
 public enum Command: UInt16, Sendable {
     case read = 0
     case write = 1

@@ -1,9 +1,9 @@
-/// Modifies a request. Protocol text, "Command flags".
+/// Modifiers of a request. Protocol text, "Command flags".
 public struct CommandFlags: OptionSet, Sendable {
-    /// As on the wire.
+    /// The bits of the wire format.
     public let rawValue: UInt16
 
-    /// Flags as on the wire.
+    /// Creates flags from the bits of the wire format.
     public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
@@ -16,8 +16,8 @@ public struct CommandFlags: OptionSet, Sendable {
     public static let doNotFragment = CommandFlags(rawValue: 4)
     /// A block status must be answered with one extent.
     public static let requestOne = CommandFlags(rawValue: 8)
-    /// Zeros must not take as long as writing them.
+    /// `writeZeroes` must fail rather than take as long as a write.
     public static let fastZero = CommandFlags(rawValue: 16)
-    /// With extended headers: as many bytes as `length` says follow the header.
+    /// With extended headers: `length` bytes of payload follow the header.
     public static let payloadLength = CommandFlags(rawValue: 32)
 }

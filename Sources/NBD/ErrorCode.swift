@@ -1,4 +1,4 @@
-/// How a request can fail. Protocol text, "Error values".
+/// Errors that a reply can carry. Protocol text, "Error values".
 public enum ErrorCode: UInt32, Sendable {
     case none = 0
     case notPermitted = 1
@@ -10,7 +10,7 @@ public enum ErrorCode: UInt32, Sendable {
     case notSupported = 95
     case shuttingDown = 108
 
-    /// The protocol's value for a local `errno`; one that the protocol does not know becomes EIO.
+    /// Creates the protocol's value for a local `errno`; an error that the protocol does not know becomes EIO.
     public init(errno code: Int32) {
         switch code {
         case 0: self = .none

@@ -1,30 +1,31 @@
 /// The exports that a handshake can offer.
 public protocol ExportCatalog {
-    /// What is known of an export; nil where there is none of that name. The empty name asks for the default one.
+    /// Describes an export; nil if there is none of that name. The empty name asks for the default export.
     func export(named name: String) -> ExportDescription?
 
-    /// Whether somebody has to look whether the export is still what is known of it, before a client is told.
+    /// Whether the export must be examined for changes before a client is told about it
+    /// (`Handshake.Progress.needsLook`).
     func needsLook(at name: String) -> Bool
 
-    /// Every export; nil where clients are not told.
+    /// Lists every export; nil if the server does not list them.
     func exports() -> [ExportDescription]?
 
-    /// How many exports there are, whether clients are told or not.
+    /// The number of exports, listed or not.
     var exportCount: Int { get }
 
-    /// Asked when the client chooses an export. A client that is granted one begins its transmission.
+    /// Decides about a client that chooses an export. A client that is granted it begins its transmission.
     func admission(to export: ExportDescription) -> Admission
 }
 
 extension ExportCatalog {
-    /// As many as are told.
+    /// The number of listed exports.
     public var exportCount: Int { exports()?.count ?? 0 }
 
-    /// Every client may have every export.
+    /// Grants every client every export.
     public func admission(to export: ExportDescription) -> Admission { .granted }
 }
 
 extension ExportCatalog {
-    /// What is known stays true.
+    /// Says that no export needs to be examined.
     public func needsLook(at name: String) -> Bool { false }
 }

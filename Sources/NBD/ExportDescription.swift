@@ -1,21 +1,21 @@
-/// What a client is told of an export.
+/// The properties of an export that the server tells to clients.
 public struct ExportDescription: Sendable, Equatable {
     /// The name that the client may ask for; at most 4096 bytes of UTF-8.
     public let name: String
-    /// Bytes.
+    /// Bytes of the disk.
     public let size: UInt64
-    /// Writes are refused.
+    /// Whether writes are refused.
     public let isReadOnly: Bool
-    /// The disk is slow to seek: the client may order its requests accordingly.
+    /// Whether the disk is slow to seek, so that the client may order its requests accordingly.
     public let isRotational: Bool
-    /// For people; empty where there is nothing to say, at most 4096 bytes of UTF-8.
+    /// A description for people, at most 4096 bytes of UTF-8; empty if there is none.
     public let text: String
-    /// Only clients that encrypt may have the export, or see it in a list.
+    /// Whether only clients that encrypt may have the export or see it in a list.
     public var requiresTLS = false
-    /// Names of the contexts that it has besides `MetaContext.allocation`.
+    /// Names of the metadata contexts that the export has besides `MetaContext.allocation`.
     public var maps: [String] = []
 
-    /// Describes an export.
+    /// Creates a description with the given properties.
     public init(name: String, size: UInt64, isReadOnly: Bool, isRotational: Bool = false, text: String = "") {
         self.name = name
         self.size = size
@@ -24,7 +24,7 @@ public struct ExportDescription: Sendable, Equatable {
         self.text = text
     }
 
-    /// One export's connections share one device, so a flush on any of them covers all.
+    /// CAN_MULTI_CONN holds because all connections of an export share one device: a flush on any of them covers all.
     func flags(_ style: HeaderStyle) -> TransmissionFlags {
         var flags: TransmissionFlags = [
             .hasFlags, .sendsFlush, .sendsForceUnitAccess, .sendsCache, .canMultiConnect,

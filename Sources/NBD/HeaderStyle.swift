@@ -1,4 +1,4 @@
-/// How requests and replies of a connection look, as the client has negotiated it.
+/// The form of a connection's requests and replies, as negotiated.
 public enum HeaderStyle: Sendable {
     /// Compact requests, simple replies.
     case simple
@@ -11,7 +11,7 @@ public enum HeaderStyle: Sendable {
     /// Bytes of a request header.
     public var requestHeaderLength: Int { self == .extended ? 32 : 28 }
 
-    /// Bytes that stand before the data of a read.
+    /// Bytes of the headers before the data of a read.
     public var dataHeaderLength: Int {
         switch self {
         case .simple: 16
@@ -20,6 +20,6 @@ public enum HeaderStyle: Sendable {
         }
     }
 
-    /// Bytes of a chunk's header, without what its type adds.
+    /// Bytes of a chunk's header, without the fields that its type adds.
     var chunkHeaderLength: Int { self == .extended ? 32 : 20 }
 }

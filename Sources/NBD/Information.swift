@@ -1,4 +1,4 @@
-/// What INFO and GO tell of an export. Protocol text, "NBD_OPT_GO", the NBD_INFO_ types.
+/// The information items of INFO and GO. Protocol text, "NBD_OPT_GO", the NBD_INFO_ types.
 enum Information: UInt16 {
     case export = 0
     case name = 1

@@ -1,15 +1,15 @@
-/// What a block status can tell of. Protocol text, "Metadata querying".
+/// A metadata context, about which a block status can tell. Protocol text, "Metadata querying".
 public struct MetaContext: Hashable, Sendable {
-    /// What it is called in replies.
+    /// Identifies the context in replies.
     public let id: UInt32
-    /// As clients ask for it.
+    /// The name by which clients ask for it.
     public let name: String
 
-    /// Holes and zeros.
+    /// The context of holes and zeros.
     public static let allocation = MetaContext(id: 1, name: "base:allocation")
 
-    /// A context of an export's own.
-    /// - Parameter index: from 0, among those of the export.
+    /// Creates the context of one of an export's maps.
+    /// - Parameter index: position among the export's maps, from 0.
     public init(map name: String, index: Int) {
         self.init(id: Self.allocation.id + 1 + UInt32(index), name: name)
     }
@@ -19,13 +19,13 @@ public struct MetaContext: Hashable, Sendable {
         self.name = name
     }
 
-    /// All that an export has.
+    /// All contexts of an export.
     static func all(of export: ExportDescription) -> [MetaContext] {
         [.allocation] + export.maps.enumerated().map { MetaContext(map: $1, index: $0) }
     }
 
-    /// Whether a client's query means this context.
-    /// - Parameter acceptsWildcard: whether the bare namespace stands for all that is in it.
+    /// Whether a client's query selects this context.
+    /// - Parameter acceptsWildcard: whether a bare namespace selects all contexts in it.
     func matches(_ query: String, acceptsWildcard: Bool) -> Bool {
         if query == name { return true }
         return acceptsWildcard && query.hasSuffix(":") && name.hasPrefix(query)

@@ -1,13 +1,13 @@
-/// What a handshake has come to: how the requests that follow are to be read, judged and answered.
+/// The result of a handshake: it determines how requests are parsed, judged and answered.
 public struct Negotiation: Sendable, Equatable {
-    /// The export that the client has chosen.
+    /// The export that the client chose.
     public let export: ExportDescription
-    /// How requests and replies look.
+    /// The form of requests and replies.
     public let style: HeaderStyle
-    /// What a block status tells of; none where the client did not ask in time.
+    /// The contexts that a block status tells about; empty if the client has chosen none.
     public let contexts: [MetaContext]
 
-    /// What was agreed on.
+    /// Creates a result.
     public init(export: ExportDescription, style: HeaderStyle = .simple, contexts: [MetaContext] = []) {
         self.export = export
         self.style = style

@@ -1,4 +1,4 @@
-/// What a client can ask for in the handshake. Protocol text, "Option types".
+/// The options of the handshake. Protocol text, "Option types".
 enum Option: UInt32 {
     case exportName = 1
     case abort = 2

@@ -1,4 +1,4 @@
-/// How an option is answered. Protocol text, "Option reply types".
+/// The replies to options. Protocol text, "Option reply types".
 enum OptionReply: UInt32 {
     case acknowledge = 1
     case server = 2

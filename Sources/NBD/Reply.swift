@@ -1,8 +1,8 @@
 /// Writes the headers of replies. Protocol text, "Simple reply message", "Structured reply chunk message", "Structured
 /// reply types"; the branch extension-ext-header for extended ones.
 ///
-/// Every reply is one message: a chunk that carries data is also the last of its reply, because it is only sent once
-/// nothing can go wrong any more; so is the last of a block status, which has one for each context.
+/// A read has one chunk with data, which is also the last one: it is sent only when nothing can fail any more. A block
+/// status has one chunk for each context.
 public enum Reply {
     private enum Chunk: UInt16 {
         case none = 0
@@ -12,39 +12,39 @@ public enum Reply {
         case error = 0x8001
     }
 
-    /// The most bytes that any header written here takes.
+    /// The most bytes of any header that is written here.
     public static let maximumHeader = 40
 
-    /// The header before the data of a read that has succeeded; it takes `style.dataHeaderLength` bytes.
+    /// Writes the header before the data of a successful read, `style.dataHeaderLength` bytes.
     /// - Parameters:
-    ///   - offset: of the request.
+    ///   - offset: offset of the request in bytes.
     ///   - count: bytes of data, at least 1.
     public static func storeData(
         _ style: HeaderStyle, cookie: UInt64, offset: UInt64, count: Int, to bytes: UnsafeMutableRawPointer
     ) {
-        guard style != .simple else { return storeSimple(.none, cookie, bytes) }
-        storeChunk(.offsetData, style, cookie, offset, count: 8 + count, bytes)
-        store(offset, style.chunkHeaderLength, bytes)
+        guard style != .simple else { return storeSimple(.none, cookie: cookie, to: bytes) }
+        storeChunk(.offsetData, style, cookie: cookie, offset: offset, count: 8 + count, to: bytes)
+        store(offset, at: style.chunkHeaderLength, in: bytes)
     }
 
-    /// A whole reply without data: success where `error` is none.
-    /// - Returns: its bytes, at most `maximumHeader`.
+    /// Writes a whole reply without data; it reports success if `error` is `.none`.
+    /// - Returns: bytes written, at most `maximumHeader`.
     public static func storeEnd(
         _ style: HeaderStyle, error: ErrorCode, cookie: UInt64, offset: UInt64, to bytes: UnsafeMutableRawPointer
     ) -> Int {
         guard style != .simple else {
-            storeSimple(error, cookie, bytes)
+            storeSimple(error, cookie: cookie, to: bytes)
             return 16
         }
         let header = style.chunkHeaderLength
         guard error != .none else {
-            storeChunk(.none, style, cookie, offset, count: 0, bytes)
+            storeChunk(.none, style, cookie: cookie, offset: offset, count: 0, to: bytes)
             return header
         }
-        storeChunk(.error, style, cookie, offset, count: 6, bytes)
-        store(error.rawValue, header, bytes)
-        // No text: the value says it all.
-        store(UInt16(0), header + 4, bytes)
+        storeChunk(.error, style, cookie: cookie, offset: offset, count: 6, to: bytes)
+        store(error.rawValue, at: header, in: bytes)
+        // The error message is empty: the error value tells all.
+        store(UInt16(0), at: header + 4, in: bytes)
         return header + 6
     }
 
@@ -53,66 +53,69 @@ public enum Reply {
         style.chunkHeaderLength + (style == .extended ? 8 : 4)
     }
 
-    /// The header before the extents of a block status; it takes `statusHeaderLength` bytes.
+    /// Writes the header before the extents of a block status, `statusHeaderLength` bytes.
     /// - Parameters:
-    ///   - count: of the extents.
-    ///   - isLast: whether nothing follows for further contexts.
+    ///   - count: the number of extents, at least 1.
+    ///   - isLast: whether this is the last context of the reply.
     public static func storeStatus(
         _ style: HeaderStyle, _ context: MetaContext, cookie: UInt64, offset: UInt64, count: Int, isLast: Bool,
         to bytes: UnsafeMutableRawPointer
     ) {
-        precondition(style != .simple && count > 0, "a status has extents, and only clients that know chunks ask")
+        precondition(style != .simple && count > 0, "a block status needs chunks and at least one extent")
         let header = style.chunkHeaderLength
         let payload = count * extentLength(style)
-        store(context.id, header, bytes)
+        store(context.id, at: header, in: bytes)
         guard style == .extended else {
-            return storeChunk(.blockStatus, style, cookie, offset, count: 4 + payload, isLast: isLast, bytes)
+            return storeChunk(
+                .blockStatus, style, cookie: cookie, offset: offset, count: 4 + payload, isLast: isLast, to: bytes)
         }
-        storeChunk(.blockStatusExtended, style, cookie, offset, count: 8 + payload, isLast: isLast, bytes)
-        store(UInt32(count), header + 4, bytes)
+        storeChunk(
+            .blockStatusExtended, style, cookie: cookie, offset: offset, count: 8 + payload, isLast: isLast, to: bytes)
+        store(UInt32(count), at: header + 4, in: bytes)
     }
 
     /// Bytes of an extent on the wire.
     public static func extentLength(_ style: HeaderStyle) -> Int { style == .extended ? 16 : 8 }
 
-    /// One extent, `extentLength` bytes.
-    /// - Parameter length: bytes; at most what the request covered, so that it fits the compact form of a compact request.
+    /// Writes one extent, `extentLength` bytes.
+    /// - Parameter length: bytes; at most the length of the request, so that it fits the compact form of a compact
+    ///   request.
     public static func storeExtent(
         _ style: HeaderStyle, length: UInt64, state: UInt64, to bytes: UnsafeMutableRawPointer
     ) {
         if style == .extended {
-            store(length, 0, bytes)
-            store(state, 8, bytes)
+            store(length, at: 0, in: bytes)
+            store(state, at: 8, in: bytes)
         } else {
-            store(UInt32(length), 0, bytes)
-            store(UInt32(truncatingIfNeeded: state), 4, bytes)
+            store(UInt32(length), at: 0, in: bytes)
+            store(UInt32(truncatingIfNeeded: state), at: 4, in: bytes)
         }
     }
 
-    private static func storeSimple(_ error: ErrorCode, _ cookie: UInt64, _ bytes: UnsafeMutableRawPointer) {
-        store(Wire.simpleReplyMagic, 0, bytes)
-        store(error.rawValue, 4, bytes)
-        store(cookie, 8, bytes)
+    private static func storeSimple(_ error: ErrorCode, cookie: UInt64, to bytes: UnsafeMutableRawPointer) {
+        store(Wire.simpleReplyMagic, at: 0, in: bytes)
+        store(error.rawValue, at: 4, in: bytes)
+        store(cookie, at: 8, in: bytes)
     }
 
     private static func storeChunk(
-        _ chunk: Chunk, _ style: HeaderStyle, _ cookie: UInt64, _ offset: UInt64, count: Int, isLast: Bool = true,
-        _ bytes: UnsafeMutableRawPointer
+        _ chunk: Chunk, _ style: HeaderStyle, cookie: UInt64, offset: UInt64, count: Int, isLast: Bool = true,
+        to bytes: UnsafeMutableRawPointer
     ) {
-        store(style == .extended ? Wire.extendedReplyMagic : Wire.structuredReplyMagic, 0, bytes)
-        store(isLast ? Wire.replyFlagDone : 0, 4, bytes)
-        store(chunk.rawValue, 6, bytes)
-        store(cookie, 8, bytes)
+        store(style == .extended ? Wire.extendedReplyMagic : Wire.structuredReplyMagic, at: 0, in: bytes)
+        store(isLast ? Wire.replyFlagDone : 0, at: 4, in: bytes)
+        store(chunk.rawValue, at: 6, in: bytes)
+        store(cookie, at: 8, in: bytes)
         if style == .extended {
-            store(offset, 16, bytes)
-            store(UInt64(count), 24, bytes)
+            store(offset, at: 16, in: bytes)
+            store(UInt64(count), at: 24, in: bytes)
         } else {
-            store(UInt32(count), 16, bytes)
+            store(UInt32(count), at: 16, in: bytes)
         }
     }
 
     @inline(__always)
-    private static func store<T: FixedWidthInteger>(_ value: T, _ offset: Int, _ bytes: UnsafeMutableRawPointer) {
+    private static func store<T: FixedWidthInteger>(_ value: T, at offset: Int, in bytes: UnsafeMutableRawPointer) {
         bytes.storeBytes(of: value.bigEndian, toByteOffset: offset, as: T.self)
     }
 }

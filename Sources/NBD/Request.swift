@@ -1,20 +1,20 @@
-/// A request header as it came, not yet judged. Protocol text, "Request message".
+/// A request header as received, not validated. Protocol text, "Request message".
 public struct Request: Sendable, Equatable {
-    /// Unknown bits are kept for the judgement.
+    /// All bits, including unknown ones, for the validation.
     public let flags: CommandFlags
-    /// The command's number; may be one that nobody knows.
+    /// The command's number, known or not.
     public let type: UInt16
-    /// The client's; goes back in the reply as it came.
+    /// The client's tag; the reply returns it unchanged.
     public let cookie: UInt64
     /// Bytes from the start of the export.
     public let offset: UInt64
-    /// Bytes.
+    /// Bytes, of the range or of the payload.
     public let length: UInt64
     /// Bytes that follow the header, whether the request is served or refused.
     public let payloadLength: UInt64
 
-    /// Parses the bytes of a header, as many as `style` says.
-    /// - Returns: nil where the magic is wrong: the stream is out of step and can't be mended.
+    /// Parses a header of `style.requestHeaderLength` bytes.
+    /// - Returns: nil if the magic is wrong: the position in the stream is then lost for good.
     public init?(header bytes: UnsafeRawPointer, style: HeaderStyle) {
         func field<T: FixedWidthInteger>(_ offset: Int, as: T.Type) -> T {
             T(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
@@ -43,9 +43,9 @@ public struct Request: Sendable, Equatable {
         self.payloadLength = payloadLength
     }
 
-    /// The command, where it is a known one.
+    /// The command; nil if the number is unknown.
     public var command: Command? { Command(rawValue: type) }
 
-    /// Whether `length` bytes of data go one way or the other.
+    /// Whether `length` bytes of data go to or from the client.
     public var carriesData: Bool { command == .read || command == .write }
 }

@@ -1,9 +1,9 @@
 extension Request {
-    /// Judges a request before anything is touched. Protocol text, "Request types" and "Error values".
-    /// - Returns: `.none` where it may be served, otherwise what to answer.
+    /// Validates a request before it has any effect. Protocol text, "Request types" and "Error values".
+    /// - Returns: `.none` if it may be served, otherwise the error of its reply.
     public func verdict(under negotiation: Negotiation) -> ErrorCode {
         guard let command else { return .invalid }
-        // There is no reply to it: whatever it says besides, the client leaves.
+        // DISCONNECT has no reply, so nothing else about the request matters.
         if command == .disconnect { return .none }
         guard flags.subtracting(Self.allowedFlags(command, negotiation.style)).isEmpty else { return .invalid }
         let export = negotiation.export
@@ -13,7 +13,7 @@ extension Request {
         case .flush:
             return offset == 0 && length == 0 ? .none : .invalid
         case .read:
-            // Clients that know chunks are told to come back with less.
+            // Clients that know chunks learn that a shorter request would succeed.
             if length > Wire.longestPayload { return negotiation.style == .simple ? .invalid : .overflow }
             return isInside(export) ? .none : .invalid
         case .write:
@@ -41,7 +41,7 @@ extension Request {
         return !overflows && end <= export.size
     }
 
-    /// FUA is harmless wherever a client may send it, and the protocol says to accept it on every command.
+    /// The protocol requires that FUA is accepted on every command.
     private static func allowedFlags(_ command: Command, _ style: HeaderStyle) -> CommandFlags {
         switch command {
         case .read: style == .simple ? .forceUnitAccess : [.forceUnitAccess, .doNotFragment]

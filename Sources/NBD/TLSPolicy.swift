@@ -1,9 +1,9 @@
-/// Whether clients may, or must, encrypt. Protocol text, "TLS support".
+/// A server's policy on encryption. Protocol text, "TLS support".
 public enum TLSPolicy: Sendable {
-    /// There is no TLS.
+    /// The server has no TLS.
     case off
-    /// It is the client's choice.
+    /// The client chooses.
     case optional
-    /// Nothing is told or served without it.
+    /// A client without TLS is told and served nothing.
     case required
 }

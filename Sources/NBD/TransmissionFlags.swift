@@ -1,4 +1,4 @@
-/// What an export can do, as told to the client. Protocol text, "Transmission flags".
+/// The abilities of an export, as told to the client. Protocol text, "Transmission flags".
 struct TransmissionFlags: OptionSet {
     let rawValue: UInt16
 

@@ -1,5 +1,5 @@
-/// Numbers of the NBD protocol that stand on the wire; all are big-endian there.
-/// Source: `doc/proto.md` of NetworkBlockDevice/nbd, "Values".
+/// Numbers of the NBD protocol on the wire; all are big-endian there. Source: `doc/proto.md` of
+/// NetworkBlockDevice/nbd, "Values".
 public enum Wire {
     static let magic: UInt64 = 0x4e42_444d_4147_4943
     static let optionMagic: UInt64 = 0x4948_4156_454f_5054
@@ -11,24 +11,24 @@ public enum Wire {
     static let extendedReplyMagic: UInt32 = 0x6e8a_278c
     static let replyFlagDone: UInt16 = 1
 
-    /// The longest payload of a read or write, as advertised to clients that ask. Bytes.
+    /// The longest payload of a read or write, in bytes, as advertised to clients that ask.
     public static let maximumPayload = 32 << 20
-    /// The longest payload that is served: clients that do not ask go by nbdkit's limit. Bytes.
+    /// The longest payload that is served, in bytes: clients that do not ask use nbdkit's limit.
     public static let longestPayload = 64 << 20
-    /// What is said to be a good size of requests. Bytes.
+    /// The size of requests, in bytes, that the server recommends.
     public static let preferredBlockSize: UInt32 = 4096
 
     static let clientFixedNewstyle: UInt32 = 1
     static let clientNoZeroes: UInt32 = 2
     static let handshakeFlags: UInt16 = 1 | 2
-    /// Longest string of the protocol; option payloads beyond what such strings need are refused unread.
+    /// The longest string of the protocol, in bytes. Option payloads that are longer than such strings need are
+    /// refused unread.
     static let maximumString = 4096
     static let maximumOptionPayload = 64 << 10
-    /// Options that every connection may send before it has chosen an export.
+    /// Options that every connection may send before it chooses an export.
     static let maximumOptions = 1024
-    /// A connection may send so many options for each export where that makes more: nbdinfo and qemu-nbd ask two or three
-    /// things about each.
+    /// Options that a connection may send for each export, if that makes more: nbdinfo and qemu-nbd send two or three.
     static let optionsPerExport = 8
-    /// Bytes of answers after which the client has to read some before more are worked out.
+    /// Bytes of answers after which the client must read some before more are prepared.
     static let enoughOutput = 64 << 10
 }

@@ -1,26 +1,26 @@
 /// Page-aligned buffers of one loop, in powers of two, under one limit for each share of them.
 ///
-/// Not thread-safe: used on its loop's thread. `take` answers nil rather than go over the limit; who gets nil waits
-/// in the share's line with `whenAvailable` and is told in the order of asking, at the end of the batch that made room.
-/// What is given back is kept for the next taker up to `kept` bytes, so that a steady load allocates nothing.
+/// The pool is not thread-safe: use it on its loop's thread. `allocate` returns nil rather than exceed the limit. The
+/// caller then waits in the share's line with `whenAvailable`. Waiters are told in order, at the end of the batch that
+/// made room. Up to `kept` bytes of returned buffers stay allocated, so that a steady load allocates nothing.
 ///
-/// Shares keep takers of little apart from those of much: a taker of the first may also have room that no taker of a
-/// later one waits for, and not the other way round. A line waits for the same room that its newcomers would be given,
-/// and none of them gets any before it.
+/// Shares separate users that hold little from users that hold much. A user of an earlier share may also take from a
+/// later share for which nobody waits; the opposite is not allowed. A waiter in a line may take from the same shares
+/// as a newcomer to that line, and newcomers get nothing before it.
 public final class BufferPool: RingHandler {
     private static let smallestShift = 12
 
-    /// The most bytes that may be out at once, of all shares.
+    /// The most bytes that may be in use at once, of all shares.
     public let limit: Int
-    /// Bytes out now.
+    /// Bytes in use now.
     public var used: Int { usedOfShares.reduce(0, +) }
 
     private let limits: [Int]
     private var usedOfShares: [Int]
     private var lines: [[Unmanaged<RingHandler>]]
-    /// Handlers in all lines.
+    /// The number of handlers in all lines.
     private var waiting = 0
-    /// The last share that got room since the lines were served.
+    /// The last share that got room since the lines were last served.
     private var lastWithRoom = 0
 
     private unowned let loop: EventLoop
@@ -29,18 +29,20 @@ public final class BufferPool: RingHandler {
     private var idle: [[UnsafeMutableRawPointer]]
     private var awaitsBatchEnd = false
 
+    /// Creates a pool with one share.
     /// - Parameters:
-    ///   - loop: whose thread uses the pool.
-    ///   - limit: the most bytes out at once; a single request of that size can always be served in time.
-    ///   - kept: the most bytes kept while nobody uses them.
+    ///   - loop: the loop whose thread uses the pool.
+    ///   - limit: the most bytes in use at once; a single request of that size can always be served in time.
+    ///   - kept: the most unused bytes that stay allocated.
     public convenience init(loop: EventLoop, limit: Int, kept: Int) {
         self.init(loop: loop, limits: [limit], kept: kept)
     }
 
+    /// Creates a pool with one share for each limit.
     /// - Parameters:
-    ///   - loop: whose thread uses the pool.
-    ///   - limits: the most bytes out at once of each share, at least one.
-    ///   - kept: the most bytes kept while nobody uses them.
+    ///   - loop: the loop whose thread uses the pool.
+    ///   - limits: the most bytes of each share in use at once; at least one share.
+    ///   - kept: the most unused bytes that stay allocated.
     public init(loop: EventLoop, limits: [Int], kept: Int) {
         self.loop = loop
         self.limits = limits
@@ -57,29 +59,30 @@ public final class BufferPool: RingHandler {
 
     deinit {
         for (sizeClass, list) in idle.enumerated() {
-            for buffer in list { PageMemory.give(buffer, Self.size(ofClass: sizeClass)) }
+            for buffer in list { PageMemory.free(buffer, Self.size(ofClass: sizeClass)) }
         }
     }
 
-    /// A buffer of at least `count` bytes from the first share that has room and no line, beginning with `first`; nil
-    /// where there is none now, or others wait in the line of `first`.
+    /// Takes a buffer of at least `count` bytes from the first share, beginning with `first`, that has room and no
+    /// line.
     /// - Parameter count: 1 to the limit of the share `first`.
-    /// - Returns: also the share, for `give`.
-    public func take(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
-        lines[first].isEmpty ? takeAhead(count, from: first) : nil
+    /// - Returns: the buffer and its share, for `free`; nil if there is no room now, or others wait in the line of
+    ///   `first`.
+    public func allocate(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
+        lines[first].isEmpty ? allocateInTurn(count, from: first) : nil
     }
 
-    /// As `take`, for somebody whose turn in the line of `first` it is.
-    public func takeAhead(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
+    /// As `allocate`, for the waiter at the head of the line of `first`.
+    public func allocateInTurn(_ count: Int, from first: Int) -> (buffer: UnsafeMutableRawPointer, share: Int)? {
         precondition(count > 0 && count <= limits[first])
-        if let buffer = takeRoom(count, of: first) { return (buffer, first) }
+        if let buffer = allocateRoom(count, of: first) { return (buffer, first) }
         for share in first + 1..<limits.count where lines[share].isEmpty && count <= limits[share] {
-            if let buffer = takeRoom(count, of: share) { return (buffer, share) }
+            if let buffer = allocateRoom(count, of: share) { return (buffer, share) }
         }
         return nil
     }
 
-    private func takeRoom(_ count: Int, of share: Int) -> UnsafeMutableRawPointer? {
+    private func allocateRoom(_ count: Int, of share: Int) -> UnsafeMutableRawPointer? {
         let size = Self.size(ofClass: Self.sizeClass(count))
         guard usedOfShares[share] + size <= limits[share] || usedOfShares[share] == 0 else { return nil }
         usedOfShares[share] += size
@@ -87,16 +90,16 @@ public final class BufferPool: RingHandler {
             idleBytes -= size
             return buffer
         }
-        guard let buffer = PageMemory.take(size) else {
+        guard let buffer = PageMemory.allocate(size) else {
             usedOfShares[share] -= size
             return nil
         }
         return buffer
     }
 
-    /// Returns what `take(count)` gave, and tells the first in each line that may have it.
-    /// - Parameter share: of which it was taken.
-    public func give(_ buffer: UnsafeMutableRawPointer, _ count: Int, share: Int = 0) {
+    /// Returns a buffer of `allocate(count)`, and tells the first in each line that may have it.
+    /// - Parameter share: the share that the buffer was taken from.
+    public func free(_ buffer: UnsafeMutableRawPointer, _ count: Int, share: Int = 0) {
         let sizeClass = Self.sizeClass(count)
         let size = Self.size(ofClass: sizeClass)
         usedOfShares[share] -= size
@@ -105,24 +108,24 @@ public final class BufferPool: RingHandler {
             idleBytes += size
             idle[sizeClass].append(buffer)
         } else {
-            PageMemory.give(buffer, size)
+            PageMemory.free(buffer, size)
         }
         if waiting > 0 { tellAtBatchEnd(roomIn: share) }
     }
 
-    /// Whether somebody waits in a line.
+    /// Whether a handler waits in any line.
     public var isShort: Bool { waiting > 0 }
 
-    /// Whether somebody waits in the line of `share`.
+    /// Whether a handler waits in the line of `share`.
     public func isShort(_ share: Int) -> Bool { !lines[share].isEmpty }
 
-    /// Puts `waiter` at the end of a share's line; it is told once when it should try `takeAhead` from that share.
+    /// Puts `waiter` at the end of a share's line; it is told once when it should try `allocateInTurn` from that share.
     public func whenAvailable(_ waiter: RingHandler, share: Int = 0) {
         lines[share].append(Unmanaged.passUnretained(waiter))
         waiting += 1
     }
 
-    /// Takes `waiter` out of the line, where it stands there. Those behind it may want less.
+    /// Removes `waiter` from the lines it stands in. The handlers behind it are told, since they may want less.
     public func forget(_ waiter: RingHandler) {
         for share in lines.indices {
             let count = lines[share].count
@@ -133,7 +136,7 @@ public final class BufferPool: RingHandler {
         }
     }
 
-    /// Room in a share is of use to its line and to those before it.
+    /// Room in a share can serve its own line and those of earlier shares.
     private func tellAtBatchEnd(roomIn share: Int) {
         guard lines[...share].contains(where: { !$0.isEmpty }) else { return }
         lastWithRoom = max(lastWithRoom, share)
@@ -142,8 +145,8 @@ public final class BufferPool: RingHandler {
         loop.atBatchEnd(self)
     }
 
-    /// Tells who waits, first come first served in each line, until somebody there still lacks room. The last line comes
-    /// first: the room of its share is for the others once it is empty.
+    /// Serves each line in order until its first waiter still lacks room. The last line is served first: once it is
+    /// empty, earlier lines may use its share.
     override public func batchEnded() {
         awaitsBatchEnd = false
         let last = lastWithRoom

@@ -3,21 +3,21 @@ import CLinux
 import Glibc
 import NIOConcurrencyHelpers
 
-/// One thread with one io_uring: it submits what its handlers ask for and hands them the completions.
+/// One thread with one io_uring: it submits the operations of its handlers and hands them the completions.
 ///
 /// 1. `init` starts the thread and waits until its ring exists.
 /// 2. Handlers run on that thread only and call the operations in `Submission.swift`.
-/// 3. Other threads reach in through `post` or `perform`.
-/// 4. `stop` ends the thread once nothing is left to do for it; what it was asked before is done first.
+/// 3. Other threads use `post` or `perform`.
+/// 4. `stop` ends the thread after the work that was posted before it.
 ///
-/// Sendable because everything but `inbox` and `wakeDescriptor` is touched on the loop's own thread only.
+/// Sendable because other threads touch only `inbox` and `wakeDescriptor`.
 public final class EventLoop: @unchecked Sendable {
     /// Work to do on the loop's thread.
     public typealias Work = @Sendable () -> Void
 
     private static let entries: UInt32 = 512
 
-    /// 0, 1, … in the order of creation within a node; for names and round-robin.
+    /// Position in the order of creation within a node, from 0.
     public let index: Int
 
     let ring: UnsafeMutablePointer<io_uring>
@@ -28,11 +28,11 @@ public final class EventLoop: @unchecked Sendable {
     private var isStopping = false
     private var batchEnd: [Unmanaged<RingHandler>] = []
     private var nextTurn: [Unmanaged<RingHandler>] = []
-    /// What `receiveSelected` receives into.
+    /// The buffers of `receiveSelected`.
     public let receiveBuffers: ReceiveBuffers
 
-    /// Starts a loop.
-    /// - Throws: `RingError` where the kernel gives no ring.
+    /// Starts the thread and waits until its ring exists.
+    /// - Throws: `RingError` if the kernel gives no ring.
     public init(index: Int) throws {
         self.index = index
         ring = .allocate(capacity: 1)
@@ -58,7 +58,7 @@ public final class EventLoop: @unchecked Sendable {
     /// Whether the caller is on this loop's thread.
     public var isCurrent: Bool { pthread_equal(pthread_self(), thread) != 0 }
 
-    /// Does `work` on the loop's thread, after what was posted before.
+    /// Runs `work` on the loop's thread, after all work that was posted before. Any thread may call.
     public func post(_ work: @escaping Work) {
         let wasEmpty = inbox.withLockedValue { queue in
             queue.append(work)
@@ -67,24 +67,25 @@ public final class EventLoop: @unchecked Sendable {
         if wasEmpty { waker.wake() }
     }
 
-    /// Does `body` on the loop's thread and returns what it returns.
+    /// Runs `body` on the loop's thread and returns its result.
     public func perform<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
         await withCheckedContinuation { continuation in
             post { continuation.resume(returning: body()) }
         }
     }
 
-    /// Tells `handler` once, after the completions at hand have all been handled: the moment to send replies together.
+    /// Calls `batchEnded` of `handler` once, after the completions at hand are handled: the moment to send replies
+    /// together.
     public func atBatchEnd(_ handler: RingHandler) {
         batchEnd.append(Unmanaged.passUnretained(handler))
     }
 
-    /// Tells `handler` once, with `turnCame`, after the others have had their turn: for work that would keep them waiting.
+    /// Calls `turnCame` of `handler` once, after the other handlers have run: for work that would keep them waiting.
     public func atNextTurn(_ handler: RingHandler) {
         nextTurn.append(Unmanaged.passUnretained(handler))
     }
 
-    /// Ends the loop and waits for its thread. Nothing may be in flight any more.
+    /// Ends the loop and waits for its thread. No operation may be in flight any more.
     public func stop() {
         post { [unowned self] in isStopping = true }
         pthread_join(thread, nil)
@@ -108,7 +109,7 @@ public final class EventLoop: @unchecked Sendable {
     private func nextEntry() -> UnsafeMutablePointer<io_uring_sqe> {
         while true {
             if let entry = io_uring_get_sqe(ring) { return entry }
-            // The queue is full: what stands in it goes to the kernel now and makes room.
+            // The queue is full; submitting its entries makes room.
             io_uring_submit(ring)
         }
     }
@@ -131,14 +132,14 @@ public final class EventLoop: @unchecked Sendable {
         let code = setUpRing()
         started.signal(code)
         guard code == 0 else { return }
-        // Each request is little work, and somebody waits for it.
+        // Each request is little work, and a client waits for it.
         linux_take_short_turns()
         waker.arm(on: self)
         while !isStopping || inbox.withLockedValue({ !$0.isEmpty }) {
             if nextTurn.isEmpty { io_uring_submit_and_wait(ring, 1) } else { io_uring_submit_and_get_events(ring) }
             handleCompletions()
             runInbox()
-            takeTurns()
+            runTurns()
             endBatch()
         }
         io_uring_queue_exit(ring)
@@ -170,7 +171,7 @@ public final class EventLoop: @unchecked Sendable {
     }
 
     private func runInbox() {
-        guard waker.takeSignal() else { return }
+        guard waker.consumeSignal() else { return }
         let work = inbox.withLockedValue { queue in
             defer { queue = [] }
             return queue
@@ -179,16 +180,16 @@ public final class EventLoop: @unchecked Sendable {
         waker.arm(on: self)
     }
 
-    private func takeTurns() {
+    private func runTurns() {
         guard !nextTurn.isEmpty else { return }
-        // Whoever asks again is told in the turn after this one.
+        // A handler that asks again during its turn is called in the next one.
         let count = nextTurn.count
         for index in 0..<count { nextTurn[index]._withUnsafeGuaranteedRef { $0.turnCame() } }
         nextTurn.removeFirst(count)
     }
 
     private func endBatch() {
-        // Handlers may ask for the end of this very batch while it is being ended.
+        // Handlers may ask for the end of this batch while it is being ended.
         var next = 0
         while next < batchEnd.count {
             batchEnd[next]._withUnsafeGuaranteedRef { $0.batchEnded() }

@@ -1,13 +1,13 @@
 import CLiburing
 
-/// Calls back once after some time, on its loop's thread; may then be armed again.
+/// A one-shot timer that calls back on its loop's thread; it may then be armed again.
 public final class LoopTimer: RingHandler {
     private unowned let loop: EventLoop
     private let operation: UnsafeMutablePointer<RingOperation>
     private let time: UnsafeMutablePointer<__kernel_timespec>
     private var fire: (() -> Void)?
 
-    /// A timer of `loop`, not armed.
+    /// Creates a timer of `loop` that is not armed.
     public init(loop: EventLoop) {
         self.loop = loop
         operation = .allocate(capacity: 1)
@@ -21,12 +21,12 @@ public final class LoopTimer: RingHandler {
         time.deallocate()
     }
 
-    /// Whether it will call back.
+    /// Whether a call is pending.
     public var isArmed: Bool { fire != nil }
 
-    /// Calls `fire` after so many seconds; it must not be armed.
+    /// Calls `fire` after `seconds`; the timer must not be armed.
     public func arm(seconds: Int, fire: @escaping () -> Void) {
-        precondition(self.fire == nil, "a timer is armed once")
+        precondition(self.fire == nil, "the timer is armed already")
         self.fire = fire
         time.initialize(to: __kernel_timespec(tv_sec: Int64(seconds), tv_nsec: 0))
         loop.timeout(after: time, operation)

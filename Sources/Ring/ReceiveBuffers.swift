@@ -1,13 +1,13 @@
 import CLiburing
 import Glibc
 
-/// Buffers of one loop from which the kernel takes one when something has come: a connection that waits holds none.
+/// Buffers of one loop, of which the kernel takes one when bytes arrive: a connection that waits holds none.
 /// io_uring_register_buf_ring(3).
 ///
-/// `EventLoop.receiveSelected` completes with the buffer's number in its operation; whoever got it gives it back before
-/// it asks for more. Where all are out, the receive ends with `ENOBUFS` and is asked for again.
+/// `EventLoop.receiveSelected` completes with the buffer's number in its operation; the receiver gives the buffer back
+/// before it receives again. If all are in use, the receive ends with `ENOBUFS` and must be repeated.
 public final class ReceiveBuffers {
-    /// Bytes of each.
+    /// Bytes of each buffer.
     public static let length = 64 << 10
     static let group: CInt = 0
     private static let count = 16
@@ -16,11 +16,11 @@ public final class ReceiveBuffers {
     private let ring: UnsafeMutableRawPointer
     private let memory: UnsafeMutableRawPointer
 
-    /// - Throws: `RingError` where the kernel gives no memory.
+    /// - Throws: `RingError` if there is no memory.
     init() throws {
-        guard let ring = PageMemory.take(Self.ringLength) else { throw RingError(code: ENOMEM) }
-        guard let memory = PageMemory.take(Self.count * Self.length) else {
-            PageMemory.give(ring, Self.ringLength)
+        guard let ring = PageMemory.allocate(Self.ringLength) else { throw RingError(code: ENOMEM) }
+        guard let memory = PageMemory.allocate(Self.count * Self.length) else {
+            PageMemory.free(ring, Self.ringLength)
             throw RingError(code: ENOMEM)
         }
         self.ring = ring
@@ -28,8 +28,8 @@ public final class ReceiveBuffers {
     }
 
     deinit {
-        PageMemory.give(ring, Self.ringLength)
-        PageMemory.give(memory, Self.count * Self.length)
+        PageMemory.free(ring, Self.ringLength)
+        PageMemory.free(memory, Self.count * Self.length)
     }
 
     /// - Returns: 0 or an `errno`.
@@ -41,13 +41,13 @@ public final class ReceiveBuffers {
         return 0
     }
 
-    /// The bytes of a buffer that a completion named.
+    /// The memory of the buffer that a completion named.
     public func bytes(of number: Int) -> UnsafeMutableRawPointer {
         precondition((0..<Self.count).contains(number))
         return memory + number * Self.length
     }
 
-    /// Gives a buffer back for the next receive.
+    /// Returns a buffer to the kernel for the next receive.
     public func give(_ number: Int) {
         uring_give_buffer(ring, bytes(of: number), UInt32(Self.length), CInt(number), UInt32(Self.count))
     }

@@ -1,15 +1,15 @@
-/// One operation in flight on a ring: the completion carries this struct's address back.
+/// One operation in flight on a ring; its completion carries the address of this struct.
 ///
-/// Whoever submits keeps the memory in place until the handler has been called. It stands first in larger structs
+/// The submitter keeps the memory in place until the handler has been called. The struct stands first in larger ones
 /// (`BlockRequest`), so that the handler can recover the whole from the address.
 public struct RingOperation {
-    /// Who is told; not retained, so it must outlive the operation.
+    /// The handler of the completion. It is not retained, so it must outlive the operation.
     public let handler: Unmanaged<RingHandler>
 
-    /// The number of the buffer that holds what was received, where the kernel chose one; otherwise -1.
+    /// The number of the receive buffer that the kernel chose; -1 if the operation did not let it choose.
     public internal(set) var selectedBuffer = -1
 
-    /// An operation that completes to `handler`.
+    /// Creates an operation that completes to `handler`.
     public init(handler: RingHandler) {
         self.handler = Unmanaged.passUnretained(handler)
     }

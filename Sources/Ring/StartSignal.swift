@@ -1,7 +1,7 @@
 import Glibc
 import NIOConcurrencyHelpers
 
-/// Lets the creator of a thread wait for its first word.
+/// Lets the creator of a thread wait until the thread has reported how its start went: 0, or an `errno`.
 final class StartSignal: @unchecked Sendable {
     private let semaphore: UnsafeMutablePointer<sem_t>
     private let code = NIOLockedValueBox<CInt>(0)

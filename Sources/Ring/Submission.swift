@@ -1,8 +1,8 @@
 import CLiburing
 import Glibc
 
-/// The operations that a loop can be asked for. Each takes the address of a `RingOperation` that stays in place, and
-/// buffers that stay valid, until its handler is called. To be called on the loop's thread only.
+/// The operations of a loop, for its own thread only. Each takes the address of a `RingOperation`; that struct and the
+/// buffers must stay in place until its handler is called.
 extension EventLoop {
     /// One `accept4(2)`; completes with the new descriptor.
     public func accept(_ socket: CInt, _ operation: UnsafeMutablePointer<RingOperation>) {
@@ -11,7 +11,7 @@ extension EventLoop {
         }
     }
 
-    /// `recv(2)` of at least one byte, or of all `count` where `waitForAll`.
+    /// `recv(2)` of at least one byte, or of all `count` bytes with `waitForAll`.
     public func receive(
         _ socket: CInt, into buffer: UnsafeMutableRawPointer, count: Int, waitForAll: Bool = false,
         _ operation: UnsafeMutablePointer<RingOperation>
@@ -21,10 +21,10 @@ extension EventLoop {
         }
     }
 
-    /// `recv(2)` into one of the loop's `receiveBuffers`, whose number is then in the operation.
+    /// `recv(2)` into one of the loop's `receiveBuffers`; the operation then holds the buffer's number.
     /// - Parameters:
     ///   - count: the most bytes, up to `ReceiveBuffers.length`.
-    ///   - isLikelyEmpty: nothing is expected to be there yet.
+    ///   - isLikelyEmpty: a hint that no bytes have arrived yet, so that the kernel polls first.
     public func receiveSelected(
         _ socket: CInt, count: Int, isLikelyEmpty: Bool, _ operation: UnsafeMutablePointer<RingOperation>
     ) {
@@ -36,7 +36,7 @@ extension EventLoop {
         }
     }
 
-    /// `send(2)` of all `count` bytes; completes short only on error or hang-up.
+    /// `send(2)` of all `count` bytes; completes with fewer only on an error or a hang-up.
     public func send(
         _ socket: CInt, from buffer: UnsafeRawPointer, count: Int, _ operation: UnsafeMutablePointer<RingOperation>
     ) {
@@ -46,8 +46,8 @@ extension EventLoop {
     }
 
     /// `pread(2)`.
-    /// - Parameter byWorker: a thread of the ring's reads and waits, which reads ahead as a program does; otherwise the
-    ///   kernel goes on page by page as they come.
+    /// - Parameter byWorker: a worker thread of the ring does the whole read, with the read-ahead of the kernel.
+    ///   Otherwise the read continues page by page as pages arrive.
     public func read(
         _ descriptor: CInt, into buffer: UnsafeMutableRawPointer, count: Int, at offset: UInt64, byWorker: Bool = false,
         _ operation: UnsafeMutablePointer<RingOperation>
@@ -82,7 +82,7 @@ extension EventLoop {
         submit(operation) { io_uring_prep_fallocate($0, descriptor, mode, off_t(offset), off_t(length)) }
     }
 
-    /// `poll(2)` of one descriptor, once; completes with the events that came.
+    /// `poll(2)` of one descriptor, once; completes with the events.
     public func poll(_ descriptor: CInt, events: UInt32, _ operation: UnsafeMutablePointer<RingOperation>) {
         submit(operation) { io_uring_prep_poll_add($0, descriptor, events) }
     }
@@ -94,14 +94,14 @@ extension EventLoop {
         submit(operation) { io_uring_prep_fadvise($0, descriptor, offset, off_t(length), POSIX_FADV_WILLNEED) }
     }
 
-    /// Completes, with `-ETIME`, once `time` has passed.
+    /// Completes with `-ETIME` after `time`.
     func timeout(
         after time: UnsafeMutablePointer<__kernel_timespec>, _ operation: UnsafeMutablePointer<RingOperation>
     ) {
         submit(operation) { io_uring_prep_timeout($0, time, 0, 0) }
     }
 
-    /// Asks for an operation in flight to end early; its handler is still called, usually with `-ECANCELED`.
+    /// Asks the kernel to end an operation early; its handler is still called, usually with `-ECANCELED`.
     public func cancel(_ operation: UnsafeMutablePointer<RingOperation>) {
         submitUnobserved { io_uring_prep_cancel($0, operation, 0) }
     }

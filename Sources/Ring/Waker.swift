@@ -21,18 +21,18 @@ final class Waker: RingHandler {
         value.deallocate()
     }
 
-    /// From any thread.
+    /// Wakes the loop. Any thread may call.
     func wake() {
         eventfd_write(descriptor, 1)
     }
 
-    /// On the loop's thread: waits for the next signal.
+    /// Reads the next signal; on the loop's thread.
     func arm(on loop: EventLoop) {
         loop.read(descriptor, into: value, count: 8, at: 0, operation)
     }
 
-    /// On the loop's thread: whether a signal has come since the last call.
-    func takeSignal() -> Bool {
+    /// Returns whether a signal has come since the last call; on the loop's thread.
+    func consumeSignal() -> Bool {
         defer { wasSignalled = false }
         return wasSignalled
     }

@@ -4,11 +4,13 @@ import Testing
 
 @testable import Block
 
-/// Real block devices, through the page cache and past it.
+/// Block devices, with and without the page cache.
 @Suite(.timeLimit(.minutes(10)), .serialized, .enabled(if: LoopDevice.isPossible)) struct BlockDeviceTests {
     private let scratch = Scratch()
 
-    @Test(arguments: [512, 4096], [false, true]) func theDiskIsItsModel(sectorSize: Int, isDirect: Bool) async throws {
+    @Test(arguments: [512, 4096], [false, true]) func randomRequestsAgreeWithTheModel(sectorSize: Int, isDirect: Bool)
+        async throws
+    {
         var random = Seeded.fresh()
         let size = 1 << 20
         var model = random.bytes(size)
@@ -37,7 +39,7 @@ import Testing
                     #expect(error == 0)
                     model.replaceSubrange(range, with: repeatElement(0, count: count))
                 case 2:
-                    // What a device holds after it was told to forget is open; so it is written anew.
+                    // The contents after a trim are undefined, so the range is written again.
                     #expect(await client.perform(.trim, offset: UInt64(start), length: UInt64(count)) == 0)
                     let bytes = random.bytes(count)
                     #expect(await client.write(bytes, at: start) == 0)
@@ -55,7 +57,7 @@ import Testing
         try await device.remove()
     }
 
-    @Test func aDiscardedDeviceTakesUpNoSpace() async throws {
+    @Test func aDiscardedDeviceUsesNoSpace() async throws {
         let size = 8 << 20
         let file = try scratch.write([UInt8](repeating: 7, count: size), to: "backing.raw")
         let device = try await LoopDevice(file: file, sectorSize: 512)
@@ -70,8 +72,8 @@ import Testing
         try await device.remove()
     }
 
-    /// Without a hole the kernel may write zeros for as long as it takes.
-    @Test(arguments: [true, false]) func fastZeroesThatMustKeepTheirSpaceAreRefused(mayPunchHole: Bool) async throws {
+    /// Without a hole, the kernel may write zeros for any time.
+    @Test(arguments: [true, false]) func fastZerosThatMustKeepSpaceAreRefused(mayPunchHole: Bool) async throws {
         let size = 1 << 20
         let file = try scratch.write([UInt8](repeating: 7, count: size), to: "backing.raw")
         let device = try await LoopDevice(file: file, sectorSize: 512)

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Sets of blocks")
 struct BlockSetTests {
-    @Test("A set holds what was put into it, as ascending runs that don't touch", arguments: [1, 40])
+    @Test("A set holds the added blocks as ascending, separate runs", arguments: [1, 40])
     func model(sparseness: Int) {
         var random = Seeded.fresh()
         for _ in 0..<100 {
@@ -26,7 +26,7 @@ struct BlockSetTests {
         }
     }
 
-    @Test("Every other block of a disk is held in a bit a block, and a copy does not change with the other")
+    @Test("A fragmented set takes one bit a block, and copies are independent")
     func alternating() {
         // 16 TiB of 4 KiB blocks would take half a GiB of bits; of a 1024th of it, the same must be so.
         let count: UInt64 = (1 << 32) / 1024

@@ -6,13 +6,13 @@ import Testing
 @testable import Block
 @testable import BlockModel
 
-/// Images that pass by the page cache.
+/// Images that bypass the page cache.
 @Suite(.timeLimit(.minutes(10))) struct DirectAccessTests {
     private let scratch = Scratch()
 
-    /// Several clients on both loops write, zero, trim and read bytes of their own that stand between the others', in the
-    /// same sectors, at once: nobody's bytes get lost.
-    @Test(arguments: [1, 2]) func neighboursInASectorDoNotLoseEachOthersBytes(loops: Int) async throws {
+    /// Several clients on both loops write, zero, trim and read bytes of their own. Others' bytes stand in the same
+    /// sectors; none may get lost.
+    @Test(arguments: [1, 2]) func concurrentWritesWithinASectorKeepAllBytes(loops: Int) async throws {
         var random = Seeded.fresh()
         let size = 64 << 10
         let clients = 6
@@ -23,7 +23,7 @@ import Testing
         #expect(image.direct == nil)
         let direct = try RawImage(path: path, access: .readWrite, isDirect: true)
         let device = FileDevice(image: direct)
-        // The disk of the test opens the file again, for reading what came of it; the lock is this object's.
+        // The test's disk opens the file again to read the results; this object holds the lock.
         let reader = try scratch.hole(size, "other.raw")
         try await TestDisk.run(reader, loops: loops, device: device) { test in
             let models = try await withThrowingTaskGroup(of: (Int, [Int: UInt8]).self) { group in
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    /// Works on the slices of 100 to 700 bytes that are this client's.
+    /// Works on this client's slices of 100 to 700 bytes.
     private static func play(
         _ client: DiskClient, _ index: Int, _ clients: Int, _ size: Int, _ seed: UInt64
     ) async throws -> [Int: UInt8] {
@@ -69,7 +69,7 @@ import Testing
         return model
     }
 
-    @Test func wholeSectorsPassByThePageCache() throws {
+    @Test func wholeSectorsBypassThePageCache() throws {
         var random = Seeded.fresh()
         let path = try scratch.write(random.bytes(1 << 20), to: "disk.raw")
         let image = try RawImage(path: path, access: .readWrite, isDirect: true)
@@ -81,7 +81,7 @@ import Testing
         let disk = Disk(size: image.size, device: FileDevice(image: image), loops: [loop])
         let request = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 1)
         defer { request.deallocate() }
-        let owner = NotingOwner()
+        let owner = RecordingOwner()
         request.initialize(to: BlockRequest(owner: owner, port: disk.port(on: loop)))
         request.pointee.kind = .write
         request.pointee.buffer = memory
@@ -97,15 +97,15 @@ import Testing
         #expect(!direct.suits(request))
     }
 
-    @Test func anImageThatIsNoWholeNumberOfSectorsIsRefused() throws {
+    @Test func anImageOfPartialSectorsIsRefused() throws {
         let path = try scratch.hole(1_000_001, "odd.raw")
         let error = #expect(throws: FileError.self) { try RawImage(path: path, access: .readWrite, isDirect: true) }
         #expect("\(error!)".contains("sectors") && "\(error!)".contains("1000001"))
-        // And it is not locked by the attempt.
+        // The failed attempt must not have locked the file.
         _ = try RawImage(path: path, access: .readWrite)
     }
 
-    @Test func claimsExcludeWhatOverlapsAndKeepTheOrder() {
+    @Test func overlappingClaimsWaitInOrder() {
         let claims = RangeClaims()
         let order = Order()
         func claim(_ range: Range<UInt64>, _ isExclusive: Bool) -> RangeClaims.Claim {
@@ -114,22 +114,22 @@ import Testing
         let shared = claim(0..<10, false)
         let exclusive = claim(5..<6, true)
         let late = claim(0..<20, false)
-        #expect(claims.take(shared) { order.note(0) })
-        #expect(claims.take(shared) { order.note(1) })
-        #expect(!claims.take(exclusive) { order.note(2) })
-        // It would fit beside those that have theirs, but not before the one that waits.
-        #expect(!claims.take(late) { order.note(3) })
-        #expect(claims.take(claim(100..<200, true)) { order.note(4) })
+        #expect(claims.take(shared) { order.record(0) })
+        #expect(claims.take(shared) { order.record(1) })
+        #expect(!claims.take(exclusive) { order.record(2) })
+        // The claim would fit beside the granted ones, but not ahead of the one that waits.
+        #expect(!claims.take(late) { order.record(3) })
+        #expect(claims.take(claim(100..<200, true)) { order.record(4) })
         claims.give(shared)
-        #expect(order.notes.isEmpty)
+        #expect(order.numbers.isEmpty)
         claims.give(shared)
-        #expect(order.notes == [2])
+        #expect(order.numbers == [2])
         claims.give(exclusive)
-        #expect(order.notes == [2, 3])
+        #expect(order.numbers == [2, 3])
     }
 
     private final class Order: @unchecked Sendable {
-        private(set) var notes: [Int] = []
-        func note(_ number: Int) { notes.append(number) }
+        private(set) var numbers: [Int] = []
+        func record(_ number: Int) { numbers.append(number) }
     }
 }

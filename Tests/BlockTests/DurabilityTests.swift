@@ -52,7 +52,7 @@ struct DurabilityTests {
         }
     }
 
-    @Test("of a forced write, a thread or another loop is everybody's")
+    @Test("of a forced write, a thread or another loop fails all flushes")
     func everybodys() async throws {
         let failing: [(TestDisk) async -> Bool] = [
             { await $0.client().write([1], at: 6 << 20, forced: true) != 0 },
@@ -72,7 +72,7 @@ struct DurabilityTests {
         }
     }
 
-    @Test("stays with an image that the node opens again by itself")
+    @Test("still counts after the node has opened the image again")
     func reopened() async throws {
         try await onFullDevice { path, _ in
             let image = try RawImage(path: path, access: .readOnly)
@@ -84,7 +84,7 @@ struct DurabilityTests {
         }
     }
 
-    @Test("Many clients that flush at once are all told", arguments: 0..<5)
+    @Test("Concurrent flushes of many clients all fail", arguments: 0..<5)
     func atOnce(_ round: Int) async throws {
         try await onFullDevice { path, _ in
             try await TestDisk.run(path, loops: 2) { test in

@@ -4,10 +4,10 @@ import Testing
 
 @testable import Block
 
-@Suite("Folders that are made")
+@Suite("Durable folders")
 struct DurableFolderTests {
     @Test(
-        "Each folder that is made is durable in the one above it, from the top down; what is there already costs nothing"
+        "Each new folder is made durable in its parent, from the top down; existing ones are not flushed"
     )
     func durable() throws {
         let scratch = Scratch()

@@ -7,7 +7,7 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct FenceTests {
     private let scratch = Scratch()
 
-    @Test(arguments: [1, 3]) func aFenceWaitsForWhatIsInFlightOnAnyLoop(loops: Int) async throws {
+    @Test(arguments: [1, 3]) func aFenceWaitsForRequestsInFlightOnAllLoops(loops: Int) async throws {
         let device = HandDevice()
         try await TestDisk.run(try scratch.hole(4096, "disk.raw"), loops: loops, device: device) { test in
             let log = Log()
@@ -27,11 +27,11 @@ import Testing
         }
     }
 
-    @Test func whatComesBehindAFenceWaitsAndIsServedInOrder() async throws {
+    @Test func requestsBehindAFenceWaitAndAreServedInOrder() async throws {
         let device = HandDevice()
         try await TestDisk.run(try scratch.hole(4096, "disk.raw"), device: device) { test in
             await test.disk.fence()
-            let owner = NotingOwner()
+            let owner = RecordingOwner()
             await test.loops[0].perform {
                 for offset in 0..<50 {
                     owner.submit(.write, at: offset, to: test.disk.port(on: test.loops[0]))
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test func nothingIsReadFromTheCacheBehindAFence() async throws {
+    @Test func cachedReadsWaitBehindAFence() async throws {
         try await TestDisk.run(try scratch.write([1, 2, 3, 4], to: "disk.raw")) { test in
             let read: @Sendable () -> Bool = {
                 let memory = Memory([0, 0, 0, 0])
@@ -63,7 +63,7 @@ import Testing
         }
     }
 
-    @Test func behindAFenceTheDeviceCanBeReplaced() async throws {
+    @Test func aFencedDiskCanGetAnotherDevice() async throws {
         let (old, new) = (HandDevice(), HandDevice())
         try await TestDisk.run(try scratch.hole(4096, "disk.raw"), loops: 2, device: old) { test in
             await test.disk.fence()
@@ -78,7 +78,7 @@ import Testing
         }
     }
 
-    @Test func aDeviceIsReplacedOnlyBehindAFence() async {
+    @Test func replacingADeviceWithoutAFenceTraps() async {
         await #expect(processExitsWith: .failure) {
             let scratch = Scratch()
             try await TestDisk.run(try scratch.hole(4096, "disk.raw"), device: HandDevice()) { test in
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    @Test func aDiskCanBeFencedAgainAndAgainUnderLoad() async throws {
+    @Test func repeatedFencesUnderLoadAreQuiet() async throws {
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw"), loops: 2) { test in
             try await withThrowingTaskGroup(of: CInt.self) { group in
                 for writer in 0..<4 {
@@ -102,7 +102,7 @@ import Testing
                 }
                 for _ in 0..<100 {
                     await test.disk.fence()
-                    // Nobody writes: two looks see the same.
+                    // Two reads see the same bytes, so nobody writes.
                     let size = 1 << 20
                     let before = try test.image.bytes(0..<size)
                     let after = try test.image.bytes(0..<size)

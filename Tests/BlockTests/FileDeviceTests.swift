@@ -8,9 +8,9 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct FileDeviceTests {
     private let scratch = Scratch()
 
-    /// A memory file system can't allocate zeros, so there they are written.
+    /// A memory file system can't allocate zeros, so zeros are written there.
     @Test(arguments: [1, 511, 4097, 1_000_003], [NSTemporaryDirectory(), "/dev/shm"])
-    func theDiskIsItsModel(size: Int, place: String) async throws {
+    func randomRequestsAgreeWithTheModel(size: Int, place: String) async throws {
         var random = Seeded.fresh()
         let scratch = Scratch(in: place)
         var model = random.bytes(size)
@@ -88,8 +88,8 @@ import Testing
         }
     }
 
-    /// Needs the right to mount, as in a container's root.
-    @Test(.enabled(if: SmallFileSystem.isPossible)) func aFullFileSystemIsNoSpace() async throws {
+    /// Mounting needs rights, as root has in a container.
+    @Test(.enabled(if: SmallFileSystem.isPossible)) func aFullFileSystemGivesENOSPC() async throws {
         let small = try SmallFileSystem(on: scratch.file("small"))
         defer { small.unmount() }
         let path = small.path + "/disk.raw"
@@ -109,7 +109,7 @@ import Testing
         }
     }
 
-    @Test func trimsAndZeroesAreHolesUnlessTheyMayNotBe() async throws {
+    @Test func trimsAndZerosMakeHolesUnlessForbidden() async throws {
         let path = try scratch.write([UInt8](repeating: 1, count: 4 << 20), to: "disk.raw")
         try await TestDisk.run(path) { test in
             let client = test.client()
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test func aRequestThatIsBeyondFourGigabytesIsServed() async throws {
+    @Test func requestsBeyondFourGigabytesAreServed() async throws {
         try await TestDisk.run(try scratch.hole(6 << 30, "disk.raw")) { test in
             let client = test.client()
             let written = await client.write([1, 2, 3], at: 5 << 30)

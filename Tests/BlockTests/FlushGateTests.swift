@@ -5,7 +5,7 @@ import Testing
 
 @testable import Block
 
-@Suite("One attempt to make an image durable at a time")
+@Suite("Attempts to make an image durable")
 struct FlushGateTests {
     private typealias Turns = NIOLockedValueBox<[String]>
 
@@ -13,7 +13,7 @@ struct FlushGateTests {
         { turn in turns.withLockedValue { $0.append("\(name) \(turn)") } }
     }
 
-    @Test("What comes during an attempt is covered by one attempt after it")
+    @Test("Attempts that come while one runs are covered by one attempt after it")
     func grouping() {
         let (gate, turns) = (FlushGate(), Turns([]))
         #expect(gate.begin(waiter("a", turns)) == .run)
@@ -28,7 +28,7 @@ struct FlushGateTests {
         #expect(gate.begin(waiter("e", turns)) == .run)
     }
 
-    @Test("A failure is everybody's, and stays")
+    @Test("After a failure, every attempt fails")
     func failure() {
         let (gate, turns) = (FlushGate(), Turns([]))
         let reported = NIOLockedValueBox<[CInt]>([])
@@ -45,8 +45,8 @@ struct FlushGateTests {
         #expect(reported.withLockedValue { $0 } == [EIO])
     }
 
-    /// The kernel's way: whichever attempt looks first takes the error of a write along.
-    @Test("No attempt that should cover a write which is lost succeeds, whoever is told of the error")
+    /// The model is the kernel: the attempt that looks first consumes a write's error.
+    @Test("Attempts that should cover a lost write fail, whichever of them consumes the kernel's error")
     func threads() async throws {
         var random = Seeded.fresh()
         for _ in 0..<100 {
@@ -63,7 +63,7 @@ struct FlushGateTests {
                                     isLost.withLockedValue { $0 = true }
                                     unreported.withLockedValue { $0 = true }
                                 }
-                                // Its attempt begins after the write, if that is lost already.
+                                // An attempt that begins after the write must fail if the write is lost already.
                                 let mustFail = isLost.withLockedValue { $0 }
                                 let error = gate.perform {
                                     sched_yield()

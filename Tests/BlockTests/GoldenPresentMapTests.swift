@@ -5,7 +5,7 @@ import Testing
 @testable import Block
 @testable import BlockModel
 
-/// The two files of a present map, which a later release must find a disk's blocks in.
+/// The two files of a present map: a later release must find the same blocks in them.
 @Suite("Golden: present map")
 struct GoldenPresentMapTests {
     private let scratch = Scratch()
@@ -19,7 +19,7 @@ struct GoldenPresentMapTests {
         Array(try Data(contentsOf: URL(fileURLWithPath: scratch.file("disk\(ending)"))))
     }
 
-    /// A part of a file, in which only these bytes are not zero.
+    /// Bytes of a file that are zero except for the given ones.
     private func part(_ count: Int, _ set: [Int: UInt8]) -> [UInt8] {
         var part = [UInt8](repeating: 0, count: count)
         for (index, value) in set { part[index] = value }
@@ -55,7 +55,7 @@ struct GoldenPresentMapTests {
         #expect(live[8192...].elementsEqual(part(4096, [1: 0xfc, 2: 0x0f])))
     }
 
-    @Test("A map that an earlier life has left is understood, and a block is taken only where it is present")
+    @Test("A map of an earlier process is loaded, and only present blocks count as taken")
     func opened() throws {
         let map = header + part(4096 - header.count, [:]) + part(4096, [1: 0x0c]) + part(4096, [1: 0x18])
         try Data(map).write(to: URL(fileURLWithPath: scratch.file("disk.map")))

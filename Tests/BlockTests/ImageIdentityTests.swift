@@ -30,14 +30,14 @@ struct ImageIdentityTests {
         truncate(scratch.file("b"), 8192)
         let grown = try #require(try identity(scratch.file("b")))
         #expect(grown.isSame(as: before) && grown != before)
-        // The same number again, as file systems like to give it.
+        // File systems often give the same number to the next file.
         unlink(scratch.file("b"))
         _ = try scratch.hole(4096, "b")
         #expect(try identity(scratch.file("b"))?.isSame(as: before) == false)
         #expect(try JSONDecoder().decode(ImageIdentity.self, from: JSONEncoder().encode(before)) == before)
     }
 
-    @Test("Two kernels that tell different facts of a file system are compared by the strongest that both tell")
+    @Test("File systems are compared by the strongest fact that both identities have")
     func fileSystems() {
         let both = FileSystemIdentity(uuid: "u", id: "1")
         #expect(both.isSame(as: FileSystemIdentity(uuid: "u", id: "2")), "a device number may be in the id")
@@ -47,7 +47,7 @@ struct ImageIdentityTests {
         #expect(!FileSystemIdentity().isSame(as: FileSystemIdentity()), "nothing is no evidence")
     }
 
-    @Test("Without a time of birth, a file of another size is another file")
+    @Test("Without a time of creation, a file of another size is another file")
     func noBirthTime() {
         func image(_ size: UInt64, birth: Int64?) -> ImageIdentity {
             ImageIdentity(
@@ -80,7 +80,7 @@ struct ImageIdentityTests {
         for device in devices { try await LoopDevice.detach(device) }
     }
 
-    @Test("What sysfs and udev say of devices")
+    @Test("Facts from sysfs and udev identify devices")
     func sysfs() throws {
         var devices = SystemDevices()
         devices.sysfs = scratch.file("sys")

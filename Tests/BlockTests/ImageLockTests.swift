@@ -7,14 +7,14 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct ImageLockTests {
     private let scratch = Scratch()
 
-    @Test func anImageHasOneWriterAndAnyReaders() async throws {
+    @Test func aSecondWriterIsRefusedAndReadersAreNot() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         var writer: RawImage? = try RawImage(path: path, access: .readWrite)
         let error = #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
         let message = try #require(error?.description)
         #expect(message.contains(path) && !message.contains("\n"))
         _ = try RawImage(path: path, access: .readOnly)
-        // A reader that goes must not take the writer's lock along.
+        // A reader that closes the file must not release the writer's lock.
         #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
         #expect(writer != nil)
         writer = nil
@@ -22,7 +22,7 @@ import Testing
         #expect(isFree)
     }
 
-    @Test func qemuDoesNotWriteWhatWeWrite() async throws {
+    @Test func qemuIsRefusedWhileWeWrite() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         let image = try RawImage(path: path, access: .readWrite)
         let refused = try await Command.run("qemu-io", "-f", "raw", "-c", "write 0 4k", path)
@@ -33,7 +33,7 @@ import Testing
         #expect(try image.nextData(from: 0) == nil)
     }
 
-    @Test func qemuWritesAgainWhenWeAreDone() async throws {
+    @Test func qemuWritesAfterWeClose() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         _ = try RawImage(path: path, access: .readWrite)
         let isWritten = try await isSoon {
@@ -43,7 +43,7 @@ import Testing
         #expect(try scratch.contents("disk.raw")[..<4096].allSatisfy { $0 == 7 })
     }
 
-    @Test func weDoNotWriteWhatQemuWrites() async throws {
+    @Test func weAreRefusedWhileQemuWrites() async throws {
         let path = try scratch.hole(1 << 20, "disk.raw")
         let pidFile = scratch.file("pid")
         let daemon = try ChildProcess(
@@ -54,15 +54,15 @@ import Testing
                 "--export", "type=nbd,id=disk,node-name=disk,writable=on",
             ])
         defer { daemon.signal(SIGKILL) }
-        // It writes the file when the image is open.
+        // QEMU writes the file when the image is open.
         let isRunning = try await isSoon { access(pidFile, F_OK) == 0 }
         try #require(isRunning)
         #expect(throws: ImageInUse.self) { try RawImage(path: path, access: .readWrite) }
         _ = try RawImage(path: path, access: .readOnly)
     }
 
-    /// Whether something holds within ten seconds. A program that another test is just about to start shares our
-    /// descriptors, and so the locks, for a moment.
+    /// Whether a condition holds within ten seconds. A program that another test is starting shares our descriptors
+    /// and locks for a moment.
     private func isSoon(_ holds: () async throws -> Bool) async throws -> Bool {
         for _ in 0..<2000 {
             if try await holds() { return true }

@@ -5,12 +5,12 @@ import Testing
 
 @Suite("Flushes that fail after a loss")
 struct OwedFlushTests {
-    @Test("Whoever was there is told once, and who comes later is not")
+    @Test("A client connected at a loss gets one failed flush; a later client gets none")
     func once() {
         let losses = LossCount()
         var (first, second) = (OwedFlush(losses), OwedFlush(losses))
         #expect(first.outcome(of: 0) == 0)
-        losses.note()
+        losses.increment()
         var late = OwedFlush(losses)
         #expect(first.outcome(of: 0) == EIO)
         #expect(first.outcome(of: 0) == 0)
@@ -19,18 +19,18 @@ struct OwedFlushTests {
         #expect(second.outcome(of: 0) == 0)
     }
 
-    @Test("A connection that is lost with nothing unflushed costs nobody a flush")
+    @Test("Losing a connection without unflushed writes fails no flush")
     func flushed() {
         let losses = LossCount()
-        let durability = RemoteDurability(losses: losses)
-        durability.noteWrite()
+        let durability = NBDClientDurability(losses: losses)
+        durability.recordWrite()
         let mark = durability.beginFlush()
         durability.endFlush(covering: mark)
-        durability.noteLoss()
+        durability.recordLoss()
         #expect(losses.now == 0)
-        durability.noteWrite()
-        durability.noteLoss()
-        durability.noteLoss()
+        durability.recordWrite()
+        durability.recordLoss()
+        durability.recordLoss()
         #expect(losses.now == 1)
     }
 }

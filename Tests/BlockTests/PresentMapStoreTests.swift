@@ -9,7 +9,7 @@ import Testing
 struct PresentMapStoreTests {
     private let geometry = BlockGeometry(size: 4096 * 100_000 + 7, blockSize: 4096)!
 
-    @Test("A process that ends knows afterwards what it knew; a machine that starts again, what was made durable")
+    @Test("A new process gets the whole map; after a reboot it gets what was durable")
     func lives() throws {
         let scratch = Scratch()
         let path = scratch.file("disk")
@@ -27,7 +27,7 @@ struct PresentMapStoreTests {
             #expect(store.map.isPresent(70_000) && !store.map.isTaken(70_000), "it only ended")
             #expect(store.map.missing == geometry.blockCount - 21)
         }
-        // Another boot.
+        // The number of another boot.
         let live = try FileHandle(forUpdating: URL(fileURLWithPath: "\(path).live"))
         try live.write(contentsOf: Data(repeating: 0x61, count: 36))
         try live.close()
@@ -39,7 +39,7 @@ struct PresentMapStoreTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path).isEmpty)
     }
 
-    @Test("What was only in memory when the image could not be made durable does not count afterwards")
+    @Test("After a failed flush, a new process gets only what was durable")
     func distrusted() throws {
         let scratch = Scratch()
         let path = scratch.file("disk")
@@ -56,7 +56,7 @@ struct PresentMapStoreTests {
     }
 
     @Test(
-        "Once it is made, it can be written on a file system that is full",
+        "A map that was created can be written on a full file system",
         .enabled(if: SmallFileSystem.isPossible))
     func full() throws {
         let scratch = Scratch()

@@ -7,7 +7,7 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct RawImageTests {
     private let scratch = Scratch()
 
-    @Test func dataIsFoundBetweenTheHoles() throws {
+    @Test func nextDataFindsDataBetweenHoles() throws {
         let path = try scratch.hole(10 << 20, "disk.raw")
         let image = try RawImage(path: path, access: .readWrite)
         #expect(try image.nextData(from: 0) == nil)
@@ -28,7 +28,7 @@ import Testing
         #expect(try image.bytes(7 << 20..<8 << 20) == megabyte)
     }
 
-    @Test func dataEndsWhereTheDiskEndsThoughTheFileGrew() throws {
+    @Test func dataOfAGrownFileEndsAtTheDisksEnd() throws {
         let path = try scratch.write([UInt8](repeating: 1, count: 5000), to: "disk.raw")
         let image = try RawImage(path: path, access: .readOnly)
         let file = open(path, O_WRONLY | O_APPEND)
@@ -37,7 +37,7 @@ import Testing
         #expect(try image.nextData(from: 0) == 0..<5000 && image.size == 5000)
     }
 
-    @Test func aFileTruncatedSinceItWasOpenedIsAnError() throws {
+    @Test func readingATruncatedFileFails() throws {
         let path = try scratch.write([UInt8](repeating: 1, count: 5000), to: "disk.raw")
         let image = try RawImage(path: path, access: .readOnly)
         truncate(path, 100)
@@ -46,7 +46,7 @@ import Testing
         #expect(try image.bytes(0..<100) == [UInt8](repeating: 1, count: 100))
     }
 
-    @Test func whatIsNoImageIsAnErrorOfOneLine() async throws {
+    @Test func openingWhatIsNoImageFailsInOneLine() async throws {
         let fifo = scratch.file("fifo")
         mkfifo(fifo, 0o600)
         let empty = try scratch.write([], to: "empty")
@@ -58,13 +58,13 @@ import Testing
         }
     }
 
-    @Test func theRingMayWaitForAnImage() throws {
+    @Test func imagesAreOpenedWithoutNonblock() throws {
         let image = try RawImage(path: try scratch.hole(1, "disk.raw"), access: .readWrite)
         #expect(fcntl(image.descriptor, F_GETFL) & O_NONBLOCK == 0)
         #expect(fcntl(image.descriptor, F_GETFD) & FD_CLOEXEC != 0)
     }
 
-    @Test func aNewImageIsAHoleAndItsNameMustBeFree() throws {
+    @Test func aNewImageIsAHoleAndATakenNameIsRefused() throws {
         let path = scratch.file("new.raw")
         let image = try RawImage.create(path: path, size: 100_001)
         #expect(try image.size == 100_001 && image.nextData(from: 0) == nil)
@@ -73,7 +73,7 @@ import Testing
         #expect(image.path == scratch.file("other.raw") && access(path, F_OK) != 0)
     }
 
-    @Test(arguments: [0, 1 << 63, UInt64.max]) func anImageThatCannotBeLeavesNoFile(size: UInt64) throws {
+    @Test(arguments: [0, 1 << 63, UInt64.max]) func aFailedCreationLeavesNoFile(size: UInt64) throws {
         let path = scratch.file("new.raw")
         #expect(complaint { try RawImage.create(path: path, size: size) }?.contains(path) == true)
         #expect(access(path, F_OK) != 0)
@@ -92,7 +92,7 @@ import Testing
     }
 }
 
-/// What the error says; nil where there is none.
+/// The text of the error; nil if there is none.
 private func complaint<Value>(_ body: () throws -> Value) -> String? {
     do {
         _ = try body()

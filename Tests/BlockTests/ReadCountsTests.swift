@@ -6,7 +6,7 @@ import Testing
 @Suite struct ReadCountsTests {
     private static let part: UInt64 = 1 << 20
 
-    @Test("The parts that were read most come first, and those that never were not at all")
+    @Test("Parts are listed by their reads, and unread parts are left out")
     func mostRead() {
         let size = 10 * Self.part - 5
         let counts = ReadCounts(size: size)

@@ -6,11 +6,11 @@ import Testing
 @testable import Block
 @testable import BlockModel
 
-/// A disk whose file becomes longer or shorter while it is served.
+/// A disk whose file grows or shrinks while it is served.
 @Suite(.timeLimit(.minutes(10))) struct ResizeTests {
     private let scratch = Scratch()
 
-    @Test("A map of a disk that was longer or shorter keeps its marks and has all that is new")
+    @Test("A resized map keeps its marks and has new blocks marked")
     func maps() throws {
         var random = Seeded.fresh()
         for _ in 0..<200 {
@@ -30,7 +30,7 @@ import Testing
                 if expected { marked += 1 }
             }
             #expect(next.count() == UInt64(marked), "no bit is set behind the end")
-            // Writes of a disk that is longer than the map by now, and what a client asks of it there.
+            // The disk is longer than the map: marks and queries beyond its end must do no harm.
             map.mark(offset: before, length: 4096)
             map.mark(offset: before - 1, length: 4096)
             #expect(map.isDirty(map.geometry.blockCount - 1))
@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    @Test("What was read of a disk is still known when its parts have become larger")
+    @Test("Read counts survive when parts become larger")
     func reads() {
         let part: UInt64 = 1 << 20
         let old = ReadCounts(size: 10 * part)
@@ -54,7 +54,7 @@ import Testing
         #expect(huge.first == 0..<8 * part && huge.count == 2)
     }
 
-    @Test("Behind the end of a file that was cut short nothing is written, and it is told once")
+    @Test("Writes behind the end of a truncated file fail, and the truncation is reported once")
     func cut() async throws {
         let path = try scratch.write([UInt8](repeating: 7, count: 65536), to: "disk.raw")
         try await TestDisk.run(path) { test in
@@ -75,14 +75,14 @@ import Testing
             let length = try test.image.currentSize()
             #expect(length == 20_000)
             #expect(reports.withLockedValue { $0 } == [20_000])
-            // Whole again.
+            // The file has its full size again.
             #expect(truncate(path, 65536) == 0)
             #expect(await client.write([9], at: 65_535) == 0)
             #expect(await client.read(1, at: 65_535).bytes == [9])
         }
     }
 
-    @Test("A disk that has grown is written beyond its old end")
+    @Test("A grown disk accepts writes beyond its old end")
     func grown() async throws {
         let path = try scratch.hole(10_000, "disk.raw")
         try await TestDisk.run(path, loops: 2) { test in

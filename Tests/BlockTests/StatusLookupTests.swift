@@ -25,7 +25,7 @@ import Testing
         try await TestDisk.run(scratch.file("other.raw", of: 4096), device: device) { try await body($0, device) }
     }
 
-    @Test func anotherClientsStatusWaitsForOneTurnOnly() async throws {
+    @Test func aStatusWaitsForOneTurnOfAnotherClient() async throws {
         try await run { test, device in
             let log = Log()
             let (greedy, other) = (StatusAsker(1, log), StatusAsker(2, log))
@@ -35,14 +35,14 @@ import Testing
                 other.ask(Self.blocks * 4096, port)
             }
             try await waitUntil("all are answered") { log.all.count == 101 }
-            // At most one of the greedy client's is answered in each turn, and few turns make an answer.
+            // At most one status of the greedy client is answered in each turn, and few turns make an answer.
             #expect(log.all.firstIndex(of: 2)! <= 10, "\(log.all)")
             #expect(greedy.errors == [Int](repeating: 0, count: 100) && other.errors == [0])
             #expect((greedy.extents + other.extents).allSatisfy { $0 > 0 })
         }
     }
 
-    @Test func nothingIsLookedForThatNobodyWants() async throws {
+    @Test func unwantedStatusesGetNoLook() async throws {
         try await run { test, device in
             let log = Log()
             let asker = StatusAsker(1, log)
@@ -56,7 +56,7 @@ import Testing
         }
     }
 
-    @Test func whoOthersWaitForIsAnsweredInOneLookEach() async throws {
+    @Test func leavingClientsGetOneLookForEachStatus() async throws {
         try await run { test, device in
             let log = Log()
             let asker = StatusAsker(1, log)
@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test(arguments: [StatusDetail.least, .nothing])
-    func aClientThatWantsLittleOfManyGivesWayAtTheEndOfItsTurn(detail: StatusDetail) async throws {
+    func manyShortStatusesEndWithTheClientsTurn(detail: StatusDetail) async throws {
         try await run(rotation: 0) { test, device in
             let log = Log()
             let (leaving, other) = (StatusAsker(1, log), StatusAsker(2, log))
@@ -92,7 +92,7 @@ import Testing
     }
 
     /// A forced trim of a block device may take seconds.
-    @Test func noStatusWaitsForOtherWorkOfTheDevice() async throws {
+    @Test func statusesDoNotWaitForOtherWorkOfTheDevice() async throws {
         try await run { test, device in
             let log = Log()
             let asker = StatusAsker(1, log)
@@ -108,11 +108,12 @@ import Testing
 }
 
 extension Scratch {
-    /// A file that is one hole.
+    /// Creates a file that is one hole.
     fileprivate func file(_ name: String, of size: Int) throws -> String { try hole(size, name) }
 }
 
-/// Asks for block statuses and notes its number at each end. Used on a loop's thread; what it has noted, anywhere.
+/// Asks for block statuses and logs its number at the end of each. Used on a loop's thread; any thread may read the
+/// log.
 private final class StatusAsker: RequestOwner, @unchecked Sendable {
     private static let limit = 4092
     private let number: Int
@@ -126,7 +127,7 @@ private final class StatusAsker: RequestOwner, @unchecked Sendable {
     var errors: [Int] { errorLog.all }
     var extents: [Int] { extentLog.all }
 
-    /// From the start of the disk on.
+    /// Asks for a range at the start of the disk.
     func ask(_ length: Int, _ port: DiskPort) {
         let request = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 1)
         request.initialize(to: BlockRequest(owner: self, port: port))

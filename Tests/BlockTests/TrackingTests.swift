@@ -12,11 +12,11 @@ import Testing
     private let scratch = Scratch()
     private let geometry = BlockGeometry(size: 1 << 20, blockSize: 4096)
 
-    @Test func theOwnerIsToldWhenTheBytesAreInTheFileAndTheirBlocksDirty() async throws {
+    @Test func ownersAreCalledAfterTheWriteAndTheMark() async throws {
         let map = DirtyMap(geometry: try #require(geometry))
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw")) { test in
             await test.disk.track(map)
-            let owner = NotingOwner { request in
+            let owner = RecordingOwner { request in
                 let range = Int(request.pointee.offset)..<Int(request.pointee.offset + request.pointee.length)
                 let blocks = range.lowerBound / 4096...(range.upperBound - 1) / 4096
                 return request.pointee.error == 0 && blocks.allSatisfy { map.isDirty(UInt64($0)) }
@@ -25,7 +25,7 @@ import Testing
             var random = Seeded.fresh()
             var offsets: [Int] = []
             for number in 0..<64 {
-                // No two share a block, so every mark is the request's own.
+                // No two requests share a block, so every mark belongs to one of them.
                 let offset = number * 16_384 + Int.random(in: 0..<4096, using: &random)
                 let bytes = [UInt8](repeating: 7, count: Int.random(in: 1...12_000, using: &random))
                 offsets.append(offset)
@@ -40,10 +40,10 @@ import Testing
         }
     }
 
-    @Test func everyMapThatIsFollowedSeesEveryWrite() async throws {
+    @Test func everyFollowingMapGetsEveryWrite() async throws {
         let maps = try (0..<3).map { _ in DirtyMap(geometry: try #require(geometry)) }
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw")) { test in
-            let owner = NotingOwner { _ in true }
+            let owner = RecordingOwner { _ in true }
             func write(_ block: Int) async {
                 await test.loops[0].perform {
                     owner.submit(.write, at: block * 4096, bytes: [1], to: test.disk.port(on: test.loops[0]))
@@ -57,7 +57,7 @@ import Testing
             await test.disk.follow(maps[2])
             await write(1)
             #expect(maps.map { $0.count() } == [1, 1, 1])
-            // The end of a migration is not the end of the others, nor the other way round.
+            // The ends of different trackings do not affect each other.
             await test.disk.track(nil)
             await write(2)
             #expect(maps.map { $0.count() } == [1, 2, 2])
@@ -65,7 +65,7 @@ import Testing
             await test.disk.unfollow(maps[1])
             await write(3)
             #expect(maps.map { $0.count() } == [2, 2, 3])
-            // A write that is done at once counts like any other.
+            // A write that is done at once is tracked, too.
             let bytes = [UInt8](repeating: 2, count: 4096)
             await test.loops[0].perform {
                 let port = test.disk.port(on: test.loops[0])
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, EIO, ENOSPC]) func blocksAreMarkedWhenTheDeviceIsDoneEvenInVain(error: CInt)
+    @Test(arguments: [0, EIO, ENOSPC]) func failedWritesAreMarkedToo(error: CInt)
         async throws
     {
         let map = DirtyMap(geometry: try #require(geometry))
@@ -89,7 +89,7 @@ import Testing
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw"), device: device) { test in
             await test.disk.track(map)
             for (number, kind) in [RequestKind.write, .trim, .writeZeroes].enumerated() {
-                let owner = NotingOwner { $0.pointee.error == error && map.count() == 1 }
+                let owner = RecordingOwner { $0.pointee.error == error && map.count() == 1 }
                 await test.loops[0].perform {
                     owner.submit(kind, at: number * 4096, to: test.disk.port(on: test.loops[0]))
                 }
@@ -113,7 +113,7 @@ import Testing
         }
     }
 
-    @Test func aWriteInFlightWhenTheTrackingBeginsIsMarked() async throws {
+    @Test func writesInFlightWhenTrackingBeginsAreMarked() async throws {
         let map = DirtyMap(geometry: try #require(geometry))
         let device = HandDevice()
         try await TestDisk.run(try scratch.hole(1 << 20, "disk.raw"), device: device) { test in
@@ -132,11 +132,11 @@ import Testing
         }
     }
 
-    /// The whole of it: writers on two loops, and a copier that takes a bit and then reads the block.
+    /// Writers on two loops run against a copier that clears a bit and then reads the block.
     @Test func aCopyByTheDirtyMapEndsIdentical() async throws {
         var random = Seeded.fresh()
         for _ in 0..<5 {
-            // Few blocks, so that the copier meets the writers.
+            // The disk has few blocks, so that the copier meets the writers.
             let size = 10 * 4096 + 100
             let map = DirtyMap(geometry: try #require(BlockGeometry(size: UInt64(size), blockSize: 4096)))
             let seeds = (0..<4).map { _ in random.next() }
@@ -183,7 +183,7 @@ import Testing
     }
 }
 
-/// What the source of a migration does, in short.
+/// A short form of a migration's source.
 private final class Copy: Sendable {
     private let image: RawImage
     private let map: DirtyMap

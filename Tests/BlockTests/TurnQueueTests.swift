@@ -4,7 +4,7 @@ import Testing
 @testable import Block
 
 @Suite struct TurnQueueTests {
-    @Test func eachClientHasATurnBeforeAnyHasItsNext() {
+    @Test func clientsHaveTurnsInRotation() {
         var queue = TurnQueue<Int, String>()
         for item in ["a1", "a2", "a3"] { queue.add(item, of: 1) }
         queue.add("b1", of: 2)
@@ -25,7 +25,7 @@ import Testing
         #expect(queue.first == nil && queue.clientCount == 0)
     }
 
-    @Test func everyItemComesOutOnceAndInTheOrderOfItsClient() {
+    @Test func itemsOfAClientComeOutOnceInOrder() {
         var random = Seeded.fresh()
         var queue = TurnQueue<Int, (client: Int, number: Int)>()
         var added = [Int](repeating: 0, count: 5)

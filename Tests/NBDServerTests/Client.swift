@@ -1,7 +1,7 @@
 import Foundation
 import NBD
 
-/// The smallest client there is, for bytes that no real client sends. Blocks, but never for long.
+/// A minimal client, for bytes that no real client sends. It blocks, but never for long.
 final class Client: @unchecked Sendable {
     let socket: CInt
     private(set) var size: UInt64 = 0
@@ -28,14 +28,14 @@ final class Client: @unchecked Sendable {
 
     deinit { hangUp() }
 
-    /// Closes the socket without a word.
+    /// Closes the socket without DISCONNECT.
     func hangUp() {
         guard isOpen else { return }
         isOpen = false
         close(socket)
     }
 
-    /// The handshake, by EXPORT_NAME.
+    /// Performs the handshake by EXPORT_NAME.
     func choose(_ name: String) throws {
         try expect(try receive(18).prefix(8) == Array("NBDMAGIC".utf8)[...], "no greeting")
         try send(
@@ -68,21 +68,21 @@ final class Client: @unchecked Sendable {
         return bytes
     }
 
-    /// Whether nothing has come that was not received.
-    var hasHeardNothing: Bool {
+    /// Whether all received bytes have been read.
+    var hasReadAll: Bool {
         var byte: UInt8 = 0
         return recv(socket, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK)) < 0 && errno == EAGAIN
     }
 
-    /// Whether the server has closed the connection, with nothing more to say.
+    /// Whether the server has closed the connection and all bytes have been read.
     func isAtEnd() -> Bool {
         var byte: UInt8 = 0
         let got = recv(socket, &byte, 1, 0)
         return got == 0 || got < 0 && errno == ECONNRESET
     }
 
-    /// The handshake, by GO.
-    /// - Parameter asksForContexts: whether `base:allocation` is selected, where the style allows for it.
+    /// Performs the handshake by GO.
+    /// - Parameter asksForContexts: whether `base:allocation` is selected, if the style allows it.
     func negotiate(_ name: String, _ style: HeaderStyle, asksForContexts: Bool = true) throws {
         try expect(try receive(18).prefix(8) == Array("NBDMAGIC".utf8)[...], "no greeting")
         self.style = style
@@ -112,25 +112,25 @@ final class Client: @unchecked Sendable {
 
     private func string(_ text: String) -> [UInt8] { be(UInt32(text.utf8.count)) + text.utf8 }
 
-    /// The next reply's cookie and error.
+    /// Reads the next reply, a simple one without data: its cookie and error.
     func reply() throws -> (cookie: UInt64, error: UInt32) {
         let header = try receive(16)
         try expect(header.prefix(4) == [0x67, 0x44, 0x66, 0x98], "no reply but \(header)")
         return (number(header[8...]), UInt32(number(header[4..<8])))
     }
 
-    /// The next reply, in the style that was negotiated.
-    /// - Parameter count: of the bytes that a successful read of that cookie brings.
-    func hear(_ count: (UInt64) -> Int) throws -> Heard {
+    /// Reads the next reply, in the negotiated style.
+    /// - Parameter count: returns the bytes that a successful read with that cookie brings.
+    func receiveReply(_ count: (UInt64) -> Int) throws -> ClientReply {
         guard style != .simple else {
             let (cookie, error) = try reply()
-            return Heard(cookie: cookie, error: error, data: error == 0 ? try receive(count(cookie)) : [])
+            return ClientReply(cookie: cookie, error: error, data: error == 0 ? try receive(count(cookie)) : [])
         }
         let header = try receive(style == .extended ? 32 : 20)
         let magic: [UInt8] = style == .extended ? [0x6e, 0x8a, 0x27, 0x8c] : [0x66, 0x8e, 0x33, 0xef]
         try expect(header.prefix(4) == magic[...], "no reply but \(header)")
         try expect(header[4..<6] == [0, 1], "a reply in several chunks: \(header)")
-        var heard = Heard(cookie: number(header[8..<16]))
+        var heard = ClientReply(cookie: number(header[8..<16]))
         if style == .extended { heard.offset = number(header[16..<24]) }
         let payload = try receive(Int(number(header[(style == .extended ? 24 : 16)...])))
         switch number(header[6..<8]) {
@@ -154,16 +154,16 @@ final class Client: @unchecked Sendable {
         }
     }
 
-    /// One request and its answer: the error, and the bytes read.
-    func perform(_ request: Wished) throws -> (error: UInt32, bytes: [UInt8]) {
+    /// Sends one request; returns its error and the bytes read.
+    func perform(_ request: ClientRequest) throws -> (error: UInt32, bytes: [UInt8]) {
         let heard = try ask(request)
         return (heard.error, heard.data)
     }
 
-    /// One request and all of its answer.
-    func ask(_ request: Wished) throws -> Heard {
+    /// Sends one request; returns all of its reply.
+    func ask(_ request: ClientRequest) throws -> ClientReply {
         try send(request.bytes(style))
-        let heard = try hear { _ in request.type == Wished.read ? Int(request.length) : 0 }
+        let heard = try receiveReply { _ in request.type == ClientRequest.read ? Int(request.length) : 0 }
         try expect(heard.cookie == request.cookie, "cookie \(heard.cookie), not \(request.cookie)")
         return heard
     }
@@ -183,55 +183,6 @@ final class Client: @unchecked Sendable {
 
     private func expect(_ holds: Bool, _ complaint: @autoclosure () -> String) throws {
         if !holds { throw Unexpected(complaint()) }
-    }
-}
-
-/// A reply as the client hears it.
-struct Heard {
-    var cookie: UInt64
-    var error: UInt32 = 0
-    /// Extended: the request's.
-    var offset: UInt64?
-    var dataOffset: UInt64?
-    var data: [UInt8] = []
-    var extents: [(length: UInt64, state: UInt64)] = []
-}
-
-/// A request as the client wishes it, possible or not.
-struct Wished: Sendable {
-    static let (read, write, disconnect, flush, trim, cache, zero, status) =
-        (UInt16(0), UInt16(1), UInt16(2), UInt16(3), UInt16(4), UInt16(5), UInt16(6), UInt16(7))
-    static let (forced, noHole, doNotFragment, one, fast, payloadLength) =
-        (UInt16(1), UInt16(2), UInt16(4), UInt16(8), UInt16(16), UInt16(32))
-
-    var type: UInt16
-    var offset: UInt64 = 0
-    var length: UInt64 = 0
-    var flags: UInt16 = 0
-    var cookie: UInt64 = 0x0123_4567_89ab_cdef
-    var payload: [UInt8] = []
-
-    static func read(_ offset: Int, _ length: Int, cookie: UInt64 = 1) -> Wished {
-        Wished(type: read, offset: UInt64(offset), length: UInt64(length), cookie: cookie)
-    }
-
-    static func write(_ offset: Int, _ payload: [UInt8], cookie: UInt64 = 1) -> Wished {
-        Wished(
-            type: write, offset: UInt64(offset), length: UInt64(payload.count), cookie: cookie,
-            payload: payload)
-    }
-
-    /// As it goes over the wire to a client that has negotiated nothing.
-    var bytes: [UInt8] { bytes(.simple) }
-
-    /// As it goes over the wire; extended writes get the flag that they need.
-    func bytes(_ style: HeaderStyle) -> [UInt8] {
-        guard style == .extended else {
-            return be(UInt32(0x2560_9513)) + be(flags) + be(type) + be(cookie) + be(offset)
-                + be(UInt32(truncatingIfNeeded: length)) + payload
-        }
-        let flags = type == Self.write ? flags | Self.payloadLength : flags
-        return be(UInt32(0x21e4_1c71)) + be(flags) + be(type) + be(cookie) + be(offset) + be(length) + payload
     }
 }
 

@@ -2,10 +2,10 @@ import Testing
 
 @testable import NBDServer
 
-@Suite("Descriptors that are kept back")
+@Suite("Reserved descriptors")
 struct DescriptorReserveTests {
     @Test(
-        "Clients are turned away first, then new migrations, then peers, and some are left for control",
+        "As descriptors run out, clients are refused first, then migrations, then peers; control keeps some",
         arguments: [64, 256, 1024, 6144, 1 << 20, UInt64.max])
     func order(limit: UInt64) {
         let reserve = DescriptorReserve(limit: limit)

@@ -5,12 +5,12 @@ import Ring
 import TestSupport
 import Testing
 
-/// How connections end, and that nothing of them stays.
+/// Connections end in every way, and nothing of them remains.
 @Suite(.timeLimit(.minutes(10))) struct EndTests {
-    @Test func aDisconnectComesAfterTheAnswersToWhatWasAskedBefore() async throws {
+    @Test func requestsBeforeADisconnectAreAnswered() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
-            try await begin(20, on: client, of: test, then: [Wished(type: Wished.disconnect)])
+            try await begin(20, on: client, of: test, then: [ClientRequest(type: ClientRequest.disconnect)])
             await test.disk.unfence()
             let answered = try await onThread {
                 let cookies = try (0..<20).map { _ in try client.reply().cookie }
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func aClientKilledWithRequestsInFlightLeavesNothing() async throws {
+    @Test func killingAClientWithRequestsInFlightLeaksNothing() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
             try await begin(20, on: client, of: test)
@@ -29,18 +29,18 @@ import Testing
             let connected = test.server.connectionCount
             await test.disk.unfence()
             try await test.waitUntilIdle()
-            // Memory of requests in flight must stay, and with it the connection.
+            // The memory of requests in flight must stay, and with it the connection.
             #expect(connected == 1)
             #expect(try test.image.prefix(20 * 100).allSatisfy { $0 == 1 })
         }
     }
 
-    @Test(arguments: [1, 27, 28, 29, 20_000, 99_999]) func aClientKilledInAPayloadWritesNothing(sent: Int)
+    @Test(arguments: [1, 27, 28, 29, 20_000, 99_999]) func killingAClientInAPayloadWritesNothing(sent: Int)
         async throws
     {
         try await TestServer.run { test in
             let client = try test.connect()
-            let write = Wished.write(0, [UInt8](repeating: 1, count: 100_000)).bytes
+            let write = ClientRequest.write(0, [UInt8](repeating: 1, count: 100_000)).bytes
             try await onThread { try client.send(Array(write[..<sent])) }
             client.hangUp()
             try await test.waitUntilIdle()
@@ -48,16 +48,16 @@ import Testing
         }
     }
 
-    /// The replies fill up the connection's room, so they are sent while requests are still being parsed.
-    @Test(arguments: [1, 32 << 10, 64 << 10]) func aClientThatLeavesManyReadsBehindLeavesNothing(length: Int)
+    /// The replies fill the connection's room, so they are sent while requests are still being parsed.
+    @Test(arguments: [1, 32 << 10, 64 << 10]) func aClientThatLeavesUnreadRepliesLeaksNothing(length: Int)
         async throws
     {
         try await TestServer.run(loops: 1) { test in
             let client = try test.connect()
-            // The server takes up the requests when the client is gone already.
+            // The server reads the requests after the client has gone.
             let gate = await hold(test.loops[0])
             try await onThread {
-                try client.send((0..<500).flatMap { Wished.read(0, length, cookie: $0).bytes })
+                try client.send((0..<500).flatMap { ClientRequest.read(0, length, cookie: $0).bytes })
             }
             client.hangUp()
             gate.signal()
@@ -83,15 +83,15 @@ import Testing
         }
     }
 
-    @Test func aHalfOpenConnectionStopsNobody() async throws {
+    @Test func aHalfOpenConnectionDelaysNoOtherClient() async throws {
         try await TestServer.run(loops: 1) { test in
             try await onThread {
                 let silent = try Client(unix: test.socket)
                 let halfHeader = try test.connect()
-                try halfHeader.send(Array(Wished.read(0, 1).bytes[..<13]))
+                try halfHeader.send(Array(ClientRequest.read(0, 1).bytes[..<13]))
                 let halfPayload = try test.connect()
                 try halfPayload.send(
-                    Array(Wished.write(0, [UInt8](repeating: 1, count: 1 << 20)).bytes[..<5000]))
+                    Array(ClientRequest.write(0, [UInt8](repeating: 1, count: 1 << 20)).bytes[..<5000]))
                 let halfClosed = try test.connect()
                 shutdown(halfClosed.socket, CInt(SHUT_WR))
                 let client = try test.connect()
@@ -121,7 +121,7 @@ import Testing
         }
     }
 
-    @Test func garbageAfterTheHandshakeHarmsNobodyElse() async throws {
+    @Test func garbageAfterTheHandshakeEndsOnlyThatConnection() async throws {
         var random = Seeded.fresh()
         let garbage = (0..<100).map { _ in
             random.chance(50) ? be(UInt32(0x2560_9513)) + random.bytes(200) : random.bytes(50)
@@ -141,13 +141,13 @@ import Testing
         }
     }
 
-    @Test func aThousandConnectionsLeaveNothing() async throws {
+    @Test func aThousandConnectionsLeakNothing() async throws {
         try await TestServer.run { test in
             try await onThreads(4) { _ in
                 for number in 0..<250 {
                     let client = try test.connect()
                     if number % 2 == 0 { _ = try client.perform(.read(0, 4096)) }
-                    if number % 3 == 0 { try client.send(Wished(type: Wished.disconnect).bytes) }
+                    if number % 3 == 0 { try client.send(ClientRequest(type: ClientRequest.disconnect).bytes) }
                     client.hangUp()
                 }
             }
@@ -155,7 +155,7 @@ import Testing
         }
     }
 
-    @Test func stopFinishesWhatIsInFlight() async throws {
+    @Test func stopFinishesRequestsInFlight() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
             try await begin(20, on: client, of: test)
@@ -173,14 +173,14 @@ import Testing
         }
     }
 
-    @Test func whatWasAcknowledgedBeforeAStopIsInTheImage() async throws {
+    @Test func acknowledgedWritesAreInTheImageAfterAStop() async throws {
         try await TestServer.run { test in
             let client = try test.connect()
             let first = DispatchSemaphore(value: 0)
             async let sent: Void = onThread {
-                // The server stops somewhere in the middle of these; it need not take them all.
+                // The server stops somewhere among these; it need not serve all of them.
                 for number in 0..<1000 {
-                    let write = Wished.write(
+                    let write = ClientRequest.write(
                         number * 1000, [UInt8](repeating: 1, count: 1000), cookie: UInt64(number))
                     guard (try? client.send(write.bytes)) != nil else { return }
                 }
@@ -206,21 +206,21 @@ import Testing
         }
     }
 
-    /// Invariant 9: a write that the client has given up does not overwrite what it has written since.
-    @Test func aWriteThatWasGivenUpDoesNotOverwriteALaterOne() async throws {
+    /// Invariant 9: a write of a given-up connection does not overwrite a later one of the same client.
+    @Test func aGivenUpWriteDoesNotOverwriteALaterOne() async throws {
         try await TestServer.run(size: 8192) { test in
-            // Connections go to the loops in turn: the second one's waits.
+            // Connections are distributed over the loops in turn: the second one waits.
             let first = try test.connect()
             let old = try test.connect()
             let gate = await hold(test.loops[1])
-            try await onThread { try old.send(Wished.write(0, [UInt8](repeating: 1, count: 4096)).bytes) }
+            try await onThread { try old.send(ClientRequest.write(0, [UInt8](repeating: 1, count: 4096)).bytes) }
             old.hangUp()
             async let acknowledged = onThread {
                 let new = try Client(unix: test.socket)
                 try new.choose("disk")
                 return try new.perform(.write(0, [UInt8](repeating: 2, count: 4096))).error == 0
             }
-            // A server that puts the old requests first answers only after the gate has opened.
+            // A server that does the old requests first answers only after the gate has opened.
             try await Task.sleep(for: .milliseconds(300))
             gate.signal()
             let isAcknowledged = try await acknowledged
@@ -232,7 +232,7 @@ import Testing
         }
     }
 
-    /// Stops a loop until the result is signalled.
+    /// Blocks a loop until the result is signalled.
     private func hold(_ loop: EventLoop) async -> DispatchSemaphore {
         let gate = DispatchSemaphore(value: 0)
         await withCheckedContinuation { continuation in
@@ -244,18 +244,18 @@ import Testing
         return gate
     }
 
-    /// Fences the disk and has the server take `count` writes, of 100 bytes each, that then wait.
+    /// Fences the disk and lets the server begin `count` writes of 100 bytes, which then wait.
     private func begin(
-        _ count: Int, on client: Client, of test: TestServer, then more: [Wished] = []
+        _ count: Int, on client: Client, of test: TestServer, then more: [ClientRequest] = []
     ) async throws {
         await test.disk.fence()
         try await onThread {
             let writes = (0..<count).map { number in
-                Wished.write(number * 100, [UInt8](repeating: 1, count: 100), cookie: UInt64(number))
+                ClientRequest.write(number * 100, [UInt8](repeating: 1, count: 100), cookie: UInt64(number))
             }
             try client.send(writes.flatMap(\.bytes))
-            // A refusal needs no disk: once it is here the writes before it have begun.
-            let refused = try client.perform(Wished(type: 99))
+            // A refusal needs no disk: its reply shows that the writes before it have begun.
+            let refused = try client.perform(ClientRequest(type: 99))
             guard refused.error == 22 else { throw Unexpected("\(refused)") }
             try client.send(more.flatMap(\.bytes))
         }

@@ -4,7 +4,7 @@ import NBDServer
 import TestSupport
 import Testing
 
-/// What structured and extended headers add, over a real socket.
+/// Structured and extended headers over a real socket.
 @Suite(.timeLimit(.minutes(10))) struct ExtensionTests {
     private static let styles: [HeaderStyle] = [.simple, .structured, .extended]
 
@@ -14,21 +14,24 @@ import Testing
         return client
     }
 
-    @Test(arguments: styles) func requestsOfNothingAreAnswered(style: HeaderStyle) async throws {
+    @Test(arguments: styles) func emptyRequestsAreAnswered(style: HeaderStyle) async throws {
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, style)
-                for type in [Wished.read, Wished.write, Wished.flush, Wished.trim, Wished.cache, Wished.zero] {
-                    let heard = try client.ask(Wished(type: type))
+                for type in [
+                    ClientRequest.read, ClientRequest.write, ClientRequest.flush, ClientRequest.trim,
+                    ClientRequest.cache, ClientRequest.zero,
+                ] {
+                    let heard = try client.ask(ClientRequest(type: type))
                     #expect(heard.error == 0 && heard.data.isEmpty)
                 }
-                #expect(try client.ask(Wished(type: Wished.status)).error == 22)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.status)).error == 22)
                 #expect(try client.ask(.read(0, 1)).error == 0)
             }
         }
     }
 
-    @Test(arguments: styles) func theLongestRequestsWork(style: HeaderStyle) async throws {
+    @Test(arguments: styles) func theLongestRequestsSucceed(style: HeaderStyle) async throws {
         let count = 64 << 20
         try await TestServer.run(size: count + 7) { test in
             try await onThread {
@@ -45,77 +48,85 @@ import Testing
         }
     }
 
-    /// Errors stand in chunks where chunks were agreed on: no reply may look like another style's.
-    @Test(arguments: styles) func refusalsLookLikeTheirStyle(style: HeaderStyle) async throws {
+    /// Errors come in chunks if chunks were negotiated, so that no reply looks like one of another style.
+    @Test(arguments: styles) func refusalsHaveTheNegotiatedStyle(style: HeaderStyle) async throws {
         try await TestServer.run(size: 4096) { test in
             try await onThread {
                 let client = try connect(test, style)
-                let wishes: [(Wished, UInt32)] = [
-                    (.read(4096, 1), 22), (.write(4096, [1]), 28), (Wished(type: Wished.trim, length: 5000), 22),
-                    (Wished(type: Wished.cache, length: 5000), 22), (Wished(type: Wished.zero, length: 5000), 28),
-                    (Wished(type: Wished.status, length: 5000), 22), (Wished(type: 99), 22),
-                    (Wished(type: Wished.read, length: 1, flags: 16), 22),
-                    (Wished(type: Wished.read, length: 1, flags: 4), style == .simple ? 22 : 0),
+                let wishes: [(ClientRequest, UInt32)] = [
+                    (.read(4096, 1), 22), (.write(4096, [1]), 28),
+                    (ClientRequest(type: ClientRequest.trim, length: 5000), 22),
+                    (ClientRequest(type: ClientRequest.cache, length: 5000), 22),
+                    (ClientRequest(type: ClientRequest.zero, length: 5000), 28),
+                    (ClientRequest(type: ClientRequest.status, length: 5000), 22), (ClientRequest(type: 99), 22),
+                    (ClientRequest(type: ClientRequest.read, length: 1, flags: 16), 22),
+                    (ClientRequest(type: ClientRequest.read, length: 1, flags: 4), style == .simple ? 22 : 0),
                 ]
                 for (wish, error) in wishes { #expect(try client.ask(wish).error == error, "\(wish)") }
             }
         }
     }
 
-    @Test func extendedRequestsMayBeLongerThanFourGigabytes() async throws {
+    @Test func extendedRequestsBeyondFourGigabytesSucceed() async throws {
         try await TestServer.run(size: 1 << 40) { test in
             try await onThread {
                 let client = try connect(test, .extended)
                 #expect(try client.ask(.write(5 << 30, [1, 2, 3])).error == 0)
-                let status = try client.ask(Wished(type: Wished.status, length: 1 << 40))
+                let status = try client.ask(ClientRequest(type: ClientRequest.status, length: 1 << 40))
                 #expect(status.extents.map(\.length) == [5 << 30, 4096, (1 << 40) - (5 << 30) - 4096])
                 #expect(status.extents.map(\.state) == [3, 0, 3])
-                #expect(try client.ask(Wished(type: Wished.zero, offset: 1, length: (1 << 40) - 1)).error == 0)
+                #expect(
+                    try client.ask(ClientRequest(type: ClientRequest.zero, offset: 1, length: (1 << 40) - 1)).error == 0
+                )
                 #expect(try client.ask(.read(5 << 30, 3)).data == [0, 0, 0])
-                #expect(try client.ask(Wished(type: Wished.trim, length: 1 << 40)).error == 0)
-                #expect(try client.ask(Wished(type: Wished.cache, length: 1 << 40)).error == 0)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.trim, length: 1 << 40)).error == 0)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.cache, length: 1 << 40)).error == 0)
                 for offset in [UInt64(0), 1, .max] {
-                    let wish = Wished(type: Wished.trim, offset: offset, length: .max)
+                    let wish = ClientRequest(type: ClientRequest.trim, offset: offset, length: .max)
                     #expect(try client.ask(wish).error == 22)
                 }
             }
         }
     }
 
-    /// A payload where none belongs is passed over; one that is too long for that ends the connection.
-    @Test func strayPayloadsOfExtendedRequestsArePassedOver() async throws {
+    /// An unexpected payload is skipped; one that is too long for that ends the connection.
+    @Test func unexpectedPayloadsAreSkipped() async throws {
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, .extended)
-                for type: UInt16 in [Wished.read, Wished.flush, Wished.trim, Wished.status, 77] {
-                    let stray = Wished(
-                        type: type, length: 100_000, flags: Wished.payloadLength,
+                for type: UInt16 in [
+                    ClientRequest.read, ClientRequest.flush, ClientRequest.trim, ClientRequest.status, 77,
+                ] {
+                    let stray = ClientRequest(
+                        type: type, length: 100_000, flags: ClientRequest.payloadLength,
                         payload: [UInt8](repeating: 0x21, count: 100_000))
                     #expect(try client.ask(stray).error == 22)
                 }
-                // A write that does not say that bytes follow brings none.
-                let header = be(UInt32(0x21e4_1c71)) + be(UInt16(0)) + be(Wished.write)
+                // A write without the payload flag has no data.
+                let header = be(UInt32(0x21e4_1c71)) + be(UInt16(0)) + be(ClientRequest.write)
                 try client.send(header + be(UInt64(1)) + be(UInt64(0)) + be(UInt64(10)))
-                #expect(try client.hear { _ in 0 }.error == 22)
+                #expect(try client.receiveReply { _ in 0 }.error == 22)
                 #expect(try client.ask(.read(0, 1)).error == 0)
-                try client.send(Wished(type: Wished.trim, length: .max, flags: Wished.payloadLength).bytes(.extended))
+                try client.send(
+                    ClientRequest(type: ClientRequest.trim, length: .max, flags: ClientRequest.payloadLength).bytes(
+                        .extended))
                 #expect(client.isAtEnd())
             }
         }
     }
 
-    @Test(arguments: [HeaderStyle.structured, .extended]) func statusIsOnlyForThoseThatSelectedIt(style: HeaderStyle)
+    @Test(arguments: [HeaderStyle.structured, .extended]) func statusWithoutContextsIsRefused(style: HeaderStyle)
         async throws
     {
         try await TestServer.run { test in
             try await onThread {
                 let client = try connect(test, style, contexts: false)
-                #expect(try client.ask(Wished(type: Wished.status, length: 100)).error == 22)
+                #expect(try client.ask(ClientRequest(type: ClientRequest.status, length: 100)).error == 22)
             }
         }
     }
 
-    /// Data in every other block, more than one reply takes: a client that asks on gets at all of it.
+    /// Every other block has data, in more extents than one reply takes: a client that repeats its question gets all.
     @Test(arguments: [HeaderStyle.structured, .extended]) func statusTellsDataFromHoles(style: HeaderStyle)
         async throws
     {
@@ -125,32 +136,34 @@ import Testing
                 let client = try connect(test, style)
                 let block = [UInt8](repeating: 7, count: 4096)
                 for number in stride(from: 1, to: blocks, by: 2) {
-                    try client.send(Wished.write(number * 4096, block).bytes(style))
-                    if number % 64 == 63 { for _ in 0..<32 { _ = try client.hear { _ in 0 } } }
+                    try client.send(ClientRequest.write(number * 4096, block).bytes(style))
+                    if number % 64 == 63 { for _ in 0..<32 { _ = try client.receiveReply { _ in 0 } } }
                 }
-                for _ in 0..<(blocks / 2 % 32) { _ = try client.hear { _ in 0 } }
+                for _ in 0..<(blocks / 2 % 32) { _ = try client.receiveReply { _ in 0 } }
                 var states: [UInt64] = []
                 var offset: UInt64 = 0
                 var replies = 0
                 while offset < UInt64(blocks * 4096) {
                     let length = UInt64(blocks * 4096) - offset
-                    let extents = try client.ask(Wished(type: Wished.status, offset: offset, length: length)).extents
+                    let extents = try client.ask(
+                        ClientRequest(type: ClientRequest.status, offset: offset, length: length)
+                    ).extents
                     #expect(extents.allSatisfy { $0.length == 4096 })
                     states += extents.map(\.state)
                     offset += extents.reduce(0) { $0 + $1.length }
                     replies += 1
                 }
                 #expect(states == (0..<blocks).map { $0 % 2 == 0 ? 3 : 0 } && replies > 1)
-                let one = Wished(type: Wished.status, offset: 100, length: 9000, flags: Wished.one)
+                let one = ClientRequest(type: ClientRequest.status, offset: 100, length: 9000, flags: ClientRequest.one)
                 let extents = try client.ask(one).extents
                 #expect(extents.map(\.length) == [3996] && extents.map(\.state) == [3])
             }
         }
     }
 
-    /// The reply to LIST is far longer than what a connection may have waiting: it comes in portions, and a choice that
-    /// stands right behind it is still heard.
-    @Test func aLongListIsReadInPortions() async throws {
+    /// The reply to LIST is much longer than a connection's queue: it comes in portions, and a choice of an export
+    /// right behind the option still counts.
+    @Test func aLongListIsSentInPortions() async throws {
         try await TestServer.run { test in
             let names = (0..<20_000).map { "export number \($0)" }
             for name in names { #expect(test.exports.add(Export(name: name, disk: test.disk, isReadOnly: true))) }
@@ -174,33 +187,35 @@ import Testing
         }
     }
 
-    /// What a client has asked for before it closes its sending half is answered, however much it is.
-    @Test func aClientThatSaysThatItIsDoneIsStillAnswered() async throws {
+    /// Requests that a client sends before it closes its sending half are answered, however many they are.
+    @Test func requestsBeforeAHalfCloseAreAnswered() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             try await onThread {
                 let client = try connect(test, .extended)
                 let count = 400
                 for number in 0..<count {
                     try client.send(
-                        Wished.write(number * 1000, [UInt8](repeating: UInt8(number % 250), count: 1000)).bytes(
+                        ClientRequest.write(number * 1000, [UInt8](repeating: UInt8(number % 250), count: 1000)).bytes(
                             .extended))
                 }
                 shutdown(client.socket, CInt(SHUT_WR))
-                for _ in 0..<count { #expect(try client.hear { _ in 0 }.error == 0) }
+                for _ in 0..<count { #expect(try client.receiveReply { _ in 0 }.error == 0) }
                 #expect(client.isAtEnd())
             }
             #expect(try test.image[399_000] == 149)
         }
     }
 
-    /// All of a conversation at once, and the sending half closed before the server has seen any of it.
-    @Test func aClientThatSaysEverythingAtOnceIsHeardOut() async throws {
+    /// The client sends a whole conversation and closes its sending half before the server has seen any of it.
+    @Test func aConversationSentAtOnceIsAnsweredInFull() async throws {
         try await TestServer.run(contents: [UInt8](repeating: 5, count: 4096)) { test in
             for _ in 0..<20 {
                 try await onThread {
                     let client = try Client(unix: test.socket)
                     var said: [UInt8] = [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(0))
-                    said += Wished.read(0, 100, cookie: 9).bytes + Wished(type: Wished.disconnect).bytes
+                    said +=
+                        ClientRequest.read(0, 100, cookie: 9).bytes
+                        + ClientRequest(type: ClientRequest.disconnect).bytes
                     try client.send(said)
                     shutdown(client.socket, CInt(SHUT_WR))
                     _ = try client.receive(18 + 10)
@@ -212,14 +227,14 @@ import Testing
         }
     }
 
-    /// There is room for the replies of so many connections and no more; these come one after the other. Room is looked for
-    /// before it is known that a disconnect needs none.
-    @Test func connectionsGiveBackTheirRoomForReplies() async throws {
+    /// The pool has room for the replies of as many connections as come here, one after the other. Room is looked for
+    /// before a disconnect is recognized.
+    @Test func closedConnectionsFreeTheirRoomForReplies() async throws {
         try await TestServer.run(loops: 1) { test in
             try await onThread {
                 for _ in 0..<ServerLimits.connections + 10 {
                     let client = try test.connect()
-                    try client.send(Wished(type: Wished.disconnect).bytes)
+                    try client.send(ClientRequest(type: ClientRequest.disconnect).bytes)
                     guard client.isAtEnd() else { throw Unexpected("more came than was asked for") }
                 }
                 #expect(try test.connect().perform(.read(0, 512)).error == 0)

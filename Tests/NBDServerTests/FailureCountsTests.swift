@@ -8,32 +8,32 @@ import Testing
     private let read = RequestFailure(kind: .read, error: EIO, mustBeFast: false)!
     private let write = RequestFailure(kind: .write, error: ENOSPC, mustBeFast: false)!
 
-    @Test func theFirstOfEachKindIsReportedAtOnce() {
+    @Test func theFirstFailureOfAKindIsReportedAtOnce() {
         var counts = FailureCounts()
-        let first = counts.note(read, at: start)
-        let other = counts.note(write, at: start)
+        let first = counts.record(read, at: start)
+        let other = counts.record(write, at: start)
         #expect(first == .init(failure: read, count: 1, isFirst: true))
         #expect(other == .init(failure: write, count: 1, isFirst: true))
         #expect(counts.nextReport == nil)
     }
 
-    @Test func furtherOnesAreReportedOnceAMinuteWithTheirCount() {
+    @Test func furtherFailuresAreReportedOnceAMinuteWithTheirCount() {
         var counts = FailureCounts()
-        _ = counts.note(read, at: start)
+        _ = counts.record(read, at: start)
         for second in 1..<60 {
-            let report = counts.note(read, at: start + .seconds(second))
+            let report = counts.record(read, at: start + .seconds(second))
             #expect(report == nil)
         }
         #expect(counts.nextReport == start + .seconds(60))
-        let report = counts.note(read, at: start + .seconds(60))
+        let report = counts.record(read, at: start + .seconds(60))
         #expect(report == .init(failure: read, count: 60, isFirst: false))
-        let next = counts.note(read, at: start + .seconds(61))
+        let next = counts.record(read, at: start + .seconds(61))
         #expect(next == nil && counts.totals == [read: 62])
     }
 
-    @Test func whatNoFailureFollowsIsReportedTooOnce() {
+    @Test func lateFailuresAreReportedWithoutAFurtherOne() {
         var counts = FailureCounts()
-        for failure in [read, read, read, write] { _ = counts.note(failure, at: start) }
+        for failure in [read, read, read, write] { _ = counts.record(failure, at: start) }
         let early = counts.overdue(at: start + .seconds(59))
         let due = counts.overdue(at: start + .seconds(60))
         let again = counts.overdue(at: start + .seconds(200))
@@ -41,7 +41,7 @@ import Testing
         #expect(due == [.init(failure: read, count: 2, isFirst: false)])
     }
 
-    @Test func whatAClientAskedForIsNoFailure() {
+    @Test func refusedFastZerosAndShutdownsAreNoFailures() {
         #expect(RequestFailure(kind: .writeZeroes, error: ENOTSUP, mustBeFast: true) == nil)
         #expect(RequestFailure(kind: .writeZeroes, error: ENOTSUP, mustBeFast: false) != nil)
         #expect(RequestFailure(kind: .read, error: ESHUTDOWN, mustBeFast: false) == nil)

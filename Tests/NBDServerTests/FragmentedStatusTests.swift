@@ -6,7 +6,7 @@ import Testing
 
 @testable import Block
 
-/// Block statuses of a heavily fragmented image: each costs thousands of looks at the file.
+/// Block statuses of a heavily fragmented image: each needs thousands of looks at the file.
 @Suite(.timeLimit(.minutes(10))) struct FragmentedStatusTests {
     private static let blocks = 9000
     private static let size = blocks * 4096
@@ -30,12 +30,12 @@ import Testing
 
     private func askForMuch(_ client: Client) throws {
         let wishes = (0..<Self.pending).map {
-            Wished(type: Wished.status, length: UInt64(Self.size), cookie: UInt64($0))
+            ClientRequest(type: ClientRequest.status, length: UInt64(Self.size), cookie: UInt64($0))
         }
         try client.send(wishes.flatMap { $0.bytes(.structured) })
     }
 
-    @Test func whatAClientAskedForThatHasHungUpIsNotLookedFor() async throws {
+    @Test func statusesOfAClosedConnectionGetNoLook() async throws {
         try await TestServer.run(size: Self.size) { test in
             try fragment(test)
             try await onThread {
@@ -43,20 +43,21 @@ import Testing
                 for each in greedy {
                     try askForMuch(each)
                     // An answer shows that the server works on all of it.
-                    _ = try each.hear { _ in 0 }
+                    _ = try each.receiveReply { _ in 0 }
                 }
                 for each in greedy { each.hangUp() }
                 guard try connect(test).ask(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
             }
             try await test.waitUntilIdle()
-            // Each has as many extents as a reply takes, at two a look.
+            // Each status has as many extents as a reply takes, at two a look.
             let all = 4 * Self.pending * 2046
             #expect(test.device.statuses.looks < all / 4)
         }
     }
 
-    /// A client that has only finished sending still hears all; but little of each, so that nobody waits long for it.
-    @Test func aClientThatOnlyListensHearsAllOfWhatItAskedFor() async throws {
+    /// A client that has only closed its sending half still gets all answers, but short ones, so that nobody waits
+    /// long.
+    @Test func statusesOfAHalfClosedConnectionAreAllAnswered() async throws {
         try await TestServer.run(size: Self.size) { test in
             try fragment(test)
             let heard = try await onThread {
@@ -64,7 +65,7 @@ import Testing
                 try askForMuch(greedy)
                 shutdown(greedy.socket, CInt(SHUT_WR))
                 guard try connect(test).ask(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
-                return try (0..<Self.pending).map { _ in try greedy.hear { _ in 0 } }
+                return try (0..<Self.pending).map { _ in try greedy.receiveReply { _ in 0 } }
             }
             #expect(Set(heard.map(\.cookie)) == Set(0..<UInt64(Self.pending)))
             #expect(heard.allSatisfy { $0.error == 0 && $0.extents.first!.length == 4096 })
@@ -72,21 +73,22 @@ import Testing
         }
     }
 
-    @Test func aStatusIsAnsweredBeforeAllThatAnotherHasAskedFor() async throws {
+    @Test func aStatusIsAnsweredBeforeTheMassOfAnotherClient() async throws {
         try await TestServer.run(size: Self.size, loops: 1) { test in
             try fragment(test)
             let order = try await onThread {
                 let (greedy, other) = (try connect(test), try connect(test))
                 try askForMuch(greedy)
-                // Its first answer shows that the server has taken all of it.
-                _ = try greedy.hear { _ in 0 }
+                // The first answer shows that the server has read all requests.
+                _ = try greedy.receiveReply { _ in 0 }
                 let before = test.device.statuses.looks
-                guard try other.ask(Wished(type: Wished.status, length: UInt64(Self.size))).error == 0 else {
+                guard try other.ask(ClientRequest(type: ClientRequest.status, length: UInt64(Self.size))).error == 0
+                else {
                     throw Unexpected("not served")
                 }
                 return test.device.statuses.looks - before
             }
-            // One turn or so of each; all of what was asked for would be many times as much.
+            // Each status got about one turn; full answers would need many times as much.
             #expect(order < Self.pending * 2046 / 2)
         }
     }

@@ -3,13 +3,13 @@ import NBDServer
 import TestSupport
 import Testing
 
-/// Invariant 10: whatever a client does, memory is bounded and the others go on.
+/// Invariant 10: whatever a client does, memory is bounded and other clients are served.
 @Suite(.timeLimit(.minutes(10))) struct GreedyClientTests {
-    @Test func aClientThatNeverReadsStopsNobody() async throws {
+    @Test func aClientThatNeverReadsDelaysNoOtherClient() async throws {
         try await TestServer.run(size: 4 << 20, loops: 1) { test in
             try await onThread {
                 let greedy = try test.connect()
-                try greedy.send((0..<1000).flatMap { Wished.read(0, 1 << 20, cookie: $0).bytes })
+                try greedy.send((0..<1000).flatMap { ClientRequest.read(0, 1 << 20, cookie: $0).bytes })
                 let client = try test.connect()
                 for number in 0..<50 {
                     let bytes = [UInt8](repeating: UInt8(number), count: 60_000)
@@ -21,15 +21,15 @@ import Testing
         }
     }
 
-    @Test func clientsThatHoldBuffersAndStallAreLetGoWhileOthersWait() async throws {
+    @Test func stalledClientsWithAwaitedBuffersAreDisconnected() async throws {
         try await TestServer.run(size: 32 << 20, loops: 1) { test in
             try await onThread {
                 let readers = try (0..<2).map { _ in try test.connect() }
-                for reader in readers { try reader.send(Wished.read(0, 32 << 20).bytes) }
+                for reader in readers { try reader.send(ClientRequest.read(0, 32 << 20).bytes) }
                 // A first byte shows that a reader has its buffer.
                 for reader in readers { _ = try reader.receive(1) }
                 let writers = try (0..<2).map { _ in try test.connect() }
-                let header = Wished.write(0, [UInt8](repeating: 1, count: 32 << 20)).bytes.prefix(28 + 5)
+                let header = ClientRequest.write(0, [UInt8](repeating: 1, count: 32 << 20)).bytes.prefix(28 + 5)
                 for writer in writers { try writer.send(Array(header)) }
                 let client = try Client(unix: test.socket, seconds: 60)
                 try client.choose("disk")
@@ -47,24 +47,24 @@ import Testing
         }
     }
 
-    /// Its buffers are of no use to those who wait.
-    @Test func aClientThatPausesStaysWhileOthersWaitForBuffersOfAnotherShare() async throws {
+    /// The paused client holds buffers of a share that nobody waits for.
+    @Test func aPausedClientWithUnawaitedBuffersStays() async throws {
         try await TestServer.run(size: 32 << 20, loops: 1) { test in
             try await onThread {
-                // Altogether less than what takes a buffer of the last share.
+                // All of them are less than a buffer of the last share.
                 let (count, length) = (UInt64(15), 60_000)
                 let paused = try test.connect()
-                try paused.send((0..<count).flatMap { Wished.read(0, length, cookie: $0).bytes })
-                // A first reply shows that the server is at it; the socket takes a few more.
+                try paused.send((0..<count).flatMap { ClientRequest.read(0, length, cookie: $0).bytes })
+                // A first reply shows that the server has begun; the socket takes a few more.
                 guard try paused.reply().error == 0 else { throw Unexpected("the first read failed") }
-                // Two have the share of those that hold much, the third waits for it.
+                // Two readers fill the last share, and the third waits for it.
                 let readers = try (0..<3).map { _ in try test.connect() }
                 for reader in readers[..<2] {
-                    try reader.send(Wished.read(0, 32 << 20).bytes)
+                    try reader.send(ClientRequest.read(0, 32 << 20).bytes)
                     _ = try reader.receive(1)
                 }
-                try readers[2].send(Wished.read(0, 32 << 20).bytes)
-                // That one is served shows that clients which stall were looked for.
+                try readers[2].send(ClientRequest.read(0, 32 << 20).bytes)
+                // The third is served only after the server has looked for stalled clients.
                 _ = try readers[2].receive(1)
                 _ = try paused.receive(length)
                 for _ in 1..<count {
@@ -75,8 +75,8 @@ import Testing
         }
     }
 
-    /// They take just enough not to be let go.
-    @Test func clientsThatAskForMuchAndReadSlowlyDelayNobodysSmallRequests() async throws {
+    /// They read just enough not to count as stalled.
+    @Test func slowReadersOfMuchDelayNoSmallRequests() async throws {
         try await withSlowReaders(6) { test in
             let client = try test.connect()
             for number in 0..<20 {
@@ -88,19 +88,20 @@ import Testing
         }
     }
 
-    /// What has waited long for much is done with little.
-    @Test func clientsThatReadSlowlyDelayLargeRequestsForAWhileOnly() async throws {
+    /// After a long wait, large requests continue in small pieces.
+    @Test func slowReadersDelayLargeRequestsForALimitedTime() async throws {
         try await withSlowReaders(6) { test in
-            // Even three waits of that length end before the readers in front of it have been served.
+            // Even three such waits end before the readers in front have been served.
             let client = try Client(unix: test.socket, seconds: 30)
             try client.choose("disk")
             let bytes = (0..<9_000_001).map { UInt8(truncatingIfNeeded: $0 >> 9) }
             guard try client.perform(.write(5, bytes)).error == 0 else { throw Unexpected("the write failed") }
             let other = try Client(unix: test.socket, seconds: 30)
             try other.choose("disk")
-            // The longest goes in pieces anyhow; they become smaller.
-            try other.send(Wished.read(0, 40 << 20, cookie: 3).bytes)
-            try client.send(Wished.read(5, bytes.count, cookie: 1).bytes + Wished.read(6, 2, cookie: 2).bytes)
+            // The longest request is served in pieces anyhow; they become smaller.
+            try other.send(ClientRequest.read(0, 40 << 20, cookie: 3).bytes)
+            try client.send(
+                ClientRequest.read(5, bytes.count, cookie: 1).bytes + ClientRequest.read(6, 2, cookie: 2).bytes)
             var heard: Set<UInt64> = []
             for _ in 0..<2 {
                 let (cookie, error) = try client.reply()
@@ -116,33 +117,33 @@ import Testing
         }
     }
 
-    /// Lends a server to `body` that has clients who take a reply of 32 MiB each in more than a minute.
+    /// Runs `body` with a server whose clients each take more than a minute to read 32 MiB.
     private func withSlowReaders(_ count: Int, _ body: @escaping @Sendable (TestServer) throws -> Void) async throws {
         try await TestServer.run(size: 40 << 20, loops: 1) { test in
-            // They must not give up while they wait for the buffers of the first.
+            // The readers must not time out while they wait for the buffers of the first.
             let readers = try (0..<count).map { _ in try Client(unix: test.socket, seconds: 300) }
             for reader in readers {
                 try reader.choose("disk")
-                try reader.send(Wished.read(0, 32 << 20).bytes)
+                try reader.send(ClientRequest.read(0, 32 << 20).bytes)
             }
             async let result: Void = onThread {
                 defer { for reader in readers { shutdown(reader.socket, CInt(SHUT_RDWR)) } }
                 try body(test)
             }
             try await onThreads(count) { index in
-                // Ends when the reader is hung up: then `body` has come to its end.
+                // The loop ends when `body` has ended and the reader is disconnected.
                 while (try? readers[index].receive(40_000)) != nil { usleep(100_000) }
             }
             try await result
         }
     }
 
-    @Test func aClientThatReadsOnlyLaterGetsEverything() async throws {
+    @Test func aClientThatReadsLateGetsEveryReply() async throws {
         try await TestServer.run(contents: (0..<1 << 20).map { UInt8(truncatingIfNeeded: $0 >> 8) }) { test in
             let image = try test.image
             try await onThread {
                 let slow = try test.connect()
-                try slow.send((0..<400).flatMap { Wished.read(Int($0) * 100, 300_000, cookie: $0).bytes })
+                try slow.send((0..<400).flatMap { ClientRequest.read(Int($0) * 100, 300_000, cookie: $0).bytes })
                 let other = try test.connect()
                 for _ in 0..<100 { _ = try other.perform(.read(0, 100_000)) }
                 for _ in 0..<400 {
@@ -158,7 +159,7 @@ import Testing
     }
 }
 
-/// A client got what it must not get.
+/// A result that a client must not get.
 private struct Failed: Error {
     let complaint: String
 

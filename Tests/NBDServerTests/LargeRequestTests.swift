@@ -4,11 +4,11 @@ import NBDServer
 import TestSupport
 import Testing
 
-/// Requests of up to 64 MiB, as clients make them that do not ask for block sizes; nbdkit's limit.
+/// Requests of up to 64 MiB, nbdkit's limit, from clients that do not ask for block sizes.
 @Suite(.timeLimit(.minutes(10))) struct LargeRequestTests {
     private static let size = 70_000_001
 
-    /// Runs a script with a libnbd that obeys no limits of ours: `connect(structured)` makes a connection.
+    /// Runs a script with a libnbd that ignores the server's limits: `connect(structured)` makes a connection.
     private func run(_ test: TestServer, _ script: String) async throws -> String {
         let connect = """
             import hashlib
@@ -25,7 +25,7 @@ import Testing
         return result.output
     }
 
-    @Test func whatIsWrittenIn64MiBIsReadIn64MiB() async throws {
+    @Test func writesOf64MiBAreReadBackIn64MiB() async throws {
         try await TestServer.run(size: Self.size) { test in
             let output = try await run(
                 test,
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test func largeAndSmallRequestsAtOnceAreAllAnswered() async throws {
+    @Test func concurrentLargeAndSmallRequestsAreAllAnswered() async throws {
         try await TestServer.run(size: Self.size) { test in
             let output = try await run(
                 test,
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    @Test func anErrorInALaterPieceIsAnsweredAndTheConnectionLives() async throws {
+    @Test func anErrorInALaterPieceIsAnsweredAndTheConnectionStays() async throws {
         try await TestServer.run(size: Self.size) { test in
             let image = test.scratch.file("disk.raw")
             let output = try await run(
@@ -107,18 +107,19 @@ import Testing
         }
     }
 
-    @Test func aClientThatLeavesInTheMiddleLeavesNothing() async throws {
+    @Test func aClientThatLeavesInALargeRequestLeaksNothing() async throws {
         try await TestServer.run(size: Self.size) { test in
             try await onThread {
                 let writer = try test.connect()
-                let header = Wished.write(0, [UInt8](repeating: 1, count: 64 << 20)).bytes
+                let header = ClientRequest.write(0, [UInt8](repeating: 1, count: 64 << 20)).bytes
                 try writer.send(Array(header.prefix(20 << 20)))
                 let reader = try test.connect()
-                try reader.send(Wished.read(0, 64 << 20).bytes)
+                try reader.send(ClientRequest.read(0, 64 << 20).bytes)
                 _ = try reader.receive(16 + (10 << 20))
                 let stuck = try test.connect()
-                try stuck.send(Wished.read(0, 64 << 20).bytes + Wished(type: Wished.disconnect).bytes)
-                // Another client of the same disk does not wait for any of them.
+                try stuck.send(
+                    ClientRequest.read(0, 64 << 20).bytes + ClientRequest(type: ClientRequest.disconnect).bytes)
+                // Another client of the same disk is served meanwhile.
                 guard try test.connect().perform(.read(0, 100)).error == 0 else { throw Unexpected("not served") }
             }
             try await test.waitUntilIdle()

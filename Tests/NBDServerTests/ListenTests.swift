@@ -17,7 +17,7 @@ import Testing
         #expect(access(path, F_OK) != 0)
     }
 
-    @Test func aLiveServersSocketIsLeftToIt() async throws {
+    @Test func theSocketOfALiveServerIsKept() async throws {
         let path = scratch.file("socket")
         try await withServer { first in
             _ = try first.listen(on: .unix(path: path))
@@ -29,7 +29,7 @@ import Testing
         }
     }
 
-    @Test func aFileThatIsNoSocketIsLeftAlone() async throws {
+    @Test func aFileThatIsNoSocketIsKept() async throws {
         let path = try scratch.write(Array("my only disk".utf8), to: "disk.raw")
         try await withServer { server in
             let told = complaint { try server.listen(on: .unix(path: path)) }
@@ -38,7 +38,7 @@ import Testing
         #expect(try scratch.contents("disk.raw") == Array("my only disk".utf8))
     }
 
-    @Test func aPortInUseIsAnErrorOfOneLine() async throws {
+    @Test func aPortInUseFailsInOneLine() async throws {
         try await withServer { first in
             let address = try first.listen(on: .tcp(host: "127.0.0.1", port: 0))
             try await withServer { second in
@@ -49,7 +49,7 @@ import Testing
         }
     }
 
-    @Test func portZeroTakesAFreePortAndClientsComeIn() async throws {
+    @Test func portZeroListensOnAFreePort() async throws {
         try await withServer { server in
             let address = try server.listen(on: .tcp(host: "127.0.0.1", port: 0))
             guard case .tcp(_, let port) = address, port != 0 else { throw Unexpected("no port") }
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    @Test func addressesThatCannotBeAreErrorsOfOneLine() async throws {
+    @Test func impossibleAddressesFailInOneLine() async throws {
         try await withServer { server in
             let long = "/tmp/" + String(repeating: "x", count: 103)
             let addresses: [ListenAddress] = [
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    /// What the error says, where there is one and it is a single line.
+    /// The text of the error, if there is one and it is a single line.
     private func complaint(_ listen: () throws -> ListenAddress) -> String? {
         do {
             _ = try listen()
@@ -93,7 +93,7 @@ import Testing
         try result.get()
     }
 
-    /// What a server that was killed leaves behind.
+    /// Leaves a socket file behind, as a server that was killed does.
     private func bindAndLeave(_ path: String) throws {
         let socket = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
         defer { close(socket) }

@@ -1,14 +1,14 @@
 import NIOConcurrencyHelpers
 import TestSupport
 
-/// Plays random requests on one part of a disk, many at once, and holds every answer against a model of it.
-/// Requests that touch the same bytes are never in flight together: their order would be open.
+/// Plays random requests on one part of a disk, many at once, and compares every answer with a model. Requests that
+/// touch the same bytes are never in flight together, since their order would be undefined.
 struct RandomPlayer {
     private let client: Client
     private let range: Range<Int>
     private var random: Seeded
     private var model: [UInt8] = []
-    private var inFlight: [UInt64: (wish: Wished, bytes: Range<Int>, expected: [UInt8])] = [:]
+    private var inFlight: [UInt64: (wish: ClientRequest, bytes: Range<Int>, expected: [UInt8])] = [:]
 
     init(client: Client, range: Range<Int>, _ seed: UInt64) {
         self.client = client
@@ -17,9 +17,9 @@ struct RandomPlayer {
     }
 
     /// - Parameters:
-    ///   - requests: how many there are at least.
-    ///   - end: until when there are more.
-    /// - Returns: what the part holds afterwards.
+    ///   - requests: the least number of requests.
+    ///   - end: the time until which further requests follow.
+    /// - Returns: the contents of the part afterwards.
     func play(model: [UInt8], requests: Int, until end: ContinuousClock.Instant = .now) throws -> [UInt8] {
         var player = self
         player.model = model
@@ -29,7 +29,7 @@ struct RandomPlayer {
             number += 1
         }
         while !player.inFlight.isEmpty { try player.endOne() }
-        try player.client.send(Wished(type: Wished.disconnect).bytes(player.client.style))
+        try player.client.send(ClientRequest(type: ClientRequest.disconnect).bytes(player.client.style))
         guard player.client.isAtEnd() else { throw Unexpected("more came than was asked for") }
         return player.model
     }
@@ -43,37 +43,39 @@ struct RandomPlayer {
             try endOne()
         }
         let types = [
-            Wished.read, Wished.read, Wished.write, Wished.write, Wished.trim, Wished.zero, Wished.flush, Wished.cache,
-            Wished.status,
+            ClientRequest.read, ClientRequest.read, ClientRequest.write, ClientRequest.write, ClientRequest.trim,
+            ClientRequest.zero, ClientRequest.flush, ClientRequest.cache,
+            ClientRequest.status,
         ]
-        var wish = Wished(type: types.randomElement(using: &random)!, cookie: cookie)
-        if wish.type == Wished.status, client.style == .simple || length == 0 { wish.type = Wished.read }
-        if random.chance(20) { wish.flags |= Wished.forced }
-        if wish.type != Wished.flush {
+        var wish = ClientRequest(type: types.randomElement(using: &random)!, cookie: cookie)
+        if wish.type == ClientRequest.status, client.style == .simple || length == 0 { wish.type = ClientRequest.read }
+        if random.chance(20) { wish.flags |= ClientRequest.forced }
+        if wish.type != ClientRequest.flush {
             wish.offset = UInt64(range.lowerBound + start)
             wish.length = UInt64(length)
         }
         switch wish.type {
-        case Wished.read where client.style != .simple: if random.chance(20) { wish.flags |= Wished.doNotFragment }
-        case Wished.zero:
-            if random.chance(50) { wish.flags |= Wished.noHole }
-            if random.chance(30) { wish.flags |= Wished.fast }
-        case Wished.status: if random.chance(30) { wish.flags |= Wished.one }
-        case Wished.write: wish.payload = random.bytes(length)
+        case ClientRequest.read where client.style != .simple:
+            if random.chance(20) { wish.flags |= ClientRequest.doNotFragment }
+        case ClientRequest.zero:
+            if random.chance(50) { wish.flags |= ClientRequest.noHole }
+            if random.chance(30) { wish.flags |= ClientRequest.fast }
+        case ClientRequest.status: if random.chance(30) { wish.flags |= ClientRequest.one }
+        case ClientRequest.write: wish.payload = random.bytes(length)
         default: break
         }
         inFlight[cookie] = (wish, bytes, Array(model[bytes]))
         switch wish.type {
-        case Wished.write: model.replaceSubrange(bytes, with: wish.payload)
-        case Wished.trim, Wished.zero: for index in bytes { model[index] = 0 }
+        case ClientRequest.write: model.replaceSubrange(bytes, with: wish.payload)
+        case ClientRequest.trim, ClientRequest.zero: for index in bytes { model[index] = 0 }
         default: break
         }
         try client.send(wish.bytes(client.style))
     }
 
     private mutating func endOne() throws {
-        let heard = try client.hear { [inFlight] cookie in
-            guard let (wish, bytes, _) = inFlight[cookie], wish.type == Wished.read else { return 0 }
+        let heard = try client.receiveReply { [inFlight] cookie in
+            guard let (wish, bytes, _) = inFlight[cookie], wish.type == ClientRequest.read else { return 0 }
             return bytes.count
         }
         guard let (wish, _, expected) = inFlight.removeValue(forKey: heard.cookie) else {
@@ -84,19 +86,19 @@ struct RandomPlayer {
             throw Unexpected("\(what): error \(heard.error), offset \(heard.offset ?? 0)")
         }
         switch wish.type {
-        case Wished.read:
+        case ClientRequest.read:
             let isPlaced = heard.data.isEmpty || heard.dataOffset ?? wish.offset == wish.offset
             guard heard.data == expected, isPlaced else { throw Unexpected("\(what) read other bytes") }
-        case Wished.status:
+        case ClientRequest.status:
             guard agrees(heard.extents, wish, expected[...]) else { throw Unexpected("\(what): \(heard.extents)") }
         default:
             guard heard.data.isEmpty, heard.extents.isEmpty else { throw Unexpected("\(what) brought data") }
         }
     }
 
-    /// Whether what a status says is possible, and true where it says zero.
+    /// Whether a status is possible, and true for the bytes that it calls zero.
     private func agrees(
-        _ extents: [(length: UInt64, state: UInt64)], _ wish: Wished, _ expected: ArraySlice<UInt8>
+        _ extents: [(length: UInt64, state: UInt64)], _ wish: ClientRequest, _ expected: ArraySlice<UInt8>
     ) -> Bool {
         var rest = expected
         for extent in extents {
@@ -104,11 +106,11 @@ struct RandomPlayer {
             if extent.state & 2 != 0, rest.prefix(Int(extent.length)).contains(where: { $0 != 0 }) { return false }
             rest = rest.dropFirst(Int(extent.length))
         }
-        return !extents.isEmpty && (wish.flags & Wished.one == 0 || extents.count == 1)
+        return !extents.isEmpty && (wish.flags & ClientRequest.one == 0 || extents.count == 1)
     }
 }
 
-/// What each of several players left behind.
+/// The final models of several players.
 final class Models: Sendable {
     private let parts: NIOLockedValueBox<[[UInt8]]>
 

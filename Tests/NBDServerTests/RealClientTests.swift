@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The clients that people use, as programs of their own.
+/// Clients that people use, as separate programs.
 @Suite(.timeLimit(.minutes(10))) struct RealClientTests {
     private let scratch = Scratch()
 
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    /// Runs a program that has to succeed, and returns what it said.
+    /// Runs a program that must succeed, and returns its output.
     private func succeed(_ name: String, _ arguments: String...) async throws -> String {
         let result = try await Command.run(name, arguments)
         let (status, output) = (result.status, result.output + result.errors)

@@ -5,8 +5,8 @@ import TestSupport
 import Testing
 
 @Suite struct RequestTests {
-    /// Runs for NEARBLOCK_SECONDS, where that is set; `nbd-scripts/soak` does.
-    @Test(.timeLimit(.minutes(60))) func everyConnectionSeesItsPartOfTheDiskAsItWroteIt() async throws {
+    /// The test runs for NEARBLOCK_SECONDS if that is set, as in `nbd-scripts/soak`.
+    @Test(.timeLimit(.minutes(60))) func randomRequestsOfManyConnectionsAgreeWithTheModel() async throws {
         var random = Seeded.fresh()
         let part = 1_500_007
         let styles: [HeaderStyle] = [.simple, .structured, .extended, .extended]
@@ -27,16 +27,16 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aRequestMayBeSplitAtEveryByte() async throws {
+    @Test(.timeLimit(.minutes(10))) func aRequestSplitAtAnyByteIsServed() async throws {
         try await TestServer.run(size: 8192, loops: 1) { test in
             try await onThread {
                 let client = try test.connect()
                 let other = try test.connect()
                 for split in 1..<60 {
-                    let write = Wished.write(
+                    let write = ClientRequest.write(
                         100 + split, [UInt8](repeating: UInt8(split), count: 32), cookie: 7)
                     try client.send(Array(write.bytes[..<split]))
-                    // An answer on the same loop shows that the server has taken the first bytes.
+                    // An answer on the same loop shows that the server has read the first bytes.
                     _ = try other.perform(.read(0, 1))
                     try client.send(Array(write.bytes[split...]))
                     let reply = try client.reply()
@@ -48,13 +48,13 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aWholeConversationMayComeByteByByteOrAtOnce() async throws {
+    @Test(.timeLimit(.minutes(10))) func aConversationByteByByteOrAtOnceIsServed() async throws {
         try await TestServer.run(size: 8192) { test in
             var bytes: [UInt8] = [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(1)) + be(UInt32(0))
-            bytes += Wished.write(5, Array("Linux".utf8), cookie: 1).bytes
-            bytes += Wished(type: Wished.flush, cookie: 2).bytes
-            bytes += Wished.read(4, 7, cookie: 3).bytes
-            bytes += Wished(type: Wished.disconnect, cookie: 4).bytes
+            bytes += ClientRequest.write(5, Array("Linux".utf8), cookie: 1).bytes
+            bytes += ClientRequest(type: ClientRequest.flush, cookie: 2).bytes
+            bytes += ClientRequest.read(4, 7, cookie: 3).bytes
+            bytes += ClientRequest(type: ClientRequest.disconnect, cookie: 4).bytes
             let conversation = bytes
             for piece in [1, conversation.count] {
                 let said = try await onThread {
@@ -99,7 +99,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aRefusedWritesPayloadIsPassedOver() async throws {
+    @Test(.timeLimit(.minutes(10))) func thePayloadOfARefusedWriteIsSkipped() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             let answers = try await onThread {
                 let client = try test.connect()
@@ -111,13 +111,13 @@ import Testing
                 }
                 return answers
             }
-            // A write of one byte at the end fails as well, for it begins there.
+            // A write of one byte at the end fails as well, since it begins there.
             #expect(answers == [28, 0, 28, 0, 28, 0, 28, 0, 28, 0, 28, 0, 22, 0])
             #expect(try test.image == [UInt8](repeating: 0, count: 1 << 20))
         }
     }
 
-    /// A client that is still sending expects no answer, and libnbd takes one for a server that is out of step.
+    /// A client that is still sending expects no reply; libnbd would take one for a server that is out of step.
     @Test(.timeLimit(.minutes(10)), arguments: [HeaderStyle.simple, .structured, .extended])
     func aRefusalWaitsForTheWholePayload(style: HeaderStyle) async throws {
         try await TestServer.run(size: 1 << 20, loops: 1) { test in
@@ -125,43 +125,44 @@ import Testing
                 let client = try Client(unix: test.socket)
                 try client.negotiate("disk", style)
                 let other = try test.connect()
-                // Beyond the end, longer than is ever taken, and of a command that nobody knows.
+                // One write is beyond the end, one is too long, and one command is unknown.
                 var wishes = [5000, 65 << 20].map {
-                    Wished.write(1 << 20, [UInt8](repeating: 0x25, count: $0), cookie: 7)
+                    ClientRequest.write(1 << 20, [UInt8](repeating: 0x25, count: $0), cookie: 7)
                 }
                 if style == .extended {
                     var unknown = wishes[0]
-                    (unknown.type, unknown.flags) = (999, Wished.payloadLength)
+                    (unknown.type, unknown.flags) = (999, ClientRequest.payloadLength)
                     wishes.append(unknown)
                 }
                 for wish in wishes {
-                    let bytes = wish.bytes(style) + Wished.read(0, 9, cookie: 8).bytes(style)
+                    let bytes = wish.bytes(style) + ClientRequest.read(0, 9, cookie: 8).bytes(style)
                     let split = bytes.count - wish.payload.count
                     for part in [bytes[..<split], bytes[split..<split + 2000]] {
                         try client.send(Array(part))
-                        // An answer on the same loop shows that the server has taken that.
+                        // An answer on the same loop shows that the server has read that.
                         _ = try other.perform(.read(0, 1))
-                        guard client.hasHeardNothing else { throw Unexpected("answered before all of it has come") }
+                        guard client.hasReadAll else { throw Unexpected("answered before all of it has come") }
                     }
                     try client.send(Array(bytes[(split + 2000)...]))
-                    let refusal = try client.hear { _ in 0 }
-                    guard refusal.cookie == 7, refusal.error != 0, try client.hear({ _ in 9 }).data.count == 9 else {
+                    let refusal = try client.receiveReply { _ in 0 }
+                    guard refusal.cookie == 7, refusal.error != 0, try client.receiveReply({ _ in 9 }).data.count == 9
+                    else {
                         throw Unexpected("\(refusal)")
                     }
                 }
-                // All that was refused at once; the answers need as much room as ever.
+                // Refused requests need as much room for their replies as others.
                 for number in 0..<3000 {
-                    try client.send(Wished.write(1 << 20, [1, 2, 3], cookie: UInt64(number)).bytes(style))
+                    try client.send(ClientRequest.write(1 << 20, [1, 2, 3], cookie: UInt64(number)).bytes(style))
                 }
                 for number in 0..<3000 {
-                    let heard = try client.hear { _ in 0 }
+                    let heard = try client.receiveReply { _ in 0 }
                     guard heard.cookie == number, heard.error == 28 else { throw Unexpected("\(heard)") }
                 }
             }
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func libnbdHearsOfARefusalAndGoesOn() async throws {
+    @Test(.timeLimit(.minutes(10))) func libnbdContinuesAfterARefusal() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             let script = """
                 for structured in (False, True):
@@ -180,20 +181,23 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func refusalsAreAnsweredAndTheConnectionLives() async throws {
+    @Test(.timeLimit(.minutes(10))) func refusalsAreAnsweredAndTheConnectionStays() async throws {
         try await TestServer.run(size: 1 << 20) { test in
             let answers = try await onThread {
                 let client = try test.connect()
                 let wishes = [
-                    Wished(type: Wished.read, offset: 1 << 20, length: 1),
-                    Wished(type: Wished.read, offset: .max, length: .max),
-                    Wished(type: Wished.read, offset: 0, length: (64 << 20) + 1),
-                    Wished(type: 8), Wished(type: 7), Wished(type: 999, flags: 0xffff),
-                    Wished(type: Wished.flush, offset: 1), Wished(type: Wished.trim, length: 1 << 21),
-                    Wished(type: Wished.zero, offset: 1, length: 1 << 20),
-                    Wished(type: Wished.read, length: 1, flags: 4),
-                    Wished(type: Wished.read), Wished(type: Wished.trim), Wished(type: Wished.zero),
-                    Wished(type: Wished.write), Wished(type: Wished.flush, flags: Wished.forced),
+                    ClientRequest(type: ClientRequest.read, offset: 1 << 20, length: 1),
+                    ClientRequest(type: ClientRequest.read, offset: .max, length: .max),
+                    ClientRequest(type: ClientRequest.read, offset: 0, length: (64 << 20) + 1),
+                    ClientRequest(type: 8), ClientRequest(type: 7), ClientRequest(type: 999, flags: 0xffff),
+                    ClientRequest(type: ClientRequest.flush, offset: 1),
+                    ClientRequest(type: ClientRequest.trim, length: 1 << 21),
+                    ClientRequest(type: ClientRequest.zero, offset: 1, length: 1 << 20),
+                    ClientRequest(type: ClientRequest.read, length: 1, flags: 4),
+                    ClientRequest(type: ClientRequest.read), ClientRequest(type: ClientRequest.trim),
+                    ClientRequest(type: ClientRequest.zero),
+                    ClientRequest(type: ClientRequest.write),
+                    ClientRequest(type: ClientRequest.flush, flags: ClientRequest.forced),
                 ]
                 return try wishes.map { try client.perform($0).error }
             }
@@ -201,13 +205,14 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func aReadOnlyExportChangesNothing() async throws {
+    @Test(.timeLimit(.minutes(10))) func aReadOnlyExportRefusesChanges() async throws {
         try await TestServer.run(contents: [UInt8](repeating: 7, count: 9000), isReadOnly: true) { test in
             let (flags, answers) = try await onThread {
                 let client = try test.connect()
                 let wishes = [
-                    Wished.write(0, [1, 2, 3]), Wished(type: Wished.trim, length: 9000),
-                    Wished(type: Wished.zero, length: 9000), Wished(type: Wished.flush), Wished.read(0, 9000),
+                    ClientRequest.write(0, [1, 2, 3]), ClientRequest(type: ClientRequest.trim, length: 9000),
+                    ClientRequest(type: ClientRequest.zero, length: 9000), ClientRequest(type: ClientRequest.flush),
+                    ClientRequest.read(0, 9000),
                 ]
                 return (client.flags, try wishes.map { try client.perform($0).error })
             }
@@ -217,15 +222,15 @@ import Testing
         }
     }
 
-    /// A reply that waits takes a share of what a connection may hold; the next request needs all of it.
+    /// A reply that waits uses part of the connection's limit, and the next request needs all of it.
     @Test(arguments: [32 << 20, UInt32.max]) func aReadBehindAWaitingReplyIsServed(length: UInt32)
         async throws
     {
         try await TestServer.run(size: 32 << 20) { test in
             try await onThread {
                 let client = try test.connect()
-                let large = Wished(type: Wished.read, length: UInt64(length), cookie: 2)
-                try client.send(Wished.read(0, 64 << 10).bytes + large.bytes)
+                let large = ClientRequest(type: ClientRequest.read, length: UInt64(length), cookie: 2)
+                try client.send(ClientRequest.read(0, 64 << 10).bytes + large.bytes)
                 guard try client.reply() == (1, 0) else { throw Unexpected("the first read failed") }
                 _ = try client.receive(64 << 10)
                 let reply = try client.reply()
@@ -240,8 +245,8 @@ import Testing
             let client = try test.connect()
             let wishes = (0..<1000).map { number in
                 number % 3 == 0
-                    ? Wished.write(number * 1000, [UInt8](repeating: 1, count: 900), cookie: UInt64(number))
-                    : Wished.read(number * 1000, 700, cookie: UInt64(number))
+                    ? ClientRequest.write(number * 1000, [UInt8](repeating: 1, count: 900), cookie: UInt64(number))
+                    : ClientRequest.read(number * 1000, 700, cookie: UInt64(number))
             }
             async let sent: Void = onThread { try client.send(wishes.flatMap(\.bytes)) }
             try await onThread {

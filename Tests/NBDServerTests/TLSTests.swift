@@ -4,9 +4,9 @@ import TLS
 import TestSupport
 import Testing
 
-/// Encrypted connections, with the clients that people use and one that breaks the rules.
+/// Encrypted connections, with real clients and one that breaks the rules.
 @Suite(.timeLimit(.minutes(10))) struct TLSTests {
-    /// Certificates and keys, made anew for each run.
+    /// Certificates and keys, made for each run.
     private struct Keys {
         let scratch = Scratch()
 
@@ -20,7 +20,7 @@ import Testing
             _ = try scratch.write(Array("bob:00112233445566778899aabbccddeeff\n".utf8), to: "bob.psk")
         }
 
-        /// A directory that holds some of them, under names of its own.
+        /// A directory that holds some of them under other names.
         func directory(_ names: [String: String]) throws -> String {
             let path = scratch.file("set-\(UInt64.random(in: 0 ... .max))")
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
@@ -128,7 +128,7 @@ import Testing
     }
 
     @Test(arguments: [("1.3", true), ("1.2", true), ("1.1", false)])
-    func onlyTheTwoVersionsAreSpoken(version: String, isSpoken: Bool) async throws {
+    func onlyTLS12AndLaterConnect(version: String, isSpoken: Bool) async throws {
         let keys = try await Keys()
         try await run(keys) { test, port in
             let priority = "NORMAL:-VERS-ALL:+VERS-TLS\(version)"
@@ -146,7 +146,7 @@ import Testing
         }
     }
 
-    @Test func strangersAreTurnedAway() async throws {
+    @Test func clientsOfAnotherAuthorityAreTurnedAway() async throws {
         let keys = try await Keys()
         try await run(keys, verifiesClients: true) { test, port in
             let uris = [
@@ -165,7 +165,7 @@ import Testing
         }
     }
 
-    @Test func whereItIsOptionalBothKindsAreServed() async throws {
+    @Test func optionalTLSServesBothKindsOfClients() async throws {
         let keys = try await Keys()
         try await run(keys, isRequired: false) { test, port in
             for uri in [test.uri, uri(port, try keys.client())] {
@@ -175,7 +175,7 @@ import Testing
         }
     }
 
-    /// Fifty times: a client that sends garbage, or nothing, after it was told to begin. Others never notice.
+    /// Fifty clients send garbage, or nothing, after the reply to STARTTLS. Other clients are not affected.
     @Test func garbageInsteadOfTLSEndsTheConnection() async throws {
         let keys = try await Keys()
         try await run(keys) { test, port in
@@ -185,7 +185,7 @@ import Testing
                 try await onThread {
                     let client = try Client(unix: test.socket)
                     _ = try client.receive(18)
-                    // Half of the garbage comes right behind the option, in the clear: it must not count as anything.
+                    // Half of the garbage follows the option directly, in the clear, and must have no effect.
                     let option = [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + be(UInt32(5)) + be(UInt32(0))
                     try client.send(option + (number % 2 == 0 ? Array(garbage.prefix(100)) : []))
                     _ = try client.receive(20)
@@ -199,7 +199,7 @@ import Testing
         }
     }
 
-    /// fio can't be told where certificates are; nbdkit stands between, with its own TLS.
+    /// fio has no option for certificates; nbdkit stands between, with its own TLS.
     @Test func fioVerifiesThroughTLS() async throws {
         let keys = try await Keys()
         try await run(keys, contents: [UInt8](repeating: 0, count: 16 << 20)) { test, port in
@@ -213,7 +213,7 @@ import Testing
         }
     }
 
-    @Test func badDirectoriesAreNamedInALine() async throws {
+    @Test func badDirectoriesFailInOneLine() async throws {
         let keys = try await Keys()
         func complaint(_ files: [String: String], verifiesClients: Bool = false) throws -> String {
             let files = TLSFiles(directory: try keys.directory(files))

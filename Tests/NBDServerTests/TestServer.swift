@@ -5,7 +5,7 @@ import NBDServer
 import Ring
 import TestSupport
 
-/// A server with an image and loops of its own, on a Unix socket.
+/// A server with its own image and loops, on a Unix socket.
 final class TestServer: Sendable {
     let scratch = Scratch()
     let loops: [EventLoop]
@@ -31,7 +31,7 @@ final class TestServer: Sendable {
         _ = try server.listen(on: .unix(path: socket))
     }
 
-    /// Lends a server to `body`, and stops it afterwards.
+    /// Runs `body` with a server, and stops it afterwards.
     static func run(
         size: Int = 1 << 20, contents: [UInt8]? = nil, loops: Int = 2, isReadOnly: Bool = false,
         _ body: (TestServer) async throws -> Void
@@ -75,7 +75,7 @@ final class TestServer: Sendable {
     }
 }
 
-/// Looks again and again until something holds; for what nobody announces.
+/// Polls until a condition holds, for events that nobody announces.
 func eventually(_ complaint: String, _ holds: () throws -> Bool) async throws {
     for _ in 0..<2000 {
         if try holds() { return }
@@ -84,7 +84,7 @@ func eventually(_ complaint: String, _ holds: () throws -> Bool) async throws {
     throw Unexpected(complaint)
 }
 
-/// Something was not as it should be, noticed where no expectation can be written.
+/// A failure in code where no expectation can be written.
 struct Unexpected: Error, CustomStringConvertible {
     let description: String
 

@@ -5,9 +5,9 @@ import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
-/// Exports that somebody looks at before a client is told of them.
+/// Exports that are examined before a client is told about them.
 @Suite(.timeLimit(.minutes(10))) struct WatchedExportTests {
-    /// Answers when the test says so.
+    /// A watcher that answers when the test says so.
     private final class SlowWatcher: ExportWatcher {
         let waiting = NIOLockedValueBox<[@Sendable (String?) -> Void]>([])
 
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test("A look that takes its time keeps nobody waiting but who asked for that export")
+    @Test("A slow examination delays only clients of that export")
     func slow() async throws {
         try await run { test, watcher in
             let waiting = try await ask(test, watcher)
@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    @Test("A client that is refused is let go, and so is one that leaves while somebody looks")
+    @Test("A refused client is disconnected, and so is one that leaves during the examination")
     func ended() async throws {
         try await run { test, watcher in
             let refused = try await ask(test, watcher)
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test("A server ends though somebody still looks, and the answer that comes afterwards harms nobody")
+    @Test("A server stops during an examination, and the late answer has no effect")
     func stop() async throws {
         var watcher: SlowWatcher?
         var client: Client?

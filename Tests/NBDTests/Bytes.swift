@@ -5,37 +5,13 @@ func be<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
     withUnsafeBytes(of: value.bigEndian) { Array($0) }
 }
 
-/// What a client says in the handshake.
-enum Said {
-    static func flags(_ flags: UInt32 = 3) -> [UInt8] { be(flags) }
-
-    static func option(_ type: UInt32, _ payload: [UInt8] = []) -> [UInt8] {
-        option(type, length: UInt32(payload.count)) + payload
-    }
-
-    static func option(_ type: UInt32, length: UInt32) -> [UInt8] {
-        Array("IHAVEOPT".utf8) + be(type) + be(length)
-    }
-
-    static func meta(_ type: UInt32, _ name: String, _ queries: [String] = []) -> [UInt8] {
-        option(type, string(name) + be(UInt32(queries.count)) + queries.flatMap(string))
-    }
-
-    private static func string(_ text: String) -> [UInt8] { be(UInt32(text.utf8.count)) + text.utf8 }
-
-    static func go(_ name: String, wanting items: [UInt16] = [], type: UInt32 = 7) -> [UInt8] {
-        let payload = be(UInt32(name.utf8.count)) + name.utf8 + be(UInt16(items.count)) + items.flatMap(be)
-        return option(type, payload)
-    }
-}
-
-/// An option's reply, as the client sees it.
+/// The reply to an option as the client sees it.
 struct Answer: Equatable {
     var option: UInt32
     var type: UInt32
     var payload: [UInt8]
 
-    /// Takes apart a sequence of replies; nil where it is none.
+    /// Parses a sequence of replies; nil if it is none.
     static func all(in output: [UInt8]) -> [Answer]? {
         var rest = output[...]
         var answers: [Answer] = []
@@ -76,21 +52,22 @@ struct Catalog: ExportCatalog {
     func exports() -> [ExportDescription]? { all }
 }
 
-/// A handshake and all that it has said.
+/// A handshake with all of its output.
 struct Conversation {
     var handshake: Handshake
     var input: ArraySlice<UInt8> = []
     var output: [UInt8] = []
     var progress = Handshake.Progress.needsMore
 
-    /// Gives it bytes in pieces, as long as it wants any.
+    /// Passes the pieces to a new handshake, as long as it takes any.
     init(tls: TLSPolicy = .off, _ pieces: [UInt8]...) {
         handshake = Handshake(tls: tls)
-        for piece in pieces { hear(piece) }
+        for piece in pieces { receive(piece) }
     }
 
-    /// What it says is sent at once. Where TLS begins, what has come in the clear is thrown away.
-    mutating func hear(_ bytes: some Sequence<UInt8>) {
+    /// Passes bytes to the handshake and sends its output at once. When TLS begins, earlier bytes in the clear are
+    /// dropped.
+    mutating func receive(_ bytes: some Sequence<UInt8>) {
         guard progress == .needsMore || progress == .startTLS else { return input += bytes }
         input += bytes
         repeat {

@@ -2,7 +2,7 @@ import Testing
 
 @testable import NBD
 
-/// Structured and extended replies, metadata contexts and TLS, as far as the handshake goes.
+/// Structured and extended replies, metadata contexts and TLS during the handshake.
 @Suite(.timeLimit(.minutes(10))) struct HandshakeExtensionTests {
     private let disk = Catalog().all[0]
     private let other = Catalog().all[1]
@@ -27,36 +27,42 @@ import Testing
     }
 
     @Test func stylesAreAcknowledgedAndKept() {
-        let plain = Conversation(Said.flags(), Said.option(structured), Said.go(""))
+        let plain = Conversation(ClientBytes.flags(), ClientBytes.option(structured), ClientBytes.go(""))
         #expect(plain.answers?.first == Answer(option: structured, type: acknowledge, payload: []))
         #expect(plain.progress == chosen(disk, .structured))
-        let both = Conversation(Said.flags(), Said.option(structured), Said.option(extended), Said.go(""))
+        let both = Conversation(
+            ClientBytes.flags(), ClientBytes.option(structured), ClientBytes.option(extended), ClientBytes.go(""))
         #expect(both.progress == chosen(disk, .extended))
-        let backwards = Conversation(Said.flags(), Said.option(extended), Said.option(structured), Said.go(""))
+        let backwards = Conversation(
+            ClientBytes.flags(), ClientBytes.option(extended), ClientBytes.option(structured), ClientBytes.go(""))
         #expect(backwards.answers?[1].type == extendedRequired && backwards.progress == chosen(disk, .extended))
         let withData = Conversation(
-            Said.flags(), Said.option(structured, [0]), Said.option(extended, [0]), Said.go(""))
+            ClientBytes.flags(), ClientBytes.option(structured, [0]), ClientBytes.option(extended, [0]),
+            ClientBytes.go(""))
         #expect(withData.answers?.prefix(2).map(\.type) == [invalid, invalid] && withData.progress == chosen(disk))
     }
 
-    @Test func doNotFragmentIsOfferedToThoseThatKnowChunks() {
+    @Test func structuredRepliesOfferDoNotFragment() {
         for (option, flags) in [(UInt32(99), UInt16(0xd6d)), (structured, 0xded), (extended, 0xded)] {
             for type in [UInt32(6), 7] {
-                let talk = Conversation(Said.flags(), Said.option(option), Said.go("disk", type: type))
+                let talk = Conversation(
+                    ClientBytes.flags(), ClientBytes.option(option), ClientBytes.go("disk", type: type))
                 #expect(talk.answers?[1].payload == be(UInt16(0)) + be(disk.size) + be(flags))
             }
         }
-        let old = Conversation(Said.flags(3), Said.option(structured), Said.option(1))
+        let old = Conversation(ClientBytes.flags(3), ClientBytes.option(structured), ClientBytes.option(1))
         #expect(old.output.suffix(2) == be(UInt16(0xded))[...] && old.progress == chosen(disk, .structured))
     }
 
-    @Test func exportNameAfterExtendedHeadersEndsIt() {
-        #expect(Conversation(Said.flags(), Said.option(extended), Said.option(1)).progress == .close)
+    @Test func exportNameAfterExtendedHeadersEndsTheConnection() {
+        #expect(
+            Conversation(ClientBytes.flags(), ClientBytes.option(extended), ClientBytes.option(1)).progress == .close)
     }
 
     @Test func contextsNeedStructuredReplies() {
         for type in [list, set] {
-            let talk = Conversation(Said.flags(), Said.meta(type, "disk", ["base:allocation"]), Said.go("disk"))
+            let talk = Conversation(
+                ClientBytes.flags(), ClientBytes.meta(type, "disk", ["base:allocation"]), ClientBytes.go("disk"))
             #expect(talk.answers?.first?.type == invalid && talk.progress == chosen(disk))
         }
     }
@@ -67,7 +73,8 @@ import Testing
             (["base:other"], false), (["qemu:"], false), (["base"], false), ([":"], false), ([""], false),
         ] as [([String], Bool)])
     func listingFollowsTheRules(queries: [String], isListed: Bool) {
-        let talk = Conversation(Said.flags(), Said.option(structured), Said.meta(list, "disk", queries))
+        let talk = Conversation(
+            ClientBytes.flags(), ClientBytes.option(structured), ClientBytes.meta(list, "disk", queries))
         let item = Answer(option: list, type: context, payload: be(UInt32(0)) + Array("base:allocation".utf8))
         let end = Answer(option: list, type: acknowledge, payload: [])
         #expect(talk.answers?.dropFirst() == (isListed ? [item, end] : [end])[...])
@@ -80,13 +87,14 @@ import Testing
         ] as [([String], Bool)])
     func settingFollowsTheRules(queries: [String], isSet: Bool) {
         let talk = Conversation(
-            Said.flags(), Said.option(structured), Said.meta(set, "disk", queries), Said.go("disk"))
+            ClientBytes.flags(), ClientBytes.option(structured), ClientBytes.meta(set, "disk", queries),
+            ClientBytes.go("disk"))
         let item = Answer(option: set, type: context, payload: be(UInt32(1)) + Array("base:allocation".utf8))
         #expect((talk.answers?[1] == item) == isSet)
         #expect(talk.progress == chosen(disk, .structured, isSet ? [.allocation] : []))
     }
 
-    /// The maps of an export are contexts of that export, and of no other.
+    /// An export's maps are contexts of that export only.
     @Test(
         arguments: [
             ([], [0, 1, 2]), (["qemu:"], [2]), (["qemu:dirty-bitmap:"], [2]), (["nearblock:"], [1]), (["base:"], [0]),
@@ -95,47 +103,53 @@ import Testing
     func mapsAreContexts(queries: [String], indices: [Int]) {
         let all = [MetaContext.allocation] + other.maps.enumerated().map { MetaContext(map: $1, index: $0) }
         func answers(_ type: UInt32) -> ArraySlice<Answer>? {
-            Conversation(Said.flags(), Said.option(structured), Said.meta(type, other.name, queries)).answers?
-                .dropFirst()
+            Conversation(
+                ClientBytes.flags(), ClientBytes.option(structured), ClientBytes.meta(type, other.name, queries)
+            ).answers?
+            .dropFirst()
         }
         let end = [Answer(option: list, type: acknowledge, payload: [])]
         let listed = indices.map {
             Answer(option: list, type: context, payload: be(UInt32(0)) + Array(all[$0].name.utf8))
         }
         #expect(answers(list) == (listed + end)[...])
-        // Without the wildcards.
+        // SET_META_CONTEXT ignores wildcards.
         let chosen = indices.filter { queries.contains(all[$0].name) }
         let set = chosen.map {
             Answer(option: self.set, type: context, payload: be(all[$0].id) + Array(all[$0].name.utf8))
         }
         #expect(answers(self.set) == (set + [Answer(option: self.set, type: acknowledge, payload: [])])[...])
         let elsewhere = Conversation(
-            Said.flags(), Said.option(structured), Said.meta(self.set, "disk", queries), Said.go("disk"))
+            ClientBytes.flags(), ClientBytes.option(structured), ClientBytes.meta(self.set, "disk", queries),
+            ClientBytes.go("disk"))
         #expect(elsewhere.progress == self.chosen(disk, .structured))
     }
 
-    /// Whatever the second one comes to, nothing of the first is left.
-    @Test func settingReplacesEvenWhenItFails() {
-        let first = Said.flags() + Said.option(structured) + Said.meta(set, "disk", ["base:allocation"])
+    /// The second option discards the contexts of the first, whatever its result.
+    @Test func aFailedSetMetaContextDiscardsTheEarlierOne() {
+        let first =
+            ClientBytes.flags() + ClientBytes.option(structured) + ClientBytes.meta(set, "disk", ["base:allocation"])
         let seconds = [
-            (Said.meta(set, "disk", ["x:y"]), acknowledge), (Said.meta(set, "none", ["base:allocation"]), unknown),
-            (Said.option(set, [1, 2, 3]), invalid), (Said.option(set, [UInt8](repeating: 0, count: 70_000)), tooBig),
+            (ClientBytes.meta(set, "disk", ["x:y"]), acknowledge),
+            (ClientBytes.meta(set, "none", ["base:allocation"]), unknown),
+            (ClientBytes.option(set, [1, 2, 3]), invalid),
+            (ClientBytes.option(set, [UInt8](repeating: 0, count: 70_000)), tooBig),
         ]
         for (second, answer) in seconds {
-            let talk = Conversation(first, second, Said.go("disk"))
+            let talk = Conversation(first, second, ClientBytes.go("disk"))
             #expect(talk.answers?[3].type == answer)
             #expect(talk.progress == chosen(disk, .structured))
         }
-        // Listing changes nothing.
-        let listed = Conversation(first, Said.meta(list, "disk", ["x:y"]), Said.go("disk"))
+        // LIST_META_CONTEXT selects nothing.
+        let listed = Conversation(first, ClientBytes.meta(list, "disk", ["x:y"]), ClientBytes.go("disk"))
         #expect(listed.progress == chosen(disk, .structured, [.allocation]))
     }
 
-    @Test func contextsOfAnotherExportDoNotCount() {
-        let start = Said.flags() + Said.option(extended)
-        let talk = Conversation(start, Said.meta(set, other.name, ["base:allocation"]), Said.go("disk"))
+    @Test func contextsOfAnotherExportAreNotUsed() {
+        let start = ClientBytes.flags() + ClientBytes.option(extended)
+        let talk = Conversation(start, ClientBytes.meta(set, other.name, ["base:allocation"]), ClientBytes.go("disk"))
         #expect(talk.progress == chosen(disk, .extended))
-        let same = Conversation(start, Said.meta(set, "", ["base:allocation"]), Said.go("disk"))
+        let same = Conversation(start, ClientBytes.meta(set, "", ["base:allocation"]), ClientBytes.go("disk"))
         #expect(same.progress == chosen(disk, .extended, [.allocation]))
     }
 
@@ -146,59 +160,62 @@ import Testing
             [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0xff],
         ] as [[UInt8]], [UInt32(9), 10])
     func malformedQueriesAreRefused(payload: [UInt8], type: UInt32) {
-        var talk = Conversation(Said.flags(), Said.option(structured), Said.option(type, payload))
+        var talk = Conversation(ClientBytes.flags(), ClientBytes.option(structured), ClientBytes.option(type, payload))
         #expect(talk.answers?[1].type == invalid)
-        talk.hear(Said.go("disk"))
+        talk.receive(ClientBytes.go("disk"))
         #expect(talk.progress == chosen(disk, .structured))
     }
 
     // MARK: TLS
 
-    @Test func withoutTLSItIsRefusedAndAllGoesOn() {
-        let talk = Conversation(Said.flags(), Said.option(startTLS), Said.go("disk"))
+    @Test func withoutTLSStartTLSIsRefusedAndTheHandshakeContinues() {
+        let talk = Conversation(ClientBytes.flags(), ClientBytes.option(startTLS), ClientBytes.go("disk"))
         #expect(talk.answers?.first?.type == policy && talk.progress == chosen(disk))
     }
 
-    @Test func whereItIsRequiredNothingElseIsAnswered() {
+    @Test func requiredTLSRefusesEveryOtherOption() {
         for option in [UInt32(3), 6, 7, 8, 9, 10, 11, 99] {
-            let talk = Conversation(tls: .required, Said.flags(), Said.option(option, [1, 2]))
+            let talk = Conversation(tls: .required, ClientBytes.flags(), ClientBytes.option(option, [1, 2]))
             #expect(talk.answers?.map(\.type) == [tlsRequired] && talk.progress == .needsMore)
         }
-        let long = Conversation(tls: .required, Said.flags(), Said.option(7, [UInt8](repeating: 0, count: 70_000)))
+        let long = Conversation(
+            tls: .required, ClientBytes.flags(), ClientBytes.option(7, [UInt8](repeating: 0, count: 70_000)))
         #expect(long.answers?.map(\.type) == [tlsRequired])
-        #expect(Conversation(tls: .required, Said.flags(), Said.option(1)).progress == .close)
-        let abort = Conversation(tls: .required, Said.flags(), Said.option(2))
+        #expect(Conversation(tls: .required, ClientBytes.flags(), ClientBytes.option(1)).progress == .close)
+        let abort = Conversation(tls: .required, ClientBytes.flags(), ClientBytes.option(2))
         #expect(abort.answers?.map(\.type) == [acknowledge] && abort.progress == .close)
     }
 
-    @Test(arguments: [TLSPolicy.optional, .required]) func insideAllIsAnswered(policy: TLSPolicy) {
-        var talk = Conversation(tls: policy, Said.flags(), Said.option(startTLS))
+    @Test(arguments: [TLSPolicy.optional, .required]) func insideTLSEveryOptionIsAnswered(policy: TLSPolicy) {
+        var talk = Conversation(tls: policy, ClientBytes.flags(), ClientBytes.option(startTLS))
         #expect(talk.answers?.map(\.type) == [acknowledge] && talk.progress == .startTLS)
-        talk.hear(Said.option(startTLS))
+        talk.receive(ClientBytes.option(startTLS))
         #expect(talk.answers?.last?.type == invalid)
-        talk.hear(Said.go("disk"))
+        talk.receive(ClientBytes.go("disk"))
         #expect(talk.progress == chosen(disk))
     }
 
-    @Test func itIsOptionalWhereThePolicySaysSo() {
-        #expect(Conversation(tls: .optional, Said.flags(), Said.go("disk")).progress == chosen(disk))
-        let withData = Conversation(tls: .optional, Said.flags(), Said.option(startTLS, [1]), Said.go("disk"))
+    @Test func optionalTLSServesClientsInTheClear() {
+        #expect(Conversation(tls: .optional, ClientBytes.flags(), ClientBytes.go("disk")).progress == chosen(disk))
+        let withData = Conversation(
+            tls: .optional, ClientBytes.flags(), ClientBytes.option(startTLS, [1]), ClientBytes.go("disk"))
         #expect(withData.answers?.first?.type == invalid && withData.progress == chosen(disk))
     }
 
-    @Test func whatWasAgreedOnInTheClearIsForgotten() {
+    @Test func startTLSDiscardsEarlierAgreements() {
         var talk = Conversation(
-            tls: .optional, Said.flags(), Said.option(extended), Said.meta(set, "disk", ["base:allocation"]),
-            Said.option(startTLS))
-        talk.hear(Said.go("disk"))
+            tls: .optional, ClientBytes.flags(), ClientBytes.option(extended),
+            ClientBytes.meta(set, "disk", ["base:allocation"]),
+            ClientBytes.option(startTLS))
+        talk.receive(ClientBytes.go("disk"))
         #expect(talk.progress == chosen(disk))
     }
 
-    /// What a stranger puts behind STARTTLS in the clear stays unread; the caller throws it away.
-    @Test func nothingBehindStartTLSIsTaken() {
-        let injected = Said.go("disk")
+    /// Bytes in the clear behind STARTTLS stay unread, and the caller drops them.
+    @Test func bytesBehindStartTLSAreNotParsed() {
+        let injected = ClientBytes.go("disk")
         var handshake = Handshake(tls: .required)
-        var input = (Said.flags() + Said.option(startTLS) + injected)[...]
+        var input = (ClientBytes.flags() + ClientBytes.option(startTLS) + injected)[...]
         var output: [UInt8] = []
         let progress = handshake.receive(&input, output: &output, catalog: Catalog())
         #expect(progress == .startTLS && Array(input) == injected)
@@ -206,10 +223,11 @@ import Testing
 
     // MARK: Bounds
 
-    /// A client that asks and asks is answered in portions, so that it has to read.
-    @Test func muchIsSaidInPortions() {
+    /// A client that sends options without reading gets its answers in portions.
+    @Test func manyOptionsAreAnsweredInPortions() {
         var handshake = Handshake(tls: .off)
-        var input = (Said.flags() + (0..<900).flatMap { _ in Said.go("disk", wanting: [1, 2, 3], type: 6) })[...]
+        var input =
+            (ClientBytes.flags() + (0..<900).flatMap { _ in ClientBytes.go("disk", wanting: [1, 2, 3], type: 6) })[...]
         var total = 0
         var portions = 0
         while true {
@@ -223,19 +241,19 @@ import Testing
         #expect(portions > 0 && input.isEmpty && total > 64 << 10)
     }
 
-    @Test func aServerMayKeepItsExportsToItself() {
+    @Test func anUnlistedServerRefusesList() {
         struct Silent: ExportCatalog {
             func export(named name: String) -> ExportDescription? { Catalog().export(named: name) }
             func exports() -> [ExportDescription]? { nil }
         }
         var handshake = Handshake(tls: .off)
-        var input = (Said.flags() + Said.option(3))[...]
+        var input = (ClientBytes.flags() + ClientBytes.option(3))[...]
         var output: [UInt8] = []
         _ = handshake.receive(&input, output: &output, catalog: Silent())
         #expect(Answer.all(in: output)?.map(\.type) == [policy])
     }
 
-    @Test func descriptionsAreToldToThoseThatAsk() {
+    @Test func descriptionsAreSentOnRequest() {
         struct Described: ExportCatalog {
             let only = ExportDescription(
                 name: "d", size: 5, isReadOnly: true, isRotational: true, text: "for people")
@@ -243,7 +261,7 @@ import Testing
             func exports() -> [ExportDescription]? { [only] }
         }
         var handshake = Handshake(tls: .off)
-        var input = (Said.flags() + Said.option(3) + Said.go("d", wanting: [2], type: 6))[...]
+        var input = (ClientBytes.flags() + ClientBytes.option(3) + ClientBytes.go("d", wanting: [2], type: 6))[...]
         var output: [UInt8] = []
         _ = handshake.receive(&input, output: &output, catalog: Described())
         let answers = Answer.all(in: output) ?? []

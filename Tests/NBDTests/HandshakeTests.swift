@@ -21,51 +21,51 @@ import Testing
         #expect(Handshake(tls: .off).greeting == Array("NBDMAGICIHAVEOPT".utf8) + [0, 3])
     }
 
-    @Test(arguments: [UInt32(0), 1, 2, 3]) func knownClientFlagsAreTaken(flags: UInt32) {
-        let talk = Conversation(Said.flags(flags))
+    @Test(arguments: [UInt32(0), 1, 2, 3]) func knownClientFlagsAreAccepted(flags: UInt32) {
+        let talk = Conversation(ClientBytes.flags(flags))
         #expect(talk.progress == .needsMore && talk.output.isEmpty && talk.input.isEmpty)
     }
 
-    @Test(arguments: [UInt32(4), 7, 0x8000_0000, .max]) func unknownClientFlagsEndIt(flags: UInt32) {
-        #expect(Conversation(Said.flags(flags)).progress == .close)
+    @Test(arguments: [UInt32(4), 7, 0x8000_0000, .max]) func unknownClientFlagsEndTheConnection(flags: UInt32) {
+        #expect(Conversation(ClientBytes.flags(flags)).progress == .close)
     }
 
-    @Test func exportNameAnswersSizeAndFlagsThenZeros() {
+    @Test func exportNameRepliesSizeFlagsAndZeros() {
         let numbers = be(UInt64(1_000_000_007)) + be(UInt16(0xd6d))
-        let bare = Conversation(Said.flags(3), Said.option(1, Array("disk".utf8)))
+        let bare = Conversation(ClientBytes.flags(3), ClientBytes.option(1, Array("disk".utf8)))
         #expect(bare.progress == chosen(disk) && bare.output == numbers)
-        let padded = Conversation(Said.flags(1), Said.option(1))
+        let padded = Conversation(ClientBytes.flags(1), ClientBytes.option(1))
         #expect(padded.progress == chosen(disk))
         #expect(padded.output == numbers + [UInt8](repeating: 0, count: 124))
     }
 
-    @Test func aReadOnlyExportSaysSoAndOffersNoChanges() {
-        let talk = Conversation(Said.flags(3), Said.option(1, Array("späte Scheibe".utf8)))
+    @Test func aReadOnlyExportOffersNoChanges() {
+        let talk = Conversation(ClientBytes.flags(3), ClientBytes.option(1, Array("späte Scheibe".utf8)))
         #expect(talk.output == be(UInt64(1)) + be(UInt16(0x50f)))
     }
 
     @Test(arguments: [UInt8(97), 0xff], [1, 4096, 4097])
-    func exportNameOfAnUnknownExportEndsItWithoutAWord(byte: UInt8, length: Int) {
-        let talk = Conversation(Said.flags(3), Said.option(1, [UInt8](repeating: byte, count: length)))
+    func exportNameOfAnUnknownExportEndsTheConnection(byte: UInt8, length: Int) {
+        let talk = Conversation(ClientBytes.flags(3), ClientBytes.option(1, [UInt8](repeating: byte, count: length)))
         #expect(talk.progress == .close && talk.output.isEmpty)
     }
 
-    @Test func abortIsAcknowledgedAndEndsIt() {
-        let talk = Conversation(Said.flags(), Said.option(2))
+    @Test func abortIsAcknowledgedAndEndsTheConnection() {
+        let talk = Conversation(ClientBytes.flags(), ClientBytes.option(2))
         #expect(talk.progress == .close)
         #expect(talk.answers == [Answer(option: 2, type: acknowledge, payload: [])])
     }
 
     @Test func listNamesEveryExport() {
-        let talk = Conversation(Said.flags(), Said.option(3), Said.option(3, [0]))
+        let talk = Conversation(ClientBytes.flags(), ClientBytes.option(3), ClientBytes.option(3, [0]))
         #expect(talk.progress == .needsMore)
         let names = ["disk", "späte Scheibe"].map { be(UInt32($0.utf8.count)) + $0.utf8 }
         #expect(talk.answers?.prefix(3).map(\.payload) == names + [[]])
         #expect(talk.answers?.map(\.type) == [server, server, acknowledge, invalid])
     }
 
-    @Test func infoTellsAndLeavesTheChoiceOpen() throws {
-        var talk = Conversation(Said.flags(), Said.go("disk", wanting: [1, 3, 999], type: 6))
+    @Test func infoRepliesAndTheHandshakeContinues() throws {
+        var talk = Conversation(ClientBytes.flags(), ClientBytes.go("disk", wanting: [1, 3, 999], type: 6))
         #expect(talk.progress == .needsMore)
         let answers = try #require(talk.answers)
         #expect(answers.map(\.type) == [information, information, information, acknowledge])
@@ -73,14 +73,14 @@ import Testing
         #expect(answers[0].payload == be(UInt16(0)) + be(UInt64(1_000_000_007)) + be(UInt16(0xd6d)))
         #expect(answers[1].payload == be(UInt16(3)) + be(UInt32(1)) + be(UInt32(4096)) + be(UInt32(32 << 20)))
         #expect(answers[2].payload == be(UInt16(1)) + Array("disk".utf8))
-        talk.hear(Said.go("späte Scheibe"))
+        talk.receive(ClientBytes.go("späte Scheibe"))
         #expect(talk.progress == chosen(Catalog().all[1]))
     }
 
     @Test(arguments: ["", "disk", "späte Scheibe", "none"], [[], [UInt16(3)], [1, 0, 3, 77]])
-    func infoAndGoSayTheSame(name: String, items: [UInt16]) throws {
-        let info = Conversation(Said.flags(), Said.go(name, wanting: items, type: 6))
-        let go = Conversation(Said.flags(), Said.go(name, wanting: items))
+    func infoAndGoReplyTheSame(name: String, items: [UInt16]) throws {
+        let info = Conversation(ClientBytes.flags(), ClientBytes.go(name, wanting: items, type: 6))
+        let go = Conversation(ClientBytes.flags(), ClientBytes.go(name, wanting: items))
         let told = try #require(info.answers).map { Answer(option: 7, type: $0.type, payload: $0.payload) }
         #expect(told == go.answers)
         #expect(info.progress == .needsMore)
@@ -89,7 +89,7 @@ import Testing
         if expected == nil { #expect(told.map(\.type) == [unknown]) }
     }
 
-    /// The length of the name, the name, the number of items and the items have to fill the option exactly.
+    /// The length of the name, the name, the number of items and the items must fill the option exactly.
     @Test(
         arguments: [
             [], [0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0],
@@ -98,83 +98,83 @@ import Testing
             [0, 0, 0, 1, 0xff, 0, 0], be(UInt32(4097)) + [97, 0, 0],
         ] as [[UInt8]], [UInt32(6), 7])
     func aMalformedQuestionIsRefusedAndTheNextIsAnswered(payload: [UInt8], type: UInt32) {
-        var talk = Conversation(Said.flags(), Said.option(type, payload))
+        var talk = Conversation(ClientBytes.flags(), ClientBytes.option(type, payload))
         #expect(talk.progress == .needsMore && talk.answers?.map(\.type) == [invalid])
-        talk.hear(Said.go(""))
+        talk.receive(ClientBytes.go(""))
         #expect(talk.progress == chosen(disk))
     }
 
     @Test(arguments: [UInt32(0), 4, 12, 1000, .max], [0, 1, 65_536])
-    func anUnknownOptionIsPassedOverAndRefused(type: UInt32, length: Int) {
-        var talk = Conversation(Said.flags(), Said.option(type, [UInt8](repeating: 0x49, count: length)))
+    func anUnknownOptionIsSkippedAndRefused(type: UInt32, length: Int) {
+        var talk = Conversation(ClientBytes.flags(), ClientBytes.option(type, [UInt8](repeating: 0x49, count: length)))
         #expect(talk.answers?.map(\.type) == [unsupported] && talk.answers?.first?.option == type)
         #expect(talk.input.isEmpty)
-        talk.hear(Said.go("disk"))
+        talk.receive(ClientBytes.go("disk"))
         #expect(talk.progress == chosen(disk))
     }
 
-    @Test(arguments: [65_537, 1_000_003]) func aHugeOptionIsPassedOverWithoutBeingKept(length: Int) {
-        var talk = Conversation(Said.flags(), Said.option(7, length: UInt32(length)))
+    @Test(arguments: [65_537, 1_000_003]) func aHugeOptionIsSkippedWithoutBeingKept(length: Int) {
+        var talk = Conversation(ClientBytes.flags(), ClientBytes.option(7, length: UInt32(length)))
         var left = length
         while left > 0 {
             #expect(talk.output.isEmpty)
-            talk.hear([UInt8](repeating: 0x49, count: min(left, 10_000)))
+            talk.receive([UInt8](repeating: 0x49, count: min(left, 10_000)))
             left -= min(left, 10_000)
             #expect(talk.input.isEmpty)
         }
         #expect(talk.answers?.map(\.type) == [tooBig])
-        talk.hear(Said.go("disk"))
+        talk.receive(ClientBytes.go("disk"))
         #expect(talk.progress == chosen(disk))
     }
 
-    @Test func aHugeExportNameEndsIt() {
-        #expect(Conversation(Said.flags(), Said.option(1, length: .max)).progress == .close)
+    @Test func aHugeExportNameEndsTheConnection() {
+        #expect(Conversation(ClientBytes.flags(), ClientBytes.option(1, length: .max)).progress == .close)
     }
 
-    @Test func anOptionWithoutMagicEndsIt() {
-        #expect(Conversation(Said.flags(), [UInt8](repeating: 0x49, count: 16)).progress == .close)
+    @Test func anOptionWithoutMagicEndsTheConnection() {
+        #expect(Conversation(ClientBytes.flags(), [UInt8](repeating: 0x49, count: 16)).progress == .close)
     }
 
-    @Test func tooManyOptionsEndIt() {
-        var talk = Conversation(Said.flags())
+    @Test func tooManyOptionsEndTheConnection() {
+        var talk = Conversation(ClientBytes.flags())
         for number in 0..<1024 {
-            talk.hear(Said.option(number % 2 == 0 ? 99 : 3))
+            talk.receive(ClientBytes.option(number % 2 == 0 ? 99 : 3))
             #expect(talk.progress == .needsMore)
         }
-        talk.hear(Said.go("disk"))
+        talk.receive(ClientBytes.go("disk"))
         #expect(talk.progress == .close)
     }
 
-    @Test(arguments: [Said.option(1), Said.go("")])
+    @Test(arguments: [ClientBytes.option(1), ClientBytes.go("")])
     func requestsRightBehindTheChoiceStayInTheInput(choice: [UInt8]) {
         let requests = Array("requests of the client".utf8)
-        let talk = Conversation(Said.flags() + choice + requests)
+        let talk = Conversation(ClientBytes.flags() + choice + requests)
         #expect(talk.progress == chosen(disk) && Array(talk.input) == requests)
     }
 
-    @Test func howTheBytesAreCutMakesNoDifference() {
+    @Test func splitInputGivesTheSameResult() {
         var random = Seeded.fresh()
         for _ in 0..<300 {
             let bytes = randomConversation(&random)
             let whole = Conversation(bytes)
             var byByte = Conversation()
-            for byte in bytes { byByte.hear([byte]) }
+            for byte in bytes { byByte.receive([byte]) }
             var inPieces = Conversation()
             var rest = bytes[...]
             while !rest.isEmpty {
                 let count = Int.random(in: 0...min(rest.count, 50), using: &random)
-                inPieces.hear(rest.prefix(count))
+                inPieces.receive(rest.prefix(count))
                 rest = rest.dropFirst(count)
             }
             for other in [byByte, inPieces] {
                 #expect(other.output == whole.output && other.progress == whole.progress)
-                // After the end nothing is taken, so what is left is the same as well.
+                // An ended handshake takes no more bytes, so the rest is the same, too.
                 #expect(Array(other.input) == Array(whole.input))
             }
         }
     }
 
-    @Test func whateverComesTheAnswersAreWellFormedAndTheInputSmall() {
+    @Test func randomInputGivesWellFormedAnswersAndAShortRest() {
         var random = Seeded.fresh()
         for _ in 0..<3000 {
             var bytes = randomConversation(&random)
@@ -185,10 +185,10 @@ import Testing
             if random.chance(10) { bytes = random.bytes(200) }
             var talk = Conversation()
             for start in stride(from: 0, to: bytes.count, by: 97) {
-                talk.hear(bytes[start..<min(start + 97, bytes.count)])
+                talk.receive(bytes[start..<min(start + 97, bytes.count)])
                 if talk.progress == .needsMore { #expect(talk.input.count <= (64 << 10) + 16 + 97) }
             }
-            // Only EXPORT_NAME is answered without a reply header, and only at the end.
+            // Only EXPORT_NAME has a reply without a header, and it ends the handshake.
             if talk.answers == nil {
                 #expect(Answer.all(in: talk.output.dropLast(10)) != nil || talk.output.suffix(124).max() == 0)
             }
@@ -196,20 +196,20 @@ import Testing
     }
 
     private func randomConversation(_ random: inout Seeded) -> [UInt8] {
-        var bytes = Said.flags(UInt32.random(in: 0...3, using: &random))
+        var bytes = ClientBytes.flags(UInt32.random(in: 0...3, using: &random))
         for _ in 0..<Int.random(in: 0...6, using: &random) {
             switch Int.random(in: 0..<8, using: &random) {
-            case 0: bytes += Said.option(3)
-            case 1: bytes += Said.go("späte Scheibe", wanting: [1, 3], type: 6)
-            case 2: bytes += Said.go("none", type: random.chance(50) ? 6 : 7)
-            case 3: bytes += Said.option(UInt32.random(in: 4...20, using: &random), random.bytes(30))
-            case 4: bytes += Said.option(7, random.bytes(Int.random(in: 0...20, using: &random)))
-            case 5 where random.chance(5): bytes += Said.option(8, random.bytes(70_000))
-            case 6 where random.chance(20): bytes += Said.option(2)
-            default: bytes += Said.option(3, [1])
+            case 0: bytes += ClientBytes.option(3)
+            case 1: bytes += ClientBytes.go("späte Scheibe", wanting: [1, 3], type: 6)
+            case 2: bytes += ClientBytes.go("none", type: random.chance(50) ? 6 : 7)
+            case 3: bytes += ClientBytes.option(UInt32.random(in: 4...20, using: &random), random.bytes(30))
+            case 4: bytes += ClientBytes.option(7, random.bytes(Int.random(in: 0...20, using: &random)))
+            case 5 where random.chance(5): bytes += ClientBytes.option(8, random.bytes(70_000))
+            case 6 where random.chance(20): bytes += ClientBytes.option(2)
+            default: bytes += ClientBytes.option(3, [1])
             }
         }
-        if random.chance(50) { bytes += random.chance(50) ? Said.go("disk") : Said.option(1) }
+        if random.chance(50) { bytes += random.chance(50) ? ClientBytes.go("disk") : ClientBytes.option(1) }
         return bytes + random.bytes(Int.random(in: 0...60, using: &random))
     }
 }

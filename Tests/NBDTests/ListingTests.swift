@@ -2,7 +2,7 @@ import Testing
 
 @testable import NBD
 
-/// Handshakes with as many exports as there may be.
+/// Handshakes with the largest number of exports.
 @Suite(.timeLimit(.minutes(10))) struct ListingTests {
     private struct Many: ExportCatalog {
         let all = (0..<5000).map { number in
@@ -23,8 +23,8 @@ import Testing
         var mostAtOnce = 0
         let catalog = Many()
 
-        /// All that is answered, sent portion by portion, and what it comes to.
-        mutating func hear(_ bytes: [UInt8]) -> ([Answer], Handshake.Progress) {
+        /// Sends all output portion by portion; returns it with the last progress.
+        mutating func receive(_ bytes: [UInt8]) -> ([Answer], Handshake.Progress) {
             var input = bytes[...]
             var answers: [Answer] = []
             while true {
@@ -37,51 +37,53 @@ import Testing
         }
     }
 
-    @Test func aListerMayAskTwoThingsOfEachOf5000Exports() {
+    @Test func twoOptionsForEachOf5000ExportsAreAnswered() {
         var lister = Lister()
-        _ = lister.hear(Said.flags() + Said.option(8))
-        let (list, _) = lister.hear(Said.option(3))
+        _ = lister.receive(ClientBytes.flags() + ClientBytes.option(8))
+        let (list, _) = lister.receive(ClientBytes.option(3))
         #expect(list.count == 4995 + 1 && list.last?.type == 1)
         for export in lister.catalog.all where !export.requiresTLS {
-            let (answers, progress) = lister.hear(Said.go(export.name, type: 6) + Said.meta(9, export.name))
+            let (answers, progress) = lister.receive(
+                ClientBytes.go(export.name, type: 6) + ClientBytes.meta(9, export.name))
             #expect(answers.count { $0.type == 1 } == 2 && progress == .needsMore)
         }
-        // A list goes out in portions, so that no client makes the server hold all of it.
+        // A list is sent in portions, so that the server never holds all of it for a client.
         #expect(lister.mostAtOnce < 70 << 10)
         #expect(lister.handshake.optionsServed == 2 + 2 * 4995)
     }
 
-    @Test func optionsThatLeadNowhereEndIt() {
+    @Test func tooManyOptionsWithoutProgressEndTheConnection() {
         var lister = Lister()
-        _ = lister.hear(Said.flags())
+        _ = lister.receive(ClientBytes.flags())
         var progress = Handshake.Progress.needsMore
         var options = 0
         while progress == .needsMore, options <= 50_000 {
-            (_, progress) = lister.hear(Said.option(99))
+            (_, progress) = lister.receive(ClientBytes.option(99))
             options += 1
         }
         #expect(progress == .close && options == 5000 * 8 + 1)
         #expect(lister.handshake.optionsServed == 0)
     }
 
-    @Test func anExportForTLSIsHiddenFromAClientInTheClear() {
-        for choice in [Said.go("export 7"), Said.go("export 7", type: 6)] {
+    @Test func anExportThatRequiresTLSIsRefusedInTheClear() {
+        for choice in [ClientBytes.go("export 7"), ClientBytes.go("export 7", type: 6)] {
             var lister = Lister()
-            let (answers, progress) = lister.hear(Said.flags() + choice)
+            let (answers, progress) = lister.receive(ClientBytes.flags() + choice)
             #expect(answers.map(\.type) == [0x8000_0005] && progress == .needsMore)
         }
         var lister = Lister()
-        let (_, named) = lister.hear(Said.flags() + Said.option(1, Array("export 7".utf8)))
+        let (_, named) = lister.receive(ClientBytes.flags() + ClientBytes.option(1, Array("export 7".utf8)))
         #expect(named == .close)
         lister = Lister()
-        let (answers, _) = lister.hear(Said.flags() + Said.option(8) + Said.meta(10, "export 7", ["base:allocation"]))
+        let (answers, _) = lister.receive(
+            ClientBytes.flags() + ClientBytes.option(8) + ClientBytes.meta(10, "export 7", ["base:allocation"]))
         #expect(answers.map(\.type) == [1, 0x8000_0005])
         lister = Lister()
-        let (_, encrypted) = lister.hear(Said.flags() + Said.option(5))
+        let (_, encrypted) = lister.receive(ClientBytes.flags() + ClientBytes.option(5))
         #expect(encrypted == .startTLS)
-        let (secure, _) = lister.hear(Said.option(3))
+        let (secure, _) = lister.receive(ClientBytes.option(3))
         #expect(secure.count == 5000 + 1)
-        guard case .transmission = lister.hear(Said.go("export 7")).1 else {
+        guard case .transmission = lister.receive(ClientBytes.go("export 7")).1 else {
             Issue.record("an encrypted client may not have the export")
             return
         }

@@ -2,9 +2,9 @@ import Testing
 
 @testable import NBD
 
-/// A handshake whose exports have to be looked at before a client is told of them.
+/// Handshakes whose exports must be examined before a client is told about them.
 @Suite struct LookTests {
-    /// Its disk is longer once somebody has looked.
+    /// A catalog whose disk is longer after the examination.
     private struct Changing: ExportCatalog {
         var size: UInt64 = 100
 
@@ -17,15 +17,15 @@ import Testing
     }
 
     @Test(
-        "INFO, GO and EXPORT_NAME wait until somebody has looked, each time, and tell what is there then",
+        "INFO, GO and EXPORT_NAME wait for an examination each time, and reply the size found by it",
         arguments: [
-            Said.go("disk", type: 6), Said.go("disk"), Said.option(1, Array("disk".utf8)),
+            ClientBytes.go("disk", type: 6), ClientBytes.go("disk"), ClientBytes.option(1, Array("disk".utf8)),
         ])
     func waits(option: [UInt8]) {
         var handshake = Handshake(tls: .off)
         var output: [UInt8] = []
         var catalog = Changing()
-        var input = (Said.flags() + option)[...]
+        var input = (ClientBytes.flags() + option)[...]
         for size in [UInt64(200), 300] {
             for _ in 0..<2 {
                 let progress = handshake.receive(&input, output: &output, catalog: catalog)
@@ -40,11 +40,11 @@ import Testing
         }
     }
 
-    @Test("Who asks for what has to be looked at, and may not have it, hears why and may ask for another")
+    @Test("A client refused after the examination gets the reason and may choose another export")
     func refused() {
         var handshake = Handshake(tls: .off)
         var output: [UInt8] = []
-        var input = (Said.flags() + Said.go("disk") + Said.go("none"))[...]
+        var input = (ClientBytes.flags() + ClientBytes.go("disk") + ClientBytes.go("none"))[...]
         #expect(handshake.receive(&input, output: &output, catalog: Changing()) == .needsLook(at: "disk"))
         handshake.looked(refusal: "not now")
         #expect(handshake.receive(&input, output: &output, catalog: Changing()) == .needsMore)
@@ -55,21 +55,21 @@ import Testing
                 Answer(option: 7, type: unknown, payload: Array("no such export".utf8)),
             ])
         var old = Handshake(tls: .off)
-        input = (Said.flags() + Said.option(1, Array("disk".utf8)))[...]
+        input = (ClientBytes.flags() + ClientBytes.option(1, Array("disk".utf8)))[...]
         output = []
         #expect(old.receive(&input, output: &output, catalog: Changing()) == .needsLook(at: "disk"))
         old.looked(refusal: "not now")
         #expect(old.receive(&input, output: &output, catalog: Changing()) == .close && output.isEmpty)
     }
 
-    @Test("Nothing is looked at for a list, nor for a client that has to encrypt first")
+    @Test("Lists, and clients that must encrypt first, cause no examination")
     func notNeeded() {
         var handshake = Handshake(tls: .required)
         var output: [UInt8] = []
-        var input = (Said.flags() + Said.go("disk"))[...]
+        var input = (ClientBytes.flags() + ClientBytes.go("disk"))[...]
         #expect(handshake.receive(&input, output: &output, catalog: Changing()) == .needsMore)
         var open = Handshake(tls: .off)
-        input = (Said.flags() + Said.option(3))[...]
+        input = (ClientBytes.flags() + ClientBytes.option(3))[...]
         #expect(open.receive(&input, output: &output, catalog: Changing()) == .needsMore)
     }
 }

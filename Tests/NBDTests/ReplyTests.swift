@@ -2,7 +2,7 @@ import Testing
 
 @testable import NBD
 
-/// The bytes of replies, written down by hand from the protocol text.
+/// The bytes of replies, written by hand from the protocol text.
 @Suite(.timeLimit(.minutes(10))) struct ReplyTests {
     private let cookie: UInt64 = 0x0102_0304_0506_0708
     private let offset: UInt64 = 0x1112_1314_1516_1718
@@ -10,7 +10,7 @@ import Testing
     private let structured: [UInt8] = [0x66, 0x8e, 0x33, 0xef]
     private let extended: [UInt8] = [0x6e, 0x8a, 0x27, 0x8c]
 
-    /// What `store` writes into a room of 64 bytes, and that it writes nothing behind it.
+    /// The bytes that `store` writes; it must write nothing behind them.
     private func written(_ store: (UnsafeMutableRawPointer) -> Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0xee, count: 64)
         let count = bytes.withUnsafeMutableBytes { store($0.baseAddress!) }
@@ -51,7 +51,7 @@ import Testing
         #expect(end(.structured, .noSpace) == header(0x8001, 6) + be(UInt32(28)) + be(UInt16(0)))
         #expect(data(.structured, 4096) == header(1, 4104) + be(offset))
         #expect(status(.structured, 3) == header(5, 4 + 24) + be(UInt32(1)))
-        // The flag says that nothing follows.
+        // Only the last chunk has the flag "done".
         #expect(status(.structured, 3, isLast: false)[4..<6] == [0, 0])
     }
 

@@ -3,7 +3,7 @@ import Testing
 @testable import NBD
 
 @Suite(.timeLimit(.minutes(10))) struct RequestParsingTests {
-    @Test func everyFieldStandsInItsPlace() {
+    @Test func everyHeaderFieldIsParsed() {
         let bytes: [UInt8] =
             [0x25, 0x60, 0x95, 0x13, 0x01, 0x02, 0x03, 0x04] + Array(0x10...0x17) + Array(0x20...0x27)
             + [0x30, 0x31, 0x32, 0x33]
@@ -16,7 +16,7 @@ import Testing
         #expect(request?.command == nil)
     }
 
-    @Test func aHeaderMayStandAnywhereInMemory() {
+    @Test func unalignedHeadersAreParsed() {
         let header =
             be(UInt32(0x2560_9513)) + be(UInt16(1)) + be(UInt16(4)) + be(UInt64(1)) + be(UInt64(2))
             + be(UInt32(3))
@@ -28,7 +28,7 @@ import Testing
         }
     }
 
-    @Test func aHeaderWithAnyOtherMagicIsNone() {
+    @Test func aHeaderWithWrongMagicIsRefused() {
         let header = be(UInt32(0x2560_9513)) + [UInt8](repeating: 0, count: 24)
         for bit in 0..<32 {
             var bytes = header
@@ -38,7 +38,7 @@ import Testing
         #expect(Request(header: header, style: .simple) != nil)
     }
 
-    @Test func anExtendedHeaderHasSixtyFourBitsOfLength() {
+    @Test func extendedHeadersHave64BitLengths() {
         let bytes =
             be(UInt32(0x21e4_1c71)) + be(UInt16(0x0102)) + be(UInt16(0x0304)) + be(UInt64(5)) + be(UInt64(6))
             + be(UInt64(0x0708_090a_0b0c_0d0e))
@@ -51,8 +51,8 @@ import Testing
         #expect(Request(header: compact, style: .extended) == nil)
     }
 
-    /// Compact: only writes, by their nature. Extended: whatever says so, and nothing else.
-    @Test func whatHasAPayloadIsClear() {
+    /// A compact request has a payload if it is a write; an extended one if its flag says so.
+    @Test func writesAndFlaggedExtendedRequestsHaveAPayload() {
         for type in UInt16(0)...20 {
             for flags in [UInt16(0), 32, 33, 1] {
                 let start = be(flags) + be(type) + be(UInt64(0)) + be(UInt64(0))
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test func errorNumbersThatTheProtocolDoesNotKnowBecomeInputOutput() {
+    @Test func unknownErrnoBecomesEIO() {
         let known: [Int32: UInt32] = [
             0: 0, 1: 1, 5: 5, 12: 12, 22: 22, 27: 28, 28: 28, 30: 1, 75: 75, 95: 95, 108: 108, 122: 28,
         ]

@@ -2,12 +2,12 @@ import Testing
 
 @testable import NBD
 
-/// Every command with every flag at every boundary, against the rules written down a second time.
+/// Every command with every flag at every boundary, compared with a second formulation of the rules.
 @Suite(.timeLimit(.minutes(10))) struct RequestValidationTests {
     private static let sizes: [UInt64] = [1, 511, 4096, 64 << 20, (64 << 20) + 1, 1 << 40, 1 << 62]
 
     @Test(arguments: sizes, [HeaderStyle.simple, .structured, .extended])
-    func theVerdictIsTheRules(size: UInt64, style: HeaderStyle) {
+    func everyRequestGetsTheVerdictOfTheRules(size: UInt64, style: HeaderStyle) {
         for isReadOnly in [false, true] {
             let export = ExportDescription(name: "", size: size, isReadOnly: isReadOnly)
             for contexts in [[], [MetaContext.allocation]] {
@@ -54,7 +54,7 @@ import Testing
         if verdict.rawValue != expected { Issue.record("\(request) under \(negotiation): \(verdict), not \(expected)") }
     }
 
-    /// In numbers of the wire, with sums that can't overflow.
+    /// The rules in wire numbers, with sums that can't overflow.
     private func rules(
         _ type: UInt16, _ flags: UInt16, _ offset: UInt64, _ length: UInt64, _ negotiation: Negotiation
     ) -> UInt32 {
@@ -63,14 +63,14 @@ import Testing
         let isLong = length > 64 << 20
         let knowsChunks = negotiation.style != .simple
         let isExtended = negotiation.style == .extended
-        // There is no reply to a disconnect.
+        // A disconnect has no reply.
         if type == 2 { return 0 }
         switch (type, flags) {
         case (0, 0...1), (3...5, 0...1): break
         case (0, 4...5) where knowsChunks: break
         case (1, 0...1) where !isExtended: break
         case (1, 32...33) where isExtended: break
-        // Without its flag, an extended write brings nothing to write: only an empty one makes sense.
+        // An extended write without the payload flag has no data: only an empty one is valid.
         case (1, 0...1) where isExtended && length == 0: break
         case (6, 0...3), (6, 16...19): break
         case (7, 0...1), (7, 8...9): break

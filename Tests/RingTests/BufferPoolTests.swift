@@ -4,134 +4,134 @@ import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(10))) struct BufferPoolTests {
-    @Test func noMoreIsOutThanTheLimit() async throws {
+    @Test func allocationsBeyondTheLimitFail() async throws {
         try await withPool(limit: 64 << 10, kept: 0) { loop, pool in
             await loop.perform {
-                let buffers = (0..<16).map { _ in pool.take(4096) }
+                let buffers = (0..<16).map { _ in pool.allocate(4096) }
                 #expect(buffers.allSatisfy { $0 != nil } && Set(buffers).count == 16)
                 #expect(pool.used == 64 << 10)
-                #expect(pool.take(1) == nil)
-                for buffer in buffers { pool.give(buffer!, 4096) }
+                #expect(pool.allocate(1) == nil)
+                for buffer in buffers { pool.free(buffer!, 4096) }
                 #expect(pool.used == 0)
-                let whole = pool.take(64 << 10)
-                #expect(whole != nil && pool.take(1) == nil)
-                pool.give(whole!, 64 << 10)
+                let whole = pool.allocate(64 << 10)
+                #expect(whole != nil && pool.allocate(1) == nil)
+                pool.free(whole!, 64 << 10)
             }
         }
     }
 
-    @Test func buffersAreAlignedToPagesAndHoldWhatTheyWereTakenFor() async throws {
+    @Test func buffersOfAnySizeAreAlignedAndLargeEnough() async throws {
         try await withPool(limit: 1 << 20, kept: 1 << 20) { loop, pool in
             await loop.perform {
                 for count in [1, 4095, 4096, 4097, 8192, 8193, 300_000, 1 << 20] {
-                    let buffer = pool.take(count)!
+                    let buffer = pool.allocate(count)!
                     #expect(UInt(bitPattern: buffer) % 4096 == 0)
                     #expect(pool.used >= count && pool.used < 2 * max(count, 4096))
                     memset(buffer, 0xab, count)
-                    pool.give(buffer, count)
+                    pool.free(buffer, count)
                 }
             }
         }
     }
 
-    @Test func whatIsGivenBackIsTakenAgain() async throws {
+    @Test func freedBuffersAreReused() async throws {
         try await withPool(limit: 1 << 20, kept: 8192) { loop, pool in
             await loop.perform {
-                let first = pool.take(8000)!
-                pool.give(first, 8000)
-                // Freed memory would likely end up here.
+                let first = pool.allocate(8000)!
+                pool.free(first, 8000)
+                // The allocator would probably reuse freed memory here.
                 var thief: UnsafeMutableRawPointer?
                 posix_memalign(&thief, 4096, 8192)
-                let second = pool.take(5000)!
+                let second = pool.allocate(5000)!
                 #expect(first == second && thief != second)
-                pool.give(second, 5000)
+                pool.free(second, 5000)
                 free(thief)
             }
         }
     }
 
-    @Test func whoWaitsIsServedInTheOrderOfAsking() async throws {
+    @Test func waitersAreServedInOrder() async throws {
         try await withPool(limit: 16 << 10, kept: 0) { loop, pool in
             let log = Log()
             let waiters = (0..<4).map { Waiter($0, wants: 8192, of: pool, log) }
             let (one, other) = await loop.perform {
-                let taken = (Taken(pool.take(8192)!), Taken(pool.take(8192)!))
+                let taken = (Taken(pool.allocate(8192)!), Taken(pool.allocate(8192)!))
                 for waiter in waiters { pool.whenAvailable(waiter) }
                 return taken
             }
-            await loop.perform { pool.give(one.buffer, 8192) }
+            await loop.perform { pool.free(one.buffer, 8192) }
             await loop.perform {}
             #expect(log.all == [0])
             await loop.perform {
-                pool.give(other.buffer, 8192)
-                pool.give(waiters[0].buffer!, 8192)
-                // Room there is, but others came first.
-                #expect(pool.take(1) == nil)
+                pool.free(other.buffer, 8192)
+                pool.free(waiters[0].buffer!, 8192)
+                // There is room, but a waiter has precedence.
+                #expect(pool.allocate(1) == nil)
             }
             await loop.perform {}
             #expect(log.all == [0, 1, 2])
             await loop.perform {
-                pool.give(waiters[1].buffer!, 8192)
-                pool.give(waiters[2].buffer!, 8192)
+                pool.free(waiters[1].buffer!, 8192)
+                pool.free(waiters[2].buffer!, 8192)
             }
             await loop.perform {}
             #expect(log.all == [0, 1, 2, 3])
-            await loop.perform { pool.give(waiters[3].buffer!, 8192) }
+            await loop.perform { pool.free(waiters[3].buffer!, 8192) }
         }
     }
 
-    @Test func aLargeWaiterIsNotOvertakenBySmallOnes() async throws {
+    @Test func smallWaitersDoNotOvertakeALargeOne() async throws {
         try await withPool(limit: 16 << 10, kept: 0) { loop, pool in
             let log = Log()
             let large = Waiter(0, wants: 16 << 10, of: pool, log)
             let small = Waiter(1, wants: 4096, of: pool, log)
             let (one, other) = await loop.perform {
-                let taken = (Taken(pool.take(8192)!), Taken(pool.take(8192)!))
+                let taken = (Taken(pool.allocate(8192)!), Taken(pool.allocate(8192)!))
                 pool.whenAvailable(large)
                 pool.whenAvailable(small)
                 return taken
             }
-            await loop.perform { pool.give(one.buffer, 8192) }
+            await loop.perform { pool.free(one.buffer, 8192) }
             await loop.perform {}
             #expect(log.all == [])
-            await loop.perform { pool.give(other.buffer, 8192) }
+            await loop.perform { pool.free(other.buffer, 8192) }
             await loop.perform {}
             #expect(log.all == [0])
-            await loop.perform { pool.give(large.buffer!, 16 << 10) }
-            await loop.perform { pool.give(small.buffer!, 4096) }
+            await loop.perform { pool.free(large.buffer!, 16 << 10) }
+            await loop.perform { pool.free(small.buffer!, 4096) }
             #expect(log.all == [0, 1])
         }
     }
 
-    @Test func whoIsForgottenIsNotTold() async throws {
+    @Test func aForgottenWaiterIsNotCalled() async throws {
         try await withPool(limit: 4096, kept: 0) { loop, pool in
             let log = Log()
             let waiters = (0..<3).map { Waiter($0, wants: 4096, of: pool, log) }
             await loop.perform {
-                let buffer = pool.take(1)!
+                let buffer = pool.allocate(1)!
                 for waiter in waiters { pool.whenAvailable(waiter) }
                 pool.forget(waiters[0])
                 pool.forget(waiters[0])
-                pool.give(buffer, 1)
+                pool.free(buffer, 1)
             }
             await loop.perform {}
             #expect(log.all == [1])
             await loop.perform {
                 pool.forget(waiters[2])
-                pool.give(waiters[1].buffer!, 4096)
+                pool.free(waiters[1].buffer!, 4096)
             }
-            await loop.perform { pool.give(pool.take(1)!, 1) }
+            await loop.perform { pool.free(pool.allocate(1)!, 1) }
             #expect(log.all == [1])
         }
     }
 
-    @Test func whoIsBehindSomebodyThatLeavesTheLineIsTold() async throws {
+    @Test func aWaiterThatLeavesTheLineCausesACallOfTheNext() async throws {
         try await withPool(limit: 16 << 10, kept: 0) { loop, pool in
             let log = Log()
             let large = Waiter(0, wants: 16 << 10, of: pool, log)
             let small = Waiter(1, wants: 4096, of: pool, log)
             let held = await loop.perform {
-                let held = Taken(pool.take(8192)!)
+                let held = Taken(pool.allocate(8192)!)
                 pool.whenAvailable(large)
                 pool.whenAvailable(small)
                 return held
@@ -140,85 +140,87 @@ import Testing
             await loop.perform {}
             #expect(log.all == [1])
             await loop.perform {
-                pool.give(held.buffer, 8192)
-                pool.give(small.buffer!, 4096)
+                pool.free(held.buffer, 8192)
+                pool.free(small.buffer!, 4096)
             }
         }
     }
 
-    @Test func takersOfMuchLeaveTheFirstShareToTakersOfLittle() async throws {
+    @Test func allocationsOfTheLastShareLeaveTheFirstShareFree() async throws {
         try await withLoop { loop in
             let pool = BufferPool(loop: loop, limits: [8192, 16384], kept: 0)
             let log = Log()
             let large = Waiter(0, wants: 16 << 10, of: pool, log, share: 1)
             let small = Waiter(1, wants: 8192, of: pool, log)
             let held = await loop.perform {
-                let much = pool.take(16384, from: 1)!
-                #expect(much.share == 1 && pool.take(4096, from: 1) == nil)
-                let little = pool.take(8192, from: 0)!
-                #expect(little.share == 0 && pool.take(4096, from: 0) == nil && pool.used == pool.limit)
+                let much = pool.allocate(16384, from: 1)!
+                #expect(much.share == 1 && pool.allocate(4096, from: 1) == nil)
+                let little = pool.allocate(8192, from: 0)!
+                #expect(little.share == 0 && pool.allocate(4096, from: 0) == nil && pool.used == pool.limit)
                 pool.whenAvailable(large, share: 1)
                 pool.whenAvailable(small)
                 return (Taken(much.buffer), Taken(little.buffer))
             }
-            await loop.perform { pool.give(held.1.buffer, 8192) }
+            await loop.perform { pool.free(held.1.buffer, 8192) }
             await loop.perform {}
             #expect(log.all == [1])
             await loop.perform {
-                pool.give(held.0.buffer, 16384, share: 1)
-                // Somebody waits for that.
-                #expect(pool.take(4096, from: 0) == nil)
+                pool.free(held.0.buffer, 16384, share: 1)
+                // A handler waits for the room that is left.
+                #expect(pool.allocate(4096, from: 0) == nil)
             }
             await loop.perform {}
             #expect(log.all == [1, 0])
             await loop.perform {
-                pool.give(small.buffer!, 8192)
-                pool.give(large.buffer!, 16 << 10, share: 1)
-                // Nobody does: takers of little may have all.
-                let taken = [pool.take(8192, from: 0)!, pool.take(8192, from: 0)!, pool.take(8192, from: 0)!]
-                #expect(taken.map(\.share) == [0, 1, 1] && pool.take(1, from: 0) == nil)
-                for each in taken { pool.give(each.buffer, 8192, share: each.share) }
+                pool.free(small.buffer!, 8192)
+                pool.free(large.buffer!, 16 << 10, share: 1)
+                // No handler waits, so allocations of the first share may use all of the pool.
+                let taken = [
+                    pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!, pool.allocate(8192, from: 0)!,
+                ]
+                #expect(taken.map(\.share) == [0, 1, 1] && pool.allocate(1, from: 0) == nil)
+                for each in taken { pool.free(each.buffer, 8192, share: each.share) }
                 #expect(pool.used == 0)
             }
         }
     }
 
-    @Test func whoWaitsForTheFirstShareGetsRoomOfALaterOneBeforeNewcomers() async throws {
+    @Test func aWaiterOfTheFirstShareGetsRoomOfALaterOneBeforeNewcomers() async throws {
         try await withLoop { loop in
             let pool = BufferPool(loop: loop, limits: [4096, 4096, 4096], kept: 0)
             let log = Log()
             let waiters = (0..<2).map { Waiter($0, wants: 4096, of: pool, log) }
             let held = await loop.perform {
-                let held = (0..<3).map { Taken(pool.take(4096, from: $0)!.buffer) }
+                let held = (0..<3).map { Taken(pool.allocate(4096, from: $0)!.buffer) }
                 for waiter in waiters { pool.whenAvailable(waiter) }
                 return held
             }
             for share in [2, 1] {
                 await loop.perform {
-                    pool.give(held[share].buffer, 4096, share: share)
-                    #expect(pool.take(1, from: 0) == nil)
+                    pool.free(held[share].buffer, 4096, share: share)
+                    #expect(pool.allocate(1, from: 0) == nil)
                 }
                 await loop.perform {}
             }
             #expect(log.all == [0, 1] && waiters.map(\.takenShare) == [2, 1])
             await loop.perform {
-                pool.give(held[0].buffer, 4096)
+                pool.free(held[0].buffer, 4096)
                 for waiter in waiters {
-                    if let buffer = waiter.buffer { pool.give(buffer, 4096, share: waiter.takenShare) }
+                    if let buffer = waiter.buffer { pool.free(buffer, 4096, share: waiter.takenShare) }
                 }
                 #expect(pool.used == 0)
             }
         }
     }
 
-    @Test func roomThatNobodyOfItsLineWaitsForAnyMoreIsForTheLinesBefore() async throws {
+    @Test func roomOfAShareWithAnEmptyLineGoesToEarlierLines() async throws {
         try await withLoop { loop in
             let pool = BufferPool(loop: loop, limits: [4096, 8192], kept: 0)
             let log = Log()
             let large = Waiter(0, wants: 8192, of: pool, log, share: 1)
             let small = Waiter(1, wants: 4096, of: pool, log)
             let held = await loop.perform {
-                let held = (0..<2).map { Taken(pool.take(4096, from: $0)!.buffer) }
+                let held = (0..<2).map { Taken(pool.allocate(4096, from: $0)!.buffer) }
                 pool.whenAvailable(large, share: 1)
                 pool.whenAvailable(small)
                 #expect(pool.isShort(0) && pool.isShort(1))
@@ -230,13 +232,13 @@ import Testing
             #expect(log.all == [1] && small.takenShare == 1)
             await loop.perform {
                 #expect(!pool.isShort)
-                for share in 0..<2 { pool.give(held[share].buffer, 4096, share: share) }
-                if let buffer = small.buffer { pool.give(buffer, 4096, share: 1) }
+                for share in 0..<2 { pool.free(held[share].buffer, 4096, share: share) }
+                if let buffer = small.buffer { pool.free(buffer, 4096, share: 1) }
             }
         }
     }
 
-    @Test func behavesAsItsModelWhateverIsAsked() async throws {
+    @Test func randomStepsAgreeWithTheModel() async throws {
         var random = Seeded.fresh()
         for number in 0..<40 {
             let limits = (0...number % 4).map { _ in 4096 << Int.random(in: 0...6, using: &random) }
@@ -247,13 +249,13 @@ import Testing
                 let game = PoolGame(pool: pool, limits: limits, seed: seed)
                 for step in 0..<500 {
                     await loop.perform { game.step() }
-                    // The end of that batch lies between the two.
+                    // The batch ends between the two calls.
                     let difference = await loop.perform { game.difference() }
                     #expect(difference == nil, "step \(step) of game \(seed), shares of \(limits)")
                     if difference != nil { break }
                 }
                 await loop.perform { game.end() }
-                // Who has left the line has others told at the end of the batch, and the pool has to be there.
+                // A handler that leaves its line causes a callback at the end of the batch, which needs the pool.
                 await loop.perform {}
             }
         }
@@ -268,10 +270,10 @@ import Testing
     }
 }
 
-/// Used on one loop's thread only.
+/// The tests use a pool only on its loop's thread.
 extension BufferPool: @unchecked Sendable {
-    /// From any share, as a newcomer of the first.
-    fileprivate func take(_ count: Int) -> UnsafeMutableRawPointer? { take(count, from: 0)?.buffer }
+    /// Allocates from any share, as a newcomer of the first.
+    fileprivate func allocate(_ count: Int) -> UnsafeMutableRawPointer? { allocate(count, from: 0)?.buffer }
 }
 
 private struct Taken: @unchecked Sendable {
@@ -280,7 +282,7 @@ private struct Taken: @unchecked Sendable {
     init(_ buffer: UnsafeMutableRawPointer) { self.buffer = buffer }
 }
 
-/// Stands in the line of a pool until it has a buffer.
+/// A handler that waits in a pool's line until it has a buffer.
 private final class Waiter: RingHandler, @unchecked Sendable {
     private let number: Int
     private let wanted: Int
@@ -288,7 +290,7 @@ private final class Waiter: RingHandler, @unchecked Sendable {
     private let log: Log
     private let share: Int
     private(set) var buffer: UnsafeMutableRawPointer?
-    /// The share that `buffer` is of.
+    /// The share of `buffer`.
     private(set) var takenShare = 0
 
     init(_ number: Int, wants wanted: Int, of pool: BufferPool, _ log: Log, share: Int = 0) {
@@ -296,7 +298,7 @@ private final class Waiter: RingHandler, @unchecked Sendable {
     }
 
     override func bufferMayBeAvailable() -> Bool {
-        guard let (buffer, share) = pool.takeAhead(wanted, from: share) else { return false }
+        guard let (buffer, share) = pool.allocateInTurn(wanted, from: share) else { return false }
         self.buffer = buffer
         takenShare = share
         log.append(number)
@@ -304,10 +306,10 @@ private final class Waiter: RingHandler, @unchecked Sendable {
     }
 }
 
-/// Plays at random with a pool, and beside it with what a pool ought to be.
+/// Uses a pool at random and compares it with a model.
 ///
-/// The model's rule: a share's room goes to its own line first, then to the lines before it, and in each line to who came
-/// first. A newcomer gets what nobody waits for, and nothing before those of its own line.
+/// The model's rule: a share's room goes to its own line first, then to the lines before it, and within a line in
+/// order. A newcomer gets room that nobody waits for, and none before the handlers in its own line.
 private final class PoolGame: @unchecked Sendable {
     private struct Held {
         let buffer: UnsafeMutableRawPointer
@@ -337,7 +339,7 @@ private final class PoolGame: @unchecked Sendable {
         random = Seeded(seed)
     }
 
-    /// Several things may happen in one batch.
+    /// Several steps may happen in one batch.
     func step() {
         for _ in 0..<Int.random(in: 1...3, using: &random) {
             switch Int.random(in: 0..<10, using: &random) {
@@ -350,7 +352,7 @@ private final class PoolGame: @unchecked Sendable {
         serve()
     }
 
-    /// Tells in words what is not as the model says; nil where all is.
+    /// Describes the first difference from the model; nil if there is none.
     func difference() -> String? {
         if let failure { return failure }
         if log.all != served.map(\.number) {
@@ -371,14 +373,14 @@ private final class PoolGame: @unchecked Sendable {
 
     func end() {
         for (waiter, _) in waiters.values { pool.forget(waiter) }
-        for each in held { pool.give(each.buffer, each.count, share: each.share) }
+        for each in held { pool.free(each.buffer, each.count, share: each.share) }
         held = []
     }
 
     private func take() {
         let (count, first) = wish()
         let expected = lines[first].isEmpty ? share(for: count, from: first) : nil
-        let taken = pool.take(count, from: first)
+        let taken = pool.allocate(count, from: first)
         if taken?.share != expected {
             let got = taken.map { "\($0.share)" } ?? "none"
             failure = "take(\(count), from: \(first)) gave \(got) with \(used) out and \(lines) waiting"
@@ -392,11 +394,11 @@ private final class PoolGame: @unchecked Sendable {
     private func give() {
         guard !held.isEmpty else { return }
         let each = held.remove(at: Int.random(in: 0..<held.count, using: &random))
-        pool.give(each.buffer, each.count, share: each.share)
+        pool.free(each.buffer, each.count, share: each.share)
         used[each.share] -= size(each.count)
     }
 
-    /// Only who does not get a buffer at once stands in line.
+    /// Only a handler that gets no buffer at once joins a line.
     private func wait() {
         let (count, first) = wish()
         guard !lines[first].isEmpty || share(for: count, from: first) == nil else { return }
@@ -423,7 +425,7 @@ private final class PoolGame: @unchecked Sendable {
         }
     }
 
-    /// Bytes, and the first share that they may be of.
+    /// A random number of bytes, and the first share that they may come from.
     private func wish() -> (count: Int, first: Int) {
         let first = Int.random(in: limits.indices, using: &random)
         return (Int.random(in: 1...limits[first], using: &random), first)

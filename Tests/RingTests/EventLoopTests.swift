@@ -13,7 +13,7 @@ import Testing
         }
     }
 
-    @Test func workOfManyThreadsAllRunsEachThreadsInOrder() async throws {
+    @Test func workOfManyThreadsRunsInTheOrderOfEachThread() async throws {
         try await withLoop { loop in
             let logs = (0..<8).map { _ in Log() }
             try await onThreads(8) { thread in
@@ -24,7 +24,7 @@ import Testing
         }
     }
 
-    @Test func performRunsOnTheLoopAndReturnsWhatTheBodyReturns() async throws {
+    @Test func performRunsOnTheLoopAndReturnsTheResult() async throws {
         try await withLoop { loop in
             #expect(!loop.isCurrent)
             #expect(await loop.perform { loop.isCurrent })
@@ -32,7 +32,7 @@ import Testing
         }
     }
 
-    @Test func workPostedOnTheLoopItselfRunsAfterWhatIsThere() async throws {
+    @Test func workPostedOnTheLoopRunsAfterEarlierWork() async throws {
         try await withLoop { loop in
             let log = Log()
             await loop.perform {
@@ -59,7 +59,7 @@ import Testing
         #expect(rounds == 2000)
     }
 
-    @Test func stopFirstDoesWhatWasPostedAndWhatThatPosts() throws {
+    @Test func stopRunsPostedWorkFirst() throws {
         for _ in 0..<50 {
             let loop = try EventLoop(index: 0)
             let log = Log()
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test func aBatchEndIsToldOnceForEachTimeItWasAskedFor() async throws {
+    @Test func batchEndedIsCalledOnceForEachRequest() async throws {
         try await withLoop { loop in
             let counter = BatchCounter(loop)
             await loop.perform {
@@ -94,7 +94,7 @@ import Testing
     }
 }
 
-/// Numbers in the order in which they came, from any thread.
+/// Numbers in the order of their arrival; any thread may add one.
 final class Log: Sendable {
     private let numbers = NIOLockedValueBox<[Int]>([])
 
@@ -118,7 +118,7 @@ private final class Volley: Sendable {
     }
 }
 
-/// Touched on its loop's thread only.
+/// Counts the ends of batches; used on its loop's thread.
 private final class BatchCounter: RingHandler, @unchecked Sendable {
     private let loop: EventLoop
     var count = 0

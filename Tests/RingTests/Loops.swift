@@ -1,13 +1,13 @@
 import Ring
 
-/// Lends a loop to `body` and stops it afterwards.
+/// Runs `body` with a loop, and stops the loop afterwards.
 func withLoop(_ body: (EventLoop) async throws -> Void) async throws {
     let loop = try EventLoop(index: 0)
     defer { loop.stop() }
     try await body(loop)
 }
 
-/// One operation whose end can be awaited; keeps itself alive until then.
+/// One operation whose end can be awaited; it keeps itself alive until then.
 final class AwaitedOperation: RingHandler {
     private let ended: (Int32) -> Void
     private var itself: AwaitedOperation?
@@ -23,7 +23,7 @@ final class AwaitedOperation: RingHandler {
         }
     }
 
-    /// On the loop's thread.
+    /// Begins an operation; on the loop's thread.
     static func start(
         _ begin: (UnsafeMutablePointer<RingOperation>) -> Void, ended: @escaping (Int32) -> Void
     ) {
@@ -41,7 +41,7 @@ final class AwaitedOperation: RingHandler {
     }
 }
 
-/// Memory that a test hands to the ring; it is freed with this object.
+/// Memory for the ring's operations; it is freed with this object.
 final class Memory: @unchecked Sendable {
     let bytes: UnsafeMutableRawBufferPointer
 

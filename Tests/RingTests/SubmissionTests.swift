@@ -6,7 +6,7 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct SubmissionTests {
     private let scratch = Scratch()
 
-    @Test func bytesWrittenAreReadBackFromTheirPlace() async throws {
+    @Test func writtenBytesAreReadBack() async throws {
         let file = try openFile()
         defer { close(file) }
         var random = Seeded.fresh()
@@ -27,7 +27,7 @@ import Testing
         #expect(try scratch.contents("file").count == 12_345 + 70_001)
     }
 
-    @Test func readsEndWhereTheFileEnds() async throws {
+    @Test func readsAreShortAtTheEndOfTheFile() async throws {
         let file = try openFile([1, 2, 3])
         defer { close(file) }
         let memory = Memory([9, 9, 9, 9, 9])
@@ -59,7 +59,7 @@ import Testing
         #expect(contents.prefix(4) == [1, 2, 3, 0] && contents[4...].max() == 0)
     }
 
-    @Test func failuresComeAsNegatedErrorNumbers() async throws {
+    @Test func failuresCompleteWithNegatedErrno() async throws {
         let file = try openFile([1, 2, 3])
         defer { close(file) }
         let readOnly = open(scratch.file("file"), O_RDONLY)
@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test(arguments: [511, 512, 513, 20_000])
-    func moreOperationsThanTheRingHasEntriesAllEnd(count: Int) async throws {
+    func moreOperationsThanEntriesAllComplete(count: Int) async throws {
         let file = try openFile((0..<count).flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] })
         defer { close(file) }
         let memory = Memory([UInt8](repeating: 0xee, count: 2 * count))
@@ -114,7 +114,7 @@ import Testing
         #expect(try memory.contents == scratch.contents("file"))
     }
 
-    @Test func socketsSendWaitForAllAndAreHungUp() async throws {
+    @Test func socketsSendReceiveAllAndReportAHangUp() async throws {
         let (one, other) = try socketPair()
         var random = Seeded.fresh()
         let sent = Memory(random.bytes(3 << 20))
@@ -142,7 +142,7 @@ import Testing
         #expect(sent.contents == received.contents)
     }
 
-    @Test func aCancelledOperationEnds() async throws {
+    @Test func aCancelledOperationCompletes() async throws {
         let (one, other) = try socketPair()
         defer {
             close(one)

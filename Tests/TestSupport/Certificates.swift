@@ -1,14 +1,14 @@
 import Foundation
 
-/// Authorities, certificates and keys of one test's own, made with openssl.
+/// Certificate authorities, certificates and keys of one test, made with openssl.
 package final class Certificates: Sendable {
-    /// What a certificate is to say.
+    /// The contents of a certificate.
     package struct Leaf: Sendable {
         let authority: String
         let names: String
         let isExpired: Bool
 
-        /// - Parameter names: as in subjectAltName.
+        /// - Parameter names: the value of subjectAltName.
         package init(authority: String = "ca", names: String = "DNS:localhost,IP:127.0.0.1", isExpired: Bool = false) {
             self.authority = authority
             self.names = names
@@ -28,8 +28,8 @@ package final class Certificates: Sendable {
         }
     }
 
-    /// Makes a directory with the names that QEMU, libvirt, nbdkit and we use; nil leaves the pair out.
-    /// - Parameter authority: whom its owner trusts.
+    /// Makes a directory with the file names of QEMU, libvirt and nbdkit; nil leaves the pair out.
+    /// - Parameter authority: the authority that the directory's owner trusts.
     package func directory(
         authority: String = "ca", server: Leaf? = Leaf(), client: Leaf? = Leaf()
     ) async throws -> String {
@@ -39,7 +39,7 @@ package final class Certificates: Sendable {
         return directory
     }
 
-    /// Puts other files into a directory that is there.
+    /// Replaces the files of an existing directory.
     package func fill(
         _ directory: String, authority: String = "ca", server: Leaf? = Leaf(), client: Leaf? = Leaf()
     ) async throws {

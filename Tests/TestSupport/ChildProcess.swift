@@ -3,12 +3,12 @@ import Glibc
 
 /// A program that a test has started, by path.
 ///
-/// Foundation's `Process` copies directory entries beyond the end of its buffer while it looks for open descriptors, which
-/// now and then ends a test run that has many of them.
+/// Foundation's `Process` copies directory entries beyond the end of its buffer while it searches for open
+/// descriptors. With many descriptors, that sometimes crashes a test run.
 ///
-/// `@unchecked Sendable`: `status` is written once, by whoever waits first; one test uses it, one call after the other.
+/// `@unchecked Sendable`: the first waiter writes `status` once; one test uses it, one call after the other.
 package final class ChildProcess: @unchecked Sendable {
-    /// The program could not be started.
+    /// A program that could not be started.
     package struct Failure: Error, CustomStringConvertible {
         let path: String
         let code: CInt
@@ -18,11 +18,11 @@ package final class ChildProcess: @unchecked Sendable {
     package let processIdentifier: pid_t
     private var status: CInt?
 
-    /// Starts a program that inherits nothing but the three standard streams; none of its signals are blocked.
+    /// Starts a program that inherits only the three standard streams; none of its signals are blocked.
     /// - Parameters:
     ///   - environment: `NAME=VALUE` each; nil for this process's own.
-    ///   - output: a file that standard output is added to.
-    ///   - errors: the same for standard error.
+    ///   - output: a file to which standard output is appended.
+    ///   - errors: a file to which standard error is appended.
     /// - Throws: `Failure`.
     package init(
         _ path: String, _ arguments: [String], environment: [String]? = nil, output: String = "/dev/null",
@@ -38,8 +38,8 @@ package final class ChildProcess: @unchecked Sendable {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        // The threads of a test run block signals, and a program would start with these blocked, too: nbdkit could not end
-        // what it runs.
+        // The threads of a test run block signals, and a program would inherit that: nbdkit could then not end its
+        // children.
         var none = sigset_t()
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)
@@ -67,12 +67,12 @@ package final class ChildProcess: @unchecked Sendable {
         return status == nil
     }
 
-    /// Sends a signal, unless it has ended.
+    /// Sends a signal, unless the program has ended.
     package func signal(_ number: CInt) {
         if isRunning { kill(processIdentifier, number) }
     }
 
-    /// Returns its exit status once it has ended; as a shell tells it, 128 and the number of a signal that killed it.
+    /// Waits for the end and returns the exit status as a shell does: 128 and the signal's number if one killed it.
     /// Blocks the thread: see `onThread`.
     @discardableResult
     package func waitUntilExit() -> CInt {

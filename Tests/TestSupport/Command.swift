@@ -1,17 +1,17 @@
 import Foundation
 
-/// Runs other programs, as the user would, to their end and for a minute at most.
+/// Runs other programs to their end, as a user would, but for a minute at most.
 package enum Command {
-    /// How a program ended.
+    /// The result of a program.
     package struct Result: Sendable {
         package let status: Int32
-        /// What it said on standard output.
+        /// The contents of standard output.
         package let output: String
-        /// What it said on standard error.
+        /// The contents of standard error.
         package let errors: String
     }
 
-    /// A program that the tests need is not installed: an error, and no reason to pass.
+    /// A missing program that the tests need: an error, and no reason to skip a test.
     package struct Missing: Error, CustomStringConvertible {
         let name: String
         package var description: String { "\(name) is missing: nbd-scripts/install-packages test installs it" }
@@ -26,11 +26,11 @@ package enum Command {
         let path = name.hasPrefix("/") ? name : "/usr/bin/\(name)"
         guard access(path, X_OK) == 0 else { throw Missing(name: name) }
         return try await onThread {
-            // Files and no pipes: a daemon that keeps them open must not keep us waiting.
+            // Output goes to files and not to pipes, because a daemon may keep them open.
             let scratch = Scratch()
             let output = try scratch.write([], to: "output")
             let errors = try scratch.write([], to: "errors")
-            // nbdsh takes the first Python in PATH; Debian's has libnbd.
+            // nbdsh uses the first Python in PATH; Debian's has libnbd.
             let environment = ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C.UTF-8"]
             let process = try ChildProcess(
                 "/usr/bin/timeout", ["-k", "1", "60", path] + arguments, environment: environment, output: output,

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A TCP port of 127.0.0.1 on which nobody listens yet.
+/// Finds a TCP port of 127.0.0.1 that nobody listens on.
 package enum FreePort {
     package static func find() throws -> UInt16 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)

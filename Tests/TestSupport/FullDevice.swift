@@ -1,6 +1,6 @@
 import Foundation
 
-/// A block device of 8 MiB whose store has room for less than 2 MiB: it takes writes into the page cache and can't keep them.
+/// A block device of 8 MiB whose store has room for less than 2 MiB: writes reach the page cache and then fail.
 package struct FullDevice {
     package static var isPossible: Bool { SmallFileSystem.isPossible && LoopDevice.isPossible }
 
@@ -8,7 +8,7 @@ package struct FullDevice {
     package let path: String
     private var ballast: String { "\(files.path)/ballast" }
 
-    /// - Parameter folder: made for its store.
+    /// - Parameter folder: the place of its store, which is created.
     package init(on folder: String) async throws {
         let files = try SmallFileSystem(on: folder, size: "2M")
         self.files = files

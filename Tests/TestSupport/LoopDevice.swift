@@ -1,6 +1,6 @@
 import Foundation
 
-/// A block device of the kernel's on top of a file; needs root.
+/// A loop device over a file; needs root.
 package struct LoopDevice: ~Copyable {
     package static let isPossible =
         getuid() == 0 && access("/dev/loop-control", F_OK) == 0 && access("/usr/sbin/losetup", X_OK) == 0
@@ -16,13 +16,13 @@ package struct LoopDevice: ~Copyable {
 
     package func remove() async throws { try await Self.detach(path) }
 
-    /// Device numbers that no other test gets: `losetup --find` takes the lowest that is free.
+    /// Reserves device numbers for one test: `losetup --find` takes the lowest that is free.
     package static func reserveNumbers(_ count: Int) -> [String] {
         let first = Int.random(in: 100..<900_000)
         return (0..<count).map { "/dev/loop\(first + $0)" }
     }
 
-    /// Puts a file behind a device of this number.
+    /// Attaches a file to the device of that number.
     package static func attach(_ file: String, to path: String) async throws {
         let result = try await Command.run("/usr/sbin/losetup", path, file)
         guard result.status == 0 else { throw Failure(description: "losetup \(path) \(file): \(result.errors)") }

@@ -1,10 +1,10 @@
 import Foundation
 
-/// A TCP connection to a port of 127.0.0.1 that says whatever it likes.
+/// A TCP connection to a port of 127.0.0.1 that sends arbitrary bytes.
 package final class RawSocket: Sendable {
     private let descriptor: Int32
 
-    /// - Throws: where nobody listens.
+    /// - Throws: an error if nobody listens.
     package init(port: UInt16) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var name = sockaddr_in()
@@ -21,12 +21,12 @@ package final class RawSocket: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Sends what the other side still takes.
+    /// Sends bytes until the other side takes no more.
     package func send(_ bytes: [UInt8]) {
         _ = bytes.withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
     }
 
-    /// Everything that comes until the other side ends the connection; nil where it does not within the time.
+    /// Returns all bytes until the other side ends the connection; nil if it does not within `limit`.
     package func readToEnd(within limit: Duration = .seconds(30)) async throws -> [UInt8]? {
         try await onThread { [self] in
             var pause = timeval(tv_sec: Int(limit.components.seconds), tv_usec: 0)

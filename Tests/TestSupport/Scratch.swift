@@ -1,6 +1,6 @@
 import Foundation
 
-/// A directory of one test's own, deleted with it.
+/// A directory of one test, deleted with this object.
 package final class Scratch: Sendable {
     package let path: String
 
@@ -14,13 +14,13 @@ package final class Scratch: Sendable {
 
     package func file(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// Makes a file of these bytes.
+    /// Creates a file with these bytes.
     package func write(_ bytes: [UInt8], to name: String) throws -> String {
         try Data(bytes).write(to: URL(fileURLWithPath: file(name)))
         return file(name)
     }
 
-    /// Makes a file that is one hole.
+    /// Creates a file that is one hole.
     package func hole(_ size: Int, _ name: String) throws -> String {
         let path = try write([], to: name)
         guard truncate(path, off_t(size)) == 0 else { throw CocoaError(.fileWriteUnknown) }

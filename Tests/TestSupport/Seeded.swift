@@ -1,12 +1,12 @@
 import Foundation
 
-/// A generator whose seed is printed and can be used again: NEARBLOCK_SEED=123 swift test --filter ...
+/// A random generator whose seed is printed and can be repeated: NEARBLOCK_SEED=123 swift test --filter ...
 package struct Seeded: RandomNumberGenerator {
     private var state: UInt64
 
     package init(_ seed: UInt64) { state = seed }
 
-    /// A seed for this run.
+    /// A generator with a new seed, or with that of NEARBLOCK_SEED.
     package static func fresh(_ test: String = #function) -> Seeded {
         let given = ProcessInfo.processInfo.environment["NEARBLOCK_SEED"].flatMap(UInt64.init)
         let seed = given ?? .random(in: 0 ... .max)
@@ -23,7 +23,7 @@ package struct Seeded: RandomNumberGenerator {
     }
 
     package mutating func bytes(_ count: Int) -> [UInt8] {
-        // By words: a closure for each byte takes minutes where a sanitizer watches, and tests want megabytes.
+        // Bytes are made in words, since a closure for each byte takes minutes under a sanitizer.
         var words = [UInt64](repeating: 0, count: (count + 7) / 8)
         for index in words.indices { words[index] = next() }
         return words.withUnsafeBytes { Array($0.prefix(count)) }

@@ -1,8 +1,8 @@
 import Foundation
 
-/// A `tmpfs` of little room; needs the right to mount.
+/// A small `tmpfs`; needs the right to mount.
 package struct SmallFileSystem {
-    /// It could not be mounted.
+    /// A file system that could not be mounted.
     package struct Failure: Error, CustomStringConvertible {
         package let description: String
     }
@@ -13,8 +13,8 @@ package struct SmallFileSystem {
         geteuid() == 0 && mountStatus("-t", "tmpfs", "--fake", "none", "/mnt") == 0
     }
 
-    /// Mounts one on a folder that is made for it.
-    /// - Parameter size: as `mount` takes it.
+    /// Mounts one on a new folder.
+    /// - Parameter size: the size as `mount` takes it.
     /// - Throws: `Failure`.
     package init(on path: String, size: String = "1M") throws {
         self.path = path

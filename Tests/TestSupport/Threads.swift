@@ -1,6 +1,6 @@
 import Foundation
 
-/// Runs code that blocks on a thread of its own: the threads that tests share stay free.
+/// Runs blocking code on a thread of its own, so that the shared threads of the tests stay free.
 package func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         Thread { continuation.resume(with: Result(catching: body)) }.start()

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Polls; a test that waits in vain fails.
+/// Polls until `condition` holds; the test fails if it does not in time.
 package func waitUntil(_ what: String, _ condition: () async throws -> Bool) async throws {
     let limit = Date(timeIntervalSinceNow: 60)
     while try await !condition() {

@@ -1,11 +1,11 @@
-/// What is known of a run of a disk's bytes.
+/// A run of a disk's bytes in one state.
 public struct BlockExtent: Equatable, Sendable {
     /// Bytes; never 0 in an answer.
     public var length: UInt64
-    /// How they are kept.
+    /// The state of the bytes.
     public var state: BlockState
 
-    /// A run of `length` bytes.
+    /// Creates a run of `length` bytes.
     public init(length: UInt64, state: BlockState) {
         self.length = length
         self.state = state

@@ -3,53 +3,54 @@ import Ring
 
 /// One request to a disk on its way from a client to a device and back.
 ///
-/// 1. The owner keeps it at a fixed address, fills it in and gives it to a `DiskPort`.
-/// 2. The port hands it to the device, which ends it; `error` then says how.
-/// 3. The port tells the owner. From then on the memory is the owner's again.
+/// 1. The owner keeps it at a fixed address, fills it in and submits it to a `DiskPort`.
+/// 2. The port passes it to the device, which sets `error` and ends it.
+/// 3. The port calls the owner's `finished`. From then on the memory is the owner's again.
 public struct BlockRequest {
-    /// Must stand first: the ring knows a request by the address of this field.
+    /// The ring knows a request by the address of this field, so it must stand first.
     var operation: RingOperation
-    /// What is asked for.
+    /// The kind of request.
     public var kind = RequestKind.flush
-    /// The data must be durable before the request ends.
+    /// Whether the data must be durable before the request ends.
     public var isForcedUnitAccess = false
-    /// `writeZeroes` may leave a hole.
+    /// Whether `writeZeroes` may leave a hole.
     public var mayPunchHole = true
-    /// `writeZeroes` fails with `ENOTSUP` rather than take as long as a write would.
+    /// Whether `writeZeroes` must fail with `ENOTSUP` rather than take as long as a write.
     public var mustBeFast = false
     /// Bytes from the start of the disk.
     public var offset: UInt64 = 0
-    /// Bytes; for a read or write also the size of `buffer`.
+    /// Bytes of the range; for a read or write also the size of `buffer`.
     public var length: UInt64 = 0
-    /// The bytes to write, room for those to read, or room for `extentLimit` extents.
+    /// The bytes to write, room for the bytes to read, or room for `extentLimit` extents; nil if the kind needs none.
     public var buffer: UnsafeMutableRawPointer?
-    /// Bytes at the start of a read's buffer that `DiskPort.readIfCached` has put there; a device may read them again.
+    /// Bytes at the start of a read's buffer that `DiskPort.readIfCached` has filled; a device may read them again.
     public var readAlready = 0
-    /// `status` answers with at most so many extents; at least 1.
+    /// The most extents in the answer to `status`, at least 1.
     public var extentLimit = 0
-    /// How many extents of `status` are in the buffer: they follow one another from `offset` on, cover at most `length`
-    /// bytes, and at least one was found where the request succeeded.
+    /// The number of extents in the buffer of a `status`. They follow one another from `offset` and cover at most
+    /// `length` bytes. A request that succeeded has at least one.
     public internal(set) var extentCount = 0
     /// 0, or the `errno` that ended the request.
     public var error: CInt = 0
-    /// For the owner.
+    /// A tag of the owner's.
     public var cookie: UInt64 = 0
-    /// For the owner: the share of its pool that `buffer` comes from.
+    /// The share of the owner's pool that `buffer` was taken from.
     public var bufferShare = 0
 
-    /// Bytes done so far, while the device works on it.
+    /// Bytes done so far, while the device works on the request.
     var progress = 0
     var stage = Stage.transfer
-    /// Nanoseconds of `WritePace.now`: from then on a status is answered with what was found; set at the first look.
+    /// The time, in nanoseconds of `WritePace.now`, at which a status is answered with the extents found so far. The
+    /// first look sets it.
     var deadline = UInt64.max
-    /// The file that the device works on: with or without the page cache.
+    /// The descriptor that the device uses: with or without the page cache.
     var descriptor: CInt = -1
-    /// Its attempt to make the image durable is the one that runs (`FlushGate`).
+    /// Whether the request runs the current attempt to make the image durable (`FlushGate`).
     var holdsFlushGate = false
     var port: Unmanaged<DiskPort>
     let owner: Unmanaged<RequestOwner>
 
-    /// What the device is doing for the request.
+    /// The step of a request at its device.
     enum Stage: UInt8 {
         case transfer
         /// Zeros by an allocation that may take as long as writing them.
@@ -58,21 +59,21 @@ public struct BlockRequest {
         case makeDurable
     }
 
-    /// A request of `owner`, for `port`; neither is retained.
+    /// Creates a request of `owner` for `port`; neither is retained.
     public init(owner: RequestOwner, port: DiskPort) {
         operation = RingOperation(handler: owner)
         self.owner = Unmanaged.passUnretained(owner)
         self.port = Unmanaged.passUnretained(port)
     }
 
-    /// Forgets how the last use of this memory ended.
+    /// Clears the result of the last use of this memory.
     public mutating func resetResult() {
         error = 0
         extentCount = 0
     }
 
-    /// Adds to the answer of a `status`; a run of the same kind is joined to the one before.
-    /// - Returns: whether there is room for more.
+    /// Appends to the answer of a `status`, or extends the last run if it has the same state.
+    /// - Returns: false if the answer is full and the extent was not added.
     mutating func addExtent(_ extent: BlockExtent) -> Bool {
         let extents = buffer!.assumingMemoryBound(to: BlockExtent.self)
         if extentCount > 0, extents[extentCount - 1].state == extent.state {
@@ -83,5 +84,10 @@ public struct BlockRequest {
         extents[extentCount] = extent
         extentCount += 1
         return true
+    }
+
+    /// Answers a `status` with one extent of data, which is right for bytes in any state.
+    mutating func addAllData() {
+        _ = addExtent(BlockExtent(length: length, state: []))
     }
 }

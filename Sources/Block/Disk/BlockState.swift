@@ -1,16 +1,16 @@
-/// How a device keeps a run of bytes; the bits are those of NBD's `base:allocation`. Protocol text, "`base:allocation`
-/// metadata context".
+/// The state of a run of bytes, in the bits of NBD's `base:allocation`. Protocol text, "`base:allocation` metadata
+/// context".
 public struct BlockState: OptionSet, Sendable {
-    /// As on the wire.
+    /// The bits of the wire format.
     public let rawValue: UInt64
 
-    /// Bits as on the wire.
+    /// Creates a state from the bits of the wire format.
     public init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
 
-    /// Takes up no space: a write there may fail for want of it.
+    /// The bytes take up no space: a write there may fail for want of it.
     public static let hole = BlockState(rawValue: 1)
-    /// Reads as zeros.
+    /// The bytes read as zeros.
     public static let zero = BlockState(rawValue: 2)
 }

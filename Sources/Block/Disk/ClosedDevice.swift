@@ -1,9 +1,9 @@
 import Glibc
 import Ring
 
-/// A disk that can't be had any more: every request ends with `ESHUTDOWN`.
+/// A device of a disk that is no longer available: every request ends with `ESHUTDOWN`.
 public final class ClosedDevice: BlockDevice, @unchecked Sendable {
-    /// A device that holds nothing.
+    /// Creates a device without a disk.
     public override init() { super.init() }
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {

@@ -3,20 +3,21 @@ import NIOConcurrencyHelpers
 import Ring
 import Synchronization
 
-/// A disk as all loops see it: one port a loop, and the changes that must happen on all of them at once.
+/// A disk as all loops see it: one port for each loop, and the changes that must happen on all of them. Any thread may
+/// use it.
 public final class Disk: Sendable {
-    /// Bytes. Clients may have been told another size: `resize`.
+    /// Bytes. Connected clients may have been told another size (`resize`).
     public var size: UInt64 { length.load(ordering: .relaxed) }
-    /// What its clients have read so far.
+    /// The reads of all clients so far.
     public var reads: ReadCounts { counts.withLockedValue { $0 } }
-    /// Counts changes that another server, to which requests go, may have lost.
+    /// Counts unflushed changes that a remote server may have lost.
     public let losses: LossCount
     private let length: Synchronization.Atomic<UInt64>
     private let counts: NIOLockedValueBox<ReadCounts>
     private let ports: [DiskPort]
 
-    /// A disk of `size` bytes on `device`, for clients of any of `loops`.
-    /// - Parameter losses: where `device` counts them, if its requests go to another server.
+    /// Creates a disk of `size` bytes on `device`, for clients on any of `loops`.
+    /// - Parameter losses: the counter that `device` uses, if its requests go to a remote server.
     public init(size: UInt64, device: BlockDevice, loops: [EventLoop], losses: LossCount = LossCount()) {
         self.losses = losses
         length = .init(size)
@@ -25,13 +26,13 @@ public final class Disk: Sendable {
         ports = loops.map { DiskPort(loop: $0, device: device, reads: reads) }
     }
 
-    /// The way into this disk for what runs on `loop`.
+    /// The port for code that runs on `loop`.
     public func port(on loop: EventLoop) -> DiskPort {
         ports[loop.index]
     }
 
-    /// Makes the disk longer or shorter, as its image has become. Clients that are there keep the size that they were
-    /// told; maps that are kept of it don't grow, and know nothing of what they are too short for.
+    /// Changes the disk's size to that of its image. Connected clients keep the size that they were told. Dirty maps
+    /// keep their size and do not cover bytes beyond it.
     public func resize(to size: UInt64) {
         length.store(size, ordering: .relaxed)
         let next = ReadCounts(size: size, from: reads)
@@ -39,17 +40,19 @@ public final class Disk: Sendable {
         for port in ports { port.loop.post { port.count(in: next) } }
     }
 
-    /// From the return on, every change that a client is told of is in `map`; nil ends the tracking.
+    /// Tracks changes in `map`, or ends the tracking if it is nil. After the return, every change is in the map before
+    /// its client is told about it.
     public func track(_ map: DirtyMap?) async {
         for port in ports { await port.loop.perform { port.track(map) } }
     }
 
-    /// From the return on, every change that a client is told of is in `map` too, whatever else is tracked or followed.
+    /// Tracks changes in `map` as well, independent of `track` and other followers. After the return, every change is
+    /// in the map before its client is told about it.
     public func follow(_ map: DirtyMap) async {
         for port in ports { await port.loop.perform { port.follow(map) } }
     }
 
-    /// Ends what `follow` began.
+    /// Ends the tracking that `follow` began.
     public func unfollow(_ map: DirtyMap) async {
         for port in ports { await port.loop.perform { port.unfollow(map) } }
     }
@@ -61,18 +64,18 @@ public final class Disk: Sendable {
         }
     }
 
-    /// Puts another device under the disk; only behind a fence.
+    /// Replaces the device of a fenced disk.
     public func replaceDevice(_ device: BlockDevice) async {
         for port in ports { await port.loop.perform { port.replaceDevice(device) } }
     }
 
-    /// Puts another device under the disk for requests from now on; those in flight end where they are. Only where the
-    /// two devices lead to the same bytes, so that no order between them is lost.
+    /// Replaces the device for new requests, without a fence; requests in flight end at the old device. Both devices
+    /// must lead to the same bytes, since requests at the two are not ordered.
     public func switchDevice(_ device: BlockDevice) async {
         for port in ports { await port.loop.perform { port.switchDevice(device) } }
     }
 
-    /// Lets requests through again, first those that were held back.
+    /// Ends the fence and submits the requests that were held back, in their order.
     public func unfence() async {
         for port in ports { await port.loop.perform { port.unfence() } }
     }

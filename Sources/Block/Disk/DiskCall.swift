@@ -1,6 +1,6 @@
 import Glibc
 
-/// One request of a `DiskClient`: keeps itself alive until the request has ended.
+/// One request of a `DiskClient`. It keeps itself alive until the request has ended.
 final class DiskCall: RequestOwner {
     private let port: DiskPort
     private let continuation: CheckedContinuation<CInt, Never>
@@ -11,7 +11,7 @@ final class DiskCall: RequestOwner {
         self.continuation = continuation
     }
 
-    /// Fills the request in and submits it, on the port's loop.
+    /// Fills in the request and submits it, on the port's loop.
     func begin(_ fill: (inout BlockRequest) -> Void) {
         let request = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 1)
         request.initialize(to: BlockRequest(owner: self, port: port))

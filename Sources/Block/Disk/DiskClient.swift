@@ -2,22 +2,26 @@ import BlockModel
 import Glibc
 import Ring
 
-/// Uses a disk from ordinary asynchronous code, through the same port, fence and dirty map as any client.
+/// Uses a disk from asynchronous code, through the same port, fence and dirty maps as any client. Any thread may use
+/// it.
 public struct DiskClient: Sendable {
     private let disk: Disk
     private let loop: EventLoop
 
-    /// A client whose requests run on `loop`.
+    /// Creates a client whose requests run on `loop`.
     public init(disk: Disk, loop: EventLoop) {
         self.disk = disk
         self.loop = loop
     }
 
-    /// Performs one request and returns how it ended: 0, or an `errno`. A range outside the disk is `EINVAL`.
+    /// Performs one request.
     /// - Parameters:
-    ///   - buffer: the bytes to write or room for those to read, `length` of them; must stay valid until the return.
-    ///   - forced: the data must be durable before the return (FUA).
+    ///   - offset: bytes from the start of the disk.
+    ///   - length: bytes.
+    ///   - buffer: the bytes to write or room for those to read, `length` of them; valid until the return.
+    ///   - forced: whether the data must be durable before the return (FUA).
     ///   - mayPunchHole: whether `writeZeroes` may leave a hole.
+    /// - Returns: 0, or an `errno`; `EINVAL` for a range outside the disk.
     public func perform(
         _ kind: RequestKind, offset: UInt64 = 0, length: UInt64 = 0, buffer: UnsafeMutableRawPointer? = nil,
         forced: Bool = false, mayPunchHole: Bool = true
@@ -40,7 +44,7 @@ public struct DiskClient: Sendable {
         }
     }
 
-    /// `@unchecked Sendable`: the caller leaves the memory alone until it has its answer.
+    /// `@unchecked Sendable`: the caller does not touch the memory until it has its answer.
     private struct Buffer: @unchecked Sendable {
         let address: UnsafeMutableRawPointer?
     }

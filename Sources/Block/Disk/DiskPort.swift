@@ -1,10 +1,10 @@
 import BlockModel
 import Ring
 
-/// One loop's way into a disk: knows the device, the dirty maps and the requests that this loop has in flight.
+/// One loop's access to a disk: its device, its dirty maps and the loop's requests in flight.
 ///
-/// Used on its loop's thread only, so nothing here is locked. `Disk` changes all ports of a disk together, and that is
-/// what makes a fence: after every loop has said that it holds requests back and has none in flight, nobody writes.
+/// Only the loop's thread uses a port, so it needs no lock. `Disk` changes all ports of a disk together, which makes a
+/// fence: when every loop holds requests back and has none in flight, nobody writes.
 public final class DiskPort: @unchecked Sendable {
     /// The loop whose thread uses this port.
     public let loop: EventLoop
@@ -12,7 +12,7 @@ public final class DiskPort: @unchecked Sendable {
     private var device: BlockDevice
     private var reads: ReadCounts
     private var dirtyMap: DirtyMap?
-    /// Further maps, and the same again in a form that costs no reference counting.
+    /// The maps of `follow`, and below the same maps unretained, so that a request costs no reference counting.
     private var followers: [DirtyMap] = []
     private var followed: [Unmanaged<DirtyMap>] = []
     private var isFenced = false
@@ -27,7 +27,7 @@ public final class DiskPort: @unchecked Sendable {
         self.reads = reads
     }
 
-    /// Serves a request, or holds it back while the disk is fenced; its owner is told when it has ended.
+    /// Starts a request, or holds it back while the disk is fenced. Its owner is called when it has ended.
     public func submit(_ request: UnsafeMutablePointer<BlockRequest>) {
         request.pointee.resetResult()
         guard !isFenced else { return heldBack.append(request) }
@@ -38,35 +38,38 @@ public final class DiskPort: @unchecked Sendable {
         device.start(request, on: self)
     }
 
-    /// Reads at once what the device can without waiting, unless it is fenced.
+    /// Reads the bytes that the device has without waiting; nothing while the disk is fenced.
     /// - Parameter length: bytes, more than 0.
-    /// - Returns: bytes read; where it is less than `length`, the caller submits.
+    /// - Returns: bytes read; if they are fewer than `length`, the caller submits a request.
     public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
         guard !isFenced else { return 0 }
         let count = device.readIfCached(into: buffer, length: length, at: offset)
-        // Otherwise it is counted when it is submitted.
+        // A read that is not complete is counted when it is submitted.
         if count == length { reads.note(offset: offset, length: UInt64(length)) }
         return count
     }
 
-    /// Writes at once where the device usually does so quickly and nothing is fenced; otherwise the caller submits.
+    /// Writes at once if the device usually does so fast and the disk is not fenced.
     /// - Parameter length: bytes, more than 0.
-    /// - Returns: 0 or an `errno` where the write has ended, nil where it is to be submitted.
+    /// - Returns: 0 or an `errno` if the write has ended; nil if the caller must submit a request.
     public func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
         guard !isFenced else { return nil }
         let began = WritePace.now()
         guard pace.allows(at: began),
             let error = device.writeAtOnce(from: buffer, length: length, at: offset)
         else { return nil }
-        pace.note(from: began, to: WritePace.now())
-        // Invariant 1, as in `settle`.
+        pace.record(from: began, to: WritePace.now())
+        // Invariant 1: the write has ended, and its reply follows.
         mark(offset: offset, length: UInt64(length))
         return error
     }
 
-    /// The device has ended a request.
+    /// Ends a request for its device: marks its changes, and calls its owner.
     func ended(_ request: UnsafeMutablePointer<BlockRequest>) {
-        settle(request)
+        // Invariant 1: blocks are marked after the write has reached the backing and before the owner is called. A failed
+        // write is marked, too, since it may have changed some of its blocks.
+        if request.pointee.kind.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
+        inFlight -= 1
         request.pointee.owner._withUnsafeGuaranteedRef { $0.finished(request) }
         reportIfQuiet()
     }
@@ -91,14 +94,14 @@ public final class DiskPort: @unchecked Sendable {
     }
 
     func fence(whenQuiet: @escaping () -> Void) {
-        precondition(!isFenced, "a disk is fenced once")
+        precondition(!isFenced, "the disk is fenced already")
         isFenced = true
         self.whenQuiet = whenQuiet
         reportIfQuiet()
     }
 
     func replaceDevice(_ device: BlockDevice) {
-        precondition(isFenced && inFlight == 0, "a device is replaced behind a fence")
+        precondition(isFenced && inFlight == 0, "only a fenced disk without requests in flight can get another device")
         self.device = device
     }
 
@@ -114,14 +117,7 @@ public final class DiskPort: @unchecked Sendable {
         for request in requests { submit(request) }
     }
 
-    /// Invariant 1: blocks are marked after the write has reached the backing and before anybody is told so. A write
-    /// that failed may have changed some of them.
-    private func settle(_ request: UnsafeMutablePointer<BlockRequest>) {
-        if request.pointee.kind.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
-        inFlight -= 1
-    }
-
-    /// In every map that is kept.
+    /// Marks a range in every map.
     private func mark(offset: UInt64, length: UInt64) {
         if let dirtyMap { dirtyMap.mark(offset: offset, length: length) }
         for map in followed { map._withUnsafeGuaranteedRef { $0.mark(offset: offset, length: length) } }

@@ -1,17 +1,18 @@
 import Synchronization
 
-/// How often changes of a disk that clients were told of, and had not flushed, may have been lost at another server.
+/// Counts the times that a remote server may have lost changes of a disk that were acknowledged and not flushed.
 ///
-/// Any thread may use it. Each client compares: whoever was there at a loss is owed one failed flush, whoever came later none.
+/// Any thread may use it. Each client compares the count with an earlier one: a client that was connected at a loss is
+/// owed one failed flush (`OwedFlush`).
 public final class LossCount: Sendable {
     private let count = Atomic<UInt64>(0)
 
-    /// No loss yet.
+    /// Starts at 0.
     public init() {}
 
-    /// The losses so far.
+    /// The number of losses so far.
     public var now: UInt64 { count.load(ordering: .acquiring) }
 
-    /// A loss; called before any client can hear of a flush that succeeded after it.
-    public func note() { count.add(1, ordering: .acquiringAndReleasing) }
+    /// Counts a loss. Call it before any client can hear of a successful flush after the loss.
+    public func increment() { count.add(1, ordering: .acquiringAndReleasing) }
 }

@@ -1,11 +1,11 @@
-/// A request that something outside its loop works on, and the way back to that loop.
+/// A request in the hands of another thread, with the way back to its loop.
 ///
-/// `@unchecked Sendable`: until `finish` the request is the worker's alone; what `finish` does, it does on the loop.
+/// `@unchecked Sendable`: until `finish`, only the worker uses the request; `finish` itself continues on the loop.
 struct PendingRequest: @unchecked Sendable {
     let request: UnsafeMutablePointer<BlockRequest>
     let port: DiskPort
 
-    /// To be called once, from any thread, with 0 or an `errno`.
+    /// Ends the request with 0 or an `errno`. Any thread may call, once.
     func finish(error: CInt) {
         port.loop.post {
             request.pointee.error = error

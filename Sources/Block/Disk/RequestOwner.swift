@@ -1,17 +1,17 @@
 import Ring
 import Synchronization
 
-/// Who asked: told on the loop's thread when a request has ended.
+/// The owner of requests, which is called on its loop's thread when one has ended.
 open class RequestOwner: RingHandler {
     private let detail = Synchronization.Atomic(StatusDetail.full.rawValue)
 
-    /// `request` has ended; its `error` says how.
+    /// Takes back `request`, which has ended; its `error` is the result.
     open func finished(_ request: UnsafeMutablePointer<BlockRequest>) {}
 
-    /// How much the owner wants to know by its block statuses, those in flight included. Any thread.
+    /// The detail that the owner wants from its block statuses, including those in flight. Any thread may read it.
     public var statusDetail: StatusDetail { StatusDetail(rawValue: detail.load(ordering: .relaxed))! }
 
-    /// From now on the owner wants no more than `most`; it never wants more again. On the loop's thread.
+    /// Lowers `statusDetail` to `most` at least; it never rises again. On the loop's thread.
     public func limitStatus(to most: StatusDetail) {
         if most < statusDetail { detail.store(most.rawValue, ordering: .relaxed) }
     }

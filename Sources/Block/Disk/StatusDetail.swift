@@ -1,12 +1,12 @@
-/// How much the owner of a block status wants to know.
+/// The detail that the owner of a block status wants in the answer.
 public enum StatusDetail: UInt8, Comparable, Sendable {
-    /// Nothing: nobody hears the answer, and the request ends with `ESHUTDOWN`.
+    /// No answer: the client is gone, and the request ends with `ESHUTDOWN`.
     case nothing
-    /// As little as makes an answer: others wait until the owner's requests have ended.
+    /// The least that makes an answer, because others wait until the owner's requests have ended.
     case least
-    /// As many extents as the request allows, within the device's limits of time.
+    /// As many extents as the request allows, within the device's time limits.
     case full
 
-    /// By how much is wanted.
+    /// Orders by the amount of detail.
     public static func < (one: StatusDetail, other: StatusDetail) -> Bool { one.rawValue < other.rawValue }
 }

@@ -1,20 +1,20 @@
 import CLinux
 import Glibc
 
-/// A way into an image that passes by the page cache (O_DIRECT), for requests whose ends fall on whole sectors.
+/// Access to an image without the page cache (O_DIRECT), for requests whose ends fall on whole sectors.
 ///
-/// The others go through the page cache, and while they do, nothing else may change the pages that they touch: a page
-/// is written back whole, with whatever it held of its neighbours. Hence the claims.
+/// Other requests use the page cache. Meanwhile nothing else may change the pages that they touch, because a page is
+/// written back whole, with stale bytes of its neighbours. `claims` keeps such requests apart.
 final class DirectAccess: Sendable {
-    /// A page of the cache, which no sector is larger than.
+    /// Bytes of a page of the cache; no sector is larger.
     private static let page: UInt64 = 4096
 
     let descriptor: CInt
     let claims = RangeClaims()
     private let alignment: UInt64
 
-    /// Opens the file of the descriptor `file` once more.
-    /// - Throws: `FileError` where its file system can't, or its size has no whole number of sectors.
+    /// Opens the file of the descriptor `file` a second time.
+    /// - Throws: `FileError` if its file system has no O_DIRECT, or its size is no multiple of the sector size.
     init(_ file: CInt, path: String, size: UInt64, access: RawImage.Access) throws {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | linux_o_direct
         let direct = open("/proc/self/fd/\(file)", flags)
@@ -26,20 +26,21 @@ final class DirectAccess: Sendable {
 
     deinit { close(descriptor) }
 
-    /// - Throws: `FileError` where an image of `size` bytes has no whole number of sectors.
+    /// Checks the size of an image.
+    /// - Throws: `FileError` if `size` is no multiple of the sector size.
     func check(size: UInt64, path: String) throws {
         guard size % alignment != 0 else { return }
         throw FileError(
             "use O_DIRECT, with sectors of \(alignment) bytes, for the \(size) bytes of", path, code: EINVAL)
     }
 
-    /// Whether a request may pass by the page cache.
+    /// Whether a request may bypass the page cache.
     func suits(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
         (request.pointee.offset | request.pointee.length) % alignment == 0
             && UInt(bitPattern: request.pointee.buffer) % UInt(alignment) == 0
     }
 
-    /// What a request has to claim; nil for nothing.
+    /// The claim that a request needs; nil if it needs none.
     func claim(of request: UnsafeMutablePointer<BlockRequest>) -> RangeClaims.Claim? {
         let isBuffered = !suits(request)
         guard request.pointee.kind.isChange || (isBuffered && request.pointee.kind == .read) else { return nil }

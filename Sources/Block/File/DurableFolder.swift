@@ -1,9 +1,9 @@
 import Glibc
 
-/// Makes folders that are still there after the machine has crashed.
+/// Creates folders that survive a crash of the machine.
 public enum DurableFolder {
-    /// Makes a folder, and those above it, where there are none. On return they are durable.
-    /// - Parameter synchronize: makes the names in a folder durable; for tests.
+    /// Creates a folder and its missing parents. On return they are durable.
+    /// - Parameter synchronize: makes the names in a folder durable; tests replace it.
     /// - Throws: `FileError`.
     public static func make(
         _ path: String, synchronize: (String) throws -> Void = { try synchronize($0, mayBeUnreadable: true) }
@@ -25,24 +25,24 @@ public enum DurableFolder {
         }
     }
 
-    /// Makes the name of a folder durable.
+    /// Makes the name of a folder or file durable.
     /// - Throws: `FileError`.
     public static func synchronizeParent(of path: String) throws {
         try synchronize(parent(of: path), mayBeUnreadable: true)
     }
 
-    /// Makes the names in a folder durable, as far as its file system knows how.
-    /// - Parameter mayBeUnreadable: leave it at that where this process may not look into the folder.
+    /// Makes the names in a folder durable, if its file system can.
+    /// - Parameter mayBeUnreadable: whether a folder that this process may not read is no error.
     /// - Throws: `FileError`.
     public static func synchronize(_ path: String, mayBeUnreadable: Bool) throws {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            // Who may make names there need not be allowed to look at them.
+            // A process may be allowed to create names in a folder that it can't read.
             if mayBeUnreadable, errno == EACCES { return }
             throw FileError("open", path)
         }
         defer { close(descriptor) }
-        // Some file systems have no flush of a folder.
+        // EINVAL: some file systems can't flush a folder.
         guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError("flush", path) }
     }
 

@@ -1,4 +1,4 @@
-/// The image has no bytes, so there is no disk to serve.
+/// An image without bytes, which makes no disk.
 public struct EmptyImage: Error, CustomStringConvertible {
     let path: String
 

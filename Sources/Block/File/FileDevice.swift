@@ -3,24 +3,21 @@ import Dispatch
 import Glibc
 import Ring
 
-/// A raw image or block device, through the ring.
+/// A raw image or block device, served through the ring.
 ///
-/// Reads that the page cache can answer end at once; whatever would block goes to the ring, and what the ring has no
-/// operation for to a thread of the device's own.
+/// Reads from the page cache end at once. Requests that would block go to the ring, and those for which the ring has
+/// no operation go to a thread of the device.
 public final class FileDevice: BlockDevice, @unchecked Sendable {
-    private static let zeros = ZeroPage()
     private static let pageMask: UInt64 = 4095
-    /// Bytes from which on reading ahead matters more than another thread costs.
-    private static let readByWorker = 64 << 10
-    /// Bytes of a write that is small enough to keep a loop's other clients waiting.
+    /// Bytes of the longest write that may delay a loop's other clients.
     private static let atOnce = 1 << 20
 
-    /// The file behind the device.
+    /// The image that the device serves.
     public let image: RawImage
     let worker = DispatchQueue(label: "nearblock.file")
     let statuses: StatusLookup
 
-    /// Serves `image`.
+    /// Creates a device on `image`.
     public convenience init(image: RawImage) {
         self.init(image: image, statuses: StatusLookup(image: image))
     }
@@ -42,7 +39,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
 
     private func startInside(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         if let direct = image.direct {
-            startDirect(request, port, direct)
+            startDirect(request, port, by: direct)
         } else {
             begin(request, port)
         }
@@ -53,9 +50,9 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         case .status:
             statuses.add(PendingRequest(request: request, port: port))
         case .trim where image.isBlockDevice:
-            later(request, port)
+            discard(request, port)
         case .writeZeroes where image.isBlockDevice && request.pointee.mustBeFast && !request.pointee.mayPunchHole:
-            // Without a hole the kernel may write the zeros, and does not say so.
+            // The kernel writes zeros itself where the device can't make them without a hole, and does not tell.
             refuse(request, port)
         default:
             submit(request, port)
@@ -70,7 +67,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    /// The file was seen to end before the request does. It may be whole again.
+    /// Checks the size again: the file ended before the request does when it was last examined, and may have grown
+    /// back.
     private func lookAgain(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let pending = PendingRequest(request: request, port: port)
         worker.async { [self] in
@@ -84,8 +82,8 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    /// A read has met the end of the file: somebody has cut it short. Who hears of that can rely on it that a write there
-    /// fails, too.
+    /// Fails a read at the end of a file that was truncated. The new end is recorded first, so that later writes
+    /// behind it fail, too.
     private func endBeyondFile(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let pending = PendingRequest(request: request, port: port)
         worker.async { [self] in
@@ -97,7 +95,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    private func startDirect(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, _ direct: DirectAccess) {
+    private func startDirect(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, by direct: DirectAccess) {
         if direct.suits(request) { request.pointee.descriptor = direct.descriptor }
         let pending = PendingRequest(request: request, port: port)
         if let claim = direct.claim(of: request) {
@@ -109,15 +107,15 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         begin(request, port)
     }
 
-    private func end(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+    func end(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         if let direct = image.direct, let claim = direct.claim(of: request) { direct.claims.give(claim) }
         port.ended(request)
     }
 
-    private func later(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+    private func discard(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
         let pending = PendingRequest(request: request, port: port)
         worker.async { [self, image] in
-            let error = Self.perform(pending.request, on: image)
+            let error = Self.discard(pending.request, on: image)
             pending.port.loop.post { [self] in
                 pending.request.pointee.error = error
                 end(pending.request, pending.port)
@@ -130,7 +128,7 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         return max(0, linux_pread_flags(image.descriptor, buffer, length, off_t(offset), linux_rwf_nowait))
     }
 
-    /// Whole pages go into the page cache without being read first.
+    /// Only whole pages are written here: others would first be read.
     override func writeAtOnce(from buffer: UnsafeRawPointer, length: Int, at offset: UInt64) -> CInt? {
         guard image.direct == nil, (offset | UInt64(length)) & Self.pageMask == 0, length <= Self.atOnce,
             image.reaches(offset, UInt64(length))
@@ -153,135 +151,9 @@ public final class FileDevice: BlockDevice, @unchecked Sendable {
         }
     }
 
-    // MARK: On the ring
-
-    private func submit(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
-        let operation = UnsafeMutableRawPointer(request).assumingMemoryBound(to: RingOperation.self)
-        let offset = request.pointee.offset + UInt64(request.pointee.progress)
-        let left = Int(request.pointee.length) - request.pointee.progress
-        switch (request.pointee.stage, request.pointee.kind) {
-        case (.makeDurable, _), (_, .flush):
-            makeDurable(request, port)
-        case (.zeroFill, _):
-            port.loop.write(
-                request.pointee.descriptor, from: Self.zeros.bytes, count: min(left, ZeroPage.count), at: offset,
-                flags: 0,
-                operation)
-        case (.transfer, .read):
-            port.loop.read(
-                request.pointee.descriptor, into: request.pointee.buffer! + request.pointee.progress, count: left,
-                at: offset, byWorker: left >= Self.readByWorker && image.direct == nil, operation)
-        case (.transfer, .write):
-            port.loop.write(
-                request.pointee.descriptor, from: request.pointee.buffer! + request.pointee.progress, count: left,
-                at: offset, flags: isWrittenThrough(request) ? linux_rwf_dsync : 0, operation)
-        case (.transfer, .cache):
-            // Advice for more than the descriptor's field can say would fill any memory anyway.
-            let count = UInt32(clamping: left)
-            port.loop.readAhead(request.pointee.descriptor, at: offset, length: count, operation)
-        case (.zeroRange, _), (.transfer, .trim), (.transfer, .writeZeroes):
-            let keepsSpace = request.pointee.kind == .writeZeroes && !request.pointee.mayPunchHole
-            let mode = keepsSpace || request.pointee.stage == .zeroRange ? linux_zero_range : linux_punch_hole
-            port.loop.allocate(request.pointee.descriptor, mode: mode, at: offset, length: UInt64(left), operation)
-        case (.transfer, .status):
-            preconditionFailure("StatusLookup looks for holes")
-        }
-    }
-
-    /// Takes in a completion; whether the request has ended by it.
-    private func advance(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
-        if result == -EINTR || result == -EAGAIN { return false }
-        switch (request.pointee.stage, request.pointee.kind) {
-        case (.makeDurable, _), (_, .flush):
-            request.pointee.holdsFlushGate = false
-            image.flushGate.end(-result)
-            if request.pointee.error == 0 { request.pointee.error = -result }
-            return true
-        case (_, .cache):
-            // Advice that can't be followed costs nobody anything.
-            return true
-        case (.transfer, .trim), (.transfer, .writeZeroes), (.zeroRange, _):
-            return advanceAllocation(request, result)
-        case (.transfer, .read), (.transfer, .write), (.zeroFill, _), (_, .status):
-            return advanceTransfer(request, result)
-        }
-    }
-
-    private func advanceAllocation(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
-        // A block device says EINVAL where it knows no sectors that fit the range.
-        if result == -EOPNOTSUPP || (result == -EINVAL && image.isBlockDevice) {
-            // A trim is advice; zeros are a promise.
-            if request.pointee.kind == .trim { return true }
-            if request.pointee.mustBeFast { return fail(request, ENOTSUP) }
-            let triedAll = request.pointee.stage == .zeroRange || !request.pointee.mayPunchHole
-            request.pointee.stage = triedAll ? .zeroFill : .zeroRange
-            return false
-        }
-        guard result == 0 else { return fail(request, -result) }
-        return makeDurableIfForced(request)
-    }
-
-    private func advanceTransfer(_ request: UnsafeMutablePointer<BlockRequest>, _ result: Int32) -> Bool {
-        // Where it ends early, somebody truncated the image.
-        guard result > 0 else {
-            request.pointee.error = result < 0 ? -result : EIO
-            // The write itself may have failed, or making it durable: the flush of the image can tell.
-            return isWrittenThrough(request) ? makeDurableIfForced(request) : true
-        }
-        request.pointee.progress += Int(result)
-        guard request.pointee.progress == Int(request.pointee.length) else { return false }
-        guard request.pointee.kind != .read else { return true }
-        return isWrittenThrough(request) && image.flushGate.error == 0 ? true : makeDurableIfForced(request)
-    }
-
-    /// Whether the kernel makes each piece of a write durable before it ends. Only past the page cache: a forced write through
-    /// it could hear of another one's write-back error, which the next flush would miss (`FlushGate`).
-    private func isWrittenThrough(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
-        request.pointee.kind == .write && request.pointee.isForcedUnitAccess
-            && request.pointee.descriptor != image.descriptor
-    }
-
-    private func makeDurableIfForced(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
-        guard request.pointee.isForcedUnitAccess else { return true }
-        request.pointee.stage = .makeDurable
-        return false
-    }
-
-    /// Begins `fdatasync(2)` of the image, or waits for one that covers it.
-    private func makeDurable(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
-        let pending = PendingRequest(request: request, port: port)
-        // It may have been interrupted.
-        let turn =
-            request.pointee.holdsFlushGate
-            ? .run : image.flushGate.begin { turn in port.loop.post { self.take(turn, pending) } }
-        switch turn {
-        case .run: synchronize(pending)
-        case .ended(let error): port.loop.post { self.take(.ended(error), pending) }
-        case nil: break
-        }
-    }
-
-    private func take(_ turn: FlushGate.Turn, _ pending: PendingRequest) {
-        guard case .ended(let error) = turn else { return synchronize(pending) }
-        if pending.request.pointee.error == 0 { pending.request.pointee.error = error }
-        end(pending.request, pending.port)
-    }
-
-    private func synchronize(_ pending: PendingRequest) {
-        pending.request.pointee.holdsFlushGate = true
-        pending.port.loop.synchronize(
-            image.descriptor, UnsafeMutableRawPointer(pending.request).assumingMemoryBound(to: RingOperation.self))
-    }
-
-    private func fail(_ request: UnsafeMutablePointer<BlockRequest>, _ code: CInt) -> Bool {
-        request.pointee.error = code
-        return true
-    }
-
-    // MARK: Off the ring
-
+    /// Discards a range; on the device's thread.
     /// - Returns: 0 or an `errno`.
-    private static func perform(_ request: UnsafeMutablePointer<BlockRequest>, on image: RawImage) -> CInt {
+    private static func discard(_ request: UnsafeMutablePointer<BlockRequest>, on image: RawImage) -> CInt {
         FileError.outcome {
             try image.discard(at: request.pointee.offset, length: request.pointee.length)
             if request.pointee.isForcedUnitAccess { try image.synchronize() }

@@ -1,22 +1,22 @@
 import Glibc
 
-/// A system call on a file failed: what was tried, on which file, and why.
+/// A failed system call on a file: the action, the file and the reason.
 public struct FileError: Error, CustomStringConvertible, Equatable {
-    /// What was being done, as a verb phrase: "open", "read 4096 bytes at 8192 of".
+    /// The failed action as a verb phrase: "open", "read 4096 bytes at 8192 of".
     public let action: String
     /// The file's path as the user named it.
     public let path: String
     /// The `errno` of the failed call.
     public let code: CInt
 
-    /// Records a failure; `code` defaults to the current `errno`.
+    /// Creates an error; `code` defaults to the current `errno`.
     public init(_ action: String, _ path: String, code: CInt = errno) {
         self.action = action
         self.path = path
         self.code = code
     }
 
-    /// How a piece of work ended: 0, or the `errno` of the call that failed, `EIO` where there is none.
+    /// Runs `body` and returns its result: 0, or the `errno` of the failed call, or `EIO` if the error has none.
     public static func outcome(of body: () throws -> Void) -> CInt {
         do {
             try body()

@@ -1,26 +1,26 @@
 import Glibc
 
-/// Who may use a file or a socket that this node makes; what is nil stays as the system makes it.
+/// The permissions of a file or socket that this node creates; a value of nil keeps the system's default.
 public struct FilePermissions: Equatable, Sendable {
     /// Permission bits, up to 0777.
     public var mode: mode_t?
-    /// Its number.
+    /// The number of the group.
     public var group: gid_t?
 
-    /// Those of a new file or socket.
+    /// Creates permissions for new files or sockets.
     public init(mode: mode_t? = nil, group: gid_t? = nil) {
         self.mode = mode
         self.group = group
     }
 
-    /// Gives them to an open file. The group comes first: no other group ever gets what the mode allows.
+    /// Sets the permissions of an open file. The group is set first, so that no other group gets the mode's rights.
     /// - Throws: `FileError`.
     func apply(to descriptor: CInt, _ path: String) throws {
         if let group, fchown(descriptor, .max, group) != 0 { throw Self.failure(path, group) }
         if let mode, fchmod(descriptor, mode) != 0 { throw FileError("set the mode of", path) }
     }
 
-    /// Gives them to a socket file.
+    /// Sets the permissions of a socket file.
     /// - Throws: `FileError`.
     public func apply(toSocket path: String) throws {
         if let group, lchown(path, .max, group) != 0 { throw Self.failure(path, group) }
@@ -28,10 +28,10 @@ public struct FilePermissions: Equatable, Sendable {
     }
 
     private static func failure(_ path: String, _ group: gid_t) -> FileError {
-        FileError("give group \(group), which takes root or a member of it, to", path)
+        FileError("set group \(group), which needs root or a member of the group, on", path)
     }
 
-    /// Finds out, before there is anything to lose, whether files of a directory can have them.
+    /// Checks by a temporary file that files in a directory can have the permissions.
     /// - Throws: `FileError`.
     public func check(in directory: String) throws {
         guard self != FilePermissions() else { return }

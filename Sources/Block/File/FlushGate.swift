@@ -1,20 +1,23 @@
 import Dispatch
 import NIOConcurrencyHelpers
 
-/// Lets one attempt at a time make an image durable, and fails all attempts once one has failed.
+/// Runs one attempt at a time to make an image durable, and fails all attempts once one has failed.
 ///
-/// Linux reports a write-back error once per open file, and drops the pages that it could not write (`fsync(2)`, ERRORS).
-/// Two attempts at once on one descriptor would share that report: one fails, and the other succeeds without its data.
-/// 1. `begin` starts an attempt, or lines up behind the one that runs. 2. `end` takes in how it went. After a success the
-/// first in line runs one attempt for all of the line; after a failure every attempt fails, for as long as the image is open.
+/// Linux reports a write-back error once per open file, and drops the pages that it could not write (`fsync(2)`,
+/// ERRORS). Two attempts at once on one descriptor would share that report: one fails, and the other succeeds without
+/// its data.
+///
+/// 1. `begin` starts an attempt, or queues it behind the one that runs.
+/// 2. `end` records the result. After a success, the first in the queue runs one attempt for all of the queue. After a
+///    failure, every attempt fails until the image is closed.
 ///
 /// Any thread may call; the lock is held for a few instructions.
 final class FlushGate: Sendable {
-    /// The answer to an attempt.
+    /// The outcome of asking for an attempt.
     enum Turn: Equatable {
-        /// It runs now, and calls `end`.
+        /// The caller runs the attempt now, and then calls `end`.
         case run
-        /// It has ended: 0, or an `errno`.
+        /// The attempt has ended with 0 or an `errno`.
         case ended(CInt)
     }
 
@@ -23,19 +26,20 @@ final class FlushGate: Sendable {
     private struct State {
         var isBusy = false
         var error: CInt = 0
-        /// Those for which the running attempt runs, too.
+        /// Waiters that the running attempt covers.
         var covered: [Waiter] = []
-        /// Those that came after it began.
+        /// Waiters that came after the running attempt began.
         var line: [Waiter] = []
         var whenFailed: (@Sendable (CInt) -> Void)?
     }
 
     private let state = NIOLockedValueBox(State())
 
-    /// The `errno` of the attempt that failed; 0 where none has.
+    /// The `errno` of the attempt that failed; 0 if none has.
     var error: CInt { state.withLockedValue { $0.error } }
 
-    /// Has `report` called with the `errno`, once, when an attempt fails, on the thread that ends it; at once if one has.
+    /// Calls `report` once with the `errno` when an attempt fails, on the thread that ends it; immediately if one has
+    /// failed.
     func whenFailed(_ report: @escaping @Sendable (CInt) -> Void) {
         let error = state.withLockedValue { state in
             state.whenFailed = report
@@ -44,8 +48,8 @@ final class FlushGate: Sendable {
         if error != 0 { report(error) }
     }
 
-    /// Begins an attempt that lines up where another runs.
-    /// - Returns: the turn of the caller; nil where `waiter` is told later, on the thread of another attempt.
+    /// Begins an attempt, or queues it if another runs.
+    /// - Returns: the caller's turn; nil if `waiter` is called later, on the thread of another attempt.
     func begin(_ waiter: @autoclosure () -> Waiter) -> Turn? {
         state.withLockedValue { state in
             guard state.error == 0 else { return .ended(state.error) }
@@ -58,10 +62,10 @@ final class FlushGate: Sendable {
         }
     }
 
-    /// The attempt that runs has ended, with 0 or an `errno`.
+    /// Ends the running attempt with 0 or an `errno`.
     func end(_ error: CInt) {
         let (ended, next, report) = state.withLockedValue { state in
-            precondition(state.isBusy, "an attempt ends once")
+            precondition(state.isBusy, "no attempt runs")
             var ended = state.covered
             state.covered = []
             guard error == 0 else {
@@ -85,8 +89,8 @@ final class FlushGate: Sendable {
     }
 
     /// Runs `attempt`, or waits for one that covers the caller. Blocks the thread.
-    /// - Parameter attempt: returns 0 or an `errno`.
-    /// - Returns: likewise.
+    /// - Parameter attempt: makes the image durable; returns 0 or an `errno`.
+    /// - Returns: 0 or an `errno`.
     func perform(_ attempt: () -> CInt) -> CInt {
         let told = NIOLockedValueBox(Turn.run)
         let isTold = DispatchSemaphore(value: 0)
@@ -99,7 +103,7 @@ final class FlushGate: Sendable {
             turn = told.withLockedValue { $0 }
         }
         guard case .run? = turn else {
-            guard case .ended(let error)? = turn else { preconditionFailure("a turn is one of two") }
+            guard case .ended(let error)? = turn else { preconditionFailure("a turn runs or has ended") }
             return error
         }
         let error = attempt()

@@ -1,6 +1,6 @@
-/// A format of disk images that is not raw, as its first bytes show.
+/// A disk image format other than raw, recognized by the first bytes.
 public struct ImageFormat: Hashable, Sendable {
-    /// What becomes of the image as if it were raw.
+    /// The use of the image as a raw one.
     public enum Use: Sendable {
         case served
         case indexed
@@ -8,10 +8,11 @@ public struct ImageFormat: Hashable, Sendable {
         case arrived
     }
 
-    /// So many bytes from the start of an image are enough. Bytes.
+    /// Bytes from the start of an image that are enough to recognize a format.
     public static let length = 512
 
-    /// Where each says who it is. VHD is `vpc` to QEMU; a fixed one is raw but for its end, and has nothing at its start.
+    /// Marks of the formats and their offsets. VHD is `vpc` in QEMU; a fixed VHD is raw except for its end, so it has
+    /// no mark.
     private static let marks: [(name: String, offset: Int, bytes: [UInt8])] = [
         ("qcow2", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2]), ("qcow2", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3]),
         ("qcow", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]), ("qed", 0, Array("QED\0".utf8)),
@@ -20,11 +21,12 @@ public struct ImageFormat: Hashable, Sendable {
         ("vhdx", 0, Array("vhdxfile".utf8)), ("vpc", 0, Array("conectix".utf8)),
     ]
 
-    /// As QEMU calls it, for `-f`.
+    /// The name of the format in QEMU, for `-f`.
     public let name: String
 
+    /// Recognizes a format.
     /// - Parameter start: the first bytes of an image, up to `length` of them.
-    /// - Returns: nil where they are of none that is known, as in a raw image.
+    /// - Returns: nil if they belong to no known format, as in a raw image.
     public init?(start: [UInt8]) {
         let found = Self.marks.first { mark in
             start.count >= mark.offset + mark.bytes.count && start[mark.offset...].starts(with: mark.bytes)
@@ -33,7 +35,7 @@ public struct ImageFormat: Hashable, Sendable {
         name = found.name
     }
 
-    /// One line for the user: what is wrong, and how it is done right.
+    /// A warning of one line for the user, with the command that does it right.
     public func warning(of path: String, _ use: Use) -> String {
         let quoted = Self.quoted(path)
         let socket = "/run/image.sock"
@@ -52,7 +54,7 @@ public struct ImageFormat: Hashable, Sendable {
         return "\(path) is a \(name) image: the bytes of the file are \(what), and not the disk in it; \(how)"
     }
 
-    /// As a shell takes it.
+    /// Quotes a path for a shell.
     private static func quoted(_ path: String) -> String {
         let plain = path.utf8.allSatisfy { byte in
             let character = Character(UnicodeScalar(byte))
@@ -65,7 +67,7 @@ public struct ImageFormat: Hashable, Sendable {
 }
 
 extension RawImage {
-    /// The format that the first bytes show; nil for a raw image, and where they can't be read.
+    /// The format that the first bytes show; nil for a raw image, and if they can't be read.
     public func format() -> ImageFormat? {
         var start = [UInt8](repeating: 0, count: Int(min(size, UInt64(ImageFormat.length))))
         guard (try? start.withUnsafeMutableBytes({ try read(into: $0, at: 0) })) != nil else { return nil }

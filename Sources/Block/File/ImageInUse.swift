@@ -1,4 +1,4 @@
-/// Somebody else writes to the image.
+/// An image that another process or export writes to.
 public struct ImageInUse: Error, CustomStringConvertible {
     let path: String
 

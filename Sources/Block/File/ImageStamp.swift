@@ -1,7 +1,7 @@
-/// Tells an unchanged image from a rewritten one, by what `stat(2)` says.
+/// Tells an unchanged image from a rewritten one, by the data of `stat(2)`.
 ///
-/// Two equal stamps mean "nobody has written this file since", as far as time stamps can tell; it is a reason
-/// to skip work, never a reason to trust bytes.
+/// Equal stamps mean that nobody has written to the file, as far as time stamps can tell. They are a reason to skip
+/// work, never a reason to trust bytes.
 public struct ImageStamp: Codable, Hashable, Sendable {
     /// The device that holds the file, or the block device's own number.
     public let device: UInt64
@@ -12,7 +12,7 @@ public struct ImageStamp: Codable, Hashable, Sendable {
     /// Nanoseconds since 1970 of the last change of the contents; 0 for a block device.
     public let modified: Int64
 
-    /// A stamp from its parts.
+    /// Creates a stamp from its parts.
     public init(device: UInt64, inode: UInt64, size: UInt64, modified: Int64) {
         self.device = device
         self.inode = inode

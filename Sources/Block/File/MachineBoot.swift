@@ -1,8 +1,8 @@
 import Foundation
 
-/// Which start of this machine it is.
+/// Identifies the boot of this machine.
 public enum MachineBoot {
-    /// Changes with every start of the machine, and with it what the page cache held is gone; 0 where nobody can tell.
+    /// A number that changes with every boot, which also loses the contents of the page cache; 0 if it is unknown.
     /// From `/proc/sys/kernel/random/boot_id`, random(4).
     public static let current: UInt64 = {
         let text = try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)

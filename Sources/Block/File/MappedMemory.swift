@@ -1,13 +1,13 @@
 import Glibc
 
-/// A file's bytes as shared memory: what is written there survives the process, though not the machine.
+/// A file's bytes as shared memory. Changes survive the process, but not a crash of the machine.
 ///
-/// `@unchecked Sendable`: whoever has the address decides how it is used; the memory lives as long as this object.
+/// `@unchecked Sendable`: the users of the address synchronize themselves; the memory lives as long as this object.
 final class MappedMemory: @unchecked Sendable {
     let address: UnsafeMutableRawPointer
     private let count: Int
 
-    /// Maps the first `count` bytes, which the file has space for.
+    /// Reserves and maps the first `count` bytes of the file.
     /// - Throws: `FileError`.
     init(_ descriptor: CInt, count: Int, path: String) throws {
         let allocated = posix_fallocate(descriptor, 0, off_t(count))

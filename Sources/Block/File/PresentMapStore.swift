@@ -1,12 +1,11 @@
 import BlockModel
 import Glibc
 
-/// A `DurablePresentMap` on disk, in two files.
+/// Stores a `DurablePresentMap` in two files.
 ///
-/// `PATH.map` is written only by `write`, after the image has been made durable: it is what a machine that crashed comes
-/// back to. `PATH.live` is the map itself, in memory that the file shares: where only the process ended, the image's
-/// pages are still in the kernel, and so is this, which knows of every write that was acknowledged. It counts only for
-/// the boot in which it was made.
+/// Only `write` changes `PATH.map`, after the image is durable: a machine that crashed continues from it. `PATH.live`
+/// is the map itself, in memory shared with the file. If only the process ended, the kernel still has the image's
+/// pages and this map of all acknowledged writes. `PATH.live` is valid only for the boot in which it was made.
 public final class PresentMapStore: Sendable {
     private static let headerBytes = 4096
     private static let pageBytes = MapPage.words * 8
@@ -18,20 +17,20 @@ public final class PresentMapStore: Sendable {
     private let memory: MappedMemory
     private let path: String
 
-    /// Bytes that the files of a disk take at most.
+    /// The most bytes that the files of a disk take.
     public static func bytes(for geometry: BlockGeometry) -> UInt64 {
         let pages = DurablePresentMap.paddedCount(geometry) / MapPage.blocks
         return 2 * (UInt64(headerBytes) + pages * UInt64(2 * pageBytes))
     }
 
-    /// Makes the files for a disk of which `present` says what has arrived, all of it from the source, and durable.
+    /// Creates the files for a disk. The blocks in `present` must be durable, and all of them come from the source.
     /// - Throws: `FileError`.
     public static func create(path: String, geometry: BlockGeometry, present: PresentMap) throws -> PresentMapStore {
         remove(path: path)
         let pages = DurablePresentMap.paddedCount(geometry) / MapPage.blocks
         let file = try RawImage.create(
             path: "\(path).map", size: UInt64(headerBytes) + pages * UInt64(2 * pageBytes))
-        // A flush must not fail for want of room for what is known of the disk.
+        // The space is reserved now, so that a flush can't fail for want of room in the map.
         try file.reserve()
         try writeHeader(file, geometry)
         for index in 0..<Int(pages) {
@@ -46,8 +45,8 @@ public final class PresentMapStore: Sendable {
         return try PresentMapStore(path: path, geometry: geometry, file: file)
     }
 
-    /// Opens what `create` made.
-    /// - Throws: `FileError`; with `EINVAL` where the files are of another disk.
+    /// Opens the files that `create` made.
+    /// - Throws: `FileError`; with `EINVAL` if the files belong to another disk.
     public convenience init(path: String, geometry: BlockGeometry) throws {
         try self.init(
             path: path, geometry: geometry, file: RawImage(path: "\(path).map", access: .readWrite, followsLink: false))
@@ -75,7 +74,7 @@ public final class PresentMapStore: Sendable {
             geometry: geometry, present: AtomicBitmap(count: count, in: start, of: memory),
             taken: AtomicBitmap(count: count, in: start + mapBytes, of: memory))
         if isCurrent {
-            // Whatever was not durable yet becomes so with the next flush.
+            // Changes that were not durable are written by the next flush.
             map.touchAll()
         } else {
             for index in 0..<pages { map.load(try Self.readPage(index, from: file)) }
@@ -83,7 +82,7 @@ public final class PresentMapStore: Sendable {
         }
     }
 
-    /// Makes changes of the map durable; the image must be durable already, as it was when they were taken.
+    /// Makes changes of the map durable. The image must already be durable as it was when they were taken.
     /// - Throws: `FileError`.
     public func write(_ pages: [MapPage]) throws {
         guard !pages.isEmpty else { return }
@@ -91,11 +90,11 @@ public final class PresentMapStore: Sendable {
         try file.synchronize()
     }
 
-    /// The image could not be made durable, and the kernel may have dropped what it was given: a later life of this process
-    /// goes by what was durable before, as after a crash of the machine.
+    /// Invalidates `PATH.live` after a failure to make the image durable, since the kernel may have dropped its pages.
+    /// The next process then continues from `PATH.map`, as after a crash of the machine.
     public func distrustMemory() { memory.address.storeBytes(of: 0, as: UInt64.self) }
 
-    /// Removes the files of a disk that is here whole.
+    /// Removes the files of a disk that is complete.
     public static func remove(path: String) {
         unlink("\(path).live")
         unlink("\(path).map")
@@ -116,7 +115,7 @@ public final class PresentMapStore: Sendable {
         try words.withUnsafeMutableBytes {
             try file.read(into: $0, at: UInt64(headerBytes + index * 2 * pageBytes))
         }
-        // Present and taken are marked one after the other, and a crash may have come between them.
+        // A crash may have come between marking present and marking taken.
         let present = Array(words[..<MapPage.words])
         let taken = (0..<MapPage.words).map { words[MapPage.words + $0] & present[$0] }
         return MapPage(index: index, present: present, taken: taken)
@@ -133,7 +132,7 @@ public final class PresentMapStore: Sendable {
         return words
     }
 
-    /// The start of the machine in which a live map was made; 0 where there is none.
+    /// The boot in which a live map was made; 0 if there is none.
     private static func liveBoot(_ path: String) -> UInt64 {
         var boot: UInt64 = 0
         guard let file = try? RawImage(path: path, access: .readOnly, followsLink: false),

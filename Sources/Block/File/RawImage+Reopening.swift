@@ -5,7 +5,7 @@ extension RawImage {
     /// Whether this object may write to the image.
     public var isWritable: Bool { fcntl(descriptor, F_GETFL) & O_ACCMODE == O_RDWR }
 
-    /// Bytes that the image takes on its file system; all of them for a block device.
+    /// Bytes that the image takes on its file system; the size of a block device.
     /// - Throws: `FileError`.
     public func allocatedBytes() throws -> UInt64 {
         guard !isBlockDevice else { return size }
@@ -14,9 +14,9 @@ extension RawImage {
         return UInt64(info.st_blocks) * 512
     }
 
-    /// The same file or device, opened once more. They are made durable as one: a failure of
-    /// either is that of both.
-    /// - Throws: as `init`; `FileError` with `ESTALE` where another file stands at its path now.
+    /// Opens the same file or device once more. The two objects share one `FlushGate`, so a failed flush counts for
+    /// both.
+    /// - Throws: as `init`; `FileError` with `ESTALE` if the path now leads to another file.
     public func reopened(for access: Access) throws -> RawImage {
         let other = try RawImage(
             path: path, access: access, isDirect: direct != nil, givenName: givenName, size: fixedSize,

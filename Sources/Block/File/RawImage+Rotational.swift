@@ -1,16 +1,16 @@
 import Foundation
 
 extension RawImage {
-    /// Whether the disk under the image is slow to seek, as sysfs says; false where it does not. `queue/rotational`.
+    /// Whether the disk under the image is slow to seek, according to sysfs (`queue/rotational`); false if unknown.
     public var isRotational: Bool {
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { return false }
         let device = isBlockDevice ? info.st_rdev : info.st_dev
-        // As glibc's gnu_dev_major(3) packs them; Swift has no view of the macros.
+        // glibc's gnu_dev_major(3) packs the numbers in this way; its macros are not visible in Swift.
         let major = device >> 8 & 0xfff
         let minor = device & 0xff | device >> 12 & 0xfff00
         let directory = "/sys/dev/block/\(major):\(minor)"
-        // A partition's queue is its disk's.
+        // A partition uses its disk's queue.
         for place in ["/queue/rotational", "/../queue/rotational"] {
             if let text = try? String(contentsOfFile: directory + place, encoding: .utf8) { return text.hasPrefix("1") }
         }

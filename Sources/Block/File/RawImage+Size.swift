@@ -1,10 +1,9 @@
 import Glibc
 import Synchronization
 
-/// The size of an image whose file becomes longer or shorter while it is open.
+/// The size of an image whose file grows or shrinks while it is open.
 extension RawImage {
-    /// Bytes of the disk that the file or device has at this moment; never more than the size where that is the
-    /// configuration's.
+    /// Bytes of the disk that the file or device has now; never more than a size that the configuration sets.
     /// - Throws: `FileError`.
     public func currentSize() throws -> UInt64 {
         let end = try measure()
@@ -22,21 +21,21 @@ extension RawImage {
         return UInt64(end)
     }
 
-    /// Makes the image as long as its file has become. Only while nothing relies on the old size: no migration, no map
-    /// of missing blocks.
+    /// Sets the image's size to that of its file. Nothing may rely on the old size: no migration, no map of missing
+    /// blocks.
     /// - Parameter newSize: bytes, more than 0.
-    /// - Throws: `FileError` where O_DIRECT does not suit the size; the image stays as it is.
+    /// - Throws: `FileError` if O_DIRECT does not suit the size; the image then keeps its size.
     public func resize(to newSize: UInt64) throws {
         try direct?.check(size: newSize, path: path)
         length.store(newSize, ordering: .relaxed)
         limit.store(newSize, ordering: .relaxed)
     }
 
-    /// Has `report` called, on any thread, each time that the file is seen to end before the disk does.
-    /// - Parameter report: given the bytes that are left; nil for nobody.
+    /// Calls `report`, on any thread, each time that the file is found to end before the disk does.
+    /// - Parameter report: called with the bytes that are left; nil for no report.
     public func whenCut(_ report: (@Sendable (UInt64) -> Void)?) { whenCut.withLockedValue { $0 = report } }
 
-    /// Looks where the file ends now. Blocks the thread.
+    /// Finds out where the file ends now. Blocks the thread.
     public func lookAtEnd() {
         guard let now = try? currentSize() else { return }
         let end = min(now, size)
@@ -45,6 +44,6 @@ extension RawImage {
         whenCut.withLockedValue { $0 }?(end)
     }
 
-    /// Whether bytes are within the file, as far as that is known.
+    /// Whether the range is within the file, according to the last look.
     func reaches(_ offset: UInt64, _ length: UInt64) -> Bool { offset + length <= limit.load(ordering: .relaxed) }
 }

@@ -4,54 +4,54 @@ import Glibc
 import NIOConcurrencyHelpers
 import Synchronization
 
-/// An open raw disk image or block device, used by worker threads with plain blocking calls.
+/// An open raw disk image or block device, used by worker threads with blocking calls.
 ///
-/// Any number of threads may use one image at once: every call names its own offset and the descriptor has no other
-/// state. The ring's data path uses the same descriptor through `FileDevice`.
+/// Any number of threads may use one image at once: every call names its own offset, and the descriptor has no other
+/// state. `FileDevice` uses the same descriptor on the ring.
 public final class RawImage: Sendable {
-    /// What the image is opened for.
+    /// The access for which an image is opened.
     public enum Access: Sendable {
         case readOnly
         case readWrite
     }
 
-    /// Bytes that one call reads or writes: many kernels don't interrupt themselves, and whatever else waits for the core,
-    /// a guest's request too, waits while they copy.
+    /// Bytes of one system call. Many kernels do not preempt themselves, so a longer copy delays other threads of the
+    /// core, including those that serve guests.
     private static let mostAtOnce = 64 << 10
 
-    /// As the user named it, or as it was renamed to.
+    /// The path as the user named it, or after `rename` the new one.
     public var path: String { currentPath.withLockedValue { $0 } }
     let currentPath: NIOLockedValueBox<String>
-    /// Bytes; any positive number, not necessarily a multiple of 512. It follows the file by `resize` only.
+    /// Bytes; any positive number, not necessarily a multiple of 512. Only `resize` changes it.
     public var size: UInt64 { length.load(ordering: .relaxed) }
     let length: Synchronization.Atomic<UInt64>
-    /// Where the file ended when somebody last looked, `size` at most. A `FileDevice` lets no request go beyond it: a
+    /// The end of the file at the last look, at most `size`. A `FileDevice` lets no request go beyond it, since a
     /// write there would make the file longer again.
     let limit: Synchronization.Atomic<UInt64>
-    /// Bytes that the configuration gives the disk, whatever more the file has; nil for all of the file.
+    /// Bytes of the disk that the configuration sets; nil if the whole file is the disk.
     let fixedSize: UInt64?
     let whenCut = NIOLockedValueBox<(@Sendable (UInt64) -> Void)?>(nil)
-    /// Open for as long as this object lives.
+    /// The descriptor; open as long as this object lives.
     public let descriptor: CInt
-    /// Through it goes everything that makes the image durable.
+    /// All attempts to make the image durable pass this gate.
     let flushGate: FlushGate
-    /// True for a block device, whose `stat` says neither size nor time.
+    /// Whether the image is a block device, whose `stat` has neither size nor time.
     public let isBlockDevice: Bool
-    /// Where requests are to pass by the page cache; nil where they are not.
+    /// The access without the page cache; nil if requests use the cache.
     let direct: DirectAccess?
 
-    /// What the operator calls a device that nothing else tells from others; nil for nothing.
+    /// The operator's name for a device that nothing else tells from others; nil if there is none.
     let givenName: String?
 
-    /// Opens an existing image; for writing only where nobody else does (`ImageLock`).
-    /// - Throws: `FileError` where it can't be opened or is neither a file nor a block device, `EmptyImage`,
-    ///   `ImageInUse`.
+    /// Opens an existing image; for writing only if nobody else does (`ImageLock`).
     /// - Parameters:
-    ///   - isDirect: whether what a `FileDevice` does passes by the page cache (O_DIRECT).
-    ///   - givenName: what the operator calls a device that nothing else tells from others.
+    ///   - isDirect: whether a `FileDevice` bypasses the page cache (O_DIRECT).
+    ///   - givenName: the operator's name for a device that nothing else tells from others.
     ///   - fixedSize: bytes at the front that are the disk; nil for the whole image.
-    ///   - makesMissing: whether, for writing, a file that is missing or empty is made of the fixed size.
+    ///   - makesMissing: whether a missing or empty file is given the fixed size when it is opened for writing.
     ///   - followsLink: whether the path may be a symbolic link.
+    /// - Throws: `FileError` if it can't be opened or is neither a file nor a block device; `EmptyImage`,
+    ///   `ImageInUse`, `ShortImage`.
     public convenience init(
         path: String, access: Access, isDirect: Bool = false, givenName: String? = nil, size fixedSize: UInt64? = nil,
         makesMissing: Bool = false, followsLink: Bool = true
@@ -61,20 +61,21 @@ public final class RawImage: Sendable {
             makesMissing: makesMissing, followsLink: followsLink, flushGate: FlushGate())
     }
 
-    /// As above.
-    /// - Parameter flushGate: that of another object which has the same image open, so that a failure is that of both.
+    /// As above, with a shared gate.
+    /// - Parameter flushGate: the gate of another object that has the same image open, so that a failed flush counts
+    ///   for both.
     init(
         path: String, access: Access, isDirect: Bool, givenName: String?, size fixedSize: UInt64?,
         makesMissing: Bool, followsLink: Bool, flushGate: FlushGate
     ) throws {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         let isMade = makesMissing && fixedSize != nil && access == .readWrite
-        // Opening a FIFO would wait for its other end.
+        // O_NONBLOCK, because opening a FIFO would wait for its other end.
         let options = (isMade ? O_CREAT : 0) | (followsLink ? 0 : O_NOFOLLOW)
         let descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK | options, 0o600)
         guard descriptor >= 0 else { throw FileError("open", path) }
         do {
-            // The ring does not wait for the disk where a descriptor says not to.
+            // The flag is cleared again: with it, the ring would not wait for the disk.
             guard fcntl(descriptor, F_SETFL, flags) == 0 else { throw FileError("open", path) }
             if isMade, let fixedSize { try Self.fill(descriptor, path, size: fixedSize) }
             let (end, isBlockDevice) = try Self.measure(descriptor, path)
@@ -84,7 +85,7 @@ public final class RawImage: Sendable {
             limit = .init(size)
             self.fixedSize = fixedSize
             self.isBlockDevice = isBlockDevice
-            if access == .readWrite { try ImageLock.take(descriptor, path) }
+            if access == .readWrite { try ImageLock.acquire(descriptor, path) }
             direct = isDirect ? try DirectAccess(descriptor, path: path, size: size, access: access) : nil
         } catch {
             close(descriptor)
@@ -97,8 +98,8 @@ public final class RawImage: Sendable {
     }
 
     /// Creates a new image of `size` bytes, all of it a hole.
-    /// - Parameter permissions: in force before there is anything to read; only the owner's where they say nothing.
-    /// - Throws: `FileError`, with `EEXIST` where the path is taken.
+    /// - Parameter permissions: set before the image has contents; only the owner has access if they are nil.
+    /// - Throws: `FileError`, with `EEXIST` if the path is taken.
     public static func create(
         path: String, size: UInt64, permissions: FilePermissions = FilePermissions()
     ) throws -> RawImage {
@@ -121,14 +122,15 @@ public final class RawImage: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Gives the image another name on the same file system, one that nothing has yet; it is not yet durable.
-    /// - Throws: `FileError`, with `EEXIST` where the name is taken.
+    /// Renames the image to an unused name on the same file system. The new name is not durable yet.
+    /// - Throws: `FileError`, with `EEXIST` if the name is taken.
     public func rename(to newPath: String) throws {
         guard linux_rename_new(path, newPath) == 0 else { throw FileError("rename to \(newPath)", path) }
         currentPath.withLockedValue { $0 = newPath }
     }
 
-    /// The file and when it last changed, asked anew at each call.
+    /// The file's numbers, size and time of change, read at each call.
+    /// - Throws: `FileError`.
     public func stamp() throws -> ImageStamp {
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
@@ -140,16 +142,16 @@ public final class RawImage: Sendable {
             device: UInt64(info.st_dev), inode: UInt64(info.st_ino), size: UInt64(info.st_size), modified: modified)
     }
 
-    /// Who this image is; nil for a device that nothing tells from others.
+    /// The identity of the image; nil for a device that nothing tells from others.
     /// - Throws: `FileError`.
     public func identity() throws -> ImageIdentity? {
         try ImageIdentity(of: descriptor, path: path, size: size, name: givenName)
     }
 
-    /// The file behind the image; nil for a device that is not over one.
+    /// The file behind the image; nil for a device that is not over a file.
     public var fileNumber: FileNumber? { FileNumber(of: descriptor) }
 
-    /// Whether the image's path still leads to what is open.
+    /// Whether the image's path still leads to the open file or device.
     public var isAtPath: Bool {
         var (open, there) = (stat(), stat())
         guard fstat(descriptor, &open) == 0, stat(path, &there) == 0 else { return false }
@@ -157,15 +159,16 @@ public final class RawImage: Sendable {
             ? open.st_rdev == there.st_rdev : open.st_dev == there.st_dev && open.st_ino == there.st_ino
     }
 
-    /// Whether both are open on one file or device at this moment, whatever their paths.
+    /// Whether both objects have the same file or device open, whatever their paths.
+    /// - Throws: `FileError`.
     public func isOpenOnSame(as other: RawImage) throws -> Bool {
         guard isBlockDevice == other.isBlockDevice else { return false }
         let (ours, theirs) = (try stamp(), try other.stamp())
         return ours.device == theirs.device && ours.inode == theirs.inode
     }
 
-    /// Fills `buffer` from `offset` on.
-    /// - Throws: `FileError`; with `EIO` where the image ends first (it was truncated since it was opened).
+    /// Fills `buffer` with the bytes at `offset`.
+    /// - Throws: `FileError`; with `EIO` if the image ends first, because it was truncated.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
         var done = 0
         while done < buffer.count {
@@ -180,8 +183,8 @@ public final class RawImage: Sendable {
         }
     }
 
-    /// Writes the whole of `buffer` at `offset`.
-    /// - Throws: `FileError`, with `ENOSPC` where the file system is full.
+    /// Writes all of `buffer` at `offset`.
+    /// - Throws: `FileError`, with `ENOSPC` if the file system is full.
     public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws {
         var done = 0
         while done < buffer.count {
@@ -196,7 +199,7 @@ public final class RawImage: Sendable {
         }
     }
 
-    /// Makes a range read as zeros and frees its space where the file system can.
+    /// Makes a range read as zeros, and frees its space if the file system can.
     /// - Throws: `FileError`.
     public func punchHole(at offset: UInt64, length: UInt64) throws {
         while linux_fallocate(descriptor, linux_punch_hole, off_t(offset), off_t(length)) != 0 {
@@ -206,8 +209,8 @@ public final class RawImage: Sendable {
         }
     }
 
-    /// Takes the space of the whole file now, so that writing to it can't fail for want of it later; `fallocate(2)`.
-    /// - Throws: `FileError`, with `ENOSPC` where there is none.
+    /// Reserves the space of the whole file, so that later writes can't fail for want of it; `fallocate(2)`.
+    /// - Throws: `FileError`, with `ENOSPC` if there is none.
     func reserve() throws {
         while linux_fallocate(descriptor, 0, 0, off_t(size)) != 0 {
             if errno == EINTR { continue }
@@ -216,8 +219,8 @@ public final class RawImage: Sendable {
         }
     }
 
-    /// Tells a block device that a range is no longer needed; what it holds afterwards is anybody's guess. Only whole
-    /// blocks within the range are given up. `blkdev(4)`, BLKDISCARD.
+    /// Tells a block device that a range is no longer needed; its contents are then undefined. Only whole blocks
+    /// within the range are discarded. `blkdev(4)`, BLKDISCARD.
     /// - Throws: `FileError`; a device that can't discard is no error.
     public func discard(at offset: UInt64, length: UInt64) throws {
         let unit = UInt64(BlockGeometry.standardBlockSize)
@@ -231,8 +234,8 @@ public final class RawImage: Sendable {
         }
     }
 
-    /// The next range at or after `offset` that may hold data; nil where only holes follow.
-    /// A file system that can't tell calls everything data. `lseek(2)`, SEEK_DATA and SEEK_HOLE.
+    /// Finds the next range at or after `offset` that may hold data; nil if only holes follow. A file system that
+    /// can't tell calls everything data. `lseek(2)`, SEEK_DATA and SEEK_HOLE.
     /// - Throws: `FileError`.
     public func nextData(from offset: UInt64) throws -> Range<UInt64>? {
         guard offset < size else { return nil }
@@ -245,12 +248,12 @@ public final class RawImage: Sendable {
         }
         let end = lseek(descriptor, start, linux_seek_hole)
         guard end >= 0 else { throw FileError("look for holes in", path) }
-        // A file that shrank or grew meanwhile must not lead us out of the disk.
+        // The file may have shrunk or grown meanwhile; the range must stay within the disk.
         let lower = min(UInt64(start), size)
         return lower < size ? lower..<min(UInt64(end), size) : nil
     }
 
-    /// Bytes that may hold data: all that are not in holes.
+    /// Bytes that are not in holes and may hold data.
     /// - Throws: `FileError`.
     public func dataBytes() throws -> UInt64 {
         var (total, position) = (0 as UInt64, 0 as UInt64)
@@ -261,11 +264,10 @@ public final class RawImage: Sendable {
         return total
     }
 
-    /// Has what was written so far begin its way to the disk, `sync_file_range(2)`; waits only for room among
-    /// what is on its way already.
+    /// Starts writing dirty pages to the disk: `sync_file_range(2)`. Waits only if the device's queue is full.
     public func beginWritingOut() { linux_begin_writing_out(descriptor) }
 
-    /// Writes zeros, and takes up space for them.
+    /// Writes zeros, which take up space.
     /// - Throws: `FileError`.
     public func writeZeros(at offset: UInt64, length: UInt64) throws {
         let chunk = [UInt8](repeating: 0, count: Int(min(length, 1 << 20)))
@@ -277,7 +279,7 @@ public final class RawImage: Sendable {
         }
     }
 
-    /// Makes an empty file a disk of `size` bytes, all of it a hole.
+    /// Gives an empty file the size of the disk, all of it a hole.
     private static func fill(_ descriptor: CInt, _ path: String, size: UInt64) throws {
         func isEmptyFile() throws -> Bool {
             var info = stat()
@@ -285,8 +287,8 @@ public final class RawImage: Sendable {
             return info.st_mode & S_IFMT == S_IFREG && info.st_size == 0
         }
         guard try isEmptyFile() else { return }
-        try ImageLock.take(descriptor, path)
-        // Another writer may have filled it before its lock went.
+        try ImageLock.acquire(descriptor, path)
+        // Another writer may have filled the file before it released its lock.
         guard try isEmptyFile() else { return }
         guard let length = off_t(exactly: size) else { throw FileError("set the size of", path, code: EFBIG) }
         guard ftruncate(descriptor, length) == 0 else { throw FileError("set the size of", path) }

@@ -1,4 +1,4 @@
-/// An image has fewer bytes than its disk is to have.
+/// An image with fewer bytes than its disk is to have.
 public struct ShortImage: Error, CustomStringConvertible {
     let path: String
     let size: UInt64

@@ -3,43 +3,44 @@ import Glibc
 import NIOConcurrencyHelpers
 import Synchronization
 
-/// Looks for the extents of an image that block statuses ask for: on one thread, in short turns, one client's after the
-/// other's. A heavily fragmented image has an extent for each block, and each costs two system calls.
+/// Finds the extents of an image for block statuses: on one thread, in short turns of its clients. A heavily
+/// fragmented image has an extent for each block, and each costs two system calls.
 ///
-/// - However many a client has asked for, another's status waits for `rotation` at most, and is answered within
-///   `longest` more, with what has been found by then.
-/// - Of a client that is gone nothing is looked for; of one that is about to leave, as little as makes an answer.
+/// - A client's status waits at most `rotation`, however many statuses others have asked for. It is answered within
+///   `longest` more, with the extents found by then.
+/// - A client that is gone gets no look; one that is about to leave gets the least that makes an answer.
 ///
-/// `add` may be called on any thread.
+/// Any thread may call `add`.
 final class StatusLookup: Sendable {
-    /// Nanoseconds in which every client that waits has a turn; a look that is slow takes longer.
+    /// Nanoseconds in which every waiting client has a turn; a slow look takes longer.
     static let rotation: UInt64 = 20_000_000
-    /// Nanoseconds from the first look for a request to its answer, which then may be short.
+    /// Nanoseconds from the first look for a request to its answer, which may then be short.
     static let longest: UInt64 = 40_000_000
 
     private struct State {
-        /// Clients are known by the addresses of their owners, which live as long as their requests.
+        /// The address of its owner identifies a client; owners live as long as their requests.
         var queue = TurnQueue<UInt, PendingRequest>()
         var isWorking = false
     }
 
     private let image: RawImage
-    /// A queue of its own: work that takes seconds, as a forced trim does, would keep every status waiting.
+    /// Statuses have a queue of their own, since a forced trim may take seconds.
     let worker = DispatchQueue(label: "nearblock.statuses")
     private let rotation: UInt64
     private let state = NIOLockedValueBox(State())
     private let count = Synchronization.Atomic(0)
 
+    /// Creates a lookup for `image`.
     /// - Parameter rotation: nanoseconds; 0 for one look or answer in each turn.
     init(image: RawImage, rotation: UInt64 = StatusLookup.rotation) {
         self.image = image
         self.rotation = rotation
     }
 
-    /// Looks that were made at the file so far, each for a hole and the data behind it.
+    /// The number of looks at the file so far, each for a hole and the data behind it.
     var looks: Int { count.load(ordering: .relaxed) }
 
-    /// Takes on a status; it ends on its port's loop.
+    /// Queues a status; it ends on its port's loop.
     func add(_ pending: PendingRequest) {
         pending.request.pointee.progress = 0
         pending.request.pointee.deadline = .max
@@ -61,13 +62,13 @@ final class StatusLookup: Sendable {
                 return (first, state.queue.clientCount)
             }
             guard let (pending, clients) = next else { return }
-            takeTurn(pending, until: WritePace.now() + rotation / UInt64(clients))
+            runTurn(pending, until: WritePace.now() + rotation / UInt64(clients))
             nextTurn()
         }
     }
 
-    /// Works until `end` on one request, or on all of its client's where those are not wanted in full.
-    private func takeTurn(_ first: PendingRequest, until end: UInt64) {
+    /// Works on one request until `end`, or on all requests of its client if those are not wanted in full.
+    private func runTurn(_ first: PendingRequest, until end: UInt64) {
         var pending = first
         while let error = look(pending.request, until: end) {
             let wasFull = Self.detail(of: pending.request) == .full
@@ -80,7 +81,8 @@ final class StatusLookup: Sendable {
         state.withLockedValue { $0.queue.rotate() }
     }
 
-    /// - Returns: 0 or an `errno` where the request has ended, nil where it goes on in the next turn.
+    /// Looks for extents until `end`.
+    /// - Returns: 0 or an `errno` if the request has ended; nil if it continues in the next turn.
     private func look(_ request: UnsafeMutablePointer<BlockRequest>, until end: UInt64) -> CInt? {
         if request.pointee.deadline == .max { request.pointee.deadline = WritePace.now() + Self.longest }
         var hasEnded = true
@@ -100,14 +102,14 @@ final class StatusLookup: Sendable {
         return hasEnded ? error : nil
     }
 
-    /// What is beyond the end of the file is no hole that reads as zeros.
+    /// Fails if the request goes beyond the end of the file, which must not pass for a hole that reads as zeros.
     private func checkEnd(_ request: UnsafeMutablePointer<BlockRequest>) throws {
         guard try image.currentSize() < request.pointee.offset + request.pointee.length else { return }
         image.lookAtEnd()
         throw FileError("look for data in", image.path, code: EIO)
     }
 
-    /// Adds the hole and the data that come next, or the one of them that is there.
+    /// Adds the next hole and the next data, or the one of them that exists.
     /// - Returns: whether more may follow.
     private func addNextExtents(to request: UnsafeMutablePointer<BlockRequest>) throws -> Bool {
         let end = request.pointee.offset + request.pointee.length

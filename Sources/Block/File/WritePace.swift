@@ -1,12 +1,12 @@
 import Glibc
 
-/// Whether writes of one loop are worth doing on its own thread.
+/// Decides whether a loop does writes on its own thread.
 ///
-/// A write into the page cache costs less than handing it to another thread, as long as it need not wait. When the kernel
-/// holds the writer back (too much dirty memory, a journal that commits), everybody on the loop waits with it; so after
-/// a slow write the next ones go through the ring for a while, twice as long for each slow one in a row.
+/// A write into the page cache costs less than passing it to another thread, as long as it does not wait. The kernel
+/// makes a writer wait for dirty memory or a journal, and all clients of the loop wait with it. After a slow write,
+/// writes therefore use the ring for a while, twice as long for each slow write in a row.
 struct WritePace {
-    /// Nanoseconds that a write at once may take; more is the kernel's doing, or a busy machine's.
+    /// Nanoseconds of a write from which on it counts as slow: the kernel or a busy machine made it wait.
     static let slow: UInt64 = 3_000_000
     static let shortestPause: UInt64 = 10_000_000
     static let longestPause: UInt64 = 1_000_000_000
@@ -17,8 +17,8 @@ struct WritePace {
     /// Whether a write that begins at `now` may be done at once.
     func allows(at now: UInt64) -> Bool { now >= resumes }
 
-    /// Takes in how long a write took.
-    mutating func note(from began: UInt64, to ended: UInt64) {
+    /// Records the duration of a write.
+    mutating func record(from began: UInt64, to ended: UInt64) {
         guard ended - began >= Self.slow else {
             pause = 0
             return
@@ -27,7 +27,7 @@ struct WritePace {
         resumes = ended + pause
     }
 
-    /// Nanoseconds of a clock that only goes forward.
+    /// Nanoseconds of the monotonic clock.
     static func now() -> UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)

@@ -1,7 +1,7 @@
-/// Tells one block device from every other, whatever number and name the kernel gives it at the next start.
+/// Tells one block device from every other, whatever number and name the kernel gives it at the next boot.
 ///
-/// A device may be known by several facts, and a kernel of another release may tell more or fewer of them. So two
-/// identities are compared by the strongest fact that both have.
+/// A device may be known by several facts, and another kernel release may tell more or fewer of them. Two identities
+/// are therefore compared by the strongest fact that both have.
 public struct DeviceIdentity: Codable, Hashable, Sendable {
     /// Facts by which a device is known, the strongest first.
     public enum Kind: String, Codable, CaseIterable, Sendable {
@@ -22,8 +22,8 @@ public struct DeviceIdentity: Codable, Hashable, Sendable {
         /// Offset and limit of a loop device; its backing file is `ImageIdentity.file`.
         case loop
 
-        /// Whether two devices of another size may still be one that has been resized. A serial number is not always
-        /// unique, and an operator may give a name twice.
+        /// Whether a device of another size may be the same one after a resize. A serial number is not always unique,
+        /// and an operator may give a name twice.
         var outlivesResize: Bool {
             switch self {
             case .named, .serial: false
@@ -32,29 +32,29 @@ public struct DeviceIdentity: Codable, Hashable, Sendable {
         }
     }
 
-    /// The known facts, by the `rawValue` of their kind.
+    /// The known facts; the keys are raw values of `Kind`.
     public private(set) var facts: [String: String]
 
-    /// A device of which these facts are known.
+    /// Creates an identity from known facts.
     public init(_ facts: [Kind: String] = [:]) {
         self.facts = Dictionary(uniqueKeysWithValues: facts.map { ($0.rawValue, $1) })
     }
 
-    /// One fact; nil where it is not known.
+    /// One fact; nil if it is unknown.
     public subscript(kind: Kind) -> String? {
         get { facts[kind.rawValue] }
         set { facts[kind.rawValue] = newValue }
     }
 
-    /// Whether nothing tells this device from another.
+    /// Whether no fact is known, so that nothing tells this device from others.
     public var isEmpty: Bool { facts.isEmpty }
 
-    /// The strongest fact, as one string; nil where there is none.
+    /// The strongest fact with its kind, as one string; nil if none is known.
     public var strongest: String? {
         Kind.allCases.lazy.compactMap { kind in self[kind].map { "\(kind.rawValue) \($0)" } }.first
     }
 
-    /// The strongest kind of fact that both have; nil where they have none in common.
+    /// The strongest kind of fact that both have; nil if they have none in common.
     func strongestCommon(with other: DeviceIdentity) -> Kind? {
         Kind.allCases.first { self[$0] != nil && other[$0] != nil }
     }

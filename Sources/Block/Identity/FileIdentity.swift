@@ -5,19 +5,19 @@ import Glibc
 public struct FileIdentity: Codable, Hashable, Sendable {
     /// The file system that holds the file.
     public var fileSystem: FileSystemIdentity
-    /// The file's number there, which another file gets once this one is deleted.
+    /// The inode number, which another file may get after this one is deleted.
     public var inode: UInt64
-    /// Nanoseconds since 1970 at which the file was made, statx(2); nil where the file system does not say.
+    /// The time of the file's creation in nanoseconds since 1970, statx(2); nil if the file system does not say.
     public var birthTime: Int64?
 
-    /// An identity from its parts.
+    /// Creates an identity from its parts.
     public init(fileSystem: FileSystemIdentity, inode: UInt64, birthTime: Int64?) {
         self.fileSystem = fileSystem
         self.inode = inode
         self.birthTime = birthTime
     }
 
-    /// The identity of an open file.
+    /// Reads the identity of an open file.
     init(of descriptor: CInt, _ info: stat) {
         fileSystem = FileSystemIdentity(of: descriptor, device: UInt64(info.st_dev))
         inode = UInt64(info.st_ino)
@@ -25,7 +25,7 @@ public struct FileIdentity: Codable, Hashable, Sendable {
         birthTime = time < 0 ? nil : time
     }
 
-    /// Whether both are of one file, as far as these facts tell.
+    /// Whether both belong to one file, according to these facts.
     public func isSame(as other: FileIdentity) -> Bool {
         inode == other.inode && birthTime == other.birthTime && fileSystem.isSame(as: other.fileSystem)
     }

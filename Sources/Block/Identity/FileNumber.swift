@@ -1,20 +1,21 @@
 import CLinux
 import Glibc
 
-/// The file behind an image at this moment, a loop device's backing file included. Unlike an identity it tells a file from its
-/// copy on a cloned file system; and it holds until the file system is unmounted.
+/// Identifies the file behind an image, or behind its loop device, until the file system is unmounted. Unlike an
+/// identity, it tells a file from its copy on a cloned file system.
 public struct FileNumber: Hashable, Sendable {
     /// `st_dev` of the file.
     let device: UInt64
     /// `st_ino` of the file.
     let inode: UInt64
 
-    /// A number from its parts.
+    /// Creates a number from its parts.
     public init(device: UInt64, inode: UInt64) {
         self.device = device
         self.inode = inode
     }
 
+    /// Reads the number of an open image.
     /// - Returns: nil for a device that is not over a file.
     init?(of descriptor: CInt) {
         var info = stat()

@@ -2,26 +2,26 @@ import CLinux
 import Foundation
 import Glibc
 
-/// Tells one file system from every other, over remounts, restarts and other device numbers.
+/// Tells one file system from every other, across remounts, reboots and changed device numbers.
 ///
-/// A kernel of another release may tell more or less of the same file system. So two identities are compared by the
-/// strongest fact that both have.
+/// Another kernel release may tell more or fewer facts of the same file system. Two identities are therefore compared
+/// by the strongest fact that both have.
 public struct FileSystemIdentity: Codable, Hashable, Sendable {
-    /// The UUID in its superblock, in hexadecimal; nil where there is none, or the kernel does not tell.
+    /// The UUID in the superblock, in hexadecimal; nil if there is none or the kernel does not tell.
     public var uuid: String?
-    /// `f_fsid` of statfs(2), in hexadecimal; nil where the file system has none.
+    /// `f_fsid` of statfs(2), in hexadecimal; nil if the file system has none.
     public var id: String?
-    /// Type and source of the mount, as in `nfs4 server:/export`; kept only where the two others are nil.
+    /// Type and source of the mount, as in `nfs4 server:/export`; set only if `uuid` and `id` are nil.
     public var source: String?
 
-    /// An identity from its parts.
+    /// Creates an identity from its parts.
     public init(uuid: String? = nil, id: String? = nil, source: String? = nil) {
         self.uuid = uuid
         self.id = id
         self.source = source
     }
 
-    /// The file system that holds an open file.
+    /// Reads the identity of the file system that holds an open file.
     /// - Parameter device: the file's `st_dev`.
     init(of descriptor: CInt, device: UInt64) {
         var bytes = [UInt8](repeating: 0, count: 16)
@@ -33,10 +33,10 @@ public struct FileSystemIdentity: Codable, Hashable, Sendable {
         if uuid == nil && id == nil { source = Self.mountSource(of: device) }
     }
 
-    /// The strongest fact; nil where there is none.
+    /// The strongest fact; nil if none is known.
     var strongest: String? { uuid ?? id ?? source }
 
-    /// Whether both are of one file system; false where they have no fact in common.
+    /// Whether both belong to one file system; false if they have no fact in common.
     public func isSame(as other: FileSystemIdentity) -> Bool {
         if let uuid, let theirs = other.uuid { return uuid == theirs }
         if let id, let theirs = other.id { return id == theirs }
@@ -44,7 +44,8 @@ public struct FileSystemIdentity: Codable, Hashable, Sendable {
         return false
     }
 
-    /// The line of a device in `/proc/self/mountinfo`; proc_pid_mountinfo(5).
+    /// Finds type and source of a device's mount in `/proc/self/mountinfo`, proc_pid_mountinfo(5); nil if it is not
+    /// there.
     private static func mountSource(of device: UInt64) -> String? {
         let number = "\(linux_major(device)):\(linux_minor(device))"
         guard let mounts = try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8) else { return nil }

@@ -1,40 +1,40 @@
 import Glibc
 
-/// Tells one image from every other, over restarts, renames, remounts and other device numbers.
+/// Tells one image from every other, across restarts, renames, remounts and changed device numbers.
 ///
-/// It says nothing of an image's contents; `ImageStamp` does that.
+/// It does not depend on the image's contents; `ImageStamp` does.
 public struct ImageIdentity: Codable, Hashable, Sendable {
-    /// The image's file; of a loop device, its backing file. nil for other devices.
+    /// The image's file, or the backing file of a loop device; nil for other devices.
     public var file: FileIdentity?
     /// The facts about the device; nil for a file.
     public var device: DeviceIdentity?
     /// Bytes.
     public var size: UInt64
 
-    /// An identity from its parts.
+    /// Creates an identity from its parts.
     public init(file: FileIdentity? = nil, device: DeviceIdentity? = nil, size: UInt64) {
         self.file = file
         self.device = device
         self.size = size
     }
 
-    /// Whether both are of one image. An image that has grown since is the same one.
+    /// Whether both belong to one image. An image that has grown is still the same.
     public func isSame(as other: ImageIdentity) -> Bool {
         switch (device, other.device) {
         case (nil, nil): isSameFile(as: other)
-        case (let ours?, let theirs?): isSameDevice(ours, theirs, other)
+        case (let ours?, let theirs?): isSameDevice(ours, theirs, of: other)
         default: false
         }
     }
 
-    /// Whether both lead to one file in different ways: as a file, and through loop devices.
+    /// Whether one is a file and the other a loop device over it.
     public func sharesFile(with other: ImageIdentity) -> Bool {
         guard let file, let theirs = other.file, (device == nil) != (other.device == nil) else { return false }
         return file.isSame(as: theirs)
     }
 
-    /// The strongest facts as one string, of the kind that `description` shows but complete. Another kernel may make another
-    /// key of the same image.
+    /// The strongest facts as one string, as in `description` but complete. Another kernel may make another key of the
+    /// same image.
     public var key: String {
         let device = device?.strongest ?? ""
         guard let file else { return device }
@@ -42,7 +42,7 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
         return "\(device) file \(system) \(file.inode) \(file.birthTime.map(String.init) ?? "")"
     }
 
-    /// The image as messages name it.
+    /// The image's identity for messages.
     public var description: String {
         if let strongest = device?.strongest, file == nil { return strongest }
         guard let file else { return "nothing" }
@@ -53,13 +53,13 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
 
     private func isSameFile(as other: ImageIdentity) -> Bool {
         guard let file, let theirs = other.file, file.isSame(as: theirs) else { return false }
-        // Without a time of birth, an inode that was used again is told by the size at best.
+        // Without a time of creation, only the size can tell a reused inode.
         return file.birthTime != nil || size == other.size
     }
 
-    private func isSameDevice(_ ours: DeviceIdentity, _ theirs: DeviceIdentity, _ other: ImageIdentity) -> Bool {
+    private func isSameDevice(_ ours: DeviceIdentity, _ theirs: DeviceIdentity, of other: ImageIdentity) -> Bool {
         guard let kind = ours.strongestCommon(with: theirs), ours[kind] == theirs[kind] else { return false }
-        // A cloned disk has its partitions' UUIDs, too.
+        // A cloned disk has the same partition UUIDs, but another place.
         if let place = ours[.partition], let other = theirs[.partition], place != other { return false }
         if kind == .loop, file != nil || other.file != nil { return isSameFile(as: other) }
         return kind.outlivesResize || size == other.size
@@ -67,12 +67,12 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
 }
 
 extension ImageIdentity {
-    /// The identity of an open file or block device.
+    /// Reads the identity of an open file or block device.
     /// - Parameters:
     ///   - size: bytes.
-    ///   - name: what the operator calls a device that nothing else tells from others; nil for nothing.
+    ///   - name: the operator's name for a device that nothing else tells from others; nil if there is none.
     /// - Returns: nil for a device that nothing tells from others.
-    /// - Throws: `FileError` where it can't be looked at.
+    /// - Throws: `FileError` if it can't be examined.
     public init?(of descriptor: CInt, path: String, size: UInt64, name: String? = nil) throws {
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
@@ -86,16 +86,16 @@ extension ImageIdentity {
         self.init(file: found.file, device: found.device, size: size)
     }
 
-    /// The identity of what stands at a path.
-    /// - Returns: nil for a device that nothing tells from others, and for what is neither a file nor a device.
-    /// - Throws: `FileError` where it can't be opened.
+    /// Reads the identity of the image at a path.
+    /// - Returns: nil for a device that nothing tells from others, and for a path that is neither a file nor a device.
+    /// - Throws: `FileError` if it can't be opened.
     public init?(at path: String, name: String? = nil) throws {
         guard let seen = try Self.look(at: path, name: name) else { return nil }
         self = seen.identity
     }
 
-    /// The identity of what stands at a path, and the file behind it; nil as above.
-    /// - Throws: `FileError` where it can't be opened.
+    /// Reads the identity of the image at a path, and its file's number; nil as above.
+    /// - Throws: `FileError` if it can't be opened.
     public static func look(at path: String, name: String? = nil) throws -> (
         identity: ImageIdentity, file: FileNumber?
     )? {

@@ -2,17 +2,18 @@ import CLinux
 import Foundation
 import Glibc
 
-/// Reads the facts that the kernel and udev have of block devices: sysfs(5), `Documentation/ABI/stable/sysfs-block`.
+/// Reads the facts that the kernel and udev have about block devices: sysfs(5),
+/// `Documentation/ABI/stable/sysfs-block`.
 struct SystemDevices {
-    /// Devices over devices beyond this depth are not looked through.
+    /// The most devices over devices that are followed.
     private static let maximumDepth = 8
 
-    /// The folder on which sysfs is mounted.
+    /// The folder where sysfs is mounted.
     var sysfs = "/sys"
     /// The folder of udev's database.
     var udev = "/run/udev/data"
 
-    /// Finds the facts that tell an open block device from others; there may be none.
+    /// Finds the facts that tell an open block device from others; none may be known.
     func identify(_ descriptor: CInt, number: UInt64) -> (file: FileIdentity?, device: DeviceIdentity) {
         let (major, minor) = (linux_major(number), linux_minor(number))
         let folder = "\(sysfs)/dev/block/\(major):\(minor)"
@@ -22,22 +23,22 @@ struct SystemDevices {
             "offset \(attribute("loop/offset", of: folder) ?? "0")"
             + " limit \(attribute("loop/sizelimit", of: folder) ?? "0")"
         guard let file = backingFile(backing, of: descriptor) else {
-            // The file is behind another mount, or deleted: nothing tells this device for certain.
+            // The backing file is behind another mount or deleted, so nothing identifies this device for certain.
             return (nil, device)
         }
         device[.loop] = place
         return (file, device)
     }
 
-    /// The facts about the device of a folder in sysfs, but for a loop device's file.
+    /// Reads the facts about the device of a folder in sysfs, except for a loop device's file.
     func facts(of folder: String, major: UInt32, minor: UInt32, depth: Int = 0) -> DeviceIdentity {
         var device = DeviceIdentity()
         device[.deviceMapper] = attribute("dm/uuid", of: folder)
-        device[.array] = attribute("md/uuid", of: folder) ?? udevValue("MD_UUID", major, minor)
+        device[.array] = attribute("md/uuid", of: folder) ?? udevValue("MD_UUID", major: major, minor: minor)
         if let start = attribute("start", of: folder), attribute("partition", of: folder) != nil {
             device[.partitionUUID] =
                 ueventValue("PARTUUID", of: folder)
-                ?? udevValue("ID_PART_ENTRY_UUID", major, minor)
+                ?? udevValue("ID_PART_ENTRY_UUID", major: major, minor: minor)
             device[.partition] = diskOfPartition(folder, depth).map { "at \(start) of \($0)" }
             return device
         }
@@ -47,7 +48,7 @@ struct SystemDevices {
         return device
     }
 
-    /// What the disk of a partition is known by; nil where nothing tells it from others.
+    /// The strongest fact about the disk of a partition; nil if none is known.
     private func diskOfPartition(_ folder: String, _ depth: Int) -> String? {
         guard depth < Self.maximumDepth, let resolved = realpath(folder, nil) else { return nil }
         defer { free(resolved) }
@@ -57,7 +58,7 @@ struct SystemDevices {
         return facts(of: disk, major: number[0], minor: number[1], depth: depth + 1).strongest
     }
 
-    /// The file behind a loop device; nil where it is not at its path any more.
+    /// The identity of the file behind a loop device; nil if the file is no longer at its path.
     private func backingFile(_ path: String, of loop: CInt) -> FileIdentity? {
         var (device, inode): (UInt64, UInt64) = (0, 0)
         let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
@@ -70,7 +71,7 @@ struct SystemDevices {
         return FileIdentity(of: descriptor, info)
     }
 
-    /// A file of sysfs without white space around it; nil where it is not there or empty.
+    /// The contents of a file in sysfs without white space around them; nil if there is no such file or it is empty.
     private func attribute(_ name: String, of folder: String) -> String? {
         guard let text = try? String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8) else { return nil }
         let value = text.trimmingCharacters(in: .whitespacesAndNewlines.union(CharacterSet(charactersIn: "\0")))
@@ -81,7 +82,7 @@ struct SystemDevices {
         Self.value(of: "\(key)=", in: attribute("uevent", of: folder))
     }
 
-    private func udevValue(_ key: String, _ major: UInt32, _ minor: UInt32) -> String? {
+    private func udevValue(_ key: String, major: UInt32, minor: UInt32) -> String? {
         Self.value(of: "E:\(key)=", in: attribute("b\(major):\(minor)", of: udev))
     }
 

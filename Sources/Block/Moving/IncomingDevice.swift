@@ -3,11 +3,12 @@ import Glibc
 import NIOConcurrencyHelpers
 import Ring
 
-/// A disk that has not been handed over yet: reads and flushes are passed to the node that has it (invariant 13), changes
-/// wait for the hand-over or are refused.
+/// A disk before its switchover: the node that has it answers reads and flushes (invariant 13), and changes wait for
+/// the switchover or are refused.
 ///
-/// 1. `waiting`. 2. `open` puts the device under it that has the disk, and what has waited goes there. Or 2. `close`
-/// ends everything, where the migration came to nothing.
+/// 1. It is `waiting`.
+/// 2. After the switchover, `open` sends waiting and later requests to a device. If the migration fails instead,
+///    `close` ends all of them.
 public final class IncomingDevice: BlockDevice, @unchecked Sendable {
     private enum Phase {
         case waiting
@@ -18,22 +19,23 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
     private struct State {
         var phase = Phase.waiting
         var nextID: UInt64 = 0
-        /// Requests that are not done; one that is answered from afar leaves first.
+        /// Requests that are not done; the request is removed when its answer comes from the other node.
         var pending: [UInt64: PendingRequest] = [:]
     }
 
     private let reader: any IncomingReader
     private let refusesChanges: Bool
-    /// Whether clients may not change the disk once it is here, either.
+    /// Whether clients may not change the disk after the switchover, either.
     public let isReadOnly: Bool
     private let onChange: @Sendable () -> Void
     private let state = NIOLockedValueBox(State())
 
+    /// Creates a device that waits.
     /// - Parameters:
     ///   - reader: reads from the node that has the disk.
-    ///   - refusesChanges: changes fail with `EPERM` instead of waiting.
-    ///   - isReadOnly: clients may not change the disk once it is here, either.
-    ///   - onChange: told of each change that is asked for, from any thread.
+    ///   - refusesChanges: whether changes fail with `EPERM` instead of waiting.
+    ///   - isReadOnly: whether clients may not change the disk after the switchover, either.
+    ///   - onChange: called on any thread for each change that is requested.
     public init(
         reader: any IncomingReader, refusesChanges: Bool, isReadOnly: Bool = false,
         onChange: @escaping @Sendable () -> Void
@@ -45,16 +47,16 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
         super.init()
     }
 
-    /// The disk is this node's, and `device` has it.
+    /// Passes all requests to `device`, which has the disk now. Any thread may call.
     public func open(_ device: BlockDevice) {
-        for pending in leave(.open(device)) {
+        for pending in endWaiting(.open(device)) {
             pending.port.loop.post { device.start(pending.request, on: pending.port) }
         }
     }
 
-    /// The disk will not come.
+    /// Ends all requests with `ESHUTDOWN`: the disk will not come. Any thread may call.
     public func close() {
-        for pending in leave(.closed) { pending.finish(error: ESHUTDOWN) }
+        for pending in endWaiting(.closed) { pending.finish(error: ESHUTDOWN) }
     }
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
@@ -81,10 +83,10 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
             if refusesChanges { return pending.finish(error: EPERM) }
             onChange()
         case .status:
-            _ = request.pointee.addExtent(BlockExtent(length: request.pointee.length, state: []))
+            request.pointee.addAllData()
             pending.finish(error: 0)
         case .flush:
-            // Of what this client wrote at the other node, before it came here.
+            // The flush covers what this client wrote at the other node before it came here.
             flush(id!)
         case .cache:
             pending.finish(error: 0)
@@ -98,7 +100,7 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
 
     private func read(_ id: UInt64, _ request: UnsafeMutablePointer<BlockRequest>) {
         reader.read(offset: request.pointee.offset, length: Int(request.pointee.length)) { [self] error, bytes in
-            guard let pending = take(id) else { return }
+            guard let pending = remove(id) else { return }
             if error == 0 {
                 guard bytes.count == Int(pending.request.pointee.length) else { return pending.finish(error: EIO) }
                 pending.request.pointee.buffer!.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
@@ -108,17 +110,18 @@ public final class IncomingDevice: BlockDevice, @unchecked Sendable {
     }
 
     private func flush(_ id: UInt64) {
-        reader.flush { [self] error in take(id)?.finish(error: error) }
+        reader.flush { [self] error in remove(id)?.finish(error: error) }
     }
 
     private static func isPassedOn(_ kind: RequestKind) -> Bool { kind == .read || kind == .flush }
 
-    /// A request that was answered from afar; nil after the hand-over, when it is the device's and the answer too late.
-    private func take(_ id: UInt64) -> PendingRequest? {
+    /// Removes a request that the other node has answered; nil if the switchover came first, so that the device has
+    /// it.
+    private func remove(_ id: UInt64) -> PendingRequest? {
         state.withLockedValue { $0.pending.removeValue(forKey: id) }
     }
 
-    private func leave(_ phase: Phase) -> [PendingRequest] {
+    private func endWaiting(_ phase: Phase) -> [PendingRequest] {
         state.withLockedValue { state in
             guard case .waiting = state.phase else { return [] }
             state.phase = phase

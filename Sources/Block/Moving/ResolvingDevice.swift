@@ -2,17 +2,20 @@ import BlockModel
 import Glibc
 import Ring
 
-/// A disk that was handed over before all of it had arrived.
+/// A disk that was switched over before all of its blocks had arrived.
 ///
-/// What is here is served as from any file, without locks; a request that touches a missing block, or asks for
-/// durability, goes to whoever resolves it.
+/// Requests for present blocks are served as from any file, without locks. Requests that touch a missing block or ask
+/// for durability go to a resolver.
 public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
     private let file: FileDevice
     private let map: DurablePresentMap
-    private let resolver: any RequestForwarder
+    private let resolver: any AsyncRequestHandler
 
-    /// - Parameter resolver: given the requests that `map` does not answer; works on the same image.
-    public init(image: RawImage, map: DurablePresentMap, resolver: any RequestForwarder) {
+    /// Creates a device on `image`.
+    /// - Parameters:
+    ///   - map: the blocks that are present.
+    ///   - resolver: serves the other requests, on the same image.
+    public init(image: RawImage, map: DurablePresentMap, resolver: any AsyncRequestHandler) {
         file = FileDevice(image: image)
         self.map = map
         self.resolver = resolver
@@ -21,10 +24,10 @@ public final class ResolvingDevice: BlockDevice, @unchecked Sendable {
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
         let isHere = map.holds(offset: request.pointee.offset, length: request.pointee.length)
-        // A block may be present and its bit not yet durable: what is to be durable waits for the map as well.
+        // A block may be present while its bit is not durable yet, so a durable change waits for the map as well.
         let isForced = request.pointee.kind.isChange && request.pointee.isForcedUnitAccess
         if isHere && !isForced && request.pointee.kind != .flush { return file.start(request, on: port) }
-        ForwardingDevice.pass(request, port, to: resolver)
+        resolver.start(request, on: port)
     }
 
     override func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {

@@ -1,5 +1,5 @@
-// The Linux calls that Swift's Glibc module hides behind _GNU_SOURCE. Same arguments and results as the calls they
-// are named after; see their man pages.
+// Linux calls that Swift's Glibc module hides behind _GNU_SOURCE. Arguments and results are those of the calls that
+// they are named after; see their man pages.
 #pragma once
 
 #include <spawn.h>
@@ -15,74 +15,77 @@ extern const int linux_rwf_nowait;
 extern const int linux_rwf_dsync;
 extern const int linux_o_direct;
 
-// Nanoseconds since 1970 at which the file was made, or -1 where the file system does not say; statx(2).
+// Returns when the file was created, in nanoseconds since 1970; -1 if the file system does not say. statx(2)
 int64_t linux_birth_time(int descriptor);
-// The UUID of the file system that holds an open file: ioctl(FS_IOC_GETFSUUID) of Linux 6.9, or XFS_IOC_FSGEOMETRY_V1. 0, or -1
-// where the file system has none or the kernel does not tell.
+// Stores the UUID of the file system that holds an open file: ioctl(FS_IOC_GETFSUUID) of Linux 6.9, or
+// XFS_IOC_FSGEOMETRY_V1. Returns 0; -1 if the file system has none or the kernel does not tell.
 int linux_file_system_uuid(int descriptor, unsigned char uuid[16]);
-// f_fsid of fstatfs(2); 0 where there is none.
+// Returns f_fsid of fstatfs(2); 0 if there is none.
 uint64_t linux_file_system_id(int descriptor);
-// The two halves of a device number, makedev(3).
+// Return the two halves of a device number, makedev(3).
 unsigned linux_major(uint64_t device);
 unsigned linux_minor(uint64_t device);
-// The device and inode of a loop device's backing file, ioctl(LOOP_GET_STATUS64), loop(4). 0, or -1.
+// Stores device and inode of a loop device's backing file: ioctl(LOOP_GET_STATUS64), loop(4). Returns 0, or -1.
 int linux_loop_backing(int descriptor, uint64_t *device, uint64_t *inode);
-// What offsets and lengths of direct reads and writes must be multiples of; statx(2), STATX_DIOALIGN, open(2).
+// Returns the bytes that offsets and lengths of direct reads and writes must be multiples of: statx(2),
+// STATX_DIOALIGN, open(2).
 uint32_t linux_direct_alignment(int descriptor);
-// renameat2(2) with RENAME_NOREPLACE; plain rename(2) where the file system has no such thing.
+// renameat2(2) with RENAME_NOREPLACE; plain rename(2) if the file system does not support it.
 int linux_rename_new(const char *from, const char *to);
 int linux_fallocate(int descriptor, int mode, off_t offset, off_t length);
-// ioctl(BLKDISCARD); 0, or -1 with errno.
+// ioctl(BLKDISCARD) of a block device's bytes; returns 0, or -1 with errno.
 int linux_discard(int descriptor, uint64_t offset, uint64_t length);
 ssize_t linux_pread_flags(int descriptor, void *buffer, size_t count, off_t offset, int flags);   // preadv2
 ssize_t linux_pwrite(int descriptor, const void *buffer, size_t count, off_t offset);   // pwrite, for the data path
-// 1 where the other end of a socket has closed it, or its sending half; poll(2) with POLLRDHUP.
+// Returns 1 if the other end of a socket has closed it, or its sending half: poll(2) with POLLRDHUP.
 int linux_peer_has_closed(int descriptor);
-// 1 where nothing can go either way any more, as far as is known: a peer that has closed TCP may still read.
+// Returns 1 if the kernel knows that no byte can go either way any more. A peer that has closed TCP may still read.
 int linux_connection_is_dead(int descriptor);
-// What getsockopt(TCP_INFO) writes, as <linux/tcp.h> has it, which stands in the way of Glibc's header.
+// The bytes that getsockopt(TCP_INFO) writes. <linux/tcp.h> describes them, but conflicts with Glibc's header.
 struct linux_tcp_info {
     uint64_t words[32];
 };
-// Of the path, as TCP has measured it: microseconds, microseconds, bytes a second; and bytes in all that the other end has
-// acknowledged, and that wait for being sent. tcp(7)
+// Values that TCP has measured, tcp(7): round trips in microseconds and the delivery rate in bytes a second; then the
+// bytes that the other end has acknowledged in all, and the bytes that are not sent yet.
 uint32_t linux_round_trip(const struct linux_tcp_info *info);
 uint32_t linux_shortest_round_trip(const struct linux_tcp_info *info);
 uint64_t linux_delivery_rate(const struct linux_tcp_info *info);
 uint64_t linux_acknowledged(const struct linux_tcp_info *info);
 uint32_t linux_unsent(const struct linux_tcp_info *info);
-// A socket that listens on a port of AF_VSOCK for any context id; -1 with errno on failure. vsock(7)
+// Opens a socket that listens on a port of AF_VSOCK for any context id; returns -1 with errno on failure. vsock(7)
 int linux_listen_vsock(uint32_t port, int backlog);
-// fcntl(F_OFD_SETLK) of one byte; 0, or -1 with errno EAGAIN where another open file holds it.
+// fcntl(F_OFD_SETLK) of one byte; returns 0, or -1 with errno EAGAIN if another open file holds a conflicting lock.
 int linux_lock_byte(int descriptor, off_t byte, int exclusive);
-// Gives up a lock that linux_lock_byte has taken.
+// Releases a lock that linux_lock_byte has taken.
 void linux_unlock_byte(int descriptor, off_t byte);
-// fcntl(F_OFD_GETLK): 1 where another open file's lock conflicts with an exclusive one, 0 where none, -1 on error.
+// fcntl(F_OFD_GETLK): returns 1 if another open file's lock conflicts with an exclusive one, 0 if none does, -1 on
+// error.
 int linux_byte_is_locked(int descriptor, off_t byte);
 // posix_spawn_file_actions_addclosefrom_np(3).
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
 
-// A copy out of mapped files.
+// One piece of a copy out of mapped files.
 struct linux_piece {
     void *to;
     const void *from;
     size_t count;
 };
-// Copies pieces out of mapped files, asking the processor for those further on ahead of time. 0, or -1 where a page
-// could not be had (the file was cut short, or its file system has lost it): what is in the targets then is undefined.
-// The first call takes SIGBUS for the process; a fault anywhere else goes to whoever had it before.
+// Copies pieces out of mapped files and prefetches later pieces while it copies earlier ones. Returns 0; -1 if a page
+// was unavailable, because the file was truncated or its file system has lost the page. The targets are then
+// undefined. The first call installs the process's SIGBUS handler; faults elsewhere go to the handler that was there
+// before.
 int linux_copy_mapped(const struct linux_piece *pieces, size_t count);
-// Whether all of a range of a file is known to be in the page cache, by cachestat(2): 0 also where the kernel can't tell.
+// Returns 1 if cachestat(2) says that the page cache holds all of the range; 0 also if the kernel can't tell.
 int linux_is_cached(int descriptor, off_t offset, size_t length);
-// Which pages of a range of a file are in the page cache, one byte each, as mincore(2) says; -1 on error. Nothing is
-// read. offset is a multiple of the page size.
+// Stores one byte for each page of the range as mincore(2) does, and reads no page. `offset` is a multiple of the page
+// size. Returns 0, or -1 on error.
 int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned char *pages);
-// Has what was written to a file so far begin its way to the disk; nobody waits. sync_file_range(2).
+// Starts writing a file's dirty pages to the disk, and does not wait for it. sync_file_range(2)
 void linux_begin_writing_out(int descriptor);
-// The calling thread, and those it starts, give way to others: nice(2), 0 to 19, and ioprio_set(2) best effort 7.
+// Lowers the priority of the calling thread and of those it starts: nice(2), 0 to 19, and ioprio_set(2) best effort 7.
 void linux_give_way(int niceness);
-// The calling thread asks for little time at once, and gets it the sooner: sched_setattr(2), sched_runtime, of Linux 6.12
-// and later; before that it has no effect. Other policies than SCHED_OTHER stay what they are.
+// Asks for short EEVDF slices for the calling thread, so that it waits less for the processor: sched_setattr(2),
+// sched_runtime. Has no effect before Linux 6.12, nor on threads of another policy than SCHED_OTHER.
 void linux_take_short_turns(void);
-// The opposite: others get the processor from the calling thread as soon as they want it, and it gets it for longer.
+// Asks for long slices: threads with shorter slices preempt the calling thread, and it runs longer at a time.
 void linux_take_long_turns(void);

@@ -1,5 +1,5 @@
-// Opens standard descriptors that whoever started the program had closed. Linking this is enough.
+// Opens the standard descriptors that were closed when the program was started. Linking this target is enough.
 #pragma once
 
-// 1 where the descriptor, 0 to 2, was closed when the program began; it is /dev/null since.
+// Returns 1 if the descriptor, 0 to 2, was closed when the program started; it has been /dev/null since.
 int start_was_closed(int descriptor);

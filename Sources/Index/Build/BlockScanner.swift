@@ -28,7 +28,7 @@ struct BlockScanner: Sendable {
     ///     and the ones after it, at most 1 MiB of disk. A thread gets ascending blocks. What is never passed to any thread
     ///     is zero; zero blocks that are not holes are passed as `.zero`.
     /// - Returns: The threads' values, in no particular order.
-    /// - Throws: `FileError` or `RemoteError` where the image can't be read, or has become shorter; what `visit` throws.
+    /// - Throws: `FileError` or `NBDClientError` where the image can't be read, or has become shorter; what `visit` throws.
     func scan<Value: Sendable>(
         from initial: Value,
         progress: (@Sendable (BuildProgress) -> Void)? = nil,

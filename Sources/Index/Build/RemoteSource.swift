@@ -9,14 +9,14 @@ struct RemoteSource: ImageSource {
         var end: UInt64 = 0
     }
 
-    private let image: RemoteImage
+    private let image: NBDClientImage
     private let known = NIOLockedValueBox(Known())
     var size: UInt64 { image.size }
     let preferredRead = 1 << 20
     /// Each waits for an answer; together they keep the link busy.
     let extraReaders = 4
 
-    init(_ image: RemoteImage) {
+    init(_ image: NBDClientImage) {
         self.image = image
     }
 

@@ -5,7 +5,7 @@ import Glibc
 enum ImageName {
     /// The name of an image that exists.
     static func existing(_ image: String) throws -> String {
-        if RemoteImage.isURI(image) {
+        if NBDClientImage.isURI(image) {
             guard fits(image) else { throw IndexError.name(image) }
             return image
         }
@@ -18,7 +18,7 @@ enum ImageName {
     /// What an image that may be gone by now can have been called.
     static func possible(_ image: String) -> [String] {
         var names = [image]
-        guard !RemoteImage.isURI(image) else { return names }
+        guard !NBDClientImage.isURI(image) else { return names }
         if let name = try? existing(image) { names.append(name) }
         let parts = image.split(separator: "/", omittingEmptySubsequences: true)
         let parent = (image.hasPrefix("/") ? "/" : "./") + parts.dropLast().joined(separator: "/")
@@ -29,7 +29,7 @@ enum ImageName {
     }
 
     /// Whether a table may bear this name.
-    static func isPossible(_ name: String) -> Bool { name.first == "/" || RemoteImage.isURI(name) }
+    static func isPossible(_ name: String) -> Bool { name.first == "/" || NBDClientImage.isURI(name) }
 
     private static func fits(_ name: String) -> Bool { (1...TableHeader.maximumName).contains(name.utf8.count) }
 }

@@ -47,7 +47,7 @@ public struct IndexStore: Sendable {
     ///   - image: a path, or an NBD URI.
     ///   - domain: 1 to 255 bytes; nil for the one it has, or `Neighbour.standardDomain`.
     ///   - progress: Told now and then, on any thread, how far the reading is.
-    /// - Throws: `FileError`, `RemoteError` or `IndexError`; the index is then as it was.
+    /// - Throws: `FileError`, `NBDClientError` or `IndexError`; the index is then as it was.
     public func add(
         _ image: String, domain: String? = nil, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil

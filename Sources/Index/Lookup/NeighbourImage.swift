@@ -6,7 +6,7 @@ import NIOConcurrencyHelpers
 final class NeighbourImage: Sendable {
     private enum Opened {
         case file(RawImage)
-        case remote(RemoteImage)
+        case remote(NBDClientImage)
     }
 
     private struct State {
@@ -100,18 +100,19 @@ final class NeighbourImage: Sendable {
             if let opened = state.opened { return opened }
             if let resting = state.resting, .now < resting { return nil }
             state.opened = try? Self.open(name)
-            if state.opened == nil, RemoteImage.isURI(name) { state.resting = .now + Self.rest }
+            if state.opened == nil, NBDClientImage.isURI(name) { state.resting = .now + Self.rest }
             return state.opened
         }
     }
 
     private static func open(_ name: String) throws -> Opened {
-        RemoteImage.isURI(name) ? .remote(try RemoteImage(uri: name, patience: 5)) : .file(try openFile(name))
+        NBDClientImage.isURI(name)
+            ? .remote(try NBDClientImage(uri: name, timeoutSeconds: 5)) : .file(try openFile(name))
     }
 
     /// What is to be indexed.
     static func source(_ name: String) throws -> any ImageSource {
-        if RemoteImage.isURI(name) { return RemoteSource(try RemoteImage(uri: name)) }
+        if NBDClientImage.isURI(name) { return RemoteSource(try NBDClientImage(uri: name)) }
         return FileSource(try openFile(name))
     }
 

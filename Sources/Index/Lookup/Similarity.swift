@@ -33,7 +33,7 @@ public struct Similarity: Codable, Hashable, Sendable {
     /// - Parameters:
     ///   - image: a path, or an NBD URI.
     ///   - progress: Told now and then, on any thread, how far the reading is.
-    /// - Throws: `FileError`, `RemoteError` or `IndexError` where the image can't be read.
+    /// - Throws: `FileError`, `NBDClientError` or `IndexError` where the image can't be read.
     public static func measure(
         image: String, index: NeighbourIndex, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil

@@ -16,7 +16,7 @@ import PeerModel
 /// sent again on the next connection. Where the destination's machine has gone down meanwhile, the changes come first that
 /// it had answered and may have lost. 4. The destination may have moved the disk on: then the link goes to its successor
 /// (`ForwardLink+Successor`). 5. `stop` is for a migration that came to nothing.
-public final class ForwardLink: RequestForwarder, Sendable {
+public final class ForwardLink: AsyncRequestHandler, Sendable {
     struct State {
         /// Who has the disk.
         var destination: PeerAddress
@@ -27,7 +27,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
         var isRetired = false
         var roundTrip: Duration?
         var problem: String?
-        var pending: [UInt64: ForwardedRequest] = [:]
+        var pending: [UInt64: AsyncRequest] = [:]
         var queue: AsyncStream<UInt64>.Continuation?
         var isCommitted = false
         var isConnected = false
@@ -83,8 +83,8 @@ public final class ForwardLink: RequestForwarder, Sendable {
         start()
     }
 
-    /// `RequestForwarder`.
-    public func forward(_ request: ForwardedRequest) {
+    /// `AsyncRequestHandler`.
+    public func handle(_ request: AsyncRequest) {
         let isStopped = state.withLockedValue { state in
             if state.isStopped { return true }
             let id = state.requests.begin()
@@ -328,7 +328,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     /// Lets the queue work, and counts what it finds to be lost before any client is told of anything.
     private func noteLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
         let before = state.requests.losses
-        defer { if state.requests.losses != before { for count in losses { count.note() } } }
+        defer { if state.requests.losses != before { for count in losses { count.increment() } } }
         return work(&state.requests)
     }
 
@@ -343,7 +343,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     private func take(_ answer: RemoteAnswer) {
-        let (ended, isLast) = state.withLockedValue { state -> ((ForwardedRequest, CInt)?, Bool) in
+        let (ended, isLast) = state.withLockedValue { state -> ((AsyncRequest, CInt)?, Bool) in
             switch noteLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
             case .nothing: break
             case .ready: state.whenReady?.yield()
@@ -364,7 +364,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
 }
 
 extension RemoteRequest {
-    fileprivate init(_ id: UInt64, _ request: ForwardedRequest) {
+    fileprivate init(_ id: UInt64, _ request: AsyncRequest) {
         var payload = ByteBuffer()
         if request.kind == .write { payload.writeBytes(UnsafeRawBufferPointer(request.buffer)) }
         self.init(

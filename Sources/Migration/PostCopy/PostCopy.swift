@@ -16,7 +16,7 @@ import NIOPosix
 /// 1. It *fills*. 2. When nothing is missing, everything is made durable, and the source is asked to *verify*. 3. The
 /// roots are equal: the disk is *complete*, which is durably noted, and the source is told so until it says that it has
 /// heard.
-final class PostCopy: RequestForwarder, Sendable {
+final class PostCopy: AsyncRequestHandler, Sendable {
     /// What it works with.
     struct Parts: Sendable {
         let export: String
@@ -43,7 +43,7 @@ final class PostCopy: RequestForwarder, Sendable {
     private struct State {
         var resolver: BlockResolver
         var fill: BackgroundFill
-        var requests: [UInt64: ForwardedRequest] = [:]
+        var requests: [UInt64: AsyncRequest] = [:]
         var nextID: UInt64 = 0
         var phase = Phase.filling
         /// Blocks that the source still has to send for each segment.
@@ -128,8 +128,8 @@ final class PostCopy: RequestForwarder, Sendable {
         advance()
     }
 
-    /// `RequestForwarder`: a request that the map does not answer.
-    func forward(_ request: ForwardedRequest) {
+    /// `AsyncRequestHandler`: a request that the map does not answer.
+    func handle(_ request: AsyncRequest) {
         let actions = state.withLockedValue { state -> [BlockResolver.Action] in
             let id = state.nextID
             state.nextID += 1
@@ -190,7 +190,7 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     private static func perform(
-        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, on image: RawImage,
+        _ operation: BlockResolver.Operation, _ request: AsyncRequest, on image: RawImage,
         _ geometry: BlockGeometry
     ) throws {
         let offset = operation.bytes.lowerBound
@@ -207,7 +207,7 @@ final class PostCopy: RequestForwarder, Sendable {
 
     /// Reads what the request has not been given otherwise.
     private static func read(
-        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, from image: RawImage,
+        _ operation: BlockResolver.Operation, _ request: AsyncRequest, from image: RawImage,
         _ geometry: BlockGeometry
     ) throws {
         var position = operation.bytes.lowerBound

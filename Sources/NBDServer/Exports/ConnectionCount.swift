@@ -1,14 +1,14 @@
 import Synchronization
 
-/// The connections that an export has now, on all loops.
+/// The number of connections of an export, on all loops. Any thread may use it.
 public final class ConnectionCount: Sendable {
     private let count = Atomic<Int>(0)
 
-    /// No connection.
+    /// Starts at 0.
     public init() {}
 
-    /// Counts one more, unless there are `limit` already; nil for no limit.
-    /// - Returns: whether it was counted; the caller then gives it back with `leave`.
+    /// Counts one more connection, unless there are `limit` already; nil means no limit.
+    /// - Returns: whether it was counted; the caller then calls `leave` at its end.
     func enter(limit: Int?) -> Bool {
         var seen = count.load(ordering: .relaxed)
         while limit.map({ seen < $0 }) ?? true {

@@ -2,39 +2,39 @@ import Block
 import NBD
 import NIOConcurrencyHelpers
 
-/// A named disk that clients may open.
+/// A named disk that clients may open. Any thread may use it.
 public final class Export: Sendable {
-    /// What clients are told, but for the maps.
+    /// The export's properties for clients, without the maps.
     public let description: ExportDescription
-    /// What they may look at.
+    /// The maps that clients may read.
     public let maps: ExportMaps
-    /// Where their requests go.
+    /// The disk that serves the requests.
     public let disk: Disk
-    /// Every write is durable before it is acknowledged, as if each had the FUA flag.
+    /// Whether every write is durable before it is acknowledged, as if it had the FUA flag.
     let isSynchronous: Bool
-    /// Asked before a client is told of the export; nil where nothing changes behind it.
+    /// Examines the export for changes before a client is told about it; nil if nothing can change.
     public var watcher: (any ExportWatcher)? { watching.withLockedValue { $0 } }
     private let watching = NIOLockedValueBox<(any ExportWatcher)?>(nil)
-    /// The most connections at once; nil for as many as the server takes.
+    /// The most connections at once; nil if only the server's limit counts.
     let maximumConnections: Int?
-    /// The connections now. Another export of the same disk may count with it.
+    /// The number of connections now. Another export of the same disk may share the count.
     public let connections: ConnectionCount
-    /// The requests that the device has failed.
+    /// Counts the requests that the device has failed.
     public let failures: RequestFailures
-    /// The clients that it has refused; nil where nobody wants to know.
+    /// Counts the clients that were refused; nil if nobody reads the count.
     let refused: RefusedClients?
 
-    /// An export of `disk` under `name`.
+    /// Creates an export of `disk` under `name`.
     /// - Parameters:
-    ///   - isRotational: whether clients should spare it seeks.
-    ///   - text: for people; empty where there is nothing to say.
+    ///   - isRotational: whether clients should avoid seeks.
+    ///   - text: a description for people; empty if there is none.
     ///   - isSynchronous: whether every write is durable before it is acknowledged.
     ///   - requiresTLS: whether only clients that encrypt may have it.
-    ///   - maximumConnections: at once; nil for as many as the server takes.
-    ///   - maps: what clients may look at.
-    ///   - connections: the count of an export whose place this one takes.
-    ///   - failures: where requests are noted that the device fails.
-    ///   - refused: where clients are noted that come while there are as many as there may be.
+    ///   - maximumConnections: the most connections at once; nil if only the server's limit counts.
+    ///   - maps: the maps that clients may read.
+    ///   - connections: the count of the export that this one replaces.
+    ///   - failures: counts the requests that the device fails.
+    ///   - refused: counts the clients beyond `maximumConnections`.
     public init(
         name: String, disk: Disk, isReadOnly: Bool, isRotational: Bool = false, text: String = "",
         isSynchronous: Bool = false, requiresTLS: Bool = false, maximumConnections: Int? = nil,
@@ -54,10 +54,10 @@ public final class Export: Sendable {
         self.disk = disk
     }
 
-    /// Has every new client wait until `watcher` has looked.
+    /// Makes every new client wait until `watcher` has examined the export.
     public func watch(with watcher: any ExportWatcher) { watching.withLockedValue { $0 = watcher } }
 
-    /// What clients are told at this moment.
+    /// The export's properties for a client that comes now, with its maps.
     var offer: ExportDescription {
         var offer = description
         offer.maps = maps.names

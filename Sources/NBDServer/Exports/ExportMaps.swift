@@ -2,24 +2,24 @@ import Block
 import BlockModel
 import NIOConcurrencyHelpers
 
-/// The maps of an export that a client may look at now, by the names of their contexts. They may come and go while
-/// clients are connected; a client keeps those that it has chosen.
+/// The maps of an export that clients may read now, by the names of their contexts. Maps may be added and removed
+/// while clients are connected; a client keeps those that it has chosen. Any thread may use it.
 public final class ExportMaps: Sendable {
     private let maps = NIOLockedValueBox<[String: BlockMarks]>([:])
 
-    /// No maps.
+    /// Creates an empty set of maps.
     public init() {}
 
-    /// Shows a map under that name from now on.
+    /// Offers a map to new clients under `name`.
     public func show(_ marks: BlockMarks, as name: String) { maps.withLockedValue { $0[name] = marks } }
 
-    /// Shows it no longer to those who come.
+    /// Stops offering a map to new clients.
     public func remove(_ name: String) { maps.withLockedValue { $0[name] = nil } }
 
-    /// Likewise, and those who have chosen it see every block marked: the map is not kept any more.
+    /// Stops offering a map that is no longer maintained; clients that have chosen it see every block marked.
     public func retire(_ name: String) { maps.withLockedValue { $0.removeValue(forKey: name) }?.retire() }
 
-    /// The names, in an order that depends on nothing else.
+    /// The names of the maps, sorted, so that every client gets the same context numbers.
     var names: [String] { maps.withLockedValue { $0.keys.sorted() } }
 
     func find(_ name: String) -> BlockMarks? { maps.withLockedValue { $0[name] } }

@@ -1,13 +1,13 @@
 import NBD
 import NIOConcurrencyHelpers
 
-/// The exports that a node offers now; read by every handshake, changed by the node.
+/// The exports that a node offers now. The node changes the table and every handshake reads it, on any thread.
 public final class ExportTable: ExportCatalog, Sendable {
     private struct Contents {
         var exports: [String: Export] = [:] {
             didSet { listing = nil }
         }
-        /// All of them by name, as clients are told; made when it is needed. All connections that list share it.
+        /// All exports by name, for LIST; nil until a client asks. All connections that list share it.
         var listing: [ExportDescription]?
         var defaultName: String?
         var isListed = true
@@ -15,12 +15,12 @@ public final class ExportTable: ExportCatalog, Sendable {
 
     private let contents = NIOLockedValueBox(Contents())
 
-    /// An empty table.
+    /// Creates an empty table.
     public init() {}
 
-    /// Offers an export from now on.
-    /// - Parameter isDefault: whether it also answers to the empty name.
-    /// - Returns: false where the name is taken.
+    /// Adds an export.
+    /// - Parameter isDefault: whether the export also answers to the empty name.
+    /// - Returns: false if the name is taken.
     public func add(_ export: Export, isDefault: Bool = false) -> Bool {
         contents.withLockedValue { contents in
             let name = export.description.name
@@ -31,8 +31,8 @@ public final class ExportTable: ExportCatalog, Sendable {
         }
     }
 
-    /// Offers an export in the place of the one of its name, without a moment at which there is none.
-    /// - Parameter isDefault: whether it also answers to the empty name.
+    /// Replaces the export of the same name, if there is one, in one step.
+    /// - Parameter isDefault: whether the export also answers to the empty name.
     public func replace(with export: Export, isDefault: Bool) {
         contents.withLockedValue { contents in
             let name = export.description.name
@@ -45,7 +45,7 @@ public final class ExportTable: ExportCatalog, Sendable {
         }
     }
 
-    /// The export of that name. The empty name stands for the default one, or for the only one.
+    /// Finds an export by name; nil if there is none. The empty name means the default export, or the only one.
     public func find(_ name: String) -> Export? {
         contents.withLockedValue { contents in
             if let export = contents.exports[name] { return export }
@@ -55,15 +55,15 @@ public final class ExportTable: ExportCatalog, Sendable {
         }
     }
 
-    /// `ExportCatalog`: for the handshake.
+    /// `ExportCatalog`: describes an export.
     public func export(named name: String) -> ExportDescription? {
         find(name)?.offer
     }
 
-    /// `ExportCatalog`: whether what is behind it may have changed.
+    /// `ExportCatalog`: whether the export has a watcher.
     public func needsLook(at name: String) -> Bool { find(name)?.watcher != nil }
 
-    /// `ExportCatalog`: all of them by name.
+    /// `ExportCatalog`: lists all exports by name; nil if they are not listed.
     public func exports() -> [ExportDescription]? {
         contents.withLockedValue { contents in
             guard contents.isListed else { return nil }
@@ -74,15 +74,15 @@ public final class ExportTable: ExportCatalog, Sendable {
         }
     }
 
-    /// `ExportCatalog`: for the handshake.
+    /// `ExportCatalog`: counts the exports, listed or not.
     public var exportCount: Int { contents.withLockedValue { $0.exports.count } }
 
-    /// Whether clients are told which exports there are.
+    /// Sets whether clients may list the exports.
     public func setListed(_ isListed: Bool) {
         contents.withLockedValue { $0.isListed = isListed }
     }
 
-    /// Offers an export no longer. Clients that have it keep it until they leave.
+    /// Removes an export. Clients that have it keep it until they leave.
     public func remove(_ name: String) {
         contents.withLockedValue { contents in
             contents.exports[name] = nil

@@ -1,18 +1,18 @@
 import Glibc
 
-/// Where clients come in.
+/// An address at which a server accepts clients.
 public enum ListenAddress: Sendable, Equatable, CustomStringConvertible {
     /// A Unix socket at a path of at most 107 bytes.
     case unix(path: String)
-    /// A host name or address, and a port; port 0 takes a free one. A name may stand for several addresses, the empty one
-    /// for every address of this machine.
+    /// A host name or address, and a port; port 0 means a free one. A name may stand for several addresses; the empty
+    /// name stands for every address of this machine.
     case tcp(host: String, port: UInt16)
-    /// A port for the virtual machines of this host, and for the host itself; vsock(7).
+    /// A port for this host and its virtual machines; vsock(7).
     case vsock(port: UInt32)
-    /// A socket that listens already, as a service manager passes it on.
+    /// A listening socket that a service manager has passed on.
     case inherited(descriptor: CInt)
 
-    /// Parses `HOST:PORT`, `[IPV6]:PORT` or `:PORT`; nil where it is none of them.
+    /// Parses `HOST:PORT`, `[IPV6]:PORT` or `:PORT`; nil if the text has none of these forms.
     public init?(tcp text: String) {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
             return nil
@@ -27,7 +27,7 @@ public enum ListenAddress: Sendable, Equatable, CustomStringConvertible {
         self = .tcp(host: String(host), port: port)
     }
 
-    /// As the user would write it.
+    /// The address as a user writes it.
     public var description: String {
         switch self {
         case .unix(let path): path

@@ -1,6 +1,6 @@
 import Glibc
 
-/// An address can't be listened on.
+/// An address on which the server can't listen.
 public struct ListenError: Error, CustomStringConvertible {
     let address: ListenAddress
     let reason: String

@@ -1,7 +1,7 @@
 import Glibc
 import Ring
 
-/// Accepts connections on one socket, on one loop, and hands them on.
+/// Accepts the connections of one socket on one loop, and delivers their descriptors.
 final class Listener: RingHandler, @unchecked Sendable {
     private static let pause = 1
 
@@ -12,7 +12,7 @@ final class Listener: RingHandler, @unchecked Sendable {
     private let deliver: (CInt) -> Void
     private var whenClosed: (() -> Void)?
 
-    /// Takes over a socket that listens; connections wait until `begin`.
+    /// Takes over a listening socket; connections wait until `begin`.
     init(socket: CInt, loop: EventLoop, deliver: @escaping (CInt) -> Void) {
         self.socket = socket
         self.loop = loop
@@ -32,7 +32,7 @@ final class Listener: RingHandler, @unchecked Sendable {
         loop.accept(socket, operation)
     }
 
-    /// Accepts no more; `done` is called when the socket is out of use.
+    /// Stops accepting; `done` is called when the socket is no longer in use.
     func end(done: @escaping () -> Void) {
         whenClosed = done
         loop.cancel(operation)
@@ -41,10 +41,11 @@ final class Listener: RingHandler, @unchecked Sendable {
     override func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
         if result >= 0 { deliver(result) }
         if let whenClosed { return whenClosed() }
-        // A client that has gone before it was accepted says nothing about the next.
+        // A client that left before it was accepted says nothing about the next one.
         let isListenersFault = result < 0 && ![-ECONNABORTED, -EINTR, -EAGAIN, -EPROTO].contains(result)
         if isListenersFault {
-            // Out of descriptors or memory: trying again at once would spin. Clients that leave free some.
+            // The process lacks descriptors or memory; an immediate retry would spin, and clients that leave free
+            // some.
             timer.arm(seconds: Self.pause) { [self] in
                 if let whenClosed { whenClosed() } else { begin() }
             }

@@ -2,20 +2,20 @@ import Block
 import CLinux
 import Glibc
 
-/// Opens the sockets that a server listens on.
+/// Opens the sockets on which a server listens.
 enum ListeningSocket {
-    /// As many clients as the system lets wait: one that does not wait itself is turned away where there is no room.
+    /// The largest queue that the system allows: beyond it, the kernel turns away clients that do not wait.
     private static let backlog = CInt(SOMAXCONN)
     private static let triesForOnePort = 16
 
     /// Opens, binds and listens.
-    /// - Parameter permissions: of a Unix socket.
-    /// - Returns: the descriptors, one for each address that a host name stands for, and the address as bound, with the
-    ///   port that the kernel chose.
+    /// - Parameter permissions: the permissions of a Unix socket.
+    /// - Returns: one descriptor for each address that a host name stands for, and the bound address with its actual
+    ///   port.
     static func open(_ address: ListenAddress, _ permissions: FilePermissions) throws -> ([CInt], ListenAddress) {
         switch address {
-        case .unix(let path): return ([try openUnix(path, address, permissions)], address)
-        case .tcp(let host, let port): return try openTCP(host, port, address)
+        case .unix(let path): return ([try openUnix(path, for: address, permissions: permissions)], address)
+        case .tcp(let host, let port): return try openTCP(host, port, for: address)
         case .vsock(let port): return ([try openVirtual(port, address)], address)
         case .inherited(let descriptor):
             try check(descriptor, address)
@@ -24,7 +24,7 @@ enum ListeningSocket {
     }
 
     private static func openUnix(
-        _ path: String, _ address: ListenAddress, _ permissions: FilePermissions
+        _ path: String, for address: ListenAddress, permissions: FilePermissions
     ) throws -> CInt {
         let descriptor = try bindUnix(path, address, isPrivate: permissions != FilePermissions())
         do {
@@ -37,7 +37,8 @@ enum ListeningSocket {
         return descriptor
     }
 
-    /// - Parameter isPrivate: nobody but the owner may connect for the time being.
+    /// Binds a Unix socket.
+    /// - Parameter isPrivate: whether only the owner may connect until permissions are set.
     private static func bindUnix(_ path: String, _ address: ListenAddress, isPrivate: Bool) throws -> CInt {
         var name = sockaddr_un()
         name.sun_family = sa_family_t(AF_UNIX)
@@ -48,7 +49,8 @@ enum ListeningSocket {
         withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
         guard !path.isEmpty else { throw ListenError(address, "the path of the socket is empty") }
         let descriptor = try newSocket(AF_UNIX, address)
-        // Linux makes the file with the socket's own mode, less the umask; so it is never open to more than it shall be.
+        // Linux creates the file with the socket's own mode, less the umask, so it is never more open than it shall
+        // be.
         if isPrivate { fchmod(descriptor, 0o600) }
         if bindAndListen(descriptor, &name) { return descriptor }
         guard errno != EADDRINUSE || isSocket(path) else {
@@ -63,7 +65,7 @@ enum ListeningSocket {
         throw ListenError(address, code: code)
     }
 
-    /// A disk image given by mistake must not be taken for an abandoned socket: it refuses connections, too.
+    /// Tells a socket from a disk image that was given by mistake: an image, too, refuses connections.
     private static func isSocket(_ path: String) -> Bool {
         let code = errno
         defer { errno = code }
@@ -71,7 +73,7 @@ enum ListeningSocket {
         return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFSOCK
     }
 
-    /// Whether the socket file was left by a server that is gone.
+    /// Whether the socket file was left behind by a server that has ended.
     private static func isAbandoned(_ name: inout sockaddr_un) -> Bool {
         let probe = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         guard probe >= 0 else { return false }
@@ -86,7 +88,7 @@ enum ListeningSocket {
         return isAbandoned
     }
 
-    private static func openTCP(_ host: String, _ port: UInt16, _ address: ListenAddress) throws -> (
+    private static func openTCP(_ host: String, _ port: UInt16, for address: ListenAddress) throws -> (
         [CInt], ListenAddress
     ) {
         var hints = addrinfo()
@@ -97,26 +99,28 @@ enum ListeningSocket {
         guard code == 0, let found else { throw ListenError(address, String(cString: gai_strerror(code))) }
         defer { freeaddrinfo(found) }
         for _ in 1..<(port == 0 ? triesForOnePort : 1) {
-            if let opened = try? openAll(found, port, address) { return bound(opened, host) }
-            // The port that was free at one address may be taken at another. The last try's error is the user's.
+            if let opened = try? openAll(found, port, for: address) { return bound(opened, host) }
+            // A port that is free at one address may be taken at another. The error of the last try goes to the user.
         }
-        return bound(try openAll(found, port, address), host)
+        return bound(try openAll(found, port, for: address), host)
     }
 
     private static func bound(_ descriptors: [CInt], _ host: String) -> ([CInt], ListenAddress) {
         (descriptors, .tcp(host: host, port: boundPort(descriptors[0])))
     }
 
-    /// A socket for each address that this machine has, all with one port.
+    /// Opens a socket for each address that this machine has, all with one port.
     private static func openAll(
-        _ found: UnsafeMutablePointer<addrinfo>, _ port: UInt16, _ address: ListenAddress
+        _ found: UnsafeMutablePointer<addrinfo>, _ port: UInt16, for address: ListenAddress
     ) throws -> [CInt] {
         var descriptors: [CInt] = []
         do {
             for candidate in sequence(first: found, next: { $0.pointee.ai_next }) {
-                // The name's other addresses get the port that the first one got.
+                // Further addresses of the name get the port that the kernel chose for the first one.
                 let port = descriptors.first.map(boundPort) ?? port
-                if let descriptor = try openTCP(candidate.pointee, port, address) { descriptors.append(descriptor) }
+                if let descriptor = try openTCP(candidate.pointee, port, for: address) {
+                    descriptors.append(descriptor)
+                }
             }
         } catch {
             for descriptor in descriptors { close(descriptor) }
@@ -126,8 +130,9 @@ enum ListeningSocket {
         return descriptors
     }
 
-    /// - Returns: nil where this machine does not have the address or its family.
-    private static func openTCP(_ candidate: addrinfo, _ port: UInt16, _ address: ListenAddress) throws
+    /// Opens one address.
+    /// - Returns: nil if this machine does not have the address or its family.
+    private static func openTCP(_ candidate: addrinfo, _ port: UInt16, for address: ListenAddress) throws
         -> CInt?
     {
         let descriptor = socket(
@@ -139,12 +144,12 @@ enum ListeningSocket {
         var on: CInt = 1
         let length = socklen_t(MemoryLayout<CInt>.size)
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, length)
-        // IPv4 has a socket of its own.
+        // IPv4 gets a socket of its own.
         if candidate.ai_family == AF_INET6 { setsockopt(descriptor, CInt(IPPROTO_IPV6), IPV6_V6ONLY, &on, length) }
         var name = sockaddr_storage()
         memcpy(&name, candidate.ai_addr, Int(candidate.ai_addrlen))
         setPort(port, in: &name)
-        guard bindAndListen(descriptor, &name, candidate.ai_addrlen) else {
+        guard bindAndListen(descriptor, &name, length: candidate.ai_addrlen) else {
             let code = errno
             close(descriptor)
             if code == EADDRNOTAVAIL { return nil }
@@ -184,7 +189,7 @@ enum ListeningSocket {
     }
 
     private static func bindAndListen<Name>(
-        _ descriptor: CInt, _ name: inout Name, _ length: socklen_t = socklen_t(MemoryLayout<Name>.size)
+        _ descriptor: CInt, _ name: inout Name, length: socklen_t = socklen_t(MemoryLayout<Name>.size)
     ) -> Bool {
         let bound = withUnsafePointer(to: &name) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
@@ -194,7 +199,7 @@ enum ListeningSocket {
 
     private static func setPort(_ port: UInt16, in name: inout sockaddr_storage) {
         withUnsafeMutablePointer(to: &name) {
-            // The port stands at the same place in IPv4 and IPv6 addresses.
+            // IPv4 and IPv6 addresses hold the port at the same offset.
             $0.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_port = port.bigEndian }
         }
     }
@@ -204,7 +209,7 @@ enum ListeningSocket {
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return withUnsafeMutablePointer(to: &name) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(descriptor, $0, &length) }
-            // At the same place in both, as above.
+            // IPv4 and IPv6 addresses hold the port at the same offset.
             return $0.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { UInt16(bigEndian: $0.pointee.sin_port) }
         }
     }

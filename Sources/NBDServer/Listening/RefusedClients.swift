@@ -1,9 +1,10 @@
 import NIOConcurrencyHelpers
 
-/// The clients that an export has refused because it has as many as it may have. Only a refusal takes the lock.
+/// Counts the clients that an export has refused because it had its maximum of connections. Only a refusal takes the
+/// lock.
 public final class RefusedClients: Sendable {
     private struct State {
-        /// Since the last report.
+        /// Refusals since the last report.
         var count: UInt64 = 0
         var next: ContinuousClock.Instant?
     }
@@ -13,15 +14,16 @@ public final class RefusedClients: Sendable {
     private let state = NIOLockedValueBox(State())
     private let report: @Sendable (_ count: UInt64) -> Void
 
-    /// - Parameter report: called, on any thread and at most once a minute, with how many have been refused since the last
-    ///   time.
+    /// Creates a count of 0.
+    /// - Parameter report: called on any thread, at most once a minute, with the number of refusals since the last
+    ///   call.
     public init(report: @escaping @Sendable (_ count: UInt64) -> Void) {
         self.report = report
     }
 
-    /// Another one has been refused.
-    /// - Parameter now: for tests.
-    func note(at now: ContinuousClock.Instant = .now) {
+    /// Counts a refusal.
+    /// - Parameter now: the current time; tests pass their own.
+    func record(at now: ContinuousClock.Instant = .now) {
         let count = state.withLockedValue { state -> UInt64? in
             state.count &+= 1
             if let next = state.next, now < next { return nil }

@@ -4,21 +4,22 @@ import Ring
 import NIOConcurrencyHelpers
 import Synchronization
 
-/// Serves a table of exports on any number of addresses, with all loops of a node.
+/// Serves a table of exports on any number of addresses, with all loops of a node. Any thread may call.
 ///
-/// 1. `listen` opens the addresses; 2. clients come and go; 3. `stop` finishes what they have asked for and closes.
+/// 1. `listen` opens addresses.
+/// 2. `stop` stops accepting, finishes the clients' requests and closes.
 public final class Server: Sendable {
     private static let drainSeconds = 5
 
     private let loops: [SessionLoop]
     private let exports: ExportTable
     private let listeners = NIOLockedValueBox<[Listener]>([])
-    /// Of the Unix sockets that are ours to remove.
+    /// Unix sockets that `stop` removes.
     private let paths = NIOLockedValueBox<[String]>([])
     private let connections = Atomic<Int>(0)
     private let tls = NIOLockedValueBox<ServerTLS?>(nil)
 
-    /// A server that listens nowhere yet.
+    /// Creates a server without addresses.
     public init(exports: ExportTable, loops: [EventLoop]) {
         precondition(!loops.isEmpty)
         self.exports = exports
@@ -27,26 +28,26 @@ public final class Server: Sendable {
         self.loops = sessionLoops
     }
 
-    /// Clients connected now.
+    /// The number of connected clients.
     public var connectionCount: Int { connections.load(ordering: .relaxed) }
 
-    /// Encrypts connections that are accepted from now on; nil for none.
+    /// Encrypts connections that are accepted from now on; nil turns TLS off.
     public func secure(with tls: ServerTLS?) {
         self.tls.withLockedValue { $0 = tls }
     }
 
     /// Accepts clients at `address`.
-    /// - Parameter permissions: of a Unix socket.
-    /// - Returns: the address with the port that the kernel chose, where it was 0.
-    /// - Throws: `ListenError`; `FileError` where a Unix socket can't have the permissions.
+    /// - Parameter permissions: the permissions of a Unix socket.
+    /// - Returns: the address; port 0 is replaced by the port that the kernel chose.
+    /// - Throws: `ListenError`; `FileError` if a Unix socket can't have the permissions.
     public func listen(
         on address: ListenAddress, permissions: FilePermissions = FilePermissions()
     ) throws -> ListenAddress {
         let (sockets, bound) = try ListeningSocket.open(address, permissions)
-        let rotation = Rotation(count: loops.count)
+        let turns = RoundRobin(count: loops.count)
         for socket in sockets {
             let listener = Listener(socket: socket, loop: loops[0].loop) { [unowned self] client in
-                open(client, on: loops[rotation.next()]) {}
+                open(client, on: loops[turns.next()]) {}
             }
             listeners.withLockedValue { $0.append(listener) }
             loops[0].loop.post { listener.begin() }
@@ -55,14 +56,14 @@ public final class Server: Sendable {
         return bound
     }
 
-    /// Serves one client on a socket that is connected already, and returns once it has gone.
+    /// Serves one client on a connected socket, and returns when it has left.
     public func serve(_ socket: CInt) async {
         await withCheckedContinuation { continuation in
             open(socket, on: loops[0]) { continuation.resume() }
         }
     }
 
-    /// Accepts no more clients, finishes what those that are there have asked for, and closes them.
+    /// Stops accepting clients, finishes the requests of those that are connected, and closes.
     public func stop() async {
         let listeners = listeners.withLockedValue { list in
             defer { list = [] }
@@ -97,7 +98,7 @@ public final class Server: Sendable {
         }
     }
 
-    /// Replies are sent whole, so waiting for more to send along only costs time; a dead client is noticed in the end.
+    /// Replies are sent whole, so delaying them gains nothing. Keep-alive ends connections of dead clients.
     private static func tune(_ socket: CInt) {
         var on: CInt = 1
         let length = socklen_t(MemoryLayout<CInt>.size)

@@ -1,11 +1,12 @@
 import NBD
 import TLS
 
-/// How clients of a server encrypt.
+/// The encryption of a server's connections.
 public struct ServerTLS: Sendable {
     let context: TLSContext
     let policy: TLSPolicy
 
+    /// Creates a configuration.
     /// - Parameters:
     ///   - context: the server's certificate or keys.
     ///   - isRequired: whether clients that do not encrypt are told and served nothing.

@@ -1,9 +1,9 @@
-/// The part of a loop's request buffers that a connection takes one from, by what it then holds: connections that hold much
-/// leave room to those that hold little, so that clients which ask and don't read delay nobody else's small requests.
+/// Divides a loop's request buffers by the bytes that a connection then holds. Connections that hold much leave room to
+/// those that hold little. A client that does not read its replies thus delays no small requests of others.
 enum BufferShare {
-    /// Bytes that a connection holds at most with a buffer of the first share.
+    /// Bytes that a connection may hold with a buffer of the first share.
     static let little = 64 << 10
-    /// Bytes that a connection holds at most with a buffer of the second.
+    /// Bytes that a connection may hold with a buffer of the second share.
     static let some = 1 << 20
 
     /// Bytes of each share. The first is enough for 512 connections, the second for 32, the third for two.
@@ -11,7 +11,7 @@ enum BufferShare {
         ServerLimits.buffersPerLoop / 4, ServerLimits.buffersPerLoop / 4, ServerLimits.buffersPerLoop / 2,
     ]
 
-    /// The first share from which a connection may take that then holds so many bytes.
+    /// The first share that a connection may use if it holds `bytes` with the new buffer.
     static func first(holding bytes: Int) -> Int {
         bytes <= little ? 0 : bytes <= some ? 1 : 2
     }

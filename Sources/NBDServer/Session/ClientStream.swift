@@ -3,14 +3,14 @@ import Glibc
 import Ring
 import TLS
 
-/// The bytes of one client's connection, in the clear or encrypted: one receive and one send at a time, and the line of
-/// replies.
+/// The byte stream of one connection, with or without TLS: at most one receive and one send, and the queue of replies.
 ///
-/// It tells its session what has come (`Session.received`) and that the line has got shorter (`Session.sent`).
+/// It calls `Session.received` when bytes have come and `Session.sent` when the queue has become shorter. It is used
+/// on its loop's thread.
 final class ClientStream: RingHandler {
     private let socket: CInt
     private unowned(unsafe) let loop: EventLoop
-    /// Set by the session that owns the stream, before anything happens.
+    /// Set by the session that owns the stream, before anything is sent or received.
     unowned(unsafe) var session: Session?
     private let receiveOperation: UnsafeMutablePointer<RingOperation>
     private let sendOperation: UnsafeMutablePointer<RingOperation>
@@ -18,19 +18,20 @@ final class ClientStream: RingHandler {
     private var hasSaidGoodbye = false
     private var isHungUp = false
 
-    /// What is still to be said.
+    /// The replies that are not sent yet.
     var replies: ReplyQueue
     private(set) var isReceiving = false
     private(set) var isSending = false
-    /// The most that the last receive into a buffer of the loop's takes, and whether that was all that was there.
+    /// `selectedCount` is the most bytes of the last receive into a loop's buffer; `hasReceivedAll` tells whether less
+    /// came.
     private var selectedCount = 0
     private var hasReceivedAll = false
-    /// Whether the bytes are encrypted.
+    /// Whether the stream uses TLS.
     var isSecure: Bool { tls != nil }
-    /// Bytes that the client has sent or taken since this was last set to 0.
+    /// Bytes sent and received since the last reset to 0.
     var moved = 0
 
-    /// Takes the socket over; it is closed by `close`.
+    /// Takes over a socket until `close`.
     init(socket: CInt, owner: SessionLoop) {
         self.socket = socket
         loop = owner.loop
@@ -53,30 +54,31 @@ final class ClientStream: RingHandler {
     /// Whether the kernel knows that nothing can be sent any more.
     var isDead: Bool { linux_connection_is_dead(socket) == 1 }
 
-    /// Whether nothing is under way or waiting.
+    /// Whether no receive, send or unsent reply is left.
     var isIdle: Bool { !isReceiving && hasSentAll }
 
-    /// Whether all that was said has gone out, or never will.
+    /// Whether all replies are sent, or never will be.
     var hasSentAll: Bool { replies.isEmpty && !isSending && (isHungUp || tls?.output.isEmpty ?? true) }
 
-    /// Encrypts from here on; nothing that was said in the clear may still be on its way.
+    /// Starts TLS; no byte in the clear may be unsent.
     func startTLS(_ context: TLSContext) {
         precondition(isIdle && tls == nil)
         tls = TLSChannel(context: context)
     }
 
     /// Receives into `buffer`.
-    /// - Parameter waitForAll: no less than `count` bytes are of use.
-    /// - Returns: as `Session.received`, where it is known already; otherwise the session is told later.
+    /// - Parameter waitForAll: whether fewer than `count` bytes are of no use.
+    /// - Returns: the argument of `Session.received` if the result is known at once; nil if the session is called
+    ///   later.
     func receive(into buffer: UnsafeMutableRawPointer, count: Int, waitForAll: Bool) -> Int32? {
         precondition(!isReceiving)
-        if let tls { return receiveDecrypted(tls, buffer, count) }
+        if let tls { return receiveDecrypted(tls, into: buffer, count: count) }
         isReceiving = true
         loop.receive(socket, into: buffer, count: count, waitForAll: waitForAll, receiveOperation)
         return nil
     }
 
-    /// Receives into one of the loop's buffers; only in the clear.
+    /// Receives into one of the loop's buffers; only without TLS.
     /// - Parameter count: the most bytes, up to `ReceiveBuffers.length`.
     func receiveSelected(_ count: Int) {
         precondition(!isReceiving && tls == nil)
@@ -85,9 +87,9 @@ final class ClientStream: RingHandler {
         loop.receiveSelected(socket, count: count, isLikelyEmpty: hasReceivedAll, receiveOperation)
     }
 
-    private func receiveDecrypted(_ tls: TLSChannel, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int32? {
+    private func receiveDecrypted(_ tls: TLSChannel, into buffer: UnsafeMutableRawPointer, count: Int) -> Int32? {
         let outcome = tls.read(into: buffer, count: count)
-        // Reading is also what drives TLS's own handshake.
+        // Reading also drives TLS's handshake, which may have produced output.
         guard flush() else { return -EPIPE }
         switch outcome {
         case .done(let count):
@@ -99,7 +101,7 @@ final class ClientStream: RingHandler {
             loop.receive(socket, into: base, count: room.count, receiveOperation)
             return nil
         case .needsRoom:
-            // What has just been flushed makes it, now or once it is sent; then the session asks again.
+            // The flush makes room now or when its send completes; then the session reads again.
             return isSending ? nil : -EAGAIN
         case .closed:
             return 0
@@ -108,8 +110,8 @@ final class ClientStream: RingHandler {
         }
     }
 
-    /// Sends what waits, as far as the socket takes it; the rest follows by itself.
-    /// - Returns: false where the connection has broken.
+    /// Sends queued replies until the socket is full; the rest follows without another call.
+    /// - Returns: false if the connection is broken.
     func flush() -> Bool {
         guard !isSending, !isHungUp else { return true }
         if let tls { return flushEncrypted(tls) }
@@ -138,13 +140,13 @@ final class ClientStream: RingHandler {
         }
     }
 
-    /// Encrypts as many replies as there is room for.
+    /// Encrypts replies while the TLS channel has room.
     private func encrypt(_ tls: TLSChannel) -> Bool {
         while let part = replies.firstPart {
             switch tls.write(from: part.base, count: part.count) {
             case .done(let count): replies.didSend(count)
             case .needsRoom: return true
-            // Nothing is said before TLS's handshake is over, and none follows.
+            // Replies are queued only after TLS's handshake, and there is no renegotiation.
             case .needsInput, .closed, .failed: return false
             }
         }
@@ -156,7 +158,8 @@ final class ClientStream: RingHandler {
         loop.send(socket, from: base, count: min(ServerLimits.step, count), sendOperation)
     }
 
-    /// Says what TLS wants said at the end; whether that has gone out.
+    /// Sends TLS's closing message.
+    /// - Returns: whether it has been sent.
     func sayGoodbye() -> Bool {
         if let tls, !hasSaidGoodbye, !isHungUp {
             hasSaidGoodbye = true
@@ -166,22 +169,22 @@ final class ClientStream: RingHandler {
         return hasSentAll
     }
 
-    /// Ends the receive that is in flight; what was said still goes out.
+    /// Ends the receive in flight; queued replies are still sent.
     func endReceiving() {
         shutdown(socket, CInt(SHUT_RD))
     }
 
-    /// Ends both directions; what was not sent never will be.
+    /// Ends both directions; unsent replies are dropped.
     func hangUp() {
         isHungUp = true
         shutdown(socket, CInt(SHUT_RDWR))
         if !isSending { replies.discard() }
     }
 
-    /// Gives the socket back to the kernel; only when idle.
+    /// Closes the socket; the stream must be idle.
     func close() {
         precondition(isIdle)
-        // Room may have been reserved for a reply that never came to be; it goes back to the pool.
+        // Room that was reserved for a reply and not used goes back to the pool.
         replies.discard()
         Glibc.close(socket)
     }

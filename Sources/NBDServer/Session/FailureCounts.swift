@@ -1,14 +1,15 @@
-/// Counts failed requests, and says when the log is to hear of them: of the first of a kind at once, then at most once an
-/// interval, with how many there were.
+/// Counts failed requests by kind and limits how often the log reports them. The first failure of a kind is reported
+/// at once, further ones at most once an interval with their number.
 ///
-/// 1. `note` each. 2. At `nextReport`, take the `overdue` reports.
+/// 1. `record` each failure.
+/// 2. At `nextReport`, call `overdue` for the reports that have waited.
 struct FailureCounts {
-    /// What the log is to say.
+    /// A line for the log.
     struct Report: Equatable {
         let failure: RequestFailure
         /// Failures of this kind since the last report, this one included.
         let count: UInt64
-        /// The first of this kind is reported by itself.
+        /// Whether this is the first failure of its kind.
         let isFirst: Bool
     }
 
@@ -22,23 +23,23 @@ struct FailureCounts {
 
     private var entries: [RequestFailure: Entry] = [:]
 
-    /// Kinds that there were, and how often.
+    /// Failures of each kind since the start.
     var totals: [RequestFailure: UInt64] { entries.mapValues(\.total) }
 
-    /// When there will be something to report, if nothing more fails; nil where all has been reported.
+    /// The time of the next report if nothing more fails; nil if all failures are reported.
     var nextReport: ContinuousClock.Instant? {
         entries.values.filter { $0.total > $0.reported }.map(\.mayReportAt).min()
     }
 
-    /// A request has failed.
-    /// - Returns: what the log is to say now; nil where it must wait.
-    mutating func note(_ failure: RequestFailure, at now: ContinuousClock.Instant) -> Report? {
+    /// Counts a failed request.
+    /// - Returns: the report to log now; nil if it has to wait.
+    mutating func record(_ failure: RequestFailure, at now: ContinuousClock.Instant) -> Report? {
         let isFirst = entries[failure] == nil
         entries[failure, default: Entry(mayReportAt: now)].total += 1
         return report(failure, isFirst: isFirst, at: now)
     }
 
-    /// What has waited long enough.
+    /// Returns the reports that have waited long enough.
     mutating func overdue(at now: ContinuousClock.Instant) -> [Report] {
         entries.keys.compactMap { report($0, isFirst: false, at: now) }
     }

@@ -1,37 +1,37 @@
 import Block
 import NBD
 
-/// A read or write that is longer than one connection may hold, or than it can get a buffer for: it goes piece by piece,
-/// while the connection does nothing else. Its session drives it.
+/// A read or write that exceeds the limit of one connection, or for which no buffer is free. It is served piece by
+/// piece while the connection does nothing else. Its session drives it.
 ///
-/// - A write: each piece is received, then written; the reply comes after the last. After an error the rest is received
+/// - A write: each piece is received, then written; the reply follows the last. After an error, the rest is received
 ///   and dropped.
-/// - A read: all pieces are read once and dropped, so that an error can still be answered: a reply that has begun can only
-///   be finished. Then they are read again and sent. The second time, most come from the page cache.
+/// - A read: all pieces are first read and dropped, so that an error can still be answered, because a reply that has
+///   begun can't report one. Then they are read again, mostly from the page cache, and sent.
 ///
 /// One object serves all large requests of a connection, one after the other.
 final class LargeTransfer: RequestOwner, @unchecked Sendable {
-    /// What happens to the current piece.
+    /// The state of the current piece.
     enum Stage {
         /// There is no request.
         case idle
-        /// It needs a buffer.
+        /// The piece needs a buffer.
         case waiting
-        /// Its payload is being received.
+        /// The payload of the piece is being received.
         case filling
-        /// The device has it.
+        /// The device works on the piece.
         case inFlight
     }
 
     private unowned(unsafe) let session: Session
     private let port: DiskPort
-    /// The current piece.
+    /// The request for the current piece.
     let slot: UnsafeMutablePointer<BlockRequest>
     private(set) var request: Request?
     private(set) var stage = Stage.idle
-    /// Bytes of the pieces that are done with, this time.
+    /// Bytes of the pieces that have ended, in the current pass.
     private(set) var done: UInt64 = 0
-    /// The first error.
+    /// The first error of any piece.
     private(set) var error = ErrorCode.none
     /// The most bytes of a piece that has not begun.
     private var piece = ServerLimits.piece
@@ -47,7 +47,7 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
     }
 
     deinit {
-        precondition(stage == .idle, "requests are finished before their memory goes")
+        precondition(stage == .idle, "requests end before their memory is freed")
         slot.deallocate()
     }
 
@@ -55,10 +55,10 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
 
     var isWrite: Bool { request?.command == .write }
 
-    /// Whether what is read now is the reply.
+    /// Whether the current pass of a read is the one that is sent.
     var isSending: Bool { !isWrite && !isProbing }
 
-    /// Whether no further piece is needed: all are done with, or a read has failed.
+    /// Whether no further piece is needed: all have ended, or a read has failed.
     var isOver: Bool { done == request?.length || !isWrite && error != .none }
 
     /// Bytes of the next piece.
@@ -67,18 +67,18 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
     /// Bytes that the connection may hold with the next piece.
     var mostHeld: Int { piece > Self.smallPiece ? ServerLimits.buffersPerConnection : BufferShare.some }
 
-    /// Bytes of a piece where buffers are short; two of them are within what any connection may have.
+    /// Bytes of a piece while buffers are short; any connection may hold two of them.
     static let smallPiece = BufferShare.some / 2
 
-    /// Makes the pieces that have not begun small ones.
-    /// - Returns: whether they were not.
+    /// Makes further pieces small.
+    /// - Returns: false if they are small already.
     func makePiecesSmall() -> Bool {
         guard piece > Self.smallPiece else { return false }
         piece = Self.smallPiece
         return true
     }
 
-    /// Takes a request on.
+    /// Begins a request.
     func begin(_ request: Request, isDurable: Bool, piece: Int) {
         precondition(stage == .idle)
         self.request = request
@@ -90,19 +90,20 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
         stage = .waiting
     }
 
-    /// Gives the next piece its buffer, of `nextLength` bytes.
-    func prepare(_ buffer: UnsafeMutableRawPointer) {
+    /// Gives the next piece its buffer of `nextLength` bytes.
+    func prepare(_ buffer: UnsafeMutableRawPointer, share: Int) {
         slot.pointee.kind = isWrite ? .write : .read
         slot.pointee.isForcedUnitAccess = isDurable
         slot.pointee.offset = request!.offset + done
         slot.pointee.length = UInt64(nextLength)
         slot.pointee.cookie = request!.cookie
         slot.pointee.buffer = buffer
+        slot.pointee.bufferShare = share
         slot.pointee.resetResult()
         stage = .filling
     }
 
-    /// Gives the piece to the device.
+    /// Submits the piece to its device.
     func submit() {
         stage = .inFlight
         port.submit(slot)
@@ -112,7 +113,7 @@ final class LargeTransfer: RequestOwner, @unchecked Sendable {
         session.pieceEnded(self)
     }
 
-    /// The piece is done with, and its buffer is the session's again.
+    /// Ends the piece, whose buffer is the session's again.
     func advance() {
         if error == .none { error = ErrorCode(errno: slot.pointee.error) }
         done += slot.pointee.length

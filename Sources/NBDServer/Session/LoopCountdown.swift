@@ -1,6 +1,6 @@
-/// Calls back once it was counted down to 0; at once where it begins there.
+/// Calls back when it has been counted down to 0; immediately if it starts at 0.
 ///
-/// `@unchecked Sendable`: counted down on one loop's thread only.
+/// `@unchecked Sendable`: only the thread of one loop counts down.
 final class LoopCountdown: @unchecked Sendable {
     private var left: Int
     private let done: () -> Void

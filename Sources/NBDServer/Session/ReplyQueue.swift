@@ -2,18 +2,17 @@ import Glibc
 import NBD
 import Ring
 
-/// What one connection has yet to send: small replies one after the other in a region, large ones by reference, all
-/// of them leaving in few system calls.
+/// The unsent replies of one connection: small ones one after the other in a region, large ones by reference. One
+/// system call sends many of them.
 ///
-/// 1. `reserve`, fill and `commit` a small reply, or `append` a header with a buffer of its own.
-/// 2. `sendNow` sends what the socket takes; what is left goes through the ring as `firstPart`, and `didSend` tells
-///    what of it went out.
-/// 3. Once all is sent, the region is free again and goes back to the pool.
+/// 1. `reserve`, fill and `commit` a small reply, or `append` a buffer behind its header.
+/// 2. `sendNow` sends until the socket is full; the ring sends `firstPart`, and `didSend` removes the sent bytes.
+/// 3. When all is sent, the region goes back to its pool.
 struct ReplyQueue {
     private struct Part {
         var base: UnsafeMutableRawPointer
         var count: Int
-        /// Given back to the pool when sent; nil for a part of the region.
+        /// The buffer that goes back to the pool when it is sent; nil for a part of the region.
         var buffer: UnsafeMutableRawPointer?
         var bufferCount = 0
         var share = 0
@@ -27,34 +26,35 @@ struct ReplyQueue {
     private var head = 0
     private static let partsPerCall = 64
 
+    /// Creates an empty queue.
     /// - Parameters:
-    ///   - regions: gives the room for small replies; it must never run out.
-    ///   - pool: where buffers that are appended go back to.
+    ///   - regions: the pool of room for small replies; it must never run out.
+    ///   - pool: the pool of the buffers that are appended.
     init(regions: BufferPool, pool: BufferPool) {
         self.regions = regions
         self.pool = pool
     }
 
-    /// Bytes of the appended buffers that have not all been sent.
+    /// Bytes of appended buffers that are not wholly sent.
     private(set) var bufferBytes = 0
 
-    /// Whether a buffer that others wait for in its share's line has not been sent yet.
+    /// Whether an unsent buffer is of a share for which others wait.
     var holdsAwaitedBuffer: Bool { parts[head...].contains { $0.buffer != nil && pool.isShort($0.share) } }
 
-    /// Bytes that have gone out so far.
+    /// Bytes sent so far.
     private(set) var sentBytes = 0
 
     var isEmpty: Bool { head == parts.count }
 
-    /// Room for a small reply of `count` bytes, or nil where what waits has to be sent first.
-    /// - Parameter spare: bytes behind it that must be left for others.
+    /// Returns room for a small reply of `count` bytes; nil if queued replies must be sent first.
+    /// - Parameter spare: bytes behind it that must stay free for other replies.
     mutating func reserve(_ count: Int, spare: Int) -> UnsafeMutableRawPointer? {
-        if region == nil { region = regions.take(ServerLimits.replies, from: 0)?.buffer }
+        if region == nil { region = regions.allocate(ServerLimits.replies, from: 0)?.buffer }
         guard let region, used + count + spare <= ServerLimits.replies else { return nil }
         return region + used
     }
 
-    /// Puts the first `count` bytes of what was reserved into the line.
+    /// Queues the first `count` bytes of the reserved room.
     mutating func commit(_ count: Int) {
         let base = region! + used
         used += count
@@ -67,7 +67,7 @@ struct ReplyQueue {
         }
     }
 
-    /// Puts a buffer of the pool, taken as `bufferCount` bytes of a share, into the line; it goes back to the pool when sent.
+    /// Queues a buffer that was taken from the pool as `bufferCount` bytes; it goes back to `share` when sent.
     mutating func append(_ buffer: UnsafeMutableRawPointer, count: Int, bufferCount: Int, share: Int) {
         parts.append(Part(base: buffer, count: count, buffer: buffer, bufferCount: bufferCount, share: share))
         bufferBytes += bufferCount
@@ -87,12 +87,12 @@ struct ReplyQueue {
         return 0
     }
 
-    /// What is to be sent first.
+    /// The bytes to send first; nil if the queue is empty.
     var firstPart: (base: UnsafeMutableRawPointer, count: Int)? {
         isEmpty ? nil : (parts[head].base, parts[head].count)
     }
 
-    /// Takes `count` sent bytes out of the line.
+    /// Removes `count` sent bytes from the queue.
     mutating func didSend(_ count: Int) {
         sentBytes += count
         var left = count
@@ -109,7 +109,7 @@ struct ReplyQueue {
         if isEmpty { reset() }
     }
 
-    /// Gives every buffer back, sent or not.
+    /// Empties the queue and returns every buffer to its pool.
     mutating func discard() {
         for part in parts[head...] { release(part) }
         head = parts.count
@@ -119,14 +119,14 @@ struct ReplyQueue {
     private mutating func release(_ part: Part) {
         guard let buffer = part.buffer else { return }
         bufferBytes -= part.bufferCount
-        pool.give(buffer, part.bufferCount, share: part.share)
+        pool.free(buffer, part.bufferCount, share: part.share)
     }
 
     private mutating func reset() {
         parts.removeAll(keepingCapacity: true)
         head = 0
         used = 0
-        if let region { regions.give(region, ServerLimits.replies) }
+        if let region { regions.free(region, ServerLimits.replies) }
         region = nil
     }
 

@@ -2,7 +2,7 @@ import Block
 import BlockModel
 import Glibc
 
-/// A way in which a device can fail a request.
+/// A kind of request failure: the request's kind and the device's error.
 public struct RequestFailure: Hashable, Sendable {
     private static let names: [CInt: String] = [
         EIO: "EIO", ENOSPC: "ENOSPC", EDQUOT: "EDQUOT", EFBIG: "EFBIG", ENOMEM: "ENOMEM",
@@ -12,18 +12,19 @@ public struct RequestFailure: Hashable, Sendable {
         EBADF: "EBADF", ENOLINK: "ENOLINK", EILSEQ: "EILSEQ",
     ]
 
-    /// What was asked for.
+    /// The kind of the failed request.
     public let kind: RequestKind
-    /// An `errno`.
+    /// The `errno`.
     public let error: CInt
 
     /// `read`, `write`, `flush`, `trim`, `writeZeroes`, `cache` or `status`.
     public var request: String { "\(kind)" }
 
-    /// `EIO`, `ENOSPC` and so on; the number of one that has no name here.
+    /// The name of the error, as in `EIO`; its number if it has no name here.
     public var errorName: String { Self.names[error] ?? "errno \(error)" }
 
-    /// Whether it is one: a request for zeros that must be fast may be refused, and a node that ends says so.
+    /// Creates the kind of a failure; nil if the error is none. Refusing to write zeros fast is no failure, nor is
+    /// ESHUTDOWN while the node ends.
     init?(kind: RequestKind, error: CInt, mustBeFast: Bool) {
         guard error != 0, error != ESHUTDOWN, error != ENOTSUP || !mustBeFast else { return nil }
         self.kind = kind

@@ -2,7 +2,7 @@ import Block
 import BlockModel
 import NIOConcurrencyHelpers
 
-/// The requests for an export that its device has failed. Only a failure takes the lock.
+/// Counts and logs the requests for an export that its device has failed. Only a failure takes the lock.
 public final class RequestFailures: Sendable {
     private struct State {
         var counts = FailureCounts()
@@ -12,19 +12,20 @@ public final class RequestFailures: Sendable {
     private let state = NIOLockedValueBox(State())
     private let report: @Sendable (String) -> Void
 
-    /// - Parameter report: called with a line for the log, on any thread, and not often.
+    /// Creates a count of 0.
+    /// - Parameter report: called on any thread with a line for the log, limited by `FailureCounts`.
     public init(report: @escaping @Sendable (String) -> Void) {
         self.report = report
     }
 
-    /// Kinds that there were, and how often.
+    /// Failures of each kind since the start.
     public var totals: [RequestFailure: UInt64] { state.withLockedValue { $0.counts.totals } }
 
-    /// Called on any loop where a device has ended a request with an error.
-    func note(_ kind: RequestKind, error: CInt, mustBeFast: Bool, offset: UInt64, length: UInt64) {
+    /// Counts and logs a request that the device has ended with an error. Any thread may call.
+    func record(_ kind: RequestKind, error: CInt, mustBeFast: Bool, offset: UInt64, length: UInt64) {
         guard let failure = RequestFailure(kind: kind, error: error, mustBeFast: mustBeFast) else { return }
         let (now, next) = state.withLockedValue { state in
-            let now = state.counts.note(failure, at: .now)
+            let now = state.counts.record(failure, at: .now)
             let next = state.awaitsReport ? nil : state.counts.nextReport
             if next != nil { state.awaitsReport = true }
             return (now, next)
@@ -33,7 +34,7 @@ public final class RequestFailures: Sendable {
         if let next { reportLater(next) }
     }
 
-    /// Those that came too soon after others are told of even where none follows them.
+    /// Logs failures that came too soon after a report, even if no further failure follows.
     private func reportLater(_ time: ContinuousClock.Instant) {
         Task { [weak self] in
             try? await Task.sleep(until: time, clock: .continuous)
@@ -54,7 +55,7 @@ public final class RequestFailures: Sendable {
 
     private static func line(_ report: FailureCounts.Report, _ request: String) -> String {
         let error = report.failure.errorName
-        if report.isFirst { return "\(request) failed: \(error); more of these are counted and told of once a minute" }
+        if report.isFirst { return "\(request) failed: \(error); further ones are logged once a minute" }
         return "\(report.count) more of its \(report.failure.request) requests failed: \(error)"
     }
 }

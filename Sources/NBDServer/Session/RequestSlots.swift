@@ -10,7 +10,8 @@ final class RequestSlots {
 
     private let isSynchronous: Bool
 
-    /// - Parameter isSynchronous: every change is to be durable before it is acknowledged.
+    /// Creates slots whose completions go to `owner`.
+    /// - Parameter isSynchronous: whether every change must be durable before it is acknowledged.
     init(count: Int, owner: RequestOwner, port: DiskPort, isSynchronous: Bool) {
         self.isSynchronous = isSynchronous
         self.count = count
@@ -20,7 +21,7 @@ final class RequestSlots {
     }
 
     deinit {
-        precondition(inFlight == 0, "requests are finished before their memory goes")
+        precondition(inFlight == 0, "requests end before their memory is freed")
         slots.deallocate()
     }
 
@@ -28,11 +29,11 @@ final class RequestSlots {
 
     var inFlight: Int { count - free.count }
 
-    /// Whether what a request changes is to be durable before it is acknowledged.
+    /// Whether the request's changes must be durable before it is acknowledged.
     func mustBeDurable(_ request: Request) -> Bool { isSynchronous || request.flags.contains(.forceUnitAccess) }
 
-    /// A slot filled in with what the client asked for, without a buffer.
-    func take(_ request: Request) -> UnsafeMutablePointer<BlockRequest> {
+    /// Fills a free slot from the client's request, without a buffer.
+    func acquire(for request: Request) -> UnsafeMutablePointer<BlockRequest> {
         let slot = free.removeLast()
         slot.pointee.kind = Self.kind(of: request)
         slot.pointee.isForcedUnitAccess = mustBeDurable(request)
@@ -47,7 +48,7 @@ final class RequestSlots {
         return slot
     }
 
-    func give(_ slot: UnsafeMutablePointer<BlockRequest>) {
+    func release(_ slot: UnsafeMutablePointer<BlockRequest>) {
         free.append(slot)
     }
 

@@ -1,12 +1,12 @@
 import NBD
 
-/// The exports of a table as one connection sees them, and its place among the clients of the one that it has chosen.
-/// Used on the connection's loop.
+/// A table of exports as one connection sees it, and the connection's place among the clients of its export. Used on
+/// the connection's loop.
 final class SessionExports: ExportCatalog {
     private let table: ExportTable
-    /// What the client has chosen and may have.
+    /// The export that the client was granted; nil before that.
     private(set) var chosen: Export?
-    /// What the client has chosen where it is not known yet whether it may have it.
+    /// The export that the client waits for (`Admission.undecided`); nil if there is none.
     private(set) var undecided: Export?
     private var isDecided = false
     private var isCounted = false
@@ -21,13 +21,13 @@ final class SessionExports: ExportCatalog {
 
     func needsLook(at name: String) -> Bool { table.needsLook(at: name) }
 
-    /// Who knows whether what is behind an export has changed; nil where nothing changes.
+    /// The watcher of an export; nil if nothing can change behind it.
     func watcher(of name: String) -> (any ExportWatcher)? { table.find(name)?.watcher }
 
     var exportCount: Int { table.exportCount }
 
     func admission(to export: ExportDescription) -> Admission {
-        // It may have been taken out of the table since the client named it.
+        // The export may have been removed since the client named it.
         guard let export = table.find(export.name) else { return .refused }
         leave()
         defer { isDecided = false }
@@ -37,20 +37,20 @@ final class SessionExports: ExportCatalog {
             return .granted
         }
         if isDecided {
-            export.refused?.note()
+            export.refused?.record()
             return .refused
         }
         undecided = export
         return .undecided
     }
 
-    /// The next answer of `admission` is the last word.
+    /// Makes the next answer of `admission` final.
     func decide() {
         isDecided = true
         undecided = nil
     }
 
-    /// The client does nothing with the export any more.
+    /// Gives up the connection's place among the clients of its export.
     func leave() {
         guard isCounted else { return }
         isCounted = false

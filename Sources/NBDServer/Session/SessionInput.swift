@@ -1,12 +1,12 @@
 import Glibc
 import Ring
 
-/// What a client has sent and nobody has parsed yet: in a buffer borrowed from the loop while it is being parsed, and
-/// what then is left in memory of its own.
+/// Received bytes that are not parsed yet: in a buffer borrowed from the loop while they are parsed, and then, if some
+/// are left, in memory of the connection.
 ///
-/// 1. `borrow`, or receive into `room` and call `didReceive`. Until then the memory stays in place.
+/// 1. `borrow` a loop's buffer, or receive into `room` and call `didReceive`. Until then the memory stays in place.
 /// 2. Parse at `bytes` and `drop`.
-/// 3. `keepRest` gives what was borrowed back.
+/// 3. `keepRest` returns the borrowed buffer.
 /// 4. `prepare` for the next receive.
 final class SessionInput {
     private let buffers: ReceiveBuffers
@@ -30,7 +30,7 @@ final class SessionInput {
 
     var isEmpty: Bool { start == end }
 
-    /// The first byte; only where there is one.
+    /// The address of the first byte; the input must not be empty.
     var bytes: UnsafeMutableRawPointer { base! + start }
 
     func drop(_ count: Int) {
@@ -38,7 +38,7 @@ final class SessionInput {
         assert(start <= end)
     }
 
-    /// Takes over what has been received into a buffer of the loop's; nothing else may be there.
+    /// Takes over a loop's buffer with received bytes; the input must be empty.
     func borrow(_ number: Int, count: Int) {
         precondition(isEmpty && borrowed < 0)
         borrowed = number
@@ -47,7 +47,7 @@ final class SessionInput {
         end = count
     }
 
-    /// Gives a borrowed buffer back.
+    /// Returns the borrowed buffer, and copies the bytes that are left.
     func keepRest() {
         guard borrowed >= 0 else { return }
         let number = borrowed
@@ -56,25 +56,25 @@ final class SessionInput {
         buffers.give(number)
     }
 
-    /// Makes room at the end; to be called while nothing is being received.
+    /// Frees memory beyond the usual if the input is empty; no receive may be in flight.
     func prepare() {
         guard isEmpty else { return }
         start = 0
         end = 0
-        // An idle connection keeps no more than it usually needs.
+        // An idle connection keeps no more memory than usual.
         guard capacity > ServerLimits.input else { return }
         free(own)
         own = nil
         capacity = 0
     }
 
-    /// Puts bytes in; nothing else may be there.
+    /// Copies bytes into the input, which must be empty.
     func keep(_ bytes: [UInt8]) {
         precondition(isEmpty && borrowed < 0)
         bytes.withUnsafeBytes { copy($0) }
     }
 
-    /// Where more can be received behind what is there; nil where it is full.
+    /// The room behind the bytes that are there; nil if the memory is full.
     var room: UnsafeMutableRawBufferPointer? {
         precondition(borrowed < 0)
         if start > 0, let own {

@@ -1,14 +1,14 @@
 import Glibc
 import Ring
 
-/// The sessions of one event loop and what they share. Used on the loop's thread.
+/// The sessions of one event loop and the resources they share. Used on the loop's thread.
 final class SessionLoop: @unchecked Sendable {
     let loop: EventLoop
-    /// For the data of requests.
+    /// Buffers for the data of requests.
     let pool: BufferPool
-    /// For small replies. Every connection can have its region, so this pool never runs out.
+    /// Regions for small replies. The limit allows one for every connection, so this pool never runs out.
     let replyRegions: BufferPool
-    /// All loops of the server, this one included; set before the first client comes.
+    /// All loops of the server, including this one; set before the first client comes.
     var all: [SessionLoop] = []
     private var sessions: [ObjectIdentifier: Session] = [:]
     private let stallTimer: LoopTimer
@@ -32,18 +32,17 @@ final class SessionLoop: @unchecked Sendable {
         watchHandshakes()
     }
 
-    /// As long as somebody has not chosen an export, those that take for ever about it are let go: they hold one of the
-    /// server's connections for nothing.
+    /// Disconnects negotiating clients that make no progress, since each occupies one of the server's connections.
     private func watchHandshakes() {
         guard !handshakeTimer.isArmed else { return }
         handshakeTimer.arm(seconds: ServerLimits.handshake) { [self] in
             let slow = sessions.values.filter(\.isNegotiating)
-            for session in slow { session.noteSlowHandshake() }
+            for session in slow { session.checkHandshakePace() }
             if !slow.isEmpty { watchHandshakes() }
         }
     }
 
-    /// Called by a session that holds nothing any more. It may still be on the stack, so it lives a moment longer.
+    /// Removes a session that holds nothing any more. The session may still be on the stack, so it is released later.
     func didClose(_ session: Session) {
         let id = ObjectIdentifier(session)
         loop.post { [self] in
@@ -52,22 +51,22 @@ final class SessionLoop: @unchecked Sendable {
         }
     }
 
-    /// Called when somebody has to wait for a buffer: as long as somebody does, clients that hold buffers of the same share
-    /// and neither send nor take anything are let go, and large requests go on in pieces, so that nobody waits for ever.
+    /// Starts watching for stalls when a session has to wait for a buffer. As long as a session waits, clients that
+    /// hold awaited buffers without moving bytes are disconnected, and large requests continue in small pieces.
     func watchForStalls() {
         guard !stallTimer.isArmed else { return }
         for session in sessions.values { session.beginStallWatch() }
         stallTimer.arm(seconds: ServerLimits.stall) { [self] in
             guard pool.isShort else { return }
             for session in sessions.values where session.hasStalled { session.hangUp() }
-            for session in sessions.values { session.noteLongWait() }
+            for session in sessions.values { session.endLongWait() }
             if pool.isShort { watchForStalls() }
         }
     }
 
-    /// Calls `done`, on this loop, once no request is in flight any more of connections to `export` whose clients have
-    /// given them up, on any loop: a client that comes back must find nothing of its old connection land after what it
-    /// asks for now (invariant 9). The newcomer itself may have said goodbye already, and is heard out all the same.
+    /// Waits until requests of given-up connections to `export` have ended on every loop, then calls `done` on this
+    /// loop (invariant 9). Otherwise a returning client could see an old write land after its new requests. The
+    /// newcomer itself is not waited for, even if it has already sent DISCONNECT: its requests are still served.
     func finishGivenUp(on export: Export, for newcomer: Session, done: @escaping @Sendable () -> Void) {
         let rest = LoopCountdown(all.count, then: done)
         for other in all {
@@ -85,14 +84,14 @@ final class SessionLoop: @unchecked Sendable {
         for session in givenUp { session.drain { rest.countDown() } }
     }
 
-    /// Lets every session finish the requests it has and close; `done` is called once the last is gone.
+    /// Lets every session finish its requests and close; `done` is called when the last is gone.
     func drain(done: @escaping () -> Void) {
         whenEmpty = done
         for session in sessions.values { session.drain {} }
         reportIfEmpty()
     }
 
-    /// Closes what is left whether its replies went out or not.
+    /// Closes the remaining sessions, whether or not their replies are sent.
     func abandon() {
         for session in sessions.values { session.hangUp() }
     }

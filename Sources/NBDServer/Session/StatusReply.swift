@@ -2,36 +2,37 @@ import Block
 import BlockModel
 import NBD
 
-/// The reply to a block status, put together in the buffer of its request: a chunk for each context.
+/// Builds the reply to a block status in the buffer of its request: one chunk for each context.
 struct StatusReply {
-    /// Bytes at the start of a context's part of the buffer, for the header of its chunk.
+    /// Bytes for the chunk's header at the start of a context's part of the buffer.
     private static let headerRoom = 64
-    /// In QEMU's dirty bitmaps, and in the maps of our own: the block is marked.
+    /// The flag of a marked block, as in QEMU's dirty bitmaps.
     private static let marked: UInt64 = 1
 
-    /// One for each context of the negotiation; nil where it is the device's to say, or the map is gone.
+    /// One element for each context of the negotiation; nil for `base:allocation`, and for a map that no longer
+    /// exists.
     private let marks: [BlockMarks?]
     private let negotiation: Negotiation
 
-    /// For a connection that has agreed on `negotiation`, to an export that has `maps`.
+    /// Creates the replies of a connection that has agreed on `negotiation`, to an export with `maps`.
     init(_ negotiation: Negotiation, _ maps: ExportMaps) {
         precondition(Reply.maximumHeader <= Self.headerRoom)
         self.negotiation = negotiation
         marks = negotiation.contexts.map { maps.find($0.name) }
     }
 
-    /// Bytes of the buffer that `extents` for each context need.
+    /// Bytes of buffer for so many extents of each context.
     func bufferLength(extents: Int) -> Int {
         marks.count * (Self.headerRoom + extents * MemoryLayout<BlockExtent>.stride)
     }
 
-    /// Puts the whole reply at the start of the buffer, where the device has left its extents.
-    /// - Returns: its bytes.
+    /// Builds the reply at the start of the buffer, where the device has put its extents.
+    /// - Returns: bytes of the reply.
     func store(_ slot: UnsafeMutablePointer<BlockRequest>) -> Int {
         let buffer = slot.pointee.buffer!
         let header = Reply.statusHeaderLength(negotiation.style)
         var end = 0
-        // The device's extents come first: no other is there yet that moving them could hit.
+        // The device's extents must come first: no other chunk exists yet when they are moved.
         precondition(negotiation.contexts.dropFirst().allSatisfy { $0 != .allocation })
         for (index, context) in negotiation.contexts.enumerated() {
             let chunk = buffer + end
@@ -46,12 +47,13 @@ struct StatusReply {
         return end
     }
 
-    /// - Returns: how many extents.
+    /// Converts the device's extents.
+    /// - Returns: the number of extents.
     private func storeAllocation(_ slot: UnsafeMutablePointer<BlockRequest>, after header: Int) -> Int {
         let buffer = slot.pointee.buffer!
         let count = slot.pointee.extentCount
         let stride = MemoryLayout<BlockExtent>.stride
-        // In place from there: an extent is never longer on the wire than in memory.
+        // The conversion can work in place from there: an extent is never longer on the wire than in memory.
         let moved = buffer + Self.headerRoom
         moved.copyMemory(from: buffer, byteCount: count * stride)
         let size = Reply.extentLength(negotiation.style)
@@ -64,8 +66,8 @@ struct StatusReply {
         return count
     }
 
-    /// Everything is marked in a map that is gone.
-    /// - Returns: how many extents.
+    /// Writes the extents of a map; of a map that no longer exists, everything is marked.
+    /// - Returns: the number of extents.
     private func storeMarks(
         _ marks: BlockMarks?, _ slot: UnsafeMutablePointer<BlockRequest>, to bytes: UnsafeMutableRawPointer
     ) -> Int {

@@ -22,7 +22,7 @@ struct Backing: Sendable {
         losses = LossCount()
     }
 
-    private init(_ remote: RemoteDevice, _ losses: LossCount, isReadOnly: Bool) {
+    private init(_ remote: NBDClientDevice, _ losses: LossCount, isReadOnly: Bool) {
         self.losses = losses
         image = nil
         self.isReadOnly = isReadOnly || remote.isReadOnly
@@ -34,7 +34,7 @@ struct Backing: Sendable {
     /// Opens what a configuration names.
     /// - Throws: in one line, what can't be opened.
     static func open(_ configuration: ExportConfiguration, loops: [EventLoop]) async throws -> Backing {
-        if RemoteImage.isURI(configuration.backing) {
+        if NBDClientImage.isURI(configuration.backing) {
             guard !configuration.isDirect else {
                 throw NodeError.unusable("\(configuration.backing): direct is for files and block devices only")
             }
@@ -42,7 +42,7 @@ struct Backing: Sendable {
                 throw NodeError.unusable("\(configuration.backing): a size is for files and block devices only")
             }
             let losses = LossCount()
-            let remote = try await RemoteDevice.open(uri: configuration.backing, loops: loops, losses: losses)
+            let remote = try await NBDClientDevice.open(uri: configuration.backing, loops: loops, losses: losses)
             return Backing(remote, losses, isReadOnly: configuration.isReadOnly)
         }
         let image = try RawImage(
@@ -54,6 +54,6 @@ struct Backing: Sendable {
 
     /// Waits no longer for a server that holds the disk.
     func stop() {
-        (device as? RemoteDevice)?.stop()
+        (device as? NBDClientDevice)?.stop()
     }
 }

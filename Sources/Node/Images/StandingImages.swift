@@ -16,7 +16,7 @@ final class StandingImages: Sendable {
     /// Looks at every path. An image that can't be looked at, or is another server's, stands nowhere.
     func look(at exports: [ExportConfiguration]) {
         let found: [StandingImage] = exports.compactMap { export in
-            guard !RemoteImage.isURI(export.backing),
+            guard !NBDClientImage.isURI(export.backing),
                 let seen = try? ImageIdentity.look(at: export.backing, name: export.identity)
             else { return nil }
             return StandingImage(path: export.backing, identity: seen.identity, file: seen.file)

@@ -19,10 +19,10 @@ final class HandDevice: BlockDevice, @unchecked Sendable {
         held.withLockedValue { $0.append(Held(request: request, port: port)) }
     }
 
-    /// The offsets of all requests so far, in the order in which they came.
+    /// The offsets of all requests so far, in order.
     var offsets: [Int] { begun.all }
 
-    /// Ends what it has, as if it had been done or had failed.
+    /// Ends all requests it has, with success or an error.
     func endAll(error: CInt = 0) {
         let ending = held.withLockedValue { held in
             defer { held = [] }
@@ -43,7 +43,7 @@ final class HandDevice: BlockDevice, @unchecked Sendable {
     }
 }
 
-/// Numbers in the order in which they came, from any thread.
+/// Numbers in the order of their arrival; any thread may add one.
 final class Log: Sendable {
     private let numbers = NIOLockedValueBox<[Int]>([])
 

@@ -3,7 +3,7 @@ import Ring
 
 @testable import Block
 
-/// A disk on loops and an image of its own.
+/// A disk with its own loops and image.
 final class TestDisk: Sendable {
     let loops: [EventLoop]
     let disk: Disk
@@ -15,7 +15,7 @@ final class TestDisk: Sendable {
         disk = Disk(size: image.size, device: device ?? FileDevice(image: image), loops: loops)
     }
 
-    /// Lends a disk on the file at `path` to `body`; `device` serves it instead of the file.
+    /// Runs `body` with a disk on the file at `path`; `device` serves it instead of the file if it is given.
     static func run(
         _ path: String, loops: Int = 1, device: BlockDevice? = nil, _ body: (TestDisk) async throws -> Void
     ) async throws {
@@ -26,7 +26,7 @@ final class TestDisk: Sendable {
 
     func client(on loop: Int = 0) -> DiskClient { DiskClient(disk: disk, loop: loops[loop]) }
 
-    /// Bytes that the file takes up on its disk.
+    /// Bytes that the file takes on its file system.
     var allocated: Int {
         var info = stat()
         fstat(image.descriptor, &info)
@@ -49,7 +49,7 @@ extension DiskClient {
     }
 }
 
-/// Memory that a test lends to a disk; it is freed with this object.
+/// Memory for a disk's requests; it is freed with this object.
 final class Memory: @unchecked Sendable {
     private let bytes: UnsafeMutableRawBufferPointer
 

@@ -1,5 +1,5 @@
-/// 0, 1, … `count` - 1, 0, 1, …
-final class Rotation {
+/// Counts 0, 1, … `count` - 1, and starts again at 0.
+final class RoundRobin {
     private let count: Int
     private var last = -1
 

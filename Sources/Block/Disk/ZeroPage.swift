@@ -1,10 +1,10 @@
 import Glibc
 
-/// Zeros to write where a file system can't make them itself. Never written to, so any thread may read it.
+/// Zeros to write if a file system or server can't make them itself. They never change, so any thread may read them.
 final class ZeroPage: @unchecked Sendable {
     static let count = 64 << 10
 
-    /// On a page's boundary, as O_DIRECT wants it.
+    /// Aligned to a page, for O_DIRECT.
     let bytes: UnsafeRawPointer
 
     init() {

@@ -1,14 +1,14 @@
 import BlockModel
 
-/// A request on its way to another node.
+/// A request that another thread or node serves.
 ///
-/// `@unchecked Sendable`: until `finish` is called the buffer is the forwarder's alone.
-public struct ForwardedRequest: @unchecked Sendable {
-    /// What is asked for.
+/// `@unchecked Sendable`: until `finish` is called, only the handler uses the buffer.
+public struct AsyncRequest: @unchecked Sendable {
+    /// The kind of request.
     public let kind: RequestKind
-    /// The data must be durable before the request ends.
+    /// Whether the data must be durable before the request ends.
     public let isForcedUnitAccess: Bool
-    /// `writeZeroes` may leave a hole.
+    /// Whether `writeZeroes` may leave a hole.
     public let mayPunchHole: Bool
     /// Bytes from the start of the disk.
     public let offset: UInt64
@@ -16,6 +16,6 @@ public struct ForwardedRequest: @unchecked Sendable {
     public let length: UInt64
     /// The bytes to write, or room for those to read.
     public let buffer: UnsafeMutableRawBufferPointer
-    /// To be called once, from any thread, with 0 or an `errno`.
+    /// Ends the request with 0 or an `errno`. Any thread may call, once.
     public let finish: @Sendable (CInt) -> Void
 }

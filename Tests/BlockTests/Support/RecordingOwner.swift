@@ -1,9 +1,9 @@
 @testable import Block
 @testable import BlockModel
 
-/// Asks for requests of one block and notes their ends; `check` may look at each before it is noted.
-/// Used on a loop's thread; what it has noted, anywhere.
-final class NotingOwner: RequestOwner, @unchecked Sendable {
+/// Submits requests of one block and logs their ends; `check` may examine each before that. Used on a loop's thread;
+/// any thread may read the log.
+final class RecordingOwner: RequestOwner, @unchecked Sendable {
     let ended = Log()
     let failed = Log()
     private let check: (UnsafeMutablePointer<BlockRequest>) -> Bool

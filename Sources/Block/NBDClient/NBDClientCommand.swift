@@ -1,68 +1,68 @@
 import CLibNBD
 import Dispatch
 
-/// A request on its way through libnbd, which may take several commands of the protocol.
-final class RemoteCommand {
+/// A request in libnbd; it may take several commands of the protocol, one after the other.
+final class NBDClientCommand {
     let request: UnsafeMutablePointer<BlockRequest>
     let port: DiskPort
-    /// Whose line of ended commands this one joins.
-    unowned let connection: RemoteConnection
-    /// 0, or the `errno` of the last command.
+    /// The connection that collects ended commands.
+    unowned let connection: NBDClientConnection
+    /// The result of the last command: 0, or an `errno`.
     var error: CInt = 0
     /// Bytes that the command in flight covers.
     var piece: UInt64 = 0
-    /// Bytes that the read in flight has brought.
+    /// Bytes that the read in flight has received.
     var received: UInt64 = 0
-    /// When it was first lost with a connection.
+    /// The time when the request first lost its connection; nil if it never did.
     var lostAt: DispatchTime?
-    /// What a flush in flight covers.
+    /// The writes that the flush in flight covers, from `NBDClientDurability.beginFlush`.
     var flushMark: UInt64 = 0
 
-    init(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, _ connection: RemoteConnection) {
+    init(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort, on connection: NBDClientConnection) {
         self.request = request
         self.port = port
         self.connection = connection
     }
 
-    /// For libnbd: called once, while it works for the connection, when the command has ended.
+    /// The callback for the command's end. libnbd calls it once, while it works for the connection.
     func completion() -> nbd_completion_callback {
         nbd_completion_callback(
             callback: { context, error in
-                let command = Unmanaged<RemoteCommand>.fromOpaque(context!).takeUnretainedValue()
+                let command = Unmanaged<NBDClientCommand>.fromOpaque(context!).takeUnretainedValue()
                 command.error = error!.pointee
                 command.connection.ended(command)
                 return 1
             },
             user_data: Unmanaged.passRetained(self).toOpaque(),
-            free: { Unmanaged<RemoteCommand>.fromOpaque($0!).release() })
+            free: { Unmanaged<NBDClientCommand>.fromOpaque($0!).release() })
     }
 
-    /// For libnbd: counts what a read has brought. A server may call a read a success and leave bytes out.
+    /// The callback that counts the bytes of a read: a server may report success and leave bytes out.
     func chunks() -> nbd_chunk_callback {
         nbd_chunk_callback(
             callback: { context, _, count, _, status, _ in
-                let command = Unmanaged<RemoteCommand>.fromOpaque(context!).takeUnretainedValue()
+                let command = Unmanaged<NBDClientCommand>.fromOpaque(context!).takeUnretainedValue()
                 if status != UInt32(LIBNBD_READ_ERROR) { command.received += UInt64(count) }
                 return 0
             },
             user_data: Unmanaged.passRetained(self).toOpaque(),
-            free: { Unmanaged<RemoteCommand>.fromOpaque($0!).release() })
+            free: { Unmanaged<NBDClientCommand>.fromOpaque($0!).release() })
     }
 
-    /// For libnbd: takes in what the server says of the allocation.
+    /// The callback for the extents of a status.
     func extents() -> nbd_extent_callback {
         nbd_extent_callback(
             callback: { context, name, _, entries, count, _ in
-                let command = Unmanaged<RemoteCommand>.fromOpaque(context!).takeUnretainedValue()
-                if String(cString: name!) == RemoteLink.allocation { command.takeExtents(entries!, count) }
+                let command = Unmanaged<NBDClientCommand>.fromOpaque(context!).takeUnretainedValue()
+                if String(cString: name!) == NBDClientLink.allocation { command.addExtents(entries!, count) }
                 return 0
             },
             user_data: Unmanaged.passRetained(self).toOpaque(),
-            free: { Unmanaged<RemoteCommand>.fromOpaque($0!).release() })
+            free: { Unmanaged<NBDClientCommand>.fromOpaque($0!).release() })
     }
 
-    /// Pairs of a length and flags; the last may reach beyond what was asked for.
-    private func takeExtents(_ entries: UnsafePointer<UInt32>, _ count: Int) {
+    /// Adds pairs of a length and flags; the last may reach beyond the range.
+    private func addExtents(_ entries: UnsafePointer<UInt32>, _ count: Int) {
         var left = piece
         for index in stride(from: 0, to: count - 1, by: 2) where left > 0 {
             let length = min(UInt64(entries[index]), left)

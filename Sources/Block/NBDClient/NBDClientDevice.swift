@@ -1,0 +1,70 @@
+import Dispatch
+import Ring
+
+/// A disk on another NBD server, through libnbd(3) on the loops: qemu-nbd for qcow2, nbdkit for almost anything.
+///
+/// Each loop has a connection of its own if the server allows several; otherwise all use the first loop's. A lost
+/// connection is made again, and requests wait for it; `NBDClientDurability` detects that changes may be lost.
+public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
+    private let traits: NBDClientTraits
+    private let connections: [NBDClientConnection]
+
+    private init(traits: NBDClientTraits, connections: [NBDClientConnection]) {
+        self.traits = traits
+        self.connections = connections
+        super.init()
+        for connection in connections { connection.loop.post { connection.watch() } }
+    }
+
+    // A poll in flight retains its connection.
+    deinit { stop() }
+
+    /// Connects to a server.
+    /// - Parameters:
+    ///   - uri: an NBD URI, `nbd://HOST/EXPORT` or `nbd+unix:///EXPORT?socket=PATH` and so on.
+    ///   - loops: all loops of the node, in order.
+    ///   - losses: counts the times that the server may have lost changes.
+    /// - Throws: `NBDClientError`.
+    public static func open(uri: String, loops: [EventLoop], losses: LossCount) async throws -> NBDClientDevice {
+        let durability = NBDClientDurability(losses: losses)
+        let first = try await connect(uri)
+        let users = first.traits.canMultiConnect ? loops : [loops[0]]
+        var connections: [NBDClientConnection] = []
+        for loop in users {
+            let link = loop === loops[0] ? first : try await connect(uri)
+            guard link.traits == first.traits else {
+                throw NBDClientError(uri, "two connections to the server show different exports")
+            }
+            connections.append(NBDClientConnection(uri: uri, link: link, loop: loop, durability: durability))
+        }
+        return NBDClientDevice(traits: first.traits, connections: connections)
+    }
+
+    /// Bytes of the disk.
+    public var size: UInt64 { traits.size }
+    /// Whether the server refuses writes.
+    public var isReadOnly: Bool { traits.isReadOnly }
+    /// Whether the server says that its disk is slow to seek.
+    public var isRotational: Bool { traits.isRotational }
+
+    /// Ends unanswered requests with ESHUTDOWN, and sends nothing more. Any thread may call.
+    public func stop() {
+        for connection in connections { connection.loop.post { connection.stop() } }
+    }
+
+    override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
+        request.pointee.progress = 0
+        request.pointee.stage = .transfer
+        let index = port.loop.index
+        let connection = connections.indices.contains(index) ? connections[index] : connections[0]
+        let pending = PendingRequest(request: request, port: port)
+        // libnbd may answer at once, so a request must not start before its owner expects it to end.
+        connection.loop.post { connection.start(pending.request, pending.port) }
+    }
+
+    private static func connect(_ uri: String) async throws -> NBDClientLink {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(with: Result { try NBDClientLink(uri: uri) }) }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+import CLibNBD
+import Dispatch
+
+/// A connection that libnbd has made. One thread at a time uses it.
+struct NBDClientLink: @unchecked Sendable {
+    static let allocation = "base:allocation"
+
+    let handle: OpaquePointer
+    let traits: NBDClientTraits
+
+    /// Connects. Blocks the thread.
+    /// - Throws: `NBDClientError`.
+    init(uri: String) throws {
+        try self.init(uri) { guard nbd_connect_uri($0, uri) == 0 else { throw NBDClientError.last(uri) } }
+    }
+
+    /// Connects. Blocks the thread for at most `timeoutSeconds`.
+    /// - Throws: `NBDClientError`.
+    init(uri: String, timeoutSeconds: Int) throws {
+        try self.init(uri) { handle in
+            guard nbd_set_pread_initialize(handle, false) == 0, nbd_aio_connect_uri(handle, uri) == 0 else {
+                throw NBDClientError.last(uri)
+            }
+            let end = DispatchTime.now() + .seconds(timeoutSeconds)
+            while nbd_aio_is_connecting(handle) == 1 { try Self.wait(handle, uri, until: end) }
+            guard nbd_aio_is_ready(handle) == 1 else { throw NBDClientError(uri, "the server hung up") }
+        }
+    }
+
+    private init(_ uri: String, connect: (OpaquePointer) throws -> Void) throws {
+        guard let handle = nbd_create() else { throw NBDClientError.last(uri) }
+        do {
+            // A server that was not asked for its block sizes must accept any; otherwise libnbd(3) would enforce its
+            // limits.
+            guard nbd_set_request_block_size(handle, false) == 0, nbd_set_uri_allow_local_file(handle, true) == 0,
+                nbd_add_meta_context(handle, Self.allocation) == 0
+            else { throw NBDClientError.last(uri) }
+            try connect(handle)
+            traits = try NBDClientTraits(handle, uri: uri)
+        } catch {
+            nbd_close(handle)
+            throw error
+        }
+        self.handle = handle
+    }
+
+    /// Begins a command and waits for its end.
+    /// - Parameter begin: returns the command's cookie, or -1.
+    /// - Throws: `NBDClientError` if it fails or takes longer than `timeoutSeconds`; the link is then unusable.
+    func perform(_ uri: String, timeoutSeconds: Int, _ begin: (OpaquePointer) -> Int64) throws {
+        let cookie = begin(handle)
+        guard cookie >= 0 else { throw NBDClientError.last(uri) }
+        let end = DispatchTime.now() + .seconds(timeoutSeconds)
+        while true {
+            switch nbd_aio_command_completed(handle, UInt64(cookie)) {
+            case 1: return
+            case 0: try Self.wait(handle, uri, until: end)
+            default: throw NBDClientError.last(uri)
+            }
+        }
+    }
+
+    private static func wait(_ handle: OpaquePointer, _ uri: String, until end: DispatchTime) throws {
+        let now = DispatchTime.now()
+        guard now < end else { throw NBDClientError(uri, "no answer in time") }
+        let milliseconds = (end.uptimeNanoseconds - now.uptimeNanoseconds) / 1_000_000 + 1
+        guard nbd_poll(handle, CInt(min(milliseconds, 60_000))) >= 0 else { throw NBDClientError.last(uri) }
+    }
+
+    /// Whether the link is unusable.
+    var isBroken: Bool { nbd_aio_is_dead(handle) == 1 || nbd_aio_is_closed(handle) == 1 }
+}
