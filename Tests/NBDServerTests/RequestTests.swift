@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct RequestTests {
-    /// Runs for NEARBLOCK_SECONDS, where that is set; `nbd-scripts/soak` does.
+    /// Runs for NEARBLOCK_SECONDS, where that is set; `nbd-scripts/test soak` does.
     @Test(.timeLimit(.minutes(60))) func everyConnectionSeesItsPartOfTheDiskAsItWroteIt() async throws {
         var random = Seeded.fresh()
         let part = 1_500_007

@@ -1,4 +1,4 @@
-"""A guest of vm-tests: its QEMU at either site, what it says, and when it stood still."""
+"""A guest of `vms`: its QEMU at either site, what it says, and when it stood still."""
 import functools
 import os
 import re

@@ -1,4 +1,4 @@
-"""The tests of vm-tests."""
+"""The tests of `vms`."""
 import os
 import signal
 import time
