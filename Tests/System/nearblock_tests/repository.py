@@ -53,7 +53,8 @@ def swift() -> str:
 
 
 def test_environment(**more: str) -> dict[str, str]:
-    """The environment of `swift test`. Tests run Debian's Python, which has libnbd's bindings, wherever another one is."""
+    """The environment in which tests are built and run. They run Debian's Python, which has libnbd's bindings, wherever
+    another one is."""
     environment = {"SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH": PARALLEL_TESTS, **os.environ, **more}
     environment["PATH"] = f"/usr/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
     return environment
@@ -73,7 +74,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("NEARBLOCK_CACHE", f"{caches}/nearblock"))
 
 
-def follow(command: Sequence[str], environment: Mapping[str, str] | None, look: Callable[[str], None]) -> int:
+def follow(command: Sequence[str], environment: Mapping[str, str], look: Callable[[str], None]) -> int:
     """Runs a command in the repository, passes on what it says line by line, and returns its status."""
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           encoding="utf-8", errors="replace") as process:

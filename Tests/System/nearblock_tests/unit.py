@@ -21,8 +21,7 @@ def build(driver: str) -> list[str]:
         if WARNING.match(line):
             warnings[line.rstrip()] = None
 
-    # Not in the environment of the tests, whose PATH may lead to another C compiler.
-    if status := follow([driver, "build", "--build-tests"], None, look):
+    if status := follow([driver, "build", "--build-tests"], test_environment(), look):
         sys.exit(status)
     return list(warnings)
 
