@@ -3,6 +3,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -75,9 +76,10 @@ def cache_folder() -> Path:
 
 
 def follow(command: Sequence[str], environment: Mapping[str, str], look: Callable[[str], None]) -> int:
-    """Runs a command in the repository, passes on what it says line by line, and returns its status."""
+    """Runs a command in the repository, passes on what it says line by line, and returns its status. SIGTERM ends it."""
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           encoding="utf-8", errors="replace") as process:
+        signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
         output: IO[str] = process.stdout or sys.exit(f"no output of {shlex.join(command)}")
         for line in output:
             print(line, end="", flush=True)
