@@ -29,10 +29,10 @@ class Suite:
 
 SUITES = (
     Suite("unit", "5", None, "all tests of swift test, which takes the options: test --filter RingTests"),
-    Suite("lint", "1", None, "the form of code, scripts, documents and commits"),
-    Suite("guests", "8", "4", "the kernel's client and QEMU in Debian guests"),
+    Suite("lint", "0.2", None, "the form of code, scripts, documents and commits"),
+    Suite("guests", "9", "5", "the kernel's client and QEMU in Debian guests"),
     Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
-    Suite("survive", "7", "1", "moves with killed nodes and cut links, under a verifying fio"),
+    Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
     Suite("sanitize", "6", "3", "server, devices and ring with the thread and the address sanitizer"),
     Suite("simulate", "1.2", "0.2", "migrations in simulated time, by their seeds"),

@@ -3,9 +3,8 @@
 Coverage-guided fuzzing, with libFuzzer and the address sanitizer, of what reads the bytes of NBD clients (handshake,
 transmission), of other nodes (peer), the files of an index (table), and numbers and texts of users, of configuration and
 state files and of the control socket (value): the package Tests/Fuzz.
---seconds N is the time for all targets together (default 60). What is found is left in .build-fuzz and its name told.
---merge adds what covers new code to the committed corpus in Tests/Fuzz/corpus, made small.
---short is 20 s, and leaves out value, whose build takes minutes and for which ValueParserTests stand in.
+--seconds N is the time for all targets together (default 60; --short: 20). What is found is left in .build-fuzz and its name
+told. --merge adds what covers new code to the committed corpus in Tests/Fuzz/corpus, made small.
 """
 import argparse
 import re
@@ -70,7 +69,7 @@ def main() -> int:
     for target in options.targets:
         if target not in TARGETS:
             parser.error(f"there is no target '{target}'")
-    targets = options.targets or (TARGETS[:-1] if options.short else TARGETS)
+    targets = options.targets or TARGETS
     seconds = options.seconds or (20 if options.short else 60)
     install("build")
     FOLDER.mkdir(exist_ok=True)

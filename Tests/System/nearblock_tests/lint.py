@@ -1,6 +1,6 @@
 """test lint [--commits [BASE]]
 
-Checks the form of everything in the repository, about a minute:
+Checks the form of everything in the repository, in 10 seconds:
   swift format, shellcheck, pyflakes, pycodestyle, and mypy with Tests/System/mypy.ini
   links of documents, and the names of files in them
   folders of more than 25 files, but for the corpora of the fuzzers

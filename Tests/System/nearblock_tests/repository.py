@@ -26,7 +26,7 @@ class SuiteParser(argparse.ArgumentParser):
                          formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}; see nbd-scripts/test --help, and {self.prog} --help", file=sys.stderr)
+        print(f"{self.prog}: {message}; see nbd-scripts/{self.prog} --help", file=sys.stderr)
         sys.exit(2)
 
 
