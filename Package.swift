@@ -133,49 +133,10 @@ for target in package.targets where ["Ring", "BlockModel", "Block", "NBDServer"]
     target.swiftSettings = [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
 }
 
-// For nbd-scripts/sanitize, which builds twice and tests only these.
-if Context.environment["NEARBLOCK_SANITIZE"] != nil {
-    let kept = [
-        "CLiburing", "CLibNBD", "COpenSSL", "CLinux", "Ring", "BlockModel", "Block", "NBD", "TLS", "NBDServer",
-        "TestSupport",
-        "RingTests",
-        "BlockTests", "NBDServerTests",
-    ]
-    package.products = []
-    package.targets.removeAll { !kept.contains($0.name) }
-}
-
-// For nbd-scripts/fuzz, which links it with libFuzzer.
-if Context.environment["NEARBLOCK_FUZZ"] != nil {
-    let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
-    for target in package.targets
-    where [
-        "PeerModel", "Peer", "MigrationProtocol", "MigrationCore", "Migration", "Hashing", "Index", "Node",
-        "Configuration",
-    ].contains(target.name) {
-        target.swiftSettings = [coverage]
-    }
-    let others = ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"]
-    package.products += ["PeerFuzz", "TableFuzz", "ValueFuzz"].map { .library(name: $0, type: .static, targets: [$0]) }
-    package.targets += [
-        .target(
-            name: "PeerFuzz",
-            dependencies: [
-                "Peer", "PeerModel", "Migration", "MigrationCore", "MigrationProtocol", "BlockModel", "Block",
-                .product(name: "NIOCore", package: "swift-nio"),
-            ],
-            path: "Tests/Fuzz", exclude: others + ["TableFuzz.swift", "ValueFuzz.swift"], sources: ["PeerFuzz.swift"],
-            swiftSettings: [coverage]),
-        .target(
-            name: "TableFuzz", dependencies: ["Hashing", "Index"], path: "Tests/Fuzz",
-            exclude: others + ["PeerFuzz.swift", "ValueFuzz.swift"], sources: ["TableFuzz.swift"],
-            swiftSettings: [coverage]),
-        .target(
-            name: "ValueFuzz",
-            dependencies: [
-                "Configuration", "Node", "Migration", "MigrationProtocol", "PeerModel", "Peer", "BlockModel", "Block",
-            ],
-            path: "Tests/Fuzz", exclude: others + ["PeerFuzz.swift", "TableFuzz.swift"], sources: ["ValueFuzz.swift"],
-            swiftSettings: [coverage]),
-    ]
+// For Tests/Fuzz only: a package sees no more of another than its products. Nobody else is to depend on these libraries.
+package.products += [
+    "NBD", "Hashing", "BlockModel", "Block", "Index", "PeerModel", "Peer", "MigrationProtocol", "MigrationCore",
+    "Migration", "Node", "Configuration",
+].map {
+    .library(name: $0, targets: [$0])
 }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite struct RequestTests {
-    /// The test runs for NEARBLOCK_SECONDS if that is set, as in `nbd-scripts/soak`.
+    /// The test runs for NEARBLOCK_SECONDS if that is set, as in `nbd-scripts/test soak`.
     @Test(.timeLimit(.minutes(60))) func randomRequestsOfManyConnectionsAgreeWithTheModel() async throws {
         var random = Seeded.fresh()
         let part = 1_500_007

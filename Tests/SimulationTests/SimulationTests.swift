@@ -19,7 +19,7 @@ struct SimulationTests {
             threads: isLong ? ProcessInfo.processInfo.activeProcessorCount : 1, isReported: isLong)
         say(run.summary)
         for (seed, violation) in failures.prefix(3) {
-            Issue.record("seed \(seed): \(violation); replay: nbd-scripts/simulate --seeds 1 --seed \(seed)")
+            Issue.record("seed \(seed): \(violation); replay: nbd-scripts/test simulate --seeds 1 --seed \(seed)")
         }
         #expect(failures.isEmpty, "\(failures.count) of \(count) seeds failed")
         let isTraced = environment["NEARBLOCK_TRACE"] != nil

@@ -6,12 +6,13 @@
 import pathlib
 import random
 import sys
+from collections.abc import Iterator
 
 FILE_SIZE = 64 << 20
 CHUNK = 1 << 20
 
 
-def rows(generator, count):
+def rows(generator: random.Random, count: int) -> Iterator[bytes]:
     """Rows as a shop would keep them: much repeats, nothing twice."""
     towns = ("Aarhus", "Bergen", "Cork", "Delft", "Espoo", "Faro", "Gdansk", "Hamburg")
     goods = ("desk lamp", "oak table", "wool carpet", "garden chair", "bookshelf", "mirror")
@@ -25,13 +26,13 @@ def rows(generator, count):
         yield "".join(chunk).encode()
 
 
-def write(path, chunks):
+def write(path: pathlib.Path, chunks: Iterator[bytes]) -> None:
     with path.open("wb") as file:
         while (left := FILE_SIZE - file.tell()) > 0:
             file.write(next(chunks)[:left])
 
 
-def main():
+def main() -> None:
     folder, seed = pathlib.Path(sys.argv[1]), sys.argv[2]
     folder.mkdir(parents=True, exist_ok=True)
     generator = random.Random(seed)

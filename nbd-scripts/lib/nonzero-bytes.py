@@ -2,12 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterator
 
 BLOCK = 4096
 CHUNK = 1 << 20
 
 
-def extents(file, end):
+def extents(file: int, end: int) -> Iterator[tuple[int, int]]:
     """The parts of a sparse file that are not holes, as (start, end)."""
     start = 0
     while start < end:
@@ -20,13 +21,13 @@ def extents(file, end):
         start = stop
 
 
-def nonzero(data):
+def nonzero(data: bytes) -> int:
     if not any(data):
         return 0
     return sum(BLOCK for at in range(0, len(data), BLOCK) if any(data[at : at + BLOCK]))
 
 
-def main():
+def main() -> None:
     file = os.open(sys.argv[1], os.O_RDONLY)
     total = 0
     for start, stop in extents(file, os.fstat(file).st_size):

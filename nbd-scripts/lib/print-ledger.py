@@ -16,15 +16,15 @@ SOURCES = {
 }
 
 
-def mebibytes(count):
+def mebibytes(count: int) -> str:
     return f"{count / MEBIBYTE:10.1f} MiB"
 
 
-def row(label, count, note=""):
+def row(label: str, count: int, note: str = "") -> None:
     print(f"  {label:<36}{mebibytes(count)}  {note}".rstrip())
 
 
-def main():
+def main() -> None:
     with open(sys.argv[1]) as file:
         report = json.load(file)
     nonzero, zstd = int(sys.argv[2]), int(sys.argv[3])

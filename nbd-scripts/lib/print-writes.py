@@ -3,14 +3,15 @@
 import json
 import pathlib
 import sys
+from typing import Any
 
 
-def job_of(path):
+def job_of(path: str) -> Any:
     text = pathlib.Path(path).read_text()
     return json.loads(text[text.index("{") :])["jobs"][0]  # fio may put a notice first
 
 
-def main():
+def main() -> None:
     jobs = [job_of(path) for path in sys.argv[1:]]
     errors = sum(job["error"] != 0 or job.get("total_err", 0) != 0 for job in jobs)
     written = sum(job["write"]["total_ios"] for job in jobs)

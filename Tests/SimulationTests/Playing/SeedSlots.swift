@@ -43,7 +43,8 @@ final class SeedSlots: @unchecked Sendable {
         guard let slot = (0..<Self.count).first(where: take) else {
             preconditionFailure("more than \(Self.count) seeds are played at once, and seed \(seed) has no slot")
         }
-        let how = fault.map { " with the fault \($0)" } ?? "; replay: nbd-scripts/simulate --seeds 1 --seed \(seed)"
+        let replay = "; replay: nbd-scripts/test simulate --seeds 1 --seed \(seed)"
+        let how = fault.map { " with the fault \($0)" } ?? replay
         let text = "simulation: seed \(seed) was being played\(how)".utf8.prefix(Self.lineBytes - 1)
         let line = lines + slot * Self.lineBytes
         var index = 0

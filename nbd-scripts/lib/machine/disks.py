@@ -24,7 +24,7 @@ class Disks:
         self.names, self.here, self.there, self.to = names, here, there, to
         self.command = None
         self.reports, self.last = [], {}
-        self.rounds = {name: [] for name in names}
+        self.rounds: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
         self.caught_up = set()
         self.served_since = None
 

@@ -4,7 +4,7 @@ import time
 import urllib.parse
 
 from machine.site import SiteError
-from qmp import QmpError
+from machine.qmp import QmpError
 
 # While these last, QEMU takes care of the guest by itself.
 UNDER_WAY = ("setup", "active", "pre-switchover", "device", "wait-unplug", "cancelling")

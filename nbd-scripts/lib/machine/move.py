@@ -14,7 +14,7 @@ import sys
 import time
 
 from machine.site import SiteError
-from qmp import QmpError
+from machine.qmp import QmpError
 
 # How long the first write there is waited for before the disks are switched over without it.
 FIRST_WRITE = 1.0

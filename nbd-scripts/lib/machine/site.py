@@ -4,7 +4,7 @@ import shlex
 import socket
 import subprocess
 
-from qmp import Qmp, QmpError
+from machine.qmp import Qmp, QmpError
 
 # The monitor's socket as standard input and output; QEMU speaks first, so that sh, which reads its script from the same
 # stream, has nothing left to read.
@@ -79,7 +79,7 @@ class Site:
             return Qmp.connect(self.monitor, name)
         ours, theirs = socket.socketpair()
         with theirs:
-            bridge = subprocess.Popen([*self.prefix, "sh"], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
+            bridge = subprocess.Popen([*self.prefix, "sh"], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE,
                                       start_new_session=True)
         ours.sendall(f"exec python3 -c {shlex.quote(BRIDGE)} {shlex.quote(self.monitor)}\n".encode())
         try:

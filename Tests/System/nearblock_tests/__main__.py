@@ -1,0 +1,130 @@
+"""test [--short] [SUITE [OPTION ...]] ... [-- ARGUMENT ...]
+
+Runs the suites that are named, one after the other; without a name the unit tests. A suite's options follow its name, as
+in: test lint survive --runs 3 fuzz --seconds 20 peer. Every suite installs the packages and builds the programs that it
+needs. The last line says which suites failed; the exit status then is 1.
+
+  --short   the short version of each suite that has one, as CI runs them
+  --        what follows is passed on to the last suite, even if it is a suite's name
+"""
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass(frozen=True)
+class Suite:
+    """`long` and `short` are minutes on 2 cores, without the build; `short` is None where there is no short version."""
+
+    name: str
+    long: str
+    short: str | None
+    text: str
+
+
+SUITES = (
+    Suite("unit", "5", None, "all tests of swift test, which takes the options: test --filter RingTests"),
+    Suite("lint", "0.2", None, "the form of code, scripts, documents and commits"),
+    Suite("guests", "9", "5", "the kernel's client and QEMU in Debian guests"),
+    Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
+    Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
+    Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
+    Suite("sanitize", "6", "3", "server, devices and ring with the thread and the address sanitizer"),
+    Suite("simulate", "1.2", "0.2", "migrations in simulated time, by their seeds"),
+    Suite("soak", "5", "0.5", "random requests of four clients against a model"),
+)
+# Several suites under one name.
+GROUPS = {"system": ("guests", "vms", "survive")}
+NAMES = [suite.name for suite in SUITES]
+HAVE_SHORT = {suite.name for suite in SUITES if suite.short}
+
+
+@dataclass
+class Run:
+    suite: str
+    options: list[str]
+
+
+def help_text() -> str:
+    rows = [f"  {suite.name:<9} {suite.long:>5} {suite.short or '-':>5}  {suite.text}" for suite in SUITES]
+    groups = [f"  {name:<9} {'':>5} {'':>5}  {', '.join(parts)}" for name, parts in GROUPS.items()]
+    return "\n".join([f"{__doc__}", "  suite      long short  minutes on 2 cores, without the build", *rows, *groups, "",
+                      "test SUITE --help lists the options of a suite."])
+
+
+def parse(arguments: Sequence[str]) -> list[Run]:
+    """The runs that a command line asks for."""
+    runs: list[Run] = []
+    is_short = False
+    # Options that no suite comes before are of the unit tests.
+    current: list[Run] = []
+    for number, word in enumerate(arguments):
+        if word == "--":
+            current = current or [Run("unit", [])]
+            current[-1].options.extend(arguments[number + 1:])
+            break
+        if word == "--short" and not current:
+            is_short = True
+        elif word in NAMES or word in GROUPS:
+            runs += current
+            current = [Run(name, []) for name in GROUPS.get(word, (word,))]
+        else:
+            if not current and not word.startswith("-"):
+                print(f"test: there is no suite '{word}'; see nbd-scripts/test --help", file=sys.stderr)
+                sys.exit(2)
+            current = current or [Run("unit", [])]
+            for run in current:
+                run.options.append(word)
+    runs += current
+    for run in runs:
+        if is_short and run.suite in HAVE_SHORT:
+            run.options.insert(0, "--short")
+    return runs or [Run("unit", [])]
+
+
+def perform(run: Run) -> bool:
+    """Whether the suite passed. A signal to this process ends the suite, too."""
+    child = subprocess.Popen([sys.executable, "-m", f"nearblock_tests.{run.suite}", *run.options])
+    received: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        # The terminal has told the suite of an interrupt already.
+        if number != signal.SIGINT:
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    status = child.wait()
+    if received:
+        sys.exit(128 + received[0])
+    return status == 0
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(help_text())
+        return
+    runs = parse(arguments)
+    if len(runs) == 1:
+        os.execv(sys.executable, [sys.executable, "-m", f"nearblock_tests.{runs[0].suite}", *runs[0].options])
+    failed = []
+    for run in runs:
+        began = time.monotonic()
+        print(f"== {run.suite} {' '.join(run.options)}".rstrip(), flush=True)
+        passed = perform(run)
+        print(f"== {run.suite} {'passed' if passed else 'FAILED'} after {time.monotonic() - began:.0f} s", flush=True)
+        if not passed:
+            failed.append(run.suite)
+    print(f"failed: {', '.join(failed)}" if failed else f"passed: {', '.join(run.suite for run in runs)}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

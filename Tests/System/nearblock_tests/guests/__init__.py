@@ -1,0 +1,1 @@
+"""nearblock under the kernel's NBD client and under QEMU, in Debian guests."""

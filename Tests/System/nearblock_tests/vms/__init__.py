@@ -1,0 +1,1 @@
+"""Guests that move with migrate-vm, between two sites on this machine."""

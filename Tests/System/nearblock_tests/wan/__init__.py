@@ -1,0 +1,1 @@
+"""An emulated WAN between two network namespaces."""

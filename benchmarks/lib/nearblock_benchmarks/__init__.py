@@ -1,0 +1,1 @@
+"""What the benchmarks measure with: modules that benchmarks/* run, and what these share."""
