@@ -47,17 +47,18 @@ let package = Package(
                 "Peer", "Index", "Block", "CZstd", locks, .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
-            name: "Node",
+            name: "Daemon",
             dependencies: [
                 "Migration", "Peer", "Index", "NBDServer", "TLS", "Block", "Ring", locks,
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
-        .target(name: "Configuration", dependencies: ["Block", "Node", "NBDServer", "TLS", "Peer", "CGLib"]),
+        .target(name: "Configuration", dependencies: ["Block", "Daemon", "NBDServer", "TLS", "Peer", "CGLib"]),
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "Block", "CLinux", "CStart", "Configuration", "Node", "Migration", "Peer", "NBDServer", "Index", locks,
+                "Block", "CLinux", "CStart", "Configuration", "Daemon", "Migration", "Peer", "NBDServer", "Index",
+                locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -85,8 +86,8 @@ let package = Package(
                 "Migration", "Index", "Block", "TestSupport", locks, .product(name: "NIOCore", package: "swift-nio"),
             ]),
         .testTarget(
-            name: "NodeTests",
-            dependencies: ["nearblock", "Node", "Configuration", "Peer", "NBDServer", "TestSupport", locks]),
+            name: "DaemonTests",
+            dependencies: ["nearblock", "Daemon", "Configuration", "Peer", "NBDServer", "TestSupport", locks]),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -111,7 +112,8 @@ if Context.environment["NEARBLOCK_SANITIZE"] != nil {
 // For nbd-scripts/fuzz, which links it with libFuzzer.
 if Context.environment["NEARBLOCK_FUZZ"] != nil {
     let coverage = SwiftSetting.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])
-    for target in package.targets where ["Peer", "Migration", "Index", "Node", "Configuration"].contains(target.name) {
+    for target in package.targets where ["Peer", "Migration", "Index", "Daemon", "Configuration"].contains(target.name)
+    {
         target.swiftSettings = [coverage]
     }
     let others = ["corpus", "nbd.dict", "HandshakeFuzz.swift", "TransmissionFuzz.swift"]
@@ -127,7 +129,7 @@ if Context.environment["NEARBLOCK_FUZZ"] != nil {
             exclude: others + ["PeerFuzz.swift", "ValueFuzz.swift"], sources: ["TableFuzz.swift"],
             swiftSettings: [coverage]),
         .target(
-            name: "ValueFuzz", dependencies: ["Configuration", "Node", "Migration", "Peer", "Block"],
+            name: "ValueFuzz", dependencies: ["Configuration", "Daemon", "Migration", "Peer", "Block"],
             path: "Tests/Fuzz", exclude: others + ["PeerFuzz.swift", "TableFuzz.swift"], sources: ["ValueFuzz.swift"],
             swiftSettings: [coverage]),
     ]

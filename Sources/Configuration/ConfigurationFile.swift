@@ -1,6 +1,6 @@
 import Block
+import Daemon
 import NBDServer
-import Node
 import Peer
 
 /// nearblock's own configuration file: a section `[node]` with the options of `nearblock serve`, and a section

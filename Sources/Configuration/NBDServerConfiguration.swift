@@ -1,6 +1,6 @@
+import Daemon
 import Foundation
 import NBDServer
-import Node
 import TLS
 
 /// Reads the configuration of nbd-server(1) as it is; nbd-server(5) says what it means.

@@ -1,4 +1,4 @@
-// Feeds what reads numbers of users, of configuration and state files, and of commands; linked with the package's Node and
+// Feeds what reads numbers of users, of configuration and state files, and of commands; linked with the package's Daemon and
 // Configuration by nbd-scripts/fuzz.
 //
 // The first byte chooses the reader, the rest is the text. What must hold: nothing crashes; what is accepted lies within
@@ -10,8 +10,8 @@ import Foundation
 import Peer
 
 @testable import Configuration
+@testable import Daemon
 @testable import Migration
-@testable import Node
 
 private let folder: String = {
     var template = Array("/dev/shm/nearblock-fuzz-XXXXXX".utf8CString)

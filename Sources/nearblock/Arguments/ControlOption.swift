@@ -1,5 +1,5 @@
 import ArgumentParser
-import Node
+import Daemon
 
 /// Which node a command is for.
 struct ControlOption: ParsableArguments {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Configuration
-import Node
+import Daemon
 
 /// Who besides the node may use what it makes.
 struct PermissionOptions: ParsableArguments {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Node
+import Daemon
 
 /// `nearblock checkpoint`.
 struct CheckpointCommand: AsyncParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Configuration
+import Daemon
 import Migration
-import Node
 import Peer
 
 /// `nearblock migrate`.

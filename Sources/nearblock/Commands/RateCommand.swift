@@ -1,6 +1,6 @@
 import ArgumentParser
 import Configuration
-import Node
+import Daemon
 
 /// `nearblock rate`.
 struct RateCommand: AsyncParsableCommand {

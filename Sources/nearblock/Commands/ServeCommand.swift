@@ -1,9 +1,9 @@
 import ArgumentParser
 import Configuration
+import Daemon
 import Foundation
 import Logging
 import NBDServer
-import Node
 import Peer
 
 /// `nearblock serve`.

@@ -1,6 +1,6 @@
+import Daemon
 import Foundation
 import Migration
-import Node
 
 /// Numbers as a person reads them.
 enum Format {

@@ -1,6 +1,6 @@
+import Daemon
 import Foundation
 import NBDServer
-import Node
 
 /// How a client on this host gets at an export.
 struct ExportLocation {

@@ -1,7 +1,7 @@
+import Daemon
 import Foundation
 import Logging
 import NBDServer
-import Node
 
 /// A node from its start to its end, and what of the outside steers it: signals, a command, a single client.
 struct ServeRun {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Node
+@testable import Daemon
 
 /// Ways in that are easily overlooked.
 @Suite("Small doors", .timeLimit(.minutes(10)))

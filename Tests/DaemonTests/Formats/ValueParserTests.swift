@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Configuration
-@testable import Node
+@testable import Daemon
 
 /// Every parser of a number, with numbers that are none or that no machine has; and the arithmetic on what is accepted.
 @Suite("Parsers of numbers", .timeLimit(.minutes(10)))

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Node
+@testable import Daemon
 
 /// What a node does about an image that has changed, without any files.
 @Suite struct ImageResponseTests {

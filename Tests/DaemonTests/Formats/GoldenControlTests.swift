@@ -2,8 +2,8 @@ import Foundation
 import Peer
 import Testing
 
+@testable import Daemon
 @testable import Migration
-@testable import Node
 
 /// The lines of the control socket, which the program of one release exchanges with a node of another, and the same as
 /// `nearblock status --json` prints it.

@@ -2,7 +2,7 @@ import Logging
 import NIOConcurrencyHelpers
 import Testing
 
-@testable import Node
+@testable import Daemon
 
 /// Text that comes from elsewhere, in a log.
 @Suite("Logs")
