@@ -1,12 +1,12 @@
 import Glibc
 import NIOConcurrencyHelpers
 
-/// Something that is done on a thread of its own meanwhile, and waited for once.
+/// Runs one closure on a thread of its own; one caller waits for its result.
 final class Aside<Value: Sendable>: Sendable {
     private let outcome = NIOLockedValueBox<Result<Value, any Error>?>(nil)
     private let isDone = ConditionLock(value: false)
 
-    /// Begins at once; where the system has no thread to give, does it before it returns.
+    /// Starts the closure at once. If the system grants no thread, the closure runs here before `init` returns.
     init(_ body: @escaping @Sendable () throws -> Value) {
         let (outcome, isDone) = (outcome, isDone)
         let job = Workers.Job {

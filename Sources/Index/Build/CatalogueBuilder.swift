@@ -4,10 +4,10 @@ import NIOConcurrencyHelpers
 
 /// Makes a catalogue from the fingerprints of tables.
 ///
-/// Memory: 16 MiB a thread for what is collected, and what is sorted at a time: at most 1/256 of the entries of 16 bytes,
-/// or 1/4096 where there are very many, twice, a thread.
+/// Memory per thread: 16 MiB of collected entries, and two copies of the partition being sorted. A partition holds
+/// about 1/256 of all entries of 16 bytes, or 1/4096 when there are more than 2^28.
 struct CatalogueBuilder {
-    /// One table to go into the catalogue.
+    /// One table whose fingerprints the catalogue lists.
     struct Member: Sendable {
         let key: TableKey
         let file: IndexFile
@@ -24,7 +24,7 @@ struct CatalogueBuilder {
         }
     }
 
-    /// Blocks that a thread reads at a time.
+    /// Blocks that a thread reads in one call.
     private static let piece: UInt64 = 1 << 14
 
     let directory: IndexDirectory
@@ -32,7 +32,7 @@ struct CatalogueBuilder {
     let members: [Member]
     let threads: Int
 
-    /// - Returns: the entries that were written.
+    /// - Returns: The number of entries written.
     func write(to file: TemporaryFile) throws -> UInt64 {
         let nonZero = members.reduce(0) { $0 + $1.header.blockCount - $1.header.zeroBlocks }
         let bits = EntryPile.bits(for: nonZero)
@@ -49,7 +49,7 @@ struct CatalogueBuilder {
                     return next
                 }
                 guard heap < 1 << bits else { return }
-                // A thread whose turn never comes must not be waited for.
+                // A failed thread never takes its turn, so the others must stop waiting for it.
                 let sorted: [CatalogueEntry]
                 do { sorted = try Self.sort(heap, of: piles) } catch {
                     writer.giveUp()
@@ -78,7 +78,7 @@ struct CatalogueBuilder {
         }
     }
 
-    /// The next blocks that may be other than zero.
+    /// Takes the next blocks that may be other than zero; nil at the end.
     private func next(_ state: inout (member: Int, block: UInt64)) -> (Int, Range<UInt64>)? {
         while state.member < members.count {
             let member = members[state.member]
@@ -109,7 +109,7 @@ struct CatalogueBuilder {
         for place in 0..<blocks.count {
             let start = place * Fingerprint.byteCount
             let fingerprint = Fingerprint(bytes: .init(rebasing: bytes[start..<start + Fingerprint.byteCount]))
-            // A disk full of one pattern must not fill the scratch file.
+            // Skip repeats, or a disk full of one pattern would fill the scratch file.
             if fingerprint == .zero || fingerprint.high == earlier { continue }
             earlier = fingerprint.high
             try pile.append(
@@ -119,7 +119,7 @@ struct CatalogueBuilder {
 
     // MARK: Sorting
 
-    /// - Returns: the entries of a heap, ascending, the lowest block of each fingerprint in each table.
+    /// - Returns: The entries of a partition, ascending; of each fingerprint in each table only the lowest block.
     private static func sort(_ heap: Int, of piles: [EntryPile]) throws -> [CatalogueEntry] {
         var sorted = try EntryPile.sorted(heap: heap, of: piles)
         var kept = 0

@@ -1,24 +1,23 @@
-/// What one thread has collected of entries, in heaps by the fingerprints' first bits.
+/// Entries that one thread has collected, partitioned by the first bits of their fingerprints.
 ///
-/// A heap that is full goes to a scratch file, so the memory is bounded however many entries come: at most `heaps` times
-/// `heapBytes`. The heaps of all threads under the same bits are later sorted as one.
+/// A full partition is written to a scratch file, so memory stays bounded: 16 MiB for each thread. Partitions of the
+/// same number from all threads are later sorted together.
 struct EntryPile: Sendable {
-    /// A heap is written out when it has that many entries: 16 MiB for each thread in all.
+    /// Bytes of memory for all partitions of a thread.
     private static let memory = 16 << 20
 
     private let scratch: ScratchFile
     private let bits: Int
     private let limit: Int
     private var heaps: [[CatalogueEntry]]
-    /// Where each heap's earlier entries stand in the scratch file, `limit` at a time.
+    /// Offsets in the scratch file of each partition's earlier entries, `limit` entries at each offset.
     private var written: [[UInt64]]
     private(set) var count: UInt64 = 0
 
-    /// How many bits should choose the heap, where there will be so many entries: then a heap of all threads has about a
-    /// million at most.
+    /// Chooses how many bits select the partition, so that a partition of all threads has about a million entries.
     static func bits(for entries: UInt64) -> Int { entries > 1 << 28 ? 12 : 8 }
 
-    /// - Parameter bits: how many choose the heap: 2 to the power of it are made.
+    /// - Parameter bits: Bits that select the partition; there are 2^bits partitions.
     init(scratch: ScratchFile, bits: Int) {
         self.scratch = scratch
         self.bits = bits
@@ -36,10 +35,10 @@ struct EntryPile: Sendable {
         heaps[heap].removeAll(keepingCapacity: true)
     }
 
-    /// How many entries a heap has had.
+    /// Returns how many entries were added to a partition.
     func count(ofHeap heap: Int) -> Int { written[heap].count * limit + heaps[heap].count }
 
-    /// Copies a heap to the front of `target`.
+    /// Copies a partition to the front of `target`.
     func copy(heap: Int, to target: UnsafeMutableBufferPointer<CatalogueEntry>) throws {
         var place = 0
         for offset in written[heap] {
@@ -50,8 +49,8 @@ struct EntryPile: Sendable {
         _ = UnsafeMutableBufferPointer(rebasing: target[place...]).update(fromContentsOf: heaps[heap])
     }
 
-    /// One heap of several threads, ascending.
-    /// - Parameter piles: all of the same number of bits, and at least one.
+    /// Returns one partition of several threads, ascending.
+    /// - Parameter piles: At least one; all have the same number of bits.
     static func sorted(heap: Int, of piles: [EntryPile]) throws -> [CatalogueEntry] {
         let count = piles.reduce(0) { $0 + $1.count(ofHeap: heap) }
         let entries = UnsafeMutableBufferPointer<CatalogueEntry>.allocate(capacity: count)

@@ -1,10 +1,10 @@
 import Block
 import NIOConcurrencyHelpers
 
-/// Another NBD server's disk while it is indexed. When it changed nobody can tell.
+/// Another NBD server's disk that is being indexed. Its changes can't be seen, so it is never known to be unchanged.
 struct RemoteSource: ImageSource {
     private struct Known {
-        /// Data, in order, of what was asked so far.
+        /// Ranges of data, ascending, from the last answers of the server.
         var data: ArraySlice<Range<UInt64>> = []
         var end: UInt64 = 0
     }
@@ -13,7 +13,7 @@ struct RemoteSource: ImageSource {
     private let known = NIOLockedValueBox(Known())
     var size: UInt64 { image.size }
     let preferredRead = 1 << 20
-    /// Each waits for an answer; together they keep the link busy.
+    /// Readers wait for the server; several keep the link busy.
     let extraReaders = 4
 
     init(_ image: RemoteImage) {
@@ -24,7 +24,7 @@ struct RemoteSource: ImageSource {
 
     func identity() throws -> ImageIdentity? { nil }
 
-    /// Called with ascending offsets: what lies before is forgotten.
+    /// Offsets must ascend: earlier answers are dropped.
     func nextData(from offset: UInt64) throws -> Range<UInt64>? {
         try known.withLockedValue { known in
             while true {

@@ -1,17 +1,19 @@
-/// One batch of fingerprints, from the question to the answers.
+/// Looks up one batch of fingerprints.
 ///
-/// 1. One in sixteen is looked up. 2. Where that finds some, the tables are read along from there: images that share a
-/// block mostly share its neighbourhood, and comparing costs far less than looking up. 3. What is left is looked up.
+/// 1. One fingerprint in sixteen is looked up in the catalogues.
+/// 2. From each hit, the table is compared with the batch along the disk. Images that share a block mostly share its
+///    surroundings, and comparing costs far less than a lookup.
+/// 3. The remaining fingerprints are looked up in the catalogues.
 struct LookUp {
     /// Blocks that are compared along one table at a time.
     private static let stretch = 1024
     private static let sampling = 16
-    /// Places to read along that are tried in a stretch; the most promising ones first.
+    /// Alignments that are tried for one stretch; those with the most hits first.
     private static let most = 16
-    /// Entries of one fingerprint that are looked at in one catalogue.
+    /// Entries of one fingerprint that are considered in one catalogue.
     private static let enough = 32
 
-    /// A table, and how far its blocks lie behind those of the batch; may be negative.
+    /// An alignment of a table with the batch: block number minus batch position; may be negative.
     private struct Shift: Hashable {
         let table: Int
         let distance: Int64
@@ -22,7 +24,7 @@ struct LookUp {
     private let snapshot: IndexSnapshot
     private var answers: [Candidate?]
 
-    /// - Parameter isByPrefix: only the first halves of the fingerprints are known.
+    /// - Parameter isByPrefix: Whether only the first halves of the fingerprints are known.
     init(_ fingerprints: [Fingerprint], isByPrefix: Bool, in snapshot: IndexSnapshot) {
         self.fingerprints = fingerprints
         self.isByPrefix = isByPrefix
@@ -39,7 +41,7 @@ struct LookUp {
                 follow(start..<min(start + Self.stretch, fingerprints.count))
             }
         }
-        // Samples that were not found stay so.
+        // Samples that were not found are not looked up again.
         var isSample = [Bool](repeating: false, count: samples.isEmpty ? 0 : fingerprints.count)
         for place in samples { isSample[place] = true }
         search(
@@ -49,7 +51,7 @@ struct LookUp {
         return answers
     }
 
-    /// The first of each sixteen that is not zero.
+    /// Returns the position of the first nonzero fingerprint in each sixteen.
     private func sample() -> [Int] {
         stride(from: 0, to: fingerprints.count, by: Self.sampling).compactMap { start in
             (start..<min(start + Self.sampling, fingerprints.count)).first { fingerprints[$0] != .zero }
@@ -114,7 +116,8 @@ struct LookUp {
         confirm(&matches, counts)
     }
 
-    /// First what stands in the tables that have most; then, for what that was not it, everything else.
+    /// Tries for each fingerprint the table with the most matches first, and the other tables only where that one
+    /// failed.
     private mutating func confirm(_ matches: inout [EntryMatch], _ counts: [Int]) {
         var first: [EntryMatch] = []
         var rest: [EntryMatch] = []
