@@ -1,13 +1,13 @@
 import Migration
 
-/// Disks on their way here that this node's operator gives up.
+/// Cancellation of arriving disks.
 extension Node {
-    /// Gives up a disk that comes here.
+    /// Cancels an arriving disk.
     /// - Parameters:
-    ///   - isSourceGone: whether it is given up though its source may have given it away.
-    ///   - hasLeft: whether it has moved on from here.
-    /// - Returns: false where none of that name does.
-    /// - Throws: `NodeError` where it comes, or has come, and can't be given up.
+    ///   - isSourceGone: Whether to cancel even if the source may have given the disk away already.
+    ///   - hasLeft: Whether the disk has moved on from here.
+    /// - Returns: False if no disk of that name arrives.
+    /// - Throws: `NodeError` if the disk can't be cancelled.
     static func cancelArrival(
         of export: String, at site: DestinationSite, isSourceGone: Bool, hasLeft: Bool
     ) async throws -> Bool {
@@ -17,7 +17,7 @@ extension Node {
         case .handedOver:
             if hasLeft { return false }
             throw NodeError.unusable(
-                "\(export) has been handed over to this node, which serves it; what has moved can't be cancelled, but "
+                "\(export) has been switched over to this node, which serves it; it can't be cancelled any more, only "
                     + "migrated again")
         case .impossible(let reason): throw NodeError.unusable(reason)
         }

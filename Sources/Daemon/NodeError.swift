@@ -1,6 +1,6 @@
 import Peer
 
-/// A command that this node can't carry out.
+/// Reasons why a node can't carry out a command.
 public enum NodeError: Error, CustomStringConvertible {
     case noSuchExport(String, known: [String])
     case heldBack(String, reason: String)
@@ -18,7 +18,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case nameTaken(String)
     case missingOption(String, needs: String)
 
-    /// One line for the user.
+    /// Message for the user, in one line.
     public var description: String {
         switch self {
         case .noSuchExport(let name, let known):
@@ -33,22 +33,22 @@ public enum NodeError: Error, CustomStringConvertible {
         case .notMigrating(let name):
             "\(name) is not being migrated"
         case .tooLateToCancel(let name):
-            "\(name) has been handed over already; what has moved can't be cancelled"
+            "\(name) has been switched over already; a moved disk can't be cancelled"
         case .cancelledUnnoted(let name, let reason):
-            "\(name) is cancelled, but the note of its migration can't be removed: \(reason); this node goes on trying, and one "
-                + "that is started again before that succeeds would go on with the migration"
+            "\(name) is cancelled, but the record of its migration can't be deleted: \(reason); this node keeps trying, and if it "
+                + "restarts before that succeeds, it resumes the migration"
         case .tooLateToSwitch(let name):
-            "\(name) has been handed over already, or its migration has ended"
+            "\(name) has been switched over already, or its migration has ended"
         case .isArriving(let name):
-            "\(name) has not arrived here whole; wait until nearblock status shows no missing blocks"
+            "\(name) has missing blocks; wait until nearblock status shows no missing blocks"
         case .notReady(let name):
             "\(name) has just changed; ask again"
         case .noBitmap(let name):
-            "nothing is noted of the writes to \(name); serve it with --dirty-bitmap NAME"
+            "\(name) has no dirty bitmap; serve it with --dirty-bitmap NAME"
         case .unusable(let reason):
             reason
         case .readOnly(let name):
-            "\(name) is read-only, so that there is no first write to wait for; use --switch converged, manual or now"
+            "\(name) is read-only, so it never gets a first write; use --switch converged, manual or now"
         case .nameTaken(let name):
             "there is an export '\(name)' here already; choose another name"
         case .missingOption(let option, let needs):

@@ -1,36 +1,36 @@
-/// A disk to serve.
+/// Configuration of one disk to serve.
 public struct ExportConfiguration: Equatable, Sendable {
-    /// What holds its bytes: the path of a raw image or block device, or an NBD URI.
+    /// Path of a raw image or block device, or an NBD URI, that holds the disk's bytes.
     public var backing: String
-    /// The name that clients ask for.
+    /// Name of the export for clients; empty is allowed.
     public var name: String
-    /// Writes are refused.
+    /// Whether writes are refused.
     public var isReadOnly: Bool
-    /// For people; empty where there is nothing to say.
+    /// Description that clients see; empty for none.
     public var text: String
-    /// The host's page cache is passed by.
+    /// Whether reads and writes bypass the host's page cache.
     public var isDirect: Bool
-    /// The empty name stands for this export.
+    /// Whether clients that ask for the empty name get this export.
     public var isDefault: Bool
-    /// Whether clients should spare the disk seeks; nil leaves it to what the system knows of the disk.
+    /// Whether clients should avoid seeks; nil takes what the system reports about the disk.
     public var isRotational: Bool?
-    /// Every write is durable before it is acknowledged, whether the client asks for that or not.
+    /// Whether every write is durable before it is acknowledged, even if the client does not ask for that.
     public var isSynchronous: Bool
-    /// The node starts even where this disk can't be opened, and serves the others.
+    /// Whether the node starts without this disk if it can't be opened.
     public var mayBeMissing: Bool
-    /// The name under which clients see what was written between checkpoints; nil where that is not noted.
+    /// Name of the dirty bitmap in which clients see writes between checkpoints; nil for no bitmap.
     public var dirtyBitmap: String?
-    /// Bytes of the image that clients get; nil for all. A file that is empty or missing is made that long.
+    /// Bytes of the image that are exported; nil for all. An empty or missing file is created with this size.
     public var size: UInt64?
-    /// Connections that clients may have to it at once; nil for as many as the node takes.
+    /// Connections to this export at once, at most; nil for the node's limit.
     public var maximumConnections: Int?
-    /// Only clients that encrypt see the disk, and may have it.
+    /// Whether only clients with TLS may see and use the export.
     public var requiresTLS = false
 
-    /// What the operator calls a device that nothing else tells from others; nil for nothing.
+    /// Name given by the operator for a device that has no identity of its own; nil for none.
     public var identity: String?
 
-    /// Describes a disk.
+    /// Creates a configuration; nothing is checked yet.
     public init(
         backing: String, name: String, isReadOnly: Bool, text: String = "", isDirect: Bool = false,
         isDefault: Bool = false, isRotational: Bool? = nil, isSynchronous: Bool = false, mayBeMissing: Bool = false,
@@ -49,28 +49,28 @@ public struct ExportConfiguration: Equatable, Sendable {
         self.identity = identity
     }
 
-    /// Bytes of a string that clients can be told (NBD protocol, "String values").
+    /// Bytes of a string in the NBD protocol, at most ("String values").
     private static let longestString = 4096
 
-    /// What is wrong with the strings that clients are told; nil where nothing is.
+    /// Message about a name or description that is too long for clients; nil if both fit.
     var stringProblem: String? {
         for (what, string) in [("name", name), ("description", text)] where string.utf8.count > Self.longestString {
-            return "an export's \(what) has \(string.utf8.count) bytes, of which clients take \(Self.longestString): "
-                + "shorten \(string.prefix(40))…"
+            return "an export's \(what) has \(string.utf8.count) bytes, but clients accept at most "
+                + "\(Self.longestString): shorten \(string.prefix(40))…"
         }
         return nil
     }
 
-    /// What is wrong with the name of a dirty bitmap; nil where nothing is.
+    /// Returns a message if a name for a dirty bitmap is not allowed; nil if it is.
     public static func problem(withBitmap name: String) -> String? { ChangeBitmap.problem(with: name) }
 
-    /// What is wrong with a name for a device; nil where nothing is.
+    /// Returns a message if a device's given identity is not allowed; nil if it is.
     public static func problem(withIdentity name: String) -> String? {
         (1...255).contains(name.utf8.count) && name.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7f }
             ? nil : "an identity is a name of 1 to 255 bytes without control characters"
     }
 
-    /// Whether another configuration can be served by the same open backing.
+    /// Returns whether the same open backing can serve another configuration.
     func sharesBacking(with other: ExportConfiguration) -> Bool {
         backing == other.backing && isDirect == other.isDirect && isReadOnly == other.isReadOnly
             && identity == other.identity && size == other.size

@@ -1,5 +1,5 @@
 extension NodeConfiguration {
-    /// The keys that differ from `running` and that a node takes over only when it is started, as the file calls them.
+    /// Returns the keys that differ from `running` and take effect only at the next start, as the file names them.
     func fixedKeys(changedSince running: NodeConfiguration) -> [String] {
         let differs: [(key: String, differs: Bool)] = [
             ("listen, socket or vsock", listen.map(\.description) != running.listen.map(\.description)),

@@ -2,57 +2,58 @@ import Block
 import NBDServer
 import Peer
 
-/// What a node is to do; `nearblock serve` fills it in.
+/// Configuration of a node, from the command line or a file.
 public struct NodeConfiguration: Sendable {
-    /// The disks to serve from the start.
+    /// Disks to serve from the start.
     public var exports: [ExportConfiguration] = []
-    /// Where NBD clients come in.
+    /// Addresses for NBD clients.
     public var listen: [ListenAddress] = []
-    /// How they encrypt; nil for not at all.
+    /// TLS for NBD clients; nil for none.
     public var tls: TLSConfiguration?
-    /// Whether clients are told which exports there are.
+    /// Whether clients may list the exports.
     public var listsExports = true
-    /// Where peers come in; nil for a node that takes no disks in.
+    /// Address for peers; nil if the node takes no disks in.
     public var peerListen: PeerAddress?
-    /// The directory of the peer link's certificates; nil for that of NBD's, where there is one.
+    /// Directory with the peer link's certificates; nil for that of `tls`, if there is one.
     public var peerTLS: String?
-    /// Whether peers may be far away and yet unencrypted.
+    /// Whether unencrypted peers are allowed on other addresses than loopback.
     public var allowsInsecurePeers = false
-    /// Where disks that arrive go.
+    /// Directory for images of arriving disks; nil if the node takes no disks in.
     public var images: String?
-    /// Who may use images that are made for them.
+    /// Mode and group of created images.
     public var imagePermissions = FilePermissions()
-    /// Who may use Unix sockets for NBD clients.
+    /// Mode and group of Unix sockets for NBD clients.
     public var socketPermissions = FilePermissions()
-    /// The index of the neighbours.
+    /// Directory of the index; nil for none.
     public var index: String?
-    /// How old what the index has of this node's own exports may get; nil where it is not kept current.
+    /// Interval at which the index is brought up to date for this node's exports; nil for never.
     public var keepIndex: Duration?
-    /// Whether writes to a disk that has not been handed over fail; otherwise they wait.
+    /// Whether writes to a disk fail before its switchover; otherwise they wait.
     public var refusesEarlyWrites = false
-    /// Where what survives a restart is kept.
+    /// Directory of the records that survive a restart.
     public var state: String
-    /// Whether `state` is where nodes keep things that are not told where to.
+    /// Whether `state` is the default directory.
     public var hasDefaultState = false
-    /// The control socket; nil for the default one, which is left out where another node has it.
+    /// Path of the control socket. Nil for the default one, which is omitted if another node has it.
     public var control: String?
-    /// The default control socket; nil for none.
+    /// Path of the default control socket; nil for none.
     public var defaultControl: String?
 
-    /// Whether disks may come here or leave, so that no other node may use the state directory. A node that is told nothing
-    /// and finds another one in the default places only serves.
+    /// Whether disks may arrive or leave, so that no other node may use the state directory. A node without such
+    /// options that finds another one at the default places only serves.
     var needsState: Bool {
         control != nil || peerListen != nil || (defaultControl != nil && !hasDefaultState)
     }
 
-    /// - Throws: `NodeError` where an export is for encrypted clients only and nobody can encrypt; where certificates are asked
-    ///   for and keep nobody out.
+    /// Checks that TLS options fit together.
+    /// - Throws: `NodeError` if an export requires TLS and there is none, or if client certificates are required but
+    ///   can be avoided.
     func checkEncryption() throws {
         if let tls, tls.mode != .required, tls.verifiesClients, !tls.letsUnverifiedIn,
             !exports.contains(where: \.requiresTLS)
         {
             throw NodeError.unusable(
-                "clients have to show a certificate (tls-verify-client), but get in without TLS and so without one "
+                "clients must show a certificate (tls-verify-client), but may connect without TLS and so without one "
                     + "(tls-mode \(tls.mode)); give --tls-mode required, or leave --tls-verify-client out")
         }
         guard tls.map({ $0.mode == .off }) ?? true, let export = exports.first(where: \.requiresTLS) else { return }
@@ -60,7 +61,7 @@ public struct NodeConfiguration: Sendable {
     }
 
     /// Reads the certificates of the peer link.
-    /// - Throws: `PeerError.certificates`.
+    /// - Throws: `PeerError.certificates` if `peerTLS` is set and can't be read.
     func openPeerProtection() throws -> PeerProtection {
         if allowsInsecurePeers { return .insecure }
         if let peerTLS { return .tls(try PeerCertificates(directory: peerTLS)) }
@@ -68,12 +69,13 @@ public struct NodeConfiguration: Sendable {
         do {
             return .tls(try PeerCertificates(directory: directory))
         } catch {
-            // Who only serves NBD needs no certificates for peers; but the link must not fall back to the clear.
+            // A node that only serves NBD needs no certificates for peers, but the peer link must not fall back to
+            // plaintext.
             return .unusable(error)
         }
     }
 
-    /// A node that does nothing yet.
+    /// Creates the configuration of a node without exports and addresses.
     public init(state: String, defaultControl: String?) {
         self.state = state
         self.defaultControl = defaultControl

@@ -1,37 +1,37 @@
 import NBDServer
 import TLS
 
-/// How NBD clients encrypt.
+/// TLS for NBD clients.
 public struct TLSConfiguration: Sendable {
-    /// Whether they may, or must.
+    /// Whether clients may or must use TLS.
     public enum Mode: String, CaseIterable, Sendable {
         case off
         case optional
         case required
     }
 
-    /// Certificates and keys.
+    /// Paths of certificates and keys.
     public var files: TLSFiles
-    /// Whether clients may, or must.
+    /// Whether clients may or must use TLS.
     public var mode: Mode
-    /// Whether clients have to show a certificate.
+    /// Whether clients with TLS must show a certificate.
     public var verifiesClients: Bool
-    /// Whether clients may get in without TLS although those with TLS have to show a certificate, as nbd-server has it.
+    /// Whether clients without TLS are accepted although others must show a certificate, as in nbd-server.
     public var letsUnverifiedIn = false
 
-    /// With the files that QEMU, libvirt and nbdkit look for in a directory.
+    /// Uses the file names that QEMU, libvirt and nbdkit look for in a directory.
     public init(directory: String, mode: Mode, verifiesClients: Bool) {
         self.init(files: TLSFiles(directory: directory), mode: mode, verifiesClients: verifiesClients)
     }
 
-    /// With files of any name.
+    /// Uses files with any names.
     public init(files: TLSFiles, mode: Mode, verifiesClients: Bool) {
         self.files = files
         self.mode = mode
         self.verifiesClients = verifiesClients
     }
 
-    /// Reads the files; nil where there is to be no TLS.
+    /// Reads the files; nil if TLS is off.
     /// - Throws: `TLSError`.
     func open() throws -> ServerTLS? {
         guard mode != .off else { return nil }

@@ -4,12 +4,13 @@ import NIOCore
 import NIOFoundationCompat
 import NIOPosix
 
-/// Asks a node over its control socket.
+/// Client of a node's control socket.
 public enum ControlClient {
     private static let maximumLine = 4 << 20
 
-    /// Sends a request and returns the answer that is not `progress`.
-    /// - Throws: `ControlError` where no node answers.
+    /// Sends a request and returns the final reply.
+    /// - Parameter progress: Called for each `progress` reply before it.
+    /// - Throws: `ControlError` if no node answers.
     public static func ask(
         _ request: ControlRequest, at path: String, progress: (@Sendable (ControlReply) -> Void)? = nil
     ) async throws -> ControlReply {

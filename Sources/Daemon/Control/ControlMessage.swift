@@ -1,30 +1,31 @@
 import Migration
 
-/// What the command line asks a node; one line of JSON on the control socket.
+/// Request to a node: one line of JSON on the control socket.
 public enum ControlRequest: Codable, Sendable {
     case status
     case migrate(MigrateCommand)
-    /// Says what that would take, and does nothing.
+    /// Estimates the migration without doing it.
     case estimate(MigrateCommand)
-    /// `isSourceGone`: also a disk that its source may have given away to this node; nil for false.
+    /// `isSourceGone` also cancels a disk that its source may already have given to this node; nil means false.
     case cancel(export: String, isSourceGone: Bool? = nil)
-    /// Hand a disk over now.
+    /// Starts the switchover of a disk.
     case switchOver(export: String)
-    /// Show what was written since the last checkpoint, or show what the last one did with the next.
+    /// Shows the writes since the last checkpoint; `hasFailed` adds the last checkpoint's blocks to the next one
+    /// instead.
     case checkpoint(export: String, hasFailed: Bool)
-    /// Bits a second; nil for no limit.
+    /// Changes the rate in bits a second; nil removes the limit.
     case rate(export: String, bitsPerSecond: UInt64?)
 }
 
-/// What a node answers; a line of JSON each, any number of `progress` first.
+/// Reply of a node: one line of JSON. Any number of `progress` replies comes before the final one.
 public enum ControlReply: Codable, Sendable {
     case progress(MigrationProgress)
-    /// One for each disk, in the order of the command.
+    /// One report for each disk, in the order of the command.
     case reports([MigrationReport])
-    /// Likewise.
+    /// One estimate for each disk, in the order of the command.
     case estimates([MigrationEstimate])
     case status([ExportStatus])
     case done
-    /// One line for the user.
+    /// Message for the user, in one line.
     case failed(String)
 }

@@ -5,7 +5,7 @@ import NIOFoundationCompat
 import NIOPosix
 import Peer
 
-/// Takes commands on a Unix socket that only its owner may use.
+/// Answers commands on a Unix socket that only its owner may use.
 struct ControlServer: Sendable {
     private typealias Client = NIOAsyncChannel<ByteBuffer, ByteBuffer>
     private static let maximumLine = 64 << 10
@@ -15,8 +15,8 @@ struct ControlServer: Sendable {
     private let path: String
     private let unspoken = UnspokenClients()
 
-    /// Listens at once.
-    /// - Parameter isDefault: nobody has chosen the path.
+    /// Binds the socket and listens.
+    /// - Parameter isDefault: Whether `path` is the default, whose directory must be protected.
     /// - Throws: `ControlError`.
     init(path: String, isDefault: Bool = false, group: any EventLoopGroup, node: Node) async throws {
         ControlDirectory.make(for: path)
@@ -36,7 +36,7 @@ struct ControlServer: Sendable {
         self.path = path
     }
 
-    /// Serves until the task is cancelled.
+    /// Serves until the task is cancelled; then removes the socket.
     func run() async {
         try? await channel.executeThenClose { clients in
             try await withThrowingDiscardingTaskGroup { group in
@@ -88,13 +88,13 @@ struct ControlServer: Sendable {
             return .done
         case .migrate(let command):
             let progress = ProgressMessages { try? await send(.progress($0), outbound) }
-            // A client that has gone does not end the migration.
+            // The migration goes on if its client disconnects.
             return .reports(try await node.migrate(command) { progress.offer($0) })
         case .estimate(let command):
             let task = Task { try await node.estimate(command) }
-            // Nobody else would want to know.
+            // Only this client wants the estimate, so stop when it disconnects.
             channel.closeFuture.whenComplete { _ in task.cancel() }
-            // Neither would who ends the node wait for it.
+            // Stop also when the node ends, so that the end does not wait for the estimate.
             let estimates = try await withTaskCancellationHandler {
                 try await task.value
             } onCancel: {
@@ -124,7 +124,7 @@ struct ControlServer: Sendable {
         try await outbound.write(line)
     }
 
-    /// Whether a node listens there now; a socket file without one is left over.
+    /// Returns whether a node listens there now; a socket file alone may be a leftover.
     private static func answers(_ path: String, _ group: any EventLoopGroup) async -> Bool {
         let channel = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get()
         try? await channel?.close()

@@ -1,9 +1,9 @@
 import Glibc
 
-/// The socket file of a node's control socket, which nobody but its owner may connect to at any moment.
+/// Creates a node's control socket so that at no moment another user can connect.
 enum ControlSocket {
-    /// Binds a socket at a path; a socket file that is there already is replaced.
-    /// - Returns: the descriptor, which does not listen yet.
+    /// Binds a socket, and replaces a socket file at that path.
+    /// - Returns: The descriptor, which does not listen yet.
     /// - Throws: `ControlError.cannotListen`.
     static func bind(_ path: String) throws(ControlError) -> CInt {
         var name = sockaddr_un()
@@ -17,7 +17,7 @@ enum ControlSocket {
             AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw failure(path) }
         do throws(ControlError) {
-            // Linux makes the file with the socket's own mode, less the umask; so it is never open to others.
+            // Linux creates the file with the socket's mode, less the umask, so it is never open to others.
             guard fchmod(descriptor, 0o600) == 0 else { throw failure(path) }
             try removeSocket(path)
             let bound = withUnsafePointer(to: &name) {
@@ -33,12 +33,12 @@ enum ControlSocket {
         return descriptor
     }
 
-    /// Removes the socket file of a node that is gone.
+    /// Removes the socket file of a node that has ended.
     private static func removeSocket(_ path: String) throws(ControlError) {
         var info = stat()
         guard lstat(path, &info) == 0 else { return }
         guard info.st_mode & S_IFMT == S_IFSOCK else {
-            throw .cannotListen(path: path, reason: "the file is there and is no socket")
+            throw .cannotListen(path: path, reason: "the file exists and is not a socket")
         }
         guard unlink(path) == 0 || errno == ENOENT else { throw failure(path) }
     }

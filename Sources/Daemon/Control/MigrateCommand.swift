@@ -1,30 +1,30 @@
 import Migration
 import Peer
 
-/// What `nearblock migrate` asks for.
+/// Arguments of `nearblock migrate`.
 public struct MigrateCommand: Codable, Sendable {
-    /// The names of the exports: the disks of one guest, handed over at one moment.
+    /// Names of the exports: the disks of one guest, with one switchover.
     public var exports: [String]
-    /// Where it goes.
+    /// Address of the destination.
     public var destination: PeerAddress
-    /// When it is handed over.
+    /// Condition that starts the switchover.
     public var switchover: Switchover
-    /// Bits a second; nil for no limit.
+    /// Limit in bits a second, at least 1; nil for no limit.
     public var rate: UInt64?
-    /// As `SourceJob.maximumPause`, in seconds.
+    /// Longest downtime in seconds, 0 to 3600; see `SourceJob.maximumPause`.
     public var maximumPause: Double?
-    /// Answer as soon as the migration has begun.
+    /// Whether to reply as soon as the migration has started.
     public var detach: Bool
-    /// The domains of the destination's neighbours that may be drawn on; none for all.
+    /// Domains whose neighbours the destination may use; empty for all.
     public var domains: [String] = []
-    /// As `SourceJob.maximumRounds`; nil for no limit.
+    /// Rounds of pre-copy, at least 1; see `SourceJob.maximumRounds`. Nil for no limit.
     public var maximumRounds: Int?
-    /// As `SourceJob.dirtyThreshold`; nil for none.
+    /// Dirty blocks that allow the switchover; see `SourceJob.dirtyThreshold`. Nil for none.
     public var dirtyThreshold: UInt64?
-    /// The destination is not to check that it has room; nil for no.
+    /// Whether the destination skips its check for free space; nil means false.
     public var skipsSpaceCheck: Bool?
 
-    /// Describes a migration.
+    /// Creates a command; `validate` checks it.
     public init(
         exports: [String], destination: PeerAddress, switchover: Switchover = .converged, rate: UInt64?,
         maximumPause: Double? = nil, detach: Bool
@@ -37,24 +37,25 @@ public struct MigrateCommand: Codable, Sendable {
         self.detach = detach
     }
 
-    /// - Throws: `NodeError` where a number makes no sense.
+    /// Checks the numbers and names.
+    /// - Throws: `NodeError` for the first one that is not allowed.
     func validate() throws {
         guard !exports.isEmpty, Set(exports).count == exports.count else {
             throw NodeError.unusable("name each export once")
         }
         guard exports.count <= DestinationSite.maximumReceiving else {
             throw NodeError.unusable(
-                "\(exports.count) disks can't be handed over together, but at most \(DestinationSite.maximumReceiving): "
-                    + "each takes 128 MiB of memory at the destination meanwhile; give fewer in one command")
+                "\(exports.count) disks are too many for one switchover, which takes \(DestinationSite.maximumReceiving): "
+                    + "each takes 128 MiB of memory at the destination; give fewer in one command")
         }
         guard (1...PeerAddress.longestHost).contains(destination.host.utf8.count), destination.port != 0 else {
             throw NodeError.unusable("no node can listen at \(destination); give --to HOST:PORT")
         }
         guard maximumRounds ?? 1 >= 1 else {
-            throw NodeError.unusable("no rounds at all are --switch now; give at least 1")
+            throw NodeError.unusable("0 rounds are not possible; give at least 1, or --switch now")
         }
         guard maximumRounds == nil || switchover == .converged else {
-            throw NodeError.unusable("rounds are counted only with --switch converged")
+            throw NodeError.unusable("a limit of rounds works only with --switch converged")
         }
         guard rate != 0 else {
             throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
@@ -64,7 +65,7 @@ public struct MigrateCommand: Codable, Sendable {
         }
         if let maximumPause, !(0...Self.longestPause).contains(maximumPause) {
             throw NodeError.unusable(
-                "a pause of \(maximumPause) s can't be; give 0 s to \(Int(Self.longestPause)) s")
+                "a downtime of \(maximumPause) s is out of range; give 0 s to \(Int(Self.longestPause)) s")
         }
     }
 

@@ -1,7 +1,7 @@
 import Migration
 import NIOConcurrencyHelpers
 
-/// Tells a client how far a migration is; one that does not read is told less often, and costs no more memory.
+/// Sends a migration's progress to one client. A slow reader gets fewer messages, so memory stays constant.
 final class ProgressMessages: Sendable {
     private let isSending = NIOLockedValueBox(false)
     private let send: @Sendable (MigrationProgress) async -> Void
@@ -10,7 +10,7 @@ final class ProgressMessages: Sendable {
         self.send = send
     }
 
-    /// Sends it, unless the one before is still under way.
+    /// Sends the message, unless the previous one is still being sent.
     func offer(_ progress: MigrationProgress) {
         let isFree = isSending.withLockedValue { isSending in
             defer { isSending = true }

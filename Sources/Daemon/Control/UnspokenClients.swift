@@ -1,17 +1,17 @@
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// The clients of a control socket that have not sent a whole command: there are few, and each has a limited time. Where one
-/// more comes the oldest goes, so that those who say nothing can't keep out those who do.
+/// Limits the clients of a control socket that have not yet sent a whole command, in number and time. A new client
+/// beyond the limit displaces the oldest, so that silent clients can't keep others out.
 final class UnspokenClients: Sendable {
-    /// A client's time until it has sent a command.
+    /// Deadline of a client for its next command.
     struct Wait: Sendable {
         fileprivate let number: UInt64
         fileprivate let deadline: Scheduled<Void>
     }
 
     private struct State {
-        /// In the order in which they came.
+        /// In order of arrival.
         var clients: [(number: UInt64, channel: any Channel)] = []
         var next: UInt64 = 0
     }
@@ -21,15 +21,15 @@ final class UnspokenClients: Sendable {
     private let state = NIOLockedValueBox(State())
 
     /// - Parameters:
-    ///   - limit: clients at once; at least 1.
-    ///   - patience: of each.
+    ///   - limit: Clients at once, at least 1.
+    ///   - patience: Time for each command.
     init(limit: Int = 32, patience: TimeAmount = .seconds(10)) {
         self.limit = limit
         self.patience = patience
     }
 
-    /// A client may send a command from now on. Closes the oldest client where there are too many.
-    /// - Returns: what `end` is to be called with once it has sent one, or has gone.
+    /// Starts a client's time for a command, and closes the oldest client if there are too many.
+    /// - Returns: A value to pass to `end` after the command, or after the client has disconnected.
     func begin(_ channel: any Channel) -> Wait {
         let (number, oldest) = state.withLockedValue { state in
             state.next += 1
@@ -41,7 +41,7 @@ final class UnspokenClients: Sendable {
         return Wait(number: number, deadline: deadline)
     }
 
-    /// The client has sent a command, or has gone.
+    /// Stops a client's time: it has sent a command or disconnected.
     func end(_ wait: Wait) {
         wait.deadline.cancel()
         state.withLockedValue { state in state.clients.removeAll { $0.number == wait.number } }

@@ -1,27 +1,26 @@
 import Migration
 
-/// How an export is; `nearblock status` shows it.
+/// State of an export, as `nearblock status` shows it.
 public struct ExportStatus: Codable, Sendable {
-    /// Its name.
+    /// Name of the export.
     public var export: String
-    /// Bytes.
+    /// Size in bytes.
     public var size: UInt64
-    /// Writes are refused.
+    /// Whether writes are refused.
     public var readOnly: Bool
-    /// `serving`, `incoming`, `active` while blocks are missing, what a migration of it is doing, `moved`, or `released`
-    /// once the destination needs nothing of it any more; `held back` where it can't be served, for which `problem` gives the
-    /// reason.
+    /// `serving`; `incoming`; `active` while blocks are missing; the phase of its migration; `moved`, or `released`
+    /// once the destination needs nothing more of it; `held back` if it can't be served, for the reason in `problem`.
     public var state: String
-    /// Where it goes, or has gone.
+    /// Node to which the disk moves or has moved; nil for none.
     public var destination: String?
-    /// Of the migration that runs.
+    /// Progress of the running migration; nil if none runs.
     public var progress: MigrationProgress?
-    /// Blocks that are only at the node that it came from; nil where none is.
+    /// Blocks that only the source has; nil if none is missing.
     public var missing: UInt64?
-    /// Until none is, as they came lately; nil where that can't be told yet, or none comes.
+    /// Estimated seconds until no block is missing, from the recent rate; nil if that is unknown, or none arrives.
     public var secondsLeft: Double?
-    /// Why requests for a disk that has moved wait, or what else needs the operator.
+    /// Reason why requests wait, or another matter for the operator; nil for none.
     public var problem: String?
-    /// Requests of guests that the device has failed; nil where there was none.
+    /// Guests' requests that failed on the device; nil if none did.
     public var failures: [FailedRequests]?
 }

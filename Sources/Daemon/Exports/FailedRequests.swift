@@ -1,9 +1,9 @@
-/// How many requests for an export its device has failed in one way, since the node began to serve it.
+/// Count of an export's requests that failed on the device with one error, since the node began to serve it.
 public struct FailedRequests: Codable, Sendable {
     /// `read`, `write`, `flush`, `trim`, `writeZeroes`, `cache` or `status`.
     public var request: String
-    /// `EIO`, `ENOSPC` and so on.
+    /// Name of the error, such as `EIO` or `ENOSPC`.
     public var error: String
-    /// At least 1.
+    /// Number of requests; at least 1.
     public var count: UInt64
 }

@@ -1,13 +1,14 @@
 import Logging
 
-/// What is remembered of a command, so that a node that is started again goes on with it.
+/// The record of a migrate command, with which a restarted node resumes the migration.
 extension NodeExport {
     private static let firstRetry = Duration.milliseconds(100)
     private static let longestRetry = Duration.seconds(5)
 
-    /// Forgets, durably, what was asked for. Where that fails it is tried again until it succeeds, while no other migration
-    /// of the export runs.
-    /// - Returns: why a later life of the node may still go on with it; nil where it won't.
+    /// Deletes the record of the command durably. After a failure a task retries until it succeeds, but never while
+    /// another migration of the export runs.
+    /// - Returns: The error of the first try, after which a restarted node may still resume the migration; nil if the
+    ///   record is gone.
     @discardableResult
     func forgetRequest(_ logger: Logger) -> (any Error)? {
         guard let records else { return nil }
@@ -16,7 +17,7 @@ extension NodeExport {
             return nil
         } catch {
             logger.error(
-                "\(name): the note of a migration that has ended can't be removed, and a node that is started again would go on with it: \(error)"
+                "\(name): the record of an ended migration can't be deleted, and a restarted node would resume it: \(error)"
             )
             Task { [weak self] in
                 var pause = Self.firstRetry
@@ -30,7 +31,7 @@ extension NodeExport {
     }
 
     private func hasForgotten() -> Bool {
-        // Under the lock under which an export is claimed: a new command is kept only after that.
+        // A new command is recorded only after its migration has claimed the export, under this lock.
         whileUnclaimed { (try? records?.forgetRequest()) != nil || records == nil } ?? false
     }
 }

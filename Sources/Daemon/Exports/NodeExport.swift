@@ -4,7 +4,7 @@ import NBDServer
 import NIOConcurrencyHelpers
 import Peer
 
-/// A disk of this node, with what a migration of it needs.
+/// A disk of this node, with the state of its migrations. Any thread may use it.
 final class NodeExport: Sendable {
     private struct State {
         var migration: SourceMigration?
@@ -14,19 +14,19 @@ final class NodeExport: Sendable {
         var hasArrived = false
         var imageProblem: String?
         var putAside: String?
-        /// Of earlier times when the disk was elsewhere.
+        /// Links of earlier moves; the disk has come back since.
         var pastForwards: [ForwardLink] = []
         var pastSupplies: [SupplyLink] = []
     }
 
     let export: Export
-    /// What it is to be as its configuration says; nil for a disk that has been moved here.
+    /// Configuration of the export; nil for a disk that was moved here.
     let configuration: ExportConfiguration?
-    /// What holds its bytes; nil for a disk that is still to come.
+    /// Device that holds the bytes; nil for an incoming disk.
     let backing: Backing?
-    /// What is known of migrations of the image; nil where there is no image.
+    /// Records of the image's migrations; nil if there is no image.
     let records: SourceRecords?
-    /// What is noted for backups; nil where nothing is.
+    /// Dirty bitmap for backups; nil for none.
     let bitmap: ChangeBitmap?
     private let state = NIOLockedValueBox(State())
 
@@ -41,27 +41,27 @@ final class NodeExport: Sendable {
         self.records = records
     }
 
-    /// Whether the disk is just served: it neither moves nor has moved.
+    /// Whether the disk neither moves nor has moved.
     var isAtRest: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } && backing != nil }
 
     var name: String { export.description.name }
 
     var isReadOnly: Bool { export.description.isReadOnly }
 
-    /// Looks what has become of its image; nil where it has none.
+    /// Watches the image for changes; nil if there is no image.
     var watcher: ImageLookout? { export.watcher as? ImageLookout }
 
-    /// Whether requests wait until what is missing of the disk can be asked for.
+    /// Whether requests wait until the disk's missing blocks can be asked for.
     var isHeldBack: Bool { state.withLockedValue { $0.isHeldBack } }
 
-    /// Notes whether the disk is behind a fence because it is not whole.
+    /// Sets whether the disk is behind a fence because blocks are missing.
     func setHeldBack(_ isHeldBack: Bool) { state.withLockedValue { $0.isHeldBack = isHeldBack } }
 
-    /// What is wrong with its image; nil where nothing is.
+    /// Problem with the image, for the operator; nil for none.
     var imageProblem: String? { state.withLockedValue { $0.imageProblem } }
 
-    /// Notes what is wrong with its image.
-    /// - Returns: whether that is news.
+    /// Sets the problem with the image.
+    /// - Returns: Whether it differs from the previous one.
     func note(imageProblem: String?) -> Bool {
         state.withLockedValue { state in
             defer { state.imageProblem = imageProblem }
@@ -69,30 +69,30 @@ final class NodeExport: Sendable {
         }
     }
 
-    /// Notes why a migration of it that an earlier life of the node had begun does not go on; nil where none waits any more.
+    /// Sets why an interrupted migration is not resumed; nil if none is waiting.
     func note(putAside: String?) { state.withLockedValue { $0.putAside = putAside } }
 
-    /// Whether a migration has brought the disk, or has brought it back, since the node began.
+    /// Whether the disk arrived, or came back, by migration since the node started.
     var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
 
-    /// Why its clients' flushes fail; nil where they don't.
+    /// Reason why flushes fail; nil if they don't.
     var flushProblem: String? { backing?.image?.flushFailure.map { Self.problem(of: $0) } }
 
-    /// The operator's line on an image that could not be made durable.
+    /// Returns the operator's message about an image that could not be made durable.
     static func problem(of failure: FileError) -> String {
-        "\(failure); what was written since the last flush that succeeded may be lost, so every flush fails and no migration "
+        "\(failure); writes since the last successful flush may be lost, so every flush fails and no migration "
             + "begins: check the storage (it may be full), then restart the node, or take the export out of the "
             + "configuration, reload, put it back and reload"
     }
 
-    /// What becomes of a change of its image depends on.
+    /// Returns the facts that decide how to respond to a change of the image.
     func situation(at path: String) -> ImageResponse.Situation {
         ImageResponse.Situation(
             path: path, told: export.description.size, isMoving: migration != nil, hasMoved: hasMoved,
             hasArrived: hasArrived)
     }
 
-    /// Takes over what the same disk was under another description.
+    /// Copies the state of the same disk's export under an older description.
     func resume(from old: NodeExport) {
         let (isHeldBack, hasArrived, putAside) = old.state.withLockedValue {
             ($0.isHeldBack, $0.hasArrived, $0.putAside)
@@ -105,7 +105,7 @@ final class NodeExport: Sendable {
     }
 
     /// Claims the export for a migration.
-    /// - Throws: `NodeError` where it is taken.
+    /// - Throws: `NodeError` if it is not free, or its flushes fail.
     func begin(_ migration: SourceMigration) throws {
         try state.withLockedValue { state in
             try check(state)
@@ -114,7 +114,8 @@ final class NodeExport: Sendable {
         }
     }
 
-    /// - Throws: `NodeError` where a migration of it could not begin now.
+    /// Checks that a migration could start now.
+    /// - Throws: `NodeError` if it could not.
     func checkIsFree() throws { try state.withLockedValue { try check($0) } }
 
     private func check(_ state: State) throws {
@@ -123,24 +124,24 @@ final class NodeExport: Sendable {
         if let flushProblem { throw NodeError.unusable("\(name): \(flushProblem)") }
     }
 
-    /// Does something while no migration can claim the export; nil where one has.
+    /// Runs `body` under the lock that claims need; returns nil if a migration has claimed the export.
     func whileUnclaimed<Result>(_ body: () -> Result) -> Result? {
         state.withLockedValue { $0.migration == nil ? body() : nil }
     }
 
-    /// Puts the next attempt in the place of one that the link has ended.
+    /// Replaces an attempt, whose link was cut, by the next one.
     func replace(with next: SourceMigration) {
         state.withLockedValue { $0.migration = next }
     }
 
-    /// A migration has ended, one way or the other.
+    /// Releases the claim of a migration that has ended.
     func end(_ migration: SourceMigration) {
         state.withLockedValue { state in
             if state.migration === migration { state.migration = nil }
         }
     }
 
-    /// The limit on what is sent for it to another node; nil where nothing is.
+    /// Rate limit for data sent to another node; nil if none is sent.
     var rate: RateLimit? {
         state.withLockedValue { state in
             state.migration?.rate ?? state.supply.flatMap { $0.isReleased ? nil : $0.rate }
@@ -149,12 +150,12 @@ final class NodeExport: Sendable {
 
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }
 
-    /// Notes the link over which the node that has the disk gets what it lacks.
+    /// Sets the link over which the disk's new node gets missing blocks.
     func supply(by supply: SupplyLink) {
         state.withLockedValue { $0.supply = supply }
     }
 
-    /// The disk has come back.
+    /// Records that the disk has come back.
     func returned() {
         let (forward, supply) = state.withLockedValue { state in
             if let forward = state.forward { state.pastForwards.append(forward) }
@@ -166,32 +167,32 @@ final class NodeExport: Sendable {
             }
             return (state.forward, state.supply)
         }
-        // What is in flight there ends there: it reaches this disk the long way round.
+        // Requests in flight on these links end there; they reach this disk through the other nodes.
         forward?.retire()
         supply?.stop()
         invalidateBitmap()
     }
 
-    /// Whether the disk is another node's, which needs nothing of this image any more.
+    /// Whether another node has the disk and needs nothing more of this image.
     var isReleased: Bool {
         state.withLockedValue { $0.migration == nil && $0.forward?.isActive == true && $0.supply?.isReleased ?? true }
     }
 
-    /// Notes that the disk is another node's, and the link that forwards its clients there.
+    /// Records that another node has the disk, and the link that forwards its clients.
     func moved(by forward: ForwardLink) {
         state.withLockedValue { $0.forward = forward }
         invalidateBitmap()
     }
 
-    /// The links to the node that has the disk; nil where this one has it.
+    /// Links to the node that has the disk; nil if this node has it.
     var onward: (forward: ForwardLink, supply: SupplyLink?)? {
         state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
     }
 
-    /// Whether the disk is another node's.
+    /// Whether another node has the disk.
     var hasMoved: Bool { state.withLockedValue { $0.forward != nil } }
 
-    /// Where the disk is another node's, or has been, others write to it.
+    /// Marks all blocks as written, because another node writes or has written to the disk.
     private func invalidateBitmap() {
         if let bitmap { Task { await bitmap.invalidate() } }
     }
@@ -201,7 +202,7 @@ final class NodeExport: Sendable {
             ($0.migration, $0.forward, $0.supply, $0.putAside)
         }
         let progress = migration?.progress
-        // A migration that this life of the node has begun says it itself.
+        // After a restart there is no migration object that reports the missing blocks.
         let left = migration == nil && supply?.isReleased == false ? supply?.left : nil
         let moved = supply.map { $0.isReleased ? "released" : "moved, and needed by the destination" } ?? "moved"
         let phase = forward.map { $0.isActive ? moved : "moved, waiting for the destination" } ?? progress?.phase
@@ -222,14 +223,14 @@ final class NodeExport: Sendable {
         return all.isEmpty ? nil : all.sorted { ($0.request, $0.error) < ($1.request, $1.error) }
     }
 
-    /// Waits no longer for the node that the disk has moved to.
+    /// Stops waiting for the node that has the disk.
     func stopForwarding() {
         let (forwards, supplies) = links
         for forward in forwards { forward.stop() }
         for supply in supplies { supply.stop() }
     }
 
-    /// Returns once nothing is done any more for links to nodes that have, or had, the disk; only after `stopForwarding`.
+    /// Waits until all links to nodes that have or had the disk have ended. Call `stopForwarding` first.
     func waitUntilLinksEnded() async {
         let (forwards, supplies) = links
         for forward in forwards { await forward.waitUntilEnded() }

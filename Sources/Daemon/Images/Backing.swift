@@ -1,18 +1,18 @@
 import Block
 import Ring
 
-/// What holds a disk's bytes, open.
+/// An open file, block device or NBD connection that holds a disk's bytes.
 struct Backing: Sendable {
     let size: UInt64
     let isReadOnly: Bool
     let isRotational: Bool
     let device: BlockDevice
-    /// Counts changes that the server which holds the disk may have lost.
+    /// Counts losses: changes that a remote server may have lost.
     let losses: LossCount
-    /// The file or block device; nil where another server holds the disk.
+    /// The file or block device; nil if another server holds the disk.
     let image: RawImage?
 
-    /// A raw image that is open already.
+    /// Wraps an open raw image.
     init(_ image: RawImage, isReadOnly: Bool) {
         self.image = image
         self.isReadOnly = isReadOnly
@@ -31,8 +31,8 @@ struct Backing: Sendable {
         device = remote
     }
 
-    /// Opens what a configuration names.
-    /// - Throws: in one line, what can't be opened.
+    /// Opens the backing of a configuration.
+    /// - Throws: `FileError`, `RemoteError` or `NodeError`; the message is one line.
     static func open(_ configuration: ExportConfiguration, loops: [EventLoop]) async throws -> Backing {
         if RemoteImage.isURI(configuration.backing) {
             guard !configuration.isDirect else {
@@ -52,7 +52,7 @@ struct Backing: Sendable {
         return Backing(image, isReadOnly: configuration.isReadOnly)
     }
 
-    /// Waits no longer for a server that holds the disk.
+    /// Stops waiting for a remote server.
     func stop() {
         (device as? RemoteDevice)?.stop()
     }

@@ -1,12 +1,13 @@
 import Block
 import NBDServer
 
-/// Which blocks of an export were written between two checkpoints, for incremental backups. Clients see it as one of QEMU's
-/// dirty bitmaps.
+/// Tracks which blocks of an export were written between two checkpoints, for incremental backups. Clients see it as
+/// one of QEMU's dirty bitmaps.
 ///
-/// 1. At first everything counts as written: nobody knows what was before the node began. 2. A checkpoint shows what was
-/// written since the last one, and begins anew. What is shown does not change any more, however long a backup takes.
-/// 3. Where the backup of a checkpoint fails, `failed` has the next one show that again.
+/// 1. At first all blocks count as written, because earlier writes are unknown.
+/// 2. A checkpoint shows the writes since the last one, and starts a new map. The shown map stays fixed for as long as
+///    a backup takes.
+/// 3. After a failed backup, `failed` adds the shown blocks to the next checkpoint.
 actor ChangeBitmap {
     private let disk: Disk
     private let maps: ExportMaps
@@ -14,18 +15,18 @@ actor ChangeBitmap {
     private var geometry: BlockGeometry
     private var current: DirtyMap
     private var shown: DirtyMap
-    /// The last change of the maps that was asked for: one after the other, as each takes several steps.
+    /// Last queued change of the maps. Changes run one after another, because each has several steps.
     private var changing: Task<Void, Never>?
 
-    /// How names of QEMU's dirty bitmaps begin.
+    /// Prefix of the names of QEMU's dirty bitmaps.
     static let namespace = "qemu:dirty-bitmap:"
-    /// The name under which clients see the map of a migration.
+    /// Reserved name, under which clients see the map of a migration.
     static let migrationName = "migration"
 
     /// - Parameters:
-    ///   - name: of the bitmap, as clients ask for it behind `namespace`.
-    ///   - maps: where it is shown.
-    /// - Returns: nil for a disk that is empty.
+    ///   - name: The bitmap's name without `namespace`.
+    ///   - maps: The export's maps for clients.
+    /// - Returns: Nil for an empty disk.
     init?(name: String, disk: Disk, maps: ExportMaps) {
         guard let geometry = BlockGeometry(size: disk.size, blockSize: BlockGeometry.standardBlockSize) else {
             return nil
@@ -39,17 +40,17 @@ actor ChangeBitmap {
         current.markAll()
     }
 
-    /// Begins.
+    /// Starts tracking, and shows the bitmap to clients.
     func start() async {
         await disk.follow(current)
         maps.show(BlockMarks(dirty: shown), as: context)
     }
 
-    /// Shows what was written since the last checkpoint, and notes from now on what is written after this one.
+    /// Shows the writes since the last checkpoint, and starts a new map.
     func checkpoint() async { await inTurn { await self.beginAnew() } }
 
-    /// Follows a disk that has become longer or shorter. What is new in it counts as written, before this checkpoint and
-    /// after it: clients that are told the new size must see that.
+    /// Follows a change of the disk's size. New blocks count as written both before and after this checkpoint, so that
+    /// clients of the new size see them.
     func resize(to size: UInt64) async { await inTurn { await self.changeSize(to: size) } }
 
     private func inTurn(_ change: @escaping @Sendable () async -> Void) async {
@@ -63,7 +64,7 @@ actor ChangeBitmap {
 
     private func changeSize(to size: UInt64) async {
         guard size != geometry.size, let next = current.resized(to: size) else { return }
-        // Both know of what is written in between.
+        // Writes in between are in both maps.
         await disk.follow(next)
         await disk.unfollow(current)
         next.mark(allOf: current)
@@ -75,7 +76,7 @@ actor ChangeBitmap {
 
     private func beginAnew() async {
         let next = DirtyMap(geometry: geometry)
-        // Both know of what is written in between.
+        // Writes in between are in both maps.
         await disk.follow(next)
         await disk.unfollow(current)
         shown = current
@@ -83,22 +84,22 @@ actor ChangeBitmap {
         maps.show(BlockMarks(dirty: shown), as: context)
     }
 
-    /// Ends it.
+    /// Stops tracking, and withdraws the bitmap from clients.
     func stop() async {
         await disk.unfollow(current)
         maps.retire(context)
     }
 
-    /// The last checkpoint has come to nothing: what it showed counts as written after it.
+    /// Adds the blocks of the last checkpoint to the next one, because its backup failed.
     func failed() { current.mark(allOf: shown) }
 
-    /// Something else has written to the disk: everything counts as written.
+    /// Marks all blocks as written, because another writer may have changed the disk.
     func invalidate() {
         current.markAll()
         shown.markAll()
     }
 
-    /// What is wrong with a bitmap's name; nil where nothing is.
+    /// Returns a message if a name is not allowed; nil if it is.
     static func problem(with name: String) -> String? {
         let isPlain =
             !name.isEmpty && name.utf8.count <= 200

@@ -1,19 +1,19 @@
 import Block
 
-/// What has become of the image of an export since clients were last told of it.
+/// Difference between an export's open image and the file at its path.
 enum ImageChange: Equatable, Sendable {
     case same
-    /// Another file, or device, stands at its path.
+    /// Another file or device is at the path.
     case replaced
-    /// It is longer or shorter than clients are told.
+    /// The image is longer or shorter than clients were told.
     case resized(to: UInt64)
-    /// Nothing can be seen at its path, for this reason.
+    /// The path can't be examined, for this reason.
     case missing(String)
 
-    /// Compares what is open with what is at its path.
+    /// Compares the open image with the file at its path.
     /// - Parameters:
-    ///   - size: bytes of what is open.
-    ///   - told: bytes that clients are told.
+    ///   - size: Current size in bytes of the open image.
+    ///   - told: Size in bytes that clients were told.
     init(open: ImageSighting, atPath: ImageSighting, size: UInt64, told: UInt64) {
         guard open == atPath else {
             self = .replaced
@@ -22,7 +22,7 @@ enum ImageChange: Equatable, Sendable {
         self = size == told ? .same : .resized(to: size)
     }
 
-    /// Looks. Blocks the thread, as long as the file system takes.
+    /// Examines the image and the path. Blocks the thread for as long as the file system takes.
     init(of image: RawImage, at path: String, told: UInt64) {
         do {
             self.init(

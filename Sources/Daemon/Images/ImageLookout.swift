@@ -3,15 +3,15 @@ import Dispatch
 import NBDServer
 import NIOConcurrencyHelpers
 
-/// Compares the image of one export, as it is open, with what stands at its path.
+/// Compares an export's open image with the file at its path.
 ///
-/// A look may take as long as a file system hangs, so it has a thread; there is one at a time. Who asks while it is under
-/// way waits for the next one: what has changed since it began must not be missed.
+/// The file system may hang, so each look runs on a thread, one at a time. A caller that comes during a look waits for
+/// the next one, so that no change is missed.
 final class ImageLookout: ExportWatcher {
     private struct State {
         var isLooking = false
         var waiting: [@Sendable (String?) -> Void] = []
-        /// The last look found something.
+        /// Whether the last look found a change.
         var wasChanged = false
     }
 
@@ -24,11 +24,11 @@ final class ImageLookout: ExportWatcher {
     private let state = NIOLockedValueBox(State())
 
     /// - Parameters:
-    ///   - image: what is open.
-    ///   - path: where it was found.
-    ///   - told: bytes that clients are told.
-    ///   - changed: told what has changed, and once that nothing is changed any more; answers why new clients can't have the
-    ///     export, and nil where they can.
+    ///   - image: The open image.
+    ///   - path: Returns the path to examine.
+    ///   - told: Size in bytes that clients were told.
+    ///   - changed: Called with each change, and once with `.same` after a change was undone. Returns why new clients
+    ///     are refused; nil if they are accepted.
     init(
         image: RawImage, path: @escaping @Sendable () -> String, told: UInt64,
         changed: @escaping @Sendable (ImageChange) async -> String?
@@ -48,7 +48,7 @@ final class ImageLookout: ExportWatcher {
         if begins { begin() }
     }
 
-    /// As `look(then:)`.
+    /// Looks once; returns why new clients are refused, or nil if they are accepted.
     func look() async -> String? {
         await withCheckedContinuation { continuation in look { continuation.resume(returning: $0) } }
     }

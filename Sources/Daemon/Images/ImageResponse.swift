@@ -1,31 +1,31 @@
-/// What a node does about an image that has changed under it.
+/// Decides how a node responds to a change of an export's image. Does no I/O.
 enum ImageResponse: Equatable, Sendable {
-    /// New clients get the export as it is.
+    /// Serve the export as it is.
     case serve
-    /// Likewise; the operator is told why it is not what stands at the path.
+    /// Serve the export as it is, and tell the operator why it differs from the file at the path.
     case keep(problem: String)
-    /// New clients are refused.
+    /// Refuse new clients.
     case refuse(problem: String)
-    /// New clients get what is at the path now, as any other export.
+    /// Open the file at the path for new clients, as any other export.
     case reopen
-    /// All clients that come from now on see the new size.
+    /// Tell all clients that connect from now on the new size.
     case resize(to: UInt64)
 
-    /// What the export is, for the decision.
+    /// Facts about the export that the decision depends on.
     struct Situation: Sendable {
-        /// What was configured.
+        /// Configured path.
         var path: String
-        /// Bytes that clients are told.
+        /// Size in bytes that clients were told.
         var told: UInt64
-        /// A migration of it runs.
+        /// Whether a migration of it runs.
         var isMoving = false
-        /// It is another node's.
+        /// Whether another node has the disk.
         var hasMoved = false
-        /// A migration has brought it here, in this life of the node, or is to bring the rest of it.
+        /// Whether the disk arrived by migration since the node started, or is still arriving.
         var hasArrived = false
     }
 
-    /// A disk that moves, has moved or has just come keeps the file and the size that both nodes know of.
+    /// Decides. A disk that moves, has moved or has just arrived keeps the file and size that both nodes agreed on.
     init(to change: ImageChange, in situation: Situation) {
         let path = situation.path
         guard let reason = Self.reasonToKeep(situation) else {

@@ -1,13 +1,13 @@
 import Block
 import Glibc
 
-/// What `stat(2)` says of who a file or device is.
+/// Facts from `stat(2)` that tell one file or device from another.
 struct ImageSighting: Equatable, Sendable {
-    /// A block device is known by its number, whichever node leads to it.
+    /// Whether it is a block device, which is known by its number, whatever the path of its node.
     var isBlockDevice: Bool
-    /// The file system, or the number of the block device.
+    /// Device number of the file system, or of the block device itself.
     var device: UInt64
-    /// 0 for a block device.
+    /// Inode number; 0 for a block device.
     var inode: UInt64
 
     init(isBlockDevice: Bool, device: UInt64, inode: UInt64) {
@@ -22,7 +22,7 @@ struct ImageSighting: Equatable, Sendable {
         inode = isBlockDevice ? 0 : UInt64(info.st_ino)
     }
 
-    /// What stands at a path; symbolic links are followed.
+    /// Examines a path; symbolic links are followed.
     /// - Throws: `FileError`.
     init(path: String) throws {
         var info = stat()
@@ -30,7 +30,7 @@ struct ImageSighting: Equatable, Sendable {
         self.init(info)
     }
 
-    /// What is open.
+    /// Examines an open image.
     /// - Throws: `FileError`.
     init(of image: RawImage) throws {
         var info = stat()

@@ -5,8 +5,11 @@ import Logging
 
 /// Keeps the table of one export current while guests write to it.
 ///
-/// 1. It follows the export's writes. 2. Where the index has no table of the image, or an older one, it reads the image
-/// once. 3. From then on it reads, now and then, only what was written since. All of it with the lowest priority.
+/// 1. It follows the export's writes in a dirty map.
+/// 2. If the index has no current table of the image, it reads the whole image once.
+/// 3. Then, at each interval, it reads only the blocks written since.
+///
+/// All reading has the lowest priority.
 struct IndexUpkeep: Sendable {
     private let disk: Disk
     private let path: String
@@ -15,10 +18,10 @@ struct IndexUpkeep: Sendable {
     private let logger: Logger
 
     /// - Parameters:
-    ///   - disk: what guests write to.
-    ///   - path: the same disk's file.
-    ///   - directory: the index; made where there is none.
-    ///   - interval: how old the table may get.
+    ///   - disk: The disk that guests write to.
+    ///   - path: File of the same disk.
+    ///   - directory: Directory of the index; created if missing.
+    ///   - interval: Time between updates.
     init(disk: Disk, path: String, directory: String, interval: Duration, logger: Logger) {
         self.disk = disk
         self.path = path
@@ -27,7 +30,7 @@ struct IndexUpkeep: Sendable {
         self.logger = logger
     }
 
-    /// Works until the task is cancelled.
+    /// Runs until the task is cancelled.
     func run() async {
         do {
             let store = try IndexStore(directory: directory)
@@ -54,13 +57,13 @@ struct IndexUpkeep: Sendable {
         }
     }
 
-    /// - Returns: whether there is a table that lacks nothing but what the map has.
+    /// - Returns: Whether the table lacks only the blocks in the map.
     private func bringUpToDate(_ store: IndexStore, _ map: DirtyMap, isWhole: Bool) async throws -> Bool {
         guard isWhole else {
-            // What is written from here on is in the map, or read.
+            // Clear first: a write from here on is in the map, or the scan reads it.
             Self.clear(map)
             let summary = try await quietly { try store.add(path, options: Self.options) }
-            logger.info("\(path) is in the index: \(summary.neighbour.distinct) fingerprints")
+            logger.info("\(path) is indexed: \(summary.neighbour.distinct) fingerprints")
             return true
         }
         let blocks = Self.clear(map)
@@ -82,7 +85,7 @@ struct IndexUpkeep: Sendable {
         return map.take(from: &cursor, limit: .max)
     }
 
-    /// On a thread of its own, which gives way to all others and ends with it.
+    /// Runs `body` on a thread of its own with low priority.
     private func quietly<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread {

@@ -2,18 +2,18 @@ import Block
 import Migration
 import NIOConcurrencyHelpers
 
-/// Who stands at the paths that a configuration names: a record about one of these images is not about another image that
-/// stands where it once stood.
+/// The images at the configured paths, by identity. With them, a record about one image is not applied to another image
+/// that has taken its path.
 final class StandingImages: Sendable {
     private let images = NIOLockedValueBox<[StandingImage]>([])
 
-    /// The images when somebody last looked.
+    /// The images at the last look.
     var all: [StandingImage] { images.withLockedValue { $0 } }
 
-    /// Their identities.
+    /// Identities of the images at the last look.
     var identities: [ImageIdentity] { all.map(\.identity) }
 
-    /// Looks at every path. An image that can't be looked at, or is another server's, stands nowhere.
+    /// Looks at every path. Unreadable images and images of other servers are left out.
     func look(at exports: [ExportConfiguration]) {
         let found: [StandingImage] = exports.compactMap { export in
             guard !RemoteImage.isURI(export.backing),

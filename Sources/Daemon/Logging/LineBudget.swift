@@ -1,23 +1,23 @@
-/// How many lines somebody may still cause in a log: a stock that fills again slowly. Does nothing itself.
+/// Limits how many lines one origin may add to a log: a token bucket. Does no I/O and reads no clock.
 struct LineBudget {
-    /// What becomes of a line.
+    /// Decision about a line.
     enum Verdict: Equatable {
-        /// It is written, and before it how many have been left out since the last one.
+        /// Write it; `leftOut` lines were left out since the last written one.
         case write(leftOut: Int)
-        /// It is left out.
+        /// Leave it out.
         case leaveOut
     }
 
-    /// Lines at once.
+    /// Lines that may be written at once.
     static let stock = 200.0
-    /// Lines a second afterwards.
+    /// Lines a second after that.
     static let perSecond = 2.0
 
     private var left = stock
     private var leftOut = 0
     private var last: ContinuousClock.Instant?
 
-    /// Another line is to be written.
+    /// Decides about the next line, and counts it.
     mutating func take(at now: ContinuousClock.Instant) -> Verdict {
         if let last, now > last {
             let elapsed = last.duration(to: now).components

@@ -1,8 +1,8 @@
 import Logging
 import NIOConcurrencyHelpers
 
-/// Keeps what peers can cause out of the log but for some lines now and then. Each level has a budget of its own, so that
-/// many harmless lines hide no error; critical ones are all written.
+/// Limits the log lines that peers can cause. Each level has its own budget, so that harmless lines hide no errors.
+/// Critical lines are always written.
 struct PeerLogHandler: LogHandler {
     private var inner: any LogHandler
     private let budgets = NIOLockedValueBox<[Logger.Level: LineBudget]>([:])
@@ -33,7 +33,7 @@ struct PeerLogHandler: LogHandler {
         case .write(let leftOut):
             if leftOut > 0 {
                 var notice = event
-                notice.message = "\(leftOut) lines about peers were left out here: there were too many"
+                notice.message = "left out \(leftOut) lines about peers, because there were too many"
                 inner.log(event: notice)
             }
             inner.log(event: event)

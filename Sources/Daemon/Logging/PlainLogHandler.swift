@@ -1,33 +1,34 @@
 import Logging
 
-/// Makes one plain line of each message, whoever its words come from, before another handler writes it.
+/// Turns each message into one plain line before another handler writes it, because peers and users supply parts of
+/// messages.
 public struct PlainLogHandler: LogHandler {
     private var inner: any LogHandler
 
-    /// Passes lines on to `inner`.
+    /// Creates a handler that passes lines on to `inner`.
     public init(_ inner: any LogHandler) {
         self.inner = inner
     }
 
-    /// As swift-log asks for it.
+    /// Log level of the inner handler.
     public var logLevel: Logger.Level {
         get { inner.logLevel }
         set { inner.logLevel = newValue }
     }
 
-    /// As swift-log asks for it.
+    /// Metadata of the inner handler.
     public var metadata: Logger.Metadata {
         get { inner.metadata }
         set { inner.metadata = newValue }
     }
 
-    /// As swift-log asks for it.
+    /// Metadata of the inner handler.
     public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { inner[metadataKey: key] }
         set { inner[metadataKey: key] = newValue }
     }
 
-    /// As swift-log asks for it.
+    /// Makes the message plain and passes it on.
     public func log(event: LogEvent) {
         var event = event
         event.message = "\(PlainText.line("\(event.message)"))"

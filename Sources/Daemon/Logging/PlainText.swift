@@ -1,9 +1,9 @@
-/// Text that may come from elsewhere, as one line that gives no commands to a terminal and that nobody can mistake for two.
+/// Escapes untrusted text to one line that contains no terminal commands.
 public enum PlainText {
-    /// Bytes of a line in the log.
+    /// Bytes of a log line, at most.
     public static let longestLine = 2048
 
-    /// The text with what is no visible character as `\\u{..}`, and cut short where it is longer than `limit` bytes.
+    /// Returns the text with invisible characters as `\\u{..}`, cut to `limit` bytes.
     public static func line(_ text: String, limit: Int = longestLine) -> String {
         guard !text.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) || text.utf8.count > limit else { return text }
         var line = ""
@@ -17,7 +17,7 @@ public enum PlainText {
         return line
     }
 
-    /// Format characters turn the direction of what follows, or make it vanish; joiners only make words and pictures.
+    /// Format characters can reverse or hide the text that follows. Joiners only join letters and pictures.
     private static func isVisible(_ scalar: Unicode.Scalar) -> Bool {
         if ["\u{200c}", "\u{200d}"].contains(scalar) { return true }
         return switch scalar.properties.generalCategory {

@@ -1,4 +1,4 @@
-/// What a node goes on with when it is started again: the command, and what one of its exports was called then.
+/// Record with which a restarted node resumes a migration: the command, and the export's name at that time.
 struct KeptMigration: Codable {
     let export: String
     let command: MigrateCommand

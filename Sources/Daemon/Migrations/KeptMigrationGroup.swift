@@ -1,26 +1,26 @@
 import Logging
 import Migration
 
-/// What an earlier life of the node was moving at one moment when it was killed, as the exports that are there now have it.
+/// A migration that was running when the node was killed, with the exports that have its disks now.
 struct KeptMigrationGroup {
-    /// Before this long the process is not known to outlive a destination that does not answer.
+    /// Time after which the process counts as having outlived a destination that does not answer.
     static let unansweredTrial = Duration.seconds(10)
-    /// Before this long it is not known to outlive the migration.
+    /// Time after which the process counts as having outlived the migration.
     static let trial = Duration.seconds(60)
 
-    /// The command, with the names that the exports have now; of one that `isWhole`.
+    /// The command, with the exports' current names if `isWhole`.
     let command: MigrateCommand
-    /// The exports whose images are in it.
+    /// Exports that have the command's disks.
     let exports: [NodeExport]
-    /// Whether all disks of the command are there: otherwise it was just being begun or given up, or one of them is another
-    /// file now.
+    /// Whether all disks of the command are present. If not, the kill came while the migration started or was
+    /// cancelled, or one disk is another file now.
     let isWhole: Bool
-    /// The names of its disks, for messages.
+    /// Names of the disks, for messages.
     let list: String
 
-    /// The migrations of exports that are only served, so that each can be dropped without loss: none of them has been handed
-    /// over, as long as there is no `MovedRecord`.
-    /// - Parameter failed: told of each export of which it can't be read what was being done with it.
+    /// Finds the interrupted migrations of exports that have not moved. Without a `MovedRecord` no disk has been
+    /// switched over, so each migration can be dropped without loss.
+    /// - Parameter failed: Called for each export whose record can't be read.
     static func all(
         of exports: some Sequence<NodeExport>, failed: (NodeExport, any Error) -> Void
     ) -> [KeptMigrationGroup] {
@@ -38,39 +38,39 @@ struct KeptMigrationGroup {
 
     private init(disks: [(migration: KeptMigration, export: NodeExport)]) {
         var command = disks[0].migration.command
-        // Of several exports of one image, the one that was named is the one that moves.
+        // If several exports have one image, prefer the one that the command named, then a writable one.
         let ordered =
             disks.filter { $0.export.name == $0.migration.export }
             + disks.sorted { !$0.export.isReadOnly && $1.export.isReadOnly }
         let names = Dictionary(ordered.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
         isWhole = command.exports.allSatisfy { names[$0] != nil }
-        // An export may have another name now.
+        // Exports may have been renamed since.
         command.exports = command.exports.map { names[$0] ?? $0 }
         self.command = command
         exports = disks.map(\.export)
         list = command.exports.joined(separator: ", ")
     }
 
-    /// Counts this life as one that ends because of the migration, until something shows that it does not.
-    /// - Returns: nil, or why it is not to be gone on with.
-    /// - Throws: where that can't be noted durably.
+    /// Counts this start as one that ended because of the migration, until it has run for a while.
+    /// - Returns: Nil to resume; otherwise the reason why not.
+    /// - Throws: an error if the count can't be made durable.
     func begin() throws -> String? {
         let counts = try exports.compactMap { try $0.records?.resumes(KeptMigration.self) }
         if let count = counts.first(where: \.isTooMany) { return problem(after: count.ends) }
-        // Several exports may have one record.
+        // Several exports may share one record.
         var next = counts.max { $0.ends < $1.ends } ?? ResumeCount()
         next.begin()
         try count { $0 = next }
         return nil
     }
 
-    /// Notes what shows that the process outlives the migration.
-    /// - Throws: where that can't be noted.
+    /// Changes the count in all records of the group.
+    /// - Throws: an error if a record can't be written.
     func count(_ change: (inout ResumeCount) -> Void) throws {
         for export in exports { try export.records?.countResumes(of: KeptMigration.self, change) }
     }
 
-    /// Lowers the counts once the process has gone on for a while; until the task is cancelled.
+    /// Lowers the counts in steps while the process keeps running. Ends when the task is cancelled.
     func outlive() async {
         do {
             try await Task.sleep(for: Self.unansweredTrial)
@@ -83,8 +83,8 @@ struct KeptMigrationGroup {
     private func problem(after ends: Int) -> String {
         let names = command.exports.joined(separator: " ")
         return
-            "its migration to \(command.destination) is put aside, as this node has ended \(ends) times in a row after it "
-            + "had gone on with it; try it again with: nearblock migrate \(names) --to \(command.destination), "
+            "its migration to \(command.destination) is put aside, because this node ended \(ends) times in a row after "
+            + "resuming it; try again with: nearblock migrate \(names) --to \(command.destination), "
             + "or drop it with: nearblock cancel \(command.exports[0])"
     }
 }

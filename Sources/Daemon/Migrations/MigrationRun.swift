@@ -1,16 +1,16 @@
 import Migration
 
-/// A migration away from this node, with all its attempts.
+/// A migration from this node, with all its attempts.
 struct MigrationRun {
     let exports: [NodeExport]
     let task: Task<[MigrationReport], any Error>
 
-    /// Gives it up, unless the disks have been handed over already.
-    /// - Returns: false where they have.
+    /// Cancels the migration, unless the disks have been switched over.
+    /// - Returns: False if they have.
     func cancel() -> Bool {
-        // One is all of them.
+        // Disks of a group share one outcome, so one success is enough.
         guard exports.contains(where: { $0.migration?.cancel() == true }) else { return false }
-        // There is nobody to tell, and it may be waiting for a long time.
+        // Without a connection there is no peer to tell, and the next attempt may be a long way off.
         if !exports.contains(where: { $0.migration?.isConnected == true }) { task.cancel() }
         return true
     }

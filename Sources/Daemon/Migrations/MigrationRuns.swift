@@ -1,18 +1,18 @@
 import NIOConcurrencyHelpers
 
-/// The migrations away from a node that have not come to their ends.
+/// The running migrations from a node.
 final class MigrationRuns: Sendable {
     private struct State {
         var runs: [UInt64: MigrationRun] = [:]
         var next: UInt64 = 0
     }
 
-    /// How often links are stopped that may have been made just now.
+    /// Interval at which links are stopped again, because a migration may have created new ones.
     private static let interval = Duration.milliseconds(20)
 
     private let state = NIOLockedValueBox(State())
 
-    /// Follows a migration until its end.
+    /// Adds a migration; removes it when it ends.
     func add(_ run: MigrationRun) {
         let number = state.withLockedValue { state in
             state.next += 1
@@ -25,7 +25,7 @@ final class MigrationRuns: Sendable {
         }
     }
 
-    /// Cancels those that have not been handed over, and returns once both nodes know, or the time is over.
+    /// Cancels migrations before their switchover. Returns once both nodes know, or after the time limit.
     func cancel(within limit: Duration) async {
         let cancelled = all.filter { $0.cancel() }
         let watch = Task {
@@ -36,7 +36,7 @@ final class MigrationRuns: Sendable {
         watch.cancel()
     }
 
-    /// Returns once all have ended; those of disks that have been handed over wait for the destination no longer.
+    /// Waits until all migrations have ended. Those after their switchover stop waiting for the destination.
     func end() async {
         let runs = all
         let stopping = Task {

@@ -130,7 +130,7 @@ struct CancelArrivalTests {
         #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)
         let cancelled = try await destination.ask(["cancel", "disk"])
         #expect(cancelled.status == 1)
-        #expect(cancelled.errors.contains("has been handed over to this node"), "\(cancelled.errors)")
+        #expect(cancelled.errors.contains("has been switched over to this node"), "\(cancelled.errors)")
         #expect(cancelled.errors.filter { $0 == "\n" }.count == 1)
         let unknown = try await destination.ask(["cancel", "nothing"])
         #expect(unknown.status == 1)

@@ -27,7 +27,7 @@ struct KeepIndexTests {
         let node = try await NodeProcess(
             scratch.file("node"),
             [scratch.file("disk.raw"), "--export", "disk", "--index", index, "--keep-index", "0.2s"])
-        try await node.wait(for: "is in the index")
+        try await node.wait(for: "is indexed")
         let before = try await found(scratch.file("other.raw"), index)
         #expect(try await found(scratch.file("disk.raw"), index) > 600)
 
@@ -50,7 +50,7 @@ struct KeepIndexTests {
         let (disk, index) = (scratch.file("disk.raw"), scratch.file("index"))
         let node = try await NodeProcess(
             scratch.file("node"), [disk, "--export", "disk", "--index", index, "--keep-index", "0.2s"])
-        try await node.wait(for: "is in the index")
+        try await node.wait(for: "is indexed")
         let before = try await found(scratch.file("other.raw"), index)
         #expect(truncate(disk, 4 << 20) == 0)
         let written = try await Command.run(
