@@ -3,8 +3,8 @@ import Daemon
 import NBDServer
 import Peer
 
-/// nearblock's own configuration file: a section `[node]` with the options of `nearblock serve`, and a section
-/// `[export NAME]` for each disk.
+/// Reads nearblock's configuration file: a section `[node]` with options of `nearblock serve`, and a section `[export
+/// NAME]` for each disk.
 public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
@@ -15,7 +15,7 @@ public enum ConfigurationFile {
         "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity", "max-connections", "tls",
     ]
 
-    /// Reads a file into `node`; what the file does not say stays as it is.
+    /// Reads a file into `node`; options that the file omits keep their values.
     /// - Throws: `ConfigurationError`, which names the section and the key.
     public static func read(_ path: String, into node: inout NodeConfiguration) throws {
         let file = try KeyFile(path: path)
@@ -56,7 +56,7 @@ public enum ConfigurationFile {
         node.listen += try file.strings("socket", in: section).map { .unix(path: $0) }
         for text in try file.strings("vsock", in: section) {
             guard let port = UInt32(text) else {
-                throw ConfigurationError(file.path, "[node] vsock: '\(text)' is no port")
+                throw ConfigurationError(file.path, "[node] vsock: '\(text)' is not a port")
             }
             node.listen.append(.vsock(port: port))
         }
@@ -96,7 +96,7 @@ public enum ConfigurationFile {
             mode: try read("socket-mode", FileMode.init)?.bits, group: try read("socket-group", GroupName.init)?.number)
     }
 
-    /// - Throws: `ConfigurationError`, which says what `parse` says.
+    /// - Throws: `ConfigurationError` with the message of `parse`.
     private static func value<Value>(
         _ text: String, _ file: KeyFile, _ key: String, _ parse: (String) throws -> Value
     ) throws -> Value {
@@ -116,7 +116,7 @@ public enum ConfigurationFile {
             node.tls = TLSConfiguration(directory: directory, mode: mode, verifiesClients: verifiesClients)
             return
         }
-        // Whoever asks for encryption must not be served in the clear for want of a key.
+        // Never serve in plaintext because of a missing key what the file wants encrypted.
         for key in ["tls-mode", "tls-verify-client"] where file.keys(of: section).contains(key) && mode != .off {
             throw ConfigurationError(file.path, "[node] \(key) needs tls, the directory of the certificates")
         }
@@ -146,7 +146,7 @@ public enum ConfigurationFile {
             text: try file.string("description", in: section) ?? "",
             isDirect: try file.boolean("direct", in: section),
             isDefault: try file.boolean("default", in: section),
-            // One image that is not there keeps nobody from the others.
+            // A missing image must not affect the other exports.
             mayBeMissing: true, dirtyBitmap: bitmap, identity: identity)
         export.maximumConnections = try maximumConnections(file, section)
         export.requiresTLS = try requiresTLS(file, section)

@@ -1,13 +1,13 @@
 import CGLib
 
-/// A file of `[sections]` with `key = value` lines, read by GLib, as nbd-server reads its own.
+/// A file of `[sections]` with `key = value` lines. GLib parses it, as it does for nbd-server.
 final class KeyFile {
     let path: String
-    /// The line of each section, from 1.
+    /// Line of each section, from 1.
     let sectionLines: [String: Int]
     private let file: OpaquePointer
 
-    /// - Throws: `ConfigurationError` where the file can't be read, or says something twice: GLib would join repeated
+    /// - Throws: `ConfigurationError` if the file can't be read, or repeats a section or key. GLib would join repeated
     ///   sections, and take the last of repeated keys.
     init(path: String) throws {
         self.path = path
@@ -49,34 +49,34 @@ final class KeyFile {
         Self.takeList(g_key_file_get_keys(file, section, nil, nil))
     }
 
-    /// nil where the key is not there.
-    /// - Throws: `ConfigurationError` where its value is malformed, here and below.
+    /// Returns nil if the key is missing.
+    /// - Throws: `ConfigurationError` for a malformed value, as the other getters do.
     func string(_ key: String, in section: String) throws -> String? {
         try value(key, section) { problem -> UnsafeMutablePointer<gchar>? in
             let text = g_key_file_get_string(self.file, section, key, problem)
             guard problem.pointee != nil else { return text }
-            // GLib may give what it has read of a malformed value.
+            // GLib may return the part of a malformed value that it has read.
             g_free(text)
             return nil
         }
         .flatMap { $0 }.map(Self.takeString)
     }
 
-    /// `true` or `false`; false where the key is not there.
+    /// Returns the value `true` or `false`; false if the key is missing.
     func boolean(_ key: String, in section: String) throws -> Bool {
         try value(key, section) { g_key_file_get_boolean(self.file, section, key, $0) } ?? 0 != 0
     }
 
-    /// A whole number in decimal; nil where the key is not there.
+    /// Returns a decimal whole number; nil if the key is missing.
     func integer(_ key: String, in section: String) throws -> Int64? {
         guard let text = try string(key, in: section) else { return nil }
         guard let number = Int64(text.trimmingWhitespace) else {
-            throw ConfigurationError(path, "[\(section)] \(key): '\(text)' is no whole number")
+            throw ConfigurationError(path, "[\(section)] \(key): '\(text)' is not a whole number")
         }
         return number
     }
 
-    /// Values with `;` between them.
+    /// Returns a list of values separated by `;`; empty if the key is missing.
     func strings(_ key: String, in section: String) throws -> [String] {
         let list = try value(key, section) { g_key_file_get_string_list(self.file, section, key, nil, $0) }
         return Self.takeList(list.flatMap { $0 })
@@ -119,7 +119,7 @@ final class KeyFile {
 }
 
 extension String {
-    /// Without the blanks at both ends.
+    /// The string without blanks at both ends.
     var trimmingWhitespace: String {
         String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
     }

@@ -66,7 +66,7 @@ struct PeerLinkTests {
         try await certificates.fill(
             theirs, authority: "stranger", server: .init(authority: "stranger"), client: .init(authority: "stranger"))
         taker.signal(SIGHUP)
-        try await taker.wait(for: "was read again")
+        try await taker.wait(for: "was reloaded")
         let refused = try await migrate(giver, to: port)
         #expect(refused.status == 1 && refused.errors.contains("our ca-cert.pem"), "\(refused)")
 
@@ -77,7 +77,7 @@ struct PeerLinkTests {
         try await certificates.fill(
             ours, authority: "stranger", server: .init(authority: "stranger"), client: .init(authority: "stranger"))
         giver.signal(SIGHUP)
-        try await giver.wait(for: "was read again")
+        try await giver.wait(for: "was reloaded")
         let moved = try await migrate(giver, to: port)
         #expect(moved.status == 0, "\(moved)")
         try expectMoved()
