@@ -54,7 +54,7 @@ import Testing
         try expectSkipped(size < 12 ? "not a nearblock table" : "wrong length")
     }
 
-    @Test func aTableWithMoreBehindIsSkipped() throws {
+    @Test func aTableWithTrailingBytesIsSkipped() throws {
         truncate(table, off_t(scratch.contents(table).count + 1))
         try expectSkipped("wrong length")
     }
@@ -66,7 +66,7 @@ import Testing
 
     @Test func aFileOfSomethingElseIsSkipped() throws {
         scratch.overwrite(table, Array("#!/bin/sh\nexit 1\n".utf8))
-        try expectSkipped("no table")
+        try expectSkipped("not a nearblock table")
     }
 
     @Test func aTableUnderAnotherNameIsSkipped() throws {
@@ -91,15 +91,15 @@ import Testing
     @Test func aPipeOrADirectoryAmongTheTablesIsSkipped() throws {
         unlink(table)
         mkfifo(table, 0o600)
-        try expectSkipped("no table")
+        try expectSkipped("not a nearblock table")
         unlink(table)
         mkdir(table, 0o700)
-        try expectSkipped("no table")
+        try expectSkipped("not a nearblock table")
         rmdir(table)
     }
 
     @Test func aTableCutShortWhileOpenGivesMisses() throws {
-        // Mapped pages that are there no more: a fault, and no crash.
+        // Reading a mapped page that no longer exists must be reported and not crash.
         let index = try NeighbourIndex.open(directory: scratch.index)
         truncate(table, 4096)
         #expect(index.lookUp(sick).allSatisfy { $0 == nil })
@@ -119,7 +119,7 @@ import Testing
         #expect(index.candidates(prefix: healthy.high) == [])
     }
 
-    @Test func addingTheImageAgainMendsIt() throws {
+    @Test func addingTheImageAgainRepairsTheTable() throws {
         scratch.damage(table, at: 50)
         try expectSkipped("damaged")
         _ = try store.add(scratch.path + "/sick.raw", threads: 2)

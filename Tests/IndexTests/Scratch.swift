@@ -4,7 +4,7 @@ import Testing
 
 @testable import Index
 
-/// A directory of one test's own, deleted with it.
+/// A temporary directory for one test, deleted with it.
 final class Scratch {
     let path: String
     let index: String
@@ -22,8 +22,7 @@ final class Scratch {
         }
     }
 
-    /// Writes an image of `size` bytes; runs of zeros of 4096 bytes or more become holes where they are
-    /// aligned.
+    /// Writes an image of `size` bytes. Aligned runs of at least 4096 zeros become holes.
     @discardableResult
     func image(_ name: String, _ bytes: [UInt8]) -> String {
         let file = "\(path)/\(name)"
@@ -35,7 +34,7 @@ final class Scratch {
         write(bytes, to: file, flags: 0, at: offset)
     }
 
-    /// Changes one byte, whatever it was.
+    /// Changes one byte to another value.
     func damage(_ file: String, at offset: Int) {
         overwrite(file, [~contents(file)[offset]], at: offset)
     }
@@ -64,7 +63,7 @@ final class Scratch {
     }
 }
 
-/// The blocks of an image by the slow and obvious way.
+/// Computes an image's blocks in the simplest way.
 struct NaiveImage {
     let fingerprints: [Fingerprint]
 
@@ -80,7 +79,7 @@ struct NaiveImage {
     var nonZero: [Fingerprint] { fingerprints.filter { $0 != .zero } }
 }
 
-/// Holes, written zeros, repetitions and a short tail.
+/// Generates data with holes, written zeros, repetitions and a short last block.
 func mixedImage(_ random: inout Seeded, block: Int, blocks: Int, tail: Int, pool: [[UInt8]] = []) -> [UInt8] {
     var bytes: [UInt8] = []
     var earlier = pool
@@ -97,7 +96,7 @@ func mixedImage(_ random: inout Seeded, block: Int, blocks: Int, tail: Int, pool
 }
 
 extension NeighbourIndex {
-    /// Whether the candidate can be fetched now, and the bytes are the right ones.
+    /// Fetches a candidate; returns whether its bytes are the right ones.
     func isGood(_ candidate: Candidate?, _ fingerprint: Fingerprint) -> Bool {
         guard let candidate else { return false }
         var block = [UInt8](repeating: 0xaa, count: blockSize)
@@ -121,7 +120,7 @@ extension IndexStore {
         try refresh(image, options: BuildOptions(threads: threads))
     }
 
-    /// The only catalogue there is.
+    /// The index's only catalogue.
     var catalogueFile: String {
         get throws {
             let files = try IndexDirectory(path: directory).files()
