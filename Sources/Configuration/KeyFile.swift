@@ -19,7 +19,7 @@ final class KeyFile {
                 file, $0.baseAddress?.assumingMemoryBound(to: CChar.self), gsize($0.count), glib_no_flags(), &problem)
         }
         let lines = KeyFileLines(contents)
-        let complaint = isLoaded == 0 ? "cannot be read: \(Self.takeMessage(problem))" : lines.repetition?.description
+        let complaint = isLoaded == 0 ? "cannot be read: \(Self.consumeMessage(problem))" : lines.repetition?.description
         if let complaint {
             g_key_file_unref(file)
             throw ConfigurationError(path, complaint)
@@ -35,18 +35,18 @@ final class KeyFile {
         var count: gsize = 0
         var problem: UnsafeMutablePointer<GError>?
         guard g_file_get_contents(path, &contents, &count, &problem) != 0, let contents else {
-            throw ConfigurationError(path, "cannot be read: \(takeMessage(problem))")
+            throw ConfigurationError(path, "cannot be read: \(consumeMessage(problem))")
         }
         defer { g_free(contents) }
         return Array(UnsafeRawBufferPointer(start: contents, count: Int(count)))
     }
 
     var sections: [String] {
-        Self.takeList(g_key_file_get_groups(file, nil))
+        Self.consumeList(g_key_file_get_groups(file, nil))
     }
 
     func keys(of section: String) -> [String] {
-        Self.takeList(g_key_file_get_keys(file, section, nil, nil))
+        Self.consumeList(g_key_file_get_keys(file, section, nil, nil))
     }
 
     /// Returns nil if the key is missing.
@@ -59,7 +59,7 @@ final class KeyFile {
             g_free(text)
             return nil
         }
-        .flatMap { $0 }.map(Self.takeString)
+        .flatMap { $0 }.map(Self.consumeString)
     }
 
     /// Returns the value `true` or `false`; false if the key is missing.
@@ -79,7 +79,7 @@ final class KeyFile {
     /// Returns a list of values separated by `;`; empty if the key is missing.
     func strings(_ key: String, in section: String) throws -> [String] {
         let list = try value(key, section) { g_key_file_get_string_list(self.file, section, key, nil, $0) }
-        return Self.takeList(list.flatMap { $0 })
+        return Self.consumeList(list.flatMap { $0 })
     }
 
     private func value<Value>(
@@ -89,23 +89,23 @@ final class KeyFile {
         var problem: UnsafeMutablePointer<GError>?
         let found = get(&problem)
         guard problem == nil else {
-            throw ConfigurationError(path, "[\(section)] \(key): \(Self.takeMessage(problem))")
+            throw ConfigurationError(path, "[\(section)] \(key): \(Self.consumeMessage(problem))")
         }
         return found
     }
 
-    private static func takeMessage(_ problem: UnsafeMutablePointer<GError>?) -> String {
+    private static func consumeMessage(_ problem: UnsafeMutablePointer<GError>?) -> String {
         guard let problem else { return "no reason given" }
         defer { g_error_free(problem) }
         return String(cString: problem.pointee.message)
     }
 
-    private static func takeString(_ string: UnsafeMutablePointer<gchar>) -> String {
+    private static func consumeString(_ string: UnsafeMutablePointer<gchar>) -> String {
         defer { g_free(string) }
         return String(cString: string)
     }
 
-    private static func takeList(_ list: UnsafeMutablePointer<UnsafeMutablePointer<gchar>?>?) -> [String] {
+    private static func consumeList(_ list: UnsafeMutablePointer<UnsafeMutablePointer<gchar>?>?) -> [String] {
         guard let list else { return [] }
         defer { g_strfreev(list) }
         var strings: [String] = []

@@ -62,7 +62,7 @@ final class NodeExport: Sendable {
 
     /// Sets the problem with the image.
     /// - Returns: Whether it differs from the previous one.
-    func note(imageProblem: String?) -> Bool {
+    func setImageProblem(_ imageProblem: String?) -> Bool {
         state.withLockedValue { state in
             defer { state.imageProblem = imageProblem }
             return state.imageProblem != imageProblem
@@ -70,7 +70,7 @@ final class NodeExport: Sendable {
     }
 
     /// Sets why an interrupted migration is not resumed; nil if none is waiting.
-    func note(putAside: String?) { state.withLockedValue { $0.putAside = putAside } }
+    func setPutAside(_ putAside: String?) { state.withLockedValue { $0.putAside = putAside } }
 
     /// Whether the disk arrived, or came back, by migration since the node started.
     var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
@@ -93,7 +93,7 @@ final class NodeExport: Sendable {
     }
 
     /// Copies the state of the same disk's export under an older description.
-    func resume(from old: NodeExport) {
+    func copyState(from old: NodeExport) {
         let (isHeldBack, hasArrived, putAside) = old.state.withLockedValue {
             ($0.isHeldBack, $0.hasArrived, $0.putAside)
         }
@@ -151,12 +151,12 @@ final class NodeExport: Sendable {
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }
 
     /// Sets the link over which the disk's new node gets missing blocks.
-    func supply(by supply: SupplyLink) {
+    func setSupply(_ supply: SupplyLink) {
         state.withLockedValue { $0.supply = supply }
     }
 
     /// Records that the disk has come back.
-    func returned() {
+    func markReturned() {
         let (forward, supply) = state.withLockedValue { state in
             if let forward = state.forward { state.pastForwards.append(forward) }
             if let supply = state.supply { state.pastSupplies.append(supply) }
@@ -179,7 +179,7 @@ final class NodeExport: Sendable {
     }
 
     /// Records that another node has the disk, and the link that forwards its clients.
-    func moved(by forward: ForwardLink) {
+    func markMoved(by forward: ForwardLink) {
         state.withLockedValue { $0.forward = forward }
         invalidateBitmap()
     }

@@ -18,7 +18,7 @@ struct LineBudget {
     private var last: ContinuousClock.Instant?
 
     /// Decides about the next line, and counts it.
-    mutating func take(at now: ContinuousClock.Instant) -> Verdict {
+    mutating func decide(at now: ContinuousClock.Instant) -> Verdict {
         if let last, now > last {
             let elapsed = last.duration(to: now).components
             let seconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18

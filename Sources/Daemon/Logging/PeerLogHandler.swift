@@ -28,7 +28,7 @@ struct PeerLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         guard event.level < .critical else { return inner.log(event: event) }
-        switch budgets.withLockedValue({ $0[event.level, default: LineBudget()].take(at: .now) }) {
+        switch budgets.withLockedValue({ $0[event.level, default: LineBudget()].decide(at: .now) }) {
         case .leaveOut: return
         case .write(let leftOut):
             if leftOut > 0 {

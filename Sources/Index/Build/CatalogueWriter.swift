@@ -34,7 +34,7 @@ final class CatalogueWriter: Sendable {
             if turn.value < 0 { return }
         }
         do {
-            let first = state.withLockedValue { note(entries, in: &$0) }
+            let first = state.withLockedValue { recordBuckets(of: entries, in: &$0) }
             try bytes.withUnsafeBytes {
                 try file.write($0, at: header.entriesRange.lowerBound + first * UInt64(header.entryWidth))
             }
@@ -76,7 +76,7 @@ final class CatalogueWriter: Sendable {
 
     /// Records at which entry each bucket starts, and counts the entries.
     /// - Returns: The number of the first entry.
-    private func note(_ entries: [CatalogueEntry], in state: inout State) -> UInt64 {
+    private func recordBuckets(of entries: [CatalogueEntry], in state: inout State) -> UInt64 {
         let first = state.count
         for (index, entry) in entries.enumerated() {
             let bucket = header.bucket(entry.high)

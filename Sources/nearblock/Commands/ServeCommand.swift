@@ -155,7 +155,7 @@ struct ServeCommand: AsyncParsableCommand {
         LoggingSystem.bootstrap { PlainLogHandler(StreamLogHandler.standardError(label: $0)) }
         let logger = Logger(label: "nearblock")
         let signals = ProcessSignals()
-        let inherited = InheritedSockets.take()
+        let inherited = InheritedSockets.claim()
         let started = try nodeConfiguration(logger)
         var node = started
         let privateSocket = run != nil && node.listen.isEmpty ? try PrivateSocket() : nil

@@ -5,7 +5,7 @@ enum InheritedSockets {
     private static let first: CInt = 3
 
     /// Returns the descriptors. Removes the environment variables, so that no child process uses them.
-    static func take() -> [CInt] {
+    static func claim() -> [CInt] {
         let environment = ProcessInfo.processInfo.environment
         let names = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]
         defer { for name in names { unsetenv(name) } }

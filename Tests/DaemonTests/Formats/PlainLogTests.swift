@@ -51,13 +51,13 @@ struct PlainLogTests {
     func budget() {
         var budget = LineBudget()
         let start = ContinuousClock.now
-        for _ in 0..<Int(LineBudget.stock) { #expect(budget.take(at: start) == .write(leftOut: 0)) }
-        for _ in 0..<1000 { #expect(budget.take(at: start) == .leaveOut) }
-        #expect(budget.take(at: start - .seconds(60)) == .leaveOut, "a clock never brings lines back")
-        #expect(budget.take(at: start + .seconds(1)) == .write(leftOut: 1001))
-        for _ in 1..<Int(LineBudget.perSecond) { #expect(budget.take(at: start + .seconds(1)) == .write(leftOut: 0)) }
-        #expect(budget.take(at: start + .seconds(1)) == .leaveOut)
-        #expect(budget.take(at: start + .seconds(3600)) == .write(leftOut: 1))
+        for _ in 0..<Int(LineBudget.stock) { #expect(budget.decide(at: start) == .write(leftOut: 0)) }
+        for _ in 0..<1000 { #expect(budget.decide(at: start) == .leaveOut) }
+        #expect(budget.decide(at: start - .seconds(60)) == .leaveOut, "a clock never brings lines back")
+        #expect(budget.decide(at: start + .seconds(1)) == .write(leftOut: 1001))
+        for _ in 1..<Int(LineBudget.perSecond) { #expect(budget.decide(at: start + .seconds(1)) == .write(leftOut: 0)) }
+        #expect(budget.decide(at: start + .seconds(1)) == .leaveOut)
+        #expect(budget.decide(at: start + .seconds(3600)) == .write(leftOut: 1))
     }
 
     @Test("A peer's many lines of one level hide none of another, and critical ones are never left out")

@@ -517,12 +517,12 @@ struct IdentityTests {
     func fixedKeys() async throws {
         let nodes = try await ConfiguredNodes(Self.twoFiles)
         try await nodes.reload()
-        #expect(!nodes.source.messages.contains("takes over only"))
+        #expect(!nodes.source.messages.contains("takes effect only"))
         let keys = "[node]\nkeep-index = 60s\nindex = \(nodes.scratch.file("index"))\n"
         try await nodes.reload(
             keys + Self.section("a", nodes.scratch.file("a.raw")) + Self.section("b", nodes.scratch.file("b.raw")))
         for key in ["index", "keep-index"] {
-            #expect(nodes.source.messages.contains("\(key) has changed, which a node takes over only"), "\(key)")
+            #expect(nodes.source.messages.contains("\(key) has changed, which a node takes effect only"), "\(key)")
         }
         #expect(!nodes.source.messages.contains("images has changed"))
     }
