@@ -64,7 +64,7 @@ let package = Package(
             ]),
 
         // Times look-ups for benchmarks/index.
-        .executableTarget(name: "LookUpBenchmark", dependencies: ["Index"], path: "benchmarks/lib/LookUpBenchmark"),
+        .executableTarget(name: "LookupBenchmark", dependencies: ["Index"], path: "benchmarks/lib/LookupBenchmark"),
 
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),

@@ -125,15 +125,16 @@ import Testing
         var random = Seeded.fresh()
         let directory = IndexDirectory(path: scratch.index)
         _ = try IndexStore(directory: scratch.index)
-        var pile = EntryPile(scratch: try ScratchFile(in: directory), bits: 12)
+        var partitioner = EntryPartitioner(scratch: try ScratchFile(in: directory), bits: 12)
         let entries = (0..<30_000).map {
             CatalogueEntry(high: random.next() >> 6, table: $0 % 3, block: UInt64($0))
         }
-        for entry in entries { try pile.append(entry) }
+        for entry in entries { try partitioner.append(entry) }
         var all: [CatalogueEntry] = []
-        for heap in 0..<4096 where pile.count(ofHeap: heap) > 0 {
-            let copy = UnsafeMutableBufferPointer<CatalogueEntry>.allocate(capacity: pile.count(ofHeap: heap))
-            try pile.copy(heap: heap, to: copy)
+        for partition in 0..<4096 where partitioner.count(ofPartition: partition) > 0 {
+            let count = partitioner.count(ofPartition: partition)
+            let copy = UnsafeMutableBufferPointer<CatalogueEntry>.allocate(capacity: count)
+            try partitioner.copy(partition: partition, to: copy)
             all += EntrySort.sorted(copy, sharing: 12)
             copy.deallocate()
         }

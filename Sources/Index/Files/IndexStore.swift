@@ -73,7 +73,7 @@ public struct IndexStore: Sendable {
             try? dropFormerNames()
             try? merge(threads: options.threads)
         }
-        var earlier: Aside<Void>?
+        var earlier: BackgroundThread<Void>?
         for image in images {
             let draft: TableBuilder.Draft
             do { draft = try read(image, domain, builder, options, begins(image)) } catch {
@@ -81,7 +81,7 @@ public struct IndexStore: Sendable {
                 throw error
             }
             try earlier?.wait()
-            earlier = Aside { ends(try builder.publish(draft)) }
+            earlier = BackgroundThread { ends(try builder.publish(draft)) }
         }
         try earlier?.wait()
     }

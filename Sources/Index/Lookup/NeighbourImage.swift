@@ -112,7 +112,7 @@ final class NeighbourImage: Sendable {
     /// Opens an image for indexing.
     /// - Parameter name: a path or an NBD URI.
     static func source(_ name: String) throws -> any ImageSource {
-        if RemoteImage.isURI(name) { return RemoteSource(try RemoteImage(uri: name)) }
+        if RemoteImage.isURI(name) { return NBDImageSource(try RemoteImage(uri: name)) }
         return FileSource(try openFile(name))
     }
 

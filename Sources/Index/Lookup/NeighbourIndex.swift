@@ -61,14 +61,14 @@ public final class NeighbourIndex: Sendable {
     /// several neighbours have a fingerprint, the answer prefers the one with most of the batch, which keeps reads
     /// sequential. A file that was damaged or truncated after opening gives misses, or candidates that `fetch` refuses.
     public func lookUp(_ fingerprints: [Fingerprint]) -> [Candidate?] {
-        var lookUp = LookUp(fingerprints, isByPrefix: false, in: snapshot)
-        return lookUp.run()
+        var lookup = Lookup(fingerprints, isByPrefix: false, in: snapshot)
+        return lookup.run()
     }
 
     /// Finds places by the first halves of fingerprints, as `lookUp(_:)` does by whole ones; 0 is never found.
     public func lookUp(prefixes: [UInt64]) -> [Candidate?] {
-        var lookUp = LookUp(prefixes.map { Fingerprint(high: $0, low: 0) }, isByPrefix: true, in: snapshot)
-        return lookUp.run()
+        var lookup = Lookup(prefixes.map { Fingerprint(high: $0, low: 0) }, isByPrefix: true, in: snapshot)
+        return lookup.run()
     }
 
     /// Returns every place of a fingerprint whose first half is known, for use after the first candidate failed. The

@@ -40,22 +40,24 @@ public struct Similarity: Codable, Hashable, Sendable {
     ) throws -> Similarity {
         let source = try NeighbourImage.source(image)
         let scanner = BlockScanner(source: source, blockSize: index.blockSize, options: options)
-        let bits = EntryPile.bits(for: TableHeader.blockCount(source.size, index.blockSize))
+        let bits = EntryPartitioner.bits(for: TableHeader.blockCount(source.size, index.blockSize))
         let scratch = try ScratchFile(in: IndexDirectory(path: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"))
-        let piles = try scanner.scan(from: EntryPile(scratch: scratch, bits: bits), progress: progress) {
-            pile, _, fingerprints in
-            for fingerprint in fingerprints where fingerprint != .zero { try pile.append(CatalogueEntry(fingerprint)) }
+        let partitioners = try scanner.scan(from: EntryPartitioner(scratch: scratch, bits: bits), progress: progress) {
+            partitioner, _, fingerprints in
+            for fingerprint in fingerprints where fingerprint != .zero {
+                try partitioner.append(CatalogueEntry(fingerprint))
+            }
         }
         let next = NIOLockedValueBox(0)
         let tallies = try Workers.run(options.threads) {
             var tally = SimilarityTally(neighbours: index.neighbours.count)
             while true {
-                let heap = next.withLockedValue { next in
+                let partition = next.withLockedValue { next in
                     defer { next += 1 }
                     return next
                 }
-                guard heap < 1 << bits else { return tally }
-                tally.add(try EntryPile.sorted(heap: heap, of: piles), index)
+                guard partition < 1 << bits else { return tally }
+                tally.add(try EntryPartitioner.sorted(partition: partition, of: partitioners), index)
             }
         }
         return Similarity(

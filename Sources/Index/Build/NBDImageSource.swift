@@ -2,7 +2,7 @@ import Block
 import NIOConcurrencyHelpers
 
 /// Another NBD server's disk that is being indexed. Its changes can't be seen, so it is never known to be unchanged.
-struct RemoteSource: ImageSource {
+struct NBDImageSource: ImageSource {
     private struct Known {
         /// Ranges of data, ascending, from the last answers of the server.
         var data: ArraySlice<Range<UInt64>> = []

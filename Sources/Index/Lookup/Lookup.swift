@@ -4,7 +4,7 @@
 /// 2. From each hit, the table is compared with the batch along the disk. Images that share a block mostly share its
 ///    surroundings, and comparing costs far less than a lookup.
 /// 3. The remaining fingerprints are looked up in the catalogues.
-struct LookUp {
+struct Lookup {
     /// Blocks that are compared along one table at a time.
     private static let stretch = 1024
     private static let sampling = 16

@@ -3,14 +3,14 @@ import Index
 
 /// Times look-ups in an index, on one core, and prints one JSON object a line.
 ///
-///     LookUpBenchmark INDEX BATCH QUESTIONS
+///     LookupBenchmark INDEX BATCH QUESTIONS
 @main
-struct LookUpBenchmark {
+struct LookupBenchmark {
     static func main() throws {
         let arguments = CommandLine.arguments
         guard arguments.count == 4, let batch = Int(arguments[2]), let count = Int(arguments[3]), batch > 0, count > 0
         else {
-            FileHandle.standardError.write(Data("usage: LookUpBenchmark INDEX BATCH QUESTIONS\n".utf8))
+            FileHandle.standardError.write(Data("usage: LookupBenchmark INDEX BATCH QUESTIONS\n".utf8))
             exit(2)
         }
         let before = Memory.now()

@@ -2,7 +2,7 @@ import Glibc
 import NIOConcurrencyHelpers
 
 /// Runs one closure on a thread of its own; one caller waits for its result.
-final class Aside<Value: Sendable>: Sendable {
+final class BackgroundThread<Value: Sendable>: Sendable {
     private let outcome = NIOLockedValueBox<Result<Value, any Error>?>(nil)
     private let isDone = ConditionLock(value: false)
 
