@@ -19,7 +19,8 @@ final class KeyFile {
                 file, $0.baseAddress?.assumingMemoryBound(to: CChar.self), gsize($0.count), glib_no_flags(), &problem)
         }
         let lines = KeyFileLines(contents)
-        let complaint = isLoaded == 0 ? "cannot be read: \(Self.consumeMessage(problem))" : lines.repetition?.description
+        let complaint =
+            isLoaded == 0 ? "cannot be read: \(Self.consumeMessage(problem))" : lines.repetition?.description
         if let complaint {
             g_key_file_unref(file)
             throw ConfigurationError(path, complaint)

@@ -48,7 +48,7 @@ public enum NodeError: Error, CustomStringConvertible {
         case .unusable(let reason):
             reason
         case .readOnly(let name):
-            "\(name) is read-only, so it never gets a first write; use --switch converged, manual or now"
+            "\(name) is read-only and gets no first write; use --switch converged, manual or now"
         case .nameTaken(let name):
             "there is an export '\(name)' here already; choose another name"
         case .missingOption(let option, let needs):

@@ -5,8 +5,8 @@ import Testing
 @testable import Daemon
 @testable import Migration
 
-/// The lines of the control socket, which the program of one release exchanges with a node of another, and the same as
-/// `nearblock status --json` prints it.
+/// Golden lines of the control socket, which a program of one release exchanges with a node of another, and of
+/// `nearblock status --json`.
 @Suite("Golden: control socket")
 struct GoldenControlTests {
     private static let commandText =
@@ -58,14 +58,14 @@ struct GoldenControlTests {
         return String(decoding: try encoder.encode(value), as: UTF8.self)
     }
 
-    /// Encoded, and decoded and encoded again: what is read must be all that was said.
+    /// Encodes a value, then decodes and encodes it again: decoding must lose nothing.
     private func expect<Value: Codable>(_ value: Value, _ golden: String) throws {
         #expect(try text(value) == golden)
         #expect(try text(JSONDecoder().decode(Value.self, from: Data(golden.utf8))) == golden)
     }
 
     @Test(
-        "What the program asks",
+        "Each request",
         arguments: [
             (.status, #"{"status":{}}"#),
             (.migrate(command), #"{"migrate":{"_0":\#(commandText)}}"#),
@@ -80,7 +80,7 @@ struct GoldenControlTests {
     func requests(_ request: ControlRequest, _ golden: String) throws { try expect(request, golden) }
 
     @Test(
-        "What a node answers",
+        "Each reply",
         arguments: [
             (.progress(MigrationProgress()), #"{"progress":{"_0":\#(progressText)}}"#),
             (.reports([report]), #"{"reports":{"_0":[\#(reportText)]}}"#),
@@ -91,14 +91,14 @@ struct GoldenControlTests {
         ] as [(ControlReply, String)])
     func replies(_ reply: ControlReply, _ golden: String) throws { try expect(reply, golden) }
 
-    @Test("A status with nothing to say beyond the state")
+    @Test("A status without optional values")
     func shortStatus() throws {
         try expect(
             ExportStatus(export: "", size: 1, readOnly: false, state: "serving"),
             #"{"export":"","readOnly":false,"size":1,"state":"serving"}"#)
     }
 
-    @Test("A command without the options")
+    @Test("A migrate command without options")
     func shortCommand() throws {
         try expect(
             MigrateCommand(
@@ -106,7 +106,7 @@ struct GoldenControlTests {
             Self.shortCommandText)
     }
 
-    @Test("What a node goes on with after a restart")
+    @Test("The record of a migration that a restarted node resumes")
     func kept() throws {
         try expect(
             KeptMigration(export: "disk", command: Self.command), #"{"command":\#(Self.commandText),"export":"disk"}"#)

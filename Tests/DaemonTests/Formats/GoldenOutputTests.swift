@@ -2,20 +2,20 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What the program prints with `--json`: the keys around what `GoldenReportTests`, `GoldenControlTests` and
-/// `GoldenIndexFileTests` hold.
+/// Golden output of `--json`: the outer keys. `GoldenReportTests`, `GoldenControlTests` and `GoldenIndexFileTests`
+/// cover their contents.
 @Suite("Golden: JSON on standard output", .timeLimit(.minutes(10)))
 struct GoldenOutputTests {
     private let scratch = Scratch()
 
-    /// The keys of one object on one line.
+    /// Returns the keys of one object in a line.
     private func keys(_ arguments: [String]) async throws -> [String: Any] {
         let result = try await Nearblock.run(arguments)
         #expect(result.status == 0 && result.output.filter { $0 == "\n" }.count == 1, "\(arguments): \(result)")
         return try #require(try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
     }
 
-    @Test("What is said of an index")
+    @Test("The index commands")
     func index() async throws {
         let image = try scratch.write([UInt8](repeating: 7, count: 8192), to: "a.raw")
         let index = ["--index", scratch.file("index"), "--json"]
@@ -39,7 +39,7 @@ struct GoldenOutputTests {
         #expect(try await keys(["index", "remove", image] + index)["removed"] as? [String] == [image])
     }
 
-    @Test("What is said of the records of a state directory, the whole line")
+    @Test("nearblock record list, the whole line")
     func records() async throws {
         let record = """
             {"birthTime":8,"destination":{"host":"::1","port":7},"export":"disk","image":{"identity":{"file":{"birthTime":8,
@@ -54,7 +54,7 @@ struct GoldenOutputTests {
         #expect(result.output == line + "\n", "\(result)")
     }
 
-    @Test("What is said of the exports of a node, the whole line")
+    @Test("nearblock status, the whole line")
     func status() async throws {
         let image = try scratch.write([UInt8](repeating: 7, count: 8192), to: "a.raw")
         let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk"])

@@ -1,9 +1,9 @@
 import TestSupport
 import Testing
 
-@Suite("Names and descriptions that clients can't take")
+@Suite("Names and descriptions too long for clients")
 struct LongStringTests {
-    @Test("More than 4096 bytes are refused at the start, in a line", arguments: ["--export", "--description"])
+    @Test("More than 4096 bytes -> the start fails with one line", arguments: ["--export", "--description"])
     func refused(option: String) async throws {
         let scratch = Scratch()
         let image = try scratch.hole(1 << 20, "disk.raw")

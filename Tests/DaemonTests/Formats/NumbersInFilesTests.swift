@@ -2,14 +2,14 @@ import Foundation
 import TestSupport
 import Testing
 
-/// State files that say numbers which can't be: a node says so in a line, and neither it nor its next life is killed.
+/// Impossible numbers in state files give an error in one line; neither the node nor its next start crashes.
 @Suite("Numbers in state files", .timeLimit(.minutes(20)))
 struct NumbersInFilesTests {
     private static let nasty = [
         "-1", "0", "9223372036854775807", "18446744073709551615", "-9223372036854775808", "1e300",
     ]
 
-    /// The texts that come of a JSON text where one of its numbers is another one, all numbers and all others.
+    /// Returns variants of a JSON text in which one or all numbers are replaced.
     private func variants(of text: String) throws -> [String] {
         let number = try NSRegularExpression(pattern: #"(?<=: )-?[0-9][0-9.eE+-]*(?=[,\n])"#)
         let places = number.matches(in: text, range: NSRange(text.startIndex..., in: text))
@@ -18,7 +18,7 @@ struct NumbersInFilesTests {
         }
     }
 
-    /// Whether a node with these arguments gets ready and ends as it should, or says in a line why not.
+    /// Returns whether a node with these arguments becomes ready and ends properly, or reports in one line why not.
     private func expectAlive(_ folder: String, _ arguments: [String], _ what: String) async throws {
         let script = """
             import os, signal, subprocess, sys, time
@@ -53,7 +53,7 @@ struct NumbersInFilesTests {
         var tried = 0
         for (name, text) in originals {
             for variant in try variants(of: text) {
-                // A life may change or forget it.
+                // The node may have changed or deleted the record.
                 for (name, text) in originals {
                     try text.write(toFile: "\(state)/\(name)", atomically: false, encoding: .utf8)
                 }
@@ -65,7 +65,7 @@ struct NumbersInFilesTests {
         #expect(tried > 10, "\(tried)")
     }
 
-    @Test("Of a migration that was under way, at the source and at the destination")
+    @Test("Records of an interrupted migration, at the source and at the destination")
     func underWay() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
         let begun = try await nodes.source.ask([
@@ -80,7 +80,7 @@ struct NumbersInFilesTests {
         try await tryAll(nodes.scratch, "s", [nodes.scratch.file("disk.raw"), "--export", "disk"])
     }
 
-    @Test("Of a disk that has moved, at the source and at the destination")
+    @Test("Records of a moved disk, at the source and at the destination")
     func moved() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
         #expect(try await nodes.migrate(["--switch", "now", "--rate", "100M"]).status == 0)

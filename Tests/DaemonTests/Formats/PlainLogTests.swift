@@ -4,7 +4,7 @@ import Testing
 
 @testable import Daemon
 
-/// Text that comes from elsewhere, in a log.
+/// Untrusted text in a log.
 @Suite("Logs")
 struct PlainLogTests {
     private struct Notes: LogHandler {
@@ -21,7 +21,7 @@ struct PlainLogTests {
     }
 
     @Test(
-        "A line has no control characters and no characters that hide or turn others, and is not long",
+        "Control, hiding and direction characters -> escaped; long text -> cut",
         arguments: [
             ("disk", "disk"), ("Grüße, 世界 🐧", "Grüße, 世界 🐧"), ("👩‍👩‍👧", "👩‍👩‍👧"),
             ("a\nb\r\u{1b}[2Jc\0", #"a\u{a}b\u{d}\u{1b}[2Jc\u{0}"#),
@@ -31,7 +31,7 @@ struct PlainLogTests {
         #expect(PlainText.line(text) == expected)
     }
 
-    @Test("A long line is cut at a character")
+    @Test("A long line -> cut between characters")
     func long() {
         #expect(PlainText.line(String(repeating: "a", count: 3000)) == String(repeating: "a", count: 2048) + "...")
         #expect(PlainText.line("äää", limit: 5) == "ää...")
@@ -39,7 +39,7 @@ struct PlainLogTests {
         #expect(PlainText.line("abcdef", limit: 6) == "abcdef")
     }
 
-    @Test("Every message is made plain")
+    @Test("Any message -> plain text")
     func handler() {
         let notes = Notes()
         let logger = Logger(label: "test") { _ in PlainLogHandler(notes) }
@@ -47,7 +47,7 @@ struct PlainLogTests {
         #expect(notes.lines.withLockedValue { $0 } == [#"peer says: \u{1b}[2J\u{a}error: forged"#])
     }
 
-    @Test("A budget lets many lines through at once and few afterwards, and says how many it left out")
+    @Test("Many lines -> a budget writes a burst, then few, and counts those left out")
     func budget() {
         var budget = LineBudget()
         let start = ContinuousClock.now
@@ -60,7 +60,7 @@ struct PlainLogTests {
         #expect(budget.decide(at: start + .seconds(3600)) == .write(leftOut: 1))
     }
 
-    @Test("A peer's many lines of one level hide none of another, and critical ones are never left out")
+    @Test("Many lines of one level -> other levels are written, and critical lines always")
     func levels() {
         let notes = Notes()
         let logger = Logger(label: "test") { _ in PeerLogHandler(notes) }

@@ -7,16 +7,16 @@ import Testing
 @testable import Configuration
 @testable import Daemon
 
-/// Every parser of a number, with numbers that are none or that no machine has; and the arithmetic on what is accepted.
+/// Tests every parser of a number with invalid and absurd numbers, and the arithmetic on accepted ones.
 @Suite("Parsers of numbers", .timeLimit(.minutes(10)))
 struct ValueParserTests {
-    /// No parser takes these, with no unit nor with any.
+    /// Invalid for every parser, with any unit.
     private static let none = [
         "", " ", "-1", "-9223372036854775808", "-9223372036854775809", "1e400", "1e3", "nan", "NaN", "inf", "-inf",
         "infinity", "0x10", "0b1", "١٢", "１２", "1_000", "1,000", "1'000", "--1", "1-", "1 000", "\0", "1\0", "½", "Ⅷ",
         "99999999999999999999999999999999999999999",
     ]
-    /// The greatest numbers of some widths, those around them, and others at the edge of what a parser may take.
+    /// Largest numbers of some widths and their neighbours, and others at the limits of parsers.
     private static let edges = [
         "0", "1", "127", "128", "255", "256", "32767", "32768", "65535", "65536", "2147483647", "2147483648",
         "4294967295", "4294967296", "9007199254740993", "9223372036854775807", "9223372036854775808",
@@ -32,7 +32,7 @@ struct ValueParserTests {
         }
     }
 
-    @Test("Rates: none of these is one, and what is one can be kept to")
+    @Test("Invalid rates -> refused; valid rates -> can be kept")
     func rates() async throws {
         for text in Self.none {
             for unit in Self.units { #expect(parse({ try BitRate($0) }, text + unit) == nil, "\(text + unit)") }
@@ -42,13 +42,13 @@ struct ValueParserTests {
             guard let rate = parse({ try BitRate($0) }, text) else { continue }
             accepted += 1
             #expect((1..<UInt64.max).contains(rate.bitsPerSecond), "\(text)")
-            // The longest frame; nothing was sent before it.
+            // The longest frame, when nothing was sent before it.
             try await RateLimit(bitsPerSecond: rate.bitsPerSecond).wait(for: PeerConnection.maximumFrame) { true }
         }
         #expect(accepted > 40)
     }
 
-    @Test("Sizes, times, modes, groups and ports: none of these is one")
+    @Test("Invalid sizes, times, modes, groups and ports -> refused")
     func others() {
         for text in Self.none {
             for unit in Self.units {
@@ -63,7 +63,7 @@ struct ValueParserTests {
         for text in Self.none.dropFirst(2) { #expect(parse({ try GroupName($0) }, text) == nil, "\(text)") }
     }
 
-    @Test("At the edges every parser either says no or gives what can be worked with")
+    @Test("Numbers at the limits -> refused or usable")
     func edges() {
         for text in Self.edges.flatMap({ edge in Self.units.map { edge + $0 } }) {
             if let size = parse({ try ByteCount($0) }, text) { #expect(size.bytes < .max, "\(text)") }
@@ -85,7 +85,7 @@ struct ValueParserTests {
     }
 
     @Test(
-        "Files with any of these as the value of any key are read, or told of in a line",
+        "Any of these as the value of any key -> the file is read, or one line reports it",
         arguments: [
             "listen", "vsock", "peer-listen", "keep-index", "image-mode", "image-group", "socket-mode", "socket-group",
             "max-connections", "read-only", "tls-mode", "port", "filesize", "maxconnections", "max_threads",
@@ -118,7 +118,7 @@ struct ValueParserTests {
         }
     }
 
-    @Test("Commands on the control socket with any number in any place are refused or can be worked with")
+    @Test("Any number in any place of a control command -> refused or usable")
     func commands() throws {
         let numbers = [
             "0", "-1", "1", "0.5", "1e300", "1e400", "3600", "3601", "65535", "65536", "9223372036854775807",

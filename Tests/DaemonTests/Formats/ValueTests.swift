@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Rates, sizes and times as people write them, and what is said where they are none.
+/// Rates, sizes and times as people write them, and the errors for invalid ones.
 @Suite("Values on the command line", .timeLimit(.minutes(10)))
 struct ValueTests {
     private static let migrate = ["migrate", "disk", "--to", "127.0.0.1:1", "--control", "/nonexistent/control"]
@@ -14,7 +14,7 @@ struct ValueTests {
     }
 
     @Test(
-        "A rate that is none is told which forms are valid, and what was meant",
+        "An invalid rate -> the error lists valid forms and a suggestion",
         arguments: [
             ("fast", "100M"), ("1.5M", "give 1500K"), ("10MB/s", "give 80M"), ("10MiB/s", "give 83886080"),
             ("10Mbit/s", "give 10M"), ("10Mbps", "give 10M"), ("10Mb", "give 10M"), ("1T", "give 1000G"),
@@ -30,7 +30,7 @@ struct ValueTests {
     }
 
     @Test(
-        "A size that is none is told which forms are valid, and what was meant",
+        "An invalid size -> the error lists valid forms and a suggestion",
         arguments: [
             ("5X", "as in 4M"), ("1.5G", "give 1536M"), ("4MB", "give 4M"), ("4MiB", "give 4M"), ("4MB/s", "as in 4M"),
             ("-1", "as in 4M"), ("16777216T", "larger than any disk"), ("18446744073709551616", "larger than any disk"),
@@ -45,7 +45,7 @@ struct ValueTests {
     }
 
     @Test(
-        "A time that is none is told which forms are valid, and what was meant",
+        "An invalid time -> the error lists valid forms and a suggestion",
         arguments: [
             ("5", "give 5s or 5ms"), ("5 s", "give 5s"), ("5min", "give 5m"), ("5sec", "give 5s"), ("2d", "give 48h"),
             ("5S", "give 5s"), ("1e400s", "200ms"), ("nans", "200ms"), ("infs", "200ms"), ("0x10s", "200ms"),
@@ -59,27 +59,27 @@ struct ValueTests {
             try await Nearblock.run(["serve", "x", "--index", "/nonexistent/i", "--keep-index=\(text)"]), forms, part)
     }
 
-    @Test("Valid values are taken", arguments: ["1", "100M", "100m", "1G", "18446744073709551614"])
+    @Test("Valid values -> accepted", arguments: ["1", "100M", "100m", "1G", "18446744073709551614"])
     func validRates(_ text: String) async throws {
-        // It gets as far as the node that is not there.
+        // The command fails only later, because there is no node.
         let result = try await Nearblock.run(Self.migrate + ["--rate", text, "--max-pause", "0.5s"])
         #expect(result.status == 1 && result.errors.contains("/nonexistent/control"), "\(result)")
     }
 
-    @Test("Minutes and hours are times, and how long a pause may be is the node's to say")
+    @Test("Minutes and hours -> accepted; the node limits the downtime")
     func minutesAndHours() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
         let tooLong = try await nodes.source.ask([
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--max-pause", "2h",
         ])
-        #expect(tooLong.status == 1 && tooLong.errors.contains("a pause of 7200.0 s"), "\(tooLong)")
-        // The greatest rate there is: what is asked for can't be told from what was given.
+        #expect(tooLong.status == 1 && tooLong.errors.contains("a downtime of 7200.0 s"), "\(tooLong)")
+        // With the highest rate, the requested rate can't be derived from the granted one.
         let moved = try await nodes.migrate(["--max-pause", "10m", "--rate", "18446744073709551614"])
         #expect(moved.status == 0, "\(moved)")
         #expect(try nodes.destinationImage == nodes.sourceImage)
     }
 
-    @Test("The greatest rate on the control socket, and others that make no sense, leave the node alive")
+    @Test("Absurd rates on the control socket -> the node survives")
     func controlSocket() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
         let script = """
@@ -108,7 +108,7 @@ struct ValueTests {
         #expect(try await nodes.source.stop() == 0)
     }
 
-    @Test("A configuration file's times have the same forms")
+    @Test("Times in a configuration file -> the same forms")
     func configuration() async throws {
         let scratch = Scratch()
         let image = try scratch.hole(1 << 20, "disk.raw")

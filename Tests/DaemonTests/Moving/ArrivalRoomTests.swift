@@ -2,11 +2,11 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Room at the destination", .timeLimit(.minutes(10)))
+@Suite("Free space at the destination", .timeLimit(.minutes(10)))
 struct ArrivalRoomTests {
     private let scratch = Scratch()
 
-    /// A source with disks of these MiB, named by their places in the list.
+    /// Starts a source with disks of these sizes in MiB, named by their positions.
     private func source(_ megabytes: Int...) async throws -> NodeProcess {
         var lines = ""
         for (number, size) in megabytes.enumerated() {
@@ -29,7 +29,7 @@ struct ArrivalRoomTests {
         try FileManager.default.contentsOfDirectory(atPath: folder)
     }
 
-    @Test("A disk that does not fit beside others is refused ahead, by a dry run too; holes need no room")
+    @Test("Too little space beside other disks -> refused at once, also in a dry run; holes need none")
     func images() async throws {
         let small = try SmallFileSystem(on: scratch.file("small"), size: "12M")
         defer { small.unmount() }
@@ -59,7 +59,7 @@ struct ArrivalRoomTests {
         try await waitUntil("nothing is there") { try files(images).isEmpty }
         #expect(try await migrate("disk2", "--dry-run").status == 0)
 
-        // Most of it is a hole now.
+        // Most of the disk is a hole now.
         #expect(truncate(scratch.file("0.raw"), 1 << 20) == 0 && truncate(scratch.file("0.raw"), 16 << 20) == 0)
         let sparse = try await migrate("disk0")
         #expect(sparse.status == 0, "\(sparse.errors)")
@@ -67,7 +67,7 @@ struct ArrivalRoomTests {
         #expect(try await destination.stop() == 0)
     }
 
-    @Test("What is to be kept in the state folder and in the index needs room too")
+    @Test("Too little space for state directory or index -> refused")
     func otherFolders() async throws {
         for folder in ["d/state", "index"] {
             try FileManager.default.createDirectory(atPath: scratch.file("d"), withIntermediateDirectories: true)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `nearblock cancel` at the node to which a disk comes.
+/// `nearblock cancel` at the destination.
 @Suite("Cancel at the destination", .timeLimit(.minutes(10)))
 struct CancelArrivalTests {
     private let scratch = Scratch()
@@ -21,7 +21,7 @@ struct CancelArrivalTests {
         return (source, destination, "127.0.0.1:\(port)")
     }
 
-    /// What is left of a disk, at both nodes: as if nothing had been.
+    /// Checks that no trace of a cancelled disk remains at either node.
     private func expectNothing(_ source: NodeProcess, _ destination: NodeProcess, to: String) async throws {
         try await waitUntil("nothing is left") { try FileManager.default.contentsOfDirectory(atPath: images).isEmpty }
         try await waitUntil("the source serves it") { try await source.exports()[0]["state"] as? String == "serving" }
@@ -30,7 +30,7 @@ struct CancelArrivalTests {
         #expect(moved.status == 0, "\(moved.errors)")
     }
 
-    @Test("A disk that is copied is given up at both nodes, and the source says why; it may be migrated again")
+    @Test("Cancel while copying -> both nodes drop the migration, the source says why, and it can start again")
     func copying() async throws {
         let (source, destination, to) = try await nodes()
         #expect(try await source.ask(["migrate", "disk", "--to", to, "--rate", "2M", "--detach"]).status == 0)
@@ -42,7 +42,7 @@ struct CancelArrivalTests {
     }
 
     @Test(
-        "A disk that waits to be handed over, which clients are answered for already, is given up too",
+        "Cancel before the switchover, with clients at the destination -> cancelled",
         arguments: ["manual", "first-write"])
     func waiting(switchover: String) async throws {
         let (source, destination, to) = try await nodes(megabytes: 2)
@@ -54,7 +54,7 @@ struct CancelArrivalTests {
         try await expectNothing(source, destination, to: to)
     }
 
-    @Test("A disk of which only an offer has come is given up")
+    @Test("Cancel after the offer alone -> cancelled")
     func offered() async throws {
         let (source, destination, to) = try await nodes(megabytes: 2)
         let script =
@@ -79,7 +79,7 @@ struct CancelArrivalTests {
         #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)
     }
 
-    /// Brings a disk, of which nothing comes but that it is to be prepared as it is.
+    /// Sends a prepared disk, and nothing else of it.
     private static let prepared = """
         link, migration = bring('other', 1 << 20, '127.0.0.1')
         link.sendall(frame(b'\\x40\\x03'))
@@ -90,7 +90,7 @@ struct CancelArrivalTests {
 
         """
 
-    /// Asks for a disk to be given up that has been prepared by a source that goes on with `rest`.
+    /// Cancels a disk that a source has prepared; the source then does `rest`.
     private func cancelPrepared(
         _ rest: String, _ body: (_ destination: NodeProcess, Command.Result) async throws -> Void
     ) async throws {
@@ -105,7 +105,7 @@ struct CancelArrivalTests {
         #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)
     }
 
-    @Test("A disk that is prepared stays where its source says nothing, and the answer says where to cancel it")
+    @Test("Cancel of a prepared disk, source silent -> refused, and the answer says where to cancel")
     func preparedAndSilent() async throws {
         try await cancelPrepared("time.sleep(600)") { (_, cancelled) async throws -> Void in
             #expect(cancelled.status == 1)
@@ -115,7 +115,7 @@ struct CancelArrivalTests {
         }
     }
 
-    @Test("A disk that is prepared is given up where its source says that it keeps it")
+    @Test("Cancel of a prepared disk that its source keeps -> cancelled")
     func preparedAndKept() async throws {
         let keeping = "link.sendall(frame(b'\\x17' + text('kept')))\ntime.sleep(600)"
         try await cancelPrepared(keeping) { (_, cancelled) async throws -> Void in
@@ -124,7 +124,7 @@ struct CancelArrivalTests {
         }
     }
 
-    @Test("A disk that has been handed over can't be given up, and both nodes say why")
+    @Test("Cancel after the switchover -> refused at both nodes, with the reason")
     func handedOver() async throws {
         let (source, destination, to) = try await nodes(megabytes: 2)
         #expect(try await source.ask(["migrate", "disk", "--to", to]).status == 0)

@@ -5,7 +5,7 @@ import Testing
 @Suite("Chains of nodes", .timeLimit(.minutes(10)))
 struct ChainTests {
     @Test(
-        "Once the last node has all, the first forwards there, under a guest; the middle may be killed, the first restarted"
+        "Disk complete at the last node -> the first forwards there; killing the middle node changes nothing"
     )
     func shortened() async throws {
         let nodes = try await ChainOfNodes(megabytes: 16)
@@ -35,14 +35,14 @@ struct ChainTests {
     }
 
     @Test(
-        "Whichever node is killed when the disk has moved on, the chain is shortened in the end",
+        "Any node killed after the disk has moved on -> the chain is still shortened",
         arguments: ["a", "b", "c"])
     func killed(_ victim: String) async throws {
         let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
         try await nodes.write(1, through: "a")
         try await nodes.migrate("b", "c")
-        // The nodes are about to tell each other, and to change their records.
+        // At this moment the nodes inform each other and change their records.
         try await Task.sleep(for: .milliseconds(Int.random(in: 0...30)))
         try await nodes.restart(victim)
         try await nodes.write(2, through: "a")
@@ -58,7 +58,7 @@ struct ChainTests {
         try await nodes.write(5, through: "a")
     }
 
-    @Test("A node that is down when the disk moves on learns it later")
+    @Test("A node is down while the disk moves on -> it learns of that later")
     func late() async throws {
         let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
@@ -71,7 +71,7 @@ struct ChainTests {
         try await nodes.write(1, through: "a")
     }
 
-    @Test("A longer chain: who comes late goes to its end at once, and those in between may be off")
+    @Test("A longer chain -> a late node goes to its end at once, without the nodes between")
     func longer() async throws {
         let nodes = try await ChainOfNodes(megabytes: 2, names: ["a", "b", "c", "d"])
         try await nodes.migrate("a", "b")
@@ -89,7 +89,7 @@ struct ChainTests {
         #expect(try nodes.image(of: "d").prefix(65536) == Data(repeating: 2, count: 65536))
     }
 
-    @Test("Disks that moved together are each reached directly, though they moved on one by one or together")
+    @Test("A group that moved on, together or one by one -> each disk is reached directly")
     func groups() async throws {
         let scratch = Scratch()
         for name in ["root", "log", "data"] { try scratch.makeImage("\(name).raw", megabytes: 1) }
@@ -128,11 +128,11 @@ struct ChainTests {
         #expect(try await last.stop() == 0)
     }
 
-    @Test("A last node that the first can't reach leaves all as it is, and status says that the middle is needed")
+    @Test("Last node unreachable for the first -> forwarding stays, and status says the middle is needed")
     func unreachable() async throws {
         let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
-        // What listens there ends, and what is connected through it stays.
+        // The listener ends, and its open connections stay.
         let port = try FreePort.find()
         func relay() throws -> ChildProcess {
             try ChildProcess(
@@ -165,7 +165,7 @@ struct ChainTests {
         second.signal(SIGKILL)
     }
 
-    @Test("A disk that comes back to where it began is served there, by each way")
+    @Test("A disk returns to its first node -> served there, by every path")
     func comesBack() async throws {
         let nodes = try await ChainOfNodes(megabytes: 2)
         try await nodes.migrate("a", "b")
@@ -173,7 +173,7 @@ struct ChainTests {
         try await nodes.wait(for: "a", toForwardTo: "c")
         try await nodes.migrate("c", "a")
         #expect(try await nodes.status(of: "a")["state"] as? String == "serving")
-        // The middle one's own clients are forwarded to where it began.
+        // The middle node forwards its own clients to the first node.
         try await nodes.wait(for: "b", toForwardTo: "a")
         for (number, name) in ["a", "b", "c"].enumerated() {
             try await nodes.write(number + 1, through: name)
@@ -181,7 +181,7 @@ struct ChainTests {
         }
         for name in ["a", "b", "c"] { try await nodes.restart(name) }
         #expect(try await nodes.status(of: "a")["state"] as? String == "serving")
-        // And once more around, the other way.
+        // Go once around in the other direction.
         try await nodes.migrate("a", "b")
         try await nodes.wait(for: "c", toForwardTo: "b")
         try await nodes.write(9, through: "c")
@@ -190,7 +190,7 @@ struct ChainTests {
         #expect(try nodes.image(of: "b").prefix(65536) == Data(repeating: 10, count: 65536))
     }
 
-    /// Writes and reads blocks until the file of that name is there, and knows what they hold.
+    /// Writes and checks blocks until the file of that name exists.
     private static let guest = """
         import nbd, os, random, sys
         uri, progress, stop = sys.argv[1:]
@@ -212,7 +212,7 @@ struct ChainTests {
         client.shutdown()
         """
 
-    /// Each connection has a process of its own.
+    /// Each connection has its own process.
     private static let relay = """
         import os, socket, sys, threading
         here, there = int(sys.argv[1]), int(sys.argv[2])

@@ -15,10 +15,10 @@ struct DryRunTests {
         try JSONDecoder().decode(Outcome.self, from: Data(text.utf8))
     }
 
-    @Test("It tells what a migration then comes to, and changes nothing on either side")
+    @Test("A dry run -> the same figures as the migration, and no change at either node")
     func predicts() async throws {
         let nodes = try await TwoNodes(megabytes: 24, index: true)
-        // A neighbour that has two thirds of the disk, and other bytes in the rest.
+        // This neighbour has two thirds of the disk's blocks, and other bytes in the rest.
         var neighbour = try nodes.sourceImage
         neighbour.replaceSubrange((8 << 20)..<(16 << 20), with: Data(repeating: 7, count: 8 << 20))
         try neighbour.write(to: URL(fileURLWithPath: nodes.scratch.file("n.raw")))
@@ -46,7 +46,7 @@ struct DryRunTests {
         #expect((0.9...1.1).contains(ratio), "\(estimate.wire) and \(report.wire)")
     }
 
-    @Test("A disk that is on its way back counts what its old image has")
+    @Test("A disk that would return -> blocks of its old image count as present")
     func base() async throws {
         let nodes = try await TwoNodes(sourceTakesDisks: true)
         #expect(try await nodes.migrate().status == 0)
@@ -59,19 +59,19 @@ struct DryRunTests {
         #expect(ledger["present"]! > 0)
     }
 
-    @Test("It ends with who asked for it")
+    @Test("Its client disconnects -> the dry run ends")
     func interrupted() async throws {
         let nodes = try await TwoNodes(megabytes: 24)
         let ask =
             "\(Nearblock.path) migrate disk --to 127.0.0.1:\(nodes.port) --dry-run --control \(nodes.source.control)"
-        // As many as a node answers at once, which would take a minute each.
+        // Fill all places for estimates with ones that take a minute each.
         let crowd = "for number in 1 2 3 4 5 6 7 8; do timeout 10 \(ask) --rate 8K & done; sleep 5; \(ask); wait"
         let refused = try await Command.run("bash", "-c", crowd)
         #expect(refused.errors.contains("are being looked at already"), "\(refused.errors)")
         try await waitUntil("there is room again") { try await nodes.migrate(["--dry-run"]).status == 0 }
     }
 
-    @Test("A disk that would be refused is, in one line, and so is one that has moved")
+    @Test("A disk that can't be migrated, or has moved -> refused in one line")
     func refusals() async throws {
         let nodes = try await TwoNodes()
         try Data("other".utf8).write(to: URL(fileURLWithPath: "\(nodes.images)/disk.raw"))

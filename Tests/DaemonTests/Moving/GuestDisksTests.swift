@@ -6,7 +6,7 @@ import Testing
 struct GuestDisksTests {
     private let scratch = Scratch()
 
-    /// A source that serves two disks; it can be started again.
+    /// A source with two disks, which can be restarted.
     private func source() async throws -> NodeProcess {
         let configuration = scratch.file("source.conf")
         let lines = ["root", "log"].map { "[export \($0)]\nimage = \(scratch.file("\($0).raw"))\n" }
@@ -24,7 +24,7 @@ struct GuestDisksTests {
             uniqueKeysWithValues: try await node.exports().map { ($0["export"] as! String, $0["state"] as! String) })
     }
 
-    @Test("They are refused, cancelled, taken up again after a kill, and moved, together")
+    @Test("Two disks -> refused, cancelled, resumed after a kill, and moved together")
     func together() async throws {
         try scratch.makeImage("root.raw", megabytes: 16)
         try scratch.makeImage("log.raw", megabytes: 1)
@@ -47,7 +47,7 @@ struct GuestDisksTests {
             try await states(of: first) == ["root": "serving", "log": "serving"]
         }
 
-        // Something else, so that nothing of what is there already helps.
+        // Use new data, so that no earlier copy helps.
         #expect(try await Command.run("nbdcopy", [scratch.file("other.raw"), first.uri("root")]).status == 0)
         #expect(try await first.ask(command + ["--rate", "4M", "--detach"]).status == 0)
         try await waitUntil("the small one waits for the big one") { try await states(of: first)["log"] == "waiting" }
@@ -70,7 +70,7 @@ struct GuestDisksTests {
     }
 
     @Test(
-        "What has come for one disk does not come again for another, neither beside it nor later",
+        "A block received for one disk -> not sent again for another, at the same time or later",
         arguments: [true, false])
     func shared(atOnce: Bool) async throws {
         try scratch.makeImage("root.raw", megabytes: 6)
@@ -90,9 +90,9 @@ struct GuestDisksTests {
         }
         let ledgers = reports.map { $0["ledger"] as! [String: Int] }
         #expect(ledgers.count == 2)
-        // At once, either may ask first for what comes next, and both at the same moment.
+        // Both disks may request the same block at the same moment.
         if !atOnce {
-            // What is remembered is of fixed size: one block may have pushed another out.
+            // The cache has a fixed size, so one block may have displaced another.
             #expect(ledgers[1]["link"]! <= 16 * 4096, "\(ledgers)")
             #expect(ledgers[1]["neighbour"]! >= ledgers[0]["link"]! - 16 * 4096, "\(ledgers)")
         }
@@ -102,7 +102,7 @@ struct GuestDisksTests {
         #expect(try await destination.stop() == 0)
     }
 
-    @Test("The report of each is a line of JSON")
+    @Test("Two disks with --json -> a line for each")
     func reports() async throws {
         try scratch.makeImage("root.raw", megabytes: 2)
         try scratch.makeImage("log.raw", megabytes: 1)

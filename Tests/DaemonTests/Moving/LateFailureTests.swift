@@ -2,9 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("A hand-over that fails at the last moment", .timeLimit(.minutes(5)), .enabled(if: SmallFileSystem.isPossible))
+@Suite("A switchover that fails at the last moment", .timeLimit(.minutes(5)), .enabled(if: SmallFileSystem.isPossible))
 struct LateFailureTests {
-    @Test("A destination that has everything is told that the disk stays, and keeps nothing of it")
+    @Test("The commit fails after all data was sent -> the destination keeps nothing")
     func stays() async throws {
         let scratch = Scratch()
         let folder = scratch.file("s")
@@ -22,7 +22,7 @@ struct LateFailureTests {
         ])
         #expect(begun.status == 0, "\(begun.errors)")
         try await waitUntil("it could go") { try await source.ask(["status"]).output.contains("waiting") }
-        // No record can be written any more.
+        // From here on no record can be written.
         let filled = try await Command.run("/bin/dd", "if=/dev/zero", "of=\(small.path)/ballast", "bs=4k")
         #expect(filled.errors.contains("No space left"), "\(filled.errors)")
         #expect(try await source.ask(["switch", "disk"]).status == 0)
@@ -38,7 +38,7 @@ struct LateFailureTests {
     private static let canInject = geteuid() == 0 && access("/usr/bin/strace", X_OK) == 0
 
     @Test(
-        "A disk whose source is gone before it has said whose it is waits, is shown, and goes when the operator says so",
+        "Source lost before it reports the outcome -> the disk waits, is shown, and can be dropped",
         .enabled(if: canInject), arguments: [false, true])
     func sourceIsGone(isRestarted: Bool) async throws {
         let nodes = try await TwoNodes(megabytes: 1)

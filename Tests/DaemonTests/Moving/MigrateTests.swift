@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Two nodes", .timeLimit(.minutes(10)))
 struct MigrateTests {
-    @Test("A disk moves while fio writes and verifies; both images, both exports and the ledger agree")
+    @Test("Migration under a verifying fio -> images, exports and ledger agree")
     func underLoad() async throws {
         let nodes = try await TwoNodes(megabytes: 24, index: true)
         try FileManager.default.copyItem(
@@ -52,7 +52,7 @@ struct MigrateTests {
     }
 
     @Test(
-        "Invariant 6: cancelled, the export is served as before; a second migration of it meanwhile is refused"
+        "Invariant 6: cancel -> served as before; a second migration meanwhile -> refused"
     )
     func cancelled() async throws {
         let nodes = try await TwoNodes()
@@ -74,7 +74,7 @@ struct MigrateTests {
         #expect(try nodes.destinationImage == before)
     }
 
-    @Test("Without an index, and with one that is damaged, the disk moves all the same")
+    @Test("No index, or a damaged one -> the disk moves")
     func damagedIndex() async throws {
         let nodes = try await TwoNodes(index: true)
         let index = nodes.scratch.file("index")
@@ -90,7 +90,7 @@ struct MigrateTests {
         #expect(nodes.destination.messages.contains(index), "the damage is named")
     }
 
-    @Test("A destination whose file system is full says so, keeps nothing, and both nodes live")
+    @Test("Full file system at the destination -> an error, nothing kept, both nodes survive")
     func full() async throws {
         let scratch = Scratch()
         let small = try SmallFileSystem(on: scratch.file("small"), size: "3M")
@@ -112,7 +112,7 @@ struct MigrateTests {
         #expect(try nodes.sourceImage[65536...] == before[65536...])
     }
 
-    @Test("After the move both nodes may be killed and started again: one writer, and no guest write lost")
+    @Test("Both nodes killed after the move -> one writer, and no guest write lost")
     func restarts() async throws {
         let nodes = try await TwoNodes()
         #expect(try await nodes.migrate().status == 0)
@@ -141,7 +141,7 @@ struct MigrateTests {
     }
 
     @Test(
-        "A disk that moves on from the middle of three nodes is served by the last alone, over restarts too, and may come back"
+        "A disk moves on over three nodes -> only the last serves it, also after restarts; it may return"
     )
     func chain() async throws {
         let nodes = try await TwoNodes()
@@ -166,7 +166,7 @@ struct MigrateTests {
         #expect(try nodes.destinationImage == left, "nobody writes to the image in the middle")
         let back = try await last.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)"])
         #expect(back.status == 0, "\(back.errors)")
-        // The middle node knows after a restart too by which migration the first one forwards to it.
+        // After its restart, the middle node must still know by which migration the first node forwards.
         for pattern in 8...9 {
             let written = try await Command.run(
                 "qemu-io",
@@ -181,7 +181,7 @@ struct MigrateTests {
         }
     }
 
-    @Test("SIGTERM ends a source whose destination is gone, and the client that waits hears of it")
+    @Test("SIGTERM at a source whose destination is gone -> it ends, and tells the waiting client")
     func stopsWithoutDestination() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
         #expect(try await nodes.migrate().status == 0)
@@ -197,7 +197,7 @@ struct MigrateTests {
         _ = try await onThread { client.waitUntilExit() }
     }
 
-    @Test("Invariants 6 and 7: a source killed while it copies goes on when it starts again")
+    @Test("Invariants 6 and 7: source killed while copying -> resumed at its next start")
     func sourceKilled() async throws {
         let nodes = try await TwoNodes()
         let before = try nodes.sourceImage
@@ -211,13 +211,13 @@ struct MigrateTests {
         #expect(try nodes.destinationImage == before)
     }
 
-    @Test("A migration that a restarted source goes on with can be cancelled, and then stays so")
+    @Test("Cancel of a resumed migration -> it stays cancelled")
     func resumedAndCancelled() async throws {
         let nodes = try await TwoNodes()
         try await nodes.beginSlowMigration()
         try await nodes.destination.kill()
         try await nodes.restartSource()
-        // Nobody answers: it waits.
+        // Nobody answers at the destination, so the migration waits.
         try await Task.sleep(for: .milliseconds(300))
         #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
         try await waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }
@@ -226,7 +226,7 @@ struct MigrateTests {
         #expect(try await nodes.source.ask(["status"]).output.contains("serving"))
     }
 
-    @Test("Invariant 7: a destination killed while it copies costs time, and the migration goes on by itself")
+    @Test("Invariant 7: destination killed while copying -> the migration goes on by itself")
     func destinationKilled() async throws {
         let nodes = try await TwoNodes()
         let before = try nodes.sourceImage
@@ -239,7 +239,7 @@ struct MigrateTests {
         #expect(try nodes.destinationImage == before)
     }
 
-    @Test("SIGTERM while requests are in flight: what was acknowledged is in the image")
+    @Test("SIGTERM with requests in flight -> acknowledged writes are in the image")
     func terminated() async throws {
         let scratch = Scratch()
         try scratch.makeImage("disk.raw", megabytes: 4)

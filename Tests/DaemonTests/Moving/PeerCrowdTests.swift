@@ -2,12 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Peers that take places and do nothing with them keep nobody out.
+/// Idle peers that occupy places must not keep others out.
 @Suite("Peers that take places", .timeLimit(.minutes(10)))
 struct PeerCrowdTests {
     private let scratch = Scratch()
 
-    /// Runs `attack` against a node until the body ends, which is given a source that may migrate `disk` there.
+    /// Runs `attack` against a node while the body uses a source that may migrate `disk` there.
     private func during(
         _ attack: String, limit: Int? = nil,
         _ body: (_ source: NodeProcess, _ destination: NodeProcess, _ port: UInt16) async throws -> Void
@@ -45,7 +45,7 @@ struct PeerCrowdTests {
         #expect(try await destination.stop() == 0)
     }
 
-    @Test("255 silent connections of one migration leave room for others, of the same peer too")
+    @Test("255 silent connections of one migration -> other connections are accepted, also from that peer")
     func silentForwarders() async throws {
         let attack = """
             brought, migration = bring('hostile', 1 << 20, '127.0.0.1')
@@ -63,7 +63,7 @@ struct PeerCrowdTests {
         }
     }
 
-    @Test("Sixteen offers that say nothing further keep no other peer out, and for a while only their own")
+    @Test("Sixteen silent offers -> other peers are accepted; the offering peer waits")
     func silentOffers() async throws {
         let attack = "brought = [bring(f'hostile{number}', 1 << 20, '127.0.0.2') for number in range(16)]"
         try await during(attack) { source, _, port in
@@ -72,7 +72,7 @@ struct PeerCrowdTests {
         }
     }
 
-    @Test("Sixteen offers of one peer that say nothing further give their places up to its other disks")
+    @Test("Sixteen silent offers of one peer -> its other disks take their places")
     func silentOffersOfTheSamePeer() async throws {
         let attack = "brought = [bring(f'hostile{number}', 1 << 20, '127.0.0.1') for number in range(16)]"
         try await during(attack) { source, _, port in
@@ -87,7 +87,7 @@ struct PeerCrowdTests {
         }
     }
 
-    @Test("While NBD clients fill the table of descriptors, commands are answered and a disk comes")
+    @Test("NBD clients use all their descriptors -> commands and migrations still work")
     func descriptorsFullOfClients() async throws {
         let attack = """
             import glob

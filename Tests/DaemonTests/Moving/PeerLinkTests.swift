@@ -29,7 +29,7 @@ struct PeerLinkTests {
         #expect(try scratch.data("disk.raw") == arrived)
     }
 
-    @Test("--tls DIR is for NBD clients and peers; --peer-tls DIR for peers only")
+    @Test("--tls DIR -> NBD clients and peers; --peer-tls DIR -> peers only")
     func options() async throws {
         let directory = try await certificates.directory()
         try scratch.makeImage("disk.raw", megabytes: 1)
@@ -53,7 +53,7 @@ struct PeerLinkTests {
         #expect(try await encrypted.stop() == 0)
     }
 
-    @Test("SIGHUP reads the peer link's certificates again, for the next connection; bad ones leave it as it was")
+    @Test("SIGHUP -> the next connection uses new certificates; bad ones change nothing")
     func reload() async throws {
         let ours = try await certificates.directory()
         let theirs = try await certificates.directory()
@@ -83,7 +83,7 @@ struct PeerLinkTests {
         try expectMoved()
     }
 
-    @Test("Invariant 11: without TLS a node neither listens nor connects beyond this machine, unless told so aloud")
+    @Test("Invariant 11: no TLS -> peers only on loopback, unless --insecure-peer is given")
     func clear() async throws {
         let taking = [
             "serve", "--images", scratch.file("images"), "--control", scratch.file("c"), "--state", scratch.file("t"),
@@ -112,7 +112,7 @@ struct PeerLinkTests {
         #expect(try await loud.stop() == 0)
     }
 
-    @Test("Between two network namespaces, with addresses of their own: encrypted, and in the clear where told so")
+    @Test("Two network namespaces -> works with TLS, and without it if allowed")
     func namespaces() async throws {
         let a = "nb-\(UInt32.random(in: 0 ... .max))", b = "\(a)b"
         let directory = try await certificates.directory(server: .init(names: "IP:10.77.0.2"))
@@ -128,7 +128,7 @@ struct PeerLinkTests {
         try #require(made.status == 0, "this test makes network namespaces and needs root: \(made.errors)")
         for (name, options) in [("tls", "--peer-tls \(directory)"), ("clear", "--insecure-peer")] {
             let folder = scratch.file(name)
-            // The source's path is a copy: a disk that has moved stays moved.
+            // Use a copy of the image: a disk that has moved stays moved.
             let result = try await Command.run(
                 "bash", "-c",
                 """

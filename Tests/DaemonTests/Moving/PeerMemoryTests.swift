@@ -2,12 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Invariant 10 on the whole process: what an admitted peer does takes no more memory than README says.
+/// Invariant 10 for the whole process: an admitted peer can't exceed the memory that README states.
 @Suite("Memory that peers take", .timeLimit(.minutes(10)))
 struct PeerMemoryTests {
     private let scratch = Scratch()
 
-    /// A node that takes disks in.
+    /// Starts a node that accepts disks.
     private func destination() async throws -> (NodeProcess, port: UInt16) {
         let port = try FreePort.find()
         let node = try await NodeProcess(
@@ -24,7 +24,7 @@ struct PeerMemoryTests {
         return result.output.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
     }
 
-    @Test("Long frames of a migration whose disk is not served here wait in the sender's socket")
+    @Test("Long frames for an unknown disk -> they wait in the sender's socket")
     func longFramesBeforeTheDisk() async throws {
         let (node, port) = try await destination()
         let figures = try await attack(node, port, Self.longFramesBeforeTheDisk)
@@ -46,7 +46,7 @@ struct PeerMemoryTests {
         print(before, memory(process, 'VmHWM'))
         """
 
-    @Test("Long messages that no read has asked for are not let in, whatever is said of the disk")
+    @Test("Long unrequested messages -> not accepted")
     func longFramesOfDisksThatArrive() async throws {
         let (node, port) = try await destination()
         let figures = try await attack(node, port, Self.longFramesOfDisksThatArrive)
@@ -71,12 +71,12 @@ struct PeerMemoryTests {
         print(before, memory(process, 'VmHWM'))
         """
 
-    @Test("Of a disk with every other block zero, neither manifest nor what is missing is held block by block")
+    @Test("Every other block zero -> manifest and missing blocks are not stored block by block")
     func alternatingBlocks() async throws {
         let (node, port) = try await destination()
         let figures = try await attack(node, port, Self.alternatingBlocks)
         #expect(figures.count == 4)
-        // As an array they would take 16 MiB, and twice that again on their way.
+        // An array of them would take 16 MiB, and twice as much while it is built.
         #expect(figures[1] - figures[0] < 12 << 20, "\(figures)")
         #expect(figures[2] < 1 << 20, "the manifest's file takes \(figures[2]) bytes for blocks that never came")
         #expect(figures[3] == 1 << 20, "\(figures[3]) runs are missing")
@@ -112,7 +112,7 @@ struct PeerMemoryTests {
         """
 
     @Test(
-        "Whoever forwards to many disks, asks for much and takes no answer makes the node hold no more than for two",
+        "A peer forwards to many disks and reads no answers -> memory as for two disks",
         arguments: [(length: 8 << 20, count: 64), (length: 32 << 20, count: 1)])
     func forwardersThatTakeNoAnswer(_ reads: (length: Int, count: Int)) async throws {
         let (node, port) = try await destination()
@@ -127,7 +127,7 @@ struct PeerMemoryTests {
         let moved = try await source.ask(["migrate"] + disks + ["--to", "127.0.0.1:\(port)"])
         #expect(moved.status == 0, "\(moved.errors)")
         try await source.kill()
-        // What its links are known by.
+        // Identifiers of the attack's links.
         let state = "\(source.folder)/state"
         try FileManager.default.moveItem(atPath: state, toPath: scratch.file("names"))
         let script = "length, count = \(reads.length), \(reads.count)\n" + Self.forwardersThatTakeNoAnswer
@@ -135,7 +135,7 @@ struct PeerMemoryTests {
         #expect(figures.count == 4)
         let (before, most, begun, answered) = (figures[0], figures[1], figures[2], figures[3])
         #expect(begun == Self.forwardedDisks)
-        // 128 MiB of answers, of which those that are being made, one a thread at most, are there twice.
+        // Limit: 128 MiB of answers; those being built, one a thread, count twice.
         #expect(most - before < 256 << 20, "\(figures)")
         #expect(answered == Self.forwardedDisks, "small requests have to wait for those of other disks")
         #expect(try await node.stop() == 0)

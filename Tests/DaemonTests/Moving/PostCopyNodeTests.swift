@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Two nodes, before and after the hand-over", .timeLimit(.minutes(10)))
+@Suite("Two nodes, before and after the switchover", .timeLimit(.minutes(10)))
 struct PostCopyNodeTests {
     private func write(_ pattern: Int, _ offset: String, through node: NodeProcess) async throws {
         let result = try await Command.run(
@@ -18,7 +18,7 @@ struct PostCopyNodeTests {
         try await node.exports().first ?? [:]
     }
 
-    @Test("Invariants 2 and 7: both nodes may be killed while blocks are missing; no acknowledged write is lost")
+    @Test("Invariants 2 and 7: nodes killed while blocks are missing -> no acknowledged write lost")
     func killed() async throws {
         let nodes = try await TwoNodes()
         var expected = try nodes.sourceImage
@@ -53,14 +53,14 @@ struct PostCopyNodeTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images) == ["disk.raw"])
     }
 
-    @Test("How long what is missing will still take is said at the destination, and by it at the source")
+    @Test("Missing blocks -> both nodes show the remaining time")
     func timeLeft() async throws {
         let nodes = try await TwoNodes()
         let begun = try await nodes.source.ask([
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "now", "--rate", "6M", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
-        // Once the rate is that of the link, and not of what the connection took at first.
+        // Wait until the rate is the link's, without the initial burst.
         try await waitUntil("it is on its way") { try await state(of: nodes.destination)["missing"] != nil }
         try await Task.sleep(for: .seconds(4))
         let said = try #require(try await state(of: nodes.destination)["secondsLeft"] as? Double)
@@ -75,7 +75,7 @@ struct PostCopyNodeTests {
         #expect(said > took * 0.4 && said < took * 2.5, "\(said) s were said, and it took \(took) s")
     }
 
-    @Test("A destination without room for what is missing is read all the same, and goes on once there is room")
+    @Test("Destination full during post-copy -> reads work, and post-copy goes on when there is space")
     func noRoom() async throws {
         let scratch = Scratch()
         let small = try SmallFileSystem(on: scratch.file("small"), size: "12M")
@@ -101,7 +101,7 @@ struct PostCopyNodeTests {
         let partial = try await Command.run(
             "qemu-io", ["-f", "raw", "-c", "write -P 9 8388000 100", nodes.destination.uri()])
         if partial.output.contains("wrote 100/100") {
-            // For one block there was room.
+            // There was space for one block.
             expected.replaceSubrange(8_388_000..<8_388_100, with: Data(repeating: 9, count: 100))
         } else {
             #expect((partial.output + partial.errors).contains("No space left"), "\(partial.output) \(partial.errors)")
@@ -113,7 +113,7 @@ struct PostCopyNodeTests {
         #expect(try nodes.destinationImage == expected)
     }
 
-    @Test("A disk moves there and back, twice, while it is written; only the difference crosses the link")
+    @Test("A disk moves there and back twice under writes -> only differences cross the link")
     func thereAndBack() async throws {
         let nodes = try await TwoNodes(sourceTakesDisks: true)
         #expect(try await nodes.migrate().status == 0)
@@ -139,7 +139,7 @@ struct PostCopyNodeTests {
         #expect(try nodes.sourceImage.dropFirst(6 << 20).prefix(65536) == Data(repeating: 99, count: 65536))
     }
 
-    @Test("A disk that comes back is not served from the image of its earlier life, whoever is restarted meanwhile")
+    @Test("Restarts while a disk comes back -> never served from the old image")
     func comingBack() async throws {
         let nodes = try await TwoNodes(sourceTakesDisks: true)
         #expect(try await nodes.migrate().status == 0)
@@ -152,7 +152,7 @@ struct PostCopyNodeTests {
         try await waitUntil("it is handed over") {
             try await nodes.source.ask(["status"]).output.contains("only at the source")
         }
-        // Nobody can bring what is missing now, and nobody is given anything else.
+        // No node can supply the missing blocks now, and clients must not get other data.
         try await nodes.destination.kill()
         try await nodes.restartSource()
         let reader = try ChildProcess(
@@ -166,7 +166,7 @@ struct PostCopyNodeTests {
         #expect(try nodes.scratch.data("read") == expected)
     }
 
-    @Test("First write: the destination's clients are answered before, and the hand-over is theirs to begin")
+    @Test("First write: clients at the destination -> answered before it, and their first write starts the switchover")
     func firstWrite() async throws {
         let nodes = try await TwoNodes()
         let expected = try nodes.sourceImage
@@ -189,7 +189,7 @@ struct PostCopyNodeTests {
         #expect(try nodes.destinationImage.dropFirst(2 << 20).prefix(65536) == Data(repeating: 8, count: 65536))
     }
 
-    @Test("A disk that nobody brings any more is waited for, or given up where it was to come; then it comes after all")
+    @Test("Source lost -> the destination waits or cancels; a later migration succeeds")
     func deserted() async throws {
         let nodes = try await TwoNodes(megabytes: 2)
         let before = try nodes.sourceImage
@@ -223,7 +223,7 @@ struct PostCopyNodeTests {
         #expect(try nodes.destinationImage.dropFirst(1 << 20).prefix(65536) == Data(repeating: 7, count: 65536))
     }
 
-    @Test("A disk of which nothing has come yet is waited for too, when its source is gone")
+    @Test("Source lost before any data -> the destination waits too")
     func desertedEarly() async throws {
         let nodes = try await TwoNodes(megabytes: 2)
         let begun = try await nodes.source.ask([
@@ -248,7 +248,7 @@ struct PostCopyNodeTests {
         }
     }
 
-    @Test("nearblock switch hands a waiting disk over; there is one line where that can't be")
+    @Test("nearblock switch -> a waiting disk is switched over; otherwise one line says why not")
     func manual() async throws {
         let nodes = try await TwoNodes(megabytes: 2)
         let early = try await nodes.source.ask(["switch", "disk"])
@@ -265,7 +265,7 @@ struct PostCopyNodeTests {
         #expect(try nodes.destinationImage == nodes.sourceImage)
     }
 
-    @Test("Handed over by hand, a disk stays where it is whatever is written at the destination, and the write waits")
+    @Test("Manual switchover, write at the destination -> the write waits, and the disk stays")
     func manualOnly() async throws {
         let nodes = try await TwoNodes(megabytes: 2)
         let begun = try await nodes.source.ask([
@@ -276,7 +276,7 @@ struct PostCopyNodeTests {
         let before = try nodes.sourceImage
         let writer = try ChildProcess(
             "/usr/bin/qemu-io", ["-f", "raw", "-c", "write -P 7 1M 64k", nodes.destination.uri()])
-        // Long enough for a request to hand over to have crossed, as it does with --switch first-write.
+        // Wait as long as a first-write switchover would take to cross the link.
         try await Task.sleep(for: .seconds(2))
         #expect(writer.isRunning)
         #expect(try await nodes.source.ask(["status"]).output.contains("waiting"))

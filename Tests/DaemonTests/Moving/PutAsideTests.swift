@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A migration with which a node is ended at every start must not be gone on with for ever.
+/// A migration that ends its node at every start must not be resumed for ever.
 @Suite("Migrations that are put aside", .timeLimit(.minutes(10)))
 struct PutAsideTests {
     private let scratch = Scratch()
@@ -26,7 +26,7 @@ struct PutAsideTests {
         try await start("d", ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
     }
 
-    /// The kernel closes a ring's sockets and files only some time after the process that was killed has gone.
+    /// The kernel closes a killed process's rings and files with a delay.
     private func start(_ folder: String, _ arguments: [String]) async throws -> NodeProcess {
         let limit = Date(timeIntervalSinceNow: 20)
         while true {
@@ -43,7 +43,7 @@ struct PutAsideTests {
         try FileManager.default.contentsOfDirectory(atPath: scratch.file("s/state")).filter { $0.hasPrefix(prefix) }
     }
 
-    /// Begins a slow migration and ends both nodes in the middle of it.
+    /// Starts a slow migration and kills both nodes in the middle of it.
     private func interrupt() async throws {
         let destination = try await destination()
         let source = try await source()
@@ -56,7 +56,7 @@ struct PutAsideTests {
         #expect(try records("migrating-").count == 2)
     }
 
-    /// Two lives that end before the destination has answered, as nobody is there.
+    /// Ends the node twice before the destination has answered, because none runs.
     private func endTwice() async throws {
         for life in 1...2 {
             let node = try await source()
@@ -74,7 +74,7 @@ struct PutAsideTests {
         #expect(try await node.exports().allSatisfy { $0["state"] as? String == "serving" })
     }
 
-    @Test("After two ends of the node it is put aside: the disks are served, and status and log say what to do")
+    @Test("Two ends of the node -> put aside; the disks are served, and status and log say what to do")
     func putAside() async throws {
         try await interrupt()
         try await endTwice()
@@ -104,7 +104,7 @@ struct PutAsideTests {
         #expect(try await next.stop() == 0)
     }
 
-    @Test("What was put aside may be asked for again, and then counts anew")
+    @Test("A migration that was put aside starts again -> counted anew")
     func again() async throws {
         try await interrupt()
         try await endTwice()
@@ -121,7 +121,7 @@ struct PutAsideTests {
         #expect(try await back.stop() == 0)
     }
 
-    @Test("A migration that gets on is gone on with however often the node is killed, and comes to its end")
+    @Test("A migration that progresses -> resumed after any number of kills, until it ends")
     func progress() async throws {
         try await interrupt()
         let back = try await destination()
@@ -146,7 +146,7 @@ struct PutAsideTests {
     }
 
     @Test(
-        "A disk that has been handed over is not put aside, whatever was counted: it is forwarded, and comes to its end"
+        "A disk after the switchover -> never put aside, whatever the count"
     )
     func handedOver() async throws {
         try await interrupt()
@@ -156,7 +156,7 @@ struct PutAsideTests {
         let node = try await source()
         #expect(try await node.ask(["migrate", "root", "log", "--to", "127.0.0.1:\(port)"]).status == 0)
         try await node.kill()
-        // As if the node had ended between the word and the forgetting of the request.
+        // As if the node had ended after the commit record, before it deleted the request.
         for (name, data) in kept { try data.write(to: URL(fileURLWithPath: scratch.file("s/state/\(name)"))) }
         let next = try await source()
         #expect(!next.messages.contains("put aside"), "\(next.messages)")
@@ -168,7 +168,7 @@ struct PutAsideTests {
         #expect(try await back.stop() == 0)
     }
 
-    @Test("A node that is stopped cleanly counts nothing")
+    @Test("A clean stop -> not counted")
     func stopped() async throws {
         try await interrupt()
         let node = try await source()

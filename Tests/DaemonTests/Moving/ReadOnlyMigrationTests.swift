@@ -41,11 +41,11 @@ struct ReadOnlyMigrationTests {
     }
 
     @Test(
-        "One that another program writes to is served read-only there, over restarts, and comes back up to date",
+        "Another program writes to the image -> served read-only there, also after restarts; returns up to date",
         arguments: ["converged", "now"])
     func thereAndBack(switchover: String) async throws {
         let before = try scratch.data("disk.raw")
-        // It has the writer's lock.
+        // That program holds the writer's lock.
         let writer = try await NodeProcess(scratch.file("w"), [scratch.file("disk.raw"), "--export", "disk"])
         let source = try await source()
         let first = try await destination()
@@ -74,13 +74,13 @@ struct ReadOnlyMigrationTests {
         #expect(try await isReadOnly(source))
         #expect(try await Command.run("nbdcopy", source.uri(), scratch.file("read")).status == 0)
         #expect(try scratch.data("read") == changed)
-        // Nobody is kept from the image by one who only reads.
+        // A reader must not lock others out of the image.
         let other = try await NodeProcess(scratch.file("w"), [scratch.file("disk.raw"), "--export", "disk"])
         #expect(try await other.stop() == 0)
         #expect(try await source.stop() == 0)
     }
 
-    @Test("Before the hand-over it is answered read-only there, and no first write is waited for")
+    @Test("Before the switchover -> read-only at the destination, and --switch first-write is refused")
     func early() async throws {
         let source = try await source()
         let destination = try await destination()

@@ -2,9 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("A state directory that fails, or that two nodes are given", .timeLimit(.minutes(10)))
+@Suite("A failing or shared state directory", .timeLimit(.minutes(10)))
 struct StateFaultProcessTests {
-    @Test("A second node with the same state directory is refused, and told who has it; a killed one's is free at once")
+    @Test("A second node with one state directory -> refused, and told the owner; free after a kill")
     func twoNodes() async throws {
         let scratch = Scratch()
         try scratch.makeImage("a.raw", megabytes: 1)
@@ -20,7 +20,7 @@ struct StateFaultProcessTests {
         #expect(refused.errors.contains("--state DIR"))
         let listed = try await Nearblock.run(["record", "list", "--state", "\(first.folder)/state"])
         #expect(listed.status == 0, "who only looks is not kept off: \(listed.errors)")
-        // One that serves one command is not there to be told to migrate.
+        // A node for one command gets no migrate commands, so it may share the directory.
         let short = try await Nearblock.run([
             "serve", scratch.file("b.raw"), "--state", "\(first.folder)/state", "--run", "true",
         ])
@@ -31,7 +31,7 @@ struct StateFaultProcessTests {
     }
 
     @Test(
-        "With a state directory that is read-only nothing moves, and once it is not everything does",
+        "Read-only state directory -> nothing moves; writable again -> everything does",
         .enabled(if: SmallFileSystem.isPossible))
     func readOnly() async throws {
         let scratch = Scratch()
@@ -63,7 +63,7 @@ struct StateFaultProcessTests {
 
     private static let canInject = geteuid() == 0 && access("/usr/bin/strace", X_OK) == 0
 
-    /// Has the kernel fail each flush of a node's state directory, until it is sent SIGINT.
+    /// Makes the kernel fail each flush of a node's state directory, until SIGINT.
     private func failFlushes(of node: NodeProcess, _ scratch: Scratch) async throws -> ChildProcess {
         let log = scratch.file("strace-\(UUID().uuidString.prefix(4))")
         try Data().write(to: URL(fileURLWithPath: log))
@@ -80,7 +80,7 @@ struct StateFaultProcessTests {
     }
 
     @Test(
-        "Where flushes of the source's state directory fail at the hand-over, the disk waits, and status says what to do",
+        "Source's state flush fails at the switchover -> the disk waits, and status says what to do",
         .enabled(if: canInject), arguments: [true, false])
     func doubt(isCancelled: Bool) async throws {
         let nodes = try await TwoNodes(megabytes: 1)
@@ -115,7 +115,7 @@ struct StateFaultProcessTests {
         if isCancelled { #expect(state == "serving") }
         let records = try FileManager.default.contentsOfDirectory(atPath: "\(nodes.source.folder)/state")
         #expect(records.contains { $0.hasPrefix("moved-") } == (state != "serving"))
-        // The next life says the same.
+        // The next process reports the same.
         try await nodes.restartSource()
         let later = try await nodes.source.exports().first?["state"] as? String
         #expect((later == "serving") == (state == "serving"), "\(later ?? "nothing")")
@@ -124,7 +124,7 @@ struct StateFaultProcessTests {
     }
 
     @Test(
-        "A node that is killed while a hand-over is in doubt serves the disk again only once the outcome is durable",
+        "Node killed with the switchover in doubt -> serves the disk only after the outcome is durable",
         .enabled(if: canInject))
     func killedInDoubt() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
@@ -148,7 +148,7 @@ struct StateFaultProcessTests {
         try await nodes.restartSource()
         let state = try await nodes.source.exports().first?["state"] as? String
         let records = try FileManager.default.contentsOfDirectory(atPath: "\(nodes.source.folder)/state")
-        // A migration that was not handed over goes on by itself.
+        // A migration before its switchover goes on by itself.
         #expect(
             ["moved", "released", "moved, waiting for the destination"].contains(state)
                 == records.contains { $0.hasPrefix("moved-") })

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("SIGTERM while disks move", .timeLimit(.minutes(15)))
 struct StoppedMigrationTests {
-    /// Two nodes of one run, two disks at the source.
+    /// Two nodes for one run, with two disks at the source.
     private final class Run: Sendable {
         let scratch = Scratch()
         let port: UInt16
@@ -34,12 +34,12 @@ struct StoppedMigrationTests {
             try await node.ask(["migrate"] + disks + ["--to", "127.0.0.1:\(port)"] + options)
         }
 
-        /// But for the lock of a state directory, which stays.
+        /// All files except the lock of a state directory, which stays.
         func files(_ folder: String) throws -> [String] {
             try FileManager.default.contentsOfDirectory(atPath: scratch.file(folder)).filter { $0 != "lock" }
         }
 
-        /// Whether the disks have been handed over, by what is durable at the source.
+        /// Whether the disks have been switched over, by the source's durable records.
         var hasMoved: Bool { get throws { try files("s/state").contains { $0.hasPrefix("moved-") } } }
 
         func expectQuiet(_ node: NodeProcess, _ what: String) {
@@ -58,7 +58,7 @@ struct StoppedMigrationTests {
         }
     }
 
-    /// Writes numbered blocks, each flushed before its number is noted, until it is told no.
+    /// Writes numbered blocks, each flushed before its number is recorded, until told to stop.
     private struct Writer {
         let process: ChildProcess
         let log: String
@@ -88,7 +88,7 @@ struct StoppedMigrationTests {
             }
         }
 
-        /// Ends it, and looks for what it was told is safe.
+        /// Ends the writer, and checks the blocks that it recorded as safe.
         func expectWritten(in image: String, _ what: String) async throws {
             process.signal(SIGKILL)
             _ = try await onThread { process.waitUntilExit() }
@@ -97,12 +97,12 @@ struct StoppedMigrationTests {
             let contents = try Data(contentsOf: URL(fileURLWithPath: image))
             let start = Int(last % 64) * 4096
             let block = withUnsafeBytes(of: last.littleEndian) { Data($0) }
-            // The next write of that block comes 64 later.
+            // The next write of that block comes 64 writes later.
             #expect(contents[start..<start + 8] == block, "\(what): write \(last) was acknowledged and flushed")
         }
     }
 
-    /// What a run does, from its number and chance.
+    /// Actions of a run, chosen by its number and at random.
     private struct Plan {
         let disks: [String]
         let options: [String]
@@ -113,7 +113,7 @@ struct StoppedMigrationTests {
         init(_ number: Int, _ random: inout Seeded) {
             disks = number % 3 == 2 ? ["root", "log"] : ["root"]
             hasClient = number % 2 == 0
-            // Some are about to be handed over, or have just been.
+            // Some runs end just before or after the switchover.
             let isSlow = number % 4 != 3
             let switchover = ["converged", "manual", "now"][Int.random(in: 0..<3, using: &random)]
             options = (isSlow ? ["--rate", "8M"] : []) + ["--switch", switchover, "--detach"]
@@ -123,7 +123,7 @@ struct StoppedMigrationTests {
         }
     }
 
-    @Test("At the source: cancelled at both nodes, or handed over and going on afterwards; twenty runs")
+    @Test("At the source, twenty runs -> cancelled at both nodes, or switched over and finished later")
     func source() async throws {
         var random = Seeded.fresh()
         var heard = 0
@@ -147,7 +147,7 @@ struct StoppedMigrationTests {
                 try await writer?.expectWritten(in: run.scratch.file("images/root.raw"), plan.what)
                 #expect(try await second.stop() == 0, "\(plan.what)")
             } else {
-                // A destination that could not answer in time is told at the next attempt.
+                // A destination that could not answer in time learns of it at the next attempt.
                 let left = try run.files("s/state")
                 #expect(left.allSatisfy { $0.hasPrefix("attempt-") }, "\(plan.what): \(left)")
                 if left.isEmpty {
@@ -175,7 +175,7 @@ struct StoppedMigrationTests {
         #expect(heard > 0, "a destination hears of it where it answers in time")
     }
 
-    @Test("At the destination: the migration goes on once that is started again; six runs")
+    @Test("At the destination, six runs -> the migration goes on after its restart")
     func destination() async throws {
         var random = Seeded.fresh()
         for number in 0..<6 {
@@ -191,7 +191,7 @@ struct StoppedMigrationTests {
             #expect(try await first.stop() == 0, "\(plan.what)")
             run.expectQuiet(first, plan.what)
             let second = try await run.destination()
-            // It may have ended before it was let in: then it has ended.
+            // The migration may have failed before it was accepted.
             let isOver = try await source.exports().allSatisfy { $0["state"] as? String == "serving" }
             if isOver {
                 #expect(try await run.migrate(from: source, []).status == 0, "\(plan.what)")
@@ -209,7 +209,7 @@ struct StoppedMigrationTests {
         }
     }
 
-    @Test("At the source while the destination is away: it does not wait, and nothing goes on at the next start")
+    @Test("At the source, destination away -> it does not wait, and resumes nothing at its next start")
     func destinationAway() async throws {
         let run = try Run(disks: ["root", "log"])
         let gone = try await run.destination()
@@ -220,7 +220,7 @@ struct StoppedMigrationTests {
         try await waitUntil("it waits") { try await first.ask(["status"]).output.contains("reconnecting") }
         #expect(try await first.stop() == 0)
         run.expectQuiet(first, "away")
-        // What was attempted is still to be told to the destination.
+        // The destination still has to learn of the failed attempt.
         #expect(try run.files("s/state").allSatisfy { $0.hasPrefix("attempt-") })
         let second = try await run.source()
         #expect(try await second.exports().allSatisfy { $0["state"] as? String == "serving" })
@@ -230,7 +230,7 @@ struct StoppedMigrationTests {
         #expect(try await back.stop() == 0)
     }
 
-    @Test("Ctrl-C on a migrate that waits says how to watch and to cancel what goes on in the node")
+    @Test("Ctrl-C on a waiting migrate -> a line says how to watch and cancel the migration")
     func interrupted() async throws {
         let run = try Run(disks: ["root"])
         let destination = try await run.destination()

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `--to` names something that is no peer, or not the one that is there.
+/// Tests of `--to` with an address that is no peer, or the wrong one.
 @Suite("Wrong destinations", .timeLimit(.minutes(10)))
 struct WrongPeerTests {
     private let scratch = Scratch()
@@ -14,7 +14,7 @@ struct WrongPeerTests {
         #expect(result.errors.filter { $0 == "\n" }.count == 1, "\(result)")
     }
 
-    @Test("An NBD server's port is recognised, with TLS on the peer link and without", arguments: [false, true])
+    @Test("--to an NBD server's port -> recognised, with and without TLS on the peer link", arguments: [false, true])
     func serverPort(isEncrypted: Bool) async throws {
         _ = try scratch.hole(1 << 20, "disk.raw")
         let certificates = try await Certificates()
@@ -26,7 +26,7 @@ struct WrongPeerTests {
             try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)"] + more)
         }
 
-        // A node's own, in the clear and encrypted; and a server's that sends its greeting in pieces.
+        // Cases: a node's own port, plaintext and TLS, and a server that sends its greeting in pieces.
         _ = try scratch.hole(1 << 20, "other.raw")
         let port = try FreePort.find()
         let other = try await NodeProcess(
@@ -61,7 +61,7 @@ struct WrongPeerTests {
         #expect(try await source.stop() == 0)
     }
 
-    @Test("An NBD client at the port for peers is told of in the log, and let go")
+    @Test("An NBD client at the peer port -> logged and disconnected")
     func clientAtPeerPort() async throws {
         let port = try FreePort.find()
         let node = try await NodeProcess(
@@ -73,7 +73,7 @@ struct WrongPeerTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A host name that the certificate does not have is named, with those that it has")
+    @Test("A host name that the certificate lacks -> the error lists the names it has")
     func hostName() async throws {
         _ = try scratch.hole(1 << 20, "disk.raw")
         let certificates = try await Certificates()

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What clients may look at besides the data: dirty bitmaps and missing blocks.
+/// Block status contexts beyond the standard ones: dirty bitmaps and missing blocks.
 @Suite("Bitmaps", .timeLimit(.minutes(10)))
 struct BitmapTests {
     private let scratch = Scratch()
@@ -20,7 +20,7 @@ struct BitmapTests {
         return try await Command.run("nbdsh", "-c", "\(chosen)h.connect_uri('\(node.uri())')", "-c", text)
     }
 
-    /// Python that finds the runs that are marked, by as many block statuses as it takes.
+    /// Python that lists the marked runs, with as many block status requests as needed.
     private static let walk = """
         def blocks(h):
             found = []
@@ -36,14 +36,14 @@ struct BitmapTests {
 
         """
 
-    /// The blocks that are marked, as libnbd sees them.
+    /// Returns the marked blocks, as libnbd sees them.
     private func marked(_ node: NodeProcess) async throws -> String {
         let result = try await script(node, Self.walk + "print(blocks(h))", contexts: ["qemu:dirty-bitmap:backup"])
         try #require(result.status == 0, "\(result)")
         return result.output.trimmingCharacters(in: .newlines)
     }
 
-    @Test("Each checkpoint shows what was written since the one before, and a failed one is shown again")
+    @Test("A checkpoint -> shows writes since the last one; a failed one -> shown again")
     func checkpoints() async throws {
         let node = try await node()
         let everything = "[(0, \(Self.size + 512))]"
@@ -66,8 +66,8 @@ struct BitmapTests {
         #expect(try await node.stop() == 0)
     }
 
-    /// What an incremental backup tool does: copies what the bitmap says onto the last backup, while writes go on.
-    @Test("Full and incremental backups add up to the disk")
+    /// Copies the marked blocks onto the last backup while writes go on, as a backup tool does.
+    @Test("Full and incremental backups -> together equal to the disk")
     func backups() async throws {
         let node = try await node()
         let backup = try scratch.hole(Self.size + 512, "backup.raw")
@@ -105,7 +105,7 @@ struct BitmapTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("Several contexts are answered in one reply, and QEMU reads the bitmap")
+    @Test("Several contexts -> one reply; QEMU reads the bitmap")
     func together() async throws {
         let node = try await node()
         _ = try await node.ask(["checkpoint", "disk"])
@@ -138,21 +138,21 @@ struct BitmapTests {
             "qemu-img", "map", "--output=json", "--image-opts",
             "driver=nbd,server.type=unix,server.path=\(node.folder)/nbd.sock,export=disk,"
                 + "x-dirty-bitmap=qemu:dirty-bitmap:backup")
-        // QEMU shows what is dirty as having no data.
+        // QEMU shows dirty blocks as blocks without data.
         let runs = try JSONSerialization.jsonObject(with: Data(map.output.utf8)) as? [[String: Any]]
         let found = (runs ?? []).filter { $0["data"] as? Bool == false }.compactMap { $0["start"] as? Int }
         #expect(found == [65536, 131072], "\(map)")
         #expect(try await node.stop() == 0)
     }
 
-    /// Bytes that are marked.
+    /// Returns the number of marked bytes.
     private func marked(_ uri: String, _ context: String) async throws -> Int {
         let map = try await Command.run("nbdinfo", "--map=\(context)", "--json", uri)
         let runs = try JSONSerialization.jsonObject(with: Data(map.output.utf8)) as? [[String: Any]] ?? []
         return runs.filter { $0["type"] as? Int == 1 }.compactMap { $0["length"] as? Int }.reduce(0, +)
     }
 
-    @Test("What a migration still has to send is seen at the source, and what is missing at the destination")
+    @Test("A migration -> the source shows dirty blocks, the destination missing ones")
     func moving() async throws {
         let nodes = try await TwoNodes()
         let dirty = "qemu:dirty-bitmap:migration"
@@ -160,14 +160,14 @@ struct BitmapTests {
             try await Command.run("nbdinfo", "--json", node.uri()).output
         }
         let start = ["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--detach"]
-        // A disk that waits to be switched over sends what was written at once: its map empties.
+        // While the disk waits for the switchover, its map empties at once.
         #expect(try await nodes.source.ask(start + ["--switch", "manual"]).status == 0)
         try await waitUntil("it is seen") { try await contexts(of: nodes.source).contains(dirty) }
         try await waitUntil("all is sent") { try await marked(nodes.source.uri(), dirty) == 0 }
         _ = try await nodes.source.ask(["rate", "disk", "8K"])
         let written = try await Command.run("qemu-io", ["-f", "raw", "-c", "write -P 9 1M 1M", nodes.source.uri()])
         #expect(written.status == 0)
-        // The client that has chosen it keeps seeing everything as dirty once it is not kept any more.
+        // A client that has chosen the context sees everything as dirty after it was withdrawn.
         let client = try await Command.run(
             "nbdsh", "-c", "h.add_meta_context('\(dirty)'); h.connect_uri('\(nodes.source.uri())')", "-c",
             """
@@ -196,7 +196,7 @@ struct BitmapTests {
         #expect(try nodes.destinationImage == nodes.sourceImage)
     }
 
-    @Test("A node says what is wrong with a bitmap")
+    @Test("An invalid bitmap name -> one line says why")
     func refusals() async throws {
         let image = try scratch.hole(1 << 20, "plain.raw")
         for name in ["", "a b", "migration"] {

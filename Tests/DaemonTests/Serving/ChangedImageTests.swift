@@ -2,13 +2,13 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Images that are replaced, become longer or are cut short under a node that serves them.
-@Suite("Images that change under the node", .timeLimit(.minutes(10)))
+/// Images that are replaced, grow or are cut short while a node serves them.
+@Suite("Images that change while served", .timeLimit(.minutes(10)))
 struct ChangedImageTests {
     private let scratch = Scratch()
     private static let size = 4 << 20
 
-    /// A disk of the letter A.
+    /// Writes a disk filled with the letter A.
     private func makeDisk(_ name: String = "disk.raw") throws -> String {
         try scratch.write([UInt8](repeating: UInt8(ascii: "A"), count: Self.size), to: name)
     }
@@ -26,7 +26,7 @@ struct ChangedImageTests {
         node.messages.components(separatedBy: words).count - 1
     }
 
-    /// Python with what the tests share: `old` maps each server to a client that has been there from the start.
+    /// Python that the tests share: `old` maps each server to a client that was connected from the start.
     private static let clients = """
         import json, nbd, os, subprocess, sys
         image, uris = sys.argv[1], sys.argv[2:]
@@ -62,9 +62,9 @@ struct ChangedImageTests {
         return result.output.trimmingCharacters(in: .newlines)
     }
 
-    // MARK: As other servers do
+    // MARK: Compared with other servers
 
-    /// What new clients and old ones see, line by line for nearblock, nbd-server and nbdkit.
+    /// Returns what new and old clients see, one line each for nearblock, nbd-server and nbdkit.
     private func compare(_ change: String, with image: String? = nil) async throws -> [String] {
         let image = try image ?? makeDisk()
         let node = try await node(image)
@@ -77,7 +77,7 @@ struct ChangedImageTests {
     }
 
     @Test(
-        "New clients get what new clients of nbd-server and nbdkit get",
+        "A changed image -> new clients see the same as with nbd-server and nbdkit",
         arguments: [
             ("make(image + '.new', 'B', 8 * MB); os.rename(image + '.new', image)", "[4, 'A'] [8, 'B']"),
             ("os.unlink(image)", "[4, 'A'] error"),
@@ -88,20 +88,20 @@ struct ChangedImageTests {
         #expect(try await compare(change) == [expected, expected, expected])
     }
 
-    @Test("A link that is switched leads new clients to the other file, as with nbd-server")
+    @Test("A symbolic link is switched -> new clients get the other file, as with nbd-server")
     func link() async throws {
         let link = scratch.file("link.raw")
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: try makeDisk())
         let change =
             "make(image + '.b', 'B', 2 * MB); os.symlink(image + '.b', image + '.l'); os.rename(image + '.l', image)"
-        // nbdkit follows links when it starts, and then no more.
+        // nbdkit follows links only when it starts.
         let (switched, kept) = ("[4, 'A'] [2, 'B']", "[4, 'A'] [4, 'A']")
         #expect(try await compare(change, with: link) == [switched, switched, kept])
     }
 
     // MARK: Replaced
 
-    @Test("A replaced image: each client writes to the file that it was given, and one line says so")
+    @Test("A replaced image -> each client keeps its file, and one line says so")
     func replaced() async throws {
         let image = try makeDisk()
         let node = try await node(image, ["--dirty-bitmap", "backup"])
@@ -118,7 +118,7 @@ struct ChangedImageTests {
             """, [image, node.uri()])
         #expect(output == "['o', 'A'] ['n', 'B'] [1, 'n'] [1, 'n']\no n")
         #expect(count("is another file now", in: node) == 1, "\(node.messages)")
-        // Nothing keeps the old file open, or locked, once its clients have gone.
+        // After its clients have disconnected, the old file is closed and unlocked.
         try await waitUntil("the old file is closed") {
             let files = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(node.processIdentifier)/fd")
             return !files.contains {
@@ -132,7 +132,7 @@ struct ChangedImageTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A file that can't be served refuses new clients, and not for ever")
+    @Test("An image that can't be opened -> new clients refused until it can")
     func unusable() async throws {
         let image = try makeDisk()
         let node = try await node(image)
@@ -154,7 +154,7 @@ struct ChangedImageTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A missing image is seen in the status, and SIGHUP looks without any client")
+    @Test("A missing image -> shown in the status; SIGHUP looks again without a client")
     func hangup() async throws {
         let image = try makeDisk()
         let node = try await node(image)
@@ -173,10 +173,10 @@ struct ChangedImageTests {
 
     // MARK: Grown
 
-    @Test("A grown image: what is new is in the bitmap, and clients of both sizes write to one disk")
+    @Test("A grown image -> new blocks are in the bitmap, and clients of both sizes share one disk")
     func grown() async throws {
         let image = try makeDisk()
-        // The last block is half a block: it grows, too.
+        // The last block is half a block, and grows too.
         #expect(truncate(image, off_t(Self.size - 2048)) == 0)
         let node = try await node(image, ["--dirty-bitmap", "backup"])
         for _ in 0..<2 { #expect(try await node.ask(["checkpoint", "disk"]).status == 0) }
@@ -228,7 +228,7 @@ struct ChangedImageTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A disk that grows while it is migrated moves with the size that it was offered with, and says so")
+    @Test("An image grows during its migration -> it moves with the offered size, and one line says so")
     func grownWhileMigrating() async throws {
         let nodes = try await TwoNodes(megabytes: 4)
         let image = nodes.scratch.file("disk.raw")
@@ -239,26 +239,26 @@ struct ChangedImageTests {
         #expect(count("has grown from \(Self.size) to \(Self.size + 8192)", in: nodes.source) == 1)
         let problem = try await nodes.source.exports().first?["problem"] as? String
         #expect(problem?.contains("moves the \(Self.size) bytes") == true, "\(problem ?? "none")")
-        // Where it ends here, the new size is there without anybody asking.
+        // If the migration is cancelled, clients see the new size without SIGHUP.
         #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
         try await waitUntil("the new size is told") {
             try await nodes.source.exports().first?["size"] as? Int == Self.size + 8192
         }
         #expect(try await nodes.source.exports().first?["problem"] == nil)
-        // A guest that knows the new size writes beyond the old one, and that arrives.
+        // A write beyond the old size, by a guest that knows the new one, must arrive.
         let written = try await Command.run(
             "qemu-io", ["-f", "raw", "-c", "write -P 9 \(Self.size) 8192", nodes.source.uri()])
         #expect(written.status == 0, "\(written)")
         #expect(try await nodes.migrate().status == 0)
         #expect(try nodes.destinationImage == nodes.sourceImage)
         #expect(try nodes.destinationImage.count == Self.size + 8192)
-        // What has arrived keeps its size.
+        // The arrived disk keeps its size.
         #expect(truncate("\(nodes.images)/disk.raw", off_t(Self.size * 2)) == 0)
         #expect(try await size(nodes.destination) == "\(Self.size + 8192)")
         #expect(count("has come by a migration", in: nodes.destination) == 1, "\(nodes.destination.messages)")
     }
 
-    @Test("A migration that is handed over after the image has grown, or was replaced, moves what it was offered")
+    @Test("Image grown or replaced before the switchover -> the offered disk moves")
     func handedOverAfterGrowth() async throws {
         let nodes = try await TwoNodes(megabytes: 4)
         let image = nodes.scratch.file("disk.raw")
@@ -278,7 +278,7 @@ struct ChangedImageTests {
 
     // MARK: Cut short
 
-    @Test("An image that is cut short: beyond its end nothing is read, written or called zero, and one line says so")
+    @Test("An image cut short -> reads, writes and status beyond its end fail, and one line says so")
     func cut() async throws {
         let image = try makeDisk()
         let node = try await node(image, ["--dirty-bitmap", "backup"])
@@ -312,7 +312,7 @@ struct ChangedImageTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("Block status of an image that was cut short is an error and no hole, though nobody has noticed yet")
+    @Test("Block status right after an image was cut short -> an error, not a hole")
     func cutStatus() async throws {
         let image = try makeDisk()
         let node = try await node(image)
@@ -327,9 +327,9 @@ struct ChangedImageTests {
         #expect(try await node.stop() == 0)
     }
 
-    // MARK: All at once
+    // MARK: Everything at once
 
-    @Test("Whatever happens to an image while clients come, write and go, the node serves it as it is in the end")
+    @Test("Random changes under changing clients -> the node serves the final image")
     func anything() async throws {
         let image = try makeDisk()
         let node = try await node(image, ["--dirty-bitmap", "backup"])
@@ -380,7 +380,7 @@ struct ChangedImageTests {
 
     // MARK: Block devices
 
-    @Test("A block device that grows", .enabled(if: LoopDevice.isPossible))
+    @Test("A block device grows -> new clients see the new size", .enabled(if: LoopDevice.isPossible))
     func device() async throws {
         let file = try makeDisk()
         let device = try await LoopDevice(file: file, sectorSize: 512)
@@ -400,7 +400,7 @@ struct ChangedImageTests {
 
     // MARK: Many
 
-    @Test("Whoever asks about thousands of exports is answered, and a client sees what changed before it asked")
+    @Test("Thousands of exports -> all are answered, and clients see earlier changes")
     func many() async throws {
         let image = try makeDisk()
         let count = 500

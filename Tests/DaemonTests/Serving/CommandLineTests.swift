@@ -4,7 +4,7 @@ import Testing
 
 @Suite("The command line", .timeLimit(.minutes(10)))
 struct CommandLineTests {
-    /// One line on standard error that begins with the program's name.
+    /// Checks for one line on standard error that begins with the program's name.
     private func expectOneLine(_ result: Command.Result, status: Int32, _ part: String) {
         #expect(result.status == status, "\(result.errors)")
         #expect(result.errors.hasPrefix("nearblock: "), "\(result.errors)")
@@ -13,7 +13,7 @@ struct CommandLineTests {
     }
 
     @Test(
-        "A command that makes no sense is one line and status 2",
+        "An invalid command -> one line and status 2",
         arguments: [
             ["nonsense"], ["serve"], ["serve", "--peer-listen", "127.0.0.1:0"],
             ["serve", "x", "--listen", "nowhere"],
@@ -29,7 +29,7 @@ struct CommandLineTests {
     }
 
     @Test(
-        "Help and version are no errors",
+        "Help and version -> status 0",
         arguments: [["--help"], ["serve", "--help"], ["--version"], ["index", "--help"]])
     func help(_ arguments: [String]) async throws {
         let result = try await Nearblock.run(arguments)
@@ -38,7 +38,7 @@ struct CommandLineTests {
         #expect(result.errors.isEmpty)
     }
 
-    @Test("Names of one letter will do")
+    @Test("Names of one letter -> accepted")
     func shortNames() async throws {
         let scratch = Scratch()
         try scratch.makeImage("d", megabytes: 1)
@@ -49,7 +49,7 @@ struct CommandLineTests {
         #expect(result.output.contains("export-size"))
     }
 
-    @Test("What can't be served is one line and status 1")
+    @Test("An image that can't be served -> one line and status 1")
     func unservable() async throws {
         let scratch = Scratch()
         try Data().write(to: URL(fileURLWithPath: scratch.file("empty.raw")))
@@ -79,7 +79,7 @@ struct CommandLineTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A port that is taken is one line, for clients and for peers")
+    @Test("A port in use -> one line, for clients and for peers")
     func portsTaken() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
         let taken = "127.0.0.1:\(nodes.port)"
@@ -99,7 +99,7 @@ struct CommandLineTests {
             status: 1, taken)
     }
 
-    @Test("Commands to a node that is not there, and about exports that are not, are one line")
+    @Test("Commands to a missing node, or about a missing export -> one line")
     func noNode() async throws {
         let scratch = Scratch()
         expectOneLine(
@@ -116,7 +116,7 @@ struct CommandLineTests {
         #expect(try await nodes.source.ask(["status"]).output.contains("serving"))
     }
 
-    @Test("The index: added, listed, measured, removed, and said so where it is damaged")
+    @Test("Index commands -> add, list, measure, remove, and report damage")
     func index() async throws {
         let scratch = Scratch()
         try scratch.makeImage("a.raw", megabytes: 2)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Where a node stands in for another server, with that server's configuration and its clients' habits.
+/// A node in place of another server, with that server's configuration and clients.
 @Suite("Drop-in", .timeLimit(.minutes(10)))
 struct DropInTests {
     private let scratch = Scratch()
@@ -15,7 +15,7 @@ struct DropInTests {
         try scratch.write(Array(text.utf8), to: name)
     }
 
-    @Test("nbdinfo lists 5,000 exports")
+    @Test("5,000 exports -> nbdinfo lists them")
     func manyExports() async throws {
         var text = ""
         for number in 0..<5000 { text += "[export e\(number)]\nimage = \(try scratch.hole(4096, "\(number).raw"))\n" }
@@ -28,7 +28,7 @@ struct DropInTests {
 
     // MARK: maxconnections
 
-    @Test("As many clients at once as maxconnections, and another as soon as one has left")
+    @Test("More clients than maxconnections -> refused until one leaves")
     func maximumConnections() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let foreign = try write(
@@ -73,7 +73,7 @@ struct DropInTests {
         }
     }
 
-    @Test("SIGHUP changes the most connections, and those that are there count")
+    @Test("SIGHUP changes max-connections -> connected clients count")
     func changedMaximum() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let path = try write("[export disk]\nimage = \(image)\n", to: "m.conf")
@@ -99,7 +99,7 @@ struct DropInTests {
 
     // MARK: filesize
 
-    @Test("filesize is what nbd-server makes of it")
+    @Test("filesize -> the same size as with nbd-server")
     func fileSize() async throws {
         let socket = scratch.file("both.sock")
         func configuration() throws -> String {
@@ -135,7 +135,7 @@ struct DropInTests {
         #expect(ours.output == theirs.output, "\(ours) \(theirs)")
     }
 
-    @Test("What lies behind filesize is neither read nor written")
+    @Test("Bytes beyond filesize -> neither read nor written")
     func behindTheSize() async throws {
         let image = try scratch.write([UInt8](repeating: 7, count: 8192), to: "disk.raw")
         let path = try write("[generic]\n[disk]\nexportname = \(image)\nfilesize = 4096\n", to: "f.conf")
@@ -157,7 +157,7 @@ struct DropInTests {
 
     // MARK: force_tls
 
-    @Test("An export with force_tls is there for encrypted clients only")
+    @Test("force_tls -> only clients with TLS see the export")
     func forceTLS() async throws {
         let certificates = try await Certificates()
         let directory = try await certificates.directory()
@@ -228,7 +228,7 @@ struct DropInTests {
         #expect(theirs.output == expected, "\(theirs)")
     }
 
-    @Test("Without certificates an export for encrypted clients only is not served")
+    @Test("force_tls without certificates -> the export is not served")
     func noCertificates() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let own = try write("[export x]\nimage = \(image)\ntls = required\n", to: "own.conf")
@@ -236,10 +236,10 @@ struct DropInTests {
         #expect(result.status == 1 && result.errors.contains("x requires TLS, and there is none"), "\(result)")
     }
 
-    // MARK: What is not supported
+    // MARK: Unsupported options
 
     @Test(
-        "An export with an option that the safety of its data rests on is held back",
+        "An unsupported option that protects data -> the export is held back",
         arguments: [
             "copyonwrite = true", "multifile = 1", "treefiles = true", "temporary = true", "waitfile = true",
             "sdp = true",
@@ -262,10 +262,10 @@ struct DropInTests {
         #expect(!result.errors.contains("[other]"), "\(result)")
     }
 
-    // MARK: Configurations that say something twice
+    // MARK: Repetitions in configurations
 
     @Test(
-        "A repeated section or key is an error that names both lines",
+        "A repeated section or key -> an error that names both lines",
         arguments: [
             (
                 "[export a]\nimage = x\n[export b]\nimage = y\n[export a]\n",
@@ -290,7 +290,7 @@ struct DropInTests {
         #expect(result.errors.filter { $0 == "\n" }.count == 1)
     }
 
-    @Test("What looks like a repetition and is none is read")
+    @Test("An apparent repetition -> accepted")
     func notRepeated() async throws {
         let a = try scratch.hole(1 << 20, "a.raw")
         let b = try scratch.hole(2 << 20, "b.raw")
@@ -311,7 +311,7 @@ struct DropInTests {
         #expect(result.output == "2097152\n", "\(result)")
     }
 
-    @Test("An export that two files of an nbd-server configuration have names both files and lines")
+    @Test("One export in two files of nbd-server -> an error that names both files and lines")
     func repeatedInFiles() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         try FileManager.default.createDirectory(atPath: scratch.file("conf.d"), withIntermediateDirectories: true)

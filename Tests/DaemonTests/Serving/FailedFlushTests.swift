@@ -2,12 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A node whose image could not be made durable, as its clients and its operator see it.
+/// A node whose image could not be made durable, as clients and operator see it.
 @Suite("A failed flush", .timeLimit(.minutes(5)), .enabled(if: FullDevice.isPossible))
 struct FailedFlushTests {
     private let scratch = Scratch()
 
-    /// How a write of 4 MiB, a flush, and a forced write of one client end.
+    /// Returns how a write of 4 MiB, a flush, and a FUA write of one client end.
     private func write(_ node: NodeProcess, _ steps: String) async throws -> String {
         let script = """
             def do(act, *arguments):
@@ -19,7 +19,7 @@ struct FailedFlushTests {
         return result.output.split(separator: "\n").joined(separator: " ") + result.errors
     }
 
-    @Test("fails each client's later flush, ends each migration, and is in status and log until a restart")
+    @Test("A failed flush -> later flushes and migrations fail, and status and log say so until a restart")
     func stays() async throws {
         let device = try await FullDevice(on: scratch.file("small"))
         let outcome: Result<Void, any Error>
@@ -34,7 +34,7 @@ struct FailedFlushTests {
             scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("d/images")])
         var node = try await NodeProcess(scratch.file("s"), [path, "--export", "disk"])
         #expect(try await write(node, "do(h.pwrite, bytes(b'x' * 4194304), 1048576)") == "ok")
-        // The migration finds it, before any client does.
+        // The migration finds the failure before any client does.
         let migration = ["migrate", "disk", "--to", "127.0.0.1:\(port)", "--switch", "now"]
         let first = try await node.ask(migration)
         #expect(first.status != 0 && first.errors.contains("flush \(path)"), "\(first)")

@@ -2,12 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Devices that fail under a running guest: the log and `status` tell.
+/// Devices that fail while a guest runs: log and `status` report it.
 @Suite("Failed requests", .timeLimit(.minutes(10)))
 struct FailedRequestTests {
     private let scratch = Scratch()
 
-    /// What `status --json` has counted: `REQUEST ERROR COUNT`.
+    /// Returns the counts of `status --json` as `REQUEST ERROR COUNT`.
     private func failures(_ node: NodeProcess) async throws -> [String] {
         let export = try await node.exports().first
         return (export?["failures"] as? [[String: Any]] ?? []).map {
@@ -19,12 +19,12 @@ struct FailedRequestTests {
         node.messages.split(separator: "\n").count { $0.contains(words) }
     }
 
-    @Test("An image that is cut short under the node: each kind is logged once and counted")
+    @Test("An image cut short -> each kind of failure is logged once and counted")
     func cutShort() async throws {
         let image = try scratch.write([UInt8](repeating: 7, count: 4 << 20), to: "disk.raw")
         let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk"])
         #expect(try await failures(node).isEmpty)
-        // Under a client: who comes later is told of the smaller size.
+        // Cut it while a client is connected: later clients learn the smaller size.
         let script = """
             import os
             os.truncate("\(image)", 1 << 20)
@@ -42,7 +42,7 @@ struct FailedRequestTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("What a client does wrong is neither logged nor counted")
+    @Test("A client's own mistakes -> neither logged nor counted")
     func mistakes() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk", "--read-only"])
@@ -60,7 +60,9 @@ struct FailedRequestTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A file system that is full: small writes, large ones and zeros", .enabled(if: SmallFileSystem.isPossible))
+    @Test(
+        "A full file system -> failures of small writes, large writes and zeros are counted",
+        .enabled(if: SmallFileSystem.isPossible))
     func full() async throws {
         let small = try SmallFileSystem(on: scratch.file("small"))
         defer { small.unmount() }

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Servers that are backings and do not do as they should: they cost their own clients something, and nobody else.
+/// Faulty servers as backings: they affect only clients of their own exports.
 @Suite("Faulty backings", .timeLimit(.minutes(10)))
 struct FaultyBackingTests {
     private let scratch = Scratch()
@@ -11,8 +11,8 @@ struct FaultyBackingTests {
         ["--state", scratch.file("state-\(name)"), "--control", scratch.file("control-\(name)")]
     }
 
-    /// Speaks enough NBD for one client. A command is answered by a chunk of a type and a payload of the test's choice,
-    /// in Python; the others as they should be.
+    /// Serves one NBD client. The test supplies type and payload of the replies to one command, in Python; other
+    /// replies are correct.
     private func server(answers: String) -> String {
         """
         import socket, struct, threading
@@ -48,7 +48,7 @@ struct FaultyBackingTests {
     }
 
     @Test(
-        "A block status that tells nothing of use is an answer that all may be data",
+        "A useless block status -> treated as data",
         arguments: [
             (0, "b''"), (5, "struct.pack('>III', 5, 0, 0)"), (5, "struct.pack('>IIIII', 5, 0, 3, 4096, 0)"),
             (5, "struct.pack('>III', 99, 4096, 3)"),
@@ -62,7 +62,7 @@ struct FaultyBackingTests {
     }
 
     @Test(
-        "A read that brings less than was asked for has failed",
+        "A short read -> an error",
         arguments: [
             "0, b''", "1, struct.pack('>Q', offset) + bytes(length // 2)", "2, struct.pack('>QI', offset, length - 1)",
         ])
@@ -72,7 +72,7 @@ struct FaultyBackingTests {
         #expect(result.output == "5\n1048576\n", "\(result)")
     }
 
-    @Test("A read that a backing breaks off at fails in the end, and costs no core meanwhile")
+    @Test("The backing disconnects at each read -> the read fails, and uses little CPU")
     func breakingOff() async throws {
         let script = "try:\n h.pread(4096, 0)\nexcept nbd.Error as e: print(e.errnum)"
         let answer = "1, struct.pack('>Q', offset + 8192) + bytes(length)"
@@ -81,12 +81,12 @@ struct FaultyBackingTests {
             "nbdsh -u \"$uri\" -c \"\(script)\"; cut -d \" \" -f 14,15 /proc/$PPID/stat")
         let lines = result.output.split(separator: "\n")
         #expect(lines.first == "5", "\(result)")
-        // Hundredths of a second, of thirty seconds.
+        // Hundredths of a second of CPU time, within thirty seconds.
         let ticks = lines.last?.split(separator: " ").compactMap { Int($0) } ?? []
         #expect(ticks.count == 2 && ticks.reduce(0, +) < 500, "\(result)")
     }
 
-    /// What a command says that `nearblock serve --run` runs with such a server as its backing.
+    /// Returns the output of a command that runs under `nearblock serve --run` with such a server as backing.
     private func run(answers: String, _ command: String) async throws -> Command.Result {
         let faulty = try scratch.write(Array(server(answers: answers).utf8), to: "faulty.py")
         let command = try scratch.write(Array(command.utf8), to: "command")
@@ -100,7 +100,7 @@ struct FaultyBackingTests {
         return try await Command.run("bash", "-c", script)
     }
 
-    @Test("A forced write that fails may have cost others theirs, and each of them hears of it once")
+    @Test("A failed FUA write -> every client gets one error, because its writes may be lost")
     func forcedWrite() async throws {
         let (backing, socket) = (scratch.file("forced.sock"), scratch.file("s"))
         let steps = """
@@ -129,7 +129,7 @@ struct FaultyBackingTests {
         #expect(result.output == "EIO\nEIO EIO ok ok\n", "\(result)")
     }
 
-    @Test("A backing that does not answer does not keep the node from ending")
+    @Test("A backing that does not answer -> the node still ends")
     func silence() async throws {
         let socket = scratch.file("slow.sock")
         let script = """

@@ -2,14 +2,14 @@ import Foundation
 import TestSupport
 import Testing
 
-/// An image is known by what it is, not by where it stands (invariant 5).
+/// Invariant 5: an image is known by its identity, not by its path.
 @Suite("Identity", .timeLimit(.minutes(10)))
 struct IdentityTests {
     private static func section(_ name: String, _ image: String, _ rest: String = "") -> String {
         "[export \(name)]\nimage = \(image)\n\(rest)\n"
     }
 
-    /// Two disks, of which `a` holds 0xaa and `b` 0xbb.
+    /// Two disks: `a` holds 0xaa and `b` holds 0xbb.
     private static func twoFiles(_ scratch: Scratch) throws -> String {
         try PatternedDisks.make(scratch.file("a.raw"), 0xaa)
         try PatternedDisks.make(scratch.file("b.raw"), 0xbb)
@@ -25,7 +25,7 @@ struct IdentityTests {
     // MARK: Devices
 
     @Test(
-        "Devices that swap their numbers after one has moved: that one stays moved, the other is served from its own bytes",
+        "Devices swap numbers after one has moved -> that one stays moved, the other is served",
         .enabled(if: LoopDevice.isPossible))
     func devicesSwapAfterMove() async throws {
         let devices = LoopDevice.reserveNumbers(2)
@@ -54,7 +54,7 @@ struct IdentityTests {
     }
 
     @Test(
-        "Devices that swap their numbers in the middle of a migration: the disk that was moving goes on, not the other",
+        "Devices swap numbers during a migration -> the migrating disk goes on, not the other",
         .enabled(if: LoopDevice.isPossible))
     func devicesSwapInTheMiddle() async throws {
         let devices = LoopDevice.reserveNumbers(2)
@@ -83,7 +83,7 @@ struct IdentityTests {
     }
 
     @Test(
-        "Another device where one stood that has moved is not served until the operator has said what it is",
+        "Another device at the path of a moved one -> held back until the operator decides",
         .enabled(if: LoopDevice.isPossible), arguments: ["adopt", "disown"])
     func anotherDevice(_ verb: String) async throws {
         let device = LoopDevice.reserveNumbers(1)[0]
@@ -114,7 +114,7 @@ struct IdentityTests {
     }
 
     @Test(
-        "A device that nothing tells from others is moved once the operator has named it",
+        "A device without identity -> moves only after the operator has named it",
         .enabled(if: access("/dev/zram0", F_OK) == 0 && getuid() == 0))
     func namelessDevice() async throws {
         let size = "/sys/block/zram0/disksize"
@@ -135,7 +135,7 @@ struct IdentityTests {
 
     // MARK: Files
 
-    @Test("A moved image in a renamed folder, and behind a bind mount, stays moved", arguments: ["folder", "mount"])
+    @Test("A moved image in a renamed folder, or behind a bind mount -> stays moved", arguments: ["folder", "mount"])
     func elsewhere(_ kind: String) async throws {
         try #require(kind == "folder" || SmallFileSystem.isPossible)
         let nodes = try await ConfiguredNodes { scratch in
@@ -161,7 +161,7 @@ struct IdentityTests {
     }
 
     @Test(
-        "A file that was replaced after its disk had moved is held back, and so is one after a kill in the middle",
+        "A file replaced after its disk moved, or after a kill during that -> held back",
         arguments: [true, false])
     func replaced(_ hasMoved: Bool) async throws {
         let nodes = try await ConfiguredNodes(Self.twoFiles)
@@ -192,7 +192,7 @@ struct IdentityTests {
         #expect(try PatternedDisks.holds(path, 0xc1))
     }
 
-    @Test("Files that swap their names are told apart by what they are")
+    @Test("Files swap their names -> each keeps its own record")
     func filesSwap() async throws {
         let nodes = try await ConfiguredNodes(Self.twoFiles)
         #expect(try await nodes.migrate("a").status == 0)
@@ -201,7 +201,7 @@ struct IdentityTests {
         #expect(try await PatternedDisks.reads(nodes.source.uri("a"), 0xbb))
         #expect(try await PatternedDisks.write(nodes.source.uri("b"), 0xa1))
         #expect(try PatternedDisks.holds(nodes.scratch.file("b.raw"), 0xaa))
-        // The other one moves too, from the place that the record once named, and both are remembered.
+        // The other file moves too, from the path that the first record named; both records must stay.
         let second = try await nodes.migrate("a")
         #expect(second.status == 1 && second.errors.contains("already"), "\(second.errors)")
         try await nodes.restartSource(
@@ -215,7 +215,7 @@ struct IdentityTests {
     }
 
     @Test(
-        "An overlay that knows its files by other numbers after a remount is held back until the operator adopts them",
+        "An overlay with new inode numbers after a remount -> held back until the operator adopts it",
         .enabled(if: SmallFileSystem.isPossible))
     func overlay() async throws {
         let nodes = try await ConfiguredNodes { scratch in
@@ -257,7 +257,7 @@ struct IdentityTests {
 
     // MARK: The destination
 
-    @Test("A disk that arrived is served in a renamed images folder, and not from a file that has replaced it")
+    @Test("A renamed images folder -> the arrived disk is served; a replaced file -> it is not")
     func destinationImages() async throws {
         let nodes = try await ConfiguredNodes(Self.twoFiles)
         #expect(try await nodes.migrate("a").status == 0)
@@ -281,7 +281,7 @@ struct IdentityTests {
         #expect(try await PatternedDisks.reads(nodes.source.uri("a"), 0xcc))
     }
 
-    @Test("An image into which a disk still arrives is not served as if it were whole")
+    @Test("An image with missing blocks -> not served as a whole one")
     func unfinishedImage() async throws {
         let nodes = try await ConfiguredNodes { scratch in
             try scratch.makeImage("a.raw", megabytes: 4)
@@ -294,12 +294,12 @@ struct IdentityTests {
             "serve", nodes.scratch.file("d/images/a.raw"), "--socket", nodes.scratch.file("x.sock"), "--state",
             "\(nodes.destination.folder)/state", "--control", nodes.scratch.file("x.control"), "--run", "true",
         ])
-        #expect(served.status == 1 && served.errors.contains("not whole"), "\(served)")
+        #expect(served.status == 1 && served.errors.contains("blocks of it are missing"), "\(served)")
     }
 
     // MARK: One image, several exports
 
-    @Test("Every export of an image is handed over with it, and stays so over a restart")
+    @Test("Several exports of one image -> all move with it, also after a restart")
     func severalExports() async throws {
         let nodes = try await ConfiguredNodes { scratch in
             try PatternedDisks.make(scratch.file("a.raw"), 0xaa)
@@ -310,7 +310,7 @@ struct IdentityTests {
         }
         let refused = try await nodes.migrate("backup")
         #expect(refused.status == 1, "\(refused.errors)")
-        // A client that was there before, and reads again afterwards.
+        // This client was connected before, and reads again afterwards.
         let script = """
             import sys
             print(h.pread(1, 0)[0], flush=True)
@@ -351,7 +351,7 @@ struct IdentityTests {
         #expect(try await PatternedDisks.reads(nodes.source.uri("later"), 0xa3))
     }
 
-    @Test("An export of an image that is on its way is offered once that has ended")
+    @Test("A new export of a migrating image -> offered after the migration")
     func addedMeanwhile() async throws {
         let nodes = try await ConfiguredNodes { scratch in
             try scratch.makeImage("a.raw", megabytes: 2)
@@ -372,7 +372,7 @@ struct IdentityTests {
     // MARK: Disks that come back
 
     @Test(
-        "A disk does not come back into an image that has been deleted or replaced meanwhile", arguments: [true, false])
+        "The old image was deleted or replaced -> a disk does not come back into it", arguments: [true, false])
     func baseGone(_ isReplaced: Bool) async throws {
         let nodes = try await ConfiguredNodes(Self.twoFiles)
         let path = nodes.scratch.file("a.raw")
@@ -391,7 +391,7 @@ struct IdentityTests {
     }
 
     @Test(
-        "Every export of an image that a disk has come back into is served, also over a restart, and none moves before it is whole"
+        "A disk came back into an image with several exports -> all are served; none moves before it is whole"
     )
     func returnedSiblings() async throws {
         let nodes = try await ConfiguredNodes { scratch in
@@ -425,9 +425,9 @@ struct IdentityTests {
         }
     }
 
-    // MARK: Copies and other ways
+    // MARK: Copies, and other paths to a file
 
-    @Test("A file and its copy on a cloned file system are two disks", .enabled(if: LoopDevice.isPossible))
+    @Test("A file and its copy on a cloned file system -> two disks", .enabled(if: LoopDevice.isPossible))
     func clonedFileSystem() async throws {
         let devices = LoopDevice.reserveNumbers(2)
         let nodes = try await ConfiguredNodes { scratch in
@@ -465,7 +465,7 @@ struct IdentityTests {
     }
 
     @Test(
-        "What has moved as a file is not served through a loop device without a word",
+        "A moved file through a loop device -> not served silently",
         .enabled(if: LoopDevice.isPossible))
     func fileThroughLoop() async throws {
         let device = LoopDevice.reserveNumbers(1)[0]
@@ -479,7 +479,7 @@ struct IdentityTests {
         try await LoopDevice.detach(device)
     }
 
-    @Test("The name of an export that is held back is not given to a disk that arrives")
+    @Test("The name of an export that is held back -> refused for an arriving disk")
     func heldBackName() async throws {
         let nodes = try await ConfiguredNodes { scratch in
             try Self.twoFiles(scratch) + Self.section("c", scratch.file("c.raw"))
@@ -496,7 +496,7 @@ struct IdentityTests {
 
     // MARK: Missing images
 
-    @Test("A missing image keeps nobody from the others, at the start and at SIGHUP, and is taken up when it is there")
+    @Test("A missing image -> the others are served; SIGHUP serves it when it exists")
     func missing() async throws {
         let nodes = try await ConfiguredNodes { scratch in
             try Self.twoFiles(scratch) + Self.section("c", scratch.file("c.raw"))
@@ -513,7 +513,7 @@ struct IdentityTests {
         #expect(try await nodes.state(of: "c") == "serving ")
     }
 
-    @Test("A key that SIGHUP can't change is named when it has changed, and only then")
+    @Test("A changed key that needs a restart -> named at SIGHUP, and only then")
     func fixedKeys() async throws {
         let nodes = try await ConfiguredNodes(Self.twoFiles)
         try await nodes.reload()

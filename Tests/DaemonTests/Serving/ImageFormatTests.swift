@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Images that are not raw, as qemu-img makes them, where raw ones are meant.
+/// Images in other formats, made by qemu-img, where raw ones are expected.
 @Suite("Images that are not raw", .timeLimit(.minutes(10)))
 struct ImageFormatTests {
     private let scratch = Scratch()
@@ -19,7 +19,7 @@ struct ImageFormatTests {
     }
 
     @Test(
-        "An image that is served is told of in one warning, with QEMU's name of its format",
+        "A served image of another format -> one warning with QEMU's name of the format",
         arguments: [
             ("qcow2", "qcow2", []), ("qcow2", "qcow2", ["-o", "compat=0.10"]), ("qcow", "qcow", []), ("qed", "qed", []),
             ("vmdk", "vmdk", []), ("vmdk", "vmdk", ["-o", "subformat=monolithicFlat"]), ("vdi", "vdi", []),
@@ -32,7 +32,7 @@ struct ImageFormatTests {
             "serve", image, "--run", "nbdinfo --size \"$uri\"", "--state", scratch.file("state"), "--control",
             scratch.file("control"),
         ])
-        // A warning is all: the file is served as it is.
+        // There is only a warning: the file is served as raw.
         let size = try FileManager.default.attributesOfItem(atPath: image)[.size] as? Int
         #expect(result.status == 0 && result.output == "\(size ?? 0)\n", "\(result)")
         let told = warnings(result.errors)
@@ -43,7 +43,7 @@ struct ImageFormatTests {
         }
     }
 
-    @Test("What the warning advises serves the disk")
+    @Test("The command that the warning advises -> serves the disk")
     func advice() async throws {
         let image = try await make("qcow2", "disk.qcow2")
         let socket = scratch.file("q.sock")
@@ -60,7 +60,7 @@ struct ImageFormatTests {
         #expect(warnings(result.errors).isEmpty, "\(result)")
     }
 
-    @Test("An image that is indexed or measured is told of once in each command")
+    @Test("An indexed or measured image of another format -> one warning in each command")
     func indexed() async throws {
         let image = try await make("qcow2", "disk.qcow2")
         try scratch.makeImage("plain.raw", megabytes: 1)
@@ -77,7 +77,7 @@ struct ImageFormatTests {
         }
     }
 
-    @Test("Each image is told of once: at the start, when the configuration is read again, and where it arrives")
+    @Test("One image -> one warning: at the start, at SIGHUP, or where it arrives")
     func movedAndReread() async throws {
         let port = try FreePort.find()
         let destination = try await NodeProcess(
@@ -95,7 +95,7 @@ struct ImageFormatTests {
         try await source.wait(for: "two.vdi is offered")
         source.signal(SIGHUP)
         for export in ["one.qcow2", "late.raw"] {
-            // A guest writes what makes the raw image look like another.
+            // A guest write makes the raw image look like another format.
             let write = "h.pwrite(b'QFI\\xfb\\0\\0\\0\\3', 0); h.flush()"
             if export == "late.raw" {
                 #expect(try await Command.run("nbdsh", "-u", source.uri(export), "-c", write).status == 0)
@@ -115,7 +115,7 @@ struct ImageFormatTests {
         #expect(try await destination.stop() == 0)
     }
 
-    @Test("A disk whose first block follows after the hand-over is told of once it is there")
+    @Test("The first block arrives by post-copy -> the warning follows then")
     func arrivesLate() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
         let write = "h.pwrite(b'vhdxfile', 0); h.flush()"

@@ -2,11 +2,11 @@ import Testing
 
 @testable import Daemon
 
-/// What a node does about an image that has changed, without any files.
+/// Tests of the decision about a changed image, without files.
 @Suite struct ImageResponseTests {
     private let open = ImageSighting(isBlockDevice: false, device: 1, inode: 2)
 
-    @Test("The same file is one of the same inode on the same file system; a device is its number")
+    @Test("Same inode and file system -> the same file; same number -> the same device")
     func sightings() {
         #expect(ImageChange(open: open, atPath: open, size: 5, told: 5) == .same)
         #expect(ImageChange(open: open, atPath: open, size: 6, told: 5) == .resized(to: 6))
@@ -27,7 +27,7 @@ import Testing
             path: "p", told: 10, isMoving: isMoving, hasMoved: hasMoved, hasArrived: hasArrived)
     }
 
-    @Test("A disk at rest follows its image, and one that is not there is refused")
+    @Test("A disk at rest -> follows its image; a missing image -> refused")
     func atRest() {
         #expect(ImageResponse(to: .same, in: situation()) == .serve)
         #expect(ImageResponse(to: .replaced, in: situation()) == .reopen)
@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    @Test("A disk that moves, has moved or has come stays what it is, and the operator hears of it")
+    @Test("A disk that moves, has moved or has arrived -> kept, with a message")
     func inMotion() {
         for situation in [situation(isMoving: true), situation(hasMoved: true), situation(hasArrived: true)] {
             #expect(ImageResponse(to: .same, in: situation) == .serve)

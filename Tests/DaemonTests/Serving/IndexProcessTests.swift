@@ -14,7 +14,7 @@ struct IndexProcessTests {
         return result.output
     }
 
-    @Test("An add that is killed at any moment leaves what was there, or what it was to make")
+    @Test("An add killed at any moment -> the old or the new table")
     func killed() async throws {
         var random = Seeded.fresh()
         try scratch.makeImage("a.raw", megabytes: 16)
@@ -37,7 +37,7 @@ struct IndexProcessTests {
             if status == 0 { continue }
             let after = try await list()
             if after != before {
-                // It was killed after the moment that counts: what is there is the image as it is.
+                // The kill came after the table was published, so the index describes the current image.
                 let refreshed = try await Nearblock.run(["index", "refresh", scratch.file("a.raw")] + index)
                 #expect(refreshed.status == 0 && refreshed.output.isEmpty, "\(refreshed.output)")
             }
@@ -47,7 +47,7 @@ struct IndexProcessTests {
         #expect(!files.contains { $0.hasSuffix(".tmp") }, "\(files)")
     }
 
-    @Test("Two that add, remove and refresh at once do not disturb each other")
+    @Test("Concurrent add, remove and refresh -> all succeed")
     func twoAtOnce() async throws {
         for name in ["a", "b", "c", "d"] { try scratch.makeImage("\(name).raw", megabytes: 2) }
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -77,7 +77,7 @@ struct IndexProcessTests {
             stats.output.contains("\"neighbours\":4") && stats.output.contains("\"catalogues\":1,"), "\(stats.output)")
     }
 
-    @Test("What has gone is named, and the rest is brought up to date")
+    @Test("Refresh with missing images -> they are named, and the rest is updated")
     func refresh() async throws {
         for name in ["a", "b"] { try scratch.makeImage("\(name).raw", megabytes: 1) }
         #expect(
@@ -89,7 +89,7 @@ struct IndexProcessTests {
         #expect(result.output.contains("\"blocks\":512"), "\(result.output)")
     }
 
-    @Test("A domain is kept, counted by itself, and refused where it makes no sense")
+    @Test("Domains -> kept, counted separately; invalid ones -> refused")
     func domains() async throws {
         try scratch.makeImage("a.raw", megabytes: 1)
         #expect(

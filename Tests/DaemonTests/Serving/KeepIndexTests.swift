@@ -4,7 +4,7 @@ import Testing
 
 @Suite("An index that is kept current", .timeLimit(.minutes(10)))
 struct KeepIndexTests {
-    /// How many blocks of `image` stand in the index.
+    /// Returns how many blocks of `image` are in the index.
     private func found(_ image: String, _ index: String) async throws -> Int {
         let result = try await Nearblock.run([
             "index", "similarity", image, "--index", index, "--json", "--priority", "normal",
@@ -13,12 +13,12 @@ struct KeepIndexTests {
         return try #require(object?["found"] as? Int, "\(result.errors)")
     }
 
-    /// The node gives way to everything else, and there may be much of that: only the suite's own limit ends it.
+    /// Index upkeep has low priority and may wait long on a busy machine, so only the suite's limit ends this.
     private func wait(for image: String, in index: String, toBeFoundIn blocks: Int) async throws {
         while try await found(image, index) < blocks { try await Task.sleep(for: .milliseconds(100)) }
     }
 
-    @Test("What guests write is in the index soon, and only that is read")
+    @Test("Guest writes -> indexed soon, and only those blocks are read")
     func current() async throws {
         let scratch = Scratch()
         try scratch.makeImage("disk.raw", megabytes: 4)
@@ -31,7 +31,7 @@ struct KeepIndexTests {
         let before = try await found(scratch.file("other.raw"), index)
         #expect(try await found(scratch.file("disk.raw"), index) > 600)
 
-        // The guest writes what the other image holds.
+        // The guest writes blocks of the other image.
         let other = scratch.file("other.raw")
         let written = try await Command.run("nbdcopy", other, node.uri())
         try #require(written.status == 0, "\(written.errors)")
@@ -41,7 +41,7 @@ struct KeepIndexTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("An image that has grown, and one that was replaced, are in the index as they are now")
+    @Test("A grown or replaced image -> indexed as it is now")
     func changed() async throws {
         let scratch = Scratch()
         try scratch.makeImage("disk.raw", megabytes: 2)
@@ -64,7 +64,7 @@ struct KeepIndexTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("There must be an index to keep")
+    @Test("--keep-index without --index -> refused")
     func usage() async throws {
         let result = try await Nearblock.run(["serve", "x.raw", "--keep-index", "5s"])
         #expect(result.status == 2 && result.errors.contains("--index DIR"))

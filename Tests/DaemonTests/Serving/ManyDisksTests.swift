@@ -6,7 +6,7 @@ import Testing
 struct ManyDisksTests {
     private let scratch = Scratch()
 
-    @Test("Of 17 disks the last is refused in a line, alone or with another, and the others are not disturbed")
+    @Test("A 17th arriving disk, alone or with another -> refused in one line; the others go on")
     func seventeen() async throws {
         var lines = ""
         for number in 1...17 {

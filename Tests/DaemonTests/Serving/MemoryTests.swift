@@ -2,12 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Invariant 10 on the whole process: docs/performance.md gives the bound.
+/// Invariant 10 for the whole process; docs/performance.md states the bound.
 @Suite("Memory", .timeLimit(.minutes(10)))
 struct MemoryTests {
     private let scratch = Scratch()
 
-    @Test("A thousand clients that each ask for 32 MiB and never read take bounded memory, and give it back")
+    @Test("A thousand clients ask for 32 MiB and never read -> bounded memory, which is returned")
     func aThousandGreedyClients() async throws {
         let node = try await NodeProcess(
             scratch.file("node"), [try scratch.hole(32 << 20, "disk.raw"), "--export", "disk"])
@@ -24,7 +24,7 @@ struct MemoryTests {
         #expect(try await node.stop() == 0)
     }
 
-    /// Prints the bytes that the server takes before, at most, and after; a client that behaves is served meanwhile.
+    /// Prints the server's memory in bytes before, at most and after; a well-behaved client is served meanwhile.
     private static let greedyClients = """
         import resource, socket, struct, sys, time
         path, process = sys.argv[1], sys.argv[2]

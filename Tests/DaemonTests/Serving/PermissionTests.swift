@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Who may use images that arrive, and sockets; and what arrived images are called.
+/// Permissions of arriving images and of sockets, and file names of arriving images.
 @Suite("Modes, groups and names", .timeLimit(.minutes(10)))
 struct PermissionTests {
     private let scratch = Scratch()
@@ -30,7 +30,7 @@ struct PermissionTests {
         try await node.ask(["migrate", export, "--to", "127.0.0.1:\(port)"])
     }
 
-    /// Whether its disk has moved, and nothing of it is needed any more.
+    /// Returns whether the disk has moved and nothing more of it is needed.
     private func isFree(_ node: NodeProcess) async throws -> Bool {
         ["moved", "released"].contains(try await node.exports().first?["state"] as? String)
     }
@@ -39,7 +39,7 @@ struct PermissionTests {
 
     // MARK: Images
 
-    @Test("An image that arrives has the mode and group that the operator set, from the first byte on")
+    @Test("--image-mode and --image-group -> applied from the first byte on")
     func images() async throws {
         let port = try FreePort.find()
         let owners = Self.isRoot ? ["--image-group", "daemon"] : []
@@ -53,7 +53,7 @@ struct PermissionTests {
             FileManager.default.fileExists(atPath: scratch.file("images/disk.raw.incoming"))
         }
         let arriving = try status(scratch.file("images/disk.raw.incoming"))
-        // Where the file is seen at the moment that it is made, the owner's alone.
+        // Look at the file when it is created: only its owner may have access.
         #expect([0o640, 0o600].contains(arriving.mode))
         #expect(try await source.ask(["rate", "disk"]).status == 0)
         try await waitUntil("it is here") { FileManager.default.fileExists(atPath: scratch.file("images/disk.raw")) }
@@ -64,7 +64,7 @@ struct PermissionTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("Without options an image is its owner's alone, and the file of a configuration has the same keys")
+    @Test("No options -> only the owner has access; a configuration file has the same keys")
     func configured() async throws {
         let port = try FreePort.find()
         let plain = try await destination("d", port)
@@ -82,7 +82,7 @@ struct PermissionTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("What the operator sets meanwhile stays: of a disk that goes on arriving, and of one that comes back")
+    @Test("The operator changes permissions meanwhile -> they stay, also for a disk that comes back")
     func kept() async throws {
         let nodes = try await TwoNodes(megabytes: 8, sourceTakesDisks: true)
         try await nodes.beginSlowMigration()
@@ -109,7 +109,7 @@ struct PermissionTests {
 
     // MARK: Names
 
-    @Test("An export x.raw arrives as x.raw, and another that would have the same file is refused")
+    @Test("An export x.raw -> arrives as x.raw; another export with that file -> refused")
     func names() async throws {
         let port = try FreePort.find()
         let node = try await destination("d", port)
@@ -126,7 +126,7 @@ struct PermissionTests {
             #expect(refused.errors.contains("x.raw, which is the file of x.raw; give one"), "\(refused)")
             #expect(refused.errors.filter { $0 == "\n" }.count == 1, "\(refused)")
         }
-        // It is known again after a restart.
+        // The node must recognise it after a restart.
         try await node.kill()
         let again = try await destination("d", port)
         #expect(try await Command.run("nbdinfo", "--size", again.uri("x.raw")).output == "1048576\n")
@@ -138,7 +138,7 @@ struct PermissionTests {
         #expect(try await again.stop() == 0)
     }
 
-    @Test("Of two exports with one file that arrive at once, one is refused")
+    @Test("Two arriving exports with one file -> one is refused")
     func namesAtOnce() async throws {
         let port = try FreePort.find()
         let node = try await destination("d", port)
@@ -157,14 +157,14 @@ struct PermissionTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A disk that an earlier release has put at x.raw.raw goes on there, with its record")
+    @Test("A disk of an earlier release at x.raw.raw -> goes on there, with its record")
     func earlierNames() async throws {
         let port = try FreePort.find()
         let node = try await destination("d", port)
         let first = try await source("x.raw")
         #expect(try await migrate("x.raw", from: first, to: port).status == 0)
         #expect(try await node.stop() == 0)
-        // As the earlier release has left it: the record's name is a digest of the image's real path.
+        // State of the earlier release: the record's name is a digest of the image's real path.
         let images = scratch.file("images")
         let script = """
             import glob, hashlib, os
@@ -179,10 +179,10 @@ struct PermissionTests {
         let again = try await destination("d", port)
         let read = try await Command.run("nbdsh", "-u", again.uri("x.raw"), "-c", "print(h.pwrite(b'new', 0))")
         #expect(read.status == 0, "\(read) \(again.messages)")
-        // The source's clients are forwarded to it.
+        // Clients of the source are forwarded to it.
         let through = try await Command.run("nbdsh", "-u", first.uri("x.raw"), "-c", "print(h.pread(3, 0))")
         #expect(through.output.contains("new"), "\(through)")
-        // Its file is not that of x, which has one of its own.
+        // Export x has a file of its own.
         let second = try await source("x")
         #expect(try await migrate("x", from: second, to: port).status == 0)
         #expect(try FileManager.default.contentsOfDirectory(atPath: images).sorted() == ["x.raw", "x.raw.raw"])
@@ -191,7 +191,7 @@ struct PermissionTests {
 
     // MARK: Sockets
 
-    @Test("A socket has the mode and group that the operator set, and clients that may come in do")
+    @Test("--socket-mode and --socket-group -> applied, and allowed users can connect")
     func sockets() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let owners = Self.isRoot ? ["--socket-group", "daemon"] : []
@@ -203,7 +203,7 @@ struct PermissionTests {
             #expect(try found.group == group("daemon"))
             chmod(scratch.path, 0o755)
             chmod(node.folder, 0o755)
-            // One of the group, and one who is not.
+            // One user of the group, and one outside.
             func connect(as group: String) async throws -> Int32 {
                 try await Command.run(
                     "setpriv", "--reuid=65534", "--regid=\(group)", "--clear-groups", "nbdinfo", "--size", node.uri()
@@ -215,10 +215,10 @@ struct PermissionTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A socket is never open to more than it is to be, and not for a moment")
+    @Test("A new socket -> never more open than configured")
     func socketsMeanwhile() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
-        // What the kernel is asked for, in its order: the file's first mode comes with bind, before any chmod.
+        // Trace system calls: bind determines the first mode of the file, before any chmod.
         let socket = scratch.file("s")
         let script = """
             umask 0; exec '\(Nearblock.path)' serve '\(image)' --socket '\(socket)' --socket-mode 0600 --run true \
@@ -235,7 +235,7 @@ struct PermissionTests {
     // MARK: Mistakes
 
     @Test(
-        "Modes and groups that make no sense are one line",
+        "An invalid mode or group -> one line",
         arguments: [
             (["--image-mode", "0440"], "owner must be able"), (["--image-mode", "rw-rw----"], "three octal digits"),
             (["--image-mode", "6600"], "three octal digits"), (["--socket-mode", "0o660"], "three octal digits"),
@@ -252,7 +252,7 @@ struct PermissionTests {
         #expect(read.status == 1 && read.errors.contains("[node] \(key)") && read.errors.contains(part), "\(read)")
     }
 
-    @Test("A group that the node may not give its files to is found out at the start", .enabled(if: isRoot))
+    @Test("A group that the node may not use -> an error at the start", .enabled(if: isRoot))
     func foreignGroup() async throws {
         _ = try scratch.hole(1 << 20, "disk.raw")
         chmod(scratch.path, 0o777)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The ways in to a node, and its configuration, as users have them.
+/// Connections to a node, and its configuration, as users set them up.
 @Suite("Serving", .timeLimit(.minutes(10)))
 struct ServingTests {
     private let scratch = Scratch()
@@ -22,7 +22,7 @@ struct ServingTests {
 
     // MARK: Ways in
 
-    @Test("--run has its variables, its own socket and its status")
+    @Test("--run -> variables, a private socket and the command's status")
     func run() async throws {
         let image = try scratch.hole(1_234_567, "disk.raw")
         let command = "test -S \"$unixsocket\" && nbdinfo --size \"$uri\"; echo \"[$exportname] [$port]\"; exit 7"
@@ -36,7 +36,7 @@ struct ServingTests {
         #expect(killed.status == 128 + 9)
     }
 
-    @Test("A client on standard input and output, through a socket and through pipes")
+    @Test("--single -> serves a client through a socket or pipes")
     func single() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let command = ([Nearblock.path, "serve", "--single", image] + common("single")).map { "'\($0)'" }
@@ -49,7 +49,7 @@ struct ServingTests {
         #expect(piped.output == "0003e889045565a9000000020000000100000000\n", "\(piped)")
     }
 
-    @Test("Sockets of a service manager are listened on instead of the default address")
+    @Test("Sockets of a service manager -> replace the default address")
     func activation() async throws {
         let image = try scratch.hole(3 << 20, "disk.raw")
         let command = ([Nearblock.path, "serve", image] + common("activated")).map { "'\($0)'" }
@@ -66,7 +66,7 @@ struct ServingTests {
         #expect(wrong.status == 1 && wrong.errors.contains("inherited socket 3"), "\(wrong)")
     }
 
-    @Test("IPv4, IPv6 and two sockets at once")
+    @Test("IPv4, IPv6 and two sockets at once -> all serve")
     func manyAddresses() async throws {
         let node = try await NodeProcess(
             scratch.file("node"),
@@ -79,7 +79,7 @@ struct ServingTests {
         #expect(!FileManager.default.fileExists(atPath: scratch.file("second.sock")))
     }
 
-    @Test("vsock, where the kernel reaches itself by it")
+    @Test("vsock, if the kernel supports loopback on it -> serves")
     func vsock() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let port = UInt32.random(in: 50_000...60_000)
@@ -95,7 +95,7 @@ struct ServingTests {
 
     // MARK: Configuration
 
-    @Test("A configuration file has many exports, and SIGHUP reads it again")
+    @Test("A configuration file with many exports -> served; SIGHUP reloads it")
     func configuration() async throws {
         for (name, size) in [("a.raw", 1 << 20), ("b.raw", 2 << 20), ("c.raw", 3 << 20)] {
             _ = try scratch.hole(size, name)
@@ -127,11 +127,11 @@ struct ServingTests {
             """
         _ = try write(second, to: "nearblock.conf")
         node.signal(SIGHUP)
-        try await node.wait(for: "read again")
+        try await node.wait(for: "reloaded")
         #expect(try await size(node.uri("three")) == "3145728")
         #expect(try await size(node.uri("one")) == "1048576")
         #expect(try await size(node.uri("two")) != "2097152")
-        // Nobody has the second image any more: it can be written elsewhere.
+        // The second image is closed now: other programs can write it.
         let info = try await Command.run("qemu-io", "-f", "raw", "-c", "write 0 4k", scratch.file("b.raw"))
         #expect(info.status == 0, "\(info)")
 
@@ -144,7 +144,7 @@ struct ServingTests {
     }
 
     @Test(
-        "A configuration that makes no sense is one line that says where",
+        "An invalid configuration -> one line that says where",
         arguments: [
             ("[export x]\n", "[export x] has no image"), ("[nodes]\n", "[nodes] is unknown"),
             ("[node]\nlisten = nowhere\n[export x]\nimage = y\n", "[node] listen: 'nowhere'"),
@@ -158,7 +158,7 @@ struct ServingTests {
         #expect(result.errors.contains(path) && result.errors.filter { $0 == "\n" }.count == 1)
     }
 
-    @Test("An nbd-server configuration is read as it is, and what is not done is named")
+    @Test("An nbd-server configuration -> served, with warnings for unsupported settings")
     func nbdServerConfiguration() async throws {
         for name in ["a.raw", "b.raw", "c.raw", "d.raw"] { _ = try scratch.hole(1 << 20, name) }
         try FileManager.default.createDirectory(atPath: scratch.file("conf.d"), withIntermediateDirectories: true)
@@ -204,7 +204,7 @@ struct ServingTests {
             "[cow] copyonwrite is not supported; the export is left out", "[guarded] authfile",
         ] { #expect(node.messages.contains(part), "\(part)") }
         #expect(!node.messages.contains("max_threads") && !node.messages.contains("[readonly]"))
-        // nbd-server looks for an image when somebody asks for it.
+        // nbd-server opens an image only when a client asks for it.
         #expect(node.messages.contains("later is not offered: cannot open") && !list.output.contains("later"))
         _ = try scratch.hole(1 << 20, "not-yet-there.raw")
         node.signal(SIGHUP)
@@ -213,7 +213,7 @@ struct ServingTests {
     }
 
     @Test(
-        "An nbd-server configuration of which nothing can be served is an error",
+        "An nbd-server configuration without a usable export -> an error",
         arguments: [
             ("[generic]\n[x]\nexportname = /nonexistent/x.raw\n", "cannot open /nonexistent/x.raw"),
             ("[generic]\nport = no-such-service\n[x]\nexportname = /x\n", "[generic] port: 'no-such-service'"),
@@ -225,7 +225,7 @@ struct ServingTests {
         #expect(result.status == 1 && result.errors.contains(complaint), "\(result)")
     }
 
-    @Test("The real nbd-server and nearblock serve the same configuration alike")
+    @Test("One configuration -> nbd-server and nearblock serve the same")
     func besideNbdServer() async throws {
         var random = Seeded.fresh()
         _ = try scratch.write(random.bytes(1_000_448), to: "a.raw")
@@ -249,7 +249,7 @@ struct ServingTests {
 
     // MARK: Other servers as backings
 
-    @Test("A qcow2 image behind qemu-nbd: data, zeroes and holes pass through")
+    @Test("A qcow2 image behind qemu-nbd -> data, zeroes and holes pass through")
     func qcow2() async throws {
         var random = Seeded.fresh()
         let source = try scratch.write(random.bytes(5 << 20), to: "source.raw")
@@ -272,7 +272,7 @@ struct ServingTests {
         #expect(try scratch.contents("back.raw")[65536..<131072] == scratch.contents("source.raw")[65536..<131072])
     }
 
-    @Test("Errors of a backing reach the client as themselves")
+    @Test("An error of the backing -> the same error at the client")
     func errors() async throws {
         let serve = "\(Nearblock.path) serve \"$uri\" \(common("errors").joined(separator: " ")) --run"
         for (error, number) in [("EIO", 5), ("ENOSPC", 28), ("EPERM", 1)] {
@@ -286,7 +286,7 @@ struct ServingTests {
         }
     }
 
-    @Test("A backing that goes down and comes back costs time, and each client that was there one flush")
+    @Test("A backing restarts -> requests wait, and each connected client's next flush fails")
     func reconnect() async throws {
         let image = try scratch.hole(64 << 20, "disk.raw")
         let socket = scratch.file("kit.sock")
@@ -351,7 +351,7 @@ struct ServingTests {
         #expect(result.output == expected, "\(result)")
     }
 
-    @Test("A backing that is not there is one line")
+    @Test("A missing backing -> one line")
     func missingBacking() async throws {
         let result = try await Nearblock.run(
             ["serve", "nbd+unix:///?socket=\(scratch.file("none"))"] + common("missing"))

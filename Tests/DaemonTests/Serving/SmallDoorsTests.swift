@@ -4,16 +4,16 @@ import Testing
 
 @testable import Daemon
 
-/// Ways in that are easily overlooked.
+/// Less obvious ways to reach a node.
 @Suite("Small doors", .timeLimit(.minutes(10)))
 struct SmallDoorsTests {
     private let scratch = Scratch()
 
     // MARK: The control socket
 
-    /// Starts a node of a user who has no directory for sockets, whose default is in /tmp, and returns what it says until it
-    /// is ready. In a mount namespace with a /tmp of its own.
-    /// - Parameter prepare: a shell command that runs before, with the default directory in $d.
+    /// Starts a node of a user without a socket directory, so that its default is in /tmp; returns its output until it
+    /// is ready. Runs in a mount namespace with its own /tmp.
+    /// - Parameter prepare: Shell command that runs before, with the default directory in $d.
     private func startAsUser(_ prepare: String) async throws -> Command.Result {
         let image = try scratch.hole(1 << 20, "disk.raw")
         #expect(chmod(scratch.path, 0o777) == 0 && chmod(image, 0o666) == 0)
@@ -37,7 +37,7 @@ struct SmallDoorsTests {
     }
 
     @Test(
-        "The default directory in /tmp is made for its owner only, and what is the owner's is closed to others",
+        "Default directory in /tmp -> created for its owner only; the owner's existing one -> closed to others",
         .enabled(if: geteuid() == 0))
     func ownDirectory() async throws {
         for prepare in ["", "mkdir $d; chown 12345 $d; chmod 755 $d", "mkdir $d; chown 12345 $d; chmod 700 $d"] {
@@ -48,7 +48,7 @@ struct SmallDoorsTests {
     }
 
     @Test(
-        "A default directory that is another user's, a link, or open to others is used by nobody",
+        "Default directory of another user, a link, or writable for others -> refused by node and commands",
         .enabled(if: geteuid() == 0),
         arguments: [
             "mkdir $d; chmod 777 $d", "mkdir $d; chown 12345 $d; chmod 777 $d",
@@ -64,11 +64,11 @@ struct SmallDoorsTests {
         #expect(result.errors.contains("is not safe"), "the command: \(result)")
     }
 
-    @Test("Nobody else can connect to the control socket at any moment: its file is made with its mode")
+    @Test("A new control socket -> its file is created with its final mode")
     func boundPrivately() throws {
         let path = scratch.file("control")
         for _ in 1...2 {
-            // The second replaces what the first has left.
+            // The second start replaces the first one's leftover.
             let descriptor = try ControlSocket.bind(path)
             defer { close(descriptor) }
             var info = stat()
@@ -81,7 +81,7 @@ struct SmallDoorsTests {
         #expect(throws: ControlError.self) { try ControlSocket.bind(scratch.file(String(repeating: "x", count: 108))) }
     }
 
-    @Test("A node answers commands while a hundred others say nothing, or half of one")
+    @Test("A hundred clients send nothing or half a command -> other commands are answered")
     func halfCommands() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let script = """
@@ -128,7 +128,7 @@ struct SmallDoorsTests {
 
     // MARK: NBD clients
 
-    @Test("A client that max-connections keeps out is told of in the log, and a hundred of them in no more lines")
+    @Test("Clients beyond max-connections -> logged, a hundred of them in no more lines")
     func refused() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let path = try scratch.write(
@@ -151,9 +151,9 @@ struct SmallDoorsTests {
         #expect(try await node.stop() == 0)
     }
 
-    // MARK: Certificates that keep nobody out
+    // MARK: Client certificates that can be avoided
 
-    @Test("Certificates of clients are not asked for where clients get in without TLS")
+    @Test("Client certificates required, but TLS optional -> refused at the start")
     func optionalVerification() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let certificates = try await Certificates()
@@ -174,14 +174,14 @@ struct SmallDoorsTests {
             #expect(result.status == 1 && result.errors.contains("--tls-mode required"), "\(result)")
             #expect(result.errors.filter { $0 == "\n" }.count == 1, "\(result)")
         }
-        // Where nobody gets at the disk without TLS, or nobody has to show anything, all is well.
+        // Accepted if TLS is required for the disks, or no certificates are.
         #expect(
             try await serve(tls + "tls-mode = optional\ntls-verify-client = true", "tls = required", []).status == 0)
         #expect(try await serve(tls + "tls-mode = optional", "", []).status == 0)
         #expect(try await serve(tls + "tls-verify-client = true", "", []).status == 0)
     }
 
-    @Test("nbd-server's own file goes on as it is, with a warning")
+    @Test("The same in nbd-server's file -> accepted with a warning")
     func dropIn() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let certificates = try await Certificates()
@@ -200,18 +200,18 @@ struct SmallDoorsTests {
         let result = try await Nearblock.run(common)
         #expect(result.status == 0, "\(result)")
         #expect(result.errors.contains("[generic] cacertfile") && result.errors.contains("force_tls"), "\(result)")
-        // What the command line says has to make sense by itself.
+        // Contradictory options on the command line are still refused.
         #expect(try await Nearblock.run(common + ["--tls-verify-client"]).status == 1)
     }
 
     // MARK: Peers
 
-    @Test("What a peer says does not write lines of its own into the log, nor many")
+    @Test("A peer's text -> no extra lines in the log, and few lines")
     func peerNames() async throws {
         let port = try FreePort.find()
         let node = try await NodeProcess(
             scratch.file("d"), ["--peer-listen", "127.0.0.1:\(port)", "--images", scratch.file("images")])
-        // A hello, an offer of a name that steers terminals, and a cancel with such a reason; 400 times.
+        // Send a hello, an offer whose name controls terminals, and a cancel with such a reason; 400 times.
         let script = """
             import os, socket, struct
             def text(s): s = s.encode(); return struct.pack(">H", len(s)) + s

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The state that the program is started in: its standard descriptors, its terminal, its keys.
+/// Start conditions of the program: standard descriptors, terminal, keys.
 @Suite("The start", .timeLimit(.minutes(10)))
 struct StartTests {
     private let scratch = Scratch()
@@ -14,7 +14,7 @@ struct StartTests {
     // MARK: Standard descriptors
 
     @Test(
-        "Standard descriptors that are closed become /dev/null, and clients are served",
+        "Closed standard descriptors -> /dev/null, and clients are served",
         arguments: ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
     func closedDescriptors(_ closed: String) async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
@@ -33,11 +33,11 @@ struct StartTests {
         for (number, line) in lines.dropFirst().dropLast().enumerated() where closed.contains("\(number)") {
             #expect(line == "/dev/null", "descriptor \(number): \(result)")
         }
-        // Messages did not go into the image.
+        // Messages must not go into the image.
         #expect(try scratch.contents("disk.raw") == Array("written".utf8) + [UInt8](repeating: 0, count: (1 << 20) - 7))
     }
 
-    @Test("Commands that end at once work without standard descriptors, and write nothing elsewhere")
+    @Test("Short commands without standard descriptors -> work, and write nothing elsewhere")
     func closedForCommands() async throws {
         try scratch.makeImage("a.raw", megabytes: 1)
         let before = try scratch.contents("a.raw")
@@ -51,7 +51,7 @@ struct StartTests {
         #expect(try scratch.contents("a.raw") == before)
     }
 
-    @Test("The command of --run finds standard descriptors, whatever nearblock had")
+    @Test("The command of --run -> has standard descriptors, even if nearblock had none")
     func closedForCaptive() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let script = """
@@ -63,7 +63,7 @@ struct StartTests {
         #expect(found.hasPrefix("/dev/null\n") && found.hasSuffix("/dev/null\n"), "\(found) \(result)")
     }
 
-    @Test("--single does not take closed streams for a client", arguments: ["0<&-", "1>&-"])
+    @Test("--single with closed streams -> refused", arguments: ["0<&-", "1>&-"])
     func closedForSingle(_ closed: String) async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let script = "\(Nearblock.path) serve --single '\(image)' \(common("s").joined(separator: " ")) \(closed)"
@@ -73,7 +73,7 @@ struct StartTests {
 
     // MARK: Passphrases
 
-    /// How openssl writes a key with a passphrase: in the general form, and in the older one of RSA and EC keys.
+    /// Forms in which openssl writes a key with a passphrase: PKCS #8, and the older ones of RSA and EC keys.
     enum Locked: String, CaseIterable, Sendable {
         case general = "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -pass pass:secret -out"
         case traditional = "genrsa -aes256 -traditional -passout pass:secret -out"
@@ -92,7 +92,7 @@ struct StartTests {
         #expect(line.filter { $0 == "\n" }.count == 1 && !line.contains("Enter"), "\(result)")
     }
 
-    @Test("A key with a passphrase is refused in a line, for clients and for peers", arguments: Locked.allCases)
+    @Test("A key with a passphrase -> refused in one line, for clients and for peers", arguments: Locked.allCases)
     func passphrases(_ form: Locked) async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let certificates = try await Certificates()
@@ -122,7 +122,7 @@ struct StartTests {
             "\(directory)/server-key.pem")
     }
 
-    @Test("A key with a passphrase is not asked for on a terminal", arguments: Locked.allCases)
+    @Test("A key with a passphrase, with a terminal -> no prompt", arguments: Locked.allCases)
     func passphraseOnTerminal(_ form: Locked) async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let certificates = try await Certificates()
@@ -130,7 +130,7 @@ struct StartTests {
         let directory = try await certificates.directory()
         try await lock("\(directory)/server-key.pem", form)
         let command = [Nearblock.path, "serve", image, "--tls", directory, "--socket", scratch.file("s")] + common("t")
-        // The program's controlling terminal is one that nobody types at; what waits for a line waits for ever.
+        // Nobody types at the controlling terminal, so a prompt would wait for ever.
         let script = """
             import os, pty, select, sys, time
             process, terminal = pty.fork()
@@ -152,7 +152,7 @@ struct StartTests {
         expectRefusal(try await Command.run("python3", "-c", script), "\(directory)/server-key.pem")
     }
 
-    @Test("A key that gets a passphrase while the node runs leaves it with the keys it has")
+    @Test("A key gets a passphrase before SIGHUP -> the node keeps its keys")
     func passphraseOnReload() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let certificates = try await Certificates()

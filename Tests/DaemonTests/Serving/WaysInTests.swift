@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Where the ways in to a node meet clients, commands and configurations that are not as they should be.
+/// Connections to a node under difficult conditions: clients, commands and configurations.
 @Suite("Ways in", .timeLimit(.minutes(10)))
 struct WaysInTests {
     private let scratch = Scratch()
@@ -18,14 +18,14 @@ struct WaysInTests {
     // MARK: --run
 
     @Test(
-        "The status of --run is the command's, also where it means something to nearblock", arguments: [0, 1, 64, 255])
+        "--run -> exits with the command's status, also one that nearblock uses itself", arguments: [0, 1, 64, 255])
     func statuses(_ status: Int32) async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let result = try await Nearblock.run(["serve", image, "--run", "exit \(status)"] + common("run"))
         #expect(result.status == status, "\(result)")
     }
 
-    @Test("--run names the default export by the empty name, and the first where there is no default")
+    @Test("--run -> $exportname is empty for the default export, otherwise the first export")
     func exportNames() async throws {
         _ = try scratch.hole(1 << 20, "a.raw")
         _ = try scratch.hole(2 << 20, "b.raw")
@@ -44,7 +44,7 @@ struct WaysInTests {
         }
     }
 
-    @Test("The command of --run inherits nothing but the standard streams")
+    @Test("The command of --run -> inherits only the standard streams")
     func descriptors() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let command =
@@ -53,7 +53,7 @@ struct WaysInTests {
         #expect(result.output == "none\n", "\(result)")
     }
 
-    @Test("A command that does not mind SIGTERM is killed by the second one")
+    @Test("A command of --run that ignores SIGTERM -> killed by the second one")
     func stubborn() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let script = """
@@ -68,7 +68,7 @@ struct WaysInTests {
 
     // MARK: --single
 
-    @Test("Whatever standard input and output are, every reply arrives", arguments: ["pipes", "late", "one", "two"])
+    @Test("Any kind of standard input and output -> every reply arrives", arguments: ["pipes", "late", "one", "two"])
     func everyReply(_ kind: String) async throws {
         let image = try scratch.hole(8 << 20, "disk.raw")
         let arguments = ([Nearblock.path, "serve", "--single", image] + common(kind)).map { "'\($0)'" }
@@ -77,7 +77,7 @@ struct WaysInTests {
         #expect(result.output == "8388764 0\n", "\(result)")
     }
 
-    @Test("SIGTERM ends --single while its client is there")
+    @Test("SIGTERM with a connected client -> --single ends")
     func singleEnds() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let arguments = ([Nearblock.path, "serve", "--single", image] + common("end")).map { "'\($0)'" }
@@ -94,7 +94,7 @@ struct WaysInTests {
         #expect(result.output == "0 b''\n", "\(result)")
     }
 
-    /// Asks for 8 MiB, says goodbye, and begins to read only when the server has long been done.
+    /// Asks for 8 MiB, disconnects, and starts to read only after the server has finished.
     private static let slowReader = """
         import os, socket, struct, subprocess, time
         def read(n): return struct.pack(">IHHQQI", 0x25609513, 0, 0, n, n << 20, 1 << 20)
@@ -124,7 +124,7 @@ struct WaysInTests {
 
     // MARK: Addresses
 
-    @Test("An empty host is every address of every family")
+    @Test("An empty host -> all addresses of all families")
     func everyAddress() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let command =
@@ -133,7 +133,7 @@ struct WaysInTests {
         #expect(result.output == "1048576\n1048576\n1048576\n", "\(result)")
     }
 
-    @Test("A socket that is passed on must be a stream that listens", arguments: ["SOCK_SEQPACKET", "SOCK_DGRAM"])
+    @Test("An inherited socket that is no listening stream -> refused", arguments: ["SOCK_SEQPACKET", "SOCK_DGRAM"])
     func wrongSockets(_ kind: String) async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let arguments = ([Nearblock.path, "serve", image] + common("activated")).map { "'\($0)'" }
@@ -150,10 +150,10 @@ struct WaysInTests {
         #expect(result.status == 1 && result.errors.contains("inherited socket 3: it is no socket"), "\(result)")
     }
 
-    // MARK: Encryption that is asked for and can't be had
+    // MARK: TLS without keys
 
     @Test(
-        "Whoever asks for TLS without a key is served not at all",
+        "TLS options without a key -> refused at the start",
         arguments: [
             (["--tls-mode", "required"], ""), (["--tls-mode", "optional"], ""), (["--tls-verify-client"], ""),
             ([], "tls-mode = required"), ([], "tls-verify-client = true"),
@@ -167,7 +167,7 @@ struct WaysInTests {
         #expect(result.errors.filter { $0 == "\n" }.count == 1, "\(result)")
     }
 
-    @Test("Exports that nbd-server would keep to TLS, or hold back, are not served in the clear")
+    @Test("Exports with force_tls or unsupported options in nbd-server's file -> not served in plaintext")
     func keptBack() async throws {
         for name in ["a.raw", "b.raw", "c.raw"] { _ = try scratch.hole(1 << 20, name) }
         let path = try write(
@@ -196,7 +196,7 @@ struct WaysInTests {
         #expect(refused.status == 1 && refused.errors.contains("[generic] force_tls needs a keyfile"), "\(refused)")
     }
 
-    @Test("As many clients as the server takes come in, whatever the soft limit on descriptors is")
+    @Test("A low soft limit of descriptors -> all allowed clients can connect")
     func manyClients() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let socket = scratch.file("many.sock")
@@ -217,9 +217,9 @@ struct WaysInTests {
         #expect(result.output == "200\n0\n", "\(result)")
     }
 
-    // MARK: Reading the configuration again
+    // MARK: Reloading the configuration
 
-    @Test("An export gets another name while a client has it open")
+    @Test("An export is renamed -> its connected client goes on")
     func renamed() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let path = try write("[export old]\nimage = \(image)\n", to: "r.conf")
@@ -246,7 +246,7 @@ struct WaysInTests {
         #expect(try await node.stop() == 0)
     }
 
-    @Test("A service manager is told of every reload, and nobody waits for one that does not listen")
+    @Test("Reloads -> reported to the service manager, without waiting for it")
     func notifications() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let arguments = ([Nearblock.path, "serve", image, "--socket", scratch.file("s")] + common("n")).map {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A node `a` that has `disk`, and nodes `b`, `c`, … that take disks in, as `a` does.
+/// Nodes in a chain: `a` has `disk`; `b`, `c` and so on accept disks, as `a` does.
 final class ChainOfNodes {
     let scratch = Scratch()
     let ports: [String: UInt16]
@@ -30,7 +30,7 @@ final class ChainOfNodes {
         try await start(name)
     }
 
-    /// The file that `name` has of the disk.
+    /// Returns the path of the disk's file at node `name`.
     func image(of name: String) throws -> Data {
         try scratch.data(name == "a" ? "disk.raw" : "\(name)/images/disk.raw")
     }
@@ -44,7 +44,7 @@ final class ChainOfNodes {
         try await migrate(from: name, to: address(of: other))
     }
 
-    /// What `nearblock status --json` says of the disk.
+    /// Returns the disk's entry in `nearblock status --json`.
     func status(of name: String) async throws -> [String: Any] {
         try await self[name].exports().first { $0["export"] as? String == "disk" } ?? [:]
     }
@@ -56,7 +56,7 @@ final class ChainOfNodes {
         }
     }
 
-    /// A client of `name` writes, flushes and reads again.
+    /// Writes, flushes and reads as a client of `name`.
     func write(_ pattern: Int, at offset: String = "0", through name: String) async throws {
         let result = try await Command.run(
             "qemu-io",

@@ -1,16 +1,16 @@
 import Foundation
 import TestSupport
 
-/// A source whose exports stand in a configuration file, and a destination that takes disks in.
+/// A source with its exports in a configuration file, and a destination.
 final class ConfiguredNodes {
     let scratch = Scratch()
     let port: UInt16
-    /// Where the source takes disks in.
+    /// Peer port of the source.
     let sourcePort: UInt16
     private(set) var destination: NodeProcess
     private(set) var source: NodeProcess
 
-    /// - Parameter exports: the sections of the source's configuration.
+    /// - Parameter exports: Sections of the source's configuration.
     init(_ exports: (Scratch) async throws -> String) async throws {
         port = try FreePort.find()
         sourcePort = try FreePort.find()
@@ -20,17 +20,17 @@ final class ConfiguredNodes {
         source = try await Self.startSource(scratch, sourcePort)
     }
 
-    /// Moves an export to its end.
+    /// Migrates an export to its end.
     func migrate(_ name: String, _ options: [String] = []) async throws -> Command.Result {
         try await source.ask(["migrate", name, "--to", "127.0.0.1:\(port)"] + options)
     }
 
-    /// Has a disk come back from the destination.
+    /// Migrates a disk back from the destination.
     func moveBack(_ name: String, _ options: [String] = []) async throws -> Command.Result {
         try await destination.ask(["migrate", name, "--to", "127.0.0.1:\(sourcePort)"] + options)
     }
 
-    /// Begins a migration that copies for minutes.
+    /// Starts a migration that copies for minutes.
     func beginSlowly(_ name: String) async throws -> Bool {
         let begun = try await migrate(name, ["--rate", "100K", "--detach"])
         guard begun.status == 0 else { return false }
@@ -38,7 +38,7 @@ final class ConfiguredNodes {
         return true
     }
 
-    /// SIGKILL, then what happens meanwhile, then another life.
+    /// Kills the node, runs `body`, and starts the node again.
     func restartSource(_ exports: String? = nil, meanwhile: () async throws -> Void = {}) async throws {
         try await source.kill()
         try await meanwhile()
@@ -52,15 +52,15 @@ final class ConfiguredNodes {
         destination = try await Self.startDestination(scratch, port, images)
     }
 
-    /// Writes the source's configuration, sends it SIGHUP and waits until it has read it.
+    /// Writes the source's configuration, sends SIGHUP, and waits until it is loaded.
     func reload(_ exports: String? = nil) async throws {
         if let exports { try Self.write(exports, scratch) }
-        let before = source.messages.count(of: "read again")
+        let before = source.messages.count(of: "reloaded")
         source.signal(SIGHUP)
-        try await waitUntil("it has read its configuration again") { source.messages.count(of: "read again") > before }
+        try await waitUntil("it has read its configuration again") { source.messages.count(of: "reloaded") > before }
     }
 
-    /// What `status` of the source says of an export: its state, then its problem.
+    /// Returns state and problem of an export in the source's status.
     func state(of name: String) async throws -> String { try await Self.state(of: name, at: source) }
 
     func stateThere(of name: String) async throws -> String { try await Self.state(of: name, at: destination) }

@@ -1,6 +1,6 @@
-/// Python that speaks the peer protocol as somebody would who means harm: what follows it is one attack.
+/// Python that speaks the peer protocol, as the beginning of an attack.
 enum HostilePeerScript {
-    /// `offer`, `forward` and `say` build frames; `connect` opens a connection from any address of the loopback network.
+    /// `offer`, `forward` and `say` build frames; `connect` opens a connection from any loopback address.
     static let library = """
         import os, resource, select, socket, struct, sys, threading, time
         resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))

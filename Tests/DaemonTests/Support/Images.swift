@@ -4,7 +4,7 @@ import TestSupport
 extension Scratch {
     func data(_ name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: file(name))) }
 
-    /// A raw image in which every third block is zero and the others are random.
+    /// Creates a raw image with zeros in every third block and random data in the others.
     func makeImage(_ name: String, megabytes: Int) throws {
         var random = Seeded(.random(in: 0 ... .max))
         var contents = Data()

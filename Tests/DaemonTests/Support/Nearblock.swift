@@ -3,7 +3,7 @@ import TestSupport
 
 /// The program under test.
 enum Nearblock {
-    /// Built beside the tests.
+    /// The program is built beside the tests.
     static let path: String = {
         let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("nearblock").path

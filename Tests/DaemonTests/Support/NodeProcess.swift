@@ -1,16 +1,16 @@
 import Foundation
 import TestSupport
 
-/// A `nearblock serve` of its own process.
+/// A `nearblock serve` process.
 ///
-/// `@unchecked Sendable`: used by one test, one call after the other.
+/// `@unchecked Sendable`: one test uses it, one call after another.
 final class NodeProcess: @unchecked Sendable {
     private let process: ChildProcess
     private let log: String
     let folder: String
 
-    /// Starts it in `folder`, with sockets and state there, and waits until it says that it is ready.
-    /// - Parameter hasSocket: whether it listens on `nbd.sock` there.
+    /// Starts the process with sockets and state in `folder`, and waits until it is ready.
+    /// - Parameter hasSocket: Whether it listens on `nbd.sock` in `folder`.
     init(_ folder: String, _ arguments: [String], hasSocket: Bool = true) async throws {
         self.folder = folder
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -41,12 +41,12 @@ final class NodeProcess: @unchecked Sendable {
 
     func uri(_ export: String = "disk") -> String { "nbd+unix:///\(export)?socket=\(folder)/nbd.sock" }
 
-    /// What it has said on standard error.
+    /// The process's output on standard error.
     var messages: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 
     func signal(_ number: Int32) { process.signal(number) }
 
-    /// Waits until it has said something.
+    /// Waits until the output contains a text.
     func wait(for words: String) async throws {
         let limit = Date(timeIntervalSinceNow: 20)
         while !messages.contains(words) {
@@ -55,18 +55,18 @@ final class NodeProcess: @unchecked Sendable {
         }
     }
 
-    /// SIGTERM; returns its exit status.
+    /// Sends SIGTERM; returns the exit status.
     func stop() async throws -> Int32 { try await end(SIGTERM) }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     func kill() async throws { _ = try await end(SIGKILL) }
 
-    /// `nearblock COMMAND … --control …` of this node.
+    /// Runs a command for this node, with its control socket.
     func ask(_ arguments: [String]) async throws -> Command.Result {
         try await Nearblock.run(arguments + ["--control", control])
     }
 
-    /// What `nearblock status --json` says of each export.
+    /// Returns the entries of `nearblock status --json`.
     func exports() async throws -> [[String: Any]] {
         let status = try await ask(["status", "--json"])
         let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any]

@@ -1,7 +1,7 @@
 import Foundation
 import TestSupport
 
-/// Disks that are each filled with one byte, so that every read says whose it is.
+/// Disks that are each filled with one byte, so that a read shows which disk it reached.
 enum PatternedDisks {
     static let size = 1 << 20
 
@@ -13,13 +13,13 @@ enum PatternedDisks {
         try Data(contentsOf: URL(fileURLWithPath: path)).allSatisfy { $0 == pattern }
     }
 
-    /// Whether a client of an export reads nothing but `pattern`.
+    /// Returns whether a client of an export reads only `pattern`.
     static func reads(_ uri: String, _ pattern: UInt8) async throws -> Bool {
         let result = try await Command.run("qemu-io", ["-r", "-f", "raw", "-c", "read -P \(pattern) 0 \(size)", uri])
         return result.status == 0 && !result.output.contains("failed")
     }
 
-    /// Has a client of an export write `pattern` all over it and flush.
+    /// Fills an export with `pattern` through a client, and flushes.
     static func write(_ uri: String, _ pattern: UInt8) async throws -> Bool {
         let result = try await Command.run(
             "qemu-io", ["-f", "raw", "-c", "write -P \(pattern) 0 \(size)", "-c", "flush", uri])

@@ -1,13 +1,13 @@
 import Foundation
 import TestSupport
 
-/// nbd-server and nbdkit on one file, each with a Unix socket: what they do is what users know.
+/// An nbd-server and an nbdkit on one file, each with a Unix socket, as references.
 final class ReferenceServers {
     private let servers: [ChildProcess]
     private let pidFile: String
     let uris: [String]
 
-    /// - Parameter folder: for sockets and files of their own; it is there.
+    /// - Parameter folder: Existing directory for their sockets and files.
     init(_ image: String, in folder: String) async throws {
         pidFile = "\(folder)/nbd-server.pid"
         let configuration = "\(folder)/nbd-server.conf"
@@ -23,7 +23,7 @@ final class ReferenceServers {
         }
     }
 
-    /// nbd-server has left the process that was started.
+    /// nbd-server has detached from the process that was started.
     deinit {
         guard let text = try? String(contentsOfFile: pidFile, encoding: .utf8),
             let process = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines))

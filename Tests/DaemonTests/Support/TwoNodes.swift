@@ -2,14 +2,14 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A source that serves `disk` and a destination that takes disks in.
+/// A source that serves `disk`, and a destination.
 final class TwoNodes {
     let scratch: Scratch
     let port: UInt16
     private(set) var source: NodeProcess
     private(set) var destination: NodeProcess
 
-    /// Where the source takes disks in.
+    /// Peer port of the source.
     let sourcePort: UInt16
     private let sourceTakesDisks: Bool
 
@@ -45,12 +45,12 @@ final class TwoNodes {
             scratch.file("d"), Self.destinationArguments(scratch, port, images, hasIndex))
     }
 
-    /// `nearblock migrate disk`, to its end.
+    /// Runs `nearblock migrate disk` to its end.
     func migrate(_ options: [String] = []) async throws -> Command.Result {
         try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"] + options)
     }
 
-    /// Begins a migration that takes a minute, and returns once it copies.
+    /// Starts a migration that takes a minute; returns when it copies.
     func beginSlowMigration() async throws {
         let begun = try await source.ask([
             "migrate", "disk", "--to", "127.0.0.1:\(port)", "--rate", "1M", "--detach",
