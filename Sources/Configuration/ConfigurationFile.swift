@@ -72,7 +72,7 @@ public enum ConfigurationFile {
         }
         node.index = try file.string("index", in: section) ?? node.index
         if let text = try file.string("keep-index", in: section) {
-            node.keepIndex = .seconds(try value(text, file, "keep-index", TimeSpan.interval).seconds)
+            node.keepIndex = .seconds(try value(text, of: "keep-index", in: file, TimeSpan.interval).seconds)
         }
         try readPermissions(file, &node)
         node.state = try file.string("state", in: section) ?? node.state
@@ -87,7 +87,7 @@ public enum ConfigurationFile {
 
     private static func readPermissions(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
         func read<Value>(_ key: String, _ parse: (String) throws -> Value) throws -> Value? {
-            try file.string(key, in: "node").map { try value($0, file, key, parse) }
+            try file.string(key, in: "node").map { try value($0, of: key, in: file, parse) }
         }
         node.imagePermissions = FilePermissions(
             mode: try read("image-mode", FileMode.ofImage)?.bits, group: try read("image-group", GroupName.init)?.number
@@ -98,7 +98,7 @@ public enum ConfigurationFile {
 
     /// - Throws: `ConfigurationError` with the message of `parse`.
     private static func value<Value>(
-        _ text: String, _ file: KeyFile, _ key: String, _ parse: (String) throws -> Value
+        _ text: String, of key: String, in file: KeyFile, _ parse: (String) throws -> Value
     ) throws -> Value {
         do { return try parse(text) } catch {
             throw ConfigurationError(file.path, "[node] \(key): '\(text)' is invalid: \(error)")

@@ -79,7 +79,7 @@ public struct NBDServerConfiguration {
     private mutating func readGeneric(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
         let section = "generic"
         for key in file.keys(of: section) where !Self.understoodGenerally.contains(key) {
-            warn(file, section, key, "is not supported and has no effect")
+            warn(file, section: section, key: key, "is not supported and has no effect")
         }
         node.listsExports = try file.boolean("allowlist", in: section)
         try readAddresses(file, &node)
@@ -88,7 +88,7 @@ public struct NBDServerConfiguration {
             // Never serve in plaintext because of a missing key what the file wants encrypted.
             guard !requiresTLS else { throw ConfigurationError(path, "[generic] force_tls needs a keyfile") }
             for key in ["certfile", "cacertfile"] where file.keys(of: section).contains(key) {
-                warn(file, section, key, "has no effect without a keyfile")
+                warn(file, section: section, key: key, "has no effect without a keyfile")
             }
             return
         }
@@ -102,7 +102,7 @@ public struct NBDServerConfiguration {
         guard authority != nil, !requiresTLS else { return }
         node.tls?.letsUnverifiedIn = true
         warn(
-            file, section, "cacertfile",
+            file, section: section, key: "cacertfile",
             "does not keep out clients without TLS, except from exports with force_tls; set force_tls in [generic]")
     }
 
@@ -135,7 +135,7 @@ public struct NBDServerConfiguration {
         }
         guard try isServable(file, section, image) else { return }
         for key in file.keys(of: section) where !isKnown(key) {
-            warn(file, section, key, "is not supported and has no effect")
+            warn(file, section: section, key: key, "is not supported and has no effect")
         }
         var export = ExportConfiguration(
             backing: image, name: section, isReadOnly: try file.boolean("readonly", in: section),
@@ -172,19 +172,19 @@ public struct NBDServerConfiguration {
     private mutating func isServable(_ file: KeyFile, _ section: String, _ image: String) throws -> Bool {
         for key in file.keys(of: section) where Self.encryption.contains(key) && !hasTLS {
             guard try file.boolean(key, in: section) else { continue }
-            warn(file, section, key, "needs a keyfile in [generic]; the export is left out")
+            warn(file, section: section, key: key, "needs a keyfile in [generic]; the export is left out")
             return false
         }
         for key in file.keys(of: section) where try isUnsupported(file, section, key) {
-            warn(file, section, key, "is not supported; the export is left out")
+            warn(file, section: section, key: key, "is not supported; the export is left out")
             return false
         }
         for key in ["filesize", "maxconnections"] where try file.integer(key, in: section) ?? 0 < 0 {
-            warn(file, section, key, "must not be negative; the export is left out")
+            warn(file, section: section, key: key, "must not be negative; the export is left out")
             return false
         }
         guard !image.contains("%s") else {
-            warn(file, section, "exportname", "with %s is not supported; the export is left out")
+            warn(file, section: section, key: "exportname", "with %s is not supported; the export is left out")
             return false
         }
         return true
@@ -196,7 +196,7 @@ public struct NBDServerConfiguration {
         return !["", "0", "false"].contains(value.trimmingWhitespace)
     }
 
-    private mutating func warn(_ file: KeyFile, _ section: String, _ key: String, _ what: String) {
+    private mutating func warn(_ file: KeyFile, section: String, key: String, _ what: String) {
         warnings.append("\(file.path): [\(section)] \(key) \(what)")
     }
 }

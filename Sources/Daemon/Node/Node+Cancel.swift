@@ -27,7 +27,7 @@ extension Node {
         }
         if let problem = migration.problem { throw NodeError.unusable("\(export.name): \(problem)") }
         if migration.hasCommitted { throw NodeError.tooLateToCancel(export.name) }
-        if let failure { throw NodeError.cancelledUnnoted(export.name, reason: "\(failure)") }
+        if let failure { throw NodeError.cancelledButRecorded(export.name, reason: "\(failure)") }
     }
 
     /// Cancels the arrival of a disk.

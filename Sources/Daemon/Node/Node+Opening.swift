@@ -96,7 +96,7 @@ extension Node {
         exports[name] = added
         watch(added)
         if old != nil { upkeep.end(of: name) }
-        if let moved, let link, let records { depart(added, records, moved, link) }
+        if let moved, let link, let records { depart(added, as: moved, records, over: link) }
         upkeep.start(for: added)
         return disk
     }
@@ -115,7 +115,7 @@ extension Node {
     }
 
     /// Forwards the clients of a disk that an earlier process gave away, and supplies its missing blocks.
-    private func depart(_ export: NodeExport, _ records: SourceRecords, _ moved: MovedRecord, _ link: ForwardLink) {
+    private func depart(_ export: NodeExport, as moved: MovedRecord, _ records: SourceRecords, over link: ForwardLink) {
         export.forgetRequest(logger)
         let supply =
             departure(moved).map(\.supply)

@@ -44,7 +44,7 @@ extension Node {
         guard let group = groups.first(where: { $0.exports.contains { $0 === export } }) else { return false }
         for export in group.exports {
             if let failure = export.forgetRequest(logger) {
-                throw NodeError.cancelledUnnoted(export.name, reason: "\(failure)")
+                throw NodeError.cancelledButRecorded(export.name, reason: "\(failure)")
             }
             export.setPutAside(nil)
         }

@@ -8,7 +8,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case hasMoved(String, to: PeerAddress)
     case notMigrating(String)
     case tooLateToCancel(String)
-    case cancelledUnnoted(String, reason: String)
+    case cancelledButRecorded(String, reason: String)
     case tooLateToSwitch(String)
     case isArriving(String)
     case notReady(String)
@@ -34,7 +34,7 @@ public enum NodeError: Error, CustomStringConvertible {
             "\(name) is not being migrated"
         case .tooLateToCancel(let name):
             "\(name) has been switched over already; a moved disk can't be cancelled"
-        case .cancelledUnnoted(let name, let reason):
+        case .cancelledButRecorded(let name, let reason):
             "\(name) is cancelled, but the record of its migration can't be deleted: \(reason); this node keeps trying, and if it "
                 + "restarts before that succeeds, it resumes the migration"
         case .tooLateToSwitch(let name):

@@ -36,7 +36,7 @@ struct BlockScanner: Sendable {
         let meter = progress.map { ProgressMeter(total: source.size, report: $0) }
         let values = try Workers.run(options.threads + source.extraReaders) {
             do {
-                return try work(cursor, initial, meter, visit)
+                return try work(on: cursor, from: initial, reportingTo: meter, visit)
             } catch {
                 cursor.stop()
                 throw error
@@ -47,7 +47,7 @@ struct BlockScanner: Sendable {
     }
 
     private func work<Value>(
-        _ cursor: ScanCursor, _ initial: Value, _ meter: ProgressMeter?,
+        on cursor: ScanCursor, from initial: Value, reportingTo meter: ProgressMeter?,
         _ visit: (inout Value, UInt64, [Fingerprint]) throws -> Void
     ) throws -> Value {
         var value = initial

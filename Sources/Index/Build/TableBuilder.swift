@@ -24,8 +24,8 @@ struct TableBuilder {
 
     /// Reads the whole image.
     func read(
-        _ name: String, _ domain: String, _ source: any ImageSource, _ options: BuildOptions,
-        _ progress: (@Sendable (BuildProgress) -> Void)?
+        _ source: any ImageSource, name: String, domain: String, _ options: BuildOptions,
+        progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> Draft {
         // Stamp the image before reading it, so that a write meanwhile makes the table look outdated.
         var header = TableHeader(

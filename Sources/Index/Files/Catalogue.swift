@@ -15,7 +15,7 @@ final class Catalogue: Sendable {
         file = try IndexFile(path: path)
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
-        let list = try Self.section(file, header.tablesRange, header.tablesDigest, "tables")
+        let list = try Self.section(of: file, header.tablesRange, digest: header.tablesDigest, name: "tables")
         tables = stride(from: 0, to: list.count, by: TableKey.byteCount).map {
             TableKey(bytes: list[$0..<$0 + TableKey.byteCount])
         }
@@ -56,7 +56,7 @@ final class Catalogue: Sendable {
     }
 
     private static func section(
-        _ file: IndexFile, _ range: Range<UInt64>, _ digest: [UInt8], _ name: String
+        of file: IndexFile, _ range: Range<UInt64>, digest: [UInt8], name: String
     ) throws(TableFault) -> [UInt8] {
         guard try file.digest(range) == digest else { throw .damaged(name) }
         var bytes = [UInt8](repeating: 0, count: range.count)

@@ -52,7 +52,7 @@ public struct IndexStore: Sendable {
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> TableSummary {
         let builder = builder(options)
-        let summary = try builder.publish(try read(image, domain, builder, options, progress))
+        let summary = try builder.publish(try read(image, domain: domain, with: builder, options, progress: progress))
         try? dropFormerNames()
         // A failed merge changes no answer; the next change tries it again.
         try? merge(threads: options.threads)
@@ -76,7 +76,7 @@ public struct IndexStore: Sendable {
         var earlier: BackgroundThread<Void>?
         for image in images {
             let draft: TableBuilder.Draft
-            do { draft = try read(image, domain, builder, options, begins(image)) } catch {
+            do { draft = try read(image, domain: domain, with: builder, options, progress: begins(image)) } catch {
                 try earlier?.wait()
                 throw error
             }
@@ -87,15 +87,15 @@ public struct IndexStore: Sendable {
     }
 
     private func read(
-        _ image: String, _ domain: String?, _ builder: TableBuilder, _ options: BuildOptions,
-        _ progress: (@Sendable (BuildProgress) -> Void)?
+        _ image: String, domain: String?, with builder: TableBuilder, _ options: BuildOptions,
+        progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> TableBuilder.Draft {
         let name = try ImageName.existing(image)
         let source = try NeighbourImage.source(name)
         let domain = try checked(domain ?? currentDomain(name))
         let blocks = TableHeader.blockCount(source.size, blockSize)
         guard blocks <= TableHeader.maximumBlocks else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
-        return try builder.read(name, domain, source, options, progress)
+        return try builder.read(source, name: name, domain: domain, options, progress: progress)
     }
 
     private func builder(_ options: BuildOptions) -> TableBuilder {

@@ -31,11 +31,11 @@ struct IndexSnapshot: Sendable {
     static func load(_ directory: IndexDirectory, blockSize: Int, check: TableCheck) throws -> IndexSnapshot {
         for _ in 1..<tries {
             let before = try published(directory)
-            let snapshot = IndexSnapshot(directory, before, blockSize, check)
+            let snapshot = IndexSnapshot(of: before, in: directory, blockSize: blockSize, check: check)
             // If files changed meanwhile, some that were read may not belong together; try again.
             if try published(directory) == before { return snapshot }
         }
-        return IndexSnapshot(directory, try published(directory), blockSize, check)
+        return IndexSnapshot(of: try published(directory), in: directory, blockSize: blockSize, check: check)
     }
 
     private static func published(_ directory: IndexDirectory) throws -> [String] {
@@ -44,7 +44,7 @@ struct IndexSnapshot: Sendable {
         }
     }
 
-    private init(_ directory: IndexDirectory, _ files: [String], _ blockSize: Int, _ check: TableCheck) {
+    private init(of files: [String], in directory: IndexDirectory, blockSize: Int, check: TableCheck) {
         var tables: [Table] = []
         var catalogues: [(String, Catalogue)] = []
         var problems: [String] = []

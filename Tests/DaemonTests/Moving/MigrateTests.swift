@@ -24,7 +24,7 @@ struct MigrateTests {
         try await waitUntil("fio writes") { try nodes.sourceImage != nodes.scratch.data("n.raw") }
         let result = try await nodes.migrate(["--rate", "200M"])
         #expect(result.status == 0, "\(result.errors)")
-        #expect(result.errors.isEmpty, "quiet where nobody watches")
+        #expect(result.errors.isEmpty, "no progress without a terminal")
         let status = try await onThread { fio.waitUntilExit() }
         #expect(
             status == 0,
@@ -135,7 +135,7 @@ struct MigrateTests {
         try await nodes.restartSource()
         try await nodes.restartDestination()
         try await write(4)
-        #expect(try nodes.sourceImage == left, "nobody writes to the image that was given away")
+        #expect(try nodes.sourceImage == left, "no write reaches the old image")
         #expect(try await nodes.source.stop() == 0)
         #expect(try await nodes.destination.stop() == 0)
     }
@@ -163,7 +163,7 @@ struct MigrateTests {
             let image = try Data(contentsOf: URL(fileURLWithPath: "\(last.images)/disk.raw"))
             #expect(image.prefix(65536) == Data(repeating: UInt8(pattern), count: 65536))
         }
-        #expect(try nodes.destinationImage == left, "nobody writes to the image in the middle")
+        #expect(try nodes.destinationImage == left, "no write reaches the image in the middle")
         let back = try await last.destination.ask(["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)"])
         #expect(back.status == 0, "\(back.errors)")
         // After its restart, the middle node must still know by which migration the first node forwards.
@@ -217,7 +217,7 @@ struct MigrateTests {
         try await nodes.beginSlowMigration()
         try await nodes.destination.kill()
         try await nodes.restartSource()
-        // Nobody answers at the destination, so the migration waits.
+        // No node answers at the destination, so the migration waits.
         try await Task.sleep(for: .milliseconds(300))
         #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
         try await waitUntil("it serves") { try await nodes.source.ask(["status"]).output.contains("serving") }

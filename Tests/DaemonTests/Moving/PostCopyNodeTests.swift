@@ -149,7 +149,7 @@ struct PostCopyNodeTests {
             "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--switch", "now", "--rate", "64K", "--detach",
         ])
         #expect(begun.status == 0, "\(begun.errors)")
-        try await waitUntil("it is handed over") {
+        try await waitUntil("it is switched over") {
             try await nodes.source.ask(["status"]).output.contains("only at the source")
         }
         // No node can supply the missing blocks now, and clients must not get other data.

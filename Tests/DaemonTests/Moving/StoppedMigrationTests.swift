@@ -170,7 +170,7 @@ struct StoppedMigrationTests {
             }
             #expect(try await destination.stop() == 0, "\(plan.what)")
             run.expectQuiet(destination, plan.what)
-            print("\(plan.what): \(hasMoved ? "handed over" : "cancelled")")
+            print("\(plan.what): \(hasMoved ? "switched over" : "cancelled")")
         }
         #expect(heard > 0, "a destination hears of it where it answers in time")
     }

@@ -288,7 +288,7 @@ struct IdentityTests {
             return Self.section("a", scratch.file("a.raw"))
         }
         #expect(try await nodes.migrate("a", ["--switch", "now", "--rate", "100K", "--detach"]).status == 0)
-        try await waitUntil("it is handed over") { try await nodes.stateThere(of: "a").hasPrefix("active") }
+        try await waitUntil("it is switched over") { try await nodes.stateThere(of: "a").hasPrefix("active") }
         try await nodes.destination.kill()
         let served = try await Nearblock.run([
             "serve", nodes.scratch.file("d/images/a.raw"), "--socket", nodes.scratch.file("x.sock"), "--state",

@@ -130,7 +130,7 @@ struct StartTests {
         let directory = try await certificates.directory()
         try await lock("\(directory)/server-key.pem", form)
         let command = [Nearblock.path, "serve", image, "--tls", directory, "--socket", scratch.file("s")] + common("t")
-        // Nobody types at the controlling terminal, so a prompt would wait for ever.
+        // No one types at the controlling terminal, so a prompt would wait for ever.
         let script = """
             import os, pty, select, sys, time
             process, terminal = pty.fork()
