@@ -46,7 +46,8 @@ public struct MigrateCommand: Codable, Sendable {
         guard exports.count <= DestinationSite.maximumReceiving else {
             throw NodeError.unusable(
                 "\(exports.count) disks are too many for one switchover, which takes at most "
-                    + "\(DestinationSite.maximumReceiving): each takes 128 MiB of memory at the destination; give fewer in one command")
+                    + "\(DestinationSite.maximumReceiving): each takes 128 MiB of memory at the destination; give fewer in one command"
+            )
         }
         guard (1...PeerAddress.longestHost).contains(destination.host.utf8.count), destination.port != 0 else {
             throw NodeError.unusable("no node can listen at \(destination); give --to HOST:PORT")

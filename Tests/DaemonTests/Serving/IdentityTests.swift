@@ -522,7 +522,7 @@ struct IdentityTests {
         try await nodes.reload(
             keys + Self.section("a", nodes.scratch.file("a.raw")) + Self.section("b", nodes.scratch.file("b.raw")))
         for key in ["index", "keep-index"] {
-            #expect(nodes.source.messages.contains("\(key) has changed, which a node takes effect only"), "\(key)")
+            #expect(nodes.source.messages.contains("\(key) has changed, which takes effect only"), "\(key)")
         }
         #expect(!nodes.source.messages.contains("images has changed"))
     }
