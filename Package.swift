@@ -61,7 +61,7 @@ let package = Package(
                 "CZstd", locks, .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
-            name: "Node",
+            name: "Daemon",
             dependencies: [
                 "Migration", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing", "NBDServer", "TLS",
                 "BlockModel", "Block", "Ring", locks,
@@ -70,11 +70,11 @@ let package = Package(
             ]),
         .target(
             name: "Configuration",
-            dependencies: ["BlockModel", "Block", "Node", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib"]),
+            dependencies: ["BlockModel", "Block", "Daemon", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib"]),
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Node", "MigrationProtocol", "Migration",
+                "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Daemon", "MigrationProtocol", "Migration",
                 "PeerModel", "Peer", "NBDServer", "Hashing", "Index", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -82,7 +82,7 @@ let package = Package(
 
         // Times look-ups for benchmarks/index.
         .executableTarget(
-            name: "LookUpBenchmark", dependencies: ["Hashing", "Index"], path: "benchmarks/lib/LookUpBenchmark"),
+            name: "LookupBenchmark", dependencies: ["Hashing", "Index"], path: "benchmarks/lib/LookupBenchmark"),
 
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
@@ -117,9 +117,9 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
             ]),
         .testTarget(
-            name: "NodeTests",
+            name: "DaemonTests",
             dependencies: [
-                "nearblock", "Node", "Configuration", "MigrationProtocol", "PeerModel", "Peer", "NBDServer",
+                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "PeerModel", "Peer", "NBDServer",
                 "BlockModel",
                 "Block", "TestSupport", locks,
             ]),
@@ -136,7 +136,7 @@ for target in package.targets where ["Ring", "BlockModel", "Block", "NBDServer"]
 // For Tests/Fuzz only: a package sees no more of another than its products. Nobody else is to depend on these libraries.
 package.products += [
     "NBD", "Hashing", "BlockModel", "Block", "Index", "PeerModel", "Peer", "MigrationProtocol", "MigrationCore",
-    "Migration", "Node", "Configuration",
+    "Migration", "Daemon", "Configuration",
 ].map {
     .library(name: $0, targets: [$0])
 }

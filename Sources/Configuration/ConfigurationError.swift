@@ -1,6 +1,6 @@
-/// A configuration file makes no sense.
+/// Error in a configuration file.
 public struct ConfigurationError: Error, CustomStringConvertible {
-    /// One line for the user.
+    /// Message for the user, in one line.
     public let description: String
 
     init(_ path: String, _ problem: String) {

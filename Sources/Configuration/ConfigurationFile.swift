@@ -1,11 +1,11 @@
 import Block
+import Daemon
 import NBDServer
-import Node
 import Peer
 import PeerModel
 
-/// nearblock's own configuration file: a section `[node]` with the options of `nearblock serve`, and a section
-/// `[export NAME]` for each disk.
+/// Reads nearblock's configuration file: a section `[node]` with options of `nearblock serve`, and a section `[export
+/// NAME]` for each disk.
 public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
@@ -16,7 +16,7 @@ public enum ConfigurationFile {
         "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity", "max-connections", "tls",
     ]
 
-    /// Reads a file into `node`; what the file does not say stays as it is.
+    /// Reads a file into `node`; options that the file omits keep their values.
     /// - Throws: `ConfigurationError`, which names the section and the key.
     public static func read(_ path: String, into node: inout NodeConfiguration) throws {
         let file = try KeyFile(path: path)
@@ -57,7 +57,7 @@ public enum ConfigurationFile {
         node.listen += try file.strings("socket", in: section).map { .unix(path: $0) }
         for text in try file.strings("vsock", in: section) {
             guard let port = UInt32(text) else {
-                throw ConfigurationError(file.path, "[node] vsock: '\(text)' is no port")
+                throw ConfigurationError(file.path, "[node] vsock: '\(text)' is not a port")
             }
             node.listen.append(.vsock(port: port))
         }
@@ -73,7 +73,7 @@ public enum ConfigurationFile {
         }
         node.index = try file.string("index", in: section) ?? node.index
         if let text = try file.string("keep-index", in: section) {
-            node.keepIndex = .seconds(try value(text, file, "keep-index", TimeSpan.interval).seconds)
+            node.keepIndex = .seconds(try value(text, of: "keep-index", in: file, TimeSpan.interval).seconds)
         }
         try readPermissions(file, &node)
         node.state = try file.string("state", in: section) ?? node.state
@@ -88,7 +88,7 @@ public enum ConfigurationFile {
 
     private static func readPermissions(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
         func read<Value>(_ key: String, _ parse: (String) throws -> Value) throws -> Value? {
-            try file.string(key, in: "node").map { try value($0, file, key, parse) }
+            try file.string(key, in: "node").map { try value($0, of: key, in: file, parse) }
         }
         node.imagePermissions = FilePermissions(
             mode: try read("image-mode", FileMode.ofImage)?.bits, group: try read("image-group", GroupName.init)?.number
@@ -97,9 +97,9 @@ public enum ConfigurationFile {
             mode: try read("socket-mode", FileMode.init)?.bits, group: try read("socket-group", GroupName.init)?.number)
     }
 
-    /// - Throws: `ConfigurationError`, which says what `parse` says.
+    /// - Throws: `ConfigurationError` with the message of `parse`.
     private static func value<Value>(
-        _ text: String, _ file: KeyFile, _ key: String, _ parse: (String) throws -> Value
+        _ text: String, of key: String, in file: KeyFile, _ parse: (String) throws -> Value
     ) throws -> Value {
         do { return try parse(text) } catch {
             throw ConfigurationError(file.path, "[node] \(key): '\(text)' is invalid: \(error)")
@@ -117,7 +117,7 @@ public enum ConfigurationFile {
             node.tls = TLSConfiguration(directory: directory, mode: mode, verifiesClients: verifiesClients)
             return
         }
-        // Whoever asks for encryption must not be served in the clear for want of a key.
+        // Never serve in plaintext because of a missing key what the file wants encrypted.
         for key in ["tls-mode", "tls-verify-client"] where file.keys(of: section).contains(key) && mode != .off {
             throw ConfigurationError(file.path, "[node] \(key) needs tls, the directory of the certificates")
         }
@@ -147,7 +147,7 @@ public enum ConfigurationFile {
             text: try file.string("description", in: section) ?? "",
             isDirect: try file.boolean("direct", in: section),
             isDefault: try file.boolean("default", in: section),
-            // One image that is not there keeps nobody from the others.
+            // A missing image must not affect the other exports.
             mayBeMissing: true, dirtyBitmap: bitmap, identity: identity)
         export.maximumConnections = try maximumConnections(file, section)
         export.requiresTLS = try requiresTLS(file, section)

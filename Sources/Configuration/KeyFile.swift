@@ -1,13 +1,13 @@
 import CGLib
 
-/// A file of `[sections]` with `key = value` lines, read by GLib, as nbd-server reads its own.
+/// A file of `[sections]` with `key = value` lines. GLib parses it, as it does for nbd-server.
 final class KeyFile {
     let path: String
-    /// The line of each section, from 1.
+    /// Line of each section, from 1.
     let sectionLines: [String: Int]
     private let file: OpaquePointer
 
-    /// - Throws: `ConfigurationError` where the file can't be read, or says something twice: GLib would join repeated
+    /// - Throws: `ConfigurationError` if the file can't be read, or repeats a section or key. GLib would join repeated
     ///   sections, and take the last of repeated keys.
     init(path: String) throws {
         self.path = path
@@ -19,7 +19,8 @@ final class KeyFile {
                 file, $0.baseAddress?.assumingMemoryBound(to: CChar.self), gsize($0.count), glib_no_flags(), &problem)
         }
         let lines = KeyFileLines(contents)
-        let complaint = isLoaded == 0 ? "cannot be read: \(Self.takeMessage(problem))" : lines.repetition?.description
+        let complaint =
+            isLoaded == 0 ? "cannot be read: \(Self.consumeMessage(problem))" : lines.repetition?.description
         if let complaint {
             g_key_file_unref(file)
             throw ConfigurationError(path, complaint)
@@ -35,51 +36,51 @@ final class KeyFile {
         var count: gsize = 0
         var problem: UnsafeMutablePointer<GError>?
         guard g_file_get_contents(path, &contents, &count, &problem) != 0, let contents else {
-            throw ConfigurationError(path, "cannot be read: \(takeMessage(problem))")
+            throw ConfigurationError(path, "cannot be read: \(consumeMessage(problem))")
         }
         defer { g_free(contents) }
         return Array(UnsafeRawBufferPointer(start: contents, count: Int(count)))
     }
 
     var sections: [String] {
-        Self.takeList(g_key_file_get_groups(file, nil))
+        Self.consumeList(g_key_file_get_groups(file, nil))
     }
 
     func keys(of section: String) -> [String] {
-        Self.takeList(g_key_file_get_keys(file, section, nil, nil))
+        Self.consumeList(g_key_file_get_keys(file, section, nil, nil))
     }
 
-    /// nil where the key is not there.
-    /// - Throws: `ConfigurationError` where its value is malformed, here and below.
+    /// Returns nil if the key is missing.
+    /// - Throws: `ConfigurationError` for a malformed value, as the other getters do.
     func string(_ key: String, in section: String) throws -> String? {
         try value(key, section) { problem -> UnsafeMutablePointer<gchar>? in
             let text = g_key_file_get_string(self.file, section, key, problem)
             guard problem.pointee != nil else { return text }
-            // GLib may give what it has read of a malformed value.
+            // GLib may return the part of a malformed value that it has read.
             g_free(text)
             return nil
         }
-        .flatMap { $0 }.map(Self.takeString)
+        .flatMap { $0 }.map(Self.consumeString)
     }
 
-    /// `true` or `false`; false where the key is not there.
+    /// Returns the value `true` or `false`; false if the key is missing.
     func boolean(_ key: String, in section: String) throws -> Bool {
         try value(key, section) { g_key_file_get_boolean(self.file, section, key, $0) } ?? 0 != 0
     }
 
-    /// A whole number in decimal; nil where the key is not there.
+    /// Returns a decimal whole number; nil if the key is missing.
     func integer(_ key: String, in section: String) throws -> Int64? {
         guard let text = try string(key, in: section) else { return nil }
         guard let number = Int64(text.trimmingWhitespace) else {
-            throw ConfigurationError(path, "[\(section)] \(key): '\(text)' is no whole number")
+            throw ConfigurationError(path, "[\(section)] \(key): '\(text)' is not a whole number")
         }
         return number
     }
 
-    /// Values with `;` between them.
+    /// Returns a list of values separated by `;`; empty if the key is missing.
     func strings(_ key: String, in section: String) throws -> [String] {
         let list = try value(key, section) { g_key_file_get_string_list(self.file, section, key, nil, $0) }
-        return Self.takeList(list.flatMap { $0 })
+        return Self.consumeList(list.flatMap { $0 })
     }
 
     private func value<Value>(
@@ -89,23 +90,23 @@ final class KeyFile {
         var problem: UnsafeMutablePointer<GError>?
         let found = get(&problem)
         guard problem == nil else {
-            throw ConfigurationError(path, "[\(section)] \(key): \(Self.takeMessage(problem))")
+            throw ConfigurationError(path, "[\(section)] \(key): \(Self.consumeMessage(problem))")
         }
         return found
     }
 
-    private static func takeMessage(_ problem: UnsafeMutablePointer<GError>?) -> String {
+    private static func consumeMessage(_ problem: UnsafeMutablePointer<GError>?) -> String {
         guard let problem else { return "no reason given" }
         defer { g_error_free(problem) }
         return String(cString: problem.pointee.message)
     }
 
-    private static func takeString(_ string: UnsafeMutablePointer<gchar>) -> String {
+    private static func consumeString(_ string: UnsafeMutablePointer<gchar>) -> String {
         defer { g_free(string) }
         return String(cString: string)
     }
 
-    private static func takeList(_ list: UnsafeMutablePointer<UnsafeMutablePointer<gchar>?>?) -> [String] {
+    private static func consumeList(_ list: UnsafeMutablePointer<UnsafeMutablePointer<gchar>?>?) -> [String] {
         guard let list else { return [] }
         defer { g_strfreev(list) }
         var strings: [String] = []
@@ -119,7 +120,7 @@ final class KeyFile {
 }
 
 extension String {
-    /// Without the blanks at both ends.
+    /// The string without blanks at both ends.
     var trimmingWhitespace: String {
         String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
     }

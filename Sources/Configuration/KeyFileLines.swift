@@ -1,9 +1,9 @@
-/// The lines on which a key file says what, by GLib's rules; `g_key_file_parse_line` in GLib's gkeyfile.c.
+/// Line numbers of the sections and keys in a key file, by the rules of `g_key_file_parse_line` in GLib's gkeyfile.c.
 struct KeyFileLines {
-    /// A section, or a key of one, that is there twice.
+    /// A section, or a key of one, that occurs twice.
     struct Repetition: CustomStringConvertible {
         let section: String
-        /// nil where the section itself is there twice.
+        /// Nil if the section itself occurs twice.
         let key: String?
         let first: Int
         let second: Int
@@ -16,24 +16,24 @@ struct KeyFileLines {
 
     private static let byteOrderMark: [UInt8] = [0xef, 0xbb, 0xbf]
 
-    /// The first line of each section, from 1.
+    /// Line of each section's first occurrence, from 1.
     private(set) var sections: [String: Int] = [:]
-    /// The first one in the file.
+    /// First repetition in the file; nil for none.
     private(set) var repetition: Repetition?
     private var section: String?
     private var keys: [String: Int] = [:]
 
-    /// Looks at a whole file, which GLib need not be able to read.
+    /// Scans a whole file; it may be one that GLib can't read.
     init(_ contents: [UInt8]) {
         var rest = contents[...]
         if rest.starts(with: Self.byteOrderMark) { rest.removeFirst(Self.byteOrderMark.count) }
         let lines = rest.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         for (index, line) in lines.enumerated() where repetition == nil {
-            take(line.last == UInt8(ascii: "\r") ? line.dropLast() : line, number: index + 1)
+            record(line.last == UInt8(ascii: "\r") ? line.dropLast() : line, number: index + 1)
         }
     }
 
-    private mutating func take(_ line: ArraySlice<UInt8>, number: Int) {
+    private mutating func record(_ line: ArraySlice<UInt8>, number: Int) {
         let line = line.drop(while: Self.isSpace)
         guard let first = line.first, first != UInt8(ascii: "#") else { return }
         if let name = Self.section(line) {
@@ -51,20 +51,20 @@ struct KeyFileLines {
         }
     }
 
-    /// `[NAME]`, with nothing but blanks behind it.
+    /// Returns NAME from `[NAME]`, which only blanks may follow.
     private static func section(_ line: ArraySlice<UInt8>) -> String? {
         guard line.first == UInt8(ascii: "["), let end = line.firstIndex(of: UInt8(ascii: "]")) else { return nil }
         let isAlone = line[(end + 1)...].allSatisfy { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
         return isAlone ? String(decoding: line[line.startIndex + 1..<end], as: UTF8.self) : nil
     }
 
-    /// What stands before the first `=`, without the blanks before that.
+    /// Returns the text before the first `=`, without trailing blanks.
     private static func key(_ line: ArraySlice<UInt8>) -> String? {
         guard let equals = line.firstIndex(of: UInt8(ascii: "=")), equals > line.startIndex else { return nil }
         let key = line[..<equals].reversed().drop(while: isSpace).reversed()
         return String(decoding: key, as: UTF8.self)
     }
 
-    /// As `g_ascii_isspace`.
+    /// Returns the same as `g_ascii_isspace`.
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) && byte != 0x0b }
 }

@@ -1,45 +1,46 @@
+import Daemon
 import Foundation
 import NBDServer
-import Node
 import TLS
 
-/// Reads the configuration of nbd-server(1) as it is; nbd-server(5) says what it means.
+/// Reads an unchanged configuration of nbd-server(1); nbd-server(5) describes it.
 ///
-/// What nearblock does not do is told in a line each. An export that can't be served as its section says, or not as
-/// safely, is left out.
+/// Each setting that nearblock does not support gives one warning. An export that can't be served as its section says,
+/// or not as safely, is left out.
 public struct NBDServerConfiguration {
     private static let standardPort: UInt16 = 10809
     private static let understood: Set = [
         "exportname", "readonly", "rotational", "sync", "flush", "fua", "trim", "virtstyle", "cowdir", "sparse_cow",
         "maxconnections", "filesize",
-        // How nbd-server does its work, and what it ignores itself.
+        // These affect only how nbd-server works, or nbd-server ignores them too.
         "splice", "listenaddr",
     ]
-    /// Without these, clients would get another disk, or get at one that they should not, or what is to happen to the data
-    /// before or after them would not: commands, and a log of all that is written.
+    /// Exports with these are left out. Without them, clients would get other data or unauthorised access, or commands
+    /// and write logs would silently be missing.
     private static let essential: Set = [
         "copyonwrite", "multifile", "treefiles", "temporary", "sdp", "waitfile", "datalog", "authfile", "prerun",
         "postrun",
     ]
-    /// Of an export that is there for TLS only.
+    /// These mark an export for clients with TLS only.
     private static let encryption: Set = ["force_tls", "tlsonly"]
     private static let understoodGenerally: Set = [
         "listenaddr", "port", "unixsock", "duallisten", "allowlist", "includedir", "certfile", "keyfile", "cacertfile",
         "force_tls",
-        // How nbd-server does its work, not what it does.
+        // These affect only how nbd-server works.
         "max_threads", "splice",
     ]
 
-    /// What is not done as the file says; one line each.
+    /// Settings without effect, and exports that are left out; one line each.
     public private(set) var warnings: [String] = []
     private let path: String
     private var requiresTLS = false
     private var hasTLS = false
-    /// Where each export stands that was read so far.
+    /// File and line of each export that has been read.
     private var places: [String: (path: String, line: Int)] = [:]
 
     /// Reads a file into `node`.
-    /// - Throws: `ConfigurationError` where the file can't be read, or nothing of it can be served.
+    /// - Returns: Warnings, one line each.
+    /// - Throws: `ConfigurationError` if the file can't be read, or no export of it can be served.
     public static func read(_ path: String, into node: inout NodeConfiguration) throws -> [String] {
         var reader = NBDServerConfiguration(path: path)
         try reader.read(into: &node)
@@ -68,7 +69,7 @@ public struct NBDServerConfiguration {
 
     private static func includedFiles(_ directory: String, _ path: String) throws -> [String] {
         guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
-            throw ConfigurationError(path, "[generic] includedir: \(directory) is no directory that can be read")
+            throw ConfigurationError(path, "[generic] includedir: \(directory) can't be read as a directory")
         }
         return names.filter { $0.hasSuffix(".conf") }.sorted().map { "\(directory)/\($0)" }
     }
@@ -78,16 +79,16 @@ public struct NBDServerConfiguration {
     private mutating func readGeneric(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
         let section = "generic"
         for key in file.keys(of: section) where !Self.understoodGenerally.contains(key) {
-            warn(file, section, key, "is not supported and has no effect")
+            warn(file, section: section, key: key, "is not supported and has no effect")
         }
         node.listsExports = try file.boolean("allowlist", in: section)
         try readAddresses(file, &node)
         requiresTLS = try file.boolean("force_tls", in: section)
         guard let key = try file.string("keyfile", in: section) else {
-            // Nobody who asks for encryption is served in the clear for want of a key.
+            // Never serve in plaintext because of a missing key what the file wants encrypted.
             guard !requiresTLS else { throw ConfigurationError(path, "[generic] force_tls needs a keyfile") }
             for key in ["certfile", "cacertfile"] where file.keys(of: section).contains(key) {
-                warn(file, section, key, "has no effect without a keyfile")
+                warn(file, section: section, key: key, "has no effect without a keyfile")
             }
             return
         }
@@ -101,21 +102,22 @@ public struct NBDServerConfiguration {
         guard authority != nil, !requiresTLS else { return }
         node.tls?.letsUnverifiedIn = true
         warn(
-            file, section, "cacertfile",
-            "keeps no client out that does without TLS, but for exports with force_tls; set it in [generic]")
+            file, section: section, key: "cacertfile",
+            "does not keep out clients without TLS, except from exports with force_tls; set force_tls in [generic]")
     }
 
     private func readAddresses(_ file: KeyFile, _ node: inout NodeConfiguration) throws {
         let section = "generic"
         let text = try file.string("port", in: section)
         guard let port = text.map(ServicePort.number) ?? Self.standardPort else {
-            throw ConfigurationError(path, "[generic] port: '\(text ?? "")' is no port, by number or by service")
+            throw ConfigurationError(
+                path, "[generic] port: '\(text ?? "")' is neither a port number nor the name of a service")
         }
         let socket = try file.string("unixsock", in: section)
         if let socket { node.listen.append(.unix(path: socket)) }
         guard try socket == nil || file.boolean("duallisten", in: section) else { return }
         guard let hosts = try file.string("listenaddr", in: section) else {
-            // Every address of every family that this machine has.
+            // An empty host listens on all addresses of all families.
             return node.listen.append(.tcp(host: "", port: port))
         }
         for host in hosts.split(separator: ",") {
@@ -133,22 +135,22 @@ public struct NBDServerConfiguration {
         }
         guard try isServable(file, section, image) else { return }
         for key in file.keys(of: section) where !isKnown(key) {
-            warn(file, section, key, "is not supported and has no effect")
+            warn(file, section: section, key: key, "is not supported and has no effect")
         }
         var export = ExportConfiguration(
             backing: image, name: section, isReadOnly: try file.boolean("readonly", in: section),
             isRotational: try file.boolean("rotational", in: section) ? true : nil,
             isSynchronous: try file.boolean("sync", in: section),
-            // nbd-server opens an image when a client asks for it: one that is not there keeps nobody from the rest.
+            // nbd-server opens an image when a client asks for it, so a missing image must not affect the others.
             mayBeMissing: true)
-        // 0 is the size of the image, and any number of clients.
+        // In nbd-server's file, 0 means the size of the image, and any number of clients.
         export.size = try file.integer("filesize", in: section).flatMap { $0 == 0 ? nil : UInt64($0) }
         export.maximumConnections = try file.integer("maxconnections", in: section).flatMap { $0 == 0 ? nil : Int($0) }
         export.requiresTLS = try isForTLSOnly(file, section)
         node.exports.append(export)
     }
 
-    /// nbd-server would serve the first of two exports of a name to some clients, and the last to others.
+    /// nbd-server would serve the first of two exports with one name to some clients, and the last to others.
     private mutating func checkIsNew(_ file: KeyFile, _ section: String) throws {
         let line = file.sectionLines[section] ?? 0
         if let before = places[section] {
@@ -170,31 +172,31 @@ public struct NBDServerConfiguration {
     private mutating func isServable(_ file: KeyFile, _ section: String, _ image: String) throws -> Bool {
         for key in file.keys(of: section) where Self.encryption.contains(key) && !hasTLS {
             guard try file.boolean(key, in: section) else { continue }
-            warn(file, section, key, "needs a keyfile in [generic]; the export is left out")
+            warn(file, section: section, key: key, "needs a keyfile in [generic]; the export is left out")
             return false
         }
         for key in file.keys(of: section) where try isUnsupported(file, section, key) {
-            warn(file, section, key, "is not supported; the export is left out")
+            warn(file, section: section, key: key, "is not supported; the export is left out")
             return false
         }
         for key in ["filesize", "maxconnections"] where try file.integer(key, in: section) ?? 0 < 0 {
-            warn(file, section, key, "must not be negative; the export is left out")
+            warn(file, section: section, key: key, "must not be negative; the export is left out")
             return false
         }
         guard !image.contains("%s") else {
-            warn(file, section, "exportname", "with %s is not supported; the export is left out")
+            warn(file, section: section, key: "exportname", "with %s is not supported; the export is left out")
             return false
         }
         return true
     }
 
-    /// A switch that is off, or an empty name, asks for nothing.
+    /// A value of `false`, 0 or nothing turns a setting off.
     private func isUnsupported(_ file: KeyFile, _ section: String, _ key: String) throws -> Bool {
         guard Self.essential.contains(key), let value = try file.string(key, in: section) else { return false }
         return !["", "0", "false"].contains(value.trimmingWhitespace)
     }
 
-    private mutating func warn(_ file: KeyFile, _ section: String, _ key: String, _ what: String) {
+    private mutating func warn(_ file: KeyFile, section: String, key: String, _ what: String) {
         warnings.append("\(file.path): [\(section)] \(key) \(what)")
     }
 }

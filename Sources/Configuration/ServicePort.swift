@@ -1,11 +1,11 @@
 import Glibc
 
-/// A TCP port as configurations name it: by its number, or by its service's name, services(5).
+/// Parses a TCP port, given by number or by service name; services(5).
 enum ServicePort {
-    /// nil where there is no such port.
+    /// Returns nil if there is no such port.
     static func number(_ text: String) -> UInt16? {
         if let number = UInt16(text) { return number }
-        // getaddrinfo(3) takes other numbers too, and keeps their lowest 16 bits.
+        // getaddrinfo(3) would accept larger numbers and keep their lowest 16 bits.
         guard text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }), text.contains(where: \.isLetter) else { return nil }
         var hints = addrinfo()
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)

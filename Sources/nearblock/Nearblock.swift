@@ -8,7 +8,7 @@ struct Nearblock: AsyncParsableCommand {
         commandName: "nearblock",
         abstract: "An NBD server that moves its disks to other sites while they are in use.",
         discussion: """
-            A disk that moves takes from the destination's other images whatever they already hold; only the rest \
+            A migration takes blocks from images that the destination already has; only the rest \
             crosses the link.
             """,
         version: "0.1.0",
@@ -32,9 +32,9 @@ struct Nearblock: AsyncParsableCommand {
         }
     }
 
-    /// One line on standard error, and status 2 for a command that makes no sense, 1 for one that failed.
+    /// Prints one line on standard error. Exits with 2 for a usage error, and 1 for a failed command.
     private static func end(_ error: any Error) -> Never {
-        // A command's own status stays what it is, whatever it would mean as one of ours.
+        // Pass on the exit status of the command of `--run` unchanged.
         if let status = error as? ExitCode { Foundation.exit(status.rawValue) }
         switch exitCode(for: error) {
         case .success:

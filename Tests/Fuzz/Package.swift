@@ -14,7 +14,7 @@ let fuzzed: KeyValuePairs = [
         + [nio],
     "TableFuzz": modules("Hashing", "Index"),
     "ValueFuzz": modules(
-        "Configuration", "Node", "Migration", "MigrationCore", "MigrationProtocol", "PeerModel", "Peer", "BlockModel",
+        "Configuration", "Daemon", "Migration", "MigrationCore", "MigrationProtocol", "PeerModel", "Peer", "BlockModel",
         "Block"),
 ]
 

@@ -5,9 +5,9 @@ import Testing
 @testable import Hashing
 @testable import Index
 
-/// Catalogues of made-up fingerprints against dictionaries.
+/// Compares catalogues of generated fingerprints with dictionaries.
 @Suite struct CatalogueModelTests {
-    /// A disk that was never there: what its blocks hold.
+    /// Fingerprints of the blocks of an imagined disk.
     private func makeTable(_ name: String, _ fingerprints: [UInt64: Fingerprint], blocks: UInt64, in scratch: Scratch)
         throws
     {
@@ -35,7 +35,7 @@ import Testing
         try directory.publish([file])
     }
 
-    /// Every answer must be a block that has the fingerprint, and be there where any has it.
+    /// Checks that each answer is a block with the fingerprint, and that none is missing.
     private func check(_ index: NeighbourIndex, _ models: [[UInt64: Fingerprint]], _ questions: [Fingerprint]) {
         let known = Set(models.flatMap(\.values))
         let wrong = zip(questions, index.lookUp(questions)).count { question, answer in
@@ -53,7 +53,7 @@ import Testing
         for table in 0..<tables {
             var model: [UInt64: Fingerprint] = [:]
             for block in 0..<UInt64(count) where block % 7 != 3 { model[block] = fingerprint(&random) }
-            // Runs that tables share, at other places.
+            // Runs that several tables have at different blocks.
             if let first = models.first {
                 for block in 0..<UInt64(count / 3) { model[block + UInt64(count / 5)] = first[block] }
             }
@@ -71,7 +71,7 @@ import Testing
             check(index, models, known)
             check(index, models, (known + unknown + near + known.prefix(3)).shuffled(using: &random))
         }
-        // In the order of the disk, with changes.
+        // Look up in the order of the disk, with some changed blocks.
         for model in models {
             var questions = (0..<UInt64(count)).map { model[$0] ?? .zero }
             for _ in 0..<count / 20 { questions[.random(in: 0..<count, using: &random)] = fingerprint(&random) }
@@ -98,7 +98,7 @@ import Testing
         let scratch = Scratch()
         var random = Seeded.fresh()
         var model: [UInt64: Fingerprint] = [:]
-        // All in a few buckets, twenty each agreeing in all the bits that a catalogue keeps.
+        // Put all fingerprints into few buckets; groups of twenty agree in all the bits that a catalogue stores.
         for block in 0..<UInt64(9000) {
             let high = (block / 20) << 47 | block % 20
             model[block] = Fingerprint(high: block / 20 % 2 == 0 ? high : .max - high, low: random.next())
@@ -120,28 +120,29 @@ import Testing
         check(index, [model], Array(model.values))
     }
 
-    @Test func whatDoesNotFitIntoMemoryIsSortedAllTheSame() throws {
-        // More entries than the heaps of a thread hold, so that they go through the scratch file.
+    @Test func entriesBeyondMemoryAreSortedThroughTheScratchFile() throws {
+        // Use more entries than a thread's partitions hold, so that they go through the scratch file.
         let scratch = Scratch()
         var random = Seeded.fresh()
         let directory = IndexDirectory(path: scratch.index)
         _ = try IndexStore(directory: scratch.index)
-        var pile = EntryPile(scratch: try ScratchFile(in: directory), bits: 12)
+        var partitioner = EntryPartitioner(scratch: try ScratchFile(in: directory), bits: 12)
         let entries = (0..<30_000).map {
             CatalogueEntry(high: random.next() >> 6, table: $0 % 3, block: UInt64($0))
         }
-        for entry in entries { try pile.append(entry) }
+        for entry in entries { try partitioner.append(entry) }
         var all: [CatalogueEntry] = []
-        for heap in 0..<4096 where pile.count(ofHeap: heap) > 0 {
-            let copy = UnsafeMutableBufferPointer<CatalogueEntry>.allocate(capacity: pile.count(ofHeap: heap))
-            try pile.copy(heap: heap, to: copy)
+        for partition in 0..<4096 where partitioner.count(ofPartition: partition) > 0 {
+            let count = partitioner.count(ofPartition: partition)
+            let copy = UnsafeMutableBufferPointer<CatalogueEntry>.allocate(capacity: count)
+            try partitioner.copy(partition: partition, to: copy)
             all += EntrySort.sorted(copy, sharing: 12)
             copy.deallocate()
         }
         #expect(all == entries.sorted())
     }
 
-    @Test(arguments: [0, 1, 2, 64, 65, 1000, 20_000]) func sortingSorts(count: Int) {
+    @Test(arguments: [0, 1, 2, 64, 65, 1000, 20_000]) func sortedEntriesAscend(count: Int) {
         var random = Seeded.fresh()
         for spread in [UInt64(0), 3, 100, .max] {
             var entries = (0..<count).map {

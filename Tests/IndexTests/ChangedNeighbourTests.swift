@@ -5,7 +5,7 @@ import Testing
 @testable import Hashing
 @testable import Index
 
-/// Invariant 4: whatever happens to a neighbour is a miss, never an error and never wrong data.
+/// Invariant 4: any change of a neighbour is a miss, never an error and never wrong data.
 @Suite struct ChangedNeighbourTests {
     private let scratch = Scratch()
     private let image: String
@@ -45,7 +45,7 @@ import Testing
         #expect(good() == [false, false, false, false])
     }
 
-    @Test(arguments: [false, true]) func aReplacedImageCountsAsItIsNow(fetchedBefore: Bool) {
+    @Test(arguments: [false, true]) func aReplacedImageIsReadInItsPlace(fetchedBefore: Bool) {
         if fetchedBefore { #expect(good() == [true, true, true, true]) }
         var random = random
         let old = scratch.contents(image)
@@ -54,7 +54,7 @@ import Testing
         #expect(good() == [false, true, false, false])
     }
 
-    @Test func aPipeOrADirectoryInItsPlaceIsRefusedAtOnce() {
+    @Test func aPipeOrDirectoryAtItsPathIsRefusedAtOnce() {
         unlink(image)
         mkfifo(image, 0o600)
         #expect(good() == [false, false, false, false])
@@ -64,7 +64,7 @@ import Testing
         rmdir(image)
     }
 
-    @Test func aCandidateThatNoTableGaveIsRefused() {
+    @Test func anInvalidCandidateIsRefused() {
         #expect(!index.isGood(Candidate(neighbour: 1, block: 0), fingerprints[0]))
         #expect(!index.isGood(Candidate(neighbour: -1, block: 0), fingerprints[0]))
         #expect(!index.isGood(Candidate(neighbour: 0, block: .max), fingerprints[0]))

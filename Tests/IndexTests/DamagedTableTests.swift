@@ -52,10 +52,10 @@ import Testing
     @Test(arguments: [0, 5, 100, 256, 4096, 5000, 8895])
     func aShortenedTableIsSkipped(size: Int) throws {
         truncate(table, off_t(size))
-        try expectSkipped(size < 12 ? "no table" : "wrong length")
+        try expectSkipped(size < 12 ? "not a nearblock table" : "wrong length")
     }
 
-    @Test func aTableWithMoreBehindIsSkipped() throws {
+    @Test func aTableWithTrailingBytesIsSkipped() throws {
         truncate(table, off_t(scratch.contents(table).count + 1))
         try expectSkipped("wrong length")
     }
@@ -67,7 +67,7 @@ import Testing
 
     @Test func aFileOfSomethingElseIsSkipped() throws {
         scratch.overwrite(table, Array("#!/bin/sh\nexit 1\n".utf8))
-        try expectSkipped("no table")
+        try expectSkipped("not a nearblock table")
     }
 
     @Test func aTableUnderAnotherNameIsSkipped() throws {
@@ -92,15 +92,15 @@ import Testing
     @Test func aPipeOrADirectoryAmongTheTablesIsSkipped() throws {
         unlink(table)
         mkfifo(table, 0o600)
-        try expectSkipped("no table")
+        try expectSkipped("not a nearblock table")
         unlink(table)
         mkdir(table, 0o700)
-        try expectSkipped("no table")
+        try expectSkipped("not a nearblock table")
         rmdir(table)
     }
 
     @Test func aTableCutShortWhileOpenGivesMisses() throws {
-        // Mapped pages that are there no more: a fault, and no crash.
+        // Reading a mapped page that no longer exists must be reported and not crash.
         let index = try NeighbourIndex.open(directory: scratch.index)
         truncate(table, 4096)
         #expect(index.lookUp(sick).allSatisfy { $0 == nil })
@@ -120,7 +120,7 @@ import Testing
         #expect(index.candidates(prefix: healthy.high) == [])
     }
 
-    @Test func addingTheImageAgainMendsIt() throws {
+    @Test func addingTheImageAgainRepairsTheTable() throws {
         scratch.damage(table, at: 50)
         try expectSkipped("damaged")
         _ = try store.add(scratch.path + "/sick.raw", threads: 2)

@@ -24,7 +24,7 @@ import Testing
         #expect(two.lookUp(questions).map { $0.map { two.neighbours[$0.neighbour].domain } } == ["a", nil, "default"])
     }
 
-    @Test func aNeighbourKeepsItsDomainUntilItIsGivenAnother() throws {
+    @Test func aNeighbourKeepsItsDomainUnlessAnotherIsGiven() throws {
         let scratch = Scratch()
         let store = try IndexStore(directory: scratch.index)
         let image = scratch.image("a.raw", [1, 2, 3])

@@ -3,14 +3,14 @@ import Testing
 
 @testable import Index
 
-/// The headers of the files of an index; the checksums were worked out elsewhere, with Python's hashlib.
+/// Golden headers of index files. Their checksums were computed independently, with Python's hashlib.
 @Suite("Golden: headers of an index")
 struct GoldenHeaderTests {
     private static let digests =
         "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f"
         + "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
     private static let identity = "606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f"
-    /// Up to the identity.
+    /// The header up to the identity.
     private static let table =
         "6e656172626c6b0a 02000000 00100000 0504030201000000 3120100000000000 0300000000000000 0400000000000000"
         + "11000000 07000000 1817161514131211 2827262524232221 0504030201000000 feffffffffffffff"
@@ -51,13 +51,13 @@ struct GoldenHeaderTests {
         #expect(header.nameRange == 256..<280 && header.fingerprintsRange == 4096..<4096 + 0x102031 * 16)
     }
 
-    @Test("The header of a table of a release that did not note what the image is known by")
+    @Test("A table header of a release without the image's identity")
     func olderTables() throws {
         #expect(try TableHeader(decoding: bytes(Self.olderTableHex)) == table(identity: nil))
         #expect(table(identity: nil).encode() == bytes(Self.olderTableHex))
     }
 
-    @Test("The header of a catalogue, and where its parts stand")
+    @Test("The header of a catalogue, and the offsets of its sections")
     func catalogues() throws {
         var header = CatalogueHeader(blockSize: 4096, tableCount: 3, maximumBlocks: 1 << 20, expected: 1000)
         header.tablesDigest = Array(0x20..<0x40)
@@ -70,7 +70,7 @@ struct GoldenHeaderTests {
         #expect(header.bucket(0x8fff_ffff_ffff_ffff) == 8 && header.rest(0x8fff_8000_0000_0000) == 0x1fff0)
     }
 
-    @Test("Another version is told from damage")
+    @Test("Another version -> a version error, not damage")
     func versions() {
         var later = bytes(Self.tableHex)
         later[8] = 3

@@ -5,7 +5,7 @@ import Testing
 @testable import Hashing
 @testable import Index
 
-/// The files of an index beyond their headers.
+/// Golden contents of index files after their headers.
 @Suite("Golden: files of an index")
 struct GoldenIndexFileTests {
     private static let a: [UInt8] = [
@@ -21,12 +21,12 @@ struct GoldenIndexFileTests {
         Array(bytes).withUnsafeBytes { BlockHasher().digest($0) }
     }
 
-    /// As `TableDigest`, of what is shorter than a MiB.
+    /// Computes the same as `TableDigest` for less than a MiB.
     private func shortDigest(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         digest([UInt8](repeating: 0, count: 8) + digest(bytes))
     }
 
-    /// An index of an image with the blocks `a`, zero, `b` and `a`.
+    /// Creates the index of an image with the blocks `a`, zero, `b` and `a`.
     private func store() throws -> (IndexStore, image: String) {
         let block = { (letter: Character) in [UInt8](repeating: letter.asciiValue!, count: 4096) }
         let image = scratch.image("a.raw", block("a") + [UInt8](repeating: 0, count: 4096) + block("b") + block("a"))
@@ -35,7 +35,7 @@ struct GoldenIndexFileTests {
         return (store, image)
     }
 
-    @Test("A table is named after its image; it has the name, the domain, and 16 bytes a block")
+    @Test("A table has its image's hash as name, and holds the name, the domain, and 16 bytes a block")
     func table() throws {
         let (_, image) = try store()
         let name = Array(image.utf8)
@@ -65,7 +65,7 @@ struct GoldenIndexFileTests {
         #expect(file[4096..<4128].elementsEqual(tables) && header.tablesDigest == digest(tables))
         let starts: [UInt8] = [0, 0, 0, 0, 2, 0, 0, 0]
         #expect(file[8192..<8200].elementsEqual(starts) && header.startsDigest == digest(starts))
-        // 13 bits of the fingerprint, then 3 of the block's number.
+        // Bits of an entry: 13 of the fingerprint, then 3 of the block's number.
         let entries: [UInt8] = [0x8a, 0x53, 0x38, 0xc9]
         #expect(file[12288...].elementsEqual(entries) && header.entriesDigest == shortDigest(entries))
     }
@@ -106,7 +106,7 @@ struct GoldenIndexFileTests {
         #expect(try JSONDecoder().decode(Similarity.self, from: Data(golden.utf8)) == measured)
     }
 
-    @Test("An image as index list --json and index add --json show it")
+    @Test("The JSON of an image in index list and index add")
     func neighbour() throws {
         let golden =
             #"{"blocks":4,"distinct":2,"domain":"shop","identity":{"device":1,"inode":2,"modified":3,"size":4},"#

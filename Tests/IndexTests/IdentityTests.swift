@@ -4,7 +4,7 @@ import Testing
 
 @testable import Index
 
-/// A table is about an image, whatever path leads to it.
+/// A table belongs to an image by identity, whatever path leads to the image.
 @Suite("Identity of neighbours")
 struct IdentityTests {
     private let scratch = Scratch()
@@ -14,7 +14,7 @@ struct IdentityTests {
         try NeighbourIndex.open(directory: scratch.index).neighbours.map { ($0.name as NSString).lastPathComponent }
     }
 
-    @Test("Identity and path match: nothing is read again")
+    @Test("Same identity and path -> nothing is read again")
     func both() throws {
         var random = random
         let store = try IndexStore(directory: scratch.index)
@@ -24,7 +24,7 @@ struct IdentityTests {
         #expect(try store.refresh(image, options: BuildOptions(threads: 1)) == nil)
     }
 
-    @Test("An image under a new name takes its table along; one that has two names keeps both")
+    @Test("Renamed image -> its table moves along; an image with two names -> two tables")
     func renamed() throws {
         var random = random
         let store = try IndexStore(directory: scratch.index)
@@ -38,7 +38,7 @@ struct IdentityTests {
         #expect(try names() == ["b.raw"])
     }
 
-    @Test("Another image at the same path is read whole, and not brought up to date block by block")
+    @Test("Another image at the same path -> read whole, not updated block by block")
     func replaced() throws {
         var random = random
         let store = try IndexStore(directory: scratch.index)
@@ -54,7 +54,7 @@ struct IdentityTests {
         #expect(index.lookUp(NaiveImage(new, block: 4096).fingerprints).allSatisfy { $0 != nil })
     }
 
-    @Test("Neither matches: another neighbour")
+    @Test("Other identity and path -> another neighbour")
     func another() throws {
         var random = random
         let store = try IndexStore(directory: scratch.index)
@@ -63,7 +63,7 @@ struct IdentityTests {
         #expect(try names() == ["a.raw", "b.raw"])
     }
 
-    @Test("Loop devices that have swapped their numbers are read again", .enabled(if: LoopDevice.isPossible))
+    @Test("Loop devices that swapped their numbers -> read again", .enabled(if: LoopDevice.isPossible))
     func devices() async throws {
         var random = random
         let store = try IndexStore(directory: scratch.index)

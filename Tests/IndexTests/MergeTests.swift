@@ -25,8 +25,8 @@ import Testing
         #expect(MergePlan([candidate(0, live: 0), small], hasUncovered: false, intoOne: false).useless == [0])
     }
 
-    @Test func aLookUpNeverHasToAskInManyPlaces() {
-        // A model of one table after the other, of all sizes.
+    @Test func aLookupAsksFewCatalogues() {
+        // Simulate adding tables of all sizes one after another.
         var random = Seeded.fresh()
         var catalogues: [UInt64] = []
         for _ in 0..<2000 {
@@ -68,7 +68,7 @@ import Testing
         #expect(try NeighbourIndex.open(directory: scratch.index).catalogues == 1)
     }
 
-    @Test func aLostOrDamagedCatalogueIsMadeAnew() throws {
+    @Test func aLostOrDamagedCatalogueIsRebuilt() throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
         let store = try IndexStore(directory: scratch.index)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Index
 
-/// Indexing leaves the host's page cache as it finds it.
+/// Indexing leaves the host's page cache as it was.
 @Suite struct PageCacheTests {
     private func cached(_ path: String, _ range: Range<Int>) -> Double {
         let descriptor = open(path, O_RDONLY)
@@ -15,7 +15,7 @@ import Testing
         return Double(pages.count { $0 & 1 == 1 }) / Double(pages.count)
     }
 
-    @Test func whatWasNotCachedIsNotAfterwardsAndWhatWasStays() throws {
+    @Test func indexingLeavesThePageCacheUnchanged() throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
         let half = 16 << 20
@@ -37,14 +37,14 @@ import Testing
         #expect(cached(image, half..<2 * half) < 0.1)
     }
 
-    @Test func aRateIsKept() throws {
+    @Test func aScanKeepsToItsRate() throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
         let image = scratch.image("a.raw", random.bytes(6 << 20))
         let began = ContinuousClock.now
         _ = try IndexStore(directory: scratch.index).add(
             image, options: BuildOptions(threads: 2, bytesPerSecond: 10_485_760))
-        // The first mebibyte is free.
+        // The first MiB is not delayed.
         #expect(began.duration(to: .now) >= .milliseconds(490))
     }
 }

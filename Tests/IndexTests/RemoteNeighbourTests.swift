@@ -4,9 +4,9 @@ import Testing
 
 @testable import Index
 
-/// Neighbours that another NBD server holds; nbdkit is that server.
+/// Neighbours on another NBD server, which is nbdkit.
 @Suite(.timeLimit(.minutes(10))) struct RemoteNeighbourTests {
-    /// An nbdkit in the background, ended with the test.
+    /// An nbdkit process that ends with the test.
     private final class Server {
         let uri: String
         let pidFile: String
@@ -60,13 +60,13 @@ import Testing
         for (fingerprint, candidate) in zip(naive.fingerprints, index.lookUp(naive.fingerprints)) {
             #expect(fingerprint == .zero ? candidate == nil : index.isGood(candidate, fingerprint))
         }
-        // Nobody can tell whether it has changed, so it is read again.
+        // Changes can't be seen, so the disk is read again.
         #expect(try store.refresh(server.uri, threads: 2) != nil)
         try store.remove(server.uri)
         #expect(try NeighbourIndex.open(directory: scratch.index).neighbours.isEmpty)
     }
 
-    @Test func aServerThatIsGoneOrHasOtherBytesIsAMiss() async throws {
+    @Test func aLostServerOrChangedBytesAreAMiss() async throws {
         var random = random
         let image = scratch.image("a.raw", random.bytes(4096 * 4))
         let fingerprints = NaiveImage(scratch.contents(image), block: 4096).fingerprints
@@ -75,7 +75,7 @@ import Testing
         let index = try NeighbourIndex.open(directory: scratch.index)
         func good() -> [Bool] { zip(index.lookUp(fingerprints), fingerprints).map { index.isGood($0, $1) } }
         #expect(good() == [true, true, true, true])
-        // Asked for in one go: no worse, and forgotten as soon as a block is not what it was.
+        // Reading ahead gives the same answers, and is dropped once a block has changed.
         index.willFetch(index.lookUp(fingerprints))
         #expect(good() == [true, true, true, true])
         scratch.damage(image, at: 4096)
@@ -87,7 +87,7 @@ import Testing
         #expect(zip(later.lookUp(fingerprints), fingerprints).allSatisfy { !later.isGood($0, $1) })
     }
 
-    @Test func aServerThatHangsIsWaitedForOnce() async throws {
+    @Test func aHangingServerIsWaitedForOnce() async throws {
         var random = random
         let image = scratch.image("a.raw", random.bytes(4096 * 8))
         let fingerprints = NaiveImage(scratch.contents(image), block: 4096).fingerprints
@@ -95,7 +95,7 @@ import Testing
         _ = try IndexStore(directory: scratch.index).add(server.uri, threads: 1)
         let index = try NeighbourIndex.open(directory: scratch.index)
         #expect(index.isGood(index.lookUp(fingerprints)[0], fingerprints[0]))
-        // Stopped in the middle: the connection stands and nothing comes.
+        // Stop the server: the connection stays open, but no reply comes.
         let process = try #require(server.process)
         try await pause(process)
         let began = ContinuousClock.now
@@ -104,7 +104,7 @@ import Testing
         kill(process, SIGCONT)
     }
 
-    /// Stops a process; kill(2) returns before its threads have.
+    /// Stops a process, and waits until its threads have stopped; kill(2) returns earlier.
     private func pause(_ process: pid_t) async throws {
         kill(process, SIGSTOP)
         func isStopped(_ thread: String) -> Bool {
@@ -116,7 +116,7 @@ import Testing
         }
     }
 
-    @Test func whatIsNoServerIsSaidSo() throws {
+    @Test func aMissingServerGivesAClearError() throws {
         let store = try IndexStore(directory: scratch.index)
         let uri = "nbd+unix:///?socket=\(scratch.path)/none.sock"
         do {

@@ -10,7 +10,7 @@ import Testing
     func everyBlockIsFoundAndFetched(block: Int, threads: Int) throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
-        // At least two segments of the scan.
+        // Large enough for two segments of the scan.
         let blocks = max(70, (3 << 19) / block)
         let bytes = mixedImage(&random, block: block, blocks: blocks, tail: block / 3)
         let image = scratch.image("a.raw", bytes)
@@ -48,7 +48,7 @@ import Testing
         #expect(index.lookUp([Fingerprint(high: 1, low: 1)]) == [nil] && index.problems.isEmpty, "\(index.problems)")
     }
 
-    @Test func eachNeighbourIsNamedForABlockThatSeveralHave() throws {
+    @Test func everyNeighbourOfASharedBlockIsACandidate() throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
         let bytes = random.bytes(8192)
@@ -76,7 +76,7 @@ import Testing
         #expect(all == all.sorted() && all.last == 2000 * 4096 + 5)
     }
 
-    @Test func theScannerPassesOverHolesAndPadsTheTail() throws {
+    @Test func theScannerSkipsHolesAndPadsTheLastBlock() throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
         var bytes = [UInt8](repeating: 0, count: 3 << 20)

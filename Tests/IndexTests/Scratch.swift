@@ -5,7 +5,7 @@ import Testing
 @testable import Hashing
 @testable import Index
 
-/// A directory of one test's own, deleted with it.
+/// A temporary directory for one test, deleted with it.
 final class Scratch {
     let path: String
     let index: String
@@ -23,8 +23,7 @@ final class Scratch {
         }
     }
 
-    /// Writes an image of `size` bytes; runs of zeros of 4096 bytes or more become holes where they are
-    /// aligned.
+    /// Writes an image of `size` bytes. Aligned runs of at least 4096 zeros become holes.
     @discardableResult
     func image(_ name: String, _ bytes: [UInt8]) -> String {
         let file = "\(path)/\(name)"
@@ -36,7 +35,7 @@ final class Scratch {
         write(bytes, to: file, flags: 0, at: offset)
     }
 
-    /// Changes one byte, whatever it was.
+    /// Changes one byte to another value.
     func damage(_ file: String, at offset: Int) {
         overwrite(file, [~contents(file)[offset]], at: offset)
     }
@@ -65,7 +64,7 @@ final class Scratch {
     }
 }
 
-/// The blocks of an image by the slow and obvious way.
+/// Computes an image's blocks in the simplest way.
 struct NaiveImage {
     let fingerprints: [Fingerprint]
 
@@ -81,7 +80,7 @@ struct NaiveImage {
     var nonZero: [Fingerprint] { fingerprints.filter { $0 != .zero } }
 }
 
-/// Holes, written zeros, repetitions and a short tail.
+/// Generates data with holes, written zeros, repetitions and a short last block.
 func mixedImage(_ random: inout Seeded, block: Int, blocks: Int, tail: Int, pool: [[UInt8]] = []) -> [UInt8] {
     var bytes: [UInt8] = []
     var earlier = pool
@@ -98,7 +97,7 @@ func mixedImage(_ random: inout Seeded, block: Int, blocks: Int, tail: Int, pool
 }
 
 extension NeighbourIndex {
-    /// Whether the candidate can be fetched now, and the bytes are the right ones.
+    /// Fetches a candidate; returns whether its bytes are the right ones.
     func isGood(_ candidate: Candidate?, _ fingerprint: Fingerprint) -> Bool {
         guard let candidate else { return false }
         var block = [UInt8](repeating: 0xaa, count: blockSize)
@@ -122,7 +121,7 @@ extension IndexStore {
         try refresh(image, options: BuildOptions(threads: threads))
     }
 
-    /// The only catalogue there is.
+    /// The index's only catalogue.
     var catalogueFile: String {
         get throws {
             let files = try IndexDirectory(path: directory).files()

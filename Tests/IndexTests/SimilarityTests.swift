@@ -16,7 +16,7 @@ import Testing
         for path in paths.dropFirst() { _ = try store.add(path, threads: threads) }
         let index = try NeighbourIndex.open(directory: scratch.index)
 
-        // The last is itself in the index, the first is not.
+        // The last image is in the index, the first is not.
         for subject in [0, 3] {
             let measured = try Similarity.measure(
                 image: paths[subject], index: index, options: BuildOptions(threads: threads))

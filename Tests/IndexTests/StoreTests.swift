@@ -24,12 +24,12 @@ import Testing
         )
         #expect(after.neighbours.count == 1)
         #expect(after.lookUp(first + second).map { $0 != nil } == [false, false, true, true])
-        // An opened index is a snapshot: the old table still answers, and the bytes are refused.
+        // An opened index is a snapshot: its old table still answers, but `fetch` refuses the bytes.
         #expect(before.lookUp(first + second).map { $0 != nil } == [true, true, false, false])
         #expect(!before.isGood(before.lookUp(first)[0], first[0]))
     }
 
-    @Test func leftoversOfKilledAddsAreDeletedAndLiveOnesAreNot() throws {
+    @Test func temporaryFilesOfKilledAddsAreDeletedAndLiveOnesKept() throws {
         var random = random
         let store = try IndexStore(directory: scratch.index)
         let image = scratch.image("a.raw", random.bytes(4096))
@@ -116,7 +116,7 @@ import Testing
         }
     }
 
-    @Test func whatIsNoIndexIsSaidSo() throws {
+    @Test func aDirectoryWithoutAnIndexGivesAClearError() throws {
         mkdir(scratch.index, 0o700)
         #expect(throws: IndexError.noIndex(directory: scratch.index)) {
             try NeighbourIndex.open(directory: scratch.index)
@@ -134,14 +134,14 @@ import Testing
         }
     }
 
-    @Test func whatIsNoImageIsSaidSo() throws {
+    @Test func aPathThatIsNoImageGivesAClearError() throws {
         let store = try IndexStore(directory: scratch.index)
         #expect(throws: FileError.self) { try store.add(scratch.path + "/none.raw", threads: 1) }
         #expect(throws: IndexError.notAnImage(scratch.path)) { try store.add(scratch.path, threads: 1) }
         #expect(throws: EmptyImage.self) { try store.add(scratch.image("empty.raw", []), threads: 1) }
     }
 
-    @Test func manyAddsAtOnceAllEndWell() throws {
+    @Test func concurrentAddsAllSucceed() throws {
         var random = random
         let images = (0..<4).map { scratch.image("\($0).raw", random.bytes(4096 * 20)) }
         let directory = scratch.index

@@ -5,8 +5,8 @@ import Testing
 @testable import Hashing
 @testable import Index
 
-/// Tables and catalogues with random damage, their header's checksum mended in half of the cases so that the damage gets
-/// deeper.
+/// Damages tables and catalogues at random. Half of the cases get a valid header checksum, so that the damage reaches
+/// further.
 @Suite struct TableFuzzTests {
     @Test func randomDamageNeverCrashesAndNeverGivesWrongBytes() throws {
         let scratch = Scratch()
@@ -28,7 +28,7 @@ import Testing
             let index = try NeighbourIndex.open(directory: scratch.index)
             #expect(index.neighbours.count == 1 || !index.problems.isEmpty)
             for (question, candidate) in zip(questions, index.lookUp(questions)) where candidate != nil {
-                // Says so itself where it accepts a block that it should not.
+                // This check records an issue itself if it accepts a wrong block.
                 _ = index.isGood(candidate, question)
             }
         }

@@ -4,9 +4,9 @@ import Testing
 
 @testable import Index
 
-/// Bringing a table up to date from what is known to have changed.
+/// Updates of tables from a list of changed blocks.
 @Suite struct UpdateTests {
-    @Test(arguments: [512, 4096]) func anUpdatedTableIsTheOneThatReadingAllWouldGive(block: Int) throws {
+    @Test(arguments: [512, 4096]) func anUpdatedTableEqualsANewOne(block: Int) throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
         var bytes = mixedImage(&random, block: block, blocks: 700, tail: 100)
@@ -29,7 +29,7 @@ import Testing
                 changed.insert(UInt64(number))
             }
             scratch.overwrite(image, bytes)
-            // Blocks that are named twice or for nothing, or lie outside, do no harm.
+            // Repeated, unchanged and out-of-range blocks are harmless.
             let named = changed.sorted() + [3, 1 << 40] + changed
             let summary = try store.update(image, blocks: named, options: BuildOptions(threads: 2))
             #expect(summary.bytesRead == UInt64(changed.union([3]).count * block))
@@ -47,7 +47,7 @@ import Testing
         #expect(!store.isCurrent(image))
     }
 
-    @Test func whatWasNeverReadWholeCantBeUpdated() throws {
+    @Test func anImageWithoutATableCantBeUpdated() throws {
         let scratch = Scratch()
         var random = Seeded.fresh()
         let store = try IndexStore(directory: scratch.index)

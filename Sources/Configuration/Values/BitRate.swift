@@ -1,14 +1,14 @@
-/// Bits a second: `100M`; K, M and G stand for powers of 1000, as links are sold.
+/// Rate in bits a second such as `100M`; K, M and G are powers of 1000, as for links.
 public struct BitRate: Sendable {
     private static let base: UInt64 = 1000
     private static let letters = "kmg"
     private static let forms =
-        "a rate is a whole number of bits a second, of which K, M and G make 1000, 1000 K and 1000 M, as in 100M"
+        "a rate is a whole number of bits a second, with K, M or G for powers of 1000, as in 100M"
 
-    /// At least 1.
+    /// Bits a second, at least 1.
     public let bitsPerSecond: UInt64
 
-    /// - Throws: `InvalidValue`, which says which forms are valid.
+    /// - Throws: `InvalidValue`, whose message lists the valid forms.
     public init(_ text: String) throws(InvalidValue) {
         guard let value = Quantity.exact(text, base: Self.base, letters: Self.letters) else {
             let meant = Quantity(text).meant(base: Self.base, bitsPerByte: 8)
@@ -18,7 +18,7 @@ public struct BitRate: Sendable {
             throw InvalidValue(Self.forms + (advice ?? ""))
         }
         guard value > 0 else { throw InvalidValue("a rate of 0 would never end; \(Self.forms)") }
-        guard value < .max else { throw InvalidValue("it is more than any link carries; \(Self.forms)") }
+        guard value < .max else { throw InvalidValue("it is faster than any link; \(Self.forms)") }
         bitsPerSecond = value
     }
 }

@@ -1,21 +1,21 @@
 import Glibc
 
-/// A group of this system, by its name or its number.
+/// A group of this system, given by name or number.
 public struct GroupName: Sendable {
     private static let longestEntry = 1 << 20
 
-    /// As the kernel knows it.
+    /// Number of the group.
     public let number: gid_t
 
-    /// - Throws: `InvalidValue` where there is no such group.
+    /// - Throws: `InvalidValue` if there is no such group.
     public init(_ text: String) throws(InvalidValue) {
         if let number = try Self.lookUp(text) {
             self.number = number
             return
         }
-        // The last number stands for no group at all; chown(2).
+        // The last number means "no change" in chown(2).
         guard let number = gid_t(text), number < .max else {
-            throw InvalidValue("there is no group '\(text)' here; give one that getent group shows")
+            throw InvalidValue("there is no group '\(text)'; give one that getent group shows")
         }
         self.number = number
     }

@@ -1,6 +1,6 @@
-/// A user's text is not the value that it stands for.
+/// Error for a user's text that is not a valid value.
 public struct InvalidValue: Error, CustomStringConvertible {
-    /// What is wrong, and which forms are valid; one line.
+    /// Fault and valid forms, in one line.
     public let description: String
 
     init(_ description: String) {

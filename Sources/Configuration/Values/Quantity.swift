@@ -1,13 +1,13 @@
-/// A number with a unit, as users write it: `100M`, and what they write by mistake: `1.5M`, `10MB/s`.
+/// A number with a unit, as users write it: `100M`, but also mistakes such as `1.5M` or `10MB/s`.
 struct Quantity {
-    /// K, M, G, T: the first, second, third and fourth power of the base.
+    /// Unit letters for the first to fourth power of the base.
     private static let prefixes: [Character] = ["k", "m", "g", "t"]
-    /// Longer numbers are not understood, so that arithmetic stays exact.
+    /// Longer numbers are rejected, so that arithmetic stays exact.
     private static let mostDigits = 15
 
-    /// Digits, with a point or without.
+    /// Digits, with at most one decimal point in a valid number.
     let number: Substring
-    /// What follows, without spaces.
+    /// Text after the number, without spaces.
     let unit: String
 
     init(_ text: String) {
@@ -15,15 +15,15 @@ struct Quantity {
         unit = String(text[number.endIndex...].filter { $0 != " " })
     }
 
-    /// A whole number, with one letter for a power of `base` or without.
-    /// - Parameter letters: those that are allowed, in lower case.
-    /// - Returns: nil where it is anything else; `.max` where it is too large.
+    /// Parses a whole number with at most one letter, which stands for a power of `base`.
+    /// - Parameter letters: Allowed letters, in lower case.
+    /// - Returns: Nil for any other text; `.max` if the number is too large.
     static func exact(_ text: String, base: UInt64, letters: String) -> UInt64? {
         let quantity = Quantity(text)
         guard !quantity.number.isEmpty, !quantity.number.contains("."), text.utf8.count <= 40 else { return nil }
         var factor: UInt64 = 1
         if !quantity.unit.isEmpty {
-            // A space between number and letter is no part of any form.
+            // No form allows a space between number and letter.
             guard text.utf8.count == quantity.number.utf8.count + 1, let letter = text.lowercased().last,
                 letters.contains(letter), let power = prefixes.firstIndex(of: letter)
             else { return nil }
@@ -34,11 +34,11 @@ struct Quantity {
         return overflows ? .max : value
     }
 
-    /// What was meant by a number with a fraction, or with a unit in full, such as `MB/s` or `Mbit`.
+    /// Guesses the value of a number with a fraction, or with a full unit such as `MB/s` or `Mbit`.
     /// - Parameters:
-    ///   - base: of letters without an `i`.
-    ///   - bitsPerByte: 8 where bits are counted; nil where bytes are, and bits make no sense.
-    /// - Returns: nil where that is not clear, or no whole number.
+    ///   - base: Base of letters without an `i`.
+    ///   - bitsPerByte: 8 if the value is in bits; nil if it is in bytes, and a unit of bits is an error.
+    /// - Returns: Nil if the value is unclear or not whole.
     func meant(base: UInt64, bitsPerByte: UInt64?) -> UInt64? {
         guard let (digits, fraction) = decimal, let factor = factor(base: base, bitsPerByte: bitsPerByte) else {
             return nil
@@ -48,7 +48,7 @@ struct Quantity {
         return product / fraction
     }
 
-    /// The number as a whole one over a power of ten.
+    /// The number as digits and a power of ten that divides them.
     private var decimal: (UInt64, UInt64)? {
         let parts = number.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count <= 2, number.utf8.count <= Self.mostDigits, let digits = UInt64(parts.joined()) else {
@@ -62,7 +62,7 @@ struct Quantity {
     private func factor(base: UInt64, bitsPerByte: UInt64?) -> UInt64? {
         var rest = Substring(unit)
         for suffix in ["/s", "/sec", "ps"] where rest.hasSuffix(suffix) {
-            // What is counted by the second is no size.
+            // A size has no unit per second.
             guard bitsPerByte != nil else { return nil }
             rest = rest.dropLast(suffix.count)
             break
@@ -82,14 +82,14 @@ struct Quantity {
         switch rest {
         case "": return factor
         case "B", "byte", "bytes", "Byte", "Bytes": return factor * (bitsPerByte ?? 1)
-        // In a size nobody means bits.
+        // A lower-case b in a size is taken for bytes.
         case "b": return factor
         case "bit", "bits", "Bit", "Bits": return bitsPerByte == nil ? nil : factor
         default: return nil
         }
     }
 
-    /// A number in the shortest form that `exact` takes.
+    /// Formats a number in the shortest form that `exact` accepts.
     static func spelled(_ value: UInt64, base: UInt64, letters: String) -> String {
         var (number, suffix) = (value, "")
         for letter in prefixes where letters.contains(letter) {

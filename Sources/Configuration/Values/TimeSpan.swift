@@ -2,17 +2,17 @@
 public struct TimeSpan: Sendable {
     private static let seconds = ["ms": 0.001, "s": 1, "m": 60, "h": 3600]
     private static let forms = "a time is a number with ms, s, m or h, as in 200ms, 2s, 10m or 1h"
-    /// Some 30 years.
+    /// About 30 years, in seconds.
     private static let longest = 1e9
     private static let otherWords = [
         "msec": "ms", "msecs": "ms", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "min": "m", "mins": "m",
         "minute": "m", "minutes": "m", "hr": "h", "hrs": "h", "hour": "h", "hours": "h",
     ]
 
-    /// 0 to 1e9.
+    /// Seconds, from 0 to less than 1e9.
     public let seconds: Double
 
-    /// - Throws: `InvalidValue`, which says which forms are valid.
+    /// - Throws: `InvalidValue`, whose message lists the valid forms.
     public init(_ text: String) throws(InvalidValue) {
         let quantity = Quantity(text)
         guard let number = Self.number(quantity.number),
@@ -22,7 +22,7 @@ public struct TimeSpan: Sendable {
         seconds = number * unit
     }
 
-    /// A duration after which something is done again: more than nothing.
+    /// Parses the interval between repetitions, which must be longer than 0.
     /// - Throws: `InvalidValue`.
     public static func interval(_ text: String) throws(InvalidValue) -> TimeSpan {
         let span = try TimeSpan(text)
@@ -30,7 +30,7 @@ public struct TimeSpan: Sendable {
         return span
     }
 
-    /// `5`, `0.5` or `.5`: `Double` by itself also takes `1e400` and `0x1p3`.
+    /// Accepts `5`, `0.5` or `.5`; `Double` alone would also accept `1e400` and `0x1p3`.
     private static func number(_ digits: Substring) -> Double? {
         digits.contains(where: \.isNumber) ? Double(digits) : nil
     }

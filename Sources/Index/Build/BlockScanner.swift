@@ -4,13 +4,12 @@ import Hashing
 
 /// Reads a whole image on several threads and computes the fingerprints of its blocks. Holes are skipped.
 ///
-/// Others may write the image meanwhile: each fingerprint is that of the bytes the block had when it was read.
+/// Other processes may write the image meanwhile: each fingerprint is that of the bytes the block had when it was read.
 struct BlockScanner: Sendable {
     private let source: any ImageSource
     private let blockSize: Int
     private let options: BuildOptions
 
-    /// Prepares a scan.
     /// - Parameter blockSize: A power of two from 512 to 65536.
     init(source: any ImageSource, blockSize: Int, options: BuildOptions) {
         precondition(BlockGeometry.isValid(blockSize: blockSize))
@@ -19,16 +18,16 @@ struct BlockScanner: Sendable {
         self.options = options
     }
 
-    /// Scans the image once.
+    /// Scans the image once, on `options.threads` threads and the source's extra readers.
     ///
     /// - Parameters:
-    ///   - initial: What each thread starts from.
-    ///   - progress: Told now and then, on any of the threads, how far the scan is.
-    ///   - visit: Called on any of the threads with that thread's value, a block number and the fingerprints of that block
-    ///     and the ones after it, at most 1 MiB of disk. A thread gets ascending blocks. What is never passed to any thread
-    ///     is zero; zero blocks that are not holes are passed as `.zero`.
+    /// - initial: The value that each thread starts from.
+    /// - progress: Called now and then, on any of the threads, with how far the scan has come.
+    /// - visit: Called on any of the threads with that thread's value, a block number, and the fingerprints of
+    ///   consecutive blocks from that one on, at most 1 MiB of disk. Each thread gets ascending blocks. Blocks that are
+    ///   passed to no thread are zero; a zero block outside a hole may be passed as `.zero`.
     /// - Returns: The threads' values, in no particular order.
-    /// - Throws: `FileError` or `NBDClientError` where the image can't be read, or has become shorter; what `visit` throws.
+    /// - Throws: `FileError` or `NBDClientError` if the image can't be read or has become shorter; any error of `visit`.
     func scan<Value: Sendable>(
         from initial: Value,
         progress: (@Sendable (BuildProgress) -> Void)? = nil,
@@ -39,7 +38,7 @@ struct BlockScanner: Sendable {
         let meter = progress.map { ProgressMeter(total: source.size, report: $0) }
         let values = try Workers.run(options.threads + source.extraReaders) {
             do {
-                return try work(cursor, initial, meter, visit)
+                return try work(on: cursor, from: initial, reportingTo: meter, visit)
             } catch {
                 cursor.stop()
                 throw error
@@ -50,7 +49,7 @@ struct BlockScanner: Sendable {
     }
 
     private func work<Value>(
-        _ cursor: ScanCursor, _ initial: Value, _ meter: ProgressMeter?,
+        on cursor: ScanCursor, from initial: Value, reportingTo meter: ProgressMeter?,
         _ visit: (inout Value, UInt64, [Fingerprint]) throws -> Void
     ) throws -> Value {
         var value = initial
@@ -68,8 +67,8 @@ struct BlockScanner: Sendable {
         return value
     }
 
-    /// Hashes a segment piece by piece through the buffer. To map it instead is no quicker: that the threads share the
-    /// address space costs what the copying does.
+    /// Copies the segment through the buffer in pieces. Mapping it is no faster: the threads share one address space,
+    /// and that costs as much as copying.
     private func hash(
         _ segment: Range<UInt64>, _ buffer: borrowing ReadBuffer, _ hasher: BlockHasher,
         into fingerprints: inout [Fingerprint]

@@ -1,13 +1,13 @@
-/// How an image is read and hashed.
+/// Limits for reading and hashing an image.
 public struct BuildOptions: Sendable {
-    /// How many threads hash; at least 1.
+    /// Threads that hash; at least 1.
     public var threads: Int
-    /// At most that many bytes are read each second; nil for as fast as it goes.
+    /// Bytes read a second, at most; more than 0. Nil sets no limit.
     public var bytesPerSecond: Double?
 
     /// - Parameters:
-    ///   - threads: at least 1.
-    ///   - bytesPerSecond: more than 0, or nil.
+    ///   - threads: raised to 1 if it is less.
+    ///   - bytesPerSecond: more than 0, or nil for no limit.
     public init(threads: Int, bytesPerSecond: Double? = nil) {
         self.threads = max(1, threads)
         self.bytesPerSecond = bytesPerSecond

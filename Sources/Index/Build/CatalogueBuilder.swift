@@ -5,10 +5,10 @@ import NIOConcurrencyHelpers
 
 /// Makes a catalogue from the fingerprints of tables.
 ///
-/// Memory: 16 MiB a thread for what is collected, and what is sorted at a time: at most 1/256 of the entries of 16 bytes,
-/// or 1/4096 where there are very many, twice, a thread.
+/// Memory per thread: 16 MiB of collected entries, and two copies of the partition being sorted. A partition holds
+/// about 1/256 of all entries of 16 bytes, or 1/4096 when there are more than 2^28.
 struct CatalogueBuilder {
-    /// One table to go into the catalogue.
+    /// One table whose fingerprints the catalogue lists.
     struct Member: Sendable {
         let key: TableKey
         let file: IndexFile
@@ -25,7 +25,7 @@ struct CatalogueBuilder {
         }
     }
 
-    /// Blocks that a thread reads at a time.
+    /// Blocks that a thread reads in one call.
     private static let piece: UInt64 = 1 << 14
 
     let directory: IndexDirectory
@@ -33,30 +33,30 @@ struct CatalogueBuilder {
     let members: [Member]
     let threads: Int
 
-    /// - Returns: the entries that were written.
+    /// - Returns: The number of entries written.
     func write(to file: TemporaryFile) throws -> UInt64 {
         let nonZero = members.reduce(0) { $0 + $1.header.blockCount - $1.header.zeroBlocks }
-        let bits = EntryPile.bits(for: nonZero)
-        let piles = try collect(bits)
+        let bits = EntryPartitioner.bits(for: nonZero)
+        let partitioners = try collect(bits)
         var header = CatalogueHeader(
             blockSize: blockSize, tableCount: members.count,
-            maximumBlocks: members.map(\.header.blockCount).max()!, expected: piles.reduce(0) { $0 + $1.count })
+            maximumBlocks: members.map(\.header.blockCount).max()!, expected: partitioners.reduce(0) { $0 + $1.count })
         let writer = CatalogueWriter(header, file)
         let next = NIOLockedValueBox(0)
         _ = try Workers.run(threads) {
             while true {
-                let heap = next.withLockedValue { next in
+                let partition = next.withLockedValue { next in
                     defer { next += 1 }
                     return next
                 }
-                guard heap < 1 << bits else { return }
-                // A thread whose turn never comes must not be waited for.
+                guard partition < 1 << bits else { return }
+                // A failed thread never takes its turn, so the others must stop waiting for it.
                 let sorted: [CatalogueEntry]
-                do { sorted = try Self.sort(heap, of: piles) } catch {
+                do { sorted = try Self.sort(partition, of: partitioners) } catch {
                     writer.giveUp()
                     throw error
                 }
-                try writer.append(sorted, turn: heap)
+                try writer.append(sorted, turn: partition)
             }
         }
         let list = members.flatMap(\.key.bytes)
@@ -66,20 +66,20 @@ struct CatalogueBuilder {
 
     // MARK: Collecting
 
-    private func collect(_ bits: Int) throws -> [EntryPile] {
+    private func collect(_ bits: Int) throws -> [EntryPartitioner] {
         let scratch = try ScratchFile(in: directory)
         let shares = NIOLockedValueBox((member: 0, block: UInt64(0)))
         return try Workers.run(threads) {
-            var pile = EntryPile(scratch: scratch, bits: bits)
+            var partitioner = EntryPartitioner(scratch: scratch, bits: bits)
             let buffer = ReadBuffer(count: Int(Self.piece) * Fingerprint.byteCount)
             while let (member, blocks) = shares.withLockedValue({ next(&$0) }) {
-                try read(member, blocks, buffer, into: &pile)
+                try read(member, blocks, buffer, into: &partitioner)
             }
-            return pile
+            return partitioner
         }
     }
 
-    /// The next blocks that may be other than zero.
+    /// Takes the next blocks that may be other than zero; nil at the end.
     private func next(_ state: inout (member: Int, block: UInt64)) -> (Int, Range<UInt64>)? {
         while state.member < members.count {
             let member = members[state.member]
@@ -100,7 +100,7 @@ struct CatalogueBuilder {
     }
 
     private func read(
-        _ index: Int, _ blocks: Range<UInt64>, _ buffer: borrowing ReadBuffer, into pile: inout EntryPile
+        _ index: Int, _ blocks: Range<UInt64>, _ buffer: borrowing ReadBuffer, into partitioner: inout EntryPartitioner
     ) throws {
         let member = members[index]
         let bytes = buffer.prefix(blocks.count * Fingerprint.byteCount)
@@ -110,19 +110,19 @@ struct CatalogueBuilder {
         for place in 0..<blocks.count {
             let start = place * Fingerprint.byteCount
             let fingerprint = Fingerprint(bytes: .init(rebasing: bytes[start..<start + Fingerprint.byteCount]))
-            // A disk full of one pattern must not fill the scratch file.
+            // Skip repeats, or a disk full of one pattern would fill the scratch file.
             if fingerprint == .zero || fingerprint.high == earlier { continue }
             earlier = fingerprint.high
-            try pile.append(
+            try partitioner.append(
                 CatalogueEntry(high: fingerprint.high, table: index, block: blocks.lowerBound + UInt64(place)))
         }
     }
 
     // MARK: Sorting
 
-    /// - Returns: the entries of a heap, ascending, the lowest block of each fingerprint in each table.
-    private static func sort(_ heap: Int, of piles: [EntryPile]) throws -> [CatalogueEntry] {
-        var sorted = try EntryPile.sorted(heap: heap, of: piles)
+    /// - Returns: The entries of a partition, ascending; of each fingerprint in each table only the lowest block.
+    private static func sort(_ partition: Int, of partitioners: [EntryPartitioner]) throws -> [CatalogueEntry] {
+        var sorted = try EntryPartitioner.sorted(partition: partition, of: partitioners)
         var kept = 0
         for index in sorted.indices {
             let entry = sorted[index]

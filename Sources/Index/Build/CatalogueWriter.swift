@@ -2,8 +2,9 @@ import Glibc
 import Hashing
 import NIOConcurrencyHelpers
 
-/// Writes a catalogue into a fresh file: the entries, heap after heap whichever thread has sorted them, then what goes in
-/// front of them.
+/// Writes a catalogue into a new file: the partitions of entries in order, then the header, tables and bucket starts.
+///
+/// Any thread may append a partition; each waits for its turn.
 final class CatalogueWriter: Sendable {
     private struct State {
         var starts: [UInt32] = []
@@ -13,24 +14,28 @@ final class CatalogueWriter: Sendable {
     private let header: CatalogueHeader
     private let file: TemporaryFile
     private let state = NIOLockedValueBox(State())
-    /// Whose turn it is; -1 when all is lost.
+    /// The partition to be written next; -1 after a failure.
     private let turn = ConditionLock(value: 0)
 
-    /// - Parameter header: all but digests and the number of entries.
+    /// - Parameter header: complete except for the digests and the number of entries.
     init(_ header: CatalogueHeader, _ file: TemporaryFile) {
         self.header = header
         self.file = file
     }
 
-    /// Writes what comes next; waits until all that is before it has been written.
-    /// - Parameter entries: ascending, and after those of earlier turns.
+    /// Writes one partition after all earlier ones, for which it waits. Returns without writing after a failure
+    /// elsewhere.
+    /// - Parameters:
+    ///   - entries: ascending, and greater than those of earlier partitions.
+    ///   - number: the partition, from 0.
+    /// - Throws: `FileError`; every waiting thread is then released.
     func append(_ entries: [CatalogueEntry], turn number: Int) throws {
         let bytes = encode(entries)
         while !turn.lock(whenValue: number, timeoutSeconds: 0.1) {
             if turn.value < 0 { return }
         }
         do {
-            let first = state.withLockedValue { note(entries, in: &$0) }
+            let first = state.withLockedValue { recordBuckets(of: entries, in: &$0) }
             try bytes.withUnsafeBytes {
                 try file.write($0, at: header.entriesRange.lowerBound + first * UInt64(header.entryWidth))
             }
@@ -41,13 +46,13 @@ final class CatalogueWriter: Sendable {
         turn.unlock(withValue: number + 1)
     }
 
-    /// Wakes whoever waits for a turn that will not come.
+    /// Releases all threads that wait for a turn, because an earlier partition failed.
     func giveUp() {
         turn.lock()
         turn.unlock(withValue: -1)
     }
 
-    /// Writes what stands before the entries.
+    /// Writes the header, the list of tables and the bucket starts. Call after all partitions.
     func finish(tables: [UInt8]) throws -> CatalogueHeader {
         var header = header
         let starts = state.withLockedValue { state -> [UInt32] in
@@ -70,8 +75,9 @@ final class CatalogueWriter: Sendable {
         return header
     }
 
-    /// Returns the number of the first.
-    private func note(_ entries: [CatalogueEntry], in state: inout State) -> UInt64 {
+    /// Records at which entry each bucket starts, and counts the entries.
+    /// - Returns: The number of the first entry.
+    private func recordBuckets(of entries: [CatalogueEntry], in state: inout State) -> UInt64 {
         let first = state.count
         for (index, entry) in entries.enumerated() {
             let bucket = header.bucket(entry.high)
@@ -83,7 +89,7 @@ final class CatalogueWriter: Sendable {
 
     private func encode(_ entries: [CatalogueEntry]) -> [UInt8] {
         let width = header.entryWidth
-        // Each is written as 8 bytes, of which the next one takes back what is too much.
+        // Each entry is stored as 8 bytes; the next one overwrites the excess.
         let count = entries.count * width
         return [UInt8](unsafeUninitializedCapacity: count + 8) { bytes, initialized in
             let target = UnsafeMutableRawBufferPointer(bytes)

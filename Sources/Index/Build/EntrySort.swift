@@ -1,9 +1,11 @@
-/// Sorts entries whose first bits agree. Hashes spread evenly, so one pass puts nearly each where it belongs; whatever
-/// comes in fewer places than that is sorted the usual way.
+/// Sorts entries whose first bits agree.
+///
+/// Hashes spread evenly, so one counting pass puts nearly every entry in its place. Each slot is then sorted by
+/// comparison.
 enum EntrySort {
     /// - Parameters:
-    ///   - entries: is used up.
-    ///   - bits: of each fingerprint that are the same in all of them.
+    /// - entries: overwritten.
+    /// - bits: Leading bits that are the same in all fingerprints.
     static func sorted(_ entries: UnsafeMutableBufferPointer<CatalogueEntry>, sharing bits: Int) -> [CatalogueEntry] {
         let count = entries.count
         guard count > 64 else { return entries.sorted() }

@@ -2,20 +2,22 @@ import Block
 import CLinux
 import Glibc
 
-/// A raw file or block device while it is indexed. It leaves the host's page cache as it finds it: what was cached stays,
-/// and what was not is let go after it has been read.
+/// A raw file or block device that is being indexed.
+///
+/// Indexing leaves the host's page cache as it was: cached pages stay, and others are dropped after they have been
+/// read.
 struct FileSource: ImageSource {
     private static let page: UInt64 = 4096
 
     private let image: RawImage
     var size: UInt64 { image.size }
-    /// Large enough for few calls, small enough to be hashed while it is in the processor's own cache.
+    /// Large enough for few calls, small enough to be hashed while it is in the processor's cache.
     let preferredRead = 128 << 10
     let extraReaders = 0
 
     init(_ image: RawImage) {
         self.image = image
-        // The kernel's own reading ahead would blur what was cached before; `readAhead` does it.
+        // Kernel read-ahead would hide which pages were cached before; `readAhead` replaces it.
         posix_fadvise(image.descriptor, 0, 0, POSIX_FADV_RANDOM)
     }
 
@@ -25,7 +27,7 @@ struct FileSource: ImageSource {
 
     func nextData(from offset: UInt64) throws -> Range<UInt64>? { try image.nextData(from: offset) }
 
-    /// The pieces of the range that are not cached yet.
+    /// Returns the pieces of the range that are not cached yet.
     func readAhead(_ range: Range<UInt64>) -> [Range<UInt64>] {
         if linux_is_cached(image.descriptor, off_t(range.lowerBound), range.count) != 0 { return [] }
         let cold = coldRanges(range)
@@ -49,7 +51,7 @@ struct FileSource: ImageSource {
         let start = range.lowerBound / Self.page * Self.page
         let count = Int((range.upperBound - start + Self.page - 1) / Self.page)
         return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { pages in
-            // Where the kernel does not tell, everything counts as cached and is left alone.
+            // If the kernel does not tell, treat all pages as cached and leave them alone.
             guard
                 linux_cached_pages(
                     image.descriptor, off_t(start), Int(range.upperBound - start), pages.baseAddress!) == 0

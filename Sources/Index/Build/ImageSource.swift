@@ -1,31 +1,31 @@
 import Block
 import Hashing
 
-/// An image while it is indexed: a file, a block device, or another NBD server's disk.
+/// An image that is being indexed: a file, a block device, or another NBD server's disk. Any thread may use it.
 protocol ImageSource: Sendable {
-    /// Bytes; does not change.
+    /// Size in bytes; constant.
     var size: UInt64 { get }
-    /// Bytes a read that suit it.
+    /// Bytes in a read that suit this kind of image.
     var preferredRead: Int { get }
-    /// Threads that may well wait for it at once beyond those that hash.
+    /// Threads that may wait for it in addition to those that hash.
     var extraReaders: Int { get }
-    /// The image's file and when it changed.
+    /// Returns the image's device, inode, size and time of last change; inode 0 if changes can't be seen.
     func stamp() throws -> ImageStamp
-    /// Who the image is; nil where nothing tells it from others.
+    /// Returns the image's identity; nil if nothing tells it from other images.
     func identity() throws -> ImageIdentity?
-    /// The next range at or after `offset` that may hold data; nil where only holes follow.
+    /// Returns the next range at or after `offset` that may hold data; nil if only holes follow.
     func nextData(from offset: UInt64) throws -> Range<UInt64>?
     /// Begins to read a range that will soon be asked for.
-    /// - Returns: what has to be given to `release` afterwards.
+    /// - Returns: the ranges to pass to `release` afterwards.
     func readAhead(_ range: Range<UInt64>) -> [Range<UInt64>]
-    /// Fills `buffer` from `offset` on.
+    /// Fills `buffer` from byte `offset` on.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws
-    /// What was read ahead will not be read again.
+    /// Drops ranges that were read ahead and will not be read again.
     func release(_ ranges: [Range<UInt64>])
 }
 
 extension ImageSource {
-    /// Who the image is, as a table's header says it; nil where nothing tells it from others.
+    /// Returns the hash of the identity, as in a table's header; nil if nothing tells the image from others.
     func identityDigest() throws -> [UInt8]? {
         try identity().map { identity in
             let hash = SHA256Stream()
@@ -34,20 +34,19 @@ extension ImageSource {
         }
     }
 
-    /// Whether a table is about this very image.
-    /// - Returns: nil where that can't be told.
+    /// Returns whether a table was made of this very image; nil if that can't be told.
     func isImage(of header: TableHeader) throws -> Bool? {
         guard let known = header.identityDigest, let digest = try identityDigest() else { return nil }
         return known == digest
     }
 
-    /// Whether nobody has written the image since a table was made of it, as far as can be told.
+    /// Returns whether the image is provably unchanged since a table was made of it.
     func isUnchanged(since header: TableHeader) throws -> Bool {
         let now = try stamp()
-        // What a block device or another server holds may have changed unseen.
+        // A block device or another server may change without a trace.
         guard now.inode != 0 else { return false }
         guard let isImage = try isImage(of: header) else { return now == header.stamp }
-        // A device number may be another one after each start.
+        // A restart may give the device another number, so it is not compared.
         return isImage && now.inode == header.stamp.inode && now.size == header.stamp.size
             && now.modified == header.stamp.modified
     }

@@ -1,19 +1,20 @@
 import CLinux
 
-/// Lets everything else on the machine go first.
+/// Lowers a thread's priority for processor and disk.
 public enum LowPriority {
-    /// How far a thread stands back.
+    /// Degrees of low priority, as nice values.
     public enum Degree: CInt, Sendable {
-        /// Gets little of a busy machine, and yet goes on: what somebody waits for in the end.
+        /// Little of a busy machine, but enough to progress: for work whose end somebody awaits.
         case some = 10
-        /// Gets what others leave.
+        /// Only time that nothing else wants.
         case far = 19
     }
 
-    /// From now on the calling thread, and those that it starts, let others have the processor and the disk first.
+    /// Lowers the priority of the calling thread and of threads that it starts later.
     public static func enter(_ degree: Degree = .far) {
         linux_give_way(degree.rawValue)
-        // Whoever asks for less time at once may interrupt it; among equals the kernel waits for its next tick.
+        // A longer EEVDF slice lets tasks with shorter slices preempt this thread; among equal slices they wait for a
+        // tick.
         linux_take_long_turns()
     }
 }

@@ -1,30 +1,31 @@
-/// Which catalogues are to become one.
+/// Chooses the catalogues to merge into one.
 ///
-/// Catalogues are kept in tiers by size, each four times the one below. Four in one tier become one, with all that are
-/// smaller, so every entry is written a few times in all, and a look-up asks at most three catalogues a tier.
+/// Tiers hold catalogues by size; each tier is four times the one below. Four catalogues in one tier are merged,
+/// together with all smaller ones. So every entry is rewritten only a few times, and a lookup asks at most three
+/// catalogues a tier.
 struct MergePlan: Equatable {
-    /// What is known of a catalogue.
+    /// The facts about a catalogue that the plan depends on.
     struct Candidate {
-        /// Entries of tables that count.
+        /// Entries of tables that are still current.
         let entries: UInt64
-        /// Tables that count, and all.
+        /// Tables that are still current, and all tables.
         let live: Int
         let tables: Int
     }
 
     private static let perTier = 4
-    /// Entries that are merged in no time.
+    /// Entries of the lowest tier; merging that many takes no noticeable time.
     private static let smallest: UInt64 = 1 << 20
 
-    /// Places of catalogues that are replaced by one.
+    /// Positions of the catalogues to replace by one.
     let merged: [Int]
-    /// Places of catalogues that count for nothing any more.
+    /// Positions of catalogues without a current table.
     let useless: [Int]
 
     /// - Parameters:
-    ///   - candidates: all catalogues.
-    ///   - hasUncovered: whether there are tables that no catalogue tells of; the new one will.
-    ///   - intoOne: whether to leave one catalogue only.
+    /// - candidates: all catalogues.
+    /// - hasUncovered: Whether some tables are in no catalogue; the new one will list them.
+    /// - intoOne: Whether to leave a single catalogue.
     init(_ candidates: [Candidate], hasUncovered: Bool, intoOne: Bool) {
         useless = candidates.indices.filter { candidates[$0].live == 0 }
         let used = candidates.indices.filter { candidates[$0].live > 0 }
@@ -38,7 +39,7 @@ struct MergePlan: Equatable {
         merged = isWorthIt ? chosen : []
     }
 
-    /// -1 where none is full.
+    /// Returns -1 if no tier is full.
     private static func highestFullTier(_ tiers: [Int]) -> Int {
         var carried = 0
         var highest = -1

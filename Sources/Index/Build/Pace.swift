@@ -1,7 +1,7 @@
 import Glibc
 import NIOConcurrencyHelpers
 
-/// Holds threads that read together to a number of bytes a second.
+/// Limits several reading threads to a total number of bytes a second.
 final class Pace: Sendable {
     private let bytesPerSecond: Double
     private let next = NIOLockedValueBox(ContinuousClock.now)
@@ -11,7 +11,7 @@ final class Pace: Sendable {
         self.bytesPerSecond = bytesPerSecond
     }
 
-    /// Returns when that many bytes may be read.
+    /// Blocks until that many bytes may be read.
     func wait(for bytes: Int) {
         let start = next.withLockedValue { next in
             let start = max(next, .now)

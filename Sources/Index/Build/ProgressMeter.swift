@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// Turns the places that several threads have reached into reports that only grow, about two hundred in all.
+/// Turns the positions of several threads into reports that only grow, about 200 in all.
 final class ProgressMeter: Sendable {
     private let total: UInt64
     private let report: @Sendable (BuildProgress) -> Void
@@ -15,7 +15,7 @@ final class ProgressMeter: Sendable {
         last.withLockedValue { last in
             guard position > last, position - last >= total / 200 || position == total else { return }
             last = position
-            // Inside the lock, or two reports could overtake each other.
+            // Report under the lock, or two reports could overtake each other.
             report(BuildProgress(done: position, total: total))
         }
     }

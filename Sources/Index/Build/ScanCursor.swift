@@ -1,21 +1,21 @@
 import NIOConcurrencyHelpers
 
-/// Shares an image out among the threads of a scan: each takes the next segment that may hold data.
+/// Divides an image among the threads of a scan: each takes the next segment that may hold data.
 final class ScanCursor: Sendable {
-    /// Some bytes to read: whole blocks, but for the end of a disk with a short tail.
+    /// A range to read: whole blocks, except at the end of a disk with a short last block.
     struct Segment: Sendable {
         let range: Range<UInt64>
-        /// For `ImageSource.release`.
+        /// Ranges to pass to `ImageSource.release`.
         let readAhead: [Range<UInt64>]
     }
 
-    /// Large enough for a disk's full speed, small enough to keep all threads busy to the end.
+    /// Bytes; large enough for a disk's full speed, small enough to keep all threads busy to the end.
     static let segment: UInt64 = 1 << 20
     /// Segments that are read ahead.
     private static let window = 48
 
     private struct State {
-        /// Everything before it is in `ahead`, handed out, or a hole; a multiple of the block size until the end.
+        /// All bytes before it are in `ahead`, handed out, or in a hole. A multiple of the block size until the end.
         var position: UInt64 = 0
         var extent: Range<UInt64> = 0..<0
         var ahead: [Segment] = []
@@ -33,7 +33,7 @@ final class ScanCursor: Sendable {
         self.pace = pace
     }
 
-    /// Nil at the end.
+    /// Takes the next segment; nil at the end.
     func next() throws -> Segment? {
         let segment = try state.withLockedValue { state -> Segment? in
             guard !state.isStopped else { return nil }
@@ -44,7 +44,7 @@ final class ScanCursor: Sendable {
         return segment
     }
 
-    /// Ends the scan: the others get no more segments.
+    /// Ends the scan for all threads.
     func stop() {
         state.withLockedValue { $0.isStopped = true }
     }

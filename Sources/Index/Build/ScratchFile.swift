@@ -2,7 +2,7 @@ import Block
 import Glibc
 import NIOConcurrencyHelpers
 
-/// A file without a name, for what does not fit into memory: gone when it is let go, or with the process.
+/// An unnamed temporary file; the system deletes it when it is closed or the process ends. Any thread may use it.
 final class ScratchFile: Sendable {
     private let path: String
     private let descriptor: CInt
@@ -17,7 +17,7 @@ final class ScratchFile: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Writes bytes behind all others, on any thread; returns where.
+    /// Appends bytes and returns their offset.
     func append(_ bytes: UnsafeRawBufferPointer) throws -> UInt64 {
         let offset = end.withLockedValue { end in
             defer { end += UInt64(bytes.count) }
@@ -40,7 +40,7 @@ final class ScratchFile: Sendable {
 }
 
 extension UnsafeRawBufferPointer {
-    /// Writes all of it; `path` is for the error.
+    /// Writes all bytes; `path` only names the file in an error.
     func writeAll(to descriptor: CInt, at offset: UInt64, _ path: String) throws {
         var done = 0
         while done < count {

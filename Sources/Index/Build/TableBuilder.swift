@@ -2,9 +2,9 @@ import Block
 import Glibc
 import Hashing
 
-/// Writes one image's table, and the catalogue that tells where its fingerprints stand.
+/// Writes one image's table, and a catalogue of its fingerprints.
 struct TableBuilder {
-    /// What one thread has seen of an image.
+    /// Counts of blocks that one thread has scanned.
     private struct Tally: Sendable {
         var data: UInt64 = 0
         var visited: UInt64 = 0
@@ -14,7 +14,7 @@ struct TableBuilder {
     let blockSize: Int
     let threads: Int
 
-    /// A table whose fingerprints have been written, and nothing else.
+    /// A table in writing: its fingerprints are complete, its header and names are not.
     struct Draft: Sendable {
         fileprivate var header: TableHeader
         fileprivate let name: String
@@ -25,10 +25,10 @@ struct TableBuilder {
 
     /// Reads the whole image.
     func read(
-        _ name: String, _ domain: String, _ source: any ImageSource, _ options: BuildOptions,
-        _ progress: (@Sendable (BuildProgress) -> Void)?
+        _ source: any ImageSource, name: String, domain: String, _ options: BuildOptions,
+        progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> Draft {
-        // The stamp is from before the reading, so that a write during it makes the table look old.
+        // Stamp the image before reading it, so that a write meanwhile makes the table look outdated.
         var header = TableHeader(
             blockSize: blockSize, imageSize: source.size, nameLength: name.utf8.count,
             domainLength: domain.utf8.count, stamp: try source.stamp(),
@@ -51,7 +51,7 @@ struct TableBuilder {
             bytesRead: min(source.size, tallies.reduce(0) { $0 + $1.visited } * UInt64(blockSize)))
     }
 
-    /// Reads some blocks only, and takes the others from the table that there is.
+    /// Reads the given blocks, and copies all other fingerprints from the old table.
     func read(_ blocks: [UInt64], of source: any ImageSource, since old: Table) throws -> Draft {
         var header = TableHeader(
             blockSize: blockSize, imageSize: source.size, nameLength: old.header.nameLength,
@@ -63,7 +63,7 @@ struct TableBuilder {
         header.zeroBlocks = old.header.zeroBlocks
         let hasher = BlockHasher()
         let buffer = ReadBuffer(count: blockSize)
-        // Each once: a second look would count the change from the old table twice.
+        // Read each block once: a second read would count its change from the old table twice.
         let changed = Set(blocks.filter { $0 < header.blockCount })
         for block in changed.sorted() {
             let before = try fingerprint(of: block, in: old)
@@ -96,10 +96,10 @@ struct TableBuilder {
             members: [.init(key: key, file: written, header: header)], threads: threads
         ).write(to: catalogue)
         try header.encode().withUnsafeBytes { try file.write($0, at: 0) }
-        // The catalogue counts for nothing until its table is there.
+        // Publish the table last: the catalogue has no effect without it.
         try directory.publish([catalogue, file])
         let path = directory.path(of: IndexFileName.file(forNeighbour: name))
-        // Another process may have replaced it already.
+        // Another process may have replaced the table already.
         let bytes = (try? IndexFile(path: path))?.allocated ?? 0
         return TableSummary(
             neighbour: Neighbour(name: name, domain: domain, header: header, tableFile: path, tableBytes: bytes),

@@ -1,7 +1,7 @@
-/// What `IndexStore` made of an image.
+/// Result of indexing an image.
 public struct TableSummary: Hashable, Sendable, Codable {
-    /// The neighbour as it now stands in the index.
+    /// The neighbour as the index now describes it.
     public let neighbour: Neighbour
-    /// Bytes of the image that were read and hashed or seen to be zero: all but its holes.
+    /// Bytes of the image that were read; all except its holes.
     public let bytesRead: UInt64
 }

@@ -3,11 +3,11 @@ import NIOConcurrencyHelpers
 
 /// Runs the same work on several threads and waits for all of them.
 ///
-/// Plain threads, because the work reads files and hashes for minutes: on Swift's cooperative pool it would
-/// keep everything else from running. The calling thread is one of the workers. Where the system gives fewer
-/// threads than wanted the work runs on fewer, so it must be shared out as it goes and not by worker number.
+/// These are plain threads: the work reads files and hashes for minutes, and would block Swift's cooperative pool. The
+/// calling thread is one of the workers. The system may grant fewer threads than `count`, so workers must share the
+/// work as they go and not by number.
 enum Workers {
-    /// - Returns: What each worker returned, in no particular order.
+    /// - Returns: The workers' values, in no particular order.
     /// - Throws: One of the workers' errors, after all have ended.
     static func run<Value: Sendable>(
         _ count: Int, _ work: @escaping @Sendable () throws -> Value
@@ -36,7 +36,7 @@ enum Workers {
         return thread
     }
 
-    /// What a thread is handed: a C callback can't carry a closure.
+    /// A closure in a box, which a C callback can carry.
     final class Job: Sendable {
         let body: @Sendable () -> Void
 

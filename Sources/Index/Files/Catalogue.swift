@@ -1,19 +1,21 @@
 import Glibc
 
-/// One catalogue, opened and checked.
+/// One opened and verified catalogue file.
 final class Catalogue: Sendable {
     let header: CatalogueHeader
     let tables: [TableKey]
     let file: IndexFile
-    /// For each bucket the number of its first entry, and the number of all.
+    /// Number of each bucket's first entry, and at the end the number of entries.
     private let starts: [UInt32]
 
-    /// - Parameter blockSize: The index's, which the catalogue must share.
+    /// - Parameters:
+    ///   - blockSize: Block size of the index; a catalogue with another one is refused.
+    ///   - check: Whether the entries are verified too.
     init(path: String, blockSize: Int, check: TableCheck) throws(TableFault) {
         file = try IndexFile(path: path)
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
-        let list = try Self.section(file, header.tablesRange, header.tablesDigest, "tables")
+        let list = try Self.section(of: file, header.tablesRange, digest: header.tablesDigest, name: "tables")
         tables = stride(from: 0, to: list.count, by: TableKey.byteCount).map {
             TableKey(bytes: list[$0..<$0 + TableKey.byteCount])
         }
@@ -26,14 +28,14 @@ final class Catalogue: Sendable {
         file.expectRandomReads()
     }
 
-    /// The numbers of a bucket's entries.
+    /// Returns the numbers of a bucket's entries.
     func entries(ofBucket bucket: Int) -> Range<Int> { Int(starts[bucket])..<Int(starts[bucket + 1]) }
 
     private static func readHeader(_ file: IndexFile) throws(TableFault) -> CatalogueHeader {
         var bytes = [UInt8](repeating: 0, count: Int(min(UInt64(CatalogueHeader.byteCount), file.size)))
         guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: 0) }) else { throw .unreadable(EIO) }
         let header = try CatalogueHeader(decoding: bytes)
-        // Bounds everything that is allocated for this catalogue by what lies on the disk.
+        // The file's real size bounds everything that is allocated for this catalogue.
         guard header.fileSize == file.size else { throw .truncated }
         return header
     }
@@ -54,7 +56,7 @@ final class Catalogue: Sendable {
     }
 
     private static func section(
-        _ file: IndexFile, _ range: Range<UInt64>, _ digest: [UInt8], _ name: String
+        of file: IndexFile, _ range: Range<UInt64>, digest: [UInt8], name: String
     ) throws(TableFault) -> [UInt8] {
         guard try file.digest(range) == digest else { throw .damaged(name) }
         var bytes = [UInt8](repeating: 0, count: range.count)

@@ -1,9 +1,9 @@
 import Hashing
 
-/// A fingerprint's first half, and where it stands.
+/// First half of a fingerprint, with the table and block that have it.
 struct CatalogueEntry: Comparable, Sendable {
     let high: UInt64
-    /// The table's place in the catalogue's list above 48 bits of block number.
+    /// Position of the table in the catalogue's list, above 48 bits of block number.
     let place: UInt64
 
     init(high: UInt64, table: Int, block: UInt64) {
@@ -11,13 +11,13 @@ struct CatalogueEntry: Comparable, Sendable {
         place = UInt64(table) << 48 | block
     }
 
-    /// A whole fingerprint, of which it does not matter where it stands.
+    /// Stores a whole fingerprint, when its table and block don't matter.
     init(_ fingerprint: Fingerprint) {
         high = fingerprint.high
         place = fingerprint.low
     }
 
-    /// What `init(_:)` was given.
+    /// The fingerprint that was given to `init(_:)`.
     var fingerprint: Fingerprint { Fingerprint(high: high, low: place) }
 
     var table: Int { Int(place >> 48) }

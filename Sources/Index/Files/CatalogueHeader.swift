@@ -1,10 +1,10 @@
 import Hashing
 
-/// The first 256 bytes of a catalogue file, and with them the layout of the whole file.
+/// First 256 bytes of a catalogue file; they determine the layout of the whole file.
 ///
-/// A catalogue says where the fingerprints of some tables stand: for each, which table and which block. It is derived
-/// from the tables, written once under a temporary name, and never changed; a table that has been written again or
-/// removed since is told by its generation, and its entries count for nothing. All numbers are little-endian.
+/// A catalogue lists the table and block of each fingerprint in some tables. It is derived from the tables, written
+/// once under a temporary name, and never changed. If a table was rewritten or removed since, its generation differs,
+/// and its entries are ignored. All numbers are little-endian.
 ///
 ///     offset  size  what
 ///          0     8  magic, "nearcat" and a line feed
@@ -23,23 +23,23 @@ import Hashing
 ///        160    64  zero
 ///        224    32  SHA-256 of bytes 0 to 223
 ///
-/// Then, each from the next multiple of 4096 on, zeros between them:
+/// These sections follow, each at the next multiple of 4096, with zeros between them:
 ///
-/// 1. the tables: for each the 16 bytes that name its file and its generation;
-/// 2. the bucket starts: for each bucket the number of its first entry, and the number of entries; 4 bytes each, kept in
-///    memory, at most 1/16 byte an entry;
-/// 3. the entries, ascending as numbers within each bucket. From the top: those bits of the fingerprint that follow the
+/// 1. the tables: for each the 16 bytes that name its file, and its generation;
+/// 2. the bucket starts: for each bucket the number of its first entry, and then the number of entries; 4 bytes each,
+///    kept in memory, at most 1/16 byte an entry;
+/// 3. the entries, ascending as numbers within each bucket. From the highest bit: the fingerprint's bits after the
 ///    bucket's, the table, the block. An entry names the lowest block that has its fingerprint.
 ///
-/// A bucket has 64 to 128 entries unless a fingerprint is in very many tables. So a look-up reads one piece of some 500
-/// bytes, and for each entry that agrees in at least 10 more bits the whole fingerprint from its table.
+/// A bucket has 64 to 128 entries unless a fingerprint is in very many tables. So a lookup reads one piece of about 500
+/// bytes, and the whole fingerprint of each entry that agrees in at least 10 more bits.
 struct CatalogueHeader: Equatable {
     static let byteCount = 256
     static let magic = Array("nearcat\n".utf8)
     static let version: UInt32 = 1
     static let maximumTables = 4096
     static let maximumBucketBits = 26
-    /// Bits of a fingerprint in an entry, at least.
+    /// Least number of a fingerprint's bits in an entry.
     static let minimumRestBits = 10
     private static let ownChecksumAt = 224
 
@@ -54,10 +54,10 @@ struct CatalogueHeader: Equatable {
     var startsDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
     var entriesDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
 
-    /// Lays a catalogue out.
+    /// Computes the layout of a catalogue.
     /// - Parameters:
-    ///   - expected: entries, or more.
-    ///   - maximumBlocks: blocks of the largest table.
+    ///   - expected: Upper bound for the number of entries.
+    ///   - maximumBlocks: Blocks of the largest table.
     init(blockSize: Int, tableCount: Int, maximumBlocks: UInt64, expected: UInt64) {
         self.blockSize = blockSize
         self.tableCount = tableCount
@@ -69,7 +69,7 @@ struct CatalogueHeader: Equatable {
         precondition(Self.fits(tables: tableCount, maximumBlocks: maximumBlocks))
     }
 
-    /// Whether that many tables can share a catalogue.
+    /// Returns whether that many tables fit into one catalogue.
     static func fits(tables: Int, maximumBlocks: UInt64) -> Bool {
         (1...maximumTables).contains(tables)
             && bits(maximumBlocks) + bits(UInt64(tables - 1)) + minimumRestBits <= 64
@@ -85,10 +85,10 @@ struct CatalogueHeader: Equatable {
     var entriesRange: Range<UInt64> { Self.section(after: startsRange.upperBound, entryCount * UInt64(entryWidth)) }
     var fileSize: UInt64 { entriesRange.upperBound }
 
-    /// The bucket of a fingerprint.
+    /// Returns the bucket of a fingerprint's first half.
     func bucket(_ high: UInt64) -> Int { bucketBits == 0 ? 0 : Int(high >> UInt64(64 - bucketBits)) }
 
-    /// The bits of a fingerprint that an entry holds.
+    /// Returns the bits of a fingerprint that an entry holds.
     func rest(_ high: UInt64) -> UInt64 { (high << UInt64(bucketBits)) >> UInt64(64 - restBits) }
 
     private static func section(after end: UInt64, _ length: UInt64) -> Range<UInt64> {
@@ -96,7 +96,7 @@ struct CatalogueHeader: Equatable {
         return start..<start + length
     }
 
-    /// Bits that a number needs.
+    /// Returns how many bits a number needs.
     private static func bits(_ number: UInt64) -> Int { 64 - number.leadingZeroBitCount }
 }
 
@@ -117,7 +117,7 @@ extension CatalogueHeader {
         return bytes
     }
 
-    /// Reads and validates a header, so that nothing in it leads to absurd sizes.
+    /// Decodes and validates a header, so that no field leads to absurd sizes.
     init(decoding bytes: [UInt8]) throws(TableFault) {
         try bytes.checkHead(
             magic: Self.magic, version: Self.version, length: Self.byteCount, sealAt: Self.ownChecksumAt)

@@ -1,4 +1,4 @@
-/// Tells one writing of a table from any other: 128 random bits.
+/// A random number of 128 bits that changes each time a table is written.
 struct Generation: Hashable, Sendable {
     static let byteCount = 16
     let bytes: [UInt8]

@@ -1,9 +1,10 @@
 import Block
 import Glibc
 
-/// What a neighbour is called in the index: the absolute path of an image, without symbolic links, or an NBD URI.
+/// Names of neighbours in the index: an image's absolute path without symbolic links, or an NBD URI.
 enum ImageName {
-    /// The name of an image that exists.
+    /// Returns the name of an image that exists.
+    /// - Throws: `FileError` if the path does not exist, `IndexError.name` if the name is too long or not UTF-8.
     static func existing(_ image: String) throws -> String {
         if NBDClientImage.isURI(image) {
             guard fits(image) else { throw IndexError.name(image) }
@@ -15,7 +16,7 @@ enum ImageName {
         return name
     }
 
-    /// What an image that may be gone by now can have been called.
+    /// Returns the names that an image may have had when it was indexed; the image may be gone.
     static func possible(_ image: String) -> [String] {
         var names = [image]
         guard !NBDClientImage.isURI(image) else { return names }
@@ -28,7 +29,7 @@ enum ImageName {
         return names
     }
 
-    /// Whether a table may bear this name.
+    /// Returns whether a table may hold this name.
     static func isPossible(_ name: String) -> Bool { name.first == "/" || NBDClientImage.isURI(name) }
 
     private static func fits(_ name: String) -> Bool { (1...TableHeader.maximumName).contains(name.utf8.count) }

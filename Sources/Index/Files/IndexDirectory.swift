@@ -1,7 +1,7 @@
 import Block
 import Glibc
 
-/// The directory of an index: its files, its lock, and how a file appears in it whole or not at all.
+/// The directory of an index: its files, its locks, and the atomic replacement of files.
 struct IndexDirectory: Sendable {
     let path: String
 
@@ -15,13 +15,13 @@ struct IndexDirectory: Sendable {
         try DurableFolder.synchronizeParent(of: path)
     }
 
-    /// The names in the directory, sorted.
+    /// Lists the names of the directory, sorted.
     func files() throws -> [String] {
         guard let stream = opendir(path) else { throw FileError("list", path) }
         defer { closedir(stream) }
         var names: [String] = []
         while let entry = readdir(stream) {
-            // The record may be shorter than the declared array, so the name is read where it lies.
+            // The record may be shorter than the declared array, so the name is read in place.
             let offset = MemoryLayout<dirent>.offset(of: \.d_name)!
             let name = UnsafeRawPointer(entry).advanced(by: offset).assumingMemoryBound(to: CChar.self)
             names.append(String(cString: name))
@@ -29,7 +29,7 @@ struct IndexDirectory: Sendable {
         return names.sorted()
     }
 
-    /// Runs `body` while no other process or thread does the same; never held while anything long goes on.
+    /// Runs `body` under the directory's lock, which excludes all other processes and threads. Hold it only briefly.
     func withLock<Result>(_ body: () throws -> Result) throws -> Result {
         let lock = path(of: IndexFileName.lock)
         let descriptor = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -41,7 +41,7 @@ struct IndexDirectory: Sendable {
         return try body()
     }
 
-    /// Runs `body` unless another process or thread is merging, which may take long.
+    /// Runs `body` under the merge lock; skips it if another process or thread is merging. A merge may take minutes.
     func withMergeLock(_ body: () throws -> Void) throws {
         let lock = path(of: IndexFileName.mergeLock)
         let descriptor = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -54,7 +54,7 @@ struct IndexDirectory: Sendable {
         try body()
     }
 
-    /// Begins a file that will appear under a name.
+    /// Creates a temporary file that `publish` will rename to `file`.
     func temporary(for file: String) throws -> TemporaryFile {
         try withLock {
             try deleteLeftovers()
@@ -62,9 +62,9 @@ struct IndexDirectory: Sendable {
         }
     }
 
-    /// Has written files take their places, in that order, and others go, durably. A kill at any moment leaves the state
-    /// between two of these.
-    /// - Parameter deleting: may be gone already.
+    /// Publishes written files in order, then deletes others, durably. A kill leaves the state between two of these
+    /// steps.
+    /// - Parameter deleting: Names of files; they may be gone already.
     func publish(_ files: [TemporaryFile], deleting: [String] = []) throws {
         for file in files { file.beginWritingOut() }
         for file in files { try file.synchronize() }
@@ -75,8 +75,8 @@ struct IndexDirectory: Sendable {
         }
     }
 
-    /// Writes a file and puts it in place of the older one of that name. A kill at any moment leaves either.
-    /// - Parameter keepExisting: Leaves a file that is there by then as it is.
+    /// Writes a file and replaces the older one of that name. A kill leaves the old or the new file.
+    /// - Parameter keepExisting: Whether to keep a file of that name if there is one by then.
     func replace(_ file: String, keepExisting: Bool = false, write: (TemporaryFile) throws -> Void) throws {
         let temporary = try self.temporary(for: file)
         try write(temporary)
@@ -88,7 +88,7 @@ struct IndexDirectory: Sendable {
         }
     }
 
-    /// Deletes a file for good; false where there is none. Call with the lock.
+    /// Deletes a file durably; returns false if there is none. Call under the lock.
     func delete(_ file: String) throws -> Bool {
         guard unlink(path(of: file)) == 0 else {
             guard errno == ENOENT else { throw FileError("delete", path(of: file)) }
@@ -98,7 +98,7 @@ struct IndexDirectory: Sendable {
         return true
     }
 
-    /// Makes the names in the directory durable.
+    /// Makes changes of names in the directory durable.
     private func synchronize() throws {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError("open", path) }
@@ -106,7 +106,8 @@ struct IndexDirectory: Sendable {
         guard fsync(descriptor) == 0 else { throw FileError("flush", path) }
     }
 
-    /// Deletes what killed processes left behind. A live writer holds a lock on its file, taken under ours.
+    /// Deletes temporary files of killed processes. A live writer holds a lock on its file, which it took under the
+    /// directory's lock.
     private func deleteLeftovers() throws {
         for file in try files() where IndexFileName.isTemporary(file) {
             let descriptor = open(path(of: file), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)

@@ -1,27 +1,27 @@
-/// Why an index can't be used or changed, other than a failed system call (`FileError`).
+/// Reasons why an index can't be used or changed, other than a failed system call (`FileError`).
 public enum IndexError: Error, Equatable, CustomStringConvertible {
     /// The directory holds no `index.json`.
     case noIndex(directory: String)
-    /// `index.json` can't be understood.
+    /// The contents of `index.json` are not valid.
     case damagedSettings(file: String)
-    /// The index was made by a later version of nearblock.
+    /// A later version of nearblock made the index.
     case laterVersion(directory: String, version: Int)
-    /// Not a power of two from 512 to 65536.
+    /// The block size is not a power of two from 512 to 65536.
     case blockSize(Int)
     /// The index already has another block size.
     case otherBlockSize(directory: String, has: Int, wanted: Int)
-    /// There is no table for the image.
+    /// The index has no usable table for the image.
     case notIndexed(image: String, directory: String)
-    /// The path is no UTF-8, or longer than a table can name.
+    /// The path is not UTF-8, or longer than 4096 bytes.
     case name(String)
-    /// The domain's name is empty or too long.
+    /// The name of the domain is empty or longer than 255 bytes.
     case domain(String)
-    /// More blocks than a table can number.
+    /// The image has more blocks than a table can number.
     case tooManyBlocks(image: String, blocks: UInt64)
-    /// Neither a file nor a block device.
+    /// The path is neither a file nor a block device.
     case notAnImage(String)
 
-    /// One line for the user.
+    /// Message for the user, in one line.
     public var description: String {
         switch self {
         case .noIndex(let directory):

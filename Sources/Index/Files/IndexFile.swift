@@ -3,24 +3,25 @@ import CLinux
 import Glibc
 import Hashing
 
-/// A file of the index, mapped for reading as long as this object lives; it holds no descriptor, for there may be many.
+/// A file of the index, mapped for reading while this object lives. It holds no descriptor, because there may be many
+/// files.
 ///
-/// Published files never change, but whoever has the rights can cut one short, and a shared file system can lose one:
-/// bytes are only copied out of the mapping, by `linux_copy_mapped`, which turns a lost page into an answer.
+/// Published files never change. But anyone with the rights can truncate one, and a shared file system can lose one. So
+/// bytes are only copied out of the mapping, by `linux_copy_mapped`, which reports a lost page instead of a crash.
 ///
-/// `@unchecked Sendable`: the mapping is made once, is only read, and goes with the object.
+/// `@unchecked Sendable`: the mapping is made once, only read, and removed with the object.
 final class IndexFile: @unchecked Sendable {
     let path: String
-    /// Bytes, when it was opened.
+    /// Size in bytes when the file was opened.
     let size: UInt64
-    /// Bytes that it took on the disk then; a file system may not know before it has written them out.
+    /// Bytes allocated on the disk then. A file system may not know them before it has written the file out.
     let allocated: UInt64
     private let inode: ino_t
     private let start: UnsafeRawPointer?
 
     init(path: String) throws(TableFault) {
         self.path = path
-        // Non-blocking, so that a named pipe that lies in the directory can't hold us up.
+        // Non-blocking, because opening a named pipe in the directory would wait for a writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw errno == ENOENT || errno == ESTALE ? .gone : .unreadable(errno) }
         defer { close(descriptor) }
@@ -38,27 +39,27 @@ final class IndexFile: @unchecked Sendable {
         if let start { munmap(UnsafeMutableRawPointer(mutating: start), Int(size)) }
     }
 
-    /// Reads of this file will jump about: the kernel is not to read ahead.
+    /// Tells the kernel not to read ahead.
     func expectRandomReads() {
         guard let start else { return }
         madvise(UnsafeMutableRawPointer(mutating: start), Int(size), MADV_RANDOM)
     }
 
-    /// Fills `buffer`; false where the file ends first or can't be read.
+    /// Fills `buffer`; returns false if the file ends first or can't be read.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         guard buffer.count > 0 else { return true }
         guard let piece = self.piece(into: buffer.baseAddress!, count: buffer.count, at: offset) else { return false }
         return withUnsafePointer(to: piece) { linux_copy_mapped($0, 1) == 0 }
     }
 
-    /// A copy that `linux_copy_mapped` can make; nil where it would lie outside the file.
+    /// Describes a copy for `linux_copy_mapped`; nil if it would lie outside the file.
     func piece(into target: UnsafeMutableRawPointer, count: Int, at offset: UInt64) -> linux_piece? {
         guard let start, offset <= size, UInt64(count) <= size - offset else { return nil }
         return linux_piece(to: target, from: start + Int(offset), count: count)
     }
 
-    /// The next range at or after `offset` that may hold other than zeros; nil where only holes follow. Where another file
-    /// has taken the place of this one, everything may.
+    /// Returns the next range at or after `offset` that may hold data; nil if only holes follow. If another file has
+    /// replaced this one, the whole rest counts as data.
     func nextData(from offset: UInt64) -> Range<UInt64>? {
         guard offset < size else { return nil }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -74,7 +75,7 @@ final class IndexFile: @unchecked Sendable {
         return range.isEmpty ? nil : range
     }
 
-    /// The SHA-256 of a range.
+    /// Computes the SHA-256 of a range.
     func digest(_ range: Range<UInt64>) throws(TableFault) -> [UInt8] {
         let buffer = ReadBuffer(count: 1 << 18)
         let stream = SHA256Stream()

@@ -1,13 +1,13 @@
 import Hashing
 
-/// The names of the files in an index directory.
+/// Names of the files in an index directory.
 ///
 /// - `index.json`: the settings of the index.
 /// - `index.lock`: locked while files appear or vanish.
 /// - `merge.lock`: locked while catalogues are merged.
 /// - 32 hexadecimal digits and `.table`: the table of the neighbour whose name has this hash.
-/// - 32 random hexadecimal digits and `.catalogue`: where the fingerprints of some tables stand.
-/// - any of these with 16 digits and `.tmp` behind: being written, and locked by its writer.
+/// - 32 random hexadecimal digits and `.catalogue`: the tables and blocks of some tables' fingerprints.
+/// - any of these with 16 more digits and `.tmp`: being written, and locked by its writer.
 enum IndexFileName {
     static let settings = "index.json"
     static let lock = "index.lock"
@@ -16,7 +16,7 @@ enum IndexFileName {
     static let catalogueSuffix = ".catalogue"
     static let temporarySuffix = ".tmp"
 
-    /// The 16 bytes that name a neighbour's table.
+    /// Returns the 16 bytes that name a neighbour's table.
     static func digest(ofNeighbour name: String) -> [UInt8] {
         var name = name
         return Array(name.withUTF8 { BlockHasher().digest(UnsafeRawBufferPointer($0)) }.prefix(16))
@@ -34,7 +34,7 @@ enum IndexFileName {
         "\(file).\(hexadecimal(.random(in: 0 ... .max), digits: 16))\(temporarySuffix)"
     }
 
-    /// Whether `temporary(for:)` may have made this name; other people's files are none of ours to delete.
+    /// Returns whether `temporary(for:)` may have made this name. Files of other programs must not be deleted.
     static func isTemporary(_ name: String) -> Bool {
         guard name.hasSuffix(temporarySuffix) else { return false }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)

@@ -2,7 +2,7 @@ import Block
 import BlockModel
 import Foundation
 
-/// What `index.json` says: that the directory is an index, and what all its tables share.
+/// Contents of `index.json`, which marks a directory as an index: the settings that all its tables share.
 struct IndexSettings: Codable, Equatable {
     static let currentVersion = 1
     private static let maximumBytes: UInt64 = 4096
@@ -10,8 +10,8 @@ struct IndexSettings: Codable, Equatable {
     var version = currentVersion
     var blockSize: Int
 
-    /// Nil where the directory holds no index.
-    /// - Throws: `IndexError` where the file is damaged or too new, `FileError` where it can't be read.
+    /// Reads the settings; nil if the directory holds no index.
+    /// - Throws: `IndexError` if the file is damaged or too new, `FileError` if it can't be read.
     static func read(from directory: IndexDirectory) throws -> IndexSettings? {
         let path = directory.path(of: IndexFileName.settings)
         guard let bytes = try contents(path) else { return nil }
@@ -46,7 +46,7 @@ struct IndexSettings: Codable, Equatable {
         return settings
     }
 
-    /// Makes these the settings of a directory that has none; does nothing where another process was faster.
+    /// Writes these settings unless the directory has some already; another process may have been faster.
     func establish(in directory: IndexDirectory) throws {
         let json = try JSONEncoder().encode(self)
         try directory.replace(IndexFileName.settings, keepExisting: true) { file in

@@ -4,25 +4,25 @@ import Foundation
 
 /// Changes an index: adds, replaces and removes the tables of neighbours.
 ///
-/// Any number of processes may do so at once, and others may have the index open: tables appear and vanish whole. A
-/// process that is killed leaves the index as it was; what it was writing is deleted by the next `add`.
+/// Several processes may change an index at once, and others may have it open: tables appear and vanish whole. A killed
+/// process leaves the index as it was; the next `add` deletes its temporary files.
 public struct IndexStore: Sendable {
-    /// As the user named it.
+    /// Path of the directory, as the caller gave it.
     public let directory: String
-    /// Bytes a block.
+    /// Block size in bytes.
     public let blockSize: Int
 
     private var place: IndexDirectory { IndexDirectory(path: directory) }
 
-    /// Opens the index in `directory`, or makes one there.
-    /// - Parameter blockSize: A power of two from 512 to 65536; nil for the index's own, or 4096 for a new one.
-    /// - Throws: `IndexError` where the block size is no such, or the index is there and has another, or is damaged;
-    ///   `FileError`.
+    /// Opens the index in `directory`, or creates one there.
+    /// - Parameter blockSize: A power of two from 512 to 65536. Nil takes that of the index, or 4096 for a new index.
+    /// - Throws: `IndexError` if the block size is invalid or differs from the index's, or if the index is damaged or
+    ///   too new; `FileError`.
     public init(directory: String, blockSize: Int? = nil) throws {
         if let blockSize, !BlockGeometry.isValid(blockSize: blockSize) { throw IndexError.blockSize(blockSize) }
         let place = IndexDirectory(path: directory)
         try place.createIfAbsent()
-        // Two may make one index at once: what stands there afterwards counts for both.
+        // Two processes may create the index at once; the settings that were written first count for both.
         if try IndexSettings.read(from: place) == nil {
             try IndexSettings(blockSize: blockSize ?? BlockGeometry.standardBlockSize).establish(in: place)
         }
@@ -36,35 +36,35 @@ public struct IndexStore: Sendable {
         self.blockSize = settings.blockSize
     }
 
-    /// Whether a directory holds an index.
-    /// - Throws: `IndexError` where it is damaged or too new, `FileError` where it can't be read.
+    /// Returns whether a directory holds an index.
+    /// - Throws: `IndexError` if it is damaged or too new, `FileError` if it can't be read.
     public static func exists(in directory: String) throws -> Bool {
         try IndexSettings.read(from: IndexDirectory(path: directory)) != nil
     }
 
-    /// Indexes an image, in place of what was known of it before.
+    /// Indexes an image, and replaces its earlier table. Reads the whole image; blocks for minutes.
     /// - Parameters:
-    ///   - image: a path, or an NBD URI.
-    ///   - domain: 1 to 255 bytes; nil for the one it has, or `Neighbour.standardDomain`.
-    ///   - progress: Told now and then, on any thread, how far the reading is.
-    /// - Throws: `FileError`, `NBDClientError` or `IndexError`; the index is then as it was.
+    ///   - image: A path or an NBD URI.
+    ///   - domain: 1 to 255 bytes. Nil keeps the image's domain, or takes `Neighbour.standardDomain`.
+    ///   - progress: Called now and then, on any thread, with how far the reading has come.
+    /// - Throws: `FileError`, `NBDClientError` or `IndexError`; the index is then unchanged.
     public func add(
         _ image: String, domain: String? = nil, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> TableSummary {
         let builder = builder(options)
-        let summary = try builder.publish(try read(image, domain, builder, options, progress))
+        let summary = try builder.publish(try read(image, domain: domain, with: builder, options, progress: progress))
         try? dropFormerNames()
-        // What is found is the same without; the next change tries again.
+        // A failed merge changes no answer; the next change tries it again.
         try? merge(threads: options.threads)
         return summary
     }
 
-    /// Indexes images, as `add` of one does, and reads each while the one before it is made durable.
+    /// Indexes images as `add` does one; reads each while the one before it is made durable.
     /// - Parameters:
-    ///   - begins: Called for each; returns who is told of the progress.
-    ///   - ends: Called for each, in order, on any thread.
-    /// - Throws: as `add` of one; images before the one that failed are indexed.
+    ///   - begins: Called before each image; returns a callback for its progress, or nil.
+    ///   - ends: Called after each image, in order, on any thread.
+    /// - Throws: `FileError`, `NBDClientError` or `IndexError`; images before the one that failed are indexed.
     public func add(
         _ images: [String], domain: String? = nil, options: BuildOptions,
         begins: (String) -> (@Sendable (BuildProgress) -> Void)?, ends: @escaping @Sendable (TableSummary) -> Void
@@ -74,38 +74,38 @@ public struct IndexStore: Sendable {
             try? dropFormerNames()
             try? merge(threads: options.threads)
         }
-        var earlier: Aside<Void>?
+        var earlier: BackgroundThread<Void>?
         for image in images {
             let draft: TableBuilder.Draft
-            do { draft = try read(image, domain, builder, options, begins(image)) } catch {
+            do { draft = try read(image, domain: domain, with: builder, options, progress: begins(image)) } catch {
                 try earlier?.wait()
                 throw error
             }
             try earlier?.wait()
-            earlier = Aside { ends(try builder.publish(draft)) }
+            earlier = BackgroundThread { ends(try builder.publish(draft)) }
         }
         try earlier?.wait()
     }
 
     private func read(
-        _ image: String, _ domain: String?, _ builder: TableBuilder, _ options: BuildOptions,
-        _ progress: (@Sendable (BuildProgress) -> Void)?
+        _ image: String, domain: String?, with builder: TableBuilder, _ options: BuildOptions,
+        progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> TableBuilder.Draft {
         let name = try ImageName.existing(image)
         let source = try NeighbourImage.source(name)
         let domain = try checked(domain ?? currentDomain(name))
         let blocks = TableHeader.blockCount(source.size, blockSize)
         guard blocks <= TableHeader.maximumBlocks else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
-        return try builder.read(name, domain, source, options, progress)
+        return try builder.read(source, name: name, domain: domain, options, progress: progress)
     }
 
     private func builder(_ options: BuildOptions) -> TableBuilder {
         TableBuilder(directory: place, blockSize: blockSize, threads: options.threads)
     }
 
-    /// Indexes an image again if it has changed since, or if that can't be told, as with block devices and NBD URIs.
-    /// - Returns: Nil where the table is current.
-    /// - Throws: As `add`; `IndexError.notIndexed` where the image was never added.
+    /// Indexes an image again if it has changed, or if that can't be told, as with block devices and NBD URIs.
+    /// - Returns: Nil if the table is current.
+    /// - Throws: The errors of `add`; `IndexError.notIndexed` if the image was never added.
     public func refresh(
         _ image: String, options: BuildOptions, progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> TableSummary? {
@@ -114,20 +114,20 @@ public struct IndexStore: Sendable {
             let header = try table(name).header
             if (try? NeighbourImage.source(name).isUnchanged(since: header)) == true { return nil }
         } catch {
-            // A table that can't be used is one more reason to write it again; one that never was is not.
+            // Rewrite a table that can't be used; refuse an image that was never indexed.
             if error == .gone { throw IndexError.notIndexed(image: image, directory: directory) }
         }
         return try add(image, options: options, progress: progress)
     }
 
-    /// Indexes an image again of which it is known what has changed: only that is read.
-    /// - Parameter blocks: Block numbers of this index, at least all that have changed since the image was indexed.
-    /// - Throws: As `add`; `IndexError.notIndexed` where there is no table that could be brought up to date.
+    /// Indexes only the given blocks of an image again.
+    /// - Parameter blocks: Block numbers of this index: at least all that have changed since the image was indexed.
+    /// - Throws: The errors of `add`; `IndexError.notIndexed` if there is no table of this image and size.
     public func update(_ image: String, blocks: [UInt64], options: BuildOptions) throws -> TableSummary {
         let name = try ImageName.existing(image)
         let source = try NeighbourImage.source(name)
         guard let old = try? table(name), old.header.imageSize == source.size,
-            // Another image at the same path shares nothing with what is known.
+            // Another image at the same path needs a new table.
             try source.isImage(of: old.header) != false
         else {
             throw IndexError.notIndexed(image: image, directory: directory)
@@ -138,14 +138,14 @@ public struct IndexStore: Sendable {
         return summary
     }
 
-    /// Whether an image is in the index as it is now, as far as that can be told.
+    /// Returns whether the table of an image is provably current.
     public func isCurrent(_ image: String) -> Bool {
         guard let name = try? ImageName.existing(image), let header = try? table(name).header else { return false }
         return (try? NeighbourImage.source(name).isUnchanged(since: header)) ?? false
     }
 
-    /// Takes an image out of the index; it need not exist any more.
-    /// - Throws: `IndexError.notIndexed` where it is not in it; `FileError`.
+    /// Removes an image from the index; the image need not exist any more.
+    /// - Throws: `IndexError.notIndexed` if the index has no such image; `FileError`.
     public func remove(_ image: String) throws {
         let files = Set(ImageName.possible(image).map(IndexFileName.file(forNeighbour:)))
         let deleted = try place.withLock { try files.filter { try place.delete($0) } }
@@ -153,10 +153,12 @@ public struct IndexStore: Sendable {
         try? merge(threads: 1)
     }
 
-    /// Brings what look-ups go through into order: tables that nothing tells of are found again, and a look-up has to ask
-    /// in fewer places.
-    /// - Parameter intoOne: whether to leave one place only.
-    /// - Throws: `FileError`; the index is then as it was.
+    /// Merges catalogues so that a lookup searches fewer of them, and lists tables that were in none. Returns at once
+    /// if another process is merging.
+    /// - Parameters:
+    ///   - threads: Threads that read and sort; at least 1.
+    ///   - intoOne: Whether to leave a single catalogue.
+    /// - Throws: `FileError`; the index is then unchanged.
     public func merge(threads: Int, intoOne: Bool = false) throws {
         try place.withMergeLock {
             let snapshot = try place.withLock {
@@ -169,23 +171,23 @@ public struct IndexStore: Sendable {
         }
     }
 
-    /// Reads every table and checks all of it.
-    /// - Returns: One line for each that can't be used; none where all is well.
-    /// - Throws: `IndexError` or `FileError` where the directory can't be used at all.
+    /// Reads and checks every byte of the index.
+    /// - Returns: One line for each problem; none if all is well.
+    /// - Throws: `IndexError` or `FileError` if the directory can't be used at all.
     public func verify() throws -> [String] {
         try NeighbourIndex.open(directory: directory, check: .everything).problems
     }
 
-    /// Drops the tables of images that have got another name: an image that was indexed under a new one, and that is not at
-    /// the old one any more, is not two neighbours.
+    /// Drops tables of images that were renamed. An image that was indexed under a new name, and is no longer at the
+    /// old one, must not count as two neighbours.
     private func dropFormerNames() throws {
         let tables = try place.withLock { try IndexSnapshot.load(place, blockSize: blockSize, check: .resident).tables }
         let named = Dictionary(grouping: tables.filter { $0.header.identityDigest != nil }) {
             $0.header.identityDigest!
         }
         for twins in named.values where twins.count > 1 {
-            // Where another image stands at the old name, that one's next refresh replaces the table. An index may serve several
-            // hosts: what can't be seen from here for any other reason may be there for another.
+            // If another image is at the old name, that one's next refresh replaces the table. An image that can't be
+            // seen for other reasons may exist on another host that shares the index.
             let gone = twins.filter { Self.hasLeft($0.name) }
             guard gone.count < twins.count else { continue }
             try place.withLock {
@@ -194,7 +196,7 @@ public struct IndexStore: Sendable {
         }
     }
 
-    /// Whether an image was taken from a folder that is there.
+    /// Returns whether the file is gone, but its folder exists.
     private static func hasLeft(_ name: String) -> Bool {
         guard name.first == "/", access(name, F_OK) != 0, errno == ENOENT else { return false }
         return access((name as NSString).deletingLastPathComponent, F_OK) == 0
@@ -211,7 +213,7 @@ public struct IndexStore: Sendable {
             useless.append(snapshot.parts[place].file)
         }
         guard !members.isEmpty else { return try place.publish([], deleting: useless) }
-        // More than fit are left for the next time.
+        // Tables beyond the limit wait for the next merge.
         members = Array(members.prefix(CatalogueHeader.maximumTables))
         let file = try place.temporary(for: IndexFileName.newCatalogue())
         _ = try CatalogueBuilder(

@@ -1,6 +1,6 @@
 import Hashing
 
-/// Numbers at fixed places of a header, least significant byte first, and the checksum that seals it.
+/// Little-endian numbers at fixed offsets of a header, and the checksum of the header.
 extension [UInt8] {
     mutating func put<Number: FixedWidthInteger>(_ number: Number, at offset: Int) {
         Swift.withUnsafeBytes(of: number.littleEndian) {
@@ -12,13 +12,13 @@ extension [UInt8] {
         withUnsafeBytes { Number(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: type)) }
     }
 
-    /// Puts the SHA-256 of everything before `place` there.
+    /// Stores the SHA-256 of all bytes before `place` at `place`.
     mutating func seal(from place: Int) {
         replaceSubrange(place..<place + SHA256Stream.byteCount, with: digest(of: place))
     }
 
-    /// Checks what every header begins with, and its seal. The version stands before the seal: a later one may put
-    /// everything else elsewhere.
+    /// Checks magic, version, length and checksum. The version is checked before the checksum, because a later version
+    /// may have another layout.
     func checkHead(magic: [UInt8], version: UInt32, length: Int, sealAt place: Int) throws(TableFault) {
         guard count >= 12, starts(with: magic) else { throw .foreign }
         let found = number(at: 8, as: UInt32.self)

@@ -1,6 +1,6 @@
-/// Owns a piece of uninitialised memory, aligned for any use, for as long as it lives.
+/// Owns uninitialised memory, aligned to 4096 bytes.
 ///
-/// This is where the target's raw memory comes from; whoever borrows `bytes` must not outlive the buffer.
+/// All raw memory of this module comes from here. A borrower of `bytes` must not outlive the buffer.
 struct ReadBuffer: ~Copyable {
     let bytes: UnsafeMutableRawBufferPointer
 

@@ -1,15 +1,17 @@
 import Glibc
 import Hashing
 
-/// One neighbour's table, opened and checked.
+/// One opened and verified table file.
 final class Table: Sendable {
     let header: TableHeader
-    /// The neighbour's name.
+    /// Name of the neighbour.
     let name: String
     let domain: String
     let file: IndexFile
 
-    /// - Parameter blockSize: The index's, which the table must share.
+    /// - Parameters:
+    ///   - blockSize: Block size of the index; a table with another one is refused.
+    ///   - check: Whether the fingerprints are verified too.
     init(path: String, blockSize: Int, check: TableCheck) throws(TableFault) {
         file = try IndexFile(path: path)
         header = try Self.readHeader(file)
@@ -24,10 +26,10 @@ final class Table: Sendable {
         file.expectRandomReads()
     }
 
-    /// What a catalogue calls this table.
+    /// Key by which catalogues refer to this table.
     var key: TableKey { TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation) }
 
-    /// Where the fingerprint of a block stands in the file.
+    /// Returns the offset in the file of a block's fingerprint.
     func offset(of block: UInt64) -> UInt64 {
         header.fingerprintsRange.lowerBound + block * UInt64(Fingerprint.byteCount)
     }

@@ -1,8 +1,8 @@
-/// How much of each table and catalogue is checked when an index is opened.
+/// Amount of verification when an index is opened.
 public enum TableCheck: Sendable {
-    /// Headers, names, and what stays in memory. The rest is only advice, and a damaged piece of it costs a miss. Reads at
-    /// most 1/16 byte a block.
+    /// Verify headers, names and everything that stays in memory: at most 1/16 byte a block is read. The rest is
+    /// advice; damage there costs misses.
     case resident
-    /// Every byte, for figures that must be exact: reads the files whole.
+    /// Verify every byte, for figures that must be exact: all files are read whole.
     case everything
 }

@@ -2,8 +2,8 @@ import Glibc
 import Hashing
 import NIOConcurrencyHelpers
 
-/// The digest of a table's fingerprints: the SHA-256 of the SHA-256 digests of each MiB of them, so that it can be
-/// computed on all cores, and holes of a file cost nothing.
+/// Digest of a table's fingerprints: the SHA-256 over the SHA-256 digests of each MiB. So all cores can compute it, and
+/// holes in the file cost nothing.
 enum TableDigest {
     private static let leaf: UInt64 = 1 << 20
 
@@ -28,7 +28,7 @@ enum TableDigest {
             throw .unreadable(EIO)
         }
         let root = SHA256Stream()
-        // A leaf of zeros is left out, so its place is told with every other one.
+        // Leaves of zeros are left out, so each other leaf is hashed with its position.
         leaves.withLockedValue { state in
             for (index, digest) in state.digests.enumerated() {
                 guard let digest else { continue }
@@ -39,7 +39,7 @@ enum TableDigest {
         return root.finish()
     }
 
-    /// Nil where all of it is zero.
+    /// Returns nil if all bytes are zero.
     private static func digest(_ file: IndexFile, _ range: Range<UInt64>) throws(TableFault) -> [UInt8]? {
         guard let data = file.nextData(from: range.lowerBound), data.lowerBound < range.upperBound else { return nil }
         let buffer = ReadBuffer(count: range.count)

@@ -1,8 +1,8 @@
 import Glibc
 
-/// Why a file of an index is not used.
+/// Reasons why a file of an index is skipped.
 enum TableFault: Error, Equatable {
-    /// Gone since the directory was listed: another process has removed it, and nothing is wrong.
+    /// The file is gone since the directory was listed: another process has removed it, and nothing is wrong.
     case gone
     case unreadable(CInt)
     case foreign
@@ -10,10 +10,10 @@ enum TableFault: Error, Equatable {
     case truncated
     case damaged(String)
     case blockSize(Int)
-    /// The file bears another name than its neighbour's.
+    /// The file has another name than its neighbour's table must have.
     case misnamed(neighbour: String)
 
-    /// Whether the file is of this version and broken.
+    /// Whether the file has this version's format and is broken.
     var isDamage: Bool {
         switch self {
         case .truncated, .damaged: true
@@ -21,14 +21,14 @@ enum TableFault: Error, Equatable {
         }
     }
 
-    /// What is wrong and what to do, to follow the file's name.
-    /// - Parameter remedy: what makes such a file anew.
+    /// Describes the fault and the remedy; the message follows the file's name.
+    /// - Parameter remedy: Instruction to make such a file anew.
     func explanation(remedy: String) -> String {
         switch self {
         case .gone: "is gone"
         case .unreadable(let code):
             "can't be read (\(String(cString: strerror(code)))): check the disk and its rights"
-        case .foreign: "is no table of nearblock: delete it"
+        case .foreign: "is not a nearblock table: delete it"
         case .version(let version): "has version \(version), which this nearblock doesn't know: \(remedy)"
         case .truncated: "has the wrong length: \(remedy)"
         case .damaged(let part): "is damaged (\(part)): \(remedy)"

@@ -2,11 +2,11 @@ import Block
 import BlockModel
 import Hashing
 
-/// The first 256 bytes of a table file, and with them the layout of the whole file.
+/// First 256 bytes of a table file; they determine the layout of the whole file.
 ///
-/// A table is what one neighbour holds: the fingerprint of every block, in the order of the disk. It is written once,
-/// under a temporary name, and never changed. Where a fingerprint stands is told by a catalogue (`CatalogueHeader`).
-/// All numbers are little-endian.
+/// A table holds the fingerprint of every block of one neighbour, in the order of the disk. It is written once, under a
+/// temporary name, and never changed. Catalogues (`CatalogueHeader`) list where a fingerprint is. All numbers are
+/// little-endian.
 ///
 ///     offset  size  what
 ///          0     8  magic, "nearblk" and a line feed
@@ -26,8 +26,8 @@ import Hashing
 ///        200    24  zero
 ///        224    32  SHA-256 of bytes 0 to 223
 ///
-/// Then the name (the image's absolute path, or its NBD URI) and the domain, and from the next multiple of 4096 on 16
-/// bytes a block. Zero blocks have zeros there, so that holes of an image are holes of its table.
+/// The name (absolute path or NBD URI) and the domain follow. From the next multiple of 4096 on come 16 bytes for each
+/// block. Zero blocks have zeros there, so holes of an image are holes of its table.
 struct TableHeader: Equatable {
     static let byteCount = 256
     static let magic = Array("nearblk\n".utf8)
@@ -46,7 +46,7 @@ struct TableHeader: Equatable {
     let domainLength: Int
     let stamp: ImageStamp
     let generation: Generation
-    /// nil where nothing tells the image from others, or an earlier release wrote the table.
+    /// Nil if nothing tells the image from others, or an earlier release wrote the table.
     let identityDigest: [UInt8]?
     var nameDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
     var fingerprintsDigest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
@@ -65,12 +65,12 @@ struct TableHeader: Equatable {
     }
 
     var blockCount: UInt64 { Self.blockCount(imageSize, blockSize) }
-    /// Where the name and the domain stand in the file.
+    /// Byte range of the name and the domain in the file.
     var nameRange: Range<UInt64> {
         let start = UInt64(Self.byteCount)
         return start..<start + UInt64(nameLength + domainLength)
     }
-    /// Where the fingerprints stand in the file.
+    /// Byte range of the fingerprints in the file.
     var fingerprintsRange: Range<UInt64> {
         let start = (nameRange.upperBound + 4095) & ~4095
         return start..<start + blockCount * UInt64(Fingerprint.byteCount)
@@ -106,7 +106,7 @@ extension TableHeader {
         return bytes
     }
 
-    /// Reads and validates a header, so that nothing in it leads to absurd sizes.
+    /// Decodes and validates a header, so that no field leads to absurd sizes.
     init(decoding bytes: [UInt8]) throws(TableFault) {
         try bytes.checkHead(
             magic: Self.magic, version: Self.version, length: Self.byteCount, sealAt: Self.ownChecksumAt)
@@ -128,7 +128,7 @@ extension TableHeader {
     }
 
     private var isPlausible: Bool {
-        // No larger than a file offset can express, so that reading the image there can't overflow.
+        // The size must fit a file offset, so that reading the image there can't overflow.
         BlockGeometry.isValid(blockSize: blockSize) && (1...UInt64(Int64.max)).contains(imageSize)
             && blockCount <= Self.maximumBlocks && zeroBlocks <= blockCount && distinct <= blockCount - zeroBlocks
             && (1...Self.maximumName).contains(nameLength) && (1...Self.maximumDomain).contains(domainLength)

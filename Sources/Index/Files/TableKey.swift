@@ -1,7 +1,7 @@
-/// What a catalogue calls a table: which neighbour's, and which writing of it.
+/// Key of a table in a catalogue: the neighbour's file, and the generation of that file.
 struct TableKey: Hashable, Sendable {
     static let byteCount = 32
-    /// As in the name of the table's file, 16 bytes.
+    /// The 16 bytes that name the table's file.
     let file: [UInt8]
     let generation: Generation
 
@@ -10,7 +10,7 @@ struct TableKey: Hashable, Sendable {
         self.generation = generation
     }
 
-    /// From its `byteCount` bytes.
+    /// Decodes a key from `byteCount` bytes.
     init(bytes: ArraySlice<UInt8>) {
         file = Array(bytes.prefix(16))
         generation = Generation(bytes: Array(bytes.suffix(Generation.byteCount)))

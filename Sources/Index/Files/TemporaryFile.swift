@@ -2,9 +2,9 @@ import Block
 import CLinux
 import Glibc
 
-/// A file that is being written beside the one it will replace; deleted unless it is published. Any thread may write.
+/// A file in writing, deleted unless it is published. Any thread may write.
 ///
-/// `@unchecked Sendable`: but for `isPublished`, which only the owner touches, it never changes.
+/// `@unchecked Sendable`: only `isPublished` changes, and only the owner touches it.
 final class TemporaryFile: @unchecked Sendable {
     private let directory: IndexDirectory
     private let finalName: String
@@ -14,7 +14,7 @@ final class TemporaryFile: @unchecked Sendable {
 
     private var path: String { directory.path(of: temporaryName) }
 
-    /// Call with the directory's lock, so that nobody takes the file for a leftover before it is locked.
+    /// Call under the directory's lock, so that no other process takes the file for a leftover before it is locked.
     init(in directory: IndexDirectory, for file: String) throws {
         self.directory = directory
         finalName = file
@@ -34,12 +34,12 @@ final class TemporaryFile: @unchecked Sendable {
         try bytes.writeAll(to: descriptor, at: offset, path)
     }
 
-    /// What is not written before the end is zero.
+    /// Sets the size in bytes; bytes that were not written are zero.
     func setSize(_ size: UInt64) throws {
         guard ftruncate(descriptor, off_t(size)) == 0 else { throw FileError("set the size of", path) }
     }
 
-    /// What has been written, for reading; after `setSize`.
+    /// Opens the written bytes for reading. Call after `setSize`.
     func reopened() throws -> IndexFile {
         do throws(TableFault) { return try IndexFile(path: path) } catch {
             guard case .unreadable(let code) = error else { throw FileError("read", path, code: ENOENT) }
@@ -47,14 +47,14 @@ final class TemporaryFile: @unchecked Sendable {
         }
     }
 
-    /// Has the disk begin with what was written so far, so that `synchronize` has less to wait for.
+    /// Starts writing the file to the disk, so that `synchronize` has less to wait for.
     func beginWritingOut() { linux_begin_writing_out(descriptor) }
 
     func synchronize() throws {
         guard fsync(descriptor) == 0 else { throw FileError("flush", path) }
     }
 
-    /// Takes the place of the older file. Call with the directory's lock.
+    /// Renames the file to its final name. Call under the directory's lock.
     func publish() throws {
         guard rename(path, directory.path(of: finalName)) == 0 else { throw FileError("rename", path) }
         isPublished = true

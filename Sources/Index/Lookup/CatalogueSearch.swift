@@ -1,13 +1,13 @@
 import CLinux
 import Glibc
 
-/// Looks fingerprints up in one catalogue, many at once, so that the memory's latencies overlap.
+/// Looks many fingerprints up in one catalogue together, so that the latencies of memory overlap.
 ///
-/// Whatever can't be read, or makes no sense, is a miss.
+/// An entry that can't be read, or makes no sense, is a miss.
 struct CatalogueSearch: ~Copyable {
     /// Fingerprints whose buckets are read together.
     private static let group = 64
-    /// The most of a bucket that is read: honest ones are far below.
+    /// Bytes read of one bucket, at most. Buckets of a sound catalogue are far smaller.
     private static let longestBucket = 64 << 10
 
     private let catalogue: Catalogue
@@ -18,14 +18,16 @@ struct CatalogueSearch: ~Copyable {
     init(_ catalogue: Catalogue) {
         self.catalogue = catalogue
         header = catalogue.header
-        // Usual buckets; a longer one is read by itself, into the whole buffer.
+        // Space for a usual bucket. A longer one is read by itself into the whole buffer.
         room = 256 * header.entryWidth
         buffer = ReadBuffer(count: max(Self.group * room, Self.longestBucket) + 8)
     }
 
-    /// Calls `found` for every entry that may be a fingerprint's: the place in `highs`, the table's place in the
-    /// catalogue, the block. All of one place come together, in ascending order of tables.
-    /// - Parameter highs: first halves of fingerprints; ascending is quickest.
+    /// Calls `found` for every entry that may belong to a fingerprint. Calls for one fingerprint come together, in
+    /// ascending order of tables.
+    /// - Parameters:
+    ///   - highs: First halves of fingerprints; ascending is fastest.
+    ///   - found: Gets the position in `highs`, the table's position in the catalogue, and the block.
     func run(_ highs: [UInt64], found: (_ place: Int, _ table: Int, _ block: UInt64) -> Void) {
         withUnsafeTemporaryAllocation(of: linux_piece.self, capacity: Self.group) { pieces in
             for start in stride(from: 0, to: highs.count, by: Self.group) {
@@ -50,7 +52,7 @@ struct CatalogueSearch: ~Copyable {
         for place in places {
             let entries = catalogue.entries(ofBucket: header.bucket(highs[place]))
             guard entries.count * header.entryWidth <= room else { continue }
-            // After a fault each gets a chance of its own.
+            // After a fault in the group, read each piece by itself.
             if areRead || linux_copy_mapped(pieces.baseAddress! + count, 1) == 0 {
                 match(highs[place], place, entries.count, at: count * room, found)
             }

@@ -1,21 +1,21 @@
 import CLinux
 import Hashing
 
-/// An entry of a catalogue that may be the one that was asked for: the table has the last word.
+/// A catalogue entry that may match a fingerprint; the table's whole fingerprint decides.
 struct EntryMatch {
-    /// What was asked for.
+    /// Position of the fingerprint in the batch.
     let place: Int
-    /// The place in `IndexSnapshot.tables`.
+    /// Position in `IndexSnapshot.tables`.
     let table: Int
     let block: UInt64
 
     /// Fingerprints that are read together.
     private static let group = 64
 
-    /// Reads the whole fingerprints.
+    /// Compares each match with the whole fingerprint in its table.
     /// - Parameters:
-    ///   - isWanted: Whether a fingerprint is what was asked for at a place.
-    ///   - confirmed: Called with the place in `matches` of each that is right, in order.
+    ///   - isWanted: Returns whether a fingerprint is the one at that position of the batch.
+    ///   - confirmed: Called in order with the index in `matches` of each true match.
     static func confirm(
         _ matches: [EntryMatch], in tables: [Table], _ isWanted: (Int, Fingerprint) -> Bool, confirmed: (Int) -> Void
     ) {
@@ -28,7 +28,7 @@ struct EntryMatch {
                     var piece = 0
                     for index in part where matches[index].block < tables[matches[index].table].header.blockCount {
                         let offset = (index - start) * Fingerprint.byteCount
-                        // After a fault each gets a chance of its own.
+                        // After a fault in the group, read each piece by itself.
                         if areRead || linux_copy_mapped(pieces.baseAddress! + piece, 1) == 0,
                             isWanted(
                                 matches[index].place,
@@ -43,7 +43,7 @@ struct EntryMatch {
         }
     }
 
-    /// Returns how many pieces there are.
+    /// - Returns: The number of pieces.
     private static func load(
         _ matches: ArraySlice<EntryMatch>, _ tables: [Table], _ pieces: UnsafeMutableBufferPointer<linux_piece>,
         _ bytes: UnsafeMutableRawBufferPointer

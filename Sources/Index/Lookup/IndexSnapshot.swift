@@ -1,13 +1,13 @@
 import Glibc
 
-/// The tables and catalogues that stood in an index at one moment.
+/// The tables and catalogues that an index held at one moment.
 struct IndexSnapshot: Sendable {
-    /// A catalogue and what of it counts.
+    /// A catalogue, and which of its tables are current.
     struct Part: Sendable {
         let file: String
         let catalogue: Catalogue
-        /// For each of its tables the place in `tables`; nil where that is gone or written again since, or another
-        /// catalogue tells of it.
+        /// For each table of the catalogue its position in `tables`. Nil if the table is gone or was rewritten, or if a
+        /// larger catalogue lists it.
         var members: [Int?]
 
         var live: [Int] { members.compactMap(\.self) }
@@ -15,27 +15,27 @@ struct IndexSnapshot: Sendable {
 
     private static let tries = 10
 
-    /// By name.
+    /// Sorted by name.
     let tables: [Table]
-    /// The largest first.
+    /// Largest first.
     let parts: [Part]
-    /// Tables that no catalogue tells of.
+    /// Positions of tables that no catalogue lists.
     let uncovered: [Int]
-    /// Catalogues that can't be used, and are no loss: the tables say the same.
+    /// Files of damaged catalogues. Deleting them loses nothing: catalogues are derived from tables.
     let damaged: [String]
-    /// One line for each file that is skipped: which, why, and what to do.
+    /// One line for each skipped file: which, why, and what to do.
     let problems: [String]
 
-    /// Opens everything. Others may change the index meanwhile.
+    /// Opens all files. Other processes may change the index meanwhile.
     /// - Throws: `FileError` where the directory can't be read.
     static func load(_ directory: IndexDirectory, blockSize: Int, check: TableCheck) throws -> IndexSnapshot {
         for _ in 1..<tries {
             let before = try published(directory)
-            let snapshot = IndexSnapshot(directory, before, blockSize, check)
-            // What was replaced between the two looks may be half of something.
+            let snapshot = IndexSnapshot(of: before, in: directory, blockSize: blockSize, check: check)
+            // If files changed meanwhile, some that were read may not belong together; try again.
             if try published(directory) == before { return snapshot }
         }
-        return IndexSnapshot(directory, try published(directory), blockSize, check)
+        return IndexSnapshot(of: try published(directory), in: directory, blockSize: blockSize, check: check)
     }
 
     private static func published(_ directory: IndexDirectory) throws -> [String] {
@@ -44,7 +44,7 @@ struct IndexSnapshot: Sendable {
         }
     }
 
-    private init(_ directory: IndexDirectory, _ files: [String], _ blockSize: Int, _ check: TableCheck) {
+    private init(of files: [String], in directory: IndexDirectory, blockSize: Int, check: TableCheck) {
         var tables: [Table] = []
         var catalogues: [(String, Catalogue)] = []
         var problems: [String] = []
@@ -83,7 +83,7 @@ struct IndexSnapshot: Sendable {
         uncovered = open.values.sorted()
     }
 
-    /// The same without the tables of other domains.
+    /// Returns a snapshot with only the tables of the given domains.
     func restricted(to domains: Set<String>) -> IndexSnapshot {
         IndexSnapshot(
             tables: tables.filter { domains.contains($0.domain) }, catalogues: parts.map { ($0.file, $0.catalogue) },

@@ -1,27 +1,27 @@
 import Block
 
-/// One image in an opened index, as it was when it was indexed.
+/// One image of an opened index, as it was when it was indexed.
 public struct Neighbour: Hashable, Sendable, Codable {
-    /// The domain of an image that was given none.
+    /// Domain of an image that was added without one.
     public static let standardDomain = "default"
 
-    /// The image's absolute path, without symbolic links, or its NBD URI.
+    /// Absolute path of the image, without symbolic links, or its NBD URI.
     public let name: String
-    /// What it belongs to: a migration draws only on neighbours of the domains that it is given.
+    /// Domain of the neighbour; a migration uses only the domains that it is given.
     public let domain: String
-    /// Bytes in the image.
+    /// Size of the image in bytes.
     public let size: UInt64
-    /// Blocks in the image, a short tail counted as one.
+    /// Number of blocks; a short last block counts as one.
     public let blocks: UInt64
-    /// Blocks of zeros, holes included.
+    /// Number of zero blocks, holes included.
     public let zero: UInt64
-    /// The image's distinct blocks that are not zero.
+    /// Number of distinct blocks that are not zero.
     public let distinct: UInt64
-    /// The image as `stat(2)` saw it just before it was read; `identity` in JSON.
+    /// Device, inode, size and time of change, taken just before the image was read; `identity` in JSON.
     public let stamp: ImageStamp
-    /// The table's path.
+    /// Path of the table.
     public let tableFile: String
-    /// Bytes that the table takes on the disk.
+    /// Bytes that the table occupies on the disk.
     public let tableBytes: UInt64
 
     private enum CodingKeys: String, CodingKey {

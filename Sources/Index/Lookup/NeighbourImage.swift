@@ -2,7 +2,7 @@ import Block
 import Glibc
 import NIOConcurrencyHelpers
 
-/// A neighbour's image, opened when it is first needed and again when it no longer is what it was.
+/// A neighbour's image: opened at first use, and again after it was replaced. Any thread may use it.
 final class NeighbourImage: Sendable {
     private enum Opened {
         case file(RawImage)
@@ -11,14 +11,14 @@ final class NeighbourImage: Sendable {
 
     private struct State {
         var opened: Opened?
-        /// A server that could not be reached is not asked again until then.
+        /// After a failed connection, the server is not contacted before this time.
         var resting: ContinuousClock.Instant?
-        /// What a server has been asked for in one go, to be used soon; the oldest first.
+        /// Ranges read from a server ahead of use, the oldest first.
         var ahead: [(range: Range<UInt64>, bytes: [UInt8])] = []
     }
 
     private static let rest = Duration.seconds(30)
-    /// Bytes that are asked for in one go, and kept in all.
+    /// Bytes of one read ahead from a server, at most. `mostAhead` limits the bytes kept.
     private static let longestRun: UInt64 = 4 << 20
     private static let mostAhead = 16 << 20
 
@@ -29,7 +29,7 @@ final class NeighbourImage: Sendable {
         self.name = name
     }
 
-    /// Fills `buffer`; false where there is no such image now, or it is shorter, or can't be read.
+    /// Fills `buffer`. Returns false if the image is gone, too short or unreadable.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         let range = offset..<offset + UInt64(buffer.count)
         switch current() {
@@ -43,7 +43,7 @@ final class NeighbourImage: Sendable {
         }
     }
 
-    /// A range will be read soon: tells the kernel, or asks the server for all of it at once.
+    /// Prepares a read: advises the kernel, or reads the range from the server.
     func willRead(_ range: Range<UInt64>) {
         switch current() {
         case .file(let image):
@@ -80,17 +80,17 @@ final class NeighbourImage: Sendable {
         }
     }
 
-    /// Has the name looked up again next time: another image may stand there now.
+    /// Opens the file again at the next use, because another image may be at that path now.
     func forget() {
         state.withLockedValue { state in
             state.ahead = []
-            // A server is the same one whatever its disk holds.
+            // Keep the connection: the server's address still names the same disk.
             if case .file = state.opened { state.opened = nil }
         }
     }
 
-    /// Nil where there is no image of that name now. A file that has been deleted is let go, for it would keep its space
-    /// on the disk.
+    /// Returns nil if no image has the name now. Closes a deleted file, because an open one keeps its space on the
+    /// disk.
     private func current() -> Opened? {
         state.withLockedValue { state in
             if case .file(let image) = state.opened {
@@ -110,13 +110,14 @@ final class NeighbourImage: Sendable {
             ? .remote(try NBDClientImage(uri: name, timeoutSeconds: 5)) : .file(try openFile(name))
     }
 
-    /// What is to be indexed.
+    /// Opens an image for indexing.
+    /// - Parameter name: a path or an NBD URI.
     static func source(_ name: String) throws -> any ImageSource {
-        if NBDClientImage.isURI(name) { return RemoteSource(try NBDClientImage(uri: name)) }
+        if NBDClientImage.isURI(name) { return NBDImageSource(try NBDClientImage(uri: name)) }
         return FileSource(try openFile(name))
     }
 
-    /// Looks at what the path is before it opens it: opening a named pipe would wait for a writer.
+    /// Checks the file type first: opening a named pipe would wait for a writer.
     private static func openFile(_ path: String) throws -> RawImage {
         var info = stat()
         guard stat(path, &info) == 0 else { throw FileError("open", path) }

@@ -1,24 +1,24 @@
 import Block
 import Hashing
 
-/// An opened index: the tables that stood in the directory at that moment, whatever others do to it later.
+/// An opened index: the tables that the directory held at that moment, whatever other processes change later.
 ///
-/// Any number of threads may use it at once. It holds a mapping for each table and catalogue, and a descriptor for
-/// each image it has read from; of memory at most 1/16 byte for each indexed block, beyond page cache.
+/// Any number of threads may use it at once. It holds a mapping for each table and catalogue, and a descriptor for each
+/// image that it has read. Beyond page cache it uses at most 1/16 byte of memory for each indexed block.
 public final class NeighbourIndex: Sendable {
-    /// Bytes a block.
+    /// Block size in bytes.
     public let blockSize: Int
-    /// The neighbours, by name.
+    /// The neighbours, sorted by name; `Candidate.neighbour` is a position here.
     public let neighbours: [Neighbour]
-    /// One line for each file that is skipped, and for neighbours that can't be found: which, why, and what to do.
+    /// One line for each skipped file, and one for tables without a catalogue: which, why, and what to do.
     public let problems: [String]
 
-    /// How many catalogues a look-up has to ask.
+    /// Number of catalogues that a lookup searches.
     public var catalogues: Int { snapshot.parts.count }
-    /// What they take on the disk.
+    /// Size of all catalogues in bytes.
     public var catalogueBytes: UInt64 { snapshot.parts.reduce(0) { $0 + $1.catalogue.file.size } }
 
-    /// Fingerprints whose every place is looked for together.
+    /// Fingerprints that are searched for together.
     private static let piece = 1 << 14
 
     let snapshot: IndexSnapshot
@@ -26,8 +26,8 @@ public final class NeighbourIndex: Sendable {
 
     /// Opens an index.
     /// - Parameter check: How much of each file is verified first.
-    /// - Throws: `IndexError` where the directory holds no index that can be used, `FileError` where it can't be read. A
-    ///   file that can't be used is only named in `problems`.
+    /// - Throws: `IndexError` if the directory holds no usable index, `FileError` if it can't be read. A single
+    ///   unusable file is skipped and named in `problems`.
     public static func open(directory: String, check: TableCheck = .resident) throws -> NeighbourIndex {
         let place = IndexDirectory(path: directory)
         guard let settings = try IndexSettings.read(from: place) else {
@@ -51,30 +51,29 @@ public final class NeighbourIndex: Sendable {
         images = snapshot.tables.map { NeighbourImage(name: $0.name) }
     }
 
-    /// The same index without the neighbours of other domains.
+    /// Returns the same index with only the neighbours of the given domains.
     public func restricted(to domains: Set<String>) -> NeighbourIndex {
         NeighbourIndex(snapshot.restricted(to: domains), blockSize, problems)
     }
 
-    /// A place for each fingerprint, nil where no neighbour has it; `.zero` is never found.
+    /// Finds a place for each fingerprint; nil if no neighbour has it, and always for `.zero`.
     ///
-    /// Meant for fingerprints of consecutive blocks, many at once: where a neighbour has a run of them, one look-up finds
-    /// all. Where several neighbours have one, the answer is the one that has most of the others too, so that reading what
-    /// was found jumps about little. A file that has been damaged or cut short since it was opened gives misses, or
-    /// candidates that `fetch` refuses.
+    /// Pass fingerprints of consecutive blocks, many at once: one lookup then finds a whole run in a neighbour. If
+    /// several neighbours have a fingerprint, the answer prefers the one with most of the batch, which keeps reads
+    /// sequential. A file that was damaged or truncated after opening gives misses, or candidates that `fetch` refuses.
     public func lookUp(_ fingerprints: [Fingerprint]) -> [Candidate?] {
-        var lookUp = LookUp(fingerprints, isByPrefix: false, in: snapshot)
-        return lookUp.run()
+        var lookup = Lookup(fingerprints, isByPrefix: false, in: snapshot)
+        return lookup.run()
     }
 
-    /// As `lookUp`, where only the first halves of the fingerprints are known; 0 is never found.
+    /// Finds places by the first halves of fingerprints, as `lookUp(_:)` does by whole ones; 0 is never found.
     public func lookUp(prefixes: [UInt64]) -> [Candidate?] {
-        var lookUp = LookUp(prefixes.map { Fingerprint(high: $0, low: 0) }, isByPrefix: true, in: snapshot)
-        return lookUp.run()
+        var lookup = Lookup(prefixes.map { Fingerprint(high: $0, low: 0) }, isByPrefix: true, in: snapshot)
+        return lookup.run()
     }
 
-    /// Every neighbour's place for a fingerprint of which the first half is known, for when the first one has failed; there
-    /// are none for 0.
+    /// Returns every place of a fingerprint whose first half is known, for use after the first candidate failed. The
+    /// result is empty for 0.
     public func candidates(prefix: UInt64) -> [Candidate] {
         guard prefix != 0 else { return [] }
         var candidates: [Candidate] = []
@@ -84,7 +83,7 @@ public final class NeighbourIndex: Sendable {
         return candidates
     }
 
-    /// Tells the kernel that these blocks are about to be fetched, so that it reads them in the order of the disk.
+    /// Prepares fetches: the kernel, or the other server, then reads the blocks in the order of the disk.
     public func willFetch(_ candidates: [Candidate?]) {
         let sorted = candidates.compactMap(\.self)
             .sorted { ($0.neighbour, $0.block) < ($1.neighbour, $1.block) }
@@ -100,11 +99,11 @@ public final class NeighbourIndex: Sendable {
         willRead(run)
     }
 
-    /// Reads a candidate's block and hashes it, both now.
-    /// - Parameter buffer: `blockSize` bytes; holds the block only where the answer is true. A short tail block is filled up
+    /// Reads a candidate's block and hashes it now.
+    /// - Parameter buffer: `blockSize` bytes; holds the block only if the result is true. A short last block is padded
     ///   with zeros.
-    /// - Returns: Whether the bytes have the expected fingerprint. False too where the image is gone, has become shorter or
-    ///   can't be read: a neighbour that changes is a miss and never an error.
+    /// - Returns: Whether the bytes have the expected fingerprint. False also if the image is gone, shorter or
+    ///   unreadable: a changed neighbour is a miss, never an error.
     public func fetch(
         _ candidate: Candidate, expecting fingerprint: Fingerprint,
         into buffer: UnsafeMutableRawBufferPointer,
@@ -113,8 +112,8 @@ public final class NeighbourIndex: Sendable {
         fetch(candidate, prefix: fingerprint.high, into: buffer, hasher: hasher) == fingerprint
     }
 
-    /// As `fetch`, where only the first half of the fingerprint is known.
-    /// - Returns: The whole of it; nil where the bytes have none that begins so.
+    /// Reads a candidate's block and hashes it now, when only the first half of the fingerprint is known.
+    /// - Returns: The whole fingerprint; nil if the bytes have another first half, or can't be read.
     public func fetch(
         _ candidate: Candidate, prefix: UInt64, into buffer: UnsafeMutableRawBufferPointer, hasher: BlockHasher
     ) -> Fingerprint? {
@@ -134,10 +133,11 @@ public final class NeighbourIndex: Sendable {
         return nil
     }
 
-    /// Calls `found` with the neighbour, the place in the batch and the block, for each neighbour that has it.
+    /// Calls `found` for each neighbour that has a fingerprint of the batch, with its position in the batch and the
+    /// block.
     /// - Parameters:
-    ///   - batch: Without `.zero`; ascending is quickest.
-    ///   - isByPrefix: only the first halves are known.
+    ///   - batch: Must not contain `.zero`; ascending is fastest.
+    ///   - isByPrefix: Whether only the first halves are known.
     func findAll(
         _ batch: [Fingerprint], isByPrefix: Bool = false,
         found: (_ neighbour: Int, _ place: Int, _ block: UInt64) -> Void

@@ -2,60 +2,62 @@ import Block
 import Glibc
 import NIOConcurrencyHelpers
 
-/// How much of an image stands in the index, in blocks. Its JSON is part of nearblock's interface.
+/// Counts how many blocks of an image are in the index. The JSON form is part of nearblock's interface.
 public struct Similarity: Codable, Hashable, Sendable {
     /// One neighbour's share.
     public struct Share: Codable, Hashable, Sendable {
         /// The neighbour's name in the index.
         public let name: String
-        /// Non-zero blocks of the image whose fingerprint this neighbour's table has.
+        /// Nonzero blocks of the image whose fingerprint is in this neighbour's table.
         public let found: UInt64
     }
 
-    /// Bytes a block.
+    /// Block size in bytes.
     public let block: Int
-    /// All blocks of the image.
+    /// Number of blocks in the image.
     public let blocks: UInt64
-    /// Blocks of zeros, holes included.
+    /// Number of zero blocks, holes included.
     public let zero: UInt64
-    /// Different fingerprints among the others.
+    /// Number of distinct fingerprints among the nonzero blocks.
     public let distinct: UInt64
-    /// Non-zero blocks whose fingerprint any table has.
+    /// Nonzero blocks whose fingerprint is in any table.
     public let found: UInt64
-    /// Each neighbour of the index by itself, those with nothing included.
+    /// Each neighbour of the index by itself, also those with no block of the image.
     public let neighbours: [Share]
 
-    /// Measures an image against an index. The figures are exact as far as the tables are true to their
-    /// images; open the index with `check: .everything` to leave damaged tables out.
+    /// Measures an image against an index. The figures are exact if the tables match their images; open the index with
+    /// `check: .everything` to skip damaged tables.
     ///
-    /// Needs 16 bytes of scratch space, in the folder of temporary files, for each block that is not zero. The image itself
-    /// may be in the index and then counts like any other neighbour.
+    /// Needs 16 bytes of scratch space in `TMPDIR` or `/tmp` for each nonzero block. If the image itself is in the
+    /// index, it counts like any other neighbour.
     /// - Parameters:
     ///   - image: a path, or an NBD URI.
-    ///   - progress: Told now and then, on any thread, how far the reading is.
-    /// - Throws: `FileError`, `NBDClientError` or `IndexError` where the image can't be read.
+    /// - progress: Called now and then, on any thread, with how far the reading has come.
+    /// - Throws: `FileError`, `NBDClientError` or `IndexError` if the image can't be read.
     public static func measure(
         image: String, index: NeighbourIndex, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> Similarity {
         let source = try NeighbourImage.source(image)
         let scanner = BlockScanner(source: source, blockSize: index.blockSize, options: options)
-        let bits = EntryPile.bits(for: TableHeader.blockCount(source.size, index.blockSize))
+        let bits = EntryPartitioner.bits(for: TableHeader.blockCount(source.size, index.blockSize))
         let scratch = try ScratchFile(in: IndexDirectory(path: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"))
-        let piles = try scanner.scan(from: EntryPile(scratch: scratch, bits: bits), progress: progress) {
-            pile, _, fingerprints in
-            for fingerprint in fingerprints where fingerprint != .zero { try pile.append(CatalogueEntry(fingerprint)) }
+        let partitioners = try scanner.scan(from: EntryPartitioner(scratch: scratch, bits: bits), progress: progress) {
+            partitioner, _, fingerprints in
+            for fingerprint in fingerprints where fingerprint != .zero {
+                try partitioner.append(CatalogueEntry(fingerprint))
+            }
         }
         let next = NIOLockedValueBox(0)
         let tallies = try Workers.run(options.threads) {
             var tally = SimilarityTally(neighbours: index.neighbours.count)
             while true {
-                let heap = next.withLockedValue { next in
+                let partition = next.withLockedValue { next in
                     defer { next += 1 }
                     return next
                 }
-                guard heap < 1 << bits else { return tally }
-                tally.add(try EntryPile.sorted(heap: heap, of: piles), index)
+                guard partition < 1 << bits else { return tally }
+                tally.add(try EntryPartitioner.sorted(partition: partition, of: partitioners), index)
             }
         }
         return Similarity(

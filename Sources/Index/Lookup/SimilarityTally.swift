@@ -1,6 +1,6 @@
 import Hashing
 
-/// The figures of some of an image's fingerprints. Parts that share no fingerprint add up.
+/// Similarity counts for a part of an image's fingerprints. Add up only parts that share no fingerprint.
 struct SimilarityTally: Sendable {
     private(set) var blocks: UInt64 = 0
     private(set) var distinct: UInt64 = 0
@@ -11,7 +11,7 @@ struct SimilarityTally: Sendable {
         foundByNeighbour = [UInt64](repeating: 0, count: neighbours)
     }
 
-    /// - Parameter sorted: fingerprints, ascending, as often as each occurs, without `.zero`; none that was there before.
+    /// - Parameter sorted: Nonzero fingerprints, ascending, one entry for each occurrence; none was in an earlier call.
     mutating func add(_ sorted: [CatalogueEntry], _ index: NeighbourIndex) {
         var unique: [Fingerprint] = []
         var occurrences: [UInt64] = []

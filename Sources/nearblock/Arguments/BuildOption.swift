@@ -3,19 +3,19 @@ import Configuration
 import Foundation
 import Index
 
-/// How much of the machine the reading of images may take.
+/// Options that limit the load of reading images.
 struct BuildOption: ParsableArguments {
     enum Priority: String, ExpressibleByArgument, CaseIterable {
         case low, normal
     }
 
     @Option(
-        help: ArgumentHelp("Read at most that many bits a second: 800M (default: no limit).", valueName: "rate"),
+        help: ArgumentHelp("Read at most this many bits a second, as in 800M (default: no limit).", valueName: "rate"),
         transform: BitRate.init)
     var rate: BitRate?
     @Option(
         help: ArgumentHelp(
-            "Whether everything else on the machine goes first: low or normal (default: low).", valueName: "priority"))
+            "Priority for processor and disk: low or normal (default: low).", valueName: "priority"))
     var priority = Priority.low
 
     var options: BuildOptions {
@@ -24,7 +24,7 @@ struct BuildOption: ParsableArguments {
             bytesPerSecond: rate.map { Double($0.bitsPerSecond) / 8 })
     }
 
-    /// Call before anything is read.
+    /// Applies the priority. Call before reading.
     func begin() {
         if priority == .low { LowPriority.enter() }
     }

@@ -1,4 +1,4 @@
-/// A command failed, for a reason that is one line already.
+/// Error of a command, with a message in one line.
 struct CommandFailure: Error, CustomStringConvertible {
     let reason: String
 

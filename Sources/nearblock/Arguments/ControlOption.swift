@@ -1,17 +1,17 @@
 import ArgumentParser
-import Node
+import Daemon
 
-/// Which node a command is for.
+/// Option that selects a node.
 struct ControlOption: ParsableArguments {
-    @Option(help: ArgumentHelp("The node's control socket.", valueName: "path"))
+    @Option(help: ArgumentHelp("Control socket of the node.", valueName: "path"))
     var control = DefaultPaths.control
 
-    /// Asks the node.
-    /// - Throws: what the node says where it can't.
+    /// Sends a request to the node and returns its reply.
+    /// - Throws: `CommandFailure` with the node's message if the node refuses; `ControlError`.
     func ask(
         _ request: ControlRequest, progress: (@Sendable (ControlReply) -> Void)? = nil
     ) async throws -> ControlReply {
-        // Another user could answer there.
+        // Another user could have put a socket at the default path.
         if control == DefaultPaths.control { try ControlDirectory.secure(for: control) }
         let reply = try await ControlClient.ask(request, at: control, progress: progress)
         if case .failed(let reason) = reply { throw CommandFailure(reason: reason) }

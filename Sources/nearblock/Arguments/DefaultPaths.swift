@@ -1,6 +1,6 @@
 import Foundation
 
-/// Where a node keeps its things when it is not told: the system's places for root, the user's for others.
+/// Default paths of a node: system directories for root, the user's directories for others.
 enum DefaultPaths {
     static var state: String {
         if getuid() == 0 { return "/var/lib/nearblock" }

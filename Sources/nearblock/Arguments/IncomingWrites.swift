@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// What becomes of writes to a disk that is still to be handed over.
+/// Handling of writes to a disk before its switchover.
 enum IncomingWrites: String, ExpressibleByArgument, CaseIterable {
     case wait
     case refuse

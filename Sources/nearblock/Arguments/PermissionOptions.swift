@@ -1,26 +1,28 @@
 import ArgumentParser
 import Configuration
-import Node
+import Daemon
 
-/// Who besides the node may use what it makes.
+/// Options for permissions of images and sockets that the node creates.
 struct PermissionOptions: ParsableArguments {
     @Option(
-        help: ArgumentHelp("The mode of images of disks that are moved here: 0640 (default: 0600).", valueName: "mode"),
+        help: ArgumentHelp("Mode of images that arrive by migration, as in 0640 (default: 0600).", valueName: "mode"),
         transform: FileMode.ofImage)
     var imageMode: FileMode?
     @Option(
-        help: ArgumentHelp("Their group (default: the node's own).", valueName: "group"), transform: GroupName.init)
+        help: ArgumentHelp("Group of these images (default: the node's group).", valueName: "group"),
+        transform: GroupName.init)
     var imageGroup: GroupName?
     @Option(
         help: ArgumentHelp(
-            "The mode of Unix sockets for NBD clients: 0660 (default: as the umask has it).", valueName: "mode"),
+            "Mode of Unix sockets for NBD clients, as in 0660 (default: by the umask).", valueName: "mode"),
         transform: FileMode.init)
     var socketMode: FileMode?
     @Option(
-        help: ArgumentHelp("Their group (default: the node's own).", valueName: "group"), transform: GroupName.init)
+        help: ArgumentHelp("Group of these sockets (default: the node's group).", valueName: "group"),
+        transform: GroupName.init)
     var socketGroup: GroupName?
 
-    /// The command line has the last word.
+    /// Overrides the configuration with the options that were given.
     func apply(to node: inout NodeConfiguration) {
         node.imagePermissions.mode = imageMode?.bits ?? node.imagePermissions.mode
         node.imagePermissions.group = imageGroup?.number ?? node.imagePermissions.group

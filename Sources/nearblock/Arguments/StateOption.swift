@@ -2,13 +2,14 @@ import ArgumentParser
 import Foundation
 import Migration
 
-/// The state directory that a command works on.
+/// Option that selects a state directory.
 struct StateOption: ParsableArguments {
-    @Option(help: ArgumentHelp("The node's state directory (default: \(DefaultPaths.state)).", valueName: "dir"))
+    @Option(help: ArgumentHelp("State directory of the node (default: \(DefaultPaths.state)).", valueName: "dir"))
     var state: String?
 
-    /// Its records.
-    /// - Throws: `CommandFailure` where there is no such directory: a name that is mistyped has no records either.
+    /// Opens the records of the directory.
+    /// - Throws: `CommandFailure` if there is no such directory; a mistyped name must not look like one without
+    ///   records.
     func open() throws -> RecordKeeper {
         let path = state ?? DefaultPaths.state
         var isDirectory: ObjCBool = false

@@ -1,18 +1,19 @@
 import ArgumentParser
-import Node
+import Daemon
 
 /// `nearblock cancel`.
 struct CancelCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "cancel", abstract: "Give a migration up; the disk stays where it is.")
+        commandName: "cancel", abstract: "Cancel a migration; the disk stays where it is.")
 
-    @Argument(help: "The export that is being moved.")
+    @Argument(help: "Export that is being migrated.")
     var export: String
     @Flag(
         help: ArgumentHelp(
-            "At the destination: drop a disk that waits for its source's word, though that may have given it away.",
+            "At the destination: drop a disk that waits for its source, although the source may have committed the switchover.",
             discussion:
-                "Only if the source's node will not come back. Its image there, if it is left, still has the disk."))
+                "Use it only if the source's node will not come back. The source's image, if it exists, still has the disk."
+        ))
     var sourceIsGone = false
     @OptionGroup var node: ControlOption
 

@@ -1,20 +1,20 @@
 import ArgumentParser
-import Node
+import Daemon
 
 /// `nearblock checkpoint`.
 struct CheckpointCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "checkpoint",
-        abstract: "Begin a new incremental backup of an export that is served with --dirty-bitmap NAME.",
+        abstract: "Start a new incremental backup of an export that is served with --dirty-bitmap NAME.",
         discussion: """
-            From then on clients that connect see under qemu:dirty-bitmap:NAME which blocks were written between the \
-            last checkpoint and this one, and that does not change while they copy them. After the node has started, \
-            the first checkpoint shows everything.
+            New clients then see under qemu:dirty-bitmap:NAME which blocks were written between the \
+            last checkpoint and this one; that stays fixed until the next one. After a start of the node, \
+            the first checkpoint shows all blocks.
             """)
 
-    @Argument(help: "The export.")
+    @Argument(help: "Name of the export.")
     var export: String
-    @Flag(help: "The backup of the last checkpoint has failed: the next one is to show that again.")
+    @Flag(help: "The backup of the last checkpoint failed: show its blocks again with the next one.")
     var failed = false
     @OptionGroup var node: ControlOption
 

@@ -5,17 +5,17 @@ import Index
 /// `nearblock index add`.
 struct IndexAddCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "add", abstract: "Index images, in place of what was known of them.")
+        commandName: "add", abstract: "Index images, and replace their earlier tables.")
 
     @OptionGroup var place: IndexOption
     @OptionGroup var build: BuildOption
     @Option(
-        help: ArgumentHelp("Bytes of a block, for a new index (default: 4096).", valueName: "bytes"),
+        help: ArgumentHelp("Block size of a new index in bytes (default: 4096).", valueName: "bytes"),
         transform: ByteCount.init)
     var blockSize: ByteCount?
     @Option(
         help: ArgumentHelp(
-            "What the images belong to; a migration may be held to some domains (default: what they have, or default).",
+            "Domain of the images; a migration can be limited to domains (default: unchanged, or default).",
             valueName: "name"))
     var domain: String?
     @Flag(help: "Print one JSON object for each image.")

@@ -4,7 +4,7 @@ import ArgumentParser
 struct IndexCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "index",
-        abstract: "Keep the index of neighbours: the images that disks moved here may draw on.",
+        abstract: "Manage the index of neighbours: images whose blocks migrations to this node can use.",
         subcommands: [
             IndexAddCommand.self, IndexRefreshCommand.self, IndexRemoveCommand.self, IndexListCommand.self,
             IndexStatsCommand.self, IndexVerifyCommand.self, IndexSimilarityCommand.self,

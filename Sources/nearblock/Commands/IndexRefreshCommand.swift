@@ -5,10 +5,10 @@ import Index
 struct IndexRefreshCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "refresh",
-        abstract: "Index again the images that have changed; without names, all of them.",
+        abstract: "Index changed images again; without names, check all images of the index.",
         discussion: """
-            Size and time stamp tell whether an image has changed; block devices and NBD URIs are always read. Without \
-            names it also merges what look-ups go through, and what can't be read is named and left as it was.
+            Size and time stamps tell whether a file has changed; block devices and NBD URIs are always read. Without \
+            names it also merges the catalogues, and reports unreadable images, whose tables stay as they were.
             """)
 
     @OptionGroup var place: IndexOption

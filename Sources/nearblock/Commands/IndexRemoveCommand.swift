@@ -3,7 +3,7 @@ import ArgumentParser
 /// `nearblock index remove`.
 struct IndexRemoveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "remove", abstract: "Take images out of the index; the images themselves are left alone."
+        commandName: "remove", abstract: "Remove images from the index; the images themselves stay as they are."
     )
 
     @OptionGroup var place: IndexOption

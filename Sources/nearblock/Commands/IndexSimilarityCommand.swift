@@ -4,7 +4,7 @@ import Index
 /// `nearblock index similarity`.
 struct IndexSimilarityCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "similarity", abstract: "Measure how much of an image stands in the index.")
+        commandName: "similarity", abstract: "Measure how much of an image is in the index.")
 
     @OptionGroup var place: IndexOption
     @OptionGroup var build: BuildOption
@@ -30,7 +30,7 @@ struct IndexSimilarityCommand: AsyncParsableCommand {
         if json { return try JSON.print(similarity) }
         let whole = similarity.blocks - similarity.zero
         print(
-            "\(image): \(whole) blocks of \(similarity.block) bytes that are not zero, \(similarity.distinct) different"
+            "\(image): \(whole) nonzero blocks of \(similarity.block) bytes, \(similarity.distinct) distinct"
         )
         print("\(Format.percent(similarity.found, of: whole))  in the index")
         for neighbour in similarity.neighbours {

@@ -3,7 +3,7 @@ import Index
 
 /// `nearblock index stats`.
 struct IndexStatsCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "stats", abstract: "Sum the index up.")
+    static let configuration = CommandConfiguration(commandName: "stats", abstract: "Show totals of the index.")
 
     @OptionGroup var place: IndexOption
     @Flag(help: "Print one JSON object.")

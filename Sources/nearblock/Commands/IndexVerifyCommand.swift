@@ -3,7 +3,7 @@ import ArgumentParser
 /// `nearblock index verify`.
 struct IndexVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Read every table and check all of it; fails where one is damaged.")
+        commandName: "verify", abstract: "Read and verify the whole index; fails if anything is damaged.")
 
     @OptionGroup var place: IndexOption
     @Flag(help: "Print one JSON object.")

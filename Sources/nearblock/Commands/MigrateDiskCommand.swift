@@ -1,8 +1,8 @@
 import ArgumentParser
 import Configuration
+import Daemon
 import Migration
 import MigrationProtocol
-import Node
 import Peer
 import PeerModel
 
@@ -10,24 +10,24 @@ import PeerModel
 struct MigrateDiskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate",
-        abstract: "Move a disk, or all disks of a guest, to another node while they are in use.",
+        abstract: "Migrate a disk, or all disks of a guest, to another node while they are in use.",
         discussion: """
-            Waits for the end and succeeds only when both sides have come to the same root hash. The node's clients \
-            stay connected; their requests are forwarded to the destination from then on. Several disks are handed \
-            over at one moment, or none of them is. Until then, `nearblock cancel` leaves everything as it was. \
-            Ctrl-C ends only the waiting: the migration goes on in the node.
+            Waits for the end, and succeeds only if both nodes compute the same root hash. The node's clients stay \
+            connected; after the switchover their requests are forwarded to the destination. Several disks are \
+            switched over at one moment, or none is. Until then, `nearblock cancel` leaves everything as it was. \
+            Ctrl-C ends only this command: the migration goes on in the node.
             """)
 
-    @Argument(help: "The exports to move: the disks of one guest, at most 16.")
+    @Argument(help: "Exports to migrate: the disks of one guest, at most 16.")
     var exports: [String]
-    @Option(help: ArgumentHelp("The destination's --peer-listen address.", valueName: "host:port"))
+    @Option(help: ArgumentHelp("Address that the destination has as --peer-listen.", valueName: "host:port"))
     var to: PeerAddress
     @Option(
         name: .customLong("switch"),
         help: ArgumentHelp(
-            "When the disk is handed over: as soon as the pause is short enough (converged), with the first write at "
-                + "the destination (first-write), on nearblock switch (manual), or at once (now). What is not there "
-                + "by then follows afterwards.", valueName: "when"))
+            "When to switch over: as soon as the expected downtime is short enough (converged), at the first write "
+                + "at the destination (first-write), on nearblock switch (manual), or at once (now). Missing blocks "
+                + "follow by post-copy.", valueName: "when"))
     var switchover = Switchover.converged
     @Option(
         help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"),
@@ -35,36 +35,36 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     var rate: BitRate?
     @Option(
         help: ArgumentHelp(
-            "How long a request of the guest may wait at the hand-over, as in 200ms (default: twice the link's round trip "
-                + "and 50ms).", valueName: "time"), transform: TimeSpan.init)
+            "Longest downtime at the switchover, as in 200ms (default: twice the link's round trip "
+                + "plus 50ms).", valueName: "time"), transform: TimeSpan.init)
     var maxPause: TimeSpan?
     @Option(
         help: ArgumentHelp(
-            "Go over the disk at most so often before it is handed over (converged); what is left follows afterwards.",
+            "Switch over after at most this many rounds (converged); missing blocks follow by post-copy.",
             valueName: "count"))
     var maxRounds: Int?
     @Option(
         help: ArgumentHelp(
-            "Hand over once no more is left to be sent, as in 4M, whatever the pause.", valueName: "size"),
+            "Switch over once no more than this is left to send, as in 4M, whatever the downtime.", valueName: "size"),
         transform: ByteCount.init)
     var dirtyThreshold: ByteCount?
     @Option(
         name: .customLong("domain"), parsing: .singleValue,
         help: ArgumentHelp(
-            "Draw only on the destination's neighbours of this domain; may be repeated (default: all).",
+            "Use only the destination's neighbours of this domain; may be repeated (default: all).",
             valueName: "name"))
     var domains: [String] = []
     @Flag(
         help: """
-            Ask the destination what it has of the disks, and say what moving them would take; nothing moves. The time, \
-            and how hard the data would be compressed, are for a link of --rate.
+            Ask the destination what it has of the disks, and print what a migration would take; nothing moves. Time \
+            and compression are estimated for a link of --rate.
             """)
     var dryRun = false
-    @Flag(help: "Begin even where the destination seems to have too little room: a device of zeros takes none.")
+    @Flag(help: "Start even if the destination seems to have too little space; zeros on a device need none.")
     var noSpaceCheck = false
-    @Flag(help: "Return as soon as the migration has begun.")
+    @Flag(help: "Return as soon as the migration has started.")
     var detach = false
-    @Flag(help: "Print one JSON object for each disk on standard output at the end, a line each.")
+    @Flag(help: "Print one JSON object in a line for each disk on standard output at the end.")
     var json = false
     @OptionGroup var node: ControlOption
 
@@ -81,7 +81,7 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         defer { interruption?.end() }
         let reply = try await node.ask(.migrate(command)) { reply in
             guard case .progress(let progress) = reply else { return }
-            interruption?.noteBegun()
+            interruption?.markBegun()
             Terminal.progress(Self.describe(progress))
         }
         Terminal.endProgress()

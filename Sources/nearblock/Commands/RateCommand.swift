@@ -1,15 +1,15 @@
 import ArgumentParser
 import Configuration
-import Node
+import Daemon
 
 /// `nearblock rate`.
 struct RateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rate", abstract: "Change the limit of a migration while it runs.")
+        commandName: "rate", abstract: "Change the rate limit of a running migration.")
 
-    @Argument(help: "The export that is being moved.")
+    @Argument(help: "Export that is being migrated.")
     var export: String
-    @Argument(help: "Bits a second, as in 100M; without it there is no limit.", transform: BitRate.init)
+    @Argument(help: "Bits a second, as in 100M (default: no limit).", transform: BitRate.init)
     var rate: BitRate?
     @OptionGroup var node: ControlOption
 

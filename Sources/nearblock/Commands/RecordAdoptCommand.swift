@@ -10,9 +10,9 @@ struct RecordAdoptCommand: AsyncParsableCommand {
         discussion:
             "For an image that was copied back, or whose file system gives it another inode number after a mount.")
 
-    @Argument(help: "The image, at the path at which it is served.")
+    @Argument(help: "Path of the image, as it is served.")
     var image: String
-    @Option(help: ArgumentHelp("The name of a device that has no UUID, WWID or serial number.", valueName: "name"))
+    @Option(help: ArgumentHelp("Name of a device that has no UUID, WWID or serial number.", valueName: "name"))
     var identity: String?
     @OptionGroup var state: StateOption
 

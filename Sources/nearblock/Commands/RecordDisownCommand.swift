@@ -7,9 +7,9 @@ struct RecordDisownCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "disown",
         abstract: "Declare that an image is not the disk that the record of its path describes.",
-        discussion: "The record stays, and goes on being about its own disk wherever that turns up.")
+        discussion: "The record stays, and applies to its own disk wherever that appears.")
 
-    @Argument(help: "The image, at the path at which it is served.")
+    @Argument(help: "Path of the image, as it is served.")
     var image: String
     @OptionGroup var state: StateOption
 

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Configuration
+import Daemon
 import Foundation
 import Logging
 import NBDServer
-import Node
 import Peer
 import PeerModel
 
@@ -11,38 +11,38 @@ import PeerModel
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
-        abstract: "Serve a disk image over NBD, take in disks of other nodes, or both.",
+        abstract: "Serve a disk image over NBD, accept disks from other nodes, or both.",
         discussion: """
-            Stays in the foreground, says on standard error when it is ready, and ends on SIGTERM or SIGINT after it \
-            has finished what clients have asked for. SIGHUP reads the configuration, certificates and keys again.
+            Stays in the foreground, reports on standard error when it is ready, and ends on SIGTERM or SIGINT after it \
+            has finished the requests of clients. SIGHUP reloads configuration, certificates and keys.
 
-            Sockets that a service manager passes on (systemd socket activation) are listened on instead of the \
+            Sockets from a service manager (systemd socket activation) replace the \
             default address.
             """)
 
-    @Argument(help: "What holds the disk: a raw image, a block device, or an NBD URI.")
+    @Argument(help: "Disk to serve: a raw image, a block device, or an NBD URI.")
     var image: String?
     @Option(
         help: ArgumentHelp(
-            "The name that clients ask for (default: the image's file name).", valueName: "name"))
+            "Name of the export for clients (default: the image's file name).", valueName: "name"))
     var export: String?
-    @Option(help: ArgumentHelp("What clients are told of the export.", valueName: "text"))
+    @Option(help: ArgumentHelp("Description of the export for clients.", valueName: "text"))
     var description: String?
     @Flag(help: "Refuse writes.")
     var readOnly = false
-    @Flag(help: "Pass by the host's page cache (O_DIRECT).")
+    @Flag(help: "Bypass the host's page cache (O_DIRECT).")
     var direct = false
     @Option(
         help: ArgumentHelp(
             """
-            Note which blocks are written between checkpoints (see nearblock checkpoint), and show it to clients as \
+            Track which blocks are written between checkpoints (see nearblock checkpoint), and show them to clients as \
             qemu:dirty-bitmap:NAME.
             """,
             valueName: "name"))
     var dirtyBitmap: String?
     @Option(
         help: ArgumentHelp(
-            "The name by which a device is known that has no UUID, WWID or serial number, so that it can be moved.",
+            "Name of a device that has no UUID, WWID or serial number, so that it can be migrated.",
             valueName: "name"))
     var identity: String?
     @Option(
@@ -53,88 +53,88 @@ struct ServeCommand: AsyncParsableCommand {
         parsing: .singleValue,
         help: ArgumentHelp(
             """
-            Listen for NBD clients on TCP; may be repeated, and :PORT is every address (default: 127.0.0.1:10809 where \
-            nothing else is given).
+            Listen for NBD clients on TCP; may be repeated; :PORT means all addresses (default: 127.0.0.1:10809 if \
+            no other address is given).
             """,
             valueName: "host:port"), transform: Self.tcpAddress)
     var listen: [ListenAddress] = []
-    @Option(help: ArgumentHelp("Listen for NBD clients on a port of vsock.", valueName: "port"))
+    @Option(help: ArgumentHelp("Listen for NBD clients on a vsock port.", valueName: "port"))
     var vsock: UInt32?
     @Flag(name: [.short, .long], help: "Serve the one client on standard input and output, as inetd does.")
     var single = false
     @Option(
         help: ArgumentHelp(
-            "Run a shell command with $uri, $unixsocket, $port and $exportname set, on a private socket, and end with it.",
+            "Serve on a private socket, run a shell command with $uri, $unixsocket, $port and $exportname set, and end with it.",
             valueName: "command"))
     var run: String?
-    @Option(help: ArgumentHelp("Read the options of the node, and its exports, from a file.", valueName: "file"))
+    @Option(help: ArgumentHelp("Read the node's options and exports from a file.", valueName: "file"))
     var config: String?
-    @Option(help: ArgumentHelp("Serve what a configuration of nbd-server says.", valueName: "file"))
+    @Option(help: ArgumentHelp("Serve the exports of an nbd-server configuration file.", valueName: "file"))
     var nbdServerConfig: String?
     @Option(
         help: ArgumentHelp(
             """
-            Encrypt, with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk for NBD \
-            clients; the certificates, with client-cert.pem and client-key.pem, for peers too.
+            Use TLS with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk for NBD \
+            clients; the certificates, and client-cert.pem and client-key.pem, also for peers.
             """,
             valueName: "dir"))
     var tls: String?
     @Option(
         help: ArgumentHelp(
-            "Whether clients may encrypt, or must: off, optional or required (default: required).", valueName: "mode"))
+            "TLS for clients: off, optional or required (default: required).", valueName: "mode"))
     var tlsMode: TLSConfiguration.Mode?
-    @Flag(help: "Clients must show a certificate that ca-cert.pem has signed.")
+    @Flag(help: "Require client certificates that are signed by ca-cert.pem.")
     var tlsVerifyClient = false
     @Option(
         help: ArgumentHelp(
-            "Take in disks that other nodes move here; without --peer-tls, --tls or --insecure-peer only on loopback.",
+            "Accept disks from other nodes; without --peer-tls, --tls or --insecure-peer only on loopback.",
             valueName: "host:port"))
     var peerListen: PeerAddress?
     @Option(
         help: ArgumentHelp(
             """
-            Encrypt the link to peers, in and out, with the files of a directory: ca-cert.pem, server-cert.pem and \
-            server-key.pem to take disks in, client-cert.pem and client-key.pem to move disks away (default: as --tls).
+            Use TLS for peers, in and out, with the files of a directory: ca-cert.pem, server-cert.pem and \
+            server-key.pem to accept disks, client-cert.pem and client-key.pem to send them (default: as --tls).
             """,
             valueName: "dir"))
     var peerTls: String?
-    @Flag(help: "Talk with peers in the clear, at any address: whoever reaches the network can read and bring disks.")
+    @Flag(help: "Allow peers without TLS at any address: anyone on the network can then read and send disks.")
     var insecurePeer = false
-    @Option(help: ArgumentHelp("Where disks that are moved here go.", valueName: "dir"))
+    @Option(help: ArgumentHelp("Directory for images that arrive by migration.", valueName: "dir"))
     var images: String?
     @OptionGroup var permissions: PermissionOptions
     @Option(
-        help: "What becomes of writes to a disk that is still to be handed over: they wait, or are refused.")
+        help: "Handling of writes to a disk before its switchover: wait or refuse (default: wait).")
     var incomingWrites: IncomingWrites?
     @Option(
-        help: ArgumentHelp("The index of the neighbours that disks moved here may draw on.", valueName: "dir")
+        help: ArgumentHelp("Index of the neighbours whose blocks migrations to this node can use.", valueName: "dir")
     )
     var index: String?
     @Option(
         help: ArgumentHelp(
-            "Keep the disks served here in the index too, and what it has of them no older than that: 10m.",
+            "Index the disks served here too, and update the index at this interval, as in 10m.",
             valueName: "time"), transform: TimeSpan.interval)
     var keepIndex: TimeSpan?
     @Option(
         help: ArgumentHelp(
-            "Where what must survive a restart is kept (default: \(DefaultPaths.state)).", valueName: "dir"))
+            "Directory of the records that survive a restart (default: \(DefaultPaths.state)).", valueName: "dir"))
     var state: String?
     @Option(
         help: ArgumentHelp(
-            "The socket for commands to this node (default: \(DefaultPaths.control)).", valueName: "path"))
+            "Socket for commands to this node (default: \(DefaultPaths.control)).", valueName: "path"))
     var control: String?
 
     func validate() throws {
         if image == nil && peerListen == nil && config == nil && nbdServerConfig == nil {
             throw ValidationError(
-                "There is nothing to serve: give an IMAGE, --config, or --peer-listen to take disks in.")
+                "There is nothing to serve: give an IMAGE, --config, or --peer-listen to accept disks.")
         }
         if image == nil
             && (export != nil || readOnly || direct || description != nil || dirtyBitmap != nil || identity != nil)
         {
             throw ValidationError(
-                "--export, --description, --read-only, --direct, --dirty-bitmap and --identity are about an IMAGE, "
-                    + "and there is none.")
+                "--export, --description, --read-only, --direct, --dirty-bitmap and --identity need an IMAGE; "
+                    + "give one, or leave them out.")
         }
         if let problem = identity.flatMap(ExportConfiguration.problem(withIdentity:)) {
             throw ValidationError("\(problem).")
@@ -146,7 +146,9 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError("--insecure-peer and --peer-tls exclude each other.")
         }
         if single && (run != nil || !socket.isEmpty || !listen.isEmpty || vsock != nil) {
-            throw ValidationError("--single has one client and needs no --run, --socket, --listen or --vsock.")
+            throw ValidationError(
+                "--single serves only the client on standard input and output; leave out --run, --socket, --listen "
+                    + "and --vsock.")
         }
     }
 
@@ -154,7 +156,7 @@ struct ServeCommand: AsyncParsableCommand {
         LoggingSystem.bootstrap { PlainLogHandler(StreamLogHandler.standardError(label: $0)) }
         let logger = Logger(label: "nearblock")
         let signals = ProcessSignals()
-        let inherited = InheritedSockets.take()
+        let inherited = InheritedSockets.claim()
         let started = try nodeConfiguration(logger)
         var node = started
         let privateSocket = run != nil && node.listen.isEmpty ? try PrivateSocket() : nil
@@ -163,11 +165,11 @@ struct ServeCommand: AsyncParsableCommand {
         node.listen += inherited.map { .inherited(descriptor: $0) }
         if node.listen.isEmpty && !single { node.listen.append(.tcp(host: "127.0.0.1", port: 10809)) }
         guard node.peerListen == nil || node.images != nil else {
-            throw ValidationError("--peer-listen needs --images DIR, where disks that are moved here go.")
+            throw ValidationError("--peer-listen needs --images DIR, the directory for images that arrive.")
         }
         let purpose: ServeRun.Purpose =
             single ? .single(try StandardStreams()) : run.map { .captive(command: $0) } ?? .serve
-        // A command would inherit it.
+        // A command would inherit the higher limit.
         if run == nil { DescriptorLimit.raise() }
         let serving = ServeRun(configuration: node, started: started, purpose: purpose) { [self] in
             try nodeConfiguration(logger)
@@ -176,9 +178,9 @@ struct ServeCommand: AsyncParsableCommand {
         if status != 0 { throw ExitCode(status) }
     }
 
-    /// What the files and the command line say; the command line has the last word.
+    /// Combines files and command line; the command line takes precedence.
     private func nodeConfiguration(_ logger: Logger) throws -> NodeConfiguration {
-        // A node that serves one client or command is not there to be told to migrate.
+        // A node for one client or command ends soon, so it gets no default control socket.
         let isShortLived = single || run != nil
         var node = NodeConfiguration(
             state: DefaultPaths.state, defaultControl: isShortLived ? nil : DefaultPaths.control)
@@ -213,15 +215,15 @@ struct ServeCommand: AsyncParsableCommand {
         return node
     }
 
-    /// - Parameter configured: what the files say.
-    /// - Throws: `ValidationError` where encryption is asked for and there is nothing to do it with: never in the clear.
+    /// - Parameter configured: TLS settings from the files.
+    /// - Throws: `ValidationError` if TLS is requested without certificates; the node must not fall back to plaintext.
     private func tlsConfiguration(_ configured: TLSConfiguration?) throws -> TLSConfiguration? {
         let mode = tlsMode ?? configured?.mode ?? .required
         let verifiesClients = tlsVerifyClient || configured?.verifiesClients ?? false
         if let tls { return TLSConfiguration(directory: tls, mode: mode, verifiesClients: verifiesClients) }
         if let configured {
             var tls = TLSConfiguration(files: configured.files, mode: mode, verifiesClients: verifiesClients)
-            // Of nbd-server's file; the command line has to make sense by itself.
+            // Only nbd-server's file may allow clients without certificates, and only if no option contradicts.
             tls.letsUnverifiedIn = configured.letsUnverifiedIn && tlsMode == nil && !tlsVerifyClient
             return tls
         }

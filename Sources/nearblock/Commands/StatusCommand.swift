@@ -1,10 +1,10 @@
 import ArgumentParser
-import Node
+import Daemon
 
 /// `nearblock status`.
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show the exports of a node and what becomes of them.")
+        commandName: "status", abstract: "Show the exports of a node and their migrations.")
 
     @Flag(help: "Print one JSON object on standard output.")
     var json = false

@@ -1,14 +1,14 @@
 import ArgumentParser
-import Node
+import Daemon
 
 /// `nearblock switch`.
 struct SwitchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "switch",
-        abstract: "Hand a disk that is being moved over now; what is not at the destination by then follows afterwards."
+        abstract: "Start the switchover of a migration now; missing blocks follow by post-copy."
     )
 
-    @Argument(help: "The export that is being moved.")
+    @Argument(help: "Export that is being migrated.")
     var export: String
     @OptionGroup var node: ControlOption
 

@@ -2,7 +2,7 @@ import Foundation
 import Index
 import NIOConcurrencyHelpers
 
-/// Shows how far the reading of an image is, with its rate and the time left, a few times a second.
+/// Shows progress, rate and remaining time of reading an image, at most every 200 ms.
 final class BuildProgressLine: Sendable {
     private static let interval = Duration.milliseconds(200)
 

@@ -1,8 +1,8 @@
+import Daemon
 import Foundation
 import Migration
-import Node
 
-/// Numbers as a person reads them.
+/// Formats numbers for people.
 enum Format {
     /// `1.4 GiB`; powers of 1024.
     static func bytes(_ count: UInt64) -> String {
@@ -46,7 +46,7 @@ enum Format {
         return String(format: "%.1f %@", value, units[unit])
     }
 
-    /// `1.4 MiB/s`; what no number of bytes stands for is the highest one.
+    /// `1.4 MiB/s`; a rate that no number of bytes can express is shown as the largest one.
     static func rate(_ bytesPerSecond: Double) -> String {
         "\(bytes(UInt64(exactly: bytesPerSecond.rounded(.down)) ?? .max))/s"
     }
@@ -54,7 +54,7 @@ enum Format {
     /// `about 12.30 s left`.
     static func timeLeft(_ value: Double) -> String { "about \(seconds(value)) left" }
 
-    /// How far a migration is, how fast, and for how long still.
+    /// Formats progress, speed and remaining time of a migration.
     static func progress(_ progress: MigrationProgress) -> String {
         let isFollowing = progress.phase == "post-copy"
         var parts = [

@@ -1,8 +1,8 @@
 import Block
 
-/// Tells of images that are about to be indexed as if they were raw, and are not.
+/// Warns about images that are indexed as raw although they have another format.
 enum FormatNotice {
-    /// Images that can't be opened, and NBD URIs, are passed over: a server gives a disk and no file of a format.
+    /// Skips images that can't be opened, and NBD URIs, because servers export disks without a format.
     static func check(_ images: [String]) {
         let warnings = FormatWarnings { Terminal.report("warning: \($0)") }
         for image in images where !NBDClientImage.isURI(image) {

@@ -1,6 +1,6 @@
 import Index
 
-/// What the index holds of an image, for people and for machines.
+/// Describes an indexed image, as text or JSON.
 enum IndexReport {
     static func print(_ summary: TableSummary, asJSON: Bool) throws {
         if asJSON { return try JSON.print(summary.neighbour) }

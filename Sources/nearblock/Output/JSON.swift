@@ -1,8 +1,8 @@
 import Foundation
 
-/// Machine-readable answers.
+/// Machine-readable output.
 enum JSON {
-    /// Prints one object on a line of standard output.
+    /// Prints one object in a line on standard output.
     static func print(_ value: some Encodable) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -1,7 +1,7 @@
 import Migration
 import MigrationProtocol
 
-/// What a migration came to, or would come to, for people.
+/// Result or estimate of a migration as a table for people.
 struct LedgerTable {
     private let title: String
     private let ledger: Ledger
@@ -13,8 +13,8 @@ struct LedgerTable {
         ledger = report.ledger
         wire = report.wire
         ending = [
-            "sent again because it was written meanwhile: \(Format.bytes(report.resent))",
-            "rounds: \(report.rounds); the guest waited \(Format.seconds(report.seconds.pause))",
+            "sent again because of writes meanwhile: \(Format.bytes(report.resent))",
+            "rounds: \(report.rounds); downtime: \(Format.seconds(report.seconds.pause))",
             "root on both sides: \(report.root)",
         ]
     }
@@ -28,13 +28,13 @@ struct LedgerTable {
         ]
     }
 
-    /// The lines of it.
+    /// Lines of the table.
     var lines: [String] {
         let rows: [(String, UInt64, String)] = [
-            ("zero", ledger.zero, "nothing to bring"),
-            ("present", ledger.present, "in the image there already"),
-            ("repeated", ledger.repeated, "copied from elsewhere on the same disk, there"),
-            ("neighbour", ledger.neighbour, "copied from other images, there"),
+            ("zero", ledger.zero, "nothing to transfer"),
+            ("present", ledger.present, "already in the destination's image"),
+            ("repeated", ledger.repeated, "copied within the disk, at the destination"),
+            ("neighbour", ledger.neighbour, "copied from other images, at the destination"),
             ("link", ledger.link, "over the link, as \(Format.bytes(wire.data)) compressed"),
         ]
         let table = rows.map { name, bytes, meaning in

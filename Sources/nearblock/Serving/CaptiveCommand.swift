@@ -2,7 +2,7 @@ import CLinux
 import Foundation
 import Glibc
 
-/// A shell command that runs as long as the server is wanted, as nbdkit-captive(1) has it.
+/// A shell command that determines how long the server runs, as in nbdkit-captive(1).
 struct CaptiveCommand: Sendable {
     private let process: pid_t
 
@@ -17,7 +17,7 @@ struct CaptiveCommand: Sendable {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        // The command starts as if from a shell, with none of the signals ignored that this process takes.
+        // Reset the signals that this process ignores or blocks, as a shell would.
         var signals = sigset_t()
         sigemptyset(&signals)
         posix_spawnattr_setsigmask(&attributes, &signals)
@@ -27,7 +27,7 @@ struct CaptiveCommand: Sendable {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        // It gets the standard streams only: a control socket that it kept would look like a node that lives.
+        // Close all other descriptors: a control socket kept open would look like a running node.
         linux_spawn_close_from(&actions, 3)
         var process = pid_t()
         let code = posix_spawn(&process, "/bin/sh", &actions, &attributes, &arguments, &settings)
@@ -41,17 +41,17 @@ struct CaptiveCommand: Sendable {
         return copies
     }
 
-    /// Asks the command to end.
+    /// Sends SIGTERM to the command.
     func terminate() {
         Glibc.kill(process, SIGTERM)
     }
 
-    /// Ends the command where it does not do so itself.
+    /// Sends SIGKILL to the command.
     func kill() {
         Glibc.kill(process, SIGKILL)
     }
 
-    /// Returns its exit status when it has ended; as a shell tells it, 128 and the number of a signal that killed it.
+    /// Waits for the end; returns the exit status, or 128 plus the number of the signal that ended the command.
     func wait() async -> CInt {
         await withCheckedContinuation { continuation in
             Thread.detachNewThread { [process] in

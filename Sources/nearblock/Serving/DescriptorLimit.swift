@@ -1,13 +1,13 @@
 import Glibc
 import NBDServer
 
-/// How many files this process may have open.
+/// Limit of open files for this process.
 enum DescriptorLimit {
-    /// For images, tables, peers and the rest.
+    /// Descriptors for images, tables, peers and the rest.
     private static let others: rlim_t = 3072
 
-    /// Makes room for as many clients as the server takes, where the hard limit allows it. The soft limit is as low as it
-    /// is for programs that use select(2), which this one does not.
+    /// Raises the soft limit for as many clients as the server accepts, as far as the hard limit allows. The default
+    /// soft limit is low only for programs that use select(2).
     static func raise() {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }

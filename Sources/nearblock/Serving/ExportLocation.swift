@@ -1,20 +1,20 @@
+import Daemon
 import Foundation
 import NBDServer
-import Node
 
-/// How a client on this host gets at an export.
+/// Address of an export for a client on this host.
 struct ExportLocation {
     let address: ListenAddress
     let export: String
     let encryption: TLSConfiguration.Mode
 
-    /// As the NBD project writes it; nil where there is no URI for such an address.
+    /// NBD URI of the export; nil if the address has none.
     var uri: String? {
         let scheme = encryption == .required ? "nbds" : "nbd"
         let name = Self.escape(export)
         switch address {
         case .unix(let path): return "\(scheme)+unix:///\(name)?socket=\(Self.escape(path))"
-        // Whoever listens on every address is reached at this host's own.
+        // A server on all addresses is reached at localhost.
         case .tcp(let host, let port):
             return "\(scheme)://\(ListenAddress.tcp(host: host.isEmpty ? "localhost" : host, port: port))/\(name)"
         case .vsock(let port): return "\(scheme)+vsock://1:\(port)/\(name)"
@@ -22,7 +22,7 @@ struct ExportLocation {
         }
     }
 
-    /// What the command of `--run` finds in its environment, under nbdkit's names.
+    /// Environment variables for the command of `--run`, with nbdkit's names.
     var variables: [String: String] {
         var variables = ["uri": uri ?? "", "nbd": uri ?? "", "exportname": export, "unixsocket": "", "port": ""]
         switch address {

@@ -4,8 +4,8 @@ import Foundation
 enum InheritedSockets {
     private static let first: CInt = 3
 
-    /// Their descriptors; the environment that names them is removed, so that no child takes them for its own.
-    static func take() -> [CInt] {
+    /// Returns the descriptors. Removes the environment variables, so that no child process uses them.
+    static func claim() -> [CInt] {
         let environment = ProcessInfo.processInfo.environment
         let names = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]
         defer { for name in names { unsetenv(name) } }

@@ -1,12 +1,12 @@
 import Foundation
 import NIOConcurrencyHelpers
 
-/// Answers Ctrl-C while a command waits for a migration: that goes on in the node, and the user is told how to watch and
-/// to cancel it.
+/// Handles Ctrl-C while a command waits for a migration. The migration goes on in the node; a message tells how to
+/// watch and cancel it.
 ///
 /// `@unchecked Sendable`: the source is made once and only kept.
 final class MigrationInterruption: @unchecked Sendable {
-    /// As a shell tells a program that SIGINT has ended.
+    /// Exit status of a program that SIGINT has ended, as shells report it.
     private static let exitStatus: CInt = 130
 
     private let exports: [String]
@@ -14,7 +14,7 @@ final class MigrationInterruption: @unchecked Sendable {
     private let hasBegun = NIOLockedValueBox(false)
     private let source: any DispatchSourceSignal
 
-    /// Takes SIGINT from now on.
+    /// Handles SIGINT from now on.
     /// - Parameters:
     ///   - exports: at least one.
     ///   - control: the node's control socket.
@@ -30,10 +30,10 @@ final class MigrationInterruption: @unchecked Sendable {
         source.activate()
     }
 
-    /// The node has begun to move the exports.
-    func noteBegun() { hasBegun.withLockedValue { $0 = true } }
+    /// Records that the node has started the migration.
+    func markBegun() { hasBegun.withLockedValue { $0 = true } }
 
-    /// The node has answered.
+    /// Stops handling SIGINT.
     func end() { source.cancel() }
 
     private var line: String {
@@ -46,7 +46,7 @@ final class MigrationInterruption: @unchecked Sendable {
             : "the node has not answered yet, and may still migrate \(names); see: \(watch); cancel it with: \(cancel)"
     }
 
-    /// As a shell takes it for one word.
+    /// Quotes a word for a shell if necessary.
     private static func quoted(_ word: String) -> String {
         let isPlain = word.utf8.allSatisfy { byte in
             switch byte {

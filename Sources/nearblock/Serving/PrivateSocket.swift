@@ -1,10 +1,10 @@
 import Foundation
 
-/// A Unix socket in a directory of its own, which nobody else may look into.
+/// Path for a Unix socket in a temporary directory that only this user can enter.
 struct PrivateSocket {
     private let directory: String
 
-    /// Makes the directory.
+    /// Creates the directory.
     /// - Throws: `CommandFailure`.
     init() throws {
         var template = Array(
@@ -17,7 +17,7 @@ struct PrivateSocket {
 
     var path: String { "\(directory)/socket" }
 
-    /// Removes the directory; the socket has gone by then.
+    /// Removes the directory. The socket must be gone.
     func remove() {
         try? FileManager.default.removeItem(atPath: directory)
     }

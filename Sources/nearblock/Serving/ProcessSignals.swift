@@ -1,10 +1,10 @@
 import Foundation
 
-/// Turns signals into something to wait for, from the moment it is made.
+/// Turns signals into a stream of requests, from its creation on.
 ///
 /// `@unchecked Sendable`: the sources are made once and only kept.
 final class ProcessSignals: @unchecked Sendable {
-    /// What the process is asked to do.
+    /// Request from outside the process.
     enum Request: Sendable {
         /// SIGTERM or SIGINT.
         case end
@@ -12,7 +12,7 @@ final class ProcessSignals: @unchecked Sendable {
         case reload
     }
 
-    /// Every request, in the order of arrival.
+    /// All requests in order of arrival.
     let requests: AsyncStream<Request>
     private let sources: [any DispatchSourceSignal]
 

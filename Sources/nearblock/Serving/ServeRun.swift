@@ -1,28 +1,29 @@
+import Daemon
 import Foundation
 import Logging
 import NBDServer
-import Node
 
-/// A node from its start to its end, and what of the outside steers it: signals, a command, a single client.
+/// Runs a node from start to end, controlled by signals, a command or a single client.
 struct ServeRun {
-    /// What ends the node besides a signal.
+    /// Condition other than a signal that ends the node.
     enum Purpose {
         case serve
-        /// The client on standard input and output.
+        /// Ends with the client on standard input and output.
         case single(StandardStreams)
-        /// A shell command.
+        /// Ends with a shell command.
         case captive(command: String)
     }
 
     let configuration: NodeConfiguration
-    /// What the files and the command line said at the start.
+    /// Configuration from files and command line at the start, without derived addresses.
     let started: NodeConfiguration
     let purpose: Purpose
-    /// Reads the configuration anew.
+    /// Reads files and command line again.
     let reread: @Sendable () throws -> NodeConfiguration
 
-    /// Returns the exit status.
-    /// - Throws: why there is nothing to serve.
+    /// Runs the node.
+    /// - Returns: The exit status.
+    /// - Throws: Errors of the start.
     func run(signals: ProcessSignals, logger: Logger) async throws -> CInt {
         let node = try Node(configuration: configuration, logger: logger)
         let lines: [String]
@@ -66,7 +67,7 @@ struct ServeRun {
                 await obey(signals, node, logger)
                 guard !Task.isCancelled else { return }
                 captive.terminate()
-                // Whoever asks again means it.
+                // A second signal kills the command.
                 await obey(signals, node, logger)
                 if !Task.isCancelled { captive.kill() }
             }
@@ -75,8 +76,8 @@ struct ServeRun {
         }
     }
 
-    /// Returns when the first of two has come to its end. The other is cancelled and not waited for: a client that is still
-    /// there is let go by `Node.stop`.
+    /// Returns when the first of two tasks ends. Cancels the other but does not wait for it: `Node.stop` disconnects a
+    /// remaining client.
     private func untilFirst(
         _ one: @escaping @Sendable () async -> Void, _ other: @escaping @Sendable () async -> Void
     ) async {
@@ -91,14 +92,14 @@ struct ServeRun {
         for task in tasks { task.cancel() }
     }
 
-    /// Does what signals ask for until one asks to end.
+    /// Handles signals until one asks to end.
     private func obey(_ signals: ProcessSignals, _ node: Node, _ logger: Logger) async {
         for await request in signals.requests {
             guard request == .reload else { return }
             ServiceManager.tellReloading()
             do {
                 try await node.reload(reread(), started: started)
-                logger.notice("the configuration was read again")
+                logger.notice("the configuration was reloaded")
             } catch {
                 logger.error("the configuration stays as it was: \(error)")
             }
@@ -106,7 +107,7 @@ struct ServeRun {
         }
     }
 
-    /// The name of the command's export: the empty one where that stands for something, else the first there is.
+    /// Export for the command: the empty name if it is unambiguous, otherwise the first export.
     private var captiveExport: String {
         let exports = configuration.exports
         return exports.count == 1 || exports.contains(where: \.isDefault) ? "" : exports.first?.name ?? ""

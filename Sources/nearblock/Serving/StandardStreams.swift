@@ -1,20 +1,20 @@
 import CStart
 import Foundation
 
-/// The one client of `serve --single`: whoever is at the other end of standard input and output.
+/// The client of `serve --single`, on standard input and output.
 struct StandardStreams: Sendable {
-    /// Connected to that client.
+    /// Socket that is connected to the client.
     let socket: CInt
     private let bridge: StreamBridge?
 
-    /// Takes the client over. Standard input and output are nobody else's from then on.
-    /// - Throws: `CommandFailure` where there is no client.
+    /// Takes over standard input and output, and replaces them by /dev/null.
+    /// - Throws: `CommandFailure` if there is no client.
     init() throws {
         let input = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
         let output = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
         let isClosed = start_was_closed(STDIN_FILENO) != 0 || start_was_closed(STDOUT_FILENO) != 0
         guard !isClosed, input >= 0, output >= 0, isatty(input) == 0 else {
-            throw CommandFailure(reason: "--single serves the client on standard input and output, and none is there")
+            throw CommandFailure(reason: "--single needs a client on standard input and output, and there is none")
         }
         let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
         dup2(nothing, STDIN_FILENO)
@@ -31,12 +31,12 @@ struct StandardStreams: Sendable {
         }
     }
 
-    /// Returns once the client has been given all that was said to it, or has gone.
+    /// Waits until the client has received everything or has disconnected.
     func finish() async {
         await bridge?.finish()
     }
 
-    /// As `finish()`, but not for ever: a client that reads nothing must not keep the process.
+    /// Waits as `finish()` does, but at most 5 s: a client that does not read must not keep the process alive.
     func finishSoon() async {
         await bridge?.finish(within: .seconds(5))
     }
@@ -46,7 +46,8 @@ struct StandardStreams: Sendable {
         return fstat(descriptor, &info) == 0 && info.st_mode & S_IFMT == S_IFSOCK
     }
 
-    /// Whether both are the same socket: some shells make pipes of two sockets, and one end of such takes no replies.
+    /// Returns whether both are the same socket. Some shells build pipes from socket pairs, whose ends can't both read
+    /// and write.
     private static func areOne(_ first: CInt, _ second: CInt) -> Bool {
         var one = stat()
         var other = stat()

@@ -1,13 +1,14 @@
 import Foundation
 
-/// Makes one socket of two descriptors, with two threads that copy.
+/// Joins two descriptors to one socket, with two copying threads.
 ///
-/// 1. Who has `near` speaks with whoever is behind the two. 2. Closing it lets what was said reach the output, which is
-/// closed then. 3. `finish` waits for that.
+/// 1. The owner of `near` talks to the program behind the descriptors.
+/// 2. After `near` is closed, remaining bytes are copied to the output, which is then closed.
+/// 3. `finish` waits for that.
 final class StreamBridge: Sendable {
     private static let bufferSize = 256 << 10
 
-    /// The end to speak to; whoever takes it closes it.
+    /// Near end of the socket; its owner closes it.
     let near: CInt
     private let copying = DispatchGroup()
 
@@ -27,20 +28,20 @@ final class StreamBridge: Sendable {
         Thread.detachNewThread { [copying] in
             Self.copy(from: far, to: output)
             close(output)
-            // A client that takes no more is told no more.
+            // After the output failed, let the server's writes fail too.
             shutdown(far, CInt(SHUT_RD))
             copying.leave()
         }
     }
 
-    /// Returns once the output has been closed.
+    /// Waits until the output is closed.
     func finish() async {
         await withCheckedContinuation { continuation in
             copying.notify(queue: .global()) { continuation.resume() }
         }
     }
 
-    /// As `finish()`, or after so long.
+    /// Waits until the output is closed, or `limit` has passed.
     func finish(within limit: DispatchTimeInterval) async {
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async { [copying] in
@@ -66,8 +67,8 @@ final class StreamBridge: Sendable {
         }
     }
 
-    /// After a call that failed: whether it is to be repeated, once the descriptor is ready. It was opened by others, who
-    /// may have made it non-blocking, and whose mode it is not ours to change.
+    /// Returns whether to repeat a failed call; waits until the descriptor is ready. Another program may have made it
+    /// non-blocking, and its mode must stay.
     private static func mayTryAgain(_ descriptor: CInt, _ events: CShort) -> Bool {
         switch errno {
         case EINTR:

@@ -1,4 +1,5 @@
-// Feeds what reads numbers of users, of configuration and state files, and of commands with libFuzzer's inputs.
+// Feeds what reads numbers of users, of configuration and state files, and of commands; linked with the package's Daemon and
+// Configuration by nbd-scripts/fuzz.
 //
 // The first byte chooses the reader, the rest is the text. What must hold: nothing crashes; what is accepted lies within
 // the bounds that its type promises, and the arithmetic that the program does on it does not trap; what is not is told of
@@ -9,11 +10,10 @@ import Foundation
 @testable import Block
 @testable import BlockModel
 @testable import Configuration
+@testable import Daemon
 @testable import Migration
 @testable import MigrationCore
 @testable import MigrationProtocol
-@testable import Node
-@testable import Peer
 @testable import PeerModel
 
 private let folder: String = {

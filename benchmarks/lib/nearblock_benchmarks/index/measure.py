@@ -95,7 +95,7 @@ def cache():
 
 def look_ups(count):
     for batch in (1024, 65536):
-        output = run(os.path.join(BINARIES, "LookUpBenchmark"), INDEX, str(batch), str(count))
+        output = run(os.path.join(BINARIES, "LookupBenchmark"), INDEX, str(batch), str(count))
         lines = [json.loads(line) for line in output.splitlines()]
         opened, end = lines[0], lines[-1]
         print(

@@ -1,0 +1,18 @@
+extension NodeConfiguration {
+    /// Returns the keys that differ from `running` and take effect only at the next start, as the file names them.
+    func fixedKeys(changedSince running: NodeConfiguration) -> [String] {
+        let differs: [(key: String, differs: Bool)] = [
+            ("listen, socket or vsock", listen.map(\.description) != running.listen.map(\.description)),
+            ("peer-listen", peerListen != running.peerListen),
+            ("images", images != running.images),
+            ("index", index != running.index),
+            ("keep-index", keepIndex != running.keepIndex),
+            ("incoming-writes", refusesEarlyWrites != running.refusesEarlyWrites),
+            ("image-mode or image-group", imagePermissions != running.imagePermissions),
+            ("socket-mode or socket-group", socketPermissions != running.socketPermissions),
+            ("state", state != running.state),
+            ("control", control != running.control),
+        ]
+        return differs.filter(\.differs).map(\.key)
+    }
+}

@@ -1,0 +1,43 @@
+import Foundation
+import Glibc
+import NIOCore
+import NIOFoundationCompat
+import NIOPosix
+
+/// Client of a node's control socket.
+public enum ControlClient {
+    private static let maximumLine = 4 << 20
+
+    /// Sends a request and returns the final reply.
+    /// - Parameter progress: Called for each `progress` reply before it.
+    /// - Throws: `ControlError` if no node answers.
+    public static func ask(
+        _ request: ControlRequest, at path: String, progress: (@Sendable (ControlReply) -> Void)? = nil
+    ) async throws -> ControlReply {
+        let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
+        do {
+            channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connect(unixDomainSocketPath: path) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try NIOAsyncChannel(wrappingChannelSynchronously: channel)
+                    }
+                }
+        } catch {
+            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            throw ControlError.unreachable(path: path, reason: reason)
+        }
+        return try await channel.executeThenClose { inbound, outbound in
+            var line = ByteBuffer(data: try JSONEncoder().encode(request))
+            line.writeInteger(UInt8(ascii: "\n"))
+            try await outbound.write(line)
+            for try await answer in inbound.splitLines(maximumBufferSize: maximumLine) {
+                guard let reply = try? JSONDecoder().decode(ControlReply.self, from: answer) else {
+                    throw ControlError.notControl(path: path)
+                }
+                guard case .progress = reply else { return reply }
+                progress?(reply)
+            }
+            throw ControlError.ended
+        }
+    }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import Glibc
+import NIOCore
+import NIOFoundationCompat
+import NIOPosix
+import Peer
+
+/// Answers commands on a Unix socket that only its owner may use.
+struct ControlServer: Sendable {
+    private typealias Client = NIOAsyncChannel<ByteBuffer, ByteBuffer>
+    private static let maximumLine = 64 << 10
+
+    private let channel: NIOAsyncChannel<any Channel, Never>
+    private let node: Node
+    private let path: String
+    private let unspoken = UnspokenClients()
+
+    /// Binds the socket and listens.
+    /// - Parameter isDefault: Whether `path` is the default, whose directory must be protected.
+    /// - Throws: `ControlError`.
+    init(path: String, isDefault: Bool = false, group: any EventLoopGroup, node: Node) async throws {
+        ControlDirectory.make(for: path)
+        if isDefault { try ControlDirectory.secure(for: path) }
+        if await Self.answers(path, group) { throw ControlError.taken(path: path) }
+        let descriptor = try ControlSocket.bind(path)
+        do {
+            channel = try await ServerBootstrap(group: group)
+                .acceptingBareChannels()
+                .bind(descriptor) { $0.eventLoop.makeSucceededFuture($0) }
+        } catch {
+            unlink(path)
+            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            throw ControlError.cannotListen(path: path, reason: reason)
+        }
+        self.node = node
+        self.path = path
+    }
+
+    /// Serves until the task is cancelled; then removes the socket.
+    func run() async {
+        try? await channel.executeThenClose { clients in
+            try await withThrowingDiscardingTaskGroup { group in
+                for try await client in clients { group.addTask { try? await serve(client) } }
+            }
+        }
+        unlink(path)
+    }
+
+    private func serve(_ accepted: any Channel) async throws {
+        var wait = unspoken.begin(accepted)
+        defer { unspoken.end(wait) }
+        let client = try await accepted.takeUp { try Client(wrappingChannelSynchronously: $0) }
+        try await client.executeThenClose { inbound, outbound in
+            for try await line in inbound.splitLines(maximumBufferSize: Self.maximumLine) {
+                unspoken.end(wait)
+                defer { wait = unspoken.begin(accepted) }
+                let request: ControlRequest
+                do {
+                    request = try JSONDecoder().decode(ControlRequest.self, from: line)
+                } catch {
+                    return try await send(
+                        .failed("the node does not understand this command; is it the same release?"),
+                        outbound)
+                }
+                try await answer(request, client.channel, outbound)
+            }
+        }
+    }
+
+    private func answer(
+        _ request: ControlRequest, _ channel: any Channel, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws {
+        do {
+            try await send(try await perform(request, channel, outbound), outbound)
+        } catch {
+            try await send(.failed(String(describing: error)), outbound)
+        }
+    }
+
+    private func perform(
+        _ request: ControlRequest, _ channel: any Channel, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws -> ControlReply {
+        switch request {
+        case .status:
+            return .status(await node.status())
+        case .migrate(let command) where command.detach:
+            try await node.migrateDetached(command)
+            return .done
+        case .migrate(let command):
+            let progress = ProgressMessages { try? await send(.progress($0), outbound) }
+            // The migration goes on if its client disconnects.
+            return .reports(try await node.migrate(command) { progress.offer($0) })
+        case .estimate(let command):
+            let task = Task { try await node.estimate(command) }
+            // Only this client wants the estimate, so stop when it disconnects.
+            channel.closeFuture.whenComplete { _ in task.cancel() }
+            // Stop also when the node ends, so that the end does not wait for the estimate.
+            let estimates = try await withTaskCancellationHandler {
+                try await task.value
+            } onCancel: {
+                task.cancel()
+            }
+            return .estimates(estimates)
+        case .cancel(let export, let isSourceGone):
+            try await node.cancel(export, isSourceGone: isSourceGone ?? false)
+            return .done
+        case .switchOver(let export):
+            try await node.switchOver(export)
+            return .done
+        case .checkpoint(let export, let hasFailed):
+            try await node.checkpoint(export, hasFailed: hasFailed)
+            return .done
+        case .rate(let export, let bitsPerSecond):
+            try await node.setRate(export, bitsPerSecond: bitsPerSecond)
+            return .done
+        }
+    }
+
+    private func send(_ reply: ControlReply, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>)
+        async throws
+    {
+        var line = ByteBuffer(data: try JSONEncoder().encode(reply))
+        line.writeInteger(UInt8(ascii: "\n"))
+        try await outbound.write(line)
+    }
+
+    /// Returns whether a node listens there now; a socket file alone may be a leftover.
+    private static func answers(_ path: String, _ group: any EventLoopGroup) async -> Bool {
+        let channel = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get()
+        try? await channel?.close()
+        return channel != nil
+    }
+}

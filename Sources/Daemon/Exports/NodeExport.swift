@@ -1,0 +1,248 @@
+import Block
+import Migration
+import NBDServer
+import NIOConcurrencyHelpers
+import Peer
+
+/// A disk of this node, with the state of its migrations. Any thread may use it.
+final class NodeExport: Sendable {
+    private struct State {
+        var migration: SourceMigration?
+        var forward: ForwardLink?
+        var supply: SupplyLink?
+        var isHeldBack = false
+        var hasArrived = false
+        var imageProblem: String?
+        var putAside: String?
+        /// Links of earlier moves; the disk has come back since.
+        var pastForwards: [ForwardLink] = []
+        var pastSupplies: [SupplyLink] = []
+    }
+
+    let export: Export
+    /// Configuration of the export; nil for a disk that was moved here.
+    let configuration: ExportConfiguration?
+    /// Device that holds the bytes; nil for an incoming disk.
+    let backing: Backing?
+    /// Records of the image's migrations; nil if there is no image.
+    let records: SourceRecords?
+    /// Dirty bitmap for backups; nil for none.
+    let bitmap: ChangeBitmap?
+    private let state = NIOLockedValueBox(State())
+
+    init(
+        export: Export, configuration: ExportConfiguration?, backing: Backing?, records: SourceRecords?,
+        bitmap: ChangeBitmap? = nil
+    ) {
+        self.bitmap = bitmap
+        self.export = export
+        self.configuration = configuration
+        self.backing = backing
+        self.records = records
+    }
+
+    /// Whether the disk neither moves nor has moved.
+    var isAtRest: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } && backing != nil }
+
+    var name: String { export.description.name }
+
+    var isReadOnly: Bool { export.description.isReadOnly }
+
+    /// Watches the image for changes; nil if there is no image.
+    var watcher: ImageLookout? { export.watcher as? ImageLookout }
+
+    /// Whether requests wait until the disk's missing blocks can be asked for.
+    var isHeldBack: Bool { state.withLockedValue { $0.isHeldBack } }
+
+    /// Sets whether the disk is behind a fence because blocks are missing.
+    func setHeldBack(_ isHeldBack: Bool) { state.withLockedValue { $0.isHeldBack = isHeldBack } }
+
+    /// Problem with the image, for the operator; nil for none.
+    var imageProblem: String? { state.withLockedValue { $0.imageProblem } }
+
+    /// Sets the problem with the image.
+    /// - Returns: Whether it differs from the previous one.
+    func setImageProblem(_ imageProblem: String?) -> Bool {
+        state.withLockedValue { state in
+            defer { state.imageProblem = imageProblem }
+            return state.imageProblem != imageProblem
+        }
+    }
+
+    /// Sets why an interrupted migration is not resumed; nil if none is waiting.
+    func setPutAside(_ putAside: String?) { state.withLockedValue { $0.putAside = putAside } }
+
+    /// Whether the disk arrived, or came back, by migration since the node started.
+    var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
+
+    /// Reason why flushes fail; nil if they don't.
+    var flushProblem: String? { backing?.image?.flushFailure.map { Self.problem(of: $0) } }
+
+    /// Returns the operator's message about an image that could not be made durable.
+    static func problem(of failure: FileError) -> String {
+        "\(failure); writes since the last successful flush may be lost, so every flush fails and no migration "
+            + "begins: check the storage (it may be full), then restart the node, or take the export out of the "
+            + "configuration, reload, put it back and reload"
+    }
+
+    /// Returns the facts that decide how to respond to a change of the image.
+    func situation(at path: String) -> ImageResponse.Situation {
+        ImageResponse.Situation(
+            path: path, told: export.description.size, isMoving: migration != nil, hasMoved: hasMoved,
+            hasArrived: hasArrived)
+    }
+
+    /// Copies the state of the same disk's export under an older description.
+    func copyState(from old: NodeExport) {
+        let (isHeldBack, hasArrived, putAside) = old.state.withLockedValue {
+            ($0.isHeldBack, $0.hasArrived, $0.putAside)
+        }
+        state.withLockedValue { state in
+            state.isHeldBack = isHeldBack
+            state.putAside = putAside
+            state.hasArrived = hasArrived
+        }
+    }
+
+    /// Claims the export for a migration.
+    /// - Throws: `NodeError` if it is not free, or its flushes fail.
+    func begin(_ migration: SourceMigration) throws {
+        try state.withLockedValue { state in
+            try check(state)
+            state.migration = migration
+            state.putAside = nil
+        }
+    }
+
+    /// Checks that a migration could start now.
+    /// - Throws: `NodeError` if it could not.
+    func checkIsFree() throws { try state.withLockedValue { try check($0) } }
+
+    private func check(_ state: State) throws {
+        if let running = state.migration { throw NodeError.alreadyMigrating(name, to: running.destination) }
+        if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
+        if let flushProblem { throw NodeError.unusable("\(name): \(flushProblem)") }
+    }
+
+    /// Runs `body` under the lock that claims need; returns nil if a migration has claimed the export.
+    func whileUnclaimed<Result>(_ body: () -> Result) -> Result? {
+        state.withLockedValue { $0.migration == nil ? body() : nil }
+    }
+
+    /// Replaces an attempt, whose link was cut, by the next one.
+    func replace(with next: SourceMigration) {
+        state.withLockedValue { $0.migration = next }
+    }
+
+    /// Releases the claim of a migration that has ended.
+    func end(_ migration: SourceMigration) {
+        state.withLockedValue { state in
+            if state.migration === migration { state.migration = nil }
+        }
+    }
+
+    /// Rate limit for data sent to another node; nil if none is sent.
+    var rate: RateLimit? {
+        state.withLockedValue { state in
+            state.migration?.rate ?? state.supply.flatMap { $0.isReleased ? nil : $0.rate }
+        }
+    }
+
+    var migration: SourceMigration? { state.withLockedValue { $0.migration } }
+
+    /// Sets the link over which the disk's new node gets missing blocks.
+    func setSupply(_ supply: SupplyLink) {
+        state.withLockedValue { $0.supply = supply }
+    }
+
+    /// Records that the disk has come back.
+    func markReturned() {
+        let (forward, supply) = state.withLockedValue { state in
+            if let forward = state.forward { state.pastForwards.append(forward) }
+            if let supply = state.supply { state.pastSupplies.append(supply) }
+            defer {
+                state.forward = nil
+                state.supply = nil
+                state.hasArrived = true
+            }
+            return (state.forward, state.supply)
+        }
+        // Requests in flight on these links end there; they reach this disk through the other nodes.
+        forward?.retire()
+        supply?.stop()
+        invalidateBitmap()
+    }
+
+    /// Whether another node has the disk and needs nothing more of this image.
+    var isReleased: Bool {
+        state.withLockedValue { $0.migration == nil && $0.forward?.isActive == true && $0.supply?.isReleased ?? true }
+    }
+
+    /// Records that another node has the disk, and the link that forwards its clients.
+    func markMoved(by forward: ForwardLink) {
+        state.withLockedValue { $0.forward = forward }
+        invalidateBitmap()
+    }
+
+    /// Links to the node that has the disk; nil if this node has it.
+    var onward: (forward: ForwardLink, supply: SupplyLink?)? {
+        state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
+    }
+
+    /// Whether another node has the disk.
+    var hasMoved: Bool { state.withLockedValue { $0.forward != nil } }
+
+    /// Marks all blocks as written, because another node writes or has written to the disk.
+    private func invalidateBitmap() {
+        if let bitmap { Task { await bitmap.invalidate() } }
+    }
+
+    var status: ExportStatus {
+        let (migration, forward, supply, putAside) = state.withLockedValue {
+            ($0.migration, $0.forward, $0.supply, $0.putAside)
+        }
+        let progress = migration?.progress
+        // After a restart there is no migration object that reports the missing blocks.
+        let left = migration == nil && supply?.isReleased == false ? supply?.left : nil
+        let moved = supply.map { $0.isReleased ? "released" : "moved, and needed by the destination" } ?? "moved"
+        let phase = forward.map { $0.isActive ? moved : "moved, waiting for the destination" } ?? progress?.phase
+        return ExportStatus(
+            export: name, size: export.description.size, readOnly: export.description.isReadOnly,
+            state: phase ?? (backing == nil ? "incoming" : "serving"),
+            destination: (forward?.destination ?? migration?.destination)?.description,
+            progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
+            problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
+                ?? (forward == nil ? flushProblem : nil) ?? imageProblem ?? putAside,
+            failures: failures)
+    }
+
+    private var failures: [FailedRequests]? {
+        let all = export.failures.totals.map {
+            FailedRequests(request: $0.key.request, error: $0.key.errorName, count: $0.value)
+        }
+        return all.isEmpty ? nil : all.sorted { ($0.request, $0.error) < ($1.request, $1.error) }
+    }
+
+    /// Stops waiting for the node that has the disk.
+    func stopForwarding() {
+        let (forwards, supplies) = links
+        for forward in forwards { forward.stop() }
+        for supply in supplies { supply.stop() }
+    }
+
+    /// Waits until all links to nodes that have or had the disk have ended. Call `stopForwarding` first.
+    func waitUntilLinksEnded() async {
+        let (forwards, supplies) = links
+        for forward in forwards { await forward.waitUntilEnded() }
+        for supply in supplies { await supply.waitUntilEnded() }
+    }
+
+    private var links: ([ForwardLink], [SupplyLink]) {
+        state.withLockedValue { state in
+            (
+                state.pastForwards + (state.forward.map { [$0] } ?? []),
+                state.pastSupplies + (state.supply.map { [$0] } ?? [])
+            )
+        }
+    }
+}

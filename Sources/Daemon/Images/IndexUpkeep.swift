@@ -1,0 +1,98 @@
+import Block
+import BlockModel
+import Foundation
+import Index
+import Logging
+
+/// Keeps the table of one export current while guests write to it.
+///
+/// 1. It follows the export's writes in a dirty map.
+/// 2. If the index has no current table of the image, it reads the whole image once.
+/// 3. Then, at each interval, it reads only the blocks written since.
+///
+/// All reading has the lowest priority.
+struct IndexUpkeep: Sendable {
+    private let disk: Disk
+    private let path: String
+    private let directory: String
+    private let interval: Duration
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - disk: The disk that guests write to.
+    ///   - path: File of the same disk.
+    ///   - directory: Directory of the index; created if missing.
+    ///   - interval: Time between updates.
+    init(disk: Disk, path: String, directory: String, interval: Duration, logger: Logger) {
+        self.disk = disk
+        self.path = path
+        self.directory = directory
+        self.interval = interval
+        self.logger = logger
+    }
+
+    /// Runs until the task is cancelled.
+    func run() async {
+        do {
+            let store = try IndexStore(directory: directory)
+            guard let geometry = BlockGeometry(size: disk.size, blockSize: store.blockSize) else { return }
+            let map = DirtyMap(geometry: geometry)
+            await disk.follow(map)
+            await keep(store, map)
+            await disk.unfollow(map)
+        } catch {
+            logger.error("\(path) is not kept in the index: \(error)")
+        }
+    }
+
+    private func keep(_ store: IndexStore, _ map: DirtyMap) async {
+        var isWhole = store.isCurrent(path)
+        while !Task.isCancelled {
+            do {
+                isWhole = try await bringUpToDate(store, map, isWhole: isWhole)
+            } catch {
+                isWhole = false
+                logger.warning("\(path) can't be indexed now: \(error)")
+            }
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    /// - Returns: Whether the table lacks only the blocks in the map.
+    private func bringUpToDate(_ store: IndexStore, _ map: DirtyMap, isWhole: Bool) async throws -> Bool {
+        guard isWhole else {
+            // Clear first: a write from here on is in the map, or the scan reads it.
+            Self.clear(map)
+            let summary = try await quietly { try store.add(path, options: Self.options) }
+            logger.info("\(path) is indexed: \(summary.neighbour.distinct) fingerprints")
+            return true
+        }
+        let blocks = Self.clear(map)
+        guard !blocks.isEmpty else { return true }
+        do {
+            _ = try await quietly { try store.update(path, blocks: blocks, options: Self.options) }
+        } catch IndexError.notIndexed {
+            return false
+        }
+        logger.debug("\(path) is current in the index; \(blocks.count) blocks were read")
+        return true
+    }
+
+    private static let options = BuildOptions(threads: 1)
+
+    @discardableResult
+    private static func clear(_ map: DirtyMap) -> [UInt64] {
+        var cursor: UInt64 = 0
+        return map.take(from: &cursor, limit: .max)
+    }
+
+    /// Runs `body` on a thread of its own with low priority.
+    private func quietly<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                LowPriority.enter()
+                continuation.resume(with: Swift.Result { try body() })
+            }
+        }
+    }
+}

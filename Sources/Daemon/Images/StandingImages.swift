@@ -1,0 +1,26 @@
+import Block
+import Migration
+import NIOConcurrencyHelpers
+
+/// The images at the configured paths, by identity. With them, a record about one image is not applied to another image
+/// that has taken its path.
+final class StandingImages: Sendable {
+    private let images = NIOLockedValueBox<[StandingImage]>([])
+
+    /// The images at the last look.
+    var all: [StandingImage] { images.withLockedValue { $0 } }
+
+    /// Identities of the images at the last look.
+    var identities: [ImageIdentity] { all.map(\.identity) }
+
+    /// Looks at every path. Unreadable images and images of other servers are left out.
+    func look(at exports: [ExportConfiguration]) {
+        let found: [StandingImage] = exports.compactMap { export in
+            guard !NBDClientImage.isURI(export.backing),
+                let seen = try? ImageIdentity.look(at: export.backing, name: export.identity)
+            else { return nil }
+            return StandingImage(path: export.backing, identity: seen.identity, file: seen.file)
+        }
+        images.withLockedValue { $0 = found }
+    }
+}

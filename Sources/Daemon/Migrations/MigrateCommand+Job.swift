@@ -1,0 +1,38 @@
+import Block
+import BlockModel
+import Migration
+import MigrationProtocol
+import NBDServer
+import Peer
+
+extension MigrateCommand {
+    /// Creates the job that migrates one export of this command.
+    /// - Parameter rate: Limit that all disks of the command share.
+    /// - Throws: `NodeError` if the export can't be migrated this way; an error if its records are in doubt.
+    func job(for export: NodeExport, rate: RateLimit, formats: FormatWarnings) throws -> SourceJob {
+        if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
+        let isReadOnly = export.export.description.isReadOnly
+        guard !isReadOnly || switchover != .firstWrite else { throw NodeError.readOnly(export.name) }
+        guard let backing = export.backing else { throw NodeError.isArriving(export.name) }
+        guard let image = backing.image, let records = export.records else {
+            throw NodeError.unusable(
+                "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
+        }
+        try records.checkIsIdentified()
+        formats.check(image, .moved)
+        var job = SourceJob(
+            export: export.name, disk: export.export.disk, image: image,
+            destination: destination, switchover: switchover,
+            maximumPause: maximumPause.map { .seconds($0) }, rate: rate, records: records)
+        job.showing = { [maps = export.export.maps] map in
+            let name = ChangeBitmap.namespace + ChangeBitmap.migrationName
+            if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }
+        }
+        job.isReadOnly = isReadOnly
+        job.checksSpace = skipsSpaceCheck != true
+        job.domains = domains
+        job.maximumRounds = maximumRounds ?? .max
+        job.dirtyThreshold = dirtyThreshold ?? 0
+        return job
+    }
+}

@@ -1,0 +1,17 @@
+import Migration
+
+/// A migration from this node, with all its attempts.
+struct MigrationRun {
+    let exports: [NodeExport]
+    let task: Task<[MigrationReport], any Error>
+
+    /// Cancels the migration, unless the disks have been switched over.
+    /// - Returns: False if they have.
+    func cancel() -> Bool {
+        // Disks of a group share one outcome, so one success is enough.
+        guard exports.contains(where: { $0.migration?.cancel() == true }) else { return false }
+        // Without a connection there is no peer to tell, and the next attempt may be a long way off.
+        if !exports.contains(where: { $0.migration?.isConnected == true }) { task.cancel() }
+        return true
+    }
+}

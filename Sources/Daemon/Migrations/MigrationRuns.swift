@@ -1,0 +1,54 @@
+import NIOConcurrencyHelpers
+
+/// The running migrations from a node.
+final class MigrationRuns: Sendable {
+    private struct State {
+        var runs: [UInt64: MigrationRun] = [:]
+        var next: UInt64 = 0
+    }
+
+    /// Interval at which links are stopped again, because a migration may have created new ones.
+    private static let interval = Duration.milliseconds(20)
+
+    private let state = NIOLockedValueBox(State())
+
+    /// Adds a migration; removes it when it ends.
+    func add(_ run: MigrationRun) {
+        let number = state.withLockedValue { state in
+            state.next += 1
+            state.runs[state.next] = run
+            return state.next
+        }
+        Task { [self] in
+            _ = await run.task.result
+            state.withLockedValue { $0.runs[number] = nil }
+        }
+    }
+
+    /// Cancels migrations before their switchover. Returns once both nodes know, or after the time limit.
+    func cancel(within limit: Duration) async {
+        let cancelled = all.filter { $0.cancel() }
+        let watch = Task {
+            try await Task.sleep(for: limit)
+            for run in cancelled { run.task.cancel() }
+        }
+        for run in cancelled { _ = await run.task.result }
+        watch.cancel()
+    }
+
+    /// Waits until all migrations have ended. Those after their switchover stop waiting for the destination.
+    func end() async {
+        let runs = all
+        let stopping = Task {
+            while !Task.isCancelled {
+                for export in runs.flatMap(\.exports) { export.stopForwarding() }
+                try? await Task.sleep(for: Self.interval)
+            }
+        }
+        for run in runs { _ = await run.task.result }
+        stopping.cancel()
+        await stopping.value
+    }
+
+    private var all: [MigrationRun] { state.withLockedValue { Array($0.runs.values) } }
+}

@@ -1,0 +1,111 @@
+import Block
+import BlockModel
+import Migration
+import MigrationProtocol
+import NBDServer
+
+/// Exports of disks that arrive from other nodes.
+extension Node {
+    /// Name under which clients see the missing blocks of a disk.
+    private static let missingContext = "nearblock:missing"
+
+    /// The calls with which the site of arriving disks drives this node.
+    var siteHooks: DestinationSite.Hooks {
+        DestinationSite.Hooks(
+            isNameTaken: { [table, heldBack] name in
+                table.find(name)?.description.name == name || heldBack.withLockedValue { $0[name] != nil }
+            },
+            announce: { [weak self] name, size, device in
+                guard let self else { throw CancellationError() }
+                return try await announce(name, size, device)
+            },
+            withdraw: { [weak self] in await self?.withdraw($0) },
+            base: { [weak self] in await self?.base($0, isRestored: $1) },
+            completed: { [weak self] in await self?.completed($0) },
+            activate: { [weak self] arrived in
+                guard let self else { throw CancellationError() }
+                return try await addArrived(arrived)
+            })
+    }
+
+    /// Offers an incoming disk to clients.
+    private func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
+        let disk = Disk(size: size, device: device, loops: loops)
+        let export = factory.incoming(name, disk: disk, device: device)
+        guard table.add(export, isDefault: false) else { throw NodeError.nameTaken(name) }
+        exports[name] = NodeExport(export: export, configuration: nil, backing: nil, records: nil)
+        return disk
+    }
+
+    /// Withdraws an incoming disk.
+    private func withdraw(_ name: String) {
+        guard let export = exports[name], export.backing == nil else { return }
+        table.remove(name)
+        exports[name] = nil
+    }
+
+    /// Finds the image into which a disk may come back: this node's own, after it has moved away and been released.
+    /// - Parameter isRestored: Whether an interrupted return is resumed after a restart.
+    /// - Returns: Nil if there is no such image.
+    private func base(_ name: String, isRestored: Bool) -> ImageBase? {
+        guard let export = exports[name], let image = export.backing?.image else { return nil }
+        if isRestored { return ImageBase(image: image, movedBy: MigrationID()) }
+        guard image.isAtPath else {
+            logger.warning(
+                "\(name) can't come back: its image is not at \(image.path) any more; put it back, or remove the export"
+            )
+            return nil
+        }
+        guard export.isReleased, let moved = try? export.records?.moved(), moved.isReleased else { return nil }
+        return ImageBase(image: image, movedBy: moved.migration)
+    }
+
+    /// Ends what was shown and postponed while blocks of a disk were missing.
+    private func completed(_ name: String) {
+        exports[name]?.export.maps.remove(Self.missingContext)
+        formats.check(exports[name]?.backing?.image, .arrived)
+    }
+
+    /// Serves a disk after its switchover to this node.
+    private func addArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+        let disk = try await serveArrived(arrived)
+        // The first block may be missing; `completed` checks the format then.
+        if arrived.map == nil { formats.check(arrived.image, .arrived) }
+        if let map = arrived.map, let export = exports[arrived.export] {
+            export.export.maps.show(BlockMarks(missing: map), as: Self.missingContext)
+        }
+        return disk
+    }
+
+    private func serveArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+        if let movedBy = arrived.supersedes {
+            try SourceRecords(directory: state, image: arrived.image).returned(from: movedBy)
+        }
+        if arrived.isReturn, let export = exports[arrived.export] {
+            // After a restart the disk may have moved on already, and is forwarded by its record.
+            guard try export.records?.moved() == nil else { return export.export.disk }
+            await putBack(export, on: arrived.device)
+            let siblings = (try? SharedImages(exports: Array(exports.values)).others(of: export)) ?? []
+            for sibling in siblings where sibling.hasMoved || sibling.isHeldBack {
+                await putBack(sibling, on: arrived.device)
+            }
+            return export.export.disk
+        }
+        return try add(
+            ExportConfiguration(
+                backing: arrived.image.path, name: arrived.export, isReadOnly: arrived.isReadOnly),
+            Backing(arrived.image, isReadOnly: arrived.isReadOnly), isConfigured: false, arrived: arrived)
+    }
+
+    /// Serves an export again from the device of a disk that has come back.
+    private func putBack(_ export: NodeExport, on device: BlockDevice) async {
+        if export.isHeldBack {
+            await export.export.disk.replaceDevice(device)
+            await export.export.disk.unfence()
+            export.setHeldBack(false)
+        } else {
+            await export.export.disk.switchDevice(device)
+        }
+        export.markReturned()
+    }
+}

@@ -1,0 +1,67 @@
+import Block
+import Index
+import Migration
+import NBDServer
+import Peer
+import PeerModel
+
+/// Listening for peers and for commands.
+extension Node {
+    /// Listens for peers, and resumes the arrivals of earlier processes.
+    /// - Returns: The bound address; nil if the node takes no disks in.
+    func startPeer() async throws -> PeerAddress? {
+        guard let address = configuration.peerListen else { return nil }
+        guard let images = configuration.images else {
+            throw NodeError.missingOption("--peer-listen", needs: "--images DIR, the directory for images that arrive")
+        }
+        let site = try makeSite(images)
+        try await site.restore()
+        self.site = site
+        for export in exports.values { await tellPredecessors(of: export) }
+        let loop = loops[0]
+        let migrations = DestinationMigration(
+            site: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
+            hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
+        ) { DiskClient(disk: $0, loop: loop) }
+        let listener = try await PeerListener(on: address, transport: transport)
+        let logger = logger
+        tasks.append(
+            Task {
+                await listener.run(refused: { logger.notice("a peer at \($0) is not let in: \($1)") }) {
+                    guard DescriptorReserve.lowestFree < DescriptorReserve.current.peers else { return }
+                    await migrations.serve($0)
+                }
+            })
+        if case .insecure = transport.protection, !address.isLoopback {
+            logger.warning("anyone who reaches \(listener.address) can read disks that arrive, and send disks here")
+        }
+        return listener.address
+    }
+
+    private func makeSite(_ images: String) throws -> DestinationSite {
+        let index = configuration.index
+        return try DestinationSite(
+            images: images, state: state, pools: pools, logger: peerLogger,
+            index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
+            keptIndex: configuration.keepIndex == nil ? nil : index,
+            refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
+            hooks: siteHooks)
+    }
+
+    /// Listens for commands.
+    /// - Returns: The path of the socket; nil if the node has none.
+    func startControl() async throws -> String? {
+        guard stateLock != nil || configuration.needsState else { return nil }
+        guard let path = configuration.control ?? configuration.defaultControl else { return nil }
+        do {
+            let control = try await ControlServer(
+                path: path, isDefault: configuration.control == nil, group: group, node: self)
+            tasks.append(Task { await control.run() })
+            return path
+        } catch  where configuration.control == nil {
+            logger.warning(
+                "no control socket, so no migrations from here: \(error); give one with --control PATH")
+            return nil
+        }
+    }
+}

@@ -1,0 +1,184 @@
+import Block
+import Migration
+import MigrationCore
+import Peer
+
+/// Commands that migrate disks to other nodes.
+extension Node {
+    /// Migrates exports to another node, and returns when the disks are there whole.
+    /// - Parameter progress: Called about four times a second.
+    /// - Throws: The reason of a failure; the exports are then served here as before.
+    func migrate(
+        _ command: MigrateCommand, progress: @escaping @Sendable (MigrationProgress) -> Void
+    ) async throws -> [MigrationReport] {
+        let (moving, migration) = try await begin(command)
+        let watch = Task {
+            while !Task.isCancelled {
+                progress(MigrationProgress(of: moving.compactMap { $0[0].migration?.progress }))
+                try? await Task.sleep(for: .milliseconds(250))
+            }
+        }
+        defer { watch.cancel() }
+        return try await follow(migration, of: moving).value
+    }
+
+    /// Starts to migrate exports, and returns at once.
+    /// - Parameter isResumed: Whether a recorded migration goes on after a restart.
+    func migrateDetached(_ command: MigrateCommand, isResumed: Bool = false) async throws {
+        let (moving, migration) = try await begin(command, isResumed: isResumed)
+        follow(migration, of: moving)
+    }
+
+    /// Estimates a migration of exports, one after another; nothing moves.
+    /// - Throws: The reason why an export could not be migrated.
+    func estimate(_ command: MigrateCommand) async throws -> [MigrationEstimate] {
+        let (moving, command) = try await find(command)
+        var estimates: [MigrationEstimate] = []
+        var besides: UInt64 = 0
+        for export in moving {
+            try export.checkIsFree()
+            var job = try command.job(for: export, rate: RateLimit(bitsPerSecond: command.rate), formats: formats)
+            job.dataBesides = besides
+            estimates.append(try await SourceEstimate(job: job, transport: transport, pools: pools).run())
+            let data = try await pools.urgent.runIfActive { [image = job.image] in try image.dataBytes() }
+            let (sum, overflows) = besides.addingReportingOverflow(data)
+            besides = overflows ? .max : sum
+        }
+        return estimates
+    }
+
+    /// Starts the switchover of a disk and its group.
+    func switchOver(_ name: String) throws {
+        let (export, migration) = try findMigration(name)
+        guard migration.switchOver() else { throw NodeError.tooLateToSwitch(export.name) }
+    }
+
+    /// Shows clients the writes since the last checkpoint; or adds the last checkpoint's blocks to the next one.
+    func checkpoint(_ name: String, hasFailed: Bool) async throws {
+        let export = try find(name)
+        guard let bitmap = export.bitmap else { throw NodeError.noBitmap(export.name) }
+        guard !export.hasMoved else {
+            throw NodeError.unusable("\(export.name) has moved, and its bitmap does not track writes at other nodes")
+        }
+        if hasFailed { await bitmap.failed() } else { await bitmap.checkpoint() }
+    }
+
+    /// Changes the rate limit that all disks of a migration share; nil removes it.
+    func setRate(_ name: String, bitsPerSecond: UInt64?) throws {
+        let export = try find(name)
+        guard let rate = export.rate else { throw NodeError.notMigrating(export.name) }
+        guard bitsPerSecond != 0 else {
+            throw NodeError.unusable("a rate of 0 would never end; give at least 1 bit a second")
+        }
+        rate.set(bitsPerSecond: bitsPerSecond)
+    }
+
+    func findMigration(_ name: String) throws -> (NodeExport, SourceMigration) {
+        let export = try find(name)
+        guard let migration = export.migration else { throw NodeError.notMigrating(export.name) }
+        return (export, migration)
+    }
+
+    // MARK: Starting a migration
+
+    /// Runs a migration to its end, even if its client disconnects.
+    @discardableResult
+    private func follow(
+        _ migration: GuestMigration, of moving: [[NodeExport]]
+    ) -> Task<[MigrationReport], any Error> {
+        let attempts = MigrationAttempts(disks: moving, logger: logger) { [self] in await tellPredecessors(of: $0) }
+        let task = Task { try await attempts.run(migration, on: self) }
+        runs.add(MigrationRun(exports: moving.flatMap(\.self), task: task))
+        return task
+    }
+
+    /// Tells nodes that forward their clients here where a moved disk is now.
+    func tellPredecessors(of export: NodeExport) async {
+        guard let (link, supply) = export.onward else { return }
+        await site?.passOn(export.export.disk, over: link, supply: supply)
+    }
+
+    /// Claims the exports of a command and records the command.
+    /// - Returns: For each disk its export and the other exports of its image; and the migration.
+    private func begin(
+        _ command: MigrateCommand, isResumed: Bool = false
+    ) async throws -> ([[NodeExport]], GuestMigration) {
+        let (found, command) = try await find(command)
+        guard !isStopping else { throw NodeError.unusable("this node is about to end") }
+        let images = SharedImages(exports: Array(exports.values))
+        let moving = try found.map { [$0] + (try images.siblings(of: $0)) }
+        if let twin = moving.lazy.flatMap({ $0.dropFirst() }).first(where: { twin in found.contains { $0 === twin } }) {
+            throw NodeError.unusable(
+                "\(twin.name) is another export of an image that the command names already; name one of them")
+        }
+        let jobs = try jobs(command, moving, isResumed: isResumed)
+        let migration = GuestMigration(
+            jobs: jobs, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
+        try claim(moving, for: migration, command, isResumed: isResumed)
+        return (moving, migration)
+    }
+
+    private func jobs(_ command: MigrateCommand, _ moving: [[NodeExport]], isResumed: Bool) throws -> [SourceJob] {
+        let rate = RateLimit(bitsPerSecond: command.rate)
+        return try moving.map { exports in
+            var job = try command.job(for: exports[0], rate: rate, formats: formats)
+            if isResumed, let records = exports[0].records {
+                job.accepted = { try? records.countResumes(of: KeptMigration.self) { $0.answered() } }
+            }
+            job.siblings = exports.dropFirst().map(\.export.disk)
+            return job
+        }
+    }
+
+    /// Claims exports and records the command, for all disks or for none.
+    private func claim(
+        _ moving: [[NodeExport]], for migration: GuestMigration, _ command: MigrateCommand, isResumed: Bool
+    ) throws {
+        var begun: [(NodeExport, SourceMigration)] = []
+        do {
+            for (exports, disk) in zip(moving, migration.disks) {
+                for export in exports {
+                    // The export may have been replaced while others were examined.
+                    guard self.exports[export.name] === export else { throw NodeError.notReady(export.name) }
+                    try export.begin(disk)
+                    begun.append((export, disk))
+                }
+                guard let records = exports[0].records else { continue }
+                let resumes = isResumed ? try records.resumes(KeptMigration.self) : ResumeCount()
+                try records.keep(KeptMigration(export: exports[0].name, command: command), resumes: resumes)
+            }
+        } catch {
+            for (export, disk) in begun {
+                export.forgetRequest(logger)
+                export.end(disk)
+            }
+            throw error
+        }
+    }
+
+    /// Finds the exports of a command. In the returned command each has its own name, also if the empty one was given.
+    private func find(_ command: MigrateCommand) async throws -> ([NodeExport], MigrateCommand) {
+        var moving: [NodeExport] = []
+        for name in command.exports { moving.append(try await findMovable(name)) }
+        var command = command
+        command.exports = moving.map(\.name)
+        try command.validate()
+        return (moving, command)
+    }
+
+    private func findMovable(_ name: String) async throws -> NodeExport {
+        if try await find(name).watcher?.look() != nil {
+            throw NodeError.unusable(try find(name).imageProblem ?? "the image of \(name) can't be opened")
+        }
+        let before = try find(name)
+        if await site?.arriving(before.name) != nil { throw NodeError.isArriving(before.name) }
+        for other in try SharedImages(exports: Array(exports.values)).others(of: before)
+        where await site?.arriving(other.name) != nil {
+            throw NodeError.isArriving(other.name)
+        }
+        let export = try find(name)
+        // The disk may have arrived while the site was asked.
+        guard export === before, !export.isHeldBack else { throw NodeError.isArriving(before.name) }
+        return export
+    }
+}

@@ -1,0 +1,136 @@
+import Block
+import Migration
+import NBDServer
+
+/// Opening of disks, and forwarding for those that have moved.
+extension Node {
+    /// Opens the exports of the configuration at the start.
+    /// - Throws: The error of an export that must not be missing; or of any, if the node would have nothing to do.
+    func openConfigured() async throws {
+        standing.look(at: configuration.exports)
+        var failure: (any Error)?
+        for export in configuration.exports {
+            do {
+                try await open(export)
+            } catch  where export.mayBeMissing {
+                holdBack(export, error)
+                failure = error
+            }
+        }
+        if exports.isEmpty, configuration.peerListen == nil, let failure { throw failure }
+    }
+
+    /// Marks and logs a configured export that can't be served; SIGHUP tries it again.
+    func holdBack(_ export: ExportConfiguration, _ reason: any Error) {
+        heldBack.withLockedValue { $0[export.name] = "\(reason)" }
+        logger.error("\(export.name) is not offered: \(reason)")
+    }
+
+    /// Opens a configured export.
+    /// - Parameter old: The export that it replaces.
+    func open(_ configured: ExportConfiguration, replacing old: NodeExport? = nil) async throws {
+        if let problem = configured.stringProblem { throw NodeError.unusable(problem) }
+        let backing = try await Backing.open(configured, loops: loops)
+        let unfinished = try backing.image.flatMap {
+            try DestinationSite.incomplete($0, in: state, elsewhere: { standing.identities })
+        }
+        if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
+        if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
+        formats.check(backing.image, .served)
+        let disk = try add(configured, backing, isConfigured: true, replacing: old)
+        await old?.bitmap?.stop()
+        await exports[configured.name]?.bitmap?.start()
+        guard unfinished != nil, let export = exports[configured.name], export.isAtRest else { return }
+        await disk.fence()
+        export.setHeldBack(true)
+    }
+
+    /// Checks that this node can finish an interrupted return of a disk into a configured image.
+    /// - Throws: `NodeError` if it can't.
+    private func checkMayFinish(_ record: IncomingRecord, at path: String) throws {
+        guard record.isReturn else {
+            throw NodeError.unusable(
+                "\(path) is an image that \(record.export) arrives in, and blocks of it are missing; leave it to the "
+                    + "node that takes it in with --images")
+        }
+        // Only the start of a node resumes returns and later releases their exports.
+        guard site == nil else {
+            throw NodeError.unusable("\(path) has missing blocks; send SIGHUP again when none is missing")
+        }
+        guard configuration.peerListen != nil else {
+            throw NodeError.unusable(
+                "\(path) has come back here with missing blocks: start with --peer-listen and --images as before")
+        }
+    }
+
+    /// Serves a disk; or forwards its clients if an earlier process gave it away. Serving it then would make two writers
+    /// (invariant 5).
+    @discardableResult
+    func add(
+        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ArrivedDisk? = nil,
+        replacing old: NodeExport? = nil
+    ) throws -> Disk {
+        let name = configuration.name
+        let records = try records(of: backing.image, for: name, arrived: arrived)
+        let moved = try records?.moved()
+        let link = moved.map {
+            departure($0)?.forward
+                ?? ForwardLink(record: $0, records: records, transport: transport, logger: peerLogger)
+        }
+        let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
+        // A moved disk keeps the size that it had then, whatever has happened to its image.
+        let disk =
+            arrived?.early
+            ?? Disk(
+                size: moved?.size ?? backing.size, device: device, loops: loops,
+                losses: link?.losses.first ?? backing.losses)
+        let export = factory.export(configuration, disk: disk, backing: backing)
+        if arrived?.early != nil || old != nil {
+            table.replace(with: export, isDefault: configuration.isDefault)
+        } else {
+            guard table.add(export, isDefault: configuration.isDefault) else { throw NodeError.nameTaken(name) }
+        }
+        let added = NodeExport(
+            export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: records,
+            bitmap: factory.bitmap(configuration, of: export))
+        exports[name] = added
+        watch(added)
+        if old != nil { upkeep.end(of: name) }
+        if let moved, let link, let records { depart(added, as: moved, records, over: link) }
+        upkeep.start(for: added)
+        return disk
+    }
+
+    /// Opens the records of an image, and brings them up to date.
+    /// - Returns: Nil if there is no image.
+    private func records(of image: RawImage?, for name: String, arrived: ArrivedDisk?) throws -> SourceRecords? {
+        // Check first: only the running migration may write the records of its disk.
+        try SharedImages(exports: Array(exports.values)).checkIsNotMoving(image, for: name)
+        guard let image else { return nil }
+        let records = SourceRecords(directory: state, image: image, standing: { [standing] in standing.all })
+        if arrived == nil { try records.settleIdentity() } else { try records.takePlace() }
+        // The owner of a disk that has just arrived is not in doubt.
+        if arrived == nil, stateLock != nil { try records.settleOutcome() }
+        return records
+    }
+
+    /// Forwards the clients of a disk that an earlier process gave away, and supplies its missing blocks.
+    private func depart(_ export: NodeExport, as moved: MovedRecord, _ records: SourceRecords, over link: ForwardLink) {
+        export.forgetRequest(logger)
+        let supply =
+            departure(moved).map(\.supply)
+            ?? SupplyLink(
+                record: moved, image: records.image, records: records, rate: rates.limit(of: moved),
+                transport: transport, pools: pools, logger: peerLogger)
+        export.markMoved(by: link)
+        if let supply { export.setSupply(supply) }
+        let advice = records.movedFile.map { "; to serve it here all the same, as a second copy, remove \($0)" } ?? ""
+        logger.notice(
+            "\(records.image.path) has moved to \(moved.destination), and clients are forwarded there\(advice)")
+    }
+
+    /// Finds the links of a moved disk, which all exports of its image share; nil if there are none yet.
+    private func departure(_ moved: MovedRecord) -> (forward: ForwardLink, supply: SupplyLink?)? {
+        exports.values.lazy.compactMap(\.onward).first { $0.forward.migration == moved.migration }
+    }
+}

@@ -1,0 +1,160 @@
+import Block
+import Foundation
+import Logging
+import Migration
+import NBDServer
+import NIOConcurrencyHelpers
+import NIOPosix
+import Peer
+import Ring
+
+/// A running `nearblock serve`: its exports, clients, peers and commands.
+///
+/// 1. `start` opens everything, in the order in which it can fail.
+/// 2. The node serves.
+/// 3. `stop` finishes the requests of clients and ends.
+public actor Node {
+    /// Time in which other nodes and servers may still answer requests when the node stops.
+    private static let forwardingGrace = Duration.seconds(3)
+    /// Time that cancelled migrations get to tell their peers.
+    static let cancelling = Duration.seconds(3)
+    /// Time in which remote backings may still answer: the time for clients to read their last replies, and as long again.
+    private static let backingGrace = Duration.seconds(7)
+
+    let configuration: NodeConfiguration
+    let logger: Logger
+    /// Logs what peers cause, with a limit on the number of lines.
+    let peerLogger: Logger
+    let loops: [Ring.EventLoop]
+    let table = ExportTable()
+    let server: Server
+    let group: MultiThreadedEventLoopGroup
+    let transport: PeerTransport
+    let pools: WorkPools
+    let formats: FormatWarnings
+    let state: StateDirectory
+    let factory: ExportFactory
+    /// Nil if another node may use the state directory; this one then only reads it.
+    private(set) var stateLock: StateLock?
+    /// All exports that are served, by name.
+    var exports: [String: NodeExport] = [:]
+    /// Configured exports that can't be served, with the reasons.
+    let heldBack = NIOLockedValueBox<[String: String]>([:])
+    /// Identities of the images at the configured paths.
+    let standing = StandingImages()
+    /// Site of arriving disks; nil if the node takes none in.
+    var site: DestinationSite?
+    var rates = MovedDiskRates()
+    var upkeep: UpkeepTasks
+    /// Tasks that run until the node stops.
+    var tasks: [Task<Void, Never>] = []
+    let runs = MigrationRuns()
+    private(set) var isStopping = false
+    /// Addresses for NBD clients, with the ports that the kernel chose.
+    public private(set) var addresses: [ListenAddress] = []
+
+    /// Creates a node that serves nothing yet.
+    /// - Throws: an error if the kernel provides no rings, or the state directory can't be created or is in use.
+    public init(configuration: NodeConfiguration, logger: Logger) throws {
+        self.configuration = configuration
+        self.logger = logger
+        var peerLogger = logger
+        peerLogger.handler = PeerLogHandler(logger.handler)
+        self.peerLogger = peerLogger
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
+        server = Server(exports: table, loops: loops)
+        group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        transport = PeerTransport(group: group)
+        pools = WorkPools(threads: max(2, cores))
+        formats = FormatWarnings { logger.warning("\($0)") }
+        factory = ExportFactory(logger: logger)
+        upkeep = UpkeepTasks(
+            directory: configuration.index, interval: configuration.keepIndex, logger: logger)
+        state = try StateDirectory(path: configuration.state)
+        stateLock = try StateLock.take(
+            in: configuration.state, isNeeded: configuration.needsState
+        ) { logger.warning("\($0)") }
+        guard stateLock != nil else { return }
+        do { try SourceRecords.settle(in: state) } catch {
+            logger.warning("the records of disks that moved together stay as they are: \(error)")
+        }
+    }
+
+    /// Opens the exports and addresses, and starts to serve.
+    /// - Returns: A description of each address that accepts connections.
+    /// - Throws: An error with a message in one line.
+    public func start() async throws -> [String] {
+        try configuration.checkEncryption()
+        table.setListed(configuration.listsExports)
+        server.secure(with: try configuration.tls?.open())
+        transport.protection = try configuration.openPeerProtection()
+        try await openConfigured()
+        var lines: [String] = []
+        let peer = try await startPeer()
+        for address in configuration.listen {
+            let bound = try server.listen(on: address, permissions: configuration.socketPermissions)
+            addresses.append(bound)
+            lines.append("NBD on \(bound)")
+        }
+        if let peer { lines.append("peers on \(peer)") }
+        if let control = try await startControl() { lines.append("control on \(control)") }
+        await resumeMigrations()
+        return lines
+    }
+
+    /// Serves one client on a connected socket; returns after it has disconnected.
+    public func serve(_ socket: CInt) async {
+        await server.serve(socket)
+    }
+
+    /// Finishes the requests of clients and ends. Cancels migrations before their switchover; later ones go on after a
+    /// restart.
+    public func stop() async {
+        isStopping = true
+        await runs.cancel(within: Self.cancelling)
+        await site?.stop()
+        let links = Task { await stopWaitingForOthers() }
+        await server.stop()
+        links.cancel()
+        await links.value
+        // The control socket must outlive the migrations, so that their clients learn the outcome.
+        await runs.end()
+        for task in tasks + upkeep.all { task.cancel() }
+        for task in tasks + upkeep.all { await task.value }
+        for export in exports.values {
+            export.stopForwarding()
+            await export.waitUntilLinksEnded()
+        }
+        for loop in loops { loop.stop() }
+        try? await group.shutdownGracefully()
+        await pools.shutDown()
+        stateLock = nil
+    }
+
+    /// Fails requests that wait for another node or server, after a grace period or when the task is cancelled. Their
+    /// clients then learn that this node shuts down.
+    private func stopWaitingForOthers() async {
+        let exports = exports
+        try? await Task.sleep(for: Self.forwardingGrace)
+        for export in exports.values { export.stopForwarding() }
+        for export in exports.values where export.isHeldBack {
+            await export.export.disk.replaceDevice(ClosedDevice())
+            await export.export.disk.unfence()
+            export.setHeldBack(false)
+        }
+        await site?.giveUp()
+        try? await Task.sleep(for: Self.backingGrace)
+        for export in exports.values { export.backing?.stop() }
+    }
+
+    /// Finds an export by a name that clients may use; the empty name may stand for one.
+    /// - Throws: `NodeError` if there is none, or it is held back.
+    func find(_ name: String) throws -> NodeExport {
+        guard let export = table.find(name).flatMap({ exports[$0.description.name] }) else {
+            if let reason = heldBack.withLockedValue({ $0[name] }) { throw NodeError.heldBack(name, reason: reason) }
+            throw NodeError.noSuchExport(name, known: exports.keys.sorted())
+        }
+        return export
+    }
+}

@@ -1,0 +1,159 @@
+import Hashing
+
+/// Looks up one batch of fingerprints.
+///
+/// 1. One fingerprint in sixteen is looked up in the catalogues.
+/// 2. From each hit, the table is compared with the batch along the disk. Images that share a block mostly share its
+///    surroundings, and comparing costs far less than a lookup.
+/// 3. The remaining fingerprints are looked up in the catalogues.
+struct Lookup {
+    /// Blocks that are compared along one table at a time.
+    private static let stretch = 1024
+    private static let sampling = 16
+    /// Alignments that are tried for one stretch; those with the most hits first.
+    private static let most = 16
+    /// Entries of one fingerprint that are considered in one catalogue.
+    private static let enough = 32
+
+    /// An alignment of a table with the batch: block number minus batch position; may be negative.
+    private struct Shift: Hashable {
+        let table: Int
+        let distance: Int64
+    }
+
+    private let fingerprints: [Fingerprint]
+    private let isByPrefix: Bool
+    private let snapshot: IndexSnapshot
+    private var answers: [Candidate?]
+
+    /// - Parameter isByPrefix: Whether only the first halves of the fingerprints are known.
+    init(_ fingerprints: [Fingerprint], isByPrefix: Bool, in snapshot: IndexSnapshot) {
+        self.fingerprints = fingerprints
+        self.isByPrefix = isByPrefix
+        self.snapshot = snapshot
+        answers = [Candidate?](repeating: nil, count: fingerprints.count)
+    }
+
+    mutating func run() -> [Candidate?] {
+        guard !snapshot.parts.isEmpty else { return answers }
+        let samples = fingerprints.count < 2 * Self.sampling ? [] : sample()
+        search(samples)
+        if samples.contains(where: { answers[$0] != nil }) {
+            for start in stride(from: 0, to: fingerprints.count, by: Self.stretch) {
+                follow(start..<min(start + Self.stretch, fingerprints.count))
+            }
+        }
+        // Samples that were not found are not looked up again.
+        var isSample = [Bool](repeating: false, count: samples.isEmpty ? 0 : fingerprints.count)
+        for place in samples { isSample[place] = true }
+        search(
+            fingerprints.indices.filter {
+                answers[$0] == nil && fingerprints[$0] != .zero && (isSample.isEmpty || !isSample[$0])
+            })
+        return answers
+    }
+
+    /// Returns the position of the first nonzero fingerprint in each sixteen.
+    private func sample() -> [Int] {
+        stride(from: 0, to: fingerprints.count, by: Self.sampling).compactMap { start in
+            (start..<min(start + Self.sampling, fingerprints.count)).first { fingerprints[$0] != .zero }
+        }
+    }
+
+    // MARK: Along the tables
+
+    private mutating func follow(_ places: Range<Int>) {
+        var votes: [Shift: (count: Int, first: Int)] = [:]
+        for place in places {
+            guard let answer = answers[place] else { continue }
+            let shift = Shift(table: answer.neighbour, distance: Int64(answer.block) - Int64(place))
+            votes[shift, default: (0, place)].count += 1
+        }
+        let ordered = votes.sorted { ($1.value.count, $0.value.first) < ($0.value.count, $1.value.first) }
+        for (shift, _) in ordered.prefix(Self.most) { compare(places, shift) }
+    }
+
+    private mutating func compare(_ places: Range<Int>, _ shift: Shift) {
+        let table = snapshot.tables[shift.table]
+        let first = max(Int64(places.lowerBound), -shift.distance)
+        let end = min(Int64(places.upperBound), Int64(table.header.blockCount) - shift.distance)
+        guard first < end else { return }
+        withUnsafeTemporaryAllocation(byteCount: Int(end - first) * Fingerprint.byteCount, alignment: 8) { bytes in
+            guard table.file.read(into: bytes, at: table.offset(of: UInt64(first + shift.distance))) else { return }
+            for place in Int(first)..<Int(end) where answers[place] == nil && fingerprints[place] != .zero {
+                let offset = (place - Int(first)) * Fingerprint.byteCount
+                let found = Fingerprint(bytes: .init(rebasing: bytes[offset..<offset + Fingerprint.byteCount]))
+                guard found.matches(fingerprints[place], isByPrefix: isByPrefix) else { continue }
+                answers[place] = Candidate(neighbour: shift.table, block: UInt64(Int64(place) + shift.distance))
+            }
+        }
+    }
+
+    // MARK: Through the catalogues
+
+    private mutating func search(_ places: [Int]) {
+        guard !places.isEmpty else { return }
+        let fingerprints = fingerprints
+        var entries = places.map { CatalogueEntry(high: fingerprints[$0].high, table: 0, block: UInt64($0)) }
+        entries = entries.withUnsafeMutableBufferPointer { EntrySort.sorted($0, sharing: 0) }
+        var open = entries.map { (high: $0.high, place: Int($0.block)) }
+        for part in snapshot.parts where !open.isEmpty {
+            search(open, in: part)
+            open.removeAll { answers[$0.place] != nil }
+        }
+    }
+
+    private mutating func search(_ open: [(high: UInt64, place: Int)], in part: IndexSnapshot.Part) {
+        var matches: [EntryMatch] = []
+        matches.reserveCapacity(open.count)
+        var counts = [Int](repeating: 0, count: snapshot.tables.count)
+        var current = (place: -1, count: 0)
+        CatalogueSearch(part.catalogue).run(open.map(\.high)) { index, member, block in
+            guard member < part.members.count, let table = part.members[member] else { return }
+            current = (index, current.place == index ? current.count + 1 : 1)
+            guard current.count <= Self.enough else { return }
+            counts[table] += 1
+            matches.append(EntryMatch(place: open[index].place, table: table, block: block))
+        }
+        confirm(&matches, counts)
+    }
+
+    /// Tries for each fingerprint the table with the most matches first, and the other tables only where that one
+    /// failed.
+    private mutating func confirm(_ matches: inout [EntryMatch], _ counts: [Int]) {
+        var first: [EntryMatch] = []
+        var rest: [EntryMatch] = []
+        first.reserveCapacity(matches.count)
+        for match in matches {
+            guard let last = first.last, last.place == match.place else {
+                first.append(match)
+                continue
+            }
+            if counts[match.table] > counts[last.table] {
+                first[first.count - 1] = match
+                rest.append(last)
+            } else {
+                rest.append(match)
+            }
+        }
+        accept(first)
+        rest.removeAll { answers[$0.place] != nil }
+        rest.sort { counts[$0.table] > counts[$1.table] }
+        accept(rest)
+    }
+
+    private mutating func accept(_ matches: [EntryMatch]) {
+        guard !matches.isEmpty else { return }
+        let fingerprints = fingerprints
+        var answers = answers
+        self.answers = []
+        EntryMatch.confirm(
+            matches, in: snapshot.tables, { $1.matches(fingerprints[$0], isByPrefix: isByPrefix) }
+        ) { index in
+            let match = matches[index]
+            guard answers[match.place] == nil else { return }
+            answers[match.place] = Candidate(neighbour: match.table, block: match.block)
+        }
+        self.answers = answers
+    }
+}

@@ -1,0 +1,116 @@
+import Foundation
+import Peer
+import Testing
+
+@testable import Daemon
+@testable import Migration
+@testable import MigrationProtocol
+@testable import PeerModel
+
+/// Golden lines of the control socket, which a program of one release exchanges with a node of another, and of
+/// `nearblock status --json`.
+@Suite("Golden: control socket")
+struct GoldenControlTests {
+    private static let commandText =
+        #"{"destination":{"host":"b","port":7},"detach":true,"dirtyThreshold":4096,"domains":["shop"],"#
+        + #""exports":["disk"],"maximumPause":0.5,"maximumRounds":3,"rate":100000000,"skipsSpaceCheck":true,"#
+        + #""switchover":"first-write"}"#
+    private static let shortCommandText =
+        #"{"destination":{"host":"b","port":7},"detach":false,"domains":[],"exports":["a","b"],"switchover":"converged"}"#
+
+    private static var command: MigrateCommand {
+        var command = MigrateCommand(
+            exports: ["disk"], destination: PeerAddress(host: "b", port: 7), switchover: .firstWrite, rate: 100_000_000,
+            maximumPause: 0.5, detach: true)
+        command.domains = ["shop"]
+        command.maximumRounds = 3
+        command.dirtyThreshold = 4096
+        command.skipsSpaceCheck = true
+        return command
+    }
+
+    private static let progressText =
+        #"{"dirty":0,"dirtyRate":0,"done":0,"ledger":{"link":0,"neighbour":0,"present":0,"repeated":0,"zero":0},"#
+        + #""linkRate":0,"phase":"connecting","round":0,"total":0,"wire":0}"#
+    private static let statusText =
+        #"{"destination":"b:7","export":"disk","failures":[{"count":2,"error":"EIO","request":"read"}],"missing":3,"#
+        + #""problem":"why","progress":\#(progressText),"readOnly":true,"secondsLeft":1.5,"size":4096,"state":"active"}"#
+
+    private static let status = ExportStatus(
+        export: "disk", size: 4096, readOnly: true, state: "active", destination: "b:7", progress: MigrationProgress(),
+        missing: 3, secondsLeft: 1.5, problem: "why",
+        failures: [FailedRequests(request: "read", error: "EIO", count: 2)])
+
+    private static let report = MigrationReport(
+        export: "d", state: "complete", size: 1, root: "r", rounds: 1, ledger: Ledger(), resent: 0, wire: WireBytes(),
+        seconds: .init())
+    private static let reportText =
+        #"{"export":"d","ledger":{"link":0,"neighbour":0,"present":0,"repeated":0,"zero":0},"resent":0,"root":"r","#
+        + #""rounds":1,"seconds":{"pause":0,"postcopy":0,"precopy":0,"total":0},"size":1,"state":"complete","#
+        + #""wire":{"control":0,"data":0,"fingerprints":0,"total":0}}"#
+    private static let estimate = MigrationEstimate(
+        export: "d", size: 1, ledger: Ledger(), wire: WireBytes(), seconds: .init(total: 2))
+    private static let estimateText =
+        #"{"export":"d","ledger":{"link":0,"neighbour":0,"present":0,"repeated":0,"zero":0},"seconds":{"total":2},"#
+        + #""size":1,"state":"estimated","wire":{"control":0,"data":0,"fingerprints":0,"total":0}}"#
+
+    private func text(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    /// Encodes a value, then decodes and encodes it again: decoding must lose nothing.
+    private func expect<Value: Codable>(_ value: Value, _ golden: String) throws {
+        #expect(try text(value) == golden)
+        #expect(try text(JSONDecoder().decode(Value.self, from: Data(golden.utf8))) == golden)
+    }
+
+    @Test(
+        "Each request",
+        arguments: [
+            (.status, #"{"status":{}}"#),
+            (.migrate(command), #"{"migrate":{"_0":\#(commandText)}}"#),
+            (.estimate(command), #"{"estimate":{"_0":\#(commandText)}}"#),
+            (.cancel(export: "disk"), #"{"cancel":{"export":"disk"}}"#),
+            (.cancel(export: "disk", isSourceGone: true), #"{"cancel":{"export":"disk","isSourceGone":true}}"#),
+            (.switchOver(export: "disk"), #"{"switchOver":{"export":"disk"}}"#),
+            (.checkpoint(export: "disk", hasFailed: true), #"{"checkpoint":{"export":"disk","hasFailed":true}}"#),
+            (.rate(export: "disk", bitsPerSecond: 5), #"{"rate":{"bitsPerSecond":5,"export":"disk"}}"#),
+            (.rate(export: "disk", bitsPerSecond: nil), #"{"rate":{"export":"disk"}}"#),
+        ] as [(ControlRequest, String)])
+    func requests(_ request: ControlRequest, _ golden: String) throws { try expect(request, golden) }
+
+    @Test(
+        "Each reply",
+        arguments: [
+            (.progress(MigrationProgress()), #"{"progress":{"_0":\#(progressText)}}"#),
+            (.reports([report]), #"{"reports":{"_0":[\#(reportText)]}}"#),
+            (.estimates([estimate]), #"{"estimates":{"_0":[\#(estimateText)]}}"#),
+            (.status([status]), #"{"status":{"_0":[\#(statusText)]}}"#),
+            (.done, #"{"done":{}}"#),
+            (.failed("why"), #"{"failed":{"_0":"why"}}"#),
+        ] as [(ControlReply, String)])
+    func replies(_ reply: ControlReply, _ golden: String) throws { try expect(reply, golden) }
+
+    @Test("A status without optional values")
+    func shortStatus() throws {
+        try expect(
+            ExportStatus(export: "", size: 1, readOnly: false, state: "serving"),
+            #"{"export":"","readOnly":false,"size":1,"state":"serving"}"#)
+    }
+
+    @Test("A migrate command without options")
+    func shortCommand() throws {
+        try expect(
+            MigrateCommand(
+                exports: ["a", "b"], destination: PeerAddress(host: "b", port: 7), rate: nil, detach: false),
+            Self.shortCommandText)
+    }
+
+    @Test("The record of a migration that a restarted node resumes")
+    func kept() throws {
+        try expect(
+            KeptMigration(export: "disk", command: Self.command), #"{"command":\#(Self.commandText),"export":"disk"}"#)
+    }
+}

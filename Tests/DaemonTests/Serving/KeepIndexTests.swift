@@ -1,0 +1,72 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("An index that is kept current", .timeLimit(.minutes(10)))
+struct KeepIndexTests {
+    /// Returns how many blocks of `image` are in the index.
+    private func found(_ image: String, _ index: String) async throws -> Int {
+        let result = try await Nearblock.run([
+            "index", "similarity", image, "--index", index, "--json", "--priority", "normal",
+        ])
+        let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+        return try #require(object?["found"] as? Int, "\(result.errors)")
+    }
+
+    /// Index upkeep has low priority and may wait long on a busy machine, so only the suite's limit ends this.
+    private func wait(for image: String, in index: String, toBeFoundIn blocks: Int) async throws {
+        while try await found(image, index) < blocks { try await Task.sleep(for: .milliseconds(100)) }
+    }
+
+    @Test("Guest writes -> indexed soon, and only those blocks are read")
+    func current() async throws {
+        let scratch = Scratch()
+        try scratch.makeImage("disk.raw", megabytes: 4)
+        try scratch.makeImage("other.raw", megabytes: 1)
+        let index = scratch.file("index")
+        let node = try await NodeProcess(
+            scratch.file("node"),
+            [scratch.file("disk.raw"), "--export", "disk", "--index", index, "--keep-index", "0.2s"])
+        try await node.wait(for: "is indexed")
+        let before = try await found(scratch.file("other.raw"), index)
+        #expect(try await found(scratch.file("disk.raw"), index) > 600)
+
+        // The guest writes blocks of the other image.
+        let other = scratch.file("other.raw")
+        let written = try await Command.run("nbdcopy", other, node.uri())
+        try #require(written.status == 0, "\(written.errors)")
+        #expect(before < 170)
+        try await wait(for: other, in: index, toBeFoundIn: 170)
+        #expect(try await Nearblock.run(["index", "verify", "--index", index]).status == 0)
+        #expect(try await node.stop() == 0)
+    }
+
+    @Test("A grown or replaced image -> indexed as it is now")
+    func changed() async throws {
+        let scratch = Scratch()
+        try scratch.makeImage("disk.raw", megabytes: 2)
+        try scratch.makeImage("next.raw", megabytes: 2)
+        try scratch.makeImage("other.raw", megabytes: 1)
+        let (disk, index) = (scratch.file("disk.raw"), scratch.file("index"))
+        let node = try await NodeProcess(
+            scratch.file("node"), [disk, "--export", "disk", "--index", index, "--keep-index", "0.2s"])
+        try await node.wait(for: "is indexed")
+        let before = try await found(scratch.file("other.raw"), index)
+        #expect(truncate(disk, 4 << 20) == 0)
+        let written = try await Command.run(
+            "qemu-io", ["-f", "raw", "-c", "write -s \(scratch.file("other.raw")) 3M 1M", node.uri()])
+        try #require(written.status == 0, "\(written)")
+        try await wait(for: scratch.file("other.raw"), in: index, toBeFoundIn: before + 160)
+        let next = try await found(scratch.file("next.raw"), index)
+        #expect(rename(scratch.file("next.raw"), disk) == 0)
+        #expect(try await Command.run("nbdinfo", "--size", node.uri()).output == "\(2 << 20)\n")
+        try await wait(for: disk, in: index, toBeFoundIn: next + 300)
+        #expect(try await node.stop() == 0)
+    }
+
+    @Test("--keep-index without --index -> refused")
+    func usage() async throws {
+        let result = try await Nearblock.run(["serve", "x.raw", "--keep-index", "5s"])
+        #expect(result.status == 2 && result.errors.contains("--index DIR"))
+    }
+}

@@ -1,0 +1,61 @@
+import Foundation
+import Hashing
+import Index
+
+/// Times look-ups in an index, on one core, and prints one JSON object a line.
+///
+///     LookupBenchmark INDEX BATCH QUESTIONS
+@main
+struct LookupBenchmark {
+    static func main() throws {
+        let arguments = CommandLine.arguments
+        guard arguments.count == 4, let batch = Int(arguments[2]), let count = Int(arguments[3]), batch > 0, count > 0
+        else {
+            FileHandle.standardError.write(Data("usage: LookupBenchmark INDEX BATCH QUESTIONS\n".utf8))
+            exit(2)
+        }
+        let before = Memory.now()
+        let opened = ContinuousClock.now
+        let index = try NeighbourIndex.open(directory: arguments[1])
+        let seconds = opened.duration(to: .now) / .seconds(1)
+        let after = Memory.now()
+        let blocks = index.neighbours.reduce(0) { $0 + $1.blocks - $1.zero }
+        print(
+            """
+            {"kind":"open","seconds":\(seconds),"neighbours":\(index.neighbours.count),"blocks":\(blocks),\
+            "catalogues":\(index.catalogues),"memoryBefore":\(before.anonymous),"memory":\(after.anonymous),\
+            "problems":\(index.problems.count)}
+            """)
+        let samples = Samples(index)
+        try run("scattered", index, samples.scattered(count), batch)
+        try run("absent", index, samples.absent(count), batch)
+        try run("twin", index, samples.twin(count, changedEvery: 50), batch)
+        print("{\"kind\":\"end\",\"memory\":\(Memory.now().anonymous),\"mapped\":\(Memory.now().mapped)}")
+    }
+
+    /// The second time counts: then everything is in the page cache.
+    private static func run(_ kind: String, _ index: NeighbourIndex, _ questions: [Fingerprint], _ batch: Int) throws {
+        var found = 0
+        var seconds = 0.0
+        for _ in 0..<2 {
+            found = 0
+            let began = clock_gettime_nsec()
+            for start in stride(from: 0, to: questions.count, by: batch) {
+                let part = Array(questions[start..<min(start + batch, questions.count)])
+                found += index.lookUp(part).count { $0 != nil }
+            }
+            seconds = Double(clock_gettime_nsec() - began) / 1e9
+        }
+        let rate = Int(Double(questions.count) / seconds)
+        print(
+            "{\"kind\":\"\(kind)\",\"batch\":\(batch),\"questions\":\(questions.count),\"found\":\(found),\"perSecond\":\(rate)}"
+        )
+    }
+
+    /// Of this thread's processor time.
+    private static func clock_gettime_nsec() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
