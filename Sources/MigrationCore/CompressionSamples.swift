@@ -1,4 +1,4 @@
-import Glibc
+import func Glibc.pow
 
 /// What short samples of a segment came to compressed, from which follows what any of its blocks may come to: blocks that a
 /// neighbour holds are often unlike those that nobody has.

@@ -1,4 +1,4 @@
-import Glibc
+import func Glibc.exp
 import NIOCore
 
 /// How long the copying of a disk will still take, from how it went so far. Does nothing itself.
