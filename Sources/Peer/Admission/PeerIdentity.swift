@@ -1,5 +1,4 @@
 import NIOCore
-import NIOSSL
 
 /// The peer at the other end of a connection, for limits: its certificate, or its address where it has shown none.
 public enum PeerIdentity: Hashable, Sendable {
@@ -10,9 +9,9 @@ public enum PeerIdentity: Hashable, Sendable {
 
     /// To be called on the channel's event loop, after the handshake.
     init(of channel: any Channel) {
-        let certificate = try? channel.pipeline.syncOperations.nioSSL_peerCertificate()
-        if let bytes = try? certificate?.toDERBytes() {
-            self = .certificate(bytes)
+        let encryption = try? channel.pipeline.syncOperations.handler(type: TLSHandler.self)
+        if let certificate = encryption?.peerCertificate {
+            self = .certificate(certificate)
         } else {
             self.init(of: channel.remoteAddress)
         }

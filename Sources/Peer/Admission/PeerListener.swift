@@ -35,7 +35,7 @@ public struct PeerListener: Sendable {
         _ body: @escaping @Sendable (PeerConnection) async -> Void
     ) async {
         let reports = ReportLimit(interval: .seconds(1))
-        let lobby = Lobby(
+        let connections = PreAuthConnections(
             waitingLimit: PeerLimits.waiting, admittedLimit: PeerLimits.connections,
             admittedPerPeer: PeerLimits.connectionsPerPeer
         ) { channel in
@@ -51,7 +51,7 @@ public struct PeerListener: Sendable {
                     group.addTask {
                         do {
                             let link = try await accepted.takeUp {
-                                try FramedLink.wrap($0, .accepting(lobby, protection))
+                                try FramedLink.wrap($0, .accepting(connections, protection))
                             }
                             try await PeerConnection.run(link) { await body($0) }
                         } catch let error as PeerError {

@@ -28,7 +28,7 @@ final class FrameGate: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if limit.waiting > 0 {
             held += Self.unwrapInboundIn(data).readableBytes
-            guard held <= Self.mostHeld else { return context.channel.closeNow() }
+            guard held <= Self.mostHeld else { return context.channel.abortConnection() }
         }
         context.fireChannelRead(data)
     }

@@ -1,6 +1,5 @@
 import NIOCore
 import NIOPosix
-import NIOSSL
 
 /// A socket to a peer with everything that stands between it and whole frames.
 struct FramedLink: Sendable {
@@ -37,10 +36,10 @@ struct FramedLink: Sendable {
         try pipeline.addHandler(TrafficCounter(traffic))
         if case .connecting(let address, _) = side { try pipeline.addHandler(NBDGreetingWatch(connectedTo: address)) }
         let known = try encryption.map { try encrypt(channel, $0, side) } ?? channel.eventLoop.makeSucceededVoidFuture()
-        if case .connecting = side, encryption == nil { try pipeline.addHandler(SilenceWatch(traffic)) }
+        if case .connecting = side, encryption == nil { try pipeline.addHandler(PlaintextRefusalDetector(traffic)) }
         try pipeline.addHandler(FrameGate(limit))
         try pipeline.addHandlers(ByteToMessageHandler(codec), FrameWriter())
-        if case .accepting(let lobby, _) = side { try pipeline.addHandler(LobbyDoor(lobby)) }
+        if case .accepting(let connections, _) = side { try pipeline.addHandler(PreAuthHandler(connections)) }
         let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
             wrappingChannelSynchronously: channel,
             configuration: .init(backPressureStrategy: .init(lowWatermark: 1, highWatermark: waitingFrames)))
@@ -48,7 +47,7 @@ struct FramedLink: Sendable {
     }
 
     private static func encrypt(
-        _ channel: any Channel, _ handler: NIOSSLHandler, _ side: LinkSide
+        _ channel: any Channel, _ handler: TLSHandler, _ side: LinkSide
     ) throws -> EventLoopFuture<Void> {
         let known = channel.eventLoop.makePromise(of: Void.self)
         do {

@@ -48,7 +48,7 @@ public struct PeerConnection: Sendable {
             try await withTaskCancellationHandler {
                 try await channel.writeAndFlush(frame).get()
             } onCancel: {
-                channel.closeNow()
+                channel.abortConnection()
             }
         } catch {
             throw PeerError.cut
@@ -112,7 +112,7 @@ public struct PeerConnection: Sendable {
 
     /// Ends the connection at once; whoever reads or writes it is told.
     public func close() {
-        channel.closeNow()
+        channel.abortConnection()
     }
 
     /// Connects, and runs `body` with the connection, which is closed when `body` returns or throws.
@@ -154,7 +154,7 @@ public struct PeerConnection: Sendable {
             try await withTaskCancellationHandler {
                 try await link.known.get()
             } onCancel: {
-                link.channel.channel.closeNow()
+                link.channel.channel.abortConnection()
             }
             let channel = link.channel.channel
             channel.preferBBR()

@@ -1,10 +1,10 @@
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// Who is connected to a listener. Those that have not said yet what they want wait in the lobby: strangers may be among
+/// Who is connected to a listener. Those that have not said yet what they want wait in the connections: strangers may be among
 /// them, so there are few, and each for a short time. When one more comes, the oldest of the address with most of them goes:
 /// those who say nothing, however fast they come again, can't keep out those who do, from elsewhere.
-final class Lobby: Sendable {
+final class PreAuthConnections: Sendable {
     private struct State {
         var waiting: WaitingPlaces<PeerIdentity, any Channel>
         var admitted: PeerCounts<PeerIdentity>
@@ -33,13 +33,13 @@ final class Lobby: Sendable {
         // Nobody has shown a certificate yet.
         let address = PeerIdentity(of: channel.remoteAddress)
         let excess = state.withLockedValue { $0.waiting.enter(channel, of: address) }
-        excess?.closeNow()
+        excess?.abortConnection()
     }
 
     /// The connection has used up its time.
     func expel(_ channel: any Channel) {
         saidNothing(channel)
-        channel.closeNow()
+        channel.abortConnection()
     }
 
     /// The connection has gone without a word.

@@ -1,7 +1,7 @@
 import NIOCore
 
 /// Stands at a connection in the clear that this node has made: a peer that ends it without a word expects TLS, as a rule.
-final class SilenceWatch: ChannelInboundHandler {
+final class PlaintextRefusalDetector: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let traffic: Traffic

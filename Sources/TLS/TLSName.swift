@@ -1,0 +1,7 @@
+/// The host that a client means to reach; the server's certificate must name it.
+public enum TLSName: Sendable {
+    /// A DNS name; the client also tells it to the server (SNI).
+    case host(String)
+    /// An IP address in network byte order, 4 or 16 bytes; it is not told to the server, because SNI has no addresses.
+    case address([UInt8])
+}
