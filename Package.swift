@@ -74,7 +74,7 @@ let package = Package(
         .testTarget(
             name: "MigrationTests",
             dependencies: [
-                "Migration", "Peer", "Index", "Block", "Ring", "TestSupport", locks,
+                "Migration", "Peer", "TLS", "Index", "Block", "Ring", "TestSupport", locks,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         .testTarget(

@@ -101,7 +101,8 @@ public final class TLSContext: @unchecked Sendable {
         guard isUsed || isMismatch else { throw TLSError(cannotUse: "key", files.key) }
         guard isUsed, SSL_CTX_check_private_key(context) == 1 else {
             ERR_clear_error()
-            throw TLSError("\(files.key) is not the key of \(files.certificate): put a pair there that was made together")
+            throw TLSError(
+                "\(files.key) is not the key of \(files.certificate): put a pair there that was made together")
         }
     }
 

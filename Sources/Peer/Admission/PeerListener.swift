@@ -6,11 +6,11 @@ public struct PeerListener: Sendable {
     private let channel: NIOAsyncChannel<any Channel, Never>
     private let transport: PeerTransport
 
-    /// As bound, with the port that the kernel chose.
+    /// The bound address, with the port that the kernel chose.
     public let address: PeerAddress
 
     /// Listens at once.
-    /// - Throws: `PeerError` where the address is taken or not allowed.
+    /// - Throws: `PeerError` if the address is taken or not allowed.
     public init(on address: PeerAddress, transport: PeerTransport) async throws {
         try transport.protection.checkListening(on: address)
         do {
@@ -27,8 +27,8 @@ public struct PeerListener: Sendable {
         self.transport = transport
     }
 
-    /// Serves every connection with `body`, each in a task of its own, until the task is cancelled. One that fails ends
-    /// alone; `body` reports what there is to report.
+    /// Serves every connection with `body`, each in a task of its own, until the task is cancelled. A connection that fails
+    /// ends alone; `body` reports what there is to report.
     /// - Parameter refused: told of those that did not get as far as `body`, at most once a second.
     public func run(
         refused: @escaping @Sendable (_ from: String, _ reason: any Error) -> Void = { _, _ in },
@@ -40,7 +40,7 @@ public struct PeerListener: Sendable {
             admittedPerPeer: PeerLimits.connectionsPerPeer
         ) { channel in
             let from = channel.remoteAddress?.ipAddress ?? "an unknown address"
-            // As an NBD client, which waits for the server's greeting.
+            // An NBD client does so: it waits for the server's greeting.
             let reason = "it has said nothing; NBD clients have to connect to an address of --listen or --socket"
             if reports.isTime() { refused(from, PeerError.handshake(reason)) }
         }
@@ -55,7 +55,7 @@ public struct PeerListener: Sendable {
                             }
                             try await PeerConnection.run(link) { await body($0) }
                         } catch let error as PeerError {
-                            // Most that just go have only looked whether somebody is here.
+                            // Connections that just end are mostly probes of the port.
                             if case .cut = error { return }
                             let from = accepted.remoteAddress?.ipAddress ?? "an unknown address"
                             if reports.isTime() { refused(from, error) }

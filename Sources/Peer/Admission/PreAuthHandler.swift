@@ -1,13 +1,13 @@
 import NIOCore
 
-/// Stands behind the decoder of an accepted connection until it has brought its first whole frame, for `PreAuthConnections.patience`
-/// at most.
+/// Lets nothing of an accepted connection through before its first whole frame, for which the connection has
+/// `PreAuthConnections.patience`. It stands behind the decoder.
 final class PreAuthHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let connections: PreAuthConnections
     private var deadline: Scheduled<Void>?
-    /// Nil until it is admitted.
+    /// Nil until the connection is admitted.
     private var peer: PeerIdentity?
 
     init(_ connections: PreAuthConnections) {
@@ -16,7 +16,9 @@ final class PreAuthHandler: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: PreAuthConnections.patience) { [connections] in connections.expel(channel) }
+        deadline = context.eventLoop.scheduleTask(in: PreAuthConnections.patience) { [connections] in
+            connections.expel(channel)
+        }
         connections.enter(channel)
         if !channel.isActive { goAway(channel) }
     }
@@ -26,7 +28,11 @@ final class PreAuthHandler: ChannelInboundHandler {
             deadline.cancel()
             self.deadline = nil
             let peer = PeerIdentity(of: context.channel)
-            if connections.admit(context.channel, of: peer) { self.peer = peer } else { context.channel.abortConnection() }
+            if connections.admit(context.channel, of: peer) {
+                self.peer = peer
+            } else {
+                context.channel.abortConnection()
+            }
         }
         if peer != nil { context.fireChannelRead(data) }
     }

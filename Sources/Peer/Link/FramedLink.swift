@@ -6,10 +6,10 @@ struct FramedLink: Sendable {
     let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
     let traffic: Traffic
     let frameLimit: FrameLimit
-    /// Kept when each side knows who the other is, or at once where nothing is encrypted.
+    /// Succeeds when each side knows who the other is, or at once if nothing is encrypted.
     let known: EventLoopFuture<Void>
 
-    /// Frames that wait to be read before the link is told to hold back.
+    /// Frames that may wait to be read before the link stops reading its socket.
     private static let waitingFrames = 4
 
     /// A dead peer is noticed within half a minute, whether something is under way to it or not; `tcp(7)`.
@@ -21,7 +21,8 @@ struct FramedLink: Sendable {
         (NIOBSDSocket.Option(rawValue: TCP_KEEPCNT), 4),
     ]
 
-    /// To be called on the channel's event loop; whoever has the link must run it.
+    /// Builds the pipeline, on the channel's event loop. The caller must run the link (`Accepting.swift`).
+    /// - Throws: `PeerError`, `TLSError`.
     static func wrap(_ channel: any Channel, _ side: LinkSide) throws -> FramedLink {
         try side.checkAddresses(of: channel)
         let encryption = try side.encryption()
@@ -51,7 +52,7 @@ struct FramedLink: Sendable {
     ) throws -> EventLoopFuture<Void> {
         let known = channel.eventLoop.makePromise(of: Void.self)
         do {
-            // The watch first: the handler may begin, and fail, as soon as it is there.
+            // The watch is added first, because the handler may begin, and fail, as soon as it is there.
             let watch = HandshakeWatch(known, host: side.host)
             try channel.pipeline.syncOperations.addHandler(watch)
             try channel.pipeline.syncOperations.addHandler(handler, position: .before(watch))

@@ -1,11 +1,11 @@
 import NIOCore
 import TLS
 
-/// Which end of a connection this node is, with what that end needs.
+/// The end of a connection that this node is, with what that end needs.
 enum LinkSide: Sendable {
     /// It has connected to that address.
     case connecting(PeerAddress, PeerProtection)
-    /// It has been connected to; strangers wait in the connections.
+    /// It was connected to; strangers are among the connections.
     case accepting(PreAuthConnections, PeerProtection)
 
     /// The longest frame until the connection is known to need longer ones. Bytes.
@@ -16,7 +16,7 @@ enum LinkSide: Sendable {
         }
     }
 
-    /// Whom this node means to reach; nil where it was connected to.
+    /// The host that this node means to reach; nil if it was connected to.
     var host: String? { if case .connecting(let address, _) = self { address.host } else { nil } }
 
     /// Makes the handler that encrypts; nil where nothing is encrypted. To be called on the channel's event loop.
@@ -34,7 +34,7 @@ enum LinkSide: Sendable {
     }
 
     /// The certificate must name what the user named.
-    private static func name(of address: PeerAddress) -> TLSName {
+    static func name(of address: PeerAddress) -> TLSName {
         switch try? SocketAddress(ipAddress: address.host, port: 0) {
         case .v4(let v4): .address(withUnsafeBytes(of: v4.address.sin_addr) { Array($0) })
         case .v6(let v6): .address(withUnsafeBytes(of: v6.address.sin6_addr) { Array($0) })

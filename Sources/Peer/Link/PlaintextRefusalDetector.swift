@@ -1,6 +1,7 @@
 import NIOCore
 
-/// Stands at a connection in the clear that this node has made: a peer that ends it without a word expects TLS, as a rule.
+/// Explains the end of an unencrypted connection that this node has made: a peer that closes it without sending a byte
+/// usually expects TLS.
 final class PlaintextRefusalDetector: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
@@ -11,7 +12,7 @@ final class PlaintextRefusalDetector: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The end follows and is told then.
+        // `channelInactive` follows and reports it.
         if traffic.received > 0 { context.fireErrorCaught(error) }
     }
 

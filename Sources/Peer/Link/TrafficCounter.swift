@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Stands next to the socket, below the encryption, and counts what passes; also hears `AbortConnection`.
+/// Counts the bytes next to the socket, below the encryption, and closes the socket for `AbortConnection`.
 final class TrafficCounter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer

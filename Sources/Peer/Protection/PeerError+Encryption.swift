@@ -38,8 +38,8 @@ extension PeerError {
             names.isEmpty
             ? "it names no host (subjectAltName)"
             : "it names \(names.joined(separator: ", ")) (subjectAltName), and not \(host)"
-        return "its certificate is for another host: \(has); give --to a name that the certificate has, or have one made "
-            + "for the other node that has \(host)"
+        return "its certificate is for another host: \(has); give --to a name that the certificate has, or have one "
+            + "made for the other node that has \(host)"
     }
 
     private static func meaning(of alert: TLSAlert) -> String {

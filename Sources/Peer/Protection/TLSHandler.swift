@@ -37,7 +37,9 @@ final class TLSHandler: ChannelDuplexHandler {
 
     private let tls: TLSChannel
     private var state = State.handshaking
-    private var waiting = MarkedCircularBuffer<(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)>(initialCapacity: 8)
+    /// What was written, as plaintext; the mark is the last flush.
+    private var waiting = MarkedCircularBuffer<(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)>(
+        initialCapacity: 8)
     private var isSending = false
     /// The writability that the handlers above know of.
     private var isToldWritable = true
