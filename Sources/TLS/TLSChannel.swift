@@ -73,7 +73,7 @@ public final class TLSChannel {
             }
         ERR_clear_error()
         // Without the name, OpenSSL would take any certificate.
-        guard isTaken else { throw TLSError("\(name) is no name or address that a certificate can have; give another") }
+        guard isTaken else { throw TLSError("\(name) is no name that a certificate can have; give another") }
     }
 
     /// Returns where the next ciphertext may be put; empty where what is there has to be read first.
@@ -170,7 +170,7 @@ public final class TLSChannel {
                 let channel = SSL_get_ex_data(connection, 0)
             {
                 Unmanaged<TLSChannel>.fromOpaque(channel).takeUnretainedValue().refusedNames =
-                    CertificateFault.names(of: certificate)
+                    CertificateNames.names(of: certificate)
             }
             return 0
         default:
