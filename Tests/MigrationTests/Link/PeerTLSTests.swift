@@ -1,4 +1,5 @@
 import Foundation
+import NIOCore
 import Peer
 import TestSupport
 import Testing
