@@ -95,19 +95,29 @@ struct TLSHandlerTests {
         #expect(ends.client.failedWrites == 1)
     }
 
-    @Test("What is no TLS is told of once, after what came before it, and the peer hears why")
+    @Test("What is no TLS, or was changed on the way, is told of once, after what came before it; the peer hears why")
     func garbage() throws {
-        let ends = try Ends(certificates)
-        try ends.carry()
-        ends.client.write("good")
-        let good = try #require(ends.client.socket.take())
-        try ends.server.receive(good)
-        try ends.server.receive(ByteBuffer(repeating: 0x17, count: 40_000))
-        #expect(ends.server.text == "good")
-        #expect(ends.server.events.count == 3 && ends.server.events[1].hasPrefix("other"), "\(ends.server.events)")
-        #expect(ends.server.events.last == "inactive")
-        try ends.carry(from: ends.server, to: ends.client)
-        #expect(ends.client.events.contains { $0.hasPrefix("refused") }, "\(ends.client.events)")
+        func spoil(_ change: (inout ByteBuffer) -> Void) throws -> Ends {
+            let ends = try Ends(certificates)
+            try ends.carry()
+            ends.client.write("good")
+            var bytes = try #require(ends.client.socket.take())
+            ends.client.write("bad")
+            var bad = try #require(ends.client.socket.take())
+            change(&bad)
+            bytes.writeBuffer(&bad)
+            try ends.server.receive(bytes)
+            try ends.server.receive(ByteBuffer(repeating: 0, count: 40_000))
+            try ends.carry(from: ends.server, to: ends.client)
+            #expect(ends.server.text == "good")
+            return ends
+        }
+        let changed = try spoil { $0.setInteger($0.getInteger(at: 7, as: UInt8.self)! ^ 1, at: 7) }
+        #expect(changed.server.events.count == 3 && changed.server.events.last == "inactive")
+        #expect(changed.server.events[1].contains("bad record mac"), "\(changed.server.events)")
+        #expect(changed.client.events[1].contains("bad record mac"), "\(changed.client.events)")
+        let other = try spoil { $0 = ByteBuffer(repeating: 0x17, count: 40_000) }
+        #expect(other.server.events == ["known", "notTLS", "inactive"])
     }
 
     @Test("Memory: no more is encrypted than the socket takes, and no more is asked for while something waits")
