@@ -115,7 +115,7 @@ final class TLSHandler: ChannelDuplexHandler {
         guard state != .closed else { return }
         var plaintext = context.channel.allocator.buffer(capacity: ciphertext.readableBytes)
         let outcome = decrypt(context, ciphertext, into: &plaintext)
-        sendOutput(context)
+        if outcome != .failed { sendOutput(context) }
         if state == .handshaking, tls.isEstablished {
             state = .open
             context.fireUserInboundEventTriggered(TLSUserEvent.handshakeCompleted(negotiatedProtocol: nil))
