@@ -12,6 +12,17 @@ public final class TLSChannel {
     private let connection: OpaquePointer
     /// Our end of the pair whose other end is the connection's.
     private let network: OpaquePointer
+    /// Plaintext bytes that one key may encrypt before TLS 1.3 replaces it.
+    ///
+    /// AES-GCM stays safe for 2^24.5 records, about 390 GB of full ones (RFC 8446, section 5.5). A disk may have more.
+    /// OpenSSL counts nothing itself, and short records reach the number sooner: 16 GiB are 2^24 records of 1 KiB.
+    static let standardKeyLifetime: UInt64 = 16 << 30
+
+    /// As `standardKeyLifetime`; tests set less.
+    package var keyLifetime = standardKeyLifetime
+    private var encryptedBytes: UInt64 = 0
+    /// The number of keys that this end has replaced.
+    package private(set) var keyUpdates = 0
     /// The names of a certificate that is refused for them; empty otherwise.
     private var refusedNames: [String] = []
 
@@ -113,7 +124,19 @@ public final class TLSChannel {
     /// Encrypts at most `count` bytes; those that `.done` counts have been copied.
     public func write(from buffer: UnsafeRawPointer, count: Int) -> TLSOutcome {
         ERR_clear_error()
-        return outcome(SSL_write(connection, buffer, Int32(clamping: count)))
+        if encryptedBytes >= keyLifetime { updateKey() }
+        let outcome = outcome(SSL_write(connection, buffer, Int32(clamping: count)))
+        if case .done(let count) = outcome { encryptedBytes += UInt64(count) }
+        return outcome
+    }
+
+    /// Replaces the key that encrypts, before the next record; SSL_key_update(3).
+    private func updateKey() {
+        guard SSL_version(connection) == TLS1_3_VERSION else { return encryptedBytes = 0 }
+        // OpenSSL refuses while a record is half written; the next write then tries again.
+        guard SSL_key_update(connection, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 else { return ERR_clear_error() }
+        encryptedBytes = 0
+        keyUpdates += 1
     }
 
     /// Says that nothing more will be written.
