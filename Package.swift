@@ -13,7 +13,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
-        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
     ],
     targets: [
         // System libraries, as Debian packages them.
@@ -40,9 +39,8 @@ let package = Package(
         .target(
             name: "Peer",
             dependencies: [
-                "PeerModel", "CLinux", locks, .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "NIOTLS", package: "swift-nio"),
+                "PeerModel", "TLS", "CLinux", locks, .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOTLS", package: "swift-nio"),
             ]),
         // Both are pure: Tests/System/lint knows the few modules that they may import.
         .target(
@@ -104,7 +102,7 @@ let package = Package(
         .testTarget(
             name: "MigrationTests",
             dependencies: [
-                "Migration", "MigrationCore", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing",
+                "Migration", "MigrationCore", "MigrationProtocol", "Peer", "PeerModel", "TLS", "Index", "Hashing",
                 "BlockModel",
                 "Block", "Ring", "TestSupport", locks,
                 .product(name: "NIOEmbedded", package: "swift-nio"),

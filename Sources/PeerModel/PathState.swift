@@ -1,17 +1,17 @@
-/// What TCP has measured of the path that a connection takes.
+/// TCP's measurements of the path that a connection takes.
 public struct PathState: Sendable, Equatable {
-    /// A round trip lately, with the time that is spent in queues on the way.
+    /// The recent round trip, with the time that is spent in queues on the way.
     public var roundTrip: Duration
-    /// The shortest of the last minutes: what is left without queues.
+    /// The shortest round trip of the last minutes: that of the path without queues.
     public var shortestRoundTrip: Duration
-    /// What arrived of late. It is less than the path carries where less was sent.
+    /// Recent delivery rate, bytes/s. A lower bound when the sender was idle.
     public var bytesPerSecond: UInt64
-    /// Bytes that the other end has said have come, from the beginning.
+    /// Bytes that the other end has acknowledged since the connection began.
     public var acknowledged: UInt64
-    /// Bytes that wait because the path has no room for them.
+    /// Bytes in this end's socket that have not been sent yet.
     public var unsent: UInt64
 
-    /// A state of these values.
+    /// Makes a state of these values.
     public init(
         roundTrip: Duration, shortestRoundTrip: Duration, bytesPerSecond: UInt64, acknowledged: UInt64 = 0,
         unsent: UInt64 = 0

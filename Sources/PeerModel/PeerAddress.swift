@@ -1,17 +1,17 @@
-/// Where a node listens for its peers.
+/// The address at which a node listens for its peers.
 public struct PeerAddress: Codable, Hashable, Sendable, CustomStringConvertible {
     /// A host name or an address.
     public let host: String
     /// 1 to 65535; 0 lets the kernel choose, when listening.
     public let port: UInt16
 
-    /// An address from its parts.
+    /// Makes an address of its parts.
     public init(host: String, port: UInt16) {
         self.host = host
         self.port = port
     }
 
-    /// Parses `HOST:PORT` or `[IPV6]:PORT`; nil where it is neither.
+    /// Parses `HOST:PORT` or `[IPV6]:PORT`; nil if it is neither.
     public init?(_ text: String) {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
             return nil
@@ -29,7 +29,7 @@ public struct PeerAddress: Codable, Hashable, Sendable, CustomStringConvertible 
     /// Bytes of the longest host name.
     public static let longestHost = 255
 
-    /// Whether it looks like an address that can be connected to: for one that did not come from this node's user.
+    /// Whether its form allows a connection; to check an address that did not come from this node's user.
     public var isWellFormed: Bool {
         let isAllowed: (UInt8) -> Bool = { byte in
             switch byte {

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Keys that clients and the server have in common, by the names of the clients.
+/// Preshared keys, by the names of the clients.
 ///
 /// The file has a line `name:key` for each, the key in hexadecimal digits, as GnuTLS's psktool(1) writes it.
 final class PresharedKeys: Sendable {
@@ -9,7 +9,8 @@ final class PresharedKeys: Sendable {
 
     private let keys: [String: [UInt8]]
 
-    /// - Throws: `TLSError`.
+    /// Reads the file.
+    /// - Throws: `TLSError`, which names the line.
     init(path: String) throws {
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw TLSError("cannot read \(path): check that it is there, readable and text")
@@ -29,6 +30,7 @@ final class PresharedKeys: Sendable {
         self.keys = keys
     }
 
+    /// The key of a client, 1 to 256 bytes; nil where the file has none.
     func key(of name: String) -> [UInt8]? {
         keys[name]
     }

@@ -1,34 +1,70 @@
 import COpenSSL
 
-/// One encrypted connection, from the server's side, without a socket: ciphertext in and out through buffers that the
-/// caller receives into and sends from.
+/// One encrypted connection, without a socket: ciphertext in and out through buffers that the caller receives into and
+/// sends from.
 ///
 /// 1. Receive into `roomForInput`, then `didReceive`. 2. `read` and `write`; the first reads also drive the handshake.
 /// 3. Send `output`, then `didSend`. 4. `close`, and send what that leaves in `output`.
 ///
-/// Used on one thread. BIO_s_bio(3), SSL_read(3), SSL_write(3).
+/// Used on one thread at a time. BIO_s_bio(3), SSL_read(3), SSL_write(3).
 public final class TLSChannel {
-    /// Bytes; a record is at most 16 KiB and a little.
-    private static let inputSize = 68 << 10
-    private static let outputSize = 136 << 10
-
     private let context: TLSContext
     private let connection: OpaquePointer
     /// Our end of the pair whose other end is the connection's.
     private let network: OpaquePointer
+    /// Plaintext bytes that one key may encrypt before TLS 1.3 replaces it.
+    ///
+    /// AES-GCM stays safe for 2^24.5 records, about 390 GB of full ones (RFC 8446, section 5.5). A disk may have more.
+    /// OpenSSL counts nothing itself, and short records reach the number sooner: 16 GiB are 2^24 records of 1 KiB.
+    static let standardKeyLifetime: UInt64 = 16 << 30
 
-    /// A connection that has exchanged nothing yet.
-    public init(context: TLSContext) {
+    /// As `standardKeyLifetime`; tests set less.
+    package var keyLifetime = standardKeyLifetime
+    private var encryptedBytes: UInt64 = 0
+    /// The number of keys that this end has replaced.
+    package private(set) var keyUpdates = 0
+    /// The names of a certificate that is refused for them; empty otherwise.
+    private var refusedNames: [String] = []
+
+    /// The reason of the last `.failed`; nil as long as there was none.
+    public private(set) var failure: TLSFailure?
+
+    /// A server's end of a connection that has exchanged nothing yet.
+    /// - Parameters:
+    ///   - inputSize, outputSize: bytes of the buffers for ciphertext, at least 17 KiB each: a record has up to 16 KiB
+    ///     and a little. Four and eight records keep the system calls of NBD clients few.
+    public convenience init(context: TLSContext, inputSize: Int = 68 << 10, outputSize: Int = 136 << 10) {
+        precondition(context.side == .server, "a client must say whom it means to reach")
+        self.init(context, inputSize, outputSize)
+        SSL_set_accept_state(connection)
+    }
+
+    /// A client's end of a connection that has exchanged nothing yet.
+    /// - Parameters:
+    ///   - name: the name that the server's certificate must have.
+    ///   - inputSize, outputSize: bytes of the buffers for ciphertext, at least 17 KiB each.
+    /// - Throws: `TLSError` where OpenSSL does not take the name.
+    public convenience init(
+        context: TLSContext, connectingTo name: TLSName, inputSize: Int, outputSize: Int
+    ) throws {
+        precondition(context.side == .client)
+        self.init(context, inputSize, outputSize)
+        SSL_set_connect_state(connection)
+        try expect(name)
+    }
+
+    private init(_ context: TLSContext, _ inputSize: Int, _ outputSize: Int) {
         var inner: OpaquePointer?
         var outer: OpaquePointer?
-        guard BIO_new_bio_pair(&inner, Self.outputSize, &outer, Self.inputSize) == 1, let inner, let outer,
+        guard BIO_new_bio_pair(&inner, outputSize, &outer, inputSize) == 1, let inner, let outer,
             let connection = SSL_new(context.context)
         else { fatalError("out of memory") }
         SSL_set_bio(connection, inner, inner)
-        SSL_set_accept_state(connection)
         self.context = context
         self.connection = connection
         network = outer
+        // The connection lives no longer than this object.
+        SSL_set_ex_data(connection, 0, Unmanaged.passUnretained(self).toOpaque())
     }
 
     deinit {
@@ -36,14 +72,29 @@ public final class TLSChannel {
         BIO_free(network)
     }
 
-    /// Where the next ciphertext may be put; empty where what is there has to be read first.
+    private func expect(_ name: TLSName) throws {
+        let rules = SSL_get0_param(connection)
+        let isTaken =
+            switch name {
+            case .host(let host):
+                openssl_set_server_name(connection, host) == 1
+                    && X509_VERIFY_PARAM_set1_host(rules, host, host.utf8.count) == 1
+            case .address(let bytes):
+                X509_VERIFY_PARAM_set1_ip(rules, bytes, bytes.count) == 1
+            }
+        ERR_clear_error()
+        // Without the name, OpenSSL would take any certificate.
+        guard isTaken else { throw TLSError("\(name) is no name that a certificate can have; give another") }
+    }
+
+    /// Returns where the next ciphertext may be put; empty where what is there has to be read first.
     public func roomForInput() -> UnsafeMutableRawBufferPointer {
         var base: UnsafeMutablePointer<CChar>?
         let count = BIO_nwrite0(network, &base)
         return UnsafeMutableRawBufferPointer(start: base, count: count > 0 ? Int(count) : 0)
     }
 
-    /// So many bytes have been put where `roomForInput` said.
+    /// Takes over the first `count` bytes of what `roomForInput` returned.
     public func didReceive(_ count: Int) {
         var base: UnsafeMutablePointer<CChar>?
         let taken = BIO_nwrite(network, &base, Int32(count))
@@ -57,7 +108,7 @@ public final class TLSChannel {
         return UnsafeRawBufferPointer(start: base, count: count > 0 ? Int(count) : 0)
     }
 
-    /// The first `count` bytes of `output` have been sent.
+    /// Drops the first `count` bytes of `output`, which have been sent.
     public func didSend(_ count: Int) {
         var base: UnsafeMutablePointer<CChar>?
         let taken = BIO_nread(network, &base, Int32(count))
@@ -73,7 +124,19 @@ public final class TLSChannel {
     /// Encrypts at most `count` bytes; those that `.done` counts have been copied.
     public func write(from buffer: UnsafeRawPointer, count: Int) -> TLSOutcome {
         ERR_clear_error()
-        return outcome(SSL_write(connection, buffer, Int32(clamping: count)))
+        if encryptedBytes >= keyLifetime { updateKey() }
+        let outcome = outcome(SSL_write(connection, buffer, Int32(clamping: count)))
+        if case .done(let count) = outcome { encryptedBytes += UInt64(count) }
+        return outcome
+    }
+
+    /// Replaces the key that encrypts, before the next record; SSL_key_update(3).
+    private func updateKey() {
+        guard SSL_version(connection) == TLS1_3_VERSION else { return encryptedBytes = 0 }
+        // OpenSSL refuses while a record is half written; the next write then tries again.
+        guard SSL_key_update(connection, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 else { return ERR_clear_error() }
+        encryptedBytes = 0
+        keyUpdates += 1
     }
 
     /// Says that nothing more will be written.
@@ -81,6 +144,21 @@ public final class TLSChannel {
         ERR_clear_error()
         SSL_shutdown(connection)
         ERR_clear_error()
+    }
+
+    /// Whether both sides have said all that the handshake needs. The other side may still refuse this one: a client of
+    /// TLS 1.3 is not told that its certificate is good.
+    public var isEstablished: Bool { SSL_is_init_finished(connection) == 1 }
+
+    /// The other side's certificate, in DER; nil where it has shown none, or before the handshake is over.
+    public var peerCertificate: [UInt8]? {
+        guard let certificate = SSL_get0_peer_certificate(connection) else { return nil }
+        let count = i2d_X509(certificate, nil)
+        guard count > 0 else { return nil }
+        return [UInt8](unsafeUninitializedCapacity: Int(count)) { bytes, written in
+            var next = bytes.baseAddress
+            written = Int(i2d_X509(certificate, &next))
+        }
     }
 
     private func outcome(_ result: Int32) -> TLSOutcome {
@@ -91,8 +169,35 @@ public final class TLSChannel {
         case SSL_ERROR_ZERO_RETURN: return .closed
         default:
             // The queue is the thread's: what is left there would look like another connection's error.
-            ERR_clear_error()
+            failure = .take(
+                fault: CertificateFault(result: Int32(SSL_get_verify_result(connection)), names: refusedNames))
             return .failed
+        }
+    }
+
+    /// Judges one certificate of the other side's chain after OpenSSL has; SSL_CTX_set_verify(3).
+    /// - Returns: 1 to go on.
+    static func judge(isGood: Int32, _ check: OpaquePointer?) -> Int32 {
+        guard isGood == 0, let check else { return isGood }
+        switch X509_STORE_CTX_get_error(check) {
+        case X509_V_ERR_UNABLE_TO_GET_CRL where X509_STORE_CTX_get_error_depth(check) > 0:
+            // The other side's own certificate needs a list of its authority. The authorities above it are looked up in
+            // the lists that are there: few publish one for each.
+            X509_STORE_CTX_set_error(check, X509_V_OK)
+            return 1
+        case X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH:
+            // OpenSSL forgets a certificate that it refuses, and the user needs its names.
+            let index = SSL_get_ex_data_X509_STORE_CTX_idx()
+            if let certificate = X509_STORE_CTX_get0_cert(check),
+                let connection = X509_STORE_CTX_get_ex_data(check, index).map(OpaquePointer.init),
+                let channel = SSL_get_ex_data(connection, 0)
+            {
+                Unmanaged<TLSChannel>.fromOpaque(channel).takeUnretainedValue().refusedNames =
+                    CertificateNames.names(of: certificate)
+            }
+            return 0
+        default:
+            return 0
         }
     }
 }

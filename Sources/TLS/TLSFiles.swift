@@ -1,31 +1,41 @@
 import Foundation
 
-/// The files of a TLS server.
+/// The files of a server or client that uses TLS.
 public struct TLSFiles: Sendable {
     let certificate: String
     let key: String
-    /// Whose certificates clients may show; nil where none is asked for.
+    /// The authorities whose certificates the other side may show; nil where none is asked for.
     let authority: String?
-    /// Certificates that are no longer good.
+    /// The revocation lists of these authorities; nil where there can be none.
     let revoked: String?
-    /// Keys in common.
+    /// Preshared keys; nil where there can be none.
     let keys: String?
-    /// Where they are; nil for files that were named one by one.
+    /// The directory of the files; nil for files that were named one by one.
     public let directory: String?
 
-    /// What a directory holds under the names that QEMU, libvirt and nbdkit use: `server-cert.pem` with
-    /// `server-key.pem` for X.509, `ca-cert.pem` and `ca-crl.pem` to check clients, `keys.psk` for keys in common.
+    /// Names the files of a server in a directory, as QEMU, libvirt and nbdkit do: `server-cert.pem` with `server-key.pem`
+    /// for X.509, `ca-cert.pem` and `ca-crl.pem` to check clients, `keys.psk` for preshared keys.
     public init(directory: String) {
+        self.init(directory: directory, side: .server, hasKeys: true)
+    }
+
+    /// Names the files of one side of a link in which both show certificates: `server-cert.pem` with `server-key.pem` or
+    /// `client-cert.pem` with `client-key.pem`, `ca-cert.pem`, and `ca-crl.pem`.
+    public init(directory: String, side: TLSSide) {
+        self.init(directory: directory, side: side, hasKeys: false)
+    }
+
+    private init(directory: String, side: TLSSide, hasKeys: Bool) {
         func path(_ name: String) -> String { (directory as NSString).appendingPathComponent(name) }
-        certificate = path("server-cert.pem")
-        key = path("server-key.pem")
+        certificate = path("\(side.rawValue)-cert.pem")
+        key = path("\(side.rawValue)-key.pem")
         authority = path("ca-cert.pem")
         revoked = path("ca-crl.pem")
-        keys = path("keys.psk")
+        keys = hasKeys ? path("keys.psk") : nil
         self.directory = directory
     }
 
-    /// Files of any name, for X.509 only.
+    /// Names files anywhere, for X.509 only.
     public init(certificate: String, key: String, authority: String?) {
         self.certificate = certificate
         self.key = key
@@ -35,8 +45,11 @@ public struct TLSFiles: Sendable {
         directory = nil
     }
 
-    /// Named files are meant to be there; of a directory's, only those count that are.
+    /// Whether there is a certificate to show. Named files are meant to be there; of a directory's, only those count that
+    /// are.
     var hasCertificate: Bool { directory == nil || Self.exists(certificate) }
+    /// Whether there is a certificate or a key, of which each needs the other.
+    var hasCertificateOrKey: Bool { hasCertificate || Self.exists(key) }
     var hasKeys: Bool { keys.map(Self.exists) ?? false }
     var hasRevoked: Bool { revoked.map(Self.exists) ?? false }
 
@@ -48,5 +61,9 @@ public struct TLSFiles: Sendable {
         }
     }
 
-    private static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+    /// Whether the directory has an entry of that name. A link that leads nowhere counts: a revocation list that can't be
+    /// read must be an error, and not a list that is not there.
+    private static func exists(_ path: String) -> Bool {
+        (try? FileManager.default.attributesOfItem(atPath: path)) != nil
+    }
 }

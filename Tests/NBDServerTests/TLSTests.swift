@@ -165,6 +165,24 @@ import Testing
         }
     }
 
+    @Test func clientInTheRevocationListIsRefusedAndOthersAreServed() async throws {
+        let certificates = try await Certificates()
+        let server = try await certificates.directory()
+        let (good, bad) = (try await certificates.directory(), try await certificates.directory())
+        let list = try await certificates.revocationList(revoked: ["\(bad)/client-cert.pem"])
+        try list.write(to: URL(fileURLWithPath: "\(server)/ca-crl.pem"))
+        try await TestServer.run { test in
+            let context = try TLSContext(files: TLSFiles(directory: server), verifiesClients: true)
+            test.server.secure(with: ServerTLS(context: context, isRequired: true))
+            guard case .tcp(_, let port) = try test.server.listen(on: .tcp(host: "localhost", port: 0)) else { return }
+            let refused = try await Command.run("nbdinfo", "--size", uri(port, bad))
+            #expect(refused.status != 0 && refused.errors.contains("fatal alert"), "\(refused)")
+            let served = try await Command.run("nbdinfo", "--size", uri(port, good))
+            #expect(served.output == "1048576\n", "\(served)")
+            try await test.waitUntilIdle()
+        }
+    }
+
     @Test func optionalTLSServesBothKindsOfClients() async throws {
         let keys = try await Keys()
         try await run(keys, isRequired: false) { test, port in
@@ -232,5 +250,9 @@ import Testing
         #expect(try complaint(good).isEmpty)
         #expect(try complaint(good, verifiesClients: true).contains("ca-cert.pem"))
         #expect(try complaint(["keys.psk": "server-key.pem"]).contains("line 1"))
+        let checked = good.merging(["ca-cert.pem": "ca-cert.pem"]) { $1 }
+        #expect(try complaint(checked, verifiesClients: true).isEmpty)
+        let badList = checked.merging(["ca-crl.pem": "server-key.pem"]) { $1 }
+        #expect(try complaint(badList, verifiesClients: true).contains("ca-crl.pem: "))
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// Certificate authorities, certificates and keys of one test, made with openssl.
 package final class Certificates: Sendable {
@@ -17,6 +18,8 @@ package final class Certificates: Sendable {
     }
 
     private let scratch = Scratch()
+    /// The names of authorities that are no roots.
+    private let subordinates = Mutex<Set<String>>([])
 
     /// Makes the authorities.
     package init(authorities: [String] = ["ca", "stranger"]) async throws {
@@ -59,6 +62,45 @@ package final class Certificates: Sendable {
             "-CAcreateserial", "-days", leaf.isExpired ? "-1" : "2", "-extfile", "\(stem).ext",
             "-out", "\(stem)-cert.pem",
         ])
+        guard subordinates.withLock({ $0.contains(leaf.authority) }) else { return }
+        let chain = try ["\(stem)-cert.pem", path(leaf.authority, "cert")].map {
+            try Data(contentsOf: URL(fileURLWithPath: $0))
+        }
+        try (chain[0] + chain[1]).write(to: URL(fileURLWithPath: "\(stem)-cert.pem"))
+    }
+
+    /// Makes an authority whose certificate another one has signed. Those that it signs come with its own.
+    package func makeSubordinate(_ name: String, of superior: String) async throws {
+        let request = scratch.file("\(name).csr")
+        try await openssl(
+            ["req"] + Self.newKey + ["-subj", "/CN=\(name)", "-keyout", path(name, "key"), "-out", request])
+        let extensions = try scratch.write(Array("basicConstraints=critical,CA:TRUE\n".utf8), to: "\(name).ext")
+        try await openssl([
+            "x509", "-req", "-in", request, "-CA", path(superior, "cert"), "-CAkey", path(superior, "key"),
+            "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", path(name, "cert"),
+        ])
+        subordinates.withLock { _ = $0.insert(name) }
+    }
+
+    /// The certificate of an authority.
+    package func certificate(of authority: String) -> String { path(authority, "cert") }
+
+    /// Makes a list of revoked certificates, in PEM.
+    /// - Parameter revoked: the files of the certificates.
+    package func revocationList(
+        of authority: String = "ca", revoked: [String], isOutOfDate: Bool = false
+    ) async throws -> Data {
+        let stem = scratch.file("list-\(UInt64.random(in: 0 ... .max))")
+        try Data().write(to: URL(fileURLWithPath: "\(stem).db"))
+        let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = \(stem).db\ndefault_md = sha256\ndefault_crl_days = 2\n"
+        try Data(settings.utf8).write(to: URL(fileURLWithPath: "\(stem).cnf"))
+        let base = [
+            "ca", "-config", "\(stem).cnf", "-keyfile", path(authority, "key"), "-cert", path(authority, "cert"),
+        ]
+        for certificate in revoked { try await openssl(base + ["-revoke", certificate]) }
+        let old = ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", "20200102000000Z"]
+        try await openssl(base + ["-gencrl", "-out", "\(stem).pem"] + (isOutOfDate ? old : []))
+        return try Data(contentsOf: URL(fileURLWithPath: "\(stem).pem"))
     }
 
     private static let newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

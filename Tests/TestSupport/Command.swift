@@ -1,6 +1,6 @@
 import Foundation
 
-/// Runs other programs to their end, as a user would, but for a minute at most.
+/// Runs other programs to their end, as a user would. Five minutes end a hang; no test relies on them.
 package enum Command {
     /// The result of a program.
     package struct Result: Sendable {
@@ -33,7 +33,7 @@ package enum Command {
             // nbdsh uses the first Python in PATH; Debian's has libnbd.
             let environment = ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C.UTF-8"]
             let process = try ChildProcess(
-                "/usr/bin/timeout", ["-k", "1", "60", path] + arguments, environment: environment, output: output,
+                "/usr/bin/timeout", ["-k", "1", "300", path] + arguments, environment: environment, output: output,
                 errors: errors)
             return Result(
                 status: process.waitUntilExit(),

@@ -1,4 +1,4 @@
-/// How many places peers have taken: of each peer a part, of all of them together a whole. Does nothing itself.
+/// The places that peers have taken, with one limit for each peer and one for all of them. It does no input or output.
 public struct PeerCounts<Peer: Hashable & Sendable>: Sendable {
     private let limit: Int
     private let limitPerPeer: Int
@@ -6,7 +6,9 @@ public struct PeerCounts<Peer: Hashable & Sendable>: Sendable {
     /// Places that are taken.
     public private(set) var total = 0
 
-    /// No place is taken.
+    /// Begins with no place taken.
+    /// - Parameters:
+    ///   - limit, limitPerPeer: places, 1 or more.
     public init(limit: Int, limitPerPeer: Int) {
         self.limit = limit
         self.limitPerPeer = limitPerPeer
@@ -19,6 +21,7 @@ public struct PeerCounts<Peer: Hashable & Sendable>: Sendable {
     public func hasRoom(for peer: Peer) -> Bool { total < limit && count(of: peer) < limitPerPeer }
 
     /// Takes a place, if there is one for this peer; it must be given back once.
+    /// - Returns: whether it was taken.
     public mutating func take(_ peer: Peer) -> Bool {
         guard hasRoom(for: peer) else { return false }
         counts[peer, default: 0] += 1

@@ -1,18 +1,17 @@
 import NIOCore
-import NIOSSL
 
-/// The peer at the other end of a connection, for limits: its certificate, or its address where it has shown none.
+/// The peer at the other end of a connection, for limits: its certificate, or its address if it has shown none.
 public enum PeerIdentity: Hashable, Sendable {
-    /// DER.
+    /// The certificate, in DER.
     case certificate([UInt8])
     /// The numeric address; of IPv6 the 64-bit network, of which one machine may have every address.
     case address(String)
 
-    /// To be called on the channel's event loop, after the handshake.
+    /// Reads the peer's certificate, on the channel's event loop and after the handshake.
     init(of channel: any Channel) {
-        let certificate = try? channel.pipeline.syncOperations.nioSSL_peerCertificate()
-        if let bytes = try? certificate?.toDERBytes() {
-            self = .certificate(bytes)
+        let encryption = try? channel.pipeline.syncOperations.handler(type: TLSHandler.self)
+        if let certificate = encryption?.peerCertificate {
+            self = .certificate(certificate)
         } else {
             self.init(of: channel.remoteAddress)
         }
@@ -22,7 +21,7 @@ public enum PeerIdentity: Hashable, Sendable {
         switch address {
         case .v6(let v6):
             let network = withUnsafeBytes(of: v6.address.sin6_addr) { Array($0.prefix(8)) }
-            // An IPv4 address in IPv6's clothes is a machine of its own.
+            // An IPv4-mapped address stands for one machine.
             let isMapped = network.allSatisfy { $0 == 0 }
             self = .address(isMapped ? address?.ipAddress ?? "" : network.map { String($0) }.joined(separator: ":"))
         default: self = .address(address?.ipAddress ?? "")

@@ -7,11 +7,11 @@ public struct PeerListener: Sendable {
     private let channel: NIOAsyncChannel<any Channel, Never>
     private let transport: PeerTransport
 
-    /// As bound, with the port that the kernel chose.
+    /// The bound address, with the port that the kernel chose.
     public let address: PeerAddress
 
     /// Listens at once.
-    /// - Throws: `PeerError` where the address is taken or not allowed.
+    /// - Throws: `PeerError` if the address is taken or not allowed.
     public init(on address: PeerAddress, transport: PeerTransport) async throws {
         try transport.protection.checkListening(on: address)
         do {
@@ -28,20 +28,20 @@ public struct PeerListener: Sendable {
         self.transport = transport
     }
 
-    /// Serves every connection with `body`, each in a task of its own, until the task is cancelled. One that fails ends
-    /// alone; `body` reports what there is to report.
+    /// Serves every connection with `body`, each in a task of its own, until the task is cancelled. A connection that fails
+    /// ends alone; `body` reports what there is to report.
     /// - Parameter refused: told of those that did not get as far as `body`, at most once a second.
     public func run(
         refused: @escaping @Sendable (_ from: String, _ reason: any Error) -> Void = { _, _ in },
         _ body: @escaping @Sendable (PeerConnection) async -> Void
     ) async {
         let reports = ReportLimit(interval: .seconds(1))
-        let lobby = Lobby(
+        let connections = PreAuthConnections(
             waitingLimit: PeerLimits.waiting, admittedLimit: PeerLimits.connections,
             admittedPerPeer: PeerLimits.connectionsPerPeer
         ) { channel in
             let from = channel.remoteAddress?.ipAddress ?? "an unknown address"
-            // As an NBD client, which waits for the server's greeting.
+            // An NBD client does so: it waits for the server's greeting.
             let reason = "it has said nothing; NBD clients have to connect to an address of --listen or --socket"
             if reports.isTime() { refused(from, PeerError.handshake(reason)) }
         }
@@ -52,11 +52,11 @@ public struct PeerListener: Sendable {
                     group.addTask {
                         do {
                             let link = try await accepted.takeUp {
-                                try FramedLink.wrap($0, .accepting(lobby, protection))
+                                try FramedLink.wrap($0, .accepting(connections, protection))
                             }
                             try await PeerConnection.run(link) { await body($0) }
                         } catch let error as PeerError {
-                            // Most that just go have only looked whether somebody is here.
+                            // Connections that just end are mostly probes of the port.
                             if case .cut = error { return }
                             let from = accepted.remoteAddress?.ipAddress ?? "an unknown address"
                             if reports.isTime() { refused(from, error) }

@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// Keeps what strangers can cause out of the log but for a line now and then.
+/// Limits the log lines that strangers can cause to one in each interval. Used from any thread.
 final class ReportLimit: Sendable {
     private let interval: Duration
     private let next: NIOLockedValueBox<ContinuousClock.Instant>
@@ -10,7 +10,7 @@ final class ReportLimit: Sendable {
         next = NIOLockedValueBox(.now)
     }
 
-    /// Whether the interval has gone by since it last was.
+    /// Returns true at most once in each interval.
     func isTime() -> Bool {
         next.withLockedValue { next in
             let now = ContinuousClock.now

@@ -1,19 +1,19 @@
-/// Items of several peers that wait for something, of which so many may. Where one comes too many, the peer that has most of
-/// them loses its oldest one: whoever makes many keeps nobody else's out. Does nothing itself.
+/// Items of several peers that wait for something, up to a limit. One more displaces the oldest item of the peer that has
+/// most of them, so that a peer with many keeps no other's out. It does no input or output.
 struct WaitingPlaces<Peer: Hashable & Sendable, Item: Sendable>: Sendable {
     private let limit: Int
     /// The oldest first.
     private var entries: [(peer: Peer, item: Item)] = []
     private var counts: [Peer: Int] = [:]
 
-    /// Nothing waits.
+    /// Begins with no items.
     /// - Parameter limit: 1 or more.
     init(limit: Int) {
         self.limit = limit
     }
 
-    /// One more waits.
-    /// - Returns: the one that has to go for it; nil where there is room.
+    /// Adds an item.
+    /// - Returns: the item that is displaced; nil if there was room.
     mutating func enter(_ item: Item, of peer: Peer) -> Item? {
         entries.append((peer, item))
         counts[peer, default: 0] += 1
@@ -24,7 +24,7 @@ struct WaitingPlaces<Peer: Hashable & Sendable, Item: Sendable>: Sendable {
         return remove(at: place)
     }
 
-    /// Those that are `found` wait no more.
+    /// Removes the items for which `found` returns true.
     mutating func leave(where found: (Item) -> Bool) {
         while let place = entries.firstIndex(where: { found($0.item) }) { _ = remove(at: place) }
     }

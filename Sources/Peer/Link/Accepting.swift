@@ -1,20 +1,20 @@
 import NIOCore
 import NIOPosix
 
-// An asynchronous channel that is made and never run ends the process, and an accepted connection may never be run: the
-// server may stop first, or have too many. So servers accept bare channels that read nothing, and whoever takes one up
-// makes it an asynchronous one.
+// NIO ends the process if an asynchronous channel is made and never run. An accepted connection may never be run, because
+// the server stops first or has too many. So servers accept bare channels that read nothing, and make them asynchronous
+// when they take them up.
 
 extension ServerBootstrap {
-    /// Accepted channels read nothing until `takeUp`.
+    /// Makes accepted channels read nothing until `takeUp`.
     public func acceptingBareChannels() -> ServerBootstrap {
         childChannelOption(.autoRead, value: false)
     }
 }
 
 extension Channel {
-    /// Dresses a bare channel with `wrap`, on its event loop, and lets it read.
-    /// - Throws: what `wrap` throws; the channel is then closed, if it was not already.
+    /// Wraps a bare channel with `wrap`, on its event loop, and lets it read.
+    /// - Throws: the error of `wrap`, after which the channel is closed.
     public func takeUp<Wrapped: Sendable>(
         _ wrap: @escaping @Sendable (any Channel) throws -> Wrapped
     ) async throws -> Wrapped {

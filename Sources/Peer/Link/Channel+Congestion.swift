@@ -4,8 +4,8 @@ import NIOCore
 import PeerModel
 
 extension Channel {
-    /// Has the kernel measure the path (BBR) instead of taking every loss for congestion, and keep the routers' buffers empty,
-    /// where it can; otherwise all stays as the system has it. tcp(7), TCP_CONGESTION.
+    /// Makes the kernel measure the path (BBR) instead of taking every loss for congestion, which also keeps the routers'
+    /// buffers empty. Without BBR in the kernel, the system's default stays. tcp(7), TCP_CONGESTION.
     func preferBBR() {
         let name: (UInt8, UInt8, UInt8, UInt8) = (UInt8(ascii: "b"), UInt8(ascii: "b"), UInt8(ascii: "r"), 0)
         (self as? any SocketOptionProvider)?.unsafeSetSocketOption(
@@ -13,7 +13,8 @@ extension Channel {
         ).whenFailure { _ in }
     }
 
-    /// - Throws: where the channel is closed, or no socket.
+    /// Returns TCP's measurements of the path.
+    /// - Throws: if the channel is closed, or no socket.
     func path() async throws -> PathState {
         guard let socket = self as? any SocketOptionProvider else { throw PeerError.cut }
         var info: linux_tcp_info = try await socket.unsafeGetSocketOption(
@@ -26,7 +27,9 @@ extension Channel {
             unsent: UInt64(linux_unsent(&info)))
     }
 
-    /// - Throws: where the channel is closed, or no socket.
+    /// Limits the rate at which the kernel sends.
+    /// - Parameter bytesPerSecond: nil for no limit.
+    /// - Throws: if the channel is closed, or no socket.
     func limitPace(bytesPerSecond: UInt64?) async throws {
         guard let socket = self as? any SocketOptionProvider else { throw PeerError.cut }
         try await socket.unsafeSetSocketOption(

@@ -10,7 +10,7 @@ final class ConnectAttempt: Sendable {
 
     private let state = NIOLockedValueBox(State())
 
-    /// A socket that may become the connection: there is one for each address of a name.
+    /// Adds a socket that may become the connection: there is one for each address of a name.
     func use(_ channel: any Channel) {
         let isCancelled = state.withLockedValue { state in
             if !state.isCancelled { state.channels.append(channel) }
@@ -19,7 +19,7 @@ final class ConnectAttempt: Sendable {
         if isCancelled { channel.close(promise: nil) }
     }
 
-    /// Gives up.
+    /// Gives the attempt up, and closes its sockets.
     func cancel() {
         let channels = state.withLockedValue { state in
             state.isCancelled = true

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Frames as they come, from a `FrameWriter`: a 4-byte big-endian length, then that many bytes, of which the first is the
+/// Decodes the frames of a `FrameWriter`: a 4-byte big-endian length, then that many bytes, the first of which is the
 /// message's type. An empty frame, which no peer can send, announces a long one that waits to be let in.
 struct FrameCodec: NIOSingleStepByteToMessageDecoder {
     typealias InboundOut = ByteBuffer

@@ -1,16 +1,16 @@
 import NIOCore
 
-/// Lets frames that were announced come.
+/// Asks the pipeline to let the announced frame come.
 struct FramesMayCome: Sendable {}
 
-/// Stands below the decoder, and reads nothing from the socket while a long frame waits to be let in.
+/// Stops reading the socket while a long frame waits to be let in; stands below the decoder.
 final class FrameGate: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
 
-    /// Bytes that may come nevertheless: what was read already. At the end of a connection all that the kernel has is
-    /// read, and is not wanted.
+    /// Bytes that may come nevertheless, because they were read already. At the end of a connection NIO reads all that the
+    /// kernel has, which may be more.
     private static let mostHeld = 1 << 20
 
     private let limit: FrameLimit
@@ -28,7 +28,7 @@ final class FrameGate: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if limit.waiting > 0 {
             held += Self.unwrapInboundIn(data).readableBytes
-            guard held <= Self.mostHeld else { return context.channel.closeNow() }
+            guard held <= Self.mostHeld else { return context.channel.abortConnection() }
         }
         context.fireChannelRead(data)
     }

@@ -1,11 +1,11 @@
 import NIOConcurrencyHelpers
 
-/// How long a frame of a connection may be; raised once it is known what the connection is for. Longer ones can be
-/// announced: they stay in the sender's socket until whoever reads the connection has room for them.
+/// The longest frame that a connection takes; raised once it is known what the connection is for. Longer ones can be
+/// announced: they stay in the sender's socket until the reader has room for them. Used from any thread.
 final class FrameLimit: Sendable {
     enum Verdict: Equatable {
         case take
-        /// It waits from now on, and whoever reads is to be told so.
+        /// The frame waits from now on, and the reader must be told so.
         case announce
         case wait
         case refuse
@@ -13,9 +13,9 @@ final class FrameLimit: Sendable {
 
     private struct State {
         var bytes: Int
-        /// The longest frame that is announced; 0 where none are.
+        /// The longest frame that is announced; 0 if none are.
         var longest = 0
-        /// Of the frame that waits, or that may come now.
+        /// The length of the frame that waits, or that may come now; 0 for none.
         var length = 0
         var mayCome = false
     }
@@ -33,7 +33,7 @@ final class FrameLimit: Sendable {
     /// From now on frames that are longer than the limit, up to `longest`, are announced and wait.
     func announce(upTo longest: Int) { state.withLockedValue { $0.longest = longest } }
 
-    /// What is to be done with a frame of this length that has begun.
+    /// Decides about a frame of this length that has begun.
     func judge(_ length: Int) -> Verdict {
         state.withLockedValue { state in
             if length <= state.bytes || (state.mayCome && state.length == length) { return .take }
@@ -43,13 +43,13 @@ final class FrameLimit: Sendable {
         }
     }
 
-    /// The bytes of the frame that waits; 0 where none does.
+    /// The bytes of the frame that waits; 0 if none does.
     var waiting: Int { state.withLockedValue { $0.mayCome ? 0 : $0.length } }
 
-    /// Lets the frame come that waits.
+    /// Lets the waiting frame come.
     func letCome() { state.withLockedValue { $0.mayCome = $0.length > 0 } }
 
-    /// A frame has come whole.
+    /// Records that a whole frame has come.
     func hasCome() {
         state.withLockedValue { state in
             state.length = 0

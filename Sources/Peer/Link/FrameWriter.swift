@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Puts the length in front of each frame that is sent. A long frame goes to the socket as it is: a copy would take its
-/// memory once more for as long as the peer lets it wait.
+/// Puts the length in front of each frame that is sent. A long frame is passed on as it is: a copy would take its memory
+/// twice while it waits for the peer.
 final class FrameWriter: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer

@@ -1,16 +1,15 @@
 import NIOCore
 import NIOPosix
-import NIOSSL
 
 /// A socket to a peer with everything that stands between it and whole frames.
 struct FramedLink: Sendable {
     let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
     let traffic: Traffic
     let frameLimit: FrameLimit
-    /// Kept when each side knows who the other is, or at once where nothing is encrypted.
+    /// Succeeds when each side knows who the other is, or at once if nothing is encrypted.
     let known: EventLoopFuture<Void>
 
-    /// Frames that wait to be read before the link is told to hold back.
+    /// Frames that may wait to be read before the link stops reading its socket.
     private static let waitingFrames = 4
 
     /// A dead peer is noticed within half a minute, whether something is under way to it or not; `tcp(7)`.
@@ -22,7 +21,8 @@ struct FramedLink: Sendable {
         (NIOBSDSocket.Option(rawValue: TCP_KEEPCNT), 4),
     ]
 
-    /// To be called on the channel's event loop; whoever has the link must run it.
+    /// Builds the pipeline, on the channel's event loop. The caller must run the link (`Accepting.swift`).
+    /// - Throws: `PeerError`, `TLSError`.
     static func wrap(_ channel: any Channel, _ side: LinkSide) throws -> FramedLink {
         try side.checkAddresses(of: channel)
         let encryption = try side.encryption()
@@ -37,10 +37,10 @@ struct FramedLink: Sendable {
         try pipeline.addHandler(TrafficCounter(traffic))
         if case .connecting(let address, _) = side { try pipeline.addHandler(NBDGreetingWatch(connectedTo: address)) }
         let known = try encryption.map { try encrypt(channel, $0, side) } ?? channel.eventLoop.makeSucceededVoidFuture()
-        if case .connecting = side, encryption == nil { try pipeline.addHandler(SilenceWatch(traffic)) }
+        if case .connecting = side, encryption == nil { try pipeline.addHandler(PlaintextRefusalDetector(traffic)) }
         try pipeline.addHandler(FrameGate(limit))
         try pipeline.addHandlers(ByteToMessageHandler(codec), FrameWriter())
-        if case .accepting(let lobby, _) = side { try pipeline.addHandler(LobbyDoor(lobby)) }
+        if case .accepting(let connections, _) = side { try pipeline.addHandler(PreAuthHandler(connections)) }
         let framed = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
             wrappingChannelSynchronously: channel,
             configuration: .init(backPressureStrategy: .init(lowWatermark: 1, highWatermark: waitingFrames)))
@@ -48,11 +48,11 @@ struct FramedLink: Sendable {
     }
 
     private static func encrypt(
-        _ channel: any Channel, _ handler: NIOSSLHandler, _ side: LinkSide
+        _ channel: any Channel, _ handler: TLSHandler, _ side: LinkSide
     ) throws -> EventLoopFuture<Void> {
         let known = channel.eventLoop.makePromise(of: Void.self)
         do {
-            // The watch first: the handler may begin, and fail, as soon as it is there.
+            // The watch is added first, because the handler may begin, and fail, as soon as it is there.
             let watch = HandshakeWatch(known, host: side.host)
             try channel.pipeline.syncOperations.addHandler(watch)
             try channel.pipeline.syncOperations.addHandler(handler, position: .before(watch))

@@ -1,13 +1,13 @@
 import NIOCore
-import NIOSSL
 import PeerModel
+import TLS
 
-/// Which end of a connection this node is, with what that end needs.
+/// The end of a connection that this node is, with what that end needs.
 enum LinkSide: Sendable {
     /// It has connected to that address.
     case connecting(PeerAddress, PeerProtection)
-    /// It has been connected to; strangers wait in the lobby.
-    case accepting(Lobby, PeerProtection)
+    /// It was connected to; strangers are among the connections.
+    case accepting(PreAuthConnections, PeerProtection)
 
     /// The longest frame until the connection is known to need longer ones. Bytes.
     var firstFrame: Int {
@@ -17,19 +17,16 @@ enum LinkSide: Sendable {
         }
     }
 
-    /// Whom this node means to reach; nil where it was connected to.
+    /// The host that this node means to reach; nil if it was connected to.
     var host: String? { if case .connecting(let address, _) = self { address.host } else { nil } }
 
-    /// The handler that encrypts; nil where nothing does. To be called on the channel's event loop.
-    func encryption() throws -> NIOSSLHandler? {
+    /// Makes the handler that encrypts; nil where nothing is encrypted. To be called on the channel's event loop.
+    func encryption() throws -> TLSHandler? {
         switch self {
         case .connecting(let address, .tls(let certificates)):
-            // The certificate must name what the user named; for an address it is compared with the socket's.
-            let isAddress = (try? SocketAddress(ipAddress: address.host, port: 0)) != nil
-            return try NIOSSLClientHandler(
-                context: certificates.client(), serverHostname: isAddress ? nil : address.host)
+            return try TLSHandler(client: certificates.client(), connectingTo: Self.name(of: address))
         case .accepting(_, .tls(let certificates)):
-            return try NIOSSLServerHandler(context: certificates.server())
+            return try TLSHandler(server: certificates.server())
         case .connecting(_, .unusable(let problem)), .accepting(_, .unusable(let problem)):
             throw problem
         case .connecting, .accepting:
@@ -37,7 +34,18 @@ enum LinkSide: Sendable {
         }
     }
 
-    /// A name may stand for another machine's address, whatever it looks like.
+    /// The certificate must name what the user named.
+    static func name(of address: PeerAddress) -> TLSName {
+        switch try? SocketAddress(ipAddress: address.host, port: 0) {
+        case .v4(let v4): .address(withUnsafeBytes(of: v4.address.sin_addr) { Array($0) })
+        case .v6(let v6): .address(withUnsafeBytes(of: v6.address.sin6_addr) { Array($0) })
+        // No certificate has the period that may end a name in DNS.
+        default: .host(address.host.hasSuffix(".") ? String(address.host.dropLast()) : address.host)
+        }
+    }
+
+    /// Checks the addresses at both ends, because a name may stand for another machine's address, whatever it looks like.
+    /// - Throws: `PeerError` where the connection has to stay on this machine and does not.
     func checkAddresses(of channel: any Channel) throws {
         switch self {
         case .connecting(let address, .loopback):

@@ -1,8 +1,8 @@
 import NIOCore
 import PeerModel
 
-/// Stands at a connection that this node has made, below the encryption, until the first bytes have come: an NBD server
-/// greets in the clear, also where clients then have to encrypt.
+/// Recognises an NBD server at the other end of a connection that this node has made. It stands below the encryption,
+/// because an NBD server greets in the clear, even if its clients then have to encrypt.
 final class NBDGreetingWatch: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -11,7 +11,7 @@ final class NBDGreetingWatch: ChannelInboundHandler {
     private static let greeting = Array("NBDMAGIC".utf8)
 
     private enum State {
-        /// What has come so far is the beginning of the greeting.
+        /// All bytes so far are the beginning of the greeting.
         case unclear(ByteBuffer)
         case peer
         case server

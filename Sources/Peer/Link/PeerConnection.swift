@@ -18,7 +18,7 @@ public struct PeerConnection: Sendable {
     /// Frames from the peer; one reader at a time. Ends when the peer closes, throws when the link breaks. An empty frame
     /// announces a long one: see `announceLongFrames`.
     public let inbound: NIOAsyncChannelInboundStream<ByteBuffer>
-    /// What has crossed this connection's socket.
+    /// The bytes that have crossed this connection's socket.
     public let traffic: Traffic
     /// The other end.
     public let peer: PeerIdentity
@@ -27,7 +27,7 @@ public struct PeerConnection: Sendable {
     private let frameLimit: FrameLimit
 
     /// Sends a frame; returns once the link has room for more.
-    /// - Throws: `PeerError.cut` where the link is down; `CancellationError`.
+    /// - Throws: `PeerError.cut` if the link is down; `CancellationError`.
     public func send(_ frame: ByteBuffer) async throws {
         precondition(frame.readableBytes <= Self.maximumFrame)
         do {
@@ -35,69 +35,68 @@ public struct PeerConnection: Sendable {
         } catch let error as CancellationError {
             throw error
         } catch {
-            // Whatever the socket or the encryption calls it.
+            // The socket and the encryption have several errors for it.
             throw PeerError.cut
         }
     }
 
-    /// Sends a frame that is held to take memory of a limit; returns once the kernel has all of it, so that it takes none any
-    /// more. If the task is cancelled meanwhile, the connection is closed.
-    /// - Throws: `PeerError.cut` where the link is down.
+    /// Sends a frame whose memory counts against a limit; returns once the kernel has all of it. If the task is cancelled
+    /// meanwhile, the connection is closed.
+    /// - Throws: `PeerError.cut` if the link is down.
     public func sendWhole(_ frame: ByteBuffer) async throws {
         precondition(frame.readableBytes <= Self.maximumFrame)
         do {
             try await withTaskCancellationHandler {
                 try await channel.writeAndFlush(frame).get()
             } onCancel: {
-                channel.closeNow()
+                channel.abortConnection()
             }
         } catch {
             throw PeerError.cut
         }
     }
 
-    /// Takes frames of up to 2 MiB from now on, where the connection was accepted; whoever says so has agreed to take
-    /// a disk. Before that, nobody can make this node hold more than a few KiB.
+    /// Allows frames of up to 2 MiB on an accepted connection from now on. The caller has agreed to take a disk: before
+    /// that, no peer can make this node hold more than a few KiB.
     public func allowOrdinaryFrames() {
         frameLimit.raise(to: Self.ordinaryFrame)
     }
 
-    /// Takes frames of up to 64 KiB and a header from now on, and others as `announceLongFrames` says.
+    /// Allows frames of up to 64 KiB and a header from now on; longer ones are announced, as `announceLongFrames` says.
     public func allowPromptFrames() {
         frameLimit.raise(to: Self.promptFrame)
         announceLongFrames()
     }
 
-    /// Has frames that are longer than the limit, up to `maximumFrame` bytes, wait in the sender's socket from now on. For
-    /// each, an empty one comes from `inbound`, and then the frame itself, once `takeLongFrame` is called.
+    /// Makes frames that are longer than the limit, up to `maximumFrame` bytes, wait in the sender's socket from now on. For
+    /// each, an empty one comes from `inbound`, and after `takeLongFrame` the frame itself.
     public func announceLongFrames() { frameLimit.announce(upTo: Self.maximumFrame) }
 
-    /// Bytes of the frame that waits to be taken; 0 where none does.
+    /// Bytes of the frame that waits to be taken; 0 if none does.
     public var waitingFrame: Int { frameLimit.waiting }
 
-    /// Lets the frame come that waits; whoever says so has room for it.
+    /// Lets the waiting frame come; the caller has room for it.
     public func takeLongFrame() {
         frameLimit.letCome()
         channel.triggerUserOutboundEvent(FramesMayCome(), promise: nil)
     }
 
-    /// Takes frames of up to `maximumFrame` bytes from now on, as many as come: only from who is to be trusted with that.
+    /// Allows any number of frames of up to `maximumFrame` bytes from now on; only for a peer that may use so much memory.
     public func allowLongFrames() {
         frameLimit.raise(to: Self.maximumFrame)
     }
 
-    /// Gives the kernel little ahead of what it has sent, so that what is sent on another connection to the same node need
-    /// not wait for it; `tcp(7)`, TCP_NOTSENT_LOWAT.
+    /// Limits what the kernel holds unsent to 64 KiB, so that another connection to the same node need not wait for it;
+    /// `tcp(7)`, TCP_NOTSENT_LOWAT.
     public func keepBacklogSmall() async throws {
         let option = NIOBSDSocket.Option(rawValue: TCP_NOTSENT_LOWAT)
         try await channel.setOption(.tcpOption(option), value: Self.smallBacklog).get()
     }
 
-    /// What TCP knows of the path now; nil where it does not say, or the connection is closed.
+    /// Returns TCP's measurements of the path; nil if the connection is closed or the kernel has none.
     public func path() async -> PathState? { try? await channel.path() }
 
-    /// Sends no faster than this, however much the path may carry, where the kernel can do that; `socket(7)`,
-    /// SO_MAX_PACING_RATE.
+    /// Limits the rate at which the kernel sends, if it can; `socket(7)`, SO_MAX_PACING_RATE.
     /// - Parameter bytesPerSecond: nil for no limit.
     public func limitPace(bytesPerSecond: UInt64?) async {
         try? await channel.limitPace(bytesPerSecond: bytesPerSecond)
@@ -106,19 +105,18 @@ public struct PeerConnection: Sendable {
     /// Whether the link still stands, as far as is known.
     public var isOpen: Bool { channel.isActive }
 
-    /// Has `action` called once the connection is closed, on whichever thread; at once where it is closed already.
+    /// Calls `action` once the connection is closed, on any thread; at once if it is closed already.
     public func whenClosed(_ action: @escaping @Sendable () -> Void) {
         channel.closeFuture.whenComplete { _ in action() }
     }
 
-    /// Ends the connection at once; whoever reads or writes it is told.
+    /// Ends the connection at once; its reader and writers get the end or an error.
     public func close() {
-        channel.closeNow()
+        channel.abortConnection()
     }
 
     /// Connects, and runs `body` with the connection, which is closed when `body` returns or throws.
-    /// - Throws: `PeerError` where nobody answers, the address is not allowed, or it is somebody else who answers; what
-    ///   `body` throws.
+    /// - Throws: `PeerError` if nobody answers, the address is not allowed, or another host answers; the error of `body`.
     public static func connect<Result: Sendable>(
         to address: PeerAddress, on transport: PeerTransport,
         _ body: @Sendable (PeerConnection) async throws -> Result
@@ -151,11 +149,11 @@ public struct PeerConnection: Sendable {
         _ link: FramedLink, _ body: @Sendable (PeerConnection) async throws -> Result
     ) async throws -> Result {
         try await link.channel.executeThenClose { inbound, outbound in
-            // What strangers can delay must not delay the end of the node.
+            // A stranger can delay the handshake, and must not delay the end of the node with it.
             try await withTaskCancellationHandler {
                 try await link.known.get()
             } onCancel: {
-                link.channel.channel.closeNow()
+                link.channel.channel.abortConnection()
             }
             let channel = link.channel.channel
             channel.preferBBR()

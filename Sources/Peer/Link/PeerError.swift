@@ -2,17 +2,17 @@ import PeerModel
 
 /// The link to a peer failed.
 public enum PeerError: Error, CustomStringConvertible {
-    /// Nobody answers there.
+    /// No peer answers at that address.
     case unreachable(PeerAddress, reason: String)
     /// The connection ended in the middle.
     case cut
-    /// What came is no frame.
+    /// The peer's bytes are no frame.
     case malformed(String)
     /// Without TLS nothing may leave the machine (invariant 11).
     case notLoopback(PeerAddress)
     /// Certificates or keys can't be used.
     case certificates(String)
-    /// One side does not accept the other; said of the peer, as "it".
+    /// One side does not accept the other; the reason calls the peer "it".
     case handshake(String)
     /// An NBD server listens at that address.
     case nbdServer(PeerAddress)

@@ -1,12 +1,12 @@
 import NIOConcurrencyHelpers
 
-/// One limit for everything that is sent for a migration; may be changed while it runs.
+/// One limit for everything that a migration sends; it may change while the migration runs. Used from any thread.
 ///
 /// A virtual clock: each send moves the moment at which the link is free again. A sender that was late by up to `burst`
 /// catches up, so that its short pauses are not lost.
 public final class RateLimit: Sendable {
     private struct State {
-        /// nil or 0 for no limit.
+        /// Nil or 0 for no limit.
         var bitsPerSecond: UInt64?
         var freeAt: ContinuousClock.Instant
     }
@@ -20,7 +20,7 @@ public final class RateLimit: Sendable {
         state = NIOLockedValueBox(State(bitsPerSecond: bitsPerSecond, freeAt: .now))
     }
 
-    /// Replaces the limit; what is sent from now on keeps to it.
+    /// Replaces the limit, in bits a second; nil for none. It holds for everything that is sent from now on.
     public func set(bitsPerSecond: UInt64?) {
         state.withLockedValue { state in
             state.bitsPerSecond = bitsPerSecond
@@ -33,9 +33,10 @@ public final class RateLimit: Sendable {
         state.withLockedValue { $0.bitsPerSecond }
     }
 
-    /// Waits until the link has room, and takes it for `count` bytes. Hears of a new limit within `slice`.
-    /// - Parameter isWanted: asked now and then; the wait ends early where it says no.
-    /// - Throws: `CancellationError` where the task is cancelled or nobody wants it any more.
+    /// Waits until the link has room, and takes it for `count` bytes. A new limit counts
+    /// within `slice`.
+    /// - Parameter isWanted: asked at least every `slice`; the wait ends early if it returns false.
+    /// - Throws: `CancellationError` if the task is cancelled or `isWanted` returns false.
     public func wait(for count: Int, while isWanted: () -> Bool) async throws {
         while let delay = take(count) {
             try await Task.sleep(for: min(delay, Self.slice))
@@ -43,7 +44,8 @@ public final class RateLimit: Sendable {
         }
     }
 
-    /// - Returns: nil where the room was taken, otherwise how long it is until there is some.
+    /// Takes the room for `count` bytes, if there is any.
+    /// - Returns: nil if the room was taken, otherwise the time until there is some.
     private func take(_ count: Int) -> Duration? {
         state.withLockedValue { state in
             guard let bits = state.bitsPerSecond, bits > 0 else { return nil }

@@ -5,7 +5,7 @@ public final class Traffic: Sendable {
     private let sentBytes = Atomic<UInt64>(0)
     private let receivedBytes = Atomic<UInt64>(0)
 
-    /// Nothing yet.
+    /// Starts both counts at 0.
     public init() {}
 
     /// Bytes handed to the socket.

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Stands next to the socket, below the encryption, and counts what passes; also hears `CloseNow`.
+/// Counts the bytes next to the socket, below the encryption, and closes the socket for `AbortConnection`.
 final class TrafficCounter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -22,7 +22,7 @@ final class TrafficCounter: ChannelDuplexHandler {
     }
 
     func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
-        if event is CloseNow {
+        if event is AbortConnection {
             context.close(promise: promise)
         } else {
             context.triggerUserOutboundEvent(event, promise: promise)

@@ -1,12 +1,12 @@
 import NIOCore
-import NIOSSL
 import NIOTLS
+import TLS
 
 /// Stands behind the handler that encrypts: tells when both sides know each other, and says in our words what went wrong.
 final class HandshakeWatch: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
-    /// As long as a connection may take.
+    /// The longest time that the handshake may take: as long as a connection may take to come about.
     private static let patience = TimeAmount.seconds(10)
 
     private let known: EventLoopPromise<Void>
@@ -15,8 +15,8 @@ final class HandshakeWatch: ChannelInboundHandler {
     private var isOver = false
 
     /// - Parameters:
-    ///   - known: kept when the handshake has succeeded.
-    ///   - host: whom this node means to reach; nil where it was connected to.
+    ///   - known: kept when the handshake has succeeded, broken when it has failed.
+    ///   - host: the host that this node means to reach; nil where it was connected to.
     init(_ known: EventLoopPromise<Void>, host: String?) {
         self.known = known
         self.host = host
@@ -26,7 +26,7 @@ final class HandshakeWatch: ChannelInboundHandler {
         let channel = context.channel
         deadline = context.eventLoop.scheduleTask(in: Self.patience) { [known] in
             known.fail(PeerError.handshake("it does not answer; does it expect TLS on this port?"))
-            channel.closeNow()
+            channel.abortConnection()
         }
         if !channel.isActive { end(.failure(PeerError.cut)) }
     }
@@ -37,16 +37,13 @@ final class HandshakeWatch: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The end of the connection follows, and what matters is whether it came in the middle.
-        if let error = error as? NIOSSLError, error == .uncleanShutdown { return }
-        let ours = otherHost(error, context) ?? PeerError(encryption: error) ?? error
+        let failure = error as? TLSFailure
+        // The end of the connection follows. Every exchange of frames says itself when it is complete, so that what matters
+        // is whether the end comes in its middle; a node that gives a connection up (`AbortConnection`) says nothing.
+        if failure == .truncated { return }
+        let ours = failure.map { PeerError(encryption: $0, host: host) } ?? error
         end(.failure(ours))
         context.fireErrorCaught(ours)
-    }
-
-    private func otherHost(_ error: any Error, _ context: ChannelHandlerContext) -> PeerError? {
-        guard let host, let error = error as? NIOSSLExtraError, error == .failedToValidateHostname else { return nil }
-        return PeerError(isNot: host, butHas: try? context.pipeline.syncOperations.nioSSL_peerCertificate())
     }
 
     func channelInactive(context: ChannelHandlerContext) {

@@ -1,32 +1,59 @@
-import NIOSSL
+import TLS
 
 extension PeerError {
-    /// What BoringSSL says, and what it means for two nodes; the first that fits counts.
-    private static let meanings: [(word: String, meaning: String)] = [
-        ("CERTIFICATE_VERIFY_FAILED", "its certificate has expired, or is not one that our ca-cert.pem has signed"),
-        ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "it shows no certificate"),
-        ("CERTIFICATE_REQUIRED", "it wants a certificate, and this node has none to show"),
-        ("CERTIFICATE_EXPIRED", "this node's certificate has expired"),
-        ("ALERT_UNKNOWN_CA", "it does not accept this node's certificate; both must be signed by the same authority"),
-        ("ALERT_BAD_CERTIFICATE", "it does not accept this node's certificate"),
-        ("ALERT_CERTIFICATE_UNKNOWN", "it does not accept this node's certificate"),
-        ("UNSUPPORTED_CERTIFICATE", "it does not accept this node's kind of certificate"),
-        ("UNSUPPORTED_PROTOCOL", "it does not speak TLS 1.3"),
-        ("PROTOCOL_VERSION", "it does not speak TLS 1.3"),
-        ("WRONG_VERSION_NUMBER", "it does not speak TLS; give both nodes --peer-tls DIR or --tls DIR"),
-        ("HTTP_REQUEST", "it does not speak TLS"),
-        ("EOF during handshake", "it hung up; does it expect TLS on this port?"),
-    ]
+    /// Says in one line what a failure of TLS means for two nodes.
+    /// - Parameter host: the host that this node means to reach; nil where it was connected to.
+    init(encryption failure: TLSFailure, host: String?) {
+        self = .handshake(Self.meaning(of: failure, host))
+    }
 
-    /// A failure of the handler that encrypts; nil for anything else.
-    init?(encryption error: any Error) {
-        switch error {
-        case is NIOSSLExtraError, is NIOSSLError, is BoringSSLError:
-            let text = String(describing: error)
-            self = .handshake(
-                Self.meanings.first { text.contains($0.word) }?.meaning ?? "TLS does not come about: \(text)")
-        default:
-            return nil
+    private static func meaning(of failure: TLSFailure, _ host: String?) -> String {
+        switch failure {
+        case .certificate(let fault): meaning(of: fault, host)
+        case .noCertificate: "it shows no certificate"
+        case .refused(let alert): meaning(of: alert)
+        case .noCommonVersion: "it does not speak TLS 1.3"
+        case .notTLS: "it does not speak TLS; give both nodes --peer-tls DIR or --tls DIR"
+        case .endedInHandshake: "it hung up; does it expect TLS on this port?"
+        case .truncated: "the connection was cut"
+        case .other(let reason): "TLS does not come about: \(reason)"
+        }
+    }
+
+    private static func meaning(of fault: CertificateFault, _ host: String?) -> String {
+        switch fault {
+        case .expired: "its certificate has expired; have a new one made for it"
+        case .notYetValid: "its certificate is not valid yet; are both nodes' clocks right?"
+        case .revoked: "its certificate is revoked, as our ca-crl.pem says; have a new one made for it"
+        case .listOutOfDate: "our ca-crl.pem is out of date; get a new one from the authority"
+        case .noList: "our ca-crl.pem has no list of the authority that has signed its certificate; add it"
+        case .unknownAuthority: "its certificate is not one that our ca-cert.pem has signed"
+        case .otherHost(let names): otherHost(names, host ?? "this one")
+        case .other(let reason): "its certificate is refused: \(reason)"
+        }
+    }
+
+    private static func otherHost(_ names: [String], _ host: String) -> String {
+        let has =
+            names.isEmpty
+            ? "it names no host (subjectAltName)"
+            : "it names \(names.joined(separator: ", ")) (subjectAltName), and not \(host)"
+        return "its certificate is for another host: \(has); give --to a name that the certificate has, or have one "
+            + "made for the other node that has \(host)"
+    }
+
+    private static func meaning(of alert: TLSAlert) -> String {
+        switch alert {
+        case .unknownAuthority:
+            "it does not accept this node's certificate; both must be signed by the same authority, and its ca-crl.pem, "
+                + "if it has one, must be that authority's"
+        case .certificateExpired: "this node's certificate has expired, or the other node's ca-crl.pem is out of date"
+        case .certificateRevoked:
+            "this node's certificate is revoked, as the other node's ca-crl.pem says; have a new one made"
+        case .certificateUnsupported: "it does not accept this node's kind of certificate"
+        case .certificateBad: "it does not accept this node's certificate"
+        case .certificateRequired: "it wants a certificate, and this node has none to show"
+        case .other(let reason): "TLS does not come about: \(reason)"
         }
     }
 }

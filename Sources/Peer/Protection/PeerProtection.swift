@@ -1,17 +1,18 @@
 import PeerModel
 
-/// What protects the link to peers, and so what may leave the machine (invariant 11).
+/// The protection of the link to peers, which decides what may leave the machine (invariant 11).
 public enum PeerProtection: Sendable {
-    /// Nothing, and therefore only this machine's own addresses.
+    /// No encryption, and therefore only this machine's own addresses.
     case loopback
-    /// Nothing, and any address: the operator has said so.
+    /// No encryption, and any address: the operator has said so.
     case insecure
     /// TLS 1.3 with the certificates of both sides.
     case tls(PeerCertificates)
-    /// TLS is wanted, and its files don't do: nobody gets through.
+    /// TLS is wanted, and its files can't be used: no connection comes about.
     case unusable(PeerError)
 
-    /// - Throws: `PeerError` where nobody may be let in at that address.
+    /// Checks whether peers may be let in at an address.
+    /// - Throws: `PeerError` if not.
     public func checkListening(on address: PeerAddress) throws {
         switch self {
         case .loopback: guard address.isLoopback else { throw PeerError.notLoopback(address) }
@@ -21,7 +22,8 @@ public enum PeerProtection: Sendable {
         }
     }
 
-    /// - Throws: `PeerError` where nothing may be sent to that address.
+    /// Checks whether anything may be sent to an address.
+    /// - Throws: `PeerError` if not.
     public func checkConnecting(to address: PeerAddress) throws {
         switch self {
         case .loopback: guard address.isLoopback else { throw PeerError.notLoopback(address) }

@@ -83,6 +83,34 @@ struct PeerLinkTests {
         try expectMoved()
     }
 
+    @Test("A list of revoked certificates counts from SIGHUP on, for peers and for NBD clients alike")
+    func revocation() async throws {
+        let ours = try await certificates.directory()
+        let theirs = try await certificates.directory()
+        try scratch.makeImage("disk.raw", megabytes: 1)
+        try scratch.makeImage("other.raw", megabytes: 1)
+        let (port, clients) = (try FreePort.find(), try FreePort.find())
+        let taker = try await destination(
+            [scratch.file("other.raw"), "--listen", "127.0.0.1:\(clients)", "--tls", theirs, "--tls-verify-client"],
+            port: port)
+        let giver = try await source(["--peer-tls", ours])
+        func ask() async throws -> Command.Result {
+            try await Command.run("nbdinfo", "--size", "nbds://localhost:\(clients)/other.raw?tls-certificates=\(ours)")
+        }
+        #expect(try await ask().status == 0)
+        let list = try await certificates.revocationList(revoked: ["\(ours)/client-cert.pem"])
+        try list.write(to: URL(fileURLWithPath: "\(theirs)/ca-crl.pem"))
+        taker.signal(SIGHUP)
+        try await taker.wait(for: "was read again")
+        let refused = try await migrate(giver, to: port)
+        #expect(refused.status == 1 && refused.errors.contains("this node's certificate is revoked"), "\(refused)")
+        #expect(refused.errors.filter { $0 == "\n" }.count == 1, "\(refused)")
+        let client = try await ask()
+        #expect(client.status == 1 && client.errors.contains("fatal alert"), "\(client)")
+        #expect(try await taker.stop() == 0)
+        #expect(try await giver.stop() == 0)
+    }
+
     @Test("Invariant 11: no TLS -> peers only on loopback, unless --insecure-peer is given")
     func clear() async throws {
         let taking = [

@@ -1,7 +1,8 @@
 import NIOCore
 
-/// Stands at a connection in the clear that this node has made: a peer that ends it without a word expects TLS, as a rule.
-final class SilenceWatch: ChannelInboundHandler {
+/// Explains the end of an unencrypted connection that this node has made: a peer that closes it without sending a byte
+/// usually expects TLS.
+final class PlaintextRefusalDetector: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let traffic: Traffic
@@ -11,7 +12,7 @@ final class SilenceWatch: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The end follows and is told then.
+        // `channelInactive` follows and reports it.
         if traffic.received > 0 { context.fireErrorCaught(error) }
     }
 

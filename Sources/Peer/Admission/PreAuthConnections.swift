@@ -1,22 +1,27 @@
 import NIOConcurrencyHelpers
 import NIOCore
 
-/// Who is connected to a listener. Those that have not said yet what they want wait in the lobby: strangers may be among
-/// them, so there are few, and each for a short time. When one more comes, the oldest of the address with most of them goes:
-/// those who say nothing, however fast they come again, can't keep out those who do, from elsewhere.
-final class Lobby: Sendable {
+/// The connections of a listener: those that have not brought a first frame yet, and a count of those that have.
+///
+/// Strangers may be among the first, so there are few of them, each for a short time. One more displaces the oldest of the
+/// address that has most of them: silent connections, however fast they come again, can't keep out peers from elsewhere.
+/// Used from any thread.
+final class PreAuthConnections: Sendable {
     private struct State {
         var waiting: WaitingPlaces<PeerIdentity, any Channel>
         var admitted: PeerCounts<PeerIdentity>
     }
 
-    /// How long a connection may take to encrypt and to say what it wants.
+    /// The longest time that a connection may take to encrypt and to bring its first frame.
     static let patience = TimeAmount.seconds(10)
 
     private let saidNothing: @Sendable (any Channel) -> Void
     private let state: NIOLockedValueBox<State>
 
-    /// - Parameter saidNothing: told of connections that are closed because they have not said what they want in time.
+    /// - Parameters:
+    ///   - waitingLimit: connections at once without a first frame.
+    ///   - admittedLimit, admittedPerPeer: connections at once with one.
+    ///   - saidNothing: told of connections that are closed because their first frame has not come in time.
     init(
         waitingLimit: Int, admittedLimit: Int, admittedPerPeer: Int = .max,
         saidNothing: @escaping @Sendable (any Channel) -> Void = { _ in }
@@ -28,26 +33,26 @@ final class Lobby: Sendable {
                 admitted: PeerCounts(limit: admittedLimit, limitPerPeer: admittedPerPeer)))
     }
 
-    /// Takes a new connection in, and closes another, or this one, where there are too many.
+    /// Adds a new connection, and closes another one, or this one, if there are too many.
     func enter(_ channel: any Channel) {
-        // Nobody has shown a certificate yet.
+        // No certificate has been shown yet.
         let address = PeerIdentity(of: channel.remoteAddress)
         let excess = state.withLockedValue { $0.waiting.enter(channel, of: address) }
-        excess?.closeNow()
+        excess?.abortConnection()
     }
 
-    /// The connection has used up its time.
+    /// Closes a connection that has used up its time.
     func expel(_ channel: any Channel) {
         saidNothing(channel)
-        channel.closeNow()
+        channel.abortConnection()
     }
 
-    /// The connection has gone without a word.
+    /// Removes a connection that has gone without a first frame.
     func leave(_ channel: any Channel) {
         state.withLockedValue { state in state.waiting.leave { $0 === channel } }
     }
 
-    /// The connection has said what it wants.
+    /// Counts a connection that has brought its first frame among those of its peer.
     /// - Returns: whether there is room for it; if so, `end` must be called once.
     func admit(_ channel: any Channel, of peer: PeerIdentity) -> Bool {
         state.withLockedValue { state in
@@ -56,7 +61,7 @@ final class Lobby: Sendable {
         }
     }
 
-    /// A connection of `peer` that was admitted has gone.
+    /// Gives the place of an admitted connection of `peer` back.
     func end(_ peer: PeerIdentity) {
         state.withLockedValue { $0.admitted.giveBack(peer) }
     }

@@ -1,23 +1,25 @@
 import NIOCore
 
-/// Stands behind the decoder of an accepted connection until it has brought its first whole frame, for `Lobby.patience`
-/// at most.
-final class LobbyDoor: ChannelInboundHandler {
+/// Lets nothing of an accepted connection through before its first whole frame, for which the connection has
+/// `PreAuthConnections.patience`. It stands behind the decoder.
+final class PreAuthHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
-    private let lobby: Lobby
+    private let connections: PreAuthConnections
     private var deadline: Scheduled<Void>?
-    /// Nil until it is admitted.
+    /// Nil until the connection is admitted.
     private var peer: PeerIdentity?
 
-    init(_ lobby: Lobby) {
-        self.lobby = lobby
+    init(_ connections: PreAuthConnections) {
+        self.connections = connections
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: Lobby.patience) { [lobby] in lobby.expel(channel) }
-        lobby.enter(channel)
+        deadline = context.eventLoop.scheduleTask(in: PreAuthConnections.patience) { [connections] in
+            connections.expel(channel)
+        }
+        connections.enter(channel)
         if !channel.isActive { goAway(channel) }
     }
 
@@ -26,7 +28,11 @@ final class LobbyDoor: ChannelInboundHandler {
             deadline.cancel()
             self.deadline = nil
             let peer = PeerIdentity(of: context.channel)
-            if lobby.admit(context.channel, of: peer) { self.peer = peer } else { context.channel.closeNow() }
+            if connections.admit(context.channel, of: peer) {
+                self.peer = peer
+            } else {
+                context.channel.abortConnection()
+            }
         }
         if peer != nil { context.fireChannelRead(data) }
     }
@@ -43,8 +49,8 @@ final class LobbyDoor: ChannelInboundHandler {
     private func goAway(_ channel: any Channel) {
         deadline?.cancel()
         deadline = nil
-        lobby.leave(channel)
-        if let peer { lobby.end(peer) }
+        connections.leave(channel)
+        if let peer { connections.end(peer) }
         peer = nil
     }
 }
