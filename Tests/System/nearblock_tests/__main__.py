@@ -36,6 +36,7 @@ SUITES = (
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
     Suite("sanitize", "6", "3", "server, devices and ring with the thread and the address sanitizer"),
     Suite("simulate", "1.2", "0.2", "migrations in simulated time, by their seeds"),
+    Suite("docs", "0.5", None, "DocC archives of the library targets, without warnings"),
     Suite("soak", "5", "0.5", "random requests of four clients against a model"),
 )
 # Several suites under one name.

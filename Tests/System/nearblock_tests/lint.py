@@ -2,7 +2,7 @@
 
 Checks the form of everything in the repository, in 10 seconds:
   swift format, shellcheck, pyflakes, pycodestyle, and mypy with Tests/System/mypy.ini
-  links of documents, and the names of files in them
+    links of documents, and the names of files, types and tests in them
   folders of more than 25 files, but for the corpora of the fuzzers
   imports: pure targets import no input or output, and what operators run does not need the tests
 --commits also checks the commits since the merge base with BASE (origin/HEAD, or main): a subject of at most 72 characters,
@@ -36,6 +36,9 @@ IMPORT = re.compile(
     r"(?:(?:struct|class|enum|protocol|func|var|let|typealias|actor)\s+)?(\w+(?:\.\w+)?)", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)")
 CODE = re.compile(r"`([^`\n]+)`")
+# A type, a function of one, or a group of tests, as documents name them.
+SYMBOL = re.compile(r"^([A-Z]\w*[a-z]\w*)(?:[./]([A-Za-z]\w*))?$")
+WORD = re.compile(r"\w+")
 # Folders whose names in a document are paths from the root.
 PATH = re.compile(r"^(?:Sources|Tests|docs|benchmarks|nbd-scripts)/[\w./+-]+$")
 
@@ -111,6 +114,18 @@ class Lint:
                 if document == "docs/architecture.md" and word.endswith(".swift") and word not in ends:
                     yield f"{document} names {word}, which is not there"
 
+    def symbols(self) -> Iterator[str]:
+        """Names of types, and of what belongs to them, that no Swift or C file has."""
+        known: set[str] = set()
+        for file in self.files:
+            if file.endswith((".swift", ".c", ".h")):
+                known.update((*Path(file).parts, Path(file).stem, "swift"))
+                known.update(WORD.findall((ROOT / file).read_text()))
+        for document in self.documents:
+            for code in CODE.findall((ROOT / document).read_text()):
+                if (match := SYMBOL.match(code)) and not known.issuperset(filter(None, match.groups())):
+                    yield f"{document} names {code}, which no source has"
+
     def folders(self) -> Iterator[str]:
         counts = Counter(os.path.dirname(file) for file in self.files)
         for folder, count in sorted(counts.items()):
@@ -154,7 +169,8 @@ def main() -> int:
     checks: list[tuple[str, Callable[[], Iterator[str]]]] = [
         ("swift format", lint.swift_format), ("shellcheck", lint.shellcheck), ("pyflakes", lint.pyflakes),
         ("pycodestyle", lint.pycodestyle), ("mypy", lint.mypy), ("links of documents", lint.links),
-        ("names in documents", lint.names), ("folders", lint.folders), ("imports", lint.imports)]
+        ("names in documents", lint.names), ("symbols in documents", lint.symbols), ("folders", lint.folders),
+        ("imports", lint.imports)]
     if options.commits is not None:
         checks.append(("commits", lambda: lint.commits(options.commits)))
     faults = 0
