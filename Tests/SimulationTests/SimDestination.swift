@@ -8,8 +8,8 @@ import NIOCore
 @testable import Migration
 @testable import MigrationProtocol
 
-/// The node that the disk comes to: performs what `DestinationMachine`, `BlockResolver` and `BackgroundFill` say, as
-/// `DestinationMigration`, `DestinationSite` and `PostCopy` do, in simulated time.
+/// The node that the disk comes to: performs what `DestinationMachine` says, as
+/// `DestinationMigration` and `DestinationSite` do, in simulated time.
 final class SimDestination: SimPart {
     /// What is written down about a disk that has been prepared here, or more.
     struct Record {
@@ -283,11 +283,11 @@ final class SimDestination: SimPart {
             "invariant 5: the destination serves a disk that was not given to it")
         world.note("destination serves, \(record.needsSource ? "partly" : "whole")")
         if record.needsSource {
-            resolving = SimPostCopy(self, record.migration, liveMap!)
+            resolving = SimPostCopy(self, liveMap!)
             for kind in LaneKind.allCases where lanes[kind] != nil && lanesMigration == record.migration {
                 resolving!.laneUp(kind, lanes[kind]!)
             }
-            resolving!.advance()
+            resolving!.start()
         }
         isAnsweringEarly = false
         earlyReads = [:]
