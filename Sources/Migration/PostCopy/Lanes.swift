@@ -4,16 +4,16 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Peer
 
-/// The destination's ends of the two flows of one disk: whatever connection carries them now.
+/// The destination's ends of the two channels of one disk, whichever connections carry them now. Any thread may call it.
 final class Lanes: Sendable {
-    /// What is told of a lane.
+    /// A change of a channel.
     enum Event: Sendable {
         /// With what the source can do.
         case up(LaneKind, ProtocolSupport.Capabilities)
         case down(LaneKind)
     }
 
-    /// Who hears of a lane, and takes its messages one after the other.
+    /// Hears of the channels, and takes the messages of each one after the other.
     struct Listener: Sendable {
         let event: @Sendable (Event) -> Void
         let message: @Sendable (LaneKind, Message) async throws -> Void
@@ -24,45 +24,49 @@ final class Lanes: Sendable {
         case each(@Sendable () -> Message?)
     }
 
+    /// A channel that is up.
     private struct Lane {
-        var queue: AsyncStream<Outgoing>.Continuation?
-        var connection: PeerConnection?
-        var capabilities: ProtocolSupport.Capabilities = []
-        var ended: [CheckedContinuation<Void, Never>] = []
+        let queue: AsyncStream<Outgoing>.Continuation
+        let capabilities: ProtocolSupport.Capabilities
     }
 
     private struct State {
+        var turns = ChannelTurns()
         var lanes: [LaneKind: Lane] = [:]
+        /// All that carry a channel or wait for that.
+        var connections: [UInt64: PeerConnection] = [:]
+        var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var nextConnection: UInt64 = 0
         var listener: Listener?
         var lastProblem: String?
     }
 
     private let state = NIOLockedValueBox(State())
 
-    /// Queues a message on a lane; lost where the lane is down.
+    /// Queues a message on a channel; lost if the channel is down.
     func send(_ message: Message, on kind: LaneKind) {
         send(.one(message), on: kind)
     }
 
-    /// Queues messages on a lane; lost where the lane is down.
-    /// - Parameter next: makes one when the one before has been sent, by whoever sends; nil behind the last.
+    /// Queues messages on a channel; lost if the channel is down.
+    /// - Parameter next: makes one when the one before has been sent, on any thread; nil behind the last.
     func send(each next: @escaping @Sendable () -> Message?, on kind: LaneKind) { send(.each(next), on: kind) }
 
     private func send(_ outgoing: Outgoing, on kind: LaneKind) {
-        state.withLockedValue { _ = $0.lanes[kind]?.queue?.yield(outgoing) }
+        state.withLockedValue { _ = $0.lanes[kind]?.queue.yield(outgoing) }
     }
 
-    /// Replaces who hears of the lanes, who is told of those that are up already.
+    /// Replaces the listener, and tells the new one of the channels that are up.
     func listen(_ listener: Listener) {
         let up = state.withLockedValue { state in
             state.listener = listener
-            return state.lanes.filter { $0.value.queue != nil }
+            return state.lanes
         }
         for (kind, lane) in up { listener.event(.up(kind, lane.capabilities)) }
     }
 
-    /// Notes why a lane has failed.
-    /// - Returns: whether that is not why one failed before.
+    /// Notes why a channel has failed.
+    /// - Returns: whether that is another reason than the last time.
     func note(problem: String) -> Bool {
         state.withLockedValue { state in
             defer { state.lastProblem = problem }
@@ -70,48 +74,36 @@ final class Lanes: Sendable {
         }
     }
 
-    /// Ends the connections.
+    /// Ends the connections that carry the channels.
     func close() {
         state.withLockedValue { state in
             state.listener = nil
-            for lane in state.lanes.values { lane.connection?.close() }
+            for connection in state.turns.current { state.connections[connection]?.close() }
         }
     }
 
-    /// Carries a lane over a connection until that ends. An older connection of the lane is closed, and has ended before
-    /// this one begins.
+    /// Carries a channel over a connection until that ends. An older connection of the channel is closed, and has ended
+    /// before this one begins.
     /// - Parameters:
     ///   - capabilities: the source's.
-    ///   - budget: what long messages are taken from, while they come and are dealt with.
+    ///   - budget: the memory of long messages, while they come and are dealt with.
     /// - Throws: why it ended before the source had had enough; the connection is then still open, to say so.
     func run(
         _ kind: LaneKind, _ connection: PeerConnection, _ capabilities: ProtocolSupport.Capabilities,
         budget: ByteBudget, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
-        await replace(kind)
+        let number = await takeTurn(kind, connection)
         let (stream, queue) = AsyncStream.makeStream(of: Outgoing.self)
         // An answer to a read of a client may be long; what comes in bulk is not.
         connection.allowOrdinaryFrames()
         if kind == .demand { connection.announceLongFrames() }
         let owed = NIOLockedValueBox(LongAnswers())
         let listener = state.withLockedValue { state in
-            state.lanes[kind, default: Lane()].connection = connection
-            state.lanes[kind]!.queue = queue
-            state.lanes[kind]!.capabilities = capabilities
+            state.lanes[kind] = Lane(queue: queue, capabilities: capabilities)
             return state.listener
         }
         listener?.event(.up(kind, capabilities))
-        let sending = Task {
-            for await outgoing in stream {
-                switch outgoing {
-                case .one(let message):
-                    owed.withLockedValue { $0.sends(message) }
-                    try await connection.send(message.encoded())
-                case .each(let next):
-                    while let message = next() { try await connection.send(message.encoded()) }
-                }
-            }
-        }
+        let sending = Task { try await Self.send(stream, over: connection, owed) }
         var problem: (any Error)?
         do {
             try await take(from: connection, owed, budget, &frames) { message in
@@ -130,12 +122,26 @@ final class Lanes: Sendable {
             // The source may wait for this side to read, and then takes nothing.
             sending.cancel()
         }
-        end(kind)
+        end(kind, number)
         if let problem { throw problem }
     }
 
-    /// Takes messages until the source ends the connection, or `body` returns false. A long one comes only where a read is
-    /// owed it, once the budget has room, which it keeps until `body` has returned.
+    private static func send(
+        _ stream: AsyncStream<Outgoing>, over connection: PeerConnection, _ owed: NIOLockedValueBox<LongAnswers>
+    ) async throws {
+        for await outgoing in stream {
+            switch outgoing {
+            case .one(let message):
+                owed.withLockedValue { $0.sends(message) }
+                try await connection.send(message.encoded())
+            case .each(let next):
+                while let message = next() { try await connection.send(message.encoded()) }
+            }
+        }
+    }
+
+    /// Takes messages until the source ends the connection, or `body` returns false. A long one comes only as the answer to
+    /// a read, once the budget has room, which it keeps until `body` has returned.
     private func take(
         from connection: PeerConnection, _ owed: NIOLockedValueBox<LongAnswers>, _ budget: ByteBudget,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator,
@@ -164,31 +170,46 @@ final class Lanes: Sendable {
         }
     }
 
-    private func replace(_ kind: LaneKind) async {
-        while let old = state.withLockedValue({ $0.lanes[kind]?.connection }) {
-            old.close()
-            await withCheckedContinuation { continuation in
-                let isOver = state.withLockedValue { state in
-                    guard state.lanes[kind]?.connection != nil else { return true }
-                    state.lanes[kind]!.ended.append(continuation)
-                    return false
-                }
-                if isOver { continuation.resume() }
-            }
+    // MARK: Turns
+
+    /// Returns once the connection carries the channel.
+    /// - Returns: its number.
+    private func takeTurn(_ kind: LaneKind, _ connection: PeerConnection) async -> UInt64 {
+        let number = state.withLockedValue { state in
+            defer { state.nextConnection += 1 }
+            state.connections[state.nextConnection] = connection
+            return state.nextConnection
         }
+        await withCheckedContinuation { continuation in
+            let actions = state.withLockedValue { state in
+                state.waiting[number] = continuation
+                return state.turns.came(number, for: kind)
+            }
+            perform(actions)
+        }
+        return number
     }
 
-    private func end(_ kind: LaneKind) {
+    private func end(_ kind: LaneKind, _ number: UInt64) {
         // Down before the next connection can be up.
         let listener = state.withLockedValue { state in
-            state.lanes[kind]?.queue = nil
+            state.lanes[kind] = nil
             return state.listener
         }
         listener?.event(.down(kind))
-        let waiters = state.withLockedValue { state in
-            defer { state.lanes[kind] = nil }
-            return state.lanes[kind]?.ended ?? []
+        let actions = state.withLockedValue { state in
+            state.connections[number] = nil
+            return state.turns.ended(number, of: kind)
         }
-        for waiter in waiters { waiter.resume() }
+        perform(actions)
+    }
+
+    private func perform(_ actions: [ChannelTurns.Action]) {
+        for action in actions {
+            switch action {
+            case .close(let number): state.withLockedValue { $0.connections[number] }?.close()
+            case .begin(let number): state.withLockedValue { $0.waiting.removeValue(forKey: number) }?.resume()
+            }
+        }
     }
 }
