@@ -1,6 +1,6 @@
 import Block
 
-/// What answers clients of a disk before it is handed over.
+/// The parts that answer clients of a disk before its switchover.
 struct EarlyExport: Sendable {
     let device: IncomingDevice
     let reads: EarlyReads

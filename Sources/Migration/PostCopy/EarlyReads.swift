@@ -6,8 +6,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Peer
 
-/// Answers reads and flushes of a disk that has not been handed over, through the source (invariant 13), over the demand
-/// lane.
+/// Answers reads and flushes of a disk that has not been switched over, through the source (invariant 13), over the demand
+/// channel. Any thread may call it.
 final class EarlyReads: IncomingReader, Sendable {
     private struct Question: Sendable {
         let kind: RequestKind
@@ -28,7 +28,7 @@ final class EarlyReads: IncomingReader, Sendable {
         self.lanes = lanes
     }
 
-    /// Takes the lanes' messages from now on.
+    /// Takes the channels' messages from now on, and asks again all that has not been answered.
     func listen() {
         lanes.listen(
             Lanes.Listener(
