@@ -232,7 +232,7 @@ struct PostCopyMachineTests {
     func demand() throws {
         var driven = Driven(blocks: 64)
         _ = driven.up(.demand)
-        let operation = BlockResolver.Operation(id: 1, kind: .read, bytes: 0..<4096, isForced: false)
+        let operation = PostCopyScheduler.Operation(id: 1, kind: .read, bytes: 0..<4096, isForced: false)
         let question: [PostCopyMachine.Action] = [
             .send(.need([Self.range(0, 1)]), on: .demand), .send(.need([Self.range(1, 16)]), on: .demand),
         ]
@@ -241,7 +241,7 @@ struct PostCopyMachineTests {
         #expect(driven.up(.demand) == question)
         _ = driven.up(.bulk, .postcopy)
         _ = try driven.describe(0..<64)
-        let later = BlockResolver.Operation(id: 2, kind: .read, bytes: 40 * 4096..<41 * 4096, isForced: false)
+        let later = PostCopyScheduler.Operation(id: 2, kind: .read, bytes: 40 * 4096..<41 * 4096, isForced: false)
         guard case .search(let search)? = driven.machine.begin(later).first else {
             Issue.record("no search")
             return
@@ -253,7 +253,7 @@ struct PostCopyMachineTests {
     @Test("A node that ends -> requests that wait end, and so do later ones")
     func stop() {
         var driven = Driven()
-        let read = { BlockResolver.Operation(id: $0, kind: .read, bytes: 0..<4096, isForced: false) }
+        let read = { PostCopyScheduler.Operation(id: $0, kind: .read, bytes: 0..<4096, isForced: false) }
         _ = driven.machine.begin(read(1))
         #expect(driven.machine.stop(error: 108) == [.finish(id: 1, error: 108)])
         #expect(driven.machine.begin(read(2)).contains(.finish(id: 2, error: 108)))
@@ -312,7 +312,7 @@ struct PostCopyMachineTests {
     @Test("A flush during a save -> a save of its own behind it, for what was written meanwhile")
     func flushes() {
         var driven = Driven()
-        let flush = { BlockResolver.Operation(id: $0, kind: .flush, bytes: 0..<0, isForced: true) }
+        let flush = { PostCopyScheduler.Operation(id: $0, kind: .flush, bytes: 0..<0, isForced: true) }
         #expect(driven.machine.begin(flush(1)) == [.save(.synchronizeImage)])
         #expect(driven.machine.begin(flush(2)) == [])
         #expect(driven.save() == [.finish(id: 1, error: 0), .save(.synchronizeImage)])

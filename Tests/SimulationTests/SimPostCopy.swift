@@ -70,12 +70,12 @@ final class SimPostCopy: SimPart {
         operations[id] = operation
         step {
             $0.begin(
-                BlockResolver.Operation(
+                PostCopyScheduler.Operation(
                     id: id, kind: operation.kind, bytes: operation.bytes, isForced: operation.isForced))
         }
     }
 
-    private func perform(_ request: BlockResolver.Operation) {
+    private func perform(_ request: PostCopyScheduler.Operation) {
         let operation = operations[request.id]!
         // A trim may have been narrowed.
         let first = Int(request.bytes.lowerBound / SimImage.sectorBytes)

@@ -4,14 +4,14 @@ import MigrationCore
 
 /// Requests of clients, performed on the image.
 extension PostCopy {
-    func perform(_ operation: BlockResolver.Operation) {
+    func perform(_ operation: PostCopyScheduler.Operation) {
         guard let request = request(operation.id) else { return }
         let error = FileError.outcome { try Self.perform(operation, request, on: parts.image, geometry) }
         step { $0.performed(operation.id, error: error) }
     }
 
     private static func perform(
-        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, on image: RawImage,
+        _ operation: PostCopyScheduler.Operation, _ request: ForwardedRequest, on image: RawImage,
         _ geometry: BlockGeometry
     ) throws {
         let offset = operation.bytes.lowerBound
@@ -28,7 +28,7 @@ extension PostCopy {
 
     /// Reads the bytes that the request has not been given otherwise.
     private static func read(
-        _ operation: BlockResolver.Operation, _ request: ForwardedRequest, from image: RawImage,
+        _ operation: PostCopyScheduler.Operation, _ request: ForwardedRequest, from image: RawImage,
         _ geometry: BlockGeometry
     ) throws {
         var position = operation.bytes.lowerBound

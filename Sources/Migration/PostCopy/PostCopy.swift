@@ -81,7 +81,7 @@ final class PostCopy: RequestForwarder, Sendable {
             state.nextID += 1
             state.requests[id] = request
             let actions = state.machine.begin(
-                BlockResolver.Operation(
+                PostCopyScheduler.Operation(
                     id: id, kind: request.kind, bytes: request.offset..<request.offset + request.length,
                     isForced: request.isForcedUnitAccess))
             return performOrdered(actions, &state, nil)

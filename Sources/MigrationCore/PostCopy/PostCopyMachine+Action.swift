@@ -4,7 +4,7 @@ extension PostCopyMachine {
     /// Work for the driver.
     package enum Action: Equatable, Sendable {
         /// Perform a request on the image, then call `performed`.
-        case perform(BlockResolver.Operation)
+        case perform(PostCopyScheduler.Operation)
         /// Copy blocks of the fill that has just failed into the memory of a read.
         case deliver(id: UInt64, [Range<UInt64>])
         /// Answer a client.

@@ -49,7 +49,7 @@ package struct PostCopyMachine: Sendable {
 
     let map: DurablePresentMap
     let limits: Limits
-    var scheduler: BlockResolver
+    var scheduler: PostCopyScheduler
     var fill: BackgroundFill
     var phase = Phase.filling
     /// Blocks whose fingerprints the source has said.
@@ -82,7 +82,7 @@ package struct PostCopyMachine: Sendable {
         let limits = limits ?? Limits(map.geometry)
         self.map = map
         self.limits = limits
-        scheduler = BlockResolver(map: map)
+        scheduler = PostCopyScheduler(map: map)
         fill = BackgroundFill(map: map, limits: limits.fill)
         describedBlocks = PresentMap(geometry: map.geometry)
         saveSequence = SaveSequence(map: map)
@@ -105,7 +105,7 @@ package struct PostCopyMachine: Sendable {
     // MARK: Clients
 
     /// A request that needs missing blocks, or durability.
-    package mutating func begin(_ operation: BlockResolver.Operation) -> [Action] {
+    package mutating func begin(_ operation: PostCopyScheduler.Operation) -> [Action] {
         let actions = scheduler.begin(operation)
         guard let stopError else { return translate(actions) }
         return translate(actions + scheduler.giveUp(error: stopError))
@@ -207,7 +207,7 @@ package struct PostCopyMachine: Sendable {
         return report + [.retry(after: limits.retryDelay)]
     }
 
-    mutating func translate(_ actions: [BlockResolver.Action]) -> [Action] {
+    mutating func translate(_ actions: [PostCopyScheduler.Action]) -> [Action] {
         actions.flatMap { action -> [Action] in
             switch action {
             case .perform(let operation): [.perform(operation)]

@@ -1,7 +1,7 @@
 import BlockModel
 
 /// Which blocks are demanded of the source.
-extension BlockResolver {
+extension PostCopyScheduler {
     /// Bytes that one request may have demanded at once.
     private static let demandBytes: UInt64 = 512 << 10
     /// Bytes demanded beyond the end of a read: the next read is often for them.

@@ -1,7 +1,7 @@
 import BlockModel
 
 /// Which blocks requests and fills hold against each other.
-extension BlockResolver {
+extension PostCopyScheduler {
     /// The parts of a range that neither a request is writing nor a fill.
     func free(_ range: Range<UInt64>) -> [Range<UInt64>] {
         Self.without(Array(writing.values) + Array(fills.values.joined()), range)

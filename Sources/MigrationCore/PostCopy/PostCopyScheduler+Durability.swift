@@ -1,5 +1,5 @@
 /// When the image and the map are made durable.
-extension BlockResolver {
+extension PostCopyScheduler {
     /// Makes blocks that have arrived durable soon, though no request waits for it.
     public mutating func checkpoint() -> [Action] {
         wantsCheckpoint = true

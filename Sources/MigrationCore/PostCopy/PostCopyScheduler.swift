@@ -11,7 +11,7 @@ import BlockModel
 ///
 /// A fill of blocks whose bytes have arrived is let through for those blocks that are still missing and that no request
 /// is writing. Requests for blocks that are all present need not come here, unless they ask for durability.
-public struct BlockResolver: Sendable {
+public struct PostCopyScheduler: Sendable {
     /// A request of a client.
     public struct Operation: Equatable, Sendable {
         /// Chosen by the caller; never used twice.
