@@ -52,7 +52,7 @@ public final class SupplyLink: Sendable {
         /// The part of the bytes of which it is known what they are.
         var wire = WireBytes()
         /// What both sides have agreed on at the switchover; nil before it, after the end, and in a later life of this node.
-        var agreed: SuppliedRoot.Agreed?
+        var agreed: SourceRootHash.Agreed?
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -119,7 +119,7 @@ public final class SupplyLink: Sendable {
     /// - Parameters:
     ///   - pathCarries: bytes per second; 0 if that is not known.
     ///   - agreed: what both sides have agreed on; nil if that is not known.
-    func commit(pathCarries: UInt64 = 0, agreed: SuppliedRoot.Agreed? = nil) {
+    func commit(pathCarries: UInt64 = 0, agreed: SourceRootHash.Agreed? = nil) {
         state.withLockedValue { state in
             state.machine.commit(pathCarries: pathCarries, at: .now)
             state.agreed = agreed

@@ -24,7 +24,7 @@ struct SupplyServer {
     /// nil if it is not known what clients have read.
     let reads: ReadCounts?
     /// What has been agreed on at the switchover; nil if that is not known any more.
-    let agreed: @Sendable () -> SuppliedRoot.Agreed?
+    let agreed: @Sendable () -> SourceRootHash.Agreed?
     /// Called ahead of answers that may be large, with the bytes of the frame; returns when it may be sent.
     let beforeSending: @Sendable (Message, Int) async throws -> Void
 
@@ -53,8 +53,9 @@ struct SupplyServer {
     }
 
     private func root(without blocks: BlockSet) async throws -> DiskRoot {
-        let supplied = SuppliedRoot(image: image, geometry: geometry, pool: pool) { [connection] in connection.isOpen }
-        let agreed = try agreed() ?? SuppliedRoot.Agreed(forgotten: geometry, scratch: scratch)
+        let supplied = SourceRootHash(image: image, geometry: geometry, pool: pool) { [connection] in connection.isOpen
+        }
+        let agreed = try agreed() ?? SourceRootHash.Agreed(forgotten: geometry, scratch: scratch)
         return try await supplied.root(without: blocks, agreed: agreed)
     }
 

@@ -7,7 +7,7 @@ import NIOPosix
 import Peer
 
 /// Computes the root of a disk that has been switched over, from the source's image.
-struct SuppliedRoot: Sendable {
+struct SourceRootHash: Sendable {
     /// The state of the disk on which both sides have agreed at the switchover.
     struct Agreed: Sendable {
         /// The fingerprints of all blocks but those that the destination lacked. Nobody else uses the file any more.
