@@ -773,7 +773,7 @@ public actor Node {
         export.forgetRequest(logger)
         let supply =
             departure(moved).map(\.supply)
-            ?? SupplyLink(
+            ?? PostCopySourceLink(
                 record: moved, image: records.image, records: records, rate: limit(of: moved), transport: transport,
                 pools: pools, logger: peerLogger)
         export.moved(by: link)
@@ -784,7 +784,7 @@ public actor Node {
     }
 
     /// The links of a disk that has moved, which all exports of its image share; nil where there are none yet.
-    private func departure(_ moved: MovedRecord) -> (forward: ForwardLink, supply: SupplyLink?)? {
+    private func departure(_ moved: MovedRecord) -> (forward: ForwardLink, supply: PostCopySourceLink?)? {
         exports.values.lazy.compactMap(\.onward).first { $0.forward.migration == moved.migration }
     }
 

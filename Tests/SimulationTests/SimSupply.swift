@@ -9,7 +9,7 @@ import NIOCore
 @testable import MigrationCore
 @testable import MigrationProtocol
 
-/// Performs what `PostCopySourceMachine` orders, as `SupplyLink` does, in simulated time.
+/// Performs what `PostCopySourceMachine` orders, as `PostCopySourceLink` does, in simulated time.
 final class SimSupply: SimPart {
     /// Blocks of one part of what clients have read.
     static let partBlocks: UInt64 = 7

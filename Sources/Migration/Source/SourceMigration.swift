@@ -18,7 +18,7 @@ public final class SourceMigration: Sendable {
         var wasAccepted = false
         var link: SourceLink?
         /// For what follows afterwards.
-        var supply: SupplyLink?
+        var supply: PostCopySourceLink?
 
         /// Bytes that crossed so far; nil before there is a link.
         var crossed: UInt64? { link.map { $0.wire.total + (supply?.wire.total ?? 0) } }
@@ -143,7 +143,7 @@ public final class SourceMigration: Sendable {
     ///   - forwarding: given the link that forwards the clients, as soon as there is no way back.
     /// - Throws: what went wrong; unless `forwarding` was called, the disk is served here as before.
     public func run(
-        supplying: @escaping @Sendable (SupplyLink) -> Void = { _ in },
+        supplying: @escaping @Sendable (PostCopySourceLink) -> Void = { _ in },
         forwarding: @escaping @Sendable (ForwardLink) -> Void
     ) async throws -> MigrationReport {
         let started = ContinuousClock.now
@@ -178,11 +178,11 @@ public final class SourceMigration: Sendable {
     /// The link beside the connection of the migration itself, and who is told of the links that outlive that.
     private struct Links: Sendable {
         let forward: ForwardLink
-        let supplying: @Sendable (SupplyLink) -> Void
+        let supplying: @Sendable (PostCopySourceLink) -> Void
         let forwarding: @Sendable (ForwardLink) -> Void
     }
 
-    private var supply: SupplyLink? { state.withLockedValue { $0.supply } }
+    private var supply: PostCopySourceLink? { state.withLockedValue { $0.supply } }
 
     /// What is known once the destination has the disk.
     private struct HandedOver: Sendable {
@@ -236,8 +236,8 @@ public final class SourceMigration: Sendable {
         }
         job.accepted()
         try await group.meetBeforeCopying(member)
-        let supply = SupplyLink(
-            parts: SupplyLink.Parts(
+        let supply = PostCopySourceLink(
+            parts: PostCopySourceLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
                 reads: job.disk.reads, rate: job.rate, records: job.records, transport: transport, pools: pools,
                 logger: logger))

@@ -9,14 +9,14 @@ final class NodeExport: Sendable {
     private struct State {
         var migration: SourceMigration?
         var forward: ForwardLink?
-        var supply: SupplyLink?
+        var supply: PostCopySourceLink?
         var isHeldBack = false
         var hasArrived = false
         var imageProblem: String?
         var putAside: String?
         /// Of earlier times when the disk was elsewhere.
         var pastForwards: [ForwardLink] = []
-        var pastSupplies: [SupplyLink] = []
+        var pastSupplies: [PostCopySourceLink] = []
     }
 
     let export: Export
@@ -150,7 +150,7 @@ final class NodeExport: Sendable {
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }
 
     /// Notes the link over which the node that has the disk gets what it lacks.
-    func supply(by supply: SupplyLink) {
+    func supply(by supply: PostCopySourceLink) {
         state.withLockedValue { $0.supply = supply }
     }
 
@@ -184,7 +184,7 @@ final class NodeExport: Sendable {
     }
 
     /// The links to the node that has the disk; nil where this one has it.
-    var onward: (forward: ForwardLink, supply: SupplyLink?)? {
+    var onward: (forward: ForwardLink, supply: PostCopySourceLink?)? {
         state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
     }
 
@@ -236,7 +236,7 @@ final class NodeExport: Sendable {
         for supply in supplies { await supply.waitUntilEnded() }
     }
 
-    private var links: ([ForwardLink], [SupplyLink]) {
+    private var links: ([ForwardLink], [PostCopySourceLink]) {
         state.withLockedValue { state in
             (
                 state.pastForwards + (state.forward.map { [$0] } ?? []),

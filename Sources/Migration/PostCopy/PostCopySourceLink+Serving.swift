@@ -9,7 +9,7 @@ import Peer
 import PeerModel
 
 /// One connection of a channel, for as long as it lasts.
-extension SupplyLink {
+extension PostCopySourceLink {
     /// zstd's: somebody waits, or soon may, for what goes over these connections.
     private static let level: Int32 = 3
 

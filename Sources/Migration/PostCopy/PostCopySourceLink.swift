@@ -16,7 +16,7 @@ import PeerModel
 ///
 /// `start` connects both channels, before the switchover or after it, and again whenever they are cut. `commit` is called when
 /// the disk is the destination's for good. Any thread may call it.
-public final class SupplyLink: Sendable {
+public final class PostCopySourceLink: Sendable {
     /// Everything that it works with.
     struct Parts: Sendable {
         let destination: PeerAddress
