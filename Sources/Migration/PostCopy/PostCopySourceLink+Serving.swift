@@ -33,8 +33,8 @@ extension PostCopySourceLink {
         }
     }
 
-    private func server(_ kind: LaneKind, _ connection: PeerConnection) throws -> SupplyServer {
-        SupplyServer(
+    private func server(_ kind: LaneKind, _ connection: PeerConnection) throws -> PostCopyBlockServer {
+        PostCopyBlockServer(
             connection: connection, image: parts.image, geometry: parts.geometry,
             pool: kind == .demand ? parts.pools.urgent : parts.pools.background,
             sender: try BlockSender(
@@ -50,7 +50,7 @@ extension PostCopySourceLink {
     }
 
     private func perform(
-        _ action: PostCopySourceMachine.Action, _ connection: PeerConnection, _ server: SupplyServer
+        _ action: PostCopySourceMachine.Action, _ connection: PeerConnection, _ server: PostCopyBlockServer
     ) async throws {
         switch action {
         case .recordRelease(let ledger):

@@ -10,7 +10,7 @@ import Peer
 
 /// Answers one connection's questions about an image, as `PostCopySourceMachine` has judged them: what its blocks are, and
 /// their bytes. One question at a time.
-struct SupplyServer {
+struct PostCopyBlockServer {
     /// Bytes of blocks that are read in one go, to be described.
     private static let readBytes = 1 << 20
 
