@@ -344,11 +344,11 @@ public struct DestinationMigration: Sendable {
         let (missing, isNamed) = try await onDisk(arrival, isUrgent: true) { try $0.leave() }
         // At the same time: the guest waits.
         async let root = onDisk(arrival, isUrgent: true) { try $0.root(naming: missing) }
-        let parts = try await onDisk(arrival, isUrgent: true) { disk -> ArrivalParts? in
+        let parts = try await onDisk(arrival, isUrgent: true) { disk -> PostCopyFiles? in
             try disk.synchronizeAll()
             if disk.isWhole { return nil }
             let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
-            return ArrivalParts(store: store, manifest: disk.manifest)
+            return PostCopyFiles(store: store, manifest: disk.manifest)
         }
         let ours = try await root
         var record = IncomingRecord(prepared: offer, root: ours)

@@ -57,7 +57,7 @@ public actor DestinationSite {
     enum Arrival {
         case receiving(Receiving)
         /// The image is nil after a restart.
-        case prepared(IncomingRecord, RawImage?, ArrivalParts?)
+        case prepared(IncomingRecord, RawImage?, PostCopyFiles?)
         case activating(Task<Disk, any Error>)
         case active(Disk)
     }
@@ -241,7 +241,7 @@ public actor DestinationSite {
     }
 
     /// What of an export is still only at its source; nil where nothing is.
-    public func arriving(_ export: String) -> ArrivingDisk? { postCopies[export]?.progress() }
+    public func arriving(_ export: String) -> PostCopyStatus? { postCopies[export]?.progress() }
 
     // MARK: Before the hand-over
 
@@ -403,7 +403,7 @@ public actor DestinationSite {
 
     /// Notes, durably, that a disk is here, or what of it is to be here before the hand-over; its image must be durable
     /// already.
-    func prepare(_ record: IncomingRecord, _ parts: ArrivalParts?) throws {
+    func prepare(_ record: IncomingRecord, _ parts: PostCopyFiles?) throws {
         guard case .receiving(let receiving)? = arrivals[record.migration] else {
             throw MigrationError.unexpected("a disk that is not arriving")
         }
@@ -623,7 +623,7 @@ public actor DestinationSite {
         forget(migration)
     }
 
-    private func serve(_ record: IncomingRecord, _ received: RawImage?, _ parts: ArrivalParts?) async throws -> Disk {
+    private func serve(_ record: IncomingRecord, _ received: RawImage?, _ parts: PostCopyFiles?) async throws -> Disk {
         let image = try await image(of: record, received)
         // One that is whole may have grown since.
         guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
@@ -661,13 +661,13 @@ public actor DestinationSite {
         if record.imagePath != nil { try state.remove(recordName(record.export, Self.returningPrefix)) }
     }
 
-    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: ArrivalParts?) async throws -> Disk {
+    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: PostCopyFiles?) async throws -> Disk {
         guard let geometry = BlockGeometry(size: record.size, blockSize: record.blockSize ?? 0) else {
             throw MigrationError.unexpected("blocks of \(record.blockSize ?? 0) bytes")
         }
         let parts =
             try parts
-            ?? ArrivalParts(
+            ?? PostCopyFiles(
                 store: PresentMapStore(path: mapPath(of: record.export), geometry: geometry),
                 manifest: FingerprintFile(geometry: geometry, path: manifestPath(of: record.export), isNew: false))
         let postCopy = try PostCopy(

@@ -54,7 +54,7 @@ final class PostCopy: RequestForwarder, Sendable {
     var geometry: BlockGeometry { map.geometry }
 
     /// How far it is, and how fast it got there lately.
-    func progress() -> ArrivingDisk {
+    func progress() -> PostCopyStatus {
         // A request for progress may be an occasion to tell the source as well.
         let progress = state.withLockedValue { state in
             let (progress, actions) = state.machine.progress(at: .now)
@@ -62,7 +62,7 @@ final class PostCopy: RequestForwarder, Sendable {
             precondition(rest.isEmpty, "progress only sends")
             return progress
         }
-        return ArrivingDisk(
+        return PostCopyStatus(
             missing: progress.missing, secondsLeft: progress.secondsLeft, problem: progress.problem?.text)
     }
 
