@@ -280,8 +280,8 @@ public final class SourceMigration: Sendable {
     private func copyUntilDecided(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
         _ roundTrip: Duration
-    ) async throws -> RestOfDisk? {
-        var rest = RestOfDisk(of: copy, image: job.image, link: link, pool: pools.urgent)
+    ) async throws -> RemainingBlocks? {
+        var rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: pools.urgent)
         if isWanted { return rest }
         try await copy.firstRound(&inbox)
         if isWanted { return rest }
@@ -317,7 +317,7 @@ public final class SourceMigration: Sendable {
     }
 
     /// Does as much as can be of what leaving the rest takes ahead of the fence.
-    private func prepareToLeave(_ rest: inout RestOfDisk, _ inbox: inout SourceInbox) async throws {
+    private func prepareToLeave(_ rest: inout RemainingBlocks, _ inbox: inout SourceInbox) async throws {
         // The disks that go at the same moment copy nothing any more.
         guard group.count == 1 else { return }
         status.withLockedValue { $0.phase = "copying" }
@@ -360,7 +360,7 @@ public final class SourceMigration: Sendable {
     /// disk away.
     private func handOver(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links,
-        _ geometry: BlockGeometry, leaving rest: RestOfDisk?
+        _ geometry: BlockGeometry, leaving rest: RemainingBlocks?
     ) async throws -> HandedOver {
         let forward = links.forward
         // Most of it ahead of the fence, behind which the guest waits.
@@ -430,7 +430,7 @@ public final class SourceMigration: Sendable {
 
     /// Both sides agree on what is missing, and that the rest is the same.
     private func agree(
-        on rest: RestOfDisk, _ copy: SourceCopy, _ inbox: inout SourceInbox
+        on rest: RemainingBlocks, _ copy: SourceCopy, _ inbox: inout SourceInbox
     ) async throws -> (DiskRoot, missing: BlockSet) {
         let agreement = try await rest.agree(&inbox)
         try state.withLockedValue {
