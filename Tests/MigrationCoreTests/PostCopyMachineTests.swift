@@ -26,7 +26,7 @@ private struct Driven {
     }
 
     mutating func up(
-        _ channel: LaneKind, _ capabilities: ProtocolSupport.Capabilities = Driven.capabilities,
+        _ channel: PostCopyChannel, _ capabilities: ProtocolSupport.Capabilities = Driven.capabilities,
         at time: Duration = .zero
     ) -> [PostCopyMachine.Action] {
         machine.channelUp(channel, capabilities, at: Self.now + time)
@@ -40,7 +40,7 @@ private struct Driven {
     }
 
     /// Takes a message with runs of blocks as the driver does.
-    mutating func take(_ message: Message, on channel: LaneKind = .bulk) throws -> [PostCopyMachine.Action] {
+    mutating func take(_ message: Message, on channel: PostCopyChannel = .bulk) throws -> [PostCopyMachine.Action] {
         guard case .store(let received)? = try machine.receive(message, on: channel).first else { return [] }
         var actions: [PostCopyMachine.Action] = []
         for run in received.runs { actions += fill(run) }
@@ -100,8 +100,8 @@ struct PostCopyMachineTests {
         .postcopy(.complete(Ledger())), .roundEnd(1), .commit, .refused(reason: ""), .cancel(reason: ""),
     ]
 
-    @Test("A message out of bounds or out of turn -> refused, nothing changes", arguments: refused, LaneKind.allCases)
-    func outOfTurn(_ message: Message, _ channel: LaneKind) throws {
+    @Test("A message out of bounds or out of turn -> refused, nothing changes", arguments: refused, PostCopyChannel.allCases)
+    func outOfTurn(_ message: Message, _ channel: PostCopyChannel) throws {
         var driven = Driven()
         #expect(driven.up(.demand) == [])
         #expect(driven.up(.bulk) == [.send(.rank, on: .bulk)])

@@ -37,8 +37,8 @@ struct PostCopySourceMachineTests {
         .refused(reason: "no"),
     ]
 
-    @Test("A message out of bounds or out of turn -> refused", arguments: refused, LaneKind.allCases)
-    func outOfTurn(_ message: Message, _ channel: LaneKind) {
+    @Test("A message out of bounds or out of turn -> refused", arguments: refused, PostCopyChannel.allCases)
+    func outOfTurn(_ message: Message, _ channel: PostCopyChannel) {
         var machine = machine()
         machine.channelUp(channel)
         #expect(throws: MigrationError.self) { try machine.receive(message, on: channel, at: Self.now) }
@@ -87,7 +87,7 @@ struct PostCopySourceMachineTests {
     @Test("Replaced blocks -> left out of the next root of that channel, and of no other")
     func replaced() throws {
         var machine = machine()
-        func take(_ message: PostcopyMessage, on channel: LaneKind) throws -> [Range<UInt64>]? {
+        func take(_ message: PostcopyMessage, on channel: PostCopyChannel) throws -> [Range<UInt64>]? {
             defer { machine.answered(on: channel) }
             guard case .sendRoot(let blocks)? = try machine.receive(.postcopy(message), on: channel, at: Self.now).first
             else { return nil }

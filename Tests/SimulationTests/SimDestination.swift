@@ -50,7 +50,7 @@ final class SimDestination: SimPart {
     private var forwardPipe: SimPipe?
     private var forwardInFlight = 0
     private var whenForwardQuiet: (() -> Void)?
-    private var lanes: [LaneKind: SimPipe] = [:]
+    private var lanes: [PostCopyChannel: SimPipe] = [:]
     private var lanesMigration: MigrationID?
     /// Requests of clients from before the hand-over.
     private var early: [GuestOperation] = []
@@ -165,7 +165,7 @@ final class SimDestination: SimPart {
             // What it has brought is still being performed; the next one waits for that.
             break
         case .demand, .bulk:
-            let kind: LaneKind = purpose == .demand ? .demand : .bulk
+            let kind: PostCopyChannel = purpose == .demand ? .demand : .bulk
             guard lanes[kind] === pipe else { return }
             lanes[kind] = nil
             resolving?.laneDown(kind)
@@ -284,7 +284,7 @@ final class SimDestination: SimPart {
         world.note("destination serves, \(record.needsSource ? "partly" : "whole")")
         if record.needsSource {
             resolving = SimPostCopy(self, liveMap!)
-            for kind in LaneKind.allCases where lanes[kind] != nil && lanesMigration == record.migration {
+            for kind in PostCopyChannel.allCases where lanes[kind] != nil && lanesMigration == record.migration {
                 resolving!.laneUp(kind, lanes[kind]!)
             }
             resolving!.start()
@@ -308,7 +308,7 @@ final class SimDestination: SimPart {
         }
     }
 
-    private func takeLane(_ kind: LaneKind, _ id: MigrationID, _ isCommitted: Bool, _ pipe: SimPipe) {
+    private func takeLane(_ kind: PostCopyChannel, _ id: MigrationID, _ isCommitted: Bool, _ pipe: SimPipe) {
         if isCommitted {
             takeOver(id) { [self] isMine in if isMine { attach(kind, id, pipe) } else { refuse(pipe) } }
         } else if arrival?.id == id || record?.migration == id {
@@ -318,7 +318,7 @@ final class SimDestination: SimPart {
         }
     }
 
-    private func attach(_ kind: LaneKind, _ id: MigrationID, _ pipe: SimPipe) {
+    private func attach(_ kind: PostCopyChannel, _ id: MigrationID, _ pipe: SimPipe) {
         guard pipe.isOpen else { return }
         if let old = lanes[kind], old !== pipe {
             old.cut()
@@ -493,7 +493,7 @@ final class SimDestination: SimPart {
         epoch += 1
         arrival?.pipe.drop(.destination)
         forwardPipe?.drop(.destination)
-        for kind in LaneKind.allCases { lanes[kind]?.drop(.destination) }
+        for kind in PostCopyChannel.allCases { lanes[kind]?.drop(.destination) }
         simulation.dropConnections(of: .destination)
         arrival = nil
         resolving = nil

@@ -24,10 +24,10 @@ final class SimPostCopy: SimPart {
     private var operations: [UInt64: GuestOperation] = [:]
     private var nextID: UInt64 = 0
     var announced: [UInt64: Fingerprint] = [:]
-    private var pipes: [LaneKind: SimPipe] = [:]
+    private var pipes: [PostCopyChannel: SimPipe] = [:]
     /// Events of a channel wait for the work of its current message.
-    private var events: [LaneKind: [Event]] = [:]
-    private var busy: Set<LaneKind> = []
+    private var events: [PostCopyChannel: [Event]] = [:]
+    private var busy: Set<PostCopyChannel> = []
 
     init(_ node: SimDestination, _ map: DurablePresentMap) {
         self.node = node
@@ -178,21 +178,21 @@ final class SimPostCopy: SimPart {
 
     // MARK: Channels
 
-    func laneUp(_ kind: LaneKind, _ pipe: SimPipe) { happens(.up(pipe), on: kind) }
+    func laneUp(_ kind: PostCopyChannel, _ pipe: SimPipe) { happens(.up(pipe), on: kind) }
 
-    func laneDown(_ kind: LaneKind) {
+    func laneDown(_ kind: PostCopyChannel) {
         events[kind]?.removeAll { if case .message = $0 { true } else { false } }
         happens(.down, on: kind)
     }
 
-    func take(_ message: Message, from kind: LaneKind) { happens(.message(message), on: kind) }
+    func take(_ message: Message, from kind: PostCopyChannel) { happens(.message(message), on: kind) }
 
-    private func happens(_ event: Event, on kind: LaneKind) {
+    private func happens(_ event: Event, on kind: PostCopyChannel) {
         events[kind, default: []].append(event)
         next(on: kind)
     }
 
-    private func next(on kind: LaneKind) {
+    private func next(on kind: PostCopyChannel) {
         while !busy.contains(kind), events[kind]?.isEmpty == false {
             switch events[kind]!.removeFirst() {
             case .up(let pipe):
@@ -214,7 +214,7 @@ final class SimPostCopy: SimPart {
         }
     }
 
-    private func receive(_ message: Message, on kind: LaneKind, _ done: @escaping () -> Void) {
+    private func receive(_ message: Message, on kind: PostCopyChannel, _ done: @escaping () -> Void) {
         do {
             let actions = try machine.receive(message, on: kind)
             guard let action = actions.first, actions.count == 1, isWork(action) else {
@@ -234,7 +234,7 @@ final class SimPostCopy: SimPart {
         }
     }
 
-    private func work(_ action: PostCopyMachine.Action, on kind: LaneKind, _ done: @escaping () -> Void) {
+    private func work(_ action: PostCopyMachine.Action, on kind: PostCopyChannel, _ done: @escaping () -> Void) {
         switch action {
         case .store(let received):
             store(received) { [self] in

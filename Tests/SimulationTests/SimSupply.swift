@@ -20,10 +20,10 @@ final class SimSupply: SimPart {
     private var machine: PostCopySourceMachine
     private var isStarted = false
     private var isDropped = false
-    private var pipes: [LaneKind: SimPipe] = [:]
+    private var pipes: [PostCopyChannel: SimPipe] = [:]
     /// Messages that wait for the work of the one before.
-    private var messages: [LaneKind: [Message]] = [:]
-    private var busy: Set<LaneKind> = []
+    private var messages: [PostCopyChannel: [Message]] = [:]
+    private var busy: Set<PostCopyChannel> = []
     /// What both have agreed on at the switchover, and without what; nil in a later life of the node.
     private var agreed: (manifest: [Fingerprint], missing: [Range<UInt64>])?
 
@@ -62,16 +62,16 @@ final class SimSupply: SimPart {
     func start() {
         guard !isStarted else { return }
         isStarted = true
-        for kind in LaneKind.allCases { connect(kind) }
+        for kind in PostCopyChannel.allCases { connect(kind) }
     }
 
     func drop() {
         isDropped = true
         machine.stop()
-        for kind in LaneKind.allCases { pipes[kind]?.drop(.source) }
+        for kind in PostCopyChannel.allCases { pipes[kind]?.drop(.source) }
     }
 
-    private func connect(_ kind: LaneKind) {
+    private func connect(_ kind: PostCopyChannel) {
         guard !isDropped, !machine.isReleased else { return }
         let pipe = source.simulation.connect(kind == .demand ? .demand : .bulk, id, isCommitted: machine.isCommitted)
         pipes[kind] = pipe
@@ -101,7 +101,7 @@ final class SimSupply: SimPart {
     }
 
     /// Takes the messages of a channel one after the other.
-    private func next(on kind: LaneKind, _ pipe: SimPipe) {
+    private func next(on kind: PostCopyChannel, _ pipe: SimPipe) {
         guard pipes[kind] === pipe, !isDropped, !busy.contains(kind), let message = messages[kind]?.first
         else { return }
         messages[kind]!.removeFirst()
@@ -123,7 +123,7 @@ final class SimSupply: SimPart {
     }
 
     private func perform(
-        _ actions: ArraySlice<PostCopySourceMachine.Action>, on kind: LaneKind, _ pipe: SimPipe,
+        _ actions: ArraySlice<PostCopySourceMachine.Action>, on kind: PostCopyChannel, _ pipe: SimPipe,
         _ done: @escaping () -> Void
     ) {
         guard let action = actions.first else { return done() }
@@ -131,7 +131,7 @@ final class SimSupply: SimPart {
     }
 
     private func perform(
-        _ action: PostCopySourceMachine.Action, on kind: LaneKind, _ pipe: SimPipe, _ done: @escaping () -> Void
+        _ action: PostCopySourceMachine.Action, on kind: PostCopyChannel, _ pipe: SimPipe, _ done: @escaping () -> Void
     ) {
         let disk = source.disk
         func send(_ message: Message) { pipe.send(message, from: .source) }
@@ -186,7 +186,7 @@ final class SimSupply: SimPart {
         }
     }
 
-    private func makeWay(on kind: LaneKind, _ ready: @escaping () -> Void) {
+    private func makeWay(on kind: PostCopyChannel, _ ready: @escaping () -> Void) {
         guard kind == .bulk, machine.mustBulkWait else { return ready() }
         source.later(500) { [self] in makeWay(on: kind, ready) }
     }

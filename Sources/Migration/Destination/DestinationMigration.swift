@@ -441,7 +441,7 @@ public struct DestinationMigration: Sendable {
     // MARK: The flows of a disk that has not arrived whole
 
     private func carry(
-        _ kind: LaneKind, _ hello: Hello, _ connection: PeerConnection,
+        _ kind: PostCopyChannel, _ hello: Hello, _ connection: PeerConnection,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         if hello.isCommitted { try await site.takeOver(hello.migration) }

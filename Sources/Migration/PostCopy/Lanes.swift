@@ -9,14 +9,14 @@ final class Lanes: Sendable {
     /// A change of a channel.
     enum Event: Sendable {
         /// With what the source can do.
-        case up(LaneKind, ProtocolSupport.Capabilities)
-        case down(LaneKind)
+        case up(PostCopyChannel, ProtocolSupport.Capabilities)
+        case down(PostCopyChannel)
     }
 
     /// Hears of the channels, and takes the messages of each one after the other.
     struct Listener: Sendable {
         let event: @Sendable (Event) -> Void
-        let message: @Sendable (LaneKind, Message) async throws -> Void
+        let message: @Sendable (PostCopyChannel, Message) async throws -> Void
     }
 
     private enum Outgoing: Sendable {
@@ -32,7 +32,7 @@ final class Lanes: Sendable {
 
     private struct State {
         var turns = ChannelTurns()
-        var lanes: [LaneKind: Lane] = [:]
+        var lanes: [PostCopyChannel: Lane] = [:]
         /// All that carry a channel or wait for that.
         var connections: [UInt64: PeerConnection] = [:]
         var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
@@ -44,15 +44,15 @@ final class Lanes: Sendable {
     private let state = NIOLockedValueBox(State())
 
     /// Queues a message on a channel; lost if the channel is down.
-    func send(_ message: Message, on kind: LaneKind) {
+    func send(_ message: Message, on kind: PostCopyChannel) {
         send(.one(message), on: kind)
     }
 
     /// Queues messages on a channel; lost if the channel is down.
     /// - Parameter next: makes one when the one before has been sent, on any thread; nil behind the last.
-    func send(each next: @escaping @Sendable () -> Message?, on kind: LaneKind) { send(.each(next), on: kind) }
+    func send(each next: @escaping @Sendable () -> Message?, on kind: PostCopyChannel) { send(.each(next), on: kind) }
 
-    private func send(_ outgoing: Outgoing, on kind: LaneKind) {
+    private func send(_ outgoing: Outgoing, on kind: PostCopyChannel) {
         state.withLockedValue { _ = $0.lanes[kind]?.queue.yield(outgoing) }
     }
 
@@ -89,7 +89,7 @@ final class Lanes: Sendable {
     ///   - budget: the memory of long messages, while they come and are dealt with.
     /// - Throws: why it ended before the source had had enough; the connection is then still open, to say so.
     func run(
-        _ kind: LaneKind, _ connection: PeerConnection, _ capabilities: ProtocolSupport.Capabilities,
+        _ kind: PostCopyChannel, _ connection: PeerConnection, _ capabilities: ProtocolSupport.Capabilities,
         budget: ByteBudget, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         let number = await takeTurn(kind, connection)
@@ -174,7 +174,7 @@ final class Lanes: Sendable {
 
     /// Returns once the connection carries the channel.
     /// - Returns: its number.
-    private func takeTurn(_ kind: LaneKind, _ connection: PeerConnection) async -> UInt64 {
+    private func takeTurn(_ kind: PostCopyChannel, _ connection: PeerConnection) async -> UInt64 {
         let number = state.withLockedValue { state in
             defer { state.nextConnection += 1 }
             state.connections[state.nextConnection] = connection
@@ -190,7 +190,7 @@ final class Lanes: Sendable {
         return number
     }
 
-    private func end(_ kind: LaneKind, _ number: UInt64) {
+    private func end(_ kind: PostCopyChannel, _ number: UInt64) {
         // Down before the next connection can be up.
         let listener = state.withLockedValue { state in
             state.lanes[kind] = nil

@@ -12,7 +12,7 @@ extension PostCopy {
 
     /// Takes a message of the source. The next one of that channel is taken once this returns.
     /// - Throws: why the channel must end.
-    func receive(_ message: Message, on kind: LaneKind) async throws {
+    func receive(_ message: Message, on kind: PostCopyChannel) async throws {
         for action in try decide({ try $0.receive(message, on: kind) }) {
             switch action {
             case .store(let received):

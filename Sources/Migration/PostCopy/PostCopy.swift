@@ -42,7 +42,7 @@ final class PostCopy: RequestForwarder, Sendable {
 
     let parts: Parts
     /// Each connection begins a stream of its own.
-    let decompressors = NIOLockedValueBox<[LaneKind: StreamDecompressor]>([:])
+    let decompressors = NIOLockedValueBox<[PostCopyChannel: StreamDecompressor]>([:])
     private let state: NIOLockedValueBox<State>
 
     init(parts: Parts) {
@@ -190,7 +190,7 @@ final class PostCopy: RequestForwarder, Sendable {
     }
 
     /// Threads for the work of a channel.
-    func pool(for kind: LaneKind) -> NIOThreadPool {
+    func pool(for kind: PostCopyChannel) -> NIOThreadPool {
         kind == .demand ? parts.pools.urgent : parts.pools.background
     }
 

@@ -13,7 +13,7 @@ extension PostCopySourceLink {
     /// zstd's: somebody waits, or soon may, for what goes over these connections.
     private static let level: Int32 = 3
 
-    func serve(_ kind: LaneKind, _ connection: PeerConnection) async throws {
+    func serve(_ kind: PostCopyChannel, _ connection: PeerConnection) async throws {
         let isCommitted = state.withLockedValue { state in
             state.connections[kind] = connection
             state.machine.channelUp(kind)
@@ -33,7 +33,7 @@ extension PostCopySourceLink {
         }
     }
 
-    private func server(_ kind: LaneKind, _ connection: PeerConnection) throws -> PostCopyBlockServer {
+    private func server(_ kind: PostCopyChannel, _ connection: PeerConnection) throws -> PostCopyBlockServer {
         PostCopyBlockServer(
             connection: connection, image: parts.image, geometry: parts.geometry,
             pool: kind == .demand ? parts.pools.urgent : parts.pools.background,

@@ -46,7 +46,7 @@ public final class PostCopySourceLink: Sendable {
     struct State {
         var machine: PostCopySourceMachine
         var tasks: [Task<Void, Never>] = []
-        var connections: [LaneKind: PeerConnection] = [:]
+        var connections: [PostCopyChannel: PeerConnection] = [:]
         /// Bytes that connections of the past have carried.
         var carried: UInt64 = 0
         /// The part of the bytes of which it is known what they are.
@@ -111,7 +111,7 @@ public final class PostCopySourceLink: Sendable {
     func start() {
         state.withLockedValue { state in
             guard state.tasks.isEmpty, !state.machine.isOver else { return }
-            state.tasks = LaneKind.allCases.map { kind in Task { [self] in await stayConnected(kind) } }
+            state.tasks = PostCopyChannel.allCases.map { kind in Task { [self] in await stayConnected(kind) } }
         }
     }
 
@@ -160,7 +160,7 @@ public final class PostCopySourceLink: Sendable {
         state.withLockedValue { question(&$0.machine) }
     }
 
-    private func stayConnected(_ kind: LaneKind) async {
+    private func stayConnected(_ kind: PostCopyChannel) async {
         await Reconnection(destination: parts.destination, transport: parts.transport).run {
             !isReleased
         } serve: { [self] in

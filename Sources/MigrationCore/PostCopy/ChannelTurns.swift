@@ -19,7 +19,7 @@ package struct ChannelTurns: Sendable {
         var waiting: [UInt64] = []
     }
 
-    private var channels: [LaneKind: Turns] = [:]
+    private var channels: [PostCopyChannel: Turns] = [:]
 
     package init() {}
 
@@ -28,7 +28,7 @@ package struct ChannelTurns: Sendable {
 
     /// A connection is to carry a channel.
     /// - Parameter connection: a number that was never used before.
-    package mutating func came(_ connection: UInt64, for channel: LaneKind) -> [Action] {
+    package mutating func came(_ connection: UInt64, for channel: PostCopyChannel) -> [Action] {
         guard let current = channels[channel]?.current else {
             channels[channel] = Turns(current: connection)
             return [.begin(connection)]
@@ -38,7 +38,7 @@ package struct ChannelTurns: Sendable {
     }
 
     /// The connection that carries a channel has ended.
-    package mutating func ended(_ connection: UInt64, of channel: LaneKind) -> [Action] {
+    package mutating func ended(_ connection: UInt64, of channel: PostCopyChannel) -> [Action] {
         guard var turns = channels[channel], turns.current == connection else {
             preconditionFailure("connection \(connection) does not carry the channel")
         }

@@ -11,7 +11,7 @@ extension PostCopyMachine {
         case finish(id: UInt64, error: CInt)
 
         /// Send a message; lost if the channel is down.
-        case send(PostcopyMessage, on: LaneKind)
+        case send(PostcopyMessage, on: PostCopyChannel)
         /// Send all runs that never came from the source, over `bulk`.
         case sendReplaced
         /// End the connections: the source has heard that the disk is complete.

@@ -8,7 +8,7 @@ extension PostCopyMachine {
     /// A channel carries messages from now on.
     /// - Parameter capabilities: the source's.
     package mutating func channelUp(
-        _ channel: LaneKind, _ capabilities: ProtocolSupport.Capabilities, at now: ContinuousClock.Instant
+        _ channel: PostCopyChannel, _ capabilities: ProtocolSupport.Capabilities, at now: ContinuousClock.Instant
     ) -> [Action] {
         switch channel {
         case .demand:
@@ -21,7 +21,7 @@ extension PostCopyMachine {
     }
 
     /// A channel is gone, and with it every answer that was still to come over it.
-    package mutating func channelDown(_ channel: LaneKind) {
+    package mutating func channelDown(_ channel: PostCopyChannel) {
         switch channel {
         case .demand: scheduler.linkLost()
         case .bulk:
@@ -54,7 +54,7 @@ extension PostCopyMachine {
 
     /// The source has sent a message.
     /// - Throws: `MigrationError.unexpected` if it can't stand here; nothing has changed then, and the channel is to end.
-    package mutating func receive(_ message: Message, on channel: LaneKind) throws -> [Action] {
+    package mutating func receive(_ message: Message, on channel: PostCopyChannel) throws -> [Action] {
         switch message {
         case .answer:
             // It belongs to a read from before the switchover, which has been repeated on this disk since.
@@ -75,7 +75,7 @@ extension PostCopyMachine {
         }
     }
 
-    private func received(_ segment: DataSegment, _ channel: LaneKind) throws -> Received {
+    private func received(_ segment: DataSegment, _ channel: PostCopyChannel) throws -> Received {
         let runs = try segment.runs.map { try $0.blocks(of: geometry) }
         let limit = UInt64(DataSegment.maximumBytes)
         var bytes: UInt64 = 0
@@ -85,7 +85,7 @@ extension PostCopyMachine {
         return Received(channel: channel, runs: runs, data: segment, byteCount: Int(bytes))
     }
 
-    private mutating func unreadable(_ blocks: Range<UInt64>, error: CInt, _ channel: LaneKind) -> [Action] {
+    private mutating func unreadable(_ blocks: Range<UInt64>, error: CInt, _ channel: PostCopyChannel) -> [Action] {
         let actions = translate(scheduler.unavailable(blocks, error: error)) + pause(.sourceCannotRead(error: error))
         count([blocks], channel)
         return actions + advance()
@@ -125,7 +125,7 @@ extension PostCopyMachine {
     }
 
     /// Blocks have come over a channel, wanted or not.
-    private mutating func count(_ runs: [Range<UInt64>], _ channel: LaneKind) {
+    private mutating func count(_ runs: [Range<UInt64>], _ channel: PostCopyChannel) {
         guard channel == .bulk else { return }
         for run in runs {
             guard let segment = awaited.keys.first(where: { $0.contains(run.lowerBound) }) else { continue }

@@ -28,13 +28,13 @@ extension PostCopyMachine {
     package struct Search: Equatable, Sendable {
         package let parts: [[Range<UInt64>]]
         /// `demand` if a client waits for the first part; of a search for `bulk`, blocks that have come meanwhile are left out.
-        package let channel: LaneKind
+        package let channel: PostCopyChannel
         let generation: Int
     }
 
     /// Blocks that the source has sent. The driver passes it back with `stored`.
     package struct Received: Equatable, Sendable {
-        package let channel: LaneKind
+        package let channel: PostCopyChannel
         /// Within the disk, not empty; in the order of their bytes.
         package let runs: [Range<UInt64>]
         /// nil for blocks of zeros.

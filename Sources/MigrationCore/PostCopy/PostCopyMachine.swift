@@ -244,7 +244,7 @@ package struct PostCopyMachine: Sendable {
         return blocks.lowerBound / part * part..<min(geometry.blockCount, (blocks.upperBound - 1) / part * part + part)
     }
 
-    private func ask(_ runs: [Range<UInt64>], on channel: LaneKind) -> [Action] {
+    private func ask(_ runs: [Range<UInt64>], on channel: PostCopyChannel) -> [Action] {
         PostcopyMessage.chunks(of: runs).map { .send(.need($0), on: channel) }
     }
 

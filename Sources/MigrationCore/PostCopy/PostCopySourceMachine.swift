@@ -67,11 +67,11 @@ package struct PostCopySourceMachine: Sendable {
     private var phase = Phase.early
     private var isStopped = false
     /// Blocks that the guest has replaced, as said over a channel since it is up or has asked for a root.
-    private var replaced: [LaneKind: BlockSet] = [:]
+    private var replaced: [PostCopyChannel: BlockSet] = [:]
     /// The end of the last of them.
-    private var replacedEnd: [LaneKind: UInt64] = [:]
+    private var replacedEnd: [PostCopyChannel: UInt64] = [:]
     /// Channels of which a question is being answered.
-    private var answering: Set<LaneKind> = []
+    private var answering: Set<PostCopyChannel> = []
     /// Demands that have come and not been answered.
     private var demanded = 0
     /// When the last demand came, or the first had to be expected.
@@ -126,7 +126,7 @@ package struct PostCopySourceMachine: Sendable {
     // MARK: Channels
 
     /// A channel is being connected.
-    package mutating func channelUp(_ channel: LaneKind) {
+    package mutating func channelUp(_ channel: PostCopyChannel) {
         replaced[channel] = nil
         replacedEnd[channel] = nil
         answering.remove(channel)
@@ -134,7 +134,7 @@ package struct PostCopySourceMachine: Sendable {
     }
 
     /// A channel is gone.
-    package mutating func channelDown(_ channel: LaneKind) {
+    package mutating func channelDown(_ channel: PostCopyChannel) {
         guard channel == .demand else { return }
         demanded = 0
         left?.seconds = nil
@@ -152,7 +152,7 @@ package struct PostCopySourceMachine: Sendable {
     /// The destination has sent a message.
     /// - Throws: `MigrationError.unexpected` if it can't stand here; `refused` in the destination's words.
     package mutating func receive(
-        _ message: Message, on channel: LaneKind, at now: ContinuousClock.Instant
+        _ message: Message, on channel: PostCopyChannel, at now: ContinuousClock.Instant
     ) throws -> [Action] {
         switch message {
         case .refused(let reason): throw MigrationError.refused(reason)
@@ -173,7 +173,7 @@ package struct PostCopySourceMachine: Sendable {
     }
 
     /// The message has been dealt with.
-    package mutating func answered(on channel: LaneKind) {
+    package mutating func answered(on channel: PostCopyChannel) {
         guard answering.remove(channel) != nil else { return }
         if channel == .demand { demanded = max(0, demanded - 1) }
         // Not before: it may be refused again and again.
@@ -186,7 +186,7 @@ package struct PostCopySourceMachine: Sendable {
             blocks: blocks, bytes: blocks * UInt64(geometry.blockSize), seconds: milliseconds.map { Double($0) / 1000 })
     }
 
-    private mutating func answer(_ message: Message, on channel: LaneKind) throws -> [Action] {
+    private mutating func answer(_ message: Message, on channel: PostCopyChannel) throws -> [Action] {
         switch message {
         case .request(let request) where request.kind == .flush: return [.flush(id: request.id)]
         case .request(let request): return [try read(request)]
@@ -231,7 +231,7 @@ package struct PostCopySourceMachine: Sendable {
         runs.reduce(0) { $0.addingClamped(UInt64($1.count)) }
     }
 
-    private mutating func note(replaced runs: [Range<UInt64>], on channel: LaneKind) throws {
+    private mutating func note(replaced runs: [Range<UInt64>], on channel: PostCopyChannel) throws {
         let blockCount = geometry.blockCount
         for run in runs {
             guard run.lowerBound >= replacedEnd[channel, default: 0] else {
