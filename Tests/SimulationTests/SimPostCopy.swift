@@ -178,9 +178,9 @@ final class SimPostCopy: SimPart {
 
     // MARK: Channels
 
-    func laneUp(_ kind: PostCopyChannel, _ pipe: SimPipe) { happens(.up(pipe), on: kind) }
+    func channelUp(_ kind: PostCopyChannel, _ pipe: SimPipe) { happens(.up(pipe), on: kind) }
 
-    func laneDown(_ kind: PostCopyChannel) {
+    func channelDown(_ kind: PostCopyChannel) {
         events[kind]?.removeAll { if case .message = $0 { true } else { false } }
         happens(.down, on: kind)
     }

@@ -445,15 +445,15 @@ public struct DestinationMigration: Sendable {
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         if hello.isCommitted { try await site.takeOver(hello.migration) }
-        guard let lanes = await site.lanes(of: hello.migration) else {
+        guard let channels = await site.channels(of: hello.migration) else {
             throw MigrationError.refused("no disk of that migration is here")
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         do {
-            try await lanes.run(
+            try await channels.run(
                 kind, connection, hello.support.capabilities, budget: budgets.budget(of: connection.peer), &frames)
         } catch {
-            if !Self.isCut(error), lanes.note(problem: "\(error)") {
+            if !Self.isCut(error), channels.note(problem: "\(error)") {
                 logger.warning("the rest of \(hello.export): \(error); the source will try again")
             }
             throw error

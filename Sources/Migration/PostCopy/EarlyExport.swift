@@ -4,7 +4,7 @@ import Block
 struct EarlyExport: Sendable {
     let device: IncomingDevice
     let reads: EarlyReads
-    let lanes: Lanes
+    let channels: PostCopyChannels
     let disk: Disk
     let onChange: ChangeSignal
 }

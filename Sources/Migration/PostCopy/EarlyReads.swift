@@ -21,17 +21,17 @@ final class EarlyReads: IncomingReader, Sendable {
         var open: [UInt64: Question] = [:]
     }
 
-    private let lanes: Lanes
+    private let channels: PostCopyChannels
     private let state = NIOLockedValueBox(State())
 
-    init(lanes: Lanes) {
-        self.lanes = lanes
+    init(channels: PostCopyChannels) {
+        self.channels = channels
     }
 
     /// Takes the channels' messages from now on, and asks again all that has not been answered.
     func listen() {
-        lanes.listen(
-            Lanes.Listener(
+        channels.listen(
+            PostCopyChannels.Listener(
                 event: { [self] event in if case .up(.demand, _) = event { askAgain() } },
                 message: { [self] _, message in
                     guard case .answer(let answer) = message else { throw MigrationError.unexpected("no answer") }
@@ -61,7 +61,7 @@ final class EarlyReads: IncomingReader, Sendable {
     }
 
     private func send(_ id: UInt64, _ question: Question) {
-        lanes.send(
+        channels.send(
             .request(
                 RemoteRequest(
                     id: id, kind: question.kind, isForced: false, mayPunchHole: true, offset: question.offset,

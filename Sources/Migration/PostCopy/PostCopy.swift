@@ -27,7 +27,7 @@ final class PostCopy: RequestForwarder, Sendable {
         let announced: FingerprintFile
         /// nil if there are no neighbours.
         let index: NeighbourIndex?
-        let lanes: Lanes
+        let channels: PostCopyChannels
         let pools: WorkPools
         let logger: Logger
         /// Records durably that the disk is complete, and stops using this object.
@@ -68,9 +68,9 @@ final class PostCopy: RequestForwarder, Sendable {
 
     /// Begins to bring what is missing.
     func start() {
-        parts.lanes.listen(
-            Lanes.Listener(
-                event: { [self] in laneChanged($0) }, message: { [self] in try await receive($1, on: $0) }))
+        parts.channels.listen(
+            PostCopyChannels.Listener(
+                event: { [self] in channelChanged($0) }, message: { [self] in try await receive($1, on: $0) }))
         step { $0.start() }
     }
 
@@ -92,7 +92,7 @@ final class PostCopy: RequestForwarder, Sendable {
     /// Ends requests that wait for blocks, now and later: the node ends.
     func stop() { step { $0.stop(error: ESHUTDOWN) } }
 
-    private func laneChanged(_ event: Lanes.Event) {
+    private func channelChanged(_ event: PostCopyChannels.Event) {
         switch event {
         case .up(let kind, let capabilities):
             let windowLog = kind == .demand ? ZstdParameters.demandWindowLog : ZstdParameters.windowLog
@@ -141,7 +141,7 @@ final class PostCopy: RequestForwarder, Sendable {
     ) -> [PostCopyMachine.Action] {
         actions.filter { action in
             switch action {
-            case .send(let message, let kind): parts.lanes.send(.postcopy(message), on: kind)
+            case .send(let message, let kind): parts.channels.send(.postcopy(message), on: kind)
             case .sendReplaced: sendReplaced()
             case .deliver(let id, let runs):
                 guard let arrived else { preconditionFailure("only what has just come is delivered") }
@@ -155,7 +155,7 @@ final class PostCopy: RequestForwarder, Sendable {
     /// One message after the other, as they are sent: as many runs as there are would take much memory.
     private func sendReplaced() {
         let chunks = NIOLockedValueBox(RunChunks(map.notTaken))
-        parts.lanes.send(
+        parts.channels.send(
             each: { chunks.withLockedValue { $0.next() }.map { .postcopy(.replaced($0)) } }, on: .bulk)
     }
 
@@ -171,7 +171,7 @@ final class PostCopy: RequestForwarder, Sendable {
             case .save(.synchronizeImage): onPool { [self] in save(.synchronizeImage) }
             case .save(let step): save(step)
             case .computeRoot: onPool { [self] in computeRoot() }
-            case .closeChannels: parts.lanes.close()
+            case .closeChannels: parts.channels.close()
             case .report(let problem): report(problem)
             case .retry(let delay): retry(after: delay)
             case .send, .sendReplaced, .deliver: preconditionFailure("performed in order")

@@ -5,7 +5,7 @@ import NIOCore
 import Peer
 
 /// The destination's ends of the two channels of one disk, whichever connections carry them now. Any thread may call it.
-final class Lanes: Sendable {
+final class PostCopyChannels: Sendable {
     /// A change of a channel.
     enum Event: Sendable {
         /// With what the source can do.
@@ -25,14 +25,14 @@ final class Lanes: Sendable {
     }
 
     /// A channel that is up.
-    private struct Lane {
+    private struct Channel {
         let queue: AsyncStream<Outgoing>.Continuation
         let capabilities: ProtocolSupport.Capabilities
     }
 
     private struct State {
         var turns = ChannelTurns()
-        var lanes: [PostCopyChannel: Lane] = [:]
+        var channels: [PostCopyChannel: Channel] = [:]
         /// All that carry a channel or wait for that.
         var connections: [UInt64: PeerConnection] = [:]
         var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
@@ -53,16 +53,16 @@ final class Lanes: Sendable {
     func send(each next: @escaping @Sendable () -> Message?, on kind: PostCopyChannel) { send(.each(next), on: kind) }
 
     private func send(_ outgoing: Outgoing, on kind: PostCopyChannel) {
-        state.withLockedValue { _ = $0.lanes[kind]?.queue.yield(outgoing) }
+        state.withLockedValue { _ = $0.channels[kind]?.queue.yield(outgoing) }
     }
 
     /// Replaces the listener, and tells the new one of the channels that are up.
     func listen(_ listener: Listener) {
         let up = state.withLockedValue { state in
             state.listener = listener
-            return state.lanes
+            return state.channels
         }
-        for (kind, lane) in up { listener.event(.up(kind, lane.capabilities)) }
+        for (kind, channel) in up { listener.event(.up(kind, channel.capabilities)) }
     }
 
     /// Notes why a channel has failed.
@@ -99,7 +99,7 @@ final class Lanes: Sendable {
         if kind == .demand { connection.announceLongFrames() }
         let owed = NIOLockedValueBox(LongAnswers())
         let listener = state.withLockedValue { state in
-            state.lanes[kind] = Lane(queue: queue, capabilities: capabilities)
+            state.channels[kind] = Channel(queue: queue, capabilities: capabilities)
             return state.listener
         }
         listener?.event(.up(kind, capabilities))
@@ -193,7 +193,7 @@ final class Lanes: Sendable {
     private func end(_ kind: PostCopyChannel, _ number: UInt64) {
         // Down before the next connection can be up.
         let listener = state.withLockedValue { state in
-            state.lanes[kind] = nil
+            state.channels[kind] = nil
             return state.listener
         }
         listener?.event(.down(kind))
