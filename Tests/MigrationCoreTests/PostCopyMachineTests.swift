@@ -100,7 +100,9 @@ struct PostCopyMachineTests {
         .postcopy(.complete(Ledger())), .roundEnd(1), .commit, .refused(reason: ""), .cancel(reason: ""),
     ]
 
-    @Test("A message out of bounds or out of turn -> refused, nothing changes", arguments: refused, PostCopyChannel.allCases)
+    @Test(
+        "A message out of bounds or out of turn -> refused, nothing changes", arguments: refused,
+        PostCopyChannel.allCases)
     func outOfTurn(_ message: Message, _ channel: PostCopyChannel) throws {
         var driven = Driven()
         #expect(driven.up(.demand) == [])

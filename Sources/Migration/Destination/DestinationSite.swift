@@ -395,7 +395,8 @@ public actor DestinationSite {
         ) { signal.raise() }
         reads.listen()
         let disk = try await announce(offer.export, offer.size, device)
-        early[offer.export] = EarlyExport(device: device, reads: reads, channels: channels, disk: disk, onChange: signal)
+        early[offer.export] = EarlyExport(
+            device: device, reads: reads, channels: channels, disk: disk, onChange: signal)
         logger.notice(
             "\(offer.export) is answered here already; \(refusesEarlyWrites ? "writes are refused" : "writes wait")")
         return signal
@@ -661,7 +662,8 @@ public actor DestinationSite {
         if record.imagePath != nil { try state.remove(recordName(record.export, Self.returningPrefix)) }
     }
 
-    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: PostCopyFiles?) async throws -> Disk {
+    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: PostCopyFiles?) async throws -> Disk
+    {
         guard let geometry = BlockGeometry(size: record.size, blockSize: record.blockSize ?? 0) else {
             throw MigrationError.unexpected("blocks of \(record.blockSize ?? 0) bytes")
         }

@@ -33,7 +33,8 @@ enum GoldenMessages {
             "hello of the demand channel", hello(.demand),
             "01 \(magic) 0003 0003 00000000000001ff 03 \(id) 01 0004 6469736b"),
         GoldenMessage(
-            "hello of the bulk channel", hello(.bulk), "01 \(magic) 0003 0003 00000000000001ff 04 \(id) 01 0004 6469736b"),
+            "hello of the bulk channel", hello(.bulk),
+            "01 \(magic) 0003 0003 00000000000001ff 04 \(id) 01 0004 6469736b"),
         GoldenMessage(
             "hello to estimate", hello(.estimate), "01 \(magic) 0003 0003 00000000000001ff 05 \(id) 01 0004 6469736b"),
         GoldenMessage(
