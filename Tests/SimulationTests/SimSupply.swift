@@ -24,7 +24,7 @@ final class SimSupply: SimPart {
     /// Messages that wait for the work of the one before.
     private var messages: [PostCopyChannel: [Message]] = [:]
     private var busy: Set<PostCopyChannel> = []
-    /// What both have agreed on at the switchover, and without what; nil in a later life of the node.
+    /// The state on which both sides agreed at the switchover, and the blocks without it; nil in a later life of the node.
     private var agreed: (manifest: [Fingerprint], missing: [Range<UInt64>])?
 
     init(_ source: SimSource, _ id: MigrationID, isCommitted: Bool) {

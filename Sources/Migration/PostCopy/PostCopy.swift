@@ -55,7 +55,7 @@ final class PostCopy: RequestForwarder, Sendable {
 
     /// How far it is, and how fast it got there lately.
     func progress() -> PostCopyStatus {
-        // A request for progress may be an occasion to tell the source as well.
+        // The source may have to be told at the same time.
         let progress = state.withLockedValue { state in
             let (progress, actions) = state.machine.progress(at: .now)
             let rest = performOrdered(actions, &state, nil)
@@ -152,7 +152,7 @@ final class PostCopy: RequestForwarder, Sendable {
         }
     }
 
-    /// One message after the other, as they are sent: as many runs as there are would take much memory.
+    /// Makes one message after the other, as they are sent: all runs at once may take much memory.
     private func sendReplaced() {
         let chunks = NIOLockedValueBox(RunChunks(map.notTaken))
         parts.channels.send(

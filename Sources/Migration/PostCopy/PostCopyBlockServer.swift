@@ -19,13 +19,13 @@ struct PostCopyBlockServer {
     let geometry: BlockGeometry
     let pool: NIOThreadPool
     let sender: BlockSender
-    /// A folder for a file.
+    /// A folder for temporary files.
     let scratch: String
-    /// nil if it is not known what clients have read.
+    /// Counts of the clients' reads; nil if they were not kept.
     let reads: ReadCounts?
-    /// What has been agreed on at the switchover; nil if that is not known any more.
+    /// Gives the state on which both sides agreed at the switchover; nil if that is not known any more.
     let agreed: @Sendable () -> SourceRootHash.Agreed?
-    /// Called ahead of answers that may be large, with the bytes of the frame; returns when it may be sent.
+    /// Waits until an answer that may be large may be sent; given the bytes of its frame.
     let beforeSending: @Sendable (Message, Int) async throws -> Void
 
     /// Performs an action that answers the destination.

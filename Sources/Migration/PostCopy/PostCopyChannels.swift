@@ -8,7 +8,7 @@ import Peer
 final class PostCopyChannels: Sendable {
     /// A change of a channel.
     enum Event: Sendable {
-        /// With what the source can do.
+        /// The channel carries messages; with the capabilities of the source.
         case up(PostCopyChannel, ProtocolSupport.Capabilities)
         case down(PostCopyChannel)
     }
@@ -33,7 +33,7 @@ final class PostCopyChannels: Sendable {
     private struct State {
         var turns = ChannelTurns()
         var channels: [PostCopyChannel: Channel] = [:]
-        /// All that carry a channel or wait for that.
+        /// Connections that carry a channel or wait for their turn.
         var connections: [UInt64: PeerConnection] = [:]
         var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
         var nextConnection: UInt64 = 0

@@ -24,7 +24,7 @@ public final class PostCopySourceLink: Sendable {
         let migration: MigrationID
         let image: RawImage
         let geometry: BlockGeometry
-        /// What clients have read of the disk here; nil if that is not known.
+        /// Counts of the clients' reads here; nil if they were not kept.
         let reads: ReadCounts?
         let rate: RateLimit
         let records: SourceRecords
@@ -33,7 +33,7 @@ public final class PostCopySourceLink: Sendable {
         let logger: Logger
     }
 
-    /// What the destination lacks.
+    /// The blocks that the destination lacks.
     public struct Left: Sendable {
         /// How many blocks.
         public var blocks: UInt64
@@ -49,9 +49,9 @@ public final class PostCopySourceLink: Sendable {
         var connections: [PostCopyChannel: PeerConnection] = [:]
         /// Bytes that connections of the past have carried.
         var carried: UInt64 = 0
-        /// The part of the bytes of which it is known what they are.
+        /// Bytes of known kinds, of all connections.
         var wire = WireBytes()
-        /// What both sides have agreed on at the switchover; nil before it, after the end, and in a later life of this node.
+        /// The state on which both sides agreed at the switchover; nil before it, after the end, and in a later life of this node.
         var agreed: SourceRootHash.Agreed?
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -90,7 +90,7 @@ public final class PostCopySourceLink: Sendable {
     /// Why the destination can't be reached; nil while it can.
     public var problem: String? { ask { $0.problem } }
 
-    /// What has crossed.
+    /// Bytes that have crossed, both ways.
     var wire: WireBytes {
         state.withLockedValue { state in
             var wire = state.wire
@@ -100,10 +100,10 @@ public final class PostCopySourceLink: Sendable {
         }
     }
 
-    /// Where the blocks came from that were missing at the switchover; nil before the end.
+    /// The origins of the blocks that were missing at the switchover; nil before the end.
     var ledger: Ledger? { ask { $0.ledger } }
 
-    /// What the destination lacks; nil if it has not said so.
+    /// The blocks that the destination lacks; nil if it has not said so.
     public var left: Left? {
         ask { $0.left }.map { Left(blocks: $0.blocks, bytes: $0.bytes, seconds: $0.seconds) }
     }

@@ -1,7 +1,7 @@
 import BlockModel
 import MigrationProtocol
 
-/// What the source says, and the channels over which it speaks.
+/// The messages of the source, and the channels over which they come.
 extension PostCopyMachine {
     // MARK: Channels
 

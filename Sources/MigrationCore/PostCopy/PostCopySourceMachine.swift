@@ -25,7 +25,7 @@ package struct PostCopySourceMachine: Sendable {
         }
     }
 
-    /// What the destination lacks, as it has said last.
+    /// The blocks that the destination lacks, as it has said last.
     package struct Left: Equatable, Sendable {
         package let blocks: UInt64
         package let bytes: UInt64
@@ -80,7 +80,7 @@ package struct PostCopySourceMachine: Sendable {
     private var pathCarries: UInt64 = 0
     private var pace = BulkPace()
 
-    /// What the destination lacks; nil if it has not said so.
+    /// The blocks that the destination lacks; nil if it has not said so.
     package private(set) var left: Left?
     /// Why the destination can't be reached; nil while it can.
     package private(set) var problem: String?
@@ -99,7 +99,7 @@ package struct PostCopySourceMachine: Sendable {
     /// Whether nobody needs to wait any longer.
     package var isOver: Bool { isReleased || isStopped }
 
-    /// Where the blocks came from that were missing at the switchover; nil before the release.
+    /// The origins of the blocks that were missing at the switchover; nil before the release.
     package var ledger: Ledger? { if case .released(let ledger) = phase { ledger } else { nil } }
 
     // MARK: The switchover and the end

@@ -21,7 +21,7 @@ package struct SaveSequence: Sendable {
         case writePages([MapPage])
     }
 
-    /// What follows the end of a step.
+    /// The step or the end that follows a step.
     package enum Next: Equatable, Sendable {
         case step(Step)
         /// The sequence is over.
