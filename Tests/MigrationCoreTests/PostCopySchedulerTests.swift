@@ -113,7 +113,9 @@ struct PostCopySchedulerTests {
     mutating func unavailable() {
         _ = scheduler.begin(operation(1, .read, blocks(0..<2)))
         _ = scheduler.begin(operation(2, .read, blocks(1..<2)))
-        #expect(scheduler.unavailable(1..<2, error: Self.full) == [.finish(id: 2, error: Self.broken)])
+        // The other may have better luck by the time that it comes to this block.
+        let actions: [Action] = [.finish(id: 2, error: Self.broken), .demand([1..<2], ahead: [])]
+        #expect(scheduler.unavailable(1..<2, error: Self.full) == actions)
         #expect(scheduler.openCount == 1)
     }
 
