@@ -3,9 +3,9 @@
 /// A block that was sent again and is dirty once more is *hot*: the guest keeps rewriting it, and what is sent of it now is
 /// likely in vain. Hot blocks are sent late (Akoush et al., Activity Based Sector Synchronisation, MASCOTS 2011): not before
 /// most of what is dirty is hot, and ever more rarely while nobody asks for the disk.
-package struct CopyPlan: Equatable {
+package struct CopyPlan: Equatable, Sendable {
     /// Which of the dirty blocks a round goes over.
-    package enum Scope: Equatable {
+    package enum Scope: Equatable, Sendable {
         /// Those that are not hot.
         case settled
         /// All of them.

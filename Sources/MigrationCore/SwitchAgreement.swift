@@ -6,9 +6,9 @@
 /// before any of them holds its guest back, and before any of them is given away. 3. Whatever fails
 /// before that fails all; nothing does afterwards. 4. While the durable word is *in doubt* all wait; whoever gives them up then is
 /// heard once it is certain that it has not been given. 5. So is whoever gives them up while a step of the word is being done.
-package struct SwitchAgreement {
+package struct SwitchAgreement: Sendable {
     /// Where the disks come together.
-    package enum Meeting: Hashable {
+    package enum Meeting: Hashable, Sendable {
         /// The destination has taken the offers of all of them.
         case accepted
         /// No guest waits yet.

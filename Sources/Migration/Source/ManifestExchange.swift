@@ -36,7 +36,7 @@ struct ManifestExchange: Sendable {
     ///   - answered: given each answer as it comes.
     ///   - wanted: given the same, one after the other, to be dealt with, and whether none waits behind it.
     func run(
-        _ inbox: inout SourceInbox, isOver: @escaping @Sendable () -> Bool,
+        _ receiver: inout SourceReceiver, isOver: @escaping @Sendable () -> Bool,
         zeros: @escaping @Sendable (_ bytes: UInt64, _ settled: UInt64) -> Void,
         answered: (OpenSegments.Answer) -> Void,
         wanted: @escaping @Sendable (OpenSegments.Answer, _ nothingWaits: Bool) async throws -> Void
@@ -75,7 +75,7 @@ struct ManifestExchange: Sendable {
             }
         }
         await orCut(first) {
-            try await takeAnswers(&inbox, tellings.continuation) {
+            try await takeAnswers(&receiver, tellings.continuation) {
                 answered($0)
                 waiting.withLockedValue { $0 += 1 }
                 answers.continuation.yield($0)
@@ -83,7 +83,7 @@ struct ManifestExchange: Sendable {
         }
         tellings.continuation.finish()
         answers.continuation.finish()
-        // Of a scan that has ended well nobody waits for one.
+        // If the scan succeeded, nothing is waiting for a credit.
         credits.end()
         untold.end()
         _ = await (scanned, told, done)
@@ -117,11 +117,11 @@ struct ManifestExchange: Sendable {
     }
 
     private func takeAnswers(
-        _ inbox: inout SourceInbox, _ tellings: AsyncStream<Telling>.Continuation,
+        _ receiver: inout SourceReceiver, _ tellings: AsyncStream<Telling>.Continuation,
         _ take: (OpenSegments.Answer) -> Void
     ) async throws {
         while true {
-            switch try await inbox.next() {
+            switch try await receiver.next() {
             case .wants(let wants):
                 take(try openSegments.withLockedValue { try $0.answer(wants) })
             case .differences(let differences):
@@ -137,7 +137,7 @@ struct ManifestExchange: Sendable {
                 }
                 return
             default:
-                throw MigrationError.unexpected("no wants")
+                preconditionFailure("the machine lets only answers through")
             }
         }
     }

@@ -3,6 +3,7 @@ import BlockModel
 import Glibc
 import MigrationCore
 import MigrationProtocol
+import NIOConcurrencyHelpers
 import NIOPosix
 import Peer
 
@@ -35,23 +36,27 @@ public struct SourceEstimate: Sendable {
     public func run() async throws -> MigrationEstimate {
         try await PeerConnection.connect(to: job.destination, on: transport) { connection in
             let link = SourceLink(connection: connection, rate: job.rate)
-            var inbox = SourceInbox(connection: connection, link: link) {}
+            let machine = NIOLockedValueBox(SourceMachine(size: job.disk.size, isEstimate: true))
+            let judge = SourceReceiver.Judge { message in try machine.withLockedValue { try $0.receive(message) } }
+            var receiver = SourceReceiver(connection: connection, link: link, judge: judge)
             let result: Result<MigrationEstimate, any Error>
             do {
-                result = .success(try await ask(link, &inbox))
+                result = .success(try await ask(link, machine, &receiver))
             } catch {
-                result = .failure(await inbox.explain(error))
+                result = .failure(await receiver.explain(error))
             }
-            await inbox.stop()
+            await receiver.stop()
             return try result.get()
         }
     }
 
-    private func ask(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> MigrationEstimate {
+    private func ask(
+        _ link: SourceLink, _ machine: NIOLockedValueBox<SourceMachine>, _ receiver: inout SourceReceiver
+    ) async throws -> MigrationEstimate {
         let began = ContinuousClock.now
-        let opening = SourceOpening(job: job, migration: MigrationID(), purpose: .estimate, pool: pools.urgent)
-        let (welcome, agreement) = try await opening.greet(link, &inbox)
-        let (geometry, hasBase) = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
+        let opened = try await open(link, &receiver)
+        let geometry = opened.geometry
+        _ = machine.withLockedValue { $0.opened() }
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pools.background)
@@ -59,11 +64,12 @@ public struct SourceEstimate: Sendable {
             sender: BlockSender(
                 image: job.image, geometry: geometry, manifest: nil,
                 pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond),
-                workers: agreement.capabilities.contains(.latePieces) ? pools.compressors(for: 1) : 0),
+                workers: opened.takesLatePieces ? pools.compressors(for: 1) : 0),
             pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
-        try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase).run(
-            &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
+        try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase).run(
+            &receiver, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
             wanted: sample.add)
+        _ = machine.withLockedValue { $0.copied() }
         var (ledger, data, working) = sample.sum
         // Of the blocks that were still to come when they were asked for, as they are in the image now.
         ledger.link = geometry.size - min(geometry.size, ledger.total)
@@ -80,5 +86,18 @@ public struct SourceEstimate: Sendable {
         }
         return MigrationEstimate(
             export: job.export, size: geometry.size, ledger: ledger, wire: wire, seconds: .init(total: total))
+    }
+
+    private func open(_ link: SourceLink, _ receiver: inout SourceReceiver) async throws -> OpenedMigration {
+        let handshake = SourceHandshake(job: job, migration: MigrationID(), purpose: .estimate, pool: pools.urgent)
+        try await link.send(handshake.hello)
+        guard case .offer(let geometry, let agreement) = try await receiver.nextStep() else {
+            preconditionFailure("an offer follows the welcome")
+        }
+        try await link.send(try await handshake.offer(geometry, agreement, abandoned: []))
+        guard case .open(let opened) = try await receiver.nextStep() else {
+            preconditionFailure("the disk follows the offer")
+        }
+        return opened
     }
 }

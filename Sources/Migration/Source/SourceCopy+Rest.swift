@@ -1,0 +1,47 @@
+import BlockModel
+import MigrationProtocol
+
+extension SourceCopy {
+    /// Takes all that was written since it was sent. What the guest writes meanwhile may be left for the next time.
+    func takeDirty() -> BlockSet {
+        var taken = BlockSet(of: geometry.blockCount)
+        var cursor: UInt64 = 0
+        while cursor < geometry.blockCount {
+            for block in dirtyMap.take(from: &cursor, limit: 1 << 16) { taken.insert(block..<block + 1) }
+        }
+        return taken
+    }
+
+    /// Takes what will come later out of the ledger's account of this round.
+    func note(missing: BlockSet) {
+        update { $0.dirty = missing.reduce(0) { $0 + geometry.byteCount(of: $1) } }
+    }
+
+    /// What is agreed on where the destination lacks these blocks. Nothing may be sent any more.
+    func agreed(without missing: BlockSet) -> SuppliedRoot.Agreed {
+        SuppliedRoot.Agreed(manifest: manifest, missing: missing)
+    }
+
+    /// Notes that these blocks do not go over. Nothing may be sent meanwhile.
+    func leave(_ blocks: BlockSet) async throws {
+        try await pools.urgent.runIfActive { [manifest] in
+            try manifest.setZero(blocks)
+            try manifest.refresh()
+        }
+    }
+
+    /// The root of all that was sent, of which these blocks have been left. Nothing may be sent meanwhile.
+    func root(leaving blocks: BlockSet) async throws -> DiskRoot {
+        try await pools.urgent.runIfActive { [manifest] in try manifest.root(naming: blocks) }
+    }
+
+    /// The root of all that was sent but for what is missing at the destination. Nothing may be sent meanwhile.
+    func root(without missing: BlockSet) async throws -> DiskRoot {
+        try await pools.urgent.runIfActive { [manifest] in try manifest.root(without: missing) }
+    }
+
+    /// The root of all that was sent. Nothing may be sent meanwhile.
+    func root() async throws -> DiskRoot {
+        try await pools.urgent.runIfActive { [manifest] in try manifest.root() }
+    }
+}
