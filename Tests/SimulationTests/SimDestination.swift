@@ -23,7 +23,7 @@ final class SimDestination: SimPart {
     let disk: SimDisk
     let image: SimImage
     let faults: Faults
-    unowned let simulation: Simulation
+    unowned let simulation: SimMove
 
     // What survives the process, and the machine.
     private let store: SimStore
@@ -63,7 +63,7 @@ final class SimDestination: SimPart {
     /// There once was none, so that the guest may hear of it.
     private(set) var hasBeenFull = false
 
-    init(_ simulation: Simulation, neighbour: Set<Fingerprint>) {
+    init(_ simulation: SimMove, neighbour: Set<Fingerprint>) {
         self.simulation = simulation
         self.neighbour = neighbour
         world = simulation.world

@@ -13,6 +13,8 @@ final class SimForward: SimPart {
     private var isCommitted: Bool
     private var isStarted = false
     private var isDropped = false
+    /// Called once the destination has said that it serves the disk.
+    var confirmed: () -> Void = {}
     private var pipe: SimPipe?
     private var pending: [UInt64: (GuestOperation, () -> Void)] = [:]
     /// Requests that wait for room.
@@ -32,6 +34,7 @@ final class SimForward: SimPart {
     }
 
     func letGo() {
+        confirmed = {}
         pipe = nil
         pending = [:]
     }
@@ -114,6 +117,7 @@ final class SimForward: SimPart {
         if saysCommitted {
             source.remembersAll()
             source.simulation.madeAgain()
+            confirmed()
         }
         sendAll()
     }
