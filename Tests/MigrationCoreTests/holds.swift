@@ -1,0 +1,8 @@
+import Testing
+
+/// As `#expect`, for conditions that change a machine: the macro does not take those.
+func holds(
+    _ condition: Bool, _ comment: String = "", sourceLocation: SourceLocation = #_sourceLocation
+) {
+    #expect(condition, "\(comment)", sourceLocation: sourceLocation)
+}
