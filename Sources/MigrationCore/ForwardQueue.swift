@@ -33,7 +33,7 @@ package struct ForwardQueue {
     /// Without an answer yet.
     private var open: Set<UInt64> = []
     /// Those that were sent on the current connection, so that an answer to them may come.
-    private var sent: [UInt64: RemoteRequest] = [:]
+    private var sent: [UInt64: ForwardRequest] = [:]
     private var unflushed = UnflushedChanges()
     /// The destination's, when it was last heard; 0 for never.
     private var boot: UInt64 = 0
@@ -88,11 +88,11 @@ package struct ForwardQueue {
     ///   - boot: what the destination says of its machine; 0 where it can't tell.
     ///   - isCommitted: the disk is the destination's.
     /// - Returns: what is to be sent at once. Where that is nothing, the queue is ready.
-    package mutating func connected(boot: UInt64, isCommitted: Bool) -> [RemoteRequest] {
+    package mutating func connected(boot: UInt64, isCommitted: Bool) -> [ForwardRequest] {
         precondition(!isReady && first.isEmpty && !hasLeft)
         if isCommitted, self.boot != 0, self.boot != boot { lost() }
         self.boot = boot
-        var requests: [RemoteRequest] = []
+        var requests: [ForwardRequest] = []
         if isCommitted {
             if mustFlush { requests = [flush()] }
             if mustRepeat { for change in unflushed.again() { requests.append(numbered(change)) } }
@@ -129,7 +129,7 @@ package struct ForwardQueue {
     }
 
     /// A flush that is to be sent before the next change, so that what is kept stays little; nil where there is need of none.
-    package mutating func flushIfDue() -> RemoteRequest? {
+    package mutating func flushIfDue() -> ForwardRequest? {
         guard ownFlush == nil, !isLeaving, unflushed.bytes >= limit else { return nil }
         let flush = flush()
         ownFlush = flush.id
@@ -138,7 +138,7 @@ package struct ForwardQueue {
     }
 
     /// A client's request leaves on the current connection.
-    package mutating func leaves(_ request: RemoteRequest) {
+    package mutating func leaves(_ request: ForwardRequest) {
         precondition(takesRequests && open.contains(request.id))
         sent[request.id] = request
         if request.kind == .flush { unflushed.flushLeaves(request.id) }
@@ -182,7 +182,7 @@ package struct ForwardQueue {
     /// The flush that is to be sent once all else has been answered, where that is so; once. Requests pass nodes in order
     /// of their connections, so its answer also says that nothing of an earlier connection is still on its way, and that
     /// no node in between keeps changes that it might make again.
-    package mutating func lastFlushIfDue() -> RemoteRequest? {
+    package mutating func lastFlushIfDue() -> ForwardRequest? {
         guard isLeaving, !hasLeft, lastFlush == nil, sent.isEmpty, ownFlush == nil else { return nil }
         let flush = flush()
         lastFlush = flush.id
@@ -215,13 +215,13 @@ package struct ForwardQueue {
         mustRepeat = false
     }
 
-    private mutating func flush() -> RemoteRequest {
+    private mutating func flush() -> ForwardRequest {
         numbered(
-            RemoteRequest(
+            ForwardRequest(
                 id: 0, kind: .flush, isForced: false, mayPunchHole: true, offset: 0, length: 0, payload: ByteBuffer()))
     }
 
-    private mutating func numbered(_ request: RemoteRequest) -> RemoteRequest {
+    private mutating func numbered(_ request: ForwardRequest) -> ForwardRequest {
         var request = request
         request.id = nextID
         nextID += 1

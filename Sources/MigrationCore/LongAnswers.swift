@@ -16,7 +16,7 @@ package struct LongAnswers {
     /// A message goes to the source.
     package mutating func sends(_ message: Message) {
         guard case .request(let request) = message, request.kind == .read else { return }
-        let bytes = RemoteAnswer.headerBytes + Int(request.length)
+        let bytes = ForwardAnswer.headerBytes + Int(request.length)
         open[request.id, default: Read(answerBytes: bytes, times: 0)].times += 1
     }
 

@@ -34,8 +34,8 @@ public enum Message: Sendable, Equatable {
     case failed(reason: String)
 
     // Requests of the source's clients after the switchover, and their answers.
-    case request(RemoteRequest)
-    case answer(RemoteAnswer)
+    case request(ForwardRequest)
+    case answer(ForwardAnswer)
     /// By which migrations other nodes forward to the one that says so: they may come by themselves.
     case introduce([MigrationID])
     /// The answer: they would be let in, over a restart too.

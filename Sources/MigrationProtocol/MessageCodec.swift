@@ -112,10 +112,10 @@ extension Message {
         case .manifestEnd: .manifestEnd
         case .manifestDone: .manifestDone
         case .failed: input.readReason().map { .failed(reason: $0) }
-        case .request: RemoteRequest(from: &input).map(Message.request)
+        case .request: ForwardRequest(from: &input).map(Message.request)
         case .answer:
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
-                .answer(RemoteAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
+                .answer(ForwardAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
             }
         case .introduce: input.readMigrations().map(Message.introduce)
         case .introduced: .introduced
@@ -346,7 +346,7 @@ extension DataSegment {
     }
 }
 
-extension RemoteRequest {
+extension ForwardRequest {
     fileprivate func encode(into out: inout ByteBuffer) {
         let flags: UInt8 = (isForced ? 1 : 0) | (mayPunchHole ? 2 : 0)
         out.writeMultipleIntegers(Message.Kind.request.rawValue, id, kind.rawValue, flags, offset, length)

@@ -277,7 +277,7 @@ public struct DataSegment: Sendable, Equatable {
 }
 
 /// A request of a client of the source, for the disk at the destination.
-public struct RemoteRequest: Sendable, Equatable {
+public struct ForwardRequest: Sendable, Equatable {
     package var id: UInt64
     package var kind: RequestKind
     package var isForced: Bool
@@ -300,8 +300,8 @@ public struct RemoteRequest: Sendable, Equatable {
     }
 }
 
-/// How a `RemoteRequest` ended.
-public struct RemoteAnswer: Sendable, Equatable {
+/// How a `ForwardRequest` ended.
+public struct ForwardAnswer: Sendable, Equatable {
     package var id: UInt64
     /// 0 or a Linux `errno`.
     package var error: Int32

@@ -21,7 +21,7 @@ struct StateMachineTests {
         .roundEnd(1), .roundEnd(2), .prepare(root), .commit, .cancel(reason: ""),
         .accepted, .active, .prepared(root),
         .request(
-            RemoteRequest(
+            ForwardRequest(
                 id: 1, kind: .write, isForced: false, mayPunchHole: true, offset: 0, length: 0,
                 payload: ByteBuffer())),
     ]

@@ -404,13 +404,13 @@ final class SimDestination: SimPart {
         guard let operation = earlyReads[id] else { return }
         lanes[.demand]?.send(
             .request(
-                RemoteRequest(
+                ForwardRequest(
                     id: id, kind: operation.kind, isForced: false, mayPunchHole: true,
                     offset: operation.bytes.lowerBound,
                     length: UInt64(operation.bytes.count), payload: ByteBuffer())), from: .destination)
     }
 
-    private func takeEarly(_ answer: RemoteAnswer) {
+    private func takeEarly(_ answer: ForwardAnswer) {
         guard let operation = earlyReads.removeValue(forKey: answer.id) else { return }
         early.removeAll { $0 === operation }
         var payload = answer.payload
@@ -464,7 +464,7 @@ final class SimDestination: SimPart {
             forwardInFlight -= 1
             var payload = ByteBuffer()
             for value in found { payload.writeInteger(value) }
-            pipe.send(.answer(RemoteAnswer(id: request.id, error: error, payload: payload)), from: .destination)
+            pipe.send(.answer(ForwardAnswer(id: request.id, error: error, payload: payload)), from: .destination)
             if forwardInFlight == 0, let quiet = whenForwardQuiet {
                 whenForwardQuiet = nil
                 quiet()

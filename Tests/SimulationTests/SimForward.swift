@@ -145,7 +145,7 @@ final class SimForward: SimPart {
             payload.writeInteger(value)
             payload.writeRepeatingByte(0, count: Int(SimImage.sectorBytes) - MemoryLayout<UInt32>.size)
         }
-        let request = RemoteRequest(
+        let request = ForwardRequest(
             id: id, kind: operation.kind, isForced: operation.isForced, mayPunchHole: true,
             offset: operation.bytes.lowerBound, length: UInt64(operation.bytes.count), payload: payload)
         queue.leaves(request)

@@ -89,7 +89,7 @@ final class SimSupply: SimPart {
             if request.kind == .flush {
                 return source.synchronize { isDurable in
                     let error = isDurable ? 0 : EIO
-                    pipe.send(.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())), from: .source)
+                    pipe.send(.answer(ForwardAnswer(id: request.id, error: error, payload: ByteBuffer())), from: .source)
                 }
             }
             source.later(300) { [self] in
@@ -98,7 +98,7 @@ final class SimSupply: SimPart {
                 for value in source.image.read(first..<first + Int(request.length / SimImage.sectorBytes)) {
                     payload.writeInteger(value)
                 }
-                pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: payload)), from: .source)
+                pipe.send(.answer(ForwardAnswer(id: request.id, error: 0, payload: payload)), from: .source)
             }
         case .postcopy(.describe(let runs)):
             let fingerprints = runs.flatMap { $0.range!.map { disk.fingerprint($0, in: source.image) } }

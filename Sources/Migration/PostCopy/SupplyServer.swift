@@ -92,14 +92,14 @@ struct SupplyServer {
     }
 
     /// A flush of a client of the destination that has written here before it went there.
-    private func flush(_ request: RemoteRequest) async throws {
+    private func flush(_ request: ForwardRequest) async throws {
         let error = try await pool.runIfActive { [image] in FileError.outcome { try image.synchronize() } }
         try await connection.send(
-            Message.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())).encoded())
+            Message.answer(ForwardAnswer(id: request.id, error: error, payload: ByteBuffer())).encoded())
     }
 
     /// A read of a client of the destination, before the disk is there.
-    private func read(_ request: RemoteRequest) async throws {
+    private func read(_ request: ForwardRequest) async throws {
         guard request.kind == .read, request.length <= Self.maximumRead, request.offset <= geometry.size,
             request.length <= geometry.size - request.offset
         else { throw MigrationError.unexpected("a malformed request") }
@@ -116,7 +116,7 @@ struct SupplyServer {
             return (payload, failure)
         }
         try await connection.send(
-            Message.answer(RemoteAnswer(id: request.id, error: error, payload: payload)).encoded())
+            Message.answer(ForwardAnswer(id: request.id, error: error, payload: payload)).encoded())
     }
 
     private func describe(_ runs: [Range<UInt64>]) async throws {
