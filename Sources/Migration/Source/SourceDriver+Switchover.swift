@@ -82,12 +82,12 @@ extension SourceDriver {
         try job.image.checkIsDurable()
         let records = job.records
         if group.count == 1 {
-            try await group.commit(migration.member, records.word(record), report: migration.report)
+            try await group.commit(migration.member, records.commitRecord(record), report: migration.report)
         } else {
             record.group = group.id
             // Without the common record it counts for nothing, whether it is there or not.
             try await BlockingWork.run { [record] in try records.commit(record) }
-            try await group.commit(migration.member, records.word(for: group.id), report: migration.report)
+            try await group.commit(migration.member, records.commitRecord(for: group.id), report: migration.report)
         }
     }
 

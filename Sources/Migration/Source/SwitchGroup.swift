@@ -150,7 +150,7 @@ final class SwitchGroup: Sendable {
     ///   - report: told, with whether it is bad, where it is in doubt and how that has ended.
     /// - Throws: why none of them has been; `MigrationError.stopping`, with `isInDoubt`, where the process ends before that
     ///   is known.
-    func commit(_ disk: Int, _ record: CommitWord, report: (Bool, String) -> Void = { _, _ in }) async throws {
+    func commit(_ disk: Int, _ record: CommitRecord, report: (Bool, String) -> Void = { _, _ in }) async throws {
         guard try await arrive(disk, at: .commit) else { return }
         var step = look { $0.perform }
         while true {
