@@ -1,7 +1,7 @@
 import MigrationProtocol
 
-/// The answers that a source owes over one connection to reads before the switchover: only those may be long messages. Does
-/// nothing itself.
+/// Counts the answers that a source owes over one connection to reads before the switchover: only those may be long
+/// messages. Does nothing itself.
 package struct LongAnswers {
     private struct Read {
         package let answerBytes: Int

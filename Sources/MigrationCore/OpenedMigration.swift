@@ -1,6 +1,6 @@
 import BlockModel
 
-/// What source and destination have agreed on before the first block.
+/// The terms on which source and destination have agreed before the first block.
 package struct OpenedMigration: Equatable, Sendable {
     package let geometry: BlockGeometry
     /// Whether the destination has an older copy of the disk.

@@ -1,11 +1,11 @@
 import MigrationProtocol
 import NIOCore
 
-/// Changes that a destination has answered and may still lose, should its machine go down: those since the last flush.
+/// Keeps the changes that a destination has answered and may still lose if its machine goes down: those since the last
+/// flush.
 ///
-/// The source keeps them, so that it can make them again on a destination whose machine has started anew, as an NFS client
-/// does with unstable writes (RFC 1813, 3.3.7): its clients were told that they are done, and have no reason to repeat
-/// them.
+/// The source can make them again on a destination whose machine has started anew, as an NFS client does with unstable
+/// writes (RFC 1813, 3.3.7): its clients were told that they are done, and have no reason to repeat them.
 package struct UnflushedChanges {
     private var changes: [ForwardRequest] = []
     /// How many have been dropped so far: the number of the first that is kept.
@@ -38,7 +38,7 @@ package struct UnflushedChanges {
         dropped = end
     }
 
-    /// What was on its way will not be answered.
+    /// The requests on their way will not be answered.
     package mutating func linkLost() { flushes = [:] }
 
     /// The changes that bring a disk which has lost any of them to where it was. No two touch the same byte, so they may
