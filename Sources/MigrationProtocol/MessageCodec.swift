@@ -416,7 +416,7 @@ extension ByteBuffer {
     }
 
     fileprivate mutating func writeReason(_ kind: Message.Kind, _ reason: String) {
-        // As long as the other side takes, in bytes: a character may have any number of them.
+        // The other side takes this many bytes; a character may have any number of them.
         var reason = reason[...]
         while reason.utf8.count > Message.maximumText { reason.unicodeScalars.removeLast() }
         writeInteger(kind.rawValue)
@@ -441,7 +441,7 @@ extension ByteBuffer {
         return String(validating: bytes, as: UTF8.self)
     }
 
-    /// What a peer says goes to logs and terminals: one line, and no commands to either.
+    /// Text of a peer goes to logs and terminals: one line, and no commands to either.
     fileprivate mutating func readReason() -> String? {
         readText(maximum: Message.maximumText).map { text in
             String(

@@ -94,7 +94,8 @@ struct SourceMachineTests {
         case .switchOver(let leavesRest):
             holds(machine.measured(situation) == .agree(isReady: true))
             var closed = machine
-            let next: Step = !leavesRest ? .meetBeforeFence : machine.skipsCopying ? .flush : .flushCopying(round: round)
+            let left: Step = machine.skipsCopying ? .flush : .flushCopying(round: round)
+            let next: Step = leavesRest ? left : .meetBeforeFence
             holds(closed.agreed(isClosed: true, isAssembled: true) == next)
         }
     }

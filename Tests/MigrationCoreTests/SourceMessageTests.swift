@@ -73,7 +73,7 @@ struct SourceMessageTests {
         return machine
     }
 
-    @Test("A message in a state -> it is taken where it is in turn, and otherwise ends the migration with the state's error")
+    @Test("A message in turn -> is taken; out of turn -> ends the migration with the error of the state")
     func table() throws {
         for state in Self.states {
             for (name, message) in Self.messages {

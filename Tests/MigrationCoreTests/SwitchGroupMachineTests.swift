@@ -67,7 +67,7 @@ struct SwitchGroupMachineTests {
         holds(text(actions) == ["wake", "cancel 0", "cancel 1", "stop all"])
     }
 
-    @Test("A disk fails before the commit record -> all fail; destinations keep their parts where another attempt is worth it")
+    @Test("A disk fails -> all fail, and destinations keep their parts if another attempt is worth it")
     func fails() {
         for kind in [SwitchGroupMachine.FailureKind.lasting, .passing, .slow] {
             var machine = SwitchGroupMachine(count: 2)

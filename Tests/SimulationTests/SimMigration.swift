@@ -324,7 +324,9 @@ final class SimMigration: SimPart {
     /// - Parameter kind: nil for what the error is.
     func fail(_ error: any Error, _ kind: SwitchGroupMachine.FailureKind? = nil) {
         // Once the commit record may be there, only that counts.
-        guard !isOver, machine.step != .commit || group.machine.failure != nil && !group.machine.isInDoubt else { return }
+        guard !isOver, machine.step != .commit || group.machine.failure != nil && !group.machine.isInDoubt else {
+            return
+        }
         let isInDoubt = group.machine.isInDoubt
         guard let undo = machine.abandon(isInDoubt: isInDoubt) else { return }
         world.note("migration of disk \(member) fails: \(error)")

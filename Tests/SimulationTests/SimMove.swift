@@ -35,7 +35,8 @@ final class SimMove: SimPart {
         self.world = world
         faults = node.faults
         let blocks =
-            isLarge ? Int.random(in: 65...200, using: &world.random) : Int.random(in: 3...mostBlocks, using: &world.random)
+            isLarge
+            ? Int.random(in: 65...200, using: &world.random) : Int.random(in: 3...mostBlocks, using: &world.random)
         let disk = SimDisk(blocks: blocks, tailSectors: Int.random(in: 1...4, using: &world.random))
         var contents = (0..<disk.sectorCount).map { _ in UInt32.random(in: 1...900, using: &world.random) }
         for block in 0..<disk.geometry.blockCount where world.chance(25) {

@@ -89,7 +89,8 @@ final class SimSupply: SimPart {
             if request.kind == .flush {
                 return source.synchronize { isDurable in
                     let error = isDurable ? 0 : EIO
-                    pipe.send(.answer(ForwardAnswer(id: request.id, error: error, payload: ByteBuffer())), from: .source)
+                    pipe.send(
+                        .answer(ForwardAnswer(id: request.id, error: error, payload: ByteBuffer())), from: .source)
                 }
             }
             source.later(300) { [self] in

@@ -4,7 +4,7 @@ import MigrationProtocol
 import NIOPosix
 import Peer
 
-/// Moves the disks of one guest to one destination: all of them are handed over at one moment, or none is.
+/// Moves the disks of one guest to one destination: all of them are switched over at one moment, or none is.
 public final class GuestMigration: Sendable {
     /// A migration for each disk, in the order of the jobs.
     public let disks: [SourceMigration]
@@ -44,15 +44,16 @@ public final class GuestMigration: Sendable {
         self.logger = logger
     }
 
-    /// Names it in the records of its disks.
+    /// Names the group in the records of its disks.
     var groupID: MigrationID { group.id }
 
-    /// Does it all. On return the disks are the destination's, and this node's clients are forwarded there.
+    /// Moves the disks. On return they are the destination's, and this node's clients are forwarded there.
     /// - Parameters:
-    ///   - supplying: given the number of a disk, and the link over which the destination gets what it lacks of it, at the
-    ///     moment of the hand-over, where it lacks anything.
-    ///   - forwarding: given the number of a disk, and the link that forwards its clients, as soon as there is no way back.
-    ///   - finished: given the number of a disk that is at the destination whole.
+    ///   - supplying: called at the switchover with the number of a disk of which the destination lacks something, and
+    ///     the link that supplies it; on any thread.
+    ///   - forwarding: called with the number of a disk and the link that forwards its clients, as soon as there is no
+    ///     way back; on any thread.
+    ///   - finished: called with the number of a disk that is at the destination whole; on any thread.
     /// - Throws: what went wrong first; unless `forwarding` was called, the disks are served here as before.
     public func run(
         supplying: @escaping @Sendable (Int, SupplyLink) -> Void,
@@ -77,7 +78,8 @@ public final class GuestMigration: Sendable {
         return try disks.indices.map { try results[$0]!.get() }
     }
 
-    /// A further attempt, where this one ended only because the link did: what has got there is still there.
+    /// A further attempt, if this one has failed only for a passing reason: the destination keeps what it has got;
+    /// otherwise nil.
     public func again() -> GuestMigration? {
         guard
             let next = series.next(

@@ -5,20 +5,20 @@ import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOPosix
 
-/// What a disk leaves behind that is handed over before all of it is at the destination: named to it, so that both agree on
-/// what is missing, and durable. As much of that as possible ahead of the fence, behind which the guest waits.
+/// The blocks that a disk leaves for post-copy: named to the destination, so that both agree on what is missing, and
+/// durable. As much as possible of that is done ahead of the fence, behind which the guest waits.
 struct RestOfDisk {
-    /// Before it is looked for more to copy during them.
+    /// Pause between two looks for more to copy during a flush.
     private static let copyingInterval = Duration.milliseconds(50)
 
     private let copy: SourceCopy
     private let link: SourceLink
     private let image: RawImage
     private let pool: NIOThreadPool
-    /// Of which the destination has been told.
+    /// Blocks of which the destination has been told.
     private var named: BlockSet
 
-    /// - Parameter pool: for what is waited for.
+    /// - Parameter pool: for work that is waited for.
     init(of copy: SourceCopy, image: RawImage, link: SourceLink, pool: NIOThreadPool) {
         self.copy = copy
         self.link = link
@@ -27,13 +27,13 @@ struct RestOfDisk {
         named = BlockSet(of: copy.geometry.blockCount)
     }
 
-    /// Makes what is in the image durable, but for a little that the guest writes last.
+    /// Makes the image durable, but for a little that the guest writes last.
     func flush() async throws {
         try await Self.repeatAhead { try await pool.runIfActive { [image] in try image.synchronize() } }
     }
 
-    /// As `flush`, and copies meanwhile what is worth it.
-    /// - Parameter round: that it counts to.
+    /// As `flush`, and copies meanwhile blocks that are worth it.
+    /// - Parameter round: the round of the copied blocks.
     func flush(copyingIn round: Int, isOver: () -> Bool) async throws {
         let isFlushed = NIOLockedValueBox(false)
         async let flushed: Void = {
@@ -48,8 +48,8 @@ struct RestOfDisk {
         try await flushed
     }
 
-    /// Names what is left now, and has both sides work out what they have without it, so that behind the fence only that is to
-    /// do which the guest writes from here on. Nothing is copied after it; the rounds before must have ended. The destination
+    /// Names the blocks that are left now, and has both sides work out their roots without them, so that behind the
+    /// fence only later writes remain. Nothing is copied after it; the rounds before must have ended. The destination
     /// confirms it as the end of a round.
     mutating func nameAhead(_ round: Int) async throws {
         let more = copy.takeDirty()
@@ -71,17 +71,17 @@ struct RestOfDisk {
     }
 
     /// Names the rest, behind the fence.
-    /// - Returns: what both sides have of the disk, which must be the same, and what the destination lacks.
+    /// - Returns: the roots of both sides, which must be the same, and the blocks that the destination lacks.
     func agree(
         _ receiver: inout SourceReceiver
     ) async throws -> (ours: DiskRoot, theirs: DiskRoot, missing: BlockSet) {
-        // What the destination takes from here later must be what was here now, whatever happens to this machine.
+        // The destination must get later what is here now, whatever happens to this machine.
         async let isDurable: Void = pool.runIfActive { [image] in try image.synchronize() }
         let last = copy.takeDirty()
         try await tell(last) { try await link.sendNow($0) }
         try await link.sendNow(.postcopy(.leave))
         let left = named.union(last)
-        // At the same time as the destination. Where it lacks more than that, what has been hashed need not be again.
+        // Worked out at the same time as by the destination. If it lacks more than that, the hashes are reused.
         async let leaving = root(of: left, last: last)
         var said = BlockSet(of: copy.geometry.blockCount)
         while true {

@@ -2,7 +2,8 @@ import BlockModel
 import MigrationProtocol
 
 extension SourceCopy {
-    /// Takes all that was written since it was sent. What the guest writes meanwhile may be left for the next time.
+    /// Takes all blocks that were written since they were sent. Blocks that the guest writes meanwhile may be left for
+    /// the next time.
     func takeDirty() -> BlockSet {
         var taken = BlockSet(of: geometry.blockCount)
         var cursor: UInt64 = 0
@@ -12,17 +13,17 @@ extension SourceCopy {
         return taken
     }
 
-    /// Takes what will come later out of the ledger's account of this round.
+    /// Counts blocks that will come later as dirty.
     func note(missing: BlockSet) {
         update { $0.dirty = missing.reduce(0) { $0 + geometry.byteCount(of: $1) } }
     }
 
-    /// What is agreed on where the destination lacks these blocks. Nothing may be sent any more.
+    /// The agreement if the destination lacks these blocks. Nothing may be sent any more.
     func agreed(without missing: BlockSet) -> SuppliedRoot.Agreed {
         SuppliedRoot.Agreed(manifest: manifest, missing: missing)
     }
 
-    /// Notes that these blocks do not go over. Nothing may be sent meanwhile.
+    /// Removes these blocks from the manifest, as they are left. Nothing may be sent meanwhile.
     func leave(_ blocks: BlockSet) async throws {
         try await pools.urgent.runIfActive { [manifest] in
             try manifest.setZero(blocks)

@@ -4,19 +4,19 @@ import MigrationCore
 import MigrationProtocol
 
 extension SourceCopy {
-    /// Makes batches of what the destination has asked for.
-    /// - Parameter nothingWaits: nothing more is to be prepared for now.
+    /// Makes batches of the blocks that the destination has asked for.
+    /// - Parameter nothingWaits: no further answer waits to be prepared.
     func prepare(_ answer: OpenSegments.Answer, nothingWaits: Bool, _ ready: ReadyBatches) async throws {
         try await prepareBatches(of: answer, ready)
-        // What nothing follows would be late for nothing, and others may wait for it.
+        // Flush now: no later batch will carry these bytes, and peers may be waiting for them.
         guard nothingWaits, !isWanted(), let rest = try await sender.rest(on: pools.background) else { return }
         try await ready.put(ReadyBatches.Item(batch: rest, ratio: answer.ratio, settled: 0), limit: limitAhead)
     }
 
     private func prepareBatches(of answer: OpenSegments.Answer, _ ready: ReadyBatches) async throws {
-        // As if the guest had written them: a later round sends them, or they are named as missing.
+        // Marked as if the guest had written them: a later round sends them, or they are named as missing.
         for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
-        // What was rewritten since comes in a later round, and now would be too early.
+        // Blocks that were rewritten since come in a later round; sending them now would be too early.
         let blocks = answer.wanted.filter { !dirtyMap.isDirty($0) }
         let settled = geometry.byteCount(of: answer.blocks)
         guard !blocks.isEmpty else {
@@ -52,9 +52,9 @@ extension SourceCopy {
 
     /// - Parameters:
     ///   - idle: how long there was nothing to send because of the batch.
-    ///   - ahead: how much of what may wait behind it does; nil where nothing may.
+    ///   - ahead: filled part of the queue behind it, 0 to 1; nil if nothing may wait.
     ///   - isUrgent: the guest waits, and nothing is asked.
-    ///   - ratio: what its blocks may have come to compressed, by their size; nil for what nobody has asked for.
+    ///   - ratio: expected compressed size of its blocks, by their size; nil for blocks that nobody has asked for.
     func send(
         _ batch: BlockSender.Batch, idle: Duration, ahead: Double? = nil, isUrgent: Bool = false, ratio: Double?
     ) async throws {
@@ -63,7 +63,7 @@ extension SourceCopy {
         let (waiting, idle, stretch) = try await sender.send(
             batch, idle: idle + asked.duration(to: .now), ahead: ahead, path: path
         ) { message in
-            // Whoever wants the disk does not wait for late bytes: their blocks are missing then, and nothing follows.
+            // A switchover does not wait for late bytes: their blocks are missing then, and nothing follows.
             if !isUrgent, case .data(let segment) = message, segment.runs.isEmpty, isWanted() { return }
             try await link.sendBulk(message)
         }

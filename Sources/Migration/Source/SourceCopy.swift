@@ -5,23 +5,23 @@ import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOPosix
 
-/// The copying of one disk to the destination, round by round.
+/// Copies one disk to the destination, round by round.
 final class SourceCopy: Sendable {
-    /// How a part of the progress changes.
+    /// Changes the progress.
     typealias Update = @Sendable ((inout MigrationProgress) -> Void) -> Void
 
     static let notingInterval = Duration.milliseconds(200)
-    /// Bytes of messages that are ready before the link has room for them, of all disks of a group, and seconds that the link
-    /// takes for them: enough for the stretches of a disk that hardly shrink to make up for those that take long to compress. What
-    /// the guest writes meanwhile is sent for nothing.
+    /// Most bytes of messages that are ready before the link has room for them, of all disks of a group, and most
+    /// seconds that the link takes for them. Stretches of a disk that hardly shrink make up for those that take long to
+    /// compress; blocks that the guest writes meanwhile are sent in vain.
     static let workingAhead = 32 << 20
     static let secondsAhead = 5.0
-    /// As long as it is not known how hard there is time to compress; and however slow the link is. Bytes.
+    /// The same while the compression level is not settled, and the least, however slow the link is. Bytes.
     static let aheadAtFirst = 4 << 20
     static let leastAhead = Double(1 << 20)
 
     let dirtyMap: DirtyMap
-    /// Since the beginning of the last round that went over all that was dirty.
+    /// Blocks sent since the beginning of the last round that went over all dirty blocks.
     let sentMap: SentMap
     let link: SourceLink
     let manifest: FingerprintFile
@@ -29,7 +29,7 @@ final class SourceCopy: Sendable {
     let sender: BlockSender
     let pools: WorkPools
     let update: Update
-    /// Whether the disk is wanted now: what is left of a round is then left for later.
+    /// Whether the disk is wanted now: the rest of a round is then left.
     let isWanted: @Sendable () -> Bool
     let workingAhead: Int
     let image: RawImage
@@ -39,7 +39,7 @@ final class SourceCopy: Sendable {
     let began = ContinuousClock.now
     let lastNoted = NIOLockedValueBox(ContinuousClock.now)
 
-    /// - Parameter disks: that go at the same time.
+    /// - Parameter disks: number of disks that go at the same time.
     init(
         job: SourceJob, opened: OpenedMigration, link: SourceLink, disks: Int, pools: WorkPools,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
@@ -70,19 +70,19 @@ final class SourceCopy: Sendable {
     /// Bytes that the guest has written since they were sent.
     var dirtyBytes: UInt64 { dirtyMap.count() * UInt64(geometry.blockSize) }
 
-    /// Those of them that are not hot.
+    /// Bytes of `dirtyBytes` that are not hot.
     var settledBytes: UInt64 { dirtyMap.count(without: sentMap) * UInt64(geometry.blockSize) }
 
-    /// How long the guest would have to wait if it were held back now.
+    /// Expected downtime if the guest were held back now.
     /// - Parameters:
-    ///   - dirty: bytes that would be sent.
-    ///   - shares: the disks that are sent at the same time, each as much.
+    ///   - dirty: bytes to be sent.
+    ///   - shares: disks that are sent at the same time, each as much.
     func expectedPause(for dirty: UInt64, roundTrip: Duration, shares: Int) -> Duration {
         let sending = speed.withLockedValue { $0.time(for: dirty, limit: link.rateLimit) } * shares
         return sending + roundTrip * 2 + .milliseconds(10)
     }
 
-    /// The manifest of the whole disk, and the bytes of what the destination wants of it; both at once.
+    /// Tells the manifest of the whole disk, and sends the blocks that the destination wants of it; both at once.
     func firstRound(_ receiver: inout SourceReceiver) async throws {
         update {
             $0.round = 1
@@ -106,7 +106,7 @@ final class SourceCopy: Sendable {
         forecast.withLockedValue { $0.endRound() }
     }
 
-    /// Sends what the destination has asked for, until the disk is wanted: then the rest of it comes later.
+    /// Sends the blocks that the destination has asked for, until the disk is wanted: then the rest comes later.
     private func sendAll(_ ready: ReadyBatches) async throws {
         do {
             try await ready.sendAll { item, idle, behind in
@@ -117,7 +117,7 @@ final class SourceCopy: Sendable {
                 noteDirtyNowAndThen()
             }
         } catch {
-            // Whoever waits for answers waits in vain.
+            // No more answers come: end the waiting for them.
             link.close()
             throw error
         }
@@ -128,10 +128,10 @@ final class SourceCopy: Sendable {
         forecast.withLockedValue { $0.data = data }
     }
 
-    /// What the guest has written since it was sent; the destination is not asked, it takes what comes.
+    /// Sends blocks that the guest has written since they were sent; the destination takes them unasked.
     /// - Parameters:
-    ///   - isFinal: it goes on to its end, whoever wants the disk, and the guest waits for it.
-    ///   - isEnough: asked now and then; the rest is then left.
+    ///   - isFinal: the guest waits, and the round goes on to its end, even if the disk is wanted.
+    ///   - isEnough: asked now and then; once true, the rest is left.
     func dirtyRound(
         _ round: Int, _ scope: CopyPlan.Scope, isFinal: Bool = false, isEnough: () -> Bool = { false }
     ) async throws {
@@ -168,8 +168,7 @@ final class SourceCopy: Sendable {
         noteDirty()
     }
 
-    /// Brings what the progress says of the guest's writes, and of the time left, up to date; now and then, as it goes over
-    /// the whole map.
+    /// Updates dirty bytes and time left in the progress; not often, as it goes over the whole map.
     func noteDirtyNowAndThen() {
         let isDue = lastNoted.withLockedValue { last in
             guard last.duration(to: .now) >= Self.notingInterval else { return false }

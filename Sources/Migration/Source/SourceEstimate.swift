@@ -7,15 +7,15 @@ import NIOConcurrencyHelpers
 import NIOPosix
 import Peer
 
-/// Asks a destination what it has of a disk, and works out what moving it there would take. Nothing moves, and neither
-/// side keeps anything; the export is served as ever.
+/// Asks a destination which blocks of a disk it has, and estimates what moving it there would take. Nothing moves, and
+/// neither side keeps anything.
 public struct SourceEstimate: Sendable {
-    /// Of what a link carries, what TCP and IP leave of packets of 1500 bytes.
+    /// Share of the link that TCP and IP leave of packets of 1500 bytes.
     private static let payload = 1448.0 / 1500
-    /// Before the first block is sent and after the last one: round trips, and seconds of work.
+    /// Cost before the first block and after the last one: round trips, and seconds of work.
     private static let roundTrips = 6.0
     private static let workAround = 0.5
-    /// What TCP sends in the first round trip, and from there doubles; RFC 6928. Bytes.
+    /// Bytes that TCP sends in the first round trip, and doubles from there; RFC 6928.
     private static let firstWindow = 14_480.0
 
     private let job: SourceJob
@@ -23,7 +23,7 @@ public struct SourceEstimate: Sendable {
     private let pools: WorkPools
 
     /// - Parameters:
-    ///   - job: whose rate limits what is asked too, and is taken for that of the link.
+    ///   - job: its rate limits the messages of the estimate, and is taken for that of the link.
     ///   - pools: for reading, hashing and compressing.
     public init(job: SourceJob, transport: PeerTransport, pools: WorkPools) {
         self.job = job
@@ -31,8 +31,8 @@ public struct SourceEstimate: Sendable {
         self.pools = pools
     }
 
-    /// Does it all.
-    /// - Throws: why the destination would not take the disk, or can't be asked.
+    /// Asks, and computes the estimate.
+    /// - Throws: the reason why the destination would not take the disk, or can't be asked.
     public func run() async throws -> MigrationEstimate {
         try await PeerConnection.connect(to: job.destination, on: transport) { connection in
             let link = SourceLink(connection: connection, rate: job.rate)
@@ -71,7 +71,7 @@ public struct SourceEstimate: Sendable {
             wanted: sample.add)
         _ = machine.withLockedValue { $0.copied() }
         var (ledger, data, working) = sample.sum
-        // Of the blocks that were still to come when they were asked for, as they are in the image now.
+        // Blocks that were still to come when they were asked for count as they are in the image now.
         ledger.link = geometry.size - min(geometry.size, ledger.total)
         var wire = link.wire
         wire.data = data

@@ -5,12 +5,12 @@ extension SourceMigration {
         logger.log(level: isBad ? .error : .notice, "\(job.export) to \(destination): \(text)")
     }
 
-    /// Why it is not known whether the disk has moved, and what is to be done; nil where it is known.
+    /// The reason why it is not known whether the disk has moved, and what to do; nil if it is known.
     public var problem: String? {
         guard let doubt = group.doubt else { return nil }
         let unknown = "whether the disk has moved to \(destination) is not known"
         switch (doubt.cause, doubt.isGivenUp) {
-        // It takes no longer than a flush.
+        // The record is being written, which takes no longer than a flush.
         case (nil, false): return nil
         case (nil, true):
             return "\(unknown) until its record, which is being written, is durable or not; where that takes long, "

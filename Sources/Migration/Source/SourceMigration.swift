@@ -59,12 +59,12 @@ public final class SourceMigration: Sendable {
                     disks: group.count)))
     }
 
-    /// Where the disk is going.
+    /// The node that the disk goes to.
     public var destination: PeerAddress { job.destination }
     /// The limit on what is sent; may be changed.
     public var rate: RateLimit { job.rate }
 
-    /// How far it is.
+    /// The progress so far.
     public var progress: MigrationProgress {
         let wire = countCrossed()
         let left = supply?.left
@@ -75,7 +75,7 @@ public final class SourceMigration: Sendable {
             if let wire { status.wire = wire }
             status.linkRate = recent * 8
             switch phase {
-            // A rest will be left, and how much is not foreseen.
+            // A rest will be left, whose size is not foreseen.
             case .copying: if !isNearing { status.secondsLeft = nil }
             case .postCopy:
                 status.dirty = left?.bytes ?? status.dirty
@@ -145,9 +145,9 @@ public final class SourceMigration: Sendable {
 
     /// Moves the disk. On return it is the destination's, and this node's clients are forwarded there.
     /// - Parameters:
-    ///   - supplying: given the link over which the destination gets what it lacks, at the same moment, where it lacks
-    ///     anything.
-    ///   - forwarding: given the link that forwards the clients, as soon as there is no way back.
+    ///   - supplying: called at the switchover with the link that supplies what the destination lacks, if it lacks
+    ///     anything; on any thread.
+    ///   - forwarding: called with the link that forwards the clients, as soon as there is no way back; on any thread.
     /// - Throws: what went wrong; unless `forwarding` was called, the disk is served here as before.
     public func run(
         supplying: @escaping @Sendable (SupplyLink) -> Void = { _ in },
@@ -216,7 +216,7 @@ public final class SourceMigration: Sendable {
     }
 
     /// Undoes what has been done so far.
-    /// - Returns: why it was given up.
+    /// - Returns: the reason for giving up.
     private func giveUp(_ error: any Error, _ links: SourceDriver.Links) async -> any Error {
         let forward = links.forward
         group.disconnect(member)
