@@ -22,11 +22,12 @@ extension SourceMachine {
             return .next(accepted(geometry, agreement, hasBase: false))
         case (.offer(let geometry, let agreement), .acceptedOnBase):
             return .next(accepted(geometry, agreement, hasBase: true))
-        case (.copyManifest, .wants(let wants)):
+        case (.copyManifest, .wants(let wants)) where !isManifestDone:
             return .wants(wants)
-        case (.copyManifest, .differences(let differences)):
+        case (.copyManifest, .differences(let differences)) where !isManifestDone:
             return .differences(differences)
-        case (.copyManifest, .manifestDone):
+        case (.copyManifest, .manifestDone) where !isManifestDone:
+            isManifestDone = true
             return .manifestDone
         case (.endRound(let round), .roundDone(let number)) where number == round:
             return .next(go(round == 1 ? .connect : .measure))

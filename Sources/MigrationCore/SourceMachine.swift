@@ -59,6 +59,8 @@ package struct SourceMachine: Equatable, Sendable {
     private var leavesRest = false
     private var plan = CopyPlan()
     var geometry: BlockGeometry?
+    /// The destination has said that it has answered all of the manifest.
+    var isManifestDone = false
     /// The destination has confirmed what was named in this step.
     var isNamed = false
     /// Behind the fence, the destination has confirmed the last round.

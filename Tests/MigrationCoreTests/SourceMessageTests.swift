@@ -30,6 +30,7 @@ struct SourceMessageTests {
         ("offer", ["accepted", "acceptedOnBase"], "no answer to the offer"),
         ("open", [], "a message out of turn"),
         ("copyManifest", ["wants", "differences", "manifestDone"], "no wants"),
+        ("copyManifest, done", [], "no wants"),
         ("endRound", ["roundDone 1"], "round 1 has no end"),
         ("measure", [], "a message out of turn"),
         ("wait", [], "a message out of turn"),
@@ -50,6 +51,9 @@ struct SourceMessageTests {
             try heard(.welcome(Welcome(blockSize: 4096)))
             try heard(.accepted)
         case "copyManifest": machine = try Fixture.copying(.manual)
+        case "copyManifest, done":
+            machine = try Fixture.copying(.manual)
+            try heard(.manifestDone)
         case "endRound":
             machine = try Fixture.copying(.manual)
             _ = machine.copied()
