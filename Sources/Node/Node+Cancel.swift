@@ -9,7 +9,7 @@ extension Node {
     /// - Returns: false where none of that name does.
     /// - Throws: `NodeError` where it comes, or has come, and can't be given up.
     static func cancelArrival(
-        of export: String, at site: DestinationSite, isSourceGone: Bool, hasLeft: Bool
+        of export: String, at site: IncomingDiskRegistry, isSourceGone: Bool, hasLeft: Bool
     ) async throws -> Bool {
         switch await site.cancel(export, isSourceGone: isSourceGone) {
         case .cancelled: return true

@@ -50,7 +50,7 @@ public actor Node {
     private let heldBack = NIOLockedValueBox<[String: String]>([:])
     /// Who stands at the paths of the configuration.
     private let standing = StandingImages()
-    private var site: DestinationSite?
+    private var site: IncomingDiskRegistry?
     private var limits: [String: RateLimit] = [:]
     private var tasks: [Task<Void, Never>] = []
     private let runs = MigrationRuns()
@@ -692,7 +692,7 @@ public actor Node {
         if let problem = configured.stringProblem { throw NodeError.unusable(problem) }
         let backing = try await Backing.open(configured, loops: loops)
         let unfinished = try backing.image.flatMap {
-            try DestinationSite.incomplete($0, in: state, elsewhere: { standing.identities })
+            try IncomingDiskRegistry.incomplete($0, in: state, elsewhere: { standing.identities })
         }
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
         if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
@@ -727,7 +727,7 @@ public actor Node {
     /// make two writers (invariant 5).
     @discardableResult
     private func add(
-        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ArrivedDisk? = nil,
+        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ReceivedDisk? = nil,
         replacing old: NodeExport? = nil
     ) throws -> Disk {
         let name = configuration.name
@@ -809,7 +809,7 @@ public actor Node {
     }
 
     /// Serves a disk that has come here; one that had moved away from here goes on where its clients are.
-    private func addArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+    private func addArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
         // Where blocks are missing, the first may be one of them, and is looked at once all are here.
         if arrived.map == nil { formats.check(arrived.image, .arrived) }
@@ -819,7 +819,7 @@ public actor Node {
         return disk
     }
 
-    private func serveArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+    private func serveArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         if let movedBy = arrived.supersedes {
             try SourceRecords(directory: state, image: arrived.image).returned(from: movedBy)
         }
@@ -998,7 +998,7 @@ public actor Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
         }
-        let hooks = DestinationSite.Hooks(
+        let hooks = IncomingDiskRegistry.Hooks(
             isNameTaken: { [table, heldBack] name in
                 table.find(name)?.description.name == name || heldBack.withLockedValue { $0[name] != nil }
             },
@@ -1014,7 +1014,7 @@ public actor Node {
                 return try await addArrived(arrived)
             })
         let index = configuration.index
-        let site = try DestinationSite(
+        let site = try IncomingDiskRegistry(
             images: images, state: state, pools: pools, logger: peerLogger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
             keptIndex: configuration.keepIndex == nil ? nil : index,

@@ -9,7 +9,7 @@ import NIOCore
 @testable import MigrationProtocol
 
 /// The node that the disk comes to: performs what `DestinationMachine`, `BlockResolver` and `BackgroundFill` say, as
-/// `DestinationMigration`, `DestinationSite` and `PostCopy` do, in simulated time.
+/// `DestinationMigration`, `IncomingDiskRegistry` and `PostCopy` do, in simulated time.
 final class SimDestination: SimPart {
     /// What is written down about a disk that has been prepared here, or more.
     struct Record {

@@ -17,7 +17,7 @@ public struct DestinationMigration: Sendable {
     private static let sharingPatience = Duration.seconds(60)
     private static let sharingInterval = Duration.milliseconds(10)
 
-    private let site: DestinationSite
+    private let site: IncomingDiskRegistry
     private let indexDirectory: String?
     private let client: @Sendable (Disk) -> DiskClient
     private let pools: WorkPools
@@ -25,7 +25,7 @@ public struct DestinationMigration: Sendable {
     private let hasRoom: @Sendable () -> Bool
     private let budgets = PeerBudgets()
     /// How long a peer may say nothing once it has made its offer.
-    var arrivalPatience = ArrivalPatience()
+    var arrivalIdleTimeout = ArrivalIdleTimeout()
 
     /// - Parameters:
     ///   - indexDirectory: the index of the neighbours; nil for none.
@@ -33,7 +33,7 @@ public struct DestinationMigration: Sendable {
     ///   - pools: for hashing and the files.
     ///   - hasRoom: whether this process has descriptors for one more disk.
     public init(
-        site: DestinationSite, indexDirectory: String?, pools: WorkPools, logger: Logger,
+        site: IncomingDiskRegistry, indexDirectory: String?, pools: WorkPools, logger: Logger,
         hasRoom: @escaping @Sendable () -> Bool = { true }, client: @escaping @Sendable (Disk) -> DiskClient
     ) {
         self.hasRoom = hasRoom
@@ -81,8 +81,8 @@ public struct DestinationMigration: Sendable {
     ) async throws {
         let (index, blockSize) = try await welcome(connection)
         var arrival = Arrival(hello, index: index, blockSize: blockSize)
-        var limits = arrivalPatience
-        var patience = Patience(Self.offerPatience, for: connection)
+        var limits = arrivalIdleTimeout
+        var patience = IdleTimeout(Self.offerPatience, for: connection)
         defer { patience.end() }
         do {
             while let frame = try await frames.next() {
@@ -95,7 +95,7 @@ public struct DestinationMigration: Sendable {
                 // A place is not for whoever only takes it.
                 if let limit = limits.limit(after: action) {
                     if case .open = action {
-                        patience = Patience(limit, for: connection, bytesCount: true)
+                        patience = IdleTimeout(limit, for: connection, bytesCount: true)
                     } else {
                         patience.renew(limit)
                     }
@@ -160,7 +160,7 @@ public struct DestinationMigration: Sendable {
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         let (index, blockSize) = try await welcome(connection)
-        let patience = Patience(Self.offerPatience, for: connection)
+        let patience = IdleTimeout(Self.offerPatience, for: connection)
         defer { patience.end() }
         var machine = DestinationMachine()
         var disk: EstimatedDisk?
@@ -291,7 +291,7 @@ public struct DestinationMigration: Sendable {
         _ offer: Offer, _ geometry: BlockGeometry, _ arrival: inout Arrival, _ connection: PeerConnection
     ) async throws {
         try offer.checkBlockSize(arrival.blockSize)
-        let receiving: DestinationSite.Receiving
+        let receiving: IncomingDiskRegistry.Receiving
         do {
             receiving = try await site.open(offer, over: connection)
         } catch let error as FileError {

@@ -113,8 +113,8 @@ extension ForwardLink {
     /// - Throws: why not.
     private func ask(_ successor: Successor) async throws {
         try await PeerConnection.connect(to: successor.address, on: transport) { [export, migration] connection in
-            let patience = Patience(Self.patience, for: connection)
-            defer { patience.end() }
+            let timeout = IdleTimeout(Self.patience, for: connection)
+            defer { timeout.end() }
             var frames = connection.inbound.makeAsyncIterator()
             let hello = Hello(purpose: .forward, migration: migration, isCommitted: true, export: export)
             let welcome = try await connection.greet(hello, &frames)

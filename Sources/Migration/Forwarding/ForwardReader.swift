@@ -14,7 +14,7 @@ struct ForwardReader: Sendable {
 
     let connection: PeerConnection
     let migration: MigrationID
-    let site: DestinationSite
+    let site: IncomingDiskRegistry
 
     /// The next request; nil where the link ends.
     /// - Throws: where it sends something else.

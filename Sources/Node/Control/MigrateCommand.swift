@@ -44,9 +44,9 @@ public struct MigrateCommand: Codable, Sendable {
         guard !exports.isEmpty, Set(exports).count == exports.count else {
             throw NodeError.unusable("name each export once")
         }
-        guard exports.count <= DestinationSite.maximumReceiving else {
+        guard exports.count <= IncomingDiskRegistry.maximumReceiving else {
             throw NodeError.unusable(
-                "\(exports.count) disks can't be handed over together, but at most \(DestinationSite.maximumReceiving): "
+                "\(exports.count) disks can't be handed over together, but at most \(IncomingDiskRegistry.maximumReceiving): "
                     + "each takes 128 MiB of memory at the destination meanwhile; give fewer in one command")
         }
         guard (1...PeerAddress.longestHost).contains(destination.host.utf8.count), destination.port != 0 else {

@@ -38,7 +38,7 @@ final class TestNode: Sendable {
     var logger: Logger { Logger(label: "test") { [log] _ in log } }
 
     /// The site of the current life.
-    let site = NIOLockedValueBox<DestinationSite?>(nil)
+    let site = NIOLockedValueBox<IncomingDiskRegistry?>(nil)
     let arrivedImages = NIOLockedValueBox<[String: RawImage]>([:])
 
     var images: String { scratch.file("images") }
@@ -71,12 +71,12 @@ final class TestNode: Sendable {
 
     /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
-        index: String? = nil, silence: ArrivalPatience = ArrivalPatience(), _ body: (PeerAddress) async throws -> Result
+        index: String? = nil, silence: ArrivalIdleTimeout = ArrivalIdleTimeout(), _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
         arrivedImages.withLockedValue { $0 = [:] }
         let loop = loop
-        let hooks = DestinationSite.Hooks(
+        let hooks = IncomingDiskRegistry.Hooks(
             isNameTaken: { $0 == "taken" },
             announce: { [self] name, size, device in
                 let disk = Disk(size: size, device: device, loops: [loop])
@@ -91,13 +91,13 @@ final class TestNode: Sendable {
             arrived.withLockedValue { $0[arriving.export] = disk }
             return disk
         }
-        let site = try DestinationSite(images: images, state: state, pools: pools, logger: logger, hooks: hooks)
+        let site = try IncomingDiskRegistry(images: images, state: state, pools: pools, logger: logger, hooks: hooks)
         try await site.restore()
         self.site.withLockedValue { $0 = site }
         var migrations = DestinationMigration(
             site: site, indexDirectory: index, pools: pools, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
-        migrations.arrivalPatience = silence
+        migrations.arrivalIdleTimeout = silence
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
         let task = Task { [migrations] in await listener.run { await migrations.serve($0) } }
         let result: Swift.Result<Result, any Error>

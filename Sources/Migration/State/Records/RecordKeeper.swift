@@ -42,8 +42,8 @@ public struct RecordKeeper: Sendable {
 
     private static let kinds = [
         SourceRecords.movedPrefix, SourceRecords.requestPrefix, SourceRecords.attemptPrefix,
-        DestinationSite.recordPrefix,
-        DestinationSite.returningPrefix,
+        IncomingDiskRegistry.recordPrefix,
+        IncomingDiskRegistry.returningPrefix,
     ]
 
     private let directory: StateDirectory

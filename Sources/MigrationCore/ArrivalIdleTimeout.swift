@@ -2,7 +2,7 @@ import PeerModel
 
 /// How long the source of an arriving disk may be silent: until it has told what the disk is, it always has something to say.
 /// From then on it may wait for the switchover for as long as its guest and operator like. Does nothing itself.
-package struct ArrivalPatience: Sendable {
+package struct ArrivalIdleTimeout: Sendable {
     /// From its being taken to its first message.
     package var afterOffer = PeerLimits.silenceAfterOffer
     /// From then on until the manifest has ended.

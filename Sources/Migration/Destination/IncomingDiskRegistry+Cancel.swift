@@ -2,7 +2,7 @@ import MigrationProtocol
 import Peer
 
 /// Disks whose arrival the operator of this node gives up.
-extension DestinationSite {
+extension IncomingDiskRegistry {
     private static let cancelled = "cancelled at the destination by its operator"
     /// How long a source may take to hear of it before its connection is closed.
     private static let hearing = Duration.seconds(1)

@@ -10,11 +10,11 @@ import Peer
 import PeerModel
 
 /// What a node has of disks that arrive, or have arrived: their images, their records, and who waits for them.
-public actor DestinationSite {
+public actor IncomingDiskRegistry {
     /// What the site asks of its node.
     public struct Hooks: Sendable {
         let isNameTaken: @Sendable (String) -> Bool
-        let activate: @Sendable (ArrivedDisk) async throws -> Disk
+        let activate: @Sendable (ReceivedDisk) async throws -> Disk
         let announce: (@Sendable (_ export: String, _ size: UInt64, _ device: BlockDevice) async throws -> Disk)?
         let withdraw: @Sendable (_ export: String) async -> Void
         let base: @Sendable (_ export: String, _ isRestored: Bool) async -> ImageBase?
@@ -34,7 +34,7 @@ public actor DestinationSite {
             withdraw: @escaping @Sendable (_ export: String) async -> Void = { _ in },
             base: @escaping @Sendable (_ export: String, _ isRestored: Bool) async -> ImageBase? = { _, _ in nil },
             completed: @escaping @Sendable (_ export: String) async -> Void = { _ in },
-            activate: @escaping @Sendable (ArrivedDisk) async throws -> Disk
+            activate: @escaping @Sendable (ReceivedDisk) async throws -> Disk
         ) {
             self.completed = completed
             self.isNameTaken = isNameTaken
@@ -700,7 +700,7 @@ public actor DestinationSite {
     ) async throws -> Disk {
         let export = early[record.export]
         let disk = try await hooks.activate(
-            ArrivedDisk(
+            ReceivedDisk(
                 export: record.export, image: try record.served(image), device: device, map: map, early: export?.disk,
                 supersedes: record.supersedes, isReturn: record.imagePath != nil,
                 isReadOnly: record.isReadOnly ?? false))

@@ -3,7 +3,7 @@ import Peer
 
 /// Closes a connection on which nothing comes: who asks for nothing must not keep the place of one who does. To be ended by
 /// whoever made it.
-final class Patience: Sendable {
+final class IdleTimeout: Sendable {
     private struct State {
         var limit: Duration
         /// Nil while it does not wait.

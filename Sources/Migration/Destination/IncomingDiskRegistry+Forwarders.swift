@@ -4,7 +4,7 @@ import Peer
 import PeerModel
 
 /// Forwarding connections that wait: to have something to ask for, or for their disk.
-extension DestinationSite {
+extension IncomingDiskRegistry {
     /// A forwarding connection has been greeted, and has not asked for anything. Where there are too many of one migration, the
     /// oldest ends: whoever connects again has given it up.
     /// - Returns: its number, for `forwarderAsked`.

@@ -3,7 +3,7 @@ import BlockModel
 import MigrationProtocol
 
 /// A disk that a node has taken over, and is to serve.
-public struct ArrivedDisk: Sendable {
+public struct ReceivedDisk: Sendable {
     /// The export's name.
     public let export: String
     /// What holds its bytes, or will.

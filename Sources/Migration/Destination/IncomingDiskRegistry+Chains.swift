@@ -2,7 +2,7 @@ import Block
 import MigrationProtocol
 
 /// A disk that came here and has moved on: those who forward here are told, so that they can do without this node.
-extension DestinationSite {
+extension IncomingDiskRegistry {
     /// A disk has moved on. Once its new node needs nothing of this one, it is told who forwards here; once it has noted
     /// that, they are told of it.
     /// - Parameter supply: by which the new node gets what it lacks; nil where it lacks nothing.
