@@ -692,7 +692,7 @@ public actor Node {
         if let problem = configured.stringProblem { throw NodeError.unusable(problem) }
         let backing = try await Backing.open(configured, loops: loops)
         let unfinished = try backing.image.flatMap {
-            try IncomingDiskRegistry.incomplete($0, in: state, elsewhere: { standing.identities })
+            try IncomingRecord.incomplete($0, in: state, elsewhere: { standing.identities })
         }
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
         if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
@@ -809,7 +809,7 @@ public actor Node {
     }
 
     /// Serves a disk that has come here; one that had moved away from here goes on where its clients are.
-    private func addArrived(_ arrived: ReceivedDisk) async throws -> Disk {
+    func addArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
         // Where blocks are missing, the first may be one of them, and is looked at once all are here.
         if arrived.map == nil { formats.check(arrived.image, .arrived) }
@@ -851,7 +851,7 @@ public actor Node {
     }
 
     /// Answers clients of a disk that is still to come.
-    private func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
+    func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
         let disk = Disk(size: size, device: device, loops: loops)
         let export = Export(
             name: name, disk: disk, isReadOnly: (device as? IncomingDevice)?.isReadOnly ?? false, isRotational: false,
@@ -861,20 +861,20 @@ public actor Node {
         return disk
     }
 
-    private func withdraw(_ name: String) {
+    func withdraw(_ name: String) {
         guard let export = exports[name], export.backing == nil else { return }
         table.remove(name)
         exports[name] = nil
     }
 
     /// No block of the disk is missing any more.
-    private func completed(_ name: String) {
+    func completed(_ name: String) {
         exports[name]?.export.maps.remove(Self.missingContext)
         formats.check(exports[name]?.backing?.image, .arrived)
     }
 
     /// An image here that has moved away and is needed by nobody: its disk may come back into it.
-    private func base(_ name: String, isRestored: Bool) -> ImageBase? {
+    func base(_ name: String, isRestored: Bool) -> ImageBase? {
         guard let export = exports[name], let image = export.backing?.image else { return nil }
         if isRestored { return ImageBase(image: image, movedBy: MigrationID()) }
         guard image.isAtPath else {
@@ -998,34 +998,19 @@ public actor Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, where disks that arrive go")
         }
-        let hooks = IncomingDiskRegistry.Hooks(
-            isNameTaken: { [table, heldBack] name in
-                table.find(name)?.description.name == name || heldBack.withLockedValue { $0[name] != nil }
-            },
-            announce: { [weak self] name, size, device in
-                guard let self else { throw CancellationError() }
-                return try await announce(name, size, device)
-            },
-            withdraw: { [weak self] in await self?.withdraw($0) },
-            base: { [weak self] in await self?.base($0, isRestored: $1) },
-            completed: { [weak self] in await self?.completed($0) },
-            activate: { [weak self] arrived in
-                guard let self else { throw CancellationError() }
-                return try await addArrived(arrived)
-            })
         let index = configuration.index
         let site = try IncomingDiskRegistry(
             images: images, state: state, pools: pools, logger: peerLogger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
             keptIndex: configuration.keepIndex == nil ? nil : index,
             refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
-            hooks: hooks)
+            host: NodeIncomingDisks(node: self, table: table, heldBack: heldBack))
         try await site.restore()
         self.site = site
         for export in exports.values { await passOn(export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
-            site: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
+            registry: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
             hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)

@@ -14,7 +14,7 @@ struct ForwardReader: Sendable {
 
     let connection: PeerConnection
     let migration: MigrationID
-    let site: IncomingDiskRegistry
+    let registry: IncomingDiskRegistry
 
     /// The next request; nil where the link ends.
     /// - Throws: where it sends something else.
@@ -34,10 +34,10 @@ struct ForwardReader: Sendable {
 
     private func note(_ migrations: [MigrationID]) async throws {
         do {
-            try await site.introduced(migrations, by: migration)
+            try await registry.introduced(migrations, by: migration)
         } catch {
             // Requests go on; those who forward to that node stay with it.
-            return site.logger.notice("nodes that forward to another are not let in here: \(error)")
+            return registry.logger.notice("nodes that forward to another are not let in here: \(error)")
         }
         try await connection.send(Message.introduced.encoded())
     }
@@ -45,10 +45,10 @@ struct ForwardReader: Sendable {
     /// Tells the link of each node that the disk moves on to, until the task is cancelled.
     func tell(_ capabilities: ProtocolSupport.Capabilities) async {
         guard capabilities.contains(.successors) else { return }
-        let (listener, successors) = await site.successors(of: migration)
+        let (listener, successors) = await registry.successors(of: migration)
         for await successor in successors {
             do { try await connection.send(Message.successor(successor).encoded()) } catch { break }
         }
-        await site.endSuccessors(listener)
+        await registry.endSuccessors(listener)
     }
 }

@@ -109,7 +109,7 @@ struct ForwardServer: Sendable {
             throw PeerError.cut
         }
         if request.kind == .flush {
-            error = await reader.site.outcome(ofFlush: error, for: reader.migration, losses)
+            error = await reader.registry.outcome(ofFlush: error, for: reader.migration, losses)
         }
         let count = request.kind == .read && error == 0 ? Self.cost(request) : 0
         return RemoteAnswer.frame(id: request.id, error: error, payload: UnsafeRawBufferPointer(memory.prefix(count)))

@@ -17,10 +17,10 @@ struct SilentSourceTests {
         var silence = ArrivalIdleTimeout()
         silence.withinManifest = .milliseconds(200)
         let node = try TestNode()
+        let migration = MigrationID()
         try await node.receiving(silence: silence) { address in
             try await PeerConnection.connect(to: address, on: node.transport) { connection in
                 var frames = connection.inbound.makeAsyncIterator()
-                let migration = MigrationID()
                 let hello = Hello(purpose: .migrate, migration: migration, isCommitted: false, export: "disk")
                 _ = try await connection.greet(hello, &frames)
                 let offer = Offer(
@@ -32,7 +32,7 @@ struct SilentSourceTests {
                 while try await frames.next() != nil {}
             }
             let site = try #require(node.site.withLockedValue { $0 })
-            try await waitUntil("its place is free") { await site.places.arriving.isEmpty }
+            try await waitUntil("its place is free") { await site.machine.isIdle(migration) }
         }
     }
 

@@ -204,14 +204,14 @@ struct RecordIdentityTests {
         record.inode = 0
         record.image = try RecordedImage(images[0])
         try directory().write(record, as: "incoming-x")
-        #expect(try IncomingDiskRegistry.incomplete(images[0], in: directory()) != nil)
-        #expect(try IncomingDiskRegistry.incomplete(images[1], in: directory()) == nil)
-        #expect(try IncomingDiskRegistry.incomplete(file, in: directory()) == nil)
+        #expect(try IncomingRecord.incomplete(images[0], in: directory()) != nil)
+        #expect(try IncomingRecord.incomplete(images[1], in: directory()) == nil)
+        #expect(try IncomingRecord.incomplete(file, in: directory()) == nil)
         // As an earlier release wrote it: it may be the one at that path, and is none of the others.
         record.image = nil
         try directory().write(record, as: "incoming-x")
-        #expect(throws: DoubtfulImage.self) { try IncomingDiskRegistry.incomplete(images[0], in: directory()) }
-        #expect(try IncomingDiskRegistry.incomplete(images[1], in: directory()) == nil)
+        #expect(throws: DoubtfulImage.self) { try IncomingRecord.incomplete(images[0], in: directory()) }
+        #expect(try IncomingRecord.incomplete(images[1], in: directory()) == nil)
         for device in devices { try await LoopDevice.detach(device) }
     }
 }

@@ -76,26 +76,11 @@ final class TestNode: Sendable {
         arrived.withLockedValue { $0 = [:] }
         arrivedImages.withLockedValue { $0 = [:] }
         let loop = loop
-        let hooks = IncomingDiskRegistry.Hooks(
-            isNameTaken: { $0 == "taken" },
-            announce: { [self] name, size, device in
-                let disk = Disk(size: size, device: device, loops: [loop])
-                announced.withLockedValue { $0[name] = disk }
-                return disk
-            },
-            withdraw: { [self] name in announced.withLockedValue { $0[name] = nil } },
-            base: { [self] name, _ in bases.withLockedValue { $0[name] } }
-        ) { [self] arriving in
-            arrivedImages.withLockedValue { $0[arriving.export] = arriving.image }
-            let disk = arriving.early ?? Disk(size: arriving.image.size, device: arriving.device, loops: [loop])
-            arrived.withLockedValue { $0[arriving.export] = disk }
-            return disk
-        }
-        let site = try IncomingDiskRegistry(images: images, state: state, pools: pools, logger: logger, hooks: hooks)
+        let site = try IncomingDiskRegistry(images: images, state: state, pools: pools, logger: logger, host: self)
         try await site.restore()
         self.site.withLockedValue { $0 = site }
         var migrations = DestinationMigration(
-            site: site, indexDirectory: index, pools: pools, logger: logger
+            registry: site, indexDirectory: index, pools: pools, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
         migrations.arrivalIdleTimeout = silence
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
@@ -134,4 +119,27 @@ final class TestNode: Sendable {
     static func contents(_ path: String) throws -> Data {
         try Data(contentsOf: URL(fileURLWithPath: path))
     }
+}
+
+extension TestNode: IncomingDiskHost {
+    func isNameTaken(_ export: String) -> Bool { export == "taken" }
+
+    func announce(_ export: String, size: UInt64, device: BlockDevice) async throws -> Disk {
+        let disk = Disk(size: size, device: device, loops: [loop])
+        announced.withLockedValue { $0[export] = disk }
+        return disk
+    }
+
+    func withdraw(_ export: String) async { announced.withLockedValue { $0[export] = nil } }
+
+    func base(of export: String, isRestored: Bool) async -> ImageBase? { bases.withLockedValue { $0[export] } }
+
+    func activate(_ arriving: ReceivedDisk) async throws -> Disk {
+        arrivedImages.withLockedValue { $0[arriving.export] = arriving.image }
+        let disk = arriving.early ?? Disk(size: arriving.image.size, device: arriving.device, loops: [loop])
+        arrived.withLockedValue { $0[arriving.export] = disk }
+        return disk
+    }
+
+    func completed(_ export: String) async {}
 }

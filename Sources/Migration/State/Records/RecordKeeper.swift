@@ -42,8 +42,8 @@ public struct RecordKeeper: Sendable {
 
     private static let kinds = [
         SourceRecords.movedPrefix, SourceRecords.requestPrefix, SourceRecords.attemptPrefix,
-        IncomingDiskRegistry.recordPrefix,
-        IncomingDiskRegistry.returningPrefix,
+        IncomingRecord.prefix,
+        IncomingRecord.returningPrefix,
     ]
 
     private let directory: StateDirectory

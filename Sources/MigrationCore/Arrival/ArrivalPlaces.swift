@@ -1,25 +1,24 @@
 import MigrationProtocol
-import Peer
 import PeerModel
 
-/// How many disks peers bring, and ask about, at once. Does nothing itself.
-struct ArrivalPlaces {
-    /// Those whose connection is there that brings them.
-    var arriving: [MigrationID: PeerIdentity] = [:]
-    /// Those of which blocks are missing here, handed over or not; not those of an earlier life of this node.
-    private var unfinished: [MigrationID: Unfinished] = [:]
-    /// Questions of what one would take.
-    var estimates = PeerCounts<PeerIdentity>(
-        limit: PeerLimits.estimates, limitPerPeer: PeerLimits.estimatesPerPeer)
-
+/// Counts the disks that peers bring at once, and refuses what is beyond `PeerLimits` (invariant 10).
+package struct ArrivalPlaces<Peer: Hashable & Sendable>: Sendable {
     private struct Unfinished {
-        let peer: PeerIdentity
+        let peer: Peer
         let blocks: UInt64
     }
 
+    /// Disks whose connection is there that brings them.
+    private var arriving: [MigrationID: Peer] = [:]
+    /// Disks of which blocks are missing here, handed over or not; not those of an earlier life of this node.
+    private var unfinished: [MigrationID: Unfinished] = [:]
+
+    package init() {}
+
+    /// Checks that a peer may bring one more disk.
     /// - Parameter blocks: of the disk; each takes bits of maps, which a peer can have touched all over.
-    /// - Throws: `MigrationError.refused` where a peer can bring no further disk now.
-    func check(_ export: String, blocks: UInt64, from peer: PeerIdentity) throws {
+    /// - Throws: `MigrationError.refused` if the peer, or all peers together, have no place left.
+    package func check(_ export: String, blocks: UInt64, from peer: Peer) throws {
         let ofPeer = arriving.values.count { $0 == peer }
         guard arriving.count < PeerLimits.arriving, ofPeer < PeerLimits.arrivingPerPeer else {
             throw MigrationError.refused(
@@ -36,12 +35,15 @@ struct ArrivalPlaces {
         }
     }
 
-    /// A peer brings a disk.
-    mutating func begin(_ migration: MigrationID, blocks: UInt64, from peer: PeerIdentity) {
+    /// A peer brings a disk from now on.
+    package mutating func begin(_ migration: MigrationID, blocks: UInt64, from peer: Peer) {
         arriving[migration] = peer
         unfinished[migration] = Unfinished(peer: peer, blocks: blocks)
     }
 
+    /// The connection that brought a disk has ended; blocks of the disk may still be missing.
+    package mutating func disconnect(_ migration: MigrationID) { arriving[migration] = nil }
+
     /// A disk is here whole, or nothing is known of it any more.
-    mutating func end(_ migration: MigrationID) { unfinished[migration] = nil }
+    package mutating func end(_ migration: MigrationID) { unfinished[migration] = nil }
 }

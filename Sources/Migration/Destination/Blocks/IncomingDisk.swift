@@ -15,18 +15,18 @@ final class IncomingDisk: @unchecked Sendable {
     /// Bytes.
     private static let worthKeeping: UInt64 = 1 << 20
 
-    private let image: RawImage
+    let image: RawImage
     /// Whether the image may hold blocks of the disk already.
     let hasBase: Bool
-    private let geometry: BlockGeometry
-    private let index: NeighbourIndex?
-    private let shared: SharedBlocks.Member
-    private let presentMap: PresentMap
+    let geometry: BlockGeometry
+    let index: NeighbourIndex?
+    let shared: SharedBlocks.Member
+    let presentMap: PresentMap
     let manifest: FingerprintFile
-    private let hasher = BlockHasher()
+    let hasher = BlockHasher()
     private let stream: ArrivingStream
-    private var writer: RunWriter
-    private var repeats: RepeatCache
+    var writer: RunWriter
+    var repeats: RepeatCache
     /// What the source has said that it has written again.
     private var named: BlockSet
 
@@ -52,54 +52,6 @@ final class IncomingDisk: @unchecked Sendable {
         repeats = RepeatCache(blocks: geometry.blockCount)
     }
 
-    /// Looks for the blocks of a manifest segment on this disk and in the neighbours, and writes what it finds.
-    /// - Returns: what is wanted from the source.
-    func resolve(_ segment: ManifestSegment) throws -> Wants {
-        let candidates = lookUp(segment)
-        let others = shared.places(of: segment.prefixes)
-        var promises: [UInt64] = []
-        var wants = Wants(first: segment.first, wanted: [], present: 0, repeated: 0, neighbour: 0)
-        var known: [Fingerprint] = []
-        var found: [Fingerprint] = []
-        try clearZeros(of: segment)
-        for (offset, entry) in segment.entries.enumerated() {
-            let block = segment.first + UInt64(offset)
-            let bytes = geometry.byteCount(of: block..<block + 1)
-            var fingerprint: Fingerprint?
-            var isWanted = false
-            switch entry {
-            case .zero, .later:
-                break
-            case .prefix(let prefix):
-                if let present = try findPresent(prefix, at: block) {
-                    fingerprint = present
-                    wants.present += bytes
-                } else if let repeated = try copyRepeat(prefix, to: block) {
-                    fingerprint = repeated
-                    wants.repeated += bytes
-                } else if let copied = try copyNeighbour(candidates[offset], prefix, to: block)
-                    ?? copyShared(others[offset], prefix, to: block)
-                {
-                    fingerprint = copied
-                    wants.neighbour += bytes
-                }
-                if let fingerprint {
-                    found.append(fingerprint)
-                } else {
-                    isWanted = true
-                    promises.append(prefix)
-                }
-            }
-            wants.wanted.append(isWanted)
-            known.append(fingerprint ?? .zero)
-        }
-        shared.promise(promises)
-        wants.check = Fingerprint.combined(found)
-        try writer.flush()
-        try manifest.set(known[...], from: segment.first)
-        return wants
-    }
-
     /// Takes what the image has already of the groups of a summary.
     /// - Returns: which of them are something else here.
     func compare(_ summary: ManifestSummary) throws -> ManifestDifferences {
@@ -118,21 +70,8 @@ final class IncomingDisk: @unchecked Sendable {
         try manifest.setZero(blocks)
     }
 
-    /// Makes the blocks of a segment zero of which it says so, but for what the manifest notes of them.
-    private func clearZeros(of segment: ManifestSegment) throws {
-        var start: UInt64?
-        for (block, entry) in zip(segment.first..., segment.entries + [.later]) {
-            if entry == .zero {
-                start = start ?? block
-            } else if let zeros = start {
-                try empty(zeros..<block)
-                start = nil
-            }
-        }
-    }
-
     /// Makes the image hold nothing but zeros in blocks.
-    private func empty(_ blocks: Range<UInt64>) throws {
+    func empty(_ blocks: Range<UInt64>) throws {
         var start = blocks.lowerBound
         while start < blocks.upperBound {
             let isPresent = hasBase || presentMap.isPresent(start)
@@ -157,14 +96,14 @@ final class IncomingDisk: @unchecked Sendable {
             let length = Int(geometry.byteCount(of: blocks))
             let bytes = geometry.bytes(of: blocks)
             try image.write(UnsafeRawBufferPointer(buffer.slice(offset, length)), at: bytes.lowerBound)
-            try note(blocks, buffer, at: offset)
+            try recordFingerprints(of: blocks, buffer, at: offset)
             presentMap.mark(blocks)
             offset += length
         }
     }
 
     /// The source has written these blocks again.
-    func note(dirty runs: [Range<UInt64>]) throws {
+    func markDirty(_ runs: [Range<UInt64>]) throws {
         named.formUnion(runs)
         try forget(runs)
         // A guest may wait for that soon.
@@ -216,7 +155,7 @@ final class IncomingDisk: @unchecked Sendable {
     func mayComeSoon(_ segment: ManifestSegment) -> Bool { shared.mayComeSoon(segment.prefixes) }
 
     /// Ends a round, and brings the root up to date, so that the switchover finds little to do.
-    func settle() throws {
+    func finishRound() throws {
         try stream.endRound()
         shared.withdrawPromises()
         try manifest.refresh()
@@ -236,73 +175,8 @@ final class IncomingDisk: @unchecked Sendable {
         return try manifest.root()
     }
 
-    private func lookUp(_ segment: ManifestSegment) -> [Candidate?] {
-        guard let index else { return Array(repeating: nil, count: segment.entries.count) }
-        let candidates = index.lookUp(prefixes: segment.prefixes)
-        index.willFetch(candidates)
-        return candidates
-    }
-
-    private func findPresent(_ prefix: UInt64, at block: UInt64) throws -> Fingerprint? {
-        guard hasBase, let fingerprint = image.fingerprint(of: block, geometry, hasher), fingerprint.high == prefix
-        else { return nil }
-        try writer.flush()
-        presentMap.mark(block..<block + 1)
-        repeats.note(prefix, at: block)
-        return fingerprint
-    }
-
-    private func copyRepeat(_ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
-        guard let source = repeats.block(with: prefix) else { return nil }
-        if writer.holds(source) { try writer.flush() }
-        let room = try writer.room(for: block)
-        let bytes = geometry.bytes(of: source..<source + 1)
-        let count = Int(bytes.upperBound - bytes.lowerBound)
-        try image.read(into: UnsafeMutableRawBufferPointer(rebasing: room[..<count]), at: bytes.lowerBound)
-        memset(room.baseAddress! + count, 0, geometry.blockSize - count)
-        let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(room))
-        guard fingerprint.high == prefix else { return nil }
-        writer.add(block)
-        return fingerprint
-    }
-
-    private func copyNeighbour(_ candidate: Candidate?, _ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
-        guard let index, let candidate else { return nil }
-        let room = try writer.room(for: block)
-        let fingerprint =
-            index.fetch(candidate, prefix: prefix, into: room, hasher: hasher)
-            ?? fetchElsewhere(in: index, than: candidate, prefix, into: room)
-        guard let fingerprint else { return nil }
-        writer.add(block)
-        repeats.note(prefix, at: block)
-        return fingerprint
-    }
-
-    private func copyShared(_ place: SharedBlocks.Place?, _ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
-        guard let place else { return nil }
-        let room = try writer.room(for: block)
-        // Only now: an image that is held can't be opened by who takes its migration up again.
-        guard let image = shared.image(of: place),
-            let fingerprint = image.fingerprint(of: place.block, place.geometry, hasher, into: room),
-            fingerprint.high == prefix
-        else { return nil }
-        writer.add(block)
-        repeats.note(prefix, at: block)
-        return fingerprint
-    }
-
-    /// Another neighbour may still have what the first has lost.
-    private func fetchElsewhere(
-        in index: NeighbourIndex, than candidate: Candidate, _ prefix: UInt64, into room: UnsafeMutableRawBufferPointer
-    ) -> Fingerprint? {
-        for other in index.candidates(prefix: prefix) where other != candidate {
-            if let fingerprint = index.fetch(other, prefix: prefix, into: room, hasher: hasher) { return fingerprint }
-        }
-        return nil
-    }
-
     /// Notes what blocks hold now, from their bytes at `offset` of a buffer.
-    private func note(_ blocks: Range<UInt64>, _ buffer: BlockBuffer, at offset: Int) throws {
+    private func recordFingerprints(of blocks: Range<UInt64>, _ buffer: BlockBuffer, at offset: Int) throws {
         var fingerprints: [Fingerprint] = []
         for position in 0..<blocks.count {
             let bytes = buffer.slice(offset + position * geometry.blockSize, geometry.blockSize)

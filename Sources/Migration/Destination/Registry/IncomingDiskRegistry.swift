@@ -1,0 +1,195 @@
+import Block
+import BlockModel
+import Index
+import Logging
+import MigrationCore
+import MigrationProtocol
+import Peer
+import PeerModel
+
+/// The disks that arrive at a node, or have arrived: performs what `ArrivalMachine` decides on their images, records, clients
+/// and connections.
+public actor IncomingDiskRegistry {
+    typealias Machine = ArrivalMachine<PeerIdentity>
+
+    /// Disks of one source that may be arriving at once.
+    public static let maximumReceiving = PeerLimits.arrivingPerPeer
+
+    /// What has come over links, for every disk that arrives.
+    nonisolated let shared = SharedBlocks()
+    nonisolated let images: ImageDirectory
+    let records: IncomingRecords
+    let host: any IncomingDiskHost
+    let logger: Logger
+    let pools: WorkPools
+    let index: @Sendable () -> NeighbourIndex?
+    let refusesEarlyWrites: Bool
+
+    var machine = Machine()
+    /// Questions of what one would take.
+    var estimates = PeerCounts<PeerIdentity>(
+        limit: PeerLimits.estimates, limitPerPeer: PeerLimits.estimatesPerPeer)
+    var space: ArrivalSpace
+    /// Disks that have moved on, and who is to be told of it.
+    var chains = Chains()
+
+    // What the machine's numbers stand for.
+    var receiving: [MigrationID: ReceivingDisk] = [:]
+    var prepared: [MigrationID: PreparedDisk] = [:]
+    var activations: [MigrationID: Task<Disk, any Error>] = [:]
+    var disks = ServedDisks()
+    private var connections: [ArrivalConnection: PeerConnection] = [:]
+    private var nextConnection: UInt64 = 0
+    private var watches: [ArrivalWait: CheckedContinuation<Void, Never>] = [:]
+    var diskWaits: [ArrivalWait: CheckedContinuation<Disk?, Never>] = [:]
+
+    var lanes: [MigrationID: Lanes] = [:]
+    /// What the clients behind each source are owed.
+    var owedFlushes: [MigrationID: OwedFlush] = [:]
+    var early: [String: EarlyExport] = [:]
+    var postCopies: [String: PostCopy] = [:]
+    /// Disks that are this node's and can't be served, and why not.
+    public internal(set) var unserved: [String: String] = [:]
+
+    /// - Parameters:
+    ///   - images: the directory for disks; made if there is none.
+    ///   - state: what survives a restart.
+    ///   - pools: for the files of disks that are served before all of them is there.
+    ///   - index: opens the neighbours for them.
+    ///   - keptIndex: the index that the node keeps current with its disks; nil for none.
+    ///   - refusesEarlyWrites: writes to a disk that has not been handed over fail instead of waiting.
+    ///   - permissions: of images that are made; those that are there already keep theirs.
+    /// - Throws: `FileError`; if a record can't be read.
+    public init(
+        images: String, state: StateDirectory, pools: WorkPools, logger: Logger,
+        index: @escaping @Sendable () -> NeighbourIndex? = { nil }, keptIndex: String? = nil,
+        refusesEarlyWrites: Bool = false, permissions: FilePermissions = FilePermissions(), host: any IncomingDiskHost
+    ) throws {
+        self.images = try ImageDirectory(path: images, permissions: permissions, state: state)
+        records = IncomingRecords(state: state, layout: self.images.layout)
+        space = ArrivalSpace(images: self.images.realPath, state: state.scratch, index: keptIndex)
+        self.host = host
+        self.logger = logger
+        self.pools = pools
+        self.index = index
+        self.refusesEarlyWrites = refusesEarlyWrites
+    }
+
+    /// Answers everybody who waits; the node ends.
+    public func stop() {
+        perform(machine.stop())
+        for export in early.values { export.device.close() }
+        for lane in lanes.values { lane.close() }
+        chains.stop()
+    }
+
+    /// Ends requests that wait for blocks of a source; the node ends.
+    public func giveUp() {
+        for postCopy in postCopies.values { postCopy.stop() }
+    }
+
+    /// What of an export is still only at its source; nil if nothing is.
+    public func arriving(_ export: String) -> ArrivingDisk? { postCopies[export]?.progress() }
+
+    /// Disks that are prepared here and that nobody brings: only their sources know whether they have been given away.
+    public var waitingForSources: [(export: String, size: UInt64)] { machine.waitingForSources }
+
+    /// Whether anything is known of a migration.
+    func knows(_ migration: MigrationID) -> Bool { machine.knows(migration) }
+
+    /// The two flows of a disk.
+    func lanes(of migration: MigrationID) -> Lanes? { lanes[migration] }
+
+    // MARK: What the machine orders
+
+    func perform(_ actions: [Machine.Action]) {
+        for action in actions {
+            switch action {
+            case .close(let connection): close(connection)
+            case .wake(let wait): watches.removeValue(forKey: wait)?.resume()
+            case .answer(let wait, let disk):
+                diskWaits.removeValue(forKey: wait)?.resume(returning: disk.map { disks[$0] })
+            case .forget(let migration, let export):
+                receiving[migration] = nil
+                prepared[migration] = nil
+                lanes[migration] = nil
+                owedFlushes[migration] = nil
+                space.remove(migration)
+                if let export { images.removeManifest(of: export) }
+            }
+        }
+    }
+
+    /// Removes what there is of a disk.
+    /// - Throws: if its record may be found by a later life; everything stays then.
+    func remove(_ removal: ArrivalRemoval) async throws {
+        let export = machine.export(of: removal.migration)
+        do {
+            if let export { try records.remove(removal.migration, of: export) }
+        } catch {
+            perform(machine.removalEnded(removal.migration, isDone: false))
+            throw error
+        }
+        if let export {
+            images.removeMap(of: export)
+            if !removal.keepsImage { images.removePartialImage(of: export) }
+            if early[export] != nil { await endEarly(export) }
+        }
+        perform(machine.removalEnded(removal.migration, isDone: true))
+    }
+
+    /// Answers clients of a disk no more that was not handed over.
+    func endEarly(_ export: String) async {
+        guard let known = early.removeValue(forKey: export) else { return }
+        known.device.close()
+        await host.withdraw(export)
+    }
+
+    // MARK: Connections
+
+    /// Gives a connection the number by which the machine knows it; `unregister` forgets it.
+    func register(_ connection: PeerConnection) -> ArrivalConnection {
+        nextConnection += 1
+        let number = ArrivalConnection(number: nextConnection)
+        connections[number] = connection
+        return number
+    }
+
+    func unregister(_ connection: ArrivalConnection) { connections[connection] = nil }
+
+    func connection(_ number: ArrivalConnection) -> PeerConnection? { connections[number] }
+
+    func close(_ connection: ArrivalConnection) { connections[connection]?.close() }
+
+    // MARK: Waiting
+
+    /// Waits until nothing of an attempt is written or removed, nor its image locked.
+    func waitUntilIdle(_ migration: MigrationID) async {
+        while !machine.isIdle(migration) { await waitForChange(of: migration) }
+    }
+
+    /// Waits for the next change of a migration. Between the look at the machine and this call nothing may be waited for.
+    func waitForChange(of migration: MigrationID) async {
+        let wait = machine.watch(migration)
+        await withCheckedContinuation { watches[wait] = $0 }
+    }
+
+    /// Waits for a change of a migration while something holds.
+    func wait(for migration: MigrationID, atMost limit: Duration, while holds: (Machine) -> Bool) async {
+        let deadline = ContinuousClock.now + limit
+        while holds(machine), ContinuousClock.now < deadline {
+            let wait = machine.watch(migration)
+            let timer = Task {
+                try await Task.sleep(until: deadline)
+                endWatch(migration, wait)
+            }
+            await withCheckedContinuation { watches[wait] = $0 }
+            timer.cancel()
+        }
+    }
+
+    private func endWatch(_ migration: MigrationID, _ wait: ArrivalWait) {
+        machine.endWatch(migration, wait)
+        watches.removeValue(forKey: wait)?.resume()
+    }
+}

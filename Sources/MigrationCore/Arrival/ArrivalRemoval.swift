@@ -1,0 +1,8 @@
+import MigrationProtocol
+
+/// A removal of a disk that does not come: of its records, and of its files, but for an image that is kept.
+/// `ArrivalMachine.removalEnded` is told how it ends.
+package struct ArrivalRemoval: Equatable, Sendable {
+    package let migration: MigrationID
+    package let keepsImage: Bool
+}
