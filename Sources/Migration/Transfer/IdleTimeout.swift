@@ -1,12 +1,12 @@
 import NIOConcurrencyHelpers
 import Peer
 
-/// Closes a connection on which nothing comes: who asks for nothing must not keep the place of one who does. To be ended by
-/// whoever made it.
+/// Closes a connection on which nothing comes: a peer that asks for nothing must not keep the place of one that does. Its maker
+/// must call `end`.
 final class IdleTimeout: Sendable {
     private struct State {
         var limit: Duration
-        /// Nil while it does not wait.
+        /// nil while it does not wait.
         var deadline: ContinuousClock.Instant?
         /// Bytes that had come when the deadline was set.
         var received: UInt64
@@ -19,7 +19,7 @@ final class IdleTimeout: Sendable {
     private let state: NIOLockedValueBox<State>
 
     /// Begins to wait.
-    /// - Parameter bytesCount: waits again as long as bytes come, be they a part of a message.
+    /// - Parameter bytesCount: any bytes count as a sign of life, even a part of a message.
     init(_ limit: Duration, for connection: PeerConnection, bytesCount: Bool = false) {
         self.connection = connection
         self.bytesCount = bytesCount
@@ -27,14 +27,14 @@ final class IdleTimeout: Sendable {
         renew()
     }
 
-    /// Something has come; waits as long again for the next.
+    /// Waits as long again: a message has come.
     /// - Parameter limit: replaces the one before.
     func renew(_ limit: Duration? = nil) {
         let received = connection.traffic.received
         state.withLockedValue { state in
             guard !state.isOver else { return }
             if let limit, limit < state.limit {
-                // It sleeps for longer.
+                // The task sleeps past the new deadline.
                 state.task?.cancel()
                 state.task = nil
             }
@@ -45,10 +45,10 @@ final class IdleTimeout: Sendable {
         }
     }
 
-    /// Does not wait until `renew`.
+    /// Stops waiting until `renew`.
     func pause() { state.withLockedValue { $0.deadline = nil } }
 
-    /// Waits no more.
+    /// Stops waiting for good.
     func end() {
         state.withLockedValue { state in
             state.isOver = true
@@ -57,12 +57,12 @@ final class IdleTimeout: Sendable {
         }
     }
 
-    /// One task for all that comes: it looks again when it wakes.
+    /// Sleeps until the deadline, which messages move on meanwhile, and looks again.
     private func watch() async throws {
         while let deadline = next() { try await Task.sleep(until: deadline) }
     }
 
-    /// The moment at which to look again; nil where there is nothing more to wait for.
+    /// The moment at which to look again; nil if there is nothing more to wait for.
     private func next() -> ContinuousClock.Instant? {
         let received = connection.traffic.received
         return state.withLockedValue { state in

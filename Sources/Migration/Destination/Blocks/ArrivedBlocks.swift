@@ -5,11 +5,11 @@ import Hashing
 import Index
 import MigrationProtocol
 
-/// Blocks of a disk whose bytes have come, and where these are.
+/// Blocks of a disk whose bytes have come, and the place of these bytes.
 struct ArrivedBlocks {
     enum Bytes {
         case zeros
-        /// In the image already, as an earlier copy of the disk has left them.
+        /// In the image already, left by an earlier copy of the disk.
         case inImage
         /// In memory, from here on.
         case inBuffer(BlockBuffer, at: Int)
@@ -17,14 +17,14 @@ struct ArrivedBlocks {
 
     let blocks: Range<UInt64>
     let bytes: Bytes
-    /// Of each block; none for zeros.
+    /// One for each block; none for zeros.
     var fingerprints: [Fingerprint] = []
 
     /// Whether they can be read without the image.
     var isAtHand: Bool { if case .inImage = bytes { false } else { true } }
 
-    /// Puts some of them into the image, and what they are into the manifest.
-    /// - Throws: where that fails, or the image does not hold them after all.
+    /// Puts some of them into the image, and their fingerprints into the manifest.
+    /// - Throws: if that fails, or the image does not hold them after all.
     func put(_ run: Range<UInt64>, into image: RawImage, _ manifest: FingerprintFile, _ geometry: BlockGeometry) throws
     {
         switch bytes {
@@ -32,7 +32,7 @@ struct ArrivedBlocks {
             try image.punch(run, geometry)
             return try manifest.setZero(run)
         case .inImage:
-            // Looked at once more while nobody else can touch it.
+            // Hashed once more, now that nothing else can touch them.
             let hasher = BlockHasher()
             for block in run where !image.holds(fingerprint(of: block), at: block, geometry, hasher) {
                 throw FileError("find a block again in", image.path, code: EAGAIN)
@@ -45,7 +45,7 @@ struct ArrivedBlocks {
         try manifest.set(fingerprints[first..<first + run.count], from: run.lowerBound)
     }
 
-    /// Copies what there is of `range`, bytes of the disk, to where it belongs in `target`, which begins at `offset`.
+    /// Copies the bytes of the disk in `range` to their place in `target`, which begins at `offset` of the disk.
     func copy(
         _ range: Range<UInt64>, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, _ geometry: BlockGeometry
     ) {
@@ -59,7 +59,7 @@ struct ArrivedBlocks {
         }
     }
 
-    /// Bytes of the disk where they stand in memory.
+    /// Bytes of the disk at their place in memory.
     private func part(
         _ range: Range<UInt64>, of buffer: BlockBuffer, _ start: Int, _ geometry: BlockGeometry
     ) -> UnsafeRawBufferPointer {
@@ -77,8 +77,8 @@ extension RawImage {
         try punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
     }
 
-    /// Which groups of a summary the image does not hold, read and hashed now.
-    /// - Parameter found: given the blocks of each of the others, and their fingerprints.
+    /// Finds the groups of a summary that the image does not hold, read and hashed now.
+    /// - Parameter found: receives the blocks of each other group, and their fingerprints.
     func compare(
         _ summary: ManifestSummary, _ geometry: BlockGeometry, _ hasher: BlockHasher,
         found: (Range<UInt64>, [Fingerprint]) throws -> Void
@@ -97,7 +97,7 @@ extension RawImage {
         return differences
     }
 
-    /// The fingerprints of a group's blocks where they are what is said of them.
+    /// The fingerprints of a group's blocks; nil if they are not what the group says.
     private func known(
         _ blocks: Range<UInt64>, as group: Fingerprint, _ geometry: BlockGeometry, _ hasher: BlockHasher
     ) -> [Fingerprint]? {
@@ -106,12 +106,12 @@ extension RawImage {
         return Fingerprint.combined(known) == group ? known : nil
     }
 
-    /// Whether a block, read and hashed now, is the one that is meant; false where it can't be read.
+    /// Whether a block, read and hashed now, has that fingerprint; false if it can't be read.
     func holds(_ fingerprint: Fingerprint, at block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher) -> Bool {
         self.fingerprint(of: block, geometry, hasher) == fingerprint
     }
 
-    /// Of a block, read and hashed now; nil where it can't be read.
+    /// The fingerprint of a block, read and hashed now; nil if it can't be read.
     func fingerprint(of block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher) -> Fingerprint? {
         withUnsafeTemporaryAllocation(byteCount: geometry.blockSize, alignment: 16) {
             fingerprint(of: block, geometry, hasher, into: $0)

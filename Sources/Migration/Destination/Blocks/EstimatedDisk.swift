@@ -5,7 +5,7 @@ import Index
 import MigrationCore
 import MigrationProtocol
 
-/// A disk that may arrive: tells what it would lack, and touches nothing.
+/// A disk that may arrive: finds the blocks that it would lack, and changes nothing.
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class EstimatedDisk: @unchecked Sendable {
@@ -31,8 +31,8 @@ final class EstimatedDisk: @unchecked Sendable {
         repeats = RepeatCache(blocks: geometry.blockCount)
     }
 
-    /// What would be wanted of a manifest segment. Neighbours are not read: what the index says counts.
-    /// - Throws: `MigrationError.unexpected` where a segment comes a second time: to answer takes reading.
+    /// The blocks that would be wanted of a manifest segment. Neighbours are not read: the index counts as right.
+    /// - Throws: `MigrationError.unexpected` if a segment comes a second time: each answer costs reads.
     func resolve(_ segment: ManifestSegment) throws -> Wants {
         guard segment.first >= next else { throw MigrationError.unexpected("a segment out of order") }
         next = segment.first + UInt64(segment.entries.count)
@@ -52,7 +52,7 @@ final class EstimatedDisk: @unchecked Sendable {
         return wants
     }
 
-    /// Which groups of a summary are not what is here.
+    /// Finds the groups of a summary that are not here.
     /// - Throws: `MigrationError.unexpected` as `resolve` does.
     func compare(_ summary: ManifestSummary) throws -> ManifestDifferences {
         guard summary.first >= nextSummary else { throw MigrationError.unexpected("a summary out of order") }
@@ -61,7 +61,7 @@ final class EstimatedDisk: @unchecked Sendable {
         return base.compare(summary, geometry, hasher) { repeats.note($1, from: $0.lowerBound) }
     }
 
-    /// Notes where a block would come from; false where that is the source.
+    /// Counts the origin of a block; false if that is the source.
     private func isHere(_ prefix: UInt64, _ block: UInt64, isElsewhere: Bool, _ wants: inout Wants) -> Bool {
         let bytes = geometry.byteCount(of: block..<block + 1)
         if let base, base.fingerprint(of: block, geometry, hasher)?.high == prefix {
@@ -71,7 +71,7 @@ final class EstimatedDisk: @unchecked Sendable {
         } else if isElsewhere {
             wants.neighbour += bytes
         } else {
-            // Repeats of it would be asked for too, as long as it is on its way.
+            // Repeats of a block would be asked for too, as long as it is on its way.
             return false
         }
         repeats.note(prefix, at: block)

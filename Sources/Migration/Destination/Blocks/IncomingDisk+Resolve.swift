@@ -8,7 +8,7 @@ import MigrationProtocol
 /// Blocks of a manifest that are found here: on the disk itself, in the neighbours, and on other disks that arrive.
 extension IncomingDisk {
     /// Looks for the blocks of a manifest segment on this disk and in the neighbours, and writes what it finds.
-    /// - Returns: what is wanted from the source.
+    /// - Returns: the blocks that are wanted from the source.
     func resolve(_ segment: ManifestSegment) throws -> Wants {
         let candidates = lookUp(segment)
         let others = shared.places(of: segment.prefixes)
@@ -55,7 +55,7 @@ extension IncomingDisk {
         return wants
     }
 
-    /// Makes the blocks of a segment zero of which it says so, but for what the manifest notes of them.
+    /// Makes the zero blocks of a segment zero in the image, but not in the manifest.
     private func clearZeros(of segment: ManifestSegment) throws {
         var start: UInt64?
         for (block, entry) in zip(segment.first..., segment.entries + [.later]) {
@@ -113,7 +113,7 @@ extension IncomingDisk {
     private func copyShared(_ place: SharedBlocks.Place?, _ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
         guard let place else { return nil }
         let room = try writer.room(for: block)
-        // Only now: an image that is held can't be opened by who takes its migration up again.
+        // Only now: the next attempt of that disk can't open an image that is held.
         guard let image = shared.image(of: place),
             let fingerprint = image.fingerprint(of: place.block, place.geometry, hasher, into: room),
             fingerprint.high == prefix

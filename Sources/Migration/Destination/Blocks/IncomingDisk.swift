@@ -7,10 +7,10 @@ import MigrationCore
 import MigrationProtocol
 import NIOCore
 
-/// A disk that is arriving: its image, what of it is present, and what is known of its blocks.
+/// A disk that is arriving: its image, its present map and its manifest.
 ///
-/// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on, but for `synchronize`, which touches nothing
-/// that changes.
+/// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on, but for `synchronize`, which touches
+/// nothing that changes.
 final class IncomingDisk: @unchecked Sendable {
     /// Bytes.
     private static let worthKeeping: UInt64 = 1 << 20
@@ -27,14 +27,14 @@ final class IncomingDisk: @unchecked Sendable {
     private let stream: ArrivingStream
     var writer: RunWriter
     var repeats: RepeatCache
-    /// What the source has said that it has written again.
+    /// The blocks that the source has named as written again.
     private var named: BlockSet
 
     /// - Parameters:
     ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
     ///     source names.
-    ///   - shared: what has come for other disks.
-    ///   - manifestPath: where the manifest is kept.
+    ///   - shared: blocks that have come for other disks.
+    ///   - manifestPath: the manifest's file.
     init(
         image: RawImage, hasBase: Bool, geometry: BlockGeometry, index: NeighbourIndex?, shared: SharedBlocks.Member,
         manifestPath: String
@@ -52,8 +52,8 @@ final class IncomingDisk: @unchecked Sendable {
         repeats = RepeatCache(blocks: geometry.blockCount)
     }
 
-    /// Takes what the image has already of the groups of a summary.
-    /// - Returns: which of them are something else here.
+    /// Marks the groups of a summary as present that the image holds already.
+    /// - Returns: the groups that are something else here.
     func compare(_ summary: ManifestSummary) throws -> ManifestDifferences {
         guard hasBase else { return .all(of: summary) }
         try writer.flush()
@@ -83,7 +83,7 @@ final class IncomingDisk: @unchecked Sendable {
         presentMap.mark(blocks)
     }
 
-    /// Unpacks and writes what came over the link.
+    /// Unpacks and writes blocks that came over the link.
     /// - Parameter byteCount: of the blocks that it names.
     func store(_ segment: DataSegment, byteCount: Int) throws {
         try stream.take(segment, byteCount: byteCount, write)
@@ -102,7 +102,7 @@ final class IncomingDisk: @unchecked Sendable {
         }
     }
 
-    /// The source has written these blocks again.
+    /// Marks blocks as missing that the source has written again.
     func markDirty(_ runs: [Range<UInt64>]) throws {
         named.formUnion(runs)
         try forget(runs)
@@ -110,14 +110,14 @@ final class IncomingDisk: @unchecked Sendable {
         manifest.beginWritingOut()
     }
 
-    /// What is here of these blocks is old.
+    /// Marks blocks as missing: the image holds old ones.
     private func forget(_ runs: [Range<UInt64>]) throws {
         for run in runs { presentMap.forget(run) }
         try manifest.setZero(runs)
     }
 
-    /// Gives what is here away for post-copy: nothing comes any more.
-    /// - Returns: what is missing, and whether that is what the source has named.
+    /// Ends the copying before the switchover: nothing comes any more.
+    /// - Returns: the missing blocks, and whether these are the ones that the source has named.
     func leave() throws -> (missing: BitRuns, isNamed: Bool) {
         shared.withdrawPromises()
         try forget(stream.awaited)
@@ -125,10 +125,10 @@ final class IncomingDisk: @unchecked Sendable {
         return (missing, missing.elementsEqual(named))
     }
 
-    /// The root of what is here, with zeros for what is missing, which is named.
+    /// The root of the blocks that are here, with zeros for the missing ones, whose numbers are hashed in.
     func root(naming missing: BitRuns) throws -> DiskRoot { try manifest.root(naming: missing) }
 
-    /// Makes what is here durable, and what is known of it; may be done while another job works out the root.
+    /// Makes the image and the manifest durable; may run while another job works out the root.
     func synchronizeAll() throws {
         image.beginWritingOut()
         try manifest.synchronize()
@@ -138,7 +138,8 @@ final class IncomingDisk: @unchecked Sendable {
     /// Whether nothing of it is missing.
     var isWhole: Bool { presentMap.missing() == 0 }
 
-    /// Whether another attempt may begin with it: what could not be made durable may be gone, though the page cache shows it.
+    /// Whether another attempt may begin with it: blocks that could not be made durable may be gone, though the page cache
+    /// shows them.
     var mayBeKept: Bool { image.flushFailure == nil }
 
     /// Whether so much has arrived that another attempt should begin with it.
@@ -148,7 +149,7 @@ final class IncomingDisk: @unchecked Sendable {
                 || (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize) >= Self.worthKeeping)
     }
 
-    /// What has arrived.
+    /// The blocks that have arrived.
     var present: PresentMap { presentMap }
 
     /// Whether blocks of a segment have been asked for already, for another disk.
@@ -161,21 +162,21 @@ final class IncomingDisk: @unchecked Sendable {
         try manifest.refresh()
     }
 
-    /// Makes what has arrived durable; may be done while another job uses the disk.
+    /// Makes the image durable; may run while another job uses the disk.
     func synchronize() throws { try image.synchronize() }
 
-    /// The root of what is in the image.
-    /// - Throws: `MigrationError.unexpected` where blocks are missing.
+    /// The root of the image.
+    /// - Throws: `MigrationError.unexpected` if blocks are missing.
     func root() throws -> DiskRoot {
         try stream.endRound()
         let missing = presentMap.missing()
         guard missing == 0 else { throw MigrationError.unexpected("\(missing) blocks were never sent") }
-        // Of a source that ends the last round first, there is nothing more to write.
+        // If the source has ended the last round, there is nothing more to write.
         try image.synchronize()
         return try manifest.root()
     }
 
-    /// Notes what blocks hold now, from their bytes at `offset` of a buffer.
+    /// Records the fingerprints of blocks, whose bytes stand at `offset` of a buffer.
     private func recordFingerprints(of blocks: Range<UInt64>, _ buffer: BlockBuffer, at offset: Int) throws {
         var fingerprints: [Fingerprint] = []
         for position in 0..<blocks.count {

@@ -4,7 +4,7 @@ import Hashing
 import Index
 import MigrationProtocol
 
-/// Where described blocks can be had without the link: they are zero, or stand in a neighbour.
+/// Finds described blocks that need not cross the link: zero blocks, and blocks that stand in a neighbour.
 struct LocalBlocks {
     /// The most blocks of one piece.
     private static let pieceBytes = 256 << 10
@@ -13,7 +13,7 @@ struct LocalBlocks {
     let present: [Range<UInt64>]
     /// Runs of zero blocks.
     let zeros: [Range<UInt64>]
-    /// Runs that only the source has; whole once `nextFound` has come to its end.
+    /// Runs that only the source has; complete once `nextFound` has returned nil.
     private(set) var rest: [Range<UInt64>] = []
 
     private let fingerprints: [Fingerprint]

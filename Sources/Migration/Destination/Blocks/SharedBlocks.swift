@@ -5,10 +5,10 @@ import Index
 import MigrationCore
 import NIOConcurrencyHelpers
 
-/// Where on this node's disks blocks stand that came over a link in pre-copy, so that they need not come again for another
-/// disk: of ten similar machines, the first brings what is new to the site.
+/// The places, on this node's disks, of blocks that came over a link in pre-copy, so that they need not come again for another
+/// disk: of ten similar machines, the first brings the blocks that are new to the site.
 ///
-/// Of bounded size, and only advice: a block is read and hashed before it is used (invariant 4).
+/// Its size is bounded, and it is only advice: a block is read and hashed before it is used (invariant 4).
 final class SharedBlocks: Sendable {
     /// A disk that takes part, from its arrival on.
     final class Member: Sendable {
@@ -22,19 +22,19 @@ final class SharedBlocks: Sendable {
 
         deinit { shared.leave(number) }
 
-        /// Where blocks with these prefixes stand on other disks of the same domains.
+        /// The places of blocks with these prefixes on other disks of the same domains; nil for a block without one.
         func places(of prefixes: [UInt64]) -> [Place?] { shared.places(of: prefixes, for: number) }
 
-        /// The image of the disk of a place; nil where it is gone.
+        /// The image of the disk of a place; nil if it is gone.
         func image(of place: Place) -> RawImage? { shared.image(of: place) }
 
-        /// Consecutive blocks, from `block` on, have come over the link and are in the image.
+        /// Adds consecutive blocks, from `block` on, that have come over the link and are in the image.
         func note(_ fingerprints: [Fingerprint], from block: UInt64) { shared.note(fingerprints, block, number) }
 
-        /// Blocks with these prefixes have been asked for.
+        /// Adds promises: blocks with these prefixes have been asked for.
         func promise(_ prefixes: [UInt64]) { shared.promise(prefixes, by: number) }
 
-        /// What was asked for and has not come will not come soon.
+        /// Removes promises: the blocks that have not come will not come soon.
         func withdrawPromises() { shared.withdrawPromises(of: number) }
 
         /// Whether a disk that began to arrive earlier has asked for such a block, and still arrives. Only an earlier one:
@@ -54,7 +54,7 @@ final class SharedBlocks: Sendable {
         let geometry: BlockGeometry
         let domains: Set<String>
         var isArriving = true
-        /// When it was last asked for a block, or one came.
+        /// The moment of the last promise, or of the last block that came.
         var lastSign = ContinuousClock.now
     }
 
@@ -80,12 +80,13 @@ final class SharedBlocks: Sendable {
         }
     }
 
-    /// A disk of which nothing has been heard for so long is not waited for.
+    /// The silence after which a disk's promises count no more.
     private static let patience = Duration.seconds(2)
     private static let mostBlocks: UInt64 = 1 << 20
-    /// Blocks that may be promised: more are asked for once more.
+    /// The most promises: further blocks are asked for once more.
     private static let mostPromises = 1 << 18
-    /// What a disk may have is bounded by `DestinationMachine`; numbers beyond what is left over are not to be expected.
+    /// Bits of a block's number: `DestinationMachine` bounds the blocks of a disk. The bits above suffice for the disks'
+    /// numbers.
     private static let blockBits: UInt64 = 32
     private static let mostDisks = 1 << 31
 

@@ -7,9 +7,9 @@ import NIOCore
 import NIOPosix
 import Peer
 
-/// What all connections of peers to a destination share.
+/// The parts of a node that all connections of peers to a destination share.
 struct DestinationContext: Sendable {
-    /// How long a peer may take to make its offer.
+    /// The time limit for a peer to make its offer.
     static let offerLimit = Duration.seconds(30)
 
     let registry: IncomingDiskRegistry

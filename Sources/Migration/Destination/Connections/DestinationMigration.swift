@@ -6,12 +6,12 @@ import Peer
 
 /// Serves the connections of peers, each according to its purpose.
 public struct DestinationMigration: Sendable {
-    /// How long a peer may take to close a connection after the last message of this side.
+    /// The time limit for a peer to close a connection after the last message of this side.
     private static let closingLimit = Duration.seconds(5)
 
     private let context: DestinationContext
     private let hasRoom: @Sendable () -> Bool
-    /// How long a peer may say nothing once it has made its offer.
+    /// The time for which a peer may say nothing once it has made its offer.
     var arrivalIdleTimeout = ArrivalIdleTimeout()
 
     /// - Parameters:
@@ -28,7 +28,7 @@ public struct DestinationMigration: Sendable {
             registry: registry, indexDirectory: indexDirectory, pools: pools, logger: logger, client: client)
     }
 
-    /// Talks with a peer until either side has had enough.
+    /// Serves a connection until either side ends it.
     public func serve(_ connection: PeerConnection) async {
         var frames = connection.inbound.makeAsyncIterator()
         do {

@@ -8,7 +8,7 @@ struct EstimateConnection: Sendable {
     let hello: Hello
     let connection: PeerConnection
 
-    /// Answers until the source has had enough.
+    /// Answers questions until the source ends the connection.
     /// - Throws: if the disk would not be taken, or the link fails.
     func run(_ frames: inout PeerFrames) async throws {
         try await context.registry.beginEstimate(for: connection.peer)

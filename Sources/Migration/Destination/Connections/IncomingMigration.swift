@@ -7,7 +7,7 @@ import Peer
 
 /// One migration on its way here: performs the actions of its `DestinationMachine`.
 struct IncomingMigration {
-    /// How long a segment waits at most for blocks that come for another disk, and how often it looks.
+    /// The longest wait of a segment for blocks that come for another disk, and the interval of its looks.
     private static let sharingLimit = Duration.seconds(60)
     private static let sharingInterval = Duration.milliseconds(10)
 
@@ -23,7 +23,7 @@ struct IncomingMigration {
     var offer: Offer?
     var disk: IncomingDisk?
     private var waitsForOthers = true
-    /// The disk has been gone over as a whole: a guest may wait for what comes now.
+    /// The first round is over: a guest may wait for later blocks.
     private var isLate = false
 
     init(context: DestinationContext, hello: Hello, connection: PeerConnection) {
@@ -122,7 +122,7 @@ struct IncomingMigration {
 
     // MARK: The switchover
 
-    /// Both sides compare: this one says what it has, and prepares only if that is what the source has.
+    /// Compares the roots: prepares only if they are equal, and sends this side's in any case.
     private mutating func prepare(_ theirs: DiskRoot) async throws {
         let ours = try await onDisk(isUrgent: true) { try $0.root() }
         if ours == theirs {
@@ -132,7 +132,7 @@ struct IncomingMigration {
         try await connection.send(Message.prepared(ours).encoded())
     }
 
-    /// Prepares what is here, and says what is not.
+    /// Prepares the blocks that are here, and names the missing ones.
     private mutating func prepareRest() async throws {
         let offer = offer!
         guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)) else {

@@ -9,7 +9,7 @@ struct MigrateConnection: Sendable {
     let context: DestinationContext
     let hello: Hello
     let connection: PeerConnection
-    /// How long the source may say nothing once it has made its offer.
+    /// The time for which the source may say nothing once it has made its offer.
     let limits: ArrivalIdleTimeout
 
     /// Takes messages until the disk is served here, or the migration is over.

@@ -10,7 +10,7 @@ struct ArrivalClaim: Sendable {
     private static let indexedBlock: UInt64 = 41
     private static let fingerprint: UInt64 = 16
 
-    /// What a disk takes in one folder. Bytes.
+    /// The bytes that a disk takes in one folder.
     struct Part: Equatable {
         let folder: String
         let bytes: UInt64
@@ -25,7 +25,7 @@ struct ArrivalClaim: Sendable {
     /// - Parameters:
     ///   - dataBytes: at most the size of the disk.
     ///   - besides: bytes of data of other disks.
-    ///   - images: where its manifest and its present map are kept.
+    ///   - images: the folder of its manifest and its present map.
     ///   - index: the index to which the disk is added; nil for none.
     init(
         imagePath: String, geometry: BlockGeometry, dataBytes: UInt64, besides: UInt64 = 0, images: String,
@@ -45,7 +45,7 @@ struct ArrivalClaim: Sendable {
         self.beside = beside
     }
 
-    /// What it will still take, as far as can be told: what the image has allocated already is not needed again.
+    /// The bytes that it will still take: those that the image has allocated already are not needed again.
     var parts: [Part] {
         let path = ImagePath.absolute(imagePath)
         let folder = (path as NSString).deletingLastPathComponent

@@ -4,7 +4,7 @@ import MigrationProtocol
 
 /// Checks, before a disk is taken in, that there is room for it beside the others that are arriving.
 struct ArrivalSpace: Sendable {
-    /// Beyond what is computed there has to be this much, for what a file system itself needs: docs/limits.md.
+    /// The margin over the computed bytes, for the file system's own needs: docs/limits.md.
     private static let marginDivisor: UInt64 = 100
     private static let leastMargin: UInt64 = 256 << 10
 
@@ -22,8 +22,8 @@ struct ArrivalSpace: Sendable {
         self.index = index
     }
 
-    /// What an offer will take; nil where its source does not say, or there is to be no check.
-    /// - Parameter imagePath: the file that it is to go to.
+    /// The claim of an offer; nil if its source does not say its size, or wants no check.
+    /// - Parameter imagePath: the file of its image.
     func claim(for offer: Offer, imagePath: String) -> ArrivalClaim? {
         guard let details = offer.details, let dataBytes = details.dataBytes else { return nil }
         return claim(
@@ -31,7 +31,7 @@ struct ArrivalSpace: Sendable {
             besides: details.dataBesides)
     }
 
-    /// What a disk will take of which some blocks are here, and others have still to come.
+    /// The claim of a disk of which some blocks are here, and others have still to come.
     func claim(
         _ imagePath: String, size: UInt64, blockSize: Int, dataBytes: UInt64, besides: UInt64 = 0
     ) -> ArrivalClaim? {
@@ -41,15 +41,15 @@ struct ArrivalSpace: Sendable {
             state: state, index: index)
     }
 
-    /// Counts a disk that arrives from now on; nil claims nothing.
+    /// Counts a claim from now on; nil claims nothing.
     mutating func add(_ claim: ArrivalClaim?, for migration: MigrationID) {
         if let claim { claims[migration] = claim }
     }
 
-    /// A disk is here, or does not come.
+    /// Removes the claim of a disk that is here, or does not come.
     mutating func remove(_ migration: MigrationID) { claims[migration] = nil }
 
-    /// - Throws: `MigrationError.refused` where there is too little room; `FileError` where that can't be told.
+    /// - Throws: `MigrationError.refused` if there is too little room; `FileError` if that can't be told.
     func check(_ claim: ArrivalClaim, of export: String) throws {
         let others = claims.values.flatMap(\.parts)
         var seen: Set<UInt64> = []

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Who may put files into a folder.
+/// The permission to put files into a folder.
 struct FolderAccess {
     private let mode: mode_t
 
@@ -10,6 +10,6 @@ struct FolderAccess {
         mode = stat(path, &info) == 0 ? info.st_mode : 0o777
     }
 
-    /// Whether others than its owner may.
+    /// Whether other users than its owner may.
     var isOpenToOthers: Bool { mode & 0o022 != 0 }
 }

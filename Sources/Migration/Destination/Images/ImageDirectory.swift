@@ -23,7 +23,7 @@ struct ImageDirectory: Sendable {
             images: self.path, state: state, prefixes: [IncomingRecord.prefix, IncomingRecord.returningPrefix])
     }
 
-    /// As a real path.
+    /// The directory as a real path.
     var realPath: String { path }
 
     // MARK: Before a disk is taken in
@@ -51,7 +51,8 @@ struct ImageDirectory: Sendable {
             }
         } else if access(layout.path(of: offer.export), F_OK) == 0 {
             throw MigrationError.refused(
-                "\(layout.path(of: offer.export)) exists already; move it away, or give the export another name at the source")
+                "\(layout.path(of: offer.export)) exists already; move it away, "
+                    + "or give the export another name at the source")
         }
     }
 

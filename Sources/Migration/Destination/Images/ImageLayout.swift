@@ -2,10 +2,10 @@ import Block
 import Foundation
 import Glibc
 
-/// Where the files of disks that arrive stand.
+/// The paths of the files of disks that arrive.
 ///
-/// A disk becomes `EXPORT.raw`, and one whose export is called `x.raw` becomes `x.raw` too. Disks that came when that was
-/// still `x.raw.raw`, and have a record that says so, stay where they are.
+/// A disk becomes `EXPORT.raw`, and an export `x.raw` becomes `x.raw` too. Disks of earlier releases, which made `x.raw.raw`
+/// of it and have a record that says so, stay where they are.
 struct ImageLayout: Sendable {
     private static let ending = ".raw"
 
@@ -16,7 +16,7 @@ struct ImageLayout: Sendable {
     /// - Parameters:
     ///   - images: the directory, as a real path.
     ///   - prefixes: of the names of records in `state`.
-    /// - Throws: where a record can't be read.
+    /// - Throws: if a record can't be read.
     init(images: String, state: StateDirectory, prefixes: [String]) throws {
         self.images = images
         var doubled: Set<String> = []
@@ -45,20 +45,20 @@ struct ImageLayout: Sendable {
         StateDirectory.key(prefix, path: path(of: export))
     }
 
-    /// Another export whose files would be the same ones; nil where there is none.
+    /// Another export whose files would be the same ones; nil if there is none.
     func rival(of export: String, among exports: some Sequence<String>) -> String? {
         exports.first { $0 != export && path(of: $0) == path(of: export) }
     }
 
-    /// Deletes what describes the arrival of disks that there is no trace of.
-    /// - Parameter exports: those that are known.
+    /// Deletes the arrival files of disks without a record or an image.
+    /// - Parameter exports: the disks with a record.
     func removeLeftovers(except exports: some Sequence<String>) {
         let known = Set(exports.map(path))
         for file in (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? [] {
             for suffix in [Self.manifestSuffix, "\(Self.mapSuffix).map", "\(Self.mapSuffix).live"]
             where file.hasSuffix(Self.ending + suffix) {
                 let path = "\(images)/\(file.dropLast(suffix.count))"
-                // Where there is an image it may be another state directory's.
+                // A disk with an image may have its record in another state directory.
                 let hasImage = access(path, F_OK) == 0 || access(path + Self.partialSuffix, F_OK) == 0
                 if !known.contains(path) && !hasImage { unlink("\(images)/\(file)") }
             }

@@ -1,4 +1,4 @@
-/// What has become of the wish to give up a disk that comes here.
+/// The outcome of an operator's wish to give up a disk that comes here.
 public enum ArrivalCancellation: Sendable, Equatable {
     case cancelled
     /// There is no such disk.

@@ -1,15 +1,15 @@
 import Block
 import MigrationProtocol
 
-/// Disks of a site that have moved on to another node, and connections of nodes that forward requests for them here; does
-/// nothing itself.
+/// The disks that came here and have moved on to another node, and the connections over which requests for them are forwarded
+/// here. Pure.
 struct Chains {
     /// A disk that has moved on.
     struct Onward {
         let disk: Disk
         /// Carries its requests on.
         let link: ForwardLink
-        /// Who has it, once that node lets those in that forward here.
+        /// The node that has it; nil until that lets the nodes in that forward here.
         var successor: Successor?
     }
 
@@ -25,15 +25,15 @@ struct Chains {
     /// The link of a disk that has moved on; nil for one that has not.
     func link(of disk: Disk) -> ForwardLink? { onward[ObjectIdentifier(disk)]?.link }
 
-    /// A disk has moved on.
+    /// Adds a disk that has moved on.
     mutating func left(_ disk: Disk, over link: ForwardLink) {
         onward[ObjectIdentifier(disk)] = Onward(disk: disk, link: link)
     }
 
-    /// A disk is served here, again or for the first time: whatever was known of where it is does not hold.
+    /// Removes a disk that is served here, again or for the first time.
     mutating func arrived(_ disk: Disk) { onward[ObjectIdentifier(disk)] = nil }
 
-    /// The node that has a disk now lets in whoever forwards by `migrations`.
+    /// Tells listeners that the node that has a disk now lets in the sources of `migrations`.
     mutating func accepted(_ disk: Disk, by successor: Successor, over link: ForwardLink, _ migrations: [MigrationID]) {
         guard onward[ObjectIdentifier(disk)]?.link === link else { return }
         onward[ObjectIdentifier(disk)]?.successor = successor
@@ -42,7 +42,7 @@ struct Chains {
         }
     }
 
-    /// Somebody forwards by `migration`, and wants to hear of where the disk is.
+    /// Adds a listener for the successors of the disk of a migration.
     /// - Returns: a number for `ended`, and each successor as it becomes known.
     mutating func listen(_ migration: MigrationID, of disk: Disk?) -> (UInt64, AsyncStream<Successor>) {
         let (stream, continuation) = AsyncStream.makeStream(of: Successor.self, bufferingPolicy: .bufferingNewest(1))
@@ -52,10 +52,10 @@ struct Chains {
         return (nextListener, stream)
     }
 
-    /// Nobody listens any more.
+    /// Removes a listener.
     mutating func ended(_ listener: UInt64) { listeners[listener] = nil }
 
-    /// The node ends.
+    /// Ends all listening: the node ends.
     mutating func stop() {
         for listener in listeners.values { listener.continuation.finish() }
         listeners = [:]

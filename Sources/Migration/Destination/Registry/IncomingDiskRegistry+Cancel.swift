@@ -5,9 +5,9 @@ import Peer
 /// Disks whose arrival the operator of this node gives up.
 extension IncomingDiskRegistry {
     /// Gives up a disk that comes here, wherever its migration stands, as long as it is certain that its source has not given
-    /// it away. Its source is told, and keeps it; what has come of it goes, as after a cancel at the source.
-    /// - Parameter isSourceGone: the operator knows that the source will not come back, so that nobody will say any more whose
-    ///   the disk is.
+    /// it away. Its source is told, and keeps it; the blocks that have come are removed, as after a cancel at the source.
+    /// - Parameter isSourceGone: the operator knows that the source will not come back, so that nothing will tell any more
+    ///   whose the disk is.
     public func cancel(_ export: String, isSourceGone: Bool = false) async -> ArrivalCancellation {
         var cancel = ArrivalCancel(export, isSourceGone: isSourceGone)
         while true {

@@ -4,9 +4,9 @@ import MigrationProtocol
 
 /// A disk that came here and has moved on: the nodes that forward here are told, so that they can do without this one.
 extension IncomingDiskRegistry {
-    /// A disk has moved on. Once its new node needs nothing of this one, it is told which nodes forward here; once it has
-    /// recorded that, they are told of it.
-    /// - Parameter supply: by which the new node gets what it lacks; nil if it lacks nothing.
+    /// Adds a disk that has moved on. Once its new node needs nothing of this one, it is told which nodes forward here; once
+    /// it has recorded that, they are told of it.
+    /// - Parameter supply: the link by which the new node gets missing blocks; nil if it lacks none.
     public func passOn(_ disk: Disk, over link: ForwardLink, supply: SupplyLink?) {
         guard link.isInUse else { return }
         chains.left(disk, over: link)
@@ -18,7 +18,7 @@ extension IncomingDiskRegistry {
         }
     }
 
-    /// By which migrations other nodes forward requests for a disk here.
+    /// The migrations by which other nodes forward requests for a disk here.
     private func migrations(of disk: Disk) -> [MigrationID] {
         disks.number(of: disk).map { machine.migrations(of: $0) } ?? []
     }
@@ -37,7 +37,7 @@ extension IncomingDiskRegistry {
         chains.accepted(disk, by: successor, over: link, migrations(of: disk))
     }
 
-    /// A source of a disk says by which migrations others forward to it. They may forward here once that is recorded.
+    /// Lets nodes forward here that forwarded to the source of a disk, once their migrations are recorded.
     /// - Throws: if they can't be recorded.
     func introduced(_ others: [MigrationID], by migration: MigrationID) throws {
         let new = try machine.introduced(others, by: migration)
@@ -58,6 +58,6 @@ extension IncomingDiskRegistry {
         chains.listen(migration, of: machine.served(migration).map { disks[$0] })
     }
 
-    /// Nobody waits for them any more.
+    /// Removes a listener.
     func endSuccessors(_ listener: UInt64) { chains.ended(listener) }
 }

@@ -5,7 +5,7 @@ import Peer
 
 /// Forwarding connections: they wait until they have something to ask for, and for their disk.
 extension IncomingDiskRegistry {
-    /// A forwarding connection has been greeted, and has not asked for anything.
+    /// Adds a forwarding connection that has been greeted, and has not asked for anything.
     /// - Parameter isCommitted: the source says that it has given the disk away.
     /// - Returns: the connection's number, for `forwarderNotIdle` and `unregister`, and its turn, for `beginForwarding`.
     func forwarderGreeted(
@@ -17,7 +17,7 @@ extension IncomingDiskRegistry {
         return (number, turn)
     }
 
-    /// It serves requests now, or has ended.
+    /// Removes it from those that have not asked for anything: it serves requests now, or has ended.
     func forwarderNotIdle(_ migration: MigrationID, _ number: ArrivalConnection) {
         machine.forwarderNotIdle(migration, number)
     }
@@ -59,10 +59,10 @@ extension IncomingDiskRegistry {
         }
     }
 
-    /// Nothing of the current link is in flight any more.
+    /// Lets the next link begin: nothing of the current one is in flight any more.
     func forwarderEnded(of migration: MigrationID) { perform(machine.forwarderEnded(migration)) }
 
-    /// Tells how a flush of the source's clients ends. What they are owed outlives the connection that brings it.
+    /// The outcome of a flush of the source's clients. A failure that they are owed outlives the connection that brings it.
     /// - Parameter error: how it ended at the disk, whose losses are counted in `losses`.
     func outcome(ofFlush error: CInt, for migration: MigrationID, _ losses: LossCount) -> CInt {
         owedFlushes[migration, default: OwedFlush(losses)].outcome(of: error)

@@ -6,8 +6,7 @@ import PeerModel
 
 /// Disks that sources offer, until they are prepared or given up.
 extension IncomingDiskRegistry {
-    /// Takes an incoming disk in: finds or makes its image.
-    /// - Returns: the image, and the connection's number; `carrierEnded` ends both.
+    /// Takes an incoming disk in: finds or makes its image. `carrierEnded` must follow.
     /// - Throws: `MigrationError.refused` if the disk can't be taken; `FileError`.
     func open(_ offer: Offer, over connection: PeerConnection) async throws -> ReceivingDisk {
         let asked = ArrivalOffer(offer)
@@ -51,7 +50,7 @@ extension IncomingDiskRegistry {
 
     // MARK: Estimates
 
-    /// Takes a place for a peer that asks what moving a disk here would take; `endEstimate` gives it back.
+    /// Takes a place for a peer's estimate; `endEstimate` gives it back.
     /// - Throws: `MigrationError.refused` if too many ask.
     func beginEstimate(for peer: PeerIdentity) throws {
         guard estimates.take(peer) else {
@@ -61,7 +60,7 @@ extension IncomingDiskRegistry {
 
     func endEstimate(for peer: PeerIdentity) { estimates.giveBack(peer) }
 
-    /// What there is of a disk that may be moved here, from earlier; touches nothing. nil if there is nothing.
+    /// The image of an earlier copy of a disk that may be moved here; nil if there is none. Changes nothing.
     /// - Throws: `MigrationError.refused` if it would not be taken.
     func existingImage(for offer: Offer) async throws -> RawImage? {
         let base = await host.base(of: offer.export, isRestored: false)
@@ -78,11 +77,11 @@ extension IncomingDiskRegistry {
     /// Whether clients are answered for a disk that is still to be handed over.
     func isAnswered(_ export: String) -> Bool { machine.isAnswered(export) }
 
-    /// Whether clients are answered for a disk that nobody brings at the moment.
+    /// Whether clients are answered for a disk that no connection brings at the moment.
     public func isDeserted(_ export: String) -> Bool { machine.isDeserted(export) }
 
-    /// Answers nobody any more for a disk that nobody brings; what has come of it stays for another attempt.
-    /// - Returns: false if somebody brings it, or there is no such disk.
+    /// Ends answering clients of a disk that no connection brings. Blocks that have come stay for another attempt.
+    /// - Returns: false if a connection brings it, or there is no such disk.
     public func withdraw(_ export: String) async -> Bool {
         guard machine.withdraw(export) else { return false }
         await endEarly(export)
@@ -90,7 +89,7 @@ extension IncomingDiskRegistry {
     }
 
     /// Answers clients of a disk that is still arriving.
-    /// - Returns: the signal that one of them wants to write; nil if nobody is answered here before the switchover.
+    /// - Returns: the signal that one of them wants to write; nil if none is answered here before the switchover.
     func announce(_ offer: Offer, _ switchover: Switchover) async throws -> ChangeSignal? {
         switch try machine.expected(offer.migration, offer.export, isReadOnly: offer.isReadOnly, switchover) {
         case .none: return nil
@@ -117,8 +116,8 @@ extension IncomingDiskRegistry {
     /// - Throws: `MigrationError.refused` with the reason if this node ends the disk's arrival.
     func checkNotDismissed(_ migration: MigrationID) throws { try machine.checkNotDismissed(migration) }
 
-    /// The connection that brought a disk has ended. What has come of an unprepared disk is kept for the next attempt, or
-    /// removed; a prepared one stays until its source decides.
+    /// Keeps an unprepared disk whose connection has ended for the next attempt, or removes it. A prepared disk stays until its
+    /// source decides.
     func carrierEnded(_ migration: MigrationID, keepsPartial: Bool) async {
         if let carrier = machine.carrier(of: migration) { unregister(carrier) }
         let (actions, removal) = machine.carrierEnded(migration, keepsPartial: keepsPartial)

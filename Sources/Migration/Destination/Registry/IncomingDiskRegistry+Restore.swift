@@ -4,8 +4,8 @@ import MigrationProtocol
 
 /// Disks of an earlier life of the node.
 extension IncomingDiskRegistry {
-    /// Takes up what an earlier life of this node has left: serves the disks that are its own, and remembers those that
-    /// wait for their source. A disk that can't be served is reported, and does not keep the others from being served.
+    /// Takes up the records of earlier lives: serves the disks that are this node's, and holds those that wait for their
+    /// sources. A disk that can't be served is reported, and does not keep the others from being served.
     /// - Throws: if a record can't be read.
     public func restore() async throws {
         for prefix in [IncomingRecord.prefix, IncomingRecord.returningPrefix] {

@@ -5,12 +5,11 @@ import MigrationProtocol
 
 /// Disks that are prepared, and served once their sources have committed.
 extension IncomingDiskRegistry {
-    /// Records, durably, that a disk is here, or what of it is to be here before the switchover; its image must be durable
-    /// already.
+    /// Records durably that a disk is prepared; its image must be durable already.
     func prepare(_ record: IncomingRecord, _ parts: ArrivalParts?) throws {
         try machine.checkMayPrepare(record.migration)
         guard let disk = receiving[record.migration] else { preconditionFailure("a disk without an image") }
-        // Nobody would find again what is in a file that has no name any more.
+        // A later life would not find a file that has no name any more.
         guard disk.image.isAtPath else {
             throw MigrationError.refused(
                 "\(disk.image.path) has been replaced or deleted while the disk arrived in it")
@@ -34,7 +33,7 @@ extension IncomingDiskRegistry {
         perform(machine.prepared(record.arrival))
     }
 
-    /// The source has committed: the disk is served here from now on. May be called again.
+    /// Serves a disk whose source has committed. May be called again.
     /// - Throws: if there is no such disk, or its image is gone.
     @discardableResult
     func takeOver(_ migration: MigrationID) async throws -> Disk {
@@ -85,7 +84,7 @@ extension IncomingDiskRegistry {
 
     /// - Throws: if an image is not the one that a record is about.
     private func check(_ image: RawImage, _ record: IncomingRecord) throws {
-        // One that is whole may have grown since.
+        // A whole disk may have grown since.
         guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
         else {
             throw MigrationError.unexpected("\(image.path) is not the \(record.size) bytes long that arrived")
@@ -113,7 +112,7 @@ extension IncomingDiskRegistry {
         return disk
     }
 
-    /// A disk is here whole: nothing is claimed for it any more.
+    /// Releases the claims of a disk that is here whole.
     private func finish(_ migration: MigrationID) {
         space.remove(migration)
         machine.completed(migration)
@@ -144,7 +143,7 @@ extension IncomingDiskRegistry {
                 dataBytes: try image.allocatedBytes().addingClamped(
                     parts.store.map.missing.multipliedClamped(by: UInt64(geometry.blockSize)))),
             for: record.migration)
-        // Known before anybody can ask for the disk: it must not be taken for whole.
+        // Known before any client can ask for the disk: it must not be taken for whole.
         postCopies[record.export] = postCopy
         do {
             let disk = try await activate(record, image, device, parts.store.map)
@@ -156,7 +155,7 @@ extension IncomingDiskRegistry {
         }
     }
 
-    /// Everything is here: records so durably, and serves the disk as any other.
+    /// Records durably that everything is here, and serves the disk as any other.
     private func complete(_ record: IncomingRecord, _ image: RawImage, _ ledger: Ledger) async throws {
         var record = record
         record.arrived = ledger

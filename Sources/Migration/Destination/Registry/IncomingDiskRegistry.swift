@@ -7,15 +7,15 @@ import MigrationProtocol
 import Peer
 import PeerModel
 
-/// The disks that arrive at a node, or have arrived: performs what `ArrivalMachine` decides on their images, records, clients
-/// and connections.
+/// The disks that arrive at a node, or have arrived. The registry performs the decisions of `ArrivalMachine` on their images,
+/// records, clients and connections.
 public actor IncomingDiskRegistry {
     typealias Machine = ArrivalMachine<PeerIdentity>
 
     /// Disks of one source that may be arriving at once.
     public static let maximumReceiving = PeerLimits.arrivingPerPeer
 
-    /// What has come over links, for every disk that arrives.
+    /// Blocks that have come over links, for every disk that arrives.
     nonisolated let shared = SharedBlocks()
     nonisolated let images: ImageDirectory
     let records: IncomingRecords
@@ -26,14 +26,14 @@ public actor IncomingDiskRegistry {
     let refusesEarlyWrites: Bool
 
     var machine = Machine()
-    /// Questions of what one would take.
+    /// The places of estimates.
     var estimates = PeerCounts<PeerIdentity>(
         limit: PeerLimits.estimates, limitPerPeer: PeerLimits.estimatesPerPeer)
     var space: ArrivalSpace
-    /// Disks that have moved on, and who is to be told of it.
+    /// Disks that have moved on, and the listeners for that.
     var chains = Chains()
 
-    // What the machine's numbers stand for.
+    // The objects behind the machine's numbers.
     var receiving: [MigrationID: ReceivingDisk] = [:]
     var prepared: [MigrationID: PreparedDisk] = [:]
     var activations: [MigrationID: Task<Disk, any Error>] = [:]
@@ -44,7 +44,7 @@ public actor IncomingDiskRegistry {
     var diskWaits: [ArrivalWait: CheckedContinuation<Disk?, Never>] = [:]
 
     var lanes: [MigrationID: Lanes] = [:]
-    /// What the clients behind each source are owed.
+    /// The failures that flushes of the clients behind each source are owed.
     var owedFlushes: [MigrationID: OwedFlush] = [:]
     var early: [String: EarlyExport] = [:]
     var postCopies: [String: PostCopy] = [:]
@@ -53,7 +53,7 @@ public actor IncomingDiskRegistry {
 
     /// - Parameters:
     ///   - images: the directory for disks; made if there is none.
-    ///   - state: what survives a restart.
+    ///   - state: the records that survive a restart.
     ///   - pools: for the files of disks that are served before all of them is there.
     ///   - index: opens the neighbours for them.
     ///   - keptIndex: the index that the node keeps current with its disks; nil for none.
@@ -75,7 +75,7 @@ public actor IncomingDiskRegistry {
         self.refusesEarlyWrites = refusesEarlyWrites
     }
 
-    /// Answers everybody who waits; the node ends.
+    /// Ends all waiting: the node ends.
     public func stop() {
         perform(machine.stop())
         for export in early.values { export.device.close() }
@@ -83,15 +83,15 @@ public actor IncomingDiskRegistry {
         chains.stop()
     }
 
-    /// Ends requests that wait for blocks of a source; the node ends.
+    /// Ends requests that wait for blocks of a source: the node ends.
     public func giveUp() {
         for postCopy in postCopies.values { postCopy.stop() }
     }
 
-    /// What of an export is still only at its source; nil if nothing is.
+    /// The progress of post-copy of an export; nil if nothing of it is missing.
     public func arriving(_ export: String) -> ArrivingDisk? { postCopies[export]?.progress() }
 
-    /// Disks that are prepared here and that nobody brings: only their sources know whether they have been given away.
+    /// Disks that are prepared here and that no connection brings: only their sources know whether they have been given away.
     public var waitingForSources: [(export: String, size: UInt64)] { machine.waitingForSources }
 
     /// Whether anything is known of a migration.
@@ -100,7 +100,7 @@ public actor IncomingDiskRegistry {
     /// The two flows of a disk.
     func lanes(of migration: MigrationID) -> Lanes? { lanes[migration] }
 
-    // MARK: What the machine orders
+    // MARK: Actions
 
     func perform(_ actions: [Machine.Action]) {
         for action in actions {
@@ -120,25 +120,23 @@ public actor IncomingDiskRegistry {
         }
     }
 
-    /// Removes what there is of a disk.
-    /// - Throws: if its record may be found by a later life; everything stays then.
+    /// Removes the records and files of a disk.
+    /// - Throws: if its record may be found by a later life. Everything stays then, unless the disk is forgotten all the same.
     func remove(_ removal: ArrivalRemoval) async throws {
-        let export = machine.export(of: removal.migration)
-        do {
-            if let export { try records.remove(removal.migration, of: export) }
-        } catch {
-            perform(machine.removalEnded(removal.migration, isDone: false))
-            throw error
+        var failure: (any Error)?
+        if let export = machine.export(of: removal.migration) {
+            do { try records.remove(removal.migration, of: export) } catch { failure = error }
+            if failure == nil || removal.isLast {
+                images.removeMap(of: export)
+                if !removal.keepsImage { images.removePartialImage(of: export) }
+                await endEarly(export)
+            }
         }
-        if let export {
-            images.removeMap(of: export)
-            if !removal.keepsImage { images.removePartialImage(of: export) }
-            if early[export] != nil { await endEarly(export) }
-        }
-        perform(machine.removalEnded(removal.migration, isDone: true))
+        perform(machine.removalEnded(removal.migration, isDone: failure == nil))
+        if let failure { throw failure }
     }
 
-    /// Answers clients of a disk no more that was not handed over.
+    /// Ends answering clients of a disk that was not handed over.
     func endEarly(_ export: String) async {
         guard let known = early.removeValue(forKey: export) else { return }
         known.device.close()

@@ -6,15 +6,15 @@ import MigrationProtocol
 public struct ReceivedDisk: Sendable {
     /// The export's name.
     public let export: String
-    /// What holds its bytes, or will.
+    /// The image that holds its bytes, or will.
     public let image: RawImage
-    /// What answers its clients.
+    /// The device that answers its clients.
     public let device: BlockDevice
-    /// Which of its blocks are in the image; nil where all are.
+    /// The map of the blocks that are in the image; nil if all are.
     public let map: DurablePresentMap?
-    /// The disk under which clients have been answered already; nil where they have not.
+    /// The disk under which clients have been answered already; nil if they have not.
     public let early: Disk?
-    /// The migration by which the image had moved away from this node; nil where it never was here.
+    /// The migration by which the image had moved away from this node; nil if it never was here.
     public let supersedes: MigrationID?
     /// Whether it is an image that this node serves by its own configuration.
     public let isReturn: Bool
