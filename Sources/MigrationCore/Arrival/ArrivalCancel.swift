@@ -4,11 +4,11 @@ import MigrationProtocol
 package struct ArrivalCancel: Equatable, Sendable {
     /// The reason that the source is given.
     package static let reason = "cancelled at the destination by its operator"
-    /// How long a source may take to hear of it before its connection is closed.
+    /// The time that a source has to hear of it before its connection is closed.
     package static let hearing = Duration.seconds(1)
-    /// How long a source that may have given its disk away may take to say whether it has.
+    /// The time that a source that may have given its disk away has to say whether it has.
     package static let deciding = Duration.seconds(3)
-    /// How often a disk that its source brings again is given up.
+    /// The attempts to give up a disk that its source brings again.
     static let attempts = 3
 
     /// How it has ended.
@@ -50,8 +50,8 @@ package struct ArrivalCancel: Equatable, Sendable {
     var attemptsLeft = Self.attempts
     var progress = Progress.begun
 
-    /// - Parameter isSourceGone: the operator knows that the source will not come back, so that nobody will say any more whose
-    ///   the disk is.
+    /// - Parameter isSourceGone: the operator knows that the source will not come back, so that nothing will tell any more
+    ///   whose the disk is.
     package init(_ export: String, isSourceGone: Bool) {
         self.export = export
         self.isSourceGone = isSourceGone

@@ -49,7 +49,7 @@ extension ArrivalMachine {
         }
     }
 
-    /// The disk is given up; clients that are answered for a disk that nobody brings are answered no more.
+    /// The disk is given up; its clients are answered no more if no connection brings it.
     private mutating func endCancel(_ cancel: inout ArrivalCancel) -> ArrivalCancel.Step {
         cancel.progress = .done
         return withdraw(cancel.export) ? .withdraw(cancel.export) : .end(.cancelled)

@@ -1,6 +1,6 @@
 import MigrationProtocol
 
-/// Connections that forward requests of a source's clients, and what waits for a disk.
+/// Connections that forward requests of a source's clients, and their waits for a disk.
 extension ArrivalMachine {
     /// Whether a disk is served.
     package enum DiskStep: Equatable, Sendable {
@@ -24,7 +24,7 @@ extension ArrivalMachine {
         }
     }
 
-    /// What waited for a disk does not want it any more: its connection has ended.
+    /// Ends a wait for a disk: its connection has ended.
     package mutating func endWait(for migration: MigrationID, _ wait: ArrivalWait) -> [Action] {
         guard let place = diskWaits[migration]?.firstIndex(of: wait) else { return [] }
         diskWaits[migration]?.remove(at: place)

@@ -4,7 +4,8 @@ import MigrationProtocol
 extension ArrivalMachine {
     /// What is to be done about an offer.
     package enum OfferStep: Equatable, Sendable {
-        /// An older attempt is still at work: close its carrier, if it has one, wait until the attempt is idle, and offer again.
+        /// An older attempt is still at work: close its carrier, if it has one, wait until the attempt is idle, and offer
+        /// again.
         case end(MigrationID, ArrivalConnection?)
         /// Perform the removal, tell `removalEnded`, and offer again.
         case remove(ArrivalRemoval)
@@ -14,7 +15,7 @@ extension ArrivalMachine {
         case take
     }
 
-    /// A source offers a disk. Asked again after each step, since others may have come while the step was performed.
+    /// A source offers a disk. To be called again after each step, since other offers may have come meanwhile.
     /// - Parameter hasBase: an image of that name has moved away from here, into which the disk may come back.
     /// - Throws: `MigrationError.refused` if the name is taken.
     package mutating func offered(_ offer: ArrivalOffer, hasBase: Bool) throws -> OfferStep {
@@ -102,7 +103,7 @@ extension ArrivalMachine {
 
     /// Whether clients of a disk that is still arriving are to be answered.
     package enum AnnounceStep: Equatable, Sendable {
-        /// Nobody is to be answered here: the clients are forwarded to the source until the switchover.
+        /// None is to be answered here: the clients are forwarded to the source until the switchover.
         case none
         /// They are answered already.
         case answered
@@ -136,11 +137,11 @@ extension ArrivalMachine {
     /// Whether clients are answered for a disk that is still to be handed over.
     package func isAnswered(_ export: String) -> Bool { announced[export] != nil }
 
-    /// Whether clients are answered for a disk that nobody brings at the moment.
+    /// Whether clients are answered for a disk that no connection brings at the moment.
     package func isDeserted(_ export: String) -> Bool { isAnswered(export) && names[export] == nil }
 
-    /// Clients are to be answered no more for a disk that nobody brings.
-    /// - Returns: false if it is brought, or nobody is answered.
+    /// Clients are to be answered no more for a disk that no connection brings.
+    /// - Returns: false if a connection brings it, or no client is answered.
     package mutating func withdraw(_ export: String) -> Bool {
         guard isDeserted(export) else { return false }
         announced[export] = nil

@@ -48,8 +48,8 @@ extension ArrivalMachine {
 
     /// What is to be done for a source that has committed.
     package enum CommitStep: Equatable, Sendable {
-        /// Record durably that the disk is active, tell `recorded`, serve the disk, and tell `served`; `servingFailed` if any of
-        /// that fails. The record is written even if one of an earlier life says so already: that one may not have reached
+        /// Record durably that the disk is active, tell `recorded`, serve the disk, and tell `served`; `servingFailed` if any
+        /// of that fails. The record is written even if one of an earlier life says so already: that one may not have reached
         /// the disk.
         case serve
         /// The disk is about to be served; wait for that.
@@ -105,7 +105,7 @@ extension ArrivalMachine {
 
     // MARK: Other names of a disk
 
-    /// A source of a disk says by which migrations others forward to it. They may forward here, and nobody else's disk is
+    /// A source of a disk says by which migrations others forward to it. They may forward here, and no other disk becomes
     /// theirs by that: a migration that is known here already stays what it is.
     /// - Returns: those that are new; `accepted` takes them once they are recorded. None if there is nothing to record.
     /// - Throws: `MigrationError` if the disk has not been handed over.

@@ -1,7 +1,8 @@
 import MigrationProtocol
 
-/// Decides, for a node and across all connections, about the disks that arrive: which are taken in, who brings them, who
-/// waits for them, and when they are served or given up. `DestinationMachine` judges the messages of one connection.
+/// Decides, for a node and across all connections, about the disks that arrive: which are taken in, which connections bring
+/// them, what waits for them, and when they are served or given up. `DestinationMachine` judges the messages of one
+/// connection.
 ///
 /// The life of an arriving disk:
 /// 1. `receiving`: its source has offered it, and one connection, its carrier, brings it.
@@ -25,7 +26,7 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
         case forget(MigrationID, export: String?)
     }
 
-    /// How far a disk has come.
+    /// The progress of a disk.
     indirect enum Phase: Equatable, Sendable {
         /// - Parameter keepsImage: the image is one of the node's own, to be brought up to date.
         case receiving(keepsImage: Bool)
@@ -40,7 +41,7 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
     var arrivals: [MigrationID: Phase] = [:]
     /// The exports, and the latest migration of each.
     var names: [String: MigrationID] = [:]
-    /// Of disks that come back: the migrations by which they were known here before.
+    /// The earlier migrations of disks that come back, by which they were known here before.
     var replaced: [MigrationID: MigrationID] = [:]
     /// The connections that bring disks.
     var carriers: [MigrationID: ArrivalConnection] = [:]
@@ -50,9 +51,9 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
     /// Exports whose clients are answered before the switchover, and their sizes in bytes.
     var announced: [String: UInt64] = [:]
     var forwarders: [MigrationID: ForwarderSlots] = [:]
-    /// Who waits for a disk to be served.
+    /// The waits for disks to be served.
     var diskWaits: [MigrationID: [ArrivalWait]] = [:]
-    /// Who waits for any change of a disk, its carrier or its forwarder.
+    /// The waits for any change of a disk, its carrier or its forwarder.
     var watches: [MigrationID: [ArrivalWait]] = [:]
     private var nextWait: UInt64 = 0
     var isStopped = false
@@ -100,7 +101,7 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
         arrivals.compactMap { migration, phase in phase == .active(disk) ? migration : nil }
     }
 
-    /// Prepared disks that nobody brings: only their sources know whether they have been given away.
+    /// Prepared disks that no connection brings: only their sources know whether they have been given away.
     package var waitingForSources: [(export: String, size: UInt64)] {
         names.compactMap { name, migration in
             guard case .prepared(let record)? = arrivals[migration], carriers[migration] == nil, !record.isCommitted
@@ -123,7 +124,7 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
         return wait
     }
 
-    /// What waited for a change has gone.
+    /// Ends a wait for a change: the waiting work has gone.
     package mutating func endWatch(_ migration: MigrationID, _ wait: ArrivalWait) {
         watches[migration]?.removeAll { $0 == wait }
         if watches[migration]?.isEmpty == true { watches[migration] = nil }
@@ -166,7 +167,7 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
             return (changed(migration), nil)
         }
         arrivals[migration] = .removing(.receiving(keepsImage: keepsImage), isLast: true)
-        return ([], ArrivalRemoval(migration: migration, keepsImage: keepsImage))
+        return ([], ArrivalRemoval(migration: migration, keepsImage: keepsImage, isLast: true))
     }
 
     /// The source has said that it keeps a disk. A disk that it has given away is not affected.
@@ -183,7 +184,7 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
     mutating func beginRemoval(of migration: MigrationID, keepsImage: Bool) -> ArrivalRemoval {
         guard let phase = arrivals[migration] else { preconditionFailure("a disk that is not known") }
         arrivals[migration] = .removing(phase, isLast: false)
-        return ArrivalRemoval(migration: migration, keepsImage: keepsImage)
+        return ArrivalRemoval(migration: migration, keepsImage: keepsImage, isLast: false)
     }
 
     /// A removal has ended.
@@ -197,11 +198,11 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
             arrivals[migration] = phase
             return changed(migration)
         }
-        if isDone, let export = export(of: migration) { announced[export] = nil }
+        if let export = export(of: migration) { announced[export] = nil }
         return forget(migration) + changed(migration)
     }
 
-    /// The node ends: nobody waits for a disk any more.
+    /// Ends all waits for disks: the node ends.
     package mutating func stop() -> [Action] {
         isStopped = true
         let waits = diskWaits.values.joined().sorted { $0.number < $1.number }

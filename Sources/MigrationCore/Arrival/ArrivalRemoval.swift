@@ -5,4 +5,7 @@ import MigrationProtocol
 package struct ArrivalRemoval: Equatable, Sendable {
     package let migration: MigrationID
     package let keepsImage: Bool
+    /// The disk is forgotten whatever becomes of its records, so that its files go even if these stay: what they hold may be
+    /// damaged.
+    package let isLast: Bool
 }
