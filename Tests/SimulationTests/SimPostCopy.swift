@@ -291,7 +291,7 @@ final class SimPostCopy: SimPart {
             world.check(ours == theirs, "invariant 8: the roots differ at the end of post-copy")
             guard ours == theirs else { return }
             phase = .complete
-            node.completed { [self] isNoted in
+            node.completed(id) { [self] isNoted in
                 if isNoted {
                     pipes[.bulk]?.send(.postcopy(.complete(Ledger())), from: .destination)
                 } else {

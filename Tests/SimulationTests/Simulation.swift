@@ -123,6 +123,7 @@ final class Simulation: SimPart {
             switch Int.random(in: 0..<10, using: &world.random) {
             case 0 where !isCalm: source.migration?.cancel()
             case 1, 2: source.migration?.switchOver()
+            case 3 where !isCalm && world.chance(20): destination.cancel()
             default: source.migrate(switchover)
             }
             operateAgain()

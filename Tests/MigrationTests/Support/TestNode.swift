@@ -71,7 +71,8 @@ final class TestNode: Sendable {
 
     /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
-        index: String? = nil, silence: ArrivalIdleTimeout = ArrivalIdleTimeout(), _ body: (PeerAddress) async throws -> Result
+        index: String? = nil, silence: ArrivalIdleTimeout = ArrivalIdleTimeout(),
+        _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
         arrivedImages.withLockedValue { $0 = [:] }
