@@ -22,7 +22,7 @@ extension IncomingDiskRegistry {
         let ourName = records.name(of: record.export, prefix)
         if name == ourName { return record }
         // The operator may have said that another image stands where this one stood.
-        guard record.image?.path != nil, let image = try? await image(of: record), try record.isAbout(image),
+        guard record.image?.path != nil, let image = try? await activation.find(record), try record.isAbout(image),
             try !records.state.exists(ourName)
         else { return nil }
         var record = record
@@ -56,12 +56,5 @@ extension IncomingDiskRegistry {
     private func hold(_ record: IncomingRecord) {
         prepared[record.migration] = PreparedDisk(record: record)
         if record.blockSize != nil { lanes[record.migration] = Lanes() }
-    }
-
-    /// The image of a disk of an earlier life.
-    func image(of record: IncomingRecord) async throws -> RawImage {
-        guard let own = record.imagePath else { return try images.image(of: record) }
-        return try await host.base(of: record.export, isRestored: true)?.writableImage()
-            ?? RawImage(path: own, access: .readWrite)
     }
 }

@@ -66,10 +66,7 @@ extension IncomingDiskRegistry {
 
     private func serve(_ known: PreparedDisk) async throws -> Disk {
         let record = known.record
-        let image: RawImage
-        if let received = known.receiving { image = received.image } else { image = try await self.image(of: record) }
-        try check(image, record)
-        try images.place(image, of: record) { try records.state.flush(directory: $0) }
+        let image = try await activation.image(of: known)
         try records.write(active: record)
         machine.recorded(record.migration)
         guard record.needsSource else {
@@ -79,20 +76,7 @@ extension IncomingDiskRegistry {
             if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
             return disk
         }
-        return try await servePartly(record, image, known.parts)
-    }
-
-    /// - Throws: if an image is not the one that a record is about.
-    private func check(_ image: RawImage, _ record: IncomingRecord) throws {
-        // A whole disk may have grown since.
-        guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
-        else {
-            throw MigrationError.unexpected("\(image.path) is not the \(record.size) bytes long that arrived")
-        }
-        guard try record.isAbout(image) else {
-            throw DoubtfulImage(
-                path: image.path, file: records.path(of: record.export), state: records.state.scratch)
-        }
+        return try await servePartly(known, image)
     }
 
     private func activate(
@@ -120,33 +104,24 @@ extension IncomingDiskRegistry {
 
     // MARK: Disks of which blocks are missing
 
-    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ known: ArrivalParts?) async throws -> Disk {
-        guard let geometry = BlockGeometry(size: record.size, blockSize: record.blockSize ?? 0) else {
-            throw MigrationError.unexpected("blocks of \(record.blockSize ?? 0) bytes")
-        }
-        let parts =
-            try known
-            ?? ArrivalParts(
-                store: PresentMapStore(path: images.layout.mapPath(of: record.export), geometry: geometry),
-                manifest: FingerprintFile(
-                    geometry: geometry, path: images.layout.manifestPath(of: record.export), isNew: false))
-        let postCopy = try PostCopy(
-            parts: PostCopy.Parts(
-                export: record.export, image: image, store: parts.store, manifest: parts.manifest,
-                announced: FingerprintFile(geometry: geometry, directory: records.state.scratch), index: index(),
-                lanes: lanes[record.migration] ?? Lanes(), pools: pools, logger: logger,
-                complete: { [self] in try await complete(record, image, $0) }))
-        let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)
+    private func servePartly(_ known: PreparedDisk, _ image: RawImage) async throws -> Disk {
+        let record = known.record
+        let parts = try activation.parts(of: known)
+        let postCopy = try activation.postCopy(
+            of: record, image, parts, lanes: lanes[record.migration] ?? Lanes()
+        ) { [self] in try await complete(record, image, $0) }
+        let map = parts.store.map
+        let device = ResolvingDevice(image: image, map: map, resolver: postCopy)
         space.add(
             space.claim(
-                image.path, size: record.size, blockSize: geometry.blockSize,
+                image.path, size: record.size, blockSize: map.geometry.blockSize,
                 dataBytes: try image.allocatedBytes().addingClamped(
-                    parts.store.map.missing.multipliedClamped(by: UInt64(geometry.blockSize)))),
+                    map.missing.multipliedClamped(by: UInt64(map.geometry.blockSize)))),
             for: record.migration)
         // Known before any client can ask for the disk: it must not be taken for whole.
         postCopies[record.export] = postCopy
         do {
-            let disk = try await activate(record, image, device, parts.store.map)
+            let disk = try await activate(record, image, device, map)
             postCopy.start()
             return disk
         } catch {

@@ -21,8 +21,7 @@ public actor IncomingDiskRegistry {
     let records: IncomingRecords
     let host: any IncomingDiskHost
     let logger: Logger
-    let pools: WorkPools
-    let index: @Sendable () -> NeighbourIndex?
+    let activation: DiskActivation
     let refusesEarlyWrites: Bool
 
     var machine = Machine()
@@ -70,8 +69,8 @@ public actor IncomingDiskRegistry {
         space = ArrivalSpace(images: self.images.realPath, state: state.scratch, index: keptIndex)
         self.host = host
         self.logger = logger
-        self.pools = pools
-        self.index = index
+        activation = DiskActivation(
+            images: self.images, records: records, host: host, pools: pools, logger: logger, index: index)
         self.refusesEarlyWrites = refusesEarlyWrites
     }
 
