@@ -78,11 +78,11 @@ public actor Node {
         pools = WorkPools(threads: max(2, cores))
         formats = FormatWarnings { logger.warning("\($0)") }
         state = try StateDirectory(path: configuration.state)
-        stateLock = try StateLock.take(
+        stateLock = try StateLock.acquire(
             in: configuration.state, isNeeded: configuration.needsState
         ) { logger.warning("\($0)") }
         guard stateLock != nil else { return }
-        do { try SourceRecords.settle(in: state) } catch {
+        do { try SourceRecords.makeIndependent(in: state) } catch {
             logger.warning("the records of disks that moved together stay as they are: \(error)")
         }
     }
@@ -736,9 +736,9 @@ public actor Node {
         }
         // First, as nobody else writes the records of a disk that is being migrated.
         try checkStays(backing.image, name)
-        try arrived == nil ? records?.settleIdentity() : records?.takePlace()
+        try arrived == nil ? records?.confirmIdentity() : records?.claimPlace()
         // What has just come here is not in doubt.
-        if arrived == nil, stateLock != nil { try records?.settleOutcome() }
+        if arrived == nil, stateLock != nil { try records?.resolveOutcome() }
         let moved = try records?.moved()
         let link = moved.map {
             departure($0)?.forward

@@ -251,7 +251,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
             state.roundTrip = asked.duration(to: .now)
             state.whenReady = continuation
             state.takesIntroductions = welcome.support.capabilities.contains(.successors)
-            let first = noteLosses(&state) {
+            let first = countLosses(&state) {
                 $0.connected(boot: welcome.boot, isCommitted: isCommitted)
             }
             return (first, state.takesIntroductions ? state.introduction?.migrations : nil)
@@ -327,7 +327,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
     }
 
     /// Changes the queue, and counts the losses that it finds before any client is answered.
-    private func noteLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
+    private func countLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
         let before = state.requests.losses
         defer { if state.requests.losses != before { for count in losses { count.note() } } }
         return work(&state.requests)
@@ -345,7 +345,7 @@ public final class ForwardLink: RequestForwarder, Sendable {
 
     private func take(_ answer: RemoteAnswer) {
         let (ended, isLast) = state.withLockedValue { state -> ((ForwardedRequest, CInt)?, Bool) in
-            switch noteLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
+            switch countLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
             case .nothing: break
             case .ready: state.whenReady?.yield()
             case .left, .stays: endLeaving(&state)

@@ -42,7 +42,7 @@ struct ForwardServer: Sendable {
             }
             defer { giveBackAhead() }
             /// Waits until there is room for so many bytes more.
-            func take(_ count: Int) async throws -> Cost {
+            func acquire(_ count: Int) async throws -> Cost {
                 while requests >= Self.maximumRequests
                     || (bytes > 0 && bytes + count > PeerLimits.forwardedBytesPerLink)
                 {
@@ -51,14 +51,14 @@ struct ForwardServer: Sendable {
                 }
                 // Small requests need no budget, so that a link whose disk does not answer can't hold up the peer's others.
                 if bytes + count <= PeerLimits.ownForwardedBytes { return Cost(bytes: count) }
-                guard try await taker.take(count) else { throw PeerError.cut }
+                guard try await taker.acquire(count) else { throw PeerError.cut }
                 return Cost(bytes: count, shared: count)
             }
             func begin(_ arrival: ForwardReader.Arrival) async throws {
                 switch arrival {
                 case .announced(let length):
                     giveBackAhead()
-                    ahead = try await take(length)
+                    ahead = try await acquire(length)
                     connection.takeLongFrame()
                 case .request(var request):
                     guard Self.isSane(request) else { throw MigrationError.unexpected("a malformed request") }
@@ -68,11 +68,11 @@ struct ForwardServer: Sendable {
                         ahead = nil
                     } else {
                         giveBackAhead()
-                        cost = try await take(Self.cost(request))
+                        cost = try await acquire(Self.cost(request))
                     }
                     requests += 1
                     bytes += cost.bytes
-                    let written = Self.takePayload(of: &request)
+                    let written = Self.movePayload(of: &request)
                     group.addTask { [request] in
                         defer { taker.giveBack(cost.shared) }
                         // The answer takes memory until the kernel has it.
@@ -88,7 +88,7 @@ struct ForwardServer: Sendable {
     }
 
     /// Moves the bytes of a write into aligned memory, so that they are held once; nil for other requests.
-    private static func takePayload(of request: inout RemoteRequest) -> BlockBuffer? {
+    private static func movePayload(of request: inout RemoteRequest) -> BlockBuffer? {
         guard request.kind == .write else { return nil }
         let memory = BlockBuffer(byteCount: max(1, cost(request)))
         request.payload.withUnsafeReadableBytes { memory.bytes.copyMemory(from: $0) }

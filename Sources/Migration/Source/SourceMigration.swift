@@ -489,7 +489,7 @@ public final class SourceMigration: Sendable {
 
     /// Makes the record of the disk stand by itself; where that fails it counts by the common word, as before.
     private func settle() {
-        guard group.count > 1, (try? job.records.settle()) != nil else { return }
+        guard group.count > 1, (try? job.records.makeIndependent()) != nil else { return }
         if group.settle() { job.records.forget(group: group.id) }
     }
 

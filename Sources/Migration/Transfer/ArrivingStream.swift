@@ -34,7 +34,7 @@ final class ArrivingStream: @unchecked Sendable {
     ///   - byteCount: of the blocks that it names, which must be within the disk; at most `DataSegment.maximumBytes`.
     ///   - store: receives blocks that were named together, and all of their bytes. A block of zeros follows in the buffer.
     /// - Throws: `MigrationError.unexpected`, `ZstdError`; what `store` throws.
-    func take(
+    func unpack(
         _ segment: DataSegment, byteCount: Int, _ store: (_ runs: [BlockRange], _ bytes: BlockBuffer) throws -> Void
     ) throws {
         precondition(byteCount <= DataSegment.maximumBytes)

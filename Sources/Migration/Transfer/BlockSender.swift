@@ -101,7 +101,7 @@ struct BlockSender: Sendable {
         use.withLockedValue { $0.sent(at: ended) }
         let sending = began.duration(to: ended)
         let waiting = stretch.wasFull ? sending + idle : sending
-        note(batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch: stretch)
+        adaptLevel(after: batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch: stretch)
         return (waiting, sending + idle - waiting, stretch)
     }
 
@@ -111,8 +111,9 @@ struct BlockSender: Sendable {
     ///   - elapsed: `waiting` and the idle time before it.
     ///   - ahead: the share, 0 to 1, of the room behind it that is in use; nil if nothing may wait there.
     ///   - stretch: the bytes that the link was seen to carry, and in which time.
-    func note(
-        _ batch: Batch, waiting: Duration, elapsed: Duration, ahead: Double? = nil, stretch: LinkUse.Stretch = .init()
+    func adaptLevel(
+        after batch: Batch, waiting: Duration, elapsed: Duration, ahead: Double? = nil,
+        stretch: LinkUse.Stretch = .init()
     ) {
         pace.withLockedValue {
             $0.note(
@@ -129,7 +130,7 @@ struct BlockSender: Sendable {
         var batch = try await pool.runIfActive { try collect(blocks, isUrgent: isUrgent) }
         batch.preparing = began.duration(to: .now)
         if !stream.isLate { batch.work.elapsed = batch.preparing.inSeconds }
-        notePrepared(batch)
+        recordPrepared(batch)
         return batch
     }
 
@@ -142,11 +143,11 @@ struct BlockSender: Sendable {
         guard piece.readableBytes > 0 else { return nil }
         batch.data = DataSegment(runs: [], compressed: piece)
         batch.preparing = began.duration(to: .now)
-        notePrepared(batch)
+        recordPrepared(batch)
         return batch
     }
 
-    private func notePrepared(_ batch: Batch) {
+    private func recordPrepared(_ batch: Batch) {
         pace.withLockedValue {
             $0.note(
                 prepared: CompressionPace.Batch(
@@ -163,7 +164,7 @@ struct BlockSender: Sendable {
         let began = ContinuousClock.now
         for run in Self.runs(of: blocks) {
             try reader.read(run, at: filled)
-            try take(run, &batch, &runs, &filled)
+            try sort(run, &batch, &runs, &filled)
         }
         if filled > 0 {
             batch.dataBytes = runs.reduce(0) {
@@ -174,7 +175,7 @@ struct BlockSender: Sendable {
             batch.data = DataSegment(
                 runs: runs, compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
             batch.work =
-                stream.takeWork()
+                stream.consumeWork()
                 ?? CompressionPace.Work(
                     bytes: batch.dataBytes, reading: began.duration(to: read).inSeconds,
                     compressing: read.duration(to: .now).inSeconds)
@@ -184,7 +185,7 @@ struct BlockSender: Sendable {
     }
 
     /// Sorts the blocks of a run, just read to `filled`, into zeros and data, and closes the gaps that zeros leave.
-    private func take(
+    private func sort(
         _ run: Range<UInt64>, _ batch: inout Batch, _ runs: inout [BlockRange], _ filled: inout Int
     ) throws {
         var fingerprints: [Fingerprint] = []

@@ -16,7 +16,7 @@ final class BudgetTaker: Sendable {
     /// - Parameter count: at most the budget's limit.
     /// - Returns: false once the link has ended; nothing is taken then.
     /// - Throws: `CancellationError`.
-    func take(_ count: Int) async throws -> Bool { try await budget.take(count, for: self) }
+    func acquire(_ count: Int) async throws -> Bool { try await budget.acquire(count, for: self) }
 
     /// Gives back bytes that were taken.
     func giveBack(_ count: Int) { budget.giveBack(count) }

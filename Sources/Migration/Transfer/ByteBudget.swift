@@ -44,7 +44,7 @@ final class ByteBudget: Sendable {
     var waiting: Int { state.withLockedValue { $0.line.count } }
 
     /// Takes bytes, if they are left and nothing waits for some.
-    func take(_ count: Int) -> Bool {
+    func acquire(_ count: Int) -> Bool {
         state.withLockedValue { state in
             guard state.line.isEmpty, count <= limit - state.used else { return false }
             state.used += count
@@ -56,9 +56,9 @@ final class ByteBudget: Sendable {
     /// - Parameter count: at most the limit.
     /// - Returns: false once the taker is closed; nothing is taken then.
     /// - Throws: `CancellationError`.
-    func take(_ count: Int, for taker: BudgetTaker) async throws -> Bool {
+    func acquire(_ count: Int, for taker: BudgetTaker) async throws -> Bool {
         precondition(count <= limit, "nobody behind it would ever get anything")
-        if !taker.isClosed, take(count) { return true }
+        if !taker.isClosed, acquire(count) { return true }
         let number = state.withLockedValue { state in
             state.nextNumber += 1
             return state.nextNumber

@@ -45,7 +45,7 @@ final class DataSample: Sendable {
             if let weight = weight(of: batch.count) { try await measure(batch, weight) }
         }
         guard nothingWaits, let rest = try await sender.rest(on: pool) else { return }
-        state.withLockedValue { note(rest, weight: 1 + $0.seen / Self.whole, in: &$0) }
+        state.withLockedValue { count(rest, weight: 1 + $0.seen / Self.whole, in: &$0) }
     }
 
     /// The number of batches for which the next one stands; nil if it is left out.
@@ -62,13 +62,13 @@ final class DataSample: Sendable {
         let batch = try await sender.batch(blocks, on: pool)
         let onLink = bitsPerSecond.map { Duration.seconds(Double(batch.length) * 8 / Double($0)) } ?? .zero
         // If the link is faster than the compression, the kernel takes all there is at once.
-        sender.note(
-            batch, waiting: onLink < batch.preparing ? .zero : onLink, elapsed: max(batch.preparing, onLink),
+        sender.adaptLevel(
+            after: batch, waiting: onLink < batch.preparing ? .zero : onLink, elapsed: max(batch.preparing, onLink),
             stretch: .init(bytesPerSecond: (bitsPerSecond ?? 0) / 8))
-        state.withLockedValue { note(batch, weight: weight, in: &$0) }
+        state.withLockedValue { count(batch, weight: weight, in: &$0) }
     }
 
-    private func note(_ batch: BlockSender.Batch, weight: UInt64, in state: inout State) {
+    private func count(_ batch: BlockSender.Batch, weight: UInt64, in state: inout State) {
         state.data += batch.length * weight
         state.working += batch.preparing * Int(weight)
     }

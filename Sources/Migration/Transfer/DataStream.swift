@@ -32,7 +32,7 @@ final class DataStream: @unchecked Sendable {
     var isLate: Bool { bulk.isParallel }
 
     /// The work of the threads since the last call; nil if there are none.
-    func takeWork() -> CompressionPace.Work? { bulk.takeWork() }
+    func consumeWork() -> CompressionPace.Work? { bulk.consumeWork() }
 
     /// Bytes that were added and are in no piece yet, approximately.
     var lateBytes: UInt64 { bulk.lateBytes }

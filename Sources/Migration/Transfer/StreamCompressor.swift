@@ -94,7 +94,7 @@ final class StreamCompressor: @unchecked Sendable {
 
     /// The bytes that the threads have done since the last call, and the time this would have taken with all of them at work;
     /// nil if there are none. Idle times are left out as far as they are seen.
-    func takeWork() -> CompressionPace.Work? {
+    func consumeWork() -> CompressionPace.Work? {
         guard isParallel else { return nil }
         defer { work = CompressionPace.Work() }
         return work

@@ -13,7 +13,7 @@ import Testing
 ///
 /// | record | what holds where its change is not known to be durable | who tries again |
 /// | --- | --- | --- |
-/// | `moved` of one disk | the disk stays fenced, the destination is not told | `SwitchGroup.commit`; `settleOutcome` after a restart |
+/// | `moved` of one disk | the disk stays fenced, the destination is not told | `SwitchGroup.commit`; `resolveOutcome` after a restart |
 /// | `moved` of a group's disk | counts for nothing without the word | the next migration writes over it |
 /// | `together`, the word of a group | as `moved` of one disk, for all | as there |
 /// | `moved`, standing by itself | the word stays | `settle(in:)` at the next start |
@@ -80,7 +80,7 @@ struct StateFaultTests {
                 try? FileManager.default.removeItem(atPath: copy)
                 let directory = try StateDirectory(path: copy, files: UnflushedStateFiles())
                 for (name, data) in world { try data.write(to: URL(fileURLWithPath: "\(copy)/\(name)")) }
-                try SourceRecords.settle(in: directory)
+                try SourceRecords.makeIndependent(in: directory)
                 try takeBack(in: directory)
                 expect(try moved(in: directory), "a crash after \(step)")
             }
@@ -104,10 +104,10 @@ struct StateFaultTests {
         /// A life of the node begins.
         func start() throws {
             directory = try StateDirectory(path: path, files: files)
-            try SourceRecords.settle(in: directory)
+            try SourceRecords.makeIndependent(in: directory)
             for disk in disks {
-                try disk.settleIdentity()
-                try disk.settleOutcome()
+                try disk.confirmIdentity()
+                try disk.resolveOutcome()
             }
             try takeBack(in: directory)
             let found = try moved(in: directory)
@@ -184,7 +184,7 @@ struct StateFaultTests {
                 for disk in disks { try await step("forget the attempts") { try disk.forgetAttempts() } }
                 if images.count > 1 {
                     let group = try disks[0].moved()?.group
-                    for disk in disks { try await step("settle") { try disk.settle() } }
+                    for disk in disks { try await step("settle") { try disk.makeIndependent() } }
                     if let group { disks[0].forget(group: group) }
                 }
             }

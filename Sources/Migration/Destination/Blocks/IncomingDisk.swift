@@ -86,7 +86,7 @@ final class IncomingDisk: @unchecked Sendable {
     /// Unpacks and writes blocks that came over the link.
     /// - Parameter byteCount: of the blocks that it names.
     func store(_ segment: DataSegment, byteCount: Int) throws {
-        try stream.take(segment, byteCount: byteCount, write)
+        try stream.unpack(segment, byteCount: byteCount, write)
     }
 
     private func write(_ runs: [BlockRange], _ buffer: BlockBuffer) throws {
@@ -184,7 +184,7 @@ final class IncomingDisk: @unchecked Sendable {
             fingerprints.append(hasher.fingerprint(UnsafeRawBufferPointer(bytes)))
         }
         repeats.note(fingerprints, from: blocks.lowerBound)
-        shared.note(fingerprints, from: blocks.lowerBound)
+        shared.add(fingerprints, from: blocks.lowerBound)
         try manifest.set(fingerprints[...], from: blocks.lowerBound)
     }
 }

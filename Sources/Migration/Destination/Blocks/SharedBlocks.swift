@@ -29,7 +29,7 @@ final class SharedBlocks: Sendable {
         func image(of place: Place) -> RawImage? { shared.image(of: place) }
 
         /// Adds consecutive blocks, from `block` on, that have come over the link and are in the image.
-        func note(_ fingerprints: [Fingerprint], from block: UInt64) { shared.note(fingerprints, block, number) }
+        func add(_ fingerprints: [Fingerprint], from block: UInt64) { shared.add(fingerprints, block, number) }
 
         /// Adds promises: blocks with these prefixes have been asked for.
         func promise(_ prefixes: [UInt64]) { shared.promise(prefixes, by: number) }
@@ -126,7 +126,7 @@ final class SharedBlocks: Sendable {
         state.withLockedValue { $0.disks[place.disk]?.image }
     }
 
-    private func note(_ fingerprints: [Fingerprint], _ first: UInt64, _ member: Int) {
+    private func add(_ fingerprints: [Fingerprint], _ first: UInt64, _ member: Int) {
         state.withLockedValue { state in
             for (offset, fingerprint) in fingerprints.enumerated() {
                 state.places.note(fingerprint.high, at: UInt64(member) << Self.blockBits | (first + UInt64(offset)))

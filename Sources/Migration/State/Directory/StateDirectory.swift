@@ -117,7 +117,7 @@ public struct StateDirectory: Sendable {
 
     /// Records durably where the image of a record stands, unless the record says so already.
     /// - Throws: as `setImage`.
-    func noteStanding(_ image: RecordedImage, inRecord name: String) throws {
+    func recordStanding(_ image: RecordedImage, inRecord name: String) throws {
         try changing(name) { change in
             guard let head = try change.read(RecordHead.self), head.image != image else { return }
             try setImage(image, change)

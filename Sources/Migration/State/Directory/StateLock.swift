@@ -28,7 +28,7 @@ public final class StateLock: Sendable {
     ///   - warn: receives the reason if the node goes on without the lock.
     /// - Returns: nil if another node has it and it is not needed, or if the directory can't be written.
     /// - Throws: `InUse`, `FileError`.
-    public static func take(in directory: String, isNeeded: Bool, warn: (String) -> Void) throws -> StateLock? {
+    public static func acquire(in directory: String, isNeeded: Bool, warn: (String) -> Void) throws -> StateLock? {
         let path = "\(directory)/lock"
         do {
             return try StateLock(path, directory)

@@ -72,26 +72,26 @@ public struct RecordKeeper: Sendable {
     public func adopt(_ image: RawImage) throws -> [String] {
         guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
         let now = try RecordedImage(image)
-        return try settle(now, image.path) { try directory.setImage(now, ofRecord: $0) }
+        return try decide(now, image.path) { try directory.setImage(now, ofRecord: $0) }
     }
 
     /// Notes, durably, that the records in doubt about an image are about another one.
     /// - Returns: their files, as they were called.
     /// - Throws: `NothingInDoubt`; if the image or a record can't be read.
     public func disown(_ image: RawImage) throws -> [String] {
-        try settle(RecordedImage(image), image.path) { try directory.disown(record: $0) }
+        try decide(RecordedImage(image), image.path) { try directory.disown(record: $0) }
     }
 
-    private func settle(_ image: RecordedImage, _ path: String, _ body: (String) throws -> Void) throws -> [String] {
-        var settled: [String] = []
+    private func decide(_ image: RecordedImage, _ path: String, _ body: (String) throws -> Void) throws -> [String] {
+        var decided: [String] = []
         for kind in Self.kinds {
             guard case .doubtful(let name) = try directory.match(kind, image, isElsewhere: { _ in false }) else {
                 continue
             }
             try body(name)
-            settled.append(directory.path(of: name))
+            decided.append(directory.path(of: name))
         }
-        guard !settled.isEmpty else { throw NothingInDoubt(path: path, state: directory.scratch) }
-        return settled
+        guard !decided.isEmpty else { throw NothingInDoubt(path: path, state: directory.scratch) }
+        return decided
     }
 }

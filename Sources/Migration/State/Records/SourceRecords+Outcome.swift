@@ -7,7 +7,7 @@ extension SourceRecords {
     /// written or removed last may not have reached the disk. Only for the node that holds the state directory's lock, while
     /// no migration of the image is under way; before anybody is served, or told that the disk has moved.
     /// - Throws: if a later life may find otherwise.
-    public func settleOutcome() throws {
+    public func resolveOutcome() throws {
         guard let attempt = try attempts().attempts.last else { return }
         try directory.changing(try place(Self.movedPrefix)) { change in
             guard let record = try moved() else {

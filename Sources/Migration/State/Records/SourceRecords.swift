@@ -24,25 +24,25 @@ public struct SourceRecords: Sendable {
     /// Checks that no record leaves in doubt whether it is about this image, and records where the image stands.
     /// - Throws: `DoubtfulImage` if an image that has moved, or was moving when the node ended, stood at this path and
     ///   this is not it; where a record can't be read or written.
-    public func settleIdentity() throws {
-        try settleIdentity { name, now in
+    public func confirmIdentity() throws {
+        try confirmIdentity { name, now in
             throw DoubtfulImage(path: now.path ?? image.path, file: directory.path(of: name), state: directory.scratch)
         }
     }
 
-    /// As `settleIdentity`, for an image that has come here by a migration: it is another disk than the one that stood at its
+    /// As `confirmIdentity`, for an image that has come here by a migration: it is another disk than the one that stood at its
     /// path.
     /// - Throws: if a record can't be read or written.
-    public func takePlace() throws {
-        try settleIdentity { name, _ in try directory.disown(record: name) }
+    public func claimPlace() throws {
+        try confirmIdentity { name, _ in try directory.disown(record: name) }
     }
 
-    private func settleIdentity(inDoubt: (_ record: String, _ now: RecordedImage) throws -> Void) throws {
+    private func confirmIdentity(inDoubt: (_ record: String, _ now: RecordedImage) throws -> Void) throws {
         let now = try RecordedImage(image)
         for prefix in [Self.movedPrefix, Self.requestPrefix] {
             switch try match(prefix, now) {
             case .none: continue
-            case .same(let name): try directory.noteStanding(now, inRecord: name)
+            case .same(let name): try directory.recordStanding(now, inRecord: name)
             case .doubtful(let name): try inDoubt(name, now)
             }
         }
@@ -116,7 +116,7 @@ public struct SourceRecords: Sendable {
         return settled?.group == nil ? settled : nil
     }
 
-    /// Whether there is a group's commit record; one that only bears its name is none (`settleOutcome`).
+    /// Whether there is a group's commit record; one that only bears its name is none (`resolveOutcome`).
     private func isGiven(_ group: MigrationID) throws -> Bool {
         try directory.read([String: MigrationID].self, from: Self.word(of: group))?["group"] == group
     }
@@ -246,7 +246,7 @@ public struct SourceRecords: Sendable {
     }
 
     /// Removes the request of a disk that has been given away.
-    /// - Throws: if a later life may still find it, and `settleOutcome` of that life removes it.
+    /// - Throws: if a later life may still find it, and `resolveOutcome` of that life removes it.
     func forgetAttempts() throws {
         try remove(Self.attemptPrefix)
         try forgetRequest()
@@ -254,7 +254,7 @@ public struct SourceRecords: Sendable {
 
     /// Makes the record valid without its group's.
     /// - Throws: if it may not be after a crash; to be repeated.
-    func settle() throws {
+    func makeIndependent() throws {
         _ = try changing(Self.movedPrefix) { change in
             guard var record = try moved() else { return }
             record.group = nil
@@ -267,7 +267,7 @@ public struct SourceRecords: Sendable {
 
     /// Makes the records of disks that were given away together, in an earlier life, stand by themselves.
     /// - Throws: if one can't be read or written; the groups' records stay, and so the disks' records count as before.
-    public static func settle(in directory: StateDirectory) throws {
+    public static func makeIndependent(in directory: StateDirectory) throws {
         // The groups' records first: if one stands, all of its disks' records do.
         for (word, content) in try directory.readAll([String: MigrationID].self, prefix: "\(wordPrefix)-") {
             guard let group = content["group"], Self.word(of: group) == word else {
