@@ -10,6 +10,7 @@ import Index
 /// One attempt to bring the disk: performs what `DestinationMachine` says, one message after the other.
 final class SimArrival: SimPart {
     let id: MigrationID
+    let number: ArrivalConnection
     let pipe: SimPipe
     private let node: SimDestination
     private let hasBase: Bool
@@ -21,21 +22,27 @@ final class SimArrival: SimPart {
     private var queue: [Message] = []
     private var isBusy = false
     private var isOver = false
-    private var whenOver: [() -> Void] = []
+    private var isCut = false
+    /// Enough has come for another attempt to begin with.
+    let isWorthKeeping: Bool
 
-    init(_ node: SimDestination, _ id: MigrationID, _ pipe: SimPipe, hasBase: Bool) {
+    init(
+        _ node: SimDestination, _ id: MigrationID, _ number: ArrivalConnection, _ pipe: SimPipe, hasBase: Bool
+    ) {
         self.node = node
         self.id = id
+        self.number = number
         self.pipe = pipe
         self.hasBase = hasBase
         present = PresentMap(geometry: node.disk.geometry)
         saysAll = node.world.chance(30)
+        isWorthKeeping = hasBase || node.world.chance(70)
         node.clearManifest()
         node.world.add(self)
         node.world.watch(present)
     }
 
-    func letGo() { whenOver = [] }
+    func letGo() { queue = [] }
 
     private var disk: SimDisk { node.disk }
 
@@ -45,25 +52,28 @@ final class SimArrival: SimPart {
         next()
     }
 
-    /// Nothing that has not begun will be done any more; tells when what has begun is done.
-    func end(_ done: @escaping () -> Void) {
+    /// The link is down: nothing that has not begun will be done any more.
+    func cut() {
+        guard !isOver else { return }
+        isCut = true
         isOver = true
         queue = []
-        whenOver.append(done)
         if !isBusy { finish() }
     }
 
     private func finish() {
         pipe.cut()
-        node.arrivalEnded(self)
-        for done in whenOver { done() }
-        whenOver = []
+        node.carrierEnded(self, isCut: isCut)
     }
 
     private func next() {
         guard !isBusy, !queue.isEmpty else { return }
         isBusy = true
         let message = queue.removeFirst()
+        if machine.state != .waiting, (try? node.machine.checkNotDismissed(id)) == nil {
+            fail("dismissed") {}
+            return finish()
+        }
         let action: DestinationMachine.Action
         do {
             action = try machine.receive(message)
@@ -120,8 +130,8 @@ final class SimArrival: SimPart {
             }
         case .prepare(let theirs): prepare(theirs, done)
         case .prepareRest: prepareRest(done)
-        case .expect:
-            node.expectEarly()
+        case .expect(let switchover):
+            node.expectEarly(id, switchover)
             node.sayIfSwitchIsWanted()
             done()
         case .forget(let runs):
@@ -140,8 +150,8 @@ final class SimArrival: SimPart {
                 isOver = true
                 done()
             }
-        case .abandon:
-            node.abandon(id)
+        case .abandon(let reason):
+            if node.abandon(id) { pipe.send(.failed(reason: reason), from: .destination) }
             isOver = true
             done()
         }
@@ -223,6 +233,7 @@ final class SimArrival: SimPart {
         node.world.note("arrival fails: \(reason)")
         pipe.send(.failed(reason: reason), from: .destination)
         isOver = true
+        isCut = false
         done()
     }
 

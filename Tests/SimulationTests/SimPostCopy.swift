@@ -19,6 +19,7 @@ final class SimPostCopy: SimPart {
     private static let beginning = ContinuousClock.now
 
     let node: SimDestination
+    private let id: MigrationID
     let map: DurablePresentMap
     private var machine: PostCopyMachine
     private var operations: [UInt64: GuestOperation] = [:]
@@ -29,8 +30,9 @@ final class SimPostCopy: SimPart {
     private var events: [PostCopyChannel: [Event]] = [:]
     private var busy: Set<PostCopyChannel> = []
 
-    init(_ node: SimDestination, _ map: DurablePresentMap) {
+    init(_ node: SimDestination, _ id: MigrationID, _ map: DurablePresentMap) {
         self.node = node
+        self.id = id
         self.map = map
         var limits = PostCopyMachine.Limits(map.geometry)
         limits.fill.segment = 4
@@ -248,7 +250,7 @@ final class SimPostCopy: SimPart {
             step { $0.described(description) }
             done()
         case .recordCompletion:
-            node.completed { [self] isRecorded in
+            node.completed(id) { [self] isRecorded in
                 if isRecorded {
                     step { $0.completionRecorded() }
                 } else {

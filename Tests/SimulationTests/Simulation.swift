@@ -91,6 +91,7 @@ final class Simulation: SimPart {
             case 0 where !isCalm: source.cancel()
             case 1, 2: source.switchOver()
             case 3: source.limitRate(UInt64.random(in: 1...(isCalm ? 1 : 4), using: &world.random))
+            case 4 where !isCalm && world.chance(20): moves.randomElement(using: &world.random)!.destination.cancel()
             default: source.migrate(switchover)
             }
             operateAgain()

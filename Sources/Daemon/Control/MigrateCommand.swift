@@ -45,10 +45,10 @@ public struct MigrateCommand: Codable, Sendable {
         guard !exports.isEmpty, Set(exports).count == exports.count else {
             throw NodeError.unusable("name each export once")
         }
-        guard exports.count <= DestinationSite.maximumReceiving else {
+        guard exports.count <= IncomingDiskRegistry.maximumReceiving else {
             throw NodeError.unusable(
                 "\(exports.count) disks are too many for one switchover, which takes at most "
-                    + "\(DestinationSite.maximumReceiving): each takes 128 MiB of memory at the destination; give fewer in one command"
+                    + "\(IncomingDiskRegistry.maximumReceiving): each takes 128 MiB of memory at the destination; give fewer in one command"
             )
         }
         guard (1...PeerAddress.longestHost).contains(destination.host.utf8.count), destination.port != 0 else {

@@ -4,7 +4,7 @@ import Migration
 struct NodeStatus {
     let exports: [NodeExport]
     /// Site of arriving disks; nil if the node takes none in.
-    let site: DestinationSite?
+    let site: IncomingDiskRegistry?
     /// Exports that can't be served, with the reasons.
     let heldBack: [String: String]
 

@@ -9,27 +9,8 @@ extension Node {
     /// Name under which clients see the missing blocks of a disk.
     private static let missingContext = "nearblock:missing"
 
-    /// The calls with which the site of arriving disks drives this node.
-    var siteHooks: DestinationSite.Hooks {
-        DestinationSite.Hooks(
-            isNameTaken: { [table, heldBack] name in
-                table.find(name)?.description.name == name || heldBack.withLockedValue { $0[name] != nil }
-            },
-            announce: { [weak self] name, size, device in
-                guard let self else { throw CancellationError() }
-                return try await announce(name, size, device)
-            },
-            withdraw: { [weak self] in await self?.withdraw($0) },
-            base: { [weak self] in await self?.base($0, isRestored: $1) },
-            completed: { [weak self] in await self?.completed($0) },
-            activate: { [weak self] arrived in
-                guard let self else { throw CancellationError() }
-                return try await addArrived(arrived)
-            })
-    }
-
     /// Offers an incoming disk to clients.
-    private func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
+    func announce(_ name: String, _ size: UInt64, _ device: BlockDevice) throws -> Disk {
         let disk = Disk(size: size, device: device, loops: loops)
         let export = factory.incoming(name, disk: disk, device: device)
         guard table.add(export, isDefault: false) else { throw NodeError.nameTaken(name) }
@@ -38,7 +19,7 @@ extension Node {
     }
 
     /// Withdraws an incoming disk.
-    private func withdraw(_ name: String) {
+    func withdraw(_ name: String) {
         guard let export = exports[name], export.backing == nil else { return }
         table.remove(name)
         exports[name] = nil
@@ -47,7 +28,7 @@ extension Node {
     /// Finds the image into which a disk may come back: this node's own, after it has moved away and been released.
     /// - Parameter isRestored: Whether an interrupted return is resumed after a restart.
     /// - Returns: Nil if there is no such image.
-    private func base(_ name: String, isRestored: Bool) -> ImageBase? {
+    func base(_ name: String, isRestored: Bool) -> ImageBase? {
         guard let export = exports[name], let image = export.backing?.image else { return nil }
         if isRestored { return ImageBase(image: image, movedBy: MigrationID()) }
         guard image.isAtPath else {
@@ -61,13 +42,13 @@ extension Node {
     }
 
     /// Ends what was shown and postponed while blocks of a disk were missing.
-    private func completed(_ name: String) {
+    func completed(_ name: String) {
         exports[name]?.export.maps.remove(Self.missingContext)
         formats.check(exports[name]?.backing?.image, .arrived)
     }
 
     /// Serves a disk after its switchover to this node.
-    private func addArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+    func addArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
         // The first block may be missing; `completed` checks the format then.
         if arrived.map == nil { formats.check(arrived.image, .arrived) }
@@ -77,7 +58,7 @@ extension Node {
         return disk
     }
 
-    private func serveArrived(_ arrived: ArrivedDisk) async throws -> Disk {
+    private func serveArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         if let movedBy = arrived.supersedes {
             try SourceRecords(directory: state, image: arrived.image).returned(from: movedBy)
         }

@@ -37,7 +37,7 @@ extension Node {
     /// - Returns: False if no disk of that name arrives.
     /// - Throws: `NodeError` if the disk can't be cancelled.
     private static func cancelArrival(
-        of export: String, at site: DestinationSite, isSourceGone: Bool, hasLeft: Bool
+        of export: String, at site: IncomingDiskRegistry, isSourceGone: Bool, hasLeft: Bool
     ) async throws -> Bool {
         switch await site.cancel(export, isSourceGone: isSourceGone) {
         case .cancelled: return true

@@ -20,7 +20,7 @@ extension Node {
         for export in exports.values { await tellPredecessors(of: export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
-            site: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
+            registry: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
             hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)
@@ -38,14 +38,14 @@ extension Node {
         return listener.address
     }
 
-    private func makeSite(_ images: String) throws -> DestinationSite {
+    private func makeSite(_ images: String) throws -> IncomingDiskRegistry {
         let index = configuration.index
-        return try DestinationSite(
+        return try IncomingDiskRegistry(
             images: images, state: state, pools: pools, logger: peerLogger,
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
             keptIndex: configuration.keepIndex == nil ? nil : index,
             refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
-            hooks: siteHooks)
+            host: NodeIncomingDisks(node: self, table: table, heldBack: heldBack))
     }
 
     /// Listens for commands.

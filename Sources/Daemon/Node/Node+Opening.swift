@@ -32,7 +32,7 @@ extension Node {
         if let problem = configured.stringProblem { throw NodeError.unusable(problem) }
         let backing = try await Backing.open(configured, loops: loops)
         let unfinished = try backing.image.flatMap {
-            try DestinationSite.incomplete($0, in: state, elsewhere: { standing.identities })
+            try IncomingRecord.incomplete($0, in: state, elsewhere: { standing.identities })
         }
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
         if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
@@ -67,7 +67,7 @@ extension Node {
     /// (invariant 5).
     @discardableResult
     func add(
-        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ArrivedDisk? = nil,
+        _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ReceivedDisk? = nil,
         replacing old: NodeExport? = nil
     ) throws -> Disk {
         let name = configuration.name
@@ -103,14 +103,14 @@ extension Node {
 
     /// Opens the records of an image, and brings them up to date.
     /// - Returns: Nil if there is no image.
-    private func records(of image: RawImage?, for name: String, arrived: ArrivedDisk?) throws -> SourceRecords? {
+    private func records(of image: RawImage?, for name: String, arrived: ReceivedDisk?) throws -> SourceRecords? {
         // Check first: only the running migration may write the records of its disk.
         try SharedImages(exports: Array(exports.values)).checkIsNotMoving(image, for: name)
         guard let image else { return nil }
         let records = SourceRecords(directory: state, image: image, standing: { [standing] in standing.all })
-        if arrived == nil { try records.settleIdentity() } else { try records.takePlace() }
+        if arrived == nil { try records.confirmIdentity() } else { try records.claimPlace() }
         // The owner of a disk that has just arrived is not in doubt.
-        if arrived == nil, stateLock != nil { try records.settleOutcome() }
+        if arrived == nil, stateLock != nil { try records.resolveOutcome() }
         return records
     }
 

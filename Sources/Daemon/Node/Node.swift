@@ -43,7 +43,7 @@ public actor Node {
     /// Identities of the images at the configured paths.
     let standing = StandingImages()
     /// Site of arriving disks; nil if the node takes none in.
-    var site: DestinationSite?
+    var site: IncomingDiskRegistry?
     var rates = MovedDiskRates()
     var upkeep: UpkeepTasks
     /// Tasks that run until the node stops.
@@ -72,11 +72,11 @@ public actor Node {
         upkeep = UpkeepTasks(
             directory: configuration.index, interval: configuration.keepIndex, logger: logger)
         state = try StateDirectory(path: configuration.state)
-        stateLock = try StateLock.take(
+        stateLock = try StateLock.acquire(
             in: configuration.state, isNeeded: configuration.needsState
         ) { logger.warning("\($0)") }
         guard stateLock != nil else { return }
-        do { try SourceRecords.settle(in: state) } catch {
+        do { try SourceRecords.makeIndependent(in: state) } catch {
             logger.warning("the records of disks that moved together stay as they are: \(error)")
         }
     }

@@ -3,33 +3,35 @@ import NIOCore
 import Peer
 import PeerModel
 
-/// A disk that moves on from the destination: a link's requests go to the node that has it now, once nothing of them can be
-/// on its way through the destination any more (invariant 9).
+/// Redirects a link whose disk has moved on from the destination. Requests go to the node that has the disk once none of them
+/// can be on its way through the destination (invariant 9).
 ///
-/// 1. The destination, when its own successor has everything, introduces those who forward to it (`introduce`), and then
-/// names the successor to them (`heard`). 2. `SuccessorSearch` says when it is tried. It must let this link's migration in.
-/// 3. Requests are held back, until a flush behind all others has been answered through the destination. 4. The record of
-/// the disk is redirected, durably. 5. Only then do requests go to the successor. What fails before the fourth step leaves
-/// all as it was, and status says that the destination is needed.
+/// 1. Once its own successor has everything, the destination introduces the nodes that forward to it (`introduce`), and names
+/// the successor to them (`heard`).
+/// 2. `SuccessorSearch` says when the successor is tried. It must let this link's migration in.
+/// 3. Requests are held back until a flush behind all others has been answered through the destination.
+/// 4. The record of the disk is redirected, durably.
+/// 5. Only then do requests go to the successor. A failure before step 4 leaves all as it was, and status says that the
+/// destination is needed.
 extension ForwardLink {
-    /// By which migrations others forward to this node, and who wants to know when the destination has noted that.
+    /// The migrations by which others forward to this node, and the callback for when the destination has recorded them.
     struct Introduction: Sendable {
         let migrations: [MigrationID]
         let heard: @Sendable (Successor) -> Void
     }
 
-    /// How long a successor may take to say whether it knows the disk.
+    /// The time limit for a successor to say whether it knows the disk.
     private static let patience = Duration.seconds(10)
-    /// How often a record is written again of which nobody knows which node it names.
+    /// The attempts to write a record again whose contents are in doubt.
     private static let recordInterval = Duration.seconds(1)
 
     /// Whether it takes further requests.
     var isInUse: Bool { state.withLockedValue { !$0.isRetired && !$0.isStopped } }
 
-    // MARK: Those who forward to this node
+    // MARK: Nodes that forward to this one
 
-    /// Has the destination let those in that forward to this node, now and on each later connection.
-    /// - Parameter heard: called whenever a destination has noted it durably, with that destination.
+    /// Asks the destination, now and on each later connection, to let in the nodes that forward to this one.
+    /// - Parameter heard: called with a destination whenever that has recorded them durably.
     func introduce(_ migrations: [MigrationID], heard: @escaping @Sendable (Successor) -> Void) {
         let migrations = Array(migrations.prefix(OfferLimits.maximumAliases))
         let connection = state.withLockedValue { state in
@@ -46,7 +48,7 @@ extension ForwardLink {
 
     // MARK: The destination's successor
 
-    /// The destination has named its successor.
+    /// Begins to search for the successor that the destination has named.
     func heard(_ successor: Successor, from destination: PeerAddress) {
         state.withLockedValue { state in
             guard records != nil, state.isCommitted, !state.isStopped, !state.isRetired,
@@ -79,7 +81,7 @@ extension ForwardLink {
         }
     }
 
-    /// Waits until an attempt is due; nil where none is to follow.
+    /// Waits until an attempt is due; nil if none is to follow.
     private func nextAttempt() async -> (Successor, PeerAddress)? {
         let wait = state.withLockedValue { state -> Duration? in
             let wait = state.isStopped || state.isRetired ? nil : state.search.wait(at: .now)
@@ -98,7 +100,7 @@ extension ForwardLink {
         }
     }
 
-    /// - Returns: why it came to nothing; nil where the link goes to the successor now.
+    /// - Returns: the reason for a failure; nil if the link goes to the successor now.
     private func attempt(_ successor: Successor, from destination: PeerAddress) async throws -> String? {
         if let problem = successor.problem(from: destination) { return problem }
         guard let records, try records.mayRedirect(migration) else {
@@ -109,12 +111,12 @@ extension ForwardLink {
         return try await redirect(to: successor, records) ? nil : "the disk is on its way back"
     }
 
-    /// Asks whether it serves the disk, and lets this link in.
-    /// - Throws: why not.
+    /// Asks a successor whether it serves the disk and lets this link in.
+    /// - Throws: the reason if it does not.
     private func ask(_ successor: Successor) async throws {
         try await PeerConnection.connect(to: successor.address, on: transport) { [export, migration] connection in
-            let patience = Patience(Self.patience, for: connection)
-            defer { patience.end() }
+            let timeout = IdleTimeout(Self.patience, for: connection)
+            defer { timeout.end() }
             var frames = connection.inbound.makeAsyncIterator()
             let hello = Hello(purpose: .forward, migration: migration, isCommitted: true, export: export)
             let welcome = try await connection.greet(hello, &frames)
@@ -123,7 +125,7 @@ extension ForwardLink {
     }
 
     /// Holds requests back until all that was sent to the destination has been answered.
-    /// - Returns: false where that did not come about; they go on to the destination.
+    /// - Returns: false if that failed; requests then go on to the destination.
     private func leave(_ destination: PeerAddress) async -> Bool {
         await withCheckedContinuation { continuation in
             let connection = state.withLockedValue { state -> PeerConnection? in
@@ -145,15 +147,15 @@ extension ForwardLink {
     func endLeaving(_ state: inout State) {
         state.whenLeft?.resume(returning: state.requests.hasLeft)
         state.whenLeft = nil
-        // Where it stays, what was held back is sent on the next connection.
+        // If the link stays, the requests that were held back are sent on the next connection.
         if !state.requests.hasLeft { state.connection?.close() }
     }
 
-    /// Nothing is on its way any more.
-    /// - Returns: false where the link stays with its destination.
+    /// Switches to the successor: nothing is on its way any more.
+    /// - Returns: false if the link stays with its destination.
     private func redirect(to successor: Successor, _ records: SourceRecords) async throws -> Bool {
         let old = destination
-        guard await note(successor, records) else {
+        guard await record(successor, records) else {
             stay()
             return false
         }
@@ -176,16 +178,16 @@ extension ForwardLink {
         }
     }
 
-    /// Notes durably where requests go from now on.
-    /// - Returns: false where the record names the destination for certain.
-    private func note(_ successor: Successor, _ records: SourceRecords) async -> Bool {
+    /// Records durably where requests go from now on.
+    /// - Returns: false if the record names the destination for certain.
+    private func record(_ successor: Successor, _ records: SourceRecords) async -> Bool {
         while true {
             do {
                 return try records.redirect(migration, to: successor.address)
             } catch {
                 logger.warning("\(export) can't be noted to be at \(successor.address): \(error)")
             }
-            // A later life of this node must not go elsewhere than this one: either is right, but not both.
+            // A later life of this node must go where this one goes: either is right, but not both.
             if let record = try? records.moved(), record.destination != successor.address { return false }
             guard isInUse else { return false }
             try? await Task.sleep(for: Self.recordInterval)
@@ -194,7 +196,7 @@ extension ForwardLink {
 }
 
 extension ForwardLink.State {
-    /// Why requests go through the destination though another node has the disk.
+    /// The reason why requests go through the destination though another node has the disk.
     var detour: String? {
         guard let successor = search.target, let problem = search.problem else { return nil }
         return "\(destination) is needed to reach \(successor.address), where the disk is: \(problem)"

@@ -10,18 +10,19 @@ import PeerModel
 
 /// Carries the requests of the source's clients to the destination, for as long as this node lives.
 ///
-/// 1. `start` connects, before the switchover, so that the guest need not wait for that. 2. `commit` is said when the
-/// disk is the destination's for good; from then on every new connection says so first, and that makes a destination
-/// that crashed in between take over (invariant 5). 3. A request waits until it is answered; when the link is cut it is
-/// sent again on the next connection. Where the destination's machine has gone down meanwhile, the changes come first that
-/// it had answered and may have lost. 4. The destination may have moved the disk on: then the link goes to its successor
-/// (`ForwardLink+Successor`). 5. `stop` is for a migration that came to nothing.
+/// 1. `start` connects before the switchover, so that the guest need not wait for that.
+/// 2. `commit` follows once the disk is the destination's for good. Every new connection then says so first, which makes a
+/// destination that crashed in between take over (invariant 5).
+/// 3. A request waits until it is answered; if the link is cut, it is sent again on the next connection. If the destination's
+/// machine has gone down meanwhile, the changes come first that it had answered and may have lost.
+/// 4. If the destination has moved the disk on, the link goes to its successor (`ForwardLink+Successor`).
+/// 5. `stop` is for a migration that came to nothing.
 public final class ForwardLink: AsyncRequestHandler, Sendable {
     struct State {
-        /// Who has the disk.
+        /// The node that has the disk.
         var destination: PeerAddress
         var requests: ForwardQueue
-        /// Told once the requests of this connection may be sent.
+        /// Resumed once the requests of this connection may be sent.
         var whenReady: AsyncStream<Void>.Continuation?
         var isStopped = false
         var isRetired = false
@@ -39,7 +40,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         var search = SuccessorSearch()
         var searching: Task<Void, Never>?
         var searchSleeps = false
-        /// Told whether everything that was sent has been answered.
+        /// Receives whether everything that was sent has been answered.
         var whenLeft: CheckedContinuation<Bool, Never>?
         var introduction: Introduction?
         /// Whether the destination of the current connection takes introductions.
@@ -51,9 +52,9 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
     public let migration: MigrationID
     let transport: PeerTransport
     let logger: Logger
-    /// What is noted of the disk; nil where nothing is, and the link stays with its destination.
+    /// The records of the disk; nil if there are none, and the link then stays with its destination.
     let records: SourceRecords?
-    /// One for each disk that it serves, all counting the changes that the destination may have lost; at least one.
+    /// The counts of changes that the destination may have lost: one for each disk that the link serves, at least one.
     public let losses: [LossCount]
     let state: NIOLockedValueBox<State>
 
@@ -95,17 +96,17 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         if isStopped { request.finish(ESHUTDOWN) }
     }
 
-    /// Who has the disk, or forwards to whoever has.
+    /// The node that has the disk, or forwards to the one that has it.
     public var destination: PeerAddress { state.withLockedValue { $0.destination } }
 
     /// Whether the destination has said that it serves the disk.
     public var isActive: Bool { state.withLockedValue { $0.isActive } }
 
-    /// Why the destination does not take requests, or why it is needed though the disk has moved on from there; nil where
-    /// neither is so, or nobody knows.
+    /// The reason why the destination does not take requests, or is needed though the disk has moved on from there; nil if
+    /// neither is so, or the reason is not known.
     public var problem: String? { state.withLockedValue { $0.problem ?? $0.detour } }
 
-    /// How long the destination took to answer the hello; nil before it has.
+    /// The time that the destination took to answer the hello; nil before it has.
     var roundTrip: Duration? { state.withLockedValue { $0.roundTrip } }
 
     /// Bytes that have crossed, both ways.
@@ -124,7 +125,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         state.withLockedValue { $0.isCommitted = true }
     }
 
-    /// The destination serves the disk: it said so, here or on another connection.
+    /// Marks the destination as serving the disk: it said so, here or on another connection.
     func confirmActive() {
         let waiters = state.withLockedValue { state in
             state.isActive = true
@@ -139,7 +140,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         state.withLockedValue { $0.connection }?.close()
     }
 
-    /// Takes no further requests, and ends once those that it has are answered.
+    /// Takes no further requests, and ends once its requests are answered.
     public func retire() {
         let isIdle = state.withLockedValue { state in
             state.isRetired = true
@@ -178,7 +179,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         }
     }
 
-    /// Waits, however long it takes, until the destination serves the disk, or the link is stopped.
+    /// Waits without a limit until the destination serves the disk, or the link is stopped.
     func waitUntilActive() async {
         await withCheckedContinuation { continuation in
             let isOver = state.withLockedValue { state in
@@ -204,7 +205,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         } serve: { [self] in
             try await serve($0, from: destination)
         } ended: { problem in
-            if let problem, self.destination == destination { note(problem) }
+            if let problem, self.destination == destination { log(problem) }
             let whenLeft = state.withLockedValue { state in
                 state.isConnected = false
                 state.queue?.finish()
@@ -215,7 +216,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
                 }
                 state.connection = nil
                 state.takesIntroductions = false
-                // One that has left is on its way out of here already.
+                // A link that has left ends its connection itself.
                 defer { if !state.requests.hasLeft { state.whenLeft = nil } }
                 return state.requests.hasLeft ? nil : state.whenLeft
             }
@@ -223,8 +224,8 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         }
     }
 
-    /// Says once why the destination can't be used; it is tried again all the same.
-    private func note(_ problem: String) {
+    /// Logs a problem once; the destination is tried again all the same.
+    private func log(_ problem: String) {
         let isNew = state.withLockedValue { state in
             defer { state.problem = problem }
             return state.problem != problem && !state.isStopped
@@ -245,12 +246,12 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
         let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
         let opening = state.withLockedValue { state -> ([ForwardRequest], [MigrationID]?)? in
-            // All that was sent there has been answered, and what comes now may be for its successor.
+            // All that was sent there has been answered, and later requests may be for its successor.
             guard state.destination == destination, !state.requests.hasLeft else { return nil }
             state.roundTrip = asked.duration(to: .now)
             state.whenReady = continuation
             state.takesIntroductions = welcome.support.capabilities.contains(.successors)
-            let first = noteLosses(&state) {
+            let first = countLosses(&state) {
                 $0.connected(boot: welcome.boot, isCommitted: isCommitted)
             }
             return (first, state.takesIntroductions ? state.introduction?.migrations : nil)
@@ -262,7 +263,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
             frames: while let frame = try await connection.nextFrame(&frames) {
                 switch try Message(frame: frame) {
                 case .answer(let answer):
-                    // Only who serves the disk answers.
+                    // Only a node that serves the disk answers.
                     confirmActive()
                     take(answer)
                     if let flush = state.withLockedValue({ $0.requests.lastFlushIfDue() }) {
@@ -282,7 +283,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         try await sending
     }
 
-    /// Sends what must come first, and once that is answered what clients ask for.
+    /// Sends the repeated changes first, and the clients' requests once these are answered.
     private func send(
         _ first: [ForwardRequest], _ ready: AsyncStream<Void>, _ isCommitted: Bool, over connection: PeerConnection
     ) async throws {
@@ -290,12 +291,12 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         if !first.isEmpty { for await _ in ready { break } }
         guard state.withLockedValue({ $0.requests.isReady }) else { return }
         let ids = openQueue(isCommitted)
-        // It may have ended before there was a queue to finish.
+        // The connection may have ended before there was a queue to finish.
         guard connection.isOpen else { throw PeerError.cut }
         try await send(ids, over: connection)
     }
 
-    /// New requests go into this connection's queue, behind those that are still without an answer.
+    /// Directs new requests into this connection's queue, behind those without an answer.
     private func openQueue(_ isCommitted: Bool) -> AsyncStream<UInt64> {
         let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
         state.withLockedValue { state in
@@ -315,18 +316,18 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
             let remote = ForwardRequest(id, request)
             let isTaken = state.withLockedValue { state in
                 guard state.requests.takesRequests else { return false }
-                // From here on an answer is taken, and the request's buffer may go: it has been copied.
+                // The request has been copied: from here on an answer may end it and free its buffer.
                 state.requests.leaves(remote)
                 return true
             }
-            // Otherwise this connection has no future, and the next sends what is without an answer.
+            // Otherwise this connection ends, and the next one sends the requests without an answer.
             guard isTaken else { continue }
             try await connection.send(Message.request(remote).encoded())
         }
     }
 
-    /// Lets the queue work, and counts what it finds to be lost before any client is told of anything.
-    private func noteLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
+    /// Changes the queue, and counts the losses that it finds before any client is answered.
+    private func countLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
         let before = state.requests.losses
         defer { if state.requests.losses != before { for count in losses { count.increment() } } }
         return work(&state.requests)
@@ -344,7 +345,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
 
     private func take(_ answer: ForwardAnswer) {
         let (ended, isLast) = state.withLockedValue { state -> ((AsyncRequest, CInt)?, Bool) in
-            switch noteLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
+            switch countLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
             case .nothing: break
             case .ready: state.whenReady?.yield()
             case .left, .stays: endLeaving(&state)

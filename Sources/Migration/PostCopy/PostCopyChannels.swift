@@ -157,7 +157,7 @@ final class PostCopyChannels: Sendable {
                 guard owed.withLockedValue({ $0.isOwed(length) }) else {
                     throw MigrationError.unexpected("a message of \(length) bytes that no read asked for")
                 }
-                guard try await taker.take(length) else { throw PeerError.cut }
+                guard try await taker.acquire(length) else { throw PeerError.cut }
                 held = length
                 connection.takeLongFrame()
                 continue

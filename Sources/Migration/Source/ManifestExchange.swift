@@ -42,15 +42,15 @@ struct ManifestExchange: Sendable {
         answered: (OpenSegments.Answer) -> Void,
         wanted: @escaping @Sendable (OpenSegments.Answer, _ nothingWaits: Bool) async throws -> Void
     ) async throws {
-        let credits = Credits(min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks))
+        let credits = AsyncSemaphore(min(Self.mostSegments, Self.mostBlocks / scanner.segmentBlocks))
         let answers = AsyncStream.makeStream(of: OpenSegments.Answer.self)
         let tellings = AsyncStream.makeStream(of: Telling.self)
-        let untold = Credits(Self.mostUntold)
+        let untold = AsyncSemaphore(Self.mostUntold)
         let first = FirstFailure()
         let waiting = NIOLockedValueBox(0)
         async let scanned: Void = orCut(first) {
             try await scan(credits, isOver, zeros) { message in
-                try await untold.take()
+                try await untold.acquire()
                 tellings.continuation.yield(Telling(message: message, isScanned: true))
             }
             if openSegments.withLockedValue({ $0.end() }) {
@@ -62,7 +62,7 @@ struct ManifestExchange: Sendable {
         async let told: Void = orCut(first) {
             for await telling in tellings.stream {
                 try await link.send(telling.message)
-                if telling.isScanned { untold.giveBack() }
+                if telling.isScanned { untold.release() }
             }
         }
         async let done: Void = orCut(first) {
@@ -72,7 +72,7 @@ struct ManifestExchange: Sendable {
                     return waiting == 0
                 }
                 try await wanted(answer, nothingWaits)
-                if answer.isLast { credits.giveBack() }
+                if answer.isLast { credits.release() }
             }
         }
         await orCut(first) {
@@ -85,8 +85,8 @@ struct ManifestExchange: Sendable {
         tellings.continuation.finish()
         answers.continuation.finish()
         // If the scan succeeded, nothing is waiting for a credit.
-        credits.end()
-        untold.end()
+        credits.close()
+        untold.close()
         _ = await (scanned, told, done)
         if let error = first.error { throw error }
     }
@@ -144,7 +144,7 @@ struct ManifestExchange: Sendable {
     }
 
     private func scan(
-        _ credits: Credits, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void,
+        _ credits: AsyncSemaphore, _ isOver: @Sendable () -> Bool, _ zeros: @Sendable (UInt64, UInt64) -> Void,
         _ tell: @Sendable (Message) async throws -> Void
     ) async throws {
         var block: UInt64 = 0
@@ -159,7 +159,7 @@ struct ManifestExchange: Sendable {
                 zeros(bytes, bytes)
                 block = blocks.upperBound
             case .segment(let segment):
-                try await credits.take()
+                try await credits.acquire()
                 if hasBase {
                     openSegments.withLockedValue { $0.addSummary(of: segment) }
                     try await tell(.summary(ManifestSummary(of: segment.manifest, segment.fingerprints)))

@@ -211,7 +211,7 @@ public final class SourceMigration: Sendable {
 
     /// Makes the record of the disk stand by itself; where that fails it counts by the common one, as before.
     private func separateRecord() {
-        guard group.count > 1, (try? job.records.settle()) != nil else { return }
+        guard group.count > 1, (try? job.records.makeIndependent()) != nil else { return }
         if group.recordStands() { job.records.forget(group: group.id) }
     }
 

@@ -3,7 +3,7 @@ import Glibc
 import MigrationProtocol
 import NIOCore
 
-/// The other end of a `DataStream`: blocks that have been named, and their bytes as they come, in the same order.
+/// Receives a `DataStream`: the names of blocks, and their bytes in the same order, some messages later.
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class ArrivingStream: @unchecked Sendable {
@@ -29,12 +29,12 @@ final class ArrivingStream: @unchecked Sendable {
     /// The blocks whose bytes have not come yet, as they were named.
     var awaited: [Range<UInt64>] { named.flatMap { $0.runs.map { $0.first..<$0.first + $0.count } } }
 
-    /// Takes a message.
+    /// Unpacks a message, and stores the blocks that are whole now.
     /// - Parameters:
     ///   - byteCount: of the blocks that it names, which must be within the disk; at most `DataSegment.maximumBytes`.
-    ///   - store: given blocks that were named together, and all of their bytes, behind which a block of zeros follows.
+    ///   - store: receives blocks that were named together, and all of their bytes. A block of zeros follows in the buffer.
     /// - Throws: `MigrationError.unexpected`, `ZstdError`; what `store` throws.
-    func take(
+    func unpack(
         _ segment: DataSegment, byteCount: Int, _ store: (_ runs: [BlockRange], _ bytes: BlockBuffer) throws -> Void
     ) throws {
         precondition(byteCount <= DataSegment.maximumBytes)
@@ -57,8 +57,8 @@ final class ArrivingStream: @unchecked Sendable {
         }
     }
 
-    /// A round is over.
-    /// - Throws: `MigrationError.unexpected` where bytes are still owed.
+    /// Ends a round.
+    /// - Throws: `MigrationError.unexpected` if bytes of named blocks are missing.
     func endRound() throws {
         guard named.isEmpty else { throw MigrationError.unexpected("the bytes of blocks have not come") }
     }

@@ -13,7 +13,7 @@ final class BlockReader: @unchecked Sendable {
     private let hasher = BlockHasher()
     private let buffer: BlockBuffer
     private let maximumBlocks: UInt64
-    /// Blocks that held data when it was last asked.
+    /// The run of blocks that held data at the last query of the file system.
     private var data: Range<UInt64> = 0..<0
 
     /// - Parameter maximumBytes: the most that one `read` will be asked for.
@@ -72,8 +72,8 @@ final class BlockReader: @unchecked Sendable {
         UnsafeRawBufferPointer(buffer.prefix(count))
     }
 
-    /// The first run that may hold data at or after `block`; nil where only holes follow. What has become a hole since a run was
-    /// found may count to it: to find where a run ends, the kernel goes over all of it.
+    /// The first run that may hold data at or after `block`; nil if only holes follow. A block that has become a hole since a
+    /// run was found may count to it: the kernel goes over the whole run to find its end, so the answer is kept.
     func nextData(from block: UInt64) throws -> Range<UInt64>? {
         if data.contains(block) { return data }
         guard let bytes = try image.nextData(from: block * UInt64(geometry.blockSize)) else { return nil }

@@ -9,30 +9,31 @@ import NIOPosix
 import Peer
 import PeerModel
 
-/// Sends the bytes of blocks: reads them, notes what they are, compresses and sends, as hard as the link leaves time for.
-/// One batch is made and one is sent at a time.
+/// Sends the bytes of blocks: reads them, records their fingerprints, compresses and sends. The effort spent on compression
+/// follows the link's rate. One batch is made and one is sent at a time.
 struct BlockSender: Sendable {
-    /// What one batch came to.
+    /// The cost and the messages of one batch.
     struct Batch: Sendable {
         var zeros: [BlockRange] = []
         var data: DataSegment?
         var zeroBytes: UInt64 = 0
         var dataBytes: UInt64 = 0
-        /// Bytes of blocks, of this batch and of those before, that come with a later one.
+        /// Bytes of blocks of this batch and of earlier ones that come with a later batch.
         var lateBytes: UInt64 = 0
-        /// The level of its data.
+        /// The zstd level of its data.
         var level: Int32
-        /// What it was waited for, and what was worked on it; where others compress, on what they were at meanwhile.
+        /// `preparing`: wall time. `work`: CPU time; with worker threads, of the blocks they finished meanwhile.
         var preparing = Duration.zero
         var work = CompressionPace.Work()
 
-        /// What its data came to.
+        /// The bytes of its data before and after compression.
         var compressedBytes: UInt64 { UInt64(data?.compressed.readableBytes ?? 0) }
     }
 
-    /// Of the stream in one message, where more comes late: what else is to be said does not wait for long behind one.
+    /// Bytes of the stream in one message if threads compress: other messages must not wait for long behind one.
     private static let pieceBytes = 256 << 10
-    /// A higher one takes up to 150 ms to begin with a stream, which is more than it saves where a guest waits.
+    /// The highest level for urgent blocks. A higher one needs up to 150 ms to begin a stream, more than it saves a waiting
+    /// guest.
     private static let highestUrgentLevel: Int32 = 3
 
     private let reader: BlockReader
@@ -42,16 +43,17 @@ struct BlockSender: Sendable {
     private let use = NIOLockedValueBox(LinkUse())
 
     /// - Parameters:
-    ///   - manifest: where it is noted what was sent; nil for nowhere.
-    ///   - pace: that the level begins with.
-    ///   - windowLog: how far back repeats are looked for, as a power of two.
-    ///   - workers: threads that compress what is not urgent; 0 for none, and each piece holds its blocks.
+    ///   - manifest: records the fingerprints of sent blocks; nil to record nothing.
+    ///   - pace: chooses the level.
+    ///   - windowLog: the distance within which repeats are found, as a power of two.
+    ///   - workers: threads that compress blocks that are not urgent; 0 for none, and then each piece holds its blocks.
     init(
         image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?,
         pace: CompressionPace, windowLog: Int32 = ZstdParameters.windowLog, workers: Int = 0
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
-        // A link that begins at the highest level leaves one thread time enough, whose level can fall within less that is begun.
+        // A link that begins at the highest level leaves one thread time enough, whose level can fall within less that is
+        // begun.
         let workers = pace.isHighest ? 0 : workers
         stream = try DataStream(level: pace.level, windowLog: windowLog, workers: workers)
         self.pace = NIOLockedValueBox(pace)
@@ -61,31 +63,31 @@ struct BlockSender: Sendable {
     /// Bytes a block.
     var blockSize: Int { reader.geometry.blockSize }
 
-    /// Whether much may be prepared ahead: at the level that link and blocks are known to leave time for.
+    /// Whether much may be prepared ahead: the level suits the link and the blocks already.
     var isSettled: Bool { pace.withLockedValue { $0.isSettled } }
 
-    /// Bytes that the link has lately carried a second; nil as long as that is not known.
+    /// The link's recent rate, bytes/s; nil as long as that is not known.
     var bytesPerSecond: Double? { pace.withLockedValue { $0.carried } }
 
-    /// Of the time, for how much the link may have nothing to do before blocks are compressed with less effort; 1 where they
+    /// The share of time, 0 to 1, for which the link may be idle before blocks are compressed with less effort; 1 if they
     /// can't be.
     var toleratedIdle: Double { pace.withLockedValue { $0.toleratedIdle } }
 
-    /// Blocks of one batch.
+    /// The most blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 
-    /// Ascending blocks, in as many batches as they take.
+    /// Splits ascending blocks into batches.
     func batches(of blocks: [UInt64]) -> [ArraySlice<UInt64>] {
         stride(from: 0, to: blocks.count, by: batchLimit).map { blocks[$0..<min(blocks.count, $0 + batchLimit)] }
     }
 
     /// Sends a batch, and chooses the level of those that follow.
     /// - Parameters:
-    ///   - idle: how long there was nothing to send because of it.
-    ///   - ahead: how much of what may wait behind it does; nil where nothing may.
-    ///   - path: what TCP knows of it now; nil where it does not say.
+    ///   - idle: the time during which the link had nothing to send because of it.
+    ///   - ahead: the share, 0 to 1, of the room behind it that is in use; nil if nothing may wait there.
+    ///   - path: the state of the TCP connection; nil if the kernel does not tell.
     ///   - body: sends a message of it.
-    /// - Returns: how long the link was waited for, how long it had nothing to do because of it, and what it was seen to carry.
+    /// - Returns: the time spent waiting for the link, the link's idle time because of the batch, and the rate that was seen.
     func send(
         _ batch: Batch, idle: Duration, ahead: Double? = nil, path: PathState?, _ body: (Message) async throws -> Void
     ) async throws -> (waiting: Duration, idle: Duration, stretch: LinkUse.Stretch) {
@@ -99,18 +101,19 @@ struct BlockSender: Sendable {
         use.withLockedValue { $0.sent(at: ended) }
         let sending = began.duration(to: ended)
         let waiting = stretch.wasFull ? sending + idle : sending
-        note(batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch: stretch)
+        adaptLevel(after: batch, waiting: waiting, elapsed: sending + idle, ahead: ahead, stretch: stretch)
         return (waiting, sending + idle - waiting, stretch)
     }
 
-    /// What the link had to do with a batch goes into the choice of the level for those that follow.
+    /// Chooses the level of later batches from the link's use during this one.
     /// - Parameters:
-    ///   - waiting: how long the link had something to do.
-    ///   - elapsed: that, and how long the link had nothing to do before.
-    ///   - ahead: how much of what may wait behind it does; nil where nothing may.
-    ///   - stretch: what the link was seen to carry.
-    func note(
-        _ batch: Batch, waiting: Duration, elapsed: Duration, ahead: Double? = nil, stretch: LinkUse.Stretch = .init()
+    ///   - waiting: the time during which the link was busy.
+    ///   - elapsed: `waiting` and the idle time before it.
+    ///   - ahead: the share, 0 to 1, of the room behind it that is in use; nil if nothing may wait there.
+    ///   - stretch: the bytes that the link was seen to carry, and in which time.
+    func adaptLevel(
+        after batch: Batch, waiting: Duration, elapsed: Duration, ahead: Double? = nil,
+        stretch: LinkUse.Stretch = .init()
     ) {
         pace.withLockedValue {
             $0.note(
@@ -120,18 +123,18 @@ struct BlockSender: Sendable {
         }
     }
 
-    /// Reads and compresses ascending blocks, at most `batchLimit` of them; what comes of it must be sent in this order.
-    /// - Parameter isUrgent: somebody waits for them.
+    /// Reads and compresses ascending blocks, at most `batchLimit` of them. Batches must be sent in the order of these calls.
+    /// - Parameter isUrgent: a client waits for them.
     func batch(_ blocks: ArraySlice<UInt64>, on pool: NIOThreadPool, isUrgent: Bool = false) async throws -> Batch {
         let began = ContinuousClock.now
         var batch = try await pool.runIfActive { try collect(blocks, isUrgent: isUrgent) }
         batch.preparing = began.duration(to: .now)
         if !stream.isLate { batch.work.elapsed = batch.preparing.inSeconds }
-        notePrepared(batch)
+        recordPrepared(batch)
         return batch
     }
 
-    /// What is still being compressed of batches before; it must be sent behind them. Nil where there is nothing.
+    /// The rest of earlier batches that is still being compressed, to be sent behind them; nil if there is nothing.
     func rest(on pool: NIOThreadPool) async throws -> Batch? {
         guard stream.isLate else { return nil }
         let began = ContinuousClock.now
@@ -140,11 +143,11 @@ struct BlockSender: Sendable {
         guard piece.readableBytes > 0 else { return nil }
         batch.data = DataSegment(runs: [], compressed: piece)
         batch.preparing = began.duration(to: .now)
-        notePrepared(batch)
+        recordPrepared(batch)
         return batch
     }
 
-    private func notePrepared(_ batch: Batch) {
+    private func recordPrepared(_ batch: Batch) {
         pace.withLockedValue {
             $0.note(
                 prepared: CompressionPace.Batch(
@@ -161,7 +164,7 @@ struct BlockSender: Sendable {
         let began = ContinuousClock.now
         for run in Self.runs(of: blocks) {
             try reader.read(run, at: filled)
-            try take(run, &batch, &runs, &filled)
+            try sort(run, &batch, &runs, &filled)
         }
         if filled > 0 {
             batch.dataBytes = runs.reduce(0) {
@@ -172,7 +175,7 @@ struct BlockSender: Sendable {
             batch.data = DataSegment(
                 runs: runs, compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
             batch.work =
-                stream.takeWork()
+                stream.consumeWork()
                 ?? CompressionPace.Work(
                     bytes: batch.dataBytes, reading: began.duration(to: read).inSeconds,
                     compressing: read.duration(to: .now).inSeconds)
@@ -182,7 +185,7 @@ struct BlockSender: Sendable {
     }
 
     /// Sorts the blocks of a run, just read to `filled`, into zeros and data, and closes the gaps that zeros leave.
-    private func take(
+    private func sort(
         _ run: Range<UInt64>, _ batch: inout Batch, _ runs: inout [BlockRange], _ filled: inout Int
     ) throws {
         var fingerprints: [Fingerprint] = []

@@ -1,9 +1,9 @@
 import Dispatch
 
-/// Work that may not come back for long, as a flush of failing storage: it must not take a thread of the tasks' pool, of which
-/// there are as few as cores.
+/// Runs work that may block for long, such as a flush of failing storage, outside the tasks' thread pool, which has only as
+/// many threads as there are cores.
 enum BlockingWork {
-    /// Does it on a thread of its own, and returns once it is done; cancelling the task changes nothing.
+    /// Runs the work on a thread of its own, and returns once it is done. Cancelling the task changes nothing.
     static func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global(qos: .userInitiated).async {

@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 
-/// Bytes of memory that several links share. Whoever asks for more than is left waits in line, so that many small takers
-/// can't keep out a large one.
+/// Bytes of memory that several links share. A request for more than is left waits in line, so that many small requests can't
+/// keep out a large one.
 final class ByteBudget: Sendable {
     private struct Waiter {
         let number: UInt64
@@ -12,11 +12,11 @@ final class ByteBudget: Sendable {
 
     private struct State {
         var used = 0
-        /// Who has waited longest first.
+        /// The longest waiting first.
         var line: [Waiter] = []
         var nextNumber: UInt64 = 0
 
-        /// Takes bytes for those at the head of the line for whom they are left, and returns them.
+        /// Takes bytes for the waiters at the head of the line, as far as they are left, and returns these waiters.
         mutating func serve(upTo limit: Int) -> [Waiter] {
             var served: [Waiter] = []
             for waiter in line {
@@ -37,14 +37,14 @@ final class ByteBudget: Sendable {
         self.limit = limit
     }
 
-    /// Bytes that are taken now.
+    /// Bytes that are in use now.
     var taken: Int { state.withLockedValue { $0.used } }
 
-    /// How many wait for bytes.
+    /// The number of waiters.
     var waiting: Int { state.withLockedValue { $0.line.count } }
 
-    /// Takes bytes, if they are left and nobody waits for some.
-    func take(_ count: Int) -> Bool {
+    /// Takes bytes, if they are left and nothing waits for some.
+    func acquire(_ count: Int) -> Bool {
         state.withLockedValue { state in
             guard state.line.isEmpty, count <= limit - state.used else { return false }
             state.used += count
@@ -52,13 +52,13 @@ final class ByteBudget: Sendable {
         }
     }
 
-    /// Takes bytes, and waits until they are left and nobody has waited longer.
+    /// Takes bytes, and waits until they are left and nothing has waited longer.
     /// - Parameter count: at most the limit.
     /// - Returns: false once the taker is closed; nothing is taken then.
     /// - Throws: `CancellationError`.
-    func take(_ count: Int, for taker: BudgetTaker) async throws -> Bool {
+    func acquire(_ count: Int, for taker: BudgetTaker) async throws -> Bool {
         precondition(count <= limit, "nobody behind it would ever get anything")
-        if !taker.isClosed, take(count) { return true }
+        if !taker.isClosed, acquire(count) { return true }
         let number = state.withLockedValue { state in
             state.nextNumber += 1
             return state.nextNumber
@@ -82,13 +82,13 @@ final class ByteBudget: Sendable {
         for waiter in served { waiter.continuation.resume(returning: true) }
     }
 
-    /// Sends away those who wait for a taker that is closed.
+    /// Ends the waiting of a taker that is closed.
     func dismiss(_ taker: BudgetTaker) {
         for waiter in remove(where: { $0.taker === taker }) { waiter.continuation.resume(returning: false) }
     }
 
     private func join(_ waiter: Waiter) {
-        // Both are looked at with the lock held: who closes or cancels comes for the waiter afterwards.
+        // Both are looked at with the lock held: a later close or cancellation finds the waiter in the line.
         let (served, isClosed, isCancelled) = state.withLockedValue { state -> ([Waiter], Bool, Bool) in
             if waiter.taker.isClosed { return ([], true, false) }
             if Task.isCancelled { return ([], false, true) }
@@ -100,7 +100,7 @@ final class ByteBudget: Sendable {
         for waiter in served { waiter.continuation.resume(returning: true) }
     }
 
-    /// Takes waiters out of the line, and lets those go on who waited behind them and have room.
+    /// Takes waiters out of the line, and lets those behind them go on that have room now.
     private func remove(where leaves: (Waiter) -> Bool) -> [Waiter] {
         let (leaving, served) = state.withLockedValue { state in
             let leaving = state.line.filter(leaves)

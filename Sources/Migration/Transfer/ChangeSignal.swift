@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// Says that somebody wants to write to a disk that has not been handed over, to whoever can do something about it now.
+/// Tells the connection that brings a disk that a client wants to write to it before the switchover.
 final class ChangeSignal: Sendable {
     private struct State {
         var isRaised = false
@@ -17,7 +17,7 @@ final class ChangeSignal: Sendable {
         listener?()
     }
 
-    /// Calls `listener` once: now, where it has been raised already.
+    /// Calls `listener` once: at once if the signal has been raised already.
     func listen(_ listener: @escaping @Sendable () -> Void) {
         let isRaised = state.withLockedValue { state in
             state.listener = listener

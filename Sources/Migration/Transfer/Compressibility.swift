@@ -1,7 +1,7 @@
 import CZstd
 import MigrationCore
 
-/// How well bytes can be compressed, as a sample of them shows.
+/// Measures by a sample how well bytes can be compressed.
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class Compressibility: @unchecked Sendable {

@@ -2,26 +2,26 @@ import MigrationCore
 import MigrationProtocol
 import NIOCore
 
-/// The bytes of blocks on their way to one destination, in one stream of zstd's. What is sent ahead of time may be compressed by
-/// several threads, which are late with it; what a guest waits for is not, as they let others go first.
+/// The bytes of blocks on their way to one destination, as one zstd stream. Worker threads compress blocks that are sent ahead
+/// of time, which delays them; urgent blocks are compressed at once, because the workers run at a low priority.
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class DataStream: @unchecked Sendable {
-    /// A guest waits for a few MiB at most.
+    /// The level for urgent blocks: a guest waits for a few MiB at most.
     private static let urgentWindowLog: Int32 = 22
-    /// Few blocks may be named in each of many messages before threads have enough to begin with.
+    /// Small messages after which the stream is flushed: worker threads may otherwise wait for more input for long.
     private static let mostNamed = DataSegment.mostAwaited / 2
 
     private let bulk: StreamCompressor
     private let urgent: StreamCompressor
     private var isUrgent = false
-    /// How often something was added since all of it was in a piece.
+    /// Additions since the last piece that held everything.
     private var named = 0
 
     /// - Parameters:
     ///   - level: to begin with.
-    ///   - windowLog: how far back repeats are looked for, as a power of two.
-    ///   - workers: threads for what is sent ahead of time; 0 for none.
+    ///   - windowLog: the distance within which repeats are found, as a power of two.
+    ///   - workers: threads for blocks that are not urgent; 0 for none.
     /// - Throws: `ZstdError`.
     init(level: Int32, windowLog: Int32, workers: Int) throws {
         bulk = try StreamCompressor(level: level, windowLog: windowLog, workers: workers)
@@ -31,14 +31,14 @@ final class DataStream: @unchecked Sendable {
     /// Whether a piece may hold less than what was added, and a later one the rest.
     var isLate: Bool { bulk.isParallel }
 
-    /// What the threads have done since this was asked before; nil where there are none.
-    func takeWork() -> CompressionPace.Work? { bulk.takeWork() }
+    /// The work of the threads since the last call; nil if there are none.
+    func consumeWork() -> CompressionPace.Work? { bulk.consumeWork() }
 
-    /// What was added and is in no piece yet, more or less. Bytes.
+    /// Bytes that were added and are in no piece yet, approximately.
     var lateBytes: UInt64 { bulk.lateBytes }
 
     /// Adds `bytes`.
-    /// - Parameter isUrgent: somebody waits for them: all of them are in the piece then.
+    /// - Parameter isUrgent: a client waits for them: the piece then holds all of them.
     /// - Returns: the next piece of the stream.
     /// - Throws: `ZstdError`.
     func compress(_ bytes: UnsafeRawBufferPointer, level: Int32, isUrgent: Bool) throws -> ByteBuffer {
@@ -51,7 +51,7 @@ final class DataStream: @unchecked Sendable {
         return pieces.count == 1 ? pieces[0] : ByteBuffer(bytes: pieces.map(\.readableBytesView).joined())
     }
 
-    /// The piece with all that is in none yet.
+    /// The piece with all bytes that are in none yet.
     /// - Throws: `ZstdError`.
     func flush() throws -> ByteBuffer {
         named = 0

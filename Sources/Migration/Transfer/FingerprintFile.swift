@@ -6,15 +6,15 @@ import Index
 import MigrationProtocol
 import NIOConcurrencyHelpers
 
-/// The manifest of a whole disk as it is known so far: one fingerprint a block in a sparse file, zero blocks as holes,
-/// with a hash over each segment of it, so that the root of a disk costs what has changed since it was last asked for.
+/// The manifest of a whole disk as far as it is known: one fingerprint a block in a sparse file, zero blocks as holes. A hash
+/// over each segment is cached, so that the root costs only the segments that have changed since the last one.
 ///
 /// The file is scratch: it is unlinked when it is made, and lives as long as this object. Memory: about 80 bytes for each
 /// 4096 blocks. Any thread may use it.
 final class FingerprintFile: Sendable {
     /// Blocks whose fingerprints share a hash.
     static let segmentBlocks: UInt64 = 4096
-    /// Bytes of the names of blocks.
+    /// Bytes of the names of missing blocks that are hashed at once.
     private static let hashedAtOnce = 64 << 10
 
     private struct State {
@@ -60,7 +60,7 @@ final class FingerprintFile: Sendable {
                 hasContents: .init(repeating: !isNew, count: segments)))
     }
 
-    /// What is noted of consecutive blocks.
+    /// The recorded fingerprints of consecutive blocks.
     /// - Throws: `FileError`.
     func fingerprints(of blocks: Range<UInt64>) throws -> [Fingerprint] {
         try withUnsafeTemporaryAllocation(byteCount: blocks.count * Fingerprint.byteCount, alignment: 8) { bytes in
@@ -71,18 +71,18 @@ final class FingerprintFile: Sendable {
         }
     }
 
-    /// Makes what is noted durable.
+    /// Makes the manifest durable.
     /// - Throws: `FileError`.
     func synchronize() throws { try file.synchronize() }
 
-    /// The root of the disk as noted, where it holds nothing in these blocks, and which those are.
+    /// The root of the manifest as if these blocks were zero, with their numbers hashed in.
     /// - Throws: `FileError`.
     func root(without blocks: some Sequence<Range<UInt64>>) throws -> DiskRoot {
         try setZero(blocks)
         return try root(naming: blocks)
     }
 
-    /// As `root(without:)`, where it is noted already that these blocks hold nothing.
+    /// As `root(without:)`, for blocks that are recorded as zero already.
     /// - Throws: `FileError`.
     func root(naming blocks: some Sequence<Range<UInt64>>) throws -> DiskRoot {
         let root = try root()
@@ -102,11 +102,11 @@ final class FingerprintFile: Sendable {
         return DiskRoot(hash.finish())
     }
 
-    /// Notes what consecutive blocks hold now.
-    /// - Throws: `FileError`, with `ENOSPC` where the scratch file has no room.
+    /// Records the fingerprints of consecutive blocks.
+    /// - Throws: `FileError`, with `ENOSPC` if the scratch file has no room.
     func set(_ fingerprints: ArraySlice<Fingerprint>, from first: UInt64) throws {
         guard !fingerprints.isEmpty else { return }
-        // What was never written of the file takes no room.
+        // Parts of the file that were never written take no room.
         if fingerprints.allSatisfy({ $0 == .zero }) { return try setZero(first..<first + UInt64(fingerprints.count)) }
         try withUnsafeTemporaryAllocation(
             byteCount: fingerprints.count * Fingerprint.byteCount, alignment: 8
@@ -119,12 +119,12 @@ final class FingerprintFile: Sendable {
         touch(first..<first + UInt64(fingerprints.count))
     }
 
-    /// Notes that consecutive blocks are zero now; writes only where something else was noted before.
+    /// Records that consecutive blocks are zero; writes only over other fingerprints.
     /// - Throws: `FileError`.
     func setZero(_ blocks: Range<UInt64>) throws { try setZero([blocks]) }
 
-    /// Notes that runs of blocks are zero now; writes only where something else was noted before, and once for the runs that
-    /// follow each other in a segment. Nobody may note anything meanwhile.
+    /// Records that runs of blocks are zero; writes only over other fingerprints, and once for consecutive runs of a segment.
+    /// Nothing may be recorded meanwhile.
     /// - Throws: `FileError`.
     func setZero(_ runs: some Sequence<Range<UInt64>>) throws {
         var parts: [Range<UInt64>] = []
@@ -170,11 +170,11 @@ final class FingerprintFile: Sendable {
         if isChanged { touch(span) }
     }
 
-    /// Has what is noted begin its way to the disk.
+    /// Starts writing the manifest to the disk, and does not wait for that.
     func beginWritingOut() { file.beginWritingOut() }
 
     /// Hashes every segment that has changed since the last call: done before the guest has to wait, so that little is
-    /// left for the moment when it does. Nobody may note anything meanwhile.
+    /// left for the moment when it does. Nothing may be recorded meanwhile.
     /// - Throws: `FileError`.
     func refresh() throws {
         let hasher = BlockHasher()
@@ -185,7 +185,7 @@ final class FingerprintFile: Sendable {
         }
     }
 
-    /// The root of the disk as noted; nobody may note anything meanwhile.
+    /// The root of the manifest. Nothing may be recorded meanwhile.
     /// - Throws: `FileError`.
     func root() throws -> DiskRoot {
         try refresh()

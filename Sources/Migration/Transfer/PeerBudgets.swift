@@ -2,7 +2,7 @@ import NIOConcurrencyHelpers
 import Peer
 import PeerModel
 
-/// What the forwarding links of each peer, and the long answers that it sends, share of this node's memory.
+/// The memory budgets of the peers: each is shared by a peer's forwarding links and the long answers that it sends.
 final class PeerBudgets: Sendable {
     private struct Entry {
         weak var budget: ByteBudget?
@@ -10,7 +10,7 @@ final class PeerBudgets: Sendable {
 
     private let entries = NIOLockedValueBox<[PeerIdentity: Entry]>([:])
 
-    /// The budget of a peer, as long as somebody uses it.
+    /// The budget of a peer, which exists as long as a connection uses it.
     func budget(of peer: PeerIdentity) -> ByteBudget {
         entries.withLockedValue { entries in
             if let budget = entries[peer]?.budget { return budget }

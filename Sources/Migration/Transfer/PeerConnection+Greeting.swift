@@ -3,7 +3,7 @@ import NIOCore
 import Peer
 
 extension PeerConnection {
-    /// The next frame, one long one at a time; nil where the peer has ended the connection.
+    /// The next frame, one long one at a time; nil if the peer has ended the connection.
     func nextFrame(
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws -> ByteBuffer? {
@@ -14,8 +14,8 @@ extension PeerConnection {
         return nil
     }
 
-    /// Says what this connection is for, and waits for the answer.
-    /// - Throws: `MigrationError` where it is not welcome; where the link fails.
+    /// Sends the hello of a connection, and waits for the answer.
+    /// - Throws: `MigrationError` if the peer refuses; if the link fails.
     func greet(
         _ hello: Hello, _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws -> Welcome {

@@ -2,13 +2,13 @@ import MigrationProtocol
 import NIOConcurrencyHelpers
 import Peer
 
-/// Batches between who prepares them and who sends them, in order: so that the one works ahead while what hardly shrinks keeps
-/// the link busy, and the other has something to send while what takes long to compress is prepared. For one of each.
+/// The queue of batches between one task that prepares them and one that sends them. Preparation runs ahead while blocks that
+/// hardly shrink keep the link busy, and the link has batches to send while others take long to compress.
 final class ReadyBatches: Sendable {
-    /// A batch with what is to be said of it once it is sent.
+    /// A batch, and its report once it is sent.
     struct Item: Sendable {
         let batch: BlockSender.Batch
-        /// What its blocks may come to compressed, by their size.
+        /// Bytes that its blocks may come to compressed, by their size.
         let ratio: Double
         /// Bytes of the disk that are settled with it.
         let settled: UInt64
@@ -22,8 +22,8 @@ final class ReadyBatches: Sendable {
     private let room = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     /// Adds a batch, and waits until there is room for another.
-    /// - Parameter limit: bytes of memory for those that wait, this one among them or not.
-    /// - Throws: `PeerError.cut` where nobody sends any more; `CancellationError`.
+    /// - Parameter limit: bytes of memory for batches that wait; a single one may exceed it.
+    /// - Throws: `PeerError.cut` if the sender has ended; `CancellationError`.
     func put(_ item: Item, limit: Int) async throws {
         held.withLockedValue { $0 += Self.size(of: item) }
         guard case .enqueued = items.continuation.yield(item) else { throw PeerError.cut }
@@ -36,14 +36,14 @@ final class ReadyBatches: Sendable {
         }
     }
 
-    /// Nothing more comes.
+    /// Ends the queue: no batch follows.
     func finish() { items.continuation.finish() }
 
-    /// Sends what comes, until nothing more does.
-    /// - Parameter send: given each with how long there was nothing to send because it was being prepared, and the bytes of
-    ///   memory of those that wait behind it.
+    /// Sends batches until the queue ends.
+    /// - Parameter send: receives each batch, the link's idle time while the batch was prepared, and the bytes of memory of the
+    ///   batches behind it.
     func sendAll(_ send: (Item, Duration, Int) async throws -> Void) async throws {
-        // Whoever waits for room waits in vain from then on.
+        // From here on no room becomes free, so that waiting for it must end.
         defer { room.continuation.finish() }
         var idleSince = ContinuousClock.now
         for await item in items.stream {

@@ -7,10 +7,10 @@ struct Reconnection: Sendable {
     let destination: PeerAddress
     let transport: PeerTransport
 
-    /// Goes on until the task is cancelled or nobody wants it any more.
+    /// Goes on until the task is cancelled, or the link is not wanted any more.
     /// - Parameters:
     ///   - serve: uses a connection until that ends.
-    ///   - ended: called after each, with why it failed; nil where it did not.
+    ///   - ended: called after each connection with its failure; nil if there was none.
     func run(
         while isWanted: () -> Bool = { true }, serve: @escaping @Sendable (PeerConnection) async throws -> Void,
         ended: (_ problem: String?) -> Void

@@ -7,34 +7,34 @@ import NIOCore
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class StreamCompressor: @unchecked Sendable {
-    /// What one worker is given at a time, in bytes. Less costs more on the link; with more, the last of a round takes longer.
+    /// Bytes of one worker's job. Smaller jobs cost more on the link; larger ones delay the end of a round.
     private static let jobBytes: Int32 = 4 << 20
-    /// How much of what lies before that it looks back at, beside long repeats: half of what zstd would.
+    /// The overlap of a job with the bytes before it, beside long repeats: half of zstd's default.
     private static let overlapLog: Int32 = 8
 
     private let context: OpaquePointer
-    /// Threads of the library's that compress, which begin as those that use it are: with their priority.
+    /// Threads of the library that compress. They inherit the priority of the thread that starts them.
     private let workers: Int
     private var level: Int32
     /// Whether a frame has begun.
     private var isOpen = false
-    /// What the threads were at when last looked at: how much they had done of the frame, and how many of them were at work.
+    /// The threads at the last query: the bytes of the frame that they had done, and the number of threads at work.
     private var seen: (consumed: UInt64, busy: Double, at: ContinuousClock.Instant)?
     private var work = CompressionPace.Work()
-    /// What was added and is in no piece yet, more or less. Bytes.
+    /// Bytes that were added and are in no piece yet, approximately.
     private(set) var lateBytes: UInt64 = 0
-    /// What a piece may come to at most takes much more room than what most come to.
+    /// Room for most pieces: the largest possible one would take much more.
     private var room = ByteBuffer()
 
     /// - Parameters:
-    ///   - windowLog: how far back repeats are looked for, as a power of two.
-    ///   - workers: threads that compress; 0 to do it where it is asked for.
+    ///   - windowLog: the distance within which repeats are found, as a power of two.
+    ///   - workers: threads that compress; 0 to compress on the calling thread.
     /// - Throws: `ZstdError`.
     init(level: Int32, windowLog: Int32 = ZstdParameters.windowLog, workers: Int = 0) throws {
         guard let context = ZSTD_createCCtx() else { throw ZstdError(reason: "out of memory") }
         self.context = context
         self.level = level
-        // A library that was built without threads does without.
+        // A library that was built without threads compresses on the calling thread.
         let isRefused = ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, Int32(workers))) != 0
         self.workers = isRefused ? 0 : workers
         try set(ZSTD_c_compressionLevel, level)
@@ -54,14 +54,14 @@ final class StreamCompressor: @unchecked Sendable {
             ZSTD_freeCCtx(context)
             return
         }
-        // It waits for what the threads are at, which on a busy machine may take long.
+        // Freeing waits for the jobs of the threads, which may take long on a busy machine.
         nonisolated(unsafe) let context = context
         DispatchQueue.global(qos: .background).async { ZSTD_freeCCtx(context) }
     }
 
-    /// Adds `bytes` to the stream, with another level than before in a new frame: zstd has one level for each, which does not
-    /// look back at what came before.
-    /// - Returns: the next piece of the stream. Without workers it holds all that was added; with them what of that is ready.
+    /// Adds `bytes` to the stream. Another level than before begins a new frame: zstd has one level a frame, and a frame does
+    /// not refer to earlier ones.
+    /// - Returns: the next piece of the stream. Without workers it holds all that was added; with them the part that is ready.
     /// - Throws: `ZstdError`.
     func compress(_ bytes: UnsafeRawBufferPointer, level: Int32) throws -> ByteBuffer {
         room.clear(minimumCapacity: ZSTD_compressBound(bytes.count) + 64)
@@ -78,11 +78,11 @@ final class StreamCompressor: @unchecked Sendable {
         return piece
     }
 
-    /// The piece of the stream with what was added and is in no piece yet; nothing where all is.
+    /// The piece of the stream with all bytes that are in none yet; empty if there are none.
     /// - Throws: `ZstdError`.
     func flush() throws -> ByteBuffer { try close(ZSTD_e_flush) }
 
-    /// As `flush`; what follows need not be of this stream.
+    /// As `flush`, and ends the frame: the next piece may begin another stream.
     /// - Throws: `ZstdError`.
     func end() throws -> ByteBuffer {
         defer {
@@ -92,9 +92,9 @@ final class StreamCompressor: @unchecked Sendable {
         return try close(ZSTD_e_end)
     }
 
-    /// What the threads have done since this was asked before, and what that would have taken had all of them been at work; nil
-    /// where there are none. Times in which they had nothing to do are left out, as far as they are seen.
-    func takeWork() -> CompressionPace.Work? {
+    /// The bytes that the threads have done since the last call, and the time this would have taken with all of them at work;
+    /// nil if there are none. Idle times are left out as far as they are seen.
+    func consumeWork() -> CompressionPace.Work? {
         guard isParallel else { return nil }
         defer { work = CompressionPace.Work() }
         return work
@@ -103,7 +103,7 @@ final class StreamCompressor: @unchecked Sendable {
     private func observe() {
         guard isParallel, isOpen else { return }
         let progress = ZSTD_getFrameProgression(context)
-        // What waits for a thread counts as one, too.
+        // A job that waits for a thread counts as one, too.
         let busy = min(1, Double(progress.nbActiveWorkers) / Double(workers))
         let now = ContinuousClock.now
         if let seen, seen.busy > 0, busy > 0, progress.consumed >= seen.consumed {
@@ -125,7 +125,7 @@ final class StreamCompressor: @unchecked Sendable {
         room.clear()
         if isOpen { try write(Self.nothing, directive) }
         lateBytes = 0
-        // What all threads have left takes more room than what follows.
+        // The rest of all threads takes more room than later pieces do.
         defer { room = ByteBuffer() }
         return piece
     }
@@ -137,7 +137,7 @@ final class StreamCompressor: @unchecked Sendable {
     private func write(_ bytes: UnsafeRawBufferPointer, _ directive: ZSTD_EndDirective) throws {
         var input = ZSTD_inBuffer(src: bytes.baseAddress, size: bytes.count, pos: 0)
         var left = 1
-        // What is left in the library counts only where all of it is wanted.
+        // Bytes that are left in the library matter only if all of them are wanted.
         while directive == ZSTD_e_continue ? input.pos < input.size : left > 0 {
             try room.writeWithUnsafeMutableBytes(minimumWritableBytes: 1 << 16) { out in
                 var output = ZSTD_outBuffer(dst: out.baseAddress, size: out.count, pos: 0)

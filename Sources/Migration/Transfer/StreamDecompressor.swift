@@ -6,10 +6,11 @@ import NIOCore
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class StreamDecompressor: @unchecked Sendable {
     private let context: OpaquePointer
-    /// Whether the library may hold bytes for which there was no room. To ask in vain more than a few times is an error to it.
+    /// Whether the library may hold bytes for which there was no room. It reports an error if it is called without progress a
+    /// few times.
     private var mayHoldMore = false
 
-    /// - Parameter windowLog: how far back the peer may refer, as a power of two: that much memory it may take.
+    /// - Parameter windowLog: the distance of the peer's references, as a power of two; the library may take that much memory.
     /// - Throws: `ZstdError`.
     init(windowLog: Int32 = ZstdParameters.windowLog) throws {
         guard let context = ZSTD_createDCtx() else { throw ZstdError(reason: "out of memory") }
@@ -20,7 +21,7 @@ final class StreamDecompressor: @unchecked Sendable {
 
     deinit { ZSTD_freeDCtx(context) }
 
-    /// Unpacks a piece that must fill `output` exactly: the peer's word for the length is not trusted.
+    /// Unpacks a piece that must fill `output` exactly: the length that the peer gives is not trusted.
     /// - Throws: `ZstdError`.
     func decompress(_ piece: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws {
         var piece = piece
@@ -30,9 +31,9 @@ final class StreamDecompressor: @unchecked Sendable {
         try end(piece)
     }
 
-    /// Unpacks as much of a piece, and of those before it, as there is or as `output` takes.
-    /// - Parameter piece: what is left of it, before and after.
-    /// - Returns: the bytes that it came to.
+    /// Unpacks as much of a piece, and of the rest of earlier ones, as there is or as `output` takes.
+    /// - Parameter piece: the rest of it, before and after.
+    /// - Returns: the bytes written to `output`.
     /// - Throws: `ZstdError`.
     func decompress(
         from piece: inout UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
@@ -47,8 +48,8 @@ final class StreamDecompressor: @unchecked Sendable {
         return target.pos
     }
 
-    /// Takes the rest of a piece, behind the last byte that is expected.
-    /// - Throws: `ZstdError` where there are more.
+    /// Takes the end of a piece, behind the last byte that is expected.
+    /// - Throws: `ZstdError` if more bytes follow.
     func end(_ piece: UnsafeRawBufferPointer) throws {
         var piece = piece
         var spare: UInt8 = 0

@@ -1,17 +1,17 @@
 import MigrationProtocol
 
-/// What crossed the link, in both directions, as counted on the sockets.
+/// Bytes that crossed the link in both directions, as counted on the sockets.
 public struct WireBytes: Codable, Sendable, Equatable {
     /// Blocks, compressed, with the headers of their messages.
     public var data: UInt64 = 0
-    /// Manifests, their summaries, and what answers them; after the hand-over, what blocks are said to be.
+    /// Manifests, their summaries and the answers; after the switchover, descriptions of blocks.
     public var fingerprints: UInt64 = 0
-    /// Everything else.
+    /// All other messages.
     public var control: UInt64 = 0
-    /// All of it.
+    /// The sum.
     public var total: UInt64 = 0
 
-    /// What has crossed besides.
+    /// Adds bytes that have crossed besides.
     mutating func add(_ other: WireBytes) {
         data = data.addingClamped(other.data)
         fingerprints = fingerprints.addingClamped(other.fingerprints)

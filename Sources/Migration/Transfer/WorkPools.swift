@@ -2,18 +2,18 @@ import Glibc
 import Index
 import NIOPosix
 
-/// Threads for what takes too long to be done in a task: reading, hashing, compressing.
+/// Threads for work that takes too long for a task: reading, hashing, compressing.
 public struct WorkPools: Sendable {
     private static let mostCompressors = 4
 
-    /// For what somebody waits for.
+    /// For work that a client waits for.
     public let urgent: NIOThreadPool
-    /// For what is done ahead of time: guests and everything else on the machine go first.
+    /// For work that is done ahead of time: guests and everything else on the machine go first.
     public let background: NIOThreadPool
-    /// Threads of each.
+    /// Threads of each pool.
     private let threads: Int
 
-    /// Threads that have begun.
+    /// Pools whose threads have started.
     /// - Parameter count: of each kind; at least 1.
     public init(threads count: Int) {
         threads = count
@@ -25,24 +25,23 @@ public struct WorkPools: Sendable {
         for _ in 0..<count {
             background.submit { _ in
                 LowPriority.enter(.some)
-                // A thread that waits here takes no second of these.
+                // The barrier makes each job land on a thread of its own.
                 all.wait()
             }
         }
     }
 
-    /// Threads that compress for each of so many disks, beside these: more than these few are seldom kept busy, and each
-    /// takes some 30 MiB.
+    /// Compression threads for each of so many disks, beside the pools: more are seldom kept busy, and each takes some 30 MiB.
     func compressors(for disks: Int) -> Int { max(1, min(threads, Self.mostCompressors) / disks) }
 
-    /// Ends the threads, once they have done what they were given.
+    /// Ends the threads once their work is done.
     public func shutDown() async {
         try? await urgent.shutdownGracefully()
         try? await background.shutdownGracefully()
     }
 }
 
-/// Lets threads go on once all of them have come.
+/// A barrier: threads go on once all of them have come.
 ///
 /// `@unchecked Sendable`: the barrier is made before and destroyed after any use of it.
 private final class Meeting: @unchecked Sendable {

@@ -1,13 +1,13 @@
 import CZstd
 
-/// What both ends of the data stream agree on.
+/// The zstd parameters on which both ends of the data stream agree.
 enum ZstdParameters {
     /// 128 MiB: repeats within that distance vanish.
     static let windowLog: Int32 = 27
-    /// 128 KiB: for what somebody waits for after the hand-over.
+    /// 128 KiB: for blocks that a client waits for after the switchover.
     static let demandWindowLog: Int32 = 17
 
-    /// - Throws: `ZstdError` where the library reports one.
+    /// - Throws: `ZstdError` if the library reports an error.
     @discardableResult
     static func check(_ result: Int) throws -> Int {
         guard ZSTD_isError(result) == 0 else {

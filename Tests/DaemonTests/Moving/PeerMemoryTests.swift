@@ -65,7 +65,7 @@ struct PeerMemoryTests {
         before = memory(process, 'VmRSS')
         # All but its end, for which the node would wait.
         long = frame(b'\\x31' + struct.pack('>Qi', 1, 0) + bytes(32 << 20))[:-1]
-        senders = [threading.Thread(target=offer_without_reading, args=(lane, long)) for _, lane in kept]
+        senders = [threading.Thread(target=offer_without_reading, args=(channel, long)) for _, channel in kept]
         for sender in senders: sender.start()
         for sender in senders: sender.join()
         print(before, memory(process, 'VmHWM'))

@@ -61,7 +61,7 @@ struct GoldenRecordTests {
     func names() throws {
         #expect(SourceRecords.movedPrefix == "moved" && SourceRecords.requestPrefix == "migrating")
         #expect(SourceRecords.attemptPrefix == "attempt")
-        #expect(DestinationSite.recordPrefix == "incoming" && DestinationSite.returningPrefix == "returning")
+        #expect(IncomingRecord.prefix == "incoming" && IncomingRecord.returningPrefix == "returning")
         let layout = try ImageLayout(images: "/images", state: directory(), prefixes: ["incoming"])
         #expect(layout.path(of: "disk") == "/images/disk.raw" && layout.path(of: "disk.raw") == "/images/disk.raw")
         #expect(layout.partialPath(of: "disk") == "/images/disk.raw.incoming")

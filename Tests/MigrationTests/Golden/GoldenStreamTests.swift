@@ -23,7 +23,7 @@ struct GoldenStreamTests {
             let runs = count == 0 ? [] : [BlockRange(first: next, count: count)]
             next += count
             let segment = DataSegment(runs: runs, compressed: GoldenValues.bytes(hex))
-            try stream.take(segment, byteCount: Int(count) * 4096) { runs, buffer in
+            try stream.unpack(segment, byteCount: Int(count) * 4096) { runs, buffer in
                 #expect(runs.map(\.first) == [100 + UInt64(came.count)])
                 for block in 0..<Int(runs[0].count) {
                     let bytes = buffer.slice(block * 4096, 4096)

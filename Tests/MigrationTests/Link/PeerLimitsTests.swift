@@ -3,6 +3,7 @@ import NIOEmbedded
 import Testing
 
 @testable import Migration
+@testable import MigrationCore
 @testable import MigrationProtocol
 @testable import Peer
 @testable import PeerModel
@@ -22,7 +23,7 @@ struct PeerLimitsTests {
 
     @Test("One peer may bring so many disks at once, others then still may, and no more than a node takes")
     func arriving() throws {
-        var places = ArrivalPlaces()
+        var places = ArrivalPlaces<PeerIdentity>()
         for _ in 0..<PeerLimits.arrivingPerPeer { places.begin(MigrationID(), blocks: 1, from: .address("1.1.1.1")) }
         #expect(throws: MigrationError.self) { try places.check("disk", blocks: 1, from: .address("1.1.1.1")) }
         for _ in PeerLimits.arrivingPerPeer..<PeerLimits.arriving {
@@ -34,13 +35,13 @@ struct PeerLimitsTests {
 
     @Test("Disks that were handed over and are not whole count, until they are")
     func unfinished() throws {
-        var places = ArrivalPlaces()
+        var places = ArrivalPlaces<PeerIdentity>()
         var last = MigrationID()
         for _ in 0..<PeerLimits.unfinishedPerPeer {
             last = MigrationID()
             try places.check("disk", blocks: 1, from: .address("1.1.1.1"))
             places.begin(last, blocks: 1, from: .address("1.1.1.1"))
-            places.arriving[last] = nil
+            places.disconnect(last)
         }
         #expect(throws: MigrationError.self) { try places.check("disk", blocks: 1, from: .address("1.1.1.1")) }
         try places.check("disk", blocks: 1, from: .address("2.2.2.2"))
@@ -50,7 +51,7 @@ struct PeerLimitsTests {
 
     @Test("Unfinished disks of one peer have no more blocks together than the largest disk")
     func blocks() throws {
-        var places = ArrivalPlaces()
+        var places = ArrivalPlaces<PeerIdentity>()
         let (first, second) = (MigrationID(), MigrationID())
         try places.check("disk", blocks: PeerLimits.unfinishedBlocksPerPeer, from: .address("1.1.1.1"))
         places.begin(first, blocks: PeerLimits.unfinishedBlocksPerPeer - 1, from: .address("1.1.1.1"))

@@ -27,7 +27,7 @@ struct SharedBlocksTests {
         let second = shared.join(others[0], geometry, domains: ["a"])
         let elsewhere = shared.join(others[1], geometry, domains: [])
         let small = shared.join(others[2], BlockGeometry(size: geometry.size, blockSize: 512)!, domains: ["a"])
-        member.note(Array(Self.prints[..<3]), from: 7)
+        member.add(Array(Self.prints[..<3]), from: 7)
 
         let places = second.places(of: Self.prefixes)
         #expect(places.map { $0?.block } == [7, 8, 9, nil])
@@ -55,7 +55,7 @@ struct SharedBlocksTests {
         #expect(!first!.mayComeSoon([99]), "the other waits for this one")
         #expect(!elsewhere.mayComeSoon(Self.prefixes))
 
-        first!.note([Self.prints[0]], from: 0)
+        first!.add([Self.prints[0]], from: 0)
         #expect(!second.mayComeSoon([Self.prefixes[0]]))
         #expect(second.mayComeSoon([Self.prefixes[1]]))
         first!.withdrawPromises()
@@ -70,7 +70,7 @@ struct SharedBlocksTests {
         let image = try image("first")
         for _ in 0..<1000 {
             let member = shared.join(image, geometry, domains: [])
-            member.note(Self.prints, from: 0)
+            member.add(Self.prints, from: 0)
         }
         let member = shared.join(image, geometry, domains: [])
         for start in 0..<600 as Range<UInt64> { member.promise((1...1000).map { start * 1000 + $0 }) }

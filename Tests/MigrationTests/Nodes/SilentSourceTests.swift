@@ -14,13 +14,13 @@ import Testing
 struct SilentSourceTests {
     @Test("A source that makes an offer, says one thing and falls silent loses its place")
     func oneMessage() async throws {
-        var silence = ArrivalPatience()
+        var silence = ArrivalIdleTimeout()
         silence.withinManifest = .milliseconds(200)
         let node = try TestNode()
+        let migration = MigrationID()
         try await node.receiving(silence: silence) { address in
             try await PeerConnection.connect(to: address, on: node.transport) { connection in
                 var frames = connection.inbound.makeAsyncIterator()
-                let migration = MigrationID()
                 let hello = Hello(purpose: .migrate, migration: migration, isCommitted: false, export: "disk")
                 _ = try await connection.greet(hello, &frames)
                 let offer = Offer(
@@ -32,7 +32,7 @@ struct SilentSourceTests {
                 while try await frames.next() != nil {}
             }
             let site = try #require(node.site.withLockedValue { $0 })
-            try await waitUntil("its place is free") { await site.places.arriving.isEmpty }
+            try await waitUntil("its place is free") { await site.machine.isIdle(migration) }
         }
     }
 
@@ -40,14 +40,14 @@ struct SilentSourceTests {
     func untilTheManifestEnds() throws {
         let geometry = try #require(BlockGeometry(size: 1 << 20, blockSize: 4096))
         let offer = Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 1 << 20, blockSize: 4096)
-        var patience = ArrivalPatience()
+        var patience = ArrivalIdleTimeout()
         #expect(patience.limit(after: .open(offer, geometry)) == PeerLimits.silenceAfterOffer)
         for action in [DestinationMachine.Action.expect(.manual), .clear(0..<1), .forget([0..<1])] {
             #expect(patience.limit(after: action) == PeerLimits.silenceWithinManifest)
         }
         #expect(patience.limit(after: .finishManifest) == nil)
         #expect(patience.limit(after: .clear(0..<1)) == nil, "it waits for the hand-over")
-        var early = ArrivalPatience()
+        var early = ArrivalIdleTimeout()
         _ = early.limit(after: .open(offer, geometry))
         #expect(early.limit(after: .prepareRest) == nil)
     }

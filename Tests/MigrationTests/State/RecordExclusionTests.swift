@@ -52,7 +52,7 @@ struct RecordExclusionTests {
             if done.wait(timeout: .now() + .milliseconds(300)) == .success { done.signal() }
         })
         try await onThread {
-            try moved.settleIdentity()
+            try moved.confirmIdentity()
             done.wait()
         }
         #expect(!isFirst.withLockedValue { $0 }, "where it stands was not noted")

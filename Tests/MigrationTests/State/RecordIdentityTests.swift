@@ -65,7 +65,7 @@ struct RecordIdentityTests {
         let path = try make("a")
         try remember(kind, records(path))
         let later = try records(path)
-        try later.settleIdentity()
+        try later.confirmIdentity()
         #expect(try isRemembered(kind, later))
     }
 
@@ -75,11 +75,11 @@ struct RecordIdentityTests {
         try remember(kind, records(path))
         try FileManager.default.moveItem(atPath: path, toPath: scratch.file("b"))
         let later = try records(scratch.file("b"))
-        try later.settleIdentity()
+        try later.confirmIdentity()
         #expect(try isRemembered(kind, later))
         // The record has gone along: what stands at the old place is another disk.
         let other = try records(make("a"))
-        if kind != "attempt" { try other.settleIdentity() }
+        if kind != "attempt" { try other.confirmIdentity() }
         #expect(try !isRemembered(kind, other))
     }
 
@@ -91,9 +91,9 @@ struct RecordIdentityTests {
         let later = try records(path)
         if kind == "attempt" {
             // That nothing came of a migration says nothing of who may serve the image.
-            try later.settleIdentity()
+            try later.confirmIdentity()
         } else {
-            #expect(throws: DoubtfulImage.self) { try later.settleIdentity() }
+            #expect(throws: DoubtfulImage.self) { try later.confirmIdentity() }
         }
         #expect(try !isRemembered(kind, later))
     }
@@ -105,16 +105,16 @@ struct RecordIdentityTests {
         try commit(records(scratch.file("link")))
         unlink(scratch.file("link"))
         symlink(try make("b"), scratch.file("link"))
-        #expect(throws: DoubtfulImage.self) { try records(scratch.file("link")).settleIdentity() }
+        #expect(throws: DoubtfulImage.self) { try records(scratch.file("link")).confirmIdentity() }
         try replace(path)
-        #expect(throws: DoubtfulImage.self) { try records(path).settleIdentity() }
+        #expect(throws: DoubtfulImage.self) { try records(path).confirmIdentity() }
     }
 
     @Test("Neither matches: another disk", arguments: kinds)
     func neither(_ kind: String) throws {
         try remember(kind, records(make("a")))
         let other = try records(make("b"))
-        try other.settleIdentity()
+        try other.confirmIdentity()
         #expect(try !isRemembered(kind, other))
     }
 
@@ -125,10 +125,10 @@ struct RecordIdentityTests {
         try commit(records(a), migration)
         try FileManager.default.moveItem(atPath: a, toPath: scratch.file("x"))
         try FileManager.default.moveItem(atPath: b, toPath: a)
-        #expect(throws: DoubtfulImage.self) { try records(a).settleIdentity() }
+        #expect(throws: DoubtfulImage.self) { try records(a).confirmIdentity() }
         let seen = try #require(try ImageIdentity(at: scratch.file("x")))
         let other = try records(a, elsewhere: [seen])
-        try other.settleIdentity()
+        try other.confirmIdentity()
         // Two disks have moved from one path.
         try commit(other)
         #expect(try records(scratch.file("x")).moved()?.migration == migration)
@@ -145,13 +145,13 @@ struct RecordIdentityTests {
         old.image = nil
         try directory().write(old, as: name)
         let later = try records(path)
-        try later.settleIdentity()
+        try later.confirmIdentity()
         #expect(try later.moved() != nil)
         #expect(try directory().read(MovedRecord.self, from: name)?.image?.identity != nil, "it is brought up to date")
         try FileManager.default.moveItem(atPath: path, toPath: scratch.file("b"))
         #expect(try records(scratch.file("b")).moved() != nil)
         try directory().write(old, as: name)
-        #expect(throws: DoubtfulImage.self) { try records(make("a")).settleIdentity() }
+        #expect(throws: DoubtfulImage.self) { try records(make("a")).confirmIdentity() }
     }
 
     @Test("An operator's word settles a doubt, and a disowned record is still about its own image")
@@ -163,7 +163,7 @@ struct RecordIdentityTests {
         let keeper = RecordKeeper(directory: try directory())
         #expect(try keeper.list().map(\.path) == [ImagePath.absolute(path)])
         #expect(try keeper.disown(RawImage(path: path, access: .readOnly)).count == 1)
-        try records(path).settleIdentity()
+        try records(path).confirmIdentity()
         #expect(try records(path).moved() == nil)
         #expect(try records(scratch.file("own")).moved() != nil)
         #expect(throws: RecordKeeper.NothingInDoubt.self) { try keeper.disown(RawImage(path: path, access: .readOnly)) }
@@ -174,7 +174,7 @@ struct RecordIdentityTests {
         try commit(other)
         try replace(scratch.file("c"))
         #expect(try keeper.adopt(RawImage(path: scratch.file("c"), access: .readOnly)).count == 1)
-        try records(scratch.file("c")).settleIdentity()
+        try records(scratch.file("c")).confirmIdentity()
         #expect(try records(scratch.file("c")).moved() != nil)
     }
 
@@ -204,14 +204,14 @@ struct RecordIdentityTests {
         record.inode = 0
         record.image = try RecordedImage(images[0])
         try directory().write(record, as: "incoming-x")
-        #expect(try DestinationSite.incomplete(images[0], in: directory()) != nil)
-        #expect(try DestinationSite.incomplete(images[1], in: directory()) == nil)
-        #expect(try DestinationSite.incomplete(file, in: directory()) == nil)
+        #expect(try IncomingRecord.incomplete(images[0], in: directory()) != nil)
+        #expect(try IncomingRecord.incomplete(images[1], in: directory()) == nil)
+        #expect(try IncomingRecord.incomplete(file, in: directory()) == nil)
         // As an earlier release wrote it: it may be the one at that path, and is none of the others.
         record.image = nil
         try directory().write(record, as: "incoming-x")
-        #expect(throws: DoubtfulImage.self) { try DestinationSite.incomplete(images[0], in: directory()) }
-        #expect(try DestinationSite.incomplete(images[1], in: directory()) == nil)
+        #expect(throws: DoubtfulImage.self) { try IncomingRecord.incomplete(images[0], in: directory()) }
+        #expect(try IncomingRecord.incomplete(images[1], in: directory()) == nil)
         for device in devices { try await LoopDevice.detach(device) }
     }
 }

@@ -64,7 +64,7 @@ struct StateDirectoryTests {
             directory: try StateDirectory(path: scratch.file("state")),
             image: try RawImage.create(path: path, size: 4096))
         #expect(try other.moved() == nil, "a new image at the old path has not moved, as far as anybody knows")
-        #expect(throws: DoubtfulImage.self) { try other.settleIdentity() }
+        #expect(throws: DoubtfulImage.self) { try other.confirmIdentity() }
     }
 
     @Test("Invariant 5: disks that go together have moved once their common word is there, and not before")
@@ -86,14 +86,14 @@ struct StateDirectoryTests {
         func moved() throws -> [Bool] { try disks.map { try $0.moved() != nil } }
         for disk in disks { try commit(disk, in: group) }
         #expect(try moved() == [false, false])
-        try SourceRecords.settle(in: directory)
+        try SourceRecords.makeIndependent(in: directory)
         #expect(try moved() == [false, false], "a start does not give the word")
         disks[0].withdraw(group: MigrationID())
         try disks[1].commit(group: group)
         #expect(try moved() == [true, true])
-        try disks[0].settle()
+        try disks[0].makeIndependent()
         #expect(try moved() == [true, true])
-        try SourceRecords.settle(in: directory)
+        try SourceRecords.makeIndependent(in: directory)
         #expect(try moved() == [true, true])
         #expect(try disks.allSatisfy { try $0.moved()?.group == nil })
         #expect(

@@ -13,10 +13,10 @@ import Testing
 ///
 /// | record | what holds where its change is not known to be durable | who tries again |
 /// | --- | --- | --- |
-/// | `moved` of one disk | the disk stays fenced, the destination is not told | `SwitchGroup.commit`; `settleOutcome` after a restart |
+/// | `moved` of one disk | the disk stays fenced, the destination is not told | `SwitchGroup.commit`; `resolveOutcome` after a restart |
 /// | `moved` of a group's disk | counts for nothing without the common record | the next migration writes over it |
 /// | `together`, the commit record of a group | as `moved` of one disk, for all | as there |
-/// | `moved`, standing by itself | the common record stays | `settle(in:)` at the next start |
+/// | `moved`, standing by itself | the common record stays | `makeIndependent(in:)` at the next start |
 /// | `moved`, released | the destination is not told that it may forget the source | the destination comes again |
 /// | `moved`, redirected | requests wait | `ForwardLink.note` |
 /// | `moved`, returned | the disk is not served yet | the source that gives it back comes again |
@@ -80,7 +80,7 @@ struct StateFaultTests {
                 try? FileManager.default.removeItem(atPath: copy)
                 let directory = try StateDirectory(path: copy, files: UnflushedStateFiles())
                 for (name, data) in world { try data.write(to: URL(fileURLWithPath: "\(copy)/\(name)")) }
-                try SourceRecords.settle(in: directory)
+                try SourceRecords.makeIndependent(in: directory)
                 try takeBack(in: directory)
                 expect(try moved(in: directory), "a crash after \(step)")
             }
@@ -104,10 +104,10 @@ struct StateFaultTests {
         /// A life of the node begins.
         func start() throws {
             directory = try StateDirectory(path: path, files: files)
-            try SourceRecords.settle(in: directory)
+            try SourceRecords.makeIndependent(in: directory)
             for disk in disks {
-                try disk.settleIdentity()
-                try disk.settleOutcome()
+                try disk.confirmIdentity()
+                try disk.resolveOutcome()
             }
             try takeBack(in: directory)
             let found = try moved(in: directory)
@@ -184,7 +184,7 @@ struct StateFaultTests {
                 for disk in disks { try await step("forget the attempts") { try disk.forgetAttempts() } }
                 if images.count > 1 {
                     let group = try disks[0].moved()?.group
-                    for disk in disks { try await step("settle") { try disk.settle() } }
+                    for disk in disks { try await step("settle") { try disk.makeIndependent() } }
                     if let group { disks[0].forget(group: group) }
                 }
             }

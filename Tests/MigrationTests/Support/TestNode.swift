@@ -38,7 +38,7 @@ final class TestNode: Sendable {
     var logger: Logger { Logger(label: "test") { [log] _ in log } }
 
     /// The site of the current life.
-    let site = NIOLockedValueBox<DestinationSite?>(nil)
+    let site = NIOLockedValueBox<IncomingDiskRegistry?>(nil)
     let arrivedImages = NIOLockedValueBox<[String: RawImage]>([:])
 
     var images: String { scratch.file("images") }
@@ -71,33 +71,19 @@ final class TestNode: Sendable {
 
     /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
-        index: String? = nil, silence: ArrivalPatience = ArrivalPatience(), _ body: (PeerAddress) async throws -> Result
+        index: String? = nil, silence: ArrivalIdleTimeout = ArrivalIdleTimeout(),
+        _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
         arrivedImages.withLockedValue { $0 = [:] }
         let loop = loop
-        let hooks = DestinationSite.Hooks(
-            isNameTaken: { $0 == "taken" },
-            announce: { [self] name, size, device in
-                let disk = Disk(size: size, device: device, loops: [loop])
-                announced.withLockedValue { $0[name] = disk }
-                return disk
-            },
-            withdraw: { [self] name in announced.withLockedValue { $0[name] = nil } },
-            base: { [self] name, _ in bases.withLockedValue { $0[name] } }
-        ) { [self] arriving in
-            arrivedImages.withLockedValue { $0[arriving.export] = arriving.image }
-            let disk = arriving.early ?? Disk(size: arriving.image.size, device: arriving.device, loops: [loop])
-            arrived.withLockedValue { $0[arriving.export] = disk }
-            return disk
-        }
-        let site = try DestinationSite(images: images, state: state, pools: pools, logger: logger, hooks: hooks)
+        let site = try IncomingDiskRegistry(images: images, state: state, pools: pools, logger: logger, host: self)
         try await site.restore()
         self.site.withLockedValue { $0 = site }
         var migrations = DestinationMigration(
-            site: site, indexDirectory: index, pools: pools, logger: logger
+            registry: site, indexDirectory: index, pools: pools, logger: logger
         ) { DiskClient(disk: $0, loop: loop) }
-        migrations.arrivalPatience = silence
+        migrations.arrivalIdleTimeout = silence
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
         let task = Task { [migrations] in await listener.run { await migrations.serve($0) } }
         let result: Swift.Result<Result, any Error>
@@ -134,4 +120,27 @@ final class TestNode: Sendable {
     static func contents(_ path: String) throws -> Data {
         try Data(contentsOf: URL(fileURLWithPath: path))
     }
+}
+
+extension TestNode: IncomingDiskHost {
+    func isNameTaken(_ export: String) -> Bool { export == "taken" }
+
+    func announce(_ export: String, size: UInt64, device: BlockDevice) async throws -> Disk {
+        let disk = Disk(size: size, device: device, loops: [loop])
+        announced.withLockedValue { $0[export] = disk }
+        return disk
+    }
+
+    func withdraw(_ export: String) async { announced.withLockedValue { $0[export] = nil } }
+
+    func base(of export: String, isRestored: Bool) async -> ImageBase? { bases.withLockedValue { $0[export] } }
+
+    func activate(_ arriving: ReceivedDisk) async throws -> Disk {
+        arrivedImages.withLockedValue { $0[arriving.export] = arriving.image }
+        let disk = arriving.early ?? Disk(size: arriving.image.size, device: arriving.device, loops: [loop])
+        arrived.withLockedValue { $0[arriving.export] = disk }
+        return disk
+    }
+
+    func completed(_ export: String) async {}
 }

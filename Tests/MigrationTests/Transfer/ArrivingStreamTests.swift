@@ -30,18 +30,18 @@ struct ArrivingStreamTests {
             let piece = try bytes.withUnsafeBytes { try stream.compress($0, level: level, isUrgent: isUrgent) }
             let runs = [BlockRange(first: first, count: UInt64(bytes.count / blockSize))]
             for segment in DataSegment(runs: runs, compressed: piece).messages(of: 256 << 10) {
-                try take(segment, byteCount: segment.runs.isEmpty ? 0 : bytes.count)
+                try unpack(segment, byteCount: segment.runs.isEmpty ? 0 : bytes.count)
             }
         }
 
         func flush() throws {
             for segment in DataSegment(runs: [], compressed: try stream.flush()).messages(of: 256 << 10) {
-                try take(segment, byteCount: 0)
+                try unpack(segment, byteCount: 0)
             }
         }
 
-        func take(_ segment: DataSegment, byteCount: Int) throws {
-            try arriving.take(segment, byteCount: byteCount) { runs, buffer in
+        func unpack(_ segment: DataSegment, byteCount: Int) throws {
+            try arriving.unpack(segment, byteCount: byteCount) { runs, buffer in
                 #expect(runs[0].first == UInt64(came) << 20)
                 let count = Int(runs[0].count) * blockSize
                 let bytes = sent[came] + [UInt8](repeating: 0, count: blockSize)
@@ -104,7 +104,7 @@ struct ArrivingStreamTests {
         let rest = DataSegment(runs: [], compressed: try ends.stream.flush())
         let messages = rest.messages(of: 1 << 20)
         #expect(messages.count > 1 && messages.allSatisfy { $0.compressed.readableBytes <= 1 << 20 })
-        for segment in messages { try ends.take(segment, byteCount: 0) }
+        for segment in messages { try ends.unpack(segment, byteCount: 0) }
         #expect(ends.came == ends.sent.count && ends.stream.lateBytes == 0)
     }
 
@@ -124,14 +124,14 @@ struct ArrivingStreamTests {
         #expect(throws: MigrationError.self) { try ends.endRound() }
         let named = DataSegment(runs: [BlockRange(first: 0, count: 1)], compressed: ByteBuffer())
         #expect(throws: MigrationError.self) {
-            for _ in 0..<2000 { try ends.take(named, byteCount: Self.blockSize) }
+            for _ in 0..<2000 { try ends.unpack(named, byteCount: Self.blockSize) }
         }
         let spare = try Ends(workers: 0)
         let piece = try Self.blocks(&random).withUnsafeBytes {
             try spare.stream.compress($0, level: 3, isUrgent: false)
         }
         #expect(throws: ZstdError.self) {
-            try spare.take(DataSegment(runs: [], compressed: piece), byteCount: 0)
+            try spare.unpack(DataSegment(runs: [], compressed: piece), byteCount: 0)
         }
     }
 }

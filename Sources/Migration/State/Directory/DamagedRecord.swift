@@ -1,4 +1,4 @@
-/// A state record can't be understood. What it stood for is not guessed (invariant 5).
+/// A state record can't be understood. Its meaning is not guessed (invariant 5).
 struct DamagedRecord: Error, CustomStringConvertible {
     let file: String
 

@@ -2,8 +2,8 @@ import Block
 import Foundation
 import Glibc
 
-/// Flushes of one directory by several threads: one that succeeds says nothing about a change that an overlapping one has
-/// failed on, since the kernel tells of an error only once.
+/// Serializes the flushes of one directory by several threads. A flush that succeeds says nothing about a change that an
+/// overlapping one has failed on, since the kernel reports an error only once.
 ///
 /// `@unchecked Sendable`: the condition's lock guards everything.
 final class DirectoryFlushes: @unchecked Sendable {
@@ -12,12 +12,12 @@ final class DirectoryFlushes: @unchecked Sendable {
     private var last = 0
     private var running: Set<Int> = []
 
-    /// How many flushes have failed; to be read before the change that is to be flushed.
+    /// The number of failed flushes; to be read before the change that is to be flushed.
     var failures: Int { condition.withLock { failed } }
 
-    /// Flushes, and waits for the flushes that have begun meanwhile.
+    /// Flushes the directory, and waits for the flushes that have begun meanwhile.
     /// - Parameter failures: as they were before the change.
-    /// - Throws: what `flush` does; `FileError` where another one has failed since.
+    /// - Throws: as `flush`; `FileError` if another one has failed since.
     func flush(_ path: String, since failures: Int, _ flush: () throws -> Void) throws {
         let number = condition.withLock {
             last += 1

@@ -1,9 +1,9 @@
-/// A record that nobody else changes meanwhile; see `StateDirectory.changing`. Valid only during that call.
+/// A record that is locked against other changes; see `StateDirectory.changing`. Valid only during that call.
 struct RecordChange {
     let directory: StateDirectory
     let name: String
 
-    /// The record; nil where there is none.
+    /// The record; nil if there is none.
     /// - Throws: as `StateDirectory.read`.
     func read<Record: Decodable>(_ type: Record.Type) throws -> Record? { try directory.read(type, from: name) }
 

@@ -1,13 +1,13 @@
 import Foundation
 import NIOConcurrencyHelpers
 
-/// The records of a state directory whose last change may not have reached the disk, with what they held.
+/// The records of a state directory whose last change may not have reached the disk, with their contents.
 ///
 /// A flush that succeeds need not cover what an earlier one failed on, so that such a record must be changed anew.
 final class RecordDoubts: Sendable {
     private let records = NIOLockedValueBox<[String: Data]>([:])
 
-    /// What a record held whose last change is not confirmed; nil where it is.
+    /// The contents of a record whose last change is not confirmed; nil if it is.
     subscript(_ name: String) -> Data? {
         get { records.withLockedValue { $0[name] } }
         set { records.withLockedValue { $0[name] = newValue } }

@@ -10,8 +10,8 @@ final class RecordLocks: Sendable {
 
     private let entries = NIOLockedValueBox<[String: Entry]>([:])
 
-    /// Does something while nobody else changes the records of these names. It may wait for a flush of another thread, and
-    /// must not be called again for one of the names meanwhile.
+    /// Runs `body` while the records of these names are locked. It may wait for a flush of another thread, and must not be
+    /// called for one of the names within `body`.
     func withLock<Result>(_ names: Set<String>, _ body: () throws -> Result) rethrows -> Result {
         // In one order, so that two callers never wait for each other.
         let names = names.sorted()

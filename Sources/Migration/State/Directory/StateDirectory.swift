@@ -14,7 +14,7 @@ public struct StateDirectory: Sendable {
     private let flushes = DirectoryFlushes()
     private let files: any StateFiles
 
-    /// Makes the directory where there is none.
+    /// Makes the directory if there is none.
     /// - Throws: `FileError`.
     public init(path: String) throws { try self.init(path: path, files: SystemStateFiles()) }
 
@@ -34,8 +34,8 @@ public struct StateDirectory: Sendable {
     /// The file of a record.
     func path(of name: String) -> String { "\(path)/\(name).json" }
 
-    /// Does something with a record while nobody else of this node changes it: whoever reads it and writes it again holds it
-    /// over both. `body` must not change this record otherwise.
+    /// Runs `body` while no other thread of this node changes the record, so that it may be read and written again. `body`
+    /// must not change this record otherwise.
     func changing<Result>(_ name: String, _ body: (RecordChange) throws -> Result) rethrows -> Result {
         try locks.withLock([name]) { try body(RecordChange(directory: self, name: name)) }
     }
@@ -88,19 +88,19 @@ public struct StateDirectory: Sendable {
         return UncertainRecord(file: path(of: name), cause: error)
     }
 
-    /// Notes that a later life may find a record of this name.
+    /// Marks a record as one that a later life may find.
     func doubt(_ name: String, holding data: Data) { doubts[name] = data }
 
-    /// The contents of a record's file; nil where there is none.
+    /// The contents of a record's file; nil if there is none.
     func contents(of name: String) throws -> Data? { try files.read(path(of: name)) }
 
-    /// Writes a record again as it is: what an earlier life has written may not have reached the disk.
+    /// Writes a record again as it is: the write of an earlier life may not have reached the disk.
     /// - Throws: as `write`.
     func confirm(_ name: String) throws { try changing(name) { try $0.confirm() } }
 
-    /// What the records of one kind say about an image.
+    /// Finds the record of one kind that is about an image.
     /// - Parameter isElsewhere: whether an image stands at another path of this node.
-    /// - Throws: where one can't be read or understood.
+    /// - Throws: if one can't be read or understood.
     func match(
         _ prefix: String, _ image: RecordedImage, twins: () -> [String] = { [] }, isElsewhere: (ImageIdentity) -> Bool
     ) throws -> RecordMatch {
@@ -110,22 +110,22 @@ public struct StateDirectory: Sendable {
             twins: twins, isElsewhere: isElsewhere)
     }
 
-    /// The name under which earlier releases kept the record of what stood at the path of `image`.
+    /// The name under which earlier releases kept the record of an image at the path of `image`.
     static func legacyName(_ prefix: String, _ image: RecordedImage) -> String {
         key(prefix, path: image.realPath ?? image.path.map(realPath) ?? "")
     }
 
-    /// Notes, durably, where the image of a record stands, unless the record says so already.
+    /// Records durably where the image of a record stands, unless the record says so already.
     /// - Throws: as `setImage`.
-    func noteStanding(_ image: RecordedImage, inRecord name: String) throws {
+    func recordStanding(_ image: RecordedImage, inRecord name: String) throws {
         try changing(name) { change in
             guard let head = try change.read(RecordHead.self), head.image != image else { return }
             try setImage(image, change)
         }
     }
 
-    /// Notes, durably, that another image stands where that of a record stood. The record goes on being about its own image,
-    /// and leaves its name to what is about the other.
+    /// Records durably that another image stands where that of a record stood. The record stays about its own image, and
+    /// leaves its name to a record about the other one.
     /// - Throws: as `setImage`.
     func disown(record name: String) throws {
         let kind = name.prefix { $0 != "-" }
@@ -133,20 +133,20 @@ public struct StateDirectory: Sendable {
         let new = identity.map { Self.key(String(kind), path: $0.key) } ?? name
         try locks.withLock([name, new]) {
             guard let head = try read(RecordHead.self, from: name) else { return }
-            // What was known by its path alone is known by nothing any more.
+            // An image that was known by its path alone can't be known any more.
             guard let identity = head.image?.identity else { return try erase(name) }
             let change = RecordChange(directory: self, name: name)
             try setImage(RecordedImage(identity: identity, path: nil), change)
             guard name != new, new == Self.key(String(kind), path: identity.key), try !exists(new) else { return }
             defer { heads.forget() }
             let failures = flushes.failures
-            // Whichever name a later life finds, the record is not about what stands at its old path.
+            // Under either name, a later life takes the record for one about another image.
             try files.rename(path(of: name), to: path(of: new))
             try flushes.flush(path, since: failures) { try files.flush(directory: path) }
         }
     }
 
-    /// Notes, durably, which image a record is about, and leaves the rest of the record as it is.
+    /// Records durably which image a record is about, and leaves the rest of the record as it is.
     /// - Throws: `FileError`, `DamagedRecord`.
     func setImage(_ image: RecordedImage, ofRecord name: String) throws {
         try changing(name) { try setImage(image, $0) }
@@ -166,8 +166,8 @@ public struct StateDirectory: Sendable {
                 withJSONObject: record, options: [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]))
     }
 
-    /// The record of that name; nil where there is none.
-    /// - Throws: where it can't be read or understood: a record that is there is never taken for none.
+    /// The record of that name; nil if there is none.
+    /// - Throws: if it can't be read or understood: a record that is there is never taken for none.
     func read<Record: Decodable>(_ type: Record.Type, from name: String) throws -> Record? {
         guard let data = try files.read(path(of: name)) else { return nil }
         do {
@@ -178,7 +178,7 @@ public struct StateDirectory: Sendable {
     }
 
     /// Whether there is a record of that name.
-    /// - Throws: `FileError` where that can't be told.
+    /// - Throws: `FileError` if that can't be told.
     func exists(_ name: String) throws -> Bool { try files.exists(path(of: name)) }
 
     /// All records whose names begin with `prefix`.
@@ -235,7 +235,7 @@ public struct StateDirectory: Sendable {
         }
     }
 
-    /// Makes the names in a directory, of this node's but not of records, durable.
+    /// Makes the names in another directory of this node durable.
     /// - Throws: `FileError`.
     func flush(directory: String) throws { try files.flush(directory: directory) }
 

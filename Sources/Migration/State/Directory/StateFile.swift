@@ -10,7 +10,7 @@ enum StateFile {
     /// All of a file, which must be no link.
     /// - Throws: `FileError`.
     static func contents(_ path: String) throws -> Data {
-        // Opening a FIFO would wait for its other end.
+        // Without O_NONBLOCK, opening a FIFO would wait for its other end.
         let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError("read", path) }
         defer { close(descriptor) }

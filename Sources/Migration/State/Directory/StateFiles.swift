@@ -11,15 +11,15 @@ protocol StateFiles: Sendable {
     func flush(_ descriptor: CInt, _ path: String) throws
     /// Closes what `create` has opened.
     func close(_ descriptor: CInt)
-    /// Puts a file in the place of what is called `new`, if anything; the names are not durable yet.
+    /// Renames a file over the one that is called `new`, if there is one; the names are not durable yet.
     func rename(_ old: String, to new: String) throws
-    /// Removes a name, which is not durable yet; `ENOENT` where there is none.
+    /// Removes a name, which is not durable yet; `ENOENT` if there is none.
     func unlink(_ path: String) throws
     /// Makes the names in a directory durable.
     func flush(directory: String) throws
     /// Whether there is a file of that name.
     func exists(_ path: String) throws -> Bool
-    /// The contents of a file; nil where there is none.
+    /// The contents of a file; nil if there is none.
     func read(_ path: String) throws -> Data?
     /// The names in a directory, in no order.
     func names(in directory: String) throws -> [String]

@@ -6,7 +6,7 @@ public final class StateLock: Sendable {
     /// Another node has the state directory.
     public struct InUse: Error, CustomStringConvertible {
         let directory: String
-        /// The process that has it; nil where the file does not say.
+        /// The process that has it; nil if the file does not say.
         let holder: Int32?
 
         /// One line for the user.
@@ -16,8 +16,8 @@ public final class StateLock: Sendable {
         }
     }
 
-    /// How long a holder is waited for that may be gone already: a child that it has forked keeps its lock until it begins
-    /// its own program.
+    /// The time for which the lock of a process is waited for that may have ended: a child that it has forked keeps the lock
+    /// until it begins its own program.
     private static let patience = (attempts: 20, microseconds: 10_000 as UInt32)
 
     private let descriptor: CInt
@@ -25,10 +25,10 @@ public final class StateLock: Sendable {
     /// Takes the lock of a state directory, which is held until the object is released.
     /// - Parameters:
     ///   - isNeeded: whether the node may change records, so that it can't run beside another one.
-    ///   - warn: told why the node goes on without the lock.
-    /// - Returns: nil where another node has it and it is not needed, or where the directory can't be written.
+    ///   - warn: receives the reason if the node goes on without the lock.
+    /// - Returns: nil if another node has it and it is not needed, or if the directory can't be written.
     /// - Throws: `InUse`, `FileError`.
-    public static func take(in directory: String, isNeeded: Bool, warn: (String) -> Void) throws -> StateLock? {
+    public static func acquire(in directory: String, isNeeded: Bool, warn: (String) -> Void) throws -> StateLock? {
         let path = "\(directory)/lock"
         do {
             return try StateLock(path, directory)
@@ -51,7 +51,7 @@ public final class StateLock: Sendable {
             throw error
         }
         self.descriptor = descriptor
-        // For people; what holds the directory is the lock.
+        // The file's text is for people; the lock is what counts.
         let holder = "\(getpid())\n"
         let writing = open(path, flags | O_WRONLY | O_TRUNC)
         guard writing >= 0 else { return }

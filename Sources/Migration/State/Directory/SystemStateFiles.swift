@@ -30,7 +30,7 @@ struct SystemStateFiles: StateFiles {
     }
 
     func flush(directory: String) throws {
-        // One that can't be looked into can't be flushed either, and that is not to be passed over here.
+        // A directory that can't be opened can't be flushed, which is an error.
         try DurableFolder.synchronize(directory, mayBeUnreadable: false)
     }
 

@@ -1,7 +1,7 @@
 import Block
 import Glibc
 
-/// A change of a record has failed where nobody knows whether a later life finds the old state or the new one.
+/// A change of a record has failed, and a later life may find the old state or the new one.
 struct UncertainRecord: Error, CustomStringConvertible {
     /// The record's file.
     let file: String

@@ -3,10 +3,10 @@ import MigrationCore
 /// A record by which disks are given away: written or removed as `CommitAttempt` says.
 struct CommitRecord: Sendable {
     /// Makes it durable.
-    /// - Throws: `UncertainRecord` where a later life may find it; with any other error nothing has changed.
+    /// - Throws: `UncertainRecord` if a later life may find it; with any other error nothing has changed.
     let write: @Sendable () throws -> Void
     /// Removes it durably.
-    /// - Throws: where a later life may find it.
+    /// - Throws: if a later life may find it.
     let erase: @Sendable () throws -> Void
 
     init(write: @escaping @Sendable () throws -> Void, erase: @escaping @Sendable () throws -> Void) {
@@ -16,11 +16,11 @@ struct CommitRecord: Sendable {
 
     init(_ record: some Encodable & Sendable, as name: String, in directory: StateDirectory) {
         write = { try directory.write(record, as: name) }
-        // In doubt it may hold meanwhile what it was to hold: nobody acts on it before it is gone.
+        // While it is in doubt it may hold its contents: nothing acts on it before it is gone.
         erase = { try directory.remove(name, holding: record) }
     }
 
-    /// Does a step.
+    /// Performs a step.
     /// - Returns: how it has ended, and the error.
     func perform(_ step: CommitAttempt.Step) -> (CommitAttempt.Outcome, (any Error)?) {
         do {

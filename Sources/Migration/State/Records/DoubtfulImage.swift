@@ -1,4 +1,4 @@
-/// An image stands where another one stood that a record is about. Whether it is that one is not guessed (invariant 5).
+/// An image stands at the path of a record's image, and may be another one. The node does not guess (invariant 5).
 public struct DoubtfulImage: Error, CustomStringConvertible {
     let path: String
     let file: String

@@ -1,8 +1,7 @@
 import Block
 import MigrationProtocol
 
-/// An image of this node that has moved away, of which the other node needs nothing any more: a disk of its name may
-/// come back into it.
+/// An image of this node that has moved away and is released, so that a disk of its name may come back into it.
 public struct ImageBase: Sendable {
     let image: RawImage
     let movedBy: MigrationID
@@ -13,8 +12,8 @@ public struct ImageBase: Sendable {
         self.movedBy = movedBy
     }
 
-    /// The image as one that a disk may be written into: it may be open for reading only.
-    /// - Throws: `MigrationError.refused` where another program writes to it; `FileError`.
+    /// The image, opened for writing if it is open for reading only.
+    /// - Throws: `MigrationError.refused` if another program writes to it; `FileError`.
     func writableImage() throws -> RawImage {
         guard !image.isWritable else { return image }
         do { return try image.reopened(for: .readWrite) } catch let error as ImageInUse {

@@ -1,17 +1,17 @@
 import Block
 import MigrationProtocol
 
-/// The destination's note of a disk that has been prepared here, or more.
+/// The destination's record of a disk that has been prepared here, and may be active or whole.
 public struct IncomingRecord: Codable, Sendable {
-    /// How far it has come.
+    /// The progress of a disk.
     public enum Phase: String, Codable, Sendable {
-        /// What is to be here before the switchover is here and durable; only the source's commit is missing.
+        /// All blocks that come before the switchover are here and durable; only the source's commit is missing.
         case prepared
         /// It is served here.
         case active
     }
 
-    /// How far it has come.
+    /// The progress of the disk.
     public var phase: Phase
     /// The migration by which it came.
     public let migration: MigrationID
@@ -21,9 +21,9 @@ public struct IncomingRecord: Codable, Sendable {
     public let size: UInt64
     /// The root at the switchover.
     let root: String
-    /// Bytes of a block, where blocks were missing at the switchover; nil where none was.
+    /// Bytes of a block, if blocks were missing at the switchover; nil if none was.
     var blockSize: Int?
-    /// Where the blocks came from that were missing at the switchover, once all have come.
+    /// The origins of the blocks that were missing at the switchover; nil until all have come.
     var arrived: Ledger?
     /// The image that was here already and was brought up to date; nil for one of the images directory.
     var imagePath: String?
@@ -81,12 +81,12 @@ public struct IncomingRecord: Codable, Sendable {
     /// - Throws: `FileError`.
     func isAbout(_ image: RawImage) throws -> Bool {
         if let known = self.image?.identity, let identity = try image.identity() { return known.isSame(as: identity) }
-        // A device's inode is 0, which would be any device's. The first releases noted nothing at all.
+        // A device's inode is 0, which would be any device's. The first releases recorded nothing at all.
         guard !image.isBlockDevice else { return false }
         return try inode == nil || image.stamp().inode == inode
     }
 
-    /// The image as clients are to have it: nobody is kept off a read-only one by a writer's lock.
+    /// The image as it is served: without a writer's lock if it is read-only, so that other programs may read it.
     func served(_ image: RawImage) throws -> RawImage {
         isReadOnly == true && image.isWritable ? try image.reopened(for: .readOnly) : image
     }

@@ -4,7 +4,7 @@ import MigrationProtocol
 import Peer
 import PeerModel
 
-/// The source's commit record: a disk is another node's now. Once it is on disk there is no way back (invariant 5).
+/// The commit record: the disk is another node's now. Once it is durable there is no way back (invariant 5).
 public struct MovedRecord: Codable, Sendable {
     /// The export's name.
     public let export: String
@@ -15,17 +15,17 @@ public struct MovedRecord: Codable, Sendable {
     let birthTime: Int64?
     /// The migration by which it moved.
     public let migration: MigrationID
-    /// Who has it, or forwards to whoever has.
+    /// The node that has the disk, or forwards to the one that has it.
     public internal(set) var destination: PeerAddress
-    /// The node that it was handed to, where that has moved it on and this one has learned where to.
+    /// The node that it was handed to, if that has moved it on and this node knows where to.
     var handedTo: PeerAddress?
     /// The root at the switchover.
     let root: String
     /// Bytes of the blocks that the destination may still ask for; nil once it has everything.
     var blockSize: Int?
-    /// On what is sent to it, in bits a second; nil for no limit.
+    /// The rate limit, bits/s; nil for no limit.
     public internal(set) var rate: UInt64?
-    /// The disks with which it moved at one moment: the record counts only where their common commit record is there.
+    /// The group with which it moved: the record counts only if the group's common commit record was written.
     var group: MigrationID?
 
     init(

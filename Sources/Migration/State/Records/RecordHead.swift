@@ -4,9 +4,9 @@ import Block
 struct RecordHead: Decodable, Sendable {
     /// nil in records of releases that knew an image by its path alone.
     var image: RecordedImage?
-    /// Of such a record, the inode of the image's file, 0 for a device; nil where not even that was noted.
+    /// The inode of the image's file in such a record, 0 for a device; nil if not even that was recorded.
     var inode: UInt64?
-    /// Of such a record, the birth time of the image's file; nil where the file system did not say.
+    /// The birth time of the image's file in such a record; nil if the file system did not say.
     var birthTime: Int64?
 
     /// Whether the record is about `image`, wherever that stands now.

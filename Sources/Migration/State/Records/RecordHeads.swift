@@ -18,7 +18,7 @@ final class RecordHeads: Sendable {
     }
 
     private struct Known {
-        /// Of the directory, when `lists` were made.
+        /// The directory's stamp when `lists` were made.
         var directory: FileStamp?
         var lists: [String: [(name: String, head: RecordHead)]] = [:]
         var heads: [String: (file: FileStamp, head: RecordHead)] = [:]
@@ -30,7 +30,7 @@ final class RecordHeads: Sendable {
     func forget() { known.withLockedValue { $0.directory = nil } }
 
     /// The records of `directory` whose names begin with `prefix`.
-    /// - Throws: where one can't be read or understood.
+    /// - Throws: if one can't be read or understood.
     func all(_ prefix: String, in directory: StateDirectory) throws -> [(name: String, head: RecordHead)] {
         try known.withLockedValue { known in
             let now = try Self.stamp(of: directory.scratch)

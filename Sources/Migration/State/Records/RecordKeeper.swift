@@ -8,13 +8,13 @@ public struct RecordKeeper: Sendable {
         public let kind: String
         /// The record's file.
         public let file: String
-        /// The export's name; nil where the record does not say.
+        /// The export's name; nil if the record does not say.
         public let export: String?
-        /// Where the image stood when it was last seen; nil where another stands there now, or an earlier release wrote this.
+        /// The path at which the image was last seen; nil if another stands there now, or an earlier release wrote this.
         public let path: String?
-        /// Who the image is, for people; nil in records of earlier releases.
+        /// The image's identity, for people; nil in records of earlier releases.
         public let image: String?
-        /// Who has the disk; nil where the record does not say.
+        /// The node that has the disk; nil if the record does not say.
         public let destination: String?
     }
 
@@ -42,8 +42,8 @@ public struct RecordKeeper: Sendable {
 
     private static let kinds = [
         SourceRecords.movedPrefix, SourceRecords.requestPrefix, SourceRecords.attemptPrefix,
-        DestinationSite.recordPrefix,
-        DestinationSite.returningPrefix,
+        IncomingRecord.prefix,
+        IncomingRecord.returningPrefix,
     ]
 
     private let directory: StateDirectory
@@ -54,7 +54,7 @@ public struct RecordKeeper: Sendable {
     }
 
     /// All records.
-    /// - Throws: where one can't be read or understood.
+    /// - Throws: if one can't be read or understood.
     public func list() throws -> [Summary] {
         try Self.kinds.flatMap { kind in
             try directory.readAll(Body.self, prefix: "\(kind)-").map { name, body in
@@ -68,30 +68,30 @@ public struct RecordKeeper: Sendable {
 
     /// Notes, durably, that the records in doubt about an image are about it.
     /// - Returns: their files.
-    /// - Throws: `NothingInDoubt`, `UnidentifiedImage`; where the image or a record can't be read.
+    /// - Throws: `NothingInDoubt`, `UnidentifiedImage`; if the image or a record can't be read.
     public func adopt(_ image: RawImage) throws -> [String] {
         guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
         let now = try RecordedImage(image)
-        return try settle(now, image.path) { try directory.setImage(now, ofRecord: $0) }
+        return try decide(now, image.path) { try directory.setImage(now, ofRecord: $0) }
     }
 
     /// Notes, durably, that the records in doubt about an image are about another one.
     /// - Returns: their files, as they were called.
-    /// - Throws: `NothingInDoubt`; where the image or a record can't be read.
+    /// - Throws: `NothingInDoubt`; if the image or a record can't be read.
     public func disown(_ image: RawImage) throws -> [String] {
-        try settle(RecordedImage(image), image.path) { try directory.disown(record: $0) }
+        try decide(RecordedImage(image), image.path) { try directory.disown(record: $0) }
     }
 
-    private func settle(_ image: RecordedImage, _ path: String, _ body: (String) throws -> Void) throws -> [String] {
-        var settled: [String] = []
+    private func decide(_ image: RecordedImage, _ path: String, _ body: (String) throws -> Void) throws -> [String] {
+        var decided: [String] = []
         for kind in Self.kinds {
             guard case .doubtful(let name) = try directory.match(kind, image, isElsewhere: { _ in false }) else {
                 continue
             }
             try body(name)
-            settled.append(directory.path(of: name))
+            decided.append(directory.path(of: name))
         }
-        guard !settled.isEmpty else { throw NothingInDoubt(path: path, state: directory.scratch) }
-        return settled
+        guard !decided.isEmpty else { throw NothingInDoubt(path: path, state: directory.scratch) }
+        return decided
     }
 }

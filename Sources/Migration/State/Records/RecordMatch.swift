@@ -1,6 +1,6 @@
 import Block
 
-/// What the records of one kind say about an image.
+/// The records of one kind that are, or may be, about an image.
 enum RecordMatch: Equatable, Sendable {
     /// Nothing.
     case none

@@ -1,8 +1,8 @@
 import Block
 
-/// The image that a record is about: who it is, and where it stood when it was last seen.
+/// The image that a record is about: its identity, and the path at which it was last seen.
 public struct RecordedImage: Codable, Equatable, Sendable {
-    /// Who it is; nil only for a device that nothing told from others.
+    /// The identity; nil only for a device that nothing told from others.
     public var identity: ImageIdentity?
     /// The absolute path as it was configured; nil once the operator has said that another image stands there.
     public var path: String?

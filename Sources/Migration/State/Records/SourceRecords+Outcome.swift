@@ -6,8 +6,8 @@ extension SourceRecords {
     /// Makes durable what the records say now, where a migration was under way when an earlier life ended: what that life has
     /// written or removed last may not have reached the disk. Only for the node that holds the state directory's lock, while
     /// no migration of the image is under way; before anybody is served, or told that the disk has moved.
-    /// - Throws: where a later life may find otherwise.
-    public func settleOutcome() throws {
+    /// - Throws: if a later life may find otherwise.
+    public func resolveOutcome() throws {
         guard let attempt = try attempts().attempts.last else { return }
         try directory.changing(try place(Self.movedPrefix)) { change in
             guard let record = try moved() else {

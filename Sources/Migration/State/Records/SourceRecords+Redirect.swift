@@ -3,18 +3,18 @@ import Peer
 import PeerModel
 
 extension SourceRecords {
-    /// Whether the record of `migration` may name another destination: nobody else changes it any more, and nothing is to
+    /// Whether the record of `migration` may name another destination: nothing else changes it any more, and nothing is to
     /// be supplied to the destination that it names.
     func mayRedirect(_ migration: MigrationID) throws -> Bool {
         guard let record = try moved() else { return false }
         return record.migration == migration && record.isReleased && record.group == nil
     }
 
-    /// Notes, durably, that the disk of `migration` is to be reached at `successor`.
-    /// - Returns: false where it may not be; nothing has changed then.
-    /// - Throws: where the record can't be read or written. It may name either node then.
+    /// Records durably that the disk of `migration` is to be reached at `successor`.
+    /// - Returns: false if it may not be; nothing has changed then.
+    /// - Throws: if the record can't be read or written. It may name either node then.
     func redirect(_ migration: MigrationID, to successor: PeerAddress) throws -> Bool {
-        // Held over both, so that it does not come to be again once its disk has come back.
+        // Locked over both, so that the record of a disk that comes back meanwhile is not written again.
         try changing(Self.movedPrefix) { change in
             guard try mayRedirect(migration), var record = try moved() else { return false }
             record.handedTo = record.handedTo ?? record.destination

@@ -4,12 +4,12 @@ import MigrationProtocol
 import Peer
 import PeerModel
 
-/// What a source remembers of an image over restarts.
+/// The records of a source about one image, which survive restarts.
 public struct SourceRecords: Sendable {
     let directory: StateDirectory
     /// The image.
     public let image: RawImage
-    /// Who stands at the other paths of this node: a record about one of those is not about what stands at its old path.
+    /// The images at the other paths of this node: a record about one of them is not about an image at its old path.
     private let standing: @Sendable () -> [StandingImage]
 
     /// The records about `image` in `directory`.
@@ -21,34 +21,34 @@ public struct SourceRecords: Sendable {
         self.standing = standing
     }
 
-    /// Makes certain that no record leaves in doubt whether it is about this image, and that each knows where it stands.
-    /// - Throws: `DoubtfulImage` where an image that has moved, or was moving when the node ended, stood at this path and
+    /// Checks that no record leaves in doubt whether it is about this image, and records where the image stands.
+    /// - Throws: `DoubtfulImage` if an image that has moved, or was moving when the node ended, stood at this path and
     ///   this is not it; where a record can't be read or written.
-    public func settleIdentity() throws {
-        try settleIdentity { name, now in
+    public func confirmIdentity() throws {
+        try confirmIdentity { name, now in
             throw DoubtfulImage(path: now.path ?? image.path, file: directory.path(of: name), state: directory.scratch)
         }
     }
 
-    /// As `settleIdentity`, for an image of which the node knows that it is another disk than what stood at its path: it has
-    /// come here by a migration.
-    /// - Throws: where a record can't be read or written.
-    public func takePlace() throws {
-        try settleIdentity { name, _ in try directory.disown(record: name) }
+    /// As `confirmIdentity`, for an image that has come here by a migration: it is another disk than the one that stood at its
+    /// path.
+    /// - Throws: if a record can't be read or written.
+    public func claimPlace() throws {
+        try confirmIdentity { name, _ in try directory.disown(record: name) }
     }
 
-    private func settleIdentity(inDoubt: (_ record: String, _ now: RecordedImage) throws -> Void) throws {
+    private func confirmIdentity(inDoubt: (_ record: String, _ now: RecordedImage) throws -> Void) throws {
         let now = try RecordedImage(image)
         for prefix in [Self.movedPrefix, Self.requestPrefix] {
             switch try match(prefix, now) {
             case .none: continue
-            case .same(let name): try directory.noteStanding(now, inRecord: name)
+            case .same(let name): try directory.recordStanding(now, inRecord: name)
             case .doubtful(let name): try inDoubt(name, now)
             }
         }
     }
 
-    /// Makes certain that what is remembered of the image can't be taken for another one's.
+    /// Checks that records of the image can't be taken for records of another one.
     /// - Throws: `UnidentifiedImage`.
     public func checkIsIdentified() throws {
         guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
@@ -67,7 +67,7 @@ public struct SourceRecords: Sendable {
         return standing.filter { $0.file != nil && $0.file != file && $0.identity.isSame(as: identity) }.map(\.path)
     }
 
-    /// The name of the record about this image; nil where there is none.
+    /// The name of the record about this image; nil if there is none.
     func find(_ prefix: String) throws -> String? {
         guard case .same(let name) = try match(prefix, RecordedImage(image)) else {
             return nil
@@ -75,8 +75,8 @@ public struct SourceRecords: Sendable {
         return name
     }
 
-    /// Does something with the record about this image while nobody else changes it.
-    /// - Returns: nil where there is none.
+    /// Runs `body` with the record about this image, locked against other changes.
+    /// - Returns: nil if there is none.
     func changing<Result>(_ prefix: String, _ body: (RecordChange) throws -> Result) throws -> Result? {
         while let name = try find(prefix) {
             let result = try directory.changing(name) { change -> Result? in
@@ -103,25 +103,25 @@ public struct SourceRecords: Sendable {
         try find(prefix).flatMap { try directory.read(type, from: $0) }
     }
 
-    /// Where the image has moved to; nil where it has not.
-    /// - Throws: where the record can't be read.
+    /// The record of where the image has moved to; nil if it has not.
+    /// - Throws: if the record can't be read.
     public func moved() throws -> MovedRecord? {
         guard let record = try read(MovedRecord.self, Self.movedPrefix) else { return nil }
         guard record.isPossible else {
             throw DamagedRecord(file: movedFile ?? directory.path(of: Self.movedPrefix))
         }
         guard let group = record.group, try !isGiven(group) else { return record }
-        // The common record goes once each record stands by itself, which may have come about between the two looks.
+        // The group's record goes once each disk's record stands by itself, perhaps between the two looks.
         let settled = try read(MovedRecord.self, Self.movedPrefix)
         return settled?.group == nil ? settled : nil
     }
 
-    /// Whether there is the commit record of a group; what only bears its name is none (`settleOutcome`).
+    /// Whether there is a group's commit record; one that only bears its name is none (`resolveOutcome`).
     private func isGiven(_ group: MigrationID) throws -> Bool {
         try directory.read([String: MigrationID].self, from: Self.commonRecord(of: group))?["group"] == group
     }
 
-    /// Notes, durably, that the destination of a migration has everything.
+    /// Records durably that the destination of a migration has everything.
     func release(_ migration: MigrationID) throws {
         _ = try changing(Self.movedPrefix) { change in
             guard var record = try moved(), record.migration == migration else { return }
@@ -130,8 +130,8 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// Forgets that the image has moved, where that was by `migration`: it has come back. Durable on return.
-    /// - Throws: where that may not be so; to be repeated.
+    /// Removes the record that the image has moved by `migration`: it has come back. Durable on return.
+    /// - Throws: if that may not be so; to be repeated.
     public func returned(from migration: MigrationID) throws {
         try finishRemovals(Self.movedPrefix)
         _ = try changing(Self.movedPrefix) { change in
@@ -139,11 +139,11 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// The file that says that the image has moved; nil where there is none.
+    /// The file that says that the image has moved; nil if there is none.
     public var movedFile: String? { (try? find(Self.movedPrefix)).flatMap { $0 }.map(directory.path(of:)) }
 
-    /// Notes, durably, what was asked for, so that a node that is started again after a crash goes on with it.
-    /// - Parameter resumes: how often the process has ended while it went on with it.
+    /// Records a migration request durably, so that a node that is started again after a crash goes on with it.
+    /// - Parameter resumes: the number of times that the process has ended while it went on with it.
     public func keep(_ request: some Codable, resumes: ResumeCount = ResumeCount()) throws {
         let image = try RecordedImage(image)
         let (inode, birthTime) = image.legacyFile
@@ -153,14 +153,14 @@ public struct SourceRecords: Sendable {
         try directory.write(kept, as: place(Self.requestPrefix))
     }
 
-    /// What was being done with this very image when the node ended without a word; nil where nothing was.
-    /// - Throws: where the note can't be read.
+    /// The request that was in progress with this very image when the node crashed; nil if there was none.
+    /// - Throws: if the record can't be read.
     public func kept<Request: Codable>(_ type: Request.Type) throws -> Request? {
         try read(Kept<Request>.self, Self.requestPrefix)?.request
     }
 
-    /// What was asked for has come to an end; durable on return.
-    /// - Throws: where a later life may still go on with it; to be repeated.
+    /// Removes the request, which has come to an end; durable on return.
+    /// - Throws: if a later life may still go on with it; to be repeated.
     public func forgetRequest() throws { try remove(Self.requestPrefix) }
 
     private func remove(_ prefix: String) throws {
@@ -168,7 +168,7 @@ public struct SourceRecords: Sendable {
         _ = try changing(prefix) { try $0.remove() }
     }
 
-    /// Removes the records about this image whose removal has failed; those about others may be somebody's who tries again.
+    /// Finishes failed removals of records about this image; those about other images are repeated by their own owners.
     private func finishRemovals(_ prefix: String) throws {
         let now = try RecordedImage(image)
         let standing = standing()
@@ -180,7 +180,7 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// Notes that a migration begins.
+    /// Records that a migration begins.
     /// - Returns: earlier ones to the same destination, which have been given up for certain.
     func begin(_ migration: MigrationID, to destination: PeerAddress) throws -> [MigrationID] {
         try directory.changing(place(Self.attemptPrefix)) { change in
@@ -193,7 +193,8 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// The destination has let a migration begin, and has dropped what it had of the earlier ones that it was told of.
+    /// Removes earlier attempts: the destination has let a migration begin, and has removed what it had of those that it was
+    /// told of.
     func accepted(_ migration: MigrationID, by destination: PeerAddress) throws {
         try directory.changing(place(Self.attemptPrefix)) { change in
             var record = try attempts()
@@ -208,9 +209,9 @@ public struct SourceRecords: Sendable {
         return record
     }
 
-    /// The destination keeps nothing of a migration that has been given up: there is nothing to tell it later.
+    /// Removes an attempt that has been given up, and of which the destination keeps nothing.
     func gaveUp(_ migration: MigrationID) {
-        // Where this fails the destination is told once more than it needs to be.
+        // If this fails, the destination is told once more than it needs to be.
         _ = try? changing(Self.attemptPrefix) { change in
             var record = try attempts()
             record.attempts.removeAll { $0.migration == migration }
@@ -218,8 +219,8 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// Gives the disk away, durably; one of several only once `commit(group:)` has written the common record.
-    /// - Throws: `UncertainRecord` where the disk may have been given away; with any other error it has not.
+    /// Gives the disk away durably; a disk of a group only once `commit(group:)` has written the record for all.
+    /// - Throws: `UncertainRecord` if the disk may have been given away; with any other error it has not.
     func commit(_ record: MovedRecord) throws { try commitRecord(record).write() }
 
     /// Writes the commit record, durably, for all records that name `group`.
@@ -227,7 +228,7 @@ public struct SourceRecords: Sendable {
     func commit(group: MigrationID) throws { try commitRecord(for: group).write() }
 
     /// The record that gives the disk away.
-    /// - Throws: `UnidentifiedImage`; where the records can't be read.
+    /// - Throws: `UnidentifiedImage`; if the records can't be read.
     func commitRecord(_ record: MovedRecord) throws -> CommitRecord {
         CommitRecord(record, as: try place(Self.movedPrefix), in: directory)
     }
@@ -237,24 +238,23 @@ public struct SourceRecords: Sendable {
         CommitRecord(["group": group], as: Self.commonRecord(of: group), in: directory)
     }
 
-    /// The common record that a record waits for is not there, for certain: the record never was, and counts for nothing where it
-    /// can't be removed.
+    /// Removes a record whose group was certainly not committed; if it can't be removed it counts for nothing.
     func withdraw(group: MigrationID) {
         _ = try? changing(Self.movedPrefix) { change in
             if try change.read(MovedRecord.self)?.group == group { try change.remove() }
         }
     }
 
-    /// Forgets how the disk was given away, once it has been.
-    /// - Throws: where a later life may still find it, which `settleOutcome` of that life sees to.
+    /// Removes the request of a disk that has been given away.
+    /// - Throws: if a later life may still find it, and `resolveOutcome` of that life removes it.
     func forgetAttempts() throws {
         try remove(Self.attemptPrefix)
         try forgetRequest()
     }
 
-    /// Makes the record stand by itself.
-    /// - Throws: where it may not do so after a crash; to be repeated.
-    func settle() throws {
+    /// Makes the record valid without its group's.
+    /// - Throws: if it may not be after a crash; to be repeated.
+    func makeIndependent() throws {
         _ = try changing(Self.movedPrefix) { change in
             guard var record = try moved() else { return }
             record.group = nil
@@ -262,26 +262,26 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// Forgets the commit record of disks whose records all stand by themselves; a later life does where this fails.
+    /// Removes the commit record of a group whose disks' records all stand by themselves; a later life does if this fails.
     func forget(group: MigrationID) { try? directory.remove(Self.commonRecord(of: group)) }
 
     /// Makes the records of disks that were given away together, in an earlier life, stand by themselves.
-    /// - Throws: where one can't be read or written; the common ones stay, and so the records count as before.
-    public static func settle(in directory: StateDirectory) throws {
-        // The common records first: where one stands, all of its records do.
+    /// - Throws: if one can't be read or written; the groups' records stay, and so the disks' records count as before.
+    public static func makeIndependent(in directory: StateDirectory) throws {
+        // The groups' records first: if one stands, all of its disks' records do.
         for (common, content) in try directory.readAll([String: MigrationID].self, prefix: "\(commonPrefix)-") {
             guard let group = content["group"], Self.commonRecord(of: group) == common else {
                 try directory.remove(common)
                 continue
             }
-            // A life that has ended may have seen it without its being durable: some disks would have moved, and others not.
+            // An earlier life may have acted on it before it was durable: some disks would have moved, and others not.
             try directory.confirm(common)
             for name in try directory.names(prefix: "\(movedPrefix)-") {
                 try directory.changing(name) { change in
                     guard var record = try change.read(MovedRecord.self) else { return }
                     let isOfGroup = record.group.map { Self.commonRecord(of: $0) == common }
                     if isOfGroup == true { record.group = nil }
-                    // One that stands by itself may do so only until the next crash, with what an earlier life has written.
+                    // A record that an earlier life has made stand by itself may do so only until the next crash.
                     if isOfGroup != false { try change.write(record) }
                 }
             }
@@ -296,15 +296,15 @@ public struct SourceRecords: Sendable {
 
     static func commonRecord(of group: MigrationID) -> String { "\(commonPrefix)-\(group)" }
 
-    /// What was asked for, and of which file.
+    /// A request, and the file that it is about.
     struct Kept<Request: Codable>: Codable {
-        /// nil in notes of earlier releases.
+        /// nil in records of earlier releases.
         var image: RecordedImage?
         /// For earlier releases, which know the image by these two.
         let inode: UInt64
         let birthTime: Int64?
         let request: Request
-        /// nil for no end, and in notes of earlier releases.
+        /// nil for no limit, and in records of earlier releases.
         var resumes: ResumeCount?
     }
 }

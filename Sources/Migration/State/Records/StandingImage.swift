@@ -3,7 +3,7 @@ import Block
 /// An image that stands at a path of this node's configuration.
 public struct StandingImage: Sendable {
     let path: String
-    /// Who it is.
+    /// The image's identity.
     public let identity: ImageIdentity
     /// nil for a device that is not over a file.
     let file: FileNumber?

@@ -1,4 +1,4 @@
-/// A device that nothing tells from others: what would be remembered of it could be taken for another one's.
+/// A device that nothing tells from others: records of it could be taken for those of another one.
 public struct UnidentifiedImage: Error, CustomStringConvertible {
     let path: String
 

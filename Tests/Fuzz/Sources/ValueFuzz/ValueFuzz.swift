@@ -105,7 +105,7 @@ private func tryConfiguration(_ bytes: [UInt8], isForeign: Bool) {
 
 private func use(_ command: MigrateCommand) {
     guard (try? command.validate()) != nil else { return }
-    check((1...DestinationSite.maximumReceiving).contains(command.exports.count), "many disks")
+    check((1...IncomingDiskRegistry.maximumReceiving).contains(command.exports.count), "many disks")
     check(command.rate != 0, "a rate of nothing")
     if let rate = command.rate { use(anyRate: rate) }
     let pause = Duration.seconds(command.maximumPause ?? 0)

@@ -1,0 +1,171 @@
+import Block
+import BlockModel
+import Hashing
+import Index
+import MigrationCore
+import NIOConcurrencyHelpers
+
+/// The places, on this node's disks, of blocks that came over a link in pre-copy, so that they need not come again for another
+/// disk: of ten similar machines, the first brings the blocks that are new to the site.
+///
+/// Its size is bounded, and it is only advice: a block is read and hashed before it is used (invariant 4).
+final class SharedBlocks: Sendable {
+    /// A disk that takes part, from its arrival on.
+    final class Member: Sendable {
+        fileprivate let number: Int
+        private let shared: SharedBlocks
+
+        fileprivate init(number: Int, shared: SharedBlocks) {
+            self.number = number
+            self.shared = shared
+        }
+
+        deinit { shared.leave(number) }
+
+        /// The places of blocks with these prefixes on other disks of the same domains; nil for a block without one.
+        func places(of prefixes: [UInt64]) -> [Place?] { shared.places(of: prefixes, for: number) }
+
+        /// The image of the disk of a place; nil if it is gone.
+        func image(of place: Place) -> RawImage? { shared.image(of: place) }
+
+        /// Adds consecutive blocks, from `block` on, that have come over the link and are in the image.
+        func add(_ fingerprints: [Fingerprint], from block: UInt64) { shared.add(fingerprints, block, number) }
+
+        /// Adds promises: blocks with these prefixes have been asked for.
+        func promise(_ prefixes: [UInt64]) { shared.promise(prefixes, by: number) }
+
+        /// Removes promises: the blocks that have not come will not come soon.
+        func withdrawPromises() { shared.withdrawPromises(of: number) }
+
+        /// Whether a disk that began to arrive earlier has asked for such a block, and still arrives. Only an earlier one:
+        /// otherwise two could wait for each other.
+        func mayComeSoon(_ prefixes: [UInt64]) -> Bool { shared.arePromised(prefixes, before: number) }
+    }
+
+    /// A block of a disk.
+    struct Place: Equatable {
+        fileprivate let disk: Int
+        let geometry: BlockGeometry
+        let block: UInt64
+    }
+
+    private struct Disk {
+        weak var image: RawImage?
+        let geometry: BlockGeometry
+        let domains: Set<String>
+        var isArriving = true
+        /// The moment of the last promise, or of the last block that came.
+        var lastSign = ContinuousClock.now
+    }
+
+    private struct State {
+        /// By their numbers, which are given in the order of arrival.
+        var disks: [Int: Disk] = [:]
+        var nextNumber = 0
+        /// A disk's number above `blockBits`, its block below.
+        var places = RepeatCache(blocks: mostBlocks)
+        var promised: [UInt64: Int] = [:]
+
+        mutating func withdrawPromises(of member: Int) {
+            if !promised.isEmpty { promised = promised.filter { $0.value != member } }
+        }
+
+        func place(of prefix: UInt64, domains: Set<String>, blockSize: Int) -> Place? {
+            guard let packed = places.block(with: prefix) else { return nil }
+            let number = Int(packed >> blockBits)
+            guard let disk = disks[number], disk.domains == domains, disk.geometry.blockSize == blockSize else {
+                return nil
+            }
+            return Place(disk: number, geometry: disk.geometry, block: packed & (1 << blockBits - 1))
+        }
+    }
+
+    /// The silence after which a disk's promises count no more.
+    private static let patience = Duration.seconds(2)
+    private static let mostBlocks: UInt64 = 1 << 20
+    /// The most promises: further blocks are asked for once more.
+    private static let mostPromises = 1 << 18
+    /// Bits of a block's number: `DestinationMachine` bounds the blocks of a disk. The bits above suffice for the disks'
+    /// numbers.
+    private static let blockBits: UInt64 = 32
+    private static let mostDisks = 1 << 31
+
+    private let state = NIOLockedValueBox(State())
+
+    /// A disk begins to arrive.
+    /// - Parameter domains: those that it may draw on; it shares with disks of the same.
+    func join(_ image: RawImage, _ geometry: BlockGeometry, domains: Set<String>) -> Member {
+        let number = state.withLockedValue { state in
+            state.disks = state.disks.filter { $0.value.isArriving || $0.value.image != nil }
+            precondition(state.nextNumber < Self.mostDisks)
+            state.disks[state.nextNumber] = Disk(image: image, geometry: geometry, domains: domains)
+            state.nextNumber += 1
+            return state.nextNumber - 1
+        }
+        return Member(number: number, shared: self)
+    }
+
+    /// Whether blocks with these prefixes stand on a disk of those domains.
+    func has(_ prefixes: [UInt64], domains: Set<String>, blockSize: Int) -> [Bool] {
+        state.withLockedValue { state in
+            prefixes.map { state.place(of: $0, domains: domains, blockSize: blockSize) != nil }
+        }
+    }
+
+    private func places(of prefixes: [UInt64], for member: Int) -> [Place?] {
+        state.withLockedValue { state in
+            let disk = state.disks[member]!
+            return prefixes.map {
+                let place = state.place(of: $0, domains: disk.domains, blockSize: disk.geometry.blockSize)
+                return place?.disk == member ? nil : place
+            }
+        }
+    }
+
+    private func image(of place: Place) -> RawImage? {
+        state.withLockedValue { $0.disks[place.disk]?.image }
+    }
+
+    private func add(_ fingerprints: [Fingerprint], _ first: UInt64, _ member: Int) {
+        state.withLockedValue { state in
+            for (offset, fingerprint) in fingerprints.enumerated() {
+                state.places.note(fingerprint.high, at: UInt64(member) << Self.blockBits | (first + UInt64(offset)))
+                state.promised[fingerprint.high] = nil
+            }
+            state.disks[member]?.lastSign = .now
+        }
+    }
+
+    private func promise(_ prefixes: [UInt64], by member: Int) {
+        state.withLockedValue { state in
+            for prefix in prefixes where state.promised.count < Self.mostPromises && state.promised[prefix] == nil {
+                state.promised[prefix] = member
+            }
+            if !prefixes.isEmpty { state.disks[member]?.lastSign = .now }
+        }
+    }
+
+    private func withdrawPromises(of member: Int) {
+        state.withLockedValue { $0.withdrawPromises(of: member) }
+    }
+
+    private func leave(_ member: Int) {
+        state.withLockedValue { state in
+            state.withdrawPromises(of: member)
+            state.disks[member]?.isArriving = false
+        }
+    }
+
+    private func arePromised(_ prefixes: [UInt64], before member: Int) -> Bool {
+        state.withLockedValue { state in
+            guard !state.promised.isEmpty, let disk = state.disks[member] else { return false }
+            let oldest = ContinuousClock.now - Self.patience
+            return prefixes.contains { prefix in
+                guard let number = state.promised[prefix], number < member, let other = state.disks[number] else {
+                    return false
+                }
+                return other.domains == disk.domains && other.lastSign > oldest
+            }
+        }
+    }
+}

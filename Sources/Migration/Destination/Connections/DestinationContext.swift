@@ -1,0 +1,84 @@
+import Block
+import BlockModel
+import Index
+import Logging
+import MigrationProtocol
+import NIOCore
+import NIOPosix
+import Peer
+
+/// The parts of a node that all connections of peers to a destination share.
+struct DestinationContext: Sendable {
+    /// The time limit for a peer to make its offer.
+    static let offerLimit = Duration.seconds(30)
+
+    let registry: IncomingDiskRegistry
+    /// The index of the neighbours; nil for none.
+    let indexDirectory: String?
+    /// For hashing and the files.
+    let pools: WorkPools
+    let logger: Logger
+    /// Makes the way to a disk for forwarded requests.
+    let client: @Sendable (Disk) -> DiskClient
+    let budgets = PeerBudgets()
+
+    /// Answers the hello of a source.
+    /// - Returns: the neighbours, and the block size that goes with them.
+    func welcome(_ connection: PeerConnection) async throws -> (NeighbourIndex?, UInt32) {
+        let index = openIndex()
+        let blockSize = UInt32(index?.blockSize ?? BlockGeometry.standardBlockSize)
+        try await connection.send(Message.welcome(Welcome(blockSize: blockSize)).encoded())
+        return (index, blockSize)
+    }
+
+    /// Answers an offer.
+    /// - Parameter hasBase: whether an older copy of the disk is here.
+    func accept(_ hello: Hello, hasBase: Bool, _ connection: PeerConnection) async throws {
+        let knowsSummaries = hello.support.capabilities.contains(.summaries)
+        let answer = hasBase && knowsSummaries ? Message.acceptedOnBase : .accepted
+        try await connection.send(answer.encoded())
+    }
+
+    /// A damaged table costs its neighbour's help, not the migration.
+    private func openIndex() -> NeighbourIndex? {
+        guard let indexDirectory else { return nil }
+        do {
+            let index = try NeighbourIndex.open(directory: indexDirectory)
+            for problem in index.problems { logger.warning("\(problem)") }
+            return index
+        } catch {
+            logger.warning("migrating without neighbours: \(error)")
+            return nil
+        }
+    }
+
+    /// Whether the link failed, or this node ends, so that the source will be back: nothing is wrong with what came.
+    static func isCut(_ error: any Error) -> Bool {
+        if case PeerError.cut = error { return true }
+        return error is ChannelError || error is IOError || error is CancellationError
+    }
+
+    /// The error in words for the peer.
+    static func reason(_ error: any Error) -> String {
+        switch error {
+        case MigrationError.refused(let reason): reason
+        default: String(describing: error)
+        }
+    }
+}
+
+extension Offer {
+    /// - Throws: `MigrationError.refused` if blocks are of another size here.
+    func checkBlockSize(_ size: UInt32) throws {
+        guard blockSize == size else {
+            throw MigrationError.refused("blocks are of \(size) bytes here, not of \(blockSize)")
+        }
+    }
+}
+
+extension NeighbourIndex {
+    /// The neighbours that may be drawn on for a disk.
+    func restricted(for offer: Offer) -> NeighbourIndex {
+        offer.domains.isEmpty ? self : restricted(to: Set(offer.domains))
+    }
+}

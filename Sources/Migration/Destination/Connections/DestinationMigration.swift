@@ -1,0 +1,84 @@
+import Block
+import Logging
+import MigrationCore
+import MigrationProtocol
+import Peer
+
+/// Serves the connections of peers, each according to its purpose.
+public struct DestinationMigration: Sendable {
+    /// The time limit for a peer to close a connection after the last message of this side.
+    private static let closingLimit = Duration.seconds(5)
+
+    private let context: DestinationContext
+    private let hasRoom: @Sendable () -> Bool
+    /// The time for which a peer may say nothing once it has made its offer.
+    var arrivalIdleTimeout = ArrivalIdleTimeout()
+
+    /// - Parameters:
+    ///   - indexDirectory: the index of the neighbours; nil for none.
+    ///   - client: makes the way to a disk for forwarded requests.
+    ///   - pools: for hashing and the files.
+    ///   - hasRoom: whether this process has descriptors for one more disk.
+    public init(
+        registry: IncomingDiskRegistry, indexDirectory: String?, pools: WorkPools, logger: Logger,
+        hasRoom: @escaping @Sendable () -> Bool = { true }, client: @escaping @Sendable (Disk) -> DiskClient
+    ) {
+        self.hasRoom = hasRoom
+        context = DestinationContext(
+            registry: registry, indexDirectory: indexDirectory, pools: pools, logger: logger, client: client)
+    }
+
+    /// Serves a connection until either side ends it.
+    public func serve(_ connection: PeerConnection) async {
+        var frames = connection.inbound.makeAsyncIterator()
+        do {
+            guard let frame = try await frames.next(), case .hello(let hello) = try Message(frame: frame)
+            else {
+                throw MigrationError.unexpected("no hello")
+            }
+            _ = try ProtocolSupport.agreement(source: hello.support, destination: .own)
+            if [.migrate, .estimate].contains(hello.purpose), !hasRoom() {
+                throw MigrationError.refused(
+                    "its node has hardly any file descriptors left; raise its limit (LimitNOFILE=), or try again later")
+            }
+            try await serve(hello, connection, &frames)
+        } catch {
+            context.logger.debug("peer connection ended: \(error)")
+            await Self.end(connection, &frames, with: .refused(reason: DestinationContext.reason(error)))
+        }
+    }
+
+    private func serve(_ hello: Hello, _ connection: PeerConnection, _ frames: inout PeerFrames) async throws {
+        switch hello.purpose {
+        case .unknown:
+            throw MigrationError.refused(
+                "it does not know what this connection is for; run the same release on both sides")
+        case .migrate:
+            try await MigrateConnection(
+                context: context, hello: hello, connection: connection, limits: arrivalIdleTimeout
+            ).run(&frames)
+        case .estimate:
+            try await EstimateConnection(context: context, hello: hello, connection: connection).run(&frames)
+        case .forward:
+            try await ForwardConnection(context: context, hello: hello, connection: connection).run(&frames)
+        case .demand:
+            try await LaneConnection(context: context, kind: .demand, hello: hello, connection: connection).run(&frames)
+        case .bulk:
+            try await LaneConnection(context: context, kind: .bulk, hello: hello, connection: connection).run(&frames)
+        }
+    }
+
+    /// Sends the last message and waits a moment until the peer has heard it and hangs up: closing while its data is still
+    /// coming in would make the kernel throw the message away.
+    static func end(_ connection: PeerConnection, _ frames: inout PeerFrames, with message: Message) async {
+        let timer = Task {
+            try await Task.sleep(for: closingLimit)
+            connection.close()
+        }
+        defer { timer.cancel() }
+        do {
+            try await connection.send(message.encoded())
+            while try await frames.next() != nil {}
+        } catch {}
+    }
+}

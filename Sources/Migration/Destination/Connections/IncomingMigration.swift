@@ -1,0 +1,189 @@
+import Block
+import BlockModel
+import Index
+import MigrationCore
+import MigrationProtocol
+import Peer
+
+/// One migration on its way here: performs the actions of its `DestinationMachine`.
+struct IncomingMigration {
+    /// The longest wait of a segment for blocks that come for another disk, and the interval of its looks.
+    private static let sharingLimit = Duration.seconds(60)
+    private static let sharingInterval = Duration.milliseconds(10)
+
+    let context: DestinationContext
+    let hello: Hello
+    let connection: PeerConnection
+    var machine = DestinationMachine()
+    /// The neighbours; nil for none.
+    var index: NeighbourIndex?
+    /// Bytes of a block here.
+    var blockSize = UInt32(BlockGeometry.standardBlockSize)
+    /// nil until it has been accepted.
+    var offer: Offer?
+    var disk: IncomingDisk?
+    private var waitsForOthers = true
+    /// The first round is over: a guest may wait for later blocks.
+    private var isLate = false
+
+    init(context: DestinationContext, hello: Hello, connection: PeerConnection) {
+        self.context = context
+        self.hello = hello
+        self.connection = connection
+    }
+
+    private var registry: IncomingDiskRegistry { context.registry }
+
+    /// - Returns: whether to go on.
+    mutating func perform(_ action: DestinationMachine.Action) async throws -> Bool {
+        switch action {
+        case .open(let offer, let geometry): try await open(offer, geometry)
+        case .compare(let summary):
+            let differences = try await onDisk { try $0.compare(summary) }
+            try await connection.send(Message.differences(differences).encoded())
+        case .resolve(let segment):
+            try await waitForOthers(segment)
+            let wants = try await onDisk { try $0.resolve(segment) }
+            try await connection.send(Message.wants(wants).encoded())
+        case .clear(let blocks):
+            try await onDisk { try $0.clear(blocks) }
+        case .store(let segment, let bytes):
+            try await onDisk { try $0.store(segment, byteCount: bytes) }
+        case .finishManifest:
+            try await connection.send(Message.manifestDone.encoded())
+        case .finishRound(let round):
+            try await finishRound()
+            isLate = true
+            try await connection.send(Message.roundDone(round).encoded())
+        case .prepare(let theirs): try await prepare(theirs)
+        case .expect(let switchover): try await answerClients(switchover)
+        case .forget(let blocks):
+            try await onDisk(isUrgent: true) { try $0.markDirty(blocks) }
+        case .prepareRest: try await prepareRest()
+        case .activate:
+            try await activate()
+            return false
+        case .abandon(let reason):
+            await abandon(reason)
+            return false
+        }
+        return true
+    }
+
+    // MARK: Copying
+
+    private mutating func open(_ offer: Offer, _ geometry: BlockGeometry) async throws {
+        try offer.checkBlockSize(blockSize)
+        let receiving: ReceivingDisk
+        do {
+            receiving = try await registry.open(offer, over: connection)
+        } catch let error as FileError {
+            throw MigrationError.refused(error.description)
+        }
+        self.offer = offer
+        disk = try IncomingDisk(
+            image: receiving.image, hasBase: receiving.hasBase, geometry: geometry,
+            index: index?.restricted(for: offer),
+            shared: registry.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
+            manifestPath: registry.images.layout.manifestPath(of: offer.export))
+        let base = receiving.hasBase ? ", of which an older copy is here" : ""
+        context.logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
+        connection.allowOrdinaryFrames()
+        try await context.accept(hello, hasBase: receiving.hasBase, connection)
+    }
+
+    /// Blocks that have been asked for already, for a disk that began to arrive earlier, are better waited for than asked for
+    /// again. Once they have not come for very long, no more.
+    private mutating func waitForOthers(_ segment: ManifestSegment) async throws {
+        let end = ContinuousClock.now + Self.sharingLimit
+        while waitsForOthers, disk!.mayComeSoon(segment) {
+            try await Task.sleep(for: Self.sharingInterval)
+            guard connection.isOpen else { throw PeerError.cut }
+            waitsForOthers = ContinuousClock.now < end
+        }
+    }
+
+    /// The guest may be waiting already: the disk is written while its root is worked out.
+    private func finishRound() async throws {
+        async let isFinished: Void = onDisk { try $0.finishRound() }
+        try await onDisk { try $0.synchronize() }
+        try await isFinished
+    }
+
+    private func answerClients(_ switchover: Switchover) async throws {
+        guard switchover.isAnsweredEarly, let offer else { return }
+        let signal = try await registry.announce(offer, switchover)
+        // Without `firstWrite`, only the operator at the source orders the switchover.
+        guard switchover == .firstWrite else { return }
+        signal?.listen { [connection] in
+            Task { try? await connection.send(Message.postcopy(.switchNow).encoded()) }
+        }
+    }
+
+    // MARK: The switchover
+
+    /// Compares the roots: prepares only if they are equal, and sends this side's in any case.
+    private mutating func prepare(_ theirs: DiskRoot) async throws {
+        let ours = try await onDisk(isUrgent: true) { try $0.root() }
+        if ours == theirs {
+            try await registry.prepare(IncomingRecord(prepared: offer!, root: ours), nil)
+            machine.prepared()
+        }
+        try await connection.send(Message.prepared(ours).encoded())
+    }
+
+    /// Prepares the blocks that are here, and names the missing ones.
+    private mutating func prepareRest() async throws {
+        let offer = offer!
+        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)) else {
+            preconditionFailure("an offer that was accepted")
+        }
+        let path = registry.images.layout.mapPath(of: offer.export)
+        let (missing, isNamed) = try await onDisk(isUrgent: true) { try $0.leave() }
+        // At the same time: the guest waits.
+        async let root = onDisk(isUrgent: true) { try $0.root(naming: missing) }
+        let parts = try await onDisk(isUrgent: true) { disk -> PostCopyFiles? in
+            try disk.synchronizeAll()
+            if disk.isWhole { return nil }
+            let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
+            return PostCopyFiles(store: store, manifest: disk.manifest)
+        }
+        let ours = try await root
+        var record = IncomingRecord(prepared: offer, root: ours)
+        if parts != nil { record.blockSize = geometry.blockSize }
+        try await registry.prepare(record, parts)
+        machine.prepared()
+        if !isNamed || !hello.support.capabilities.contains(.unsaidMissing) {
+            for runs in RunChunks(missing) { try await connection.send(Message.postcopy(.missing(runs)).encoded()) }
+        }
+        try await connection.send(Message.prepared(ours).encoded())
+    }
+
+    private mutating func activate() async throws {
+        try await registry.takeOver(offer!.migration)
+        machine.activated()
+        try await connection.send(Message.active.encoded())
+        context.logger.info("\(offer!.export) has arrived and is served here")
+    }
+
+    private func abandon(_ reason: String) async {
+        if let offer {
+            context.logger.info("the migration of \(offer.export) to this node was given up: \(reason)")
+            do { try await registry.abandon(offer.migration) } catch {
+                context.logger.warning("\(offer.export) can't be given up here yet: \(error)")
+                // Without the answer the source remembers it, and says so again when it comes again.
+                return
+            }
+        }
+        // The source then need not remember that it has given this up.
+        try? await connection.send(Message.failed(reason: reason).encoded())
+    }
+
+    private func onDisk<Result: Sendable>(
+        isUrgent: Bool = false, _ body: @escaping @Sendable (IncomingDisk) throws -> Result
+    ) async throws -> Result {
+        let disk = disk!
+        let pool = isLate || isUrgent ? context.pools.urgent : context.pools.background
+        return try await pool.runIfActive { try body(disk) }
+    }
+}

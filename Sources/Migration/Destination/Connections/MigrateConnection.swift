@@ -1,0 +1,75 @@
+import BlockModel
+import Index
+import MigrationCore
+import MigrationProtocol
+import Peer
+
+/// A connection that brings a disk: performs what `DestinationMachine` orders for each message.
+struct MigrateConnection: Sendable {
+    let context: DestinationContext
+    let hello: Hello
+    let connection: PeerConnection
+    /// The time for which the source may say nothing once it has made its offer.
+    let limits: ArrivalIdleTimeout
+
+    /// Takes messages until the disk is served here, or the migration is over.
+    /// - Throws: if the migration fails before there is an offer.
+    func run(_ frames: inout PeerFrames) async throws {
+        let (index, blockSize) = try await context.welcome(connection)
+        var arrival = IncomingMigration(context: context, hello: hello, connection: connection)
+        (arrival.index, arrival.blockSize) = (index, blockSize)
+        do {
+            try await takeMessages(&arrival, &frames)
+            if let offer = arrival.offer {
+                await context.registry.carrierEnded(offer.migration, keepsPartial: false)
+            }
+        } catch {
+            guard let offer = arrival.offer else { throw error }
+            await end(&arrival, offer, &frames, error)
+        }
+    }
+
+    private func takeMessages(_ arrival: inout IncomingMigration, _ frames: inout PeerFrames) async throws {
+        var limits = limits
+        var timeout = IdleTimeout(DestinationContext.offerLimit, for: connection)
+        defer { timeout.end() }
+        while let frame = try await frames.next() {
+            if let offer = arrival.offer { try await context.registry.checkNotDismissed(offer.migration) }
+            let action = try arrival.machine.receive(try Message(frame: frame))
+            if case .open = action { timeout.end() } else { timeout.pause() }
+            let goesOn = try await arrival.perform(action)
+            // A source that only takes a place must not keep it.
+            if let limit = limits.limit(after: action) {
+                if case .open = action {
+                    timeout = IdleTimeout(limit, for: connection, bytesCount: true)
+                } else {
+                    timeout.renew(limit)
+                }
+            }
+            guard goesOn else { return }
+        }
+        throw PeerError.cut
+    }
+
+    /// The migration has failed.
+    private func end(
+        _ arrival: inout IncomingMigration, _ offer: Offer, _ frames: inout PeerFrames, _ error: any Error
+    ) async {
+        var isWorthKeeping = arrival.disk?.isWorthKeeping ?? false
+        // Clients that are attached to it already wait for the next attempt.
+        if await context.registry.isAnswered(offer.export) { isWorthKeeping = arrival.disk?.mayBeKept ?? true }
+        // The next attempt needs the image's lock.
+        arrival.disk = nil
+        await context.registry.carrierEnded(
+            offer.migration, keepsPartial: isWorthKeeping && DestinationContext.isCut(error))
+        if arrival.machine.state == .active { return }
+        if error is CancellationError {
+            context.logger.notice(
+                "\(offer.export) was arriving; its source goes on when this node is started again")
+        } else {
+            context.logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
+        }
+        await DestinationMigration.end(
+            connection, &frames, with: .failed(reason: DestinationContext.reason(error)))
+    }
+}

@@ -1,0 +1,72 @@
+import Block
+import BlockModel
+import Index
+import Logging
+import MigrationProtocol
+
+/// Opens what a prepared disk needs to be served: its image, and what post-copy works with.
+struct DiskActivation: Sendable {
+    let images: ImageDirectory
+    let records: IncomingRecords
+    let host: any IncomingDiskHost
+    let pools: WorkPools
+    let logger: Logger
+    /// Opens the neighbours; nil if there are none.
+    let index: @Sendable () -> NeighbourIndex?
+
+    /// The image of a prepared disk, under the name that it is to have.
+    /// - Throws: if it is gone, or another image stands in its place.
+    func image(of known: PreparedDisk) async throws -> RawImage {
+        let image: RawImage
+        if let received = known.receiving { image = received.image } else { image = try await find(known.record) }
+        try check(image, known.record)
+        try images.place(image, of: known.record) { try records.state.flush(directory: $0) }
+        return image
+    }
+
+    /// The image of a disk of an earlier life.
+    func find(_ record: IncomingRecord) async throws -> RawImage {
+        guard let own = record.imagePath else { return try images.image(of: record) }
+        return try await host.base(of: record.export, isRestored: true)?.writableImage()
+            ?? RawImage(path: own, access: .readWrite)
+    }
+
+    /// - Throws: if an image is not the one that a record is about.
+    private func check(_ image: RawImage, _ record: IncomingRecord) throws {
+        // A whole disk may have grown since.
+        guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
+        else {
+            throw MigrationError.unexpected("\(image.path) is not the \(record.size) bytes long that arrived")
+        }
+        guard try record.isAbout(image) else {
+            throw DoubtfulImage(
+                path: image.path, file: records.path(of: record.export), state: records.state.scratch)
+        }
+    }
+
+    /// The present map and the manifest of a disk of which blocks are missing.
+    func parts(of known: PreparedDisk) throws -> PostCopyFiles {
+        let record = known.record
+        guard let geometry = BlockGeometry(size: record.size, blockSize: record.blockSize ?? 0) else {
+            throw MigrationError.unexpected("blocks of \(record.blockSize ?? 0) bytes")
+        }
+        return try known.parts
+            ?? PostCopyFiles(
+                store: PresentMapStore(path: images.layout.mapPath(of: record.export), geometry: geometry),
+                manifest: FingerprintFile(
+                    geometry: geometry, path: images.layout.manifestPath(of: record.export), isNew: false))
+    }
+
+    /// The post-copy of such a disk, which has not begun.
+    /// - Parameter complete: called once everything is here; throws if it is to be called again.
+    func postCopy(
+        of record: IncomingRecord, _ image: RawImage, _ parts: PostCopyFiles, channels: PostCopyChannels,
+        complete: @escaping @Sendable (Ledger) async throws -> Void
+    ) throws -> PostCopy {
+        try PostCopy(
+            parts: PostCopy.Parts(
+                export: record.export, image: image, store: parts.store, manifest: parts.manifest,
+                announced: FingerprintFile(geometry: parts.store.map.geometry, directory: records.state.scratch),
+                index: index(), channels: channels, pools: pools, logger: logger, complete: complete))
+    }
+}

@@ -1,0 +1,138 @@
+import Block
+import MigrationCore
+import MigrationProtocol
+import Peer
+import PeerModel
+
+/// Disks that sources offer, until they are prepared or given up.
+extension IncomingDiskRegistry {
+    /// Takes an incoming disk in: finds or makes its image. `carrierEnded` must follow.
+    /// - Throws: `MigrationError.refused` if the disk can't be taken; `FileError`.
+    func open(_ offer: Offer, over connection: PeerConnection) async throws -> ReceivingDisk {
+        let asked = ArrivalOffer(offer)
+        let base = await host.base(of: offer.export, isRestored: false)
+        rooms: while true {
+            switch try machine.offered(asked, hasBase: base != nil) {
+            case .take: break rooms
+            case .end(let older, let carrier):
+                if let carrier { close(carrier) }
+                await waitUntilIdle(older)
+            case .remove(let removal): try await remove(removal)
+            case .withdraw(let export): await endEarly(export)
+            }
+        }
+        // From here on nothing is waited for, so that what the machine has said holds.
+        try check(offer, base)
+        try machine.checkPlaces(for: asked, from: connection.peer)
+        let claim = try checkSpace(for: offer, base)
+        let disk = try images.open(offer, base)
+        space.add(claim, for: offer.migration)
+        receiving[offer.migration] = disk
+        channels[offer.migration] = early[offer.export]?.channels ?? PostCopyChannels()
+        machine.opened(
+            asked, keepsImage: disk.movedBy != nil, from: connection.peer, over: register(connection))
+        return disk
+    }
+
+    /// - Throws: `MigrationError.refused` if what is here already keeps a disk out.
+    private func check(_ offer: Offer, _ base: ImageBase?) throws {
+        try images.check(
+            offer, base, among: machine.takenNames,
+            isNameTaken: !machine.isAnswered(offer.export) && host.isNameTaken(offer.export))
+    }
+
+    /// - Throws: `MigrationError.refused` if there is no room for a disk.
+    private func checkSpace(for offer: Offer, _ base: ImageBase?) throws -> ArrivalClaim? {
+        let claim = space.claim(for: offer, imagePath: images.arrivalPath(of: offer, base))
+        if let claim { try space.check(claim, of: offer.export) }
+        return claim
+    }
+
+    // MARK: Estimates
+
+    /// Takes a place for a peer's estimate; `endEstimate` gives it back.
+    /// - Throws: `MigrationError.refused` if too many ask.
+    func beginEstimate(for peer: PeerIdentity) throws {
+        guard estimates.take(peer) else {
+            throw MigrationError.refused("\(estimates.total) disks are being looked at already; try again later")
+        }
+    }
+
+    func endEstimate(for peer: PeerIdentity) { estimates.giveBack(peer) }
+
+    /// The image of an earlier copy of a disk that may be moved here; nil if there is none. Changes nothing.
+    /// - Throws: `MigrationError.refused` if it would not be taken.
+    func existingImage(for offer: Offer) async throws -> RawImage? {
+        let base = await host.base(of: offer.export, isRestored: false)
+        guard !machine.isTaken(offer.export, hasBase: base != nil) else {
+            throw MigrationError.refused("\(offer.export) is arriving or served there already")
+        }
+        try check(offer, base)
+        _ = try checkSpace(for: offer, base)
+        return base?.image ?? images.partialImage(for: offer)
+    }
+
+    // MARK: Clients before the switchover
+
+    /// Whether clients are answered for a disk that is still to be handed over.
+    func isAnswered(_ export: String) -> Bool { machine.isAnswered(export) }
+
+    /// Whether clients are answered for a disk that no connection brings at the moment.
+    public func isDeserted(_ export: String) -> Bool { machine.isDeserted(export) }
+
+    /// Ends answering clients of a disk that no connection brings. Blocks that have come stay for another attempt.
+    /// - Returns: false if a connection brings it, or there is no such disk.
+    public func withdraw(_ export: String) async -> Bool {
+        guard machine.withdraw(export) else { return false }
+        await endEarly(export)
+        return true
+    }
+
+    /// Answers clients of a disk that is still arriving.
+    /// - Returns: the signal that one of them wants to write; nil if none is answered here before the switchover.
+    func announce(_ offer: Offer, _ switchover: Switchover) async throws -> ChangeSignal? {
+        switch try machine.expected(offer.migration, offer.export, isReadOnly: offer.isReadOnly, switchover) {
+        case .none: return nil
+        case .answered: return early[offer.export]?.onChange
+        case .announce: break
+        }
+        guard let channels = channels[offer.migration] else { return nil }
+        let signal = ChangeSignal()
+        let reads = EarlyReads(channels: channels)
+        let device = IncomingDevice(
+            reader: reads, refusesChanges: refusesEarlyWrites, isReadOnly: offer.isReadOnly
+        ) { signal.raise() }
+        reads.listen()
+        let disk = try await host.announce(offer.export, size: offer.size, device: device)
+        early[offer.export] = EarlyExport(
+            device: device, reads: reads, channels: channels, disk: disk, onChange: signal)
+        machine.announced(offer.export, size: offer.size)
+        logger.notice(
+            "\(offer.export) is answered here already; \(refusesEarlyWrites ? "writes are refused" : "writes wait")")
+        return signal
+    }
+
+    // MARK: The end
+
+    /// - Throws: `MigrationError.refused` with the reason if this node ends the disk's arrival.
+    func checkNotDismissed(_ migration: MigrationID) throws { try machine.checkNotDismissed(migration) }
+
+    /// Keeps an unprepared disk whose connection has ended for the next attempt, or removes it. A prepared disk stays until its
+    /// source decides.
+    func carrierEnded(_ migration: MigrationID, keepsPartial: Bool) async {
+        if let carrier = machine.carrier(of: migration) { unregister(carrier) }
+        let (actions, removal) = machine.carrierEnded(migration, keepsPartial: keepsPartial)
+        perform(actions)
+        guard let removal else { return }
+        do { try await remove(removal) } catch {
+            // Its source was never told that it is prepared, and names it when it comes again.
+            logger.warning("what is noted of a disk that will not come stays: \(error)")
+        }
+    }
+
+    /// Removes a disk whose source has said that it keeps it.
+    /// - Throws: if a later life may find it again, so that its source is to say so again.
+    func abandon(_ migration: MigrationID) async throws {
+        if let removal = machine.abandoned(migration) { try await remove(removal) }
+    }
+}

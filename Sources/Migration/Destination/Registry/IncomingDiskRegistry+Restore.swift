@@ -1,0 +1,60 @@
+import Block
+import MigrationCore
+import MigrationProtocol
+
+/// Disks of an earlier life of the node.
+extension IncomingDiskRegistry {
+    /// Takes up the records of earlier lives: serves the disks that are this node's, and holds those that wait for their
+    /// sources. A disk that can't be served is reported, and does not keep the others from being served.
+    /// - Throws: if a record can't be read.
+    public func restore() async throws {
+        for prefix in [IncomingRecord.prefix, IncomingRecord.returningPrefix] {
+            for (name, record) in try records.state.readAll(IncomingRecord.self, prefix: "\(prefix)-") {
+                if let ours = try await claim(record, name, prefix) { await restore(ours) }
+            }
+        }
+        images.layout.removeLeftovers(except: machine.exports)
+    }
+
+    /// The record of a disk if it belongs to this images directory, since a state directory may serve several: it has the name
+    /// that it would get here, or its image stands here now, in a directory that was renamed or is mounted elsewhere.
+    private func claim(_ record: IncomingRecord, _ name: String, _ prefix: String) async throws -> IncomingRecord? {
+        let ourName = records.name(of: record.export, prefix)
+        if name == ourName { return record }
+        // The operator may have said that another image stands where this one stood.
+        guard record.image?.path != nil, let image = try? await activation.find(record), try record.isAbout(image),
+            try !records.state.exists(ourName)
+        else { return nil }
+        var record = record
+        record.image = try images.standing(image, record)
+        if record.isReturn { record.imagePath = image.path }
+        try records.state.write(record, as: ourName)
+        removeOutdated(name)
+        return record
+    }
+
+    private func removeOutdated(_ name: String) {
+        if let problem = records.removeOutdated(name) { logger.warning("\(problem)") }
+    }
+
+    private func restore(_ record: IncomingRecord) async {
+        switch machine.restored(record.arrival) {
+        // A disk that came back, of a node that was killed before it had removed the record of its coming.
+        case .discard: return removeOutdated(records.name(of: record.export, IncomingRecord.returningPrefix))
+        case .wait: hold(record)
+        case .serve:
+            hold(record)
+            do {
+                try await takeOver(record.migration)
+            } catch {
+                logger.error("\(record.export) moved to this node but can't be served: \(error)")
+                unserved[record.export] = "\(error)"
+            }
+        }
+    }
+
+    private func hold(_ record: IncomingRecord) {
+        prepared[record.migration] = PreparedDisk(record: record)
+        if record.blockSize != nil { channels[record.migration] = PostCopyChannels() }
+    }
+}

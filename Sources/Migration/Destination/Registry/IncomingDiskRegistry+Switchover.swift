@@ -1,0 +1,160 @@
+import Block
+import BlockModel
+import MigrationCore
+import MigrationProtocol
+
+/// Disks that are prepared, and served once their sources have committed.
+extension IncomingDiskRegistry {
+    /// Records durably that a disk is prepared; its image must be durable already.
+    func prepare(_ record: IncomingRecord, _ parts: PostCopyFiles?) throws {
+        try machine.checkMayPrepare(record.migration)
+        guard let disk = receiving[record.migration] else { preconditionFailure("a disk without an image") }
+        // A later life would not find a file that has no name any more.
+        guard disk.image.isAtPath else {
+            throw MigrationError.refused(
+                "\(disk.image.path) has been replaced or deleted while the disk arrived in it")
+        }
+        var record = record
+        if let movedBy = disk.movedBy {
+            record.imagePath = disk.image.path
+            record.supersedes = movedBy
+            if let last = try records.read(record.export) {
+                record.earlier = Array(([last.migration] + (last.earlier ?? [])).prefix(IncomingRecord.maximumEarlier))
+                record.aliases = last.aliases
+            }
+        }
+        let image = try images.standing(disk.image, record)
+        record.image = image
+        record.inode = image.legacyFile.inode
+        try records.state.flush(directory: images.realPath)
+        try records.write(prepared: record)
+        receiving[record.migration] = nil
+        prepared[record.migration] = PreparedDisk(record: record, receiving: disk, parts: parts)
+        perform(machine.prepared(record.arrival))
+    }
+
+    /// Serves a disk whose source has committed. May be called again.
+    /// - Throws: if there is no such disk, or its image is gone.
+    @discardableResult
+    func takeOver(_ migration: MigrationID) async throws -> Disk {
+        switch try machine.committed(migration) {
+        case .served(let disk): return disks[disk]
+        case .join:
+            guard let task = activations[migration] else { preconditionFailure("an activation without a task") }
+            return try await task.value
+        case .serve:
+            let task = Task { try await activate(migration) }
+            activations[migration] = task
+            return try await task.value
+        }
+    }
+
+    private func activate(_ migration: MigrationID) async throws -> Disk {
+        guard let known = prepared[migration] else { preconditionFailure("a prepared disk without a record") }
+        defer { activations[migration] = nil }
+        do {
+            let disk = try await serve(known)
+            prepared[migration] = nil
+            chains.arrived(disk)
+            perform(machine.served(migration, as: disks.add(disk)))
+            return disk
+        } catch {
+            perform(machine.servingFailed(migration))
+            throw error
+        }
+    }
+
+    private func serve(_ known: PreparedDisk) async throws -> Disk {
+        let record = known.record
+        let image = try await activation.image(of: known)
+        try records.write(active: record)
+        machine.recorded(record.migration)
+        guard record.needsSource else {
+            images.removeArrivalFiles(of: record.export)
+            finish(record.migration)
+            let disk = try await activate(record, image, FileDevice(image: try record.served(image)), nil)
+            if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
+            return disk
+        }
+        return try await servePartly(known, image)
+    }
+
+    private func activate(
+        _ record: IncomingRecord, _ image: RawImage, _ device: BlockDevice, _ map: DurablePresentMap?
+    ) async throws -> Disk {
+        let export = early[record.export]
+        let disk = try await host.activate(
+            ReceivedDisk(
+                export: record.export, image: try record.served(image), device: device, map: map, early: export?.disk,
+                supersedes: record.supersedes, isReturn: record.imagePath != nil,
+                isReadOnly: record.isReadOnly ?? false))
+        early[record.export] = nil
+        if let export {
+            export.device.open(device)
+            await export.disk.switchDevice(device)
+        }
+        return disk
+    }
+
+    /// Releases the claims of a disk that is here whole.
+    private func finish(_ migration: MigrationID) {
+        space.remove(migration)
+        machine.completed(migration)
+    }
+
+    // MARK: Disks of which blocks are missing
+
+    private func servePartly(_ known: PreparedDisk, _ image: RawImage) async throws -> Disk {
+        let record = known.record
+        let parts = try activation.parts(of: known)
+        let postCopy = try activation.postCopy(
+            of: record, image, parts, channels: channels[record.migration] ?? PostCopyChannels()
+        ) { [self] in try await complete(record, image, $0) }
+        let map = parts.store.map
+        let device = ResolvingDevice(image: image, map: map, resolver: postCopy)
+        space.add(
+            space.claim(
+                image.path, size: record.size, blockSize: map.geometry.blockSize,
+                dataBytes: try image.allocatedBytes().addingClamped(
+                    map.missing.multipliedClamped(by: UInt64(map.geometry.blockSize)))),
+            for: record.migration)
+        // Known before any client can ask for the disk: it must not be taken for whole.
+        postCopies[record.export] = postCopy
+        do {
+            let disk = try await activate(record, image, device, map)
+            postCopy.start()
+            return disk
+        } catch {
+            postCopies[record.export] = nil
+            throw error
+        }
+    }
+
+    /// Records durably that everything is here, and serves the disk as any other.
+    private func complete(_ record: IncomingRecord, _ image: RawImage, _ ledger: Ledger) async throws {
+        var record = record
+        record.arrived = ledger
+        try records.write(active: record)
+        // All may have come before the disk's being served was recorded.
+        let disk = try await takeOver(record.migration)
+        await disk.fence()
+        await disk.replaceDevice(FileDevice(image: (try? record.served(image)) ?? image))
+        await disk.unfence()
+        finish(record.migration)
+        postCopies[record.export] = nil
+        images.removeArrivalFiles(of: record.export)
+        await host.completed(record.export)
+        logger.info("\(record.export) is here whole")
+    }
+
+    /// Tells a source that comes again, because it has not heard so, that everything is here.
+    private func repeatCompletion(_ ledger: Ledger, _ migration: MigrationID) {
+        let channels = channels[migration] ?? PostCopyChannels()
+        self.channels[migration] = channels
+        channels.listen(
+            PostCopyChannels.Listener(
+                event: { event in
+                    if case .up(.bulk, _) = event { channels.send(.postcopy(.complete(ledger)), on: .bulk) }
+                }, message: { _, _ in }))
+    }
+}

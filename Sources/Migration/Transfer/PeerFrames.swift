@@ -1,0 +1,4 @@
+import NIOCore
+
+/// Reads the frames of a `PeerConnection`, one after the other.
+typealias PeerFrames = NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
