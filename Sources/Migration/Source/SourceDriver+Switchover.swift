@@ -110,7 +110,7 @@ extension SourceDriver {
 
     private mutating func awaitActive() async throws -> SourceMachine.Step {
         let forward = links.forward
-        // Where the commit is lost right now, the forwarding link says it again, on every new connection.
+        // If the commit is lost right now, the forwarding link says it again, on every new connection.
         if case .active? = try? await receiver.next() { forward.confirmActive() } else { forward.reconnect() }
         await forward.waitUntilActive()
         guard forward.isActive else { throw MigrationError.stopping }

@@ -14,7 +14,7 @@ struct SourceDriver {
         let forwarding: @Sendable (ForwardLink) -> Void
     }
 
-    /// What is known once the destination has the disk.
+    /// The facts about a switchover once the destination serves the disk.
     struct SwitchedOver: Sendable {
         var root: DiskRoot
         var leavesRest: Bool

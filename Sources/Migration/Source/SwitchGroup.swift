@@ -237,7 +237,7 @@ final class SwitchGroup: Sendable {
         }
     }
 
-    /// None of them goes. Where another attempt is worth it, what was sent stays with the destination for that.
+    /// Lets none of them go. If another attempt is worth it, the destination keeps what was sent for that.
     /// - Returns: false where it is too late for that.
     @discardableResult
     func fail(_ error: any Error) -> Bool { perform { $0.fail(error, .init(of: error)) } }

@@ -23,7 +23,7 @@ package struct SourceMachine: Equatable, Sendable {
         case abandoned
     }
 
-    /// What must be undone when a migration is given up.
+    /// Work that must be undone when a migration is given up.
     package enum Undo: Equatable, Sendable {
         case nothing
         case stopTracking
@@ -32,7 +32,7 @@ package struct SourceMachine: Equatable, Sendable {
         case stopTrackingAndClose
     }
 
-    /// What follows a round.
+    /// The decision after a round.
     package enum Decision: Equatable, Sendable {
         /// Another round over what was written meanwhile.
         case copy(CopyPlan.Scope)
@@ -147,7 +147,7 @@ package struct SourceMachine: Equatable, Sendable {
         }
     }
 
-    /// What the switchover needs is there.
+    /// The preparations of `start` are done.
     package mutating func started() -> Step {
         guard case .start = step else { preconditionFailure("started in \(step)") }
         return skipsCopying ? leaveRest() : go(.copyManifest, .copying)
@@ -310,7 +310,7 @@ package struct SourceMachine: Equatable, Sendable {
 
     mutating func decide(_ situation: Situation) -> Decision {
         guard case .copying(let round) = state else { preconditionFailure("decided after a round") }
-        // Whoever waits for the disk gets it at once, and what is left of it afterwards.
+        // A client that waits for the disk gets it at once, and the rest of it afterwards.
         if skipsCopying { return .switchOver(leavesRest: true) }
         switch switchover {
         case .firstWrite, .manual:

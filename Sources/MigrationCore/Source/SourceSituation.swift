@@ -1,17 +1,17 @@
 extension SourceMachine {
-    /// What is known at the end of a round; in seconds.
+    /// Measurements at the end of a round; times in seconds.
     package struct Situation: Equatable, Sendable {
-        /// How long the guest would wait if what is left were sent behind the fence.
+        /// Downtime if everything that is left were sent behind the fence.
         package var expectedPause: Double
-        /// How long it may.
+        /// Longest downtime that is allowed.
         package var maximumPause: Double
-        /// How long it would with nothing left.
+        /// Downtime if nothing were left.
         package var leastPause: Double = 0
         /// Bytes that are left.
         package var dirty: UInt64
         /// Bytes of these that are not hot; see `CopyPlan`.
         package var settled: UInt64
-        /// So many may be, whatever they take.
+        /// Bytes that may be left, whatever they take.
         package var threshold: UInt64 = 0
 
         package init(
@@ -26,9 +26,9 @@ extension SourceMachine {
             self.threshold = threshold
         }
 
-        /// Whether what is left could be sent behind the fence.
+        /// Whether everything that is left could be sent behind the fence.
         package var fits: Bool { dirty <= threshold || expectedPause <= maximumPause }
-        /// Whether the guest would hardly notice what is left.
+        /// Whether the guest would hardly notice the rest.
         package var isSmall: Bool { dirty <= threshold || expectedPause <= leastPause + SourceMachine.unnoticed }
     }
 }

@@ -32,7 +32,7 @@ package struct SwitchGroupMachine: Sendable {
         case last([Action])
     }
 
-    /// What follows a step of the commit attempt.
+    /// The consequence of a step of the commit attempt.
     package enum StepEnd: Sendable {
         /// The disks are the destination's.
         case committed
@@ -52,7 +52,7 @@ package struct SwitchGroupMachine: Sendable {
         case slow
     }
 
-    /// What is known while it is not known whether the disks have been given away.
+    /// The knowledge while it is not known whether the disks have been given away.
     package struct Doubt: Equatable, Sendable {
         /// The error that has led to it; nil while the first step of the attempt goes on.
         package var cause: String?
@@ -124,7 +124,7 @@ package struct SwitchGroupMachine: Sendable {
 
     // MARK: The commit record
 
-    /// What is to be done with the record now.
+    /// The operation to do with the commit record now.
     package var perform: CommitAttempt.Step { attempt.next }
 
     /// Whether it is not known whether the disks have been given away: they are not served here, and the destination is not
@@ -172,7 +172,7 @@ package struct SwitchGroupMachine: Sendable {
         return outcome("it has moved") + [.letGo(.commit)]
     }
 
-    /// None has been given away. Whoever has given them up meanwhile is heard now.
+    /// No disk has been given away. An operator who has given them up meanwhile is heard now.
     private mutating func gone() -> [Action] {
         agreement.endDoubt()
         doubtCause = nil
@@ -195,7 +195,7 @@ package struct SwitchGroupMachine: Sendable {
                     isBad: true, "whether it has moved is not known, and its clients wait until it is: \(error)")
             ]
         }
-        // Whoever has given them up during the step need not wait.
+        // An operator who has given them up during the step need not wait.
         let isGivenUp = failure != nil && !agreement.isWithdrawn
         return (.pause(milliseconds: isGivenUp ? 0 : pause), actions)
     }
@@ -220,7 +220,7 @@ package struct SwitchGroupMachine: Sendable {
     /// A disk's connection has ended.
     package mutating func disconnect(_ disk: Int) { connected.remove(disk) }
 
-    /// A disk can't go, and so none goes. Where another attempt is worth it, the destination keeps what was sent.
+    /// A disk can't go, and so none goes. If another attempt is worth it, the destination keeps what was sent.
     /// - Returns: nil where it is too late for that.
     package mutating func fail(_ error: any Error, _ kind: FailureKind) -> [Action]? {
         stop(error, kind, saying: kind == .lasting ? "another disk of the same guest can't go" : nil)
