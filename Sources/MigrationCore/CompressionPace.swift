@@ -1,4 +1,5 @@
 import func Glibc.exp
+import func Glibc.exp2
 
 /// How hard the data stream is compressed: as hard as the link leaves time for, so that it is the link that limits a
 /// migration and not the processor. Does nothing itself.

@@ -8,8 +8,8 @@ import NIOCore
 @testable import Migration
 @testable import MigrationProtocol
 
-/// The node that the disk comes to: performs what `DestinationMachine`, `BlockResolver` and `BackgroundFill` say, as
-/// `DestinationMigration`, `DestinationSite` and `PostCopy` do, in simulated time.
+/// The node that the disk comes to: performs what `DestinationMachine` says, as
+/// `DestinationMigration` and `DestinationSite` do, in simulated time.
 final class SimDestination: SimPart {
     /// What is written down about a disk that has been prepared here, or more.
     struct Record {
@@ -50,8 +50,8 @@ final class SimDestination: SimPart {
     private var forwardPipe: SimPipe?
     private var forwardInFlight = 0
     private var whenForwardQuiet: (() -> Void)?
-    private var lanes: [LaneKind: SimPipe] = [:]
-    private var lanesMigration: MigrationID?
+    private var channels: [PostCopyChannel: SimPipe] = [:]
+    private var channelsMigration: MigrationID?
     /// Requests of clients from before the hand-over.
     private var early: [GuestOperation] = []
     private var earlyReads: [UInt64: GuestOperation] = [:]
@@ -81,7 +81,7 @@ final class SimDestination: SimPart {
         resolving = nil
         forwardPipe = nil
         whenForwardQuiet = nil
-        lanes = [:]
+        channels = [:]
         early = []
         earlyReads = [:]
     }
@@ -110,8 +110,8 @@ final class SimDestination: SimPart {
         case .unknown, .estimate: refuse(pipe)
         case .migrate: receive(id, pipe)
         case .forward: takeForwarder(id, isCommitted, pipe)
-        case .demand: takeLane(.demand, id, isCommitted, pipe)
-        case .bulk: takeLane(.bulk, id, isCommitted, pipe)
+        case .demand: takeChannel(.demand, id, isCommitted, pipe)
+        case .bulk: takeChannel(.bulk, id, isCommitted, pipe)
         }
     }
 
@@ -146,7 +146,7 @@ final class SimDestination: SimPart {
         let arrival = SimArrival(self, offer.migration, pipe, hasBase: hasPartialImage)
         self.arrival = arrival
         hasPartialImage = true
-        lanesMigration = offer.migration
+        channelsMigration = offer.migration
         arrival.take(.offer(offer))
     }
 
@@ -165,10 +165,10 @@ final class SimDestination: SimPart {
             // What it has brought is still being performed; the next one waits for that.
             break
         case .demand, .bulk:
-            let kind: LaneKind = purpose == .demand ? .demand : .bulk
-            guard lanes[kind] === pipe else { return }
-            lanes[kind] = nil
-            resolving?.laneDown(kind)
+            let kind: PostCopyChannel = purpose == .demand ? .demand : .bulk
+            guard channels[kind] === pipe else { return }
+            channels[kind] = nil
+            resolving?.channelDown(kind)
         }
     }
 
@@ -283,11 +283,11 @@ final class SimDestination: SimPart {
             "invariant 5: the destination serves a disk that was not given to it")
         world.note("destination serves, \(record.needsSource ? "partly" : "whole")")
         if record.needsSource {
-            resolving = SimPostCopy(self, record.migration, liveMap!)
-            for kind in LaneKind.allCases where lanes[kind] != nil && lanesMigration == record.migration {
-                resolving!.laneUp(kind, lanes[kind]!)
+            resolving = SimPostCopy(self, liveMap!)
+            for kind in PostCopyChannel.allCases where channels[kind] != nil && channelsMigration == record.migration {
+                resolving!.channelUp(kind, channels[kind]!)
             }
-            resolving!.advance()
+            resolving!.start()
         }
         isAnsweringEarly = false
         earlyReads = [:]
@@ -308,7 +308,7 @@ final class SimDestination: SimPart {
         }
     }
 
-    private func takeLane(_ kind: LaneKind, _ id: MigrationID, _ isCommitted: Bool, _ pipe: SimPipe) {
+    private func takeChannel(_ kind: PostCopyChannel, _ id: MigrationID, _ isCommitted: Bool, _ pipe: SimPipe) {
         if isCommitted {
             takeOver(id) { [self] isMine in if isMine { attach(kind, id, pipe) } else { refuse(pipe) } }
         } else if arrival?.id == id || record?.migration == id {
@@ -318,23 +318,23 @@ final class SimDestination: SimPart {
         }
     }
 
-    private func attach(_ kind: LaneKind, _ id: MigrationID, _ pipe: SimPipe) {
+    private func attach(_ kind: PostCopyChannel, _ id: MigrationID, _ pipe: SimPipe) {
         guard pipe.isOpen else { return }
-        if let old = lanes[kind], old !== pipe {
+        if let old = channels[kind], old !== pipe {
             old.cut()
-            lanes[kind] = nil
-            resolving?.laneDown(kind)
+            channels[kind] = nil
+            resolving?.channelDown(kind)
         }
-        lanes[kind] = pipe
-        lanesMigration = id
+        channels[kind] = pipe
+        channelsMigration = id
         pipe.send(.welcome(Welcome(blockSize: 0)), from: .destination)
         pipe.onMessage[SimPipe.End.destination.rawValue] = { [self] message in
-            guard lanes[kind] === pipe else { return }
+            guard channels[kind] === pipe else { return }
             if case .answer(let answer) = message { return takeEarly(answer) }
             resolving?.take(message, from: kind)
         }
         if let resolving {
-            resolving.laneUp(kind, pipe)
+            resolving.channelUp(kind, pipe)
         } else if kind == .demand {
             for id in earlyReads.keys.sorted() { askEarly(id) }
         } else if record?.isActive == true, record?.needsSource == false {
@@ -402,7 +402,7 @@ final class SimDestination: SimPart {
 
     private func askEarly(_ id: UInt64) {
         guard let operation = earlyReads[id] else { return }
-        lanes[.demand]?.send(
+        channels[.demand]?.send(
             .request(
                 RemoteRequest(
                     id: id, kind: operation.kind, isForced: false, mayPunchHole: true,
@@ -493,7 +493,7 @@ final class SimDestination: SimPart {
         epoch += 1
         arrival?.pipe.drop(.destination)
         forwardPipe?.drop(.destination)
-        for kind in LaneKind.allCases { lanes[kind]?.drop(.destination) }
+        for kind in PostCopyChannel.allCases { channels[kind]?.drop(.destination) }
         simulation.dropConnections(of: .destination)
         arrival = nil
         resolving = nil
@@ -502,8 +502,8 @@ final class SimDestination: SimPart {
         forwardPipe = nil
         forwardInFlight = 0
         whenForwardQuiet = nil
-        lanes = [:]
-        lanesMigration = nil
+        channels = [:]
+        channelsMigration = nil
         early = []
         earlyReads = [:]
         isAnsweringEarly = false

@@ -8,40 +8,39 @@ import Index
 @testable import MigrationCore
 @testable import MigrationProtocol
 
-/// Performs what `BlockResolver` and `BackgroundFill` say, as `PostCopy` does, in simulated time.
+/// Performs what `PostCopyMachine` orders, as `PostCopy` does, in simulated time.
 final class SimPostCopy: SimPart {
-    private enum Phase: Equatable {
-        case filling
-        case verifying(DiskRoot?)
-        case complete
+    private enum Event {
+        case up(SimPipe)
+        case down
+        case message(Message)
     }
 
-    private let node: SimDestination
-    private let id: MigrationID
-    private let map: DurablePresentMap
-    private var resolver: BlockResolver
-    private var fill: BackgroundFill
+    private static let beginning = ContinuousClock.now
+
+    let node: SimDestination
+    let map: DurablePresentMap
+    private var machine: PostCopyMachine
     private var operations: [UInt64: GuestOperation] = [:]
     private var nextID: UInt64 = 0
-    private var announced: [UInt64: Fingerprint] = [:]
-    private var awaited: [(segment: Range<UInt64>, left: Int)] = []
-    private var generation = 0
-    private var pipes: [LaneKind: SimPipe] = [:]
-    private var phase = Phase.filling
-    private var isPaused = false
-    private var isSaving = false
-    private var waitingSaves: [() -> Void] = []
+    var announced: [UInt64: Fingerprint] = [:]
+    private var pipes: [PostCopyChannel: SimPipe] = [:]
+    /// Events of a channel wait for the work of its current message.
+    private var events: [PostCopyChannel: [Event]] = [:]
+    private var busy: Set<PostCopyChannel> = []
 
-    init(_ node: SimDestination, _ id: MigrationID, _ map: DurablePresentMap) {
+    init(_ node: SimDestination, _ map: DurablePresentMap) {
         self.node = node
-        self.id = id
         self.map = map
-        resolver = BlockResolver(map: map)
-        var limits = BackgroundFill.Limits()
-        limits.segment = 4
-        limits.describing = 3
-        limits.bringing = 2
-        fill = BackgroundFill(map: map, limits: limits)
+        var limits = PostCopyMachine.Limits(map.geometry)
+        limits.fill.segment = 4
+        limits.fill.describing = 3
+        limits.fill.bringing = 2
+        limits.checkpointBytes = UInt64.random(in: 1...20, using: &node.world.random) * UInt64(map.geometry.blockSize)
+        limits.partBlocks = SimSupply.partBlocks
+        limits.retryDelay = .milliseconds(20)
+        limits.tellingInterval = .milliseconds(2)
+        machine = PostCopyMachine(map: map, limits: limits)
         world.add(self)
         world.watch(map)
     }
@@ -49,11 +48,16 @@ final class SimPostCopy: SimPart {
     func letGo() {
         operations = [:]
         pipes = [:]
-        waitingSaves = []
+        events = [:]
     }
 
-    private var disk: SimDisk { node.disk }
-    private var world: World { node.world }
+    var disk: SimDisk { node.disk }
+    var world: World { node.world }
+    private var now: ContinuousClock.Instant { Self.beginning + .microseconds(Int64(world.now)) }
+
+    func start() { step { $0.start() } }
+
+    // MARK: Clients
 
     func isHere(_ operation: GuestOperation) -> Bool {
         operation.kind != .flush && !operation.isForced
@@ -64,29 +68,14 @@ final class SimPostCopy: SimPart {
         let id = nextID
         nextID += 1
         operations[id] = operation
-        run(
-            resolver.begin(
-                BlockResolver.Operation(
-                    id: id, kind: operation.kind, bytes: operation.bytes, isForced: operation.isForced)))
-    }
-
-    private func run(_ actions: [BlockResolver.Action]) {
-        for action in actions {
-            switch action {
-            case .perform(let operation): perform(operation)
-            case .deliver: preconditionFailure("only what has just come is delivered")
-            case .finish(let id, let error):
-                let operation = operations.removeValue(forKey: id)!
-                operation.finish(error, operation.found)
-            case .demand(let runs, let ahead): for part in [runs, ahead] where !part.isEmpty { demand(part) }
-            case .makeDurable: makeDurable()
-            }
+        step {
+            $0.begin(
+                PostCopyScheduler.Operation(
+                    id: id, kind: operation.kind, bytes: operation.bytes, isForced: operation.isForced))
         }
-        world.check(resolver.demandedCount <= 64 * 20, "invariant 10: \(resolver.demandedCount) blocks are demanded")
-        world.check(fill.openCount <= 20, "invariant 10: \(fill.openCount) segments are open")
     }
 
-    private func perform(_ request: BlockResolver.Operation) {
+    private func perform(_ request: PostCopyScheduler.Operation) {
         let operation = operations[request.id]!
         // A trim may have been narrowed.
         let first = Int(request.bytes.lowerBound / SimImage.sectorBytes)
@@ -99,241 +88,181 @@ final class SimPostCopy: SimPart {
         node.perform(part) { [self] error, found in
             operation.found = found
             for (sector, value) in operation.delivered { operation.found[sector - first] = value }
-            run(resolver.performed(request.id, error: error))
-            advance()
+            step { $0.performed(request.id, error: error) }
         }
     }
 
-    private func makeDurable() {
-        save { [self] isSaved in
-            node.later(300) { [self] in run(resolver.madeDurable(error: isSaved ? 0 : EIO)) }
+    /// - Parameter values: of the only block that is delivered.
+    func deliver(_ runs: [Range<UInt64>], to reader: UInt64, _ values: [UInt32]) {
+        world.check(runs.reduce(0) { $0 + $1.count } == 1, "what has not come is delivered")
+        let sectors = disk.sectors(of: runs[0])
+        let isStale = node.faults.contains(.staleDelivery)
+        for (sector, value) in zip(sectors, isStale ? node.image.read(sectors) : values)
+        where operations[reader]!.sectors.contains(sector) {
+            operations[reader]!.delivered[sector] = value
         }
     }
 
-    /// One at a time: an older page must not be written over a newer one.
-    /// - Parameter done: told whether the image and what is known of it are durable.
-    private func save(_ done: @escaping (Bool) -> Void) {
-        guard !isSaving else { return waitingSaves.append { [self] in save(done) } }
-        isSaving = true
-        let faults = node.faults
-        let pages = map.takeChanges()
-        if faults.contains(.mapBeforeData) { _ = node.writePages(pages) }
-        node.synchronize { [self] isDurable in
-            guard isDurable, node.synchronizeManifest() else {
-                if !isDurable { node.distrustMemory() }
-                return saved(isDone: false, pages, done)
+    // MARK: The machine
+
+    /// - Parameter values: of the block that the event is about.
+    func step(delivering values: [UInt32]? = nil, _ event: (inout PostCopyMachine) -> [PostCopyMachine.Action]) {
+        perform(event(&machine), delivering: values)
+        world.check(machine.demandedCount <= 64 * 20, "invariant 10: \(machine.demandedCount) blocks are demanded")
+        world.check(machine.openSegmentCount <= 20, "invariant 10: \(machine.openSegmentCount) segments are open")
+    }
+
+    func ask<Answer>(_ question: (inout PostCopyMachine) -> Answer) -> Answer { question(&machine) }
+
+    private func perform(_ actions: [PostCopyMachine.Action], delivering values: [UInt32]? = nil) {
+        for action in actions {
+            switch action {
+            case .perform(let operation): perform(operation)
+            case .deliver(let id, let runs): deliver(runs, to: id, values!)
+            case .finish(let id, let error):
+                let operation = operations.removeValue(forKey: id)!
+                operation.finish(error, operation.found)
+            case .send(let message, let kind):
+                world.note("\(message)")
+                pipes[kind]?.send(.postcopy(message), from: .destination)
+            case .sendReplaced:
+                for chunk in RunChunks(map.notTaken) {
+                    pipes[.bulk]?.send(.postcopy(.replaced(chunk)), from: .destination)
+                }
+            case .closeChannels: for pipe in pipes.values { pipe.cut() }
+            case .search(let search): node.later(500) { [self] in find(search) }
+            case .save(let step): save(step)
+            case .computeRoot: computeRoot()
+            case .report(let problem):
+                world.note("\(problem)")
+                if case .rootsDiffer = problem { world.fail("invariant 8: the roots differ at the end of post-copy") }
+            case .retry: node.later(20_000) { [self] in step { $0.retry() } }
+            case .store, .record, .recordCompletion: preconditionFailure("the work of a message")
             }
-            let late = faults.contains(.lateSnapshot) ? pages + map.takeChanges() : pages
-            node.later(1000) { [self] in saved(isDone: node.writePages(late), pages, done) }
         }
     }
 
-    private func saved(isDone: Bool, _ pages: [MapPage], _ done: (Bool) -> Void) {
-        if !isDone { map.putBack(pages) }
-        isSaving = false
-        if !waitingSaves.isEmpty { waitingSaves.removeFirst()() }
-        done(isDone)
+    // MARK: Durability
+
+    private func save(_ save: SaveSequence.Step) {
+        switch save {
+        case .synchronizeImage:
+            if node.faults.contains(.mapBeforeData) {
+                map.touchAll()
+                _ = node.writePages(map.takeChanges())
+            }
+            node.synchronize { [self] in saved($0) }
+        case .distrustMemory:
+            node.distrustMemory()
+            saved(true)
+        case .synchronizeManifest: saved(node.synchronizeManifest())
+        case .writePages(let pages):
+            let late = node.faults.contains(.lateSnapshot) ? pages + map.takeChanges() : pages
+            node.later(1000) { [self] in saved(node.writePages(late)) }
+        }
     }
 
-    // MARK: Bringing
+    private func saved(_ isDone: Bool) {
+        step { $0.saved(isDone ? nil : WorkFailure(code: EIO, reason: "it is broken")) }
+    }
 
-    private func demand(_ runs: [Range<UInt64>]) {
-        for run in runs { fill.wish(for: run.lowerBound / 3 * 3..<run.upperBound) }
-        guard runs.joined().contains(where: { announced[$0] != nil }) else { return ask(runs, .demand) }
+    private func computeRoot() {
         node.later(300) { [self] in
-            let rest = runs.joined().filter { announced[$0] == nil || !bringFromHere($0) }
-            if !rest.isEmpty { ask(rest.map { $0..<$0 + 1 }, .demand) }
-            advance()
-        }
-    }
-
-    private func ask(_ runs: [Range<UInt64>], _ kind: LaneKind) {
-        pipes[kind]?.send(.postcopy(.need(runs.map { BlockRange($0) })), from: .destination)
-    }
-
-    func advance() {
-        guard phase == .filling else { return }
-        if fill.isDone {
-            phase = .verifying(nil)
-            return verify()
-        }
-        guard !isPaused else { return }
-        for action in fill.next() { run(action) }
-    }
-
-    private func run(_ action: BackgroundFill.Action) {
-        switch action {
-        case .describe(let runs):
-            world.note("describe \(runs)")
-            pipes[.bulk]?.send(.postcopy(.describe(runs.map { BlockRange($0) })), from: .destination)
-        case .bring(let segment):
-            world.note("bring \(segment)")
-            let generation = self.generation
-            node.later(500) { [self] in
-                guard self.generation == generation else { return }
-                var rest: [Range<UInt64>] = []
-                for block in segment where !map.isPresent(block) && !bringFromHere(block) {
-                    rest.append(block..<block + 1)
-                }
-                if rest.isEmpty {
-                    fill.brought(segment)
-                } else {
-                    awaited.append((segment, rest.count))
-                    ask(rest, .bulk)
-                }
-                advance()
-            }
-        }
-    }
-
-    private func bringFromHere(_ block: UInt64) -> Bool {
-        let fingerprint = announced[block]!
-        let isHere = disk.fingerprint(block, in: node.image) == fingerprint
-        guard isHere || fingerprint == .zero || node.neighbour.contains(fingerprint) else { return false }
-        store(block, disk.values(fingerprint, of: block))
-        return true
-    }
-
-    /// Writes a block that has come, as far as it is still wanted.
-    private func store(_ block: UInt64, _ values: [UInt32]) {
-        let fill = resolver.arrived([block..<block + 1])
-        let first = disk.sectors(of: block..<block + 1).lowerBound
-        let isUnclaimed = node.faults.contains(.unclaimedFills)
-        guard isUnclaimed || !fill.accepted.isEmpty else { return run(resolver.filled(fill.id, error: 0)) }
-        guard !node.isFull else { return passBy(fill.id, block, values) }
-        let half = values.count / 2
-        node.later(400) { [self] in
-            node.image.write(values, at: first, from: 0, to: half)
-            node.later(400) { [self] in
-                node.image.write(values, at: first, from: half, to: values.count)
-                if !fill.accepted.isEmpty { node.setManifest(disk.fingerprint(values), of: block) }
-                var actions = resolver.filled(fill.id, error: 0)
-                if world.chance(10) { actions += resolver.checkpoint() }
-                run(actions)
-                advance()
-            }
-        }
-    }
-
-    /// There is no room: who reads the block gets it all the same, and the fill waits.
-    private func passBy(_ id: UInt64, _ block: UInt64, _ values: [UInt32]) {
-        node.later(300) { [self] in
-            let actions = resolver.filled(id, error: ENOSPC, isAtHand: true)
-            let isStale = node.faults.contains(.staleDelivery)
-            for case .deliver(let reader, let runs) in actions {
-                world.check(runs == [block..<block + 1], "what has not come is delivered")
-                let sectors = disk.sectors(of: block..<block + 1)
-                for (sector, value) in zip(sectors, isStale ? node.image.read(sectors) : values)
-                where operations[reader]!.sectors.contains(sector) {
-                    operations[reader]!.delivered[sector] = value
-                }
-            }
-            isPaused = true
-            node.later(20_000) { [self] in
-                isPaused = false
-                advance()
-            }
-            run(actions.filter { if case .deliver = $0 { false } else { true } })
-        }
-    }
-
-    // MARK: Lanes
-
-    func laneUp(_ kind: LaneKind, _ pipe: SimPipe) {
-        pipes[kind] = pipe
-        world.note("\(kind) is up, \(phase)")
-        switch kind {
-        case .demand: run(resolver.linkFound())
-        case .bulk:
-            switch phase {
-            case .filling:
-                let first = UInt64.random(in: 0..<disk.geometry.blockCount, using: &world.random)
-                fill.rank([first..<first + 7, first / 2..<first / 2 + 2])
-                for action in fill.linkFound() { run(action) }
-                advance()
-            case .verifying(let root): if root != nil { askToVerify() }
-            case .complete: pipe.send(.postcopy(.complete(Ledger())), from: .destination)
-            }
-        }
-    }
-
-    func laneDown(_ kind: LaneKind) {
-        pipes[kind] = nil
-        world.note("\(kind) is down")
-        switch kind {
-        case .demand: resolver.linkLost()
-        case .bulk:
-            fill.linkLost()
-            awaited = []
-            generation += 1
-        }
-    }
-
-    func take(_ message: Message, from kind: LaneKind) {
-        switch message {
-        case .zeros(let range):
-            let block = range.first
-            store(block, Array(repeating: 0, count: disk.sectors(of: block..<block + 1).count))
-            count(block, kind)
-        case .data(let segment):
-            var bytes = segment.compressed
-            let block = segment.runs[0].first
-            store(block, disk.sectors(of: block..<block + 1).map { _ in bytes.readInteger(as: UInt32.self)! })
-            count(block, kind)
-        case .postcopy(.description(let description)):
-            guard let runs = fill.oldestQuestion, runs.first?.lowerBound == description.first else {
-                return world.fail("fingerprints that nobody asked for")
-            }
-            fill.wasDescribed()
-            for (block, fingerprint) in zip(runs.joined(), description.fingerprints) { announced[block] = fingerprint }
-        case .postcopy(.verified(let theirs)):
-            guard case .verifying(let ours?) = phase else { return }
-            world.check(ours == theirs, "invariant 8: the roots differ at the end of post-copy")
-            guard ours == theirs else { return }
-            phase = .complete
-            node.completed { [self] isNoted in
-                if isNoted {
-                    pipes[.bulk]?.send(.postcopy(.complete(Ledger())), from: .destination)
-                } else {
-                    phase = .verifying(ours)
-                    node.later(20_000) { [self] in askToVerify() }
-                }
-            }
-        case .postcopy(.released), .welcome, .refused:
-            break
-        default:
-            world.fail("the destination is told \(message)")
-        }
-        advance()
-    }
-
-    private func count(_ block: UInt64, _ kind: LaneKind) {
-        guard kind == .bulk, let index = awaited.firstIndex(where: { $0.segment.contains(block) }) else { return }
-        awaited[index].left -= 1
-        if awaited[index].left == 0 { fill.brought(awaited.remove(at: index).segment) }
-    }
-
-    // MARK: The end
-
-    private func verify() {
-        save { [self] isSaved in
             let root = disk.root(node.wholeManifest(), without: map.notTakenRuns())
-            guard isSaved, node.synchronizeManifest() else {
-                phase = .filling
-                isPaused = true
-                return node.later(20_000) { [self] in
-                    isPaused = false
-                    advance()
-                }
+            let isDurable = node.synchronizeManifest()
+            step {
+                isDurable ? $0.rootComputed(root) : $0.rootFailed(WorkFailure(code: EIO, reason: "it is broken"))
             }
-            phase = .verifying(root)
-            askToVerify()
         }
     }
 
-    private func askToVerify() {
-        let runs = map.notTakenRuns()
-        if !runs.isEmpty { pipes[.bulk]?.send(.postcopy(.replaced(runs.map { BlockRange($0) })), from: .destination) }
-        pipes[.bulk]?.send(.postcopy(.verify), from: .destination)
+    // MARK: Channels
+
+    func channelUp(_ kind: PostCopyChannel, _ pipe: SimPipe) { happens(.up(pipe), on: kind) }
+
+    func channelDown(_ kind: PostCopyChannel) {
+        events[kind]?.removeAll { if case .message = $0 { true } else { false } }
+        happens(.down, on: kind)
+    }
+
+    func take(_ message: Message, from kind: PostCopyChannel) { happens(.message(message), on: kind) }
+
+    private func happens(_ event: Event, on kind: PostCopyChannel) {
+        events[kind, default: []].append(event)
+        next(on: kind)
+    }
+
+    private func next(on kind: PostCopyChannel) {
+        while !busy.contains(kind), events[kind]?.isEmpty == false {
+            switch events[kind]!.removeFirst() {
+            case .up(let pipe):
+                world.note("\(kind) is up")
+                pipes[kind] = pipe
+                let capabilities = world.chance(80) ? ProtocolSupport.own.capabilities : .postcopy
+                step { $0.channelUp(kind, capabilities, at: now) }
+            case .down:
+                world.note("\(kind) is down")
+                pipes[kind] = nil
+                machine.channelDown(kind)
+            case .message(let message):
+                busy.insert(kind)
+                receive(message, on: kind) { [self] in
+                    busy.remove(kind)
+                    next(on: kind)
+                }
+            }
+        }
+    }
+
+    private func receive(_ message: Message, on kind: PostCopyChannel, _ done: @escaping () -> Void) {
+        do {
+            let actions = try machine.receive(message, on: kind)
+            guard let action = actions.first, actions.count == 1, isWork(action) else {
+                perform(actions)
+                return done()
+            }
+            work(action, on: kind, done)
+        } catch {
+            world.fail("the destination does not take \(message): \(error)")
+        }
+    }
+
+    private func isWork(_ action: PostCopyMachine.Action) -> Bool {
+        switch action {
+        case .store, .record, .recordCompletion: true
+        default: false
+        }
+    }
+
+    private func work(_ action: PostCopyMachine.Action, on kind: PostCopyChannel, _ done: @escaping () -> Void) {
+        switch action {
+        case .store(let received):
+            store(received) { [self] in
+                step { $0.stored(received) }
+                done()
+            }
+        case .record(let description):
+            for (block, fingerprint) in zip(description.runs.joined(), description.fingerprints) {
+                announced[block] = fingerprint
+            }
+            step { $0.described(description) }
+            done()
+        case .recordCompletion:
+            node.completed { [self] isRecorded in
+                if isRecorded {
+                    step { $0.completionRecorded() }
+                } else {
+                    machine.completionFailed()
+                    pipes[kind]?.cut()
+                }
+                done()
+            }
+        default: preconditionFailure("not the work of a message")
+        }
+    }
+
+    /// Now, as the machine is to hear of it.
+    func filled(_ fill: PostCopyMachine.Fill, error: CInt, isAtHand: Bool, _ values: [UInt32]?) {
+        step(delivering: values) { $0.filled(fill, error: error, isAtHand: isAtHand, at: now) }
     }
 }

@@ -3,30 +3,45 @@ import Glibc
 import Index
 import NIOCore
 
+@testable import BlockModel
 @testable import Hashing
 @testable import Migration
+@testable import MigrationCore
 @testable import MigrationProtocol
 
-/// Answers what the destination asks of the source's image, as `SupplyLink` does.
+/// Performs what `PostCopySourceMachine` orders, as `PostCopySourceLink` does, in simulated time.
 final class SimSupply: SimPart {
+    /// Blocks of one part of what clients have read.
+    static let partBlocks: UInt64 = 7
+    private static let beginning = ContinuousClock.now
+
     private let source: SimSource
     private let id: MigrationID
-    private var isCommitted: Bool
+    private var machine: PostCopySourceMachine
     private var isStarted = false
     private var isDropped = false
-    private var pipes: [LaneKind: SimPipe] = [:]
-    private var replaced: [Range<UInt64>] = []
-    /// What both have agreed on at the hand-over, and without what; nil in a later life of the node.
+    private var pipes: [PostCopyChannel: SimPipe] = [:]
+    /// Messages that wait for the work of the one before.
+    private var messages: [PostCopyChannel: [Message]] = [:]
+    private var busy: Set<PostCopyChannel> = []
+    /// The state on which both sides agreed at the switchover, and the blocks without it; nil in a later life of the node.
     private var agreed: (manifest: [Fingerprint], missing: [Range<UInt64>])?
 
     init(_ source: SimSource, _ id: MigrationID, isCommitted: Bool) {
         self.source = source
         self.id = id
-        self.isCommitted = isCommitted
+        let limits = PostCopySourceMachine.Limits(readBytes: source.disk.geometry.size)
+        machine = PostCopySourceMachine(geometry: source.disk.geometry, limits: limits)
         source.world.add(self)
+        if isCommitted { machine.commit(pathCarries: 0, at: now) }
     }
 
-    func letGo() { pipes = [:] }
+    func letGo() {
+        pipes = [:]
+        messages = [:]
+    }
+
+    private var now: ContinuousClock.Instant { Self.beginning + .microseconds(Int64(source.world.now)) }
 
     static func message(_ block: UInt64, _ disk: SimDisk, _ image: SimImage) -> Message {
         message(block, image.read(disk.sectors(of: block..<block + 1)))
@@ -40,31 +55,37 @@ final class SimSupply: SimPart {
     }
 
     func commit(_ manifest: [Fingerprint], without missing: [Range<UInt64>]) {
-        isCommitted = true
+        machine.commit(pathCarries: 0, at: now)
         agreed = (manifest, missing)
     }
 
     func start() {
         guard !isStarted else { return }
         isStarted = true
-        for kind in LaneKind.allCases { connect(kind) }
+        for kind in PostCopyChannel.allCases { connect(kind) }
     }
 
     func drop() {
         isDropped = true
-        for kind in LaneKind.allCases { pipes[kind]?.drop(.source) }
+        machine.stop()
+        for kind in PostCopyChannel.allCases { pipes[kind]?.drop(.source) }
     }
 
-    private func connect(_ kind: LaneKind) {
-        guard !isDropped, !source.isReleased else { return }
-        let pipe = source.simulation.connect(kind == .demand ? .demand : .bulk, id, isCommitted: isCommitted)
+    private func connect(_ kind: PostCopyChannel) {
+        guard !isDropped, !machine.isReleased else { return }
+        let pipe = source.simulation.connect(kind == .demand ? .demand : .bulk, id, isCommitted: machine.isCommitted)
         pipes[kind] = pipe
-        if kind == .bulk { replaced = [] }
+        messages[kind] = []
+        busy.remove(kind)
+        machine.channelUp(kind)
         pipe.onMessage[SimPipe.End.source.rawValue] = { [self] message in
-            if pipes[kind] === pipe, !isDropped { take(message, pipe) }
+            guard pipes[kind] === pipe, !isDropped else { return }
+            messages[kind, default: []].append(message)
+            next(on: kind, pipe)
         }
         pipe.onClosed[SimPipe.End.source.rawValue] = { [self] in
             guard pipes[kind] === pipe else { return }
+            machine.channelDown(kind)
             source.later(4000) { [self] in connect(kind) }
         }
     }
@@ -79,50 +100,101 @@ final class SimSupply: SimPart {
         return manifest
     }
 
-    private func take(_ message: Message, _ pipe: SimPipe) {
-        let disk = source.disk
-        switch message {
-        case .welcome, .refused:
-            if case .refused = message { pipe.cut() }
-        case .request(let request):
-            // Before the hand-over: of the image as it is now.
-            if request.kind == .flush {
-                return source.synchronize { isDurable in
-                    let error = isDurable ? 0 : EIO
-                    pipe.send(.answer(RemoteAnswer(id: request.id, error: error, payload: ByteBuffer())), from: .source)
-                }
+    /// Takes the messages of a channel one after the other.
+    private func next(on kind: PostCopyChannel, _ pipe: SimPipe) {
+        guard pipes[kind] === pipe, !isDropped, !busy.contains(kind), let message = messages[kind]?.first
+        else { return }
+        messages[kind]!.removeFirst()
+        if case .welcome = message { return next(on: kind, pipe) }
+        do {
+            let actions = try machine.receive(message, on: kind, at: now)
+            busy.insert(kind)
+            perform(actions[...], on: kind, pipe) { [self] in
+                guard pipes[kind] === pipe else { return }
+                busy.remove(kind)
+                machine.answered(on: kind)
+                next(on: kind, pipe)
             }
+        } catch MigrationError.refused {
+            pipe.cut()
+        } catch {
+            source.world.fail("the source is asked \(message): \(error)")
+        }
+    }
+
+    private func perform(
+        _ actions: ArraySlice<PostCopySourceMachine.Action>, on kind: PostCopyChannel, _ pipe: SimPipe,
+        _ done: @escaping () -> Void
+    ) {
+        guard let action = actions.first else { return done() }
+        perform(action, on: kind, pipe) { [self] in perform(actions.dropFirst(), on: kind, pipe, done) }
+    }
+
+    private func perform(
+        _ action: PostCopySourceMachine.Action, on kind: PostCopyChannel, _ pipe: SimPipe, _ done: @escaping () -> Void
+    ) {
+        let disk = source.disk
+        func send(_ message: Message) { pipe.send(message, from: .source) }
+        switch action {
+        case .flush(let id):
+            source.synchronize { isDurable in
+                send(.answer(RemoteAnswer(id: id, error: isDurable ? 0 : EIO, payload: ByteBuffer())))
+                done()
+            }
+        case .read(let id, let offset, let length):
+            // Before the switchover: of the image as it is now.
             source.later(300) { [self] in
-                let first = Int(request.offset / SimImage.sectorBytes)
+                let first = Int(offset / SimImage.sectorBytes)
                 var payload = ByteBuffer()
-                for value in source.image.read(first..<first + Int(request.length / SimImage.sectorBytes)) {
+                for value in source.image.read(first..<first + length / Int(SimImage.sectorBytes)) {
                     payload.writeInteger(value)
                 }
-                pipe.send(.answer(RemoteAnswer(id: request.id, error: 0, payload: payload)), from: .source)
+                send(.answer(RemoteAnswer(id: id, error: 0, payload: payload)))
+                done()
             }
-        case .postcopy(.describe(let runs)):
-            let fingerprints = runs.flatMap { $0.range!.map { disk.fingerprint($0, in: source.image) } }
-            let description = BlockDescription(first: runs[0].first, fingerprints: fingerprints)
-            pipe.send(.postcopy(.description(description)), from: .source)
-        case .postcopy(.need(let runs)):
-            for run in runs {
-                for block in run.range! { pipe.send(Self.message(block, disk, source.image), from: .source) }
+        case .rank:
+            send(.postcopy(.mostRead(mostRead())))
+            done()
+        case .describe(let runs):
+            let fingerprints = runs.joined().map { disk.fingerprint($0, in: source.image) }
+            send(.postcopy(.description(BlockDescription(first: runs[0].lowerBound, fingerprints: fingerprints))))
+            done()
+        case .send(let blocks, _):
+            makeWay(on: kind) { [self] in
+                for block in blocks { send(Self.message(block, disk, source.image)) }
+                done()
             }
-        case .postcopy(.replaced(let runs)):
-            replaced += runs.map { $0.range! }
-        case .postcopy(.verify):
-            let root = disk.root(manifest(), without: replaced)
-            replaced = []
-            source.later(2000) { pipe.send(.postcopy(.verified(root)), from: .source) }
-        case .postcopy(.complete):
-            source.release(id) { [self] isNoted in
+        case .sendRoot(let replaced):
+            let root = disk.root(manifest(), without: Array(replaced))
+            source.later(2000) {
+                send(.postcopy(.verified(root)))
+                done()
+            }
+        case .recordRelease(let ledger):
+            source.release(id) { [self] isRecorded in
                 // The destination says it again on the next connection.
-                guard isNoted else { return pipe.cut() }
-                pipe.send(.postcopy(.released), from: .source)
-                source.world.note("released")
+                guard isRecorded else { return pipe.cut() }
+                perform(machine.released(ledger)[...], on: kind, pipe, done)
             }
-        default:
-            source.world.fail("the source is asked \(message)")
+        case .sayReleased:
+            agreed = nil
+            send(.postcopy(.released))
+            done()
+        case .reportRelease:
+            source.world.note("released")
+            done()
         }
+    }
+
+    private func makeWay(on kind: PostCopyChannel, _ ready: @escaping () -> Void) {
+        guard kind == .bulk, machine.mustBulkWait else { return ready() }
+        source.later(500) { [self] in makeWay(on: kind, ready) }
+    }
+
+    private func mostRead() -> [BlockRange] {
+        let count = source.disk.geometry.blockCount
+        let first = UInt64.random(in: 0..<count, using: &source.world.random)
+        return [first..<min(count, first + Self.partBlocks), first / 2..<min(count, first / 2 + 2)]
+            .map { BlockRange($0) }
     }
 }

@@ -9,14 +9,14 @@ final class NodeExport: Sendable {
     private struct State {
         var migration: SourceMigration?
         var forward: ForwardLink?
-        var supply: SupplyLink?
+        var supply: PostCopySourceLink?
         var isHeldBack = false
         var hasArrived = false
         var imageProblem: String?
         var putAside: String?
         /// Links of earlier moves; the disk has come back since.
         var pastForwards: [ForwardLink] = []
-        var pastSupplies: [SupplyLink] = []
+        var pastSupplies: [PostCopySourceLink] = []
     }
 
     let export: Export
@@ -151,7 +151,7 @@ final class NodeExport: Sendable {
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }
 
     /// Sets the link over which the disk's new node gets missing blocks.
-    func setSupply(_ supply: SupplyLink) {
+    func setSupply(_ supply: PostCopySourceLink) {
         state.withLockedValue { $0.supply = supply }
     }
 
@@ -185,7 +185,7 @@ final class NodeExport: Sendable {
     }
 
     /// Links to the node that has the disk; nil if this node has it.
-    var onward: (forward: ForwardLink, supply: SupplyLink?)? {
+    var onward: (forward: ForwardLink, supply: PostCopySourceLink?)? {
         state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
     }
 
@@ -237,7 +237,7 @@ final class NodeExport: Sendable {
         for supply in supplies { await supply.waitUntilEnded() }
     }
 
-    private var links: ([ForwardLink], [SupplyLink]) {
+    private var links: ([ForwardLink], [PostCopySourceLink]) {
         state.withLockedValue { state in
             (
                 state.pastForwards + (state.forward.map { [$0] } ?? []),

@@ -119,7 +119,7 @@ extension Node {
         export.forgetRequest(logger)
         let supply =
             departure(moved).map(\.supply)
-            ?? SupplyLink(
+            ?? PostCopySourceLink(
                 record: moved, image: records.image, records: records, rate: rates.limit(of: moved),
                 transport: transport, pools: pools, logger: peerLogger)
         export.markMoved(by: link)
@@ -130,7 +130,7 @@ extension Node {
     }
 
     /// Finds the links of a moved disk, which all exports of its image share; nil if there are none yet.
-    private func departure(_ moved: MovedRecord) -> (forward: ForwardLink, supply: SupplyLink?)? {
+    private func departure(_ moved: MovedRecord) -> (forward: ForwardLink, supply: PostCopySourceLink?)? {
         exports.values.lazy.compactMap(\.onward).first { $0.forward.migration == moved.migration }
     }
 }

@@ -344,11 +344,11 @@ public struct DestinationMigration: Sendable {
         let (missing, isNamed) = try await onDisk(arrival, isUrgent: true) { try $0.leave() }
         // At the same time: the guest waits.
         async let root = onDisk(arrival, isUrgent: true) { try $0.root(naming: missing) }
-        let parts = try await onDisk(arrival, isUrgent: true) { disk -> ArrivalParts? in
+        let parts = try await onDisk(arrival, isUrgent: true) { disk -> PostCopyFiles? in
             try disk.synchronizeAll()
             if disk.isWhole { return nil }
             let store = try PresentMapStore.create(path: path, geometry: geometry, present: disk.present)
-            return ArrivalParts(store: store, manifest: disk.manifest)
+            return PostCopyFiles(store: store, manifest: disk.manifest)
         }
         let ours = try await root
         var record = IncomingRecord(prepared: offer, root: ours)
@@ -441,19 +441,19 @@ public struct DestinationMigration: Sendable {
     // MARK: The flows of a disk that has not arrived whole
 
     private func carry(
-        _ kind: LaneKind, _ hello: Hello, _ connection: PeerConnection,
+        _ kind: PostCopyChannel, _ hello: Hello, _ connection: PeerConnection,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     ) async throws {
         if hello.isCommitted { try await site.takeOver(hello.migration) }
-        guard let lanes = await site.lanes(of: hello.migration) else {
+        guard let channels = await site.channels(of: hello.migration) else {
             throw MigrationError.refused("no disk of that migration is here")
         }
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         do {
-            try await lanes.run(
+            try await channels.run(
                 kind, connection, hello.support.capabilities, budget: budgets.budget(of: connection.peer), &frames)
         } catch {
-            if !Self.isCut(error), lanes.note(problem: "\(error)") {
+            if !Self.isCut(error), channels.note(problem: "\(error)") {
                 logger.warning("the rest of \(hello.export): \(error); the source will try again")
             }
             throw error

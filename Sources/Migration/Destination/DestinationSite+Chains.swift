@@ -6,7 +6,7 @@ extension DestinationSite {
     /// A disk has moved on. Once its new node needs nothing of this one, it is told who forwards here; once it has noted
     /// that, they are told of it.
     /// - Parameter supply: by which the new node gets what it lacks; nil where it lacks nothing.
-    public func passOn(_ disk: Disk, over link: ForwardLink, supply: SupplyLink?) {
+    public func passOn(_ disk: Disk, over link: ForwardLink, supply: PostCopySourceLink?) {
         guard link.isInUse else { return }
         chains.left(disk, over: link)
         Task {

@@ -57,7 +57,7 @@ public actor DestinationSite {
     enum Arrival {
         case receiving(Receiving)
         /// The image is nil after a restart.
-        case prepared(IncomingRecord, RawImage?, ArrivalParts?)
+        case prepared(IncomingRecord, RawImage?, PostCopyFiles?)
         case activating(Task<Disk, any Error>)
         case active(Disk)
     }
@@ -98,7 +98,7 @@ public actor DestinationSite {
     private var forwarderTurns: [MigrationID: (latest: UInt64, committed: UInt64)] = [:]
     var waiters: [MigrationID: [DiskWaiter]] = [:]
     var nextWaiter: UInt64 = 0
-    private var lanes: [MigrationID: Lanes] = [:]
+    private var channels: [MigrationID: PostCopyChannels] = [:]
     /// Of disks that come back: the migrations by which they were known here before.
     var replaced: [MigrationID: MigrationID] = [:]
     var early: [String: EarlyExport] = [:]
@@ -195,7 +195,7 @@ public actor DestinationSite {
         replaced[record.migration] = names[record.export]
         names[record.export] = record.migration
         arrivals[record.migration] = .prepared(record, nil, nil)
-        if record.blockSize != nil { lanes[record.migration] = Lanes() }
+        if record.blockSize != nil { channels[record.migration] = PostCopyChannels() }
         guard record.phase == .active else { return }
         do {
             try await takeOver(record.migration)
@@ -231,7 +231,7 @@ public actor DestinationSite {
         for waiter in waiters.values.joined() { waiter.answer(nil) }
         waiters = [:]
         for export in early.values { export.device.close() }
-        for lane in lanes.values { lane.close() }
+        for channel in channels.values { channel.close() }
         chains.stop()
     }
 
@@ -241,7 +241,7 @@ public actor DestinationSite {
     }
 
     /// What of an export is still only at its source; nil where nothing is.
-    public func arriving(_ export: String) -> ArrivingDisk? { postCopies[export]?.progress() }
+    public func arriving(_ export: String) -> PostCopyStatus? { postCopies[export]?.progress() }
 
     // MARK: Before the hand-over
 
@@ -279,7 +279,7 @@ public actor DestinationSite {
         arrivals[offer.migration] = .receiving(receiving)
         receivers[offer.migration] = Connection(connection: connection)
         places.begin(offer.migration, blocks: blocks, from: connection.peer)
-        lanes[offer.migration] = early[offer.export]?.lanes ?? Lanes()
+        channels[offer.migration] = early[offer.export]?.channels ?? PostCopyChannels()
         return receiving
     }
 
@@ -387,15 +387,16 @@ public actor DestinationSite {
             throw MigrationError.refused("\(offer.export) is read-only, so that there is no first write")
         }
         if let known = early[offer.export] { return known.onChange }
-        guard let announce = hooks.announce, let lanes = lanes[offer.migration] else { return nil }
+        guard let announce = hooks.announce, let channels = channels[offer.migration] else { return nil }
         let signal = ChangeSignal()
-        let reads = EarlyReads(lanes: lanes)
+        let reads = EarlyReads(channels: channels)
         let device = IncomingDevice(
             reader: reads, refusesChanges: refusesEarlyWrites, isReadOnly: offer.isReadOnly
         ) { signal.raise() }
         reads.listen()
         let disk = try await announce(offer.export, offer.size, device)
-        early[offer.export] = EarlyExport(device: device, reads: reads, lanes: lanes, disk: disk, onChange: signal)
+        early[offer.export] = EarlyExport(
+            device: device, reads: reads, channels: channels, disk: disk, onChange: signal)
         logger.notice(
             "\(offer.export) is answered here already; \(refusesEarlyWrites ? "writes are refused" : "writes wait")")
         return signal
@@ -403,7 +404,7 @@ public actor DestinationSite {
 
     /// Notes, durably, that a disk is here, or what of it is to be here before the hand-over; its image must be durable
     /// already.
-    func prepare(_ record: IncomingRecord, _ parts: ArrivalParts?) throws {
+    func prepare(_ record: IncomingRecord, _ parts: PostCopyFiles?) throws {
         guard case .receiving(let receiving)? = arrivals[record.migration] else {
             throw MigrationError.unexpected("a disk that is not arriving")
         }
@@ -470,7 +471,7 @@ public actor DestinationSite {
     }
 
     /// The two flows of a disk.
-    func lanes(of migration: MigrationID) -> Lanes? { lanes[migration] }
+    func channels(of migration: MigrationID) -> PostCopyChannels? { channels[migration] }
 
     /// The connection that brought a disk has ended. What has come of an unprepared disk is kept for the next attempt, or
     /// removed; a prepared one stays until its source says what is to become of it.
@@ -589,7 +590,7 @@ public actor DestinationSite {
     /// Forgets an attempt and keeps its image for the next one.
     private func forget(_ migration: MigrationID) {
         arrivals[migration] = nil
-        lanes[migration] = nil
+        channels[migration] = nil
         places.end(migration)
         space.remove(migration)
         forwarderTurns[migration] = nil
@@ -623,7 +624,7 @@ public actor DestinationSite {
         forget(migration)
     }
 
-    private func serve(_ record: IncomingRecord, _ received: RawImage?, _ parts: ArrivalParts?) async throws -> Disk {
+    private func serve(_ record: IncomingRecord, _ received: RawImage?, _ parts: PostCopyFiles?) async throws -> Disk {
         let image = try await image(of: record, received)
         // One that is whole may have grown since.
         guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
@@ -661,20 +662,21 @@ public actor DestinationSite {
         if record.imagePath != nil { try state.remove(recordName(record.export, Self.returningPrefix)) }
     }
 
-    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: ArrivalParts?) async throws -> Disk {
+    private func servePartly(_ record: IncomingRecord, _ image: RawImage, _ parts: PostCopyFiles?) async throws -> Disk
+    {
         guard let geometry = BlockGeometry(size: record.size, blockSize: record.blockSize ?? 0) else {
             throw MigrationError.unexpected("blocks of \(record.blockSize ?? 0) bytes")
         }
         let parts =
             try parts
-            ?? ArrivalParts(
+            ?? PostCopyFiles(
                 store: PresentMapStore(path: mapPath(of: record.export), geometry: geometry),
                 manifest: FingerprintFile(geometry: geometry, path: manifestPath(of: record.export), isNew: false))
         let postCopy = try PostCopy(
             parts: PostCopy.Parts(
                 export: record.export, image: image, store: parts.store, manifest: parts.manifest,
                 announced: FingerprintFile(geometry: geometry, directory: state.scratch), index: index(),
-                lanes: lanes[record.migration] ?? Lanes(), pools: pools, logger: logger,
+                channels: channels[record.migration] ?? PostCopyChannels(), pools: pools, logger: logger,
                 complete: { [self] in try await complete(record, image, $0) }))
         let device = ResolvingDevice(image: image, map: parts.store.map, resolver: postCopy)
         space.add(
@@ -747,12 +749,12 @@ public actor DestinationSite {
 
     /// Tells a source that comes again, because it has not heard so, that everything is here.
     private func repeatCompletion(_ ledger: Ledger, _ migration: MigrationID) {
-        let lanes = lanes[migration] ?? Lanes()
-        self.lanes[migration] = lanes
-        lanes.listen(
-            Lanes.Listener(
+        let channels = channels[migration] ?? PostCopyChannels()
+        self.channels[migration] = channels
+        channels.listen(
+            PostCopyChannels.Listener(
                 event: { event in
-                    if case .up(.bulk, _) = event { lanes.send(.postcopy(.complete(ledger)), on: .bulk) }
+                    if case .up(.bulk, _) = event { channels.send(.postcopy(.complete(ledger)), on: .bulk) }
                 }, message: { _, _ in }))
     }
 

@@ -1,10 +1,10 @@
 import Block
 
-/// What answers clients of a disk before it is handed over.
+/// The parts that answer clients of a disk before its switchover.
 struct EarlyExport: Sendable {
     let device: IncomingDevice
     let reads: EarlyReads
-    let lanes: Lanes
+    let channels: PostCopyChannels
     let disk: Disk
     let onChange: ChangeSignal
 }

@@ -6,8 +6,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Peer
 
-/// Answers reads and flushes of a disk that has not been handed over, through the source (invariant 13), over the demand
-/// lane.
+/// Answers reads and flushes of a disk that has not been switched over, through the source (invariant 13), over the demand
+/// channel. Any thread may call it.
 final class EarlyReads: IncomingReader, Sendable {
     private struct Question: Sendable {
         let kind: RequestKind
@@ -21,17 +21,17 @@ final class EarlyReads: IncomingReader, Sendable {
         var open: [UInt64: Question] = [:]
     }
 
-    private let lanes: Lanes
+    private let channels: PostCopyChannels
     private let state = NIOLockedValueBox(State())
 
-    init(lanes: Lanes) {
-        self.lanes = lanes
+    init(channels: PostCopyChannels) {
+        self.channels = channels
     }
 
-    /// Takes the lanes' messages from now on.
+    /// Takes the channels' messages from now on, and asks again all that has not been answered.
     func listen() {
-        lanes.listen(
-            Lanes.Listener(
+        channels.listen(
+            PostCopyChannels.Listener(
                 event: { [self] event in if case .up(.demand, _) = event { askAgain() } },
                 message: { [self] _, message in
                     guard case .answer(let answer) = message else { throw MigrationError.unexpected("no answer") }
@@ -61,7 +61,7 @@ final class EarlyReads: IncomingReader, Sendable {
     }
 
     private func send(_ id: UInt64, _ question: Question) {
-        lanes.send(
+        channels.send(
             .request(
                 RemoteRequest(
                     id: id, kind: question.kind, isForced: false, mayPunchHole: true, offset: question.offset,

@@ -61,7 +61,7 @@ public final class GuestMigration: Sendable {
     ///   - finished: given the number of a disk that is at the destination whole.
     /// - Throws: what went wrong first; unless `forwarding` was called, the disks are served here as before.
     public func run(
-        supplying: @escaping @Sendable (Int, SupplyLink) -> Void,
+        supplying: @escaping @Sendable (Int, PostCopySourceLink) -> Void,
         forwarding: @escaping @Sendable (Int, ForwardLink) -> Void,
         finished: @escaping @Sendable (Int) -> Void = { _ in }
     ) async throws -> [MigrationReport] {

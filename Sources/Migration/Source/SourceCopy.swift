@@ -221,8 +221,8 @@ final class SourceCopy: Sendable {
     }
 
     /// What is agreed on where the destination lacks these blocks. Nothing may be sent any more.
-    func agreed(without missing: BlockSet) -> SuppliedRoot.Agreed {
-        SuppliedRoot.Agreed(manifest: manifest, missing: missing)
+    func agreed(without missing: BlockSet) -> SourceRootHash.Agreed {
+        SourceRootHash.Agreed(manifest: manifest, missing: missing)
     }
 
     /// Notes that these blocks do not go over. Nothing may be sent meanwhile.

@@ -18,7 +18,7 @@ public final class SourceMigration: Sendable {
         var wasAccepted = false
         var link: SourceLink?
         /// For what follows afterwards.
-        var supply: SupplyLink?
+        var supply: PostCopySourceLink?
 
         /// Bytes that crossed so far; nil before there is a link.
         var crossed: UInt64? { link.map { $0.wire.total + (supply?.wire.total ?? 0) } }
@@ -143,7 +143,7 @@ public final class SourceMigration: Sendable {
     ///   - forwarding: given the link that forwards the clients, as soon as there is no way back.
     /// - Throws: what went wrong; unless `forwarding` was called, the disk is served here as before.
     public func run(
-        supplying: @escaping @Sendable (SupplyLink) -> Void = { _ in },
+        supplying: @escaping @Sendable (PostCopySourceLink) -> Void = { _ in },
         forwarding: @escaping @Sendable (ForwardLink) -> Void
     ) async throws -> MigrationReport {
         let started = ContinuousClock.now
@@ -178,11 +178,11 @@ public final class SourceMigration: Sendable {
     /// The link beside the connection of the migration itself, and who is told of the links that outlive that.
     private struct Links: Sendable {
         let forward: ForwardLink
-        let supplying: @Sendable (SupplyLink) -> Void
+        let supplying: @Sendable (PostCopySourceLink) -> Void
         let forwarding: @Sendable (ForwardLink) -> Void
     }
 
-    private var supply: SupplyLink? { state.withLockedValue { $0.supply } }
+    private var supply: PostCopySourceLink? { state.withLockedValue { $0.supply } }
 
     /// What is known once the destination has the disk.
     private struct HandedOver: Sendable {
@@ -236,8 +236,8 @@ public final class SourceMigration: Sendable {
         }
         job.accepted()
         try await group.meetBeforeCopying(member)
-        let supply = SupplyLink(
-            parts: SupplyLink.Parts(
+        let supply = PostCopySourceLink(
+            parts: PostCopySourceLink.Parts(
                 destination: job.destination, export: job.export, migration: id, image: job.image, geometry: geometry,
                 reads: job.disk.reads, rate: job.rate, records: job.records, transport: transport, pools: pools,
                 logger: logger))
@@ -280,8 +280,8 @@ public final class SourceMigration: Sendable {
     private func copyUntilDecided(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ forward: ForwardLink,
         _ roundTrip: Duration
-    ) async throws -> RestOfDisk? {
-        var rest = RestOfDisk(of: copy, image: job.image, link: link, pool: pools.urgent)
+    ) async throws -> RemainingBlocks? {
+        var rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: pools.urgent)
         if isWanted { return rest }
         try await copy.firstRound(&inbox)
         if isWanted { return rest }
@@ -317,7 +317,7 @@ public final class SourceMigration: Sendable {
     }
 
     /// Does as much as can be of what leaving the rest takes ahead of the fence.
-    private func prepareToLeave(_ rest: inout RestOfDisk, _ inbox: inout SourceInbox) async throws {
+    private func prepareToLeave(_ rest: inout RemainingBlocks, _ inbox: inout SourceInbox) async throws {
         // The disks that go at the same moment copy nothing any more.
         guard group.count == 1 else { return }
         status.withLockedValue { $0.phase = "copying" }
@@ -360,7 +360,7 @@ public final class SourceMigration: Sendable {
     /// disk away.
     private func handOver(
         _ copy: SourceCopy, _ link: SourceLink, _ inbox: inout SourceInbox, _ links: Links,
-        _ geometry: BlockGeometry, leaving rest: RestOfDisk?
+        _ geometry: BlockGeometry, leaving rest: RemainingBlocks?
     ) async throws -> HandedOver {
         let forward = links.forward
         // Most of it ahead of the fence, behind which the guest waits.
@@ -430,7 +430,7 @@ public final class SourceMigration: Sendable {
 
     /// Both sides agree on what is missing, and that the rest is the same.
     private func agree(
-        on rest: RestOfDisk, _ copy: SourceCopy, _ inbox: inout SourceInbox
+        on rest: RemainingBlocks, _ copy: SourceCopy, _ inbox: inout SourceInbox
     ) async throws -> (DiskRoot, missing: BlockSet) {
         let agreement = try await rest.agree(&inbox)
         try state.withLockedValue {

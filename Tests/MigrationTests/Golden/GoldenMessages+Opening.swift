@@ -30,10 +30,11 @@ enum GoldenMessages {
         GoldenMessage(
             "hello to forward", hello(.forward), "01 \(magic) 0003 0003 00000000000001ff 02 \(id) 01 0004 6469736b"),
         GoldenMessage(
-            "hello of the demand lane", hello(.demand),
+            "hello of the demand channel", hello(.demand),
             "01 \(magic) 0003 0003 00000000000001ff 03 \(id) 01 0004 6469736b"),
         GoldenMessage(
-            "hello of the bulk lane", hello(.bulk), "01 \(magic) 0003 0003 00000000000001ff 04 \(id) 01 0004 6469736b"),
+            "hello of the bulk channel", hello(.bulk),
+            "01 \(magic) 0003 0003 00000000000001ff 04 \(id) 01 0004 6469736b"),
         GoldenMessage(
             "hello to estimate", hello(.estimate), "01 \(magic) 0003 0003 00000000000001ff 05 \(id) 01 0004 6469736b"),
         GoldenMessage(

@@ -28,8 +28,8 @@ PACKAGE_FOLDERS = ("Tests/System", "benchmarks/lib", "nbd-scripts/lib")
 MIGRATION = {"Hashing", "BlockModel", "PeerModel", "MigrationProtocol", "NIOCore"}
 PURE: dict[str, set[str]] = {"NBD": set(), "Hashing": {"COpenSSL", "Glibc"}, "BlockModel": {"Glibc", "Synchronization"},
     "PeerModel": set(), "MigrationProtocol": MIGRATION, "MigrationCore": MIGRATION}
-# One function of the C library each, which computes and does nothing else.
-ARITHMETIC = {"Glibc.exp", "Glibc.pow"}
+# Functions of the C library that compute and do nothing else.
+ARITHMETIC = {"Glibc.exp", "Glibc.exp2", "Glibc.pow"}
 
 IMPORT = re.compile(
     r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?import\s+"

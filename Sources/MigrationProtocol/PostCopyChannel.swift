@@ -1,5 +1,5 @@
-/// The two flows over which the source answers for blocks (the design's demand and bulk).
-package enum LaneKind: Sendable, CaseIterable {
+/// The two connections of post-copy, over which the source answers for blocks.
+package enum PostCopyChannel: Sendable, CaseIterable {
     /// For what a guest waits for.
     case demand
     /// For everything else; yields to the other.

@@ -6,7 +6,7 @@ import NIOPosix
 
 /// What a disk leaves behind that is handed over before all of it is at the destination: named to it, so that both agree on
 /// what is missing, and durable. As much of that as possible ahead of the fence, behind which the guest waits.
-struct RestOfDisk {
+struct RemainingBlocks {
     /// What both sides have of the disk, which must be the same.
     struct Agreement {
         let ours: DiskRoot

@@ -1,46 +1,45 @@
 import BlockModel
 
-/// Goes over what is missing of a disk until nothing is: says what to ask the source about, and which blocks to bring
-/// next; does nothing itself.
+/// Decides about which missing blocks of a disk the source is asked next, and which are brought next, until nothing is
+/// missing. Performs nothing itself.
 ///
-/// A segment is as many missing blocks, and what stands between them. 1. Segments are *described*: the source says the
-/// fingerprints of what is missing, well ahead of 2. their being *brought*: from what stands here already where it can,
-/// otherwise from the source. Both keep to a window, so that the link is busy and memory bounded. 3. What is still missing at
-/// the end, because a fill failed, is gone over again. It goes over the disk from its beginning, but for what is *wished for*,
-/// which comes first, and what is *ranked*, which comes next. Both are only an order: what is not there in its turn comes with
-/// the rest.
+/// A segment is a number of missing blocks, and all blocks between them. 1. Segments are *described*: the source says the
+/// fingerprints of their missing blocks, well ahead. 2. Segments are *brought*: from blocks that are here already, or else from
+/// the source. Both keep to a window, so that the link is busy and memory bounded. 3. Blocks that are still missing at the end,
+/// because a fill failed, are gone over again. Blocks that are *wished for* come first, *ranked* ones next, and all others in the
+/// order of the disk. Wishes and ranks are only an order: a block that fails in its turn comes with the others.
 public struct BackgroundFill: Sendable {
-    /// What is to be done now.
+    /// Work for the driver.
     public enum Action: Equatable, Sendable {
         /// Ask for the fingerprints of these runs of missing blocks, ascending; answers come in the order of the questions.
         case describe([Range<UInt64>])
-        /// Bring what is missing of these blocks, then say `brought`.
+        /// Bring the missing ones of these blocks, then call `brought`.
         case bring(Range<UInt64>)
     }
 
     /// The limits of one disk's background fill.
     public struct Limits: Sendable {
-        /// Missing blocks of a segment.
+        /// The most missing blocks of a segment.
         public var segment: UInt64 = 1024
-        /// Segments, or as many blocks of smaller ones, that may be without a description at once.
+        /// Segments of full size that may be without a description at once, or as many blocks in smaller ones.
         public var describing = 16
-        /// Segments, or as many blocks of smaller ones, that may be on their way at once.
+        /// Segments of full size that may be on their way at once, or as many blocks in smaller ones.
         public var bringing = 8
-        /// Smaller ones that may be in the place of a segment.
+        /// Smaller segments that may take the place of one of full size.
         public var partsOfSegment = 4
         /// Ranges that may be wished for at once.
         public var wishes = 64
 
-        /// Those for a real link.
+        /// The limits for a real link.
         public init() {}
     }
 
     private struct Segment {
-        /// What was missing when it was chosen; never empty.
-        package var runs: [Range<UInt64>] = []
-        package var count: UInt64 = 0
+        /// The missing blocks when it was chosen; never empty.
+        var runs: [Range<UInt64>] = []
+        var count: UInt64 = 0
 
-        package var blocks: Range<UInt64> { runs.first!.lowerBound..<runs.last!.upperBound }
+        var blocks: Range<UInt64> { runs.first!.lowerBound..<runs.last!.upperBound }
     }
 
     private let map: DurablePresentMap
@@ -66,7 +65,7 @@ public struct BackgroundFill: Sendable {
     /// Whether nothing is under way and nothing is missing.
     public var isDone: Bool { map.missing == 0 && bringing.isEmpty }
 
-    /// Segments that something is known or asked of; bounded.
+    /// Segments that are under way; bounded.
     public var openCount: Int { describing.count + described.count + bringing.count }
 
     private var open: some Sequence<Range<UInt64>> { [describing, described, bringing].joined().lazy.map(\.blocks) }
@@ -79,17 +78,17 @@ public struct BackgroundFill: Sendable {
         return next()
     }
 
-    /// These blocks are to come ahead of all others.
+    /// These blocks come ahead of all others.
     public mutating func wish(for blocks: Range<UInt64>) {
         if wishes.last == blocks { return }
         wishes.append(blocks)
         if wishes.count > limits.wishes { wishes.removeFirst() }
     }
 
-    /// These blocks are to come ahead of others that nobody has wished for, in this order, which replaces an earlier one.
+    /// These blocks come ahead of all that are not wished for, in this order, which replaces an earlier one.
     public mutating func rank(_ ranges: [Range<UInt64>]) { ranking = ranges.reversed() }
 
-    /// The link is gone, and with it what was asked for.
+    /// The link is gone, and with it all answers.
     public mutating func linkLost() {
         isUp = false
         cursor = open.map(\.lowerBound).reduce(cursor, min)
@@ -98,22 +97,22 @@ public struct BackgroundFill: Sendable {
         bringing = []
     }
 
-    /// The runs that the next answer describes; nil where nobody asked.
+    /// The runs that the next answer describes; nil if no question is open.
     public var oldestQuestion: [Range<UInt64>]? { describing.first?.runs }
 
-    /// The oldest question has been answered, and what was said is known to whoever brings blocks.
+    /// The oldest question has been answered, and the fingerprints are recorded for whoever brings the blocks.
     public mutating func wasDescribed() {
         guard !describing.isEmpty else { return }
         described.append(describing.removeFirst())
     }
 
-    /// All that can be had of a segment has been dealt with.
+    /// All blocks of a segment that could be brought have been.
     public mutating func brought(_ blocks: Range<UInt64>) {
         guard let index = bringing.firstIndex(where: { $0.blocks == blocks }) else { return }
         bringing.remove(at: index)
     }
 
-    /// What to do next; to be asked after every change.
+    /// Chooses the next work; to be called after every change.
     public mutating func next() -> [Action] {
         guard isUp else { return [] }
         var actions: [Action] = []
@@ -130,14 +129,14 @@ public struct BackgroundFill: Sendable {
     }
 
     private func hasRoom(_ window: Int, _ open: [Segment]) -> Bool {
-        // Of small ones more are needed to keep the link busy.
+        // More small segments are needed to keep the link busy.
         open.count < window * limits.partsOfSegment
             && open.reduce(0) { $0 + $1.count } < UInt64(window) * limits.segment
     }
 
     private mutating func nextSegment() -> Segment? { next(of: \.wishes) ?? next(of: \.ranking) ?? nextInOrder() }
 
-    /// What is missing of the first range in a list that has any, without what is under way.
+    /// The missing blocks of the first range in a list that has any, without segments that are under way.
     private mutating func next(of list: WritableKeyPath<Self, [Range<UInt64>]>) -> Segment? {
         while let range = self[keyPath: list].popLast()?.clamped(to: 0..<map.geometry.blockCount) {
             guard let segment = freeSegment(in: range) else { continue }
@@ -151,7 +150,7 @@ public struct BackgroundFill: Sendable {
     private mutating func nextInOrder() -> Segment? {
         let end = map.geometry.blockCount
         if cursor >= end {
-            // Round again, once what is on its way has come.
+            // Round again, once all segments under way have come.
             guard openCount == 0, map.missing > 0 else { return nil }
             cursor = 0
         }
@@ -176,7 +175,7 @@ public struct BackgroundFill: Sendable {
         return nil
     }
 
-    /// The first missing blocks of a range of which nothing is under way.
+    /// The first missing blocks of a range, none of which is under way.
     private func segment(in range: Range<UInt64>) -> Segment? {
         var segment = Segment()
         var position = range.lowerBound

@@ -6,13 +6,13 @@ import MigrationProtocol
 import NIOPosix
 import Peer
 
-/// Works out the root of a disk that has been handed over, from the source's image.
-struct SuppliedRoot: Sendable {
-    /// What both sides have agreed on at the hand-over.
+/// Computes the root of a disk that has been switched over, from the source's image.
+struct SourceRootHash: Sendable {
+    /// The state of the disk on which both sides have agreed at the switchover.
     struct Agreed: Sendable {
-        /// Of all blocks but those that the destination lacked. Nobody else uses it any more.
+        /// The fingerprints of all blocks but those that the destination lacked. Nobody else uses the file any more.
         let manifest: FingerprintFile
-        /// What it lacked; ascending.
+        /// The blocks that it lacked.
         let missing: BlockSet
 
         init(manifest: FingerprintFile, missing: BlockSet) {
@@ -20,7 +20,7 @@ struct SuppliedRoot: Sendable {
             self.missing = missing
         }
 
-        /// Where nothing is known any more of what has been agreed on: all of the image is read.
+        /// A state of which nothing is known any more, so that all of the image is read.
         /// - Parameter scratch: a folder for a file.
         /// - Throws: `FileError`.
         init(forgotten geometry: BlockGeometry, scratch: String) throws {
@@ -29,51 +29,52 @@ struct SuppliedRoot: Sendable {
         }
     }
 
-    /// Bytes of blocks that are dealt with before it is asked whether somebody still wants the root.
+    /// Bytes of blocks between two questions whether somebody still wants the root.
     private static let partBytes = 16 << 20
-    /// Bytes of blocks that are noted in one go.
-    private static let noteBytes = 4 << 20
+    /// Bytes of blocks that are read and hashed at once.
+    private static let recordBytes = 4 << 20
 
     let image: RawImage
     let geometry: BlockGeometry
     let pool: NIOThreadPool
-    /// Whether somebody still wants it: it takes as long as reading what is read.
+    /// Whether somebody still wants the root. It takes as long as reading the blocks that the destination lacked.
     let isWanted: @Sendable () -> Bool
 
-    /// The root without some blocks, which need not be readable. Reads what the destination lacked: the rest has been compared.
+    /// Computes the root without some blocks, which need not be readable. It reads the blocks that the destination lacked; the
+    /// others have been compared at the switchover.
     /// - Parameters:
-    ///   - blocks: ascending.
-    ///   - agreed: is brought up to date.
-    /// - Throws: `FileError`; `PeerError.cut` where nobody wants it any more.
+    ///   - blocks: count as zeros.
+    ///   - agreed: its manifest is brought up to date.
+    /// - Throws: `FileError`; `PeerError.cut` if nobody wants the root any more.
     func root(without blocks: BlockSet, agreed: Agreed) async throws -> DiskRoot {
         for part in RunParts(agreed.missing, of: UInt64(Self.partBytes / geometry.blockSize)) {
             guard isWanted() else { throw PeerError.cut }
-            try await pool.runIfActive { try note(part, in: agreed.manifest, without: blocks) }
+            try await pool.runIfActive { try record(part, in: agreed.manifest, without: blocks) }
         }
         return try await pool.runIfActive { try agreed.manifest.root(without: blocks) }
     }
 
-    private func note(
+    private func record(
         _ runs: [Range<UInt64>], in manifest: FingerprintFile, without replaced: BlockSet
     ) throws {
-        let reader = BlockReader(image: image, geometry: geometry, maximumBytes: Self.noteBytes)
-        for run in runs.parts(of: UInt64(Self.noteBytes / geometry.blockSize)).joined() {
+        let reader = BlockReader(image: image, geometry: geometry, maximumBytes: Self.recordBytes)
+        for run in runs.parts(of: UInt64(Self.recordBytes / geometry.blockSize)).joined() {
             do {
                 let fingerprints = try reader.fingerprints(of: run)
                 if fingerprints.allSatisfy({ $0 == .zero }) {
-                    // What was never written of the file takes no room.
+                    // The manifest stays sparse.
                     try manifest.setZero(run)
                 } else {
                     try manifest.set(fingerprints[...], from: run.lowerBound)
                 }
             } catch is FileError {
-                try noteSingly(run, in: manifest, without: replaced)
+                try recordSingly(run, in: manifest, without: replaced)
             }
         }
     }
 
-    /// Notes blocks of which at least one can't be read, which is right where it is left out.
-    private func noteSingly(
+    /// Records blocks of which at least one can't be read. That is an error only for blocks that are not left out.
+    private func recordSingly(
         _ blocks: Range<UInt64>, in manifest: FingerprintFile, without replaced: BlockSet
     ) throws {
         let reader = BlockReader(image: image, geometry: geometry, maximumBytes: geometry.blockSize)

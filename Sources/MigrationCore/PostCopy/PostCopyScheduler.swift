@@ -1,25 +1,24 @@
 import BlockModel
-import Glibc
 
-/// Decides what may touch which block of a disk that is still arriving, and when; does nothing itself.
+/// Decides which request or fill may touch which block of a disk that is still arriving, and when. Performs nothing itself.
 ///
-/// A request of the guest:
-/// 1. waits until the blocks that it needs are present: all that it reads, or those of which it writes only a part;
-///    they are demanded from the source. Blocks that it writes whole it does not need.
+/// A request of a client:
+/// 1. waits until the blocks that it needs are present: all that it reads, or those of which it writes only a part. They are
+///    demanded from the source. It does not need blocks that it writes whole.
 /// 2. waits for fills of blocks that it writes whole, so that no fill lands on top of it (invariant 3).
 /// 3. is performed on the image; the blocks that it wrote whole are then present.
-/// 4. where it is a flush or forced, waits until the data and then the map are durable (invariant 2). 5. is finished.
+/// 4. if it is a flush or forced, waits until the data and then the map are durable (invariant 2). 5. is finished.
 ///
 /// A fill of blocks whose bytes have arrived is let through for those blocks that are still missing and that no request
 /// is writing. Requests for blocks that are all present need not come here, unless they ask for durability.
-public struct BlockResolver: Sendable {
-    /// A request of the guest.
+public struct PostCopyScheduler: Sendable {
+    /// A request of a client.
     public struct Operation: Equatable, Sendable {
-        /// For the caller; never used twice.
+        /// Chosen by the caller; never used twice.
         public let id: UInt64
         /// `read`, `write`, `writeZeroes`, `trim` or `flush`.
         public let kind: RequestKind
-        /// What is asked for; a trim may be narrowed to whole blocks.
+        /// Bytes from the start of the disk; a trim may be narrowed to whole blocks.
         public var bytes: Range<UInt64>
         /// The data must be durable at the end.
         public let isForced: Bool
@@ -35,23 +34,23 @@ public struct BlockResolver: Sendable {
         }
     }
 
-    /// What is to be done now.
+    /// Work for the driver.
     public enum Action: Equatable, Sendable {
-        /// Do it on the image, then say `performed`.
+        /// Perform the request on the image, then call `performed`.
         case perform(Operation)
         /// Give a read the bytes of blocks that have come and could not be put into the image; it then asks for the rest.
         case deliver(id: UInt64, [Range<UInt64>])
-        /// Tell the guest.
+        /// Answer the client.
         case finish(id: UInt64, error: CInt)
-        /// Ask the source for missing blocks, ahead of everything else; then for some that are likely to be next.
+        /// Bring missing blocks, ahead of everything else; then some that are likely to be next.
         case demand([Range<UInt64>], ahead: [Range<UInt64>])
-        /// Take the map's changes, make the image durable, write the changes durably, then say `madeDurable`.
+        /// Make what is in the image durable, and then the map as it was before (`SaveSequence`); then call `madeDurable`.
         case makeDurable
     }
 
     /// Bytes that have arrived and may be written.
     public struct Fill: Equatable, Sendable {
-        /// For `filled`.
+        /// Passed back with `filled`.
         public let id: UInt64
         /// Blocks that may be written now; the others are not needed any more.
         public let accepted: [Range<UInt64>]
@@ -62,44 +61,41 @@ public struct BlockResolver: Sendable {
         }
     }
 
-    private enum Stage {
+    enum Stage {
         case waiting
         case performing
-        case settling
+        case makingDurable
     }
 
-    private struct Open {
-        package var operation: Operation
-        /// What must be present first; the part that is known to be is cut off.
-        package var needs: [Range<UInt64>]
+    struct Open {
+        var operation: Operation
+        /// Blocks that must be present first; the part that is known to be present is cut off.
+        var needs: [Range<UInt64>]
         /// Blocks that it writes whole.
-        package let whole: Range<UInt64>
-        package var stage = Stage.waiting
+        let whole: Range<UInt64>
+        var stage = Stage.waiting
     }
 
-    /// Bytes that one request may have demanded at once.
-    private static let demandBytes: UInt64 = 512 << 10
-    /// Bytes asked for beyond what a read needs: the next one is often for them.
-    private static let readAheadBytes: UInt64 = 64 << 10
-
-    private let map: DurablePresentMap
-    private var open: [UInt64: Open] = [:]
-    private var waiting: [UInt64] = []
-    private var writing: [UInt64: Range<UInt64>] = [:]
-    private var fills: [UInt64: [Range<UInt64>]] = [:]
-    private var demanded: Set<UInt64> = []
+    let map: DurablePresentMap
+    var open: [UInt64: Open] = [:]
+    var waiting: [UInt64] = []
+    var writing: [UInt64: Range<UInt64>] = [:]
+    var fills: [UInt64: [Range<UInt64>]] = [:]
+    var demanded: Set<UInt64> = []
     private var nextFill: UInt64 = 0
-    private var isMakingDurable = false
-    private var wantsCheckpoint = false
-    private var settling: [UInt64] = []
-    private var nextSettling: [UInt64] = []
+    var isMakingDurable = false
+    var wantsCheckpoint = false
+    /// Requests that end with the save under way.
+    var awaitingSave: [UInt64] = []
+    /// Requests that end with the save after that.
+    var awaitingNextSave: [UInt64] = []
 
-    /// A disk of which `map` says what has arrived.
+    /// A disk of which `map` says which blocks have arrived.
     public init(map: DurablePresentMap) {
         self.map = map
     }
 
-    private var geometry: BlockGeometry { map.geometry }
+    var geometry: BlockGeometry { map.geometry }
 
     /// Requests that have begun and not finished.
     public var openCount: Int { open.count }
@@ -107,17 +103,17 @@ public struct BlockResolver: Sendable {
     /// Blocks that were demanded and have not come; bounded by the requests that wait for them.
     public var demandedCount: Int { demanded.count }
 
-    /// Whether nothing is under way: no request, no fill, nothing being made durable.
+    /// Whether no request, no fill and no save is under way.
     public var isQuiet: Bool { open.isEmpty && fills.isEmpty && !isMakingDurable }
 
-    // MARK: The guest
+    // MARK: Clients
 
     /// A request comes in.
     public mutating func begin(_ operation: Operation) -> [Action] {
         precondition(open[operation.id] == nil)
         if operation.kind == .flush {
-            open[operation.id] = Open(operation: operation, needs: [], whole: 0..<0, stage: .settling)
-            return settle(operation.id)
+            open[operation.id] = Open(operation: operation, needs: [], whole: 0..<0, stage: .makingDurable)
+            return awaitDurability(of: operation.id)
         }
         var operation = operation
         let touched = geometry.blocks(touching: operation.bytes)
@@ -147,9 +143,12 @@ public struct BlockResolver: Sendable {
         return actions
     }
 
-    /// A request has been done on the image, or failed with an `errno`.
+    /// A request has been performed on the image.
+    /// - Parameter error: an `errno`; 0 for success.
     public mutating func performed(_ id: UInt64, error: CInt) -> [Action] {
-        guard let request = open[id], request.stage == .performing else { preconditionFailure("nobody performs \(id)") }
+        guard let request = open[id], request.stage == .performing else {
+            preconditionFailure("request \(id) is not being performed")
+        }
         writing[id] = nil
         var actions: [Action] = []
         if error == 0, request.operation.kind.isChange {
@@ -157,8 +156,8 @@ public struct BlockResolver: Sendable {
             map.markReplaced(request.whole)
         }
         if error == 0, request.operation.kind.isChange, request.operation.isForced {
-            open[id]!.stage = .settling
-            actions += settle(id)
+            open[id]!.stage = .makingDurable
+            actions += awaitDurability(of: id)
         } else {
             finish(id, error, &actions)
         }
@@ -168,7 +167,8 @@ public struct BlockResolver: Sendable {
 
     // MARK: The source
 
-    /// The bytes of blocks have arrived; says which of them to write.
+    /// The bytes of blocks have arrived.
+    /// - Returns: which of them to write.
     public mutating func arrived(_ blocks: [Range<UInt64>]) -> Fill {
         var accepted: [Range<UInt64>] = []
         for range in blocks {
@@ -180,10 +180,12 @@ public struct BlockResolver: Sendable {
         return Fill(id: nextFill, accepted: accepted)
     }
 
-    /// The accepted blocks of a fill are in the image and their fingerprints are noted; or that failed.
-    /// - Parameter isAtHand: their bytes are known all the same, so that a disk without room can still be read.
+    /// The accepted blocks of a fill are in the image and the manifest, or that failed.
+    /// - Parameters:
+    ///   - error: an `errno`; 0 for success.
+    ///   - isAtHand: their bytes are in memory, so that a disk without room can still be read.
     public mutating func filled(_ id: UInt64, error: CInt, isAtHand: Bool = false) -> [Action] {
-        guard let blocks = fills.removeValue(forKey: id) else { preconditionFailure("nobody fills \(id)") }
+        guard let blocks = fills.removeValue(forKey: id) else { preconditionFailure("fill \(id) is not under way") }
         var actions: [Action] = []
         if error == 0 {
             for range in blocks { map.markTaken(range) }
@@ -195,7 +197,8 @@ public struct BlockResolver: Sendable {
         return actions
     }
 
-    /// The source can't read blocks: who waits for them is told so.
+    /// The source can't read blocks: requests that wait for them end.
+    /// - Parameter error: an `errno`.
     public mutating func unavailable(_ blocks: Range<UInt64>, error: CInt) -> [Action] {
         forgetDemand(blocks)
         var actions: [Action] = []
@@ -204,10 +207,10 @@ public struct BlockResolver: Sendable {
         return actions
     }
 
-    /// What was demanded will not come: the link is down. Requests wait.
+    /// The link is down: demanded blocks will not come, and requests wait.
     public mutating func linkLost() { demanded.removeAll() }
 
-    /// Demands anew what is waited for, and what was while there was no link.
+    /// The link is up: blocks for which requests wait are demanded anew.
     public mutating func linkFound() -> [Action] {
         demanded.removeAll()
         var actions: [Action] = []
@@ -216,43 +219,11 @@ public struct BlockResolver: Sendable {
     }
 
     /// Ends every request that waits for blocks: they will not come in this life of the node.
+    /// - Parameter error: an `errno`.
     public mutating func giveUp(error: CInt) -> [Action] {
         var actions: [Action] = []
         for id in waiting { finish(id, error, &actions) }
         return actions
-    }
-
-    // MARK: Durability
-
-    /// Makes what has arrived durable some time soon, though nobody waits for it.
-    public mutating func checkpoint() -> [Action] {
-        wantsCheckpoint = true
-        return beginDurability()
-    }
-
-    /// The data, and then the map as it was before, are durable; or that failed with an `errno`.
-    public mutating func madeDurable(error: CInt) -> [Action] {
-        precondition(isMakingDurable)
-        isMakingDurable = false
-        var actions: [Action] = []
-        for id in settling { finish(id, error, &actions) }
-        settling = []
-        actions += beginDurability()
-        return actions
-    }
-
-    private mutating func settle(_ id: UInt64) -> [Action] {
-        nextSettling.append(id)
-        return beginDurability()
-    }
-
-    private mutating func beginDurability() -> [Action] {
-        guard !isMakingDurable, wantsCheckpoint || !nextSettling.isEmpty else { return [] }
-        isMakingDurable = true
-        wantsCheckpoint = false
-        settling = nextSettling
-        nextSettling = []
-        return [.makeDurable]
     }
 
     // MARK: Steps
@@ -273,7 +244,7 @@ public struct BlockResolver: Sendable {
         actions.append(.perform(request.operation))
     }
 
-    private mutating func finish(_ id: UInt64, _ error: CInt, _ actions: inout [Action]) {
+    mutating func finish(_ id: UInt64, _ error: CInt, _ actions: inout [Action]) {
         open[id] = nil
         waiting.removeAll { $0 == id }
         actions.append(.finish(id: id, error: error))
@@ -299,8 +270,8 @@ public struct BlockResolver: Sendable {
             guard let first = request.needs.first?.lowerBound, blocks.contains(where: { $0.contains(first) }) else {
                 continue
             }
-            // A disk that is full says so to who writes; to who reads it is an error like any other.
-            finish(id, request.operation.kind == .read ? EIO : error, &actions)
+            // A full disk is named to writers; to readers it is an error like any other.
+            finish(id, request.operation.kind == .read ? WorkFailure.inputOutput : error, &actions)
         }
     }
 
@@ -312,79 +283,5 @@ public struct BlockResolver: Sendable {
             }
             needs.removeFirst()
         }
-    }
-
-    // MARK: Demand
-
-    private mutating func demand(_ request: Open, _ actions: inout [Action]) {
-        var runs: [Range<UInt64>] = []
-        let blockSize = UInt64(geometry.blockSize)
-        var room = max(Self.demandBytes / blockSize, 1)
-        for need in request.needs where room > 0 {
-            collect(need.lowerBound..<min(need.upperBound, need.lowerBound + room), &room, &runs)
-        }
-        guard !runs.isEmpty else { return }
-        for run in runs { demanded.formUnion(run) }
-        var ahead: [Range<UInt64>] = []
-        if request.operation.kind == .read, let last = request.needs.last?.upperBound {
-            var room = max(Self.readAheadBytes / blockSize, 1)
-            collect(last..<min(geometry.blockCount, last + room), &room, &ahead)
-            for run in ahead { demanded.formUnion(run) }
-        }
-        actions.append(.demand(runs, ahead: ahead))
-    }
-
-    /// Adds the missing blocks of a range that nobody brings yet.
-    private func collect(_ range: Range<UInt64>, _ room: inout UInt64, _ runs: inout [Range<UInt64>]) {
-        var position = range.lowerBound
-        while room > 0, position < range.upperBound, let run = map.nextMissing(in: position..<range.upperBound) {
-            for part in free(run) {
-                for block in part where room > 0 && !demanded.contains(block) {
-                    room -= 1
-                    if let last = runs.last, last.upperBound == block {
-                        runs[runs.count - 1] = last.lowerBound..<block + 1
-                    } else {
-                        runs.append(block..<block + 1)
-                    }
-                }
-            }
-            position = run.upperBound
-        }
-    }
-
-    private mutating func forgetDemand(_ blocks: Range<UInt64>) {
-        if UInt64(blocks.count) > UInt64(demanded.count) {
-            demanded = demanded.filter { !blocks.contains($0) }
-        } else {
-            for block in blocks { demanded.remove(block) }
-        }
-    }
-
-    // MARK: Claims
-
-    /// The parts of a range that neither a request is writing nor a fill.
-    private func free(_ range: Range<UInt64>) -> [Range<UInt64>] {
-        Self.without(Array(writing.values) + Array(fills.values.joined()), range)
-    }
-
-    private static func without(_ claims: [Range<UInt64>], _ range: Range<UInt64>) -> [Range<UInt64>] {
-        var parts = [range]
-        for claim in claims where claim.overlaps(range) {
-            parts = parts.flatMap { part -> [Range<UInt64>] in
-                guard part.overlaps(claim) else { return [part] }
-                return [
-                    part.lowerBound..<max(part.lowerBound, claim.lowerBound),
-                    min(part.upperBound, claim.upperBound)..<part.upperBound,
-                ].filter { !$0.isEmpty }
-            }
-        }
-        return parts
-    }
-
-    private func wholeBlocks(of bytes: Range<UInt64>) -> Range<UInt64> {
-        let blockSize = UInt64(geometry.blockSize)
-        let first = (bytes.lowerBound + blockSize - 1) / blockSize
-        let end = bytes.upperBound == geometry.size ? geometry.blockCount : bytes.upperBound / blockSize
-        return first < end ? first..<end : 0..<0
     }
 }

@@ -1,9 +1,0 @@
-/// What of a disk is still only at its source, after the hand-over.
-public struct ArrivingDisk: Sendable {
-    /// Blocks.
-    public let missing: UInt64
-    /// Seconds until none is, as they came lately; nil where that can't be told yet, or none comes.
-    public let secondsLeft: Double?
-    /// Why it does not get on; nil where it does.
-    public let problem: String?
-}

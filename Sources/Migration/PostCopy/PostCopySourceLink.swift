@@ -1,0 +1,183 @@
+import Block
+import BlockModel
+import Glibc
+import Index
+import Logging
+import MigrationCore
+import MigrationProtocol
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Peer
+import PeerModel
+
+/// The source's end of the two channels of a disk: connects them, and answers what the destination asks of the image, for as
+/// long as it needs it. `PostCopySourceMachine` decides.
+///
+/// `start` connects both channels, before the switchover or after it, and again whenever they are cut. `commit` is called when
+/// the disk is the destination's for good. Any thread may call it.
+public final class PostCopySourceLink: Sendable {
+    /// Everything that it works with.
+    struct Parts: Sendable {
+        let destination: PeerAddress
+        let export: String
+        let migration: MigrationID
+        let image: RawImage
+        let geometry: BlockGeometry
+        /// Counts of the clients' reads here; nil if they were not kept.
+        let reads: ReadCounts?
+        let rate: RateLimit
+        let records: SourceRecords
+        let transport: PeerTransport
+        let pools: WorkPools
+        let logger: Logger
+    }
+
+    /// The blocks that the destination lacks.
+    public struct Left: Sendable {
+        /// How many blocks.
+        public var blocks: UInt64
+        /// Their bytes.
+        public var bytes: UInt64
+        /// Until it lacks nothing; nil if the destination can't tell, or is not connected.
+        public var seconds: Double?
+    }
+
+    struct State {
+        var machine: PostCopySourceMachine
+        var tasks: [Task<Void, Never>] = []
+        var connections: [PostCopyChannel: PeerConnection] = [:]
+        /// Bytes that connections of the past have carried.
+        var carried: UInt64 = 0
+        /// Bytes of known kinds, of all connections.
+        var wire = WireBytes()
+        /// The state on which both sides agreed at the switchover; nil before it, after the end, and in a later life of this node.
+        var agreed: SourceRootHash.Agreed?
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    let parts: Parts
+    let state: NIOLockedValueBox<State>
+
+    init(parts: Parts) {
+        self.parts = parts
+        let limits = PostCopySourceMachine.Limits(readBytes: UInt64(PeerConnection.maximumFrame - 1024))
+        state = NIOLockedValueBox(State(machine: PostCopySourceMachine(geometry: parts.geometry, limits: limits)))
+    }
+
+    /// The link of a disk that moved in an earlier life of this node; nil if nothing of it is needed any more.
+    public convenience init?(
+        record: MovedRecord, image: RawImage, records: SourceRecords, rate: RateLimit, transport: PeerTransport,
+        pools: WorkPools, logger: Logger
+    ) {
+        guard let blockSize = record.blockSize, let geometry = BlockGeometry(size: image.size, blockSize: blockSize)
+        else { return nil }
+        self.init(
+            parts: Parts(
+                destination: record.destination, export: record.export, migration: record.migration, image: image,
+                geometry: geometry, reads: nil, rate: rate, records: records, transport: transport, pools: pools,
+                logger: logger))
+        commit()
+        start()
+    }
+
+    /// The limit on what is sent; may be changed.
+    public var rate: RateLimit { parts.rate }
+
+    /// Whether the destination needs nothing any more.
+    public var isReleased: Bool { ask { $0.isReleased } }
+
+    /// Why the destination can't be reached; nil while it can.
+    public var problem: String? { ask { $0.problem } }
+
+    /// Bytes that have crossed, both ways.
+    var wire: WireBytes {
+        state.withLockedValue { state in
+            var wire = state.wire
+            wire.total = state.connections.values.reduce(state.carried) { $0 + $1.traffic.sent + $1.traffic.received }
+            wire.control = wire.total - min(wire.total, wire.data + wire.fingerprints)
+            return wire
+        }
+    }
+
+    /// The origins of the blocks that were missing at the switchover; nil before the end.
+    var ledger: Ledger? { ask { $0.ledger } }
+
+    /// The blocks that the destination lacks; nil if it has not said so.
+    public var left: Left? {
+        ask { $0.left }.map { Left(blocks: $0.blocks, bytes: $0.bytes, seconds: $0.seconds) }
+    }
+
+    func start() {
+        state.withLockedValue { state in
+            guard state.tasks.isEmpty, !state.machine.isOver else { return }
+            state.tasks = PostCopyChannel.allCases.map { kind in Task { [self] in await stayConnected(kind) } }
+        }
+    }
+
+    /// The disk is the destination's for good.
+    /// - Parameters:
+    ///   - pathCarries: bytes per second; 0 if that is not known.
+    ///   - agreed: what both sides have agreed on; nil if that is not known.
+    func commit(pathCarries: UInt64 = 0, agreed: SourceRootHash.Agreed? = nil) {
+        state.withLockedValue { state in
+            state.machine.commit(pathCarries: pathCarries, at: .now)
+            state.agreed = agreed
+        }
+    }
+
+    /// Ends the link.
+    public func stop() {
+        let waiters = state.withLockedValue { state in
+            state.machine.stop()
+            state.agreed = nil
+            for task in state.tasks { task.cancel() }
+            for connection in state.connections.values { connection.close() }
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Returns once nothing is done for it any more; only after `stop`.
+    public func waitUntilEnded() async {
+        for task in state.withLockedValue({ $0.tasks }) { await task.value }
+    }
+
+    /// Waits, however long it takes, until the destination needs nothing any more, or the link is stopped.
+    func waitUntilReleased() async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLockedValue { state in
+                if !state.machine.isOver { state.waiters.append(continuation) }
+                return state.machine.isOver
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    /// Asks the machine, or tells it something that needs no action.
+    func ask<Answer>(_ question: (inout PostCopySourceMachine) -> Answer) -> Answer {
+        state.withLockedValue { question(&$0.machine) }
+    }
+
+    private func stayConnected(_ kind: PostCopyChannel) async {
+        await Reconnection(destination: parts.destination, transport: parts.transport).run {
+            !isReleased
+        } serve: { [self] in
+            try await serve(kind, $0)
+        } ended: { problem in
+            if let problem { note(problem) }
+            state.withLockedValue { state in
+                if let traffic = state.connections.removeValue(forKey: kind)?.traffic {
+                    state.carried += traffic.sent + traffic.received
+                }
+                state.machine.channelDown(kind)
+            }
+        }
+    }
+
+    private func note(_ problem: String) {
+        guard ask({ $0.failed(problem) }) else { return }
+        parts.logger.warning("\(parts.export) at \(parts.destination): \(problem); trying again")
+    }
+}

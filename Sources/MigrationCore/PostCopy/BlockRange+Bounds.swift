@@ -1,0 +1,13 @@
+import BlockModel
+import MigrationProtocol
+
+extension BlockRange {
+    /// The blocks of a range that a peer has named.
+    /// - Throws: `MigrationError.unexpected` if it is empty or goes beyond the end of the disk.
+    func blocks(of geometry: BlockGeometry) throws -> Range<UInt64> {
+        guard count > 0, let blocks = range, blocks.upperBound <= geometry.blockCount else {
+            throw MigrationError.unexpected("blocks beyond the end of the disk")
+        }
+        return blocks
+    }
+}

@@ -1,0 +1,132 @@
+import Testing
+
+@testable import BlockModel
+@testable import MigrationCore
+
+@Suite("Requests and fills of a disk that is not whole")
+struct PostCopySchedulerTests {
+    private typealias Action = PostCopyScheduler.Action
+
+    private static let full: CInt = 28
+    private static let broken: CInt = 5
+
+    private let map: DurablePresentMap
+    private var scheduler: PostCopyScheduler
+
+    init() throws {
+        map = DurablePresentMap(geometry: try #require(BlockGeometry(size: 8 * 4096 - 96, blockSize: 4096)))
+        scheduler = PostCopyScheduler(map: map)
+    }
+
+    private func operation(
+        _ id: UInt64, _ kind: RequestKind, _ bytes: Range<UInt64>, isForced: Bool = false
+    ) -> PostCopyScheduler.Operation {
+        PostCopyScheduler.Operation(id: id, kind: kind, bytes: bytes, isForced: isForced)
+    }
+
+    private func blocks(_ range: Range<UInt64>) -> Range<UInt64> {
+        range.lowerBound * 4096..<min(range.upperBound * 4096, map.geometry.size)
+    }
+
+    @Test("A write of whole blocks -> begins at once and demands nothing; the blocks are then present, not taken")
+    mutating func wholeBlocks() {
+        let write = operation(1, .write, blocks(2..<4))
+        #expect(scheduler.begin(write) == [.perform(write)])
+        #expect(!map.isPresent(2))
+        #expect(scheduler.performed(1, error: 0) == [.finish(id: 1, error: 0)])
+        #expect(map.isPresent(2) && map.isPresent(3) && !map.isTaken(2))
+        // The last block is short, and whole all the same.
+        let last = operation(2, .write, blocks(7..<8))
+        #expect(scheduler.begin(last) == [.perform(last)])
+    }
+
+    @Test("Invariant 3: a fill that comes during a write -> the blocks that are being written are left out")
+    mutating func fillDuringWrite() {
+        _ = scheduler.begin(operation(1, .write, blocks(2..<4)))
+        let fill = scheduler.arrived([1..<6])
+        #expect(fill.accepted == [1..<2, 4..<6])
+        #expect(scheduler.filled(fill.id, error: 0) == [])
+        _ = scheduler.performed(1, error: 0)
+        #expect(scheduler.arrived([0..<8]).accepted == [0..<1, 6..<8])
+    }
+
+    @Test("Invariant 3: a write that comes during a fill of its blocks -> waits for its end; two fills do not meet")
+    mutating func writeDuringFill() {
+        let fill = scheduler.arrived([2..<3])
+        let write = operation(1, .write, blocks(2..<4))
+        #expect(scheduler.begin(write) == [])
+        #expect(scheduler.arrived([1..<4]).accepted == [1..<2, 3..<4])
+        #expect(scheduler.filled(fill.id, error: 0) == [], "the other fill still has one of its blocks")
+        #expect(scheduler.openCount == 1)
+    }
+
+    @Test("A write that failed -> its blocks are still missing, and may be filled")
+    mutating func failedWrite() {
+        _ = scheduler.begin(operation(1, .write, blocks(2..<4)))
+        #expect(scheduler.performed(1, error: Self.broken) == [.finish(id: 1, error: Self.broken)])
+        #expect(scheduler.arrived([2..<4]).accepted == [2..<4])
+    }
+
+    @Test("A write of a part of a block -> waits for that block alone")
+    mutating func partialWrite() {
+        let write = operation(1, .write, 4096 + 1..<4 * 4096)
+        #expect(scheduler.begin(write) == [.demand([1..<2], ahead: [])])
+        let fill = scheduler.arrived([1..<2])
+        #expect(scheduler.filled(fill.id, error: 0) == [.perform(write)])
+    }
+
+    @Test("A trim -> narrowed to whole blocks, and nothing is brought for the others")
+    mutating func trim() {
+        #expect(
+            scheduler.begin(operation(1, .trim, 1..<3 * 4096 + 1)) == [.perform(operation(1, .trim, blocks(1..<3)))])
+        #expect(scheduler.begin(operation(2, .trim, 1..<4096)) == [.finish(id: 2, error: 0)])
+    }
+
+    @Test("Blocks that are demanded already -> not demanded again, until the link is lost")
+    mutating func demandOnce() {
+        let demand = [Action.demand([0..<1], ahead: [1..<8])]
+        #expect(scheduler.begin(operation(1, .read, 0..<1)) == demand)
+        #expect(scheduler.begin(operation(2, .read, 0..<4096)) == [])
+        #expect(scheduler.demandedCount == 8)
+        scheduler.linkLost()
+        #expect(scheduler.demandedCount == 0)
+        #expect(scheduler.linkFound() == demand)
+    }
+
+    @Test("Bytes at hand that can't be stored -> reads have them, and writers hear why")
+    mutating func passedBy() {
+        _ = scheduler.begin(operation(1, .read, blocks(0..<2)))
+        _ = scheduler.begin(operation(2, .write, 1..<2))
+        let fill = scheduler.arrived([0..<1])
+        #expect(
+            scheduler.filled(fill.id, error: Self.full, isAtHand: true) == [
+                .deliver(id: 1, [0..<1]), .finish(id: 2, error: Self.full),
+            ])
+        var read = operation(1, .read, blocks(0..<2))
+        read.delivered = [0..<1]
+        let rest = scheduler.arrived([1..<2])
+        #expect(scheduler.filled(rest.id, error: 0) == [.perform(read)])
+        #expect(!map.isPresent(0))
+    }
+
+    @Test("Blocks that the source can't read -> only requests that wait for them first end, reads with an I/O error")
+    mutating func unavailable() {
+        _ = scheduler.begin(operation(1, .read, blocks(0..<2)))
+        _ = scheduler.begin(operation(2, .read, blocks(1..<2)))
+        // The other may have better luck by the time that it comes to this block.
+        let actions: [Action] = [.finish(id: 2, error: Self.broken), .demand([1..<2], ahead: [])]
+        #expect(scheduler.unavailable(1..<2, error: Self.full) == actions)
+        #expect(scheduler.openCount == 1)
+    }
+
+    @Test("A forced write -> finished once a save that began after it has ended")
+    mutating func forced() {
+        #expect(scheduler.checkpoint() == [.makeDurable])
+        let write = operation(1, .write, blocks(0..<1), isForced: true)
+        #expect(scheduler.begin(write) == [.perform(write)])
+        #expect(scheduler.performed(1, error: 0) == [])
+        #expect(scheduler.madeDurable(error: 0) == [.makeDurable], "the save under way may have missed it")
+        #expect(scheduler.madeDurable(error: Self.broken) == [.finish(id: 1, error: Self.broken)])
+        #expect(scheduler.isQuiet)
+    }
+}

@@ -1,0 +1,1 @@
+"""Moves and restarts between two builds of nearblock."""

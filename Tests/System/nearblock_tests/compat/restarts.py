@@ -1,0 +1,162 @@
+"""Nodes that are killed, and started again by the other build with the same state directory and images.
+
+A relay between the nodes counts what crosses: a build that did not understand the other's records would send all again.
+"""
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nearblock_tests.compat.builds import Build, Builds
+from nearblock_tests.compat.scene import Disk, Failure, Scene, Site, wait_until, wait_until_complete
+from nearblock_tests.survive import Relay
+
+# Bytes that may cross, as a part of the disks' size. Zeros and repeats, about a fifth, don't. If all were sent again after half
+# of it, 1.3 would cross.
+MOST = 1.1
+# Kills of one run of `often`; two in a row of the source without an answer of the destination put the migration aside.
+KILLS = 6
+# How much of a disk may be sent back if nearly nothing was written since it came.
+MOST_BACK = 0.3
+
+
+@dataclass(frozen=True)
+class Restart:
+    """`victims` are source, destination or both, of build `before`, and of `after` once they were killed; the other node is of
+    build `beside`. `moment` is a key of MOMENTS."""
+
+    victims: str
+    moment: str
+    before: Build
+    after: Build
+    beside: Build
+
+    def has(self, name: str) -> bool:
+        return self.victims in (name, "both")
+
+    def __call__(self, scene: Scene) -> str:
+        disks = [scene.disk("root", 32), scene.disk("log", 8)]
+        source = scene.site("source", self.before if self.has("source") else self.beside, disks=disks)
+        destination = scene.site("destination", self.before if self.has("destination") else self.beside)
+        relay = Relay(destination.port)
+        clients = [scene.client(disk, source) for disk in disks]
+        reach, options = MOMENTS[self.moment]
+        source.start_move(disks, f"127.0.0.1:{relay.port}", *options)
+        wait_until(f"the moment: {self.moment}", lambda: reach(disks, source, destination, relay))
+        for site in (source, destination):
+            if self.has(site.name):
+                site.kill()
+        for site in (destination, source):
+            if self.has(site.name):
+                site.restart(self.after)
+        check_together(disks, source)
+        for client in clients:
+            client.work(10)
+        if self.moment == "switching":
+            wait_until("the switchover", lambda: switch(disks, source))
+        wait_until_complete(disks, source, destination)
+        crossed = relay.carried / sum(disk.size for disk in disks)
+        for client in clients:
+            client.work(10)
+        if self.moment == "complete":
+            self.move_back(scene, disks, source, destination)
+        else:
+            scene.finish(disks, destination)
+        if crossed > MOST:
+            raise Failure(f"{100 * crossed:.0f} % of the disks' size crossed: one build has not used what the other noted")
+        return f"{100 * crossed:.0f} % of the size crossed"
+
+    def move_back(self, scene: Scene, disks: list[Disk], source: Site, destination: Site) -> None:
+        reports = destination.move(disks, source.address)
+        for report in reports:
+            if report["ledger"]["link"] > report["size"] * MOST_BACK:
+                raise Failure(f"most of {report['export']} was sent back: {report['ledger']}")
+        scene.finish(disks, source)
+
+
+def has_moved(state: str) -> bool:
+    return state.startswith(("moved", "released", "post-copy"))
+
+
+def check_together(disks: list[Disk], source: Site) -> None:
+    """All disks of a group have moved, or none has; twice, because they may change between two looks."""
+    for _ in range(2):
+        states = [source.state(disk.name) for disk in disks]
+        if len({has_moved(state) for state in states}) == 1:
+            return
+    raise Failure(f"one disk has moved without the other: {states}")
+
+
+Reach = Callable[[list[Disk], Site, Site, Relay], bool]
+
+
+def is_copying(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
+    """About half has been sent before the switchover."""
+    if relay.carried < sum(disk.size for disk in disks) // 2:
+        return False
+    if source.state(disks[0].name) != "copying":
+        raise Failure(f"the disk is not being copied: {source.status()}")
+    return True
+
+
+def is_missing(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
+    """The disks are switched over, and some blocks are still at the source."""
+    if relay.carried < sum(disk.size for disk in disks) // 2:
+        return False
+    if not destination.missing(disks[0].name):
+        raise Failure(f"no blocks are missing: {destination.status()}")
+    return True
+
+
+def is_complete(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
+    wait_until_complete(disks, source, destination)
+    return True
+
+
+def is_switching(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
+    """Somewhere around the commit record; the chance decides whether before or after it."""
+    if source.state(disks[0].name) != "waiting":
+        return False
+    with open(os.devnull, "wb") as nothing:
+        command = subprocess.Popen([source.binary, "switch", disks[0].name, "--control", f"{source.folder}/control"],
+                                   stdout=nothing, stderr=nothing)
+    time.sleep(random.uniform(0, 0.2))
+    command.kill()
+    command.wait()
+    return True
+
+
+def switch(disks: list[Disk], source: Site) -> bool:
+    """Asks for the switchover, which a migration that was resumed may wait for again. Whether it has been."""
+    source.ask("switch", disks[0].name)
+    return has_moved(source.state(disks[0].name))
+
+
+def often(scene: Scene, builds: Builds) -> str:
+    """Either node is killed at random moments, and each time replaced by the other build."""
+    disks = [scene.disk("root", 32), scene.disk("log", 8)]
+    source, destination = scene.site("source", builds.old, disks=disks), scene.site("destination", builds.new)
+    clients = [scene.client(disk, source) for disk in disks]
+    mode = scene.chance.choice(("converged", "now"))
+    source.start_move(disks, destination.address, "--rate", "80M", "--switch", mode)
+    for number in range(KILLS):
+        time.sleep(scene.chance.uniform(0.2, 1.5))
+        victim = (source, destination)[number % 2]
+        victim.restart(builds.other(victim.build))
+        check_together(disks, source)
+    wait_until_complete(disks, source, destination)
+    for client in clients:
+        client.work(10)
+    scene.finish(disks, destination)
+    return f"{KILLS} kills, --switch {mode}"
+
+
+# The options make the moment last: 40 MiB take 4 s.
+MOMENTS: dict[str, tuple[Reach, tuple[str, ...]]] = {
+    "copying": (is_copying, ("--rate", "80M")),
+    "switching": (is_switching, ("--switch", "manual")),
+    "missing": (is_missing, ("--rate", "80M", "--switch", "now")),
+    "complete": (is_complete, ()),
+}
