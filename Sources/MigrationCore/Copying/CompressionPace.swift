@@ -1,0 +1,264 @@
+import func Glibc.exp
+import func Glibc.exp2
+
+/// Chooses the compression level of the data stream: as high as the link leaves time for, so that the link limits a
+/// migration and not the processor. Does nothing itself.
+///
+/// The level rises only after the link has been the limit without a break for a while, to a level for which there is
+/// time on the average of much of the data sent. Stretches that hardly shrink and others that shrink to nothing follow
+/// each other, and each change costs the context that the new frame lacks: some 80 KiB of the 160 MiB that a disk of
+/// 700 MiB came to. The level falls when the link has been idle for a while, or soon would be.
+package struct CompressionPace {
+    /// The compressed size of a batch of blocks.
+    package struct Batch {
+        /// Bytes of blocks that were compressed.
+        package var bytes: UInt64 = 0
+        /// Compressed bytes, at this level.
+        package var sent: UInt64 = 0
+        package var level: Int32
+        package var work = Work()
+
+        package init(bytes: UInt64 = 0, sent: UInt64 = 0, level: Int32, work: Work = Work()) {
+            self.bytes = bytes
+            self.sent = sent
+            self.level = level
+            self.work = work
+        }
+    }
+
+    /// The time for preparing blocks.
+    package struct Work {
+        /// Bytes of blocks.
+        package var bytes: UInt64 = 0
+        /// Seconds for reading and hashing them, and for compressing them.
+        package var reading = 0.0
+        package var compressing = 0.0
+        /// Seconds for both, including other work that ran meanwhile.
+        package var elapsed = 0.0
+
+        package init(bytes: UInt64 = 0, reading: Double = 0.0, compressing: Double = 0.0, elapsed: Double = 0.0) {
+            self.bytes = bytes
+            self.reading = reading
+            self.compressing = compressing
+            self.elapsed = elapsed
+        }
+    }
+
+    /// The work of the link with a batch.
+    package struct Sending {
+        /// Bytes of its blocks, and their compressed bytes.
+        package var bytes: UInt64 = 0
+        package var sent: UInt64 = 0
+        /// Seconds for which the link was busy, and with those for which it was idle.
+        package var waiting = 0.0
+        package var elapsed = 0.0
+        /// Observed use of the link.
+        package var stretch = LinkUse.Stretch()
+        /// Filled part of the queue behind it, 0 to 1; nil if nothing may wait.
+        package var ahead: Double?
+
+        package init(
+            bytes: UInt64 = 0, sent: UInt64 = 0, waiting: Double = 0.0, elapsed: Double = 0.0,
+            stretch: LinkUse.Stretch = LinkUse.Stretch(), ahead: Double? = nil
+        ) {
+            self.bytes = bytes
+            self.sent = sent
+            self.waiting = waiting
+            self.elapsed = elapsed
+            self.stretch = stretch
+            self.ahead = ahead
+        }
+
+        /// Bytes a second.
+        package var rate: Double { Double(sent) / max(elapsed, 1e-6) }
+    }
+
+    /// zstd's levels, and the cost of each against level 3, measured on blocks of virtual machines with a window of 128
+    /// MiB.
+    package static let levels: [(level: Int32, cost: Double)] = [
+        (1, 0.7), (3, 1), (6, 2.1), (8, 3), (9, 3.4), (10, 5), (12, 9.5),
+    ]
+    /// Bytes of blocks between two decisions.
+    private static let enoughBytes: UInt64 = 8 << 20
+    /// The time for preparing counts half as much after this many bytes of blocks, and the compressed size after more,
+    /// as a disk has long stretches of one kind.
+    private static let memory = 24e6
+    private static let longMemory = 512e6
+    /// Share of the time of the link that preparing may take at a level that it rises to.
+    private static let share = 0.9
+    /// A link that is waited for during more than this share of the time is the limit. After this many seconds of that
+    /// the level may rise: a link that has just begun seems slower than it is.
+    private static let busyShare = 0.9
+    private static let enoughSeconds = 1.0
+    /// Filled part of the queue ahead for the level to rise; with less it falls before the link is idle.
+    private static let enoughAhead = 0.5
+    /// With another limit the level falls, by one only after this many idle seconds of the link: the scan of the disk,
+    /// which slows compressing at first, is soon over. It falls to the lowest only if the link is idle for a larger
+    /// share of the time than the longer data of that level will take, and sooner.
+    private static let patience = 1.0
+    private static let lowPatience = 0.5
+    private static let lowIdleShare = 0.2
+    /// Data carried this long ago counts for 1/e. Seconds.
+    private static let linkMemory = 3.0
+
+    /// The expectation while little has been sent, which counts as if this many bytes of blocks had been: bytes of
+    /// blocks that level 3 takes a second with half a core to itself, and that are read and hashed in one second.
+    private static let expected = 32e6
+    private static let speed = 100e6
+    private static let readingSpeed = 500e6
+    /// Expected compressed size of blocks, counting as if this many bytes had been sent.
+    private static let ratio = 0.35
+    private static let longExpected = 256e6
+
+    private var position = 2
+    /// Idle seconds of the link since the level fell or the link was waited for.
+    private var idleSeconds = 0.0
+    /// Seconds since the level rose, or the link was not the limit.
+    private var busySeconds = 0.0
+    /// Seconds in all for which the link was the limit.
+    private var fullSeconds = 0.0
+    /// Bytes a second that the link has lately carried when it was full, or more since; nil before anything is sent.
+    package private(set) var carried: Double?
+    /// Bytes since the last decision.
+    private var recent = Sending()
+    /// Over a long time: bytes of blocks, and their compressed bytes.
+    private var blocks = longExpected
+    private var sent = longExpected * ratio
+    /// On average: bytes of blocks; seconds for preparing them; for reading and hashing them alone, and for compressing them,
+    /// as it was done and if it had been at level 3.
+    private var prepared = expected
+    private var preparing = expected / readingSpeed + expected / speed
+    private var reading = expected / readingSpeed
+    private var compressing = expected / speed
+    private var work = expected / speed
+
+    /// - Parameter bitsPerSecond: of the link; nil if unknown.
+    package init(bitsPerSecond: UInt64? = nil) {
+        guard let bitsPerSecond else { return }
+        position = max(1, fitting(Double(bitsPerSecond) / 8))
+    }
+
+    /// - Parameter level: the first level; one of `levels`.
+    package init(level: Int32) {
+        guard let position = Self.levels.firstIndex(where: { $0.level == level }) else {
+            preconditionFailure("zstd's level \(level) has no cost")
+        }
+        self.position = position
+    }
+
+    /// The level now.
+    package var level: Int32 { Self.levels[position].level }
+
+    /// Whether there is no higher level.
+    package var isHighest: Bool { position == Self.levels.indices.last }
+
+    /// Share of the time for which the link may be idle before the level falls; 1 if there is no lower one.
+    package var toleratedIdle: Double {
+        switch position {
+        case 0: 1
+        case 1: Self.lowIdleShare
+        default: 1 - Self.busyShare
+        }
+    }
+
+    /// Whether much may be prepared at this level: only once link and blocks have had time to show their rates, and
+    /// only if there is no time for a higher level.
+    package private(set) var isSettled = false
+
+    /// A batch has been prepared.
+    package mutating func note(prepared batch: Batch) {
+        guard batch.bytes > 0 || batch.sent > 0, let cost = Self.levels.first(where: { $0.level == batch.level })?.cost
+        else { return }
+        let longWeight = exp2(-Double(batch.bytes) / Self.longMemory)
+        blocks = blocks * longWeight + Double(batch.bytes)
+        sent = sent * longWeight + Double(batch.sent)
+        let weight = exp2(-Double(batch.work.bytes) / Self.memory)
+        prepared = prepared * weight + Double(batch.work.bytes)
+        preparing = preparing * weight + batch.work.elapsed
+        reading = reading * weight + batch.work.reading
+        compressing = compressing * weight + batch.work.compressing
+        work = work * weight + batch.work.compressing / cost
+    }
+
+    /// A batch has been sent, which was noted when it had been prepared.
+    package mutating func note(sent sending: Sending) {
+        guard sending.bytes > 0 || sending.sent > 0 else { return }
+        recent.bytes += sending.bytes
+        recent.sent += sending.sent
+        recent.waiting += sending.waiting
+        recent.elapsed += sending.elapsed
+        recent.stretch.carried += sending.stretch.carried
+        recent.stretch.seconds += sending.stretch.seconds
+        recent.stretch.bytesPerSecond = max(recent.stretch.bytesPerSecond, sending.stretch.bytesPerSecond)
+        recent.ahead = sending.ahead
+        // TCP's rate of a fast link shows at once that the first level is too high.
+        let isFirst = carried == nil && recent.stretch.bytesPerSecond > 0
+        guard recent.bytes >= (isFirst ? Self.enoughBytes / 4 : Self.enoughBytes), recent.sent > 0 else { return }
+        position = next()
+        recent = Sending()
+    }
+
+    private mutating func next() -> Int {
+        if recent.waiting > recent.elapsed * Self.busyShare {
+            idleSeconds = 0
+            return nextOfFullLink()
+        }
+        busySeconds = 0
+        return nextOfIdleLink()
+    }
+
+    private mutating func nextOfIdleLink() -> Int {
+        let idle = recent.elapsed - recent.waiting
+        let carried = max(carried ?? 0, leastRate)
+        self.carried = carried
+        guard position > 1 || idle > recent.elapsed * Self.lowIdleShare else { return position }
+        idleSeconds += idle
+        let best = max(0, min(position - 1, fitting(carried)))
+        let patience = position > 1 ? Self.patience : Self.lowPatience
+        guard best < position - 1 || idleSeconds >= patience else { return position }
+        idleSeconds = 0
+        return best
+    }
+
+    private mutating func nextOfFullLink() -> Int {
+        let carried = noteFull()
+        busySeconds += recent.elapsed
+        let best = fitting(carried)
+        let ahead = recent.ahead ?? 1
+        isSettled = fullSeconds >= Self.enoughSeconds && best <= position
+        if best > position, busySeconds >= Self.enoughSeconds, ahead > Self.enoughAhead {
+            busySeconds = 0
+            return best
+        }
+        let isTooSlow = seconds(at: position) > sent / blocks / carried
+        return fullSeconds >= Self.enoughSeconds && ahead < Self.enoughAhead && isTooSlow ? best : position
+    }
+
+    /// Least rate of the link, bytes a second, while it is not the limit.
+    private var leastRate: Double { max(recent.rate, Double(recent.stretch.bytesPerSecond)) }
+
+    /// Rate of the link while it is the limit, bytes a second.
+    private mutating func noteFull() -> Double {
+        let stretch = recent.stretch
+        let isKnown = stretch.carried > 0 && stretch.seconds > recent.elapsed / 2
+        let rate = isKnown ? Double(stretch.carried) / stretch.seconds : recent.rate
+        let before = carried ?? rate
+        // A link that has just begun seems slower than it is.
+        let now =
+            fullSeconds < Self.enoughSeconds
+            ? max(before, rate) : before + (rate - before) * (1 - exp(-recent.elapsed / Self.linkMemory))
+        fullSeconds += recent.elapsed
+        carried = now
+        return now
+    }
+
+    /// The position of the highest level for which a link with this rate leaves time.
+    private func fitting(_ bytesPerSecond: Double) -> Int {
+        Self.levels.indices.last { seconds(at: $0) <= sent / blocks / bytesPerSecond * Self.share } ?? 0
+    }
+
+    /// Average seconds for preparing a byte; other work slows this, too.
+    private func seconds(at position: Int) -> Double {
+        (reading + work * Self.levels[position].cost) / prepared * preparing / (reading + compressing)
+    }
+}

@@ -1,0 +1,16 @@
+import BlockModel
+
+/// The terms on which source and destination have agreed before the first block.
+package struct OpenedMigration: Equatable, Sendable {
+    package let geometry: BlockGeometry
+    /// Whether the destination has an older copy of the disk.
+    package let hasBase: Bool
+    /// Whether `ProtocolSupport.Capabilities.latePieces` may be used.
+    package let takesLatePieces: Bool
+
+    package init(geometry: BlockGeometry, hasBase: Bool, takesLatePieces: Bool) {
+        self.geometry = geometry
+        self.hasBase = hasBase
+        self.takesLatePieces = takesLatePieces
+    }
+}

@@ -1,0 +1,76 @@
+import NIOCore
+import TestSupport
+import Testing
+
+@testable import MigrationCore
+@testable import MigrationProtocol
+
+@Suite("The two state machines of a migration")
+struct StateMachineTests {
+    private static let offer = Offer(
+        migration: MigrationID(), abandoned: [], export: "disk", size: 10_000, blockSize: 4096)
+    private static let root = DiskRoot(Array(repeating: 7, count: 32))
+
+    /// Everything that a source may say, right or wrong.
+    private static let messages: [Message] = [
+        .offer(offer), .manifest(ManifestSegment(first: 0, entries: [.zero, .later])), .manifestEnd,
+        .zeros(BlockRange(first: 0, count: 3)), .zeros(BlockRange(first: 2, count: .max)),
+        .data(DataSegment(runs: [BlockRange(first: 2, count: 1)], compressed: ByteBuffer(bytes: [1]))),
+        .data(DataSegment(runs: [BlockRange(first: 2, count: 2)], compressed: ByteBuffer())),
+        .data(DataSegment(runs: [], compressed: ByteBuffer())),
+        .roundEnd(1), .roundEnd(2), .prepare(root), .commit, .cancel(reason: ""),
+        .accepted, .active, .prepared(root),
+        .request(
+            ForwardRequest(
+                id: 1, kind: .write, isForced: false, mayPunchHole: true, offset: 0, length: 0,
+                payload: ByteBuffer())),
+    ]
+
+    @Test("Invariant 5: no sequence of messages activates a disk that was not prepared, or has been given up")
+    func exhaustive() {
+        func walk(_ machine: DestinationMachine, isPrepared: Bool, isOver: Bool, depth: Int) -> Int {
+            guard depth > 0 else { return 1 }
+            var paths = 0
+            for message in Self.messages {
+                var next = machine
+                guard let action = try? next.receive(message) else { continue }
+                #expect(!isOver, "\(message) was heard after the end")
+                var prepared = isPrepared
+                switch action {
+                case .activate:
+                    #expect(isPrepared)
+                    next.activated()
+                case .prepare:
+                    next.prepared()
+                    prepared = true
+                case .store(_, let bytes):
+                    #expect(bytes == 10_000 - 2 * 4096, "the last block is shorter")
+                case .clear(let blocks):
+                    #expect(blocks.upperBound <= 3)
+                default: break
+                }
+                let isOver = next.state == .active || next.state == .abandoned
+                paths += walk(next, isPrepared: prepared, isOver: isOver, depth: depth - 1)
+            }
+            return paths
+        }
+        #expect(walk(DestinationMachine(), isPrepared: false, isOver: false, depth: 6) > 100)
+    }
+
+    @Test(
+        "A disk that can't be is refused",
+        arguments: [
+            (0 as UInt64, 4096 as UInt32, "disk"), (1 << 63, 4096, "disk"), (4096, 0, "disk"),
+            (4096, 4097, "disk"),
+            (4096, 256, "disk"), (4096, 131072, "disk"), (4096, 4096, "../disk"), (4096, 4096, ".disk"),
+            (4096, 4096, ""),
+            (4096, 4096, "a\u{0}b"), (4096, 4096, String(repeating: "x", count: 201)),
+        ])
+    func refused(_ size: UInt64, _ blockSize: UInt32, _ export: String) {
+        var machine = DestinationMachine()
+        let offer = Offer(
+            migration: MigrationID(), abandoned: [], export: export, size: size, blockSize: blockSize)
+        #expect(throws: MigrationError.self) { try machine.receive(.offer(offer)) }
+        #expect(machine.state == .waiting)
+    }
+}
