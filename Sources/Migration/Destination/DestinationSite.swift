@@ -113,7 +113,7 @@ public actor DestinationSite {
     /// - Parameters:
     ///   - images: where disks go; made where there is none.
     ///   - state: what survives a restart.
-    ///   - pool: for the files of disks that are served before all of them is there.
+    ///   - pools: for the files of disks that are served before all of them is there.
     ///   - index: opens the neighbours for them.
     ///   - keptIndex: the index that the node keeps current with its disks; nil for none.
     ///   - refusesEarlyWrites: writes to a disk that has not been handed over fail instead of waiting.
