@@ -31,8 +31,9 @@ public final class TLSChannel {
 
     /// A server's end of a connection that has exchanged nothing yet.
     /// - Parameters:
-    ///   - inputSize, outputSize: bytes of the buffers for ciphertext, at least 17 KiB each: a record has up to 16 KiB
-    ///     and a little. Four and eight records keep the system calls of NBD clients few.
+    ///   - inputSize: bytes of the buffer for received ciphertext, at least 17 KiB: a record has up to 16 KiB and a little.
+    ///     Four records keep the system calls of NBD clients few.
+    ///   - outputSize: bytes of the buffer for ciphertext to send, at least 17 KiB; eight records for the same reason.
     public convenience init(context: TLSContext, inputSize: Int = 68 << 10, outputSize: Int = 136 << 10) {
         precondition(context.side == .server, "a client must say whom it means to reach")
         self.init(context, inputSize, outputSize)
@@ -42,7 +43,8 @@ public final class TLSChannel {
     /// A client's end of a connection that has exchanged nothing yet.
     /// - Parameters:
     ///   - name: the name that the server's certificate must have.
-    ///   - inputSize, outputSize: bytes of the buffers for ciphertext, at least 17 KiB each.
+    ///   - inputSize: bytes of the buffer for received ciphertext, at least 17 KiB.
+    ///   - outputSize: bytes of the buffer for ciphertext to send, at least 17 KiB.
     /// - Throws: `TLSError` where OpenSSL does not take the name.
     public convenience init(
         context: TLSContext, connectingTo name: TLSName, inputSize: Int, outputSize: Int

@@ -8,7 +8,8 @@ public struct PeerCounts<Peer: Hashable & Sendable>: Sendable {
 
     /// Begins with no place taken.
     /// - Parameters:
-    ///   - limit, limitPerPeer: places, 1 or more.
+    ///   - limit: places of all peers together, 1 or more.
+    ///   - limitPerPeer: places of one peer, 1 or more.
     public init(limit: Int, limitPerPeer: Int) {
         self.limit = limit
         self.limitPerPeer = limitPerPeer

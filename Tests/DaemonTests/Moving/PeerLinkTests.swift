@@ -101,7 +101,7 @@ struct PeerLinkTests {
         let list = try await certificates.revocationList(revoked: ["\(ours)/client-cert.pem"])
         try list.write(to: URL(fileURLWithPath: "\(theirs)/ca-crl.pem"))
         taker.signal(SIGHUP)
-        try await taker.wait(for: "was read again")
+        try await taker.wait(for: "was reloaded")
         let refused = try await migrate(giver, to: port)
         #expect(refused.status == 1 && refused.errors.contains("this node's certificate is revoked"), "\(refused)")
         #expect(refused.errors.filter { $0 == "\n" }.count == 1, "\(refused)")
