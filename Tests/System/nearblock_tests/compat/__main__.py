@@ -7,7 +7,7 @@ wrote. A client writes and verifies meanwhile; in the end whole images are compa
   restart          the source, the destination or both are killed while half is copied, at the switchover, while blocks are
                    missing, and when all is complete, and are started again by the other build: nothing is lost, or
                    sent again. `often` kills both at random moments, and changes the build each time
-  control          the command line of one build with the nodes of the other
+  control A->B     the command line of build A with nodes of B: status, migrate, rate, switch, cancel, checkpoint, record
   index            an index that both builds change in turn
   configurations, options, statuses
                    the same files and command lines have the same effect in both builds
@@ -111,8 +111,9 @@ def run(case: Case, seed: int, keep: bool) -> bool:
         with Scene(folder, seed) as scene:
             notes = case.perform(scene)
         word = "ok"
-    except (Failure, NodeFailure, subprocess.TimeoutExpired) as failure:
-        notes = f"{failure}; see {folder}"
+    except (Failure, NodeFailure, subprocess.TimeoutExpired, KeyError, ValueError) as failure:
+        # The last two come of answers that lack something, or are no JSON.
+        notes = f"{failure!r}; see {folder}" if isinstance(failure, (KeyError, ValueError)) else f"{failure}; see {folder}"
     if word == "ok" and not keep:
         shutil.rmtree(folder)
     print(f"{word:7} {case.name:50} {time.monotonic() - began:3.0f} s  {notes}".rstrip(), flush=True)
@@ -121,7 +122,7 @@ def run(case: Case, seed: int, keep: bool) -> bool:
 
 def main() -> int:
     options = parse()
-    # Whatever was started ends with it.
+    # Nodes and clients end with the suite.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The names of the cases need no programs.
     builds = Builds(Build("old", ""), Build("new", ""))
