@@ -1,11 +1,15 @@
-/// Brings a durable record to where it is there or gone for certain, though operations fail. Does nothing itself.
+/// Brings a durable record to a certain state, there or gone, although operations fail. Does nothing itself.
 ///
-/// 1. The record is known not to be there, and is to be written. A write that fails before it has changed anything leaves it
-/// so. 2. After one whose effect is unknown, the record is written again and removed in turn, at a growing pause, until one
-/// of both is confirmed: each attempt changes the name anew, since a flush need not cover what an earlier one failed on.
-/// 3. Once it is withdrawn it is only removed. Until `verdict` says which it is, nobody may act on either.
+/// 1. The record is known not to be there, and is to be written. A write that fails before it has changed anything
+/// leaves it so.
+/// 2. If the effect of a write is unknown, the record is written again and removed in turn, at a growing pause, until
+/// one of the two is confirmed. Each operation changes the name anew, because a flush need not cover what an earlier
+/// one failed on.
+/// 3. A withdrawn record is only removed.
+///
+/// Until the verdict says which it is, nobody may act on either.
 package struct CommitAttempt: Equatable, Sendable {
-    /// What to do next.
+    /// An operation on the record.
     package enum Step: Equatable, Sendable {
         /// Write the record and make it durable.
         case write
@@ -13,28 +17,28 @@ package struct CommitAttempt: Equatable, Sendable {
         case erase
     }
 
-    /// How a step has ended.
+    /// The outcome of a step.
     package enum Outcome: Equatable, Sendable {
-        /// It is done, and durable.
+        /// The step is done, and durable.
         case confirmed
         /// Nothing has been changed, for certain.
         case unchanged
-        /// Nobody knows what a later life would find.
+        /// A later life may find the record or may not.
         case unknown
     }
 
-    /// What is known of the record.
+    /// The knowledge about the record after a step.
     package enum Verdict: Equatable, Sendable {
         case there
         case gone
-        /// Neither is known: `next` is to be done after so many milliseconds.
+        /// Neither is known: `next` is to be done after this pause.
         case unknown(pauseMilliseconds: Int)
     }
 
     package static let firstPauseMilliseconds = 50
     package static let longestPauseMilliseconds = 5000
 
-    /// What to do now.
+    /// The step to do now.
     package private(set) var next = Step.write
     /// Whether a later life may find the record or may not.
     package private(set) var isInDoubt = false

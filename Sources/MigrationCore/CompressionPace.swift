@@ -1,19 +1,19 @@
 import func Glibc.exp
 import func Glibc.exp2
 
-/// How hard the data stream is compressed: as hard as the link leaves time for, so that it is the link that limits a
+/// Chooses the compression level of the data stream: as high as the link leaves time for, so that the link limits a
 /// migration and not the processor. Does nothing itself.
 ///
-/// It rises only after the link has been waited for all the time for a while, to a level for which there is time on the average
-/// of much of what was sent: stretches that hardly shrink, and others that shrink to nothing, follow each other, and each
-/// change costs what the new frame does not know, some 80 KiB of the 160 MiB that a disk of 700 MiB came to. It falls when the
-/// link has had nothing to do for a while, or soon would.
+/// The level rises only after the link has been the limit without a break for a while, to a level for which there is
+/// time on the average of much of the data sent. Stretches that hardly shrink and others that shrink to nothing follow
+/// each other, and each change costs the context that the new frame lacks: some 80 KiB of the 160 MiB that a disk of
+/// 700 MiB came to. The level falls when the link has been idle for a while, or soon would be.
 package struct CompressionPace {
-    /// What a batch of blocks came to.
+    /// The compressed size of a batch of blocks.
     package struct Batch {
         /// Bytes of blocks that were compressed.
         package var bytes: UInt64 = 0
-        /// Bytes that they came to, at this level.
+        /// Compressed bytes, at this level.
         package var sent: UInt64 = 0
         package var level: Int32
         package var work = Work()
@@ -26,14 +26,14 @@ package struct CompressionPace {
         }
     }
 
-    /// What preparing blocks took.
+    /// The time for preparing blocks.
     package struct Work {
         /// Bytes of blocks.
         package var bytes: UInt64 = 0
         /// Seconds for reading and hashing them, and for compressing them.
         package var reading = 0.0
         package var compressing = 0.0
-        /// Seconds for both, with what other work has taken meanwhile.
+        /// Seconds for both, including other work that ran meanwhile.
         package var elapsed = 0.0
 
         package init(bytes: UInt64 = 0, reading: Double = 0.0, compressing: Double = 0.0, elapsed: Double = 0.0) {
@@ -44,17 +44,17 @@ package struct CompressionPace {
         }
     }
 
-    /// What the link had to do with a batch.
+    /// The work of the link with a batch.
     package struct Sending {
-        /// Bytes of its blocks, and what they came to.
+        /// Bytes of its blocks, and their compressed bytes.
         package var bytes: UInt64 = 0
         package var sent: UInt64 = 0
-        /// Seconds for which the link had something to do, and with those for which it had nothing.
+        /// Seconds for which the link was busy, and with those for which it was idle.
         package var waiting = 0.0
         package var elapsed = 0.0
-        /// What the link was seen to carry.
+        /// Observed use of the link.
         package var stretch = LinkUse.Stretch()
-        /// How much of what may wait behind it does; nil where nothing may.
+        /// Filled part of the queue behind it, 0 to 1; nil if nothing may wait.
         package var ahead: Double?
 
         package init(
@@ -73,54 +73,55 @@ package struct CompressionPace {
         package var rate: Double { Double(sent) / max(elapsed, 1e-6) }
     }
 
-    /// zstd's levels, and what each costs against level 3, measured on blocks of virtual machines with a window of 128 MiB.
+    /// zstd's levels, and the cost of each against level 3, measured on blocks of virtual machines with a window of 128
+    /// MiB.
     package static let levels: [(level: Int32, cost: Double)] = [
         (1, 0.7), (3, 1), (6, 2.1), (8, 3), (9, 3.4), (10, 5), (12, 9.5),
     ]
-    /// What a decision is made of: bytes of blocks.
+    /// Bytes of blocks between two decisions.
     private static let enoughBytes: UInt64 = 8 << 20
-    /// What preparing blocks took counts half as much after so many bytes of blocks; and what they came to, as a disk has
-    /// long stretches of one kind.
+    /// The time for preparing counts half as much after this many bytes of blocks, and the compressed size after more,
+    /// as a disk has long stretches of one kind.
     private static let memory = 24e6
     private static let longMemory = 512e6
-    /// Of the time that the link takes, what preparing may take at a level that it rises to.
+    /// Share of the time of the link that preparing may take at a level that it rises to.
     private static let share = 0.9
-    /// A link that is waited for more than this is what limits; after so many seconds of that the level may rise: one that has
-    /// just begun seems slower than it is.
+    /// A link that is waited for during more than this share of the time is the limit. After this many seconds of that
+    /// the level may rise: a link that has just begun seems slower than it is.
     private static let busyShare = 0.9
     private static let enoughSeconds = 1.0
-    /// Of what may be prepared ahead, what must be for it to rise; with less it falls before the link has nothing to do.
+    /// Filled part of the queue ahead for the level to rise; with less it falls before the link is idle.
     private static let enoughAhead = 0.5
-    /// Of any other the level falls, by one only after so many seconds for which it had nothing to do. What makes compressing
-    /// slow at first, the scan of the disk, is soon over. To the lowest it falls only where the link has nothing to do for more of
-    /// the time than that level's longer data will take, and sooner.
+    /// With another limit the level falls, by one only after this many idle seconds of the link: the scan of the disk,
+    /// which slows compressing at first, is soon over. It falls to the lowest only if the link is idle for a larger
+    /// share of the time than the longer data of that level will take, and sooner.
     private static let patience = 1.0
     private static let lowPatience = 0.5
     private static let lowIdleShare = 0.2
-    /// What the link has carried so long ago counts for 1/e. Seconds.
+    /// Data carried this long ago counts for 1/e. Seconds.
     private static let linkMemory = 3.0
 
-    /// What is expected as long as little was sent, which counts as if so many bytes of blocks had been: bytes of blocks that
-    /// level 3 takes a second where it has half a core to itself and that are read and hashed in one.
+    /// The expectation while little has been sent, which counts as if this many bytes of blocks had been: bytes of
+    /// blocks that level 3 takes a second with half a core to itself, and that are read and hashed in one second.
     private static let expected = 32e6
     private static let speed = 100e6
     private static let readingSpeed = 500e6
-    /// And what blocks come to, as if so many had been sent.
+    /// Expected compressed size of blocks, counting as if this many bytes had been sent.
     private static let ratio = 0.35
     private static let longExpected = 256e6
 
     private var position = 2
-    /// For which the link had nothing to do, since the level fell or the link was waited for.
+    /// Idle seconds of the link since the level fell or the link was waited for.
     private var idleSeconds = 0.0
-    /// Since the level rose, or the link was not what limits.
+    /// Seconds since the level rose, or the link was not the limit.
     private var busySeconds = 0.0
-    /// In all, for which the link was what limits.
+    /// Seconds in all for which the link was the limit.
     private var fullSeconds = 0.0
-    /// Bytes that the link has lately carried a second when it was full, or more since; nil as long as nothing was sent.
+    /// Bytes a second that the link has lately carried when it was full, or more since; nil before anything is sent.
     package private(set) var carried: Double?
-    /// Since the last decision.
+    /// Bytes since the last decision.
     private var recent = Sending()
-    /// On a long average: bytes of blocks, and what they came to.
+    /// Over a long time: bytes of blocks, and their compressed bytes.
     private var blocks = longExpected
     private var sent = longExpected * ratio
     /// On average: bytes of blocks; seconds for preparing them; for reading and hashing them alone, and for compressing them,
@@ -131,13 +132,13 @@ package struct CompressionPace {
     private var compressing = expected / speed
     private var work = expected / speed
 
-    /// - Parameter bitsPerSecond: of the link, as far as it is known; nil where it is not.
+    /// - Parameter bitsPerSecond: of the link; nil if unknown.
     package init(bitsPerSecond: UInt64? = nil) {
         guard let bitsPerSecond else { return }
         position = max(1, fitting(Double(bitsPerSecond) / 8))
     }
 
-    /// - Parameter level: to begin with; one of `levels`.
+    /// - Parameter level: the first level; one of `levels`.
     package init(level: Int32) {
         guard let position = Self.levels.firstIndex(where: { $0.level == level }) else {
             preconditionFailure("zstd's level \(level) has no cost")
@@ -151,7 +152,7 @@ package struct CompressionPace {
     /// Whether there is no higher level.
     package var isHighest: Bool { position == Self.levels.indices.last }
 
-    /// Of the time, for how much the link may have nothing to do before the level falls; 1 where there is no lower one.
+    /// Share of the time for which the link may be idle before the level falls; 1 if there is no lower one.
     package var toleratedIdle: Double {
         switch position {
         case 0: 1
@@ -160,8 +161,8 @@ package struct CompressionPace {
         }
     }
 
-    /// Whether much may be prepared at this level: not before link and blocks have had time to show what they are, and not
-    /// where there is time for a higher one.
+    /// Whether much may be prepared at this level: only once link and blocks have had time to show their rates, and
+    /// only if there is no time for a higher level.
     package private(set) var isSettled = false
 
     /// A batch has been prepared.
@@ -190,7 +191,7 @@ package struct CompressionPace {
         recent.stretch.seconds += sending.stretch.seconds
         recent.stretch.bytesPerSecond = max(recent.stretch.bytesPerSecond, sending.stretch.bytesPerSecond)
         recent.ahead = sending.ahead
-        // What TCP says of a fast link shows at once that the first level is too high.
+        // TCP's rate of a fast link shows at once that the first level is too high.
         let isFirst = carried == nil && recent.stretch.bytesPerSecond > 0
         guard recent.bytes >= (isFirst ? Self.enoughBytes / 4 : Self.enoughBytes), recent.sent > 0 else { return }
         position = next()
@@ -233,16 +234,16 @@ package struct CompressionPace {
         return fullSeconds >= Self.enoughSeconds && ahead < Self.enoughAhead && isTooSlow ? best : position
     }
 
-    /// Bytes a second that the link carries at the least, where it is not what limits.
+    /// Least rate of the link, bytes a second, while it is not the limit.
     private var leastRate: Double { max(recent.rate, Double(recent.stretch.bytesPerSecond)) }
 
-    /// What the link carries a second, which limits.
+    /// Rate of the link while it is the limit, bytes a second.
     private mutating func noteFull() -> Double {
         let stretch = recent.stretch
         let isKnown = stretch.carried > 0 && stretch.seconds > recent.elapsed / 2
         let rate = isKnown ? Double(stretch.carried) / stretch.seconds : recent.rate
         let before = carried ?? rate
-        // One that has just begun seems slower than it is.
+        // A link that has just begun seems slower than it is.
         let now =
             fullSeconds < Self.enoughSeconds
             ? max(before, rate) : before + (rate - before) * (1 - exp(-recent.elapsed / Self.linkMemory))
@@ -251,12 +252,12 @@ package struct CompressionPace {
         return now
     }
 
-    /// The highest position for which a link that carries so much leaves time.
+    /// The position of the highest level for which a link with this rate leaves time.
     private func fitting(_ bytesPerSecond: Double) -> Int {
         Self.levels.indices.last { seconds(at: $0) <= sent / blocks / bytesPerSecond * Self.share } ?? 0
     }
 
-    /// What preparing a byte takes on average; other work takes longer as well where this does.
+    /// Average seconds for preparing a byte; other work slows this, too.
     private func seconds(at position: Int) -> Double {
         (reading + work * Self.levels[position].cost) / prepared * preparing / (reading + compressing)
     }

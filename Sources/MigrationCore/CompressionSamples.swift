@@ -1,13 +1,13 @@
 import func Glibc.pow
 
-/// What short samples of a segment came to compressed, from which follows what any of its blocks may come to: blocks that a
-/// neighbour holds are often unlike those that nobody has.
+/// Compressed sizes of short samples of a segment, by which the compressed size of any of its blocks is estimated:
+/// blocks that a neighbour holds are often unlike those that nobody has.
 package struct CompressionSamples: Sendable {
     /// A sample.
     package struct Sample: Sendable {
-        /// Those that it is of, in whole or in part.
+        /// The blocks that it was taken from, in whole or in part.
         package let blocks: [UInt64]
-        /// Its size compressed, by its own.
+        /// Compressed size by original size.
         package let ratio: Double
 
         package init(blocks: [UInt64], ratio: Double) {
@@ -16,8 +16,8 @@ package struct CompressionSamples: Sendable {
         }
     }
 
-    /// What can be compressed at all gains more from a long window and the higher levels than a short sample shows. Measured
-    /// on a Debian disk.
+    /// Compressible data gains more from a long window and the higher levels than a short sample shows. Measured on a
+    /// Debian disk.
     private static let gain = 1.5
 
     /// Ascending; empty where none were taken.
@@ -27,7 +27,7 @@ package struct CompressionSamples: Sendable {
         self.samples = samples
     }
 
-    /// What the wanted ones may come to compressed, by their size; 1 where nothing is known. Where no sample is of a wanted
+    /// Expected compressed size of the wanted blocks, by their size; 1 if nothing is known. If no sample is of a wanted
     /// block, all samples count alike.
     package func ratio(isWanted: (UInt64) -> Bool) -> Double {
         mean { $0.blocks.count(where: isWanted) } ?? mean { _ in 1 } ?? 1

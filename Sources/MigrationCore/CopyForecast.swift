@@ -1,29 +1,29 @@
 import func Glibc.exp
 import NIOCore
 
-/// How long the copying of a disk will still take, from how it went so far. Does nothing itself.
+/// Estimates how long the copying of a disk will still take, from how it went so far. Does nothing itself.
 ///
-/// Where the link limits, what matters is what blocks come to on it, which nobody knows before they are compressed: samples of
-/// them say how they compare, and all that was sent how right that is. Where the processor limits, it is how
-/// many they are. How long each of the two takes is what it took lately: a link may change, and at first a fast one waits for
+/// If the link limits, the compressed size of the blocks decides, which is unknown before they are compressed: samples
+/// say how blocks compare, and the data sent so far says how right the samples are. If the processor limits, the number
+/// of blocks decides. Both rates are taken from the recent past: a link may change, and at first a fast one waits for
 /// the fingerprints.
 package struct CopyForecast: Equatable {
-    /// Sent for less than this, blocks say little about the link: before the destination has answered for all of the disk,
-    /// and once it has. Seconds.
+    /// Blocks sent in less time say little about the link: before the destination has answered for all of the disk, and
+    /// afterwards. Seconds.
     private static let enough = 2.0
     private static let enoughAnswered = 1.5
-    /// What was sent so long ago counts for 1/e; for what the link carries longer, which takes some MiB at once. Seconds of
-    /// sending.
+    /// Data sent this long ago counts for 1/e; for the rate of the link longer, which takes some MiB at once. Seconds
+    /// of sending.
     private static let memory = 4.0
     private static let linkMemory = 8.0
-    /// Seen to be full for so long, a link carries what was seen; before, what was sent by how long that took. Seconds.
+    /// A link that was seen full for this long is taken at the rate seen; before, at bytes sent by time. Seconds.
     private static let enoughFull = 0.5
-    /// What samples say counts as if so many bytes had come to what they say. Bytes on the link.
+    /// The samples weigh as much as this many bytes sent. Bytes on the link.
     private static let trust = 32e6
-    /// From the last block sent to the hand-over: the destination writes what has come, and both compare. Seconds.
+    /// From the last block sent to the switchover: the destination writes the data, and both sides compare. Seconds.
     private static let closing = 0.2
 
-    /// Something that was sent.
+    /// A batch that was sent.
     package struct Piece {
         /// Bytes of blocks that it names.
         package var bytes: UInt64
@@ -33,15 +33,15 @@ package struct CopyForecast: Equatable {
         package var length: UInt64
         /// Bytes, of these and of those before, that still wait for the link.
         package var queued: UInt64 = 0
-        /// What its blocks may come to compressed, by their size; nil for what nobody has asked for.
+        /// Expected compressed size of its blocks, by their size; nil for blocks that nobody has asked for.
         package var ratio: Double?
-        /// Seconds that the link took for it, and that it had nothing to do because of it.
+        /// Seconds that the link took for it, and seconds that the link was idle because of it.
         package var waiting: Double
         package var idle: Double
-        /// What the link was seen to carry.
+        /// Observed use of the link.
         package var stretch = LinkUse.Stretch()
-        /// Of the time, for how much the link may have nothing to do for ever; where it is more, what follows will be compressed
-        /// with less effort. 1 where that can't be.
+        /// Share of the time for which the link may stay idle; with more, later blocks are compressed with less effort.
+        /// 1 if that is impossible.
         package var lastingIdle = 1.0
 
         package init(
@@ -62,26 +62,26 @@ package struct CopyForecast: Equatable {
 
     /// Bytes of the disk that may not be zero.
     package var data: UInt64 = 0
-    /// Of these, what the destination has answered for.
+    /// Bytes of these for which the destination has answered.
     private var answered: UInt64 = 0
-    /// Of these, what it wants, and what of that has been sent.
+    /// Bytes of these that it wants, and that have been sent.
     private var wanted = Amount()
     private var answers = Amount()
     /// Seconds from the beginning to the last answer.
     private var answering = 0.0
-    /// All that was sent, and the seconds that the link took for it and that the link was idle because of it, with what was
-    /// long ago counting less.
+    /// Bytes sent, seconds that the link took for them, and seconds that it was idle because of them; older ones weigh
+    /// less.
     private var sent = Amount()
     private var length = 0.0
     private var waiting = 0.0
     private var idle = 0.0
     private var lastingIdle = 1.0
-    /// What the link carried while it was full, in bytes, and for how many seconds that was, with what was long ago counting less.
+    /// Bytes that the link carried while it was full, and the seconds for them; older ones weigh less.
     private var carried = 0.0
     private var full = 0.0
     /// Bytes that have been sent and still wait for the link.
     private var queued = 0.0
-    /// What all that was sent came to, and what it may have come to. Bytes.
+    /// Compressed bytes of all that was sent, and their estimate from samples.
     private var wholeLength = trust
     private var wholeWeight = trust
     /// Blocks that have only been named so far, in their order.
@@ -117,7 +117,7 @@ package struct CopyForecast: Equatable {
     /// Blocks that have been named at once.
     private struct Named: Equatable {
         package var bytes: Double
-        /// What they may come to compressed, by their size.
+        /// Expected compressed size, by their size.
         package let ratio: Double
         package let isAnswer: Bool
     }
@@ -126,7 +126,7 @@ package struct CopyForecast: Equatable {
     /// - Parameters:
     ///   - answered: bytes of blocks.
     ///   - wanted: bytes of those that it wants.
-    ///   - ratio: what these may come to compressed, by their size.
+    ///   - ratio: expected compressed size of these, by their size.
     ///   - seconds: from the beginning.
     package mutating func note(answered: UInt64, wanted: UInt64, ratio: Double, after seconds: Double) {
         self.answered += answered
@@ -182,13 +182,13 @@ package struct CopyForecast: Equatable {
         return taken
     }
 
-    /// What the destination has asked for is there, or comes in a later round.
+    /// All that the destination has asked for is there, or comes in a later round.
     package mutating func endRound() {
         data = answered
         wanted = answers
     }
 
-    /// Seconds until all is sent and the disk can be handed over; nil where that can't be told yet, or would never be.
+    /// Seconds until all is sent and the switchover can come; nil if that is unknown, or would never be.
     /// - Parameters:
     ///   - dirty: bytes that the guest has written since they were sent.
     ///   - dirtyPerSecond: how many more each second.
@@ -203,7 +203,7 @@ package struct CopyForecast: Equatable {
         guard left.bytes > 0 else { return max(scanning, length > 0 ? secondsQueued : 0) + Self.closing }
         guard sent.bytes > 0, length > 0 else { return nil }
         let keptUp = 1 - seconds(for: Amount(bytes: dirtyPerSecond, weight: dirtyPerSecond * meanRatio))
-        // Otherwise a rest will be left, and how much is not foreseen.
+        // Otherwise a rest is left, whose size is not foreseen.
         guard keptUp > 1 - CopyPlan.worthwhile else { return nil }
         let seconds = max(scanning, (seconds(for: left) + secondsQueued) / keptUp) + Self.closing
         return seconds.isFinite ? seconds : nil
@@ -215,7 +215,7 @@ package struct CopyForecast: Equatable {
     }
 
     private func idleSeconds(for amount: Amount, onLink: Double) -> Double {
-        // What the kernel had taken at once was on the link while nothing followed it.
+        // The data that the kernel had taken at once was on the link while nothing followed it.
         let idle = max(0, idle - max(0, secondsPerByte * recentLength - recentWaiting))
         let asOfLate = idle / sent.bytes * amount.bytes
         return lastingIdle < 1 ? min(asOfLate, idle + onLink * lastingIdle / (1 - lastingIdle)) : asOfLate

@@ -1,24 +1,24 @@
-/// Says what follows a round of copying, from how the rounds so far went. Does nothing itself.
+/// Decides what follows a round of copying, from how the rounds so far went. Does nothing itself.
 ///
-/// A block that was sent again and is dirty once more is *hot*: the guest keeps rewriting it, and what is sent of it now is
-/// likely in vain. Hot blocks are sent late (Akoush et al., Activity Based Sector Synchronisation, MASCOTS 2011): not before
-/// most of what is dirty is hot, and ever more rarely while nobody asks for the disk.
-package struct CopyPlan: Equatable {
-    /// Which of the dirty blocks a round goes over.
-    package enum Scope: Equatable {
+/// A block that was sent again and is dirty once more is *hot*: the guest keeps rewriting it, so that sending it now is
+/// likely in vain. Hot blocks are sent late (Akoush et al., Activity Based Sector Synchronisation, MASCOTS 2011): only
+/// once most dirty blocks are hot, and ever more rarely while nobody asks for the disk.
+package struct CopyPlan: Equatable, Sendable {
+    /// The dirty blocks that a round goes over.
+    package enum Scope: Equatable, Sendable {
         /// Those that are not hot.
         case settled
         /// All of them.
         case all
     }
 
-    /// Rounds in a row that may bring the end no nearer before the rest is left to post-copy.
+    /// Rounds in a row that may fail to bring the end nearer before the rest is left to post-copy.
     private static let patience = 1
-    /// A round is worth it where what it leaves takes less than this much of the time: otherwise all that are to follow would
-    /// take more than twice as long as to leave the rest to post-copy, which sends it once.
+    /// A round is worthwhile if what it leaves takes less than this part of the time before. With more, all further
+    /// rounds would take more than twice as long as leaving the rest to post-copy, which sends it once.
     package static let worthwhile = 0.5
-    /// Waits between two rounds over all, where nobody asks for the disk: at first, and at most. What the guest writes twice in
-    /// that time and then leaves alone is sent after it.
+    /// Waits between two rounds over all blocks while nobody asks for the disk: at first, and at most. A block that the
+    /// guest writes twice in that time and then leaves alone is sent afterwards.
     private static let waits = 1...256
 
     private var shortestSending = Double.infinity
@@ -29,25 +29,25 @@ package struct CopyPlan: Equatable {
 
     package init() {}
 
-    /// The copying has to bring the end nearer.
+    /// Plans a round that has to bring the end nearer.
     /// - Returns: the blocks of the next round; nil where copying does not get there.
     package mutating func towardsEnd(_ situation: SourceMachine.Situation) -> Scope? {
-        // A guest that writes as fast as the link carries would keep this up for ever. The round trips stay.
+        // A guest that writes as fast as the link carries would go on for ever. The round trips stay whatever is sent.
         let sending = max(0, situation.expectedPause - situation.leastPause)
         idleRounds = sending < shortestSending * Self.worthwhile ? 0 : idleRounds + 1
         shortestSending = min(shortestSending, sending)
         return idleRounds > Self.patience ? nil : scope(situation)
     }
 
-    /// Which blocks are worth a round.
+    /// The blocks that are worth a round.
     package func scope(_ situation: SourceMachine.Situation) -> Scope {
         situation.settled > 0 && situation.settled >= situation.dirty / 2 ? .settled : .all
     }
 
-    /// Whether the last round did.
+    /// Whether the last round brought the end nearer.
     package var bringsNearer: Bool { idleRounds == 0 }
 
-    /// The copying keeps up with the guest until somebody asks for the disk.
+    /// Plans a round that keeps up with the guest until somebody asks for the disk.
     /// - Returns: the blocks of the next round; nil where it is better to wait a little.
     package mutating func whileNobodyAsks(_ situation: SourceMachine.Situation) -> Scope? {
         let next = nextWhileNobodyAsks(situation)

@@ -1,11 +1,11 @@
-/// How fast a guest writes what must then be sent again. Does nothing itself.
+/// Measures how fast a guest writes blocks that must then be sent again. Does nothing itself.
 package struct DirtyRate {
-    /// Less says little.
+    /// A shorter time says little.
     private static let shortest = Duration.milliseconds(50)
 
     private var roundBegan: ContinuousClock.Instant
     private var lastRound: Double?
-    /// Bytes that the round does not go over.
+    /// Dirty bytes that the round does not go over.
     private var left: UInt64 = 0
 
     package init(from start: ContinuousClock.Instant) { roundBegan = start }
@@ -13,14 +13,14 @@ package struct DirtyRate {
     /// A round begins that leaves so many dirty bytes for later.
     package mutating func beginRound(leaving bytes: UInt64) { left = bytes }
 
-    /// A round has ended with so many dirty bytes: what it has left, and what was written while it went on.
+    /// A round has ended with this many dirty bytes: those it has left, and those written meanwhile.
     package mutating func endRound(_ dirty: UInt64, at now: ContinuousClock.Instant) {
         let dirty = dirty - min(dirty, left)
         lastRound = Self.rate(dirty, roundBegan.duration(to: now)) ?? lastRound
         roundBegan = now
     }
 
-    /// Bytes a second: those of the last round, or so far in the first.
+    /// Bytes a second in the last round; during the first round, so far.
     package func bytesPerSecond(_ dirty: UInt64, at now: ContinuousClock.Instant) -> Double {
         lastRound ?? Self.rate(dirty, roundBegan.duration(to: now)) ?? 0
     }

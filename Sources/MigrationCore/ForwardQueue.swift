@@ -1,20 +1,20 @@
 import MigrationProtocol
 import NIOCore
 
-/// What a source has asked of the node that a disk has moved to, over all connections: what is to be sent when, and what
-/// an answer means; does nothing itself.
+/// Decides, over all connections, when the requests of a source to the node that a disk has moved to are sent, and what
+/// an answer means. Does nothing itself.
 ///
-/// 1. A request is taken in, sent once a connection is `isReady`, and over for its client with the answer. Of a connection
-/// that is lost everything without an answer is sent again on the next. 2. Changes are kept beyond their answer, until a
-/// flush that was sent later has been answered: where the destination's machine has gone down meanwhile, they are made
-/// again before anything else is asked. Where others may have written to the disk since, that could undo what they wrote:
-/// then the next flush fails instead.
+/// 1. A request is taken in, sent once a connection is `isReady`, and over for its client with the answer. After a lost
+/// connection, everything without an answer is sent again on the next.
+/// 2. Changes are kept beyond their answer, until a flush that was sent later has been answered. If the destination's
+/// machine has gone down meanwhile, they are made again before anything else is asked. If others may have written to
+/// the disk since, that could undo what they wrote: then the next flush fails instead.
 package struct ForwardQueue {
-    /// What an answer is for.
+    /// The meaning of an answer.
     package enum Outcome: Equatable {
         /// A client's request has ended.
         case ended(id: UInt64, error: CInt)
-        /// What had to come first has been answered: clients' requests may be sent.
+        /// The requests that had to come first have been answered: clients' requests may be sent.
         case ready
         /// Everything that was sent has been answered and is durable: the queue may go on with another destination.
         case left
@@ -31,16 +31,16 @@ package struct ForwardQueue {
     private var nextID: UInt64 = 0
     /// Without an answer yet.
     private var open: Set<UInt64> = []
-    /// Those that were sent on the current connection, so that an answer to them may come.
-    private var sent: [UInt64: RemoteRequest] = [:]
+    /// The requests that were sent on the current connection, so that an answer to them may come.
+    private var sent: [UInt64: ForwardRequest] = [:]
     private var unflushed = UnflushedChanges()
-    /// The destination's, when it was last heard; 0 for never.
+    /// The destination's boot number when it was last heard; 0 for never.
     private var boot: UInt64 = 0
     /// The destination may have lost what it had answered, and has not been told all of it again.
     private var mustRepeat = false
-    /// Changes may be without a flush of which nothing is known here.
+    /// An earlier life may have forwarded changes that no flush has covered.
     private var mustFlush: Bool
-    /// What must be answered before anything else is sent.
+    /// The requests that must be answered before anything else is sent.
     private var first: Set<UInt64> = []
     private var ownFlush: UInt64?
     /// Clients' requests are held back until all that was sent has been answered.
@@ -84,14 +84,14 @@ package struct ForwardQueue {
 
     /// A connection is there.
     /// - Parameters:
-    ///   - boot: what the destination says of its machine; 0 where it can't tell.
+    ///   - boot: identifies the life of the destination's machine; 0 if it can't tell.
     ///   - isCommitted: the disk is the destination's.
-    /// - Returns: what is to be sent at once. Where that is nothing, the queue is ready.
-    package mutating func connected(boot: UInt64, isCommitted: Bool) -> [RemoteRequest] {
+    /// - Returns: the requests to send at once. If there are none, the queue is ready.
+    package mutating func connected(boot: UInt64, isCommitted: Bool) -> [ForwardRequest] {
         precondition(!isReady && first.isEmpty && !hasLeft)
         if isCommitted, self.boot != 0, self.boot != boot { lost() }
         self.boot = boot
-        var requests: [RemoteRequest] = []
+        var requests: [ForwardRequest] = []
         if isCommitted {
             if mustFlush { requests = [flush()] }
             if mustRepeat { for change in unflushed.again() { requests.append(numbered(change)) } }
@@ -110,7 +110,7 @@ package struct ForwardQueue {
     }
 
     /// The destination could not make durable what was answered before a flush left: clients are told, and it is not kept.
-    /// What was answered later is.
+    /// Later changes are kept.
     private mutating func flushFailed(_ id: UInt64) {
         losses += 1
         unflushed.flushed(id)
@@ -127,8 +127,8 @@ package struct ForwardQueue {
         unflushed.linkLost()
     }
 
-    /// A flush that is to be sent before the next change, so that what is kept stays little; nil where there is need of none.
-    package mutating func flushIfDue() -> RemoteRequest? {
+    /// The flush that is to be sent before the next change, so that few changes are kept; nil if none is due.
+    package mutating func flushIfDue() -> ForwardRequest? {
         guard ownFlush == nil, !isLeaving, unflushed.bytes >= limit else { return nil }
         let flush = flush()
         ownFlush = flush.id
@@ -137,7 +137,7 @@ package struct ForwardQueue {
     }
 
     /// A client's request leaves on the current connection.
-    package mutating func leaves(_ request: RemoteRequest) {
+    package mutating func leaves(_ request: ForwardRequest) {
         precondition(takesRequests && open.contains(request.id))
         sent[request.id] = request
         if request.kind == .flush { unflushed.flushLeaves(request.id) }
@@ -178,10 +178,10 @@ package struct ForwardQueue {
         return true
     }
 
-    /// The flush that is to be sent once all else has been answered, where that is so; once. Requests pass nodes in order
-    /// of their connections, so its answer also says that nothing of an earlier connection is still on its way, and that
-    /// no node in between keeps changes that it might make again.
-    package mutating func lastFlushIfDue() -> RemoteRequest? {
+    /// The flush that is to be sent once all else has been answered; nil if that is not so, or it has been sent.
+    /// Requests pass nodes in order of their connections, so its answer also says that nothing of an earlier connection
+    /// is still on its way, and that no node in between keeps changes that it might make again.
+    package mutating func lastFlushIfDue() -> ForwardRequest? {
         guard isLeaving, !hasLeft, lastFlush == nil, sent.isEmpty, ownFlush == nil else { return nil }
         let flush = flush()
         lastFlush = flush.id
@@ -190,7 +190,7 @@ package struct ForwardQueue {
 
     private mutating func lastAnswered(_ error: CInt) -> Outcome {
         lastFlush = nil
-        // It was behind everything.
+        // The flush was behind everything.
         unflushed = UnflushedChanges()
         hasLeft = error == 0
         guard !hasLeft else { return .left }
@@ -214,13 +214,13 @@ package struct ForwardQueue {
         mustRepeat = false
     }
 
-    private mutating func flush() -> RemoteRequest {
+    private mutating func flush() -> ForwardRequest {
         numbered(
-            RemoteRequest(
+            ForwardRequest(
                 id: 0, kind: .flush, isForced: false, mayPunchHole: true, offset: 0, length: 0, payload: ByteBuffer()))
     }
 
-    private mutating func numbered(_ request: RemoteRequest) -> RemoteRequest {
+    private mutating func numbered(_ request: ForwardRequest) -> ForwardRequest {
         var request = request
         request.id = nextID
         nextID += 1

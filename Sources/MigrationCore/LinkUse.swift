@@ -1,13 +1,13 @@
 import PeerModel
 
-/// Whether a link had something to do, and what it carried, from what TCP says whenever more is about to be sent: the kernel
-/// takes some MiB at once, so that what sending takes says little about a link. Does nothing itself.
+/// Judges whether a link was busy, and how much it carried, from what TCP says whenever more is about to be sent. The
+/// kernel takes some MiB at once, so the time for sending says little about a link. Does nothing itself.
 package struct LinkUse {
     /// The time between two batches.
     package struct Stretch: Equatable {
-        /// Whether something waited for the link all the time.
+        /// Whether something was waiting for the link all the time.
         package var wasFull = false
-        /// Bytes that it carried in so many seconds, where something waited all the time.
+        /// Bytes carried and the seconds for them, if something was waiting all the time.
         package var carried: UInt64 = 0
         package var seconds = 0.0
         /// Bytes a second, as `PathState` has them.
@@ -21,7 +21,7 @@ package struct LinkUse {
         }
     }
 
-    /// By how much longer than a batch was waited for there may have been nothing to send.
+    /// The link may have been idle for as much longer than a batch was waited for.
     private static let tolerated = Duration.milliseconds(20)
 
     private var last: (acknowledged: UInt64, at: ContinuousClock.Instant)?
@@ -32,9 +32,9 @@ package struct LinkUse {
     /// More is about to be sent.
     /// - Parameters:
     ///   - path: nil where TCP does not say.
-    ///   - idle: how long what is about to be sent was waited for, after what was sent before.
-    /// - Returns: the time since more was about to be sent before. Where there was nothing to send for a part of it, it says
-    ///   nothing of what the link carries.
+    ///   - idle: how long the next data was waited for, after the data before.
+    /// - Returns: the time since the last call. If there was nothing to send for a part of it, it says nothing about
+    ///   the rate.
     package mutating func next(_ path: PathState?, idle: Duration, at now: ContinuousClock.Instant) -> Stretch {
         guard let path else {
             last = nil
@@ -49,6 +49,6 @@ package struct LinkUse {
         return stretch
     }
 
-    /// What was about to be sent has been taken.
+    /// The data that was about to be sent has been taken.
     package mutating func sent(at now: ContinuousClock.Instant) { sentAt = now }
 }

@@ -1,7 +1,7 @@
 import MigrationProtocol
 
-/// The answers that a source owes over one connection to reads before the switchover: only those may be long messages. Does
-/// nothing itself.
+/// Counts the answers that a source owes over one connection to reads before the switchover: only those may be long
+/// messages. Does nothing itself.
 package struct LongAnswers {
     private struct Read {
         package let answerBytes: Int
@@ -16,7 +16,7 @@ package struct LongAnswers {
     /// A message goes to the source.
     package mutating func sends(_ message: Message) {
         guard case .request(let request) = message, request.kind == .read else { return }
-        let bytes = RemoteAnswer.headerBytes + Int(request.length)
+        let bytes = ForwardAnswer.headerBytes + Int(request.length)
         open[request.id, default: Read(answerBytes: bytes, times: 0)].times += 1
     }
 

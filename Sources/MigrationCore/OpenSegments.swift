@@ -5,19 +5,19 @@ import NIOCore
 
 /// The manifest segments that the destination has not answered yet, in the order in which it must answer them.
 package struct OpenSegments: Sendable {
-    /// What an answer means.
+    /// The meaning of an answer.
     package struct Answer: Equatable, Sendable {
         package let wants: Wants
-        /// What the blocks that are wanted may come to compressed, by their size.
+        /// Expected compressed size of the wanted blocks, by their size.
         package var ratio = 1.0
         /// The blocks that are wanted; ascending.
         package var wanted: [UInt64] = []
-        /// Blocks of which at least one was taken for another, so that they must all be sent; ascending.
+        /// Blocks of which at least one was mistaken for another, so that all must be sent; ascending.
         package var mistaken: [UInt64] = []
 
-        /// All that it is about.
+        /// All blocks that the answer is about.
         package var blocks: Range<UInt64> { wants.first..<wants.first + UInt64(wants.wanted.count) }
-        /// Whether it is the last about what was scanned at once.
+        /// Whether it is the last answer about the blocks that were scanned at once.
         package var isLast = true
 
         package init(
@@ -33,10 +33,10 @@ package struct OpenSegments: Sendable {
 
     private struct Segment {
         package let first: UInt64
-        /// Whole ones; `.zero` for blocks that are not named.
+        /// Whole fingerprints; `.zero` for blocks that are not named.
         package let fingerprints: [Fingerprint]
         package let samples: CompressionSamples
-        /// Whether it is the last part of what was scanned at once.
+        /// Whether it is the last part of the blocks that were scanned at once.
         package let isLast: Bool
     }
 
@@ -44,9 +44,9 @@ package struct OpenSegments: Sendable {
     private var open = CircularBuffer<Segment>()
     /// Segments of which only a summary was sent.
     private var summaries = CircularBuffer<ScannedSegment>()
-    /// Nothing more is scanned.
+    /// The scan has ended.
     private var isScanned = false
-    /// The destination is told that nothing more comes.
+    /// The destination has been told that nothing more comes.
     private var isWhole = false
 
     package init(geometry: BlockGeometry) {
@@ -56,7 +56,7 @@ package struct OpenSegments: Sendable {
     /// Notes a segment that is about to be sent.
     package mutating func add(_ segment: ScannedSegment) { add([segment]) }
 
-    /// Notes all parts of what was scanned at once.
+    /// Notes all parts of a segment.
     private mutating func add(_ parts: [ScannedSegment]) {
         for (index, part) in parts.enumerated() {
             open.append(
@@ -85,11 +85,11 @@ package struct OpenSegments: Sendable {
     /// Whether all were sent and answered.
     package var isAnswered: Bool { isWhole && open.isEmpty }
 
-    /// What has become of a summary.
+    /// The outcome of a summary.
     package struct Comparison: Sendable {
-        /// What needs no more said.
+        /// Answers about the parts that need no more messages.
         package var settled: [Answer] = []
-        /// What is to be told block by block, in this order; noted already.
+        /// Parts that are to be told block by block, in this order; noted already.
         package var rest: [ScannedSegment] = []
 
         package init(settled: [Answer] = [], rest: [ScannedSegment] = []) {
@@ -138,7 +138,7 @@ package struct OpenSegments: Sendable {
         return takeEnd()
     }
 
-    /// A part of which the destination has everything.
+    /// Makes the answer about a part of which the destination has everything.
     private func settled(_ part: ScannedSegment) throws -> Answer {
         guard !part.manifest.entries.contains(.later) else {
             throw MigrationError.unexpected("blocks that were never told are taken for known")

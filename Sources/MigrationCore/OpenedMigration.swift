@@ -1,7 +1,7 @@
 import BlockModel
 
-/// What source and destination have agreed on before the first block.
-package struct OpenedMigration: Sendable {
+/// The terms on which source and destination have agreed before the first block.
+package struct OpenedMigration: Equatable, Sendable {
     package let geometry: BlockGeometry
     /// Whether the destination has an older copy of the disk.
     package let hasBase: Bool

@@ -1,4 +1,4 @@
-/// How fast a count has grown lately. Does nothing itself.
+/// Measures how fast a count has grown lately. Does nothing itself.
 package struct RecentRate {
     private static let interval = Duration.milliseconds(250)
     private static let window = Duration.seconds(3)
@@ -10,13 +10,13 @@ package struct RecentRate {
     /// - Parameter count: now; no less than before.
     package mutating func note(_ count: UInt64, at time: ContinuousClock.Instant) {
         if let last = noted.last, last.time.duration(to: time) < Self.interval { return }
-        // Of another connection.
+        // The count is of another connection.
         if let last = noted.last, last.count > count { noted = [] }
         noted.append((count, time))
         noted.removeAll { $0.time.duration(to: time) > Self.window }
     }
 
-    /// Over the three seconds before it was noted last; 0 where it was not noted for longer.
+    /// Growth a second over the three seconds before the last note; 0 if it was not noted for longer.
     package var perSecond: Double {
         guard let first = noted.first, let last = noted.last, last.time > first.time else { return 0 }
         return Double(last.count - first.count) / first.time.duration(to: last.time).inSeconds

@@ -3,8 +3,8 @@ import Hashing
 /// Remembers where a block was last written, by the first half of its fingerprint: blocks that repeat need not cross the link, nor
 /// be read from a neighbour again.
 ///
-/// Of fixed size, so a later block may push an earlier one out, and only advice: the block is read and hashed again
-/// before it is used (invariant 4).
+/// The size is fixed, so a later block may push an earlier one out. The cache is only advice: the block is read and
+/// hashed again before it is used (invariant 4).
 package struct RepeatCache {
     private struct Entry {
         package var prefix: UInt64 = 0
@@ -15,13 +15,13 @@ package struct RepeatCache {
 
     private var entries: [Entry]
 
-    /// - Parameter blocks: of the disk; what is kept is at most 16 bytes for each, and at most 16 MiB.
+    /// - Parameter blocks: of the disk; the cache takes at most 16 bytes for each, and at most 16 MiB.
     package init(blocks: UInt64) {
         let count = 1 << max(4, 64 - (min(blocks, 1 << 20) - 1).leadingZeroBitCount)
         entries = Array(repeating: Entry(), count: min(count, 1 << 20))
     }
 
-    /// Where such a block was written, as far as is remembered.
+    /// The block that was last written with such bytes; nil if none is remembered.
     package func block(with prefix: UInt64) -> UInt64? {
         guard prefix != 0 else { return nil }
         return places(of: prefix).lazy.map { entries[$0] }.first { $0.prefix == prefix }?.block
@@ -37,12 +37,12 @@ package struct RepeatCache {
         entries[places.lowerBound] = Entry(prefix: prefix, block: block)
     }
 
-    /// Notes what consecutive blocks hold.
+    /// Notes the contents of consecutive blocks.
     package mutating func note(_ fingerprints: [Fingerprint], from block: UInt64) {
         for (offset, fingerprint) in fingerprints.enumerated() { note(fingerprint.high, at: block + UInt64(offset)) }
     }
 
-    /// Where an entry may stand.
+    /// The places in which an entry may stand.
     private func places(of prefix: UInt64) -> Range<Int> {
         let first = (Int(truncatingIfNeeded: prefix) & (entries.count / Self.ways - 1)) * Self.ways
         return first..<first + Self.ways

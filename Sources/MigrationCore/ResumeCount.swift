@@ -1,12 +1,13 @@
-/// Counts how often the process has ended while it went on with a migration of an earlier life, so that a request which ends
-/// the process does not do so at every start. Does nothing itself.
+/// Counts how often the process has ended while it went on with a migration of an earlier life, so that a request which
+/// ends the process does not do so at every start. Does nothing itself.
 ///
-/// A count is raised and made durable before the migration goes on, and lowered by what shows that the process outlives it.
+/// A count is raised and made durable before the migration goes on. Proof that the process outlives it lowers the
+/// count.
 public struct ResumeCount: Codable, Equatable, Sendable {
-    /// Ends in a row before the destination had taken the disk's offer that are too many.
+    /// Limit of ends in a row before the destination has taken the disk's offer.
     public static let mostUnanswered = 2
-    /// Ends in a row before the process had gone on for a while that are too many. More than operators and tests that kill
-    /// nodes come to.
+    /// Limit of ends in a row before the process has gone on for a while; more than operators and tests that kill nodes
+    /// reach.
     public static let mostEarly = 8
 
     /// Lives in a row in which the destination has not taken the offer.

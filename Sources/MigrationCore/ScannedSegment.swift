@@ -1,14 +1,14 @@
 import Hashing
 import MigrationProtocol
 
-/// A manifest segment, with what its sender keeps to itself.
+/// A manifest segment with the facts that its sender keeps to itself.
 package struct ScannedSegment: Sendable {
     package let manifest: ManifestSegment
-    /// Of its blocks, whole ones; `.zero` for what is zero or still being written.
+    /// Whole fingerprints of its blocks; `.zero` for blocks that are zero or still being written.
     package let fingerprints: [Fingerprint]
-    /// Bytes of blocks that are zero; 0 where they have been counted.
+    /// Bytes of zero blocks; 0 if they have been counted already.
     package let zeroBytes: UInt64
-    /// Of what was scanned at once.
+    /// Samples of all blocks that were scanned at once.
     package var samples = CompressionSamples()
 
     package init(

@@ -1,10 +1,10 @@
 import MigrationProtocol
 import PeerModel
 
-/// When a link tries whether it can go to its destination's successor; does nothing itself.
+/// Decides when a link tries to go to its destination's successor. Does nothing itself.
 ///
-/// It is tried at once, and then ever more seldom. Another successor is tried soon, but no sooner than a second after the last
-/// attempt, whatever the destination says (invariant 10).
+/// It tries at once, and then ever more seldom. Another successor is tried soon, but no sooner than a second after the
+/// last attempt, whatever the destination says (invariant 10).
 package struct SuccessorSearch {
     package static let firstDelay = Duration.seconds(1)
     package static let longestDelay = Duration.seconds(60)
@@ -29,7 +29,7 @@ package struct SuccessorSearch {
         return target != nil
     }
 
-    /// How long to wait until the next attempt; nil where there is nothing to try.
+    /// The time until the next attempt; nil if there is nothing to try.
     package func wait(at now: ContinuousClock.Instant) -> Duration? {
         guard target != nil else { return nil }
         guard let lastAttempt else { return .zero }
@@ -43,7 +43,7 @@ package struct SuccessorSearch {
     /// - Returns: whether the reason is another than the last time.
     package mutating func failed(_ reason: String, for tried: Successor, at now: ContinuousClock.Instant) -> Bool {
         lastAttempt = now
-        // It was about one that is no longer the successor.
+        // The attempt was about a node that is no longer the successor.
         guard tried == target else { return false }
         defer { problem = reason }
         if problem != nil { delay = min(delay * 2, Self.longestDelay) }

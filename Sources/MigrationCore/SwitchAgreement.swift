@@ -1,14 +1,16 @@
-/// When the disks of one guest are handed over: all at one moment, or none. Does nothing itself.
+/// Decides when the disks of one guest are switched over: all at one moment, or none. Does nothing itself.
 ///
-/// 1. Each disk says, as often as it likes, whether it could go now. Once every disk has said so once, they are
-/// *assembled*: until then whoever could go waits, and copies nothing that the guest may write again meanwhile. Once all
-/// say so at the same time it is *closed*: they are to go. 2. They come together three times: before any of them is copied,
-/// before any of them holds its guest back, and before any of them is given away. 3. Whatever fails
-/// before that fails all; nothing does afterwards. 4. While the durable word is *in doubt* all wait; whoever gives them up then is
-/// heard once it is certain that it has not been given. 5. So is whoever gives them up while a step of the word is being done.
-package struct SwitchAgreement {
-    /// Where the disks come together.
-    package enum Meeting: Hashable {
+/// 1. Each disk says, as often as it likes, whether it could go now. The group is *assembled* once every disk has said
+/// so; before, a disk that could go waits, and copies nothing that the guest may write again meanwhile. It is *closed*
+/// once all say so at the same time: they are to go.
+/// 2. The disks meet three times: before any is copied, before any holds its guest back, and before any is given away.
+/// 3. A failure before the commit record fails all of them; nothing does afterwards.
+/// 4. While the commit record is *in doubt*, all wait. An operator who gives them up then is heard once it is certain
+/// that the record is not there.
+/// 5. The same holds while a step of the commit attempt goes on.
+package struct SwitchAgreement: Sendable {
+    /// A point at which the disks wait for each other.
+    package enum Meeting: Hashable, Sendable {
         /// The destination has taken the offers of all of them.
         case accepted
         /// No guest waits yet.
@@ -25,15 +27,15 @@ package struct SwitchAgreement {
     package private(set) var isClosed = false
     /// All of them are the destination's.
     package private(set) var isCommitted = false
-    /// Whether the word has been given is not known: they go, or none does, and nobody acts on either.
+    /// It is not known whether the commit record is there: nobody acts on either.
     package private(set) var isInDoubt = false
-    /// The durable word is being written or removed right now.
+    /// The commit record is being written or removed right now.
     package private(set) var isStepping = false
-    /// The word is only removed from now on.
+    /// The commit record is only removed from now on.
     package private(set) var isWithdrawn = false
     /// Whether the disks may have been given away, and nobody knows.
     package var isUnsettled: Bool { isInDoubt || isStepping }
-    /// What went wrong first; none of them goes, or is to go where that is in doubt.
+    /// The first error: none of them goes, or is to go if that is in doubt. nil if nothing has gone wrong.
     package private(set) var failure: (any Error)?
 
     /// - Parameter count: of disks, at least 1.
@@ -65,7 +67,7 @@ package struct SwitchAgreement {
         return present[meeting]?.count == count
     }
 
-    /// Whether what a meeting is for has come about.
+    /// Whether the purpose of a meeting has been reached.
     package func isOver(_ meeting: Meeting) -> Bool {
         switch meeting {
         case .accepted, .fence: present[meeting]?.count == count
@@ -73,14 +75,14 @@ package struct SwitchAgreement {
         }
     }
 
-    /// The durable word is about to be written, or removed once the disks have been given up.
+    /// The commit record is about to be written, or removed once the disks have been given up.
     package mutating func beginStep() {
         precondition(!isCommitted && !isStepping && present[.commit]?.count == count, "given away together")
         isStepping = true
         isWithdrawn = failure != nil
     }
 
-    /// The durable word has been given. Who has given them up while that was being done comes too late.
+    /// The commit record is there. A request to give the disks up during that step came too late.
     package mutating func commit() {
         precondition(!isWithdrawn && present[.commit]?.count == count, "given away together")
         precondition(isStepping || failure == nil, "given away after they were given up")
@@ -90,21 +92,21 @@ package struct SwitchAgreement {
         failure = nil
     }
 
-    /// The durable word may have been given.
+    /// The commit record may be there.
     package mutating func doubt() {
         precondition(!isCommitted && present[.commit]?.count == count, "given away together")
         isInDoubt = true
         isStepping = false
     }
 
-    /// The durable word has not been given, for certain.
+    /// The commit record is not there, for certain.
     package mutating func endDoubt() {
         isInDoubt = false
         isStepping = false
     }
 
-    /// A disk can't go, or, with `isFinal`, is not to, whatever went wrong before.
-    /// - Returns: false where it is too late: all of them have gone, or may have gone and it is nobody's order.
+    /// A disk can't go, or, with `isFinal`, must not, whatever went wrong before.
+    /// - Returns: false if it is too late: all of them have gone, or may have gone and it is not an order.
     package mutating func fail(_ error: any Error, isFinal: Bool = false) -> Bool {
         guard !isCommitted, isFinal || !isUnsettled else { return false }
         if failure == nil || isFinal { failure = error }

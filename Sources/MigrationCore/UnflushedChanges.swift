@@ -1,13 +1,13 @@
 import MigrationProtocol
 import NIOCore
 
-/// Changes that a destination has answered and may still lose, should its machine go down: those since the last flush.
+/// Keeps the changes that a destination has answered and may still lose if its machine goes down: those since the last
+/// flush.
 ///
-/// The source keeps them, so that it can make them again on a destination whose machine has started anew, as an NFS client
-/// does with unstable writes (RFC 1813, 3.3.7): its clients were told that they are done, and have no reason to repeat
-/// them.
+/// The source can make them again on a destination whose machine has started anew, as an NFS client does with unstable
+/// writes (RFC 1813, 3.3.7): its clients were told that they are done, and have no reason to repeat them.
 package struct UnflushedChanges {
-    private var changes: [RemoteRequest] = []
+    private var changes: [ForwardRequest] = []
     /// How many have been dropped so far: the number of the first that is kept.
     private var dropped: UInt64 = 0
     /// Flushes on their way, and the number of the first change that each may not cover.
@@ -21,7 +21,7 @@ package struct UnflushedChanges {
     }
 
     /// A change was answered.
-    package mutating func note(_ change: RemoteRequest) {
+    package mutating func note(_ change: ForwardRequest) {
         changes.append(change)
         bytes += Self.cost(change)
     }
@@ -38,14 +38,14 @@ package struct UnflushedChanges {
         dropped = end
     }
 
-    /// What was on its way will not be answered.
+    /// The requests on their way will not be answered.
     package mutating func linkLost() { flushes = [:] }
 
     /// The changes that bring a disk which has lost any of them to where it was. No two touch the same byte, so they may
     /// be made in any order. Each has its number in the result as its `id`.
-    package func again() -> [RemoteRequest] {
+    package func again() -> [ForwardRequest] {
         var newer = RangeSet<UInt64>()
-        var again: [RemoteRequest] = []
+        var again: [ForwardRequest] = []
         for change in changes.reversed() {
             let range = change.offset..<change.offset + change.length
             for part in RangeSet(range).subtracting(newer).ranges {
@@ -64,7 +64,7 @@ package struct UnflushedChanges {
         return again
     }
 
-    private static func cost(_ change: RemoteRequest) -> Int {
-        change.payload.readableBytes + MemoryLayout<RemoteRequest>.stride
+    private static func cost(_ change: ForwardRequest) -> Int {
+        change.payload.readableBytes + MemoryLayout<ForwardRequest>.stride
     }
 }

@@ -1,5 +1,5 @@
 extension [Range<UInt64>] {
-    /// All that is in these runs, as ascending runs that don't touch.
+    /// The union of these runs, as ascending runs that don't touch.
     package var ascending: Self {
         sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { runs, run in
             if let last = runs.last, last.upperBound >= run.lowerBound {

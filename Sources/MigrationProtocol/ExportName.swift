@@ -1,9 +1,9 @@
-/// Export names that come from elsewhere and may become file names.
+/// Checks export names that come from elsewhere and may become file names.
 public enum ExportName {
     /// Bytes of UTF-8.
     public static let maximumLength = 200
 
-    /// Why a name can't be used for an incoming disk; nil where it can.
+    /// The reason why a name can't be used for an incoming disk; nil if it can.
     public static func problem(with name: String) -> String? {
         if name.isEmpty { return "an export needs a name to be moved; give one with --export" }
         if name.utf8.count > maximumLength {

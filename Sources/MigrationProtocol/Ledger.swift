@@ -1,4 +1,4 @@
-/// Where every byte of a migration came from. Bytes of the disk; what was sent again is counted again.
+/// The origin of every byte of a migration. Bytes of the disk; bytes that were sent again count again.
 public struct Ledger: Codable, Sendable, Equatable {
     /// Zero blocks: nothing to bring.
     public var zero: UInt64 = 0
@@ -19,7 +19,7 @@ public struct Ledger: Codable, Sendable, Equatable {
         self.link = link
     }
 
-    /// Adds what came later.
+    /// Adds the bytes that came later.
     package mutating func add(_ other: Ledger) {
         zero = zero.addingClamped(other.zero)
         present = present.addingClamped(other.present)
@@ -28,7 +28,7 @@ public struct Ledger: Codable, Sendable, Equatable {
         link = link.addingClamped(other.link)
     }
 
-    /// Adds what a destination had of a segment.
+    /// Adds the bytes that a destination had of a segment.
     package mutating func add(_ wants: Wants) {
         present = present.addingClamped(wants.present)
         repeated = repeated.addingClamped(wants.repeated)

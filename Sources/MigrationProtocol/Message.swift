@@ -1,6 +1,6 @@
 import NIOCore
 
-/// What two nodes say to each other. One message is one frame: a type byte, then the fields in big-endian order.
+/// A message between two nodes. One message is one frame: a type byte, then the fields in big-endian order.
 public enum Message: Sendable, Equatable {
     // Opening, by the node that connects, and its answer. Releases of any age must understand these three: their fields
     // never change, and what later releases add at the end is passed over.
@@ -34,15 +34,15 @@ public enum Message: Sendable, Equatable {
     case failed(reason: String)
 
     // Requests of the source's clients after the switchover, and their answers.
-    case request(RemoteRequest)
-    case answer(RemoteAnswer)
-    /// By which migrations other nodes forward to the one that says so: they may come by themselves.
+    case request(ForwardRequest)
+    case answer(ForwardAnswer)
+    /// Names the migrations by which other nodes forward to the sender: they may come by themselves.
     case introduce([MigrationID])
     /// The answer: they would be let in, over a restart too.
     case introduced
     /// The node that the disk has moved on to; requests may go there.
     case successor(Successor)
 
-    // About a disk that is handed over before all of it is there.
+    // About a disk that is switched over before all of it is there.
     case postcopy(PostcopyMessage)
 }

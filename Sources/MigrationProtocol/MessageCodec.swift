@@ -112,10 +112,10 @@ extension Message {
         case .manifestEnd: .manifestEnd
         case .manifestDone: .manifestDone
         case .failed: input.readReason().map { .failed(reason: $0) }
-        case .request: RemoteRequest(from: &input).map(Message.request)
+        case .request: ForwardRequest(from: &input).map(Message.request)
         case .answer:
             input.readMultipleIntegers(as: (UInt64, Int32).self).map {
-                .answer(RemoteAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
+                .answer(ForwardAnswer(id: $0.0, error: $0.1, payload: input.takeRest()))
             }
         case .introduce: input.readMigrations().map(Message.introduce)
         case .introduced: .introduced
@@ -346,7 +346,7 @@ extension DataSegment {
     }
 }
 
-extension RemoteRequest {
+extension ForwardRequest {
     fileprivate func encode(into out: inout ByteBuffer) {
         let flags: UInt8 = (isForced ? 1 : 0) | (mayPunchHole ? 2 : 0)
         out.writeMultipleIntegers(Message.Kind.request.rawValue, id, kind.rawValue, flags, offset, length)
@@ -416,7 +416,7 @@ extension ByteBuffer {
     }
 
     fileprivate mutating func writeReason(_ kind: Message.Kind, _ reason: String) {
-        // As long as the other side takes, in bytes: a character may have any number of them.
+        // The other side takes this many bytes; a character may have any number of them.
         var reason = reason[...]
         while reason.utf8.count > Message.maximumText { reason.unicodeScalars.removeLast() }
         writeInteger(kind.rawValue)
@@ -441,7 +441,7 @@ extension ByteBuffer {
         return String(validating: bytes, as: UTF8.self)
     }
 
-    /// What a peer says goes to logs and terminals: one line, and no commands to either.
+    /// Text of a peer goes to logs and terminals: one line, and no commands to either.
     fileprivate mutating func readReason() -> String? {
         readText(maximum: Message.maximumText).map { text in
             String(

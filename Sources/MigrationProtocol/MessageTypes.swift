@@ -4,7 +4,7 @@ import NIOCore
 
 /// The first message on a connection.
 public struct Hello: Sendable, Equatable {
-    /// What the connection is for.
+    /// The purpose of a connection.
     public enum Purpose: UInt8, Sendable {
         /// Something that this release does not know.
         case unknown = 0
@@ -16,7 +16,8 @@ public struct Hello: Sendable, Equatable {
         case demand = 3
         /// To answer its requests for all other blocks of such a disk.
         case bulk = 4
-        /// To ask what moving a disk there would take: as for `migrate`, up to the end of the manifest, and nothing is kept.
+        /// To estimate what moving a disk there would take: as for `migrate`, up to the end of the manifest, and
+        /// nothing is kept.
         case estimate = 5
     }
 
@@ -24,11 +25,12 @@ public struct Hello: Sendable, Equatable {
 
     package var support = ProtocolSupport.own
     package var purpose: Purpose
-    /// For all but `migrate` and `estimate`: the migration by which the disk moves; otherwise of no meaning.
+    /// The migration by which the disk moves; of no meaning for `migrate` and `estimate`.
     package var migration: MigrationID
-    /// For all but `migrate` and `estimate`: the caller has given the disk up for good, so the callee must take it over (invariant 5).
+    /// The caller has given the disk up for good, so the callee must take it over (invariant 5); not for `migrate` and
+    /// `estimate`.
     package var isCommitted = false
-    /// For all but `migrate` and `estimate`.
+    /// The name of the disk; empty for `migrate` and `estimate`.
     package var export = ""
 
     package init(
@@ -66,9 +68,9 @@ public struct Offer: Sendable, Equatable {
     package var export: String
     package var size: UInt64
     package var blockSize: UInt32
-    /// Of the neighbours that may be drawn on; none for all.
+    /// Domains of the neighbours that may be drawn on; empty for all.
     package var domains: [String] = []
-    /// Only where both sides have `offerDetails`.
+    /// Only if both sides have `offerDetails`.
     package var details: OfferDetails?
 
     package init(
@@ -111,9 +113,9 @@ extension BlockRange {
     }
 }
 
-/// What consecutive blocks are, as they were when they were read.
+/// The contents of consecutive blocks at the moment when they were read.
 public struct ManifestSegment: Sendable, Equatable {
-    /// What is said of a block.
+    /// The content of one block.
     package enum Entry: Sendable, Equatable {
         case zero
         /// The first half of its fingerprint. `Wants.check` makes sure of the other.
@@ -137,7 +139,7 @@ public struct ManifestSegment: Sendable, Equatable {
     package var prefixes: [UInt64] { entries.map { if case .prefix(let prefix) = $0 { prefix } else { 0 } } }
 }
 
-/// What consecutive blocks are, in groups, for a destination that has an older copy of the disk.
+/// The contents of consecutive blocks, in groups, for a destination that has an older copy of the disk.
 public struct ManifestSummary: Sendable, Equatable {
     /// Blocks of a group; the last of a segment may have fewer.
     package static let groupBlocks = 32
@@ -168,7 +170,7 @@ public struct ManifestSummary: Sendable, Equatable {
         self.groups = groups
     }
 
-    /// Of a segment, whose blocks have `fingerprints`.
+    /// Summarises a segment, whose blocks have `fingerprints`.
     package init(of segment: ManifestSegment, _ fingerprints: [Fingerprint]) {
         let count = segment.entries.count
         let groups = (0..<Self.groups(of: count)).map { group in
@@ -179,7 +181,7 @@ public struct ManifestSummary: Sendable, Equatable {
     }
 }
 
-/// Which groups of a summary are not what the destination has.
+/// The groups of a summary that differ from what the destination has.
 public struct ManifestDifferences: Sendable, Equatable {
     package var first: UInt64
     /// For each group.
@@ -207,7 +209,7 @@ extension Fingerprint {
     }
 }
 
-/// What the destination lacks of a manifest segment, and where it had the rest from.
+/// The blocks of a manifest segment that the destination lacks, and the origin of the others.
 public struct Wants: Sendable, Equatable {
     package var first: UInt64
     /// For each block of the segment whether its bytes are wanted.
@@ -218,8 +220,8 @@ public struct Wants: Sendable, Equatable {
     package var repeated: UInt64
     /// Bytes copied from neighbours, or from other disks that came here.
     package var neighbour: UInt64
-    /// `Fingerprint.combined` of those blocks that have a prefix and are not wanted: where both sides come to the same,
-    /// nobody has taken a block for another with the same prefix.
+    /// `Fingerprint.combined` of those blocks that have a prefix and are not wanted. If both sides come to the same, no
+    /// block was mistaken for another with the same prefix.
     package var check = Fingerprint.zero
 
     package init(
@@ -247,8 +249,9 @@ public struct BlockDescription: Sendable, Equatable {
     }
 }
 
-/// Blocks, and the next piece of the connection's one zstd stream, in which their bytes come behind those of all that was named
-/// before: all in this piece, or where both sides have `latePieces` in later ones of the same round, which need not name any.
+/// Blocks, and the next piece of the connection's one zstd stream. Their bytes come behind those of all blocks named
+/// before: all in this piece or, if both sides have `latePieces`, in later ones of the same round, which need not name
+/// any.
 public struct DataSegment: Sendable, Equatable {
     /// The most bytes of blocks in one message.
     package static let maximumBytes = 512 << 10
@@ -277,7 +280,7 @@ public struct DataSegment: Sendable, Equatable {
 }
 
 /// A request of a client of the source, for the disk at the destination.
-public struct RemoteRequest: Sendable, Equatable {
+public struct ForwardRequest: Sendable, Equatable {
     package var id: UInt64
     package var kind: RequestKind
     package var isForced: Bool
@@ -300,8 +303,8 @@ public struct RemoteRequest: Sendable, Equatable {
     }
 }
 
-/// How a `RemoteRequest` ended.
-public struct RemoteAnswer: Sendable, Equatable {
+/// The outcome of a `ForwardRequest`.
+public struct ForwardAnswer: Sendable, Equatable {
     package var id: UInt64
     /// 0 or a Linux `errno`.
     package var error: Int32

@@ -4,7 +4,7 @@ public enum MigrationError: Error, CustomStringConvertible {
     case refused(String)
     /// The other node gave up, in its own words.
     case peerFailed(String)
-    /// What the peer sent can't stand at this place.
+    /// The peer sent a message that can't stand at this place.
     case unexpected(String)
     /// The releases are too far apart.
     case noCommonVersion(source: ClosedRange<UInt16>, destination: ClosedRange<UInt16>)
@@ -29,14 +29,14 @@ public enum MigrationError: Error, CustomStringConvertible {
             "the source speaks \(Self.name(source)) of the migration protocol and the destination "
                 + "\(Self.name(destination)); run releases that have one in common"
         case .rootsDiffer(let source, let destination):
-            "the copy differs from the disk (root \(source) here, \(destination) there); nothing was handed over, migrate again"
+            "the copy differs from the disk (root \(source) here, \(destination) there); the disk stays here, migrate again"
         case .tooSlow:
             "the destination did not answer while the guest waited; the export is served here as before, migrate again"
         case .stopping:
-            "the disk has been handed over, but the destination has not said yet that it serves it; "
+            "the disk has been switched over, but the destination has not said yet that it serves it; "
                 + "start this node again so that it is told"
         case .stoppingPostcopy:
-            "the disk has been handed over, but some of it is only here yet; start this node again so that it gets there"
+            "the disk has been switched over, but some of it is only here yet; start this node again so that it gets there"
         case .cancelled: "cancelled; the export is served here as before"
         }
     }

@@ -1,4 +1,4 @@
-/// What a source says of its disk to a destination that has `ProtocolSupport.Capabilities.offerDetails`.
+/// Further facts about the offered disk, for a destination that has `ProtocolSupport.Capabilities.offerDetails`.
 package struct OfferDetails: Sendable, Equatable {
     /// Clients may not write to the disk, and may not at the destination.
     package var isReadOnly = false

@@ -2,7 +2,7 @@
 package enum PostCopyChannel: Sendable, CaseIterable {
     /// For what a guest waits for.
     case demand
-    /// For everything else; yields to the other.
+    /// Carries everything else; yields to the other.
     case bulk
 
     package var purpose: Hello.Purpose { self == .demand ? .demand : .bulk }

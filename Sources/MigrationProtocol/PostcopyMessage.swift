@@ -1,8 +1,8 @@
-/// What two nodes say to each other about a disk that is handed over before all of it is there.
+/// A message about a disk that is switched over before all of it is there.
 public enum PostcopyMessage: Sendable, Equatable {
     // Source to destination, while it copies.
 
-    /// When the disk will be handed over.
+    /// Says when the switchover will come.
     case expect(Switchover)
     /// Blocks that were written after they had been sent; said as often as it takes, with no data after it.
     case dirty([BlockRange])
@@ -13,11 +13,11 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     /// Somebody wants to write to the disk at the destination.
     case switchNow
-    /// Blocks that the destination lacks, all of them, or none where both sides have `unsaidMissing` and they are those that
-    /// were named as dirty.
+    /// Blocks that the destination lacks: all of them or, if both sides have `unsaidMissing` and they are the blocks
+    /// that were named as dirty, none.
     case missing([BlockRange])
 
-    // Destination to source, after the hand-over.
+    // Destination to source, after the switchover.
 
     /// Asks which blocks are read most.
     case rank
@@ -31,12 +31,12 @@ public enum PostcopyMessage: Sendable, Equatable {
     case verify
     /// How many blocks are still missing, and for how long as far as that can be told; now and then.
     case left(missing: UInt64, milliseconds: UInt32?)
-    /// Everything is at the destination, durable, and the roots were equal; where it came from.
+    /// Everything is at the destination, durable, and the roots were equal; with the origin of the bytes.
     case complete(Ledger)
 
-    // Source to destination, after the hand-over.
+    // Source to destination, after the switchover.
 
-    /// The answer to `rank`: what the source's clients have read most, that first.
+    /// The answer to `rank`: the blocks that the source's clients have read most, those first.
     case mostRead([BlockRange])
     /// The answer to `describe`.
     case description(BlockDescription)

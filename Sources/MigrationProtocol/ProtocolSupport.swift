@@ -1,5 +1,5 @@
-/// What a release speaks of the migration protocol. Each side says it in the first message of a connection, before
-/// anything else, and both come to the same agreement from what both have said.
+/// The part of the migration protocol that a release speaks. Each side says it in the first message of a connection,
+/// before anything else, and both come to the same agreement from the two.
 package struct ProtocolSupport: Sendable, Equatable {
     /// Optional parts of the protocol that one release knows and another may not. A bit that a release does not know
     /// means nothing to it; a part is used only where both sides have its bit.
@@ -10,15 +10,15 @@ package struct ProtocolSupport: Sendable, Equatable {
             self.rawValue = rawValue
         }
 
-        /// A disk may be handed over before all of it is at the destination.
+        /// A disk may be switched over before all of it is at the destination.
         package static let postcopy = Capabilities(rawValue: 1 << 0)
         /// A destination that has an older copy of the disk may be told of groups of blocks first.
         package static let summaries = Capabilities(rawValue: 1 << 1)
-        /// The source may be asked what its clients read most.
+        /// The source may be asked which blocks its clients read most.
         package static let mostRead = Capabilities(rawValue: 1 << 2)
         /// The bytes of blocks may come in later pieces of the stream than the one that names them, within their round.
         package static let latePieces = Capabilities(rawValue: 1 << 3)
-        /// What is missing at the hand-over need not be said where it is what the source has named as dirty.
+        /// Blocks missing at the switchover need not be said if they are those that the source has named as dirty.
         package static let unsaidMissing = Capabilities(rawValue: 1 << 4)
         /// One question may be about the fingerprints of several runs of blocks.
         package static let describesRuns = Capabilities(rawValue: 1 << 5)
@@ -30,7 +30,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let offerDetails = Capabilities(rawValue: 1 << 8)
     }
 
-    /// What both sides speak.
+    /// The part of the protocol that both sides speak.
     package struct Agreement: Sendable, Equatable {
         package let version: UInt16
         package let capabilities: Capabilities
@@ -41,7 +41,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         }
     }
 
-    /// This release's.
+    /// The protocol of this release.
     package static let own = ProtocolSupport(
         versions: 3...3,
         capabilities: [

@@ -2,7 +2,7 @@
 package struct RunParts<Base: Sequence<Range<UInt64>>>: Sequence, IteratorProtocol {
     private var runs: Base.Iterator
     private let count: UInt64
-    /// What is left of the last run that was taken.
+    /// The rest of the last run that was taken.
     private var rest: Range<UInt64>?
 
     package init(_ runs: Base, of count: UInt64) {

@@ -1,7 +1,6 @@
-/// When a disk is handed over.
+/// The moment at which a disk is switched over.
 public enum Switchover: String, Codable, Sendable, CaseIterable {
-    /// As soon as the guest need wait no longer than it may; where copying ahead does not get there, the rest is left
-    /// to post-copy.
+    /// As soon as the downtime is short enough; if copying ahead does not get there, the rest is left to post-copy.
     case converged
     /// With the first write at the destination.
     case firstWrite = "first-write"
@@ -13,7 +12,7 @@ public enum Switchover: String, Codable, Sendable, CaseIterable {
     /// Whether clients of the destination are answered before the disk is there.
     package var isAnsweredEarly: Bool { self == .firstWrite || self == .manual }
 
-    /// As on the wire.
+    /// The code on the wire.
     package var code: UInt8 {
         switch self {
         case .converged: 0

@@ -13,14 +13,14 @@ struct ForwardQueueTests {
 
     private func request(
         _ kind: RequestKind, _ id: UInt64, _ range: Range<Int> = 0..<0, _ value: UInt8 = 0
-    ) -> RemoteRequest {
+    ) -> ForwardRequest {
         let bytes = kind == .write ? [UInt8](repeating: value, count: range.count) : []
-        return RemoteRequest(
+        return ForwardRequest(
             id: id, kind: kind, isForced: false, mayPunchHole: true, offset: UInt64(range.lowerBound),
             length: UInt64(range.count), payload: ByteBuffer(bytes: bytes))
     }
 
-    private func perform(_ request: RemoteRequest, on disk: inout [UInt8]) {
+    private func perform(_ request: ForwardRequest, on disk: inout [UInt8]) {
         let range = Int(request.offset)..<Int(request.offset + request.length)
         switch request.kind {
         case .write: disk.replaceSubrange(range, with: request.payload.readableBytesView)
@@ -247,7 +247,7 @@ struct ForwardQueueTests {
             var disk = [UInt8](repeating: 0, count: Self.diskBytes)
             var durable = disk
             /// Through the middle, or not; the answer is the one to `request`.
-            func arrive(_ request: RemoteRequest) -> ForwardQueue.Outcome {
+            func arrive(_ request: ForwardRequest) -> ForwardQueue.Outcome {
                 if !isDirect {
                     var passed = request
                     passed.id = middle.begin()
@@ -270,7 +270,7 @@ struct ForwardQueueTests {
             }
             let moment = Int.random(in: 0..<30, using: &random)
             for step in 0..<40 {
-                var sent: [RemoteRequest] = []
+                var sent: [ForwardRequest] = []
                 for number in 0..<Int.random(in: 0...3, using: &random) {
                     // Requests that are on their way together touch different bytes.
                     let range = number * 16..<number * 16 + Int.random(in: 1...16, using: &random)

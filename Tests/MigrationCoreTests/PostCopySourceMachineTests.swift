@@ -21,7 +21,7 @@ struct PostCopySourceMachineTests {
 
     private static func request(_ kind: RequestKind, _ offset: UInt64, _ length: UInt64) -> Message {
         .request(
-            RemoteRequest(
+            ForwardRequest(
                 id: 1, kind: kind, isForced: false, mayPunchHole: true, offset: offset, length: length,
                 payload: ByteBuffer()))
     }

@@ -52,6 +52,13 @@ struct Faults: OptionSet, Sendable {
     /// The destination serves a disk although the record of that may not be there.
     static let servedUnknown = Faults(rawValue: 1 << 22)
 
+    /// A disk of a group is given away by its own record, without the other disks.
+    static let switchedAlone = Faults(rawValue: 1 << 23)
+    /// The commit record of a group is believed to be there for one of its disks.
+    static let believedCommon = Faults(rawValue: 1 << 24)
+    /// The commit record of a group goes before the record of each disk stands by itself.
+    static let forgottenCommon = Faults(rawValue: 1 << 25)
+
     /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
     static let firstSeeds: [String: UInt64] = ["trustedRecord": 8300, "damagedBase": 15_000]
 
@@ -69,5 +76,7 @@ struct Faults: OptionSet, Sendable {
         ("believedMap", .believedMap), ("damagedBase", .damagedBase),
         ("forgottenCommit", .forgottenCommit),
         ("trustedRecord", .trustedRecord), ("servedUnknown", .servedUnknown),
+        ("switchedAlone", .switchedAlone), ("believedCommon", .believedCommon),
+        ("forgottenCommon", .forgottenCommon),
     ]
 }

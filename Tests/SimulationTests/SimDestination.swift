@@ -23,7 +23,7 @@ final class SimDestination: SimPart {
     let disk: SimDisk
     let image: SimImage
     let faults: Faults
-    unowned let simulation: Simulation
+    unowned let simulation: SimMove
 
     // What survives the process, and the machine.
     private let store: SimStore
@@ -63,7 +63,7 @@ final class SimDestination: SimPart {
     /// There once was none, so that the guest may hear of it.
     private(set) var hasBeenFull = false
 
-    init(_ simulation: Simulation, neighbour: Set<Fingerprint>) {
+    init(_ simulation: SimMove, neighbour: Set<Fingerprint>) {
         self.simulation = simulation
         self.neighbour = neighbour
         world = simulation.world
@@ -404,13 +404,13 @@ final class SimDestination: SimPart {
         guard let operation = earlyReads[id] else { return }
         channels[.demand]?.send(
             .request(
-                RemoteRequest(
+                ForwardRequest(
                     id: id, kind: operation.kind, isForced: false, mayPunchHole: true,
                     offset: operation.bytes.lowerBound,
                     length: UInt64(operation.bytes.count), payload: ByteBuffer())), from: .destination)
     }
 
-    private func takeEarly(_ answer: RemoteAnswer) {
+    private func takeEarly(_ answer: ForwardAnswer) {
         guard let operation = earlyReads.removeValue(forKey: answer.id) else { return }
         early.removeAll { $0 === operation }
         var payload = answer.payload
@@ -464,7 +464,7 @@ final class SimDestination: SimPart {
             forwardInFlight -= 1
             var payload = ByteBuffer()
             for value in found { payload.writeInteger(value) }
-            pipe.send(.answer(RemoteAnswer(id: request.id, error: error, payload: payload)), from: .destination)
+            pipe.send(.answer(ForwardAnswer(id: request.id, error: error, payload: payload)), from: .destination)
             if forwardInFlight == 0, let quiet = whenForwardQuiet {
                 whenForwardQuiet = nil
                 quiet()

@@ -13,6 +13,8 @@ final class SimForward: SimPart {
     private var isCommitted: Bool
     private var isStarted = false
     private var isDropped = false
+    /// Called once the destination has said that it serves the disk.
+    var confirmed: () -> Void = {}
     private var pipe: SimPipe?
     private var pending: [UInt64: (GuestOperation, () -> Void)] = [:]
     /// Requests that wait for room.
@@ -32,6 +34,7 @@ final class SimForward: SimPart {
     }
 
     func letGo() {
+        confirmed = {}
         pipe = nil
         pending = [:]
     }
@@ -114,6 +117,7 @@ final class SimForward: SimPart {
         if saysCommitted {
             source.remembersAll()
             source.simulation.madeAgain()
+            confirmed()
         }
         sendAll()
     }
@@ -141,7 +145,7 @@ final class SimForward: SimPart {
             payload.writeInteger(value)
             payload.writeRepeatingByte(0, count: Int(SimImage.sectorBytes) - MemoryLayout<UInt32>.size)
         }
-        let request = RemoteRequest(
+        let request = ForwardRequest(
             id: id, kind: operation.kind, isForced: operation.isForced, mayPunchHole: true,
             offset: operation.bytes.lowerBound, length: UInt64(operation.bytes.count), payload: payload)
         queue.leaves(request)

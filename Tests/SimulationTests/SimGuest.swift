@@ -7,7 +7,7 @@ import Glibc
 /// may find.
 final class SimGuest: SimPart {
     private let world: World
-    private unowned let simulation: Simulation
+    private unowned let simulation: SimMove
     let model: DiskModel
     private var open: [Int: (operation: GuestOperation, lose: () -> Void)] = [:]
     private var nextOperation = 0
@@ -18,7 +18,7 @@ final class SimGuest: SimPart {
     private(set) var finished = 0
     private let depth: Int
 
-    init(_ simulation: Simulation, contents: [UInt32]) {
+    init(_ simulation: SimMove, contents: [UInt32]) {
         self.simulation = simulation
         world = simulation.world
         model = DiskModel(contents, world: world)

@@ -8,46 +8,55 @@ import NIOCore
 @testable import MigrationCore
 @testable import MigrationProtocol
 
-/// Performs what `SourceMachine` says, as `SourceMigration` does, in simulated time.
+/// Performs the steps of `SourceMachine` for one disk, as `SourceDriver` does, in simulated time.
 final class SimMigration: SimPart {
+    /// What the machine does not say.
+    enum Failure: Error {
+        case cut
+        case attemptNotNoted
+        case notDurable
+    }
+
     private static let segmentBlocks: UInt64 = 6
 
-    private let source: SimSource
-    private let switchover: Switchover
+    let source: SimSource
+    let group: SimGroup
+    let member: Int
     let id = MigrationID()
-    private var machine: SourceMachine
+    private(set) var machine: SourceMachine
+    private(set) var wasAccepted = false
     private(set) var pipe: SimPipe?
-    private let dirtyMap: DirtyMap
-    private let sentMap: SentMap
-    private var manifest: [Fingerprint]
+    let dirtyMap: DirtyMap
+    let sentMap: SentMap
+    var manifest: [Fingerprint]
     private var openSegments: OpenSegments
     private var hasBase = false
-    private var expect: ((Message) -> Void)?
-    private var isCancelled = false
-    /// From here on a cut link changes nothing, and a little later no operator does.
-    private var isCommitting = false
-    private var isGivingWord = false
-    private var forward: SimForward?
-    private var supply: SimSupply?
-    private var roundsLimit: Double
+    var forward: SimForward?
+    var supply: SimSupply?
+    private let longestPause: Double
     /// What has been named as dirty ahead of the fence.
-    private var named: [Range<UInt64>] = []
+    var named: [Range<UInt64>] = []
+    /// What the destination has said to lack.
+    var said: [Range<UInt64>] = []
+    var missing: [Range<UInt64>] = []
 
-    init(_ source: SimSource, _ switchover: Switchover) {
+    init(_ source: SimSource, _ group: SimGroup, member: Int) {
         self.source = source
-        self.switchover = switchover
-        machine = SourceMachine(switchover: switchover)
+        self.group = group
+        self.member = member
+        machine = SourceMachine(
+            size: source.disk.geometry.size, switchover: group.switchover,
+            maximumRounds: source.world.chance(20) ? 2 : .max, disks: group.count)
         dirtyMap = DirtyMap(geometry: source.disk.geometry)
         sentMap = SentMap(geometry: source.disk.geometry)
         openSegments = OpenSegments(geometry: source.disk.geometry)
         manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
-        roundsLimit = Double(Int.random(in: 0...6, using: &source.world.random))
+        longestPause = Double(Int.random(in: 0...6, using: &source.world.random))
         world.add(self)
         for object in [dirtyMap, sentMap] as [AnyObject] { world.watch(object) }
     }
 
     func letGo() {
-        expect = nil
         pipe = nil
         forward = nil
         supply = nil
@@ -60,81 +69,171 @@ final class SimMigration: SimPart {
         supply?.drop()
     }
 
-    private var world: World { source.world }
-    private var disk: SimDisk { source.disk }
-    private var geometry: BlockGeometry { disk.geometry }
-    private var isOver: Bool { machine.state == .abandoned || source.migration !== self }
+    var world: World { source.world }
+    var disk: SimDisk { source.disk }
+    var geometry: BlockGeometry { disk.geometry }
+    /// Whether nothing is to be done for a migration any more that has not given its disk away.
+    var isOver: Bool { machine.state == .abandoned || source.migration !== self }
 
-    // MARK: Operators
-
-    func cancel() {
-        if isGivingWord { return source.withdrawCommit() }
-        switch machine.state {
-        case .committed, .moved, .released: return
-        default: break
-        }
-        isCancelled = true
-        world.note("cancel")
-        pipe?.send(.cancel(reason: "cancelled"), from: .source)
-        if let pipe { world.soon(2000) { pipe.cut() } }
-    }
-
-    func switchOver() { _ = machine.requestSwitch() }
-
-    // MARK: Rounds
+    // MARK: Steps
 
     func begin() {
-        guard let abandoned = source.beginAttempt(id) else {
-            _ = machine.abandon()
-            return source.migrationEnded()
-        }
+        source.began(self)
+        guard group.connect(member) else { return fail(group.machine.failure!) }
         let pipe = source.simulation.connect(.migrate, id, isCommitted: false)
         self.pipe = pipe
         pipe.onMessage[SimPipe.End.source.rawValue] = { [self] in take($0) }
-        pipe.onClosed[SimPipe.End.source.rawValue] = { [self] in fail("the link is cut") }
-        expect = { [self] message in
-            guard message == .accepted || message == .acceptedOnBase else { return fail("not accepted") }
-            hasBase = message == .acceptedOnBase
-            accepted()
+        pipe.onClosed[SimPipe.End.source.rawValue] = { [self] in fail(Failure.cut, .passing) }
+        perform(machine.step)
+    }
+
+    /// Tells the machine of an event, and performs what follows.
+    func advance(_ event: (inout SourceMachine) throws -> SourceMachine.Step) {
+        if group.machine.isSwitchRequested { machine.requestSwitch() }
+        do { perform(try event(&machine)) } catch { fail(error) }
+    }
+
+    /// Whether to switch over now, whatever is left.
+    var isWanted: Bool {
+        if group.machine.isSwitchRequested { machine.requestSwitch() }
+        return machine.skipsCopying
+    }
+
+    /// The operator, a client of the destination or another disk has changed something.
+    func wake() {
+        guard !isOver else { return }
+        if machine.step == .wait { advance { $0.waited() } }
+    }
+
+    private func perform(_ step: SourceMachine.Step) {
+        switch step {
+        // The simulated destination says no welcome to this connection.
+        case .greet: take(.welcome(Welcome(blockSize: UInt32(geometry.blockSize))))
+        case .offer(let geometry, _): offer(geometry)
+        case .open(let opened): open(opened)
+        case .meetBeforeCopying: meet(.accepted)
+        case .start(let isReadyAtOnce, let expects): start(isReadyAtOnce, expects)
+        case .copyManifest: scan(from: 0)
+        case .endRound(let round): pipe?.send(.roundEnd(UInt32(round)), from: .source)
+        case .connect:
+            startForwarding(isCommitted: false)
+            after(4000, .connect) { [self] in advance { $0.connected() } }
+        case .measure:
+            let situation = situation
+            advance { $0.measured(situation) }
+        case .agree(let isReady):
+            let (isClosed, isAssembled) = group.note(member, isReady: isReady)
+            advance { $0.agreed(isClosed: isClosed, isAssembled: isAssembled) }
+        case .awaitOthers:
+            after(1000, .awaitOthers) { [self] in
+                let situation = situation
+                advance { $0.measuredAgain(situation) }
+            }
+        case .wait: after(3000, .wait) { [self] in advance { $0.waited() } }
+        case .copy(_, let scope):
+            _ = group.note(member, isReady: false)
+            if scope == .all { sentMap.clear() }
+            dirtyRound(from: 0) { [self] in advance { $0.copied() } }
+        case .flushCopying: dirtyRound(from: 0) { [self] in advance { $0.flushed() } }
+        case .nameAhead(let round):
+            named = named.union(nameDirty())
+            pipe?.send(.roundEnd(UInt32(round)), from: .source)
+        case .flush: after(500, .flush) { [self] in advance { $0.flushed() } }
+        case .meetBeforeFence: meet(.fence)
+        case .fence: fence()
+        case .sendRest(let round): sendRest(round)
+        case .nameRest: nameRest()
+        case .compare(let theirs): compare(theirs)
+        case .commit: commit()
+        case .forward: forwardClients()
+        case .awaitActive: forward?.confirmed = { [self] in becameActive() }
+        case .supplyRest: break
+        case .finish: separate()
         }
-        let offer = Offer(
-            migration: id, abandoned: abandoned, export: "disk", size: geometry.size,
-            blockSize: UInt32(geometry.blockSize))
-        pipe.send(.offer(offer), from: .source)
+    }
+
+    /// Does something later, unless the step is over by then.
+    private func after(_ most: UInt64, _ step: SourceMachine.Step, _ action: @escaping () -> Void) {
+        source.later(most) { [self] in if !isOver, machine.step == step { action() } }
     }
 
     private func take(_ message: Message) {
-        guard !isOver else { return }
-        switch message {
-        case .postcopy(.switchNow): switchOver()
-        case .refused, .failed: fail("\(message)")
-        default: expect?(message)
+        guard source.migration === self || machine.state == .committed else { return }
+        do {
+            switch try machine.receive(message) {
+            case .next(let step): perform(step)
+            case .wants, .differences, .manifestDone: answered(message)
+            case .named:
+                let isAgain = world.chance(40)
+                source.later(1000) { [self] in if !isOver { advance { $0.named(repeats: isAgain) } } }
+            case .missing(let runs): said += runs
+            case .switchOver: group.requestSwitch()
+            case .active: becameActive()
+            case .lost, .nothing: break
+            }
+        } catch {
+            fail(error)
         }
     }
 
-    private func accepted() {
+    private func meet(_ meeting: SwitchAgreement.Meeting) {
+        group.meet(member, at: meeting) { [self] error in
+            guard !isOver else { return }
+            if let error { return fail(error) }
+            advance { $0.met() }
+        }
+    }
+
+    // MARK: Before the first block
+
+    private func offer(_ geometry: BlockGeometry) {
+        guard let abandoned = source.beginAttempt(id) else { return fail(Failure.attemptNotNoted, .lasting) }
+        pipe?.send(
+            .offer(
+                Offer(
+                    migration: id, abandoned: abandoned, export: "disk", size: geometry.size,
+                    blockSize: UInt32(geometry.blockSize))), from: .source)
+    }
+
+    private func open(_ opened: OpenedMigration) {
+        hasBase = opened.hasBase
+        wasAccepted = true
         source.track(dirtyMap)
-        machine.accepted()
-        if switchover != .converged {
-            forward = SimForward(source, id, isCommitted: false)
-            forward!.start()
+        advance { $0.opened() }
+    }
+
+    private func start(_ isReadyAtOnce: Bool, _ expects: Switchover?) {
+        if isReadyAtOnce {
+            startForwarding(isCommitted: false)
             supply = SimSupply(source, id, isCommitted: false)
             supply!.start()
         }
-        if switchover.isAnsweredEarly { pipe?.send(.postcopy(.expect(switchover)), from: .source) }
-        if machine.skipsCopying { return handOver(leavesRest: true) }
-        expect = { [self] in firstRound($0) }
-        scan(from: 0)
+        if let expects { pipe?.send(.postcopy(.expect(expects)), from: .source) }
+        advance { $0.started() }
+    }
+
+    func startForwarding(isCommitted: Bool) {
+        forward = forward ?? SimForward(source, id, isCommitted: isCommitted)
+        if isCommitted { forward!.commit() }
+        forward!.start()
+    }
+
+    // MARK: Rounds
+
+    private var situation: SourceMachine.Situation {
+        SourceMachine.Situation(
+            expectedPause: Double(dirtyMap.count() * source.node.slowness), maximumPause: longestPause,
+            dirty: dirtyMap.count(), settled: dirtyMap.count(without: sentMap))
     }
 
     private func scan(from block: UInt64) {
         guard !isOver else { return }
-        guard block < geometry.blockCount, !machine.skipsCopying else {
+        guard block < geometry.blockCount, !isWanted else {
             if openSegments.end() { pipe?.send(.manifestEnd, from: .source) }
             return
         }
         let blocks = block..<min(geometry.blockCount, block + Self.segmentBlocks)
-        source.later(800) { [self] in
+        source.later(800 * source.node.slowness) { [self] in
             guard !isOver else { return }
             let entries = blocks.map { block -> ManifestSegment.Entry in
                 if dirtyMap.isDirty(block) {
@@ -159,21 +258,23 @@ final class SimMigration: SimPart {
         }
     }
 
-    private func firstRound(_ message: Message) {
-        switch message {
-        case .differences(let differences):
-            let comparison: OpenSegments.Comparison
-            do { comparison = try openSegments.compare(differences) } catch { return fail("\(error)") }
-            for part in comparison.rest { pipe?.send(.manifest(part.manifest), from: .source) }
-            if openSegments.endComparison() { pipe?.send(.manifestEnd, from: .source) }
-        case .wants(let wants):
-            guard let answer = try? openSegments.answer(wants) else { return fail("wants that answer nothing") }
-            for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
-            for block in answer.wanted where !dirtyMap.isDirty(block) && !machine.skipsCopying { send([block]) }
-        case .manifestDone:
-            if machine.skipsCopying { handOver(leavesRest: true) } else { endRound() }
-        default:
-            fail("no wants but \(message)")
+    private func answered(_ message: Message) {
+        do {
+            switch message {
+            case .differences(let differences):
+                let comparison = try openSegments.compare(differences)
+                for part in comparison.rest { pipe?.send(.manifest(part.manifest), from: .source) }
+                if openSegments.endComparison() { pipe?.send(.manifestEnd, from: .source) }
+            case .wants(let wants):
+                let answer = try openSegments.answer(wants)
+                for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
+                for block in answer.wanted where !dirtyMap.isDirty(block) && !isWanted { send([block]) }
+            default:
+                world.check(openSegments.isAnswered, "an end of wants that are owed")
+                advance { $0.copied() }
+            }
+        } catch {
+            fail(error)
         }
     }
 
@@ -185,47 +286,15 @@ final class SimMigration: SimPart {
         }
     }
 
-    private func endRound() {
-        let round = machine.round
-        pipe?.send(.roundEnd(UInt32(round)), from: .source)
-        expect = { [self] message in
-            guard message == .roundDone(UInt32(round)) else { return fail("no end of the round") }
-            decide()
-        }
-    }
-
-    private func decide() {
+    func dirtyRound(from start: UInt64, isFinal: Bool = false, _ done: @escaping () -> Void) {
         guard !isOver else { return }
-        let situation = SourceMachine.Situation(
-            expectedPause: Double(dirtyMap.count()), maximumPause: roundsLimit, dirty: dirtyMap.count(),
-            settled: dirtyMap.count(without: sentMap))
-        switch machine.decide(situation) {
-        case .handOver(true): nameAhead(Int.random(in: 0...2, using: &world.random), from: machine.round + 1)
-        case .handOver(false): handOver(leavesRest: false)
-        case .wait: source.later(3000) { [self] in decide() }
-        case .copy(let scope): nextRound(scope)
-        }
-    }
-
-    private func nextRound(_ scope: CopyPlan.Scope) {
-        guard !isOver else { return }
-        if machine.skipsCopying { return handOver(leavesRest: true) }
-        _ = machine.nextRound()
-        if scope == .all { sentMap.clear() }
-        dirtyRound(from: 0) { [self] in
-            if machine.skipsCopying { handOver(leavesRest: true) } else { endRound() }
-        }
-    }
-
-    private func dirtyRound(from start: UInt64, isFinal: Bool = false, _ done: @escaping () -> Void) {
-        guard !isOver else { return }
-        guard start < geometry.blockCount, isFinal || !machine.skipsCopying else { return done() }
+        guard start < geometry.blockCount, isFinal || !isWanted else { return done() }
         var cursor = start
         let early = source.faults.contains(.readBeforeClear) ? source.image.snapshot() : nil
         let take = { [self] in
             let blocks = dirtyMap.take(from: &cursor, limit: 8, without: isFinal ? nil : sentMap)
             for block in blocks { sentMap.mark(block) }
-            source.later(500) { [self] in
+            source.later(500 * source.node.slowness) { [self] in
                 guard !isOver else { return }
                 if let early {
                     for block in blocks {
@@ -242,154 +311,35 @@ final class SimMigration: SimPart {
         if early != nil { source.later(400) { take() } } else { take() }
     }
 
-    // MARK: The hand-over
+    // MARK: Failure
 
-    private func handOver(leavesRest: Bool) {
-        guard !isOver else { return }
-        guard !isCancelled else { return fail("cancelled") }
-        _ = machine.fence()
-        world.note("fence")
-        source.fence { [self] in
-            guard !isOver else { return }
-            if leavesRest { leave() } else { sendRest() }
-        }
-        // A guest is not kept waiting for ever.
-        source.exactly(500_000) { [self] in
-            if case .fenced = machine.state, !isCommitting { fail("too slow") }
-        }
+    /// Tells the destination that the disk will not come, and hangs up.
+    func sayFarewell(_ reason: String) {
+        pipe?.send(.cancel(reason: reason), from: .source)
+        world.soon(2000) { [self] in pipe?.cut() }
     }
 
-    private func sendRest() {
-        dirtyRound(from: 0, isFinal: true) { [self] in
-            let round = UInt32(machine.round)
-            pipe?.send(.roundEnd(round), from: .source)
-            let root = disk.root(manifest, without: [])
-            pipe?.send(.prepare(root), from: .source)
-            expect = { [self] message in
-                guard message == .roundDone(round) else { return fail("no end of the last round") }
-                expect = { [self] message in
-                    guard case .prepared(let theirs) = message else { return fail("no root") }
-                    compare(root, theirs, missing: [])
-                }
-            }
-        }
-    }
+    func close() { pipe?.cut() }
 
-    /// Names what is left, while the guest goes on writing.
-    private func nameAhead(_ times: Int, from round: Int) {
-        guard !isOver else { return }
-        guard times > 0, !machine.skipsCopying else { return handOver(leavesRest: true) }
-        named = named.union(nameDirty())
-        pipe?.send(.roundEnd(UInt32(round)), from: .source)
-        expect = { [self] message in
-            guard message == .roundDone(UInt32(round)) else { return fail("no end of what was named") }
-            source.later(1000) { [self] in nameAhead(times - 1, from: round + 1) }
+    /// - Parameter kind: nil for what the error is.
+    func fail(_ error: any Error, _ kind: SwitchGroupMachine.FailureKind? = nil) {
+        // Once the commit record may be there, only that counts.
+        guard !isOver, machine.step != .commit || group.machine.failure != nil && !group.machine.isInDoubt else {
+            return
         }
-    }
-
-    private func nameDirty() -> [Range<UInt64>] {
-        var dirty: [UInt64] = []
-        var cursor: UInt64 = 0
-        while cursor < geometry.blockCount { dirty += dirtyMap.take(from: &cursor, limit: 64) }
-        if source.faults.contains(.unnamedDirt) { dirty = [] }
-        if !dirty.isEmpty {
-            pipe?.send(.postcopy(.dirty(dirty.map { BlockRange($0..<$0 + 1) })), from: .source)
-        }
-        return dirty.map { $0..<$0 + 1 }
-    }
-
-    private func leave() {
-        let left = named.union(nameDirty())
-        pipe?.send(.postcopy(.leave), from: .source)
-        var said: [Range<UInt64>] = []
-        expect = { [self] message in
-            switch message {
-            case .postcopy(.missing(let runs)): said += runs.map { $0.range! }
-            case .prepared(let theirs):
-                // All of it is said, or nothing where it is what was named.
-                world.check(said.isEmpty || said.union(left) == said.ascending, "dirty blocks are not missing")
-                let missing = left.union(said)
-                compare(disk.root(manifest, without: missing), theirs, missing: missing)
-            case .wants, .manifestDone, .roundDone: break
-            default: fail("no root but \(message)")
-            }
-        }
-    }
-
-    private func compare(_ ours: DiskRoot, _ theirs: DiskRoot, missing: [Range<UInt64>]) {
-        do {
-            try machine.prepared(
-                source: ours, destination: source.faults.contains(.uncheckedRoots) ? ours : theirs)
-        } catch {
-            // With a peer that keeps the protocol this must not be.
-            if source.faults.isEmpty { world.fail("invariant 8: the roots differ") }
-            return fail("roots differ")
-        }
-        guard !isCancelled else { return fail("cancelled") }
-        isCommitting = true
-        expect = { _ in }
-        // What the destination takes later must be what is here now.
-        if missing.isEmpty || source.faults.contains(.unflushedSource) {
-            giveWord(missing, isDurable: !source.image.hasFailed)
-        } else {
-            source.synchronize { [self] in giveWord(missing, isDurable: $0) }
-        }
-    }
-
-    private func giveWord(_ missing: [Range<UInt64>], isDurable: Bool) {
-        guard !isCancelled, isDurable || source.faults.contains(.handedOverUnflushed) else {
-            isCommitting = false
-            return fail(isCancelled ? "cancelled" : "the image can't be made durable")
-        }
-        isGivingWord = true
-        source.commit(id, isNeeded: !missing.isEmpty) { [self] isGiven in
-            guard isGiven else {
-                (isCommitting, isGivingWord) = (false, false)
-                return fail("the word could not be given")
-            }
-            committed(without: missing)
-        }
-    }
-
-    private func committed(without missing: [Range<UInt64>]) {
-        let isNeeded = !missing.isEmpty
-        world.note("committed, \(isNeeded ? "needed" : "whole")")
-        machine.committed()
-        let forward = self.forward ?? SimForward(source, id, isCommitted: true)
-        forward.commit()
-        forward.start()
-        if isNeeded {
-            supply = supply ?? SimSupply(source, id, isCommitted: true)
-            supply!.commit(manifest, without: missing)
-            supply!.start()
-        } else {
-            supply?.drop()
-            supply = nil
-        }
-        pipe?.send(.commit, from: .source)
-        source.gaveAway(forward, supply)
-        source.track(nil)
-        source.unfence()
-        expect = { [self] message in
-            if message == .active { machine.moved() }
-        }
-        source.migrationEnded()
-    }
-
-    private func fail(_ reason: String) {
-        guard !isOver, !isCommitting else { return }
-        world.note("migration fails: \(reason)")
+        let isInDoubt = group.machine.isInDoubt
+        guard let undo = machine.abandon(isInDoubt: isInDoubt) else { return }
+        world.note("migration of disk \(member) fails: \(error)")
+        world.check(!isInDoubt, "a migration in doubt is given up")
+        group.disconnect(member)
+        group.fail(error, kind)
+        if group.count > 1 { source.withdraw() }
         pipe?.cut()
-        switch machine.abandon() {
-        case .nothing?: break
-        case .stopTracking?: source.track(nil)
-        case .stopTrackingAndUnfence?:
-            source.track(nil)
-            source.unfence()
-        case nil: return
-        }
+        if undo != .nothing { source.track(nil) }
+        if undo == .stopTrackingAndUnfence { source.unfence() }
         forward?.drop()
         supply?.drop()
         source.migrationEnded()
+        group.diskEnded()
     }
 }

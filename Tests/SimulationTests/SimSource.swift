@@ -8,22 +8,24 @@ import NIOCore
 @testable import MigrationCore
 @testable import MigrationProtocol
 
-/// The node that has the disk at first: its clients' port, its records, and at most one migration.
+/// A disk at the node that has it at first: its clients' port, its records, and at most one migration.
 final class SimSource: SimPart {
     /// What is written down about a disk that was given away.
     struct Moved {
         var migration: MigrationID
         var isNeeded: Bool
+        /// The record counts only where the commit record of this group is there.
+        var group: MigrationID?
     }
 
     let world: World
     let disk: SimDisk
     let image: SimImage
     let faults: Faults
-    unowned let simulation: Simulation
+    unowned let simulation: SimMove
 
     // What survives the process.
-    private let store: SimStore
+    private var store: SimStore { node.store }
     private var movedRecord = SimRecord<Moved?>(nil)
     private var attempts = SimRecord<[MigrationID]>([])
 
@@ -33,8 +35,6 @@ final class SimSource: SimPart {
     // What does not.
     /// The disk has been given away, for certain.
     private(set) var moved: Moved?
-    private var commitAttempt: CommitAttempt?
-    private var isCommitWithdrawn = false
     private(set) var isUp = true
     private(set) var epoch = 0
     private var isFenced = false
@@ -43,16 +43,17 @@ final class SimSource: SimPart {
     private var whenQuiet: (() -> Void)?
     private var dirtyMap: DirtyMap?
     private(set) var migration: SimMigration?
+    /// Told once that the destination needs nothing any more.
+    private var whenReleased: () -> Void = {}
     private(set) var forward: SimForward?
     private(set) var supply: SimSupply?
 
-    init(_ simulation: Simulation, contents: [UInt32]) {
+    init(_ simulation: SimMove, contents: [UInt32]) {
         self.simulation = simulation
         world = simulation.world
         disk = simulation.disk
         faults = simulation.faults
         image = SimImage(count: disk.sectorCount, name: "source", world: world, faults: faults)
-        store = SimStore(name: "source", world: world)
         image.fill(contents)
         world.add(self)
     }
@@ -63,7 +64,10 @@ final class SimSource: SimPart {
         migration = nil
         forward = nil
         supply = nil
+        whenReleased = {}
     }
+
+    var node: SimSourceNode { simulation.node }
 
     /// Does something later, in this life of the node.
     func later(_ most: UInt64, _ action: @escaping () -> Void) {
@@ -89,6 +93,8 @@ final class SimSource: SimPart {
         if operation.isChange {
             world.check(moved == nil, "invariant 5: the source writes to a disk that it has given away")
             world.check(!simulation.destination.isServing, "invariant 5: two writers")
+            world.check(
+                node.disks.allSatisfy { $0.moved == nil }, "the source writes to a disk whose group it has given away")
         }
         let half = operation.values.count / 2
         later(200) { [self] in
@@ -157,44 +163,30 @@ final class SimSource: SimPart {
         later(2500) { [self] in done(image.settle(snapshot)) }
     }
 
-    /// Writes the durable word; a crash may come before or after it is there.
-    /// - Parameter done: told, once that is certain, whether it is there.
-    func commit(_ id: MigrationID, isNeeded: Bool, _ done: @escaping (Bool) -> Void) {
-        let record = Moved(migration: id, isNeeded: isNeeded)
-        if faults.contains(.lateWord) {
-            done(true)
-            return later(3000) { [self] in
-                movedRecord = SimRecord(record)
-                moved = record
-            }
-        }
-        commitAttempt = CommitAttempt()
-        isCommitWithdrawn = false
-        step(record, done)
+    /// Writes or removes the record by which the disk is given away; a crash may come before or after it is there.
+    func write(_ record: Moved?) -> CommitAttempt.Outcome { movedRecord.write(record, store, world) }
+
+    /// The disk is given away for certain.
+    func gave(_ record: Moved) {
+        moved = record
+        _ = attempts.write([], store, world)
     }
 
-    /// The disk shall stay, where the word is not given yet.
-    func withdrawCommit() { isCommitWithdrawn = true }
+    /// The commit record of the group is not there, for certain.
+    func withdraw() {
+        if movedRecord.visible?.group != nil { _ = write(nil) }
+    }
 
-    private func step(_ record: Moved, _ done: @escaping (Bool) -> Void) {
-        later(1500) { [self] in
-            // Between two steps: what is being done now ends as what it is.
-            if isCommitWithdrawn { commitAttempt!.withdraw() }
-            let outcome = movedRecord.write(commitAttempt!.next == .write ? record : nil, store, world)
-            later(500) { [self] in
-                let verdict = commitAttempt!.ended(outcome)
-                switch verdict {
-                case .there:
-                    moved = record
-                    _ = attempts.write([], store, world)
-                case .unknown(let pause) where !faults.contains(.forgottenCommit):
-                    return exactly(UInt64(pause) * 1000 + 1) { [self] in step(record, done) }
-                case .gone, .unknown: break
-                }
-                commitAttempt = nil
-                done(verdict == .there)
-            }
-        }
+    /// Makes the record stand by itself, where it counts by that of a group.
+    /// - Parameter group: its own, in an earlier life of the node; then one that stands by itself may be in doubt.
+    /// - Returns: false where it may not be durable.
+    func separate(from group: MigrationID) -> Bool {
+        guard var record = movedRecord.visible, record.group == nil || record.group == group else { return true }
+        guard record.group != nil || movedRecord.isInDoubt else { return true }
+        record.group = nil
+        guard write(record) == .confirmed else { return false }
+        moved?.group = nil
+        return true
     }
 
     /// Notes that the destination has everything, and tells whether that is noted.
@@ -202,8 +194,11 @@ final class SimSource: SimPart {
         later(1000) { [self] in
             guard moved?.migration == id, moved!.isNeeded else { return done(true) }
             let isNoted =
-                movedRecord.write(Moved(migration: id, isNeeded: false), store, world) == .confirmed
-            if isNoted { moved!.isNeeded = false }
+                write(Moved(migration: id, isNeeded: false, group: moved!.group)) == .confirmed
+            if isNoted {
+                moved!.isNeeded = false
+                whenReleased()
+            }
             done(isNoted)
         }
     }
@@ -216,19 +211,20 @@ final class SimSource: SimPart {
     /// The destination has made everything durable that was forwarded before.
     func remembersAll() { hasForgotten = false }
 
+    func began(_ migration: SimMigration) { self.migration = migration }
     func migrationEnded() { migration = nil }
 
-    // MARK: Operators and faults
-
-    func migrate(_ switchover: Switchover) {
-        guard isUp, migration == nil, moved == nil else { return }
-        migration = SimMigration(self, switchover)
-        migration!.begin()
+    /// The destination has said that it serves the disk.
+    /// - Parameter released: called once it has everything.
+    func isActive(_ released: @escaping () -> Void) {
+        whenReleased = released
+        if isReleased { released() }
     }
 
-    func crash(ofMachine: Bool) {
-        guard isUp else { return }
-        world.note("source \(ofMachine ? "machine" : "process") crashes")
+    // MARK: Lives
+
+    /// The process goes down, perhaps with the machine.
+    func processEnded(ofMachine: Bool) {
         isUp = false
         epoch += 1
         migration?.processEnded()
@@ -237,12 +233,16 @@ final class SimSource: SimPart {
         migration = nil
         forward = nil
         supply = nil
+        whenReleased = {}
         isFenced = false
         inFlight = 0
         held = []
         whenQuiet = nil
         dirtyMap = nil
-        commitAttempt = nil
+    }
+
+    /// The processes of all disks are down, and the common records are what they are.
+    func crashed(ofMachine: Bool) {
         let hasFailed = image.hasFailed
         if ofMachine {
             image.crash()
@@ -251,21 +251,29 @@ final class SimSource: SimPart {
         } else if hasFailed {
             image.reopen()
         }
-        moved = movedRecord.visible
+        moved = recorded
         hasForgotten = moved != nil
         simulation.nodeCrashed(.source, ofMachine: ofMachine, withFailedDisk: hasFailed)
     }
 
-    func restart() {
-        guard !isUp else { return }
-        // What is acted upon must be what a later life finds, too.
-        if movedRecord.isInDoubt, !faults.contains(.trustedRecord) {
-            guard movedRecord.write(movedRecord.visible, store, world) == .confirmed else {
-                return world.after(10_000) { [self] in restart() }
-            }
-        }
+    /// What the records say now.
+    private var recorded: Moved? {
+        guard let record = movedRecord.visible, let group = record.group else { return movedRecord.visible }
+        if faults.contains(.believedCommon), node.disks[0] === self { return record }
+        return node.isCommitted(group) ? record : nil
+    }
+
+    /// What is acted upon must be what a later life finds, too.
+    /// - Returns: false where it may not be.
+    func settleRecord() -> Bool {
+        if movedRecord.visible?.group != nil, recorded == nil { return write(nil) == .confirmed }
+        guard movedRecord.isInDoubt, !faults.contains(.trustedRecord) else { return true }
+        return write(movedRecord.visible) == .confirmed
+    }
+
+    func start() {
         isUp = true
-        world.note("source starts")
+        moved = recorded
         guard let moved else { return }
         forward = SimForward(self, moved.migration, isCommitted: true, isResumed: true)
         forward!.start()
@@ -276,12 +284,4 @@ final class SimSource: SimPart {
     }
 
     var isReleased: Bool { moved?.isNeeded == false }
-
-    /// The state store fails for a while.
-    func failStore(for time: UInt64) { store.fail(for: time) }
-
-    func mendDisk() {
-        store.mend()
-        image.mend()
-    }
 }

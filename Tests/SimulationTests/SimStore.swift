@@ -5,6 +5,9 @@ import Foundation
 
 /// A node's state store, at which any operation may fail.
 final class SimStore {
+    /// Of an operation.
+    struct Failure: Error {}
+
     private let world: World
     private let name: String
     /// How many of 100 operations fail for now.

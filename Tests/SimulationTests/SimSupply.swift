@@ -138,7 +138,7 @@ final class SimSupply: SimPart {
         switch action {
         case .flush(let id):
             source.synchronize { isDurable in
-                send(.answer(RemoteAnswer(id: id, error: isDurable ? 0 : EIO, payload: ByteBuffer())))
+                send(.answer(ForwardAnswer(id: id, error: isDurable ? 0 : EIO, payload: ByteBuffer())))
                 done()
             }
         case .read(let id, let offset, let length):
@@ -149,7 +149,7 @@ final class SimSupply: SimPart {
                 for value in source.image.read(first..<first + length / Int(SimImage.sectorBytes)) {
                     payload.writeInteger(value)
                 }
-                send(.answer(RemoteAnswer(id: id, error: 0, payload: payload)))
+                send(.answer(ForwardAnswer(id: id, error: 0, payload: payload)))
                 done()
             }
         case .rank:

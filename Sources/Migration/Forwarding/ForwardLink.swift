@@ -244,7 +244,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         let welcome = try await connection.greet(hello, &frames)
         _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
         let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
-        let opening = state.withLockedValue { state -> ([RemoteRequest], [MigrationID]?)? in
+        let opening = state.withLockedValue { state -> ([ForwardRequest], [MigrationID]?)? in
             // All that was sent there has been answered, and what comes now may be for its successor.
             guard state.destination == destination, !state.requests.hasLeft else { return nil }
             state.roundTrip = asked.duration(to: .now)
@@ -284,7 +284,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
 
     /// Sends what must come first, and once that is answered what clients ask for.
     private func send(
-        _ first: [RemoteRequest], _ ready: AsyncStream<Void>, _ isCommitted: Bool, over connection: PeerConnection
+        _ first: [ForwardRequest], _ ready: AsyncStream<Void>, _ isCommitted: Bool, over connection: PeerConnection
     ) async throws {
         for request in first { try await connection.send(Message.request(request).encoded()) }
         if !first.isEmpty { for await _ in ready { break } }
@@ -312,7 +312,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         for await id in ids {
             guard let request = state.withLockedValue({ $0.pending[id] }) else { continue }
             if request.kind.isChange { try await makeRoom(connection) }
-            let remote = RemoteRequest(id, request)
+            let remote = ForwardRequest(id, request)
             let isTaken = state.withLockedValue { state in
                 guard state.requests.takesRequests else { return false }
                 // From here on an answer is taken, and the request's buffer may go: it has been copied.
@@ -342,7 +342,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         }
     }
 
-    private func take(_ answer: RemoteAnswer) {
+    private func take(_ answer: ForwardAnswer) {
         let (ended, isLast) = state.withLockedValue { state -> ((AsyncRequest, CInt)?, Bool) in
             switch noteLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
             case .nothing: break
@@ -363,7 +363,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
     }
 }
 
-extension RemoteRequest {
+extension ForwardRequest {
     fileprivate init(_ id: UInt64, _ request: AsyncRequest) {
         var payload = ByteBuffer()
         if request.kind == .write { payload.writeBytes(UnsafeRawBufferPointer(request.buffer)) }

@@ -7,7 +7,7 @@ import Peer
 struct ForwardReader: Sendable {
     /// What has come.
     enum Arrival: Sendable {
-        case request(RemoteRequest)
+        case request(ForwardRequest)
         /// A long frame of so many bytes, which comes when it is let in.
         case announced(Int)
     }

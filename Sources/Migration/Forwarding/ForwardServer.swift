@@ -89,7 +89,7 @@ struct ForwardServer: Sendable {
 
     /// The bytes to be written, which are held once: in aligned memory, as they are best written from. Nil where the request
     /// has none.
-    private static func takePayload(of request: inout RemoteRequest) -> BlockBuffer? {
+    private static func takePayload(of request: inout ForwardRequest) -> BlockBuffer? {
         guard request.kind == .write else { return nil }
         let memory = BlockBuffer(byteCount: max(1, cost(request)))
         request.payload.withUnsafeReadableBytes { memory.bytes.copyMemory(from: $0) }
@@ -98,7 +98,7 @@ struct ForwardServer: Sendable {
     }
 
     /// Performs a request, and returns the answer as a frame. What a read takes beside that is free again on return.
-    private func answer(_ request: RemoteRequest, _ written: BlockBuffer?) async throws -> ByteBuffer {
+    private func answer(_ request: ForwardRequest, _ written: BlockBuffer?) async throws -> ByteBuffer {
         let memory = written ?? BlockBuffer(byteCount: max(1, Self.cost(request)))
         var error = await client.perform(
             request.kind, offset: request.offset, length: request.length, buffer: memory.bytes.baseAddress,
@@ -112,15 +112,15 @@ struct ForwardServer: Sendable {
             error = await reader.site.outcome(ofFlush: error, for: reader.migration, losses)
         }
         let count = request.kind == .read && error == 0 ? Self.cost(request) : 0
-        return RemoteAnswer.frame(id: request.id, error: error, payload: UnsafeRawBufferPointer(memory.prefix(count)))
+        return ForwardAnswer.frame(id: request.id, error: error, payload: UnsafeRawBufferPointer(memory.prefix(count)))
     }
 
     /// Bytes of memory that a request takes.
-    private static func cost(_ request: RemoteRequest) -> Int {
+    private static func cost(_ request: ForwardRequest) -> Int {
         request.kind.carriesData ? Int(request.length) : 0
     }
 
-    private static func isSane(_ request: RemoteRequest) -> Bool {
+    private static func isSane(_ request: ForwardRequest) -> Bool {
         let limit = UInt64(PeerConnection.maximumFrame - 1024)
         switch request.kind {
         case .write: return request.length <= limit && request.payload.readableBytes == Int(request.length)

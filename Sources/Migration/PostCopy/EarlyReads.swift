@@ -63,12 +63,12 @@ final class EarlyReads: IncomingReader, Sendable {
     private func send(_ id: UInt64, _ question: Question) {
         channels.send(
             .request(
-                RemoteRequest(
+                ForwardRequest(
                     id: id, kind: question.kind, isForced: false, mayPunchHole: true, offset: question.offset,
                     length: UInt64(question.length), payload: ByteBuffer())), on: .demand)
     }
 
-    private func take(_ answer: RemoteAnswer) {
+    private func take(_ answer: ForwardAnswer) {
         guard let question = state.withLockedValue({ $0.open.removeValue(forKey: answer.id) }) else { return }
         answer.payload.withUnsafeReadableBytes { question.finish(answer.error, $0) }
     }

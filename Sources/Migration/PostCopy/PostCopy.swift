@@ -75,7 +75,7 @@ final class PostCopy: AsyncRequestHandler, Sendable {
     }
 
     /// `AsyncRequestHandler`: a request that the map does not answer.
-    func forward(_ request: AsyncRequest) {
+    func handle(_ request: AsyncRequest) {
         let actions = state.withLockedValue { state -> [PostCopyMachine.Action] in
             let id = state.nextID
             state.nextID += 1

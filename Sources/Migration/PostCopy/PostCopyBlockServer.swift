@@ -63,7 +63,7 @@ struct PostCopyBlockServer {
     private func flush(_ id: UInt64) async throws {
         let error = try await pool.runIfActive { [image] in FileError.outcome { try image.synchronize() } }
         try await connection.send(
-            Message.answer(RemoteAnswer(id: id, error: error, payload: ByteBuffer())).encoded())
+            Message.answer(ForwardAnswer(id: id, error: error, payload: ByteBuffer())).encoded())
     }
 
     /// Answers a client of the destination, before the disk is there.
@@ -80,7 +80,7 @@ struct PostCopyBlockServer {
             return (payload, failure)
         }
         try await connection.send(
-            Message.answer(RemoteAnswer(id: id, error: error, payload: payload)).encoded())
+            Message.answer(ForwardAnswer(id: id, error: error, payload: payload)).encoded())
     }
 
     private func describe(_ runs: [Range<UInt64>]) async throws {

@@ -1,20 +1,16 @@
 import Logging
+import MigrationCore
 import MigrationProtocol
-import NIOCore
 import NIOPosix
 import Peer
 
-/// Moves the disks of one guest to one destination: all of them are handed over at one moment, or none is.
+/// Moves the disks of one guest to one destination: all of them are switched over at one moment, or none is.
 public final class GuestMigration: Sendable {
-    private static let mostSlowAttempts = 3
-
     /// A migration for each disk, in the order of the jobs.
     public let disks: [SourceMigration]
     private let jobs: [SourceJob]
     private let group: SwitchGroup
-    private let isResumed: Bool
-    /// Attempts so far that ended because the destination did not answer behind the fence.
-    private let slowAttempts: Int
+    private let series: AttemptSeries
     private let transport: PeerTransport
     private let pools: WorkPools
     private let logger: Logger
@@ -29,12 +25,11 @@ public final class GuestMigration: Sendable {
         jobs: [SourceJob], transport: PeerTransport, pools: WorkPools, logger: Logger, isResumed: Bool = false
     ) {
         self.init(
-            jobs: jobs, transport: transport, pools: pools, logger: logger, isResumed: isResumed, slowAttempts: 0)
+            jobs: jobs, transport: transport, pools: pools, logger: logger, series: AttemptSeries(isResumed: isResumed))
     }
 
     private init(
-        jobs: [SourceJob], transport: PeerTransport, pools: WorkPools, logger: Logger, isResumed: Bool,
-        slowAttempts: Int
+        jobs: [SourceJob], transport: PeerTransport, pools: WorkPools, logger: Logger, series: AttemptSeries
     ) {
         precondition(!jobs.isEmpty)
         let group = SwitchGroup(count: jobs.count)
@@ -43,22 +38,22 @@ public final class GuestMigration: Sendable {
         }
         self.jobs = jobs
         self.group = group
-        self.isResumed = isResumed
-        self.slowAttempts = slowAttempts
+        self.series = series
         self.transport = transport
         self.pools = pools
         self.logger = logger
     }
 
-    /// Names it in the records of its disks.
+    /// Names the group in the records of its disks.
     var groupID: MigrationID { group.id }
 
-    /// Does it all. On return the disks are the destination's, and this node's clients are forwarded there.
+    /// Moves the disks. On return they are the destination's, and this node's clients are forwarded there.
     /// - Parameters:
-    ///   - supplying: given the number of a disk, and the link over which the destination gets what it lacks of it, at the
-    ///     moment of the hand-over, where it lacks anything.
-    ///   - forwarding: given the number of a disk, and the link that forwards its clients, as soon as there is no way back.
-    ///   - finished: given the number of a disk that is at the destination whole.
+    ///   - supplying: called at the switchover with the number of a disk of which the destination lacks something, and
+    ///     the link that supplies it; on any thread.
+    ///   - forwarding: called with the number of a disk and the link that forwards its clients, as soon as there is no
+    ///     way back; on any thread.
+    ///   - finished: called with the number of a disk that is at the destination whole; on any thread.
     /// - Throws: what went wrong first; unless `forwarding` was called, the disks are served here as before.
     public func run(
         supplying: @escaping @Sendable (Int, PostCopySourceLink) -> Void,
@@ -83,30 +78,18 @@ public final class GuestMigration: Sendable {
         return try disks.indices.map { try results[$0]!.get() }
     }
 
-    /// Whether it was only the link, or the destination's being away, that ended a migration that had been let in.
-    static func isWorthAnotherAttempt(_ error: any Error) -> Bool {
-        switch error {
-        case PeerError.malformed, PeerError.nbdServer: false
-        case MigrationError.tooSlow: true
-        default: error is PeerError || error is ChannelError || error is IOError
-        }
-    }
-
-    /// A further attempt, where this one ended only because the link did: what has got there is still there.
+    /// A further attempt, if this one has failed only for a passing reason: the destination keeps what it has got;
+    /// otherwise nil.
     public func again() -> GuestMigration? {
-        guard isResumed || disks.contains(where: \.wasAccepted), let failure = group.failure, !group.isCancelled else {
-            return nil
-        }
-        var slowAttempts = slowAttempts
-        guard Self.isWorthAnotherAttempt(failure) else { return nil }
-        if case MigrationError.tooSlow = failure {
-            guard slowAttempts < Self.mostSlowAttempts else { return nil }
-            slowAttempts += 1
-        }
-        let next = GuestMigration(
-            jobs: jobs, transport: transport, pools: pools, logger: logger, isResumed: true, slowAttempts: slowAttempts)
-        if group.isSwitchRequested { _ = next.group.requestSwitch() }
-        for disk in next.disks { disk.noteReconnecting() }
-        return next
+        guard
+            let next = series.next(
+                after: group.failureKind, isCancelled: group.isCancelled,
+                wasAccepted: disks.contains(where: \.wasAccepted))
+        else { return nil }
+        let migration = GuestMigration(
+            jobs: jobs, transport: transport, pools: pools, logger: logger, series: next)
+        if group.isSwitchRequested { _ = migration.group.requestSwitch() }
+        for disk in migration.disks { disk.awaitReconnection() }
+        return migration
     }
 }

@@ -4,14 +4,15 @@ import MigrationCore
 import MigrationProtocol
 import NIOConcurrencyHelpers
 
-/// Tells the destination what every block of a disk is, and takes what it wants of that; both at once. One that has an older
-/// copy of the disk is told of groups of blocks first, and then of the blocks of those that differ.
+/// Tells the destination the content of every block of a disk, and takes what it wants of that; both at once. A
+/// destination that has an older copy of the disk is told of groups of blocks first, and then of the blocks of those
+/// that differ.
 struct ManifestExchange: Sendable {
-    /// Blocks that may be without an answer, or whose answer has not been dealt with: so many that what is wanted is known
-    /// well before it is sent, and bounded, as they take 24 bytes each. And the most segments.
+    /// Most blocks without an answer, or with one that has not been dealt with: enough to know what is wanted well
+    /// before it is sent, and bounded, as they take 24 bytes each. And the most segments.
     private static let mostBlocks = 1 << 20
     static let mostSegments = 1024
-    /// What may have been scanned and not be told: all of it must be, where the disk is wanted at once.
+    /// Most messages that have been scanned and not been told: all of them must be, even if the disk is wanted at once.
     private static let mostUntold = 64
 
     private let scanner: ManifestScanner
@@ -31,12 +32,12 @@ struct ManifestExchange: Sendable {
 
     /// Goes over the whole disk and returns once everything is answered.
     /// - Parameters:
-    ///   - isOver: asked now and then; what is left of the disk is then not told.
-    ///   - zeros: given the bytes of zero blocks, and how many bytes of the disk need no answer therefore.
-    ///   - answered: given each answer as it comes.
-    ///   - wanted: given the same, one after the other, to be dealt with, and whether none waits behind it.
+    ///   - isOver: asked now and then; once true, the rest of the disk is not told.
+    ///   - zeros: called with the bytes of zero blocks, and with bytes of the disk that need no answer therefore.
+    ///   - answered: called with each answer as it comes.
+    ///   - wanted: called with each answer, one after the other, and whether none waits behind it.
     func run(
-        _ inbox: inout SourceInbox, isOver: @escaping @Sendable () -> Bool,
+        _ receiver: inout SourceReceiver, isOver: @escaping @Sendable () -> Bool,
         zeros: @escaping @Sendable (_ bytes: UInt64, _ settled: UInt64) -> Void,
         answered: (OpenSegments.Answer) -> Void,
         wanted: @escaping @Sendable (OpenSegments.Answer, _ nothingWaits: Bool) async throws -> Void
@@ -56,8 +57,8 @@ struct ManifestExchange: Sendable {
                 tellings.continuation.yield(Telling(message: .manifestEnd))
             }
         }
-        // Not by whoever takes the answers: to wait for the link there would keep the destination waiting, and so the link.
-        // Nor by whoever scans: what has been scanned meanwhile then goes out together, between two pieces of data.
+        // A task of its own: waiting for the link where answers are taken would keep the destination waiting, and so
+        // the link. Messages that are scanned meanwhile go out together, between two pieces of data.
         async let told: Void = orCut(first) {
             for await telling in tellings.stream {
                 try await link.send(telling.message)
@@ -75,7 +76,7 @@ struct ManifestExchange: Sendable {
             }
         }
         await orCut(first) {
-            try await takeAnswers(&inbox, tellings.continuation) {
+            try await takeAnswers(&receiver, tellings.continuation) {
                 answered($0)
                 waiting.withLockedValue { $0 += 1 }
                 answers.continuation.yield($0)
@@ -83,21 +84,21 @@ struct ManifestExchange: Sendable {
         }
         tellings.continuation.finish()
         answers.continuation.finish()
-        // Of a scan that has ended well nobody waits for one.
+        // If the scan succeeded, nothing is waiting for a credit.
         credits.end()
         untold.end()
         _ = await (scanned, told, done)
         if let error = first.error { throw error }
     }
 
-    /// Something to be told to the destination.
+    /// A message that is to be told to the destination.
     private struct Telling: Sendable {
         let message: Message
-        /// By the scan, which waits where too many of these do.
+        /// The message comes from the scan, which waits while too many of these do.
         var isScanned = false
     }
 
-    /// What went wrong first: the rest follows from the link's being cut because of it.
+    /// Keeps the first error: the others follow from the cut link.
     private final class FirstFailure: Sendable {
         private let box = NIOLockedValueBox<(any Error)?>(nil)
 
@@ -106,7 +107,7 @@ struct ManifestExchange: Sendable {
         func note(_ error: any Error) { box.withLockedValue { $0 = $0 ?? error } }
     }
 
-    /// Where `work` fails, wakes whoever waits for answers that will not come.
+    /// If `work` fails, cuts the link, so that nothing waits for answers that will not come.
     private func orCut(_ first: FirstFailure, _ work: () async throws -> Void) async {
         do {
             try await work()
@@ -117,11 +118,11 @@ struct ManifestExchange: Sendable {
     }
 
     private func takeAnswers(
-        _ inbox: inout SourceInbox, _ tellings: AsyncStream<Telling>.Continuation,
+        _ receiver: inout SourceReceiver, _ tellings: AsyncStream<Telling>.Continuation,
         _ take: (OpenSegments.Answer) -> Void
     ) async throws {
         while true {
-            switch try await inbox.next() {
+            switch try await receiver.next() {
             case .wants(let wants):
                 take(try openSegments.withLockedValue { try $0.answer(wants) })
             case .differences(let differences):
@@ -137,7 +138,7 @@ struct ManifestExchange: Sendable {
                 }
                 return
             default:
-                throw MigrationError.unexpected("no wants")
+                preconditionFailure("the machine lets only answers through")
             }
         }
     }

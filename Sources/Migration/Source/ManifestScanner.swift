@@ -6,7 +6,7 @@ import MigrationCore
 import MigrationProtocol
 import NIOPosix
 
-/// Goes over the whole disk once and tells what every block is: a hole or zero, a fingerprint, or still being written.
+/// Goes over the whole disk once and describes every block: a hole or zero, a fingerprint, or still being written.
 struct ManifestScanner: Sendable {
     /// One step of the scan.
     enum Step: Sendable {
@@ -16,8 +16,8 @@ struct ManifestScanner: Sendable {
     }
 
     private static let segmentBytes = 4 << 20
-    /// Blocks of a hole that one segment goes over: to say of each that it is zero costs less than another segment and the
-    /// answer to it, of which the image of a guest that writes at random would have one for every block.
+    /// Longest hole inside a segment, in blocks: naming each block as zero costs less than another segment and its
+    /// answer, of which the image of a guest that writes at random would have one for every block.
     private static let smallHole: UInt64 = 256
 
     private let reader: BlockReader
@@ -26,7 +26,7 @@ struct ManifestScanner: Sendable {
     private let pool: NIOThreadPool
     private let compressibility: Compressibility?
 
-    /// - Parameter compressibility: nil where nobody asks for samples.
+    /// - Parameter compressibility: takes samples; nil for none.
     init(
         image: RawImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool,
         compressibility: Compressibility? = nil
@@ -41,7 +41,7 @@ struct ManifestScanner: Sendable {
     /// The most blocks of one segment.
     var segmentBlocks: Int { min(ManifestSegment.maximumBlocks, Self.segmentBytes / geometry.blockSize) }
 
-    /// What stands from `block` on; a step covers at least one block.
+    /// Describes the blocks from `block` on; a step covers at least one block.
     func step(from block: UInt64) async throws -> Step {
         try await pool.runIfActive { try look(from: block) }
     }
@@ -54,8 +54,8 @@ struct ManifestScanner: Sendable {
         return try segment(runs(from: block, data: data))
     }
 
-    /// What may hold data from `block` on, as far as one segment reaches; only small holes are between.
-    /// - Parameter data: the first of it, which `block` is in.
+    /// The runs that may hold data from `block` on, within one segment; only small holes are between.
+    /// - Parameter data: the first of them, which contains `block`.
     private func runs(from block: UInt64, data: Range<UInt64>) throws -> [Range<UInt64>] {
         let end = block + UInt64(segmentBlocks)
         var runs = [block..<min(data.upperBound, end)]
@@ -77,7 +77,7 @@ struct ManifestScanner: Sendable {
             segment.addHole(run.lowerBound - segment.end, geometry)
             try reader.read(run, at: read.count * geometry.blockSize)
             for block in run {
-                // What the guest writes just now will be sent later anyway: naming it now would be for nothing.
+                // A block that the guest is writing will be sent later anyway: naming it now would be in vain.
                 segment.add(
                     dirtyMap.isDirty(block) ? nil : reader.fingerprint(at: read.count * geometry.blockSize), geometry)
                 read.append(block)

@@ -1,10 +1,10 @@
 import MigrationProtocol
 
-/// What moving a disk would take; `nearblock migrate --dry-run --json` prints it.
+/// The estimated cost of moving a disk; `nearblock migrate --dry-run --json` prints it.
 public struct MigrationEstimate: Codable, Sendable {
-    /// Where the time would go, in seconds.
+    /// Durations, in seconds.
     public struct Seconds: Codable, Sendable {
-        /// From the command to the end, nothing being written meanwhile; nil where no rate is known.
+        /// From the command to the end if the guest writes nothing meanwhile; nil if no rate is known.
         public var total: Double?
     }
 
@@ -14,10 +14,10 @@ public struct MigrationEstimate: Codable, Sendable {
     public var state = "estimated"
     /// Bytes of the disk.
     public var size: UInt64
-    /// Where the bytes would come from.
+    /// The origin of the bytes.
     public var ledger: Ledger
-    /// What would cross the link.
+    /// Bytes that would cross the link.
     public var wire: WireBytes
-    /// Where the time would go.
+    /// Durations.
     public var seconds: Seconds
 }

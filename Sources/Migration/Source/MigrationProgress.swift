@@ -1,10 +1,10 @@
 import MigrationProtocol
 
-/// How far a migration is.
+/// The progress of a migration.
 public struct MigrationProgress: Codable, Sendable, Equatable {
-    /// What is going on: `connecting`, `copying`, `waiting` for the switchover, `fenced`, `moved`, `post-copy`, `reconnecting`.
+    /// `connecting`, `copying`, `waiting` for the switchover, `fenced`, `moved`, `post-copy` or `reconnecting`.
     public var phase = "connecting"
-    /// 1 is the first pass over the whole disk.
+    /// Number of the round; 1 is the first pass over the whole disk.
     public var round = 0
     /// Bytes of this round that are dealt with.
     public var done: UInt64 = 0
@@ -14,23 +14,23 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
     public var wire: UInt64 = 0
     /// Bytes that the guest has written since they were sent; in post-copy, those that are still to follow.
     public var dirty: UInt64 = 0
-    /// How many more of those each second, as the last round has shown.
+    /// Growth of `dirty`, bytes a second, as the last round has shown.
     public var dirtyRate = 0.0
     /// Bits that crossed the link each second lately, both ways.
     public var linkRate = 0.0
-    /// Until the disk can be handed over, or all of it has followed; nil where that can't be told yet, or the guest writes so
-    /// fast that the rounds hardly bring the end nearer.
+    /// Seconds until the switchover can come, or all of the disk has followed; nil if unknown, or if the guest writes
+    /// so fast that the rounds hardly bring the end nearer.
     public var secondsLeft: Double?
-    /// So far.
+    /// The origin of the bytes so far.
     public var ledger = Ledger()
 
-    /// The beginning.
+    /// The progress at the beginning.
     public init() {}
 
-    /// Of several disks together; in the phase of the one with the most to do.
+    /// The progress of several disks together, in the phase of the disk with the most left to do.
     public init(of disks: [MigrationProgress]) {
         phase = disks.max { $0.total - min($0.done, $0.total) < $1.total - min($1.done, $1.total) }?.phase ?? phase
-        // They share the link: what one needs less the others have more.
+        // They share the link: a share that one does not need goes to the others.
         let left = disks.compactMap(\.secondsLeft)
         secondsLeft = left.count == disks.count ? left.max() : nil
         for disk in disks {

@@ -3,18 +3,19 @@ import BlockModel
 import Glibc
 import MigrationCore
 import MigrationProtocol
+import NIOConcurrencyHelpers
 import NIOPosix
 import Peer
 
-/// Asks a destination what it has of a disk, and works out what moving it there would take. Nothing moves, and neither
-/// side keeps anything; the export is served as ever.
+/// Asks a destination which blocks of a disk it has, and estimates what moving it there would take. Nothing moves, and
+/// neither side keeps anything.
 public struct SourceEstimate: Sendable {
-    /// Of what a link carries, what TCP and IP leave of packets of 1500 bytes.
+    /// Share of the link that TCP and IP leave of packets of 1500 bytes.
     private static let payload = 1448.0 / 1500
-    /// Before the first block is sent and after the last one: round trips, and seconds of work.
+    /// Cost before the first block and after the last one: round trips, and seconds of work.
     private static let roundTrips = 6.0
     private static let workAround = 0.5
-    /// What TCP sends in the first round trip, and from there doubles; RFC 6928. Bytes.
+    /// Bytes that TCP sends in the first round trip, and doubles from there; RFC 6928.
     private static let firstWindow = 14_480.0
 
     private let job: SourceJob
@@ -22,7 +23,7 @@ public struct SourceEstimate: Sendable {
     private let pools: WorkPools
 
     /// - Parameters:
-    ///   - job: whose rate limits what is asked too, and is taken for that of the link.
+    ///   - job: its rate limits the messages of the estimate, and is taken for that of the link.
     ///   - pools: for reading, hashing and compressing.
     public init(job: SourceJob, transport: PeerTransport, pools: WorkPools) {
         self.job = job
@@ -30,28 +31,32 @@ public struct SourceEstimate: Sendable {
         self.pools = pools
     }
 
-    /// Does it all.
-    /// - Throws: why the destination would not take the disk, or can't be asked.
+    /// Asks, and computes the estimate.
+    /// - Throws: the reason why the destination would not take the disk, or can't be asked.
     public func run() async throws -> MigrationEstimate {
         try await PeerConnection.connect(to: job.destination, on: transport) { connection in
             let link = SourceLink(connection: connection, rate: job.rate)
-            var inbox = SourceInbox(connection: connection, link: link) {}
+            let machine = NIOLockedValueBox(SourceMachine(size: job.disk.size, isEstimate: true))
+            let judge = SourceReceiver.Judge { message in try machine.withLockedValue { try $0.receive(message) } }
+            var receiver = SourceReceiver(connection: connection, link: link, judge: judge)
             let result: Result<MigrationEstimate, any Error>
             do {
-                result = .success(try await ask(link, &inbox))
+                result = .success(try await ask(link, machine, &receiver))
             } catch {
-                result = .failure(await inbox.explain(error))
+                result = .failure(await receiver.explain(error))
             }
-            await inbox.stop()
+            await receiver.stop()
             return try result.get()
         }
     }
 
-    private func ask(_ link: SourceLink, _ inbox: inout SourceInbox) async throws -> MigrationEstimate {
+    private func ask(
+        _ link: SourceLink, _ machine: NIOLockedValueBox<SourceMachine>, _ receiver: inout SourceReceiver
+    ) async throws -> MigrationEstimate {
         let began = ContinuousClock.now
-        let opening = SourceOpening(job: job, migration: MigrationID(), purpose: .estimate, pool: pools.urgent)
-        let (welcome, agreement) = try await opening.greet(link, &inbox)
-        let (geometry, hasBase) = try await opening.offer(to: welcome, abandoned: [], link, &inbox)
+        let opened = try await open(link, &receiver)
+        let geometry = opened.geometry
+        _ = machine.withLockedValue { $0.opened() }
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pools.background)
@@ -59,13 +64,14 @@ public struct SourceEstimate: Sendable {
             sender: BlockSender(
                 image: job.image, geometry: geometry, manifest: nil,
                 pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond),
-                workers: agreement.capabilities.contains(.latePieces) ? pools.compressors(for: 1) : 0),
+                workers: opened.takesLatePieces ? pools.compressors(for: 1) : 0),
             pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
-        try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: hasBase).run(
-            &inbox, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
+        try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase).run(
+            &receiver, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },
             wanted: sample.add)
+        _ = machine.withLockedValue { $0.copied() }
         var (ledger, data, working) = sample.sum
-        // Of the blocks that were still to come when they were asked for, as they are in the image now.
+        // Blocks that were still to come when they were asked for count as they are in the image now.
         ledger.link = geometry.size - min(geometry.size, ledger.total)
         var wire = link.wire
         wire.data = data
@@ -80,5 +86,18 @@ public struct SourceEstimate: Sendable {
         }
         return MigrationEstimate(
             export: job.export, size: geometry.size, ledger: ledger, wire: wire, seconds: .init(total: total))
+    }
+
+    private func open(_ link: SourceLink, _ receiver: inout SourceReceiver) async throws -> OpenedMigration {
+        let handshake = SourceHandshake(job: job, migration: MigrationID(), purpose: .estimate, pool: pools.urgent)
+        try await link.send(handshake.hello)
+        guard case .offer(let geometry, let agreement) = try await receiver.nextStep() else {
+            preconditionFailure("an offer follows the welcome")
+        }
+        try await link.send(try await handshake.offer(geometry, agreement, abandoned: []))
+        guard case .open(let opened) = try await receiver.nextStep() else {
+            preconditionFailure("the disk follows the offer")
+        }
+        return opened
     }
 }

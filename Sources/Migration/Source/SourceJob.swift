@@ -4,7 +4,7 @@ import MigrationProtocol
 import Peer
 import PeerModel
 
-/// What a source is to move, and how.
+/// Describes a disk that is to move, and how.
 public struct SourceJob: Sendable {
     /// The export's name; the destination serves the disk under it.
     public let export: String
@@ -12,41 +12,40 @@ public struct SourceJob: Sendable {
     public let disk: Disk
     /// The same disk's file.
     public let image: RawImage
-    /// Who is to have it.
+    /// The node that is to have it.
     public let destination: PeerAddress
-    /// When it is handed over.
+    /// When the switchover comes.
     public let switchover: Switchover
-    /// How long a guest's request may wait at the switchover; nil for twice the round trip and `standardPause`.
+    /// Longest downtime; nil for twice the round trip and `standardPause`.
     public let maximumPause: Duration?
     /// Limits what is sent.
     public let rate: RateLimit
-    /// What is remembered of the image.
+    /// The records about the image.
     public let records: SourceRecords
-    /// The domains of the neighbours that it may be made of, at most 255 of at most `longestDomain` bytes; none for all.
+    /// Domains of the neighbours that may be drawn on, at most 255 of at most `longestDomain` bytes; empty for all.
     public var domains: [String] = []
-    /// How often the disk is gone over at most before what is left is left for later; at least 1. Only where it is handed
-    /// over by itself.
+    /// Most rounds before the rest is left for later, at least 1. Only if the switchover comes by itself.
     public var maximumRounds = Int.max
-    /// The disk may be handed over once no more is left to be sent, whatever that takes. Bytes.
+    /// The switchover may come once no more bytes than this are left, whatever they take.
     public var dirtyThreshold: UInt64 = 0
 
-    /// The disks of this node's other exports of the same image, which are handed over at the same moment: whoever reads them
-    /// must not go on reading the image that is left behind.
+    /// The disks of this node's other exports of the same image, which are switched over at the same moment: their
+    /// clients must not go on reading the image that is left behind.
     public var siblings: [Disk] = []
-    /// Clients may not write to the disk, and are not to at the destination.
+    /// Clients may not write to the disk, here or at the destination.
     public var isReadOnly = false
     /// Whether the destination is to check that it has room.
     public var checksSpace = true
-    /// Bytes of data of other disks for which there must be room at the destination; only of an estimate.
+    /// Bytes of data of other disks for which the destination must have room; only of an estimate.
     public var dataBesides: UInt64 = 0
 
-    /// Shown the map of what is still to be sent, while it is kept.
+    /// Called with the map of blocks that are still to be sent, while it is kept, and then with nil; on any thread.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 
-    /// Told, once in each attempt, that the destination has taken the offer; on any thread.
+    /// Called once in each attempt when the destination has taken the offer; on any thread.
     public var accepted: @Sendable () -> Void = {}
 
-    /// Beside two round trips.
+    /// Standard downtime beside two round trips.
     static let standardPause = Duration.milliseconds(50)
 
     /// Describes a migration.
@@ -66,7 +65,7 @@ public struct SourceJob: Sendable {
         self.records = records
     }
 
-    /// From the return on, every change that a client is told of is in `map`; nil ends that.
+    /// Marks every later change in `map` before the client is told of it; nil ends that.
     func track(_ map: DirtyMap?) async {
         await disk.track(map)
         showing(map)

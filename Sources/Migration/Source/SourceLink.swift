@@ -4,21 +4,21 @@ import NIOCore
 import Peer
 import PeerModel
 
-/// The source's connection to the destination: messages out under the rate limit, and counted by what they are for.
+/// The source's connection to the destination: sends messages under the rate limit, and counts them by their purpose.
 final class SourceLink: Sendable {
-    /// In front of each frame. Bytes.
+    /// Bytes in front of each frame.
     private static let lengthField = 4
-    /// How long a last word may take to be heard.
+    /// Most time until a last message is heard.
     private static let farewellLimit = Duration.milliseconds(2500)
-    /// What has to have crossed to say how fast. Bytes.
+    /// Bytes that must have crossed to tell the rate.
     private static let enoughToTell: UInt64 = 1 << 20
 
     private let connection: PeerConnection
     private let rate: RateLimit
     private let counts = NIOLockedValueBox(WireBytes())
-    /// How many wait that must not wait for data, and the sign that none does.
+    /// Number of waiting messages that must not wait for data, and the sign that there are none.
     private let ahead = NIOLockedValueBox(0)
-    /// Why the destination has said that it has given up.
+    /// The reason that the destination has given for giving up.
     private let failure = NIOLockedValueBox(String?.none)
     private let clear = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
@@ -41,8 +41,8 @@ final class SourceLink: Sendable {
         try await sendInTurn(message)
     }
 
-    /// Sends a message of bulk data once no other waits, and the limit and the link have room: what the destination is told
-    /// of the disk is little, and much depends on it. One at a time.
+    /// Sends a message of bulk data once no other waits, and the limit and the link have room: the other messages are
+    /// few, and much depends on them. One at a time.
     func sendBulk(_ message: Message) async throws {
         var clear = clear.stream.makeAsyncIterator()
         while ahead.withLockedValue({ $0 > 0 }) {
@@ -58,10 +58,10 @@ final class SourceLink: Sendable {
         try await connection.send(frame)
     }
 
-    /// What a message takes on the link, but for encryption. Bytes.
+    /// Bytes of a message on the link, before encryption.
     static func length(of message: Message) -> UInt64 { UInt64(message.encoded().readableBytes + lengthField) }
 
-    /// Sends a message now: what ends a migration does not wait for the limit.
+    /// Sends a message now: the end of a migration does not wait for the limit.
     func sendNow(_ message: Message) async throws {
         try await connection.send(message.encoded())
     }
@@ -72,7 +72,7 @@ final class SourceLink: Sendable {
         if case .failed(let reason) = message { failure.withLockedValue { $0 = reason } }
     }
 
-    /// What has crossed so far.
+    /// The bytes that have crossed so far.
     var wire: WireBytes {
         var wire = counts.withLockedValue { $0 }
         wire.total = connection.traffic.sent + connection.traffic.received
@@ -83,15 +83,14 @@ final class SourceLink: Sendable {
     /// Bits a second; nil for no limit.
     var rateLimit: UInt64? { rate.bitsPerSecond }
 
-    /// What TCP knows of the path now, which carries no more than the limit lets through; nil where it does not say, or the
-    /// link is cut.
+    /// TCP's state of the path now, whose rate is at most the limit; nil if TCP does not say, or the link is cut.
     func path() async -> PathState? {
         guard var path = await connection.path() else { return nil }
         if let limit = rateLimit { path.bytesPerSecond = min(path.bytesPerSecond, limit / 8) }
         return path
     }
 
-    /// Bytes per second that the path carries, where enough has crossed to tell; otherwise 0.
+    /// Bytes a second that the path carries; 0 if too little has crossed to tell.
     func carries() async -> UInt64 {
         guard let path = await path(), path.acknowledged >= Self.enoughToTell else { return 0 }
         return path.bytesPerSecond
@@ -104,8 +103,8 @@ final class SourceLink: Sendable {
         connection.close()
     }
 
-    /// Gives up, and closes once the peer has hung up because of it, or soon: to close at once could make the kernel
-    /// throw the word away, where something of the peer's has not been read.
+    /// Gives up, and closes once the peer has hung up because of it, or soon. Closing at once could make the kernel
+    /// drop the message, if something of the peer's has not been read.
     /// - Returns: whether the peer has answered that it has given up for this very reason.
     func cancel(_ reason: String) async -> Bool {
         let end = ContinuousClock.now + Self.farewellLimit

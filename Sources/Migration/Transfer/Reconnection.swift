@@ -1,11 +1,9 @@
+import MigrationCore
 import Peer
 import PeerModel
 
 /// Keeps a link to a destination up: whenever a connection ends, another one follows, soon at first and then more seldom.
 struct Reconnection: Sendable {
-    private static let firstDelay = Duration.milliseconds(50)
-    private static let longestDelay = Duration.seconds(2)
-
     let destination: PeerAddress
     let transport: PeerTransport
 
@@ -17,7 +15,7 @@ struct Reconnection: Sendable {
         while isWanted: () -> Bool = { true }, serve: @escaping @Sendable (PeerConnection) async throws -> Void,
         ended: (_ problem: String?) -> Void
     ) async {
-        var delay = Self.firstDelay
+        var pace = ReconnectionPace()
         while !Task.isCancelled, isWanted() {
             let began = ContinuousClock.now
             do {
@@ -27,9 +25,7 @@ struct Reconnection: Sendable {
                 ended(String(describing: error is CancellationError ? PeerError.cut : error))
             }
             guard isWanted() else { return }
-            if began.duration(to: .now) > Self.longestDelay { delay = Self.firstDelay }
-            try? await Task.sleep(for: delay)
-            delay = min(delay * 2, Self.longestDelay)
+            try? await Task.sleep(for: pace.ended(after: began.duration(to: .now)))
         }
     }
 }

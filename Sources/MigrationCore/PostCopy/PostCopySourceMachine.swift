@@ -208,7 +208,7 @@ package struct PostCopySourceMachine: Sendable {
     }
 
     /// A read of a client of the destination, before the switchover.
-    private func read(_ request: RemoteRequest) throws -> Action {
+    private func read(_ request: ForwardRequest) throws -> Action {
         guard request.kind == .read, request.length <= limits.readBytes, request.offset <= geometry.size,
             request.length <= geometry.size - request.offset
         else { throw MigrationError.unexpected("a malformed request") }

@@ -19,7 +19,7 @@ extension GoldenMessages {
         _ kind: RequestKind, isForced: Bool = false, mayPunchHole: Bool = false, _ payload: [UInt8] = []
     ) -> Message {
         .request(
-            RemoteRequest(
+            ForwardRequest(
                 id: 5, kind: kind, isForced: isForced, mayPunchHole: mayPunchHole, offset: 4096, length: 2,
                 payload: ByteBuffer(bytes: payload)))
     }
@@ -39,10 +39,10 @@ extension GoldenMessages {
         GoldenMessage("cache", request(.cache), "30 0000000000000005 05 00 0000000000001000 0000000000000002"),
         GoldenMessage("status", request(.status), "30 0000000000000005 06 00 0000000000001000 0000000000000002"),
         GoldenMessage(
-            "answer with bytes", .answer(RemoteAnswer(id: 5, error: 0, payload: ByteBuffer(bytes: [6]))),
+            "answer with bytes", .answer(ForwardAnswer(id: 5, error: 0, payload: ByteBuffer(bytes: [6]))),
             "31 0000000000000005 00000000 06"),
         GoldenMessage(
-            "answer with an error", .answer(RemoteAnswer(id: 1 << 32, error: 28, payload: ByteBuffer())),
+            "answer with an error", .answer(ForwardAnswer(id: 1 << 32, error: 28, payload: ByteBuffer())),
             "31 0000000100000000 0000001c"),
         GoldenMessage(
             "introduce", .introduce([GoldenValues.first, GoldenValues.second]),

@@ -76,7 +76,7 @@ enum GoldenMessages {
         GoldenMessage(
             "request with unknown flags",
             .request(
-                RemoteRequest(
+                ForwardRequest(
                     id: 1, kind: .flush, isForced: true, mayPunchHole: false, offset: 0, length: 0, payload: .init())),
             "30 0000000000000001 02 fd 0000000000000000 0000000000000000"),
         GoldenMessage(

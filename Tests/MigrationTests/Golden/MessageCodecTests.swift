@@ -55,10 +55,10 @@ struct MessageCodecTests {
         .active,
         .failed(reason: "full"),
         .request(
-            RemoteRequest(
+            ForwardRequest(
                 id: 5, kind: .write, isForced: true, mayPunchHole: false, offset: 8, length: 2,
                 payload: ByteBuffer(bytes: [4, 5]))),
-        .answer(RemoteAnswer(id: 5, error: 28, payload: ByteBuffer())),
+        .answer(ForwardAnswer(id: 5, error: 28, payload: ByteBuffer())),
         .introduce([MigrationID(), MigrationID()]),
         .introduced,
         .successor(Successor(address: PeerAddress(host: "2001:db8::1", port: 10810), mayRepeat: true)),

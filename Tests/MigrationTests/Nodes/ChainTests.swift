@@ -49,8 +49,8 @@ struct ChainTests {
         }
     }
 
-    private var flush: RemoteRequest {
-        RemoteRequest(
+    private var flush: ForwardRequest {
+        ForwardRequest(
             id: 1, kind: .flush, isForced: false, mayPunchHole: true, offset: 0, length: 0, payload: ByteBuffer())
     }
 
@@ -81,7 +81,7 @@ struct ChainTests {
                 #expect(told.last == .successor(Successor(address: lastAddress, mayRepeat: true)))
                 let untold = try await say(
                     [hello(record.migration, old), .request(flush)], to: middleAddress, first, answers: 2)
-                #expect(untold.last == .answer(RemoteAnswer(id: 1, error: 0, payload: ByteBuffer())))
+                #expect(untold.last == .answer(ForwardAnswer(id: 1, error: 0, payload: ByteBuffer())))
                 onward.stop()
             }
             let writes = guest.writes
@@ -140,8 +140,8 @@ struct ChainTests {
 
     private static let welcome = Message.welcome(Welcome(blockSize: 0, boot: 1))
 
-    private static func done(_ request: RemoteRequest) -> Message {
-        .answer(RemoteAnswer(id: request.id, error: 0, payload: ByteBuffer()))
+    private static func done(_ request: ForwardRequest) -> Message {
+        .answer(ForwardAnswer(id: request.id, error: 0, payload: ByteBuffer()))
     }
 
     @Test(
@@ -351,7 +351,7 @@ struct ChainTests {
             // Not even a flood keeps requests from being served, nor are those forgotten that were let in.
             let many = (0..<OfferLimits.maximumAliases).map { _ in MigrationID() }
             let flooded = try await say([hello(own), .introduce(many), request], to: address, node, answers: 2)
-            #expect(flooded.last == .answer(RemoteAnswer(id: 1, error: 0, payload: ByteBuffer())))
+            #expect(flooded.last == .answer(ForwardAnswer(id: 1, error: 0, payload: ByteBuffer())))
             #expect(!(try await isLetIn(many[0], address)))
         }
         try await node.receiving { address in

@@ -102,6 +102,28 @@ struct FakePeerTests {
         }
     }
 
+    /// Nothing is said to the destination then, nor is anything expected of it.
+    @Test("A destination gives up while the disk waits for its switchover -> the source hears it, and serves on")
+    func givesUpLate() async throws {
+        var random = Seeded.fresh()
+        let node = try TestNode()
+        let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
+        let script: @Sendable (Message) -> [Message]? = { message in
+            if case .roundEnd = message { return Self.honest(message)! + [.failed(reason: "no room")] }
+            return Self.honest(message)
+        }
+        try await withDestination(node, script) { address in
+            let error = await #expect(throws: MigrationError.self) {
+                try await node.migration(of: disk, image, to: address, switchover: .manual).run { _ in }
+            }
+            guard case .peerFailed("no room")? = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+        }
+        try await expectServedHere(disk, image, node)
+    }
+
     @Test("A destination of a release that knows no late pieces gets the bytes of blocks with their names")
     func noLatePieces() async throws {
         var random = Seeded.fresh()

@@ -57,7 +57,7 @@ struct SwitchGroupTests {
 
     @Test("Disks whose node ends in doubt all hear of it, whichever came last and however late")
     func endsInDoubt() async throws {
-        let word = CommitWord {
+        let word = CommitRecord {
             throw UncertainRecord(file: "word", cause: FileError("flush", "state", code: EIO))
         } erase: {
             throw UncertainRecord(file: "word", cause: FileError("flush", "state", code: EIO))
@@ -86,7 +86,7 @@ struct SwitchGroupTests {
         let group = SwitchGroup(count: 1)
         let (begun, mayEnd) = (NIOLockedValueBox(false), DispatchSemaphore(value: 0))
         let steps = NIOLockedValueBox<[String]>([])
-        let word = CommitWord {
+        let word = CommitRecord {
             begun.withLockedValue { $0 = true }
             steps.withLockedValue { $0.append("write") }
             mayEnd.wait()
@@ -135,7 +135,7 @@ struct SwitchGroupTests {
             for _ in 0..<pauses[1] { await Task.yield() }
             if fails { throw Failure() }
             seen.withLockedValue { $0.prepared += 1 }
-            let word = CommitWord {
+            let word = CommitRecord {
                 #expect(seen.withLockedValue { $0.prepared } == group.count)
                 seen.withLockedValue { $0.hasWord = true }
             } erase: {

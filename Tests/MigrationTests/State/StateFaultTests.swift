@@ -14,9 +14,9 @@ import Testing
 /// | record | what holds where its change is not known to be durable | who tries again |
 /// | --- | --- | --- |
 /// | `moved` of one disk | the disk stays fenced, the destination is not told | `SwitchGroup.commit`; `settleOutcome` after a restart |
-/// | `moved` of a group's disk | counts for nothing without the word | the next migration writes over it |
-/// | `together`, the word of a group | as `moved` of one disk, for all | as there |
-/// | `moved`, standing by itself | the word stays | `settle(in:)` at the next start |
+/// | `moved` of a group's disk | counts for nothing without the common record | the next migration writes over it |
+/// | `together`, the commit record of a group | as `moved` of one disk, for all | as there |
+/// | `moved`, standing by itself | the common record stays | `settle(in:)` at the next start |
 /// | `moved`, released | the destination is not told that it may forget the source | the destination comes again |
 /// | `moved`, redirected | requests wait | `ForwardLink.note` |
 /// | `moved`, returned | the disk is not served yet | the source that gives it back comes again |
@@ -159,10 +159,10 @@ struct StateFaultTests {
             var record = try MovedRecord(
                 export: "disk", image: disk.image, migration: id, destination: address, root: "")
             record.blockSize = 4096
-            guard group.count > 1 else { return try await group.commit(member, disk.word(record)) }
+            guard group.count > 1 else { return try await group.commit(member, disk.commitRecord(record)) }
             record.group = group.id
             try disk.commit(record)
-            try await group.commit(member, disk.word(for: group.id))
+            try await group.commit(member, disk.commitRecord(for: group.id))
         }
 
         /// Everything that a source notes of two migrations, one of which is given up.

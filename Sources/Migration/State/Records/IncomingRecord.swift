@@ -5,7 +5,7 @@ import MigrationProtocol
 public struct IncomingRecord: Codable, Sendable {
     /// How far it has come.
     public enum Phase: String, Codable, Sendable {
-        /// What is to be here before the hand-over is here and durable; only the source's word is missing.
+        /// What is to be here before the switchover is here and durable; only the source's commit is missing.
         case prepared
         /// It is served here.
         case active

@@ -4,7 +4,7 @@ import MigrationProtocol
 import Peer
 import PeerModel
 
-/// The source's word that a disk is another node's now. Once it is on disk there is no way back (invariant 5).
+/// The source's commit record: a disk is another node's now. Once it is on disk there is no way back (invariant 5).
 public struct MovedRecord: Codable, Sendable {
     /// The export's name.
     public let export: String
@@ -25,7 +25,7 @@ public struct MovedRecord: Codable, Sendable {
     var blockSize: Int?
     /// On what is sent to it, in bits a second; nil for no limit.
     public internal(set) var rate: UInt64?
-    /// The disks with which it moved at one moment: the record counts only where their common word was given.
+    /// The disks with which it moved at one moment: the record counts only where their common commit record is there.
     var group: MigrationID?
 
     init(

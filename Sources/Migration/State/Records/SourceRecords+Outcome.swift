@@ -11,18 +11,18 @@ extension SourceRecords {
         guard let attempt = try attempts().attempts.last else { return }
         try directory.changing(try place(Self.movedPrefix)) { change in
             guard let record = try moved() else {
-                // The word may have been removed by a life that ended before that was durable, and other disks wait for it.
+                // The common record may have been removed by a life that ended before that was durable, and other disks wait for it.
                 if let group = try change.read(MovedRecord.self)?.group {
-                    // Not holding the word: it would give away what is left of the group, if the machine went down now.
-                    try directory.remove(Self.word(of: group), holding: ["group": MigrationID()])
+                    // Not holding the group: it would give away what is left of the group, if the machine went down now.
+                    try directory.remove(Self.commonRecord(of: group), holding: ["group": MigrationID()])
                 }
-                // The word of a group is never given after this.
+                // The commit record of a group is never written after this.
                 var void = try MovedRecord(
                     export: "", image: image, migration: attempt.migration, destination: attempt.destination, root: "")
                 void.group = MigrationID()
                 return try change.remove(holding: void)
             }
-            if let group = record.group { try directory.confirm(Self.word(of: group)) }
+            if let group = record.group { try directory.confirm(Self.commonRecord(of: group)) }
             try change.confirm()
         }
     }

@@ -111,14 +111,14 @@ public struct SourceRecords: Sendable {
             throw DamagedRecord(file: movedFile ?? directory.path(of: Self.movedPrefix))
         }
         guard let group = record.group, try !isGiven(group) else { return record }
-        // The word goes once each record stands by itself, which may have come about between the two looks.
+        // The common record goes once each record stands by itself, which may have come about between the two looks.
         let settled = try read(MovedRecord.self, Self.movedPrefix)
         return settled?.group == nil ? settled : nil
     }
 
-    /// Whether there is the word of a group; what only bears its name is none (`settleOutcome`).
+    /// Whether there is the commit record of a group; what only bears its name is none (`settleOutcome`).
     private func isGiven(_ group: MigrationID) throws -> Bool {
-        try directory.read([String: MigrationID].self, from: Self.word(of: group))?["group"] == group
+        try directory.read([String: MigrationID].self, from: Self.commonRecord(of: group))?["group"] == group
     }
 
     /// Notes, durably, that the destination of a migration has everything.
@@ -218,26 +218,26 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// Gives the disk away, durably; one of several only once `commit(group:)` has given the word for all.
+    /// Gives the disk away, durably; one of several only once `commit(group:)` has written the common record.
     /// - Throws: `UncertainRecord` where the disk may have been given away; with any other error it has not.
-    func commit(_ record: MovedRecord) throws { try word(record).write() }
+    func commit(_ record: MovedRecord) throws { try commitRecord(record).write() }
 
-    /// Gives the word, durably, for all records that name `group`.
+    /// Writes the commit record, durably, for all records that name `group`.
     /// - Throws: as `commit`.
-    func commit(group: MigrationID) throws { try word(for: group).write() }
+    func commit(group: MigrationID) throws { try commitRecord(for: group).write() }
 
     /// The record that gives the disk away.
     /// - Throws: `UnidentifiedImage`; where the records can't be read.
-    func word(_ record: MovedRecord) throws -> CommitWord {
-        CommitWord(record, as: try place(Self.movedPrefix), in: directory)
+    func commitRecord(_ record: MovedRecord) throws -> CommitRecord {
+        CommitRecord(record, as: try place(Self.movedPrefix), in: directory)
     }
 
-    /// The word for all records that name `group`.
-    func word(for group: MigrationID) -> CommitWord {
-        CommitWord(["group": group], as: Self.word(of: group), in: directory)
+    /// The commit record for all records that name `group`.
+    func commitRecord(for group: MigrationID) -> CommitRecord {
+        CommitRecord(["group": group], as: Self.commonRecord(of: group), in: directory)
     }
 
-    /// The word that a record waits for is not given, for certain: the record never was, and counts for nothing where it
+    /// The common record that a record waits for is not there, for certain: the record never was, and counts for nothing where it
     /// can't be removed.
     func withdraw(group: MigrationID) {
         _ = try? changing(Self.movedPrefix) { change in
@@ -262,39 +262,39 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// Forgets the word of disks whose records all stand by themselves; a later life does where this fails.
-    func forget(group: MigrationID) { try? directory.remove(Self.word(of: group)) }
+    /// Forgets the commit record of disks whose records all stand by themselves; a later life does where this fails.
+    func forget(group: MigrationID) { try? directory.remove(Self.commonRecord(of: group)) }
 
     /// Makes the records of disks that were given away together, in an earlier life, stand by themselves.
-    /// - Throws: where one can't be read or written; the words stay, and so the records count as before.
+    /// - Throws: where one can't be read or written; the common ones stay, and so the records count as before.
     public static func settle(in directory: StateDirectory) throws {
-        // The words first: where one stands, all of its records do.
-        for (word, content) in try directory.readAll([String: MigrationID].self, prefix: "\(wordPrefix)-") {
-            guard let group = content["group"], Self.word(of: group) == word else {
-                try directory.remove(word)
+        // The common records first: where one stands, all of its records do.
+        for (common, content) in try directory.readAll([String: MigrationID].self, prefix: "\(commonPrefix)-") {
+            guard let group = content["group"], Self.commonRecord(of: group) == common else {
+                try directory.remove(common)
                 continue
             }
             // A life that has ended may have seen it without its being durable: some disks would have moved, and others not.
-            try directory.confirm(word)
+            try directory.confirm(common)
             for name in try directory.names(prefix: "\(movedPrefix)-") {
                 try directory.changing(name) { change in
                     guard var record = try change.read(MovedRecord.self) else { return }
-                    let isOfWord = record.group.map { Self.word(of: $0) == word }
-                    if isOfWord == true { record.group = nil }
+                    let isOfGroup = record.group.map { Self.commonRecord(of: $0) == common }
+                    if isOfGroup == true { record.group = nil }
                     // One that stands by itself may do so only until the next crash, with what an earlier life has written.
-                    if isOfWord != false { try change.write(record) }
+                    if isOfGroup != false { try change.write(record) }
                 }
             }
-            try directory.remove(word)
+            try directory.remove(common)
         }
     }
 
     static let movedPrefix = "moved"
     static let requestPrefix = "migrating"
     static let attemptPrefix = "attempt"
-    static let wordPrefix = "together"
+    static let commonPrefix = "together"
 
-    static func word(of group: MigrationID) -> String { "\(wordPrefix)-\(group)" }
+    static func commonRecord(of group: MigrationID) -> String { "\(commonPrefix)-\(group)" }
 
     /// What was asked for, and of which file.
     struct Kept<Request: Codable>: Codable {

@@ -110,14 +110,25 @@ private func use(_ command: MigrateCommand) {
     if let rate = command.rate { use(anyRate: rate) }
     let pause = Duration.seconds(command.maximumPause ?? 0)
     check(max(.seconds(10), pause * 2) <= .seconds(7200), "a long pause")
-    var machine = SourceMachine(switchover: command.switchover, maximumRounds: command.maximumRounds ?? .max)
-    machine.accepted()
+    var machine = SourceMachine(
+        size: 1 << 20, switchover: command.switchover, maximumRounds: command.maximumRounds ?? .max)
+    guard (try? machine.receive(.welcome(Welcome(blockSize: 4096)))) != nil,
+        (try? machine.receive(.accepted)) != nil
+    else { return check(false, "a migration does not begin") }
+    _ = machine.opened()
+    _ = machine.met()
+    guard machine.started() == .copyManifest else { return }
+    _ = machine.copied()
+    guard (try? machine.receive(.roundDone(1))) != nil else { return check(false, "a round does not end") }
+    _ = machine.connected()
     for dirty in [0, 1 << 20, UInt64(1) << 62] {
-        _ = machine.decide(
+        let next = machine.measured(
             SourceMachine.Situation(
                 expectedPause: 1, maximumPause: command.maximumPause ?? 1, dirty: dirty, settled: dirty,
                 threshold: command.dirtyThreshold ?? 0))
-        _ = machine.nextRound()
+        guard case .copy(let round, _) = next else { return }
+        _ = machine.copied()
+        guard (try? machine.receive(.roundDone(UInt32(round)))) != nil else { return }
     }
 }
 

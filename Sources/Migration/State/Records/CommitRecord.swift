@@ -1,7 +1,7 @@
 import MigrationCore
 
 /// A record by which disks are given away: written or removed as `CommitAttempt` says.
-struct CommitWord: Sendable {
+struct CommitRecord: Sendable {
     /// Makes it durable.
     /// - Throws: `UncertainRecord` where a later life may find it; with any other error nothing has changed.
     let write: @Sendable () throws -> Void

@@ -1,0 +1,219 @@
+import Block
+import BlockModel
+import MigrationCore
+import MigrationProtocol
+import Peer
+
+/// Performs the steps of `SourceMachine` over one connection to the destination, up to the moment at which the destination
+/// serves the disk.
+struct SourceDriver {
+    /// The link beside the connection of the migration itself, and who is told of the links that outlive that.
+    struct Links: Sendable {
+        let forward: ForwardLink
+        let supplying: @Sendable (PostCopySourceLink) -> Void
+        let forwarding: @Sendable (ForwardLink) -> Void
+    }
+
+    /// What is known once the destination has the disk.
+    struct SwitchedOver: Sendable {
+        var root: DiskRoot
+        var leavesRest: Bool
+        var wire: WireBytes
+        /// From when to when the guest was held back.
+        var fenced: ContinuousClock.Instant
+        var end: ContinuousClock.Instant
+    }
+
+    /// How often a disk that waits for its switchover is looked at.
+    private static let idleInterval = Duration.milliseconds(200)
+    /// How often a disk that could go looks whether the others could.
+    private static let agreementInterval = Duration.milliseconds(10)
+    /// How long the switchover is put off for the forwarding link.
+    private static let connectLimit = Duration.seconds(2)
+
+    let migration: SourceMigration
+    let link: SourceLink
+    let links: Links
+    var receiver: SourceReceiver
+    var opened: (copy: SourceCopy, rest: RemainingBlocks)?
+    var roundTrip = Duration.zero
+    private var repeats = AheadRepeats()
+    /// Behind the fence.
+    var fenced = ContinuousClock.now
+    var fenceWatch: Task<Void, any Error>?
+    /// The source's root, and what it is without.
+    var root: (ours: DiskRoot, missing: BlockSet)?
+    var end = ContinuousClock.now
+
+    init(migration: SourceMigration, link: SourceLink, links: Links, receiver: SourceReceiver) {
+        self.migration = migration
+        self.link = link
+        self.links = links
+        self.receiver = receiver
+    }
+
+    var job: SourceJob { migration.job }
+    var group: SwitchGroup { migration.group }
+    var copy: SourceCopy { opened!.copy }
+
+    /// Performs all steps.
+    /// - Throws: what went wrong; unless the commit record has been written, all that was done is to be undone.
+    mutating func run() async throws -> SwitchedOver {
+        try job.image.checkIsDurable()
+        defer { fenceWatch?.cancel() }
+        var step = SourceMachine.Step.greet
+        while step != .supplyRest, step != .finish { step = try await perform(step) }
+        return SwitchedOver(
+            root: root!.ours, leavesRest: step == .supplyRest, wire: link.wire, fenced: fenced, end: end)
+    }
+
+    func advance(_ event: (inout SourceMachine) throws -> SourceMachine.Step) rethrows -> SourceMachine.Step {
+        try migration.advance(event)
+    }
+
+    private mutating func perform(_ step: SourceMachine.Step) async throws -> SourceMachine.Step {
+        switch step {
+        case .greet, .offer, .open, .meetBeforeCopying, .start: try await begin(step)
+        case .copyManifest, .endRound, .connect, .measure, .agree, .awaitOthers, .wait, .copy:
+            try await performRound(step)
+        case .flushCopying, .nameAhead, .flush, .meetBeforeFence: try await prepare(step)
+        case .fence, .sendRest, .nameRest, .compare, .commit, .forward, .awaitActive: try await switchOver(step)
+        case .supplyRest, .finish: preconditionFailure("the connection is not needed any more")
+        }
+    }
+
+    // MARK: Before the first block
+
+    private mutating func begin(_ step: SourceMachine.Step) async throws -> SourceMachine.Step {
+        let handshake = SourceHandshake(
+            job: job, migration: migration.id, purpose: .migrate, pool: migration.pools.urgent)
+        switch step {
+        case .greet:
+            let asked = ContinuousClock.now
+            try await link.send(handshake.hello)
+            let next = try await receiver.nextStep()
+            roundTrip = asked.duration(to: .now)
+            return next
+        case .offer(let geometry, let agreement):
+            let abandoned = try job.records.begin(migration.id, to: job.destination)
+            try await link.send(try await handshake.offer(geometry, agreement, abandoned: abandoned))
+            let next = try await receiver.nextStep()
+            if !abandoned.isEmpty { try job.records.accepted(migration.id, by: job.destination) }
+            return next
+        case .open(let opened):
+            return try await open(opened)
+        case .meetBeforeCopying:
+            try await group.meetBeforeCopying(migration.member)
+            return advance { $0.met() }
+        case .start(let isReadyAtOnce, let expects):
+            let supply = supplyLink(copy.geometry)
+            migration.state.withLockedValue { $0.supply = supply }
+            if isReadyAtOnce {
+                supply.start()
+                links.forward.start()
+            }
+            if let expects { try await link.send(.postcopy(.expect(expects))) }
+            return advance { $0.started() }
+        default: preconditionFailure("\(step) is not the beginning")
+        }
+    }
+
+    private mutating func open(_ opened: OpenedMigration) async throws -> SourceMachine.Step {
+        let copy = try SourceCopy(
+            job: job, opened: opened, link: link, disks: group.count, pools: migration.pools,
+            isWanted: { [migration] in migration.isWanted }, update: { [migration] in migration.update($0) })
+        let rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: migration.pools.urgent)
+        self.opened = (copy, rest)
+        await job.track(copy.dirtyMap)
+        let next = advance { $0.opened() }
+        migration.state.withLockedValue { $0.wasAccepted = true }
+        job.accepted()
+        return next
+    }
+
+    private func supplyLink(_ geometry: BlockGeometry) -> PostCopySourceLink {
+        PostCopySourceLink(
+            parts: PostCopySourceLink.Parts(
+                destination: job.destination, export: job.export, migration: migration.id, image: job.image,
+                geometry: geometry, reads: job.disk.reads, rate: job.rate, records: job.records,
+                transport: migration.transport, pools: migration.pools, logger: migration.logger))
+    }
+
+    // MARK: Rounds
+
+    private mutating func performRound(_ step: SourceMachine.Step) async throws -> SourceMachine.Step {
+        switch step {
+        case .copyManifest:
+            try await copy.firstRound(&receiver)
+            return advance { $0.copied() }
+        case .endRound(let round):
+            let began = ContinuousClock.now
+            try await link.send(.roundEnd(UInt32(round)))
+            let next = try await receiver.nextStep()
+            try await copy.roundEnded(waited: began.duration(to: .now))
+            return next
+        case .connect:
+            // Otherwise the guest would wait for the connection, and the decision would grow stale.
+            links.forward.start()
+            await links.forward.waitUntilConnected(atMost: Self.connectLimit)
+            roundTrip = min(roundTrip, links.forward.roundTrip ?? roundTrip)
+            return advance { $0.connected() }
+        case .measure:
+            let situation = situation
+            return advance { $0.measured(situation) }
+        case .agree(let isReady):
+            let (isClosed, isAssembled) = group.note(migration.member, isReady: isReady)
+            return advance { $0.agreed(isClosed: isClosed, isAssembled: isAssembled) }
+        case .awaitOthers:
+            guard link.isOpen else { throw PeerError.cut }
+            try await Task.sleep(for: Self.agreementInterval)
+            let situation = situation
+            return advance { $0.measuredAgain(situation) }
+        case .wait:
+            try await group.waitForSwitch(atMost: Self.idleInterval)
+            guard link.isOpen else { throw PeerError.cut }
+            return advance { $0.waited() }
+        case .copy(let round, let scope):
+            _ = group.note(migration.member, isReady: false)
+            try await copy.dirtyRound(round, scope)
+            return advance { $0.copied() }
+        default: preconditionFailure("\(step) is not a round")
+        }
+    }
+
+    private var situation: SourceMachine.Situation {
+        let dirty = copy.dirtyBytes
+        return SourceMachine.Situation(
+            // Behind the fence, the disks share the link.
+            expectedPause: copy.expectedPause(for: dirty, roundTrip: roundTrip, shares: group.count).inSeconds,
+            maximumPause: (job.maximumPause ?? roundTrip * 2 + SourceJob.standardPause).inSeconds,
+            leastPause: copy.expectedPause(for: 0, roundTrip: roundTrip, shares: group.count).inSeconds,
+            dirty: dirty, settled: min(dirty, copy.settledBytes),
+            threshold: job.dirtyThreshold)
+    }
+
+    // MARK: Ahead of the fence
+
+    private mutating func prepare(_ step: SourceMachine.Step) async throws -> SourceMachine.Step {
+        switch step {
+        case .flushCopying(let round):
+            try await opened!.rest.flush(copyingIn: round) { [migration] in migration.isWanted }
+            return advance { $0.flushed() }
+        case .nameAhead(let round):
+            let began = ContinuousClock.now
+            try await opened!.rest.nameAhead(round)
+            guard case .named = try await receiver.next() else {
+                preconditionFailure("the machine lets only the confirmation through")
+            }
+            let isAgain = repeats.ended(after: began.duration(to: .now))
+            return advance { $0.named(repeats: isAgain) }
+        case .flush:
+            try await opened!.rest.flush()
+            return advance { $0.flushed() }
+        case .meetBeforeFence:
+            try await group.meetBeforeFence(migration.member)
+            return advance { $0.met() }
+        default: preconditionFailure("\(step) is not ahead of the fence")
+        }
+    }
+}
