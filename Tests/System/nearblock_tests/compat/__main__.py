@@ -5,10 +5,12 @@ wrote. A client writes and verifies meanwhile; in the end whole images are compa
   move             pre-copy, post-copy, first-write, a group of two disks, an index that the other build made, there and back,
                    a chain of three nodes, TLS with keys of both kinds
   restart          the source, the destination or both are killed while half is copied, at the switchover, while blocks are
-                   missing, and when all is complete, and are started again by the other build: nothing is lost, or
-                   sent again. `often` kills both at random moments, and changes the build each time
+                   missing, and when all is complete, or stopped while blocks are missing, and are started again by the
+                   other build: nothing is lost, or sent again. `often` kills both at random moments, and changes the build
+                   each time
   control A->B     the command line of build A with nodes of B: status, migrate, rate, switch, cancel, checkpoint, record
-  index            an index that both builds change in turn
+  index A, B       an index that both builds change in turn
+  records A, B     disks that build A has moved, whose images were replaced: B holds them back until it is told which they are
   configurations, options, statuses
                    the same files and command lines have the same effect in both builds
 CASE is a pattern for their names: test compat 'restart source*'. --list prints the names.
@@ -82,6 +84,8 @@ def other_cases(builds: Builds) -> list[Case]:
                   lambda scene, command=command, node=node: interfaces.control(scene, command, node))  # type: ignore[misc]
              for command, node in builds.pairs()]
     cases += [Case(f"index {first.name}, {second.name}", True, partial(interfaces.index, first=first, second=second))
+              for first, second in builds.pairs()]
+    cases += [Case(f"records {first.name}, {second.name}", True, partial(interfaces.records, first=first, second=second))
               for first, second in builds.pairs()]
     return [*cases, Case("configurations", True, partial(interfaces.configurations, builds=builds)),
             Case("options", True, partial(interfaces.options, builds=builds)),

@@ -1,4 +1,4 @@
-"""Nodes that are killed, and started again by the other build with the same state directory and images.
+"""Nodes that are killed or stopped, and started again by the other build with the same state directory and images.
 
 A relay between the nodes counts what crosses: a build that did not understand the other's records would send all again.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nearblock_tests.compat.builds import Build, Builds
-from nearblock_tests.compat.scene import Disk, Failure, Scene, Site, wait_until, wait_until_complete
+from nearblock_tests.compat.scene import Disk, Failure, Scene, Site, has_moved, wait_until, wait_until_complete
 from nearblock_tests.survive import Relay
 
 # Bytes that may cross, as a part of the disks' size. Zeros and repeats, about a fifth, don't. If all were sent again after half
@@ -66,9 +66,12 @@ class Restart:
         clients = [scene.client(disk, source) for disk in disks]
         source.start_move(disks, f"127.0.0.1:{relay.port}", *moment.options)
         wait_until(f"the moment: {self.moment}", lambda: relay.is_holding() and moment.is_reached(disks, source, destination))
+        if moment.is_clean:
+            # A node that is stopped finishes what its clients have asked for.
+            relay.release()
         for site in (source, destination):
             if self.has(site.name):
-                site.kill()
+                site.end() if moment.is_clean else site.kill()
         relay.release()
         for site in (destination, source):
             if self.has(site.name):
@@ -96,10 +99,6 @@ class Restart:
             if report["ledger"]["link"] > report["size"] * MOST_BACK:
                 raise Failure(f"most of {report['export']} was sent back: {report['ledger']}")
         scene.finish(disks, source)
-
-
-def has_moved(state: str) -> bool:
-    return state.startswith(("moved", "released", "post-copy"))
 
 
 def check_together(disks: list[Disk], source: Site) -> None:
@@ -173,11 +172,12 @@ def often(scene: Scene, builds: Builds) -> str:
 @dataclass(frozen=True)
 class Moment:
     """The relay holds everything back once so much has crossed, as a part of the disks' size; 0: it does not. `is_reached` then
-    is asked until it is true."""
+    is asked until it is true. `is_clean`: the nodes get SIGTERM and not SIGKILL."""
 
     is_reached: Callable[[list[Disk], Site, Site], bool]
     options: tuple[str, ...]
     share: float = 0
+    is_clean: bool = False
 
 
 # The rate limit keeps little in the sockets' buffers, which a killed node loses.
@@ -185,5 +185,6 @@ MOMENTS = {
     "copying": Moment(is_copying, ("--rate", "80M"), share=0.5),
     "switching": Moment(is_switching, ("--switch", "manual")),
     "missing": Moment(is_missing, ("--rate", "80M", "--switch", "now"), share=0.5),
+    "stopped": Moment(is_missing, ("--rate", "80M", "--switch", "now"), share=0.5, is_clean=True),
     "complete": Moment(is_complete, ()),
 }
