@@ -33,7 +33,7 @@ SUITES = (
     Suite("guests", "9", "5", "the kernel's client and QEMU in Debian guests"),
     Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
-    Suite("compat", "5", "1.5", "moves and restarts between an older build and this one"),
+    Suite("compat", "6", "2", "moves and restarts between an older build and this one"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
     Suite("sanitize", "6", "3", "server, devices and ring with the thread and the address sanitizer"),
     Suite("simulate", "1.2", "0.2", "migrations in simulated time, by their seeds"),

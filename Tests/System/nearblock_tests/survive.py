@@ -57,6 +57,7 @@ class Relay:
     def pump(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while data := source.recv(1 << 16):
+                self.hold()
                 target.sendall(data)
                 self.carried += len(data)
         except OSError:
@@ -66,6 +67,9 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def hold(self) -> None:
+        """Called before each piece is passed on, in the thread of its direction; a subclass may wait here."""
 
     def cut(self, seconds: float) -> None:
         self.is_cut = True

@@ -5,10 +5,12 @@ wrote. A client writes and verifies meanwhile; in the end whole images are compa
   move             pre-copy, post-copy, first-write, a group of two disks, an index that the other build made, there and back,
                    a chain of three nodes, TLS with keys of both kinds
   restart          the source, the destination or both are killed while half is copied, at the switchover, while blocks are
-                   missing, and when all is complete, and are started again by the other build: nothing is lost, or
-                   sent again. `often` kills both at random moments, and changes the build each time
-  control          the command line of one build with the nodes of the other
-  index            an index that both builds change in turn
+                   missing, and when all is complete, or stopped while blocks are missing, and are started again by the
+                   other build: nothing is lost, or sent again. `often` kills both at random moments, and changes the build
+                   each time
+  control A->B     the command line of build A with nodes of B: status, migrate, rate, switch, cancel, checkpoint, record
+  index A, B       an index that both builds change in turn
+  records A, B     disks that build A has moved, whose images were replaced: B holds them back until it is told which they are
   configurations, options, statuses
                    the same files and command lines have the same effect in both builds
 CASE is a pattern for their names: test compat 'restart source*'. --list prints the names.
@@ -83,6 +85,8 @@ def other_cases(builds: Builds) -> list[Case]:
              for command, node in builds.pairs()]
     cases += [Case(f"index {first.name}, {second.name}", True, partial(interfaces.index, first=first, second=second))
               for first, second in builds.pairs()]
+    cases += [Case(f"records {first.name}, {second.name}", True, partial(interfaces.records, first=first, second=second))
+              for first, second in builds.pairs()]
     return [*cases, Case("configurations", True, partial(interfaces.configurations, builds=builds)),
             Case("options", True, partial(interfaces.options, builds=builds)),
             Case("statuses", True, partial(interfaces.statuses, builds=builds))]
@@ -111,8 +115,9 @@ def run(case: Case, seed: int, keep: bool) -> bool:
         with Scene(folder, seed) as scene:
             notes = case.perform(scene)
         word = "ok"
-    except (Failure, NodeFailure, subprocess.TimeoutExpired) as failure:
-        notes = f"{failure}; see {folder}"
+    except (Failure, NodeFailure, subprocess.TimeoutExpired, KeyError, ValueError) as failure:
+        # The last two come of answers that lack something, or are no JSON.
+        notes = f"{failure!r}; see {folder}" if isinstance(failure, (KeyError, ValueError)) else f"{failure}; see {folder}"
     if word == "ok" and not keep:
         shutil.rmtree(folder)
     print(f"{word:7} {case.name:50} {time.monotonic() - began:3.0f} s  {notes}".rstrip(), flush=True)
@@ -121,7 +126,7 @@ def run(case: Case, seed: int, keep: bool) -> bool:
 
 def main() -> int:
     options = parse()
-    # Whatever was started ends with it.
+    # Nodes and clients end with the suite.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The names of the cases need no programs.
     builds = Builds(Build("old", ""), Build("new", ""))

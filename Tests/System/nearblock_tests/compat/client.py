@@ -7,6 +7,7 @@ finished requests is in MODEL.count, 8 bytes, little endian.
 
 It is a process of its own, because libnbd may hold Python's lock while a request waits.
 """
+import errno
 import os
 import random
 import select
@@ -44,9 +45,10 @@ class Client:
                     handle.connect_uri(self.uri)
                     self.handle = handle
                 return request(self.handle)
-            except nbd.Error:
-                # An error that the server has sent leaves the connection as it is.
-                if self.handle is not None and self.handle.aio_is_ready() or time.monotonic() > end:
+            except nbd.Error as error:
+                # An error that the server has sent leaves the connection as it is; a server that ends sends ESHUTDOWN.
+                is_refused = self.handle is not None and self.handle.aio_is_ready() and error.errnum != errno.ESHUTDOWN
+                if is_refused or time.monotonic() > end:
                     raise
                 self.handle = None
                 time.sleep(0.05)

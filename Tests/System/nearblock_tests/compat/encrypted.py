@@ -2,7 +2,7 @@
 import os
 
 from nearblock_tests.compat.builds import Build
-from nearblock_tests.compat.scene import Failure, Scene, expect, wait_until, wait_until_complete
+from nearblock_tests.compat.scene import Failure, Scene, expect, has_moved, wait_until, wait_until_complete
 
 
 class Authority:
@@ -56,9 +56,9 @@ def tls(scene: Scene, near: Build, far: Build) -> str:
         expect([near.program, "migrate", "disk", "--to", site.address, "--control", f"{source.folder}/control"], 1)
         if source.state("disk") != "serving" or site.status():
             raise Failure(f"after a refused move: {source.status()} {site.status()}")
-        site.stop()
+        site.end()
     source.start_move([disk], destination.address, "--switch", "now", "--rate", "80M")
-    wait_until("blocks are missing", lambda: destination.missing("disk") > 0)
+    wait_until("the switchover", lambda: has_moved(source.state("disk")))
     client.work()
     wait_until_complete([disk], source, destination)
     report = destination.move([disk], source.address)[0]

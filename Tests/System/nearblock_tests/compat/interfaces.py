@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nearblock_tests.compat.builds import Build, Builds
-from nearblock_tests.compat.scene import LIMIT, Failure, Scene, Site, expect, objects, run, wait_until, wait_until_complete
+from nearblock_tests.compat.scene import (LIMIT, Failure, Scene, Site, expect, has_moved, objects, run, wait_until,
+                                          wait_until_complete)
 from nearblock_tests.nodes import free_port
 
 
@@ -100,6 +101,33 @@ def index(scene: Scene, first: Build, second: Build) -> str:
     compare()
     if found := do(first, "verify")[0]["problems"]:
         raise Failure(f"the index is damaged: {found}")
+    return ""
+
+
+def records(scene: Scene, first: Build, second: Build) -> str:
+    """The second build holds back other files at the paths of disks that the first one has moved, and settles both doubts."""
+    disks = [scene.disk("a", 4), scene.disk("b", 4)]
+    source, destination = scene.site("source", first, disks=disks), scene.site("destination", first)
+    source.move(disks, destination.address)
+    source.end()
+    for disk in disks:
+        expect(["cp", disk.image, f"{disk.image}.copy"])
+        os.rename(f"{disk.image}.copy", disk.image)
+    source.restart(second)
+    same("held back", [source.state(disk.name) for disk in disks], ["held back"] * 2)
+    source.end()
+    state = f"{source.folder}/state"
+    expect([second.program, "record", "adopt", disks[0].image, "--state", state])
+    expect([second.program, "record", "disown", disks[1].image, "--state", state])
+    for build in (second, first):
+        source.restart(build)
+        wait_until("forwarded to the destination", lambda: has_moved(source.state("a")))
+        same("the disowned disk", source.state("b"), "serving")
+    with open(disks[1].image, "r+b") as image:
+        image.write(b"another disk")
+    expect(["qemu-img", "compare", "-f", "raw", "-F", "raw", disks[0].model, source.uri("a")])
+    expect(["qemu-img", "compare", "-f", "raw", "-F", "raw", disks[1].image, source.uri("b")])
+    expect(["qemu-img", "compare", "-f", "raw", "-F", "raw", disks[1].model, destination.uri("b")])
     return ""
 
 

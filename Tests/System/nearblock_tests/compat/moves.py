@@ -1,6 +1,7 @@
 """Moves between nodes of different builds; `near` is the source's build, and `far` the destination's."""
 from nearblock_tests.compat.builds import Build
-from nearblock_tests.compat.scene import MEBIBYTE, Failure, Report, Scene, expect, objects, wait_until, wait_until_complete
+from nearblock_tests.compat.scene import (MEBIBYTE, Failure, Report, Scene, expect, has_moved, objects, wait_until,
+                                          wait_until_complete)
 
 
 def link_share(report: Report) -> float:
@@ -24,7 +25,7 @@ def postcopy(scene: Scene, near: Build, far: Build) -> str:
     source, destination = scene.site("source", near, disks=[disk]), scene.site("destination", far)
     client = scene.client(disk, source)
     source.start_move([disk], destination.address, "--switch", "now", "--rate", "80M")
-    wait_until("blocks are missing", lambda: destination.missing("disk") > 0)
+    wait_until("the switchover", lambda: has_moved(source.state("disk")))
     missing = destination.missing("disk")
     client.work()
     wait_until_complete([disk], source, destination)
@@ -58,7 +59,7 @@ def neighbour(scene: Scene, near: Build, far: Build) -> str:
     if neighbours(near, index) != neighbours(far, index):
         raise Failure("the lists of the index differ")
     scene.finish([disk], destination)
-    destination.stop()
+    destination.end()
     expect([near.program, "index", "verify", "--index", index])
     return f"{100 * report['ledger']['neighbour'] / disk.size:.0f} % from the neighbour"
 

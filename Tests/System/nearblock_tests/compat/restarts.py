@@ -1,25 +1,46 @@
-"""Nodes that are killed, and started again by the other build with the same state directory and images.
+"""Nodes that are killed or stopped, and started again by the other build with the same state directory and images.
 
 A relay between the nodes counts what crosses: a build that did not understand the other's records would send all again.
 """
 import os
 import random
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from nearblock_tests.compat.builds import Build, Builds
-from nearblock_tests.compat.scene import Disk, Failure, Scene, Site, wait_until, wait_until_complete
+from nearblock_tests.compat.scene import Disk, Failure, Scene, Site, has_moved, wait_until, wait_until_complete
 from nearblock_tests.survive import Relay
 
 # Bytes that may cross, as a part of the disks' size. Zeros and repeats, about a fifth, don't. If all were sent again after half
 # of it, 1.3 would cross.
 MOST = 1.1
-# Kills of one run of `often`; two in a row of the source without an answer of the destination put the migration aside.
+# Kills of one run of `often`.
 KILLS = 6
+# The states of a source that waits for an answer; empty while the node starts.
+UNANSWERED = ("", "connecting", "reconnecting")
 # How much of a disk may be sent back if nearly nothing was written since it came.
 MOST_BACK = 0.3
+
+
+class HoldingRelay(Relay):
+    """A relay that passes nothing on once `limit` bytes have crossed, until it is released. 0: no limit."""
+
+    def __init__(self, target: int, limit: float) -> None:
+        self.limit, self.released = limit, threading.Event()
+        super().__init__(target)
+
+    def is_holding(self) -> bool:
+        return self.carried >= self.limit
+
+    def hold(self) -> None:
+        if self.limit and self.is_holding():
+            self.released.wait()
+
+    def release(self) -> None:
+        self.released.set()
 
 
 @dataclass(frozen=True)
@@ -40,14 +61,18 @@ class Restart:
         disks = [scene.disk("root", 32), scene.disk("log", 8)]
         source = scene.site("source", self.before if self.has("source") else self.beside, disks=disks)
         destination = scene.site("destination", self.before if self.has("destination") else self.beside)
-        relay = Relay(destination.port)
+        moment = MOMENTS[self.moment]
+        relay = HoldingRelay(destination.port, moment.share * sum(disk.size for disk in disks))
         clients = [scene.client(disk, source) for disk in disks]
-        reach, options = MOMENTS[self.moment]
-        source.start_move(disks, f"127.0.0.1:{relay.port}", *options)
-        wait_until(f"the moment: {self.moment}", lambda: reach(disks, source, destination, relay))
+        source.start_move(disks, f"127.0.0.1:{relay.port}", *moment.options)
+        wait_until(f"the moment: {self.moment}", lambda: relay.is_holding() and moment.is_reached(disks, source, destination))
+        if moment.is_clean:
+            # A node that is stopped finishes what its clients have asked for.
+            relay.release()
         for site in (source, destination):
             if self.has(site.name):
-                site.kill()
+                site.end() if moment.is_clean else site.kill()
+        relay.release()
         for site in (destination, source):
             if self.has(site.name):
                 site.restart(self.after)
@@ -76,46 +101,35 @@ class Restart:
         scene.finish(disks, source)
 
 
-def has_moved(state: str) -> bool:
-    return state.startswith(("moved", "released", "post-copy"))
-
-
 def check_together(disks: list[Disk], source: Site) -> None:
-    """All disks of a group have moved, or none has; twice, because they may change between two looks."""
+    """All disks of a group have moved, or none has; twice, because they may move while a node puts its answer together."""
     for _ in range(2):
-        states = [source.state(disk.name) for disk in disks]
+        status = source.status()
+        states = [status[disk.name]["state"] for disk in disks]
         if len({has_moved(state) for state in states}) == 1:
             return
+        time.sleep(0.5)
     raise Failure(f"one disk has moved without the other: {states}")
 
 
-Reach = Callable[[list[Disk], Site, Site, Relay], bool]
-
-
-def is_copying(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
-    """About half has been sent before the switchover."""
-    if relay.carried < sum(disk.size for disk in disks) // 2:
-        return False
+def is_copying(disks: list[Disk], source: Site, destination: Site) -> bool:
     if source.state(disks[0].name) != "copying":
         raise Failure(f"the disk is not being copied: {source.status()}")
     return True
 
 
-def is_missing(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
-    """The disks are switched over, and some blocks are still at the source."""
-    if relay.carried < sum(disk.size for disk in disks) // 2:
-        return False
+def is_missing(disks: list[Disk], source: Site, destination: Site) -> bool:
     if not destination.missing(disks[0].name):
         raise Failure(f"no blocks are missing: {destination.status()}")
     return True
 
 
-def is_complete(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
+def is_complete(disks: list[Disk], source: Site, destination: Site) -> bool:
     wait_until_complete(disks, source, destination)
     return True
 
 
-def is_switching(disks: list[Disk], source: Site, destination: Site, relay: Relay) -> bool:
+def is_switching(disks: list[Disk], source: Site, destination: Site) -> bool:
     """Somewhere around the commit record; the chance decides whether before or after it."""
     if source.state(disks[0].name) != "waiting":
         return False
@@ -129,7 +143,7 @@ def is_switching(disks: list[Disk], source: Site, destination: Site, relay: Rela
 
 
 def switch(disks: list[Disk], source: Site) -> bool:
-    """Asks for the switchover, which a migration that was resumed may wait for again. Whether it has been."""
+    """Asks for the switchover, because a resumed migration may wait for it again, and returns whether it has been."""
     source.ask("switch", disks[0].name)
     return has_moved(source.state(disks[0].name))
 
@@ -144,6 +158,8 @@ def often(scene: Scene, builds: Builds) -> str:
     for number in range(KILLS):
         time.sleep(scene.chance.uniform(0.2, 1.5))
         victim = (source, destination)[number % 2]
+        # A migration whose node ends twice without an answer of the destination is put aside.
+        wait_until("an answer of the destination", lambda: source.state(disks[0].name) not in UNANSWERED)
         victim.restart(builds.other(victim.build))
         check_together(disks, source)
     wait_until_complete(disks, source, destination)
@@ -153,10 +169,22 @@ def often(scene: Scene, builds: Builds) -> str:
     return f"{KILLS} kills, --switch {mode}"
 
 
-# The options make the moment last: 40 MiB take 4 s.
-MOMENTS: dict[str, tuple[Reach, tuple[str, ...]]] = {
-    "copying": (is_copying, ("--rate", "80M")),
-    "switching": (is_switching, ("--switch", "manual")),
-    "missing": (is_missing, ("--rate", "80M", "--switch", "now")),
-    "complete": (is_complete, ()),
+@dataclass(frozen=True)
+class Moment:
+    """The relay holds everything back once so much has crossed, as a part of the disks' size; 0: it does not. `is_reached` then
+    is asked until it is true. `is_clean`: the nodes get SIGTERM and not SIGKILL."""
+
+    is_reached: Callable[[list[Disk], Site, Site], bool]
+    options: tuple[str, ...]
+    share: float = 0
+    is_clean: bool = False
+
+
+# The rate limit keeps little in the sockets' buffers, which a killed node loses.
+MOMENTS = {
+    "copying": Moment(is_copying, ("--rate", "80M"), share=0.5),
+    "switching": Moment(is_switching, ("--switch", "manual")),
+    "missing": Moment(is_missing, ("--rate", "80M", "--switch", "now"), share=0.5),
+    "stopped": Moment(is_missing, ("--rate", "80M", "--switch", "now"), share=0.5, is_clean=True),
+    "complete": Moment(is_complete, ()),
 }

@@ -81,6 +81,11 @@ class Site(Node):
         self.build, self.binary = build, build.program
         self.start()
 
+    def end(self) -> None:
+        """Ends the node as a service manager does."""
+        self.process.terminate()
+        self.process.wait(timeout=LIMIT)
+
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return run(self.binary, *arguments, "--control", f"{self.folder}/control")
 
@@ -206,6 +211,11 @@ class Scene:
             for site in self.sites:
                 if site.process.poll() is None:
                     expect(["qemu-img", "compare", "-f", "raw", "-F", "raw", disk.model, site.uri(disk.name)])
+
+
+def has_moved(state: str) -> bool:
+    """Whether a source in this state has given the disk away."""
+    return state.startswith(("moved", "released", "post-copy"))
 
 
 def wait_until_complete(disks: Sequence[Disk], source: Site, destination: Site) -> None:
