@@ -29,6 +29,21 @@ import Testing
         }
     }
 
+    /// The kernel closes the sockets of a killed process's ring some time after the process has been reaped.
+    @Test func addressThatAFormerLifeLetsGoOfSoonIsTaken() async throws {
+        let path = scratch.file("socket")
+        let former = try bindAndKeep(path)
+        try await withServer { server in
+            async let closed: Void = onThread {
+                usleep(300_000)
+                close(former)
+            }
+            _ = try server.listen(on: .unix(path: path))
+            _ = try await onThread { try Client(unix: path).receive(18) }
+            try await closed
+        }
+    }
+
     @Test func aFileThatIsNoSocketIsKept() async throws {
         let path = try scratch.write(Array("my only disk".utf8), to: "disk.raw")
         try await withServer { server in
@@ -94,9 +109,10 @@ import Testing
     }
 
     /// Leaves a socket file behind, as a server that was killed does.
-    private func bindAndLeave(_ path: String) throws {
+    private func bindAndLeave(_ path: String) throws { close(try bindAndKeep(path)) }
+
+    private func bindAndKeep(_ path: String) throws -> CInt {
         let socket = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
-        defer { close(socket) }
         var name = sockaddr_un()
         name.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
@@ -106,5 +122,6 @@ import Testing
             }
         }
         try #require(bound == 0 && listen(socket, 1) == 0)
+        return socket
     }
 }

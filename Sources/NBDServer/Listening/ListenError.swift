@@ -4,15 +4,18 @@ import Glibc
 public struct ListenError: Error, CustomStringConvertible {
     let address: ListenAddress
     let reason: String
+    /// Whether another socket has the address.
+    let isInUse: Bool
 
-    init(_ address: ListenAddress, _ reason: String) {
+    init(_ address: ListenAddress, _ reason: String, isInUse: Bool = false) {
         self.address = address
         self.reason = reason
+        self.isInUse = isInUse
     }
 
     init(_ address: ListenAddress, code: CInt) {
         let hint = code == EADDRINUSE ? "; another server has it: stop that one or choose another address" : ""
-        self.init(address, String(cString: strerror(code)) + hint)
+        self.init(address, String(cString: strerror(code)) + hint, isInUse: code == EADDRINUSE)
     }
 
     /// One line for the user.

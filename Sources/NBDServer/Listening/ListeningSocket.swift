@@ -7,12 +7,27 @@ enum ListeningSocket {
     /// The largest queue that the system allows: beyond it, the kernel turns away clients that do not wait.
     private static let backlog = CInt(SOMAXCONN)
     private static let triesForOnePort = 16
+    /// The kernel frees the ring of a killed process, and with it the sockets, some time after the process has been
+    /// reaped: tens of milliseconds, and seconds on a busy machine (Linux 6.1, 2026-11-29).
+    private static let triesForFormerLife = 40
+    /// Microseconds.
+    private static let pauseBetweenTries: useconds_t = 50_000
 
     /// Opens, binds and listens.
     /// - Parameter permissions: the permissions of a Unix socket.
     /// - Returns: one descriptor for each address that a host name stands for, and the bound address with its actual
     ///   port.
     static func open(_ address: ListenAddress, _ permissions: FilePermissions) throws -> ([CInt], ListenAddress) {
+        for _ in 0..<triesForFormerLife {
+            do { return try tryToOpen(address, permissions) } catch let error as ListenError
+            where error.isInUse { usleep(pauseBetweenTries) }
+        }
+        return try tryToOpen(address, permissions)
+    }
+
+    private static func tryToOpen(
+        _ address: ListenAddress, _ permissions: FilePermissions
+    ) throws -> ([CInt], ListenAddress) {
         switch address {
         case .unix(let path): return ([try openUnix(path, for: address, permissions: permissions)], address)
         case .tcp(let host, let port): return try openTCP(host, port, for: address)
