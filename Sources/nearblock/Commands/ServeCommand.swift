@@ -75,7 +75,8 @@ struct ServeCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             """
             Use TLS with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk for NBD \
-            clients; the certificates, and client-cert.pem and client-key.pem, also for peers.
+            clients; the certificates, and client-cert.pem and client-key.pem, also for peers. Certificates that \
+            ca-crl.pem lists are refused.
             """,
             valueName: "dir"))
     var tls: String?
