@@ -168,6 +168,13 @@ int linux_connection_is_dead(int descriptor) {
     return poll(&watched, 1, 0) == 1 && (watched.revents & (POLLHUP | POLLERR)) != 0;
 }
 
+int linux_listener_has_ended(int descriptor) {
+    struct ucred listener = {0};
+    socklen_t length = sizeof listener;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &listener, &length) != 0 || listener.pid <= 0) return 0;
+    return kill(listener.pid, 0) != 0 && errno == ESRCH;
+}
+
 int linux_listen_vsock(uint32_t port, int backlog) {
     struct sockaddr_vm name = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
     int descriptor = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -30,17 +30,51 @@ import Testing
     }
 
     /// The kernel closes the sockets of a killed process's ring some time after the process has been reaped.
-    @Test func addressThatAFormerLifeLetsGoOfSoonIsTaken() async throws {
+    @Test func socketOfAProcessThatIsGoneIsReplacedWhileTheKernelStillHoldsIt() async throws {
         let path = scratch.file("socket")
-        let former = try bindAndKeep(path)
+        let listen = """
+            import socket, subprocess, sys
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(sys.argv[1])
+            listener.listen(1)
+            subprocess.Popen(["sleep", "5"], pass_fds=[listener.fileno()])
+            """
+        #expect(try await Command.run("python3", "-c", listen, path).status == 0)
         try await withServer { server in
-            async let closed: Void = onThread {
-                usleep(300_000)
-                close(former)
-            }
             _ = try server.listen(on: .unix(path: path))
             _ = try await onThread { try Client(unix: path).receive(18) }
-            try await closed
+        }
+    }
+
+    @Test func portThatAFormerLifeLetsGoOfSoonIsTaken() async throws {
+        let former = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        try #require(listen(former, 1) == 0)
+        var name = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let port = withUnsafeMutablePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(former, $0, &length) }
+            return UInt16(bigEndian: $0.pointee.sin_port)
+        }
+        try await withServer { server in
+            // Listening blocks its thread, and other tests block the rest of the tasks' pool.
+            Thread.detachNewThread {
+                usleep(200_000)
+                close(former)
+            }
+            _ = try server.listen(on: .tcp(host: "127.0.0.1", port: port))
+            _ = try await onThread { try Client(port: port).receive(18) }
+        }
+    }
+
+    @Test func aServerThatEndsLeavesTheSocketThatAnotherHasPutInItsPlace() async throws {
+        let path = scratch.file("socket")
+        try await withServer { second in
+            try await withServer { first in
+                _ = try first.listen(on: .unix(path: path))
+                unlink(path)
+                _ = try second.listen(on: .unix(path: path))
+            }
+            _ = try await onThread { try Client(unix: path).receive(18) }
         }
     }
 
@@ -109,10 +143,9 @@ import Testing
     }
 
     /// Leaves a socket file behind, as a server that was killed does.
-    private func bindAndLeave(_ path: String) throws { close(try bindAndKeep(path)) }
-
-    private func bindAndKeep(_ path: String) throws -> CInt {
+    private func bindAndLeave(_ path: String) throws {
         let socket = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
+        defer { close(socket) }
         var name = sockaddr_un()
         name.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
@@ -122,6 +155,5 @@ import Testing
             }
         }
         try #require(bound == 0 && listen(socket, 1) == 0)
-        return socket
     }
 }

@@ -41,6 +41,8 @@ ssize_t linux_pwrite(int descriptor, const void *buffer, size_t count, off_t off
 int linux_peer_has_closed(int descriptor);
 // Returns 1 if the kernel knows that no byte can go either way any more. A peer that has closed TCP may still read.
 int linux_connection_is_dead(int descriptor);
+// Returns 1 if the process that listened at the other end of a Unix socket is gone: unix(7), SO_PEERCRED. 0 if nobody can tell.
+int linux_listener_has_ended(int descriptor);
 // The bytes that getsockopt(TCP_INFO) writes. <linux/tcp.h> describes them, but conflicts with Glibc's header.
 struct linux_tcp_info {
     uint64_t words[32];

@@ -8,8 +8,8 @@ enum ListeningSocket {
     private static let backlog = CInt(SOMAXCONN)
     private static let triesForOnePort = 16
     /// The kernel frees the ring of a killed process, and with it the sockets, some time after the process has been
-    /// reaped: tens of milliseconds, and seconds on a busy machine (Linux 6.1, 2026-11-29).
-    private static let triesForFormerLife = 40
+    /// reaped: tens of milliseconds, more on a busy machine (Linux 6.18, 2026-11-29).
+    private static let triesForFormerLife = 20
     /// Microseconds.
     private static let pauseBetweenTries: useconds_t = 50_000
 
@@ -18,16 +18,6 @@ enum ListeningSocket {
     /// - Returns: one descriptor for each address that a host name stands for, and the bound address with its actual
     ///   port.
     static func open(_ address: ListenAddress, _ permissions: FilePermissions) throws -> ([CInt], ListenAddress) {
-        for _ in 0..<triesForFormerLife {
-            do { return try tryToOpen(address, permissions) } catch let error as ListenError
-            where error.isInUse { usleep(pauseBetweenTries) }
-        }
-        return try tryToOpen(address, permissions)
-    }
-
-    private static func tryToOpen(
-        _ address: ListenAddress, _ permissions: FilePermissions
-    ) throws -> ([CInt], ListenAddress) {
         switch address {
         case .unix(let path): return ([try openUnix(path, for: address, permissions: permissions)], address)
         case .tcp(let host, let port): return try openTCP(host, port, for: address)
@@ -90,7 +80,9 @@ enum ListeningSocket {
 
     /// Whether the socket file was left behind by a server that has ended.
     private static func isAbandoned(_ name: inout sockaddr_un) -> Bool {
-        let probe = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        // A server whose queue is full must not hold this one up.
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        let probe = socket(AF_UNIX, type, 0)
         guard probe >= 0 else { return false }
         defer { close(probe) }
         let connected = withUnsafePointer(to: &name) {
@@ -98,7 +90,8 @@ enum ListeningSocket {
                 connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        let isAbandoned = connected != 0 && errno == ECONNREFUSED
+        // The kernel frees the ring of a killed process, and with it the socket, some time after the process is gone.
+        let isAbandoned = connected == 0 ? linux_listener_has_ended(probe) == 1 : errno == ECONNREFUSED
         if !isAbandoned { errno = EADDRINUSE }
         return isAbandoned
     }
@@ -113,9 +106,13 @@ enum ListeningSocket {
         let code = getaddrinfo(host.isEmpty ? nil : host, String(port), &hints, &found)
         guard code == 0, let found else { throw ListenError(address, String(cString: gai_strerror(code))) }
         defer { freeaddrinfo(found) }
-        for _ in 1..<(port == 0 ? triesForOnePort : 1) {
-            if let opened = try? openAll(found, port, for: address) { return bound(opened, host) }
-            // A port that is free at one address may be taken at another. The error of the last try goes to the user.
+        for _ in 1..<(port == 0 ? triesForOnePort : triesForFormerLife) {
+            do { return bound(try openAll(found, port, for: address), host) } catch let error as ListenError
+                where error.isInUse
+            {
+                // A port that is free at one address may be taken at another. The error of the last try goes to the user.
+                if port != 0 { usleep(pauseBetweenTries) }
+            }
         }
         return bound(try openAll(found, port, for: address), host)
     }

@@ -15,7 +15,7 @@ public final class Server: Sendable {
     private let exports: ExportTable
     private let listeners = NIOLockedValueBox<[Listener]>([])
     /// Unix sockets that `stop` removes.
-    private let paths = NIOLockedValueBox<[String]>([])
+    private let files = NIOLockedValueBox<[SocketFile]>([])
     private let connections = Atomic<Int>(0)
     private let tls = NIOLockedValueBox<ServerTLS?>(nil)
 
@@ -52,7 +52,7 @@ public final class Server: Sendable {
             listeners.withLockedValue { $0.append(listener) }
             loops[0].loop.post { listener.begin() }
         }
-        if case .unix(let path) = bound { paths.withLockedValue { $0.append(path) } }
+        if case .unix(let path) = bound { files.withLockedValue { $0.append(SocketFile(path: path)) } }
         return bound
     }
 
@@ -69,7 +69,7 @@ public final class Server: Sendable {
             defer { list = [] }
             return list
         }
-        for path in paths.withLockedValue({ $0 }) { unlink(path) }
+        for file in files.withLockedValue({ $0 }) { file.remove() }
         for listener in listeners {
             await withCheckedContinuation { continuation in
                 loops[0].loop.post { listener.end { continuation.resume() } }
