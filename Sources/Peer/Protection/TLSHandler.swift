@@ -5,9 +5,9 @@ import TLS
 /// Encrypts a connection: plaintext above it in the pipeline, ciphertext below it.
 ///
 /// 1. Handshake: `TLSUserEvent.handshakeCompleted` follows once each side knows the other; what is written waits. 2. Open.
-/// 3. Closing, once this side closes: what was flushed is sent, then this side's word that the stream is complete
-/// (close_notify); the other side has `closeLimit` to answer it. 4. Closed: by both sides' words, by a failure, or because
-/// the socket has gone.
+/// 3. Closing, once this side closes: flushed bytes are sent, then this side's word that the stream is complete
+/// (close_notify). All of that and the other side's answer have `closeLimit` together; what the socket has not taken by then
+/// is lost. 4. Closed: by both sides' words, by a failure, or because the socket has gone.
 ///
 /// A failure is a `TLSFailure` in `errorCaught`; so is a stream that ends without the other side's word. The channel must
 /// read by itself (autoRead), and must not let the other side close one direction only.
