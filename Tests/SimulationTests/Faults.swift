@@ -62,6 +62,12 @@ struct Faults: OptionSet, Sendable {
     /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
     static let firstSeeds: [String: UInt64] = ["trustedRecord": 8300, "damagedBase": 15_000]
 
+    /// Whether the fault shows only where a disk fails to become durable.
+    var needsFailingDisks: Bool { contains(.damagedBase) }
+
+    /// Whether the fault shows only where a state store fails.
+    var needsFailingStores: Bool { !isDisjoint(with: [.trustedRecord, .servedUnknown, .forgottenCommit]) }
+
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
         ("unfenced", .unfenced), ("mapBeforeData", .mapBeforeData), ("lateSnapshot", .lateSnapshot),

@@ -26,10 +26,12 @@ final class Simulation: SimPart {
         let isLarge = count == 1 && world.chance(20)
         let latency = UInt64.random(in: 50...20_000, using: &world.random)
         let switchover = Switchover.allCases.randomElement(using: &world.random)!
-        troubleInterval = [3_000, 15_000, 60_000, 1_000_000_000].randomElement(using: &world.random)!
+        let interval = [3_000, 15_000, 60_000, 1_000_000_000].randomElement(using: &world.random)!
         troubleEnd = UInt64.random(in: 0...1_500_000, using: &world.random)
-        failsDisks = world.chance(25)
-        failsStores = world.chance(25)
+        // What is broken on purpose is looked for where it can show; the other seeds play every kind of world.
+        failsDisks = world.chance(25) || faults.needsFailingDisks
+        failsStores = world.chance(25) || faults.needsFailingStores
+        troubleInterval = faults.needsFailingDisks || faults.needsFailingStores ? min(interval, 15_000) : interval
         let source = SimSourceNode(world: world, faults: faults)
         moves = (0..<count).map { _ in
             SimMove(source, switchover, latency: latency, mostBlocks: count == 1 ? 40 : 14, isLarge: isLarge)
