@@ -158,7 +158,7 @@ struct GuestMigrationTests {
                 while disk.progress.phase != "waiting" { try await Task.sleep(for: .milliseconds(5)) }
             }
             migration.disks[0].group.fail(PeerError.cut)
-            #expect(migration.disks[count - 1].switchOver(), "another attempt follows")
+            try #require(migration.disks[count - 1].switchOver(), "another attempt follows")
             migration.disks[0].rate.set(bitsPerSecond: 30_000_000)
             await #expect(throws: PeerError.self) { try await moving.value }
             let next = try #require(migration.again())
