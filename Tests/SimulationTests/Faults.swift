@@ -59,6 +59,13 @@ struct Faults: OptionSet, Sendable {
     /// The commit record of a group goes before the record of each disk stands by itself.
     static let forgottenCommon = Faults(rawValue: 1 << 25)
 
+    /// The operator's switch between two attempts is refused as too late.
+    static let refusedSwitch = Faults(rawValue: 1 << 26)
+    /// The operator's switch between two attempts is forgotten.
+    static let forgottenSwitch = Faults(rawValue: 1 << 27)
+    /// The operator's cancel between two attempts is forgotten.
+    static let forgottenCancel = Faults(rawValue: 1 << 28)
+
     /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
     static let firstSeeds: [String: UInt64] = ["trustedRecord": 8300, "damagedBase": 15_000]
 
@@ -84,5 +91,7 @@ struct Faults: OptionSet, Sendable {
         ("trustedRecord", .trustedRecord), ("servedUnknown", .servedUnknown),
         ("switchedAlone", .switchedAlone), ("believedCommon", .believedCommon),
         ("forgottenCommon", .forgottenCommon),
+        ("refusedSwitch", .refusedSwitch), ("forgottenSwitch", .forgottenSwitch),
+        ("forgottenCancel", .forgottenCancel),
     ]
 }

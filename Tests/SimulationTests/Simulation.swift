@@ -100,7 +100,7 @@ final class Simulation: SimPart {
         }
     }
 
-    /// Behind the fence, while the commit record is in doubt, and after a restart.
+    /// Behind the fence, while the commit record is in doubt, once an attempt has failed, and after a restart.
     private func operateAtWorst() {
         guard world.chance(15) else { return }
         world.soon(3000) { [self] in

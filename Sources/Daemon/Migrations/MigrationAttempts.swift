@@ -36,8 +36,7 @@ struct MigrationAttempts: Sendable {
                     throw error
                 }
                 logger.warning("\(error); the migration of \(names) goes on when the destination answers")
-                // Replace the attempt at once, so that commands during the delay reach the next one.
-                guard !migration.disks[0].isCancelled else { throw MigrationError.cancelled }
+                // Replace the attempt in the same step on the node's actor: the failed one refuses commands from now on.
                 for (exports, disk) in zip(disks, next.disks) { for export in exports { export.replace(with: disk) } }
                 try? await Task.sleep(for: delay)
                 delay = min(delay * 2, Self.longestRetry)

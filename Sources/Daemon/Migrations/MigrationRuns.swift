@@ -26,7 +26,8 @@ final class MigrationRuns: Sendable {
     }
 
     /// Cancels migrations before their switchover. Returns once both nodes know, or after the time limit.
-    func cancel(within limit: Duration) async {
+    /// - Parameter node: Its actor replaces a failed attempt by the next one; a cancel must not come in between.
+    func cancel(within limit: Duration, on node: isolated Node) async {
         let cancelled = all.filter { $0.cancel() }
         let watch = Task {
             try await Task.sleep(for: limit)

@@ -112,7 +112,7 @@ public actor Node {
     /// restart.
     public func stop() async {
         isStopping = true
-        await runs.cancel(within: Self.cancelling)
+        await runs.cancel(within: Self.cancelling, on: self)
         await site?.stop()
         let links = Task { await stopWaitingForOthers() }
         await server.stop()

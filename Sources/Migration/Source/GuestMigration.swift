@@ -10,7 +10,6 @@ public final class GuestMigration: Sendable {
     public let disks: [SourceMigration]
     private let jobs: [SourceJob]
     private let group: SwitchGroup
-    private let series: AttemptSeries
     private let transport: PeerTransport
     private let pools: WorkPools
     private let logger: Logger
@@ -25,20 +24,19 @@ public final class GuestMigration: Sendable {
         jobs: [SourceJob], transport: PeerTransport, pools: WorkPools, logger: Logger, isResumed: Bool = false
     ) {
         self.init(
-            jobs: jobs, transport: transport, pools: pools, logger: logger, series: AttemptSeries(isResumed: isResumed))
+            jobs: jobs, group: SwitchGroup(count: jobs.count, series: AttemptSeries(isResumed: isResumed)),
+            transport: transport, pools: pools, logger: logger)
     }
 
     private init(
-        jobs: [SourceJob], transport: PeerTransport, pools: WorkPools, logger: Logger, series: AttemptSeries
+        jobs: [SourceJob], group: SwitchGroup, transport: PeerTransport, pools: WorkPools, logger: Logger
     ) {
         precondition(!jobs.isEmpty)
-        let group = SwitchGroup(count: jobs.count)
         disks = jobs.enumerated().map { member, job in
             SourceMigration(job: job, group: group, member: member, transport: transport, pools: pools, logger: logger)
         }
         self.jobs = jobs
         self.group = group
-        self.series = series
         self.transport = transport
         self.pools = pools
         self.logger = logger
@@ -79,16 +77,12 @@ public final class GuestMigration: Sendable {
     }
 
     /// A further attempt, if this one has failed only for a passing reason: the destination keeps what it has got;
-    /// otherwise nil.
+    /// otherwise nil. Call it once, after `run`: from then on this attempt refuses operators' requests, and those that it has
+    /// heard before count for the further one.
     public func again() -> GuestMigration? {
-        guard
-            let next = series.next(
-                after: group.failureKind, isCancelled: group.isCancelled,
-                wasAccepted: disks.contains(where: \.wasAccepted))
-        else { return nil }
+        guard let next = group.next(wasAccepted: disks.contains(where: \.wasAccepted)) else { return nil }
         let migration = GuestMigration(
-            jobs: jobs, transport: transport, pools: pools, logger: logger, series: next)
-        if group.isSwitchRequested { _ = migration.group.requestSwitch() }
+            jobs: jobs, group: next, transport: transport, pools: pools, logger: logger)
         for disk in migration.disks { disk.awaitReconnection() }
         return migration
     }

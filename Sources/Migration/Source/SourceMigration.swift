@@ -105,15 +105,13 @@ public final class SourceMigration: Sendable {
     ///   being written: `hasCommitted` says so afterwards.
     public func cancel() -> Bool { group.cancel() }
 
-    /// Switches the disk over now, or as soon as it can be, and those with it that go at the same moment.
+    /// Switches the disk over now, or as soon as it can be, and those with it that go at the same moment. If the attempt has
+    /// failed and another follows, that one does it.
     /// - Returns: false where that has been done, or the migration is over.
     public func switchOver() -> Bool { group.requestSwitch() }
 
     /// Whether the disks have been given away: it can't be given up any more.
     public var hasCommitted: Bool { group.isCommitted }
-
-    /// Whether the operator has given it up.
-    public var isCancelled: Bool { group.isCancelled }
 
     /// Whether both go at the same moment.
     public func isTogether(with other: SourceMigration) -> Bool { group === other.group }

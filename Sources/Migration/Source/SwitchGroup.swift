@@ -60,10 +60,16 @@ final class SwitchGroup: Sendable {
     let count: Int
     private let state: NIOLockedValueBox<State>
 
-    /// - Parameter count: of disks, at least 1.
-    init(count: Int) {
-        self.count = count
-        state = NIOLockedValueBox(State(machine: SwitchGroupMachine(count: count)))
+    /// - Parameters:
+    ///   - count: of disks, at least 1.
+    ///   - series: the attempts of which this is one.
+    convenience init(count: Int, series: AttemptSeries = AttemptSeries()) {
+        self.init(SwitchGroupMachine(count: count, series: series))
+    }
+
+    private init(_ machine: SwitchGroupMachine) {
+        count = machine.count
+        state = NIOLockedValueBox(State(machine: machine))
     }
 
     private func look<Result>(_ body: (SwitchGroupMachine) -> Result) -> Result {
@@ -85,8 +91,8 @@ final class SwitchGroup: Sendable {
     /// Whether somebody wants the disks at the destination.
     var isSwitchRequested: Bool { look { $0.isSwitchRequested } }
 
-    /// Switches all of them over now.
-    /// - Returns: false where that has been done, or has failed.
+    /// Switches all of them over now; if the attempt has failed, in the next one.
+    /// - Returns: false where that has been done, or no attempt follows.
     func requestSwitch() -> Bool { perform { $0.requestSwitch() } }
 
     /// Returns once somebody wants the disks at the destination, a connection has ended, or the time is over.
@@ -209,13 +215,19 @@ final class SwitchGroup: Sendable {
     /// - Returns: whether all of them do.
     func recordStands() -> Bool { state.withLockedValue { $0.machine.recordStands() } }
 
+    // MARK: The next attempt
+
+    /// The disks are not on their way any more. From now on operators' requests are refused here.
+    /// - Parameter wasAccepted: the destination had taken the offer of a disk.
+    /// - Returns: the group of the next attempt, for which the requests made here count; nil where none follows.
+    func next(wasAccepted: Bool) -> SwitchGroup? {
+        state.withLockedValue { $0.machine.next(wasAccepted: wasAccepted) }.map { SwitchGroup($0) }
+    }
+
     // MARK: Failure
 
     /// Why none of them goes; nil where nothing has gone wrong.
     var failure: (any Error)? { look { $0.failure } }
-
-    /// Of `failure`.
-    var failureKind: SwitchGroupMachine.FailureKind? { look { $0.failureKind } }
 
     /// Whether the operator has given it up.
     var isCancelled: Bool { look { $0.isCancelled } }

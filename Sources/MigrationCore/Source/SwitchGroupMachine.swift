@@ -62,6 +62,9 @@ package struct SwitchGroupMachine: Sendable {
 
     /// Disks, at least 1.
     package let count: Int
+    private let series: AttemptSeries
+    /// It is decided whether another attempt follows.
+    private var isOver = false
     private var agreement: SwitchAgreement
     private var attempt = CommitAttempt()
     /// The last error of the commit attempt.
@@ -78,9 +81,12 @@ package struct SwitchGroupMachine: Sendable {
     /// Of `failure`.
     package private(set) var failureKind: FailureKind?
 
-    /// - Parameter count: of disks, at least 1.
-    package init(count: Int) {
+    /// - Parameters:
+    ///   - count: of disks, at least 1.
+    ///   - series: the attempts of which this is one.
+    package init(count: Int, series: AttemptSeries = AttemptSeries()) {
         self.count = count
+        self.series = series
         agreement = SwitchAgreement(count: count)
     }
 
@@ -99,10 +105,11 @@ package struct SwitchGroupMachine: Sendable {
     /// Whether the time until the next step of the commit attempt is not over.
     package var isPauseGoingOn: Bool { isPausing }
 
-    /// Somebody wants the disks at the destination.
+    /// Somebody wants the disks at the destination. Where the attempt has failed and another may follow, the request counts
+    /// for that one; where the destination has taken no offer there is none, and the migration ends as it would have anyway.
     /// - Returns: nil where they have been given away, or are not to go.
     package mutating func requestSwitch() -> [Action]? {
-        guard failure == nil, !isCommitted else { return nil }
+        guard !isCommitted, !isOver, failure == nil || mayFollow else { return nil }
         isSwitchRequested = true
         return [.wake]
     }
@@ -202,6 +209,27 @@ package struct SwitchGroupMachine: Sendable {
 
     private func outcome(_ text: String) -> [Action] { wasInDoubt ? [.report(isBad: false, text)] : [] }
 
+    // MARK: The next attempt
+
+    /// No disk of the attempt is on its way any more. From now on operators' requests are those of the next attempt, and
+    /// are refused here.
+    /// - Parameter wasAccepted: the destination had taken the offer of a disk.
+    /// - Returns: the next attempt, for which the requests made here count; nil where none follows.
+    package mutating func next(wasAccepted: Bool) -> SwitchGroupMachine? {
+        isOver = true
+        guard let series = series.next(after: failureKind, isCancelled: isCancelled, wasAccepted: wasAccepted) else {
+            return nil
+        }
+        var next = SwitchGroupMachine(count: count, series: series)
+        next.isSwitchRequested = isSwitchRequested
+        return next
+    }
+
+    /// Whether another attempt follows the failed one, as far as it is known: an offer may still be taken.
+    private var mayFollow: Bool {
+        series.next(after: failureKind, isCancelled: isCancelled, wasAccepted: true) != nil
+    }
+
     // MARK: Failure
 
     /// Whether the operator has given them up.
@@ -230,7 +258,8 @@ package struct SwitchGroupMachine: Sendable {
     /// - Returns: nil where it is too late for that. While the commit record is being written it may still come too late; then
     ///   `isCommitted` says so once that is done.
     package mutating func cancel() -> [Action]? {
-        stop(MigrationError.cancelled, .lasting, isFinal: true, saying: "cancelled at the source")
+        guard !isOver else { return nil }
+        return stop(MigrationError.cancelled, .lasting, isFinal: true, saying: "cancelled at the source")
     }
 
     /// - Parameter reason: told to the destination; nil where the connections are just closed.

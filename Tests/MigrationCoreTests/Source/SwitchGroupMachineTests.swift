@@ -160,6 +160,55 @@ struct SwitchGroupMachineTests {
         holds(series.next(after: .passing, isCancelled: false, wasAccepted: false) != nil)
     }
 
+    @Test("Switch after an attempt has failed -> counts for the next one, and is refused where none follows")
+    func switchBetweenAttempts() {
+        for count in 1...2 {
+            for kind in [SwitchGroupMachine.FailureKind.passing, .slow, .lasting] {
+                var machine = SwitchGroupMachine(count: count)
+                _ = machine.fail(Failure(), kind)
+                guard kind != .lasting else {
+                    holds(machine.requestSwitch() == nil && machine.next(wasAccepted: true) == nil)
+                    continue
+                }
+                holds(machine.requestSwitch() != nil)
+                var next = machine.next(wasAccepted: true)
+                holds(next?.isSwitchRequested == true && next?.failure == nil && next?.count == count)
+                holds(machine.requestSwitch() == nil && machine.cancel() == nil, "the next attempt is asked now")
+                _ = next?.fail(Failure(), .passing)
+                holds(next?.next(wasAccepted: false)?.isSwitchRequested == true, "the attempts that follow know of it")
+            }
+        }
+        var unasked = SwitchGroupMachine(count: 1)
+        _ = unasked.fail(Failure(), .passing)
+        holds(unasked.next(wasAccepted: true)?.isSwitchRequested == false)
+    }
+
+    @Test("Switch after the last slow attempt has failed -> is refused")
+    func switchAfterLastAttempt() {
+        var machine = SwitchGroupMachine(count: 1)
+        for _ in 0..<3 {
+            _ = machine.fail(Failure(), .slow)
+            guard let next = machine.next(wasAccepted: true) else {
+                Issue.record("too few attempts")
+                return
+            }
+            machine = next
+        }
+        _ = machine.fail(Failure(), .slow)
+        holds(machine.requestSwitch() == nil && machine.next(wasAccepted: true) == nil)
+    }
+
+    @Test("Cancel between two attempts -> no attempt follows, and a switch is refused")
+    func cancelBetweenAttempts() {
+        var failed = SwitchGroupMachine(count: 2)
+        _ = failed.fail(Failure(), .passing)
+        var next = failed
+        holds(failed.cancel() != nil && failed.requestSwitch() == nil && failed.next(wasAccepted: true) == nil)
+        next = next.next(wasAccepted: true)!
+        holds(next.cancel() != nil && next.connect(0) != nil && next.requestSwitch() == nil)
+        holds(next.next(wasAccepted: true) == nil)
+    }
+
     @Test("Work ahead of the fence -> is repeated while it takes a while, and clearly less each time")
     func repeats() {
         var repeats = AheadRepeats()

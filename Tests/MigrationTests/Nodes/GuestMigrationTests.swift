@@ -145,6 +145,30 @@ struct GuestMigrationTests {
         }
     }
 
+    @Test("Switch or rate after an attempt was cut -> the next attempt keeps it", arguments: [1, 2])
+    func askedBetweenAttempts(count: Int) async throws {
+        let source = try TestNode()
+        let destination = try TestNode()
+        let machine = try Machine(
+            on: source, names: Array(["disk", "log"].prefix(count)), sizes: Array([1 << 20, 70_000].prefix(count)))
+        try await destination.receiving { address in
+            let migration = machine.migration(on: source, to: address, switchover: .manual)
+            let moving = Task { try await migration.run(supplying: { _, _ in }, forwarding: { _, _ in }) }
+            for disk in migration.disks {
+                while disk.progress.phase != "waiting" { try await Task.sleep(for: .milliseconds(5)) }
+            }
+            migration.disks[0].group.fail(PeerError.cut)
+            try #require(migration.disks[count - 1].switchOver(), "another attempt follows")
+            migration.disks[0].rate.set(bitsPerSecond: 30_000_000)
+            await #expect(throws: PeerError.self) { try await moving.value }
+            let next = try #require(migration.again())
+            #expect(next.disks[count - 1].rate === migration.disks[count - 1].rate)
+            #expect(!migration.disks[0].switchOver() && !migration.disks[0].cancel(), "the next attempt is asked now")
+            #expect(try await next.run(supplying: { _, _ in }, forwarding: { _, _ in }).count == count)
+            #expect(await machine.find(on: source))
+        }
+    }
+
     @Test("One is cancelled: all are; one is switched: all are")
     func oneForAll() async throws {
         let source = try TestNode()

@@ -22,11 +22,12 @@ final class SimGroup: SimPart {
     /// The operator has given it up before anything was in doubt.
     private var isGivenUp = false
     private var ended = 0
+    private(set) var hasBegun = false
 
-    init(_ node: SimSourceNode, _ switchover: Switchover) {
+    init(_ node: SimSourceNode, _ switchover: Switchover, _ machine: SwitchGroupMachine) {
         self.node = node
         self.switchover = switchover
-        machine = SwitchGroupMachine(count: node.disks.count)
+        self.machine = machine
         node.world.add(self)
     }
 
@@ -38,11 +39,10 @@ final class SimGroup: SimPart {
 
     private var world: World { node.world }
     var count: Int { machine.count }
-    var wasAccepted: Bool { disks.contains(where: \.wasAccepted) }
 
-    func begin(isSwitchRequested: Bool) {
+    func begin() {
+        hasBegun = true
         disks = node.disks.enumerated().map { SimMigration($0.element, self, member: $0.offset) }
-        if isSwitchRequested { requestSwitch() }
         for disk in disks { disk.begin() }
     }
 
@@ -57,21 +57,37 @@ final class SimGroup: SimPart {
         if ended == count { node.attemptEnded(self) }
     }
 
+    /// The next attempt, which has not begun; nil where none follows.
+    func next() -> SimGroup? {
+        machine.next(wasAccepted: disks.contains(where: \.wasAccepted)).map { SimGroup(node, switchover, $0) }
+    }
+
     // MARK: Events
 
-    func requestSwitch() { perform(machine.requestSwitch()) }
+    /// - Returns: false where it comes too late.
+    @discardableResult
+    func requestSwitch() -> Bool {
+        guard let actions = machine.requestSwitch() else { return false }
+        perform(actions)
+        return true
+    }
 
-    func cancel() {
+    /// - Returns: false where it comes too late.
+    func cancel() -> Bool {
         let isInDoubt = machine.isInDoubt
-        guard let actions = machine.cancel() else { return }
+        guard let actions = machine.cancel() else { return false }
         world.note("cancel")
         if !isInDoubt { isGivenUp = true }
         perform(actions)
+        return true
     }
 
     /// - Parameter kind: nil for what the error is.
     func fail(_ error: any Error, _ kind: SwitchGroupMachine.FailureKind? = nil) {
-        perform(machine.fail(error, kind ?? .init(of: error)))
+        let isFirst = machine.failure == nil
+        guard let actions = machine.fail(error, kind ?? .init(of: error)) else { return }
+        perform(actions)
+        if isFirst { node.worstMoment() }
     }
 
     /// - Returns: false where none of them goes.

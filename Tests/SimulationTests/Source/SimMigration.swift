@@ -340,6 +340,7 @@ final class SimMigration: SimPart {
         forward?.drop()
         supply?.drop()
         source.migrationEnded()
-        group.diskEnded()
+        // Its links take a moment to end, and the operator may ask for something meanwhile.
+        source.later(2000) { [self] in group.diskEnded() }
     }
 }

@@ -5,6 +5,12 @@
 /// The node at which the disks of a guest are at first: they go together, and its process and machine go down with all of
 /// them.
 final class SimSourceNode: SimPart {
+    private struct Answers {
+        var isSwitchHeard = false
+        var isSwitchRefused = false
+        var isCancelHeard = false
+    }
+
     let world: World
     let faults: Faults
     /// The only state store of all disks.
@@ -19,8 +25,10 @@ final class SimSourceNode: SimPart {
     // What does not.
     private(set) var isUp = true
     private var epoch = 0
+    /// The attempt that is going on, or begins soon.
     private(set) var attempt: SimGroup?
-    private var series = AttemptSeries()
+    /// The answers that the operator has had in this series of attempts.
+    private var answers = Answers()
     /// How many times slower than the link the operator lets data be sent.
     private(set) var slowness: UInt64 = 1
     /// Called at moments at which an operator may do the most harm.
@@ -54,13 +62,26 @@ final class SimSourceNode: SimPart {
 
     func migrate(_ switchover: Switchover) {
         guard isUp, attempt == nil, disks.allSatisfy({ $0.moved == nil }) else { return }
-        series = AttemptSeries()
-        begin(switchover, isSwitchRequested: false)
+        answers = Answers()
+        attempt = SimGroup(self, switchover, SwitchGroupMachine(count: disks.count))
+        attempt!.begin()
     }
 
-    func cancel() { attempt?.cancel() }
+    func cancel() {
+        guard let attempt else { return }
+        let isHeard = isBetweenAttempts && faults.contains(.forgottenCancel) || attempt.cancel()
+        answers.isCancelHeard = answers.isCancelHeard || isHeard
+    }
 
-    func switchOver() { attempt?.requestSwitch() }
+    func switchOver() {
+        guard let attempt else { return }
+        if isBetweenAttempts, faults.contains(.refusedSwitch) { return answers.isSwitchRefused = true }
+        let isHeard = isBetweenAttempts && faults.contains(.forgottenSwitch) || attempt.requestSwitch()
+        if isHeard { answers.isSwitchHeard = true } else { answers.isSwitchRefused = true }
+    }
+
+    /// Whether an attempt has failed and the next one has not begun.
+    private var isBetweenAttempts: Bool { attempt.map { !$0.hasBegun || $0.machine.failure != nil } ?? false }
 
     func limitRate(_ slowness: UInt64) {
         world.note("data is sent \(slowness) times slower")
@@ -69,28 +90,26 @@ final class SimSourceNode: SimPart {
 
     // MARK: Attempts
 
-    private func begin(_ switchover: Switchover, isSwitchRequested: Bool) {
-        let group = SimGroup(self, switchover)
-        attempt = group
-        group.begin(isSwitchRequested: isSwitchRequested)
-    }
-
     /// No disk of an attempt is on its way any more.
     func attemptEnded(_ group: SimGroup) {
         guard attempt === group else { return }
         attempt = nil
-        guard !group.machine.isCommitted, isUp else { return }
-        guard
-            let next = series.next(
-                after: group.machine.failureKind, isCancelled: group.machine.isCancelled,
-                wasAccepted: group.wasAccepted)
-        else { return }
-        let isSwitchRequested = group.machine.isSwitchRequested
+        guard !group.machine.isCommitted, isUp, let next = group.next() else { return }
+        attempt = next
         later(20_000) { [self] in
-            guard attempt == nil, disks.allSatisfy({ $0.moved == nil }) else { return }
-            series = next
-            begin(group.switchover, isSwitchRequested: isSwitchRequested)
+            guard attempt === next else { return }
+            checkAnswers(next.machine)
+            next.begin()
         }
+    }
+
+    /// The next attempt acts on the requests that the operator has made since the series began, as they were answered.
+    private func checkAnswers(_ machine: SwitchGroupMachine) {
+        // It was cancelled before it has begun, and ends at once.
+        guard !machine.isCancelled else { return }
+        world.check(!answers.isSwitchRefused, "a switch came too late, and the migration goes on")
+        world.check(!answers.isSwitchHeard || machine.isSwitchRequested, "the next attempt does not know of a switch")
+        world.check(!answers.isCancelHeard, "a migration that was cancelled goes on")
     }
 
     // MARK: The common record
