@@ -38,7 +38,7 @@ extension Node {
             return nil
         }
         guard export.isReleased, let moved = try? export.records?.moved(), moved.isReleased else { return nil }
-        return ImageBase(image: image, movedBy: moved.migration)
+        return ImageBase(image: image, movedBy: moved.migration) { export.isReleased }
     }
 
     /// Ends what was shown and postponed while blocks of a disk were missing.

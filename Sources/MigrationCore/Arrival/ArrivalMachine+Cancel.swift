@@ -45,7 +45,11 @@ extension ArrivalMachine {
             guard cancel.isSourceGone, carriers[migration] == nil else { return .end(.undecided) }
             cancel.progress = .done
             return .remove(beginRemoval(of: migration, keepsImage: record.isReturn))
-        case .receiving?, .prepared?, .activating?, .active?: return .end(.handedOver)
+        case .receiving?:
+            // Its source kept the disk, and brings it again.
+            cancel.progress = .begun
+            return advance(&cancel)
+        case .prepared?, .activating?, .active?: return .end(.handedOver)
         }
     }
 

@@ -36,9 +36,12 @@ extension ArrivalMachine {
     /// oldest ends: a source that connects again has given it up.
     /// - Parameter isCommitted: the source says that it has given the disk away.
     /// - Returns: the connection's turn, for `beginForwarding`.
+    /// - Throws: `MigrationError.refused` if the disk has been forgotten since the greeting began: nothing would end what is
+    ///   kept of its forwarders.
     package mutating func forwarderGreeted(
         _ migration: MigrationID, _ connection: ArrivalConnection, isCommitted: Bool
-    ) -> (turn: UInt64, actions: [Action]) {
+    ) throws -> (turn: UInt64, actions: [Action]) {
+        guard knows(migration) else { throw MigrationError.refused("no disk of that migration is here") }
         let (turn, evicted) = forwarders[migration, default: ForwarderSlots()]
             .greet(connection, isCommitted: isCommitted)
         return (turn, evicted.map { [.close($0)] } ?? [])
@@ -72,7 +75,8 @@ extension ArrivalMachine {
     }
 
     /// Nothing of the connection that had its requests performed is in flight any more.
-    package mutating func forwarderEnded(_ migration: MigrationID) -> [Action] {
+    package mutating func forwarderEnded(_ migration: MigrationID, _ connection: ArrivalConnection) -> [Action] {
+        guard forwarders[migration]?.current == connection else { return [] }
         forwarders[migration]?.current = nil
         removeEmptySlots(of: migration)
         return changed(migration)

@@ -16,9 +16,10 @@ extension ArrivalMachine {
     }
 
     /// A source offers a disk. To be called again after each step, since other offers may have come meanwhile.
-    /// - Parameter hasBase: an image of that name has moved away from here, into which the disk may come back.
-    /// - Throws: `MigrationError.refused` if the name is taken.
-    package mutating func offered(_ offer: ArrivalOffer, hasBase: Bool) throws -> OfferStep {
+    /// - Parameter base: the migration by which an image of that name moved away from here, so that the disk may come back
+    ///   into it; nil if none did. Asked for again after each step; an answer that is outdated all the same is harmless.
+    /// - Throws: `MigrationError.refused` if the name is taken, or the image is in use.
+    package mutating func offered(_ offer: ArrivalOffer, base: MigrationID?) throws -> OfferStep {
         guard arrivals[offer.migration] == nil else {
             throw MigrationError.refused("this migration is known already")
         }
@@ -26,9 +27,13 @@ extension ArrivalMachine {
         for attempt in offer.abandoned where names[offer.export] != attempt {
             if let step = release(attempt) { return step }
         }
-        if let other = names[offer.export], !isEarlierLife(other, hasBase: hasBase) {
+        if let other = names[offer.export], !isEarlierLife(other, base: base) {
             if offer.abandoned.contains(other), let step = release(other) { return step }
             throw refusal(of: offer.export, because: other)
+        }
+        guard isFree(base) else {
+            throw MigrationError.refused(
+                "the image of \(offer.export) is in use there already by a disk that came back")
         }
         if let size = announced[offer.export], size != offer.size {
             announced[offer.export] = nil
@@ -54,9 +59,13 @@ extension ArrivalMachine {
     }
 
     /// Whether a migration brought the disk here that has moved on since: those that forward by that migration still do.
-    private func isEarlierLife(_ migration: MigrationID, hasBase: Bool) -> Bool {
-        if hasBase, case .active? = arrivals[migration] { true } else { false }
+    private func isEarlierLife(_ migration: MigrationID, base: MigrationID?) -> Bool {
+        if base != nil, isFree(base), case .active? = arrivals[migration] { true } else { false }
     }
+
+    /// Whether no disk comes back, or has come back, into the image that moved away by a migration. The machine knows that
+    /// itself: the node's answer may have become outdated on its way here.
+    private func isFree(_ base: MigrationID?) -> Bool { base.map { returns[$0] == nil } ?? true }
 
     private func refusal(of export: String, because other: MigrationID) -> MigrationError {
         switch arrivals[other] {
@@ -72,7 +81,9 @@ extension ArrivalMachine {
     }
 
     /// Whether a disk of that name would be refused for one that is here: asked for an estimate, which changes nothing.
-    package func isTaken(_ export: String, hasBase: Bool) -> Bool { !hasBase && names[export] != nil }
+    package func isTaken(_ export: String, base: MigrationID?) -> Bool {
+        if base != nil { !isFree(base) } else { names[export] != nil }
+    }
 
     /// Checks that a peer may bring one more disk.
     /// - Throws: `MigrationError.refused`.
@@ -81,14 +92,19 @@ extension ArrivalMachine {
     }
 
     /// A disk is taken in: its image is open.
-    /// - Parameter keepsImage: the image is one of the node's own.
+    /// - Parameter base: the migration by which the image moved away from here; nil if it is not one of the node's own.
     package mutating func opened(
-        _ offer: ArrivalOffer, keepsImage: Bool, from peer: Peer, over connection: ArrivalConnection
+        _ offer: ArrivalOffer, base: MigrationID?, from peer: Peer, over connection: ArrivalConnection
     ) {
         precondition(arrivals[offer.migration] == nil, "a disk is taken in once")
+        precondition(isFree(base), "an image is in use by one disk")
+        precondition(
+            names[offer.export].map { isEarlierLife($0, base: base) } ?? true, "a disk is not replaced while it is here"
+        )
+        if let base { returns[base] = offer.migration }
         replaced[offer.migration] = names[offer.export]
         names[offer.export] = offer.migration
-        arrivals[offer.migration] = .receiving(keepsImage: keepsImage)
+        arrivals[offer.migration] = .receiving(keepsImage: base != nil)
         carriers[offer.migration] = connection
         places.begin(offer.migration, blocks: offer.blocks, from: peer)
     }

@@ -41,6 +41,7 @@ extension ArrivalMachine {
         replaced[record.migration] = names[record.export]
         names[record.export] = record.migration
         arrivals[record.migration] = .prepared(record)
+        if let base = record.supersedes { returns[base] = record.migration }
         return record.isCommitted ? .serve : .wait
     }
 
@@ -108,9 +109,9 @@ extension ArrivalMachine {
     /// A source of a disk says by which migrations others forward to it. They may forward here, and no other disk becomes
     /// theirs by that: a migration that is known here already stays what it is.
     /// - Returns: those that are new; `accepted` takes them once they are recorded. None if there is nothing to record.
-    /// - Throws: `MigrationError` if the disk has not been handed over.
+    /// - Throws: `MigrationError` if the disk has not been switched over.
     package func introduced(_ others: [MigrationID], by migration: MigrationID) throws -> [MigrationID] {
-        guard served(migration) != nil else { throw MigrationError.unexpected("an introduction before the hand-over") }
+        guard served(migration) != nil else { throw MigrationError.unexpected("an introduction before the switchover") }
         var seen: Set<MigrationID> = []
         return others.filter { arrivals[$0] == nil && seen.insert($0).inserted }
     }

@@ -43,6 +43,10 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
     var names: [String: MigrationID] = [:]
     /// The earlier migrations of disks that come back, by which they were known here before.
     var replaced: [MigrationID: MigrationID] = [:]
+    /// The arrivals into images that moved away from here, by the migrations by which these did. Such an image is in use from
+    /// `opened` on, and free again only if the attempt is forgotten: once it has been served, it moves away by another
+    /// migration.
+    var returns: [MigrationID: MigrationID] = [:]
     /// The connections that bring disks.
     var carriers: [MigrationID: ArrivalConnection] = [:]
     var places = ArrivalPlaces<Peer>()
@@ -139,7 +143,9 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
     /// Forgets an attempt. The image stays for the next one.
     mutating func forget(_ migration: MigrationID) -> [Action] {
         arrivals[migration] = nil
+        carriers[migration] = nil
         dismissals[migration] = nil
+        if let base = returns.first(where: { $0.value == migration })?.key { returns[base] = nil }
         places.disconnect(migration)
         places.end(migration)
         forwarders[migration]?.forgetTurns()
@@ -153,17 +159,19 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
 
     /// The connection that brought a disk has ended, and nothing of the attempt is written any more. What has come of an
     /// unprepared disk is kept for the next attempt, or removed; a prepared one stays until its source decides.
-    /// - Parameter keepsPartial: the source will be back, and enough has come for another attempt to begin with.
+    /// - Parameters:
+    ///   - connection: ignored if it does not bring the disk any more: another attempt of that name may have begun since.
+    ///   - keepsPartial: the source will be back, and enough has come for another attempt to begin with.
     /// - Returns: what to do, and what to remove then; nothing in most cases.
     package mutating func carrierEnded(
-        _ migration: MigrationID, keepsPartial: Bool
+        _ migration: MigrationID, over connection: ArrivalConnection, keepsPartial: Bool
     ) -> (actions: [Action], removal: ArrivalRemoval?) {
-        guard carriers[migration] != nil else { return ([], nil) }
+        guard carriers[migration] == connection else { return ([], nil) }
         let isDismissed = dismissals.removeValue(forKey: migration) != nil
         places.disconnect(migration)
         guard case .receiving(let keepsImage)? = arrivals[migration], !keepsPartial || isDismissed else {
-            carriers[migration] = nil
             if case .receiving? = arrivals[migration] { return (forget(migration) + changed(migration), nil) }
+            carriers[migration] = nil
             return (changed(migration), nil)
         }
         arrivals[migration] = .removing(.receiving(keepsImage: keepsImage), isLast: true)
@@ -193,7 +201,6 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
         guard case .removing(let phase, let isLast)? = arrivals[migration] else {
             preconditionFailure("a removal that was not begun")
         }
-        if isLast { carriers[migration] = nil }
         guard isDone || isLast else {
             arrivals[migration] = phase
             return changed(migration)

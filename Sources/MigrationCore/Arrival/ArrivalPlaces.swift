@@ -10,7 +10,7 @@ package struct ArrivalPlaces<Peer: Hashable & Sendable>: Sendable {
 
     /// Disks whose connection is there that brings them.
     private var arriving: [MigrationID: Peer] = [:]
-    /// Disks of which blocks are missing here, handed over or not; not those of an earlier life of this node.
+    /// Disks of which blocks are missing here, switched over or not; not those of an earlier life of this node.
     private var unfinished: [MigrationID: Unfinished] = [:]
 
     package init() {}
@@ -23,7 +23,7 @@ package struct ArrivalPlaces<Peer: Hashable & Sendable>: Sendable {
         guard arriving.count < PeerLimits.arriving, ofPeer < PeerLimits.arrivingPerPeer else {
             throw MigrationError.refused(
                 "\(arriving.count) disks are arriving there already, \(ofPeer) of them from this node, and no more can at "
-                    + "once; migrate \(export) once one of them has been handed over")
+                    + "once; migrate \(export) once one of them has been switched over")
         }
         let ofThisPeer = unfinished.values.filter { $0.peer == peer }
         let taken = ofThisPeer.reduce(0) { $0 + $1.blocks }

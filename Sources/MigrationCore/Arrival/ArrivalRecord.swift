@@ -10,11 +10,14 @@ package struct ArrivalRecord: Equatable, Sendable {
     package internal(set) var isCommitted: Bool
     /// The disk goes into an image of the node's own, which stays whatever happens to the migration.
     package let isReturn: Bool
+    /// The migration by which that image moved away from here; nil for another image, and in old records.
+    package let supersedes: MigrationID?
     /// All migrations by which sources may forward here, with `migration`.
     package let known: [MigrationID]
 
     package init(
-        migration: MigrationID, export: String, size: UInt64, isCommitted: Bool, isReturn: Bool, known: [MigrationID]
+        migration: MigrationID, export: String, size: UInt64, isCommitted: Bool, isReturn: Bool,
+        supersedes: MigrationID? = nil, known: [MigrationID]
     ) {
         assert(known.contains(migration))
         self.migration = migration
@@ -22,6 +25,7 @@ package struct ArrivalRecord: Equatable, Sendable {
         self.size = size
         self.isCommitted = isCommitted
         self.isReturn = isReturn
+        self.supersedes = supersedes
         self.known = known
     }
 }

@@ -27,7 +27,7 @@ struct ArrivalCancelTests {
         #expect(world.machine.advance(&cancel) == .dismiss(migration, carrier))
         #expect(throws: MigrationError.self) { try world.machine.checkNotDismissed(migration) }
         #expect(throws: MigrationError.self) { try world.machine.checkMayPrepare(migration) }
-        let (_, removal) = world.machine.carrierEnded(migration, keepsPartial: true)
+        let (_, removal) = world.carrierEnded(migration, keepsPartial: true)
         #expect(removal?.keepsImage == false)
         _ = world.machine.removalEnded(migration, isDone: true)
         #expect(world.machine.advance(&cancel) == .end(.cancelled))
@@ -38,7 +38,7 @@ struct ArrivalCancelTests {
         var world = ArrivalWorld()
         let (migration, _) = try world.receive()
         world.machine.announced("disk", size: ArrivalWorld.size)
-        _ = world.machine.carrierEnded(migration, keepsPartial: true)
+        _ = world.carrierEnded(migration, keepsPartial: true)
         var cancel = ArrivalCancel("disk", isSourceGone: false)
         #expect(world.machine.advance(&cancel) == .withdraw("disk"))
         #expect(world.machine.advance(&cancel) == .end(.cancelled))
@@ -54,7 +54,7 @@ struct ArrivalCancelTests {
             #expect(world.machine.advance(&cancel) == .dismiss(migration, carrier), "attempt \(attempt)")
             // Its source comes before the operator looks again.
             cancel.progress = .begun
-            _ = world.machine.carrierEnded(migration, keepsPartial: false)
+            _ = world.carrierEnded(migration, keepsPartial: false)
             _ = world.machine.removalEnded(migration, isDone: true)
             (migration, carrier) = try world.receive()
         }
@@ -71,7 +71,7 @@ struct ArrivalCancelTests {
             return
         }
         #expect(world.machine.advance(&cancel) == .end(.undecided), "its source is not gone")
-        _ = world.machine.carrierEnded(migration, keepsPartial: false)
+        _ = world.carrierEnded(migration, keepsPartial: false)
         cancel = ArrivalCancel("disk", isSourceGone: false)
         #expect(world.machine.advance(&cancel) == .end(.undecided))
         cancel = ArrivalCancel("disk", isSourceGone: true)
@@ -79,6 +79,18 @@ struct ArrivalCancelTests {
         #expect(world.machine.advance(&cancel) == .remove(removal))
         _ = world.machine.removalEnded(migration, isDone: true)
         #expect(world.machine.advance(&cancel) == .end(.cancelled))
+    }
+
+    @Test("A source that is asked, keeps its disk and brings it again by the same migration is dismissed")
+    func askedAndBroughtAgain() throws {
+        var world = ArrivalWorld()
+        let migration = try world.prepare(stays: true)
+        var cancel = ArrivalCancel("disk", isSourceGone: false)
+        _ = world.machine.advance(&cancel)
+        _ = world.machine.abandoned(migration)
+        _ = world.machine.removalEnded(migration, isDone: true)
+        let carrier = try world.receive(ArrivalWorld.offer(migration))
+        #expect(world.machine.advance(&cancel) == .dismiss(migration, carrier))
     }
 
     @Test("A source that is asked may decide either way")

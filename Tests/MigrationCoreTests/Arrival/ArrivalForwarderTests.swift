@@ -45,12 +45,14 @@ struct ArrivalForwarderTests {
         var world = ArrivalWorld()
         let migration = try world.serve()
         let (old, new) = (world.connect(), world.connect())
-        let (oldTurn, _) = world.machine.forwarderGreeted(migration, old, isCommitted: true)
-        let (newTurn, _) = world.machine.forwarderGreeted(migration, new, isCommitted: true)
+        let (oldTurn, _) = try world.machine.forwarderGreeted(migration, old, isCommitted: true)
+        let (newTurn, _) = try world.machine.forwarderGreeted(migration, new, isCommitted: true)
         #expect(world.machine.beginForwarding(migration, new, turn: newTurn) == .begin)
         #expect(world.machine.beginForwarding(migration, old, turn: oldTurn) == .wait(new))
         let wait = world.machine.watch(migration)
-        #expect(world.machine.forwarderEnded(migration) == [.wake(wait)])
+        #expect(world.machine.forwarderEnded(migration, old).isEmpty)
+        #expect(world.machine.beginForwarding(migration, old, turn: oldTurn) == .wait(new))
+        #expect(world.machine.forwarderEnded(migration, new) == [.wake(wait)])
         // Its requests are older than what the newer one has brought.
         #expect(world.machine.beginForwarding(migration, old, turn: oldTurn) == .late)
     }
@@ -60,8 +62,8 @@ struct ArrivalForwarderTests {
         var world = ArrivalWorld()
         let migration = try world.serve()
         let (old, new) = (world.connect(), world.connect())
-        let (turn, _) = world.machine.forwarderGreeted(migration, old, isCommitted: true)
-        _ = world.machine.forwarderGreeted(migration, new, isCommitted: false)
+        let (turn, _) = try world.machine.forwarderGreeted(migration, old, isCommitted: true)
+        _ = try world.machine.forwarderGreeted(migration, new, isCommitted: false)
         #expect(world.machine.beginForwarding(migration, old, turn: turn) == .begin)
     }
 
@@ -72,13 +74,13 @@ struct ArrivalForwarderTests {
         var connections: [ArrivalConnection] = []
         for _ in 0..<PeerLimits.idleForwardersPerMigration {
             connections.append(world.connect())
-            let greeted = world.machine.forwarderGreeted(migration, connections.last!, isCommitted: true)
+            let greeted = try world.machine.forwarderGreeted(migration, connections.last!, isCommitted: true)
             #expect(greeted.actions.isEmpty)
         }
         world.machine.forwarderNotIdle(migration, connections[0])
-        var greeted = world.machine.forwarderGreeted(migration, world.connect(), isCommitted: true)
+        var greeted = try world.machine.forwarderGreeted(migration, world.connect(), isCommitted: true)
         #expect(greeted.actions.isEmpty)
-        greeted = world.machine.forwarderGreeted(migration, world.connect(), isCommitted: true)
+        greeted = try world.machine.forwarderGreeted(migration, world.connect(), isCommitted: true)
         #expect(greeted.actions == [.close(connections[1])])
         #expect(greeted.turn == UInt64(PeerLimits.idleForwardersPerMigration) + 2)
     }
@@ -88,10 +90,14 @@ struct ArrivalForwarderTests {
         var world = ArrivalWorld()
         let migration = try world.prepare()
         let connection = world.connect()
-        _ = world.machine.forwarderGreeted(migration, connection, isCommitted: false)
+        _ = try world.machine.forwarderGreeted(migration, connection, isCommitted: false)
         _ = world.machine.abandoned(migration)
         _ = world.machine.removalEnded(migration, isDone: true)
         world.machine.forwarderNotIdle(migration, connection)
+        // Its greeting began before.
+        #expect(throws: MigrationError.self) {
+            try world.machine.forwarderGreeted(migration, world.connect(), isCommitted: false)
+        }
         #expect(world.machine.forwarders.isEmpty && world.machine.diskWaits.isEmpty && world.machine.watches.isEmpty)
     }
 }

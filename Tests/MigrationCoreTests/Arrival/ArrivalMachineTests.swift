@@ -15,7 +15,7 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let (first, _) = try world.receive()
         #expect(throws: MigrationError.self) {
-            try world.machine.offered(ArrivalWorld.offer(MigrationID()), hasBase: false)
+            try world.machine.offered(ArrivalWorld.offer(MigrationID()), base: nil)
         }
         try world.machine.checkMayPrepare(first)
     }
@@ -25,7 +25,7 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let (migration, _) = try world.receive()
         let again = ArrivalWorld.offer(migration, "other", abandoned: [migration])
-        #expect(throws: MigrationError.self) { try world.machine.offered(again, hasBase: false) }
+        #expect(throws: MigrationError.self) { try world.machine.offered(again, base: nil) }
     }
 
     @Test("An attempt that its source has given up ends before the next one begins, and its image is kept")
@@ -33,11 +33,11 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let (older, carrier) = try world.receive()
         let offer = ArrivalWorld.offer(MigrationID(), abandoned: [older])
-        #expect(try world.machine.offered(offer, hasBase: false) == .end(older, carrier))
+        #expect(try world.machine.offered(offer, base: nil) == .end(older, carrier))
         let wait = world.machine.watch(older)
-        let (actions, removal) = world.machine.carrierEnded(older, keepsPartial: true)
+        let (actions, removal) = world.carrierEnded(older, keepsPartial: true)
         #expect(actions == [.forget(older, export: "disk"), .wake(wait)] && removal == nil)
-        #expect(try world.machine.offered(offer, hasBase: false) == .take)
+        #expect(try world.machine.offered(offer, base: nil) == .take)
     }
 
     @Test("A prepared disk that its source has given up goes before the next attempt, and its image is kept")
@@ -45,17 +45,17 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let older = try world.prepare(stays: true)
         let offer = ArrivalWorld.offer(MigrationID(), abandoned: [older])
-        guard case .end(older, _?) = try world.machine.offered(offer, hasBase: false) else {
+        guard case .end(older, _?) = try world.machine.offered(offer, base: nil) else {
             Issue.record("its carrier stays")
             return
         }
-        _ = world.machine.carrierEnded(older, keepsPartial: false)
+        _ = world.carrierEnded(older, keepsPartial: false)
         let removal = ArrivalRemoval(migration: older, keepsImage: true, isLast: false)
-        #expect(try world.machine.offered(offer, hasBase: false) == .remove(removal))
+        #expect(try world.machine.offered(offer, base: nil) == .remove(removal))
         // Meanwhile another offer waits for the same.
-        #expect(try world.machine.offered(offer, hasBase: false) == .end(older, nil))
+        #expect(try world.machine.offered(offer, base: nil) == .end(older, nil))
         _ = world.machine.removalEnded(older, isDone: true)
-        #expect(try world.machine.offered(offer, hasBase: false) == .take)
+        #expect(try world.machine.offered(offer, base: nil) == .take)
     }
 
     @Test("A prepared disk whose removal fails stays, so that its source says so again")
@@ -63,11 +63,11 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let older = try world.prepare()
         let offer = ArrivalWorld.offer(MigrationID(), abandoned: [older])
-        _ = try world.machine.offered(offer, hasBase: false)
+        _ = try world.machine.offered(offer, base: nil)
         let actions = world.machine.removalEnded(older, isDone: false)
         #expect(actions.isEmpty && world.machine.isPrepared(older))
         #expect(
-            try world.machine.offered(offer, hasBase: false)
+            try world.machine.offered(offer, base: nil)
                 == .remove(ArrivalRemoval(migration: older, keepsImage: true, isLast: false)))
     }
 
@@ -76,7 +76,7 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let older = try world.prepare()
         #expect(throws: MigrationError.self) {
-            try world.machine.offered(ArrivalWorld.offer(MigrationID()), hasBase: false)
+            try world.machine.offered(ArrivalWorld.offer(MigrationID()), base: nil)
         }
         #expect(world.machine.isPrepared(older))
     }
@@ -87,7 +87,7 @@ struct ArrivalMachineTests {
         let older = try world.prepare("old")
         let offer = ArrivalWorld.offer(MigrationID(), "new", abandoned: [older])
         #expect(
-            try world.machine.offered(offer, hasBase: false)
+            try world.machine.offered(offer, base: nil)
                 == .remove(ArrivalRemoval(migration: older, keepsImage: true, isLast: false)))
     }
 
@@ -96,7 +96,7 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let migration = try world.serve()
         let offer = ArrivalWorld.offer(MigrationID(), abandoned: [migration])
-        #expect(throws: MigrationError.self) { try world.machine.offered(offer, hasBase: false) }
+        #expect(throws: MigrationError.self) { try world.machine.offered(offer, base: nil) }
         let removal = world.machine.abandoned(migration)
         #expect(removal == nil && world.machine.served(migration) != nil)
     }
@@ -105,12 +105,54 @@ struct ArrivalMachineTests {
     func comingBack() throws {
         var world = ArrivalWorld()
         let earlier = try world.serve()
-        let (later, _) = try world.receive(keepsImage: true)
+        let (later, _) = try world.receive(base: MigrationID())
         #expect(world.machine.served(earlier) != nil)
-        let (_, removal) = world.machine.carrierEnded(later, keepsPartial: false)
+        let (_, removal) = world.carrierEnded(later, keepsPartial: false)
         #expect(removal?.keepsImage == true)
         _ = world.machine.removalEnded(later, isDone: true)
         #expect(world.machine.migration(of: "disk") == earlier)
+    }
+
+    @Test("Invariant 5: an image into which its disk has come back is nobody else's, whatever the node said before")
+    func baseIsUsedOnce() throws {
+        var world = ArrivalWorld()
+        _ = try world.serve()
+        let base = MigrationID()
+        let attempt = try world.prepare("other")
+        let offer = ArrivalWorld.offer(MigrationID(), abandoned: [attempt])
+        guard case .remove = try world.machine.offered(offer, base: base) else {
+            Issue.record("an attempt that was given up stays")
+            return
+        }
+        // Meanwhile its own source brings the disk back.
+        let back = try world.serve(base: base)
+        _ = world.machine.removalEnded(attempt, isDone: true)
+        #expect(throws: MigrationError.self) { try world.machine.offered(offer, base: base) }
+        #expect(world.machine.served(back) != nil && world.machine.isTaken("disk", base: base))
+        // It moves away once more.
+        #expect(!world.machine.isTaken("disk", base: MigrationID()))
+        #expect(try world.machine.offered(offer, base: MigrationID()) == .take)
+    }
+
+    @Test("Invariant 5: an image is in use from the offer on, under each of its exports' names, and over a restart")
+    func baseInUse() throws {
+        var world = ArrivalWorld()
+        let base = MigrationID()
+        let offer = ArrivalWorld.offer(MigrationID(), "twin")
+        let (first, _) = try world.receive(base: base)
+        #expect(throws: MigrationError.self) { try world.machine.offered(offer, base: base) }
+        _ = world.machine.prepared(ArrivalWorld.record(first, isReturn: true, supersedes: base))
+        #expect(throws: MigrationError.self) { try world.machine.offered(offer, base: base) }
+        _ = world.carrierEnded(first, keepsPartial: false)
+        var later = ArrivalWorld()
+        #expect(
+            later.machine.restored(ArrivalWorld.record(first, isReturn: true, supersedes: base)) == .wait)
+        #expect(throws: MigrationError.self) { try later.machine.offered(offer, base: base) }
+        for var world in [world, later] {
+            _ = world.machine.abandoned(first)
+            _ = world.machine.removalEnded(first, isDone: true)
+            #expect(try world.machine.offered(offer, base: base) == .take, "its source keeps the disk")
+        }
     }
 
     @Test("Clients of a disk of another size are answered no more before the disk is taken")
@@ -120,11 +162,11 @@ struct ArrivalMachineTests {
         #expect(try world.machine.expected(first, "disk", isReadOnly: false, .manual) == .announce)
         world.machine.announced("disk", size: ArrivalWorld.size)
         #expect(try world.machine.expected(first, "disk", isReadOnly: false, .manual) == .answered)
-        _ = world.machine.carrierEnded(first, keepsPartial: true)
+        _ = world.carrierEnded(first, keepsPartial: true)
         #expect(world.machine.isDeserted("disk"))
         let offer = ArrivalWorld.offer(MigrationID(), size: 4096)
-        #expect(try world.machine.offered(offer, hasBase: false) == .withdraw("disk"))
-        #expect(try world.machine.offered(offer, hasBase: false) == .take)
+        #expect(try world.machine.offered(offer, base: nil) == .withdraw("disk"))
+        #expect(try world.machine.offered(offer, base: nil) == .take)
     }
 
     @Test("No first write is waited for where none can come here")
@@ -134,7 +176,7 @@ struct ArrivalMachineTests {
         #expect(throws: MigrationError.self) {
             try world.machine.expected(new, "new", isReadOnly: true, .firstWrite)
         }
-        let (back, _) = try world.receive("back", keepsImage: true)
+        let (back, _) = try world.receive("back", base: MigrationID())
         #expect(throws: MigrationError.self) {
             try world.machine.expected(back, "back", isReadOnly: false, .firstWrite)
         }
@@ -150,7 +192,7 @@ struct ArrivalMachineTests {
         #expect(throws: MigrationError.self) { try world.machine.checkPlaces(for: another, from: "peer") }
         try world.machine.checkPlaces(for: another, from: "other")
         _ = world.machine.prepared(ArrivalWorld.record(last, "disk\(PeerLimits.arrivingPerPeer - 1)"))
-        _ = world.machine.carrierEnded(last, keepsPartial: false)
+        _ = world.carrierEnded(last, keepsPartial: false)
         try world.machine.checkPlaces(for: another, from: "peer")
         let whole = ArrivalOffer(
             Offer(
@@ -173,24 +215,24 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let (migration, _) = try world.receive()
         let wait = world.machine.watch(migration)
-        let (actions, removal) = world.machine.carrierEnded(migration, keepsPartial: false)
+        let (actions, removal) = world.carrierEnded(migration, keepsPartial: false)
         #expect(actions.isEmpty)
         #expect(removal == ArrivalRemoval(migration: migration, keepsImage: false, isLast: true))
         #expect(!world.machine.isIdle(migration))
         #expect(throws: MigrationError.self) {
-            try world.machine.offered(ArrivalWorld.offer(MigrationID()), hasBase: false)
+            try world.machine.offered(ArrivalWorld.offer(MigrationID()), base: nil)
         }
         // Its source was never told that it is prepared.
         let ended = world.machine.removalEnded(migration, isDone: false)
         #expect(ended == [.forget(migration, export: "disk"), .wake(wait)])
-        #expect(try world.machine.offered(ArrivalWorld.offer(MigrationID()), hasBase: false) == .take)
+        #expect(try world.machine.offered(ArrivalWorld.offer(MigrationID()), base: nil) == .take)
     }
 
     @Test("Invariant 5: a carrier that ends changes nothing about a prepared disk")
     func preparedCarrierEnds() throws {
         var world = ArrivalWorld()
         let migration = try world.prepare(stays: true)
-        let (actions, removal) = world.machine.carrierEnded(migration, keepsPartial: false)
+        let (actions, removal) = world.carrierEnded(migration, keepsPartial: false)
         #expect(actions.isEmpty && removal == nil && world.machine.isPrepared(migration))
         #expect(world.machine.waitingForSources.map(\.export) == ["disk"])
     }
@@ -200,9 +242,30 @@ struct ArrivalMachineTests {
         var world = ArrivalWorld()
         let new = try world.prepare("new")
         #expect(world.machine.abandoned(new) == ArrivalRemoval(migration: new, keepsImage: false, isLast: false))
-        let (back, _) = try world.receive("back", keepsImage: true)
+        let (back, _) = try world.receive("back", base: MigrationID())
         _ = world.machine.prepared(ArrivalWorld.record(back, "back", isReturn: true))
         #expect(world.machine.abandoned(back)?.keepsImage == true)
+    }
+
+    @Test("The end of a connection that was given up changes nothing of a later one that brings the same attempt")
+    func otherCarrierEnds() throws {
+        var world = ArrivalWorld()
+        let offer = ArrivalWorld.offer(MigrationID())
+        let first = try world.receive(offer)
+        _ = world.machine.abandoned(offer.migration)
+        _ = world.machine.removalEnded(offer.migration, isDone: true)
+        #expect(world.machine.carrier(of: offer.migration) == nil && world.machine.isIdle(offer.migration))
+        let second = try world.receive(offer)
+        for keepsPartial in [true, false] {
+            let (actions, removal) = world.machine.carrierEnded(
+                offer.migration, over: first, keepsPartial: keepsPartial)
+            #expect(actions.isEmpty && removal == nil)
+        }
+        #expect(world.machine.carrier(of: offer.migration) == second)
+        try world.machine.checkMayPrepare(offer.migration)
+        for number in 1..<PeerLimits.arrivingPerPeer { _ = try world.receive("disk\(number)") }
+        let another = ArrivalWorld.offer(MigrationID(), "another")
+        #expect(throws: MigrationError.self) { try world.machine.checkPlaces(for: another, from: "peer") }
     }
 
     // MARK: The switchover
@@ -235,7 +298,7 @@ struct ArrivalMachineTests {
         var cancel = ArrivalCancel("disk", isSourceGone: true)
         #expect(world.machine.advance(&cancel) == .end(.handedOver))
         let offer = ArrivalWorld.offer(MigrationID(), abandoned: [migration])
-        #expect(throws: MigrationError.self) { try world.machine.offered(offer, hasBase: false) }
+        #expect(throws: MigrationError.self) { try world.machine.offered(offer, base: nil) }
         #expect(try world.machine.committed(migration) == .serve)
     }
 

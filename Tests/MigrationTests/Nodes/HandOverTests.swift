@@ -30,11 +30,15 @@ struct HandOverTests {
     }
 
     /// Brings a disk of zeros to the point where only the source's word is missing, and cuts the link.
-    private func prepare(_ migration: MigrationID, at address: PeerAddress, _ node: TestNode) async throws {
+    /// - Parameter isAnswered: clients are answered at the destination already.
+    private func prepare(
+        _ migration: MigrationID, as export: String = "disk", isAnswered: Bool = false, at address: PeerAddress,
+        _ node: TestNode
+    ) async throws {
         let geometry = BlockGeometry(size: Self.size, blockSize: 4096)!
         let root = try FingerprintFile(geometry: geometry, directory: node.state.scratch).root()
         let heard = try await say(
-            offering(migration) + [
+            offering(migration, as: export) + (isAnswered ? [.postcopy(.expect(.manual))] : []) + [
                 .zeros(BlockRange(first: 0, count: 3)), .manifestEnd, .roundEnd(1), .prepare(root),
             ], to: address, node, answers: 5)
         #expect(heard.last == .prepared(root))
@@ -137,6 +141,46 @@ struct HandOverTests {
                 try await say([commit(first)], to: address, node, answers: 1) == [
                     .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
                 ])
+            node.bases.withLockedValue { $0 = [:] }
+        }
+    }
+
+    @Test(
+        "Invariant 5: while an offer waits, the disk comes back into its image -> the image is opened to nobody else",
+        arguments: [false, true])
+    func comesBackMeanwhile(isAnswerOutdated: Bool) async throws {
+        let node = try TestNode()
+        let (first, second, third, abandoned) = (MigrationID(), MigrationID(), MigrationID(), MigrationID())
+        let (waits, wait) = AsyncStream.makeStream(of: Void.self)
+        let (goesOn, goOn) = AsyncStream.makeStream(of: Void.self)
+        try await node.receiving { address in
+            try await prepare(first, at: address, node)
+            _ = try await say([commit(first)], to: address, node, answers: 1)
+            // It has moved on, and is about to come back.
+            let image = try #require(node.arrivedImages.withLockedValue { $0["disk"] })
+            node.bases.withLockedValue { $0["disk"] = ImageBase(image: image, movedBy: MigrationID()) }
+            try await prepare(second, at: address, node)
+            // A stranger names an attempt of its own, whose removal takes a while.
+            try await prepare(abandoned, as: "other", isAnswered: true, at: address, node)
+            node.beforeWithdrawal.withLockedValue {
+                $0 = { _ in
+                    wait.finish()
+                    for await _ in goesOn {}
+                }
+            }
+            async let answer = say(offering(third, abandoned: [abandoned]), to: address, node, answers: 2).last
+            for await _ in waits {}
+            #expect(
+                try await say([commit(second)], to: address, node, answers: 1) == [
+                    .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
+                ])
+            if !isAnswerOutdated { node.bases.withLockedValue { $0 = [:] } }
+            goOn.finish()
+            let refusal = try await answer
+            guard case .refused? = refusal else {
+                Issue.record("an image that is served was opened: \(String(describing: refusal))")
+                return
+            }
             node.bases.withLockedValue { $0 = [:] }
         }
     }

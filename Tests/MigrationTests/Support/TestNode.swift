@@ -23,6 +23,8 @@ final class TestNode: Sendable {
     let arrived = NIOLockedValueBox<[String: Disk]>([:])
     /// The images of disks that have arrived and have moved on since.
     let bases = NIOLockedValueBox<[String: ImageBase]>([:])
+    /// Waited for before clients of an incoming disk are answered no more.
+    let beforeWithdrawal = NIOLockedValueBox<@Sendable (String) async -> Void>({ _ in })
     /// Disks that are answered for before they are here.
     let announced = NIOLockedValueBox<[String: Disk]>([:])
 
@@ -131,7 +133,10 @@ extension TestNode: IncomingDiskHost {
         return disk
     }
 
-    func withdraw(_ export: String) async { announced.withLockedValue { $0[export] = nil } }
+    func withdraw(_ export: String) async {
+        await beforeWithdrawal.withLockedValue { $0 }(export)
+        announced.withLockedValue { $0[export] = nil }
+    }
 
     func base(of export: String, isRestored: Bool) async -> ImageBase? { bases.withLockedValue { $0[export] } }
 

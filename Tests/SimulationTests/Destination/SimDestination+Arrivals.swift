@@ -14,7 +14,7 @@ extension SimDestination {
     private func open(_ offer: Offer, _ pipe: SimPipe) {
         guard pipe.isOpen else { return }
         let asked = ArrivalOffer(offer)
-        guard let step = try? machine.offered(asked, hasBase: false) else { return refuse(pipe) }
+        guard let step = try? machine.offered(asked, base: nil) else { return refuse(pipe) }
         switch step {
         case .take: begin(offer, asked, pipe)
         case .end(let older, let carrier):
@@ -38,7 +38,7 @@ extension SimDestination {
         arrivals[offer.migration] = arrival
         hasPartialImage = true
         channelsMigration = offer.migration
-        machine.opened(asked, keepsImage: false, from: 0, over: number)
+        machine.opened(asked, base: nil, from: 0, over: number)
         pipe.onMessage[SimPipe.End.destination.rawValue] = { arrival.take($0) }
         pipe.onClosed[SimPipe.End.destination.rawValue] = { arrival.cut() }
         arrival.take(.offer(offer))
@@ -52,7 +52,7 @@ extension SimDestination {
         let isWorthKeeping = isAnsweringEarly || arrival.isWorthKeeping
         let isDamaged = image.hasFailed
         let (actions, removal) = machine.carrierEnded(
-            arrival.id,
+            arrival.id, over: arrival.number,
             keepsPartial: isDamaged ? faults.contains(.damagedBase) : isCut && isWorthKeeping)
         perform(actions)
         if let removal { _ = remove(removal) }

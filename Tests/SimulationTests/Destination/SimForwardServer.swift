@@ -38,7 +38,9 @@ final class SimForwardServer: SimPart {
 
     func greet(isCommitted: Bool) {
         pipe.send(node.welcome, from: .destination)
-        let greeted = node.machine.forwarderGreeted(id, number, isCommitted: isCommitted)
+        guard let greeted = try? node.machine.forwarderGreeted(id, number, isCommitted: isCommitted) else {
+            return node.world.fail("a forwarder of a disk that nobody knows is greeted")
+        }
         turn = greeted.turn
         pipe.onMessage[SimPipe.End.destination.rawValue] = { [self] in take($0) }
         pipe.onClosed[SimPipe.End.destination.rawValue] = { [self] in closed() }
@@ -101,7 +103,7 @@ final class SimForwardServer: SimPart {
         guard isClosed, inFlight == 0, phase == .serving else { return }
         phase = .over
         node.connections[number] = nil
-        node.perform(node.machine.forwarderEnded(id))
+        node.perform(node.machine.forwarderEnded(id, number))
     }
 
     private func perform(_ request: ForwardRequest) {

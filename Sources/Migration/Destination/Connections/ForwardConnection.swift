@@ -20,7 +20,7 @@ struct ForwardConnection: Sendable {
         try await connection.send(Message.welcome(Welcome(blockSize: 0, boot: MachineBoot.current)).encoded())
         // Long ones wait until the disk is served here, and this connection is the one that asks for it.
         connection.announceLongFrames()
-        let (number, turn) = await registry.forwarderGreeted(
+        let (number, turn) = try await registry.forwarderGreeted(
             hello.migration, connection, isCommitted: hello.isCommitted)
         do {
             try await serve(&frames, number, turn: turn)
@@ -50,7 +50,7 @@ struct ForwardConnection: Sendable {
         } catch {
             context.logger.debug("forwarding link ended: \(error)")
         }
-        await registry.forwarderEnded(of: hello.migration)
+        await registry.forwarderEnded(of: hello.migration, number)
     }
 
     /// Waits until the disk is served and no older connection has requests in flight; nil if this connection is not to have

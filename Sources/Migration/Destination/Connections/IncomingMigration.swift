@@ -21,6 +21,8 @@ struct IncomingMigration {
     var blockSize = UInt32(BlockGeometry.standardBlockSize)
     /// nil until it has been accepted.
     var offer: Offer?
+    /// The number of the connection at the registry; nil until the offer has been accepted.
+    private var carrier: ArrivalConnection?
     var disk: IncomingDisk?
     private var waitsForOthers = true
     /// The first round is over: a guest may wait for later blocks.
@@ -74,13 +76,14 @@ struct IncomingMigration {
 
     private mutating func open(_ offer: Offer, _ geometry: BlockGeometry) async throws {
         try offer.checkBlockSize(blockSize)
-        let receiving: ReceivingDisk
+        let taken: (disk: ReceivingDisk, carrier: ArrivalConnection)
         do {
-            receiving = try await registry.open(offer, over: connection)
+            taken = try await registry.open(offer, over: connection)
         } catch let error as FileError {
             throw MigrationError.refused(error.description)
         }
-        self.offer = offer
+        (self.offer, carrier) = (offer, taken.carrier)
+        let receiving = taken.disk
         disk = try IncomingDisk(
             image: receiving.image, hasBase: receiving.hasBase, geometry: geometry,
             index: index?.restricted(for: offer),
@@ -166,7 +169,9 @@ struct IncomingMigration {
         context.logger.info("\(offer!.export) has arrived and is served here")
     }
 
-    private func abandon(_ reason: String) async {
+    private mutating func abandon(_ reason: String) async {
+        // The registry gives its place to another disk, and the source may never read the answer.
+        disk = nil
         if let offer {
             context.logger.info("the migration of \(offer.export) to this node was given up: \(reason)")
             do { try await registry.abandon(offer.migration) } catch {
@@ -177,6 +182,13 @@ struct IncomingMigration {
         }
         // The source then need not remember that it has given this up.
         try? await connection.send(Message.failed(reason: reason).encoded())
+    }
+
+    /// Tells the registry that nothing of the disk is written over this connection any more.
+    /// - Parameter keepsPartial: the source will be back, and enough has come for another attempt to begin with.
+    func end(keepsPartial: Bool) async {
+        guard let offer, let carrier else { return }
+        await registry.carrierEnded(offer.migration, over: carrier, keepsPartial: keepsPartial)
     }
 
     private func onDisk<Result: Sendable>(

@@ -20,9 +20,7 @@ struct MigrateConnection: Sendable {
         (arrival.index, arrival.blockSize) = (index, blockSize)
         do {
             try await takeMessages(&arrival, &frames)
-            if let offer = arrival.offer {
-                await context.registry.carrierEnded(offer.migration, keepsPartial: false)
-            }
+            await arrival.end(keepsPartial: false)
         } catch {
             guard let offer = arrival.offer else { throw error }
             await end(&arrival, offer, &frames, error)
@@ -60,8 +58,7 @@ struct MigrateConnection: Sendable {
         if await context.registry.isAnswered(offer.export) { isWorthKeeping = arrival.disk?.mayBeKept ?? true }
         // The next attempt needs the image's lock.
         arrival.disk = nil
-        await context.registry.carrierEnded(
-            offer.migration, keepsPartial: isWorthKeeping && DestinationContext.isCut(error))
+        await arrival.end(keepsPartial: isWorthKeeping && DestinationContext.isCut(error))
         if arrival.machine.state == .active { return }
         if error is CancellationError {
             context.logger.notice(

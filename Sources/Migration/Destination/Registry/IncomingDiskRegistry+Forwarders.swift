@@ -8,13 +8,19 @@ extension IncomingDiskRegistry {
     /// Adds a forwarding connection that has been greeted, and has not asked for anything.
     /// - Parameter isCommitted: the source says that it has given the disk away.
     /// - Returns: the connection's number, for `forwarderNotIdle` and `unregister`, and its turn, for `beginForwarding`.
+    /// - Throws: `MigrationError.refused` if the disk has been forgotten meanwhile.
     func forwarderGreeted(
         _ migration: MigrationID, _ connection: PeerConnection, isCommitted: Bool
-    ) -> (number: ArrivalConnection, turn: UInt64) {
+    ) throws -> (number: ArrivalConnection, turn: UInt64) {
         let number = register(connection)
-        let (turn, actions) = machine.forwarderGreeted(migration, number, isCommitted: isCommitted)
-        perform(actions)
-        return (number, turn)
+        do {
+            let (turn, actions) = try machine.forwarderGreeted(migration, number, isCommitted: isCommitted)
+            perform(actions)
+            return (number, turn)
+        } catch {
+            unregister(number)
+            throw error
+        }
     }
 
     /// Removes it from those that have not asked for anything: it serves requests now, or has ended.
@@ -60,7 +66,9 @@ extension IncomingDiskRegistry {
     }
 
     /// Lets the next link begin: nothing of the current one is in flight any more.
-    func forwarderEnded(of migration: MigrationID) { perform(machine.forwarderEnded(migration)) }
+    func forwarderEnded(of migration: MigrationID, _ number: ArrivalConnection) {
+        perform(machine.forwarderEnded(migration, number))
+    }
 
     /// The outcome of a flush of the source's clients. A failure that they are owed outlives the connection that brings it.
     /// - Parameter error: how it ended at the disk, whose losses are counted in `losses`.

@@ -7,13 +7,17 @@ import PeerModel
 /// Disks that sources offer, until they are prepared or given up.
 extension IncomingDiskRegistry {
     /// Takes an incoming disk in: finds or makes its image. `carrierEnded` must follow.
+    /// - Returns: the disk, and the number of the connection that brings it.
     /// - Throws: `MigrationError.refused` if the disk can't be taken; `FileError`.
-    func open(_ offer: Offer, over connection: PeerConnection) async throws -> ReceivingDisk {
+    func open(
+        _ offer: Offer, over connection: PeerConnection
+    ) async throws -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
         let asked = ArrivalOffer(offer)
-        let base = await host.base(of: offer.export, isRestored: false)
-        rooms: while true {
-            switch try machine.offered(asked, hasBase: base != nil) {
-            case .take: break rooms
+        while true {
+            // Asked for last: during any other wait the disk may come back, and be served.
+            let base = await host.base(of: offer.export, isRestored: false)
+            switch try machine.offered(asked, base: base?.movedBy) {
+            case .take: return try take(offer, asked, base, over: connection)
             case .end(let older, let carrier):
                 if let carrier { close(carrier) }
                 await waitUntilIdle(older)
@@ -21,7 +25,12 @@ extension IncomingDiskRegistry {
             case .withdraw(let export): await endEarly(export)
             }
         }
-        // From here on nothing is waited for, so that what the machine has said holds.
+    }
+
+    /// Nothing is waited for in here, so that what the machine has said holds.
+    private func take(
+        _ offer: Offer, _ asked: ArrivalOffer, _ base: ImageBase?, over connection: PeerConnection
+    ) throws -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
         try check(offer, base)
         try machine.checkPlaces(for: asked, from: connection.peer)
         let claim = try checkSpace(for: offer, base)
@@ -29,9 +38,9 @@ extension IncomingDiskRegistry {
         space.add(claim, for: offer.migration)
         receiving[offer.migration] = disk
         channels[offer.migration] = early[offer.export]?.channels ?? PostCopyChannels()
-        machine.opened(
-            asked, keepsImage: disk.movedBy != nil, from: connection.peer, over: register(connection))
-        return disk
+        let carrier = register(connection)
+        machine.opened(asked, base: disk.movedBy, from: connection.peer, over: carrier)
+        return (disk, carrier)
     }
 
     /// - Throws: `MigrationError.refused` if what is here already keeps a disk out.
@@ -64,7 +73,7 @@ extension IncomingDiskRegistry {
     /// - Throws: `MigrationError.refused` if it would not be taken.
     func existingImage(for offer: Offer) async throws -> RawImage? {
         let base = await host.base(of: offer.export, isRestored: false)
-        guard !machine.isTaken(offer.export, hasBase: base != nil) else {
+        guard !machine.isTaken(offer.export, base: base?.movedBy) else {
             throw MigrationError.refused("\(offer.export) is arriving or served there already")
         }
         try check(offer, base)
@@ -119,9 +128,9 @@ extension IncomingDiskRegistry {
 
     /// Keeps an unprepared disk whose connection has ended for the next attempt, or removes it. A prepared disk stays until its
     /// source decides.
-    func carrierEnded(_ migration: MigrationID, keepsPartial: Bool) async {
-        if let carrier = machine.carrier(of: migration) { unregister(carrier) }
-        let (actions, removal) = machine.carrierEnded(migration, keepsPartial: keepsPartial)
+    func carrierEnded(_ migration: MigrationID, over carrier: ArrivalConnection, keepsPartial: Bool) async {
+        unregister(carrier)
+        let (actions, removal) = machine.carrierEnded(migration, over: carrier, keepsPartial: keepsPartial)
         perform(actions)
         guard let removal else { return }
         do { try await remove(removal) } catch {

@@ -10,6 +10,6 @@ extension IncomingRecord {
     var arrival: ArrivalRecord {
         ArrivalRecord(
             migration: migration, export: export, size: size, isCommitted: phase == .active, isReturn: isReturn,
-            known: known)
+            supersedes: supersedes, known: known)
     }
 }
