@@ -30,6 +30,11 @@ public final class PresentMap: Sendable {
     /// All runs of missing blocks, ascending, found as they are asked for.
     public var allMissing: BitRuns { BitRuns(bitmap: bitmap, value: false, range: 0..<bitmap.count) }
 
+    /// Runs of present blocks in a range, ascending, found as they are asked for: a word of the map at a time.
+    public func presentRuns(in blocks: Range<UInt64>) -> BitRuns {
+        BitRuns(bitmap: bitmap, value: true, range: blocks)
+    }
+
     /// Whether a block's bytes are in the image.
     public func isPresent(_ block: UInt64) -> Bool {
         bitmap.isSet(block)

@@ -10,6 +10,8 @@ public struct Fingerprint: Hashable, Comparable, Sendable {
 
     /// Stands for a block of zeros. It is an agreement, not a hash: no block is known to have it.
     public static let zero = Fingerprint(high: 0, low: 0)
+    /// Stands for a block of which nothing is known: it can't be read now, and may be anything once it can.
+    public static let unknown = Fingerprint(high: .max, low: .max)
     /// The size of a fingerprint in files and messages.
     public static let byteCount = 16
 

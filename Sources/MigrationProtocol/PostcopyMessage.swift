@@ -49,6 +49,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     /// The most ranges of `mostRead`, each within a part of `ReadCounts`.
     package static let maximumRanked = 1024
+    /// The most blocks of `need`, and so of one answer to it.
+    package static let maximumNeeded: UInt64 = 1 << 16
     /// The most runs of one message.
     package static let maximumRuns = 32768
 

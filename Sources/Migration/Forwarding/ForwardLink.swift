@@ -311,17 +311,10 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
 
     private func send(_ ids: AsyncStream<UInt64>, over connection: PeerConnection) async throws {
         for await id in ids {
-            guard let request = state.withLockedValue({ $0.pending[id] }) else { continue }
-            if request.kind.isChange { try await makeRoom(connection) }
-            let remote = ForwardRequest(id, request)
-            let isTaken = state.withLockedValue { state in
-                guard state.requests.takesRequests else { return false }
-                // The request has been copied: from here on an answer may end it and free its buffer.
-                state.requests.leaves(remote)
-                return true
-            }
-            // Otherwise this connection ends, and the next one sends the requests without an answer.
-            guard isTaken else { continue }
+            guard let isChange = state.withLockedValue({ $0.pending[id]?.kind.isChange }) else { continue }
+            if isChange { try await makeRoom(connection) }
+            // Otherwise the request has ended, or this connection ends and the next one sends what has no answer.
+            guard let remote = state.withLockedValue({ $0.leaves(id) }) else { continue }
             try await connection.send(Message.request(remote).encoded())
         }
     }
@@ -361,6 +354,18 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         guard answer.payload.readableBytes == request.buffer.count else { return request.finish(EIO) }
         answer.payload.withUnsafeReadableBytes { request.buffer.copyMemory(from: $0) }
         request.finish(0)
+    }
+}
+
+extension ForwardLink.State {
+    /// Copies a client's request, which leaves on the current connection. Only with the state locked: `stop` may end the
+    /// request as long as it has not left, and an answer once it has, and its buffer is free after that.
+    /// - Returns: nil if it has ended, or may not be sent now.
+    mutating func leaves(_ id: UInt64) -> ForwardRequest? {
+        guard requests.takesRequests, let request = pending[id] else { return nil }
+        let remote = ForwardRequest(id, request)
+        requests.leaves(remote)
+        return remote
     }
 }
 

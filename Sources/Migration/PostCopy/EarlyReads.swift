@@ -32,7 +32,7 @@ final class EarlyReads: IncomingReader, Sendable {
     func listen() {
         channels.listen(
             PostCopyChannels.Listener(
-                event: { [self] event in if case .up(.demand, _) = event { askAgain() } },
+                event: { [self] event in if case .up(.demand, _, _) = event { askAgain() } },
                 message: { [self] _, message in
                     guard case .answer(let answer) = message else { throw MigrationError.unexpected("no answer") }
                     take(answer)

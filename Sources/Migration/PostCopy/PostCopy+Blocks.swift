@@ -42,11 +42,14 @@ extension PostCopy {
 
     private func store(_ received: PostCopyMachine.Received) throws {
         guard let data = received.data else {
-            for run in received.runs { fill(ArrivedBlocks(blocks: run, bytes: .zeros), from: .zero) }
+            for run in received.runs {
+                try check(run) { _ in .zero }
+                fill(ArrivedBlocks(blocks: run, bytes: .zeros), from: .zero)
+            }
             return
         }
         guard let decompressor = decompressors.withLockedValue({ $0[received.channel] }) else {
-            throw MigrationError.unexpected("too much data in one message")
+            throw MigrationError.unexpected("data on a channel that has nothing to unpack it with")
         }
         let buffer = BlockBuffer(byteCount: received.byteCount + geometry.blockSize)
         try data.compressed.withUnsafeReadableBytes {
@@ -64,20 +67,23 @@ extension PostCopy {
         }
     }
 
-    /// The fingerprints of blocks that came, which must be those that were announced, if any were.
+    /// The fingerprints of blocks that came.
     private func verify(_ run: Range<UInt64>, _ buffer: BlockBuffer, at offset: Int) throws -> [Fingerprint] {
         let hasher = BlockHasher()
         let found = (0..<run.count).map {
             hasher.fingerprint(
                 UnsafeRawBufferPointer(buffer.slice(offset + $0 * geometry.blockSize, geometry.blockSize)))
         }
-        let unreadable = Fingerprint(high: .max, low: .max)
-        if ask({ $0.isDescribed(run) }),
-            try zip(parts.announced.fingerprints(of: run), found).contains(where: { $0 != $1 && $0 != unreadable })
-        {
-            throw MigrationError.unexpected("blocks that are not what it said they were")
-        }
+        try check(run) { found[Int($0 - run.lowerBound)] }
         return found
+    }
+
+    /// Compares blocks that came with what was announced of them, if anything was.
+    private func check(_ run: Range<UInt64>, _ found: (UInt64) -> Fingerprint) throws {
+        for part in ask({ $0.describedRuns(in: run) }) {
+            let announced = try parts.announced.fingerprints(of: part)
+            try PostCopyMachine.check(part.lazy.map(found), against: announced)
+        }
     }
 
     // MARK: Searches

@@ -36,6 +36,7 @@ final class PostCopy: AsyncRequestHandler, Sendable {
 
     private struct State {
         var machine: PostCopyMachine
+        var order = ChannelOrder()
         var requests: [UInt64: AsyncRequest] = [:]
         var nextID: UInt64 = 0
     }
@@ -92,17 +93,22 @@ final class PostCopy: AsyncRequestHandler, Sendable {
     /// Ends requests that wait for blocks, now and later: the node ends.
     func stop() { step { $0.stop(error: ESHUTDOWN) } }
 
-    private func channelChanged(_ event: PostCopyChannels.Event) {
+    func channelChanged(_ event: PostCopyChannels.Event) {
         switch event {
-        case .up(let kind, let capabilities):
+        case .up(let kind, let capabilities, let turn):
             let windowLog = kind == .demand ? ZstdParameters.demandWindowLog : ZstdParameters.windowLog
             let fresh = try? StreamDecompressor(windowLog: windowLog)
-            decompressors.withLockedValue { $0[kind] = fresh }
-            step { $0.channelUp(kind, capabilities, at: .now) }
-        case .down(let kind):
-            step {
-                $0.channelDown(kind)
-                return []
+            perform(
+                state.withLockedValue { state in
+                    // The next connection may use its own by now.
+                    guard state.order.isUp(turn, of: kind) else { return [] }
+                    decompressors.withLockedValue { $0[kind] = fresh }
+                    return performOrdered(state.machine.channelUp(kind, capabilities, at: .now), &state, nil)
+                })
+        case .down(let kind, let turn):
+            state.withLockedValue { state in
+                state.order.down(turn, of: kind)
+                state.machine.channelDown(kind)
             }
         }
     }

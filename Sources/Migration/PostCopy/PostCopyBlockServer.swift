@@ -88,8 +88,7 @@ struct PostCopyBlockServer {
             let reader = BlockReader(
                 image: image, geometry: geometry, maximumBytes: max(Self.readBytes, geometry.blockSize))
             // The destination will ask for blocks that can't be read now, and hears of each whether it can be read then.
-            let unreadable = Fingerprint(high: .max, low: .max)
-            return try runs.flatMap { try reader.fingerprints(of: $0, unreadable: unreadable) }
+            return try runs.flatMap { try reader.fingerprints(of: $0, unreadable: .unknown) }
         }
         try await send(
             .postcopy(.description(BlockDescription(first: runs[0].lowerBound, fingerprints: fingerprints))))

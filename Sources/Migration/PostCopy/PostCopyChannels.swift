@@ -7,10 +7,13 @@ import Peer
 /// The destination's ends of the two channels of one disk, whichever connections carry them now. Any thread may call it.
 final class PostCopyChannels: Sendable {
     /// A change of a channel.
+    ///
+    /// Turns ascend from one connection of a channel to the next. A new listener may hear of the end of a turn first
+    /// (`ChannelOrder`).
     enum Event: Sendable {
         /// The channel carries messages; with the capabilities of the source.
-        case up(PostCopyChannel, ProtocolSupport.Capabilities)
-        case down(PostCopyChannel)
+        case up(PostCopyChannel, ProtocolSupport.Capabilities, turn: UInt64)
+        case down(PostCopyChannel, turn: UInt64)
     }
 
     /// Hears of the channels, and takes the messages of each one after the other.
@@ -28,6 +31,7 @@ final class PostCopyChannels: Sendable {
     private struct Channel {
         let queue: AsyncStream<Outgoing>.Continuation
         let capabilities: ProtocolSupport.Capabilities
+        let turn: UInt64
     }
 
     private struct State {
@@ -37,6 +41,7 @@ final class PostCopyChannels: Sendable {
         var connections: [UInt64: PeerConnection] = [:]
         var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
         var nextConnection: UInt64 = 0
+        var nextTurn: UInt64 = 0
         var listener: Listener?
         var lastProblem: String?
     }
@@ -62,7 +67,7 @@ final class PostCopyChannels: Sendable {
             state.listener = listener
             return state.channels
         }
-        for (kind, channel) in up { listener.event(.up(kind, channel.capabilities)) }
+        for (kind, channel) in up { listener.event(.up(kind, channel.capabilities, turn: channel.turn)) }
     }
 
     /// Notes why a channel has failed.
@@ -98,11 +103,13 @@ final class PostCopyChannels: Sendable {
         connection.allowOrdinaryFrames()
         if kind == .demand { connection.announceLongFrames() }
         let owed = NIOLockedValueBox(LongAnswers())
-        let listener = state.withLockedValue { state in
-            state.channels[kind] = Channel(queue: queue, capabilities: capabilities)
-            return state.listener
+        let (listener, turn) = state.withLockedValue { state in
+            let turn = state.nextTurn
+            state.nextTurn += 1
+            state.channels[kind] = Channel(queue: queue, capabilities: capabilities, turn: turn)
+            return (state.listener, turn)
         }
-        listener?.event(.up(kind, capabilities))
+        listener?.event(.up(kind, capabilities, turn: turn))
         let sending = Task { try await Self.send(stream, over: connection, owed) }
         var problem: (any Error)?
         do {
@@ -122,7 +129,7 @@ final class PostCopyChannels: Sendable {
             // The source may wait for this side to read, and then takes nothing.
             sending.cancel()
         }
-        end(kind, number)
+        end(kind, number, turn)
         if let problem { throw problem }
     }
 
@@ -190,13 +197,13 @@ final class PostCopyChannels: Sendable {
         return number
     }
 
-    private func end(_ kind: PostCopyChannel, _ number: UInt64) {
+    private func end(_ kind: PostCopyChannel, _ number: UInt64, _ turn: UInt64) {
         // Down before the next connection can be up.
         let listener = state.withLockedValue { state in
             state.channels[kind] = nil
             return state.listener
         }
-        listener?.event(.down(kind))
+        listener?.event(.down(kind, turn: turn))
         let actions = state.withLockedValue { state in
             state.connections[number] = nil
             return state.turns.ended(number, of: kind)

@@ -70,12 +70,11 @@ public struct BackgroundFill: Sendable {
 
     private var open: some Sequence<Range<UInt64>> { [describing, described, bringing].joined().lazy.map(\.blocks) }
 
-    /// The link is there.
+    /// The link is there; `next` chooses the first work.
     /// - Parameter span: the most blocks from the first of a question to its last.
-    public mutating func linkFound(span: UInt64 = .max) -> [Action] {
+    public mutating func linkFound(span: UInt64 = .max) {
         isUp = true
         self.span = span
-        return next()
     }
 
     /// These blocks come ahead of all others.

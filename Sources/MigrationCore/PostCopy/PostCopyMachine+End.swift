@@ -43,6 +43,7 @@ extension PostCopyMachine {
     package mutating func rootComputed(_ root: DiskRoot) -> [Action] {
         precondition(phase == .hashing)
         phase = .verifying(root)
+        problem = nil
         return askToVerify()
     }
 

@@ -38,6 +38,28 @@ extension PostCopyMachine {
         return tell(missing: missing)
     }
 
+    // MARK: The end of a problem
+
+    // A problem ends with a success, not with the pause: while it lasts, it is reported once, and status keeps it. None ends
+    // during the pause, so that the source can't have it reported more often than once a pause.
+
+    /// Blocks have been put into the image.
+    mutating func noteStored(_ origin: Origin) {
+        // A full disk still takes zeros, and blocks that it holds.
+        guard !isPaused, origin == .link || origin == .neighbour, case .cannotStore? = problem else { return }
+        problem = nil
+    }
+
+    /// Blocks may have come, or been replaced by the guest.
+    mutating func noteArrivals() {
+        guard !isPaused else { return }
+        switch problem {
+        case .cannotStore? where map.missing == 0: problem = nil
+        case .sourceCannotRead? where unreadableBlock.map(map.isPresent) ?? true: problem = nil
+        default: break
+        }
+    }
+
     private func secondsLeft(_ missing: UInt64) -> Double? {
         rate.perSecond > 0 ? Double(missing) / rate.perSecond : nil
     }

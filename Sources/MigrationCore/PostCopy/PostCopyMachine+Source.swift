@@ -46,8 +46,8 @@ extension PostCopyMachine {
 
     private mutating func beginFill() -> [Action] {
         guard case .filling = phase else { return [] }
-        let actions = fill.linkFound(span: describesRuns ? .max : limits.fill.segment)
-        return translate(actions) + advance()
+        fill.linkFound(span: describesRuns ? .max : limits.fill.segment)
+        return advance()
     }
 
     // MARK: Messages
@@ -61,7 +61,7 @@ extension PostCopyMachine {
             return advance()
         case .data(let segment): return [.store(try received(segment, channel))]
         case .zeros(let range):
-            return [.store(Received(channel: channel, runs: [try range.blocks(of: geometry)], data: nil, byteCount: 0))]
+            return [.store(Received(channel: channel, runs: [try zeros(range)], data: nil, byteCount: 0))]
         case .postcopy(.unreadable(let range, let error)):
             let blocks = try range.blocks(of: geometry)
             return unreadable(blocks, error: error > 0 ? error : WorkFailure.inputOutput, channel)
@@ -85,7 +85,16 @@ extension PostCopyMachine {
         return Received(channel: channel, runs: runs, data: segment, byteCount: Int(bytes))
     }
 
+    /// A few bytes may stand for the whole disk, and what is asked for each block is looked at with the machine locked.
+    private func zeros(_ range: BlockRange) throws -> Range<UInt64> {
+        guard range.count <= PostcopyMessage.maximumNeeded else {
+            throw MigrationError.unexpected("more zeros than one question may ask for")
+        }
+        return try range.blocks(of: geometry)
+    }
+
     private mutating func unreadable(_ blocks: Range<UInt64>, error: CInt, _ channel: PostCopyChannel) -> [Action] {
+        unreadableBlock = blocks.lowerBound
         let actions = translate(scheduler.unavailable(blocks, error: error)) + pause(.sourceCannotRead(error: error))
         count([blocks], channel)
         return actions + advance()

@@ -1,4 +1,5 @@
 import BlockModel
+import Hashing
 import MigrationProtocol
 
 /// Decides everything about a disk that is served before all of it has come: which request waits for which block, what the
@@ -69,8 +70,11 @@ package struct PostCopyMachine: Sendable {
     var saveSequence: SaveSequence
     var unsavedBytes: UInt64 = 0
     var ledger = Ledger()
+    /// Kept over the pause, until what had failed has succeeded.
     var problem: Problem?
-    /// Kept apart from `problem`, which ends with the pause.
+    /// The last block that the source could not read.
+    var unreadableBlock: UInt64?
+    /// Kept apart from `problem`: no success of this side ends it.
     var difference: Problem?
     /// Blocks that come, from anywhere.
     var rate = RecentRate()
@@ -98,6 +102,20 @@ package struct PostCopyMachine: Sendable {
 
     /// Whether the source has said the fingerprints of all these blocks, so that bytes must match them.
     package func isDescribed(_ blocks: Range<UInt64>) -> Bool { describedBlocks.nextMissing(in: blocks) == nil }
+
+    /// The runs of these blocks whose fingerprints the source has said.
+    package func describedRuns(in blocks: Range<UInt64>) -> [Range<UInt64>] {
+        Array(describedBlocks.presentRuns(in: blocks))
+    }
+
+    /// Compares blocks that came with what the source has said of them.
+    /// - Parameter announced: one fingerprint for each of the blocks; `unknown` where it said nothing.
+    /// - Throws: `MigrationError.unexpected` if a block is another one.
+    package static func check(_ found: some Sequence<Fingerprint>, against announced: [Fingerprint]) throws {
+        guard zip(announced, found).allSatisfy({ $0 == $1 || $0 == .unknown }) else {
+            throw MigrationError.unexpected("blocks that are not what it said they were")
+        }
+    }
 
     /// The disk is served. If nothing is missing, verification begins without a link.
     package mutating func start() -> [Action] { advance() }
@@ -144,6 +162,7 @@ package struct PostCopyMachine: Sendable {
         guard error == 0 else { return actions + pause(.cannotStore(error: error)) }
         let bytes = fill.accepted.reduce(0) { $0 + geometry.byteCount(of: $1) }
         count(bytes, from: fill.origin)
+        if bytes > 0 { noteStored(fill.origin) }
         unsavedBytes += bytes
         actions += noteProgress(at: now)
         if unsavedBytes >= limits.checkpointBytes {
@@ -182,8 +201,7 @@ package struct PostCopyMachine: Sendable {
     /// The pause is over.
     package mutating func retry() -> [Action] {
         isPaused = false
-        problem = nil
-        return advance()
+        return translate(scheduler.retry()) + advance()
     }
 
     // MARK: Steps
@@ -191,6 +209,7 @@ package struct PostCopyMachine: Sendable {
     /// Does what there is to do next; called at the end of every event that may allow it.
     mutating func advance() -> [Action] {
         guard case .filling = phase, !isPaused else { return [] }
+        noteArrivals()
         guard !fill.isDone else {
             phase = .saving
             return tell(missing: 0) + save(for: .verification)

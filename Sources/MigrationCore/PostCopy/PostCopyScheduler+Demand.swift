@@ -12,42 +12,57 @@ extension PostCopyScheduler {
         let blockSize = UInt64(geometry.blockSize)
         var room = max(Self.demandBytes / blockSize, 1)
         for need in request.needs where room > 0 {
-            collect(need.lowerBound..<min(need.upperBound, need.lowerBound + room), &room, &runs)
+            let part = need.lowerBound..<min(need.upperBound, need.lowerBound + room)
+            collect(part, without: request.heldBack, &room, &runs)
         }
         guard !runs.isEmpty else { return }
         for run in runs { demanded.formUnion(run) }
         var ahead: [Range<UInt64>] = []
         if request.operation.kind == .read, let last = request.needs.last?.upperBound {
             var room = max(Self.readAheadBytes / blockSize, 1)
-            collect(last..<min(geometry.blockCount, last + room), &room, &ahead)
+            collect(last..<min(geometry.blockCount, last + room), without: [], &room, &ahead)
             for run in ahead { demanded.formUnion(run) }
         }
         actions.append(.demand(runs, ahead: ahead))
     }
 
-    /// Adds the missing blocks of a range that are not demanded yet.
-    private func collect(_ range: Range<UInt64>, _ room: inout UInt64, _ runs: inout [Range<UInt64>]) {
-        var position = range.lowerBound
-        while room > 0, position < range.upperBound, let run = map.nextMissing(in: position..<range.upperBound) {
-            for part in free(run) {
-                for block in part where room > 0 && !demanded.contains(block) {
-                    room -= 1
-                    if let last = runs.last, last.upperBound == block {
-                        runs[runs.count - 1] = last.lowerBound..<block + 1
-                    } else {
-                        runs.append(block..<block + 1)
-                    }
-                }
+    /// Adds the missing blocks of a range that are neither demanded yet nor held back.
+    private func collect(
+        _ range: Range<UInt64>, without heldBack: Set<UInt64>, _ room: inout UInt64, _ runs: inout [Range<UInt64>]
+    ) {
+        for block in freeMissing(in: range).joined()
+        where room > 0 && !demanded.contains(block) && !heldBack.contains(block) {
+            room -= 1
+            if let last = runs.last, last.upperBound == block {
+                runs[runs.count - 1] = last.lowerBound..<block + 1
+            } else {
+                runs.append(block..<block + 1)
             }
-            position = run.upperBound
         }
     }
 
-    mutating func forgetDemand(_ blocks: Range<UInt64>) {
-        if UInt64(blocks.count) > UInt64(demanded.count) {
-            demanded = demanded.filter { !blocks.contains($0) }
-        } else {
-            for block in blocks { demanded.remove(block) }
-        }
+    mutating func forgetDemand(_ blocks: Range<UInt64>) { _ = takeDemand(blocks) }
+
+    /// Forgets that blocks were demanded.
+    /// - Returns: those that were.
+    mutating func takeDemand(_ blocks: Range<UInt64>) -> Set<UInt64> {
+        let taken =
+            UInt64(blocks.count) > UInt64(demanded.count)
+            ? demanded.filter { blocks.contains($0) } : Set(blocks.filter(demanded.contains))
+        demanded.subtract(taken)
+        return taken
+    }
+}
+
+extension PostCopyScheduler.Open {
+    /// The blocks that are not demanded for it now.
+    fileprivate var heldBack: Set<UInt64> {
+        guard let first = needs.first?.lowerBound, unreadable.contains(first) else { return unreadable }
+        return unreadable.subtracting([first])
+    }
+
+    /// The source could not read blocks that were demanded.
+    mutating func holdBack(_ blocks: Set<UInt64>) {
+        unreadable.formUnion(blocks.filter { block in needs.contains { $0.contains(block) } })
     }
 }

@@ -74,6 +74,9 @@ public struct PostCopyScheduler: Sendable {
         /// Blocks that it writes whole.
         let whole: Range<UInt64>
         var stage = Stage.waiting
+        /// Blocks that the source could not read while the request waited for others. They are demanded again on a retry, or
+        /// once it waits for them first, which tells its client at once whether they can be read.
+        var unreadable: Set<UInt64> = []
     }
 
     let map: DurablePresentMap
@@ -173,7 +176,7 @@ public struct PostCopyScheduler: Sendable {
         var accepted: [Range<UInt64>] = []
         for range in blocks {
             forgetDemand(range)
-            for run in map.missingRuns(in: range) { accepted += free(run) }
+            accepted += freeMissing(in: range)
         }
         defer { nextFill += 1 }
         fills[nextFill] = accepted
@@ -200,9 +203,19 @@ public struct PostCopyScheduler: Sendable {
     /// The source can't read blocks: requests that wait for them end.
     /// - Parameter error: an `errno`.
     public mutating func unavailable(_ blocks: Range<UInt64>, error: CInt) -> [Action] {
-        forgetDemand(blocks)
+        let refused = takeDemand(blocks)
         var actions: [Action] = []
         fail([blocks], error, &actions)
+        for id in waiting { open[id]!.holdBack(refused) }
+        advanceAll(&actions)
+        return actions
+    }
+
+    /// The pause after a failure is over: blocks that the source could not read are demanded anew.
+    public mutating func retry() -> [Action] {
+        guard waiting.contains(where: { open[$0]?.unreadable.isEmpty == false }) else { return [] }
+        for id in waiting { open[id]!.unreadable = [] }
+        var actions: [Action] = []
         advanceAll(&actions)
         return actions
     }
@@ -213,6 +226,7 @@ public struct PostCopyScheduler: Sendable {
     /// The link is up: blocks for which requests wait are demanded anew.
     public mutating func linkFound() -> [Action] {
         demanded.removeAll()
+        for id in waiting { open[id]!.unreadable = [] }
         var actions: [Action] = []
         advanceAll(&actions)
         return actions
@@ -257,7 +271,7 @@ public struct PostCopyScheduler: Sendable {
             let parts = blocks.flatMap { run in needs.map { $0.clamped(to: run) }.filter { !$0.isEmpty } }
             guard !parts.isEmpty else { continue }
             open[id]!.operation.delivered += parts
-            open[id]!.needs = needs.flatMap { Self.without(parts, $0) }
+            open[id]!.needs = Self.without(parts, needs)
             actions.append(.deliver(id: id, parts))
         }
     }

@@ -14,7 +14,7 @@ package struct PostCopySourceMachine: Sendable {
     /// The tuned numbers of one disk.
     package struct Limits: Sendable {
         /// Blocks that one message may ask for.
-        package var neededBlocks: UInt64 = 1 << 16
+        package var neededBlocks = PostcopyMessage.maximumNeeded
         /// Bytes of blocks in one answer: a demand waits for the answer that is on its way.
         package var batchBytes = 128 << 10
         /// Bytes that one read may ask for.

@@ -23,7 +23,8 @@ struct BackgroundFillTests {
         of fill: inout BackgroundFill, _ map: DurablePresentMap, atMost limit: Int = .max
     ) -> [Range<UInt64>] {
         var order: [Range<UInt64>] = []
-        var actions = fill.linkFound()
+        fill.linkFound()
+        var actions = fill.next()
         while !actions.isEmpty || !fill.isDone {
             for action in actions {
                 switch action {
@@ -72,11 +73,12 @@ struct BackgroundFillTests {
         for block in 0..<1000 as Range<UInt64> where block % 10 > 1 { scattered.markTaken(block..<block + 1) }
         var fill = fill(scattered, segment: 10, windows: 2)
         let runs = (0..<10 as Range<UInt64>).map { $0 * 10..<$0 * 10 + 2 }
-        #expect(fill.linkFound() == [.describe(Array(runs[..<5])), .describe(Array(runs[5...]))])
+        fill.linkFound()
+        #expect(fill.next() == [.describe(Array(runs[..<5])), .describe(Array(runs[5...]))])
         fill.linkLost()
         // One of two missing blocks each; four are in the place of one.
-        let found = fill.linkFound(span: 10)
-        #expect(found == runs[..<8].map { .describe([$0]) })
+        fill.linkFound(span: 10)
+        #expect(fill.next() == runs[..<8].map { .describe([$0]) })
     }
 
     @Test("Wishes are no more than there is room for")
@@ -113,7 +115,8 @@ struct BackgroundFillTests {
                     }
                 }
             }
-            take(fill.linkFound(span: span))
+            fill.linkFound(span: span)
+            take(fill.next())
             var steps = 0
             while !fill.isDone, steps < 20_000 {
                 steps += 1
@@ -126,7 +129,8 @@ struct BackgroundFillTests {
                     fill.linkLost()
                     asked = []
                     bringing = []
-                    take(fill.linkFound(span: span))
+                    fill.linkFound(span: span)
+                    take(fill.next())
                 case 2...4: fill.wasDescribed()
                 default:
                     guard let segment = bringing.randomElement(using: &random) else { break }

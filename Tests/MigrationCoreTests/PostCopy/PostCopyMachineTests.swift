@@ -56,6 +56,12 @@ private struct Driven {
         return machine.described(said)
     }
 
+    /// What status says.
+    var problem: PostCopyMachine.Problem? {
+        var machine = machine
+        return machine.progress(at: Self.now).progress.problem
+    }
+
     /// Performs saving until it ends.
     mutating func save(failing failed: SaveSequence.Step? = nil) -> [PostCopyMachine.Action] {
         var actions: [PostCopyMachine.Action] = [.save(.synchronizeImage)]
@@ -130,6 +136,42 @@ struct PostCopyMachineTests {
         }
         #expect(received.runs == [1..<2, 5..<4 + most])
         #expect(received.byteCount == DataSegment.maximumBytes)
+    }
+
+    @Test("More zeros than one question may ask for -> refused; a short message can't stand for the whole disk")
+    func tooManyZeros() throws {
+        let most = PostcopyMessage.maximumNeeded
+        var driven = Driven(blocks: most * 4)
+        for channel in PostCopyChannel.allCases {
+            #expect(throws: MigrationError.self) {
+                try driven.machine.receive(.zeros(Self.range(0, most + 1)), on: channel)
+            }
+            guard
+                case .store(let received)? = try driven.machine.receive(.zeros(Self.range(1, most)), on: channel).first
+            else {
+                Issue.record("as many zeros as may be asked for are not stored")
+                return
+            }
+            #expect(received.runs == [1..<1 + most])
+        }
+    }
+
+    @Test(
+        "Blocks that are not what was said of them -> refused, zeros like any others; nothing is known of unreadable ones"
+    )
+    func notAsDescribed() throws {
+        let block = Fingerprint(high: 1, low: 2)
+        try PostCopyMachine.check([block, .zero, .zero, block], against: [block, .zero, .unknown, .unknown])
+        for (found, announced) in [(.zero, block), (block, .zero), (block, Fingerprint(high: 1, low: 3))] {
+            #expect(throws: MigrationError.self) {
+                try PostCopyMachine.check([.zero, found], against: [.zero, announced])
+            }
+        }
+        var driven = Driven { $0.fill.segment = 4 }
+        _ = driven.up(.bulk, .postcopy)
+        _ = try driven.describe(0..<4)
+        #expect(driven.machine.describedRuns(in: 2..<8) == [2..<4], "a run that is described in part is compared, too")
+        #expect(driven.machine.describedRuns(in: 4..<8) == [])
     }
 
     @Test("Answers to questions over bulk that come over demand -> refused")
@@ -277,8 +319,30 @@ struct PostCopyMachineTests {
             Issue.record("it does not go on")
             return
         }
-        #expect(driven.machine.progress(at: Driven.now).progress.problem == nil)
+        #expect(driven.problem == .cannotStore(error: 5), "nothing has succeeded yet")
+        #expect(driven.fill(0..<1, error: 5) == [.retry(after: .seconds(5))], "reported before")
+        _ = driven.fill(1..<2)
+        #expect(driven.problem == .cannotStore(error: 5), "at most one end for each pause")
+        _ = driven.machine.retry()
+        let zeros = driven.machine.arrived(2..<3, from: .zero)
+        _ = driven.machine.filled(zeros, error: 0, isAtHand: false, at: Driven.now)
+        #expect(driven.problem == .cannotStore(error: 5), "a full disk takes zeros")
+        _ = driven.fill(3..<4)
+        #expect(driven.problem == nil)
         #expect(driven.fill(0..<1, error: 28) == [.report(full), .retry(after: .seconds(5))])
+    }
+
+    @Test("A link that comes during the pause -> nothing is brought before its end", arguments: [true, false])
+    func linkDuringPause(canRank: Bool) throws {
+        var driven = Driven()
+        _ = driven.fill(0..<1, error: 28)
+        if canRank {
+            #expect(driven.up(.bulk) == [.send(.rank, on: .bulk)])
+            #expect(try driven.machine.receive(.postcopy(.mostRead([])), on: .bulk) == [])
+        } else {
+            #expect(driven.up(.bulk, .postcopy) == [])
+        }
+        #expect(driven.machine.retry() == [.send(.describe([Self.range(0, 8)]), on: .bulk)])
     }
 
     @Test("The source can't read blocks -> requests for them end, and it is asked again after a pause")
@@ -295,6 +359,29 @@ struct PostCopyMachineTests {
         _ = try driven.take(.zeros(Self.range(1, 7)))
         // The segment is over, and what is still missing is gone over again.
         #expect(driven.machine.retry() == [.send(.describe([Self.range(0, 1)]), on: .bulk)])
+        #expect(
+            try driven.machine.receive(.postcopy(.unreadable(Self.range(0, 1), error: 5)), on: .bulk) == [
+                .retry(after: .seconds(5))
+            ], "reported before")
+        _ = driven.machine.retry()
+        #expect(driven.problem == problem)
+        _ = driven.fill(0..<1)
+        _ = driven.machine.retry()
+        #expect(driven.problem == nil)
+    }
+
+    @Test("Blocks that the source can't read while a client waits for others -> demanded again after the pause")
+    func unreadableLater() throws {
+        var driven = Driven(present: 2..<8)
+        _ = driven.up(.demand)
+        let question = driven.machine.begin(.init(id: 1, kind: .read, bytes: 0..<2 * 4096, isForced: false))
+        #expect(question == [.send(.need([Self.range(0, 2)]), on: .demand)])
+        let problem = PostCopyMachine.Problem.sourceCannotRead(error: 5)
+        #expect(
+            try driven.machine.receive(.postcopy(.unreadable(Self.range(1, 1), error: 5)), on: .demand) == [
+                .report(problem), .retry(after: .seconds(5)),
+            ])
+        #expect(driven.machine.retry() == [.send(.need([Self.range(1, 1)]), on: .demand)])
     }
 
     // MARK: Durability and progress
@@ -361,8 +448,13 @@ struct PostCopyMachineTests {
         #expect(driven.machine.performed(1, error: 0) == [.finish(id: 1, error: 0)])
         #expect(driven.machine.retry() == [.save(.synchronizeImage)])
         #expect(driven.save() == [.computeRoot])
-        #expect(driven.machine.rootFailed(WorkFailure(code: 5, reason: "broken")).contains(.report(problem)))
+        let broken = WorkFailure(code: 5, reason: "broken")
+        #expect(driven.machine.rootFailed(broken) == [.retry(after: .seconds(5))], "reported before")
         #expect(driven.machine.retry() == [.save(.synchronizeImage)])
+        #expect(driven.problem == problem)
+        _ = driven.save()
+        _ = driven.machine.rootComputed(Self.root)
+        #expect(driven.problem == nil)
     }
 
     @Test("Roots that differ -> reported until the end, nothing is completed, and the next link asks again")

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import BlockModel
@@ -113,10 +114,63 @@ struct PostCopySchedulerTests {
     mutating func unavailable() {
         _ = scheduler.begin(operation(1, .read, blocks(0..<2)))
         _ = scheduler.begin(operation(2, .read, blocks(1..<2)))
-        // The other may have better luck by the time that it comes to this block.
-        let actions: [Action] = [.finish(id: 2, error: Self.broken), .demand([1..<2], ahead: [])]
-        #expect(scheduler.unavailable(1..<2, error: Self.full) == actions)
+        #expect(scheduler.unavailable(1..<2, error: Self.full) == [.finish(id: 2, error: Self.broken)])
         #expect(scheduler.openCount == 1)
+    }
+
+    @Test(
+        "Blocks that the source can't read while others are waited for -> demanded on a retry, or once they are first")
+    mutating func heldBack() {
+        let again = [Action.demand([1..<2], ahead: [])]
+        _ = scheduler.begin(operation(1, .read, blocks(0..<2)))
+        #expect(scheduler.unavailable(1..<2, error: Self.broken) == [], "not once per round trip")
+        #expect(scheduler.unavailable(1..<2, error: Self.broken) == [])
+        #expect(scheduler.retry() == again)
+        #expect(scheduler.retry() == [])
+        #expect(scheduler.unavailable(1..<2, error: Self.broken) == [])
+        // The client hears soon whether it can be read now.
+        let fill = scheduler.arrived([0..<1])
+        #expect(scheduler.filled(fill.id, error: 0) == again)
+        #expect(scheduler.unavailable(1..<2, error: Self.full) == [.finish(id: 1, error: Self.broken)])
+    }
+
+    @Test("Blocks that were held back -> demanded for another request that comes, and on the next link")
+    mutating func heldBackForOne() {
+        _ = scheduler.begin(operation(1, .read, blocks(0..<2)))
+        _ = scheduler.unavailable(1..<2, error: Self.broken)
+        #expect(scheduler.begin(operation(2, .read, blocks(1..<2))) == [.demand([1..<2], ahead: [])])
+        #expect(scheduler.unavailable(1..<2, error: Self.broken) == [.finish(id: 2, error: Self.broken)])
+        scheduler.linkLost()
+        #expect(scheduler.linkFound() == [.demand([0..<2], ahead: [2..<8])])
+    }
+
+    @Test(
+        "Runs without what is claimed -> as block by block, in a time that grows with their number alone",
+        .timeLimit(.minutes(1)))
+    func claims() {
+        var random = Seeded.fresh()
+        func ranges(_ count: Int) -> [Range<UInt64>] {
+            (0..<count).map { _ in
+                let first = UInt64.random(in: 0..<60, using: &random)
+                return first..<first + UInt64.random(in: 1...9, using: &random)
+            }
+        }
+        for _ in 0..<500 {
+            let claims = ranges(Int.random(in: 0...6, using: &random))
+            let blocks = Set(ranges(Int.random(in: 1...6, using: &random)).joined())
+            let runs = blocks.sorted().reduce(into: [Range<UInt64>]()) { runs, block in
+                if let last = runs.last, last.upperBound == block {
+                    runs[runs.count - 1] = last.lowerBound..<block + 1
+                } else {
+                    runs.append(block..<block + 1)
+                }
+            }
+            let free = PostCopyScheduler.without(claims, runs)
+            #expect(Array(free.joined()) == blocks.subtracting(claims.joined()).sorted(), "\(runs) without \(claims)")
+            #expect(free.allSatisfy { !$0.isEmpty })
+        }
+        let many = (0..<200_000 as Range<UInt64>).map { $0 * 2..<$0 * 2 + 1 }
+        #expect(PostCopyScheduler.without(many.reversed(), many) == [])
     }
 
     @Test("A forced write -> finished once a save that began after it has ended")

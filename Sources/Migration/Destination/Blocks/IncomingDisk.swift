@@ -72,13 +72,11 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Makes the image hold nothing but zeros in blocks.
     func empty(_ blocks: Range<UInt64>) throws {
-        var start = blocks.lowerBound
-        while start < blocks.upperBound {
-            let isPresent = hasBase || presentMap.isPresent(start)
-            var end = hasBase ? blocks.upperBound : start + 1
-            while end < blocks.upperBound, presentMap.isPresent(end) == isPresent { end += 1 }
-            if isPresent { try image.punch(start..<end, geometry) }
-            start = end
+        guard !blocks.isEmpty else { return }
+        if hasBase {
+            try image.punch(blocks, geometry)
+        } else {
+            for run in presentMap.presentRuns(in: blocks) { try image.punch(run, geometry) }
         }
         presentMap.mark(blocks)
     }

@@ -154,7 +154,7 @@ extension IncomingDiskRegistry {
         channels.listen(
             PostCopyChannels.Listener(
                 event: { event in
-                    if case .up(.bulk, _) = event { channels.send(.postcopy(.complete(ledger)), on: .bulk) }
+                    if case .up(.bulk, _, _) = event { channels.send(.postcopy(.complete(ledger)), on: .bulk) }
                 }, message: { _, _ in }))
     }
 }

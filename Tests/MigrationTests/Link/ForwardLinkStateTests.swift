@@ -1,0 +1,52 @@
+import BlockModel
+import MigrationProtocol
+import NIOCore
+import PeerModel
+import Testing
+
+@testable import Block
+@testable import Migration
+@testable import MigrationCore
+
+@Suite("Requests of a link to the destination")
+struct ForwardLinkStateTests {
+    /// A link's state on a connection, with one write that has not left.
+    private func connected(_ request: AsyncRequest) -> (state: ForwardLink.State, id: UInt64) {
+        var state = ForwardLink.State(
+            destination: PeerAddress(host: "localhost", port: 1),
+            requests: ForwardQueue(isResumed: false, mayRepeat: false))
+        let id = state.requests.begin()
+        state.pending[id] = request
+        _ = state.requests.connected(boot: 1, isCommitted: true)
+        return (state, id)
+    }
+
+    @Test("A write leaves -> its bytes are copied; it has ended while it waited for room -> its buffer is not touched")
+    func leaves() {
+        var bytes: [UInt8] = [1, 2, 3]
+        bytes.withUnsafeMutableBytes { buffer in
+            let write = AsyncRequest(
+                kind: .write, isForcedUnitAccess: false, mayPunchHole: true, offset: 512, length: 3, buffer: buffer
+            ) { _ in }
+            var (state, id) = connected(write)
+            #expect(state.leaves(id)?.payload == ByteBuffer(bytes: [1, 2, 3]))
+            (state, id) = connected(write)
+            // As `stop` does.
+            state.pending = [:]
+            #expect(state.leaves(id) == nil)
+        }
+    }
+
+    @Test("A connection that takes no requests -> the request stays for the next one")
+    func staysBehind() {
+        let flush = AsyncRequest(
+            kind: .flush, isForcedUnitAccess: false, mayPunchHole: true, offset: 0, length: 0,
+            buffer: UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        ) { _ in }
+        let link = connected(flush)
+        var state = link.state
+        #expect(state.requests.leave())
+        #expect(state.leaves(link.id) == nil)
+        #expect(state.pending[link.id] != nil)
+    }
+}
