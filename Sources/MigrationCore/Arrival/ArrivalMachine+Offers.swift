@@ -2,7 +2,7 @@ import MigrationProtocol
 
 /// Offers of sources: which disks are taken in, and what has to go for them.
 extension ArrivalMachine {
-    /// What is to be done about an offer.
+    /// The driver's next step for an offer.
     package enum OfferStep: Equatable, Sendable {
         /// An older attempt is still at work: close its carrier, if it has one, wait until the attempt is idle, and offer
         /// again.

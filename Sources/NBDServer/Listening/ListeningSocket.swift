@@ -8,7 +8,7 @@ enum ListeningSocket {
     private static let backlog = CInt(SOMAXCONN)
     private static let triesForOnePort = 16
     /// The kernel frees the ring of a killed process, and with it the sockets, some time after the process has been
-    /// reaped: tens of milliseconds, and seconds on a busy machine (Linux 6.1, 2026-11-29).
+    /// reaped. This takes tens of milliseconds, and seconds on a busy machine (Linux 6.1, 2026-11-29).
     private static let triesForFormerLife = 40
     /// Microseconds.
     private static let pauseBetweenTries: useconds_t = 50_000
@@ -20,7 +20,8 @@ enum ListeningSocket {
     static func open(_ address: ListenAddress, _ permissions: FilePermissions) throws -> ([CInt], ListenAddress) {
         for _ in 0..<triesForFormerLife {
             do { return try tryToOpen(address, permissions) } catch let error as ListenError
-            where error.isInUse { usleep(pauseBetweenTries) }
+                where error.isInUse
+            { usleep(pauseBetweenTries) }
         }
         return try tryToOpen(address, permissions)
     }

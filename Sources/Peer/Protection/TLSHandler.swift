@@ -4,10 +4,9 @@ import TLS
 
 /// Encrypts a connection: plaintext above it in the pipeline, ciphertext below it.
 ///
-/// 1. Handshake: `TLSUserEvent.handshakeCompleted` follows once each side knows the other; what is written waits. 2. Open.
-/// 3. Closing, once this side closes: what was flushed is sent, then this side's word that the stream is complete
-/// (close_notify); the other side has `closeLimit` to answer it. 4. Closed: by both sides' words, by a failure, or because
-/// the socket has gone.
+/// 1. Handshake: `TLSUserEvent.handshakeCompleted` follows once each side knows the other; what is written waits. 2.
+/// Open. 3. Closing, once this side closes: what was flushed is sent, then this side's close_notify. The other side has
+/// `closeLimit` to answer it. 4. Closed: by both sides' words, by a failure, or because the socket has gone.
 ///
 /// A failure is a `TLSFailure` in `errorCaught`; so is a stream that ends without the other side's word. The channel must
 /// read by itself (autoRead), and must not let the other side close one direction only.
@@ -37,7 +36,7 @@ final class TLSHandler: ChannelDuplexHandler {
 
     private let tls: TLSChannel
     private var state = State.handshaking
-    /// What was written, as plaintext; the mark is the last flush.
+    /// Written plaintext that is not encrypted yet; the mark is the last flush.
     private var waiting = MarkedCircularBuffer<(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)>(
         initialCapacity: 8)
     private var isSending = false
@@ -299,8 +298,8 @@ final class TLSHandler: ChannelDuplexHandler {
     private func fail(_ context: ChannelHandlerContext) {
         guard state != .closed else { return }
         state = .closed
-        // The reason for the peer is written first, because those above may close at once; it is flushed last, because a
-        // socket that has gone would be told of as another failure.
+        // The reason for the peer is written first, because handlers above may close at once. It is flushed last,
+        // because a socket that has gone would be reported as another failure.
         _ = writeOutput(context)
         context.fireErrorCaught(tls.failure ?? .other("TLS makes no progress"))
         context.flush()

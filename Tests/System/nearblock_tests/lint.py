@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nearblock_tests import comments
 from nearblock_tests.repository import ROOT, SYSTEM, SuiteParser, install, note, swift
 
 MOST_FILES = 25
@@ -126,6 +127,12 @@ class Lint:
                 if (match := SYMBOL.match(code)) and not known.issuperset(filter(None, match.groups())):
                     yield f"{document} names {code}, which no source has"
 
+    def comments(self) -> Iterator[str]:
+        for file in self.files:
+            if file.startswith("Sources/") and file.endswith(".swift"):
+                for line, complaint in comments.complaints((ROOT / file).read_text()):
+                    yield f"{file}:{line}: {complaint}"
+
     def folders(self) -> Iterator[str]:
         counts = Counter(os.path.dirname(file) for file in self.files)
         for folder, count in sorted(counts.items()):
@@ -169,8 +176,8 @@ def main() -> int:
     checks: list[tuple[str, Callable[[], Iterator[str]]]] = [
         ("swift format", lint.swift_format), ("shellcheck", lint.shellcheck), ("pyflakes", lint.pyflakes),
         ("pycodestyle", lint.pycodestyle), ("mypy", lint.mypy), ("links of documents", lint.links),
-        ("names in documents", lint.names), ("symbols in documents", lint.symbols), ("folders", lint.folders),
-        ("imports", lint.imports)]
+        ("names in documents", lint.names), ("symbols in documents", lint.symbols), ("comments", lint.comments),
+        ("folders", lint.folders), ("imports", lint.imports)]
     if options.commits is not None:
         checks.append(("commits", lambda: lint.commits(options.commits)))
     faults = 0

@@ -61,7 +61,7 @@ struct ImageDirectory: Sendable {
         base?.image.path ?? layout.partialPath(of: offer.export)
     }
 
-    /// An image that an earlier attempt has left of a disk; nil if there is none of its size.
+    /// The partial image that an earlier attempt has left for this disk; nil if there is none of the disk's size.
     func partialImage(for offer: Offer) -> RawImage? {
         let partial = try? RawImage(
             path: layout.partialPath(of: offer.export), access: .readOnly, followsLink: false)
