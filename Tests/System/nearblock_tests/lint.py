@@ -40,6 +40,8 @@ CODE = re.compile(r"`([^`\n]+)`")
 # A type, a function of one, or a group of tests, as documents name them.
 SYMBOL = re.compile(r"^([A-Z]\w*[a-z]\w*)(?:[./]([A-Za-z]\w*))?$")
 WORD = re.compile(r"\w+")
+# Documents that name Swift files by the ends of their paths.
+GUIDES = ("docs/architecture.md", "docs/protocol.md")
 # Folders whose names in a document are paths from the root.
 PATH = re.compile(r"^(?:Sources|Tests|docs|benchmarks|nbd-scripts)/[\w./+-]+$")
 
@@ -105,14 +107,14 @@ class Lint:
                     yield f"{document} links to {target}, which is not there"
 
     def names(self) -> Iterator[str]:
-        """Paths from the root, and in docs/architecture.md the names of Swift files."""
+        """Paths from the root, and in the documents that lead through the sources the ends of paths of Swift files."""
         ends = {"/".join(Path(file).parts[-count:]) for file in self.files for count in range(1, len(Path(file).parts) + 1)}
         for document in self.documents:
             for code in CODE.findall((ROOT / document).read_text()):
                 word = code.split()[0]
                 if PATH.match(word) and not (ROOT / word).exists():
                     yield f"{document} names {word}, which is not there"
-                if document == "docs/architecture.md" and word.endswith(".swift") and word not in ends:
+                if document in GUIDES and word.endswith(".swift") and word not in ends:
                     yield f"{document} names {word}, which is not there"
 
     def symbols(self) -> Iterator[str]:
