@@ -134,7 +134,7 @@ extension ArrivalMachine {
     /// - Parameter size: bytes.
     package mutating func announced(_ export: String, size: UInt64) { announced[export] = size }
 
-    /// Whether clients are answered for a disk that is still to be handed over.
+    /// Whether clients are answered for a disk that is still to be switched over.
     package func isAnswered(_ export: String) -> Bool { announced[export] != nil }
 
     /// Whether clients are answered for a disk that no connection brings at the moment.

@@ -108,7 +108,7 @@ extension ArrivalMachine {
     /// A source of a disk says by which migrations others forward to it. They may forward here, and no other disk becomes
     /// theirs by that: a migration that is known here already stays what it is.
     /// - Returns: those that are new; `accepted` takes them once they are recorded. None if there is nothing to record.
-    /// - Throws: `MigrationError` if the disk has not been handed over.
+    /// - Throws: `MigrationError` if the disk has not been switched over.
     package func introduced(_ others: [MigrationID], by migration: MigrationID) throws -> [MigrationID] {
         guard served(migration) != nil else { throw MigrationError.unexpected("an introduction before the hand-over") }
         var seen: Set<MigrationID> = []

@@ -62,9 +62,11 @@ public struct DestinationMigration: Sendable {
         case .forward:
             try await ForwardConnection(context: context, hello: hello, connection: connection).run(&frames)
         case .demand:
-            try await LaneConnection(context: context, kind: .demand, hello: hello, connection: connection).run(&frames)
+            try await ChannelConnection(context: context, kind: .demand, hello: hello, connection: connection).run(
+                &frames)
         case .bulk:
-            try await LaneConnection(context: context, kind: .bulk, hello: hello, connection: connection).run(&frames)
+            try await ChannelConnection(context: context, kind: .bulk, hello: hello, connection: connection).run(
+                &frames)
         }
     }
 

@@ -106,7 +106,7 @@ struct ImageDirectory: Sendable {
         try flush(path)
     }
 
-    /// An image as its record is to know it: a disk that has not been handed over gets its own name only then.
+    /// An image as its record is to know it: a disk that has not been switched over gets its own name only then.
     func standing(_ image: RawImage, _ record: IncomingRecord) throws -> RecordedImage {
         var standing = try RecordedImage(image)
         guard !record.isReturn else { return standing }
