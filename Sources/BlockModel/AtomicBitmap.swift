@@ -8,10 +8,10 @@ package final class AtomicBitmap: @unchecked Sendable {
     package let count: UInt64
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
     private let wordCount: Int
-    /// Keeps memory alive that is not the bitmap's own.
+    /// Keeps the memory alive if the bitmap does not own it.
     private let owner: AnyObject?
 
-    /// Bits in memory of `owner`, as they are there.
+    /// Uses bits that are already in memory of `owner`.
     package init(count: UInt64, in memory: UnsafeMutableRawPointer, of owner: AnyObject) {
         self.count = count
         self.owner = owner
@@ -24,8 +24,8 @@ package final class AtomicBitmap: @unchecked Sendable {
         self.count = count
         owner = nil
         wordCount = Int((count + 63) / 64)
-        // Memory from calloc is zero without having been touched: the map of a large sparse disk costs what is set in
-        // it. An atomic word that is zero is a word that is zero.
+        // calloc's memory is zero without having been touched, so the map of a large sparse disk costs only what is set
+        // in it. An atomic word of zero has only zero bytes.
         words = calloc(max(wordCount, 1), MemoryLayout<Atomic<UInt64>>.stride)!
             .assumingMemoryBound(to: Atomic<UInt64>.self)
     }
@@ -97,18 +97,17 @@ package final class AtomicBitmap: @unchecked Sendable {
         return runs
     }
 
-    /// Replaces one word; for a map that nobody uses yet.
+    /// Replaces one word of a map that no other thread uses yet.
     package func setWord(at index: Int, to value: UInt64) {
         words[index].store(value, ordering: .sequentiallyConsistent)
     }
 
-    /// One word as it is.
+    /// The current value of one word.
     package func word(at index: Int) -> UInt64 { words[index].load(ordering: .sequentiallyConsistent) }
 
-    /// Clears the bits of one word but for those of `kept`, and returns the ones that it has cleared; the lowest is the word's
-    /// first.
+    /// Clears the bits of one word except those in `kept`. Returns the cleared bits, the lowest for the word's first.
     package func takeWord(at wordIndex: Int, without kept: UInt64 = 0) -> UInt64 {
-        // Most words are clear most of the time: a load spares the others' caches.
+        // Most words are clear most of the time, and a load leaves them in other cores' caches.
         guard words[wordIndex].load(ordering: .relaxed) & ~kept != 0 else { return 0 }
         return words[wordIndex].bitwiseAnd(kept, ordering: .sequentiallyConsistent).oldValue & ~kept
     }
@@ -116,7 +115,7 @@ package final class AtomicBitmap: @unchecked Sendable {
     /// The number of 64-bit words.
     package var numberOfWords: Int { wordCount }
 
-    /// How many bits are set; others may change them meanwhile.
+    /// The number of set bits; other threads may change them meanwhile.
     package func countSet() -> UInt64 {
         var total = 0
         for index in 0..<wordCount { total += words[index].load(ordering: .relaxed).nonzeroBitCount }

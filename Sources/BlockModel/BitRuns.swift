@@ -1,8 +1,8 @@
-/// Runs of equal bits of a bitmap, ascending, found one after the other: as many as there are take no memory. Meant for maps
-/// that nobody changes meanwhile.
+/// Runs of equal bits of a bitmap, ascending. Each is found when it is asked for, so memory does not grow with their
+/// number. The map must not change meanwhile.
 public struct BitRuns: Sequence, Sendable {
     package let bitmap: AtomicBitmap
-    /// Of the bits.
+    /// The value of the bits in these runs.
     package let value: Bool
     package let range: Range<UInt64>
 

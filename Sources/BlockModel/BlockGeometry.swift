@@ -1,16 +1,16 @@
-/// How a disk is cut into blocks.
+/// The division of a disk into blocks.
 public struct BlockGeometry: Sendable, Equatable {
     /// Bytes of the disk.
     public let size: UInt64
     /// Bytes of a block; a power of two, 512 to 65536.
     public let blockSize: Int
 
-    /// Whether blocks may be of that many bytes.
+    /// Whether blocks may have that many bytes.
     public static func isValid(blockSize: Int) -> Bool {
         (512...65536).contains(blockSize) && blockSize.nonzeroBitCount == 1
     }
 
-    /// The block size where nobody has said another. Bytes.
+    /// The default block size in bytes.
     public static let standardBlockSize = 4096
 
     /// - Returns: nil where the disk is empty or beyond 2^62 bytes, or the block size is not one.
@@ -20,7 +20,7 @@ public struct BlockGeometry: Sendable, Equatable {
         self.blockSize = blockSize
     }
 
-    /// Blocks of the disk; the last may be shorter than the others.
+    /// The number of the disk's blocks; the last may be shorter than the others.
     public var blockCount: UInt64 { (size + UInt64(blockSize) - 1) / UInt64(blockSize) }
 
     /// The bytes of a range of blocks, ending where the disk ends.
@@ -35,7 +35,7 @@ public struct BlockGeometry: Sendable, Equatable {
         return bytes.lowerBound / blockSize..<(bytes.upperBound - 1) / blockSize + 1
     }
 
-    /// How many bytes a number of blocks stands for, where `blocks` may include the last, shorter one.
+    /// The number of bytes in a range of blocks, which may include the shorter last one.
     public func byteCount(of blocks: Range<UInt64>) -> UInt64 {
         let range = bytes(of: blocks)
         return range.upperBound - range.lowerBound

@@ -1,10 +1,10 @@
 import Synchronization
 
-/// One of a disk's maps, for clients to look at: each block is marked or not.
+/// A view of one of a disk's maps for clients: each block is marked or not.
 public final class BlockMarks: Sendable {
     private let geometry: BlockGeometry
     private let bitmap: AtomicBitmap
-    /// What a bit of a marked block is.
+    /// The value of a marked block's bit.
     private let marked: Bool
     private let isRetired = Atomic(false)
 
@@ -22,17 +22,18 @@ public final class BlockMarks: Sendable {
         marked = false
     }
 
-    /// The map is not kept any more: from now on every block is marked.
+    /// The map is not kept any more; from now on every block is marked.
     public func retire() { isRetired.store(true, ordering: .relaxed) }
 
-    /// What bytes are, up to where that changes.
+    /// Tells whether the first of these bytes is marked, and how far that holds.
     /// - Parameter bytes: not empty, within the disk.
-    /// - Returns: whether the first of them is in a marked block, and where, at the latest at the end of `bytes`, others
-    ///   begin.
+    /// - Returns: whether the first byte is in a marked block, and the offset at which that may change; at most the end
+    ///   of `bytes`.
     public func run(in bytes: Range<UInt64>) -> (isMarked: Bool, end: UInt64) {
         guard !isRetired.load(ordering: .relaxed) else { return (true, bytes.upperBound) }
         let touched = geometry.blocks(touching: bytes)
-        // The disk may have been shorter when the map was made: of what is behind its end nobody knows.
+        // The disk may have been shorter when the map was made. Nobody knows about blocks behind that end, so they
+        // count as marked.
         guard touched.lowerBound < bitmap.count else { return (true, bytes.upperBound) }
         let blocks = touched.lowerBound..<min(touched.upperBound, bitmap.count)
         let isMarked = bitmap.isSet(blocks.lowerBound) == marked

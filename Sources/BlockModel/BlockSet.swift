@@ -1,32 +1,32 @@
-/// Blocks of a disk, in bounded memory whichever they are: a list of runs while these are few, and a bit for each block of
-/// the disk once they are many.
+/// A set of a disk's blocks, in bounded memory. It is a list of runs while these are few, and then a bit for each block
+/// of the disk.
 public struct BlockSet: Sequence, Sendable {
     private enum Storage: Sendable {
         /// Ascending; no two touch.
         case list([Range<UInt64>])
-        /// Belongs to one set at a time, but for reading.
+        /// Shared by copies of the set for reading; only a set that owns it alone writes to it.
         case bits(AtomicBitmap)
     }
 
-    /// Runs of a list: 1 MiB.
+    /// The most runs of a list, which take 1 MiB.
     public static let mostListed = 1 << 16
 
-    /// Blocks of the disk, of which those of the set are.
+    /// The number of the disk's blocks; every block of the set is below it.
     public let blockCount: UInt64
     private var storage = Storage.list([])
 
-    /// No blocks, of a disk that has so many.
+    /// An empty set for a disk of `blockCount` blocks.
     public init(of blockCount: UInt64) {
         self.blockCount = blockCount
     }
 
-    /// The blocks of `runs`, in whichever order.
+    /// A set of the blocks of `runs`, which may come in any order.
     public init(_ runs: some Sequence<Range<UInt64>>, of blockCount: UInt64) {
         self.init(of: blockCount)
         for run in runs { insert(run) }
     }
 
-    /// Whether there is no block.
+    /// Whether the set is empty.
     public var isEmpty: Bool {
         var iterator = makeIterator()
         return iterator.next() == nil
@@ -40,7 +40,7 @@ public struct BlockSet: Sequence, Sendable {
         }
     }
 
-    /// Whether a block is among them.
+    /// Whether a block is in the set.
     public func contains(_ block: UInt64) -> Bool {
         switch storage {
         case .list(let runs):
@@ -50,7 +50,7 @@ public struct BlockSet: Sequence, Sendable {
         }
     }
 
-    /// Adds blocks, which are the disk's; what ascends is added fastest.
+    /// Adds blocks of the disk. Adding in ascending order is fastest.
     public mutating func insert(_ run: Range<UInt64>) {
         guard !run.isEmpty else { return }
         precondition(run.upperBound <= blockCount)
@@ -71,12 +71,12 @@ public struct BlockSet: Sequence, Sendable {
         }
     }
 
-    /// Adds the blocks of `runs`, which are the disk's.
+    /// Adds the blocks of `runs`, all within the disk.
     public mutating func formUnion(_ runs: some Sequence<Range<UInt64>>) {
         for run in runs { insert(run) }
     }
 
-    /// The blocks of both.
+    /// The union of both sets.
     public func union(_ other: BlockSet) -> BlockSet {
         var union = self
         union.formUnion(other)
@@ -91,7 +91,7 @@ public struct BlockSet: Sequence, Sendable {
 
     private static func insert(_ run: Range<UInt64>, into runs: inout [Range<UInt64>]) {
         guard let last = runs.last, run.lowerBound <= last.upperBound else { return runs.append(run) }
-        // Those that touch it become one with it.
+        // Runs that touch the new one become one with it.
         let start = run.lowerBound == 0 ? 0 : place(of: run.lowerBound - 1, in: runs)
         var end = start
         var merged = run
@@ -103,7 +103,7 @@ public struct BlockSet: Sequence, Sendable {
         if end == start + 1 { runs[start] = merged } else { runs.replaceSubrange(start..<end, with: [merged]) }
     }
 
-    /// Where the first run is that ends behind a block.
+    /// The position of the first run that ends behind a block.
     private static func place(of block: UInt64, in runs: [Range<UInt64>]) -> Int {
         var (low, high) = (0, runs.count)
         while low < high {

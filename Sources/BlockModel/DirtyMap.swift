@@ -1,7 +1,7 @@
 /// The blocks written since they were last sent.
 ///
-/// Marked by the loops after a write has reached the backing and before its reply (invariant 1); read by the copier,
-/// which takes a bit, clearing it, before it reads the block. One bit a block.
+/// The loops mark a block after a write has reached the backing and before its reply (invariant 1). The copier clears a
+/// block's bit before it reads the block. One bit a block.
 public final class DirtyMap: Sendable {
     /// The disk that the map is of.
     public let geometry: BlockGeometry
@@ -13,7 +13,7 @@ public final class DirtyMap: Sendable {
         bitmap = AtomicBitmap(count: geometry.blockCount)
     }
 
-    /// Marks every block that the bytes touch; those behind the end of the map are not its own.
+    /// Marks every block that the bytes touch. Blocks behind the end of the map are ignored.
     public func mark(offset: UInt64, length: UInt64) {
         guard length > 0, offset < geometry.size else { return }
         bitmap.set(geometry.blocks(touching: offset..<min(offset + length, geometry.size)))
@@ -33,8 +33,8 @@ public final class DirtyMap: Sendable {
         bitmap.set(allOf: other.bitmap)
     }
 
-    /// What is dirty of a disk of this size, of which this map is of an earlier one: what is new in it, and the block in
-    /// which the shorter of the two ends, are dirty.
+    /// A map for the same disk at another size. New blocks are dirty, and so is the block in which the shorter of the
+    /// two sizes ends. nil if the size is not valid.
     public func resized(to size: UInt64) -> DirtyMap? {
         guard let larger = BlockGeometry(size: size, blockSize: geometry.blockSize) else { return nil }
         let map = DirtyMap(geometry: larger)
@@ -43,7 +43,7 @@ public final class DirtyMap: Sendable {
         return map
     }
 
-    /// Marks what a disk has that was `size` bytes long before.
+    /// Marks the blocks that are new or changed since the disk was `size` bytes long.
     public func markNew(since size: UInt64) {
         let first = min(size, geometry.size) / UInt64(geometry.blockSize)
         if first < geometry.blockCount { bitmap.set(first..<geometry.blockCount) }
@@ -54,8 +54,8 @@ public final class DirtyMap: Sendable {
         bitmap.isSet(block)
     }
 
-    /// How many blocks are dirty; a snapshot.
-    /// - Parameter sent: those in it don't count.
+    /// The number of dirty blocks; a snapshot.
+    /// - Parameter sent: its blocks don't count.
     public func count(without sent: SentMap? = nil) -> UInt64 {
         guard let sent else { return bitmap.countSet() }
         precondition(sent.geometry == geometry)
@@ -67,11 +67,11 @@ public final class DirtyMap: Sendable {
         return UInt64(total)
     }
 
-    /// Takes dirty blocks in ascending order from `cursor` on, clearing their bits, until there are about `limit` of
-    /// them or the map ends, and moves the cursor behind the last block looked at.
+    /// Takes dirty blocks in ascending order from `cursor` on and clears their bits. Ends at about `limit` blocks or at
+    /// the end of the map, and moves the cursor behind the last block looked at.
     /// - Parameters:
     ///   - cursor: a block number; a multiple of 64, as earlier calls leave it. At the end it is `blockCount` or more.
-    ///   - sent: those in it stay dirty.
+    ///   - sent: its blocks stay dirty.
     /// - Returns: at most `limit + 63` block numbers.
     public func take(from cursor: inout UInt64, limit: Int, without sent: SentMap? = nil) -> [UInt64] {
         precondition(sent == nil || sent!.geometry == geometry)

@@ -1,11 +1,12 @@
 import Synchronization
 
-/// The present map of a disk that was handed over before all of it had arrived, kept so that a crash never finds it
-/// ahead of the data (invariant 2).
+/// The present map of a disk in post-copy. It is kept durable so that a crash never finds it ahead of the data
+/// (invariant 2).
 ///
-/// 1. A block is missing. 2. Its bytes come from the source's disk: they are *taken*, and present; or the guest
-/// replaces them: present, and never taken. There is no way back. 3. `takeChanges` hands out what has changed since it
-/// was last called. Whoever calls it makes the image durable after the call, and writes the changes only then.
+/// 1. A block is missing. 2. If its bytes come from the source's disk, it becomes *taken* and present. If the guest
+/// replaces it first, it becomes present and is never taken. Neither
+/// is undone. 3. `takeChanges` returns the changes
+/// since its last call. Its caller then makes the image durable, and writes the changes only after that.
 ///
 /// Any number of threads may use it. Two bits a block, and one for each 32768 blocks.
 public final class DurablePresentMap: Sendable {
@@ -40,7 +41,7 @@ public final class DurablePresentMap: Sendable {
     /// Pages of each map.
     public var pageCount: Int { Int(present.count / MapPage.blocks) }
 
-    /// Blocks that are not in the image.
+    /// The number of blocks that are not in the image.
     public var missing: UInt64 { UInt64(missingBlocks.load(ordering: .sequentiallyConsistent)) }
 
     /// Whether a block is in the image.
@@ -65,23 +66,23 @@ public final class DurablePresentMap: Sendable {
     /// All runs of missing blocks in a range, ascending.
     public func missingRuns(in blocks: Range<UInt64>) -> [Range<UInt64>] { present.clearRuns(in: blocks) }
 
-    /// The source's bytes of these blocks are in the image, and their fingerprints are noted.
+    /// Marks blocks whose bytes from the source are in the image, with their fingerprints recorded.
     public func markTaken(_ blocks: Range<UInt64>) {
         precondition(present.first(true, in: blocks) == nil, "a fill must never replace what is there (invariant 3)")
         taken.set(blocks)
         markPresent(blocks)
     }
 
-    /// The guest has written the whole of these blocks, of which any may have been there before.
+    /// Marks blocks that the guest has written as a whole. Any of them may have been present before.
     public func markReplaced(_ blocks: Range<UInt64>) { markPresent(blocks) }
 
     /// All runs of blocks that never came from the source, ascending.
     public func notTakenRuns() -> [Range<UInt64>] { Array(notTaken) }
 
-    /// As `notTakenRuns`, found as they are asked for.
+    /// The same runs as `notTakenRuns`, each found when it is asked for.
     public var notTaken: BitRuns { BitRuns(bitmap: taken, value: false, range: 0..<geometry.blockCount) }
 
-    /// What has changed since the last call.
+    /// Takes the pages that have changed since the last call.
     public func takeChanges() -> [MapPage] {
         var pages: [MapPage] = []
         for word in 0..<changedPages.numberOfWords {
@@ -94,12 +95,12 @@ public final class DurablePresentMap: Sendable {
         return pages
     }
 
-    /// The changes could not be written: they will be handed out again.
+    /// Takes back changes that could not be written; `takeChanges` returns them again.
     public func putBack(_ pages: [MapPage]) {
         for page in pages { changedPages.set(UInt64(page.index)..<UInt64(page.index) + 1) }
     }
 
-    /// Everything counts as changed.
+    /// Marks every page as changed.
     public func touchAll() { changedPages.set(0..<changedPages.count) }
 
     /// Fills a map that nobody uses yet.
@@ -119,13 +120,14 @@ public final class DurablePresentMap: Sendable {
         guard !blocks.isEmpty else { return }
         precondition(blocks.upperBound <= geometry.blockCount)
         missingBlocks.subtract(Int(present.set(blocks)), ordering: .sequentiallyConsistent)
-        // After the bits: whoever takes the page sees them, and whoever took it before will take it again.
+        // Set after the bits: a caller that takes the page sees them, and one that took it before takes it again.
         changedPages.set(blocks.lowerBound / MapPage.blocks..<(blocks.upperBound - 1) / MapPage.blocks + 1)
     }
 
     private func page(_ index: Int) -> MapPage {
         let words = index * MapPage.words..<(index + 1) * MapPage.words
-        // Present first: a block that is found present has been taken before, where it was taken at all.
+        // Present bits are read first. A block's taken bit is set before its present bit, so a taken block that shows
+        // as present shows as taken too.
         let present = words.map { self.present.word(at: $0) }
         return MapPage(index: index, present: present, taken: words.map { taken.word(at: $0) })
     }

@@ -5,11 +5,11 @@ public struct MapPage: Equatable, Sendable {
     /// Blocks of one page.
     package static let blocks = UInt64(words * 64)
 
-    /// Which page it is.
+    /// The page's number in its map.
     public let index: Int
-    /// Whose bytes are in the image; a bit a block.
+    /// A bit for each block: its bytes are in the image.
     public let present: [UInt64]
-    /// Whose bytes came from the source's disk as it was handed over; a bit a block.
+    /// A bit for each block: its bytes came from the source's disk as it was at the switchover.
     public let taken: [UInt64]
 
     package init(index: Int, present: [UInt64], taken: [UInt64]) {

@@ -1,4 +1,4 @@
-/// At the destination: the blocks whose bytes are in the local image. One bit a block.
+/// The blocks whose bytes are in the destination's image. One bit a block.
 ///
 /// Invariant 2: a block is marked after its bytes are in the image, never before.
 public final class PresentMap: Sendable {
@@ -24,10 +24,10 @@ public final class PresentMap: Sendable {
         bitmap.clearRun(in: blocks)
     }
 
-    /// All runs of missing blocks, ascending: of many, an array takes as much memory as they have runs.
+    /// All runs of missing blocks, ascending, as an array: its memory grows with their number.
     public func missingRuns() -> [Range<UInt64>] { Array(allMissing) }
 
-    /// All runs of missing blocks, ascending, found as they are asked for.
+    /// All runs of missing blocks, ascending, each found when it is asked for.
     public var allMissing: BitRuns { BitRuns(bitmap: bitmap, value: false, range: 0..<bitmap.count) }
 
     /// Runs of present blocks in a range, ascending, found as they are asked for: a word of the map at a time.
@@ -40,7 +40,7 @@ public final class PresentMap: Sendable {
         bitmap.isSet(block)
     }
 
-    /// Blocks not yet in the image; a snapshot.
+    /// The number of blocks not yet in the image; a snapshot.
     public func missing() -> UInt64 {
         bitmap.count - bitmap.countSet()
     }

@@ -1,7 +1,8 @@
 import Glibc
 import Synchronization
 
-/// How often each part of a disk has been read: an estimate, as two loops that count at the same moment may count once.
+/// Counts how often each part of a disk is read. It is an estimate: two loops that count at the same moment may count
+/// once.
 ///
 /// `@unchecked Sendable`: the memory is allocated once, freed once, and reached only through atomics.
 public final class ReadCounts: @unchecked Sendable {
@@ -15,17 +16,17 @@ public final class ReadCounts: @unchecked Sendable {
     private let counts: UnsafeMutablePointer<Atomic<UInt32>>
     private let parts: Int
 
-    /// Nothing has been read of a disk of `size` bytes.
+    /// Starts with no reads of a disk of `size` bytes.
     package init(size: UInt64) {
         self.size = size
         part = Self.part(of: size)
         parts = Int(size / part + (size % part == 0 ? 0 : 1))
-        // Zero without having been touched, as in `AtomicBitmap`.
+        // calloc's memory is zero without having been touched, as in `AtomicBitmap`.
         counts = calloc(max(parts, 1), MemoryLayout<Atomic<UInt32>>.stride)!
             .assumingMemoryBound(to: Atomic<UInt32>.self)
     }
 
-    /// What has been read of a disk of `size` bytes that had another size before.
+    /// Carries the counts over to the same disk at another size, `size` bytes.
     package convenience init(size: UInt64, from old: ReadCounts) {
         self.init(size: size)
         for index in 0..<old.parts {
@@ -46,7 +47,7 @@ public final class ReadCounts: @unchecked Sendable {
         return part
     }
 
-    /// These bytes are read.
+    /// Counts a read of these bytes.
     package func note(offset: UInt64, length: UInt64) {
         guard length > 0, offset < size else { return }
         var index = Int(offset / part)
@@ -59,8 +60,8 @@ public final class ReadCounts: @unchecked Sendable {
         }
     }
 
-    /// The bytes of the parts that were read most, those first; parts that were never read are not among them.
-    /// - Parameter limit: so many at most.
+    /// The byte ranges of the parts that were read most, in falling order. Parts that were never read are left out.
+    /// - Parameter limit: the most ranges to return.
     public func mostRead(limit: Int) -> [Range<UInt64>] {
         (0..<parts).lazy.map { [counts] in (part: $0, count: counts[$0].load(ordering: .relaxed)) }
             .filter { $0.count > 0 }

@@ -1,8 +1,8 @@
-/// The blocks that were sent again lately: those of them that are dirty once more are *hot*.
+/// The blocks that were sent again lately. A block in it that is dirty once more is *hot*.
 ///
-/// A bit for two blocks: that one of them waits for the other costs little, and all the maps of a source stay below a quarter
-/// of a byte a block. The two are neighbours, in the same word of a dirty map, so that marking what a round has taken does
-/// not change what it takes later.
+/// One bit stands for two blocks, so that all maps of a source take less than a quarter of a byte a block. One block of
+/// a pair then sometimes waits for the other, which costs little. Both are adjacent, in the same word of a dirty map.
+/// Marking blocks of a round therefore does not change what the round takes later.
 public final class SentMap: Sendable {
     /// The disk that the map is of.
     public let geometry: BlockGeometry
@@ -17,12 +17,12 @@ public final class SentMap: Sendable {
     /// Marks a block as sent.
     public func mark(_ block: UInt64) { bitmap.set(block / 2..<block / 2 + 1) }
 
-    /// Forgets all of them.
+    /// Removes all blocks.
     public func clear() {
         for word in 0..<bitmap.numberOfWords { _ = bitmap.takeWord(at: word) }
     }
 
-    /// Those of 64 blocks that count as sent, for a word of a dirty map.
+    /// The 64 blocks of a dirty map's word, as a mask of those that count as sent.
     package func mask(forWord word: Int) -> UInt64 {
         var bits = bitmap.word(at: word / 2) >> (word % 2 * 32) & 0xffff_ffff
         // Each bit moves to twice its place.

@@ -1,5 +1,5 @@
-/// Computes fingerprints and SHA-256 digests. Keep one a thread and use it again: making one costs more than
-/// a block.
+/// Computes fingerprints and SHA-256 digests. Keep one for each thread and use it again: making one costs more than
+/// hashing a block.
 public final class BlockHasher {
     private let stream = SHA256Stream()
 

@@ -1,14 +1,14 @@
 /// The first 128 bits of the SHA-256 of a block.
 ///
-/// A disk's last block, where it is short, is hashed as if zeros filled it up to the block size; so a
-/// fingerprint always stands for exactly one block size of bytes.
+/// A short last block of a disk is hashed as if zeros filled it up to the block size. A fingerprint therefore always
+/// stands for exactly one block size of bytes.
 public struct Fingerprint: Hashable, Comparable, Sendable {
     /// Bytes 0 to 7, the first one the most significant: the order of numbers is the order of bytes.
     public let high: UInt64
     /// Bytes 8 to 15, likewise.
     public let low: UInt64
 
-    /// Stands for a block of zeros. It is an agreement, not a hash: no block is known to have it.
+    /// Stands for a block of zeros by agreement. No block is known to have this fingerprint as its hash.
     public static let zero = Fingerprint(high: 0, low: 0)
     /// Stands for a block of which nothing is known: it can't be read now, and may be anything once it can.
     public static let unknown = Fingerprint(high: .max, low: .max)
@@ -38,7 +38,7 @@ public struct Fingerprint: Hashable, Comparable, Sendable {
         bytes.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
     }
 
-    /// Whether it is the other, of which only the first half may be known.
+    /// Whether both are equal; with `isByPrefix`, whether their first halves are.
     package func matches(_ other: Fingerprint, isByPrefix: Bool) -> Bool {
         high == other.high && (isByPrefix || low == other.low)
     }

@@ -1,6 +1,6 @@
 import COpenSSL
 
-/// SHA-256 over bytes that come in pieces, again and again: `finish` starts the next one.
+/// Computes SHA-256 over bytes that come in pieces. It can be used again: `finish` begins the next digest.
 ///
 /// Not Sendable: OpenSSL's context belongs to one thread at a time. The algorithm is fetched once, because
 /// fetching costs more than hashing a block.
@@ -10,7 +10,7 @@ public final class SHA256Stream {
     private let algorithm: OpaquePointer
     private let context: OpaquePointer
 
-    /// Nothing has been hashed.
+    /// Starts with nothing hashed.
     public init() {
         guard let algorithm = EVP_MD_fetch(nil, "SHA256", nil), let context = EVP_MD_CTX_new(),
             EVP_DigestInit_ex2(context, algorithm, nil) == 1
@@ -24,7 +24,7 @@ public final class SHA256Stream {
         EVP_MD_free(algorithm)
     }
 
-    /// Hashes what follows.
+    /// Adds bytes to the digest.
     public func update(_ bytes: UnsafeRawBufferPointer) {
         precondition(EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) == 1, "SHA-256 failed")
     }

@@ -1,17 +1,17 @@
 import PeerModel
 
-/// How long the source of an arriving disk may be silent: until it has told what the disk is, it always has something to say.
-/// From then on it may wait for the switchover for as long as its guest and operator like. Does nothing itself.
+/// Limits how long the source of an arriving disk may be silent. Until the manifest has ended, the source always has
+/// something to send. Later it may wait for the switchover for as long as its guest and operator like.
 package struct ArrivalIdleTimeout: Sendable {
-    /// From its being taken to its first message.
+    /// Limit from the offer's acceptance to the next message.
     package var afterOffer = PeerLimits.silenceAfterOffer
-    /// From then on until the manifest has ended.
+    /// Limit for every further message until the manifest has ended.
     package var withinManifest = PeerLimits.silenceWithinManifest
     private var isOver = false
 
     package init() {}
 
-    /// - Returns: how long nothing may come once this has been done; nil for ever.
+    /// - Returns: the longest silence after `action`; nil for no limit.
     package mutating func limit(after action: DestinationMachine.Action) -> Duration? {
         switch action {
         case .open: return afterOffer

@@ -1,14 +1,14 @@
 import BlockModel
 import MigrationProtocol
 
-/// The destination's side of a migration as states: judges every message before anything is touched, and says what to
-/// do; does nothing itself.
+/// The destination's side of a migration as a state machine. It judges every message before anything is touched, and
+/// returns what to do.
 ///
-/// 1. `waiting` for an offer. 2. `receiving` rounds; in the first one segments of the manifest and the data that was
-/// wanted of them. 3. `prepared`: everything is here, durable, and the roots are equal; it waits for the source's word,
-/// over a crash too. 4. `active`: the disk is served here.
+/// 1. `waiting` for an offer. 2. `receiving` rounds: in the first one, segments of the manifest and the data that was
+/// wanted of them. 3. `prepared`: everything is here, durable, and the roots are equal; it waits for the source's
+/// commit, over a crash too. 4. `active`: the disk is served here.
 package struct DestinationMachine: Equatable {
-    /// What bounds the maps of a disk: 512 MiB each.
+    /// The most blocks of a disk, so that each of its maps takes at most 512 MiB.
     private static let maximumBlocks: UInt64 = 1 << 32
 
     package enum State: Equatable {
@@ -19,7 +19,7 @@ package struct DestinationMachine: Equatable {
         case abandoned
     }
 
-    /// What a message asks for.
+    /// The driver's work for a message.
     package enum Action: Equatable {
         case open(Offer, BlockGeometry)
         case resolve(ManifestSegment)
@@ -29,11 +29,11 @@ package struct DestinationMachine: Equatable {
         case finishManifest
         case finishRound(UInt32)
         case prepare(DiskRoot)
-        /// Prepare with what is here; say what is missing.
+        /// Prepare the disk as it is, and say which blocks are missing.
         case prepareRest
-        /// Answer clients already.
+        /// Answer clients before the switchover.
         case expect(Switchover)
-        /// Blocks that the source has written since they were sent.
+        /// Forget these blocks, which clients of the source have written since they were sent.
         case forget([Range<UInt64>])
         case activate
         case abandon(reason: String)
@@ -45,7 +45,7 @@ package struct DestinationMachine: Equatable {
         self.state = state
     }
 
-    /// - Throws: `MigrationError.unexpected` where the message can't stand here; the migration is then over.
+    /// - Throws: `MigrationError.unexpected` if the message can't stand here; the migration is then over.
     package mutating func receive(_ message: Message) throws -> Action {
         switch (state, message) {
         case (.waiting, .offer(let offer)):
@@ -95,7 +95,7 @@ package struct DestinationMachine: Equatable {
         }
     }
 
-    /// Everything is here, durable, and the roots are equal.
+    /// Records that everything is here and durable, and that the roots are equal.
     package mutating func prepared() {
         guard case .receiving = state else { preconditionFailure("only what was received can be prepared") }
         state = .prepared

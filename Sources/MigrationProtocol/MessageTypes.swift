@@ -6,18 +6,18 @@ import NIOCore
 public struct Hello: Sendable, Equatable {
     /// The purpose of a connection.
     public enum Purpose: UInt8, Sendable {
-        /// Something that this release does not know.
+        /// A purpose that this release does not know.
         case unknown = 0
         /// To move a disk to the node that is called.
         case migrate = 1
-        /// To send it requests for a disk that moves, or has moved, there.
+        /// To send the callee requests for a disk that moves, or has moved, there.
         case forward = 2
-        /// To answer its requests for blocks of such a disk that somebody waits for.
+        /// To answer the callee's requests for missing blocks that somebody waits for.
         case demand = 3
-        /// To answer its requests for all other blocks of such a disk.
+        /// To answer the callee's requests for all other missing blocks.
         case bulk = 4
-        /// To estimate what moving a disk there would take: as for `migrate`, up to the end of the manifest, and
-        /// nothing is kept.
+        /// To estimate the cost of moving a disk to the callee. It goes like `migrate` up to the end of the manifest,
+        /// and nothing is kept.
         case estimate = 5
     }
 
@@ -25,7 +25,7 @@ public struct Hello: Sendable, Equatable {
 
     package var support = ProtocolSupport.own
     package var purpose: Purpose
-    /// The migration by which the disk moves; of no meaning for `migrate` and `estimate`.
+    /// The migration of the disk; meaningless for `migrate` and `estimate`.
     package var migration: MigrationID
     /// The caller has given the disk up for good, so the callee must take it over (invariant 5); not for `migrate` and
     /// `estimate`.
@@ -50,7 +50,7 @@ public struct Welcome: Sendable, Equatable {
     package var support = ProtocolSupport.own
     /// Bytes of a block here; fingerprints must be of such blocks.
     package var blockSize: UInt32
-    /// Changes when changes that were answered and not flushed may be lost; 0 where nobody can tell.
+    /// Differs from before if changes that were answered and not flushed may be lost; 0 if unknown.
     package var boot: UInt64 = 0
 
     package init(support: ProtocolSupport = ProtocolSupport.own, blockSize: UInt32, boot: UInt64 = 0) {
@@ -63,14 +63,14 @@ public struct Welcome: Sendable, Equatable {
 /// The disk that is to move.
 public struct Offer: Sendable, Equatable {
     package var migration: MigrationID
-    /// Earlier attempts that the source has given up for certain: what is left of them may go.
+    /// Earlier attempts that the source has certainly given up; the destination may remove what is left of them.
     package var abandoned: [MigrationID]
     package var export: String
     package var size: UInt64
     package var blockSize: UInt32
     /// Domains of the neighbours that may be drawn on; empty for all.
     package var domains: [String] = []
-    /// Only if both sides have `offerDetails`.
+    /// Present only if both sides have `offerDetails`.
     package var details: OfferDetails?
 
     package init(
@@ -118,9 +118,9 @@ public struct ManifestSegment: Sendable, Equatable {
     /// The content of one block.
     package enum Entry: Sendable, Equatable {
         case zero
-        /// The first half of its fingerprint. `Wants.check` makes sure of the other.
+        /// The first half of the block's fingerprint. `Wants.check` verifies the other half.
         case prefix(UInt64)
-        /// It is being rewritten; it comes in a later round.
+        /// The block is being rewritten; it comes in a later round.
         case later
     }
 
@@ -135,7 +135,7 @@ public struct ManifestSegment: Sendable, Equatable {
         self.entries = entries
     }
 
-    /// One for each block; 0 where none is told.
+    /// A prefix for each block; 0 if it has none.
     package var prefixes: [UInt64] { entries.map { if case .prefix(let prefix) = $0 { prefix } else { 0 } } }
 }
 
@@ -150,7 +150,7 @@ public struct ManifestSummary: Sendable, Equatable {
     /// `Fingerprint.combined` of each group; `.zero` for one that is being rewritten.
     package var groups: [Fingerprint]
 
-    /// How many groups that many blocks are.
+    /// The number of groups of that many blocks.
     package static func groups(of blocks: Int) -> Int { (blocks + groupBlocks - 1) / groupBlocks }
 
     /// The blocks of a group, counted from the first.
@@ -184,9 +184,9 @@ public struct ManifestSummary: Sendable, Equatable {
 /// The groups of a summary that differ from what the destination has.
 public struct ManifestDifferences: Sendable, Equatable {
     package var first: UInt64
-    /// For each group.
+    /// Whether each group differs.
     package var differs: [Bool]
-    /// Bytes of the blocks of the others that are not zero.
+    /// Bytes of non-zero blocks in the groups that do not differ.
     package var present: UInt64
 
     package init(first: UInt64, differs: [Bool], present: UInt64) {
@@ -195,7 +195,7 @@ public struct ManifestDifferences: Sendable, Equatable {
         self.present = present
     }
 
-    /// Nothing of it is there.
+    /// The answer if none of the summary's groups is there.
     package static func all(of summary: ManifestSummary) -> ManifestDifferences {
         ManifestDifferences(first: summary.first, differs: summary.groups.map { _ in true }, present: 0)
     }
@@ -212,7 +212,7 @@ extension Fingerprint {
 /// The blocks of a manifest segment that the destination lacks, and the origin of the others.
 public struct Wants: Sendable, Equatable {
     package var first: UInt64
-    /// For each block of the segment whether its bytes are wanted.
+    /// Whether each block's bytes are wanted.
     package var wanted: [Bool]
     /// Bytes that stood in the image already.
     package var present: UInt64
@@ -220,8 +220,8 @@ public struct Wants: Sendable, Equatable {
     package var repeated: UInt64
     /// Bytes copied from neighbours, or from other disks that came here.
     package var neighbour: UInt64
-    /// `Fingerprint.combined` of those blocks that have a prefix and are not wanted. If both sides come to the same, no
-    /// block was mistaken for another with the same prefix.
+    /// `Fingerprint.combined` of those blocks that have a prefix and are not wanted. If both sides compute the same
+    /// value, no block was mistaken for another with the same prefix.
     package var check = Fingerprint.zero
 
     package init(
@@ -250,8 +250,8 @@ public struct BlockDescription: Sendable, Equatable {
 }
 
 /// Blocks, and the next piece of the connection's one zstd stream. Their bytes come behind those of all blocks named
-/// before: all in this piece or, if both sides have `latePieces`, in later ones of the same round, which need not name
-/// any.
+/// before, and are all in this piece. If both sides have `latePieces`, they may be in later pieces of the same round,
+/// which need not name any block.
 public struct DataSegment: Sendable, Equatable {
     /// The most bytes of blocks in one message.
     package static let maximumBytes = 512 << 10
@@ -267,8 +267,8 @@ public struct DataSegment: Sendable, Equatable {
         self.compressed = compressed
     }
 
-    /// The same in as many messages as it takes.
-    /// - Parameter length: bytes of the stream in one.
+    /// The same segment, in as many messages as it takes.
+    /// - Parameter length: the most bytes of the stream in one message.
     package func messages(of length: Int) -> [DataSegment] {
         var (rest, segments) = (compressed, [DataSegment]())
         repeat {

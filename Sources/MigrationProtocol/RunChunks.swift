@@ -1,13 +1,13 @@
-/// Runs of blocks in as many lists as messages take; made one after the other, so that no more than one is in memory.
+/// Splits runs of blocks into lists that each fit into one message. Only one list at a time is in memory.
 package struct RunChunks<Base: Sequence<Range<UInt64>>>: Sequence, IteratorProtocol {
     private var runs: Base.Iterator
 
-    /// - Parameter runs: not empty themselves.
+    /// - Parameter runs: each of them not empty.
     package init(_ runs: Base) {
         self.runs = runs.makeIterator()
     }
 
-    /// The next of them, not empty; nil behind the last.
+    /// The next list, not empty; nil after the last.
     package mutating func next() -> [BlockRange]? {
         var chunk: [BlockRange] = []
         while chunk.count < PostcopyMessage.maximumRuns, let run = runs.next() { chunk.append(BlockRange(run)) }

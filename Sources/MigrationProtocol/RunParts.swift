@@ -1,4 +1,5 @@
-/// Runs of blocks in parts of so many blocks, but for the last; made one after the other.
+/// Splits runs of blocks into parts of a fixed number of blocks, but for the last. Only one part at a time is in
+/// memory.
 package struct RunParts<Base: Sequence<Range<UInt64>>>: Sequence, IteratorProtocol {
     private var runs: Base.Iterator
     private let count: UInt64

@@ -1,4 +1,4 @@
-/// A queue of bounded length that gives up its oldest item for a new one: those that wait for long keep nobody else out.
+/// A queue of bounded length that gives up its oldest item for a new one, so that long waits keep nobody else out.
 package struct EvictingQueue<Item: Sendable>: Sendable {
     private let limit: Int
     /// The oldest first.

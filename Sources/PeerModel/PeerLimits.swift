@@ -1,26 +1,26 @@
-/// Limits on what one peer, one migration and all of them together may have of a node that takes disks in (invariant 10).
-/// A peer that keeps its places taken then leaves others theirs.
+/// Limits on what one peer, one migration and all of them together may have of a node that takes disks in (invariant
+/// 10). A peer that keeps its places occupied then leaves others theirs.
 ///
-/// A migration needs one connection to bring the disk, one to forward requests, and two for post-copy; as many again while
-/// it reconnects and the node has not noticed that the old ones are gone.
+/// A migration needs one connection to bring the disk, one to forward requests, and two for post-copy. It needs as many
+/// again while it reconnects and the node has not noticed the end of the old ones.
 public enum PeerLimits {
-    /// Connections at once that have not brought their first frame, of all peers together.
+    /// The most connections that have not brought their first frame, of all peers together.
     package static let waiting = 64
-    /// Connections at once that have brought it.
+    /// The most connections that have brought it.
     package static let connections = 1024
     /// Those of one peer among them.
     package static let connectionsPerPeer = 256
     /// Forwarding connections of one migration that have not asked for anything; the oldest goes.
     public static let idleForwardersPerMigration = 8
-    /// Disks that may be arriving at once: each takes memory for a 128 MiB window.
+    /// The most disks that may be arriving at once; each takes memory for a 128 MiB window.
     public static let arriving = 24
     /// Those of one peer among them.
     public static let arrivingPerPeer = 16
-    /// Disks of one peer of which blocks are missing here, handed over or not.
+    /// The most disks of one peer of which blocks are missing here, before or after the switchover.
     public static let unfinishedPerPeer = 64
     /// Blocks of these disks together: as many as the largest disk has. Each takes up to 3 bits of memory.
     public static let unfinishedBlocksPerPeer: UInt64 = 1 << 32
-    /// Questions of what a disk would take that may be asked at once: each takes 16 MiB.
+    /// The most estimates of a migration's cost at once; each takes 16 MiB.
     public static let estimates = 16
     /// Those of one peer among them.
     public static let estimatesPerPeer = 8
@@ -33,7 +33,7 @@ public enum PeerLimits {
     /// The longest silence of a source that has offered a disk. One of several disks of a guest is silent until the last of
     /// them has been offered, which may take 30 s.
     public static let silenceAfterOffer = Duration.seconds(40)
-    /// The longest silence from its first message after that until the end of the manifest. Under a rate limit there is a
-    /// long time between messages: 512 KiB at 10 kbit/s take 420 s, and disks that go together share the limit.
+    /// The longest silence within the manifest. Under a rate limit there is a long time between messages: 512 KiB at 10
+    /// kbit/s take 420 s. Disks that go together share the limit.
     public static let silenceWithinManifest = Duration.seconds(1800)
 }

@@ -14,8 +14,8 @@ public enum CertificateFault: Equatable, Sendable {
     case noList
     /// No trusted authority has signed it.
     case unknownAuthority
-    /// It is for another host than the one that this side means: its DNS names and IP addresses, printable, and shortened
-    /// to one line where there are many.
+    /// The certificate is for another host than the one that this side means. `names`: its DNS names and IP addresses,
+    /// printable, and shortened to one line if there are many.
     case otherHost(names: [String])
     /// Anything else, in OpenSSL's words.
     case other(String)

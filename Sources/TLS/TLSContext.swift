@@ -7,8 +7,8 @@ public final class TLSContext: @unchecked Sendable {
     private static let name = "nearblock"
     /// Forward secrecy or a preshared key, no anonymous servers. For TLS 1.2.
     private static let ciphers = "HIGH:!aNULL:!eNULL:!kRSA:!SRP"
-    /// Those with SHA-256 first: a preshared key is used with that hash, and where another came first, a client that has
-    /// only a key would be shown a certificate.
+    /// Suites with SHA-256 come first, because a preshared key is used with that hash. Otherwise a client that has only
+    /// a key would be shown a certificate.
     private static let cipherSuites = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 
     /// The end of a connection that it is for.

@@ -13,8 +13,8 @@ public struct TLSFiles: Sendable {
     /// The directory of the files; nil for files that were named one by one.
     public let directory: String?
 
-    /// Names the files of a server in a directory, as QEMU, libvirt and nbdkit do: `server-cert.pem` with `server-key.pem`
-    /// for X.509, `ca-cert.pem` and `ca-crl.pem` to check clients, `keys.psk` for preshared keys.
+    /// Names the files of a server in a directory, as QEMU, libvirt and nbdkit do. `server-cert.pem` and
+    /// `server-key.pem` are for X.509, `ca-cert.pem` and `ca-crl.pem` check clients, `keys.psk` has preshared keys.
     public init(directory: String) {
         self.init(directory: directory, side: .server, hasKeys: true)
     }

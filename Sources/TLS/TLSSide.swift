@@ -1,7 +1,7 @@
 /// The end of a connection that a context is for.
 public enum TLSSide: String, Sendable {
-    /// It was connected to.
+    /// The side that accepted the connection.
     case server
-    /// It has connected.
+    /// The side that opened the connection.
     case client
 }

@@ -18,7 +18,7 @@ struct Faults: OptionSet, Sendable {
     static let unclaimedFills = Faults(rawValue: 1 << 6)
     /// Invariant 8: blocks get lost on their way into the image, and the roots are not compared.
     static let uncheckedRoots = Faults(rawValue: 1 << 7)
-    /// Invariant 13: a read before the hand-over is answered from the local image.
+    /// Invariant 13: a read before the switchover is answered from the local image.
     static let localEarlyReads = Faults(rawValue: 1 << 8)
     /// Invariant 2: a process that starts again believes the durable map, not the live one.
     static let forgottenLiveMap = Faults(rawValue: 1 << 9)
@@ -26,7 +26,7 @@ struct Faults: OptionSet, Sendable {
     static let eagerDestination = Faults(rawValue: 1 << 11)
     /// Invariant 9: requests of an old link are still performed once a new one brings requests.
     static let overlappingForwards = Faults(rawValue: 1 << 12)
-    /// The dirty blocks at the hand-over are not named.
+    /// The dirty blocks at the switchover are not named.
     static let unnamedDirt = Faults(rawValue: 1 << 13)
 
     /// Invariant 5: the source's image is not made durable before the disk is given away.
@@ -39,7 +39,7 @@ struct Faults: OptionSet, Sendable {
 
     /// An attempt to make an image durable counts although an earlier one has failed.
     static let forgottenFlushFailure = Faults(rawValue: 1 << 16)
-    /// The source hands a disk over that it could not make durable.
+    /// The source switches a disk over that it could not make durable.
     static let handedOverUnflushed = Faults(rawValue: 1 << 17)
     /// The destination, started again, believes its live map although its image could not be made durable.
     static let believedMap = Faults(rawValue: 1 << 18)

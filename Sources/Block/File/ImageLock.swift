@@ -3,14 +3,15 @@ import Glibc
 
 /// Keeps other writers off an image with QEMU's locks, so that QEMU and nearblock notice each other.
 ///
-/// QEMU locks single bytes of the file with open-file-description locks: byte 100 + n for a right that is used, byte
-/// 200 + n for one that is not shared; n is 1 for writing. The locks are released when the descriptor is closed.
+/// QEMU locks single bytes of the file with open-file-description locks. Byte 100 + n is for a right that is used, and
+/// byte 200 + n for one that is not shared; n is 1 for
+/// writing. The locks are released when the descriptor is closed.
 enum ImageLock {
     private static let usesWriting: off_t = 101
     private static let doesNotShareWriting: off_t = 201
 
-    /// Tries, and microseconds between them. A writer that has ended may hold its lock a moment longer: a child that
-    /// it forked keeps its descriptors until it executes its own program.
+    /// Tries, and microseconds between them. A writer that has ended may hold its lock a moment longer, because its
+    /// forked child keeps the descriptors until it executes another program.
     private static let retries = (attempts: 20, pauseMicroseconds: 10_000 as UInt32)
 
     /// Takes the locks.

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Making an image durable. After a failure, every attempt fails until the image is opened anew: the kernel may have
+/// Making an image durable. After a failure, every attempt fails until the image is opened anew. The kernel may have
 /// dropped acknowledged data, and a later attempt would succeed without it.
 extension RawImage {
     /// Makes everything written so far durable: `fdatasync(2)`. Blocks the thread, also for an attempt that already

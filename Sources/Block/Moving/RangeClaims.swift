@@ -1,6 +1,6 @@
 import NIOConcurrencyHelpers
 
-/// Keeps requests that must not meet apart: an exclusive claim on a range waits for every other claim that overlaps it,
+/// Keeps requests that must not meet apart. An exclusive claim on a range waits for every other claim that overlaps it,
 /// and the others wait for it. First come, first served.
 ///
 /// Shared by all loops; what holds claims are requests to a disk, so there are never more than a few hundred.

@@ -23,7 +23,7 @@ public enum ControlDirectory {
             && info.st_mode & 0o022 != 0
     }
 
-    /// Ensures that no other user can put a socket into the directory of a default control socket: in /tmp, another
+    /// Ensures that no other user can put a socket into the directory of a default control socket. In /tmp, another
     /// user can create that directory first. Removes other users' access to a directory that they may only read.
     /// - Throws: `ControlError.foreign`. A missing directory is no error.
     public static func secure(for socket: String) throws {

@@ -8,8 +8,9 @@ public struct ExportStatus: Codable, Sendable {
     public var size: UInt64
     /// Whether writes are refused.
     public var readOnly: Bool
-    /// `serving`; `incoming`; `active` while blocks are missing; the phase of its migration; `moved`, or `released`
-    /// once the destination needs nothing more of it; `held back` if it can't be served, for the reason in `problem`.
+    /// `serving`, `incoming`, `active` while blocks are missing, or the phase of its migration. After the switchover
+    /// `moved`, or `released` once the destination needs nothing more of it. `held back` if it can't be served, for the
+    /// reason in `problem`.
     public var state: String
     /// Node to which the disk moves or has moved; nil for none.
     public var destination: String?

@@ -3,8 +3,8 @@ import Migration
 /// Collects the status of all exports of a node, also of those that arrive or are held back.
 struct NodeStatus {
     let exports: [NodeExport]
-    /// Site of arriving disks; nil if the node takes none in.
-    let site: IncomingDiskRegistry?
+    /// Registry of arriving disks; nil if the node takes none in.
+    let registry: IncomingDiskRegistry?
     /// Exports that can't be served, with the reasons.
     let heldBack: [String: String]
 
@@ -19,12 +19,12 @@ struct NodeStatus {
 
     /// Adds the missing blocks and problems of a disk that arrives.
     private func addArrival(to status: inout ExportStatus) async {
-        if await site?.isDeserted(status.export) == true {
+        if await registry?.isDeserted(status.export) == true {
             status.problem =
                 "its source is not connected; the node waits for it; to cancel the migration: "
                 + "nearblock cancel \(status.export)"
         }
-        guard let arriving = await site?.arriving(status.export) else { return }
+        guard let arriving = await registry?.arriving(status.export) else { return }
         status.missing = arriving.missing
         status.secondsLeft = arriving.secondsLeft
         if status.state == "serving" { status.state = "active" }
@@ -33,7 +33,7 @@ struct NodeStatus {
 
     /// Adds disks whose sources have yet to say whether they have committed the switchover.
     private func addWaiting(to all: inout [ExportStatus]) async {
-        for (name, size) in await site?.waitingForSources ?? [] {
+        for (name, size) in await registry?.waitingForSources ?? [] {
             let problem =
                 "it waits for its source to say whether it has given the disk away; if that node will not come back: "
                 + "nearblock cancel \(name) --source-is-gone"
@@ -47,7 +47,7 @@ struct NodeStatus {
     }
 
     private func addUnserved(to all: inout [ExportStatus]) async {
-        let unserved = heldBack.merging(await site?.unserved ?? [:]) { first, _ in first }
+        let unserved = heldBack.merging(await registry?.unserved ?? [:]) { first, _ in first }
         for (name, reason) in unserved {
             if let place = all.firstIndex(where: { $0.export == name }) {
                 all[place].problem = all[place].problem ?? reason

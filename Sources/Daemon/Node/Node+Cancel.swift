@@ -7,9 +7,9 @@ extension Node {
     func cancel(_ name: String, isSourceGone: Bool = false) async throws {
         let known = table.find(name).flatMap { exports[$0.description.name] }
         if known != nil, try dropPutAside(name) { return }
-        if let site, known?.migration == nil,
+        if let registry, known?.migration == nil,
             try await Self.cancelArrival(
-                of: known?.name ?? name, at: site, isSourceGone: isSourceGone,
+                of: known?.name ?? name, at: registry, isSourceGone: isSourceGone,
                 hasLeft: known?.hasMoved == true)
         {
             return
@@ -37,9 +37,9 @@ extension Node {
     /// - Returns: False if no disk of that name arrives.
     /// - Throws: `NodeError` if the disk can't be cancelled.
     private static func cancelArrival(
-        of export: String, at site: IncomingDiskRegistry, isSourceGone: Bool, hasLeft: Bool
+        of export: String, at registry: IncomingDiskRegistry, isSourceGone: Bool, hasLeft: Bool
     ) async throws -> Bool {
-        switch await site.cancel(export, isSourceGone: isSourceGone) {
+        switch await registry.cancel(export, isSourceGone: isSourceGone) {
         case .cancelled: return true
         case .unknown: return false
         case .handedOver:

@@ -14,13 +14,13 @@ extension Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, the directory for images that arrive")
         }
-        let site = try makeSite(images)
-        try await site.restore()
-        self.site = site
+        let registry = try makeRegistry(images)
+        try await registry.restore()
+        self.registry = registry
         for export in exports.values { await tellPredecessors(of: export) }
         let loop = loops[0]
         let migrations = DestinationMigration(
-            registry: site, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
+            registry: registry, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
             hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)
@@ -38,7 +38,7 @@ extension Node {
         return listener.address
     }
 
-    private func makeSite(_ images: String) throws -> IncomingDiskRegistry {
+    private func makeRegistry(_ images: String) throws -> IncomingDiskRegistry {
         let index = configuration.index
         return try IncomingDiskRegistry(
             images: images, state: state, pools: pools, logger: peerLogger,

@@ -95,7 +95,7 @@ extension Node {
     /// Tells nodes that forward their clients here where a moved disk is now.
     func tellPredecessors(of export: NodeExport) async {
         guard let (link, supply) = export.onward else { return }
-        await site?.passOn(export.export.disk, over: link, supply: supply)
+        await registry?.passOn(export.export.disk, over: link, supply: supply)
     }
 
     /// Claims the exports of a command and records the command.
@@ -171,13 +171,13 @@ extension Node {
             throw NodeError.unusable(try find(name).imageProblem ?? "the image of \(name) can't be opened")
         }
         let before = try find(name)
-        if await site?.arriving(before.name) != nil { throw NodeError.isArriving(before.name) }
+        if await registry?.arriving(before.name) != nil { throw NodeError.isArriving(before.name) }
         for other in try SharedImages(exports: Array(exports.values)).others(of: before)
-        where await site?.arriving(other.name) != nil {
+        where await registry?.arriving(other.name) != nil {
             throw NodeError.isArriving(other.name)
         }
         let export = try find(name)
-        // The disk may have arrived while the site was asked.
+        // The disk may have arrived while the registry was asked.
         guard export === before, !export.isHeldBack else { throw NodeError.isArriving(before.name) }
         return export
     }

@@ -54,7 +54,7 @@ extension Node {
                     + "node that takes it in with --images")
         }
         // Only the start of a node resumes returns and later releases their exports.
-        guard site == nil else {
+        guard registry == nil else {
             throw NodeError.unusable("\(path) has missing blocks; send SIGHUP again when none is missing")
         }
         guard configuration.peerListen != nil else {

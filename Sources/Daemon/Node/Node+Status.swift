@@ -2,7 +2,7 @@ extension Node {
     /// Returns the status of all exports, sorted by name.
     public func status() async -> [ExportStatus] {
         await NodeStatus(
-            exports: Array(exports.values), site: site, heldBack: heldBack.withLockedValue { $0 }
+            exports: Array(exports.values), registry: registry, heldBack: heldBack.withLockedValue { $0 }
         ).collect()
     }
 }

@@ -42,8 +42,8 @@ public actor Node {
     let heldBack = NIOLockedValueBox<[String: String]>([:])
     /// Identities of the images at the configured paths.
     let standing = StandingImages()
-    /// Site of arriving disks; nil if the node takes none in.
-    var site: IncomingDiskRegistry?
+    /// Registry of arriving disks; nil if the node takes none in.
+    var registry: IncomingDiskRegistry?
     var rates = MovedDiskRates()
     var upkeep: UpkeepTasks
     /// Tasks that run until the node stops.
@@ -113,7 +113,7 @@ public actor Node {
     public func stop() async {
         isStopping = true
         await runs.cancel(within: Self.cancelling, on: self)
-        await site?.stop()
+        await registry?.stop()
         let links = Task { await stopWaitingForOthers() }
         await server.stop()
         links.cancel()
@@ -143,7 +143,7 @@ public actor Node {
             await export.export.disk.unfence()
             export.setHeldBack(false)
         }
-        await site?.giveUp()
+        await registry?.giveUp()
         try? await Task.sleep(for: Self.backingGrace)
         for export in exports.values { export.backing?.stop() }
     }

@@ -24,8 +24,8 @@ struct BlockScanner: Sendable {
     /// - initial: The value that each thread starts from.
     /// - progress: Called now and then, on any of the threads, with how far the scan has come.
     /// - visit: Called on any of the threads with that thread's value, a block number, and the fingerprints of
-    ///   consecutive blocks from that one on, at most 1 MiB of disk. Each thread gets ascending blocks. Blocks that are
-    ///   passed to no thread are zero; a zero block outside a hole may be passed as `.zero`.
+    ///   consecutive blocks from that one on. A call covers at most 1 MiB of disk. Each thread gets ascending blocks.
+    ///   Blocks that are passed to no thread are zero; a zero block outside a hole may be passed as `.zero`.
     /// - Returns: The threads' values, in no particular order.
     /// - Throws: `FileError` or `NBDClientError` if the image can't be read or has become shorter; any error of `visit`.
     func scan<Value: Sendable>(

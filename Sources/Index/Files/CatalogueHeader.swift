@@ -26,8 +26,8 @@ import Hashing
 /// These sections follow, each at the next multiple of 4096, with zeros between them:
 ///
 /// 1. the tables: for each the 16 bytes that name its file, and its generation;
-/// 2. the bucket starts: for each bucket the number of its first entry, and then the number of entries; 4 bytes each,
-///    kept in memory, at most 1/16 byte an entry;
+/// 2. the bucket starts: for each bucket the number of its first entry, and then the number of entries; 4 bytes each.
+///    They are kept in memory, at most 1/16 byte an entry;
 /// 3. the entries, ascending as numbers within each bucket. From the highest bit: the fingerprint's bits after the
 ///    bucket's, the table, the block. An entry names the lowest block that has its fingerprint.
 ///

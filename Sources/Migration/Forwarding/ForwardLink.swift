@@ -102,8 +102,8 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
     /// Whether the destination has said that it serves the disk.
     public var isActive: Bool { state.withLockedValue { $0.isActive } }
 
-    /// The reason why the destination does not take requests, or is needed though the disk has moved on from there; nil if
-    /// neither is so, or the reason is not known.
+    /// The reason why the destination does not take requests, or is needed though the disk has moved on from there. nil
+    /// if neither applies, or the reason is not known.
     public var problem: String? { state.withLockedValue { $0.problem ?? $0.detour } }
 
     /// The time that the destination took to answer the hello; nil before it has.

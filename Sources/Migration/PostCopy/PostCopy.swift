@@ -9,11 +9,11 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 
-/// Brings what is missing of a disk that is served already: performs what `PostCopyMachine` orders, with the image, the
-/// neighbours and the source.
+/// Brings the missing blocks of a disk that is served already. It performs the actions of `PostCopyMachine` with the
+/// image, the neighbours and the source.
 ///
-/// Any thread may call it. The machine and the waiting requests are behind one lock; the image, the index and the files of
-/// the disk are used by threads of the pools, without it.
+/// Any thread may call it. The machine and the waiting requests are behind one lock. The pools' threads use the image,
+/// the index and the files of the disk without it.
 final class PostCopy: AsyncRequestHandler, Sendable {
     /// Everything that it works with.
     struct Parts: Sendable {
@@ -139,8 +139,8 @@ final class PostCopy: AsyncRequestHandler, Sendable {
     /// The request of an operation; nil if it has ended.
     func request(_ id: UInt64) -> AsyncRequest? { state.withLockedValue { $0.requests[id] } }
 
-    /// Performs what must be done before the next event, with `state` locked: questions leave in the order in which answers
-    /// are expected, and no read ends while bytes are copied into its memory.
+    /// Performs the actions that must precede the next event, with `state` locked. Questions must leave in the order in
+    /// which answers are expected. No read may end while bytes are copied into its memory.
     /// - Returns: the other actions.
     private func performOrdered(
         _ actions: [PostCopyMachine.Action], _ state: inout State, _ arrived: ArrivedBlocks?

@@ -147,8 +147,8 @@ final class PostCopyChannels: Sendable {
         }
     }
 
-    /// Takes messages until the source ends the connection, or `body` returns false. A long one comes only as the answer to
-    /// a read, once the budget has room, which it keeps until `body` has returned.
+    /// Receives messages until the source ends the connection, or `body` returns false. A long message comes only as
+    /// the answer to a read. It waits for room in the budget, and keeps that room until `body` has returned.
     private func take(
         from connection: PeerConnection, _ owed: NIOLockedValueBox<LongAnswers>, _ budget: ByteBudget,
         _ frames: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator,

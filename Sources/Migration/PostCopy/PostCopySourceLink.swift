@@ -11,8 +11,8 @@ import NIOPosix
 import Peer
 import PeerModel
 
-/// The source's end of the two channels of a disk: connects them, and answers what the destination asks of the image, for as
-/// long as it needs it. `PostCopySourceMachine` decides.
+/// The source's end of a disk's two channels. It connects them, and answers questions about the image for as long as
+/// the destination needs it. `PostCopySourceMachine` decides.
 ///
 /// `start` connects both channels, before the switchover or after it, and again whenever they are cut. `commit` is called when
 /// the disk is the destination's for good. Any thread may call it.

@@ -47,10 +47,10 @@ public final class GuestMigration: Sendable {
 
     /// Moves the disks. On return they are the destination's, and this node's clients are forwarded there.
     /// - Parameters:
-    ///   - supplying: called at the switchover with the number of a disk of which the destination lacks something, and
-    ///     the link that supplies it; on any thread.
-    ///   - forwarding: called with the number of a disk and the link that forwards its clients, as soon as there is no
-    ///     way back; on any thread.
+    ///   - supplying: called on any thread at the switchover, with the number of a disk that is not whole there and the
+    ///     link that supplies it.
+    ///   - forwarding: called on any thread once there is no way back, with the number of a disk and the link that
+    ///     forwards its clients.
     ///   - finished: called with the number of a disk that is at the destination whole; on any thread.
     /// - Throws: what went wrong first; unless `forwarding` was called, the disks are served here as before.
     public func run(

@@ -4,15 +4,16 @@ import MigrationCore
 import MigrationProtocol
 import NIOConcurrencyHelpers
 
-/// Tells the destination the content of every block of a disk, and takes what it wants of that; both at once. A
-/// destination that has an older copy of the disk is told of groups of blocks first, and then of the blocks of those
+/// Tells the destination the content of every block of a disk, and receives its wants at the same time. A destination
+/// that has an older copy of the disk gets summaries of groups of blocks first. It then gets the blocks of the groups
 /// that differ.
 struct ManifestExchange: Sendable {
-    /// Most blocks without an answer, or with one that has not been dealt with: enough to know what is wanted well
-    /// before it is sent, and bounded, as they take 24 bytes each. And the most segments.
+    /// The most blocks without an answer, or with one that has not been processed. This many show well in advance which
+    /// blocks are wanted; they take 24 bytes each.
     private static let mostBlocks = 1 << 20
+    /// The most segments without an answer, or with one that has not been processed.
     static let mostSegments = 1024
-    /// Most messages that have been scanned and not been told: all of them must be, even if the disk is wanted at once.
+    /// The most messages that have been scanned and not been sent: all of them must be, even if the disk is wanted at once.
     private static let mostUntold = 64
 
     private let scanner: ManifestScanner

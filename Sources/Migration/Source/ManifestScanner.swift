@@ -16,8 +16,8 @@ struct ManifestScanner: Sendable {
     }
 
     private static let segmentBytes = 4 << 20
-    /// Longest hole inside a segment, in blocks: naming each block as zero costs less than another segment and its
-    /// answer, of which the image of a guest that writes at random would have one for every block.
+    /// The longest hole inside a segment, in blocks. Naming each of its blocks as zero costs less than a further
+    /// segment and its answer. An image written at random has a hole behind nearly every block.
     private static let smallHole: UInt64 = 256
 
     private let reader: BlockReader

@@ -18,8 +18,8 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
     public var dirtyRate = 0.0
     /// Bits that crossed the link each second lately, both ways.
     public var linkRate = 0.0
-    /// Seconds until the switchover can come, or all of the disk has followed; nil if unknown, or if the guest writes
-    /// so fast that the rounds hardly bring the end nearer.
+    /// Seconds until the switchover can come, or all of the disk has followed. nil if unknown, or if the guest writes
+    /// so fast that rounds hardly bring the end nearer.
     public var secondsLeft: Double?
     /// The origin of the bytes so far.
     public var ledger = Ledger()

@@ -48,8 +48,8 @@ struct RemainingBlocks {
         try await flushed
     }
 
-    /// Names the blocks that are left now, and has both sides work out their roots without them, so that behind the
-    /// fence only later writes remain. Nothing is copied after it; the rounds before must have ended. The destination
+    /// Names the blocks that are left now, and lets both sides compute their roots without them. Behind the fence only
+    /// later writes then remain. Nothing is copied after it; the rounds before must have ended. The destination
     /// confirms it as the end of a round.
     mutating func nameAhead(_ round: Int) async throws {
         let more = copy.takeDirty()

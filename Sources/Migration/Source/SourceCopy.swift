@@ -11,9 +11,9 @@ final class SourceCopy: Sendable {
     typealias Update = @Sendable ((inout MigrationProgress) -> Void) -> Void
 
     static let notingInterval = Duration.milliseconds(200)
-    /// Most bytes of messages that are ready before the link has room for them, of all disks of a group, and most
-    /// seconds that the link takes for them. Stretches of a disk that hardly shrink make up for those that take long to
-    /// compress; blocks that the guest writes meanwhile are sent in vain.
+    /// The most bytes of messages that are ready before the link has room for them, of all disks of a group. The second
+    /// constant is the most seconds that the link takes for them. Much ready data bridges stretches that take long to
+    /// compress. Blocks that the guest writes meanwhile are sent in vain.
     static let workingAhead = 32 << 20
     static let secondsAhead = 5.0
     /// The same while the compression level is not settled, and the least, however slow the link is. Bytes.

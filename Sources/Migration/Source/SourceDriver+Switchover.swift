@@ -4,8 +4,8 @@ import MigrationCore
 import MigrationProtocol
 
 extension SourceDriver {
-    /// How long a guest is kept waiting for a destination that does not answer before the migration is given up; longer
-    /// where a longer downtime is allowed.
+    /// The time for which a guest waits for a silent destination before the migration is given up. It is longer if a
+    /// longer downtime is allowed.
     private static let shortestFenceLimit = Duration.seconds(10)
 
     /// Holds the guest's requests back, sends the last blocks or says which they are, compares the roots, and gives the

@@ -29,8 +29,8 @@ public struct SourceJob: Sendable {
     /// The switchover may come once no more bytes than this are left, whatever they take.
     public var dirtyThreshold: UInt64 = 0
 
-    /// The disks of this node's other exports of the same image, which are switched over at the same moment: their
-    /// clients must not go on reading the image that is left behind.
+    /// The disks of this node's other exports of the same image. They are switched over at the same moment, because
+    /// their clients must not go on reading the old image.
     public var siblings: [Disk] = []
     /// Clients may not write to the disk, here or at the destination.
     public var isReadOnly = false

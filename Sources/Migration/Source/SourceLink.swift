@@ -41,8 +41,8 @@ final class SourceLink: Sendable {
         try await sendInTurn(message)
     }
 
-    /// Sends a message of bulk data once no other waits, and the limit and the link have room: the other messages are
-    /// few, and much depends on them. One at a time.
+    /// Sends a message of bulk data once no other message waits, and the limit and the link have room. Other messages
+    /// are few, and much depends on them. One at a time.
     func sendBulk(_ message: Message) async throws {
         var clear = clear.stream.makeAsyncIterator()
         while ahead.withLockedValue({ $0 > 0 }) {

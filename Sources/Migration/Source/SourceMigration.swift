@@ -99,10 +99,9 @@ public final class SourceMigration: Sendable {
         return crossed
     }
 
-    /// Gives the migration up, with those of the disks that were to go at the same moment; the exports go on here as if
-    /// nothing had been.
-    /// - Returns: false where they have been switched over already. True may still come too late while the commit record is
-    ///   being written: `hasCommitted` says so afterwards.
+    /// Cancels this migration and those of its group. The exports go on here unchanged.
+    /// - Returns: false if they have been switched over already. True may still come too late while the commit record
+    ///   is being written: `hasCommitted` says so afterwards.
     public func cancel() -> Bool { group.cancel() }
 
     /// Switches the disk over now, or as soon as it can be, and those with it that go at the same moment. If the attempt has

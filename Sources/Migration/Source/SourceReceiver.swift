@@ -4,10 +4,10 @@ import NIOCore
 import NIOPosix
 import Peer
 
-/// Takes the destination's messages: the machine judges each as soon as it comes, whatever the driver is at, and the driver
-/// gets their meanings one after the other.
+/// Receives the destination's messages. The machine judges each as soon as it comes, and the driver gets their meanings
+/// in order.
 struct SourceReceiver {
-    /// Messages that may wait to be taken; an honest destination has no more answers to give.
+    /// The most messages that may wait; an honest destination has no more answers to give.
     private static let limit = 2 * ManifestExchange.mostSegments
 
     /// Used by the task that takes the messages.

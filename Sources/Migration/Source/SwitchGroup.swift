@@ -4,8 +4,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Peer
 
-/// The disks of one guest on their way to one switchover: performs what `SwitchGroupMachine` decides, with the tasks of the
-/// disks, which wait here for each other.
+/// Brings the disks of one guest to one switchover. It performs the actions of `SwitchGroupMachine`; the tasks of the
+/// disks wait here for each other.
 final class SwitchGroup: Sendable {
     typealias Doubt = SwitchGroupMachine.Doubt
     /// Told whether the disk is the last one.

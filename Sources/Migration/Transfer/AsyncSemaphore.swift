@@ -1,5 +1,5 @@
-/// Bounds how much may be under way: a sender acquires a permit for each item, and the permit is released once that item is
-/// dealt with. Only one task at a time may acquire.
+/// Bounds the number of items under way. A sender acquires a permit for each item, and the permit is released once the
+/// item has been processed. Only one task at a time may acquire.
 struct AsyncSemaphore: Sendable {
     private let permits = AsyncStream.makeStream(of: Void.self)
 

@@ -72,8 +72,9 @@ final class BlockReader: @unchecked Sendable {
         UnsafeRawBufferPointer(buffer.prefix(count))
     }
 
-    /// The first run that may hold data at or after `block`; nil if only holes follow. A block that has become a hole since a
-    /// run was found may count to it: the kernel goes over the whole run to find its end, so the answer is kept.
+    /// The first run that may hold data at or after `block`; nil if only holes follow. A block that has become a hole
+    /// since a run was found may still count as data. The run is kept, because finding its end makes the kernel search
+    /// all of it.
     func nextData(from block: UInt64) throws -> Range<UInt64>? {
         if data.contains(block) { return data }
         guard let bytes = try image.nextData(from: block * UInt64(geometry.blockSize)) else { return nil }

@@ -69,8 +69,8 @@ struct BlockSender: Sendable {
     /// The link's recent rate, bytes/s; nil as long as that is not known.
     var bytesPerSecond: Double? { pace.withLockedValue { $0.carried } }
 
-    /// The share of time, 0 to 1, for which the link may be idle before blocks are compressed with less effort; 1 if they
-    /// can't be.
+    /// The share of time, 0 to 1, for which the link may be idle before blocks are compressed with less effort. 1 if
+    /// less effort is impossible.
     var toleratedIdle: Double { pace.withLockedValue { $0.toleratedIdle } }
 
     /// The most blocks of one batch.

@@ -1,7 +1,7 @@
 import Dispatch
 
-/// Runs work that may block for long, such as a flush of failing storage, outside the tasks' thread pool, which has only as
-/// many threads as there are cores.
+/// Runs work that may block for long, such as a flush of failing storage. It stays outside the tasks' thread pool,
+/// which has only one thread for each core.
 enum BlockingWork {
     /// Runs the work on a thread of its own, and returns once it is done. Cancelling the task changes nothing.
     static func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {

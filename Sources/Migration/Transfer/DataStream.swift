@@ -2,8 +2,9 @@ import MigrationCore
 import MigrationProtocol
 import NIOCore
 
-/// The bytes of blocks on their way to one destination, as one zstd stream. Worker threads compress blocks that are sent ahead
-/// of time, which delays them; urgent blocks are compressed at once, because the workers run at a low priority.
+/// The bytes of blocks on their way to one destination, as one zstd stream. Worker threads compress blocks that are
+/// sent ahead of time, which delays them. Urgent blocks are compressed at once, because the workers run at a low
+/// priority.
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class DataStream: @unchecked Sendable {

@@ -173,8 +173,8 @@ final class FingerprintFile: Sendable {
     /// Starts writing the manifest to the disk, and does not wait for that.
     func beginWritingOut() { file.beginWritingOut() }
 
-    /// Hashes every segment that has changed since the last call: done before the guest has to wait, so that little is
-    /// left for the moment when it does. Nothing may be recorded meanwhile.
+    /// Hashes every segment that has changed since the last call. Doing it before the guest has to wait leaves little
+    /// work for that moment. Nothing may be recorded meanwhile.
     /// - Throws: `FileError`.
     func refresh() throws {
         let hasher = BlockHasher()

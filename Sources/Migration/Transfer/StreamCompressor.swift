@@ -92,8 +92,8 @@ final class StreamCompressor: @unchecked Sendable {
         return try close(ZSTD_e_end)
     }
 
-    /// The bytes that the threads have done since the last call, and the time this would have taken with all of them at work;
-    /// nil if there are none. Idle times are left out as far as they are seen.
+    /// The bytes that the threads have compressed since the last call, and the time with all threads at work. nil if
+    /// there are none. Idle times are left out as far as they are seen.
     func consumeWork() -> CompressionPace.Work? {
         guard isParallel else { return nil }
         defer { work = CompressionPace.Work() }

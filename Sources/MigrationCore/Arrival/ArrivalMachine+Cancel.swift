@@ -1,7 +1,7 @@
 import MigrationProtocol
 
-/// Disks whose arrival the operator of this node gives up, as long as it is certain that their sources have not given them
-/// away (invariants 5 and 6).
+/// Cancelling the arrival of disks, by the operator of this node. It is possible as long as their sources have
+/// certainly not given them away (invariants 5 and 6).
 extension ArrivalMachine {
     /// The next step of a cancellation. Asked again after each step, until `end`.
     package mutating func advance(_ cancel: inout ArrivalCancel) -> ArrivalCancel.Step {

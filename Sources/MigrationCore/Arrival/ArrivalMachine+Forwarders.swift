@@ -56,8 +56,8 @@ extension ArrivalMachine {
     /// Whether a forwarding connection may have its requests performed.
     package enum ForwardStep: Equatable, Sendable {
         case begin
-        /// Close the older connection, wait for a change, and ask again: a late request of the older one must not land after a
-        /// newer one of this (invariant 9).
+        /// Close the older connection, wait for a change, and ask again. A late request of the older one must not land
+        /// after a newer one of this (invariant 9).
         case wait(ArrivalConnection)
         /// A later connection has taken its place, and its requests may come too late.
         case late

@@ -2,7 +2,7 @@ import MigrationProtocol
 
 /// Offers of sources: which disks are taken in, and what has to go for them.
 extension ArrivalMachine {
-    /// What is to be done about an offer.
+    /// The driver's next step for an offer.
     package enum OfferStep: Equatable, Sendable {
         /// An older attempt is still at work: close its carrier, if it has one, wait until the attempt is idle, and offer
         /// again.
@@ -150,7 +150,7 @@ extension ArrivalMachine {
     /// - Parameter size: bytes.
     package mutating func announced(_ export: String, size: UInt64) { announced[export] = size }
 
-    /// Whether clients are answered for a disk that is still to be handed over.
+    /// Whether clients are answered for a disk that is still to be switched over.
     package func isAnswered(_ export: String) -> Bool { announced[export] != nil }
 
     /// Whether clients are answered for a disk that no connection brings at the moment.

@@ -25,7 +25,7 @@ extension ArrivalMachine {
 
     // MARK: After a restart
 
-    /// What is to be done about a record of an earlier life.
+    /// The driver's step for a record of an earlier process.
     package enum RestoreStep: Equatable, Sendable {
         /// Another record of the same migration tells more; remove this one.
         case discard
@@ -47,7 +47,7 @@ extension ArrivalMachine {
 
     // MARK: Served
 
-    /// What is to be done for a source that has committed.
+    /// The driver's step for a source that has committed.
     package enum CommitStep: Equatable, Sendable {
         /// Record durably that the disk is active, tell `recorded`, serve the disk, and tell `served`; `servingFailed` if any
         /// of that fails. The record is written even if one of an earlier life says so already: that one may not have reached

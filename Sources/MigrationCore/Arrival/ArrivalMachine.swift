@@ -1,8 +1,8 @@
 import MigrationProtocol
 
-/// Decides, for a node and across all connections, about the disks that arrive: which are taken in, which connections bring
-/// them, what waits for them, and when they are served or given up. `DestinationMachine` judges the messages of one
-/// connection.
+/// Decides about the disks that arrive at a node, across all connections. It decides which are taken in and by which
+/// connections, what waits for them, and when they are served or given up. `DestinationMachine` judges the messages of
+/// one connection.
 ///
 /// The life of an arriving disk:
 /// 1. `receiving`: its source has offered it, and one connection, its carrier, brings it.
@@ -10,8 +10,8 @@ import MigrationProtocol
 /// whether it has given the disk away.
 /// 3. `activating`: the source has committed. The record of that is made durable, then the disk is served.
 /// 4. `active`: clients and forwarders are answered here. If blocks are missing, post-copy brings them.
-/// 5. `removing`, from 1 or 2: records and files are removed. The disk is forgotten afterwards; if its record may still be
-/// there, the disk returns to what it was, unless its source was never told that it is prepared.
+/// 5. `removing`, from 1 or 2: records and files are removed. The disk is forgotten afterwards. If its record may
+/// still be there, the disk returns to what it was, unless its source was never told that it is prepared.
 ///
 /// A driver performs the actions in their order, and tells the machine how they end.
 package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {

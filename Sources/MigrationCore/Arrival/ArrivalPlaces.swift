@@ -10,7 +10,7 @@ package struct ArrivalPlaces<Peer: Hashable & Sendable>: Sendable {
 
     /// Disks whose connection is there that brings them.
     private var arriving: [MigrationID: Peer] = [:]
-    /// Disks of which blocks are missing here, switched over or not; not those of an earlier life of this node.
+    /// Disks of which blocks are missing here, before or after the switchover; not those of an earlier life of this node.
     private var unfinished: [MigrationID: Unfinished] = [:]
 
     package init() {}

@@ -26,8 +26,8 @@ struct ForwarderSlots: Sendable {
     /// A connection serves requests now, or has ended.
     mutating func endIdle(_ connection: ArrivalConnection) { idle.removeAll { $0 == connection } }
 
-    /// Whether the source has said since that turn, on another connection, that the disk is this node's: requests of the
-    /// older connection may then come too late.
+    /// Whether the source has said since that turn, on another connection, that the disk is this node's. Requests of
+    /// the older connection may then come too late.
     func isLate(_ turn: UInt64) -> Bool { turn < committedTurn }
 
     /// Nothing is known of the migration any more.

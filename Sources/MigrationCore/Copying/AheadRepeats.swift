@@ -1,5 +1,5 @@
-/// Decides how often work is repeated ahead of the fence, each time for what the guest has written meanwhile: as long as it
-/// takes a while, and clearly less than the time before. Does nothing itself.
+/// Decides how often work is repeated ahead of the fence, each time for what the guest has written meanwhile. It is
+/// repeated while each run takes some time, and clearly less than the run before.
 package struct AheadRepeats: Equatable, Sendable {
     private static let most = 5
     private static let quick = Duration.milliseconds(10)
@@ -10,7 +10,7 @@ package struct AheadRepeats: Equatable, Sendable {
 
     package init() {}
 
-    /// The work has been done once more.
+    /// Records that the work has been done once more.
     /// - Returns: whether to do it again.
     package mutating func ended(after took: Duration) -> Bool {
         done += 1

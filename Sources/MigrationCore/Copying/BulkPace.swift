@@ -1,12 +1,11 @@
 import PeerModel
 
-/// How fast bulk is sent while demands go over the same path: so that no queue stands in the routers for them to wait in.
-/// Does nothing itself.
+/// Decides how fast bulk is sent while demands use the same path, so that they wait in no router's queue.
 ///
-/// The round trip tells of the queue: where it is longer than the path's shortest, bulk becomes slower, otherwise faster
+/// The round trip shows a queue. While it is longer than the path's shortest, bulk becomes slower, and otherwise faster
 /// (as LEDBAT does, RFC 6817).
 package struct BulkPace: Sendable {
-    /// What is to be changed.
+    /// A new limit for bulk.
     package struct Change: Equatable {
         /// nil for no limit.
         package var bytesPerSecond: UInt64?
@@ -16,46 +15,47 @@ package struct BulkPace: Sendable {
         }
     }
 
-    /// For so long after a demand another one is likely.
+    /// A demand is likely to follow another within this time.
     private static let memory = Duration.seconds(3)
-    /// A queue that demands may find: at least so long; this part of the shortest round trip, which never is the same; and so
-    /// many bytes, as the kernel sends a few packets at once and the last of them waits for the first.
+    /// The queue that demands may find: the longest of these three. `tolerated` is in seconds. `toleratedPart` is a
+    /// part of the shortest round trip, which varies. `toleratedBytes` covers packets that the kernel sends at once, of
+    /// which the last waits for the first.
     private static let tolerated = 0.004
     private static let toleratedPart = 1.0 / 16
     private static let toleratedBytes = 6000.0
     private static let shortestInterval = Duration.milliseconds(10)
     private static let slower = 0.85
     private static let faster = 1.08
-    /// A flow that has just begun has not found out yet what the path carries.
+    /// Growth before the flow has found out what the path carries.
     private static let fasterAtFirst = 1.25
-    /// What a flow may send in a round trip before anything is known of the path. Bytes.
+    /// Bytes that a flow may send in a round trip before the path's rate is known.
     private static let firstWindow = 64e3
-    /// Of what the path has carried. A queue that is there at the lowest is not bulk's; faster than the highest, it is not the
-    /// pace that limits it.
+    /// Bounds of the pace, as parts of the rate that the path has carried. At the lowest pace, a queue does not come
+    /// from bulk; above the highest, the pace does not limit bulk.
     private static let range = 0.4...2
 
     private var fastest = 0.0
     private var pace: Double?
-    /// A queue has been seen, so that the pace is about what the path carries.
+    /// Whether a queue has been seen, so that the pace reflects what the path carries.
     private var hasSettled = false
     private var nextLook: ContinuousClock.Instant?
 
     package init() {}
 
-    /// Whether the path is to be looked at.
+    /// Whether it is time to measure the path.
     package func isDue(at now: ContinuousClock.Instant) -> Bool { nextLook.map { $0 <= now } ?? true }
 
-    /// The path is like this now.
+    /// Takes a measurement of the path.
     /// - Parameters:
-    ///   - carried: bytes per second that the path has carried for another connection; 0 where that is not known.
-    ///   - sinceDemand: how long ago the last demand was; nil where there was none.
-    /// - Returns: nil where nothing changes.
+    ///   - carried: bytes a second that the path has carried for another connection; 0 if unknown.
+    ///   - sinceDemand: time since the last demand; nil if there was none.
+    /// - Returns: the new limit; nil if nothing changes.
     package mutating func next(
         _ path: PathState, carried: UInt64 = 0, sinceDemand: Duration?, at now: ContinuousClock.Instant
     ) -> Change? {
-        // A change shows after a round trip.
+        // A change of pace shows after a round trip.
         nextLook = now + max(path.roundTrip, Self.shortestInterval)
-        // Of a flow that has just begun little has arrived, and it can't tell its own queue from that of others.
+        // Little has arrived of a flow that has just begun, and it can't tell its own queue from others'.
         if carried > 0, pace == nil { hasSettled = true }
         fastest = max(fastest, Double(max(carried, path.bytesPerSecond)))
         guard let sinceDemand, sinceDemand < Self.memory, fastest > 0 else {

@@ -1,13 +1,13 @@
 import func Glibc.exp
 import func Glibc.exp2
 
-/// Chooses the compression level of the data stream: as high as the link leaves time for, so that the link limits a
-/// migration and not the processor. Does nothing itself.
+/// Chooses the compression level of the data stream. The level is as high as the link leaves time for, so that the link
+/// limits a migration and not the processor.
 ///
-/// The level rises only after the link has been the limit without a break for a while, to a level for which there is
-/// time on the average of much of the data sent. Stretches that hardly shrink and others that shrink to nothing follow
-/// each other, and each change costs the context that the new frame lacks: some 80 KiB of the 160 MiB that a disk of
-/// 700 MiB came to. The level falls when the link has been idle for a while, or soon would be.
+/// The level rises only after the link has been the limit for a while without a break. It rises to a level for which
+/// there is time on the average of much of the data sent. Stretches that hardly shrink alternate with others that
+/// shrink to nothing, and each change costs the context that the new frame lacks. This was some 80 KiB of the 160 MiB
+/// of a 700 MiB disk. The level falls when the link has been idle for a while, or soon would be.
 package struct CompressionPace {
     /// The compressed size of a batch of blocks.
     package struct Batch {
@@ -44,12 +44,12 @@ package struct CompressionPace {
         }
     }
 
-    /// The work of the link with a batch.
+    /// The link's work on a batch.
     package struct Sending {
-        /// Bytes of its blocks, and their compressed bytes.
+        /// Bytes of the batch's blocks, and their compressed bytes.
         package var bytes: UInt64 = 0
         package var sent: UInt64 = 0
-        /// Seconds for which the link was busy, and with those for which it was idle.
+        /// Seconds for which the link was busy; `elapsed` includes its idle seconds.
         package var waiting = 0.0
         package var elapsed = 0.0
         /// Observed use of the link.
@@ -80,29 +80,29 @@ package struct CompressionPace {
     ]
     /// Bytes of blocks between two decisions.
     private static let enoughBytes: UInt64 = 8 << 20
-    /// The time for preparing counts half as much after this many bytes of blocks, and the compressed size after more,
-    /// as a disk has long stretches of one kind.
+    /// The preparing time of a block counts half as much after this many further bytes of blocks. Its compressed size does
+    /// so after `longMemory`, because a disk has long stretches of one kind.
     private static let memory = 24e6
     private static let longMemory = 512e6
     /// Share of the time of the link that preparing may take at a level that it rises to.
     private static let share = 0.9
-    /// A link that is waited for during more than this share of the time is the limit. After this many seconds of that
-    /// the level may rise: a link that has just begun seems slower than it is.
+    /// The link is the limit if it is waited for during more than this share of the time. After `enoughSeconds` of that
+    /// the level may rise; a link that has just begun seems slower than it is.
     private static let busyShare = 0.9
     private static let enoughSeconds = 1.0
     /// Filled part of the queue ahead for the level to rise; with less it falls before the link is idle.
     private static let enoughAhead = 0.5
-    /// With another limit the level falls, by one only after this many idle seconds of the link: the scan of the disk,
-    /// which slows compressing at first, is soon over. It falls to the lowest only if the link is idle for a larger
-    /// share of the time than the longer data of that level will take, and sooner.
+    /// If something else is the limit, the level falls by one, after this many idle seconds of the link. The disk scan,
+    /// which slows compressing at first, is soon over. The level falls to the lowest after fewer seconds, but only
+    /// above an idle share. That share is larger than the extra time for the longer data of that level.
     private static let patience = 1.0
     private static let lowPatience = 0.5
     private static let lowIdleShare = 0.2
     /// Data carried this long ago counts for 1/e. Seconds.
     private static let linkMemory = 3.0
 
-    /// The expectation while little has been sent, which counts as if this many bytes of blocks had been: bytes of
-    /// blocks that level 3 takes a second with half a core to itself, and that are read and hashed in one second.
+    /// The expectation before much has been sent; it counts as if this many bytes of blocks had been. `speed`: bytes a
+    /// second at level 3 with half a core. `readingSpeed`: bytes a second that are read and hashed.
     private static let expected = 32e6
     private static let speed = 100e6
     private static let readingSpeed = 500e6
@@ -124,15 +124,15 @@ package struct CompressionPace {
     /// Over a long time: bytes of blocks, and their compressed bytes.
     private var blocks = longExpected
     private var sent = longExpected * ratio
-    /// On average: bytes of blocks; seconds for preparing them; for reading and hashing them alone, and for compressing them,
-    /// as it was done and if it had been at level 3.
+    /// Averages. `prepared`: bytes of blocks. `preparing`: seconds for preparing them. `reading`: seconds for reading
+    /// and hashing alone. `compressing`: seconds for compressing them. `work`: the same if it had been at level 3.
     private var prepared = expected
     private var preparing = expected / readingSpeed + expected / speed
     private var reading = expected / readingSpeed
     private var compressing = expected / speed
     private var work = expected / speed
 
-    /// - Parameter bitsPerSecond: of the link; nil if unknown.
+    /// - Parameter bitsPerSecond: the link's rate; nil if unknown.
     package init(bitsPerSecond: UInt64? = nil) {
         guard let bitsPerSecond else { return }
         position = max(1, fitting(Double(bitsPerSecond) / 8))
@@ -161,11 +161,11 @@ package struct CompressionPace {
         }
     }
 
-    /// Whether much may be prepared at this level: only once link and blocks have had time to show their rates, and
-    /// only if there is no time for a higher level.
+    /// Whether much may be prepared at this level. This needs known rates of the link and the blocks, and no time for a
+    /// higher level.
     package private(set) var isSettled = false
 
-    /// A batch has been prepared.
+    /// Records that a batch has been prepared.
     package mutating func note(prepared batch: Batch) {
         guard batch.bytes > 0 || batch.sent > 0, let cost = Self.levels.first(where: { $0.level == batch.level })?.cost
         else { return }
@@ -180,7 +180,7 @@ package struct CompressionPace {
         work = work * weight + batch.work.compressing / cost
     }
 
-    /// A batch has been sent, which was noted when it had been prepared.
+    /// Records that a batch has been sent; it was recorded before when it was prepared.
     package mutating func note(sent sending: Sending) {
         guard sending.bytes > 0 || sending.sent > 0 else { return }
         recent.bytes += sending.bytes

@@ -1,7 +1,7 @@
 import func Glibc.pow
 
-/// Compressed sizes of short samples of a segment, by which the compressed size of any of its blocks is estimated:
-/// blocks that a neighbour holds are often unlike those that nobody has.
+/// Compressed sizes of short samples of a segment, from which the compressed size of any of its blocks is estimated.
+/// Blocks that a neighbour holds are often unlike those that nobody has.
 package struct CompressionSamples: Sendable {
     /// A sample.
     package struct Sample: Sendable {
@@ -27,8 +27,8 @@ package struct CompressionSamples: Sendable {
         self.samples = samples
     }
 
-    /// Expected compressed size of the wanted blocks, by their size; 1 if nothing is known. If no sample is of a wanted
-    /// block, all samples count alike.
+    /// The expected compressed size of the wanted blocks, as a part of their size; 1 if nothing is known. If no sample
+    /// is of a wanted block, all samples count alike.
     package func ratio(isWanted: (UInt64) -> Bool) -> Double {
         mean { $0.blocks.count(where: isWanted) } ?? mean { _ in 1 } ?? 1
     }

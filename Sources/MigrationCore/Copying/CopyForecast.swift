@@ -1,19 +1,19 @@
 import func Glibc.exp
 import NIOCore
 
-/// Estimates how long the copying of a disk will still take, from how it went so far. Does nothing itself.
+/// Estimates how long the copying of a disk will still take, from how it went so far.
 ///
-/// If the link limits, the compressed size of the blocks decides, which is unknown before they are compressed: samples
-/// say how blocks compare, and the data sent so far says how right the samples are. If the processor limits, the number
-/// of blocks decides. Both rates are taken from the recent past: a link may change, and at first a fast one waits for
-/// the fingerprints.
+/// If the link is the limit, the time depends on the blocks' compressed size, which is unknown before they are
+/// compressed. Samples compare the blocks, and the data sent so far shows how right the samples are. If the processor
+/// is the limit, it depends on the number of blocks. Both rates are recent ones, because a link may change, and a fast
+/// one waits for fingerprints at first.
 package struct CopyForecast: Equatable {
-    /// Blocks sent in less time say little about the link: before the destination has answered for all of the disk, and
-    /// afterwards. Seconds.
+    /// Seconds of sending below which the rate of the link is uncertain. `enoughAnswered` applies after the destination
+    /// has answered for all of the disk.
     private static let enough = 2.0
     private static let enoughAnswered = 1.5
-    /// Data sent this long ago counts for 1/e; for the rate of the link longer, which takes some MiB at once. Seconds
-    /// of sending.
+    /// Data sent this many seconds of sending ago counts for 1/e. The rate of the link has `linkMemory`, which is longer,
+    /// because the kernel takes some MiB at once.
     private static let memory = 4.0
     private static let linkMemory = 8.0
     /// A link that was seen full for this long is taken at the rate seen; before, at bytes sent by time. Seconds.
@@ -62,9 +62,9 @@ package struct CopyForecast: Equatable {
 
     /// Bytes of the disk that may not be zero.
     package var data: UInt64 = 0
-    /// Bytes of these for which the destination has answered.
+    /// Bytes of `data` for which the destination has answered.
     private var answered: UInt64 = 0
-    /// Bytes of these that it wants, and that have been sent.
+    /// Bytes that the destination wants, and that have been sent.
     private var wanted = Amount()
     private var answers = Amount()
     /// Seconds from the beginning to the last answer.
@@ -100,7 +100,7 @@ package struct CopyForecast: Equatable {
     /// Blocks.
     private struct Amount: Equatable {
         package var bytes = 0.0
-        /// Bytes that they may come to compressed.
+        /// Bytes that the blocks may come to, compressed.
         package var weight = 0.0
 
         package static func += (sum: inout Amount, other: Amount) {
@@ -122,19 +122,19 @@ package struct CopyForecast: Equatable {
         package let isAnswer: Bool
     }
 
-    /// The destination has answered.
+    /// Records that the destination has answered.
     /// - Parameters:
     ///   - answered: bytes of blocks.
-    ///   - wanted: bytes of those that it wants.
-    ///   - ratio: expected compressed size of these, by their size.
-    ///   - seconds: from the beginning.
+    ///   - wanted: bytes of the answered blocks that it wants.
+    ///   - ratio: expected compressed size of the wanted blocks, as a part of their size.
+    ///   - seconds: since the beginning.
     package mutating func note(answered: UInt64, wanted: UInt64, ratio: Double, after seconds: Double) {
         self.answered += answered
         self.wanted += Amount(bytes: Double(wanted), weight: Double(wanted) * ratio)
         answering = seconds
     }
 
-    /// Blocks have been sent.
+    /// Records that blocks have been sent.
     package mutating func note(_ piece: Piece) {
         // Zeros take no time.
         guard piece.bytes > 0 || piece.length > 0 else { return }
@@ -146,7 +146,7 @@ package struct CopyForecast: Equatable {
         let amount = takeNamed(late - Double(piece.late))
         wholeLength += Double(piece.length)
         wholeWeight += amount.weight
-        // The first to come are waited for longer than those that follow.
+        // The first blocks are waited for longer than those that follow.
         let idle = sent.bytes > 0 ? piece.idle : 0
         sending += piece.waiting + idle
         note(onLink: piece)
@@ -168,7 +168,7 @@ package struct CopyForecast: Equatable {
         full = full * share + piece.stretch.seconds
     }
 
-    /// Takes so many bytes of the blocks that were named first, which have come.
+    /// Takes the first `bytes` of the named blocks, whose bytes have been sent now.
     private mutating func takeNamed(_ bytes: Double) -> Amount {
         var taken = Amount()
         while taken.bytes < bytes, let first = named.first {
@@ -182,7 +182,7 @@ package struct CopyForecast: Equatable {
         return taken
     }
 
-    /// All that the destination has asked for is there, or comes in a later round.
+    /// Records that everything wanted has been sent, or comes in a later round.
     package mutating func endRound() {
         data = answered
         wanted = answers
@@ -191,7 +191,7 @@ package struct CopyForecast: Equatable {
     /// Seconds until all is sent and the switchover can come; nil if that is unknown, or would never be.
     /// - Parameters:
     ///   - dirty: bytes that the guest has written since they were sent.
-    ///   - dirtyPerSecond: how many more each second.
+    ///   - dirtyPerSecond: bytes that become dirty in each second.
     package func secondsLeft(dirty: UInt64, dirtyPerSecond: Double) -> Double? {
         let enough = answered >= data ? Self.enoughAnswered : Self.enough
         guard answered > 0, sending >= enough || wanted.bytes == 0 else { return nil }
@@ -203,7 +203,7 @@ package struct CopyForecast: Equatable {
         guard left.bytes > 0 else { return max(scanning, length > 0 ? secondsQueued : 0) + Self.closing }
         guard sent.bytes > 0, length > 0 else { return nil }
         let keptUp = 1 - seconds(for: Amount(bytes: dirtyPerSecond, weight: dirtyPerSecond * meanRatio))
-        // Otherwise a rest is left, whose size is not foreseen.
+        // Otherwise some blocks are left, and their number is not foreseen.
         guard keptUp > 1 - CopyPlan.worthwhile else { return nil }
         let seconds = max(scanning, (seconds(for: left) + secondsQueued) / keptUp) + Self.closing
         return seconds.isFinite ? seconds : nil
@@ -223,7 +223,7 @@ package struct CopyForecast: Equatable {
 
     private var secondsQueued: Double { secondsPerByte * queued }
 
-    /// On the link.
+    /// Seconds that the link takes for a byte.
     private var secondsPerByte: Double { full >= Self.enoughFull && carried > 0 ? full / carried : waiting / length }
 
     private var meanRatio: Double { sent.bytes == 0 ? 1 : sent.weight / sent.bytes }

@@ -1,24 +1,24 @@
-/// Decides what follows a round of copying, from how the rounds so far went. Does nothing itself.
+/// Decides what follows a round of copying, from how the rounds so far went.
 ///
-/// A block that was sent again and is dirty once more is *hot*: the guest keeps rewriting it, so that sending it now is
-/// likely in vain. Hot blocks are sent late (Akoush et al., Activity Based Sector Synchronisation, MASCOTS 2011): only
-/// once most dirty blocks are hot, and ever more rarely while nobody asks for the disk.
+/// A block that was sent again and is dirty once more is *hot*: the guest keeps rewriting it. Sending it now is
+/// probably in vain. Hot blocks are sent late (Akoush et al., Activity Based Sector Synchronisation, MASCOTS 2011).
+/// They wait until most dirty blocks are hot, and are sent ever more rarely while nobody asks for the disk.
 package struct CopyPlan: Equatable, Sendable {
     /// The dirty blocks that a round goes over.
     package enum Scope: Equatable, Sendable {
-        /// Those that are not hot.
+        /// The dirty blocks that are not hot.
         case settled
-        /// All of them.
+        /// All dirty blocks.
         case all
     }
 
     /// Rounds in a row that may fail to bring the end nearer before the rest is left to post-copy.
     private static let patience = 1
-    /// A round is worthwhile if what it leaves takes less than this part of the time before. With more, all further
-    /// rounds would take more than twice as long as leaving the rest to post-copy, which sends it once.
+    /// A round is worthwhile if sending what it leaves takes less than this part of the time before. Otherwise all
+    /// further rounds would take more than twice as long as post-copy, which sends each block once.
     package static let worthwhile = 0.5
-    /// Waits between two rounds over all blocks while nobody asks for the disk: at first, and at most. A block that the
-    /// guest writes twice in that time and then leaves alone is sent afterwards.
+    /// Waits between two rounds over all blocks while nobody asks for the disk; the number doubles from the first to
+    /// the last. A block that the guest writes twice in that time and then leaves alone is sent afterwards.
     private static let waits = 1...256
 
     private var shortestSending = Double.infinity
@@ -30,9 +30,10 @@ package struct CopyPlan: Equatable, Sendable {
     package init() {}
 
     /// Plans a round that has to bring the end nearer.
-    /// - Returns: the blocks of the next round; nil where copying does not get there.
+    /// - Returns: the blocks of the next round; nil if more copying does not help.
     package mutating func towardsEnd(_ situation: SourceMachine.Situation) -> Scope? {
-        // A guest that writes as fast as the link carries would go on for ever. The round trips stay whatever is sent.
+        // A guest that writes as fast as the link carries would go on for ever. The round trips are the same whatever
+        // is sent.
         let sending = max(0, situation.expectedPause - situation.leastPause)
         idleRounds = sending < shortestSending * Self.worthwhile ? 0 : idleRounds + 1
         shortestSending = min(shortestSending, sending)
@@ -48,7 +49,7 @@ package struct CopyPlan: Equatable, Sendable {
     package var bringsNearer: Bool { idleRounds == 0 }
 
     /// Plans a round that keeps up with the guest until somebody asks for the disk.
-    /// - Returns: the blocks of the next round; nil where it is better to wait a little.
+    /// - Returns: the blocks of the next round; nil if it is better to wait a little.
     package mutating func whileNobodyAsks(_ situation: SourceMachine.Situation) -> Scope? {
         let next = nextWhileNobodyAsks(situation)
         switch next {

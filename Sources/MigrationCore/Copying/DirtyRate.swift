@@ -1,26 +1,26 @@
-/// Measures how fast a guest writes blocks that must then be sent again. Does nothing itself.
+/// Measures the rate at which blocks become dirty and must be sent again.
 package struct DirtyRate {
-    /// A shorter time says little.
+    /// A rate over a shorter time is not reliable.
     private static let shortest = Duration.milliseconds(50)
 
     private var roundBegan: ContinuousClock.Instant
     private var lastRound: Double?
-    /// Dirty bytes that the round does not go over.
+    /// Dirty bytes that the current round leaves for later.
     private var left: UInt64 = 0
 
     package init(from start: ContinuousClock.Instant) { roundBegan = start }
 
-    /// A round begins that leaves so many dirty bytes for later.
+    /// Begins a round that leaves `bytes` dirty bytes for later.
     package mutating func beginRound(leaving bytes: UInt64) { left = bytes }
 
-    /// A round has ended with this many dirty bytes: those it has left, and those written meanwhile.
+    /// Ends a round. `dirty` are the bytes dirty now: those that the round left, and those written meanwhile.
     package mutating func endRound(_ dirty: UInt64, at now: ContinuousClock.Instant) {
         let dirty = dirty - min(dirty, left)
         lastRound = Self.rate(dirty, roundBegan.duration(to: now)) ?? lastRound
         roundBegan = now
     }
 
-    /// Bytes a second in the last round; during the first round, so far.
+    /// Bytes a second in the last round; during the first round, since its beginning.
     package func bytesPerSecond(_ dirty: UInt64, at now: ContinuousClock.Instant) -> Double {
         lastRound ?? Self.rate(dirty, roundBegan.duration(to: now)) ?? 0
     }

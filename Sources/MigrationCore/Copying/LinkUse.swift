@@ -1,7 +1,7 @@
 import PeerModel
 
-/// Judges whether a link was busy, and how much it carried, from what TCP says whenever more is about to be sent. The
-/// kernel takes some MiB at once, so the time for sending says little about a link. Does nothing itself.
+/// Judges whether a link was busy, and how much it carried, from TCP's counters before each sending. The kernel takes
+/// some MiB at once, so the time for sending says little about a link.
 package struct LinkUse {
     /// The time between two batches.
     package struct Stretch: Equatable {
@@ -10,7 +10,7 @@ package struct LinkUse {
         /// Bytes carried and the seconds for them, if something was waiting all the time.
         package var carried: UInt64 = 0
         package var seconds = 0.0
-        /// Bytes a second, as `PathState` has them.
+        /// TCP's delivery rate in bytes a second (`PathState`).
         package var bytesPerSecond: UInt64 = 0
 
         package init(wasFull: Bool = false, carried: UInt64 = 0, seconds: Double = 0.0, bytesPerSecond: UInt64 = 0) {
@@ -21,7 +21,8 @@ package struct LinkUse {
         }
     }
 
-    /// The link may have been idle for as much longer than a batch was waited for.
+    /// Tolerated difference between the time since the last sending and the time for which the next data was waited
+    /// for.
     private static let tolerated = Duration.milliseconds(20)
 
     private var last: (acknowledged: UInt64, at: ContinuousClock.Instant)?
@@ -29,12 +30,11 @@ package struct LinkUse {
 
     package init() {}
 
-    /// More is about to be sent.
+    /// Measures the link just before more is sent.
     /// - Parameters:
-    ///   - path: nil where TCP does not say.
-    ///   - idle: how long the next data was waited for, after the data before.
-    /// - Returns: the time since the last call. If there was nothing to send for a part of it, it says nothing about
-    ///   the rate.
+    ///   - path: nil if TCP's counters are not available.
+    ///   - idle: how long the sender waited for the next data after the data before.
+    /// - Returns: the use since the last call. If there was nothing to send for a part of that time, it has no rate.
     package mutating func next(_ path: PathState?, idle: Duration, at now: ContinuousClock.Instant) -> Stretch {
         guard let path else {
             last = nil
@@ -49,6 +49,6 @@ package struct LinkUse {
         return stretch
     }
 
-    /// The data that was about to be sent has been taken.
+    /// Records that the link has taken the data.
     package mutating func sent(at now: ContinuousClock.Instant) { sentAt = now }
 }

@@ -3,7 +3,7 @@ import Hashing
 import MigrationProtocol
 import NIOCore
 
-/// The manifest segments that the destination has not answered yet, in the order in which it must answer them.
+/// The manifest segments that the destination has not answered yet, in the order of their answers.
 package struct OpenSegments: Sendable {
     /// The meaning of an answer.
     package struct Answer: Equatable, Sendable {
@@ -12,12 +12,12 @@ package struct OpenSegments: Sendable {
         package var ratio = 1.0
         /// The blocks that are wanted; ascending.
         package var wanted: [UInt64] = []
-        /// Blocks of which at least one was mistaken for another, so that all must be sent; ascending.
+        /// Blocks of which at least one was mistaken for another, so that all of them must be sent; ascending.
         package var mistaken: [UInt64] = []
 
         /// All blocks that the answer is about.
         package var blocks: Range<UInt64> { wants.first..<wants.first + UInt64(wants.wanted.count) }
-        /// Whether it is the last answer about the blocks that were scanned at once.
+        /// Whether it is the last answer about blocks that were scanned together.
         package var isLast = true
 
         package init(
@@ -36,7 +36,7 @@ package struct OpenSegments: Sendable {
         /// Whole fingerprints; `.zero` for blocks that are not named.
         package let fingerprints: [Fingerprint]
         package let samples: CompressionSamples
-        /// Whether it is the last part of the blocks that were scanned at once.
+        /// Whether it is the last part of blocks that were scanned together.
         package let isLast: Bool
     }
 
@@ -44,19 +44,19 @@ package struct OpenSegments: Sendable {
     private var open = CircularBuffer<Segment>()
     /// Segments of which only a summary was sent.
     private var summaries = CircularBuffer<ScannedSegment>()
-    /// The scan has ended.
+    /// Whether the scan has ended.
     private var isScanned = false
-    /// The destination has been told that nothing more comes.
+    /// Whether the destination has been told that nothing more comes.
     private var isWhole = false
 
     package init(geometry: BlockGeometry) {
         self.geometry = geometry
     }
 
-    /// Notes a segment that is about to be sent.
+    /// Adds a segment that is about to be sent.
     package mutating func add(_ segment: ScannedSegment) { add([segment]) }
 
-    /// Notes all parts of a segment.
+    /// Adds all parts of a segment.
     private mutating func add(_ parts: [ScannedSegment]) {
         for (index, part) in parts.enumerated() {
             open.append(
@@ -66,11 +66,11 @@ package struct OpenSegments: Sendable {
         }
     }
 
-    /// Notes a segment of which a summary is about to be sent.
+    /// Adds a segment of which a summary is about to be sent.
     package mutating func addSummary(of segment: ScannedSegment) { summaries.append(segment) }
 
-    /// No further segment is scanned.
-    /// - Returns: whether the destination is to be told so now, behind what has been sent.
+    /// Ends the scan: no further segment is added.
+    /// - Returns: whether to tell the destination so now, behind the messages sent so far.
     package mutating func end() -> Bool {
         isScanned = true
         return takeEnd()
@@ -82,14 +82,14 @@ package struct OpenSegments: Sendable {
         return true
     }
 
-    /// Whether all were sent and answered.
+    /// Whether all segments were sent and answered.
     package var isAnswered: Bool { isWhole && open.isEmpty }
 
     /// The outcome of a summary.
     package struct Comparison: Sendable {
         /// Answers about the parts that need no more messages.
         package var settled: [Answer] = []
-        /// Parts that are to be told block by block, in this order; noted already.
+        /// Parts to be sent block by block, in this order; they have been added already.
         package var rest: [ScannedSegment] = []
 
         package init(settled: [Answer] = [], rest: [ScannedSegment] = []) {
@@ -98,8 +98,8 @@ package struct OpenSegments: Sendable {
         }
     }
 
-    /// Takes the answer to the oldest summary, which stays the oldest until `endComparison`.
-    /// - Throws: `MigrationError.unexpected` where it does not add up.
+    /// Handles the answer to the oldest summary, which stays the oldest until `endComparison`.
+    /// - Throws: `MigrationError.unexpected` if the answer does not fit the summary.
     package mutating func compare(_ differences: ManifestDifferences) throws -> Comparison {
         guard let segment = summaries.first, differences.first == segment.manifest.first,
             differences.differs.count == ManifestSummary.groups(of: segment.fingerprints.count)
@@ -131,8 +131,8 @@ package struct OpenSegments: Sendable {
         return comparison
     }
 
-    /// The rest of what has been compared is on its way to the destination.
-    /// - Returns: whether it is to be told now, behind that, that nothing more comes.
+    /// Records that the compared segment's differing parts have been sent.
+    /// - Returns: whether to tell the destination now, behind them, that nothing more comes.
     package mutating func endComparison() -> Bool {
         summaries.removeFirst()
         return takeEnd()
@@ -154,8 +154,8 @@ package struct OpenSegments: Sendable {
         return Answer(wants: wants, isLast: false)
     }
 
-    /// Takes the answer to the oldest segment: every block of it that is named must be wanted or have been found.
-    /// - Throws: `MigrationError.unexpected` where that is not so.
+    /// Handles the answer to the oldest segment. Every named block must be either wanted or found.
+    /// - Throws: `MigrationError.unexpected` otherwise.
     package mutating func answer(_ wants: Wants) throws -> Answer {
         guard let segment = open.popFirst(), wants.first == segment.first,
             wants.wanted.count == segment.fingerprints.count

@@ -1,4 +1,4 @@
-/// Measures how fast a count has grown lately. Does nothing itself.
+/// Measures the recent growth of a count.
 package struct RecentRate {
     private static let interval = Duration.milliseconds(250)
     private static let window = Duration.seconds(3)
@@ -7,16 +7,16 @@ package struct RecentRate {
 
     package init() {}
 
-    /// - Parameter count: now; no less than before.
+    /// - Parameter count: the count at `time`. A smaller one than before begins a new series.
     package mutating func note(_ count: UInt64, at time: ContinuousClock.Instant) {
         if let last = noted.last, last.time.duration(to: time) < Self.interval { return }
-        // The count is of another connection.
+        // A smaller count is that of another connection.
         if let last = noted.last, last.count > count { noted = [] }
         noted.append((count, time))
         noted.removeAll { $0.time.duration(to: time) > Self.window }
     }
 
-    /// Growth a second over the three seconds before the last note; 0 if it was not noted for longer.
+    /// Growth a second over the three seconds before the last value; 0 without values in that time.
     package var perSecond: Double {
         guard let first = noted.first, let last = noted.last, last.time > first.time else { return 0 }
         return Double(last.count - first.count) / first.time.duration(to: last.time).inSeconds

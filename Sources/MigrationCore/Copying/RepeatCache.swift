@@ -1,10 +1,10 @@
 import Hashing
 
-/// Remembers where a block was last written, by the first half of its fingerprint: blocks that repeat need not cross the link, nor
-/// be read from a neighbour again.
+/// Remembers where a block was last written, by the first half of its fingerprint. A repeated block then need not cross
+/// the link, or be read from a neighbour again.
 ///
-/// The size is fixed, so a later block may push an earlier one out. The cache is only advice: the block is read and
-/// hashed again before it is used (invariant 4).
+/// The size is fixed, so a later block may push an earlier one out. The cache is only advice: a block found by it is
+/// read and hashed again before it is used (invariant 4).
 package struct RepeatCache {
     private struct Entry {
         package var prefix: UInt64 = 0
@@ -21,13 +21,13 @@ package struct RepeatCache {
         entries = Array(repeating: Entry(), count: min(count, 1 << 20))
     }
 
-    /// The block that was last written with such bytes; nil if none is remembered.
+    /// The block that last had a fingerprint with this prefix; nil if none is remembered.
     package func block(with prefix: UInt64) -> UInt64? {
         guard prefix != 0 else { return nil }
         return places(of: prefix).lazy.map { entries[$0] }.first { $0.prefix == prefix }?.block
     }
 
-    /// Notes that `block` holds such bytes.
+    /// Records that `block` has a fingerprint with this prefix.
     package mutating func note(_ prefix: UInt64, at block: UInt64) {
         guard prefix != 0 else { return }
         let places = places(of: prefix)
@@ -37,12 +37,12 @@ package struct RepeatCache {
         entries[places.lowerBound] = Entry(prefix: prefix, block: block)
     }
 
-    /// Notes the contents of consecutive blocks.
+    /// Records the fingerprints of consecutive blocks.
     package mutating func note(_ fingerprints: [Fingerprint], from block: UInt64) {
         for (offset, fingerprint) in fingerprints.enumerated() { note(fingerprint.high, at: block + UInt64(offset)) }
     }
 
-    /// The places in which an entry may stand.
+    /// The places where an entry of this prefix may be.
     private func places(of prefix: UInt64) -> Range<Int> {
         let first = (Int(truncatingIfNeeded: prefix) & (entries.count / Self.ways - 1)) * Self.ways
         return first..<first + Self.ways

@@ -1,14 +1,14 @@
 import Hashing
 import MigrationProtocol
 
-/// A manifest segment with the facts that its sender keeps to itself.
+/// A manifest segment with the facts that its sender does not send.
 package struct ScannedSegment: Sendable {
     package let manifest: ManifestSegment
     /// Whole fingerprints of its blocks; `.zero` for blocks that are zero or still being written.
     package let fingerprints: [Fingerprint]
     /// Bytes of zero blocks; 0 if they have been counted already.
     package let zeroBytes: UInt64
-    /// Samples of all blocks that were scanned at once.
+    /// Samples of all blocks that were scanned together.
     package var samples = CompressionSamples()
 
     package init(
@@ -21,7 +21,7 @@ package struct ScannedSegment: Sendable {
         self.samples = samples
     }
 
-    /// Some of its blocks, counted from the first.
+    /// The part with some of its blocks, counted from the first.
     package func part(_ blocks: Range<Int>) -> ScannedSegment {
         ScannedSegment(
             manifest: ManifestSegment(

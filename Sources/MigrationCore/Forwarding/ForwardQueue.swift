@@ -1,8 +1,8 @@
 import MigrationProtocol
 import NIOCore
 
-/// Decides, over all connections, when the requests of a source to the node that a disk has moved to are sent, and what
-/// an answer means. Does nothing itself.
+/// Decides, over all connections, when a source's requests are sent to the node that a disk has moved to. It also gives
+/// the meaning of an answer.
 ///
 /// 1. A request is taken in, sent once a connection is `isReady`, and over for its client with the answer. After a lost
 /// connection, everything without an answer is sent again on the next.
@@ -109,8 +109,8 @@ package struct ForwardQueue {
         unflushed = UnflushedChanges()
     }
 
-    /// The destination could not make durable what was answered before a flush left: clients are told, and it is not kept.
-    /// Later changes are kept.
+    /// Handles a failed flush: the destination could not make durable the changes that were answered before it left.
+    /// Clients are told, and these changes are not kept. Changes after that flush are kept.
     private mutating func flushFailed(_ id: UInt64) {
         losses += 1
         unflushed.flushed(id)
@@ -178,9 +178,9 @@ package struct ForwardQueue {
         return true
     }
 
-    /// The flush that is to be sent once all else has been answered; nil if that is not so, or it has been sent.
-    /// Requests pass nodes in order of their connections, so its answer also says that nothing of an earlier connection
-    /// is still on its way, and that no node in between keeps changes that it might make again.
+    /// The last flush, due once all other requests have been answered; nil if it is not due, or has been sent.
+    /// Requests pass each node in the order of their connections, so its answer covers earlier connections too. No node
+    /// in between then keeps changes that it might make again.
     package mutating func lastFlushIfDue() -> ForwardRequest? {
         guard isLeaving, !hasLeft, lastFlush == nil, sent.isEmpty, ownFlush == nil else { return nil }
         let flush = flush()

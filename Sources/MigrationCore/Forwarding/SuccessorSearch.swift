@@ -1,7 +1,7 @@
 import MigrationProtocol
 import PeerModel
 
-/// Decides when a link tries to go to its destination's successor. Does nothing itself.
+/// Decides when a link tries to go to its destination's successor.
 ///
 /// It tries at once, and then ever more seldom. Another successor is tried soon, but no sooner than a second after the
 /// last attempt, whatever the destination says (invariant 10).

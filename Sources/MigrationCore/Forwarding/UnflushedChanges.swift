@@ -4,8 +4,8 @@ import NIOCore
 /// Keeps the changes that a destination has answered and may still lose if its machine goes down: those since the last
 /// flush.
 ///
-/// The source can make them again on a destination whose machine has started anew, as an NFS client does with unstable
-/// writes (RFC 1813, 3.3.7): its clients were told that they are done, and have no reason to repeat them.
+/// The source can make them again on a destination whose machine has restarted, as an NFS client does with unstable
+/// writes (RFC 1813, 3.3.7). Its clients were told that they are done, and do not repeat them.
 package struct UnflushedChanges {
     private var changes: [ForwardRequest] = []
     /// How many have been dropped so far: the number of the first that is kept.

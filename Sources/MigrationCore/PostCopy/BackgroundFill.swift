@@ -1,7 +1,6 @@
 import BlockModel
 
-/// Decides about which missing blocks of a disk the source is asked next, and which are brought next, until nothing is
-/// missing. Performs nothing itself.
+/// Decides the order in which missing blocks are asked about and then brought, until nothing is missing.
 ///
 /// A segment is a number of missing blocks, and all blocks between them. 1. Segments are *described*: the source says the
 /// fingerprints of their missing blocks, well ahead. 2. Segments are *brought*: from blocks that are here already, or else from

@@ -1,10 +1,10 @@
 import MigrationProtocol
 
-/// Decides which connection carries each channel of a disk at the destination: one at a time. Performs nothing itself.
+/// Decides which connection carries each channel of a disk at the destination: one at a time.
 ///
-/// A connection that comes while another one carries its channel has that one closed, and waits until it has ended: nothing
-/// of an old connection may be dealt with once a new one is up. Connections that wait get their turns in the order in which
-/// they came, so that the newest stays.
+/// A connection that comes while another one carries its channel waits until that one is closed and has ended. Nothing
+/// of an old connection may be processed once a new one is up. Waiting connections get their turns in the order in
+/// which they came, so that the newest stays.
 package struct ChannelTurns: Sendable {
     /// Work for the driver; connections go by the numbers that it gives them.
     package enum Action: Equatable, Sendable {

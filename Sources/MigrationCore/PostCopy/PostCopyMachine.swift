@@ -2,8 +2,9 @@ import BlockModel
 import Hashing
 import MigrationProtocol
 
-/// Decides everything about a disk that is served before all of it has come: which request waits for which block, what the
-/// source is asked and told, when filled blocks become durable, and when the disk is complete. Performs nothing itself.
+/// Decides everything about a disk that is served before all of it has come. It decides which request waits for which
+/// block, and what the source is asked and told. It also decides when filled blocks become durable, and when the disk
+/// is complete.
 ///
 /// 1. *Filling*: missing blocks come from zeros, neighbours or the source. 2. *Saving*: nothing is missing; image, manifest
 /// and map become durable. 3. *Hashing*: the root of the image is computed. 4. *Verifying*: the source is asked for its
@@ -11,10 +12,10 @@ import MigrationProtocol
 /// link until it answers. If 2 or 3 fails, the disk is back at 1 and goes on after a pause. If the roots differ, it stays
 /// at 4 and asks again on every new link. If the completion can't be recorded, it is back at 4.
 ///
-/// The driver calls one event at a time and performs the actions. It performs `send`, `sendReplaced` and `deliver` before
-/// the next event: questions must leave in the order in which answers are expected, and no read may end while bytes are
-/// copied into its memory. It passes on the messages of one channel one after the other, each once the work of the one
-/// before has been reported.
+/// The driver calls one event at a time and performs the actions. It performs `send`, `sendReplaced` and `deliver`
+/// before the next event. Questions must leave in the order in which answers are expected. No read may end while bytes
+/// are copied into its memory. It passes on the messages of one channel one after the other, each once the work of the
+/// one before has been reported.
 package struct PostCopyMachine: Sendable {
     /// The tuned numbers of one disk.
     package struct Limits: Sendable {

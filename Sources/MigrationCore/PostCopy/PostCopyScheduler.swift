@@ -1,6 +1,6 @@
 import BlockModel
 
-/// Decides which request or fill may touch which block of a disk that is still arriving, and when. Performs nothing itself.
+/// Decides which request or fill may touch which block of a disk that is still arriving, and when.
 ///
 /// A request of a client:
 /// 1. waits until the blocks that it needs are present: all that it reads, or those of which it writes only a part. They are

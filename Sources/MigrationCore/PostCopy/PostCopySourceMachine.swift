@@ -2,8 +2,8 @@ import BlockModel
 import MigrationProtocol
 import PeerModel
 
-/// Decides how the source of a post-copy answers the destination: which questions are valid, how bulk makes way for demand,
-/// and when the image is not needed any more. Performs nothing itself.
+/// Decides how the source of a post-copy answers the destination. It decides which questions are valid, how bulk makes
+/// way for demand, and when the image is not needed any more.
 ///
 /// 1. *Early*: the switchover has not come; the channels may be up, and answer for the disk as it is. 2. *Committed*: the
 /// disk is the destination's, and every new connection says so first. 3. The destination says that the disk is complete;

@@ -1,13 +1,13 @@
 import BlockModel
 
 /// Orders the steps that make filled blocks durable, so that the durable map never claims more than the durable image
-/// holds (invariant 2). Performs nothing itself.
+/// holds (invariant 2).
 ///
 /// 1. The changes of the map are consumed: only blocks that were marked before the image is flushed may become durably
 /// present. 2. The image is flushed. 3. The manifest is flushed. 4. The consumed pages are written durably. If a step
-/// fails, the pages return to the map. If the image could not be flushed, the memory that survives the process is
-/// distrusted first, since the kernel may have dropped what it was given. One sequence runs at a time: an older page must
-/// not be written over a newer one.
+/// fails, the pages return to the map. If the image could not be flushed, the memory that survives the
+/// process is distrusted first. The kernel may have dropped what it was given. One sequence runs at a time: an older page must not be written
+/// over a newer one.
 package struct SaveSequence: Sendable {
     /// The next piece of work; its end is reported with `ended`.
     package enum Step: Equatable, Sendable {

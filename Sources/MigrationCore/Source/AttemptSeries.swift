@@ -1,4 +1,4 @@
-/// Decides whether a migration that has failed is tried again. Does nothing itself.
+/// Decides whether a migration that has failed is tried again.
 package struct AttemptSeries: Equatable, Sendable {
     /// Attempts that may end because the destination did not answer behind the fence.
     private static let mostSlowAttempts = 3

@@ -1,9 +1,9 @@
-/// Brings a durable record to a certain state, there or gone, although operations fail. Does nothing itself.
+/// Brings a durable record to a certain state, there or gone, although operations fail.
 ///
 /// 1. The record is known not to be there, and is to be written. A write that fails before it has changed anything
 /// leaves it so.
-/// 2. If the effect of a write is unknown, the record is written again and removed in turn, at a growing pause, until
-/// one of the two is confirmed. Each operation changes the name anew, because a flush need not cover what an earlier
+/// 2. If the effect of a write is unknown, the record is written again and removed in turn, until one of the two is
+/// confirmed. The pauses between these operations grow. Each operation changes the name anew, because a flush need not cover what an earlier
 /// one failed on.
 /// 3. A withdrawn record is only removed.
 ///

@@ -1,7 +1,7 @@
 import MigrationProtocol
 
 /// Counts the answers that a source owes over one connection to reads before the switchover: only those may be long
-/// messages. Does nothing itself.
+/// messages.
 package struct LongAnswers {
     private struct Read {
         package let answerBytes: Int

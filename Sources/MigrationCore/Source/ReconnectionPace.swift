@@ -1,4 +1,4 @@
-/// Decides when a link that is kept up is connected again: soon at first, and then ever more seldom. Does nothing itself.
+/// Decides when a link that is kept up is connected again: soon at first, and then ever more seldom.
 package struct ReconnectionPace: Equatable, Sendable {
     private static let first = Duration.milliseconds(50)
     private static let longest = Duration.seconds(2)

@@ -1,5 +1,5 @@
-/// Counts how often the process has ended while it went on with a migration of an earlier life, so that a request which
-/// ends the process does not do so at every start. Does nothing itself.
+/// Counts how often the process has ended while it went on with a migration of an earlier process. A request that ends
+/// the process then does not do so at every start.
 ///
 /// A count is raised and made durable before the migration goes on. Proof that the process outlives it lowers the
 /// count.

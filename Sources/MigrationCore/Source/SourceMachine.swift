@@ -1,8 +1,8 @@
 import BlockModel
 import MigrationProtocol
 
-/// The source's side of a migration of one disk: it judges each message of the destination, and names the steps that the
-/// driver performs. Does nothing itself.
+/// The source's side of a migration of one disk: it judges each message of the destination, and names the steps that
+/// the driver performs.
 ///
 /// 1. `offered`: the destination has been asked.
 /// 2. `copying`: rounds go over; the guest writes. After each, `measured` says what comes next.

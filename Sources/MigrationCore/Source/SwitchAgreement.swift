@@ -1,8 +1,8 @@
-/// Decides when the disks of one guest are switched over: all at one moment, or none. Does nothing itself.
+/// Decides when the disks of one guest are switched over: all at one moment, or none.
 ///
 /// 1. Each disk says, as often as it likes, whether it could go now. The group is *assembled* once every disk has said
-/// so; before, a disk that could go waits, and copies nothing that the guest may write again meanwhile. It is *closed*
-/// once all say so at the same time: they are to go.
+/// so. Before that, a disk that could go waits, and copies nothing that the guest may write again. It is *closed* once
+/// all say so at the same time: they are to go.
 /// 2. The disks meet three times: before any is copied, before any holds its guest back, and before any is given away.
 /// 3. A failure before the commit record fails all of them; nothing does afterwards.
 /// 4. While the commit record is *in doubt*, all wait. An operator who gives them up then is heard once it is certain

@@ -1,7 +1,7 @@
 import MigrationProtocol
 
-/// The disks of one guest on their way to one switchover: it says who waits, who goes on, what the destination is told, and
-/// what becomes of the commit record that they have in common. Does nothing itself.
+/// Decides for the disks of one guest on their way to one switchover. It decides who waits, who goes on, what the
+/// destination is told, and the state of their common commit record.
 ///
 /// A driver performs the actions of an event in their order, before the next event.
 package struct SwitchGroupMachine: Sendable {
@@ -78,7 +78,7 @@ package struct SwitchGroupMachine: Sendable {
     private var dismissed: Set<Int> = []
     private var standing = 0
     package private(set) var isSwitchRequested = false
-    /// Of `failure`.
+    /// The kind of `failure`; nil if there is none.
     package private(set) var failureKind: FailureKind?
 
     /// - Parameters:

@@ -8,7 +8,7 @@ enum ListeningSocket {
     private static let backlog = CInt(SOMAXCONN)
     private static let triesForOnePort = 16
     /// The kernel frees the ring of a killed process, and with it the sockets, some time after the process has been
-    /// reaped: tens of milliseconds, more on a busy machine (Linux 6.18, 2026-11-29).
+    /// reaped. This takes tens of milliseconds, and more on a busy machine (Linux 6.18, 2026-11-29).
     private static let triesForFormerLife = 20
     /// Microseconds.
     private static let pauseBetweenTries: useconds_t = 50_000

@@ -34,8 +34,8 @@ public enum ServerLimits {
     static let inlinePayload = 32 << 10
     /// Bytes that one connection may read or write at once before the others of its loop run.
     static let turn = 1 << 20
-    /// Bytes of unsent replies of a connection from which on it starts no further reads: data that the client does not
-    /// take yet is better left in the page cache.
+    /// A connection with this many bytes of unsent replies starts no further reads. Data that the client does not take
+    /// yet is better left in the page cache.
     static let unsent = 1 << 20
     /// Bytes of small replies of one connection that wait to be sent.
     static let replies = 256 << 10

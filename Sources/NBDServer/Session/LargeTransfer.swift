@@ -6,8 +6,8 @@ import NBD
 ///
 /// - A write: each piece is received, then written; the reply follows the last. After an error, the rest is received
 ///   and dropped.
-/// - A read: all pieces are first read and dropped, so that an error can still be answered, because a reply that has
-///   begun can't report one. Then they are read again, mostly from the page cache, and sent.
+/// - A read: all pieces are first read and dropped, so that an error can still be answered. A reply that has begun
+///   can't report one. Then they are read again, mostly from the page cache, and sent.
 ///
 /// One object serves all large requests of a connection, one after the other.
 final class LargeTransfer: RequestOwner, @unchecked Sendable {

@@ -132,8 +132,8 @@ final class Session: RequestOwner, @unchecked Sendable {
         buffers.beginWatch()
     }
 
-    /// Continues a request that has waited for a buffer since `beginStallWatch` in small pieces. Slow clients may keep the
-    /// buffers that it would need otherwise for as long as they like.
+    /// Continues, in small pieces, a request that has waited for a buffer since `beginStallWatch`. Slow clients may
+    /// otherwise keep the buffers that it needs for as long as they like.
     func endLongWait() {
         if buffers.markLongWait() { proceed() }
     }

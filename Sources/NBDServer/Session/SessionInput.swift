@@ -1,8 +1,8 @@
 import Glibc
 import Ring
 
-/// Received bytes that are not parsed yet: in a buffer borrowed from the loop while they are parsed, and then, if some
-/// are left, in memory of the connection.
+/// Received bytes that are not parsed yet. While they are parsed they are in a buffer borrowed from the loop. Bytes
+/// that are left then move to memory of the connection.
 ///
 /// 1. `borrow` a loop's buffer, or receive into `room` and call `didReceive`. Until then the memory stays in place.
 /// 2. Parse at `bytes` and `drop`.

@@ -16,7 +16,7 @@ final class HandshakeWatch: ChannelInboundHandler {
 
     /// - Parameters:
     ///   - known: kept when the handshake has succeeded, broken when it has failed.
-    ///   - host: the host that this node means to reach; nil where it was connected to.
+    ///   - host: the host that this node means to reach; nil if the peer opened the connection.
     init(_ known: EventLoopPromise<Void>, host: String?) {
         self.known = known
         self.host = host
@@ -38,8 +38,8 @@ final class HandshakeWatch: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         let failure = error as? TLSFailure
-        // The end of the connection follows. Every exchange of frames says itself when it is complete, so that what matters
-        // is whether the end comes in its middle; a node that gives a connection up (`AbortConnection`) says nothing.
+        // The end of the connection follows. Every exchange of frames says itself when it is complete, so only an end
+        // in its middle matters. A node that gives a connection up (`AbortConnection`) says nothing.
         if failure == .truncated { return }
         let ours = failure.map { PeerError(encryption: $0, host: host) } ?? error
         end(.failure(ours))

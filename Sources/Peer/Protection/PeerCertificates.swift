@@ -2,10 +2,10 @@ import TLS
 
 /// The certificates of the peer link, from a directory with the names that QEMU, libvirt and nbdkit use.
 ///
-/// `ca-cert.pem` signs everybody, and `ca-crl.pem`, if it is there, lists those who are no longer trusted. `server-cert.pem`
-/// with `server-key.pem` is for a node that takes disks in, `client-cert.pem` with `client-key.pem` for one that gives disks
-/// away; a node that does one of the two needs only that pair. The destination lets in any peer that shows a certificate of
-/// the authority's; the source also wants it to name the host or the address that it has been told to connect to.
+/// `ca-cert.pem` signs everybody, and `ca-crl.pem`, if it is there, lists those who are no longer trusted. A node that
+/// takes disks in needs `server-cert.pem` and `server-key.pem`. One that gives disks away needs `client-cert.pem` and
+/// `client-key.pem`. The destination accepts any peer with a certificate of the authority. The source also requires
+/// that the certificate names the host or address that it connects to.
 public struct PeerCertificates: Sendable {
     private let directory: String
     private let serverContext: TLSContext

@@ -37,7 +37,7 @@ final class TLSHandler: ChannelDuplexHandler {
 
     private let tls: TLSChannel
     private var state = State.handshaking
-    /// What was written, as plaintext; the mark is the last flush.
+    /// Written plaintext that is not encrypted yet; the mark is the last flush.
     private var waiting = MarkedCircularBuffer<(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)>(
         initialCapacity: 8)
     private var isSending = false
@@ -299,8 +299,8 @@ final class TLSHandler: ChannelDuplexHandler {
     private func fail(_ context: ChannelHandlerContext) {
         guard state != .closed else { return }
         state = .closed
-        // The reason for the peer is written first, because those above may close at once; it is flushed last, because a
-        // socket that has gone would be told of as another failure.
+        // The reason for the peer is written first, because handlers above may close at once. It is flushed last,
+        // because a socket that has gone would be reported as another failure.
         _ = writeOutput(context)
         context.fireErrorCaught(tls.failure ?? .other("TLS makes no progress"))
         context.flush()

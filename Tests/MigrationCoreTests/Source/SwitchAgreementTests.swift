@@ -3,7 +3,7 @@ import Testing
 
 @testable import MigrationCore
 
-@Suite("The moment at which the disks of a guest are handed over")
+@Suite("The moment at which the disks of a guest are switched over")
 struct SwitchAgreementTests {
     private struct Failure: Error {}
 

@@ -68,7 +68,7 @@ struct GoldenReportTests {
     }
 
     @Test(
-        "When a disk is handed over",
+        "When a disk is switched over",
         arguments: zip(Switchover.allCases, ["converged", "first-write", "manual", "now"]))
     func switchover(_ value: Switchover, _ name: String) throws {
         try expect(value, "\"\(name)\"")

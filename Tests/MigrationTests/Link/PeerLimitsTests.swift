@@ -33,7 +33,7 @@ struct PeerLimitsTests {
         #expect(throws: MigrationError.self) { try places.check("disk", blocks: 1, from: .address("3.3.3.3")) }
     }
 
-    @Test("Disks that were handed over and are not whole count, until they are")
+    @Test("Disks that were switched over and are not whole count, until they are")
     func unfinished() throws {
         var places = ArrivalPlaces<PeerIdentity>()
         var last = MigrationID()

@@ -319,7 +319,7 @@ struct ChainTests {
         #expect(heard.last == .prepared(root))
     }
 
-    @Test("Invariant 10: a source introduces others to its own disk only, after the hand-over, and not without end")
+    @Test("Invariant 10: a source introduces others to its own disk only, after the switchover, and not without end")
     func introductions() async throws {
         let node = try TestNode()
         let (own, foreign, other) = (MigrationID(), MigrationID(), MigrationID())
@@ -336,7 +336,7 @@ struct ChainTests {
             let early = Hello(purpose: .forward, migration: own, export: "own")
             let request = Message.request(flush)
             _ = try await say([hello(foreign)], to: address, node, answers: 1)
-            // Before its disk is handed over; what makes no sense says that it has been looked at.
+            // Before its disk is switched over; what makes no sense says that it has been looked at.
             let nonsense = Message.accepted
             let heard = try await say([.hello(early), .introduce([other]), nonsense], to: address, node, answers: 2)
             guard case .refused? = heard.last else {

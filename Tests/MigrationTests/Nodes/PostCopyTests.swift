@@ -7,7 +7,7 @@ import Testing
 @testable import Migration
 @testable import MigrationProtocol
 
-@Suite("A disk that is handed over before all of it is there", .timeLimit(.minutes(10)))
+@Suite("A disk that is switched over before all of it is there", .timeLimit(.minutes(10)))
 struct PostCopyTests {
     @Test(
         "At once: the rest comes afterwards, whatever the guest does meanwhile",
@@ -138,7 +138,7 @@ struct PostCopyTests {
     }
 
     @Test(
-        "Invariant 13: before the hand-over the destination reads through the source; the first write hands it over",
+        "Invariant 13: before the switchover the destination reads through the source; the first write switches it over",
         arguments: [0, 30, 200])
     func firstWrite(delay: Int) async throws {
         var random = Seeded.fresh()
@@ -155,7 +155,7 @@ struct PostCopyTests {
                 #expect(await guest.finds(through: destination.client(early)), "what the source has acknowledged")
             }
             try await Task.sleep(for: .milliseconds(delay))
-            #expect(destination.arrived.withLockedValue { $0.isEmpty }, "reading does not hand it over")
+            #expect(destination.arrived.withLockedValue { $0.isEmpty }, "reading does not switch it over")
             let there = Guest(client: destination.client(early), contents: guest.model, seed: 7)
             for _ in 0..<50 { #expect(await there.step() == 0) }
             #expect(await there.finds(through: destination.client(early)))
@@ -273,7 +273,7 @@ struct PostCopyTests {
         #expect(try TestNode.contents("\(destination.images)/disk.raw") == expected)
     }
 
-    @Test("Cancelled before the hand-over: clients of the destination hear that it will not come")
+    @Test("Cancelled before the switchover: clients of the destination hear that it will not come")
     func cancelled() async throws {
         var random = Seeded.fresh()
         let source = try TestNode()

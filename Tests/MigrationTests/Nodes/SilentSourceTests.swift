@@ -46,7 +46,7 @@ struct SilentSourceTests {
             #expect(patience.limit(after: action) == PeerLimits.silenceWithinManifest)
         }
         #expect(patience.limit(after: .finishManifest) == nil)
-        #expect(patience.limit(after: .clear(0..<1)) == nil, "it waits for the hand-over")
+        #expect(patience.limit(after: .clear(0..<1)) == nil, "it waits for the switchover")
         var early = ArrivalIdleTimeout()
         _ = early.limit(after: .open(offer, geometry))
         #expect(early.limit(after: .prepareRest) == nil)

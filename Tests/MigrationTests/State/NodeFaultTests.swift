@@ -120,7 +120,7 @@ struct NodeFaultTests {
                         guard attempt < 8 else { throw error }
                     }
                 }
-                #expect(try moved() == [true], "\(context): a hand-over may be forgotten")
+                #expect(try moved() == [true], "\(context): a switchover may be forgotten")
                 #expect(isServedThere, "\(context): served nowhere")
                 #expect(await guest.finds(through: source.client(disk)), "\(context): through the source")
                 for link in links.withLockedValue({ $0 }) { link.stop() }
@@ -157,7 +157,7 @@ struct NodeFaultTests {
     }
 
     @Test(
-        "While a hand-over is in doubt the guest waits, the destination is told nothing, and a cancel has it gone",
+        "While a switchover is in doubt the guest waits, the destination is told nothing, and a cancel has it gone",
         arguments: [true, false], [1, 3])
     func doubt(isCancelled: Bool, disks: Int) async throws {
         let pair = try Pair("in doubt", disks: disks)
@@ -216,7 +216,7 @@ struct NodeFaultTests {
     }
 
     @Test(
-        "A node that ends while a hand-over is in doubt fails the guest's requests, and serves nobody",
+        "A node that ends while a switchover is in doubt fails the guest's requests, and serves nobody",
         arguments: [1, 3])
     func endsInDoubt(disks: Int) async throws {
         let pair = try Pair("in doubt", disks: disks)

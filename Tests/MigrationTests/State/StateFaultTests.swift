@@ -51,7 +51,7 @@ struct StateFaultTests {
         var isLater = false
         /// The destination's records say, durably, that the disk has come back by this migration.
         var isBackFrom: MigrationID?
-        /// The fault goes away once a hand-over is in doubt.
+        /// The fault goes away once a switchover is in doubt.
         var isMended = true
         /// Gives the disks away at this moment.
         var giving: Task<Void, any Error>?
@@ -96,7 +96,7 @@ struct StateFaultTests {
         func expect(_ found: [MigrationID?], _ step: String) {
             switch belief {
             case .here: #expect(found.allSatisfy { $0 == nil }, "\(context): \(step): served here, and moved")
-            case .moved(let id): #expect(found.allSatisfy { $0 == id }, "\(context): \(step): a hand-over is forgotten")
+            case .moved(let id): #expect(found.allSatisfy { $0 == id }, "\(context): \(step): a forgotten switchover")
             case .unknown: break
             }
         }
@@ -250,7 +250,7 @@ struct StateFaultTests {
     }
 
     @Test(
-        "A hand-over is there or it is not, whichever operation of the source fails", arguments: [1, 2], End.allCases)
+        "A switchover is there or it is not, whichever operation of the source fails", arguments: [1, 2], End.allCases)
     func source(disks: Int, end: End) async throws {
         let clean = try Source(disks: disks, "no fault")
         try await clean.play()

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nearblock_tests import comments
 from nearblock_tests.repository import ROOT, SYSTEM, SuiteParser, install, note, swift
 
 MOST_FILES = 25
@@ -39,6 +40,8 @@ CODE = re.compile(r"`([^`\n]+)`")
 # A type, a function of one, or a group of tests, as documents name them.
 SYMBOL = re.compile(r"^([A-Z]\w*[a-z]\w*)(?:[./]([A-Za-z]\w*))?$")
 WORD = re.compile(r"\w+")
+# Documents that name Swift files by the ends of their paths.
+GUIDES = ("docs/architecture.md", "docs/protocol.md")
 # Folders whose names in a document are paths from the root.
 PATH = re.compile(r"^(?:Sources|Tests|docs|benchmarks|nbd-scripts)/[\w./+-]+$")
 
@@ -104,14 +107,14 @@ class Lint:
                     yield f"{document} links to {target}, which is not there"
 
     def names(self) -> Iterator[str]:
-        """Paths from the root, and in docs/architecture.md the names of Swift files."""
+        """Paths from the root, and in the documents that lead through the sources the ends of paths of Swift files."""
         ends = {"/".join(Path(file).parts[-count:]) for file in self.files for count in range(1, len(Path(file).parts) + 1)}
         for document in self.documents:
             for code in CODE.findall((ROOT / document).read_text()):
                 word = code.split()[0]
                 if PATH.match(word) and not (ROOT / word).exists():
                     yield f"{document} names {word}, which is not there"
-                if document == "docs/architecture.md" and word.endswith(".swift") and word not in ends:
+                if document in GUIDES and word.endswith(".swift") and word not in ends:
                     yield f"{document} names {word}, which is not there"
 
     def symbols(self) -> Iterator[str]:
@@ -125,6 +128,12 @@ class Lint:
             for code in CODE.findall((ROOT / document).read_text()):
                 if (match := SYMBOL.match(code)) and not known.issuperset(filter(None, match.groups())):
                     yield f"{document} names {code}, which no source has"
+
+    def comments(self) -> Iterator[str]:
+        for file in self.files:
+            if file.startswith("Sources/") and file.endswith(".swift"):
+                for line, complaint in comments.complaints((ROOT / file).read_text()):
+                    yield f"{file}:{line}: {complaint}"
 
     def folders(self) -> Iterator[str]:
         counts = Counter(os.path.dirname(file) for file in self.files)
@@ -169,8 +178,8 @@ def main() -> int:
     checks: list[tuple[str, Callable[[], Iterator[str]]]] = [
         ("swift format", lint.swift_format), ("shellcheck", lint.shellcheck), ("pyflakes", lint.pyflakes),
         ("pycodestyle", lint.pycodestyle), ("mypy", lint.mypy), ("links of documents", lint.links),
-        ("names in documents", lint.names), ("symbols in documents", lint.symbols), ("folders", lint.folders),
-        ("imports", lint.imports)]
+        ("names in documents", lint.names), ("symbols in documents", lint.symbols), ("comments", lint.comments),
+        ("folders", lint.folders), ("imports", lint.imports)]
     if options.commits is not None:
         checks.append(("commits", lambda: lint.commits(options.commits)))
     faults = 0

@@ -175,13 +175,13 @@ class Machine:
         return [status.get(name, {}) for name in self.names]
 
     def check_together(self) -> None:
-        """Either all disks have been handed over, or none; between two looks of the same answer it may come about."""
+        """Either all disks have been switched over, or none; between two looks of the same answer it may come about."""
         for _ in range(2):
             states = [state.get("state", "") for state in self.states(self.source)]
             if len({state.startswith(("moved", "released")) for state in states}) == 1:
                 return
             time.sleep(0.5)
-        raise Failure(f"one disk has been handed over without the other: {states}")
+        raise Failure(f"one disk has been switched over without the other: {states}")
 
     def wait_until_complete(self) -> None:
         end = time.time() + 90

@@ -31,7 +31,7 @@ final class EstimatedDisk: @unchecked Sendable {
         repeats = RepeatCache(blocks: geometry.blockCount)
     }
 
-    /// The blocks that would be wanted of a manifest segment. Neighbours are not read: the index counts as right.
+    /// The blocks of a manifest segment that a migration would want. The index is trusted, and neighbours are not read.
     /// - Throws: `MigrationError.unexpected` if a segment comes a second time: each answer costs reads.
     func resolve(_ segment: ManifestSegment) throws -> Wants {
         guard segment.first >= next else { throw MigrationError.unexpected("a segment out of order") }

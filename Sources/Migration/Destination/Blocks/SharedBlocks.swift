@@ -5,8 +5,8 @@ import Index
 import MigrationCore
 import NIOConcurrencyHelpers
 
-/// The places, on this node's disks, of blocks that came over a link in pre-copy, so that they need not come again for another
-/// disk: of ten similar machines, the first brings the blocks that are new to the site.
+/// Remembers the places, on this node's disks, of blocks that came over a link in pre-copy, so that no other disk needs
+/// to fetch them. Of ten similar machines, only the first brings the blocks that are new to the site.
 ///
 /// Its size is bounded, and it is only advice: a block is read and hashed before it is used (invariant 4).
 final class SharedBlocks: Sendable {

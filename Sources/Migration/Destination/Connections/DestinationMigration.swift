@@ -62,14 +62,16 @@ public struct DestinationMigration: Sendable {
         case .forward:
             try await ForwardConnection(context: context, hello: hello, connection: connection).run(&frames)
         case .demand:
-            try await LaneConnection(context: context, kind: .demand, hello: hello, connection: connection).run(&frames)
+            try await ChannelConnection(context: context, kind: .demand, hello: hello, connection: connection).run(
+                &frames)
         case .bulk:
-            try await LaneConnection(context: context, kind: .bulk, hello: hello, connection: connection).run(&frames)
+            try await ChannelConnection(context: context, kind: .bulk, hello: hello, connection: connection).run(
+                &frames)
         }
     }
 
-    /// Sends the last message and waits a moment until the peer has heard it and hangs up: closing while its data is still
-    /// coming in would make the kernel throw the message away.
+    /// Sends the last message and waits a moment until the peer has received it and hangs up. If this end closed while
+    /// data is still coming in, the kernel would throw the message away.
     static func end(_ connection: PeerConnection, _ frames: inout PeerFrames, with message: Message) async {
         let timer = Task {
             try await Task.sleep(for: closingLimit)

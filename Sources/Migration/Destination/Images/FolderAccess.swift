@@ -10,6 +10,6 @@ struct FolderAccess {
         mode = stat(path, &info) == 0 ? info.st_mode : 0o777
     }
 
-    /// Whether other users than its owner may.
+    /// Whether users other than the owner may write to the folder.
     var isOpenToOthers: Bool { mode & 0o022 != 0 }
 }

@@ -61,7 +61,7 @@ struct ImageDirectory: Sendable {
         base?.image.path ?? layout.partialPath(of: offer.export)
     }
 
-    /// An image that an earlier attempt has left of a disk; nil if there is none of its size.
+    /// The partial image that an earlier attempt has left for this disk; nil if there is none of the disk's size.
     func partialImage(for offer: Offer) -> RawImage? {
         let partial = try? RawImage(
             path: layout.partialPath(of: offer.export), access: .readOnly, followsLink: false)
@@ -106,7 +106,7 @@ struct ImageDirectory: Sendable {
         try flush(path)
     }
 
-    /// An image as its record is to know it: a disk that has not been handed over gets its own name only then.
+    /// An image as its record is to know it: a disk that has not been switched over gets its own name only then.
     func standing(_ image: RawImage, _ record: IncomingRecord) throws -> RecordedImage {
         var standing = try RecordedImage(image)
         guard !record.isReturn else { return standing }

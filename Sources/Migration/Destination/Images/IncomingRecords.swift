@@ -32,8 +32,8 @@ struct IncomingRecords: Sendable {
         try state.write(record, as: name(of: record.export, prefix))
     }
 
-    /// Records, durably, that a disk is served here, also if an earlier life may have done so: what that one has written may
-    /// not have reached the disk.
+    /// Records durably that a disk is served here. It writes even if an earlier process may have done so, since that
+    /// record may not have reached the disk.
     func write(active record: IncomingRecord) throws {
         var record = record
         record.phase = .active

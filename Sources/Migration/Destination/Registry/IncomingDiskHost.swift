@@ -4,7 +4,7 @@ import Block
 public protocol IncomingDiskHost: Sendable {
     /// Whether the node serves an export of that name already.
     func isNameTaken(_ export: String) -> Bool
-    /// Answers clients of a disk that has not been handed over.
+    /// Answers clients of a disk that has not been switched over.
     /// - Parameter size: bytes.
     /// - Throws: if the name is taken.
     func announce(_ export: String, size: UInt64, device: BlockDevice) async throws -> Disk

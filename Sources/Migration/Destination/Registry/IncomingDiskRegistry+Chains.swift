@@ -4,8 +4,8 @@ import MigrationProtocol
 
 /// A disk that came here and has moved on: the nodes that forward here are told, so that they can do without this one.
 extension IncomingDiskRegistry {
-    /// Adds a disk that has moved on. Once its new node needs nothing of this one, it is told which nodes forward here; once
-    /// it has recorded that, they are told of it.
+    /// Adds a disk that has moved on. Once the new node needs nothing of this one, it is told which nodes forward here.
+    /// Once it has recorded that, those nodes are told of it.
     /// - Parameter supply: the link by which the new node gets missing blocks; nil if it lacks none.
     public func passOn(_ disk: Disk, over link: ForwardLink, supply: PostCopySourceLink?) {
         guard link.isInUse else { return }

@@ -45,8 +45,8 @@ extension IncomingDiskRegistry {
         perform(machine.endWait(for: migration, wait))
     }
 
-    /// Ends the link that brought requests for a disk so far, and returns once nothing of it is in flight: a late request of
-    /// the old link must not land after a newer one of the new link (invariant 9).
+    /// Ends the link that brought requests for a disk so far, and returns once none of them is in flight. A late
+    /// request of the old link must not land after a newer one of the new link (invariant 9).
     /// - Parameter turn: from `forwarderGreeted`.
     /// - Returns: false if a later connection has taken its place, and its requests may come too late.
     func beginForwarding(_ migration: MigrationID, _ number: ArrivalConnection, turn: UInt64) async -> Bool {

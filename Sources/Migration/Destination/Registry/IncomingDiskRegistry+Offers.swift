@@ -83,7 +83,7 @@ extension IncomingDiskRegistry {
 
     // MARK: Clients before the switchover
 
-    /// Whether clients are answered for a disk that is still to be handed over.
+    /// Whether clients are answered for a disk that is still to be switched over.
     func isAnswered(_ export: String) -> Bool { machine.isAnswered(export) }
 
     /// Whether clients are answered for a disk that no connection brings at the moment.

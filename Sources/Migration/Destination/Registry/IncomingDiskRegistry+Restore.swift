@@ -16,8 +16,9 @@ extension IncomingDiskRegistry {
         images.layout.removeLeftovers(except: machine.exports)
     }
 
-    /// The record of a disk if it belongs to this images directory, since a state directory may serve several: it has the name
-    /// that it would get here, or its image stands here now, in a directory that was renamed or is mounted elsewhere.
+    /// The record of a disk if it belongs to this images directory, since a state directory may serve several. It
+    /// belongs here if it has the name that it would get here, or if its image stands here now. The latter happens if
+    /// the directory was renamed or is mounted elsewhere.
     private func claim(_ record: IncomingRecord, _ name: String, _ prefix: String) async throws -> IncomingRecord? {
         let ourName = records.name(of: record.export, prefix)
         if name == ourName { return record }

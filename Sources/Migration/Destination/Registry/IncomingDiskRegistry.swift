@@ -56,7 +56,7 @@ public actor IncomingDiskRegistry {
     ///   - pools: for the files of disks that are served before all of them is there.
     ///   - index: opens the neighbours for them.
     ///   - keptIndex: the index that the node keeps current with its disks; nil for none.
-    ///   - refusesEarlyWrites: writes to a disk that has not been handed over fail instead of waiting.
+    ///   - refusesEarlyWrites: writes to a disk that has not been switched over fail instead of waiting.
     ///   - permissions: of images that are made; those that are there already keep theirs.
     /// - Throws: `FileError`; if a record can't be read.
     public init(
@@ -135,7 +135,7 @@ public actor IncomingDiskRegistry {
         if let failure { throw failure }
     }
 
-    /// Ends answering clients of a disk that was not handed over.
+    /// Ends answering clients of a disk that was not switched over.
     func endEarly(_ export: String) async {
         guard let known = early.removeValue(forKey: export) else { return }
         known.device.close()

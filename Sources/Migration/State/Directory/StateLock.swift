@@ -16,8 +16,8 @@ public final class StateLock: Sendable {
         }
     }
 
-    /// The time for which the lock of a process is waited for that may have ended: a child that it has forked keeps the lock
-    /// until it begins its own program.
+    /// The time for which to wait for the lock of a process that may have ended. Its forked child keeps the lock until
+    /// it executes another program.
     private static let patience = (attempts: 20, microseconds: 10_000 as UInt32)
 
     private let descriptor: CInt

@@ -1,8 +1,8 @@
 import Block
 
 extension IncomingRecord {
-    /// The record of a disk that has come, or comes, into an image and is not there whole: to serve the image as it is would
-    /// be to serve holes, or bytes of an earlier life. nil if all of it is there.
+    /// The record of a disk whose image here is not whole; nil if it is whole. Serving such an image would serve holes,
+    /// or older bytes.
     /// - Parameter elsewhere: the images that stand at the other paths of the node.
     /// - Throws: `DoubtfulImage` if such an image stood at this path and this is not it; if a record can't be read.
     public static func incomplete(

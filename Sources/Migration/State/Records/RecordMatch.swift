@@ -6,8 +6,8 @@ enum RecordMatch: Equatable, Sendable {
     case none
     /// The record of this name is about the image, wherever it stood.
     case same(name: String)
-    /// The record of this name is about an image that stood at the same path and is not seen anywhere: this one may be it
-    /// or may have replaced it.
+    /// The record of this name is about an image that stood at the same path and is not seen anywhere. This image
+    /// may be the same one or may have replaced it.
     case doubtful(name: String)
 
     /// - Parameters:

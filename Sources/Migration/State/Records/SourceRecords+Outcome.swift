@@ -3,9 +3,9 @@ import Peer
 
 /// The outcome of a switchover that an earlier life of the node may have left in doubt.
 extension SourceRecords {
-    /// Makes durable what the records say now, where a migration was under way when an earlier life ended: what that life has
-    /// written or removed last may not have reached the disk. Only for the node that holds the state directory's lock, while
-    /// no migration of the image is under way; before anybody is served, or told that the disk has moved.
+    /// Makes the present outcome of an interrupted migration durable. The last writes and removals of the earlier
+    /// process may not have reached the disk. Only for the node that holds the state directory's lock, while no
+    /// migration of the image is under way. Call it before anybody is served, or is told that the disk has moved.
     /// - Throws: if a later life may find otherwise.
     public func resolveOutcome() throws {
         guard let attempt = try attempts().attempts.last else { return }

@@ -3,8 +3,8 @@ import Peer
 import PeerModel
 
 extension SourceRecords {
-    /// Whether the record of `migration` may name another destination: nothing else changes it any more, and nothing is to
-    /// be supplied to the destination that it names.
+    /// Whether the record of `migration` may name another destination. It may if nothing else changes the record any
+    /// more, and the present destination needs no more data.
     func mayRedirect(_ migration: MigrationID) throws -> Bool {
         guard let record = try moved() else { return false }
         return record.migration == migration && record.isReleased && record.group == nil

@@ -22,8 +22,8 @@ public struct SourceRecords: Sendable {
     }
 
     /// Checks that no record leaves in doubt whether it is about this image, and records where the image stands.
-    /// - Throws: `DoubtfulImage` if an image that has moved, or was moving when the node ended, stood at this path and
-    ///   this is not it; where a record can't be read or written.
+    /// - Throws: `DoubtfulImage` if another image stood at this path that has moved, or was moving when the node ended.
+    ///   Also if a record can't be read or written.
     public func confirmIdentity() throws {
         try confirmIdentity { name, now in
             throw DoubtfulImage(path: now.path ?? image.path, file: directory.path(of: name), state: directory.scratch)

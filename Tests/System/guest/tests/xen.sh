@@ -85,7 +85,7 @@ xen_fails() {
 }
 
 # A domain migrates to another host, of which the node is here too: the disk is attached there while the domain still
-# writes here, and handed over with the first write there.
+# writes here, and switched over with the first write there.
 xen_migrates() {
     serve --peer-listen 127.0.0.1:7000 --images /disks/there --socket /tmp/there.sock --state /tmp/there \
         --control /tmp/there-control
@@ -105,7 +105,7 @@ xen_migrates() {
     serve_here
     must cmp -n 4194304 /tmp/random /dev/nbd1
     must dd if=/tmp/random of=/dev/nbd1 bs=1M seek=32 conv=fsync
-    [ "$(state there)" != incoming ] || fail "the first write has not handed the disk over"
+    [ "$(state there)" != incoming ] || fail "the first write has not switched the disk over"
     hotplug_works remove 10
     # Until the destination needs nothing more from here.
     has_let_go() { state here | grep -qxE 'moved|released'; }

@@ -74,7 +74,7 @@ def rollback(context: Context, folder: str) -> str:
         return f"the guest's writes waited for {unaware * 1000:.0f} ms at most over three failures"
 
 
-# Waits until the disks are handed over, and QEMU there dies before it has the guest.
+# Waits until the disks are switched over, and QEMU there dies before it has the guest.
 TRAITOR = """#!/bin/sh
 "{nearblock}" "$@" || exit
 [ "$1" = switch ] || exit 0
@@ -92,7 +92,7 @@ def late(context: Context, folder: str) -> None:
     with World(context, folder) as world:
         world.move("--switch", "manual", "--nearblock", traitor).fail("the same command moves the rest")
         if not world.states(world.near)["disk"].startswith(("moved", "released")):
-            raise Failure("the disk was not handed over")
+            raise Failure("the disk was not switched over")
         world.work(3)
         world.move().finish()
         world.work(2)
@@ -100,7 +100,7 @@ def late(context: Context, folder: str) -> None:
 
 
 def begin_slow(world: World) -> Move:
-    """Handed over well before all of it is there."""
+    """Switched over well before all of it is there."""
     run = world.move("--at-once", "--rate", "14M")
     run.wait_for("copying the memory")
     time.sleep(1)

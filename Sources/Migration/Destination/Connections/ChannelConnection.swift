@@ -1,8 +1,8 @@
 import MigrationProtocol
 import Peer
 
-/// A connection that carries one of the two flows of a disk that has not arrived whole.
-struct LaneConnection: Sendable {
+/// A connection that carries one of the two channels of post-copy.
+struct ChannelConnection: Sendable {
     let context: DestinationContext
     let kind: PostCopyChannel
     let hello: Hello

@@ -10,8 +10,8 @@ import Testing
 @testable import MigrationProtocol
 @testable import PeerModel
 
-@Suite("The durable two-step of the hand-over (invariant 5)", .timeLimit(.minutes(10)))
-struct HandOverTests {
+@Suite("The durable two-step of the switchover (invariant 5)", .timeLimit(.minutes(10)))
+struct SwitchoverTests {
     private static let size: UInt64 = 10_000
 
     /// A source that sends `messages` and hands back the answers, one to each that has one.
