@@ -26,7 +26,7 @@ final class Simulation: SimPart {
         let isLarge = count == 1 && world.chance(20)
         let latency = UInt64.random(in: 50...20_000, using: &world.random)
         let switchover = Switchover.allCases.randomElement(using: &world.random)!
-        let interval = [3_000, 15_000, 60_000, 1_000_000_000].randomElement(using: &world.random)!
+        let interval: UInt64 = [3_000, 15_000, 60_000, 1_000_000_000].randomElement(using: &world.random)!
         troubleEnd = UInt64.random(in: 0...1_500_000, using: &world.random)
         // What is broken on purpose is looked for where it can show; the other seeds play every kind of world.
         failsDisks = world.chance(25) || faults.needsFailingDisks
