@@ -3,6 +3,7 @@ import BlockModel
 import Hashing
 import Index
 import Logging
+import MigrationCore
 import MigrationProtocol
 import NIOCore
 import TestSupport
