@@ -38,9 +38,6 @@ public final class DurablePresentMap: Sendable {
         (geometry.blockCount + MapPage.blocks - 1) / MapPage.blocks * MapPage.blocks
     }
 
-    /// Pages of each map.
-    public var pageCount: Int { Int(present.count / MapPage.blocks) }
-
     /// The number of blocks that are not in the image.
     public var missing: UInt64 { UInt64(missingBlocks.load(ordering: .sequentiallyConsistent)) }
 
@@ -76,10 +73,7 @@ public final class DurablePresentMap: Sendable {
     /// Marks blocks that the guest has written as a whole. Any of them may have been present before.
     public func markReplaced(_ blocks: Range<UInt64>) { markPresent(blocks) }
 
-    /// All runs of blocks that never came from the source, ascending.
-    public func notTakenRuns() -> [Range<UInt64>] { Array(notTaken) }
-
-    /// The same runs as `notTakenRuns`, each found when it is asked for.
+    /// All runs of blocks that never came from the source, ascending, each found when it is asked for.
     public var notTaken: BitRuns { BitRuns(bitmap: taken, value: false, range: 0..<geometry.blockCount) }
 
     /// Takes the pages that have changed since the last call.

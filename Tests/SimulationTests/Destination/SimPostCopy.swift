@@ -170,7 +170,7 @@ final class SimPostCopy: SimPart {
 
     private func computeRoot() {
         node.later(300) { [self] in
-            let root = disk.root(node.wholeManifest(), without: map.notTakenRuns())
+            let root = disk.root(node.wholeManifest(), without: Array(map.notTaken))
             let isDurable = node.synchronizeManifest()
             step {
                 isDurable ? $0.rootComputed(root) : $0.rootFailed(WorkFailure(code: EIO, reason: "it is broken"))
