@@ -358,8 +358,9 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
 }
 
 extension ForwardLink.State {
-    /// Copies a client's request, which leaves on the current connection. Only with the state locked: `stop` may end the
-    /// request as long as it has not left, and an answer once it has, and its buffer is free after that.
+    /// Copies a client's request, which leaves on the current connection. Only with the state locked.
+    ///
+    /// `stop` may end the request as long as it has not left, and an answer once it has. Its buffer is free after that.
     /// - Returns: nil if it has ended, or may not be sent now.
     mutating func leaves(_ id: UInt64) -> ForwardRequest? {
         guard requests.takesRequests, let request = pending[id] else { return nil }

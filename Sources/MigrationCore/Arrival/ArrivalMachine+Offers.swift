@@ -16,8 +16,8 @@ extension ArrivalMachine {
     }
 
     /// A source offers a disk. To be called again after each step, since other offers may have come meanwhile.
-    /// - Parameter base: the migration by which an image of that name moved away from here, so that the disk may come back
-    ///   into it; nil if none did. Asked for again after each step; an answer that is outdated all the same is harmless.
+    /// - Parameter base: the migration by which an image of that name moved away from here; nil if none did. The disk may
+    ///   come back into that image. The caller asks for it again after each step; an outdated answer is harmless.
     /// - Throws: `MigrationError.refused` if the name is taken, or the image is in use.
     package mutating func offered(_ offer: ArrivalOffer, base: MigrationID?) throws -> OfferStep {
         guard arrivals[offer.migration] == nil else {

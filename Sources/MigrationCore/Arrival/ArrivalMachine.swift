@@ -43,9 +43,10 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
     var names: [String: MigrationID] = [:]
     /// The earlier migrations of disks that come back, by which they were known here before.
     var replaced: [MigrationID: MigrationID] = [:]
-    /// The arrivals into images that moved away from here, by the migrations by which these did. Such an image is in use from
-    /// `opened` on, and free again only if the attempt is forgotten: once it has been served, it moves away by another
-    /// migration.
+    /// The arrivals into images that moved away from here, by the migrations by which these did.
+    ///
+    /// Such an image is in use from `opened` on, and free again only if the attempt is forgotten. Once it has been served, it
+    /// moves away by another migration.
     var returns: [MigrationID: MigrationID] = [:]
     /// The connections that bring disks.
     var carriers: [MigrationID: ArrivalConnection] = [:]

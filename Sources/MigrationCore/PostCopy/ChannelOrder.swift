@@ -1,9 +1,9 @@
 import MigrationProtocol
 
-/// Decides whether a channel that has come up still is up when its listener hears of it. Performs nothing itself.
+/// Decides whether a channel that has come up still is up when its listener hears of it.
 ///
-/// A new listener hears of the channels that are up while connections come and go, so that it may hear of the end of one
-/// first. A beginning that is dealt with after its end would be taken for a channel that carries messages.
+/// Connections come and go while a new listener hears of the channels that are up. It may hear of an end first. A late
+/// beginning would then be taken for a channel that carries messages.
 package struct ChannelOrder: Sendable {
     /// The newest turn of each channel that has ended.
     private var ended: [PostCopyChannel: UInt64] = [:]

@@ -105,9 +105,9 @@ package struct SwitchGroupMachine: Sendable {
     /// Whether the time until the next step of the commit attempt is not over.
     package var isPauseGoingOn: Bool { isPausing }
 
-    /// Somebody wants the disks at the destination. Where the attempt has failed and another may follow, the request counts
-    /// for that one; where the destination has taken no offer there is none, and the migration ends as it would have anyway.
-    /// - Returns: nil where they have been given away, or are not to go.
+    /// Somebody wants the disks at the destination. If the attempt has failed and another may follow, the request counts for
+    /// that one. If the destination has taken no offer, none follows, and the migration ends as it would have anyway.
+    /// - Returns: nil if the disks have been given away, or are not to go.
     package mutating func requestSwitch() -> [Action]? {
         guard !isCommitted, !isOver, failure == nil || mayFollow else { return nil }
         isSwitchRequested = true
