@@ -14,6 +14,7 @@ import Foundation
 @testable import Migration
 @testable import MigrationCore
 @testable import MigrationProtocol
+@testable import Peer
 @testable import PeerModel
 
 private let folder: String = {
