@@ -67,13 +67,21 @@ struct Faults: OptionSet, Sendable {
     static let forgottenCancel = Faults(rawValue: 1 << 28)
 
     /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
-    static let firstSeeds: [String: UInt64] = ["trustedRecord": 8300, "damagedBase": 15_000]
+    static let firstSeeds: [String: UInt64] = [
+        "trustedRecord": 9800, "damagedBase": 3800, "forgottenCommit": 1700, "overlappingForwards": 1800,
+        "believedCommon": 1000,
+    ]
 
     /// Whether the fault shows only where a disk fails to become durable.
     var needsFailingDisks: Bool { contains(.damagedBase) }
 
     /// Whether the fault shows only where a state store fails.
-    var needsFailingStores: Bool { !isDisjoint(with: [.trustedRecord, .servedUnknown, .forgottenCommit]) }
+    var needsFailingStores: Bool {
+        !isDisjoint(with: [.trustedRecord, .servedUnknown, .forgottenCommit, .believedCommon])
+    }
+
+    /// Whether the fault shows only where several disks go together.
+    var needsGroups: Bool { !isDisjoint(with: [.switchedAlone, .believedCommon, .forgottenCommon]) }
 
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),

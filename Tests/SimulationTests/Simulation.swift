@@ -22,7 +22,8 @@ final class Simulation: SimPart {
 
     init(seed: UInt64, faults: Faults = [], isTracing: Bool = false, isWatching: Bool = false) {
         let world = World(seed: seed, isTracing: isTracing, isWatching: isWatching)
-        let count = world.chance(70) ? 1 : Int.random(in: 2...3, using: &world.random)
+        let isSingle = world.chance(70) && !faults.needsGroups
+        let count = isSingle ? 1 : Int.random(in: 2...3, using: &world.random)
         let isLarge = count == 1 && world.chance(20)
         let latency = UInt64.random(in: 50...20_000, using: &world.random)
         let switchover = Switchover.allCases.randomElement(using: &world.random)!
