@@ -52,17 +52,17 @@ package struct DestinationMachine: Equatable {
             return try open(offer)
         case (.receiving(let geometry, let round), .manifest(let segment)):
             guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
-            try Self.check(segment.first, UInt64(segment.entries.count), geometry)
+            _ = try BlockRange(first: segment.first, count: UInt64(segment.entries.count)).blocks(of: geometry)
             return .resolve(segment)
         case (.receiving(let geometry, let round), .summary(let summary)):
             guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
-            try Self.check(summary.first, UInt64(summary.count), geometry)
+            _ = try BlockRange(first: summary.first, count: UInt64(summary.count)).blocks(of: geometry)
             return .compare(summary)
         case (.receiving(_, let round), .manifestEnd):
             guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
             return .finishManifest
         case (.receiving(let geometry, _), .zeros(let range)):
-            try Self.check(range.first, range.count, geometry)
+            _ = try range.blocks(of: geometry)
             return .clear(range.first..<range.first + range.count)
         case (.receiving(let geometry, _), .data(let segment)):
             return .store(segment, bytes: try Self.check(segment, geometry))
@@ -79,7 +79,7 @@ package struct DestinationMachine: Equatable {
         case (.receiving(let geometry, _), .postcopy(.dirty(let runs))):
             return .forget(
                 try runs.map {
-                    try Self.check($0.first, $0.count, geometry)
+                    _ = try $0.blocks(of: geometry)
                     return $0.first..<$0.first + $0.count
                 })
         case (.receiving, .postcopy(.leave)):
@@ -119,21 +119,15 @@ package struct DestinationMachine: Equatable {
         return .open(offer, geometry)
     }
 
-    private static func check(_ first: UInt64, _ count: UInt64, _ geometry: BlockGeometry) throws {
-        guard count > 0, first < geometry.blockCount, count <= geometry.blockCount - first else {
-            throw unexpected("blocks beyond the end of the disk")
-        }
-    }
-
     /// Returns how many bytes the segment must unpack to.
     private static func check(_ segment: DataSegment, _ geometry: BlockGeometry) throws -> Int {
         var bytes: UInt64 = 0
         var position: UInt64 = 0
         for run in segment.runs {
-            try check(run.first, run.count, geometry)
-            guard run.first >= position else { throw unexpected("blocks out of order") }
-            position = run.first + run.count
-            bytes += geometry.byteCount(of: run.first..<run.first + run.count)
+            let blocks = try run.blocks(of: geometry)
+            guard blocks.lowerBound >= position else { throw unexpected("blocks out of order") }
+            position = blocks.upperBound
+            bytes += geometry.byteCount(of: blocks)
             guard bytes <= DataSegment.maximumBytes else { throw unexpected("too much data in one message") }
         }
         guard bytes > 0 || segment.compressed.readableBytes > 0 else { throw unexpected("a data message of nothing") }

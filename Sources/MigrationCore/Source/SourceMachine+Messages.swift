@@ -87,9 +87,7 @@ extension SourceMachine {
     }
 
     private mutating func missing(_ range: BlockRange) throws -> Range<UInt64> {
-        guard range.count > 0, let blocks = range.range, blocks.upperBound <= geometry!.blockCount else {
-            throw MigrationError.unexpected("missing blocks beyond the end of the disk")
-        }
+        let blocks = try range.blocks(of: geometry!, called: "missing blocks")
         guard blocks.lowerBound >= missingEnd else { throw MigrationError.unexpected("missing blocks out of order") }
         missingEnd = blocks.upperBound
         return blocks

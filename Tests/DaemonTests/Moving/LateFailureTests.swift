@@ -42,11 +42,7 @@ struct LateFailureTests {
         .enabled(if: canInject), arguments: [false, true])
     func sourceIsGone(isRestarted: Bool) async throws {
         let nodes = try await TwoNodes(megabytes: 1)
-        let begun = try await nodes.source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
-        ])
-        #expect(begun.status == 0, "\(begun.errors)")
-        try await waitUntil("it could go") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        try await nodes.beginWaitingMigration()
         let log = nodes.scratch.file("strace")
         try Data().write(to: URL(fileURLWithPath: log))
         let tracer = try ChildProcess(

@@ -253,11 +253,7 @@ struct PostCopyNodeTests {
         let nodes = try await TwoNodes(megabytes: 2)
         let early = try await nodes.source.ask(["switch", "disk"])
         #expect(early.status == 1 && early.errors.contains("not being migrated"))
-        let begun = try await nodes.source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
-        ])
-        #expect(begun.status == 0)
-        try await waitUntil("it waits") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        try await nodes.beginWaitingMigration()
         #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
         try await waitUntil("it has moved") {
             try await nodes.source.ask(["status"]).output.contains("moved  to")
@@ -268,11 +264,7 @@ struct PostCopyNodeTests {
     @Test("Manual switchover, write at the destination -> the write waits, and the disk stays")
     func manualOnly() async throws {
         let nodes = try await TwoNodes(megabytes: 2)
-        let begun = try await nodes.source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
-        ])
-        #expect(begun.status == 0)
-        try await waitUntil("it waits") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        try await nodes.beginWaitingMigration()
         let before = try nodes.sourceImage
         let writer = try ChildProcess(
             "/usr/bin/qemu-io", ["-f", "raw", "-c", "write -P 7 1M 64k", nodes.destination.uri()])

@@ -84,11 +84,7 @@ struct StateFaultProcessTests {
         .enabled(if: canInject), arguments: [true, false])
     func doubt(isCancelled: Bool) async throws {
         let nodes = try await TwoNodes(megabytes: 1)
-        let begun = try await nodes.source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
-        ])
-        #expect(begun.status == 0, "\(begun.errors)")
-        try await waitUntil("it could go") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        try await nodes.beginWaitingMigration()
         let tracer = try await failFlushes(of: nodes.source, nodes.scratch)
         #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
         try await waitUntil("it is in doubt") {
@@ -128,11 +124,7 @@ struct StateFaultProcessTests {
         .enabled(if: canInject))
     func killedInDoubt() async throws {
         let nodes = try await TwoNodes(megabytes: 1)
-        let begun = try await nodes.source.ask([
-            "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
-        ])
-        #expect(begun.status == 0, "\(begun.errors)")
-        try await waitUntil("it could go") { try await nodes.source.ask(["status"]).output.contains("waiting") }
+        try await nodes.beginWaitingMigration()
         let tracer = try await failFlushes(of: nodes.source, nodes.scratch)
         #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
         try await nodes.source.wait(for: "whether it has moved is not known")

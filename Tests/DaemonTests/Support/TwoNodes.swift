@@ -50,6 +50,15 @@ final class TwoNodes {
         try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"] + options)
     }
 
+    /// Begins a migration that waits for `nearblock switch`, and returns once the disk could go.
+    func beginWaitingMigration() async throws {
+        let begun = try await source.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(port)", "--switch", "manual", "--detach",
+        ])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await waitUntil("it could go") { try await source.ask(["status"]).output.contains("waiting") }
+    }
+
     /// Starts a migration that takes a minute; returns when it copies.
     func beginSlowMigration() async throws {
         let begun = try await source.ask([
