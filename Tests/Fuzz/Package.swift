@@ -5,8 +5,8 @@ let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 
 func modules(_ names: String...) -> [Target.Dependency] { names.map { .product(name: $0, package: "nearblock") } }
 
-/// What each target feeds. `nbd-scripts/test fuzz` builds it as a library, with coverage and `@testable` in all modules, and
-/// links that with libFuzzer, which has the `main`.
+/// The modules that each target feeds. `nbd-scripts/test fuzz` builds the target as a library, with coverage and `@testable`
+/// in all modules. It links that with libFuzzer, which has the `main`.
 let fuzzed: KeyValuePairs = [
     "HandshakeFuzz": modules("NBD"),
     "TransmissionFuzz": modules("NBD"),

@@ -87,7 +87,7 @@ final class SimMove: SimPart {
     func nodeCrashed(_ end: SimPipe.End, ofMachine: Bool, withFailedDisk hasFailed: Bool) {
         if hasFailed { hasImageFailed = true }
         guest.lostNode(end)
-        // Whoever holds the disk takes what was not flushed along. Where the guest stays at the source, that one makes
+        // The node that holds the disk takes unflushed changes along. Where the guest stays at the source, that one makes
         // its changes again, if it lives until then.
         let holder: SimPipe.End = source.moved == nil ? .source : .destination
         if end == .source {

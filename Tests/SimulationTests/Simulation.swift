@@ -29,7 +29,7 @@ final class Simulation: SimPart {
         let switchover = Switchover.allCases.randomElement(using: &world.random)!
         let interval: UInt64 = [3_000, 15_000, 60_000, 1_000_000_000].randomElement(using: &world.random)!
         troubleEnd = UInt64.random(in: 0...1_500_000, using: &world.random)
-        // What is broken on purpose is looked for where it can show; the other seeds play every kind of world.
+        // A mutation is looked for in worlds in which it can show; the other seeds play every kind of world.
         failsDisks = world.chance(25) || faults.needsFailingDisks
         failsStores = world.chance(25) || faults.needsFailingStores
         troubleInterval = faults.needsFailingDisks || faults.needsFailingStores ? min(interval, 15_000) : interval

@@ -45,7 +45,7 @@ struct ReadOnlyMigrationTests {
         arguments: ["converged", "now"])
     func thereAndBack(switchover: String) async throws {
         let before = try scratch.data("disk.raw")
-        // That program holds the writer's lock.
+        // The other program holds the writer's lock.
         let writer = try await NodeProcess(scratch.file("w"), [scratch.file("disk.raw"), "--export", "disk"])
         let source = try await source()
         let first = try await destination()

@@ -56,7 +56,7 @@ private struct Driven {
         return machine.described(said)
     }
 
-    /// What status says.
+    /// The problem that `status` shows.
     var problem: PostCopyMachine.Problem? {
         var machine = machine
         return machine.progress(at: Self.now).progress.problem

@@ -367,7 +367,7 @@ private final class SmallSocket: ChannelOutboundHandler {
 
     func flush(context: ChannelHandlerContext) {}
 
-    /// What was sent, at most so many bytes; nil where there is nothing.
+    /// The oldest ciphertext that was sent, at most so many bytes; nil if there is none.
     func take(_ count: Int = .max) -> ByteBuffer? {
         let bytes = held.readSlice(length: min(count, held.readableBytes))
         held.discardReadBytes()

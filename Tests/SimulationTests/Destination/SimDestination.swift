@@ -61,7 +61,7 @@ final class SimDestination: SimPart {
     var nextConnection: UInt64 = 0
     var watches: [ArrivalWait: () -> Void] = [:]
     var diskWaits: [ArrivalWait: (Bool) -> Void] = [:]
-    /// What waits for an activation that is under way, and is told whether it has succeeded.
+    /// Calls for when an activation that is under way ends, each with whether it has succeeded.
     var activationWaits: [MigrationID: [(Bool) -> Void]] = [:]
     var resolving: SimPostCopy?
     var channels: [PostCopyChannel: SimPipe] = [:]

@@ -93,7 +93,7 @@ final class SimForwardServer: SimPart {
         isClosed = true
         switch phase {
         case .idle: leave()
-        // Of what it has brought the first has been read already.
+        // The first of its requests has been read already.
         case .waiting, .over: break
         case .serving: endIfQuiet()
         }

@@ -56,7 +56,7 @@ extension SimMigration {
             let believed = source.faults.contains(.uncheckedRoots) ? ours : theirs
             advance { try $0.compared(source: ours, destination: believed) }
         }
-        // What the destination takes later must be what is here now.
+        // The destination must take later exactly the blocks that are here now.
         guard !missing.isEmpty, !source.faults.contains(.unflushedSource) else { return compared() }
         source.synchronize { [self] isDurable in
             guard !isOver else { return }

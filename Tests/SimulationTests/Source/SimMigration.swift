@@ -10,7 +10,7 @@ import NIOCore
 
 /// Performs the steps of `SourceMachine` for one disk, as `SourceDriver` does, in simulated time.
 final class SimMigration: SimPart {
-    /// What the machine does not say.
+    /// Failures that only the driver meets.
     enum Failure: Error {
         case cut
         case attemptNotNoted
@@ -34,9 +34,9 @@ final class SimMigration: SimPart {
     var forward: SimForward?
     var supply: SimSupply?
     private let longestPause: Double
-    /// What has been named as dirty ahead of the fence.
+    /// The blocks that were named as dirty ahead of the fence.
     var named: [Range<UInt64>] = []
-    /// What the destination has said to lack.
+    /// The blocks that the destination has said to lack.
     var said: [Range<UInt64>] = []
     var missing: [Range<UInt64>] = []
 
