@@ -8,7 +8,7 @@ extension Message {
         case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd, summary
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences
         case request = 48, answer, introduce, introduced, successor
-        case postcopy = 64
+        case postcopy = 64, memory = 80
 
         /// Whether later releases may say more at the end.
         var mayHaveMore: Bool { [.hello, .welcome, .refused].contains(self) }
@@ -68,6 +68,9 @@ extension Message {
         case .postcopy(let message):
             out.writeInteger(Kind.postcopy.rawValue)
             message.encode(into: &out)
+        case .memory(let message):
+            out.writeInteger(Kind.memory.rawValue)
+            message.encode(into: &out)
         }
     }
 
@@ -118,6 +121,7 @@ extension Message {
         case .introduced: .introduced
         case .successor: Successor(from: &input).map(Message.successor)
         case .postcopy: PostcopyMessage(from: &input).map(Message.postcopy)
+        case .memory: MemoryMessage(from: &input).map(Message.memory)
         }
     }
 }

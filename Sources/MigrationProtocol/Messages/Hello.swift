@@ -15,18 +15,20 @@ public struct Hello: Sendable, Equatable {
         /// To estimate the cost of moving a disk to the callee. It goes like `migrate` up to the end of the manifest,
         /// and nothing is kept.
         case estimate = 5
+        /// To carry one connection of a guest's memory migration; `export` is the guest's name.
+        case memory = 6
     }
 
     package static let magic: UInt64 = 0x6e65_6172_626c_6b32
 
     package var support = ProtocolSupport.own
     package var purpose: Purpose
-    /// The migration of the disk; meaningless for `migrate` and `estimate`.
+    /// The migration of the disk; meaningless for `migrate`, `estimate` and `memory`.
     package var migration: MigrationID
     /// The caller has given the disk up for good, so the callee must take it over (invariant 5); not for `migrate` and
     /// `estimate`.
     package var isCommitted = false
-    /// The name of the disk; empty for `migrate` and `estimate`.
+    /// The name of the disk, or of the guest; empty for `migrate` and `estimate`.
     package var export = ""
 
     package init(

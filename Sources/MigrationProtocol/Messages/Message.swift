@@ -45,4 +45,7 @@ public enum Message: Sendable, Equatable {
 
     // About a disk that is switched over before all of it is there.
     case postcopy(PostcopyMessage)
+
+    // About a guest's memory.
+    case memory(MemoryMessage)
 }

@@ -28,6 +28,8 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let successors = Capabilities(rawValue: 1 << 7)
         /// An offer has `OfferDetails`.
         package static let offerDetails = Capabilities(rawValue: 1 << 8)
+        /// The memory of a guest may cross on connections of its own.
+        package static let memory = Capabilities(rawValue: 1 << 9)
     }
 
     /// The part of the protocol that both sides speak.
@@ -46,7 +48,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors, .offerDetails,
+            .successors, .offerDetails, .memory,
         ])
 
     package var versions: ClosedRange<UInt16>
