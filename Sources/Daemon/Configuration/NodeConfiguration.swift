@@ -21,6 +21,8 @@ public struct NodeConfiguration: Sendable {
     public var allowsInsecurePeers = false
     /// Directory for images of arriving disks; nil if the node takes no disks in.
     public var images: String?
+    /// Folder of the sockets on which hypervisors wait for guests' memory; nil if the node takes none.
+    public var memoryDirectory: String?
     /// Mode and group of created images.
     public var imagePermissions = FilePermissions()
     /// Mode and group of Unix sockets for NBD clients.

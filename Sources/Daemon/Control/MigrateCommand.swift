@@ -26,6 +26,9 @@ public struct MigrateCommand: Codable, Sendable {
     /// Whether the destination skips its check for free space; nil means false.
     public var skipsSpaceCheck: Bool?
 
+    /// The guest's memory; nil if only its disks move.
+    public var memory: MemoryRequest?
+
     /// Creates a command; `validate` checks it.
     public init(
         exports: [String], destination: PeerAddress, switchover: Switchover = .converged, rate: UInt64?,
@@ -51,6 +54,7 @@ public struct MigrateCommand: Codable, Sendable {
                     + "\(IncomingDiskRegistry.maximumReceiving): each takes 128 MiB of memory at the destination; give fewer in one command"
             )
         }
+        try memory?.validate()
         guard (1...PeerAddress.longestHost).contains(destination.host.utf8.count), destination.port != 0 else {
             throw NodeError.unusable("no node can listen at \(destination); give --to HOST:PORT")
         }

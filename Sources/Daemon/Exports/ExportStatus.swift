@@ -24,4 +24,6 @@ public struct ExportStatus: Codable, Sendable {
     public var problem: String?
     /// Guests' requests that failed on the device; nil if none did.
     public var failures: [FailedRequests]?
+    /// The memory of the guest whose first disk it is; nil if it does not move.
+    public var memory: MemoryStatus?
 }

@@ -14,6 +14,7 @@ final class NodeExport: Sendable {
         var hasArrived = false
         var imageProblem: String?
         var putAside: String?
+        var memory: MemoryRelay?
         /// Links of earlier moves; the disk has come back since.
         var pastForwards: [ForwardLink] = []
         var pastSupplies: [PostCopySourceLink] = []
@@ -68,6 +69,9 @@ final class NodeExport: Sendable {
             return state.imageProblem != imageProblem
         }
     }
+
+    /// Sets the memory that moves with this disk of its guest; nil if none does.
+    func setMemory(_ memory: MemoryRelay?) { state.withLockedValue { $0.memory = memory } }
 
     /// Sets why an interrupted migration is not resumed; nil if none is waiting.
     func setPutAside(_ putAside: String?) { state.withLockedValue { $0.putAside = putAside } }
@@ -213,7 +217,7 @@ final class NodeExport: Sendable {
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
             problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
                 ?? (forward == nil ? flushProblem : nil) ?? imageProblem ?? putAside,
-            failures: failures)
+            failures: failures, memory: state.withLockedValue { $0.memory }?.status)
     }
 
     private var failures: [FailedRequests]? {

@@ -29,6 +29,7 @@ extension MigrateCommand {
             if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }
         }
         job.isReadOnly = isReadOnly
+        job.hasMemory = memory != nil
         job.checksSpace = skipsSpaceCheck != true
         job.domains = domains
         job.maximumRounds = maximumRounds ?? .max

@@ -4,6 +4,8 @@ import Migration
 struct MigrationRun {
     let exports: [NodeExport]
     let task: Task<[MigrationReport], any Error>
+    /// The guest's memory; nil if only disks move.
+    var memory: MemoryRun?
 
     /// Cancels the migration, unless the disks have been switched over.
     /// - Returns: False if they have.

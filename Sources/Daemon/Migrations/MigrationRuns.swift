@@ -43,6 +43,7 @@ final class MigrationRuns: Sendable {
         let stopping = Task {
             while !Task.isCancelled {
                 for export in runs.flatMap(\.exports) { export.stopForwarding() }
+                for run in runs { run.memory?.cancel() }
                 try? await Task.sleep(for: Self.interval)
             }
         }

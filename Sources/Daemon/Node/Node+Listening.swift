@@ -10,7 +10,13 @@ extension Node {
     /// Listens for peers, and resumes the arrivals of earlier processes.
     /// - Returns: The bound address; nil if the node takes no disks in.
     func startPeer() async throws -> PeerAddress? {
-        guard let address = configuration.peerListen else { return nil }
+        guard let address = configuration.peerListen else {
+            guard configuration.memoryDirectory == nil else {
+                throw NodeError.missingOption(
+                    "--memory-dir", needs: "--peer-listen HOST:PORT, for the nodes that send memory")
+            }
+            return nil
+        }
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, the directory for images that arrive")
         }
@@ -21,6 +27,7 @@ extension Node {
         let loop = loops[0]
         let migrations = DestinationMigration(
             registry: registry, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
+            memory: try configuration.memoryDirectory.map { try MemoryDirectory(path: $0) },
             hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(on: address, transport: transport)

@@ -11,7 +11,7 @@ extension Node {
     func migrate(
         _ command: MigrateCommand, progress: @escaping @Sendable (MigrationProgress) -> Void
     ) async throws -> [MigrationReport] {
-        let (moving, migration) = try await begin(command)
+        let (moving, migration, memory) = try await begin(command)
         let watch = Task {
             while !Task.isCancelled {
                 progress(MigrationProgress(of: moving.compactMap { $0[0].migration?.progress }))
@@ -19,14 +19,14 @@ extension Node {
             }
         }
         defer { watch.cancel() }
-        return try await follow(migration, of: moving).value
+        return try await follow(migration, of: moving, memory).value
     }
 
     /// Starts to migrate exports, and returns at once.
     /// - Parameter isResumed: Whether a recorded migration goes on after a restart.
     func migrateDetached(_ command: MigrateCommand, isResumed: Bool = false) async throws {
-        let (moving, migration) = try await begin(command, isResumed: isResumed)
-        follow(migration, of: moving)
+        let (moving, migration, memory) = try await begin(command, isResumed: isResumed)
+        follow(migration, of: moving, memory)
     }
 
     /// Estimates a migration of exports, one after another; nothing moves.
@@ -84,11 +84,22 @@ extension Node {
     /// Runs a migration to its end, even if its client disconnects.
     @discardableResult
     private func follow(
-        _ migration: GuestMigration, of moving: [[NodeExport]]
+        _ migration: GuestMigration, of moving: [[NodeExport]], _ memory: MemoryRun?
     ) -> Task<[MigrationReport], any Error> {
         let attempts = MigrationAttempts(disks: moving, logger: logger) { [self] in await tellPredecessors(of: $0) }
-        let task = Task { try await attempts.run(migration, on: self) }
-        runs.add(MigrationRun(exports: moving.flatMap(\.self), task: task))
+        let task = Task {
+            defer { moving[0][0].setMemory(nil) }
+            do {
+                var reports = try await attempts.run(migration, on: self)
+                await memory?.finish()
+                reports[0].memory = memory?.relay.status
+                return reports
+            } catch {
+                await memory?.stop()
+                throw error
+            }
+        }
+        runs.add(MigrationRun(exports: moving.flatMap(\.self), task: task, memory: memory))
         return task
     }
 
@@ -99,10 +110,10 @@ extension Node {
     }
 
     /// Claims the exports of a command and records the command.
-    /// - Returns: For each disk its export and the other exports of its image; and the migration.
+    /// - Returns: For each disk its export and the other exports of its image; the migration; and the guest's memory.
     private func begin(
         _ command: MigrateCommand, isResumed: Bool = false
-    ) async throws -> ([[NodeExport]], GuestMigration) {
+    ) async throws -> ([[NodeExport]], GuestMigration, MemoryRun?) {
         let (found, command) = try await find(command)
         guard !isStopping else { throw NodeError.unusable("this node is about to end") }
         let images = SharedImages(exports: Array(exports.values))
@@ -114,8 +125,26 @@ extension Node {
         let jobs = try jobs(command, moving, isResumed: isResumed)
         let migration = GuestMigration(
             jobs: jobs, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
-        try claim(moving, for: migration, command, isResumed: isResumed)
-        return (moving, migration)
+        let memory = try command.memory.map { try listen(for: $0, command, of: moving, rate: jobs[0].rate) }
+        do { try claim(moving, for: migration, command, isResumed: isResumed) } catch {
+            memory?.cancel()
+            throw error
+        }
+        moving[0][0].setMemory(memory?.relay)
+        return (moving, migration, memory)
+    }
+
+    /// Listens for the hypervisor of a guest.
+    private func listen(
+        for request: MemoryRequest, _ command: MigrateCommand, of moving: [[NodeExport]], rate: RateLimit
+    ) throws -> MemoryRun {
+        let job = MemoryRelay.Job(
+            name: request.name, destination: command.destination, rate: rate, isAtOnce: request.isAtOnce ?? false,
+            scratch: configuration.state)
+        let relay = MemoryRelay(
+            job: job, disks: { moving.compactMap { $0[0].migration } }, transport: transport, pools: pools,
+            logger: peerLogger)
+        return try MemoryRun(request, relay: relay, logger: logger)
     }
 
     private func jobs(_ command: MigrateCommand, _ moving: [[NodeExport]], isResumed: Bool) throws -> [SourceJob] {

@@ -32,4 +32,6 @@ public struct MigrationReport: Codable, Sendable {
     public var wire: WireBytes
     /// Durations.
     public var seconds: Seconds
+    /// The guest's memory, with its first disk; nil if it did not move, or for another disk.
+    public var memory: MemoryStatus?
 }

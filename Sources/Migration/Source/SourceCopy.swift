@@ -25,6 +25,8 @@ final class SourceCopy: Sendable {
     let sentMap: SentMap
     let link: SourceLink
     let manifest: FingerprintFile
+    /// The blocks that the destination has, for references from the guest's memory; nil if that does not move.
+    let agreed: AgreedDisk?
     let exchange: ManifestExchange
     let sender: BlockSender
     let pools: WorkPools
@@ -41,7 +43,7 @@ final class SourceCopy: Sendable {
 
     /// - Parameter disks: number of disks that go at the same time.
     init(
-        job: SourceJob, opened: OpenedMigration, link: SourceLink, disks: Int, pools: WorkPools,
+        job: SourceJob, migration: MigrationID, opened: OpenedMigration, link: SourceLink, disks: Int, pools: WorkPools,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
         let geometry = opened.geometry
@@ -55,6 +57,7 @@ final class SourceCopy: Sendable {
         image = job.image
         dirtying = NIOLockedValueBox(DirtyRate(from: began))
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
+        agreed = job.hasMemory ? AgreedDisk(migration: migration, manifest: manifest, dirtyMap: dirtyMap) : nil
         let scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
@@ -149,6 +152,7 @@ final class SourceCopy: Sendable {
         while cursor < geometry.blockCount, isFinal || !(isWanted() || isEnough()) {
             let blocks = dirtyMap.take(from: &cursor, limit: sender.batchLimit, without: sentMap)
             for block in blocks { sentMap.mark(block) }
+            agreed?.send(blocks)
             try await send(blocks, isUrgent: isFinal)
             if !isFinal { noteDirtyNowAndThen() }
         }
@@ -164,6 +168,7 @@ final class SourceCopy: Sendable {
         let roundTrip = await link.path()?.shortestRoundTrip ?? .zero
         speed.withLockedValue { $0.end(waited: waited, roundTrip: roundTrip) }
         try await pools.urgent.runIfActive { [manifest] in try manifest.refresh() }
+        agreed?.confirm()
         dirtying.withLockedValue { $0.endRound(dirtyBytes, at: .now) }
         noteDirty()
     }

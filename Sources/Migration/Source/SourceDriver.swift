@@ -120,13 +120,16 @@ struct SourceDriver {
 
     private mutating func open(_ opened: OpenedMigration) async throws -> SourceMachine.Step {
         let copy = try SourceCopy(
-            job: job, opened: opened, link: link, disks: group.count, pools: migration.pools,
+            job: job, migration: migration.id, opened: opened, link: link, disks: group.count, pools: migration.pools,
             isWanted: { [migration] in migration.isWanted }, update: { [migration] in migration.update($0) })
         let rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: migration.pools.urgent)
         self.opened = (copy, rest)
         await job.track(copy.dirtyMap)
         let next = advance { $0.opened() }
-        migration.state.withLockedValue { $0.wasAccepted = true }
+        migration.state.withLockedValue { state in
+            state.wasAccepted = true
+            state.agreed = copy.agreed
+        }
         job.accepted()
         return next
     }

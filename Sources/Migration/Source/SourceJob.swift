@@ -36,6 +36,8 @@ public struct SourceJob: Sendable {
     public var isReadOnly = false
     /// Whether the destination is to check that it has room.
     public var checksSpace = true
+    /// Whether the guest's memory moves too, and may refer to blocks of the disk.
+    public var hasMemory = false
     /// Bytes of data of other disks for which the destination must have room; only of an estimate.
     public var dataBesides: UInt64 = 0
 

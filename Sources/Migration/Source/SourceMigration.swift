@@ -17,6 +17,8 @@ public final class SourceMigration: Sendable {
         /// The destination has taken the offer.
         var wasAccepted = false
         var link: SourceLink?
+        /// The blocks that the destination has; nil until it has taken the offer.
+        var agreed: AgreedDisk?
         /// For what follows afterwards.
         var supply: PostCopySourceLink?
 
@@ -117,6 +119,9 @@ public final class SourceMigration: Sendable {
 
     /// Whether there is a connection to the destination now.
     public var isConnected: Bool { state.withLockedValue { $0.link != nil } }
+
+    /// The blocks that the destination has; nil until it has taken the offer.
+    var agreed: AgreedDisk? { state.withLockedValue { $0.agreed } }
 
     /// Whether the destination has taken the offer.
     var wasAccepted: Bool { state.withLockedValue { $0.wasAccepted } }

@@ -34,6 +34,9 @@ package struct MemoryDestinationMachine: Sendable {
 
     package init() {}
 
+    /// Whether the stream is over.
+    package var isEnded: Bool { state == .ended }
+
     /// Judges a message.
     /// - Throws: `MigrationError`.
     package mutating func receive(_ message: Message) throws -> Action {

@@ -27,8 +27,8 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "When to switch over: as soon as the expected downtime is short enough (converged), at the first write "
                 + "at the destination (first-write), on nearblock switch (manual), or at once (now). Missing blocks "
-                + "follow by post-copy.", valueName: "when"))
-    var switchover = Switchover.converged
+                + "follow by post-copy (default: converged; with --memory first-write).", valueName: "when"))
+    var switchover: Switchover?
     @Option(
         help: ArgumentHelp("Send at most this many bits a second, as in 100M.", valueName: "rate"),
         transform: BitRate.init)
@@ -66,13 +66,16 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     var detach = false
     @Flag(help: "Print one JSON object in a line for each disk on standard output at the end.")
     var json = false
+    @OptionGroup var memory: MemoryOptions
     @OptionGroup var node: ControlOption
 
     func run() async throws {
         var command = MigrateCommand(
-            exports: exports, destination: to, switchover: switchover, rate: rate?.bitsPerSecond,
+            exports: exports, destination: to,
+            switchover: switchover ?? (memory.isGiven ? .firstWrite : .converged), rate: rate?.bitsPerSecond,
             maximumPause: maxPause?.seconds, detach: detach)
         command.domains = domains
+        command.memory = memory.request
         command.maximumRounds = maxRounds
         command.dirtyThreshold = dirtyThreshold?.bytes
         command.skipsSpaceCheck = noSpaceCheck ? true : nil

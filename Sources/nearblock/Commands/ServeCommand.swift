@@ -103,6 +103,11 @@ struct ServeCommand: AsyncParsableCommand {
     var insecurePeer = false
     @Option(help: ArgumentHelp("Directory for images that arrive by migration.", valueName: "dir"))
     var images: String?
+    @Option(
+        help: ArgumentHelp(
+            "Accept the memory of guests from other nodes: directory of the Unix sockets, NAME.sock, on which QEMU "
+                + "waits with -incoming.", valueName: "dir"))
+    var memoryDir: String?
     @OptionGroup var permissions: PermissionOptions
     @Option(
         help: "Handling of writes to a disk before its switchover: wait or refuse (default: wait).")
@@ -203,6 +208,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         node.peerListen = peerListen ?? node.peerListen
         node.images = images ?? node.images
+        node.memoryDirectory = memoryDir ?? node.memoryDirectory
         permissions.apply(to: &node)
         if let incomingWrites { node.refusesEarlyWrites = incomingWrites == .refuse }
         node.index = index ?? node.index

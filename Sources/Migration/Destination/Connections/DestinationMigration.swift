@@ -11,6 +11,7 @@ public struct DestinationMigration: Sendable {
 
     private let context: DestinationContext
     private let hasRoom: @Sendable () -> Bool
+    private let memory: MemoryDirectory?
     /// The time for which a peer may say nothing once it has made its offer.
     var arrivalIdleTimeout = ArrivalIdleTimeout()
 
@@ -18,12 +19,15 @@ public struct DestinationMigration: Sendable {
     ///   - indexDirectory: the index of the neighbours; nil for none.
     ///   - client: makes the way to a disk for forwarded requests.
     ///   - pools: for hashing and the files.
+    ///   - memory: the folder of hypervisors that wait for a guest's memory; nil to take none.
     ///   - hasRoom: whether this process has descriptors for one more disk.
     public init(
         registry: IncomingDiskRegistry, indexDirectory: String?, pools: WorkPools, logger: Logger,
-        hasRoom: @escaping @Sendable () -> Bool = { true }, client: @escaping @Sendable (Disk) -> DiskClient
+        memory: MemoryDirectory? = nil, hasRoom: @escaping @Sendable () -> Bool = { true },
+        client: @escaping @Sendable (Disk) -> DiskClient
     ) {
         self.hasRoom = hasRoom
+        self.memory = memory
         context = DestinationContext(
             registry: registry, indexDirectory: indexDirectory, pools: pools, logger: logger, client: client)
     }
@@ -37,7 +41,7 @@ public struct DestinationMigration: Sendable {
                 throw MigrationError.unexpected("no hello")
             }
             _ = try ProtocolSupport.agreement(source: hello.support, destination: .own)
-            if [.migrate, .estimate].contains(hello.purpose), !hasRoom() {
+            if [.migrate, .estimate, .memory].contains(hello.purpose), !hasRoom() {
                 throw MigrationError.refused(
                     "its node has hardly any file descriptors left; raise its limit (LimitNOFILE=), or try again later")
             }
@@ -63,6 +67,9 @@ public struct DestinationMigration: Sendable {
             try await ForwardConnection(context: context, hello: hello, connection: connection).run(&frames)
         case .demand:
             try await ChannelConnection(context: context, kind: .demand, hello: hello, connection: connection).run(
+                &frames)
+        case .memory:
+            try await MemoryConnection(context: context, hello: hello, connection: connection, directory: memory).run(
                 &frames)
         case .bulk:
             try await ChannelConnection(context: context, kind: .bulk, hello: hello, connection: connection).run(

@@ -18,6 +18,8 @@ public actor IncomingDiskRegistry {
     /// Blocks that have come over links, for every disk that arrives.
     nonisolated let shared = SharedBlocks()
     nonisolated let images: ImageDirectory
+    /// A folder for scratch files.
+    nonisolated let scratch: String
     let records: IncomingRecords
     let host: any IncomingDiskHost
     let logger: Logger
@@ -37,6 +39,8 @@ public actor IncomingDiskRegistry {
     var prepared: [MigrationID: PreparedDisk] = [:]
     var activations: [MigrationID: Task<Disk, any Error>] = [:]
     var disks = ServedDisks()
+    /// The images of disks that came, for references from their guests' memory.
+    var arrivals = ArrivalImages()
     private var connections: [ArrivalConnection: PeerConnection] = [:]
     private var nextConnection: UInt64 = 0
     private var watches: [ArrivalWait: CheckedContinuation<Void, Never>] = [:]
@@ -66,6 +70,7 @@ public actor IncomingDiskRegistry {
     ) throws {
         self.images = try ImageDirectory(path: images, permissions: permissions, state: state)
         records = IncomingRecords(state: state, layout: self.images.layout)
+        scratch = state.scratch
         space = ArrivalSpace(images: self.images.realPath, state: state.scratch, index: keptIndex)
         self.host = host
         self.logger = logger
@@ -92,6 +97,15 @@ public actor IncomingDiskRegistry {
 
     /// Disks that are prepared here and that no connection brings: only their sources know whether they have been given away.
     public var waitingForSources: [(export: String, size: UInt64)] { machine.waitingForSources }
+
+    /// The image of a disk from which pages of its guest's memory may be read; nil if the peer may not, or it is not here.
+    func image(of disk: MemoryOffer.Disk, for peer: PeerIdentity) async -> RawImage? {
+        switch disk {
+        case .migration(let migration): arrivals.image(of: migration, from: peer)
+        case .export(let name):
+            if let image = arrivals.image(named: name) { image } else { await host.image(of: name) }
+        }
+    }
 
     /// Whether anything is known of a migration.
     func knows(_ migration: MigrationID) -> Bool { machine.knows(migration) }

@@ -1,0 +1,49 @@
+import BlockModel
+import MigrationProtocol
+import NIOConcurrencyHelpers
+
+/// The blocks of a moving disk that the destination has: those of rounds that it has confirmed. Any thread may use it.
+///
+/// It is advice: the destination hashes a block before it uses it.
+final class AgreedDisk: Sendable {
+    private struct State {
+        var isConfirmed = false
+        /// Blocks that were sent since the last confirmation.
+        var unconfirmed: BlockSet
+    }
+
+    let migration: MigrationID
+    let manifest: FingerprintFile
+    private let dirtyMap: DirtyMap
+    private let state: NIOLockedValueBox<State>
+
+    init(migration: MigrationID, manifest: FingerprintFile, dirtyMap: DirtyMap) {
+        self.migration = migration
+        self.manifest = manifest
+        self.dirtyMap = dirtyMap
+        state = NIOLockedValueBox(State(unconfirmed: BlockSet(of: dirtyMap.geometry.blockCount)))
+    }
+
+    var geometry: BlockGeometry { dirtyMap.geometry }
+
+    /// Whether a round has been confirmed.
+    var isConfirmed: Bool { state.withLockedValue { $0.isConfirmed } }
+
+    /// Records that ascending blocks are sent now.
+    func send(_ blocks: some Sequence<UInt64>) {
+        state.withLockedValue { state in for block in blocks { state.unconfirmed.insert(block..<block + 1) } }
+    }
+
+    /// Records that the destination has everything that was sent. Nothing may be sent meanwhile.
+    func confirm() {
+        state.withLockedValue { state in
+            state.isConfirmed = true
+            state.unconfirmed = BlockSet(of: geometry.blockCount)
+        }
+    }
+
+    /// Whether the destination has what the manifest says of a block, as far as is known here.
+    func holds(_ block: UInt64) -> Bool {
+        !dirtyMap.isDirty(block) && state.withLockedValue { $0.isConfirmed && !$0.unconfirmed.contains(block) }
+    }
+}
