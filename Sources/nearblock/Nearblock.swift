@@ -13,7 +13,7 @@ struct Nearblock: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, StatusCommand.self,
+            ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
             SwitchCommand.self, CancelCommand.self,
             RateCommand.self, CheckpointCommand.self, RecordCommand.self,
         ])

@@ -13,6 +13,8 @@ public enum ControlRequest: Codable, Sendable {
     /// Shows the writes since the last checkpoint; `hasFailed` adds the last checkpoint's blocks to the next one
     /// instead.
     case checkpoint(export: String, hasFailed: Bool)
+    /// Moves the memory of a guest whose disks are at both nodes.
+    case memory(MemoryCommand)
     /// Changes the rate in bits a second; nil removes the limit.
     case rate(export: String, bitsPerSecond: UInt64?)
 }
@@ -24,7 +26,10 @@ public enum ControlReply: Codable, Sendable {
     case reports([MigrationReport])
     /// One estimate for each disk, in the order of the command.
     case estimates([MigrationEstimate])
-    case status([ExportStatus])
+    /// `memoryDirectory` is the folder of hypervisors that wait for guests' memory; nil for none.
+    case status([ExportStatus], memoryDirectory: String? = nil)
+    /// The memory of a guest has moved.
+    case memory(MemoryStatus)
     case done
     /// Message for the user, in one line.
     case failed(String)

@@ -82,7 +82,7 @@ struct ControlServer: Sendable {
     ) async throws -> ControlReply {
         switch request {
         case .status:
-            return .status(await node.status())
+            return .status(await node.status(), memoryDirectory: node.configuration.memoryDirectory)
         case .migrate(let command) where command.detach:
             try await node.migrateDetached(command)
             return .done
@@ -101,6 +101,11 @@ struct ControlServer: Sendable {
                 task.cancel()
             }
             return .estimates(estimates)
+        case .memory(let command):
+            let task = Task { try await node.moveMemory(command) }
+            // Without its client nobody knows what became of the guest.
+            channel.closeFuture.whenComplete { _ in task.cancel() }
+            return .memory(try await task.value)
         case .cancel(let export, let isSourceGone):
             try await node.cancel(export, isSourceGone: isSourceGone ?? false)
             return .done

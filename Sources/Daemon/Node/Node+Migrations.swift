@@ -125,26 +125,17 @@ extension Node {
         let jobs = try jobs(command, moving, isResumed: isResumed)
         let migration = GuestMigration(
             jobs: jobs, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
-        let memory = try command.memory.map { try listen(for: $0, command, of: moving, rate: jobs[0].rate) }
+        let memory = try command.memory.map { request in
+            try listen(
+                for: request, to: command.destination, rate: jobs[0].rate,
+                disks: .moving { moving.compactMap { $0[0].migration } })
+        }
         do { try claim(moving, for: migration, command, isResumed: isResumed) } catch {
             memory?.cancel()
             throw error
         }
         moving[0][0].setMemory(memory?.relay)
         return (moving, migration, memory)
-    }
-
-    /// Listens for the hypervisor of a guest.
-    private func listen(
-        for request: MemoryRequest, _ command: MigrateCommand, of moving: [[NodeExport]], rate: RateLimit
-    ) throws -> MemoryRun {
-        let job = MemoryRelay.Job(
-            name: request.name, destination: command.destination, rate: rate, isAtOnce: request.isAtOnce ?? false,
-            scratch: configuration.state)
-        let relay = MemoryRelay(
-            job: job, disks: { moving.compactMap { $0[0].migration } }, transport: transport, pools: pools,
-            logger: peerLogger)
-        return try MemoryRun(request, relay: relay, logger: logger)
     }
 
     private func jobs(_ command: MigrateCommand, _ moving: [[NodeExport]], isResumed: Bool) throws -> [SourceJob] {

@@ -49,6 +49,8 @@ public actor Node {
     /// Tasks that run until the node stops.
     var tasks: [Task<Void, Never>] = []
     let runs = MigrationRuns()
+    /// Guests' memory that moves by itself.
+    var memories: [ObjectIdentifier: MemoryRun] = [:]
     private(set) var isStopping = false
     /// Addresses for NBD clients, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
@@ -112,6 +114,7 @@ public actor Node {
     /// restart.
     public func stop() async {
         isStopping = true
+        for memory in memories.values { memory.cancel() }
         await runs.cancel(within: Self.cancelling, on: self)
         await registry?.stop()
         let links = Task { await stopWaitingForOthers() }

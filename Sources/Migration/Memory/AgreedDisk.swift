@@ -2,7 +2,8 @@ import BlockModel
 import MigrationProtocol
 import NIOConcurrencyHelpers
 
-/// The blocks of a moving disk that the destination has: those of rounds that it has confirmed. Any thread may use it.
+/// The blocks of a disk that the destination has: of a moving one, those of rounds that it has confirmed. Any thread may
+/// use it.
 ///
 /// It is advice: the destination hashes a block before it uses it.
 final class AgreedDisk: Sendable {
@@ -12,13 +13,14 @@ final class AgreedDisk: Sendable {
         var unconfirmed: BlockSet
     }
 
-    let migration: MigrationID
+    /// The name of the disk for the destination.
+    let name: MemoryOffer.Disk
     let manifest: FingerprintFile
     private let dirtyMap: DirtyMap
     private let state: NIOLockedValueBox<State>
 
-    init(migration: MigrationID, manifest: FingerprintFile, dirtyMap: DirtyMap) {
-        self.migration = migration
+    init(name: MemoryOffer.Disk, manifest: FingerprintFile, dirtyMap: DirtyMap) {
+        self.name = name
         self.manifest = manifest
         self.dirtyMap = dirtyMap
         state = NIOLockedValueBox(State(unconfirmed: BlockSet(of: dirtyMap.geometry.blockCount)))

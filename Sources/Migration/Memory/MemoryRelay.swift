@@ -32,10 +32,22 @@ public final class MemoryRelay: Sendable {
         }
     }
 
+    /// The disks of the guest.
+    public enum Disks: Sendable {
+        /// They move: their migrations now; called from any thread.
+        case moving(@Sendable () -> [SourceMigration])
+        /// They are at both nodes.
+        case standing([StandingDisk])
+    }
+
     private struct State {
         var streams: [MemorySourceStream] = []
         var running = 0
         var ended = 0
+        /// A hypervisor has connected.
+        var hasBegun = false
+        /// Nobody listens any more.
+        var isOver = false
         var problem: String?
         var waiters: [CheckedContinuation<Void, Never>] = []
 
@@ -54,17 +66,14 @@ public final class MemoryRelay: Sendable {
     private static let interval = Duration.milliseconds(20)
 
     private let job: Job
-    private let disks: @Sendable () -> [SourceMigration]
+    private let disks: Disks
     private let transport: PeerTransport
     private let pools: WorkPools
     private let logger: Logger
     private let state = NIOLockedValueBox(State())
 
-    /// - Parameter disks: the migrations of the guest's disks now; called from any thread.
-    public init(
-        job: Job, disks: @escaping @Sendable () -> [SourceMigration], transport: PeerTransport, pools: WorkPools,
-        logger: Logger
-    ) {
+    /// A relay that does not listen yet.
+    public init(job: Job, disks: Disks, transport: PeerTransport, pools: WorkPools, logger: Logger) {
         self.job = job
         self.disks = disks
         self.transport = transport
@@ -97,6 +106,14 @@ public final class MemoryRelay: Sendable {
 
     /// Listens on a bound socket until the task is cancelled, and carries what connects.
     public func run(on descriptor: CInt) async throws {
+        let scan = scanStanding()
+        defer {
+            scan.cancel()
+            end { state in
+                state.isOver = true
+                state.running += 1
+            }
+        }
         let server = try await ServerBootstrap(group: transport.group)
             .acceptingBareChannels()
             .bind(descriptor) { $0.eventLoop.makeSucceededFuture($0) }
@@ -107,7 +124,7 @@ public final class MemoryRelay: Sendable {
                         hypervisor.close(promise: nil)
                         continue
                     }
-                    group.addTask { [self] in await carry(hypervisor) }
+                    group.addTask { [self] in await carry(hypervisor, scan) }
                 }
             }
         }
@@ -119,13 +136,17 @@ public final class MemoryRelay: Sendable {
             // A hypervisor that tries again begins anew.
             if state.running == 0 { state = State(waiters: state.waiters) }
             state.running += 1
+            state.hasBegun = true
             return true
         }
     }
 
-    private func carry(_ hypervisor: any Channel) async {
+    private func carry(_ hypervisor: any Channel, _ scan: Task<[AgreedDisk], any Error>) async {
         do {
-            let finder = try await finder(while: { hypervisor.isActive })
+            // A channel that was just accepted is not active yet.
+            let isClosed = NIOLockedValueBox(false)
+            hypervisor.closeFuture.whenComplete { _ in isClosed.withLockedValue { $0 = true } }
+            let finder = try await finder(scan) { !isClosed.withLockedValue { $0 } }
             let stream = MemorySourceStream(
                 MemorySourceStream.Context(
                     name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
@@ -149,6 +170,28 @@ public final class MemoryRelay: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
+    /// Begins to read the disks that are at both nodes.
+    private func scanStanding() -> Task<[AgreedDisk], any Error> {
+        Task { [self] in
+            guard case .standing(let disks) = disks else { return [] }
+            var scanned: [AgreedDisk] = []
+            for disk in disks { scanned.append(try await disk.scan(in: job.scratch, on: pools.background)) }
+            return scanned
+        }
+    }
+
+    /// Waits until the hypervisor has connected, and no connection is carried any more; or until `run` has ended.
+    public func waitUntilCarried() async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLockedValue { state in
+                let isOver = state.isOver || (state.running == 0 && state.hasBegun)
+                if !isOver { state.waiters.append(continuation) }
+                return isOver
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
     /// Waits until no connection is carried.
     public func waitUntilIdle() async {
         await withCheckedContinuation { continuation in
@@ -162,10 +205,14 @@ public final class MemoryRelay: Sendable {
 
     /// Waits until the disks can be referred to, or, if the memory may go at once, until they have been offered.
     private func finder(
-        while isWanted: @escaping @Sendable () -> Bool
+        _ scan: Task<[AgreedDisk], any Error>, while isWanted: @escaping @Sendable () -> Bool
     ) async throws -> PageFinder {
         while true {
-            let agreed = disks().map(\.agreed)
+            let agreed: [AgreedDisk?] =
+                switch disks {
+                case .moving(let migrations): migrations().map(\.agreed)
+                case .standing: try await scan.value
+                }
             let known = agreed.compactMap(\.self)
             if known.count == agreed.count {
                 let finder = PageFinder(disks: known)

@@ -80,8 +80,8 @@ final class MemorySourceStream: Sendable {
         guard agreement.capabilities.contains(.memory) else {
             throw MigrationError.refused("its release takes no memory of guests; run the same release on both sides")
         }
-        let disks = context.finder.disks.map { MemoryOffer.Disk.migration($0.migration) }
-        try await connection.send(Message.memory(.offer(MemoryOffer(disks: disks))).encoded())
+        let offer = MemoryOffer(disks: context.finder.disks.map(\.name))
+        try await connection.send(Message.memory(.offer(offer)).encoded())
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [self] in try await take(inbound) }
             group.addTask { [self] in try await send(over: connection) }

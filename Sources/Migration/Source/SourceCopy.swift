@@ -57,7 +57,7 @@ final class SourceCopy: Sendable {
         image = job.image
         dirtying = NIOLockedValueBox(DirtyRate(from: began))
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
-        agreed = job.hasMemory ? AgreedDisk(migration: migration, manifest: manifest, dirtyMap: dirtyMap) : nil
+        agreed = job.hasMemory ? AgreedDisk(name: .migration(migration), manifest: manifest, dirtyMap: dirtyMap) : nil
         let scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())

@@ -154,6 +154,7 @@ class Disks:
             reports = [json.loads(line) for line in self.output.read().splitlines()]
         except (subprocess.TimeoutExpired, ValueError):
             reports = []
+        self.reports = reports
         if len(reports) < len(self.names):
             return sum(progress["wire"] for progress in self.last.values()) or None, None
         return (sum(report["wire"]["total"] for report in reports),

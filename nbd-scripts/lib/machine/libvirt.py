@@ -30,7 +30,8 @@ class LibvirtMemory:
     # libvirt stops for nobody before the switchover: disks that come back go ahead of the memory.
     switch_back = "converged"
 
-    def __init__(self, site, domain, here, there, address, rate, downtime):
+    def __init__(self, site, domain, here, there, address, rate, downtime, relay=None):
+        self.relay = relay
         self.site, self.domain, self.here, self.there, self.address = site, domain, here, there, address
         self.rate, self.downtime = rate, downtime
         self.process = None
@@ -65,8 +66,10 @@ class LibvirtMemory:
         command = ["virsh", "--connect", self.here, "migrate", "--live", self.domain, self.there]
         if self.is_persistent:
             command += ["--persistent", "--undefinesource"]
-        if self.address:
-            command += ["--migrateuri", self.address]
+        # libvirt has QEMU there wait on the path that it connects to here.
+        address = f"unix://{self.relay.socket}" if self.relay else self.address
+        if address:
+            command += ["--migrateuri", address]
         if self.rate:
             command += ["--bandwidth", str(max(self.rate // 8 // 2**20, 1))]
         self.errors = tempfile.TemporaryFile("w+")

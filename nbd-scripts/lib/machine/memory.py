@@ -36,14 +36,19 @@ def check_disks(disks, used):
 class Memory:
     """From the QEMU of the site `here` to that of `there`, at `address`, which `command` starts.
 
-    `rate` is in bits a second, `downtime` in milliseconds; None for QEMU's own.
+    `rate` is in bits a second, `downtime` in milliseconds; None for QEMU's own. `relay` carries it through the nodes; None
+    where QEMU connects to `address` itself.
     """
+
+    # Bytes a second; the node limits what it sends.
+    UNLIMITED = 10**10
 
     # How disks that come back are handed over.
     switch_back = "manual"
 
-    def __init__(self, here, there, command, address, rate, downtime):
+    def __init__(self, here, there, command, address, rate, downtime, relay=None):
         self.here, self.there, self.command, self.address = here, there, command, address
+        self.relay = relay
         self.rate, self.downtime = rate, downtime
         self.target = None
         self.has_target = self.was_started = False
@@ -92,12 +97,17 @@ class Memory:
 
     def start(self, pauses):
         """`pauses` before the switchover."""
+        # With a return path QEMU does not believe that the memory is across before the QEMU there has said so.
         self.source.execute("migrate-set-capabilities",
-                            capabilities=[{"capability": "pause-before-switchover", "state": pauses}])
-        self.limit({"max-bandwidth": self.rate and max(self.rate // 8, 1), "downtime-limit": self.downtime})
-        self.target.execute("migrate-incoming", uri=self.address)
+                            capabilities=[{"capability": "pause-before-switchover", "state": pauses},
+                                          {"capability": "return-path", "state": self.relay is not None}])
+        rate = self.rate and max(self.rate // 8, 1)
+        if self.relay and not rate:
+            rate = self.UNLIMITED
+        self.limit({"max-bandwidth": rate, "downtime-limit": self.downtime})
+        self.target.execute("migrate-incoming", uri=f"unix:{self.relay.target}" if self.relay else self.address)
         self.was_started = True
-        self.source.execute("migrate", uri=self.address)
+        self.source.execute("migrate", uri=f"unix:{self.relay.socket}" if self.relay else self.address)
 
     def limit(self, limits):
         limits = {name: value for name, value in limits.items() if value is not None}
@@ -113,6 +123,8 @@ class Memory:
     def look(self):
         """How far it is. Raises SiteError where it has failed, or the QEMU there has gone."""
         progress = self.progress()
+        if self.relay:
+            self.relay.check_runs()
         if progress["status"] in ("failed", "cancelled", "cancelling"):
             raise SiteError(f"moving the memory failed: {progress.get('error-desc', 'QEMU says ' + progress['status'])}")
         return {"status": progress["status"], "transferred": progress.get("ram", {}).get("transferred")}

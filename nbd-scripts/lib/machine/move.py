@@ -53,8 +53,8 @@ class Signals:
 
 
 class Move:
-    def __init__(self, options, disks, memory):
-        self.options, self.disks, self.memory = options, disks, memory
+    def __init__(self, options, disks, memory, relay=None):
+        self.options, self.disks, self.memory, self.relay = options, disks, memory, relay
         self.are_there = self.has_begun = False
         self.signals = Signals()
 
@@ -74,6 +74,8 @@ class Move:
     def check(self):
         self.memory.check(self.disks.names)
         self.are_there = self.disks.check()
+        if self.relay:
+            self.relay.check()
         if self.are_there:
             self.switch = None
             self.say("the disks are there already: only the memory is moved")
@@ -88,6 +90,8 @@ class Move:
     def copy(self):
         if not self.are_there:
             self.begin_disks()
+        elif self.relay:
+            self.relay.begin(self.disks.names, self.disks.to)
         self.memory.prepare()
         if self.switch == "converged":
             self.say("moving the disks; their requests are passed on")
@@ -106,6 +110,7 @@ class Move:
     def begin_disks(self):
         self.has_begun = True
         options = [] if self.options.rate is None else ["--rate", self.options.rate]
+        options += self.relay.options() if self.relay else []
         self.disks.begin(self.switch, options)
         self.wait(lambda: self.disks.look() is not None and self.disks.have_been_announced())
 
@@ -177,6 +182,8 @@ class Move:
             raise MoveFailed(f"{failure}; and whether the disks are still here can't be told: {error}") from failure
         try:
             is_memory_here = self.memory.cancel()
+            if self.relay:
+                self.relay.end()
         except (QmpError, SiteError) as error:
             raise MoveFailed(f"{failure}; and the guest here does not answer: {error}") from failure
         if is_memory_here or are_here:
@@ -240,5 +247,7 @@ class Move:
         except FAILURES as failure:
             raise MoveFailed(f"{failure}; the guest runs at {self.disks.there.name} and its disks follow by themselves: "
                              "see nearblock status there") from failure
+        if self.relay:
+            memory["relay"] = self.relay.bill(self.disks.reports)
         return {"seconds": time.monotonic() - self.began, "switch": self.switch or "none", "memory": memory,
                 "disks": {"wire": wire, "pause": pause}}

@@ -63,7 +63,11 @@ class Site:
 
     def status(self):
         """The node's exports by their names."""
-        return {export["export"]: export for export in json.loads(self.ask("status", "--json", limit=20))["exports"]}
+        return {export["export"]: export for export in self.answer()["exports"]}
+
+    def answer(self):
+        """Everything that the node says of itself."""
+        return json.loads(self.ask("status", "--json", limit=20))
 
     def status_if_any(self):
         """None where the node does not answer, as while it is started again."""

@@ -1,0 +1,49 @@
+import Migration
+import Peer
+import PeerModel
+
+/// Guests' memory on its way to other nodes.
+extension Node {
+    /// Moves the memory of a guest whose disks are at both nodes, and returns when the hypervisor there has it.
+    /// - Throws: the reason of a failure; the guest goes on at its hypervisor here.
+    func moveMemory(_ command: MemoryCommand) async throws -> MemoryStatus {
+        try command.validate()
+        guard !isStopping else { throw NodeError.unusable("this node is about to end") }
+        let disks = try command.exports.map { name in
+            let export = try find(name)
+            guard let image = export.backing?.image else {
+                throw NodeError.unusable("\(export.name) has no image here to compare blocks of; leave it out")
+            }
+            return StandingDisk(name: export.name, image: image)
+        }
+        let run = try listen(
+            for: command.memory, to: command.destination, rate: RateLimit(bitsPerSecond: command.rate),
+            disks: .standing(disks))
+        memories[ObjectIdentifier(run)] = run
+        defer { memories[ObjectIdentifier(run)] = nil }
+        await withTaskCancellationHandler {
+            await run.relay.waitUntilCarried()
+        } onCancel: {
+            run.cancel()
+        }
+        await run.stop()
+        let status = run.relay.status
+        guard status.state == "ended" else {
+            throw NodeError.unusable(
+                "the memory of \(status.name) did not move: \(status.problem ?? "no hypervisor has connected")")
+        }
+        return status
+    }
+
+    /// Listens for the hypervisor of a guest.
+    /// - Throws: `NodeError` if the socket can't be made.
+    func listen(
+        for request: MemoryRequest, to destination: PeerAddress, rate: RateLimit, disks: MemoryRelay.Disks
+    ) throws -> MemoryRun {
+        let job = MemoryRelay.Job(
+            name: request.name, destination: destination, rate: rate, isAtOnce: request.isAtOnce ?? false,
+            scratch: configuration.state)
+        let relay = MemoryRelay(job: job, disks: disks, transport: transport, pools: pools, logger: peerLogger)
+        return try MemoryRun(request, relay: relay, logger: logger)
+    }
+}
