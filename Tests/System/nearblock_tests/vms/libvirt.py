@@ -121,6 +121,6 @@ class LibvirtGuest(Guest):
 def move_command(program: str, source: Site, target: Site, nearblock: str) -> list[str]:
     """migrate-vm's, but for the disks."""
     return [*source.prefix, program, "--json", "--nearblock", nearblock, "--domain", LibvirtGuest.NAME,
-            "--libvirt", libvirt_of(source).uri, "--libvirt-to", libvirt_of(target).uri, "--memory-to", f"tcp://{target.address}",
+            "--libvirt", libvirt_of(source).uri, "--libvirt-to", libvirt_of(target).uri,
             "--control", f"{source.folder}/control", "--control-there", f"{target.folder}/control", "--to", target.peer,
             "--there", shlex.join(target.prefix)]

@@ -20,6 +20,7 @@ class Site:
         self.name, self.wan, self.namespace, self.address, self.binary = name, wan, namespace, address, binary
         self.folder, self.path = f"{scratch}/{name}", f"{scratch}/site"
         os.makedirs(f"{self.folder}/images")
+        os.makedirs(f"{self.folder}/memory", mode=0o755)
         os.makedirs(self.path, exist_ok=True)
         self.running: Node | None = None
         # Where the guests are domains.
@@ -57,7 +58,7 @@ class Site:
         self.running = Node(
             self.binary, self.folder,
             ["--insecure-peer", "--peer-listen", self.peer, "--images", f"{self.folder}/images", "--config",
-             f"{self.folder}/exports", *more], self.prefix)
+             f"{self.folder}/exports", "--memory-dir", f"{self.path}/memory", *more], self.prefix)
 
     def end_qemu(self) -> None:
         try:

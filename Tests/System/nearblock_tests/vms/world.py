@@ -91,6 +91,8 @@ class World:
 
     kind: type[Guest] = Guest
     memory = 512
+    # Over the nodes' link; otherwise by a connection of QEMU's own.
+    relays_memory = True
 
     def __init__(self, context: Context, folder: str, disks: Sequence[str] = ("disk",), rate: float = 300e6, rtt: float = 10,
                  still: int = 32) -> None:
@@ -148,7 +150,8 @@ class World:
         return [
             *source.prefix, PROGRAM, "--json", "--nearblock", self.context.nearblock,
             "--qmp", f"{source.path}/qmp", "--qmp-there", f"{target.path}/qmp", "--control", f"{source.folder}/control",
-            "--control-there", f"{target.folder}/control", "--to", target.peer, "--memory-to", target.memory,
+            "--control-there", f"{target.folder}/control", "--to", target.peer,
+            *([] if self.relays_memory else ["--memory-to", target.memory]),
             "--there", shlex.join(target.prefix), "--start", start]
 
     def states(self, site: Site) -> dict[str, str]:
@@ -195,7 +198,9 @@ class World:
         still, writes = (self.guest.gap(word, move.began) * 1000 for word in "tw")
         memory, disks = result["memory"], result["disks"]
         pause = "?" if disks["pause"] is None else f"{disks['pause'] * 1000:.0f}"
-        return (f"{result['seconds']:.1f} s; memory {memory['bytes'] / MEBIBYTE:.0f} MiB, disks "
+        relay = memory.get("relay")
+        crossed = f" as {relay['wire'] / MEBIBYTE:.0f} MiB" if relay else ""
+        return (f"{result['seconds']:.1f} s; memory {memory['bytes'] / MEBIBYTE:.0f} MiB{crossed}, disks "
                 f"{(disks['wire'] or 0) / MEBIBYTE:.0f} MiB; the guest stood still for {still:.0f} ms, its writes for "
                 f"{writes:.0f} ms (QEMU says {memory['downtime'] * 1000:.0f} ms, nearblock {pause} ms)")
 
