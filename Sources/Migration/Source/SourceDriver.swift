@@ -24,9 +24,10 @@ struct SourceDriver {
         var end: ContinuousClock.Instant
     }
 
-    /// How often a disk that waits for its switchover is looked at.
+    /// How often the dirty map of a disk that waits for its switchover is measured again: no event tells how much a guest
+    /// has written.
     private static let idleInterval = Duration.milliseconds(200)
-    /// How often a disk that could go looks whether the others could.
+    /// The same while the disk waits for others. Those go by what this disk has said last, so that must hardly be old.
     private static let agreementInterval = Duration.milliseconds(10)
     /// How long the switchover is put off for the forwarding link.
     private static let connectLimit = Duration.seconds(2)
@@ -165,8 +166,8 @@ struct SourceDriver {
             let (isClosed, isAssembled) = group.note(migration.member, isReady: isReady)
             return advance { $0.agreed(isClosed: isClosed, isAssembled: isAssembled) }
         case .awaitOthers:
+            try await group.waitForOthers(migration.member, atMost: Self.agreementInterval)
             guard link.isOpen else { throw PeerError.cut }
-            try await Task.sleep(for: Self.agreementInterval)
             let situation = situation
             return advance { $0.measuredAgain(situation) }
         case .wait:
