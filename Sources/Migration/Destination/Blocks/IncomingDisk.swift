@@ -150,9 +150,6 @@ final class IncomingDisk: @unchecked Sendable {
     /// The blocks that have arrived.
     var present: PresentMap { presentMap }
 
-    /// Whether blocks of a segment have been asked for already, for another disk.
-    func mayComeSoon(_ segment: ManifestSegment) -> Bool { shared.mayComeSoon(segment.prefixes) }
-
     /// Ends a round, and brings the root up to date, so that the switchover finds little to do.
     func finishRound() throws {
         try stream.endRound()
