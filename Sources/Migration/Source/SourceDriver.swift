@@ -37,7 +37,7 @@ struct SourceDriver {
     let links: Links
     var receiver: SourceReceiver
     var opened: (copy: SourceCopy, rest: RemainingBlocks)?
-    var roundTrip = Duration.zero
+    private(set) var downtime: Downtime
     private var repeats = AheadRepeats()
     /// Behind the fence.
     var fenced = ContinuousClock.now
@@ -50,6 +50,7 @@ struct SourceDriver {
         self.migration = migration
         self.link = link
         self.links = links
+        downtime = Downtime(allowed: migration.job.maximumPause, disks: migration.group.count)
         self.receiver = receiver
     }
 
@@ -93,7 +94,7 @@ struct SourceDriver {
             let asked = ContinuousClock.now
             try await link.send(handshake.hello)
             let next = try await receiver.nextStep()
-            roundTrip = asked.duration(to: .now)
+            downtime.roundTrip = asked.duration(to: .now)
             return next
         case .offer(let geometry, let agreement):
             let abandoned = try job.records.begin(migration.id, to: job.destination)
@@ -157,7 +158,7 @@ struct SourceDriver {
             // Otherwise the guest would wait for the connection, and the decision would grow stale.
             links.forward.start()
             await links.forward.waitUntilConnected(atMost: Self.connectLimit)
-            roundTrip = min(roundTrip, links.forward.roundTrip ?? roundTrip)
+            if let roundTrip = links.forward.roundTrip { downtime.roundTrip = min(downtime.roundTrip, roundTrip) }
             return advance { $0.connected() }
         case .measure:
             let situation = situation
@@ -184,12 +185,8 @@ struct SourceDriver {
 
     private var situation: SourceMachine.Situation {
         let dirty = copy.dirtyBytes
-        return SourceMachine.Situation(
-            // Behind the fence, the disks share the link.
-            expectedPause: copy.expectedPause(for: dirty, roundTrip: roundTrip, shares: group.count).inSeconds,
-            maximumPause: (job.maximumPause ?? roundTrip * 2 + SourceJob.standardPause).inSeconds,
-            leastPause: copy.expectedPause(for: 0, roundTrip: roundTrip, shares: group.count).inSeconds,
-            dirty: dirty, settled: min(dirty, copy.settledBytes),
+        return downtime.situation(
+            dirty: dirty, settled: copy.settledBytes, sending: copy.sendingTime(of: dirty),
             threshold: job.dirtyThreshold)
     }
 

@@ -21,7 +21,7 @@ struct PostCopySourceLinkTests {
         let (_, image) = try node.makeDisk(size: size, &random)
         let geometry = try #require(BlockGeometry(size: size, blockSize: 4096))
         let all = BlockRange(first: 0, count: geometry.blockCount)
-        let mayCut = WatchedValue(false)
+        let (mayAsk, mayCut) = (WatchedValue(false), WatchedValue(false))
         let comings = NIOLockedValueBox(0)
         let script: @Sendable (Message, PeerConnection) async throws -> Bool = { message, connection in
             guard case .hello(let hello) = message else { return true }
@@ -32,6 +32,7 @@ struct PostCopySourceLinkTests {
                     return comings == 1
                 }
                 guard isFirst else { return true }
+                try await mayAsk.waitUnlessCancelled { $0 }
                 try await connection.send(Message.postcopy(.need([BlockRange(first: 0, count: 1)])).encoded())
                 try await mayCut.waitUnlessCancelled { $0 }
                 return false
@@ -50,13 +51,14 @@ struct PostCopySourceLinkTests {
                     pools: node.pools, logger: node.logger))
             link.commit()
             link.start()
-            try await waitUntil("bulk waits") { link.state.waiting == 1 }
-            // From then on nothing but the end of its connection wakes it.
+            // From then on nothing but the end of its connection wakes bulk.
             try await waitUntil("the answer to the demand is stuck") {
-                let before = link.wire.total
+                let before = link.wire.data
                 try await Task.sleep(for: .milliseconds(100))
-                return link.wire.total == before
+                return before > 0 && link.wire.data == before
             }
+            mayAsk.withLockedValue { $0 = true }
+            try await waitUntil("bulk waits") { link.state.waiting == 1 }
             if isCut {
                 mayCut.withLockedValue { $0 = true }
                 try await waitUntil("bulk comes again") { comings.withLockedValue { $0 } > 1 }

@@ -184,10 +184,13 @@ struct IncomingMigration {
     }
 
     /// Tells the registry that nothing of the disk is written over this connection any more.
-    /// - Parameter keepsPartial: the source will be back, and enough has come for another attempt to begin with.
-    func end(keepsPartial: Bool) async {
+    /// - Parameter comesAgain: the source will be back.
+    mutating func end(comesAgain: Bool) async {
+        let left = disk?.left(comesAgain: comesAgain) ?? LeftCopy(comesAgain: comesAgain)
+        // The next attempt needs the image's lock.
+        disk = nil
         guard let offer, let carrier else { return }
-        await registry.carrierEnded(offer.migration, over: carrier, keepsPartial: keepsPartial)
+        await registry.carrierEnded(offer.migration, over: carrier, left)
     }
 
     private func onDisk<Result: Sendable>(
