@@ -57,11 +57,13 @@ struct PostCopySourceLinkTests {
                 try await Task.sleep(for: .milliseconds(100))
                 return before > 0 && link.wire.data == before
             }
+            let demand = try #require(link.state.withLockedValue { $0.connections[.demand] })
             mayAsk.withLockedValue { $0 = true }
             try await waitUntil("bulk waits") { link.state.waiting == 1 }
             if isCut {
                 mayCut.withLockedValue { $0 = true }
                 try await waitUntil("bulk comes again") { comings.withLockedValue { $0 } > 1 }
+                #expect(demand.isOpen, "it was the end of the demand that woke it")
             }
             let released = Task { await link.waitUntilReleased() }
             link.stop()
