@@ -1,5 +1,6 @@
 import NIOConcurrencyHelpers
 import NIOCore
+import PeerModel
 
 /// Limits the clients of a control socket that have not yet sent a whole command, in number and time. A new client
 /// beyond the limit displaces the oldest, so that silent clients can't keep others out.
@@ -11,20 +12,18 @@ final class UnspokenClients: Sendable {
     }
 
     private struct State {
-        /// In order of arrival.
-        var clients: [(number: UInt64, channel: any Channel)] = []
+        var clients: EvictingQueue<(number: UInt64, channel: any Channel)>
         var next: UInt64 = 0
     }
 
-    private let limit: Int
     private let patience: TimeAmount
-    private let state = NIOLockedValueBox(State())
+    private let state: NIOLockedValueBox<State>
 
     /// - Parameters:
     ///   - limit: Clients at once, at least 1.
     ///   - patience: Time for each command.
     init(limit: Int = 32, patience: TimeAmount = .seconds(10)) {
-        self.limit = limit
+        state = NIOLockedValueBox(State(clients: EvictingQueue(limit: limit)))
         self.patience = patience
     }
 
@@ -33,8 +32,7 @@ final class UnspokenClients: Sendable {
     func begin(_ channel: any Channel) -> Wait {
         let (number, oldest) = state.withLockedValue { state in
             state.next += 1
-            state.clients.append((state.next, channel))
-            return (state.next, state.clients.count > limit ? state.clients.removeFirst().channel : nil)
+            return (state.next, state.clients.append((state.next, channel))?.channel)
         }
         oldest?.close(promise: nil)
         let deadline = channel.eventLoop.scheduleTask(in: patience) { channel.close(promise: nil) }

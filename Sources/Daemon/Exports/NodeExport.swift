@@ -1,7 +1,6 @@
 import Block
 import Migration
 import NBDServer
-import NIOConcurrencyHelpers
 import Peer
 
 /// A disk of this node, with the state of its migrations. Any thread may use it.
@@ -18,6 +17,8 @@ final class NodeExport: Sendable {
         /// Links of earlier moves; the disk has come back since.
         var pastForwards: [ForwardLink] = []
         var pastSupplies: [PostCopySourceLink] = []
+        /// Links end, also those that are still to come: the node ends.
+        var stopsForwarding = false
     }
 
     let export: Export
@@ -29,7 +30,7 @@ final class NodeExport: Sendable {
     let records: SourceRecords?
     /// Dirty bitmap for backups; nil for none.
     let bitmap: ChangeBitmap?
-    private let state = NIOLockedValueBox(State())
+    private let state = WatchedValue(State())
 
     init(
         export: Export, configuration: ExportConfiguration?, backing: Backing?, records: SourceRecords?,
@@ -154,9 +155,18 @@ final class NodeExport: Sendable {
 
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }
 
+    /// Waits until a migration of the export has ended or given the disk away, the time is over, or the task is cancelled.
+    func waitUntilDecided(_ migration: SourceMigration, atMost limit: Duration) async {
+        await state.wait(until: { $0.migration !== migration || $0.forward != nil }, atMost: limit)
+    }
+
     /// Sets the link over which the disk's new node gets missing blocks.
     func setSupply(_ supply: PostCopySourceLink) {
-        state.withLockedValue { $0.supply = supply }
+        let stops = state.withLockedValue { state in
+            state.supply = supply
+            return state.stopsForwarding
+        }
+        if stops { supply.stop() }
     }
 
     /// Records that the disk has come back.
@@ -184,7 +194,11 @@ final class NodeExport: Sendable {
 
     /// Records that another node has the disk, and the link that forwards its clients.
     func markMoved(by forward: ForwardLink) {
-        state.withLockedValue { $0.forward = forward }
+        let stops = state.withLockedValue { state in
+            state.forward = forward
+            return state.stopsForwarding
+        }
+        if stops { forward.stop() }
         invalidateBitmap()
     }
 
@@ -227,8 +241,9 @@ final class NodeExport: Sendable {
         return all.isEmpty ? nil : all.sorted { ($0.request, $0.error) < ($1.request, $1.error) }
     }
 
-    /// Stops waiting for the node that has the disk.
+    /// Stops waiting for the node that has the disk, now and after a later switchover.
     func stopForwarding() {
+        state.withLockedValue { $0.stopsForwarding = true }
         let (forwards, supplies) = links
         for forward in forwards { forward.stop() }
         for supply in supplies { supply.stop() }

@@ -7,9 +7,6 @@ final class MigrationRuns: Sendable {
         var next: UInt64 = 0
     }
 
-    /// Interval at which links are stopped again, because a migration may have created new ones.
-    private static let interval = Duration.milliseconds(20)
-
     private let state = NIOLockedValueBox(State())
 
     /// Adds a migration; removes it when it ends.
@@ -40,16 +37,9 @@ final class MigrationRuns: Sendable {
     /// Waits until all migrations have ended. Those after their switchover stop waiting for the destination.
     func end() async {
         let runs = all
-        let stopping = Task {
-            while !Task.isCancelled {
-                for export in runs.flatMap(\.exports) { export.stopForwarding() }
-                for run in runs { run.memory?.cancel() }
-                try? await Task.sleep(for: Self.interval)
-            }
-        }
+        for export in runs.flatMap(\.exports) { export.stopForwarding() }
+        for run in runs { run.memory?.cancel() }
         for run in runs { _ = await run.task.result }
-        stopping.cancel()
-        await stopping.value
     }
 
     private var all: [MigrationRun] { state.withLockedValue { Array($0.runs.values) } }

@@ -21,10 +21,8 @@ extension Node {
             failure = other.forgetRequest(logger) ?? failure
         }
         // Give the cancellation time to reach the destination.
-        let end = ContinuousClock.now + Self.cancelling
-        while export.migration === migration, !migration.hasCommitted, ContinuousClock.now < end {
-            try await Task.sleep(for: .milliseconds(5))
-        }
+        await export.waitUntilDecided(migration, atMost: Self.cancelling)
+        try Task.checkCancellation()
         if let problem = migration.problem { throw NodeError.unusable("\(export.name): \(problem)") }
         if migration.hasCommitted { throw NodeError.tooLateToCancel(export.name) }
         if let failure { throw NodeError.cancelledButRecorded(export.name, reason: "\(failure)") }

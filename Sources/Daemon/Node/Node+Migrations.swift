@@ -13,6 +13,7 @@ extension Node {
     ) async throws -> [MigrationReport] {
         let (moving, migration, memory) = try await begin(command)
         let watch = Task {
+            // Rates and remaining times change without an event.
             while !Task.isCancelled {
                 progress(MigrationProgress(of: moving.compactMap { $0[0].migration?.progress }))
                 try? await Task.sleep(for: .milliseconds(250))

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import CLinux
 import Glibc
 
@@ -59,11 +60,7 @@ struct FileSource: ImageSource {
             var cold: [Range<UInt64>] = []
             for index in 0..<count where pages[index] & 1 == 0 {
                 let place = start + UInt64(index) * Self.page
-                if let last = cold.last, last.upperBound == place {
-                    cold[cold.count - 1] = last.lowerBound..<place + Self.page
-                } else {
-                    cold.append(place..<place + Self.page)
-                }
+                cold.append(joining: place..<place + Self.page)
             }
             return cold
         }

@@ -127,28 +127,19 @@ extension ForwardLink {
     /// Holds requests back until all that was sent to the destination has been answered.
     /// - Returns: false if that failed; requests then go on to the destination.
     private func leave(_ destination: PeerAddress) async -> Bool {
-        await withCheckedContinuation { continuation in
-            let connection = state.withLockedValue { state -> PeerConnection? in
-                guard !state.isStopped, !state.isRetired, state.destination == destination,
-                    let connection = state.connection, state.requests.leave()
-                else { return nil }
-                state.whenLeft = continuation
-                return connection
-            }
-            guard let connection else { return continuation.resume(returning: false) }
-            Task {
-                guard let flush = state.withLockedValue({ $0.requests.lastFlushIfDue() }) else { return }
-                do { try await connection.send(Message.request(flush).encoded()) } catch { connection.close() }
-            }
+        let connection = state.withLockedValue { state -> PeerConnection? in
+            guard !state.isStopped, !state.isRetired, state.destination == destination,
+                let connection = state.connection, state.requests.leave()
+            else { return nil }
+            return connection
         }
-    }
-
-    /// The last flush has been answered.
-    func endLeaving(_ state: inout State) {
-        state.whenLeft?.resume(returning: state.requests.hasLeft)
-        state.whenLeft = nil
-        // If the link stays, the requests that were held back are sent on the next connection.
-        if !state.requests.hasLeft { state.connection?.close() }
+        guard let connection else { return false }
+        if let flush = state.withLockedValue({ $0.requests.lastFlushIfDue() }) {
+            do { try await connection.send(Message.request(flush).encoded()) } catch { connection.close() }
+        }
+        // If the connection is cut, the queue stays with its destination.
+        await state.wait { $0.requests.hasLeft || !$0.requests.isLeaving || $0.isStopped }
+        return state.withLockedValue { $0.requests.hasLeft && !$0.isStopped }
     }
 
     /// Switches to the successor: nothing is on its way any more.

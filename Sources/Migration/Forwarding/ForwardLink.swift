@@ -3,8 +3,6 @@ import Glibc
 import Logging
 import MigrationCore
 import MigrationProtocol
-import NIOConcurrencyHelpers
-import NIOCore
 import Peer
 import PeerModel
 
@@ -22,26 +20,23 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         /// The node that has the disk.
         var destination: PeerAddress
         var requests: ForwardQueue
-        /// Resumed once the requests of this connection may be sent.
-        var whenReady: AsyncStream<Void>.Continuation?
         var isStopped = false
         var isRetired = false
         var roundTrip: Duration?
         var problem: String?
         var pending: [UInt64: AsyncRequest] = [:]
+        /// The requests to send on the current connection; nil until it takes them, and from its end on.
         var queue: AsyncStream<UInt64>.Continuation?
         var isCommitted = false
-        var isConnected = false
         var isActive = false
-        var waiters: [CheckedContinuation<Void, Never>] = []
         var task: Task<Void, Never>?
         var connection: PeerConnection?
+        /// No answers come over the current connection any more.
+        var hasEnded = false
         var carried: UInt64 = 0
         var search = SuccessorSearch()
         var searching: Task<Void, Never>?
         var searchSleeps = false
-        /// Receives whether everything that was sent has been answered.
-        var whenLeft: CheckedContinuation<Bool, Never>?
         var introduction: Introduction?
         /// Whether the destination of the current connection takes introductions.
         var takesIntroductions = false
@@ -56,7 +51,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
     let records: SourceRecords?
     /// The counts of changes that the destination may have lost: one for each disk that the link serves, at least one.
     public let losses: [LossCount]
-    let state: NIOLockedValueBox<State>
+    let state: WatchedValue<State>
 
     init(
         destination: PeerAddress, export: String, migration: MigrationID, transport: PeerTransport,
@@ -64,7 +59,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         mayRepeat: Bool = false
     ) {
         self.losses = losses
-        state = NIOLockedValueBox(
+        state = WatchedValue(
             State(destination: destination, requests: ForwardQueue(isResumed: isResumed, mayRepeat: mayRepeat)))
         self.logger = logger
         self.records = records
@@ -127,12 +122,7 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
 
     /// Marks the destination as serving the disk: it said so, here or on another connection.
     func confirmActive() {
-        let waiters = state.withLockedValue { state in
-            state.isActive = true
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume() }
+        state.withLockedValue { $0.isActive = true }
     }
 
     /// Makes the next connection, on which the destination is told again that the disk is its own.
@@ -151,44 +141,30 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
 
     /// Ends the link; requests without an answer end with `ESHUTDOWN`, and their clients must not think them done.
     public func stop() {
-        let (waiters, pending, whenLeft) = state.withLockedValue { state in
+        let (tasks, connection, pending) = state.withLockedValue { state in
             state.isStopped = true
-            state.task?.cancel()
-            state.searching?.cancel()
-            state.connection?.close()
             defer {
-                state.waiters = []
                 state.pending = [:]
-                state.whenLeft = nil
                 state.introduction = nil
             }
-            return (state.waiters, state.pending, state.whenLeft)
+            return ([state.task, state.searching], state.connection, state.pending)
         }
-        whenLeft?.resume(returning: false)
-        for waiter in waiters { waiter.resume() }
+        for task in tasks { task?.cancel() }
+        connection?.close()
         for request in pending.values { request.finish(ESHUTDOWN) }
     }
 
     /// Returns once nothing is done for it any more; only after `stop`.
     public func waitUntilEnded() async { await state.withLockedValue { $0.task }?.value }
 
+    /// Waits until the current connection takes clients' requests, the time is over, or the task is cancelled.
     func waitUntilConnected(atMost limit: Duration) async {
-        let end = ContinuousClock.now + limit
-        while ContinuousClock.now < end, !(state.withLockedValue { $0.isConnected }) {
-            try? await Task.sleep(for: .milliseconds(5))
-        }
+        await state.wait(until: { $0.queue != nil }, atMost: limit)
     }
 
     /// Waits without a limit until the destination serves the disk, or the link is stopped.
     func waitUntilActive() async {
-        await withCheckedContinuation { continuation in
-            let isOver = state.withLockedValue { state in
-                let isOver = state.isActive || state.isStopped
-                if !isOver { state.waiters.append(continuation) }
-                return isOver
-            }
-            if isOver { continuation.resume() }
-        }
+        await state.wait { $0.isActive || $0.isStopped }
     }
 
     private func stayConnected() async {
@@ -206,21 +182,15 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
             try await serve($0, from: destination)
         } ended: { problem in
             if let problem, self.destination == destination { log(problem) }
-            let whenLeft = state.withLockedValue { state in
-                state.isConnected = false
-                state.queue?.finish()
-                state.queue = nil
+            state.withLockedValue { state in
+                state.endQueue()
                 state.requests.disconnected()
                 if let traffic = state.connection?.traffic {
                     state.carried += traffic.sent + traffic.received
                 }
                 state.connection = nil
                 state.takesIntroductions = false
-                // A link that has left ends its connection itself.
-                defer { if !state.requests.hasLeft { state.whenLeft = nil } }
-                return state.requests.hasLeft ? nil : state.whenLeft
             }
-            whenLeft?.resume(returning: false)
         }
     }
 
@@ -231,152 +201,5 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
             return state.problem != problem && !state.isStopped
         }
         if isNew { logger.warning("\(export) at \(destination): \(problem); its clients wait") }
-    }
-
-    private func serve(_ connection: PeerConnection, from destination: PeerAddress) async throws {
-        let isCommitted = state.withLockedValue { state in
-            state.connection = connection
-            return state.isCommitted
-        }
-        let hello = Hello(purpose: .forward, migration: migration, isCommitted: isCommitted, export: export)
-        connection.announceLongFrames()
-        let asked = ContinuousClock.now
-        var frames = connection.inbound.makeAsyncIterator()
-        let welcome = try await connection.greet(hello, &frames)
-        _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
-        let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
-        let opening = state.withLockedValue { state -> ([ForwardRequest], [MigrationID]?)? in
-            // All that was sent there has been answered, and later requests may be for its successor.
-            guard state.destination == destination, !state.requests.hasLeft else { return nil }
-            state.roundTrip = asked.duration(to: .now)
-            state.whenReady = continuation
-            state.takesIntroductions = welcome.support.capabilities.contains(.successors)
-            let first = countLosses(&state) {
-                $0.connected(boot: welcome.boot, isCommitted: isCommitted)
-            }
-            return (first, state.takesIntroductions ? state.introduction?.migrations : nil)
-        }
-        guard let (first, known) = opening else { throw PeerError.cut }
-        if let known { try await connection.send(Message.introduce(known).encoded()) }
-        async let sending: Void = send(first, ready, isCommitted, over: connection)
-        do {
-            frames: while let frame = try await connection.nextFrame(&frames) {
-                switch try Message(frame: frame) {
-                case .answer(let answer):
-                    // Only a node that serves the disk answers.
-                    confirmActive()
-                    take(answer)
-                    if let flush = state.withLockedValue({ $0.requests.lastFlushIfDue() }) {
-                        try await connection.send(Message.request(flush).encoded())
-                    }
-                case .introduced: introduced(at: destination)
-                case .successor(let successor): heard(successor, from: destination)
-                default: break frames
-                }
-            }
-        } catch {}
-        state.withLockedValue { state in
-            state.whenReady?.finish()
-            state.queue?.finish()
-        }
-        connection.close()
-        try await sending
-    }
-
-    /// Sends the repeated changes first, and the clients' requests once these are answered.
-    private func send(
-        _ first: [ForwardRequest], _ ready: AsyncStream<Void>, _ isCommitted: Bool, over connection: PeerConnection
-    ) async throws {
-        for request in first { try await connection.send(Message.request(request).encoded()) }
-        if !first.isEmpty { for await _ in ready { break } }
-        guard state.withLockedValue({ $0.requests.isReady }) else { return }
-        let ids = openQueue(isCommitted)
-        // The connection may have ended before there was a queue to finish.
-        guard connection.isOpen else { throw PeerError.cut }
-        try await send(ids, over: connection)
-    }
-
-    /// Directs new requests into this connection's queue, behind those without an answer.
-    private func openQueue(_ isCommitted: Bool) -> AsyncStream<UInt64> {
-        let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
-        state.withLockedValue { state in
-            for id in state.requests.unanswered { continuation.yield(id) }
-            state.queue = continuation
-            state.isConnected = true
-            state.problem = nil
-        }
-        if isCommitted { confirmActive() }
-        return stream
-    }
-
-    private func send(_ ids: AsyncStream<UInt64>, over connection: PeerConnection) async throws {
-        for await id in ids {
-            guard let isChange = state.withLockedValue({ $0.pending[id]?.kind.isChange }) else { continue }
-            if isChange { try await makeRoom(connection) }
-            // Otherwise the request has ended, or this connection ends and the next one sends what has no answer.
-            guard let remote = state.withLockedValue({ $0.leaves(id) }) else { continue }
-            try await connection.send(Message.request(remote).encoded())
-        }
-    }
-
-    /// Changes the queue, and counts the losses that it finds before any client is answered.
-    private func countLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
-        let before = state.requests.losses
-        defer { if state.requests.losses != before { for count in losses { count.increment() } } }
-        return work(&state.requests)
-    }
-
-    private func makeRoom(_ connection: PeerConnection) async throws {
-        if let flush = state.withLockedValue({ $0.requests.flushIfDue() }) {
-            try await connection.send(Message.request(flush).encoded())
-        }
-        while state.withLockedValue({ $0.requests.isFull }) {
-            guard connection.isOpen else { throw PeerError.cut }
-            try await Task.sleep(for: .milliseconds(1))
-        }
-    }
-
-    private func take(_ answer: ForwardAnswer) {
-        let (ended, isLast) = state.withLockedValue { state -> ((AsyncRequest, CInt)?, Bool) in
-            switch countLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
-            case .nothing: break
-            case .ready: state.whenReady?.yield()
-            case .left, .stays: endLeaving(&state)
-            case .ended(let id, let error):
-                guard let request = state.pending.removeValue(forKey: id) else { break }
-                return ((request, error), state.isRetired && state.pending.isEmpty)
-            }
-            return (nil, false)
-        }
-        defer { if isLast { stop() } }
-        guard let (request, error) = ended else { return }
-        guard request.kind == .read, error == 0 else { return request.finish(error) }
-        guard answer.payload.readableBytes == request.buffer.count else { return request.finish(EIO) }
-        answer.payload.withUnsafeReadableBytes { request.buffer.copyMemory(from: $0) }
-        request.finish(0)
-    }
-}
-
-extension ForwardLink.State {
-    /// Copies a client's request, which leaves on the current connection. Only with the state locked.
-    ///
-    /// `stop` may end the request as long as it has not left, and an answer once it has. Its buffer is free after that.
-    /// - Returns: nil if it has ended, or may not be sent now.
-    mutating func leaves(_ id: UInt64) -> ForwardRequest? {
-        guard requests.takesRequests, let request = pending[id] else { return nil }
-        let remote = ForwardRequest(id, request)
-        requests.leaves(remote)
-        return remote
-    }
-}
-
-extension ForwardRequest {
-    fileprivate init(_ id: UInt64, _ request: AsyncRequest) {
-        var payload = ByteBuffer()
-        if request.kind == .write { payload.writeBytes(UnsafeRawBufferPointer(request.buffer)) }
-        self.init(
-            id: id, kind: request.kind, isForced: request.isForcedUnitAccess,
-            mayPunchHole: request.mayPunchHole,
-            offset: request.offset, length: request.length, payload: payload)
     }
 }

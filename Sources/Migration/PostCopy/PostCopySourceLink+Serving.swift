@@ -3,7 +3,6 @@ import BlockModel
 import Logging
 import MigrationCore
 import MigrationProtocol
-import NIOConcurrencyHelpers
 import NIOCore
 import Peer
 import PeerModel
@@ -19,6 +18,8 @@ extension PostCopySourceLink {
             state.machine.channelUp(kind)
             return state.machine.isCommitted
         }
+        // Bulk that makes way may wait for the end of the connection too.
+        connection.whenClosed { [state] in state.recheck() }
         let hello = Hello(
             purpose: kind.purpose, migration: parts.migration, isCommitted: isCommitted, export: parts.export)
         var frames = connection.inbound.makeAsyncIterator()
@@ -59,20 +60,11 @@ extension PostCopySourceLink {
         case .reportRelease:
             parts.logger.info("\(parts.export) is at \(parts.destination) whole; the image here is not needed")
         case .sayReleased:
-            wake()
+            state.withLockedValue { $0.agreed = nil }
             // The destination closes the connection once it has heard.
             try await connection.send(Message.postcopy(.released).encoded())
         default: try await server.answer(action)
         }
-    }
-
-    private func wake() {
-        let waiters = state.withLockedValue { state in
-            state.agreed = nil
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume() }
     }
 
     private func count(_ message: Message, _ frameLength: Int) {
@@ -90,10 +82,8 @@ extension PostCopySourceLink {
         {
             await connection.limitPace(bytesPerSecond: change.bytesPerSecond)
         }
-        while ask({ $0.mustBulkWait }) {
-            guard connection.isOpen else { throw PeerError.cut }
-            try await Task.sleep(for: .microseconds(500))
-        }
+        try await state.waitUnlessCancelled { !$0.machine.mustBulkWait || !connection.isOpen }
+        guard connection.isOpen else { throw PeerError.cut }
         try await parts.rate.wait(for: count) { connection.isOpen }
     }
 }

@@ -5,7 +5,6 @@ import Index
 import Logging
 import MigrationCore
 import MigrationProtocol
-import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Peer
@@ -53,16 +52,15 @@ public final class PostCopySourceLink: Sendable {
         var wire = WireBytes()
         /// The state on which both sides agreed at the switchover; nil before it, after the end, and in a later life of this node.
         var agreed: SourceRootHash.Agreed?
-        var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
     let parts: Parts
-    let state: NIOLockedValueBox<State>
+    let state: WatchedValue<State>
 
     init(parts: Parts) {
         self.parts = parts
         let limits = PostCopySourceMachine.Limits(readBytes: UInt64(PeerConnection.maximumFrame - 1024))
-        state = NIOLockedValueBox(State(machine: PostCopySourceMachine(geometry: parts.geometry, limits: limits)))
+        state = WatchedValue(State(machine: PostCopySourceMachine(geometry: parts.geometry, limits: limits)))
     }
 
     /// The link of a disk that moved in an earlier life of this node; nil if nothing of it is needed any more.
@@ -128,15 +126,13 @@ public final class PostCopySourceLink: Sendable {
 
     /// Ends the link.
     public func stop() {
-        let waiters = state.withLockedValue { state in
+        let (tasks, connections) = state.withLockedValue { state in
             state.machine.stop()
             state.agreed = nil
-            for task in state.tasks { task.cancel() }
-            for connection in state.connections.values { connection.close() }
-            defer { state.waiters = [] }
-            return state.waiters
+            return (state.tasks, Array(state.connections.values))
         }
-        for waiter in waiters { waiter.resume() }
+        for task in tasks { task.cancel() }
+        for connection in connections { connection.close() }
     }
 
     /// Returns once nothing is done for it any more; only after `stop`.
@@ -146,13 +142,7 @@ public final class PostCopySourceLink: Sendable {
 
     /// Waits, however long it takes, until the destination needs nothing any more, or the link is stopped.
     func waitUntilReleased() async {
-        await withCheckedContinuation { continuation in
-            let isOver = state.withLockedValue { state in
-                if !state.machine.isOver { state.waiters.append(continuation) }
-                return state.machine.isOver
-            }
-            if isOver { continuation.resume() }
-        }
+        await state.wait { $0.machine.isOver }
     }
 
     /// Asks the machine, or tells it something that needs no action.

@@ -2,13 +2,12 @@ import Block
 import BlockModel
 import MigrationCore
 import MigrationProtocol
-import NIOConcurrencyHelpers
 import NIOPosix
 
 /// The blocks that a disk leaves for post-copy: named to the destination, so that both agree on what is missing, and
 /// durable. As much as possible of that is done ahead of the fence, behind which the guest waits.
 struct RemainingBlocks {
-    /// Pause between two looks for more to copy during a flush.
+    /// Pause between two looks for more to copy during a flush: no event tells what a guest has written.
     private static let copyingInterval = Duration.milliseconds(50)
 
     private let copy: SourceCopy
@@ -35,7 +34,7 @@ struct RemainingBlocks {
     /// As `flush`, and copies meanwhile blocks that are worth it.
     /// - Parameter round: the round of the copied blocks.
     func flush(copyingIn round: Int, isOver: () -> Bool) async throws {
-        let isFlushed = NIOLockedValueBox(false)
+        let isFlushed = WatchedValue(false)
         async let flushed: Void = {
             defer { isFlushed.withLockedValue { $0 = true } }
             try await flush()
@@ -43,7 +42,8 @@ struct RemainingBlocks {
         func isEnough() -> Bool { isFlushed.withLockedValue { $0 } || isOver() }
         while !isEnough() {
             if copy.settledBytes > 0 { try await copy.dirtyRound(round, .settled, isEnough: isEnough) }
-            try await Task.sleep(for: Self.copyingInterval)
+            await isFlushed.wait(until: { $0 }, atMost: Self.copyingInterval)
+            try Task.checkCancellation()
         }
         try await flushed
     }

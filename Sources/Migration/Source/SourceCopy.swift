@@ -76,13 +76,9 @@ final class SourceCopy: Sendable {
     /// Bytes of `dirtyBytes` that are not hot.
     var settledBytes: UInt64 { dirtyMap.count(without: sentMap) * UInt64(geometry.blockSize) }
 
-    /// Expected downtime if the guest were held back now.
-    /// - Parameters:
-    ///   - dirty: bytes to be sent.
-    ///   - shares: disks that are sent at the same time, each as much.
-    func expectedPause(for dirty: UInt64, roundTrip: Duration, shares: Int) -> Duration {
-        let sending = speed.withLockedValue { $0.time(for: dirty, limit: link.rateLimit) } * shares
-        return sending + roundTrip * 2 + .milliseconds(10)
+    /// The time that it would take to send so many bytes of blocks.
+    func sendingTime(of bytes: UInt64) -> Duration {
+        speed.withLockedValue { $0.time(for: bytes, limit: link.rateLimit) }
     }
 
     /// Tells the manifest of the whole disk, and sends the blocks that the destination wants of it; both at once.

@@ -4,10 +4,6 @@ import MigrationCore
 import MigrationProtocol
 
 extension SourceDriver {
-    /// The time for which a guest waits for a silent destination before the migration is given up. It is longer if a
-    /// longer downtime is allowed.
-    private static let shortestFenceLimit = Duration.seconds(10)
-
     /// Holds the guest's requests back, sends the last blocks or says which they are, compares the roots, and gives the
     /// disk away.
     mutating func switchOver(_ step: SourceMachine.Step) async throws -> SourceMachine.Step {
@@ -18,7 +14,7 @@ extension SourceDriver {
             await job.fence()
             return advance { $0.fenced() }
         case .sendRest(let round):
-            watchFence(sending: copy.expectedPause(for: copy.dirtyBytes, roundTrip: .zero, shares: group.count))
+            watchFence(sending: copy.sendingTime(of: copy.dirtyBytes))
             return try await sendRest(round)
         case .nameRest:
             watchFence(sending: .zero)
@@ -52,9 +48,8 @@ extension SourceDriver {
     }
 
     private mutating func watchFence(sending: Duration) {
-        let expected = max(job.maximumPause ?? .zero, sending)
-        fenceWatch = Task { [group] in
-            try await Task.sleep(for: max(Self.shortestFenceLimit, expected * 2))
+        fenceWatch = Task { [group, downtime] in
+            try await Task.sleep(for: downtime.longestFence(sending: sending))
             group.fail(MigrationError.tooSlow)
         }
     }

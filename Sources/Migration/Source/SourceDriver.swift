@@ -24,9 +24,10 @@ struct SourceDriver {
         var end: ContinuousClock.Instant
     }
 
-    /// How often a disk that waits for its switchover is looked at.
+    /// How often the dirty map of a disk that waits for its switchover is measured again: no event tells how much a guest
+    /// has written.
     private static let idleInterval = Duration.milliseconds(200)
-    /// How often a disk that could go looks whether the others could.
+    /// The same while the disk waits for others. Those go by what this disk has said last, so that must hardly be old.
     private static let agreementInterval = Duration.milliseconds(10)
     /// How long the switchover is put off for the forwarding link.
     private static let connectLimit = Duration.seconds(2)
@@ -36,7 +37,7 @@ struct SourceDriver {
     let links: Links
     var receiver: SourceReceiver
     var opened: (copy: SourceCopy, rest: RemainingBlocks)?
-    var roundTrip = Duration.zero
+    private(set) var downtime: Downtime
     private var repeats = AheadRepeats()
     /// Behind the fence.
     var fenced = ContinuousClock.now
@@ -49,6 +50,7 @@ struct SourceDriver {
         self.migration = migration
         self.link = link
         self.links = links
+        downtime = Downtime(allowed: migration.job.maximumPause, disks: migration.group.count)
         self.receiver = receiver
     }
 
@@ -92,7 +94,7 @@ struct SourceDriver {
             let asked = ContinuousClock.now
             try await link.send(handshake.hello)
             let next = try await receiver.nextStep()
-            roundTrip = asked.duration(to: .now)
+            downtime.roundTrip = asked.duration(to: .now)
             return next
         case .offer(let geometry, let agreement):
             let abandoned = try job.records.begin(migration.id, to: job.destination)
@@ -159,7 +161,7 @@ struct SourceDriver {
             // Otherwise the guest would wait for the connection, and the decision would grow stale.
             links.forward.start()
             await links.forward.waitUntilConnected(atMost: Self.connectLimit)
-            roundTrip = min(roundTrip, links.forward.roundTrip ?? roundTrip)
+            if let roundTrip = links.forward.roundTrip { downtime.roundTrip = min(downtime.roundTrip, roundTrip) }
             return advance { $0.connected() }
         case .measure:
             let situation = situation
@@ -168,8 +170,8 @@ struct SourceDriver {
             let (isClosed, isAssembled) = group.note(migration.member, isReady: isReady)
             return advance { $0.agreed(isClosed: isClosed, isAssembled: isAssembled) }
         case .awaitOthers:
+            try await group.waitForOthers(migration.member, atMost: Self.agreementInterval)
             guard link.isOpen else { throw PeerError.cut }
-            try await Task.sleep(for: Self.agreementInterval)
             let situation = situation
             return advance { $0.measuredAgain(situation) }
         case .wait:
@@ -186,12 +188,8 @@ struct SourceDriver {
 
     private var situation: SourceMachine.Situation {
         let dirty = copy.dirtyBytes
-        return SourceMachine.Situation(
-            // Behind the fence, the disks share the link.
-            expectedPause: copy.expectedPause(for: dirty, roundTrip: roundTrip, shares: group.count).inSeconds,
-            maximumPause: (job.maximumPause ?? roundTrip * 2 + SourceJob.standardPause).inSeconds,
-            leastPause: copy.expectedPause(for: 0, roundTrip: roundTrip, shares: group.count).inSeconds,
-            dirty: dirty, settled: min(dirty, copy.settledBytes),
+        return downtime.situation(
+            dirty: dirty, settled: copy.settledBytes, sending: copy.sendingTime(of: dirty),
             threshold: job.dirtyThreshold)
     }
 

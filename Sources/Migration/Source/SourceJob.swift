@@ -16,7 +16,7 @@ public struct SourceJob: Sendable {
     public let destination: PeerAddress
     /// When the switchover comes.
     public let switchover: Switchover
-    /// Longest downtime; nil for twice the round trip and `standardPause`.
+    /// Longest downtime; nil for what `Downtime` allows.
     public let maximumPause: Duration?
     /// Limits what is sent.
     public let rate: RateLimit
@@ -46,9 +46,6 @@ public struct SourceJob: Sendable {
 
     /// Called once in each attempt when the destination has taken the offer; on any thread.
     public var accepted: @Sendable () -> Void = {}
-
-    /// Standard downtime beside two round trips.
-    static let standardPause = Duration.milliseconds(50)
 
     /// Describes a migration.
     public init(

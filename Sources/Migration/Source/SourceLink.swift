@@ -16,11 +16,10 @@ final class SourceLink: Sendable {
     private let connection: PeerConnection
     private let rate: RateLimit
     private let counts = NIOLockedValueBox(WireBytes())
-    /// Number of waiting messages that must not wait for data, and the sign that there are none.
-    private let ahead = NIOLockedValueBox(0)
+    /// Number of waiting messages that must not wait for data.
+    private let ahead = WatchedValue(0)
     /// The reason that the destination has given for giving up.
     private let failure = NIOLockedValueBox(String?.none)
-    private let clear = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     init(connection: PeerConnection, rate: RateLimit) {
         self.connection = connection
@@ -30,24 +29,15 @@ final class SourceLink: Sendable {
     /// Sends a message once the limit and the link have room.
     func send(_ message: Message) async throws {
         ahead.withLockedValue { $0 += 1 }
-        defer {
-            if ahead.withLockedValue({ ahead in
-                ahead -= 1
-                return ahead == 0
-            }) {
-                clear.continuation.yield()
-            }
-        }
+        defer { ahead.withLockedValue { $0 -= 1 } }
         try await sendInTurn(message)
     }
 
     /// Sends a message of bulk data once no other message waits, and the limit and the link have room. Other messages
-    /// are few, and much depends on them. One at a time.
+    /// are few, and much depends on them.
     func sendBulk(_ message: Message) async throws {
-        var clear = clear.stream.makeAsyncIterator()
-        while ahead.withLockedValue({ $0 > 0 }) {
-            guard await clear.next() != nil else { throw CancellationError() }
-        }
+        // Another message may have come by the time that this task goes on.
+        while ahead.withLockedValue({ $0 > 0 }) { try await ahead.waitUnlessCancelled { $0 == 0 } }
         try await sendInTurn(message)
     }
 
@@ -107,15 +97,13 @@ final class SourceLink: Sendable {
     /// drop the message, if something of the peer's has not been read.
     /// - Returns: whether the peer has answered that it has given up for this very reason.
     func cancel(_ reason: String) async -> Bool {
-        let end = ContinuousClock.now + Self.farewellLimit
         let patience = Task {
-            try await Task.sleep(until: end)
+            try await Task.sleep(for: Self.farewellLimit)
             close()
         }
         defer { patience.cancel() }
         try? await connection.send(Message.cancel(reason: reason).encoded())
-        while isOpen, ContinuousClock.now < end { try? await Task.sleep(for: .milliseconds(5)) }
-        close()
+        await connection.waitUntilClosed()
         return failure.withLockedValue { $0 } == reason
     }
 

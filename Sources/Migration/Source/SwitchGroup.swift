@@ -1,6 +1,5 @@
 import MigrationCore
 import MigrationProtocol
-import NIOConcurrencyHelpers
 import NIOCore
 import Peer
 
@@ -8,17 +7,13 @@ import Peer
 /// disks wait here for each other.
 final class SwitchGroup: Sendable {
     typealias Doubt = SwitchGroupMachine.Doubt
-    /// Told whether the disk is the last one.
-    private typealias Waiting = CheckedContinuation<Bool, any Error>
 
     private struct State {
         var machine: SwitchGroupMachine
-        /// Ended when one of the disks is wanted, or none goes.
-        var watchers: [UInt64: AsyncStream<Never>.Continuation] = [:]
-        var nextWatcher: UInt64 = 0
-        /// Ended with the pause of the commit attempt.
-        var pause: AsyncStream<Never>.Continuation?
-        var waiting: [SwitchAgreement.Meeting: [Waiting]] = [:]
+        /// How often the disks that wait for a switch were told to look again.
+        var wakes: UInt64 = 0
+        /// The meetings that have ended, and how.
+        var ended: [SwitchAgreement.Meeting: Result<Void, any Error>] = [:]
         var links: [Int: SourceLink] = [:]
         /// The last messages to the destination, by disk.
         var farewells: [Int: Task<Bool, Never>] = [:]
@@ -28,16 +23,13 @@ final class SwitchGroup: Sendable {
         mutating func perform(_ actions: [SwitchGroupMachine.Action]) -> [(isBad: Bool, text: String)] {
             actions.compactMap { action in
                 switch action {
-                case .letGo(let meeting):
-                    for disk in waiting.removeValue(forKey: meeting) ?? [] { disk.resume(returning: false) }
+                case .letGo(let meeting): ended[meeting] = .success(())
                 case .stopWaiting(let meeting, let error):
-                    for meeting in meeting.map({ [$0] }) ?? Array(waiting.keys) {
-                        for disk in waiting.removeValue(forKey: meeting) ?? [] { disk.resume(throwing: error) }
-                    }
-                case .wake:
-                    for watcher in watchers.values { watcher.finish() }
-                    watchers = [:]
-                case .endPause: pause?.finish()
+                    let meetings = meeting.map { [$0] } ?? SwitchAgreement.Meeting.allCases
+                    for meeting in meetings where ended[meeting] == nil { ended[meeting] = .failure(error) }
+                case .wake: wakes += 1
+                // The pause looks at the machine.
+                case .endPause: break
                 case .cancel(let disk, let reason):
                     farewells[disk] = links[disk].map { link in Task { await link.cancel(reason) } }
                 case .close(let disk):
@@ -58,7 +50,7 @@ final class SwitchGroup: Sendable {
     let id = MigrationID()
     /// How many disks there are.
     let count: Int
-    private let state: NIOLockedValueBox<State>
+    private let state: WatchedValue<State>
 
     /// - Parameters:
     ///   - count: of disks, at least 1.
@@ -69,7 +61,7 @@ final class SwitchGroup: Sendable {
 
     private init(_ machine: SwitchGroupMachine) {
         count = machine.count
-        state = NIOLockedValueBox(State(machine: machine))
+        state = WatchedValue(State(machine: machine))
     }
 
     private func look<Result>(_ body: (SwitchGroupMachine) -> Result) -> Result {
@@ -96,18 +88,25 @@ final class SwitchGroup: Sendable {
     func requestSwitch() -> Bool { perform { $0.requestSwitch() } }
 
     /// Returns once somebody wants the disks at the destination, a connection has ended, or the time is over.
-    /// - Throws: why none of them goes.
+    /// - Throws: why none of them goes; `CancellationError`.
     func waitForSwitch(atMost limit: Duration) async throws {
-        let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
-        let id = state.withLockedValue { state -> UInt64 in
-            state.nextWatcher += 1
-            state.watchers[state.nextWatcher] = continuation
-            if state.machine.isWaitOver { continuation.finish() }
-            return state.nextWatcher
-        }
-        await Self.wait(for: stream, continuation, atMost: limit)
-        state.withLockedValue { $0.watchers[id] = nil }
+        try await wait(atMost: limit) { $0.isWaitOver }
+    }
+
+    /// Returns once all disks are to go or the others wait for this one, somebody asks for the disks, a connection has ended,
+    /// or the time is over.
+    /// - Throws: why none of them goes; `CancellationError`.
+    func waitForOthers(_ disk: Int, atMost limit: Duration) async throws {
+        try await wait(atMost: limit) { $0.isWaitForOthersOver(of: disk) }
+    }
+
+    private func wait(
+        atMost limit: Duration, until isOver: @escaping @Sendable (SwitchGroupMachine) -> Bool
+    ) async throws {
+        let wakes = state.withLockedValue { $0.wakes }
+        await state.wait(until: { isOver($0.machine) || $0.wakes != wakes }, atMost: limit)
         if let failure { throw failure }
+        try Task.checkCancellation()
     }
 
     /// Lets the disks that wait for a switch look at their connections.
@@ -134,18 +133,19 @@ final class SwitchGroup: Sendable {
     /// - Returns: true at once for the last disk.
     /// - Throws: why none of them goes.
     private func arrive(_ disk: Int, at meeting: SwitchAgreement.Meeting) async throws -> Bool {
-        try await withCheckedThrowingContinuation { continuation in
-            // Under one lock: a disk that has come is found by whoever ends the waiting.
-            state.withLockedValue { state in
-                switch state.machine.arrive(disk, at: meeting) {
-                case .refused(let error): continuation.resume(throwing: error)
-                case .waits: state.waiting[meeting, default: []].append(continuation)
-                case .last(let actions):
-                    _ = state.perform(actions)
-                    continuation.resume(returning: true)
-                }
+        let isLast = try state.withLockedValue { state in
+            switch state.machine.arrive(disk, at: meeting) {
+            case .refused(let error): throw error
+            case .waits: return false
+            case .last(let actions):
+                _ = state.perform(actions)
+                return true
             }
         }
+        if isLast { return true }
+        await state.wait { $0.ended[meeting] != nil }
+        try state.withLockedValue { $0.ended[meeting] }?.get()
+        return false
     }
 
     // MARK: The commit record
@@ -170,7 +170,7 @@ final class SwitchGroup: Sendable {
             switch end {
             case .committed: return
             case .failed(let error): throw error
-            case .pause(let milliseconds): await pause(.milliseconds(milliseconds))
+            case .pause(let milliseconds): await pause(atMost: .milliseconds(milliseconds))
             }
             guard !Task.isCancelled else {
                 let error = MigrationError.stopping
@@ -181,25 +181,8 @@ final class SwitchGroup: Sendable {
         }
     }
 
-    private func pause(_ limit: Duration) async {
-        let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
-        state.withLockedValue { state in
-            state.pause = continuation
-            if !state.machine.isPauseGoingOn { continuation.finish() }
-        }
-        await Self.wait(for: stream, continuation, atMost: limit)
-        state.withLockedValue { $0.pause = nil }
-    }
-
-    private static func wait(
-        for stream: AsyncStream<Never>, _ continuation: AsyncStream<Never>.Continuation, atMost limit: Duration
-    ) async {
-        let timer = Task {
-            try? await Task.sleep(for: limit)
-            continuation.finish()
-        }
-        for await _ in stream {}
-        timer.cancel()
+    private func pause(atMost limit: Duration) async {
+        await state.wait(until: { !$0.machine.isPauseGoingOn }, atMost: limit)
     }
 
     /// Whether it is not known whether the disks have been given away: they are not served here, and the destination is not told.

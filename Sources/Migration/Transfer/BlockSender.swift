@@ -30,6 +30,14 @@ struct BlockSender: Sendable {
         var compressedBytes: UInt64 { UInt64(data?.compressed.readableBytes ?? 0) }
     }
 
+    /// The blocks of a batch, as they were found.
+    private struct Sorted {
+        var zeros: [Range<UInt64>] = []
+        var data: [Range<UInt64>] = []
+        /// Bytes of the buffer that hold data, whole blocks.
+        var filled = 0
+    }
+
     /// Bytes of the stream in one message if threads compress: other messages must not wait for long behind one.
     private static let pieceBytes = 256 << 10
     /// The highest level for urgent blocks. A higher one needs up to 150 ms to begin a stream, more than it saves a waiting
@@ -159,21 +167,23 @@ struct BlockSender: Sendable {
         precondition(blocks.count <= batchLimit)
         let level = pace.withLockedValue { $0.level }
         var batch = Batch(level: isUrgent ? min(level, Self.highestUrgentLevel) : level)
-        var runs: [BlockRange] = []
-        var filled = 0
+        var sorted = Sorted()
         let began = ContinuousClock.now
-        for run in Self.runs(of: blocks) {
-            try reader.read(run, at: filled)
-            try sort(run, &batch, &runs, &filled)
+        var runs: [Range<UInt64>] = []
+        for block in blocks { runs.append(joining: block) }
+        for run in runs {
+            try reader.read(run, at: sorted.filled)
+            try sort(run, into: &sorted)
         }
-        if filled > 0 {
-            batch.dataBytes = runs.reduce(0) {
-                $0 + reader.geometry.byteCount(of: $1.first..<$1.first + $1.count)
-            }
+        batch.zeros = sorted.zeros.map { BlockRange($0) }
+        batch.zeroBytes = byteCount(of: sorted.zeros)
+        if sorted.filled > 0 {
+            batch.dataBytes = byteCount(of: sorted.data)
             let read = ContinuousClock.now
             let bytes = reader.bytes(Int(batch.dataBytes))
             batch.data = DataSegment(
-                runs: runs, compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
+                runs: sorted.data.map { BlockRange($0) },
+                compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
             batch.work =
                 stream.consumeWork()
                 ?? CompressionPace.Work(
@@ -184,45 +194,26 @@ struct BlockSender: Sendable {
         return batch
     }
 
+    private func byteCount(of runs: [Range<UInt64>]) -> UInt64 {
+        runs.reduce(0) { $0 + reader.geometry.byteCount(of: $1) }
+    }
+
     /// Sorts the blocks of a run, just read to `filled`, into zeros and data, and closes the gaps that zeros leave.
-    private func sort(
-        _ run: Range<UInt64>, _ batch: inout Batch, _ runs: inout [BlockRange], _ filled: inout Int
-    ) throws {
+    private func sort(_ run: Range<UInt64>, into sorted: inout Sorted) throws {
         var fingerprints: [Fingerprint] = []
-        var source = filled
+        var source = sorted.filled
         for block in run {
             let fingerprint = reader.fingerprint(at: source)
             fingerprints.append(fingerprint)
             if fingerprint == .zero {
-                Self.append(block, to: &batch.zeros)
-                batch.zeroBytes += reader.geometry.byteCount(of: block..<block + 1)
+                sorted.zeros.append(joining: block)
             } else {
-                reader.move(from: source, to: filled, count: blockSize)
-                Self.append(block, to: &runs)
-                filled += blockSize
+                reader.move(from: source, to: sorted.filled, count: blockSize)
+                sorted.data.append(joining: block)
+                sorted.filled += blockSize
             }
             source += blockSize
         }
         try manifest?.set(fingerprints[...], from: run.lowerBound)
-    }
-
-    private static func append(_ block: UInt64, to runs: inout [BlockRange]) {
-        if let last = runs.indices.last, runs[last].first + runs[last].count == block {
-            runs[last].count += 1
-        } else {
-            runs.append(BlockRange(first: block, count: 1))
-        }
-    }
-
-    private static func runs(of blocks: ArraySlice<UInt64>) -> [Range<UInt64>] {
-        var runs: [Range<UInt64>] = []
-        for block in blocks {
-            if let last = runs.last, last.upperBound == block {
-                runs[runs.count - 1] = last.lowerBound..<block + 1
-            } else {
-                runs.append(block..<block + 1)
-            }
-        }
-        return runs
     }
 }

@@ -1,5 +1,4 @@
 import MigrationProtocol
-import NIOConcurrencyHelpers
 import Peer
 
 /// The queue of batches between one task that prepares them and one that sends them. Preparation runs ahead while blocks that
@@ -17,23 +16,24 @@ final class ReadyBatches: Sendable {
     /// Bytes that are held for an item beside its messages'.
     private static let itemBytes = 1 << 10
 
-    private let held = NIOLockedValueBox(0)
+    private struct Room {
+        /// Bytes of the batches that wait.
+        var held = 0
+        /// The sender has ended: no room becomes free any more.
+        var isOver = false
+    }
+
     private let items = AsyncStream.makeStream(of: Item.self)
-    private let room = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    private let room = WatchedValue(Room())
 
     /// Adds a batch, and waits until there is room for another.
     /// - Parameter limit: bytes of memory for batches that wait; a single one may exceed it.
     /// - Throws: `PeerError.cut` if the sender has ended; `CancellationError`.
     func put(_ item: Item, limit: Int) async throws {
-        held.withLockedValue { $0 += Self.size(of: item) }
+        room.withLockedValue { $0.held += Self.size(of: item) }
         guard case .enqueued = items.continuation.yield(item) else { throw PeerError.cut }
-        var room = room.stream.makeAsyncIterator()
-        while held.withLockedValue({ $0 > limit }) {
-            guard await room.next() != nil else {
-                try Task.checkCancellation()
-                throw PeerError.cut
-            }
-        }
+        try await room.waitUnlessCancelled { $0.held <= limit || $0.isOver }
+        guard room.withLockedValue({ $0.held <= limit }) else { throw PeerError.cut }
     }
 
     /// Ends the queue: no batch follows.
@@ -43,16 +43,14 @@ final class ReadyBatches: Sendable {
     /// - Parameter send: receives each batch, the link's idle time while the batch was prepared, and the bytes of memory of the
     ///   batches behind it.
     func sendAll(_ send: (Item, Duration, Int) async throws -> Void) async throws {
-        // From here on no room becomes free, so that waiting for it must end.
-        defer { room.continuation.finish() }
+        defer { room.withLockedValue { $0.isOver = true } }
         var idleSince = ContinuousClock.now
         for await item in items.stream {
             let idle = min(idleSince.duration(to: .now), item.batch.preparing)
-            let behind = held.withLockedValue { held in
-                held -= Self.size(of: item)
-                return held
+            let behind = room.withLockedValue { room in
+                room.held -= Self.size(of: item)
+                return room.held
             }
-            room.continuation.yield()
             try await send(item, idle, behind)
             idleSince = .now
         }

@@ -162,15 +162,16 @@ package struct ArrivalMachine<Peer: Hashable & Sendable>: Sendable {
     /// unprepared disk is kept for the next attempt, or removed; a prepared one stays until its source decides.
     /// - Parameters:
     ///   - connection: ignored if it does not bring the disk any more: another attempt of that name may have begun since.
-    ///   - keepsPartial: the source will be back, and enough has come for another attempt to begin with.
+    ///   - left: the part that has come.
     /// - Returns: what to do, and what to remove then; nothing in most cases.
     package mutating func carrierEnded(
-        _ migration: MigrationID, over connection: ArrivalConnection, keepsPartial: Bool
+        _ migration: MigrationID, over connection: ArrivalConnection, _ left: LeftCopy
     ) -> (actions: [Action], removal: ArrivalRemoval?) {
         guard carriers[migration] == connection else { return ([], nil) }
         let isDismissed = dismissals.removeValue(forKey: migration) != nil
         places.disconnect(migration)
-        guard case .receiving(let keepsImage)? = arrivals[migration], !keepsPartial || isDismissed else {
+        let isKept = left.isKept(isAnswered: export(of: migration).map(isAnswered) ?? false)
+        guard case .receiving(let keepsImage)? = arrivals[migration], !isKept || isDismissed else {
             if case .receiving? = arrivals[migration] { return (forget(migration) + changed(migration), nil) }
             carriers[migration] = nil
             return (changed(migration), nil)

@@ -44,7 +44,7 @@ package struct ForwardQueue {
     private var first: Set<UInt64> = []
     private var ownFlush: UInt64?
     /// Clients' requests are held back until all that was sent has been answered.
-    private var isLeaving = false
+    package private(set) var isLeaving = false
     /// The flush behind everything that was sent.
     private var lastFlush: UInt64?
     /// Nothing may be sent to this destination any more, until it is known whether another takes its place.

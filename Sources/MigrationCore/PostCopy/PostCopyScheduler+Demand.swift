@@ -33,11 +33,7 @@ extension PostCopyScheduler {
         for block in freeMissing(in: range).joined()
         where room > 0 && !demanded.contains(block) && !heldBack.contains(block) {
             room -= 1
-            if let last = runs.last, last.upperBound == block {
-                runs[runs.count - 1] = last.lowerBound..<block + 1
-            } else {
-                runs.append(block..<block + 1)
-            }
+            runs.append(joining: block)
         }
     }
 

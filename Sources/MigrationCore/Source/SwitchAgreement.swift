@@ -10,7 +10,7 @@
 /// 5. The same holds while a step of the commit attempt goes on.
 package struct SwitchAgreement: Sendable {
     /// A point at which the disks wait for each other.
-    package enum Meeting: Hashable, Sendable {
+    package enum Meeting: CaseIterable, Sendable {
         /// The destination has taken the offers of all of them.
         case accepted
         /// No guest waits yet.
@@ -58,6 +58,9 @@ package struct SwitchAgreement: Sendable {
         haveBeenReady.insert(disk)
         if ready.count == count { isClosed = true }
     }
+
+    /// Whether a disk that waits for the others has to look again: they are all to go, or it holds them up.
+    package func concerns(_ disk: Int) -> Bool { isClosed || isAssembled && !ready.contains(disk) }
 
     /// A disk has come to a meeting.
     /// - Returns: whether it is the last one.

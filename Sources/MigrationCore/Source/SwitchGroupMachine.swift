@@ -102,6 +102,9 @@ package struct SwitchGroupMachine: Sendable {
     package var isAssembled: Bool { agreement.isAssembled }
     /// Whether a disk that waits for the switchover has to look again.
     package var isWaitOver: Bool { isSwitchRequested || failure != nil }
+    /// Whether a disk that waits for the others need not wait any longer. A request to switch over does not end that wait:
+    /// a disk of which nothing may be left goes with the others all the same.
+    package func isWaitForOthersOver(of disk: Int) -> Bool { failure != nil || agreement.concerns(disk) }
     /// Whether the time until the next step of the commit attempt is not over.
     package var isPauseGoingOn: Bool { isPausing }
 

@@ -110,6 +110,9 @@ public struct PeerConnection: Sendable {
         channel.closeFuture.whenComplete { _ in action() }
     }
 
+    /// Returns once the connection is closed, by whichever side; a cancelled task waits too.
+    public func waitUntilClosed() async { try? await channel.closeFuture.get() }
+
     /// Ends the connection at once; its reader and writers get the end or an error.
     public func close() {
         channel.abortConnection()

@@ -258,7 +258,7 @@ struct ArrivalMachineTests {
         let second = try world.receive(offer)
         for keepsPartial in [true, false] {
             let (actions, removal) = world.machine.carrierEnded(
-                offer.migration, over: first, keepsPartial: keepsPartial)
+                offer.migration, over: first, LeftCopy(comesAgain: keepsPartial, hasBase: true))
             #expect(actions.isEmpty && removal == nil)
         }
         #expect(world.machine.carrier(of: offer.migration) == second)
@@ -266,6 +266,25 @@ struct ArrivalMachineTests {
         for number in 1..<PeerLimits.arrivingPerPeer { _ = try world.receive("disk\(number)") }
         let another = ArrivalWorld.offer(MigrationID(), "another")
         #expect(throws: MigrationError.self) { try world.machine.checkPlaces(for: another, from: "peer") }
+    }
+
+    /// Whether the image is removed once a connection has ended over which this has come.
+    private func isRemoved(_ left: LeftCopy, isAnswered: Bool = false) throws -> Bool {
+        var world = ArrivalWorld()
+        let (migration, carrier) = try world.receive()
+        if isAnswered { world.machine.announced("disk", size: 1 << 20) }
+        return world.machine.carrierEnded(migration, over: carrier, left).removal != nil
+    }
+
+    @Test("A connection is cut -> what has come is kept if it is worth another attempt, and sound")
+    func leftCopy() throws {
+        let enough: UInt64 = 1 << 20
+        #expect(try !isRemoved(LeftCopy(comesAgain: true, present: enough)))
+        #expect(try isRemoved(LeftCopy(comesAgain: true, present: enough - 1)))
+        #expect(try !isRemoved(LeftCopy(comesAgain: true, hasBase: true)))
+        #expect(try !isRemoved(LeftCopy(comesAgain: true), isAnswered: true), "clients wait for the next attempt")
+        #expect(try isRemoved(LeftCopy(comesAgain: false, hasBase: true, present: enough), isAnswered: true))
+        #expect(try isRemoved(LeftCopy(comesAgain: true, isSound: false, hasBase: true), isAnswered: true))
     }
 
     // MARK: The switchover

@@ -56,7 +56,7 @@ struct ArrivalWorld {
         _ migration: MigrationID, keepsPartial: Bool
     ) -> (actions: [ArrivalMachine<String>.Action], removal: ArrivalRemoval?) {
         guard let carrier = machine.carrier(of: migration) else { return ([], nil) }
-        return machine.carrierEnded(migration, over: carrier, keepsPartial: keepsPartial)
+        return machine.carrierEnded(migration, over: carrier, LeftCopy(comesAgain: keepsPartial, hasBase: true))
     }
 
     /// A disk is taken in and prepared; its carrier has ended unless it `stays`.

@@ -59,6 +59,23 @@ struct SwitchGroupMachineTests {
         holds(machine.cancel() == nil && machine.fail(Failure(), .lasting) == nil && machine.requestSwitch() == nil)
     }
 
+    @Test("A disk waits for others -> until all are to go, it holds them up, or none goes; whatever is asked for")
+    func waitForOthers() {
+        var machine = SwitchGroupMachine(count: 2)
+        func isOver(_ disk: Int) -> Bool { machine.isWaitForOthersOver(of: disk) }
+        machine.note(0, isReady: true)
+        machine.note(0, isReady: false)
+        _ = machine.requestSwitch()
+        holds(!isOver(0) && !isOver(1))
+        machine.note(1, isReady: true)
+        holds(isOver(0) && !isOver(1), "the other could go, and this one could once")
+        machine.note(0, isReady: true)
+        holds(machine.isClosed && isOver(0) && isOver(1))
+        var failing = SwitchGroupMachine(count: 2)
+        _ = failing.fail(Failure(), .passing)
+        holds(failing.isWaitForOthersOver(of: 0))
+    }
+
     @Test("The commit record can't be written -> none goes, and the destination is told")
     func refused() {
         var machine = committing(2)

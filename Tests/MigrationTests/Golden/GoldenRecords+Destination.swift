@@ -33,21 +33,7 @@ extension GoldenRecords {
                 }
               ],
               "export" : "disk",
-              "image" : {
-                "identity" : {
-                  "file" : {
-                    "birthTime" : 1700000000000000000,
-                    "fileSystem" : {
-                      "id" : "abc123",
-                      "uuid" : "00112233445566778899aabbccddeeff"
-                    },
-                    "inode" : 42
-                  },
-                  "size" : 1073741824
-                },
-                "path" : "/disks/a.raw",
-                "realPath" : "/srv/a.raw"
-              },
+              "image" : \(imageText),
               "imagePath" : "/disks/a.raw",
               "inode" : 42,
               "isReadOnly" : true,

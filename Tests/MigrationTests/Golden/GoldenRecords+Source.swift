@@ -16,6 +16,24 @@ enum GoldenRecords {
                 birthTime: 1_700_000_000_000_000_000),
             size: 1 << 30),
         path: "/disks/a.raw", realPath: "/srv/a.raw")
+    /// As a part of a record.
+    static let imageText = """
+        {
+            "identity" : {
+              "file" : {
+                "birthTime" : 1700000000000000000,
+                "fileSystem" : {
+                  "id" : "abc123",
+                  "uuid" : "00112233445566778899aabbccddeeff"
+                },
+                "inode" : 42
+              },
+              "size" : 1073741824
+            },
+            "path" : "/disks/a.raw",
+            "realPath" : "/srv/a.raw"
+          }
+        """
     static let address = PeerAddress(host: "2001:db8::1", port: 10810)
 
     static let source: [GoldenRecord] = [
@@ -38,21 +56,7 @@ enum GoldenRecords {
                 "host" : "b.example",
                 "port" : 7
               },
-              "image" : {
-                "identity" : {
-                  "file" : {
-                    "birthTime" : 1700000000000000000,
-                    "fileSystem" : {
-                      "id" : "abc123",
-                      "uuid" : "00112233445566778899aabbccddeeff"
-                    },
-                    "inode" : 42
-                  },
-                  "size" : 1073741824
-                },
-                "path" : "/disks/a.raw",
-                "realPath" : "/srv/a.raw"
-              },
+              "image" : \(imageText),
               "inode" : 42,
               "migration" : {
                 "high" : 81985529216486895,

@@ -39,6 +39,24 @@ struct ForwardLinkStateTests {
         }
     }
 
+    @Test("A connection opens its queue -> requests without an answer are in it; it has ended before -> there is none")
+    func queue() async {
+        let flush = AsyncRequest(
+            kind: .flush, isForcedUnitAccess: false, mayPunchHole: true, offset: 0, length: 0,
+            buffer: UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        ) { _ in }
+        let link = connected(flush)
+        var state = link.state
+        let queue = state.openQueue()
+        state.endQueue()
+        var ids: [UInt64] = []
+        if let queue { for await id in queue { ids.append(id) } }
+        #expect(ids == [link.id] && state.queue == nil)
+        // The destination has closed while the connection's first changes were repeated.
+        state.hasEnded = true
+        #expect(state.openQueue() == nil && state.queue == nil)
+    }
+
     @Test("A connection that takes no requests -> the request stays for the next one")
     func staysBehind() {
         let flush = AsyncRequest(

@@ -35,20 +35,6 @@ struct ChainTests {
         return .hello(hello)
     }
 
-    private func say(
-        _ messages: [Message], to address: PeerAddress, _ node: TestNode, answers: Int
-    ) async throws -> [Message] {
-        try await PeerConnection.connect(to: address, on: node.transport) { connection in
-            for message in messages { try await connection.send(message.encoded()) }
-            var heard: [Message] = []
-            var frames = connection.inbound.makeAsyncIterator()
-            while heard.count < answers, let frame = try await frames.next() {
-                heard.append(try Message(frame: frame))
-            }
-            return heard
-        }
-    }
-
     private var flush: ForwardRequest {
         ForwardRequest(
             id: 1, kind: .flush, isForced: false, mayPunchHole: true, offset: 0, length: 0, payload: ByteBuffer())
@@ -77,10 +63,10 @@ struct ChainTests {
                 #expect(record.destination == lastAddress && record.handedTo == middleAddress)
                 // An older release is not told of it.
                 let old = ProtocolSupport.own.capabilities.subtracting(.successors)
-                let told = try await say([hello(record.migration)], to: middleAddress, first, answers: 2)
+                let told = try await first.say([hello(record.migration)], to: middleAddress, answers: 2)
                 #expect(told.last == .successor(Successor(address: lastAddress, mayRepeat: true)))
-                let untold = try await say(
-                    [hello(record.migration, old), .request(flush)], to: middleAddress, first, answers: 2)
+                let untold = try await first.say(
+                    [hello(record.migration, old), .request(flush)], to: middleAddress, answers: 2)
                 #expect(untold.last == .answer(ForwardAnswer(id: 1, error: 0, payload: ByteBuffer())))
                 onward.stop()
             }
@@ -97,32 +83,12 @@ struct ChainTests {
         #expect(try TestNode.contents("\(last.images)/disk.raw") == guest.model)
         let migration = try #require(try records.moved()).migration
         try await last.receiving { address in
-            let heard = try await say([hello(migration)], to: address, first, answers: 1)
+            let heard = try await first.say([hello(migration)], to: address, answers: 1)
             #expect(heard == [.welcome(Welcome(blockSize: 0, boot: MachineBoot.current))], "in its next life too")
         }
     }
 
     // MARK: Peers of a link
-
-    /// A node that does with each message what `script` says, until that returns false.
-    private func withPeer(
-        _ node: TestNode, _ script: @escaping @Sendable (Message, PeerConnection) async throws -> Bool,
-        _ body: (PeerAddress) async throws -> Void
-    ) async throws {
-        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
-        let task = Task {
-            await listener.run { connection in
-                connection.allowLongFrames()
-                do {
-                    for try await frame in connection.inbound {
-                        guard try await script(try Message(frame: frame), connection) else { return }
-                    }
-                } catch {}
-            }
-        }
-        defer { task.cancel() }
-        try await body(listener.address)
-    }
 
     /// The link of a disk that moved to `address` in an earlier life, and a disk over it.
     private func link(
@@ -163,7 +129,7 @@ struct ChainTests {
             try await connection.send(Self.done(request).encoded())
             return true
         }
-        try await withPeer(node, last) { lastAddress in
+        try await node.withPeer(last) { lastAddress in
             let named = Message.successor(Successor(address: lastAddress, mayRepeat: true))
             let middle: @Sendable (Message, PeerConnection) async throws -> Bool = { message, connection in
                 if case .hello = message { try await connection.send(Self.welcome.encoded()) }
@@ -179,7 +145,7 @@ struct ChainTests {
                 try await connection.send(Self.done(request).encoded())
                 return true
             }
-            try await withPeer(node, middle) { middleAddress in
+            try await node.withPeer(middle) { middleAddress in
                 let (link, client) = try link(of: node, image, to: middleAddress)
                 let writing = Task { await write(client, at: 4096) }
                 try await waitUntil("requests are held back") {
@@ -220,7 +186,7 @@ struct ChainTests {
         let (_, image) = try node.makeDisk(size: 1 << 20, &random)
         let closed = PeerAddress(host: "127.0.0.1", port: try FreePort.find())
         try await stranger.receiving { strangerAddress in
-            try await withPeer(node, { _, _ in false }) { silent in
+            try await node.withPeer({ _, _ in false }) { silent in
                 let (successor, words) =
                     switch lie {
                     case .nobodyThere: (closed, "\(closed)")
@@ -241,7 +207,7 @@ struct ChainTests {
                     }
                     return true
                 }
-                try await withPeer(node, middle) { address in
+                try await node.withPeer(middle) { address in
                     let (link, client) = try link(
                         of: node, image, to: address, blockSize: lie == .stillSupplied ? 4096 : nil)
                     try await waitUntil("status says so") {
@@ -268,7 +234,7 @@ struct ChainTests {
             if case .hello = message { try await connection.send(Self.welcome.encoded()) }
             return true
         }
-        try await withPeer(node, accepting) { last in
+        try await node.withPeer(accepting) { last in
             let flushed = NIOLockedValueBox(0)
             let middle: @Sendable (Message, PeerConnection) async throws -> Bool = { message, connection in
                 if case .hello = message { try await connection.send(Self.welcome.encoded()) }
@@ -286,7 +252,7 @@ struct ChainTests {
                 try await connection.send(Self.done(request).encoded())
                 return true
             }
-            try await withPeer(node, middle) { address in
+            try await node.withPeer(middle) { address in
                 let (link, client) = try link(of: node, image, to: address)
                 try await waitUntil("it has not gone there") {
                     link.problem?.contains("on its way back") == true
@@ -311,11 +277,11 @@ struct ChainTests {
             geometry: BlockGeometry(size: size, blockSize: 4096)!, directory: node.state.scratch
         ).root()
         let offer = Offer(migration: migration, abandoned: [], export: export, size: size, blockSize: 4096)
-        let heard = try await say(
+        let heard = try await node.say(
             [
                 .hello(Hello(purpose: .migrate, migration: migration)), .offer(offer),
                 .zeros(BlockRange(first: 0, count: 3)), .manifestEnd, .roundEnd(1), .prepare(root),
-            ], to: address, node, answers: 5)
+            ], to: address, answers: 5)
         #expect(heard.last == .prepared(root))
     }
 
@@ -324,7 +290,7 @@ struct ChainTests {
         let node = try TestNode()
         let (own, foreign, other) = (MigrationID(), MigrationID(), MigrationID())
         func isLetIn(_ migration: MigrationID, _ address: PeerAddress) async throws -> Bool {
-            if case .welcome? = try await say([hello(migration)], to: address, node, answers: 1).first {
+            if case .welcome? = try await node.say([hello(migration)], to: address, answers: 1).first {
                 true
             } else {
                 false
@@ -335,22 +301,22 @@ struct ChainTests {
             try await bring(foreign, as: "foreign", to: address, node)
             let early = Hello(purpose: .forward, migration: own, export: "own")
             let request = Message.request(flush)
-            _ = try await say([hello(foreign)], to: address, node, answers: 1)
+            _ = try await node.say([hello(foreign)], to: address, answers: 1)
             // Before its disk is switched over; what makes no sense says that it has been looked at.
             let nonsense = Message.accepted
-            let heard = try await say([.hello(early), .introduce([other]), nonsense], to: address, node, answers: 2)
+            let heard = try await node.say([.hello(early), .introduce([other]), nonsense], to: address, answers: 2)
             guard case .refused? = heard.last else {
                 Issue.record("\(heard)")
                 return
             }
             #expect(!(try await isLetIn(other, address)))
             #expect(
-                try await say([hello(own), .introduce([other, foreign, own])], to: address, node, answers: 2).last
+                try await node.say([hello(own), .introduce([other, foreign, own])], to: address, answers: 2).last
                     == .introduced)
             #expect(try await isLetIn(other, address))
             // Not even a flood keeps requests from being served, nor are those forgotten that were let in.
             let many = (0..<OfferLimits.maximumAliases).map { _ in MigrationID() }
-            let flooded = try await say([hello(own), .introduce(many), request], to: address, node, answers: 2)
+            let flooded = try await node.say([hello(own), .introduce(many), request], to: address, answers: 2)
             #expect(flooded.last == .answer(ForwardAnswer(id: 1, error: 0, payload: ByteBuffer())))
             #expect(!(try await isLetIn(many[0], address)))
         }

@@ -15,27 +15,6 @@ import Testing
 
 @Suite("Peers that lie, fall silent or send nonsense", .timeLimit(.minutes(10)))
 struct FakePeerTests {
-    /// A destination that answers as `script` says; nil ends the connection.
-    private func withDestination(
-        _ node: TestNode, _ script: @escaping @Sendable (Message) -> [Message]?,
-        _ body: (PeerAddress) async throws -> Void
-    ) async throws {
-        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
-        let task = Task {
-            await listener.run { connection in
-                connection.allowOrdinaryFrames()
-                do {
-                    for try await frame in connection.inbound {
-                        guard let answers = script(try Message(frame: frame)) else { return }
-                        for answer in answers { try await connection.send(answer.encoded()) }
-                    }
-                } catch {}
-            }
-        }
-        defer { task.cancel() }
-        try await body(listener.address)
-    }
-
     /// What an honest destination without neighbours says, but for its root.
     private static func honest(_ message: Message) -> [Message]? {
         switch message {
@@ -65,7 +44,7 @@ struct FakePeerTests {
             if case .prepare = message { return [.prepared(wrong)] }
             return Self.honest(message)
         }
-        try await withDestination(node, script) { address in
+        try await node.withPeer(answering: script) { address in
             let error = await #expect(throws: MigrationError.self) {
                 try await node.migration(of: disk, image, to: address).run { _ in }
             }
@@ -89,7 +68,7 @@ struct FakePeerTests {
                 default: Self.honest(message)
                 }
             }
-            try await withDestination(node, script) { address in
+            try await node.withPeer(answering: script) { address in
                 let error = await #expect(throws: MigrationError.self) {
                     try await node.migration(of: disk, image, to: address).run { _ in }
                 }
@@ -112,7 +91,7 @@ struct FakePeerTests {
             if case .roundEnd = message { return Self.honest(message)! + [.failed(reason: "no room")] }
             return Self.honest(message)
         }
-        try await withDestination(node, script) { address in
+        try await node.withPeer(answering: script) { address in
             let error = await #expect(throws: MigrationError.self) {
                 try await node.migration(of: disk, image, to: address, switchover: .manual).run { _ in }
             }
@@ -153,7 +132,7 @@ struct FakePeerTests {
             default: return Self.honest(message)
             }
         }
-        try await withDestination(node, script) { address in
+        try await node.withPeer(answering: script) { address in
             await #expect(throws: (any Error).self) {
                 try await node.migration(of: disk, image, to: address).run { _ in }
             }
@@ -187,7 +166,7 @@ struct FakePeerTests {
             default: return Self.honest(message)
             }
         }
-        try await withDestination(node, script) { address in
+        try await node.withPeer(answering: script) { address in
             let migration = node.migration(of: disk, image, to: address)
             let task = Task { try await migration.run { _ in } }
             try await waitUntil("all are sent") {
@@ -206,7 +185,7 @@ struct FakePeerTests {
         let node = try TestNode()
         let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
         let left = Countdown(count)
-        try await withDestination(node, { left.next() ? Self.honest($0) : nil }) { address in
+        try await node.withPeer(answering: { left.next() ? Self.honest($0) : nil }) { address in
             await #expect(throws: (any Error).self) {
                 try await node.migration(of: disk, image, to: address).run { _ in }
             }
@@ -228,7 +207,7 @@ struct FakePeerTests {
             default: Self.honest(message)
             }
         }
-        try await withDestination(node, script) { address in
+        try await node.withPeer(answering: script) { address in
             await #expect(throws: MigrationError.self) {
                 try await node.migration(of: disk, image, to: address).run { _ in }
             }
@@ -249,7 +228,7 @@ struct FakePeerTests {
             }
         }
         let links = NIOLockedValueBox<[ForwardLink]>([])
-        try await withDestination(node, script) { address in
+        try await node.withPeer(answering: script) { address in
             let report = try await node.migration(of: disk, image, to: address).run { link in
                 links.withLockedValue { $0.append(link) }
             }
@@ -266,7 +245,7 @@ struct FakePeerTests {
         let node = try TestNode()
         let (disk, image) = try node.makeDisk(size: 1 << 20, &random)
         let left = Countdown(count)
-        try await withDestination(node, { left.next() ? Self.honest($0) : [] }) { address in
+        try await node.withPeer(answering: { left.next() ? Self.honest($0) : [] }) { address in
             let migration = node.migration(of: disk, image, to: address)
             let moving = Task { try await migration.run { _ in } }
             try await Task.sleep(for: .milliseconds(200))
@@ -296,7 +275,7 @@ struct FakePeerTests {
             if case .manifest = message { return [lie] }
             return Self.honest(message)
         }
-        try await withDestination(node, script) { address in
+        try await node.withPeer(answering: script) { address in
             await #expect(throws: (any Error).self) {
                 try await node.migration(of: disk, image, to: address).run { _ in }
             }

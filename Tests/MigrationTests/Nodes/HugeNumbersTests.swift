@@ -38,22 +38,11 @@ struct HugeNumbersTests {
             default: return []
             }
         }
-        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
-        let task = Task {
-            await listener.run { connection in
-                connection.allowOrdinaryFrames()
-                do {
-                    for try await frame in connection.inbound {
-                        guard let answers = script(try Message(frame: frame)) else { return }
-                        for answer in answers { try await connection.send(answer.encoded()) }
-                    }
-                } catch {}
-            }
+        try await node.withPeer(answering: script) { address in
+            let report = try await node.migration(of: disk, image, to: address, switchover: .now).run { _ in }
+            #expect(report.ledger.total <= 10 * size, "\(report.ledger)")
+            #expect(report.resent <= 10 * size)
         }
-        defer { task.cancel() }
-        let report = try await node.migration(of: disk, image, to: listener.address, switchover: .now).run { _ in }
-        #expect(report.ledger.total <= 10 * size, "\(report.ledger)")
-        #expect(report.resent <= 10 * size)
     }
 
     @Test("Sums of what peers and files say stay numbers")

@@ -1,5 +1,7 @@
 import Block
 import Index
+import NIOConcurrencyHelpers
+import Peer
 import TestSupport
 import Testing
 
@@ -42,40 +44,40 @@ struct SharedBlocksTests {
         #expect(second.image(of: places[0]!) == nil)
     }
 
-    @Test("What has been asked for is waited for only by disks that came later, and until it comes or will not")
-    func promised() throws {
-        let images = try ["first", "second", "elsewhere"].map { try image($0) }
+    /// The ways in which a wait for another disk ends.
+    enum End: CaseIterable { case come, withdrawn, gone, silent, late, cut, cancelled }
+
+    @Test(
+        "A disk waits for blocks that an earlier one has asked for -> it goes on once they have come or won't come",
+        .timeLimit(.minutes(10)), arguments: End.allCases)
+    func waits(end: End) async throws {
+        let images = try ["first", "second"].map { try image($0) }
         var first: SharedBlocks.Member? = shared.join(images[0], geometry, domains: [])
         let second = shared.join(images[1], geometry, domains: [])
-        let elsewhere = shared.join(images[2], geometry, domains: ["a"])
         first!.promise(Self.prefixes)
-        second.promise([99])
-        #expect(second.mayComeSoon([Self.prefixes[2]]))
-        #expect(!second.mayComeSoon([5]))
-        #expect(!first!.mayComeSoon([99]), "the other waits for this one")
-        #expect(!elsewhere.mayComeSoon(Self.prefixes))
-
-        first!.add([Self.prints[0]], from: 0)
-        #expect(!second.mayComeSoon([Self.prefixes[0]]))
-        #expect(second.mayComeSoon([Self.prefixes[1]]))
-        first!.withdrawPromises()
-        #expect(!second.mayComeSoon(Self.prefixes))
-        first!.promise(Self.prefixes)
-        first = nil
-        #expect(!second.mayComeSoon(Self.prefixes), "it has gone")
-    }
-
-    @Test("Invariant 10: disks that come and go, and promises without end, take no more memory")
-    func bounded() throws {
-        let image = try image("first")
-        for _ in 0..<1000 {
-            let member = shared.join(image, geometry, domains: [])
-            member.add(Self.prints, from: 0)
+        let isOpen = NIOLockedValueBox(true)
+        let limit = ContinuousClock.now + (end == .late ? .milliseconds(1) : .seconds(1000))
+        let waiting = Task {
+            try await second.waitWhileComing(Self.prefixes, until: limit) { isOpen.withLockedValue { $0 } }
         }
-        let member = shared.join(image, geometry, domains: [])
-        for start in 0..<600 as Range<UInt64> { member.promise((1...1000).map { start * 1000 + $0 }) }
-        let later = shared.join(image, geometry, domains: [])
-        #expect(later.mayComeSoon([1]))
-        #expect(!later.mayComeSoon([599_999]), "too many to remember")
+        switch end {
+        case .come: for print in Self.prints { first!.add([print], from: 0) }
+        case .withdrawn: first!.withdrawPromises()
+        case .gone: first = nil
+        // Nothing comes for the first disk for so long that nobody counts on it.
+        case .silent, .late: break
+        case .cut:
+            isOpen.withLockedValue { $0 = false }
+            shared.recheck()
+        case .cancelled: waiting.cancel()
+        }
+        let result = await waiting.result
+        switch end {
+        case .come, .withdrawn, .gone, .silent: #expect(try result.get())
+        case .late: #expect(try !result.get())
+        case .cut: #expect(throws: PeerError.self) { try result.get() }
+        case .cancelled: #expect(throws: CancellationError.self) { try result.get() }
+        }
+        withExtendedLifetime(first) {}
     }
 }

@@ -33,6 +33,32 @@ struct SwitchGroupTests {
         await #expect(throws: MigrationError.self) { try await failing.waitForSwitch(atMost: .seconds(100)) }
     }
 
+    @Test("A disk that waits for others hears at once that all are to go, that it holds them up, and that none goes")
+    func waitsForOthers() async throws {
+        let group = SwitchGroup(count: 2)
+        _ = group.note(0, isReady: true)
+        try await group.waitForOthers(0, atMost: .milliseconds(20))
+        let waiting = Task { try await group.waitForOthers(0, atMost: .seconds(1000)) }
+        #expect(group.note(1, isReady: true).isClosed)
+        try await waiting.value
+
+        let slow = SwitchGroup(count: 2)
+        _ = slow.note(0, isReady: true)
+        _ = slow.note(0, isReady: false)
+        let held = Task { try await slow.waitForOthers(0, atMost: .seconds(1000)) }
+        #expect(slow.note(1, isReady: true) == (isClosed: false, isAssembled: true))
+        try await held.value
+        // A request from before the wait does not end it: the disk has heard of that.
+        #expect(slow.requestSwitch())
+        try await slow.waitForOthers(1, atMost: .milliseconds(20))
+        let lost = Task { try await slow.waitForOthers(1, atMost: .seconds(1000)) }
+        #expect(slow.cancel())
+        await #expect(throws: MigrationError.self) { try await lost.value }
+        let cancelled = Task { try await SwitchGroup(count: 2).waitForOthers(1, atMost: .seconds(1000)) }
+        cancelled.cancel()
+        await #expect(throws: CancellationError.self) { try await cancelled.value }
+    }
+
     @Test("Nobody leaves a meeting before all have come, or after one has failed", arguments: [1, 2, 3, 8])
     func meetings(count: Int) async throws {
         var random = Seeded.fresh()

@@ -14,21 +14,6 @@ import Testing
 struct SwitchoverTests {
     private static let size: UInt64 = 10_000
 
-    /// A source that sends `messages` and hands back the answers, one to each that has one.
-    private func say(
-        _ messages: [Message], to address: PeerAddress, _ node: TestNode, answers: Int
-    ) async throws -> [Message] {
-        try await PeerConnection.connect(to: address, on: node.transport) { connection in
-            for message in messages { try await connection.send(message.encoded()) }
-            var heard: [Message] = []
-            var frames = connection.inbound.makeAsyncIterator()
-            while heard.count < answers, let frame = try await frames.next() {
-                heard.append(try Message(frame: frame))
-            }
-            return heard
-        }
-    }
-
     /// Brings a disk of zeros to the point where only the source's word is missing, and cuts the link.
     /// - Parameter isAnswered: clients are answered at the destination already.
     private func prepare(
@@ -37,10 +22,10 @@ struct SwitchoverTests {
     ) async throws {
         let geometry = BlockGeometry(size: Self.size, blockSize: 4096)!
         let root = try FingerprintFile(geometry: geometry, directory: node.state.scratch).root()
-        let heard = try await say(
+        let heard = try await node.say(
             offering(migration, as: export) + (isAnswered ? [.postcopy(.expect(.manual))] : []) + [
                 .zeros(BlockRange(first: 0, count: 3)), .manifestEnd, .roundEnd(1), .prepare(root),
-            ], to: address, node, answers: 5)
+            ], to: address, answers: 5)
         #expect(heard.last == .prepared(root))
     }
 
@@ -64,20 +49,20 @@ struct SwitchoverTests {
         try await node.receiving { try await prepare(migration, at: $0, node) }
         try await node.receiving { address in
             #expect(node.arrived.withLockedValue { $0.isEmpty })
-            let stranger = try await say([commit(MigrationID())], to: address, node, answers: 1)
+            let stranger = try await node.say([commit(MigrationID())], to: address, answers: 1)
             guard case .refused? = stranger.first else {
                 Issue.record("a stranger's word was taken: \(stranger)")
                 return
             }
             #expect(node.arrived.withLockedValue { $0.isEmpty })
             #expect(
-                try await say([commit(migration)], to: address, node, answers: 1) == [
+                try await node.say([commit(migration)], to: address, answers: 1) == [
                     .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
                 ])
             #expect(node.arrived.withLockedValue { $0["disk"] } != nil)
             // The word may be repeated: the answer to it may have been lost.
             #expect(
-                try await say([commit(migration)], to: address, node, answers: 1) == [
+                try await node.say([commit(migration)], to: address, answers: 1) == [
                     .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
                 ])
         }
@@ -95,7 +80,7 @@ struct SwitchoverTests {
             let next = MigrationID()
             func offer(_ abandoned: MigrationID?) async throws -> Message? {
                 let messages = offering(next, abandoned: abandoned.map { [$0] } ?? [])
-                return try await say(messages, to: address, node, answers: 2).last
+                return try await node.say(messages, to: address, answers: 2).last
             }
             for stranger in [nil, MigrationID()] {
                 guard case .failed? = try await offer(stranger) else {
@@ -107,7 +92,7 @@ struct SwitchoverTests {
                 }
             }
             #expect(try await offer(migration) == .acceptedOnBase)
-            guard case .refused? = try await say([commit(migration)], to: address, node, answers: 1).first
+            guard case .refused? = try await node.say([commit(migration)], to: address, answers: 1).first
             else {
                 Issue.record("the dropped disk was taken over")
                 return
@@ -121,7 +106,7 @@ struct SwitchoverTests {
         let first = MigrationID()
         try await node.receiving { address in
             try await prepare(first, at: address, node)
-            _ = try await say([commit(first)], to: address, node, answers: 1)
+            _ = try await node.say([commit(first)], to: address, answers: 1)
             // It has moved on.
             let image = try #require(node.arrivedImages.withLockedValue { $0["disk"] })
             node.bases.withLockedValue { $0["disk"] = ImageBase(image: image, movedBy: MigrationID()) }
@@ -129,7 +114,7 @@ struct SwitchoverTests {
             try await prepare(second, at: address, node)
             let third = MigrationID()
             func offer(_ abandoned: [MigrationID]) async throws -> Message? {
-                try await say(offering(third, abandoned: abandoned), to: address, node, answers: 2).last
+                try await node.say(offering(third, abandoned: abandoned), to: address, answers: 2).last
             }
             guard case .refused? = try await offer([]) else {
                 Issue.record("a prepared disk was given to a stranger")
@@ -138,7 +123,7 @@ struct SwitchoverTests {
             #expect(try await offer([second]) == .acceptedOnBase)
             // Whoever forwards by the first migration is still let in.
             #expect(
-                try await say([commit(first)], to: address, node, answers: 1) == [
+                try await node.say([commit(first)], to: address, answers: 1) == [
                     .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
                 ])
             node.bases.withLockedValue { $0 = [:] }
@@ -155,7 +140,7 @@ struct SwitchoverTests {
         let (goesOn, goOn) = AsyncStream.makeStream(of: Void.self)
         try await node.receiving { address in
             try await prepare(first, at: address, node)
-            _ = try await say([commit(first)], to: address, node, answers: 1)
+            _ = try await node.say([commit(first)], to: address, answers: 1)
             // It has moved on, and is about to come back.
             let image = try #require(node.arrivedImages.withLockedValue { $0["disk"] })
             node.bases.withLockedValue { $0["disk"] = ImageBase(image: image, movedBy: MigrationID()) }
@@ -168,10 +153,10 @@ struct SwitchoverTests {
                     for await _ in goesOn {}
                 }
             }
-            async let answer = say(offering(third, abandoned: [abandoned]), to: address, node, answers: 2).last
+            async let answer = node.say(offering(third, abandoned: [abandoned]), to: address, answers: 2).last
             for await _ in waits {}
             #expect(
-                try await say([commit(second)], to: address, node, answers: 1) == [
+                try await node.say([commit(second)], to: address, answers: 1) == [
                     .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
                 ])
             if !isAnswerOutdated { node.bases.withLockedValue { $0 = [:] } }
@@ -190,13 +175,13 @@ struct SwitchoverTests {
         let node = try TestNode()
         let migration = MigrationID()
         try await node.receiving { address in
-            let left = try await say(offering(migration) + [.postcopy(.leave)], to: address, node, answers: 4)
+            let left = try await node.say(offering(migration) + [.postcopy(.leave)], to: address, answers: 4)
             #expect(left[2] == .postcopy(.missing([BlockRange(first: 0, count: 3)])))
-            _ = try await say([commit(migration)], to: address, node, answers: 1)
+            _ = try await node.say([commit(migration)], to: address, answers: 1)
             func answer(_ answers: [Message], support: ProtocolSupport = .own, _ count: Int) async throws -> [Message] {
                 var hello = Hello(purpose: .bulk, migration: migration, isCommitted: true, export: "disk")
                 hello.support = support
-                return Array(try await say([.hello(hello)] + answers, to: address, node, answers: count).dropFirst())
+                return Array(try await node.say([.hello(hello)] + answers, to: address, answers: count).dropFirst())
             }
             let block = BlockRange(first: 0, count: 1)
             let describe = Message.postcopy(.describe([BlockRange(first: 0, count: 3)]))
@@ -230,15 +215,15 @@ struct SwitchoverTests {
         let data = DataSegment(runs: [BlockRange(first: 1, count: 1)], compressed: piece)
         let migration = MigrationID()
         try await node.receiving { address in
-            let left = try await say(
-                offering(migration) + [.data(data), .postcopy(.leave)], to: address, node, answers: 4)
+            let left = try await node.say(
+                offering(migration) + [.data(data), .postcopy(.leave)], to: address, answers: 4)
             let missing = [BlockRange(first: 0, count: 1), BlockRange(first: 2, count: 1)]
             #expect(left[2] == .postcopy(.missing(missing)))
-            _ = try await say([commit(migration)], to: address, node, answers: 1)
+            _ = try await node.say([commit(migration)], to: address, answers: 1)
             func question(_ capabilities: ProtocolSupport.Capabilities) async throws -> Message {
                 var hello = Hello(purpose: .bulk, migration: migration, isCommitted: true, export: "disk")
                 hello.support.capabilities = capabilities
-                return try await say([.hello(hello)], to: address, node, answers: 2)[1]
+                return try await node.say([.hello(hello)], to: address, answers: 2)[1]
             }
             #expect(try await question([.postcopy, .describesRuns]) == .postcopy(.describe(missing)))
             #expect(try await question(.postcopy) == .postcopy(.describe([BlockRange(first: 0, count: 3)])))
@@ -252,12 +237,12 @@ struct SwitchoverTests {
         let piece = try old.withUnsafeBytes { try StreamCompressor(level: 3).compress($0, level: 3) }
         let block = BlockRange(first: 1, count: 1)
         try await node.receiving { address in
-            let heard = try await say(
+            let heard = try await node.say(
                 offering(MigrationID()) + [
                     .data(DataSegment(runs: [block], compressed: piece)), .zeros(BlockRange(first: 0, count: 1)),
                     .zeros(BlockRange(first: 2, count: 1)), .manifestEnd, .roundEnd(1),
                     .data(DataSegment(runs: [block], compressed: ByteBuffer())), .postcopy(.leave),
-                ], to: address, node, answers: 6)
+                ], to: address, answers: 6)
             #expect(heard[4] == .postcopy(.missing([block])))
         }
     }
@@ -273,11 +258,11 @@ struct SwitchoverTests {
                 let migration = MigrationID()
                 var hello = Hello(purpose: .migrate, migration: migration)
                 hello.support.capabilities = capabilities
-                return try await say(
+                return try await node.say(
                     [.hello(hello)] + offering(migration).dropFirst() + [
                         .zeros(BlockRange(first: 1, count: 1)), .manifestEnd, .roundEnd(1),
                     ] + named.map { .postcopy(.dirty([$0])) } + [.roundEnd(2), .postcopy(.leave)],
-                    to: address, node, answers: answers)
+                    to: address, answers: answers)
             }
         }
         let missing = Message.postcopy(.missing([first, last]))
@@ -297,8 +282,8 @@ struct SwitchoverTests {
         let node = try TestNode()
         try await node.receiving { address in
             let named = DataSegment(runs: [BlockRange(first: 1, count: 1)], compressed: ByteBuffer())
-            let heard = try await say(
-                offering(MigrationID()) + [.data(named), .manifestEnd, .roundEnd(1)], to: address, node, answers: 4)
+            let heard = try await node.say(
+                offering(MigrationID()) + [.data(named), .manifestEnd, .roundEnd(1)], to: address, answers: 4)
             guard case .failed? = heard.last else {
                 Issue.record("\(heard)")
                 return
@@ -313,9 +298,9 @@ struct SwitchoverTests {
         try await node.receiving { address in
             try await prepare(first, at: address, node)
             let messages = offering(MigrationID(), abandoned: [first], as: "renamed")
-            let answers = try await say(messages, to: address, node, answers: 2)
+            let answers = try await node.say(messages, to: address, answers: 2)
             #expect(answers.last == .accepted)
-            guard case .refused? = try await say([commit(first)], to: address, node, answers: 1).first else {
+            guard case .refused? = try await node.say([commit(first)], to: address, answers: 1).first else {
                 Issue.record("the dropped disk was taken over")
                 return
             }

@@ -49,11 +49,11 @@ extension SimDestination {
     func carrierEnded(_ arrival: SimArrival, isCut: Bool) {
         arrivals[arrival.id] = nil
         connections[arrival.number] = nil
-        let isWorthKeeping = isAnsweringEarly || arrival.isWorthKeeping
-        let isDamaged = image.hasFailed
-        let (actions, removal) = machine.carrierEnded(
-            arrival.id, over: arrival.number,
-            keepsPartial: isDamaged ? faults.contains(.damagedBase) : isCut && isWorthKeeping)
+        let isTrusted = image.hasFailed && faults.contains(.damagedBase)
+        let left = LeftCopy(
+            comesAgain: isCut || isTrusted, isSound: !image.hasFailed || isTrusted,
+            hasBase: arrival.isWorthKeeping || isTrusted)
+        let (actions, removal) = machine.carrierEnded(arrival.id, over: arrival.number, left)
         perform(actions)
         if let removal { _ = remove(removal) }
     }

@@ -12,9 +12,6 @@ import NIOCore
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on, but for `synchronize`, which touches
 /// nothing that changes.
 final class IncomingDisk: @unchecked Sendable {
-    /// Bytes.
-    private static let worthKeeping: UInt64 = 1 << 20
-
     let image: RawImage
     /// Whether the image may hold blocks of the disk already.
     let hasBase: Bool
@@ -136,22 +133,16 @@ final class IncomingDisk: @unchecked Sendable {
     /// Whether nothing of it is missing.
     var isWhole: Bool { presentMap.missing() == 0 }
 
-    /// Whether another attempt may begin with it: blocks that could not be made durable may be gone, though the page cache
-    /// shows them.
-    var mayBeKept: Bool { image.flushFailure == nil }
-
-    /// Whether so much has arrived that another attempt should begin with it.
-    var isWorthKeeping: Bool {
-        mayBeKept
-            && (hasBase
-                || (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize) >= Self.worthKeeping)
+    /// The part that has come.
+    /// - Parameter comesAgain: the source will be back.
+    func left(comesAgain: Bool) -> LeftCopy {
+        LeftCopy(
+            comesAgain: comesAgain, isSound: image.flushFailure == nil, hasBase: hasBase,
+            present: (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize))
     }
 
     /// The blocks that have arrived.
     var present: PresentMap { presentMap }
-
-    /// Whether blocks of a segment have been asked for already, for another disk.
-    func mayComeSoon(_ segment: ManifestSegment) -> Bool { shared.mayComeSoon(segment.prefixes) }
 
     /// Ends a round, and brings the root up to date, so that the switchover finds little to do.
     func finishRound() throws {

@@ -41,8 +41,8 @@ struct LocalBlocks {
             let block = blocks.lowerBound + UInt64(offset)
             let isZero = fingerprint == .zero
             let isPresent = !isZero && holds(block, fingerprint)
-            if isZero { Self.append(block, to: &zeros) }
-            if isPresent { Self.append(block, to: &present) }
+            if isZero { zeros.append(joining: block) }
+            if isPresent { present.append(joining: block) }
             isSettled.append(isZero || isPresent)
         }
         self.zeros = zeros
@@ -70,19 +70,11 @@ struct LocalBlocks {
                     continue
                 }
             }
-            if !isSettled { Self.append(block, to: &rest) }
+            if !isSettled { rest.append(joining: block) }
             position += 1
             if count > 0 { break }
         }
         guard let first, let buffer else { return nil }
         return (first..<first + UInt64(count), buffer)
-    }
-
-    private static func append(_ block: UInt64, to runs: inout [Range<UInt64>]) {
-        if let last = runs.last, last.upperBound == block {
-            runs[runs.count - 1] = last.lowerBound..<block + 1
-        } else {
-            runs.append(block..<block + 1)
-        }
     }
 }

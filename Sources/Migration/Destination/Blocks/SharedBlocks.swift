@@ -3,7 +3,7 @@ import BlockModel
 import Hashing
 import Index
 import MigrationCore
-import NIOConcurrencyHelpers
+import Peer
 
 /// Remembers the places, on this node's disks, of blocks that came over a link in pre-copy, so that no other disk needs
 /// to fetch them. Of ten similar machines, only the first brings the blocks that are new to the site.
@@ -37,9 +37,17 @@ final class SharedBlocks: Sendable {
         /// Removes promises: the blocks that have not come will not come soon.
         func withdrawPromises() { shared.withdrawPromises(of: number) }
 
-        /// Whether a disk that began to arrive earlier has asked for such a block, and still arrives. Only an earlier one:
-        /// otherwise two could wait for each other.
-        func mayComeSoon(_ prefixes: [UInt64]) -> Bool { shared.arePromised(prefixes, before: number) }
+        /// Waits while `BlockPromises` says that blocks with these prefixes may come soon for another disk.
+        /// - Parameters:
+        ///   - end: of the longest wait.
+        ///   - isOpen: whether the connection that brings the disk stands. Call `recheck` when it does not any more.
+        /// - Returns: false if the wait has come to its end before.
+        /// - Throws: `PeerError.cut` if the connection does not stand; `CancellationError`.
+        func waitWhileComing(
+            _ prefixes: [UInt64], until end: ContinuousClock.Instant, isOpen: @escaping @Sendable () -> Bool
+        ) async throws -> Bool {
+            try await shared.waitWhileComing(prefixes, for: number, until: end, isOpen: isOpen)
+        }
     }
 
     /// A block of a disk.
@@ -54,8 +62,6 @@ final class SharedBlocks: Sendable {
         let geometry: BlockGeometry
         let domains: Set<String>
         var isArriving = true
-        /// The moment of the last promise, or of the last block that came.
-        var lastSign = ContinuousClock.now
     }
 
     private struct State {
@@ -64,11 +70,7 @@ final class SharedBlocks: Sendable {
         var nextNumber = 0
         /// A disk's number above `blockBits`, its block below.
         var places = RepeatCache(blocks: mostBlocks)
-        var promised: [UInt64: Int] = [:]
-
-        mutating func withdrawPromises(of member: Int) {
-            if !promised.isEmpty { promised = promised.filter { $0.value != member } }
-        }
+        var promises = BlockPromises()
 
         func place(of prefix: UInt64, domains: Set<String>, blockSize: Int) -> Place? {
             guard let packed = places.block(with: prefix) else { return nil }
@@ -80,17 +82,13 @@ final class SharedBlocks: Sendable {
         }
     }
 
-    /// The silence after which a disk's promises count no more.
-    private static let patience = Duration.seconds(2)
     private static let mostBlocks: UInt64 = 1 << 20
-    /// The most promises: further blocks are asked for once more.
-    private static let mostPromises = 1 << 18
     /// Bits of a block's number: `DestinationMachine` bounds the blocks of a disk. The bits above suffice for the disks'
     /// numbers.
     private static let blockBits: UInt64 = 32
     private static let mostDisks = 1 << 31
 
-    private let state = NIOLockedValueBox(State())
+    private let state = WatchedValue(State())
 
     /// A disk begins to arrive.
     /// - Parameter domains: those that it may draw on; it shares with disks of the same.
@@ -99,6 +97,7 @@ final class SharedBlocks: Sendable {
             state.disks = state.disks.filter { $0.value.isArriving || $0.value.image != nil }
             precondition(state.nextNumber < Self.mostDisks)
             state.disks[state.nextNumber] = Disk(image: image, geometry: geometry, domains: domains)
+            state.promises.joined(state.nextNumber, domains: domains, at: .now)
             state.nextNumber += 1
             return state.nextNumber - 1
         }
@@ -130,42 +129,43 @@ final class SharedBlocks: Sendable {
         state.withLockedValue { state in
             for (offset, fingerprint) in fingerprints.enumerated() {
                 state.places.note(fingerprint.high, at: UInt64(member) << Self.blockBits | (first + UInt64(offset)))
-                state.promised[fingerprint.high] = nil
             }
-            state.disks[member]?.lastSign = .now
+            state.promises.came(fingerprints, for: member, at: .now)
         }
     }
 
     private func promise(_ prefixes: [UInt64], by member: Int) {
-        state.withLockedValue { state in
-            for prefix in prefixes where state.promised.count < Self.mostPromises && state.promised[prefix] == nil {
-                state.promised[prefix] = member
-            }
-            if !prefixes.isEmpty { state.disks[member]?.lastSign = .now }
-        }
+        state.withLockedValue { $0.promises.promise(prefixes, by: member, at: .now) }
     }
 
     private func withdrawPromises(of member: Int) {
-        state.withLockedValue { $0.withdrawPromises(of: member) }
+        state.withLockedValue { $0.promises.withdraw(member) }
     }
 
     private func leave(_ member: Int) {
         state.withLockedValue { state in
-            state.withdrawPromises(of: member)
+            state.promises.left(member)
             state.disks[member]?.isArriving = false
         }
     }
 
-    private func arePromised(_ prefixes: [UInt64], before member: Int) -> Bool {
-        state.withLockedValue { state in
-            guard !state.promised.isEmpty, let disk = state.disks[member] else { return false }
-            let oldest = ContinuousClock.now - Self.patience
-            return prefixes.contains { prefix in
-                guard let number = state.promised[prefix], number < member, let other = state.disks[number] else {
-                    return false
-                }
-                return other.domains == disk.domains && other.lastSign > oldest
+    private func waitWhileComing(
+        _ prefixes: [UInt64], for member: Int, until end: ContinuousClock.Instant,
+        isOpen: @escaping @Sendable () -> Bool
+    ) async throws -> Bool {
+        while true {
+            let now = ContinuousClock.now
+            guard let promise = state.withLockedValue({ $0.promises.awaited(prefixes, by: member, at: now) }) else {
+                return true
             }
+            guard now < end else { return false }
+            await state.wait(
+                until: { !$0.promises.isOpen(promise) || !isOpen() }, atMost: now.duration(to: min(end, promise.end)))
+            try Task.checkCancellation()
+            guard isOpen() else { throw PeerError.cut }
         }
     }
+
+    /// Lets disks that wait for others look at their connections.
+    func recheck() { state.recheck() }
 }

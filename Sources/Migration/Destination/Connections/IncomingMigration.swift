@@ -7,9 +7,8 @@ import Peer
 
 /// One migration on its way here: performs the actions of its `DestinationMachine`.
 struct IncomingMigration {
-    /// The longest wait of a segment for blocks that come for another disk, and the interval of its looks.
+    /// The longest wait of a segment for blocks that come for another disk.
     private static let sharingLimit = Duration.seconds(60)
-    private static let sharingInterval = Duration.milliseconds(10)
 
     let context: DestinationContext
     let hello: Hello
@@ -92,17 +91,17 @@ struct IncomingMigration {
         let base = receiving.hasBase ? ", of which an older copy is here" : ""
         context.logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
         connection.allowOrdinaryFrames()
+        // A segment that waits for another disk hears of it.
+        connection.whenClosed { [shared = registry.shared] in shared.recheck() }
         try await context.accept(hello, hasBase: receiving.hasBase, connection)
     }
 
     /// Blocks that have been asked for already, for a disk that began to arrive earlier, are better waited for than asked for
     /// again. Once they have not come for very long, no more.
     private mutating func waitForOthers(_ segment: ManifestSegment) async throws {
-        let end = ContinuousClock.now + Self.sharingLimit
-        while waitsForOthers, disk!.mayComeSoon(segment) {
-            try await Task.sleep(for: Self.sharingInterval)
-            guard connection.isOpen else { throw PeerError.cut }
-            waitsForOthers = ContinuousClock.now < end
+        guard waitsForOthers else { return }
+        waitsForOthers = try await disk!.shared.waitWhileComing(segment.prefixes, until: .now + Self.sharingLimit) {
+            [connection] in connection.isOpen
         }
     }
 
@@ -185,10 +184,13 @@ struct IncomingMigration {
     }
 
     /// Tells the registry that nothing of the disk is written over this connection any more.
-    /// - Parameter keepsPartial: the source will be back, and enough has come for another attempt to begin with.
-    func end(keepsPartial: Bool) async {
+    /// - Parameter comesAgain: the source will be back.
+    mutating func end(comesAgain: Bool) async {
+        let left = disk?.left(comesAgain: comesAgain) ?? LeftCopy(comesAgain: comesAgain)
+        // The next attempt needs the image's lock.
+        disk = nil
         guard let offer, let carrier else { return }
-        await registry.carrierEnded(offer.migration, over: carrier, keepsPartial: keepsPartial)
+        await registry.carrierEnded(offer.migration, over: carrier, left)
     }
 
     private func onDisk<Result: Sendable>(

@@ -20,7 +20,7 @@ struct MigrateConnection: Sendable {
         (arrival.index, arrival.blockSize) = (index, blockSize)
         do {
             try await takeMessages(&arrival, &frames)
-            await arrival.end(keepsPartial: false)
+            await arrival.end(comesAgain: false)
         } catch {
             guard let offer = arrival.offer else { throw error }
             await end(&arrival, offer, &frames, error)
@@ -53,12 +53,7 @@ struct MigrateConnection: Sendable {
     private func end(
         _ arrival: inout IncomingMigration, _ offer: Offer, _ frames: inout PeerFrames, _ error: any Error
     ) async {
-        var isWorthKeeping = arrival.disk?.isWorthKeeping ?? false
-        // Clients that are attached to it already wait for the next attempt.
-        if await context.registry.isAnswered(offer.export) { isWorthKeeping = arrival.disk?.mayBeKept ?? true }
-        // The next attempt needs the image's lock.
-        arrival.disk = nil
-        await arrival.end(keepsPartial: isWorthKeeping && DestinationContext.isCut(error))
+        await arrival.end(comesAgain: DestinationContext.isCut(error))
         if arrival.machine.state == .active { return }
         if error is CancellationError {
             context.logger.notice(

@@ -129,9 +129,9 @@ extension IncomingDiskRegistry {
 
     /// Keeps an unprepared disk whose connection has ended for the next attempt, or removes it. A prepared disk stays until its
     /// source decides.
-    func carrierEnded(_ migration: MigrationID, over carrier: ArrivalConnection, keepsPartial: Bool) async {
+    func carrierEnded(_ migration: MigrationID, over carrier: ArrivalConnection, _ left: LeftCopy) async {
         unregister(carrier)
-        let (actions, removal) = machine.carrierEnded(migration, over: carrier, keepsPartial: keepsPartial)
+        let (actions, removal) = machine.carrierEnded(migration, over: carrier, left)
         perform(actions)
         guard let removal else { return }
         do { try await remove(removal) } catch {

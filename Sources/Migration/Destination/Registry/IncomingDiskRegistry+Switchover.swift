@@ -16,12 +16,7 @@ extension IncomingDiskRegistry {
         }
         var record = record
         if let movedBy = disk.movedBy {
-            record.imagePath = disk.image.path
-            record.supersedes = movedBy
-            if let last = try records.read(record.export) {
-                record.earlier = Array(([last.migration] + (last.earlier ?? [])).prefix(IncomingRecord.maximumEarlier))
-                record.aliases = last.aliases
-            }
+            record.comeBack(into: disk.image.path, movedBy: movedBy, last: try records.read(record.export))
         }
         let image = try images.standing(disk.image, record)
         record.image = image

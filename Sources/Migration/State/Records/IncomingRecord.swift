@@ -43,7 +43,7 @@ public struct IncomingRecord: Codable, Sendable {
     var aliases: [MigrationID]?
 
     /// Older lives than these are forgotten.
-    static let maximumEarlier = 64
+    private static let maximumEarlier = 64
 
     /// Whether the disk has come, or comes, into an image that was here already.
     public var isReturn: Bool { imagePath != nil }
@@ -105,5 +105,17 @@ public struct IncomingRecord: Codable, Sendable {
             phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
             root: root.description)
         isReadOnly = offer.isReadOnly ? true : nil
+    }
+
+    /// The disk comes back into an image that was here already. Who forwarded here to its earlier lives may do so again.
+    /// - Parameters:
+    ///   - movedBy: the migration by which that image moved away.
+    ///   - last: the record of its last life here; nil if there is none.
+    mutating func comeBack(into imagePath: String, movedBy: MigrationID, last: IncomingRecord?) {
+        self.imagePath = imagePath
+        supersedes = movedBy
+        guard let last else { return }
+        earlier = Array(([last.migration] + (last.earlier ?? [])).prefix(Self.maximumEarlier))
+        aliases = last.aliases
     }
 }

@@ -1,6 +1,7 @@
 import NIOConcurrencyHelpers
 
-/// Tells the connection that brings a disk that a client wants to write to it before the switchover.
+/// Tells the connection that brings a disk that a client wants to write to it before the switchover. It calls; a task that waited
+/// for it, as for a `WatchedValue`, would have to be ended with each connection on which nobody ever writes.
 final class ChangeSignal: Sendable {
     private struct State {
         var isRaised = false
