@@ -13,6 +13,7 @@ let fuzzed: KeyValuePairs = [
     "PeerFuzz": modules("PeerModel", "Peer", "MigrationProtocol", "MigrationCore", "Migration", "BlockModel", "Block")
         + [nio],
     "TableFuzz": modules("Hashing", "Index"),
+    "MemoryFuzz": modules("MigrationCore"),
     "ValueFuzz": modules(
         "Configuration", "Daemon", "Migration", "MigrationCore", "MigrationProtocol", "PeerModel", "Peer", "BlockModel",
         "Block"),

@@ -204,6 +204,20 @@ struct QEMUElementTests {
         check(stream)
     }
 
+    @Test("An unknown element behind RAM that came after a device -> a problem, and no search for that device's footer")
+    func unknownBehindRAM() {
+        var stream = QEMUStreamBuilder.untilPages()
+        addPages(&stream)
+        stream.endOfSection()
+        stream.footer()
+        stream.device("device", 9, [1, 2, 3])
+        stream.part()
+        addPages(&stream)
+        stream.endOfSection()
+        stream.footer()
+        check(problem: "QEMU's stream has an element of unknown type 9", behind: stream) { $0.add([9, 1, 2]) }
+    }
+
     @Test("A device whose footer never comes -> bytes, and no problem")
     func endless() {
         var stream = QEMUStreamBuilder.untilPages()

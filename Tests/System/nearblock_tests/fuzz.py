@@ -1,8 +1,9 @@
-"""test fuzz [--short] [--seconds N] [--merge] [handshake|transmission|peer|table|value ...]
+"""test fuzz [--short] [--seconds N] [--merge] [handshake|transmission|peer|table|value|memory ...]
 
 Coverage-guided fuzzing, with libFuzzer and the address sanitizer, of what reads the bytes of NBD clients (handshake,
-transmission), of other nodes (peer), the files of an index (table), and numbers and texts of users, of configuration and
-state files and of the control socket (value): the package Tests/Fuzz.
+transmission), of other nodes (peer), the files of an index (table), numbers and texts of users, of configuration and
+state files and of the control socket (value), and the stream by which QEMU moves a guest's memory (memory): the package
+Tests/Fuzz.
 --seconds N is the time for all targets together (default 60; --short: 20). What is found is left in .build-fuzz and its name
 told. --merge adds what covers new code to the committed corpus in Tests/Fuzz/corpus, made small.
 """
@@ -16,9 +17,9 @@ from nearblock_tests.repository import ROOT, SuiteParser, install, note, positiv
 
 PACKAGE = ROOT / "Tests/Fuzz"
 FOLDER = ROOT / ".build-fuzz"
-TARGETS = ("handshake", "transmission", "peer", "table", "value")
+TARGETS = ("handshake", "transmission", "peer", "table", "value", "memory")
 # The inputs of these are no messages of NBD.
-WITHOUT_DICTIONARY = ("table", "value")
+WITHOUT_DICTIONARY = ("table", "value", "memory")
 LIBRARIES = ("liburing", "libnbd", "libzstd", "openssl", "glib-2.0")
 LIMITS = ("-max_len=80000", "-timeout=10", "-rss_limit_mb=2048")
 

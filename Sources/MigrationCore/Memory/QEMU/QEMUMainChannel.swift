@@ -37,7 +37,7 @@ struct QEMUMainChannel: Sendable {
     /// The number of the RAM section.
     var ramSection: UInt32?
     var started: [UInt32] = []
-    /// A section whose end was looked for and found, if the elements since then are understood.
+    /// A section whose end was looked for and found; nil once the end of a RAM section has confirmed it.
     var foundEnd: UInt32?
     let kind: Kind
 
@@ -85,6 +85,7 @@ struct QEMUMainChannel: Sendable {
         guard bytes.count >= QEMUElement.footerBytes else { return .more }
         let ended = bytes.bigEndian(UInt32.self, at: 1)
         guard ended == section else { return .problem(.otherFooter(ended)) }
+        foundEnd = nil
         place = .element
         return .bytes(QEMUElement.footerBytes)
     }
