@@ -93,8 +93,8 @@ final class SwitchGroup: Sendable {
         try await wait(atMost: limit) { $0.isWaitOver }
     }
 
-    /// Returns once all disks are to go or the others wait for this one, somebody asks for the disks, a connection has ended,
-    /// or the time is over.
+    /// Returns once all disks are to go, the others wait for this one, or the time is over. Also if somebody asks for the disks
+    /// meanwhile, or a connection ends.
     /// - Throws: why none of them goes; `CancellationError`.
     func waitForOthers(_ disk: Int, atMost limit: Duration) async throws {
         try await wait(atMost: limit) { $0.isWaitForOthersOver(of: disk) }

@@ -3,8 +3,8 @@ import Hashing
 /// Decides whether a disk that arrives waits for blocks that other disks have asked for already, instead of asking for them
 /// once more.
 ///
-/// A disk waits only for disks that began to arrive earlier, so that no two wait for each other, and only for those of the same
-/// domains. The promises of a disk count as long as something comes for it.
+/// A disk waits only for disks of the same domains that began to arrive earlier, so that no two wait for each other. The promises
+/// of a disk count as long as something comes for it.
 package struct BlockPromises: Sendable {
     /// A block that a disk has asked for.
     package struct Promise: Equatable, Sendable {
@@ -60,8 +60,8 @@ package struct BlockPromises: Sendable {
         if !promised.isEmpty { promised = promised.filter { $0.value != disk } }
     }
 
-    /// The promise for which a disk that wants these blocks is to wait: the last one, since blocks come in about the order in
-    /// which they were asked for. nil if none of them may come soon.
+    /// The promise for which a disk that wants these blocks is to wait; nil if none of them may come soon. It is the last one:
+    /// blocks come in about the order in which they were asked for.
     package func awaited(_ prefixes: [UInt64], by disk: Int, at now: ContinuousClock.Instant) -> Promise? {
         guard !promised.isEmpty, let domains = disks[disk]?.domains else { return nil }
         for prefix in prefixes.reversed() {
