@@ -82,6 +82,13 @@ let package = Package(
         .executableTarget(
             name: "LookupBenchmark", dependencies: ["Hashing", "Index"], path: "benchmarks/lib/LookupBenchmark"),
 
+        // Times the description of memory in tokens for benchmarks/memory-stream.
+        .executableTarget(
+            name: "MemoryBenchmark",
+            dependencies: [
+                "Hashing", "MigrationProtocol", "MigrationCore", .product(name: "NIOCore", package: "swift-nio"),
+            ], path: "benchmarks/lib/MemoryBenchmark"),
+
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),

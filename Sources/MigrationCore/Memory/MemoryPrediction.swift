@@ -1,7 +1,7 @@
 /// The expectation of both nodes of what follows in a memory stream, so that only the rest need be said.
 struct MemoryPrediction {
-    /// The flags of QEMU's page headers, the low bits of an address (migration/ram.c, `RAM_SAVE_FLAG_*`): those of a page
-    /// and of a zero page behind another one of the same RAM block.
+    /// The flags of QEMU's page headers, the low bits of an address (migration/ram.c, `RAM_SAVE_FLAG_*`). These are of a
+    /// page and of a zero page behind another one of the same RAM block.
     private static let pageFlags: UInt64 = 0x28
     private static let zeroFlags: UInt64 = 0x22
     private static let flagMask = UInt64(StreamPart.pageBytes - 1)

@@ -35,6 +35,9 @@ package struct MemoryRun: Equatable, Sendable {
         }
     }
 
+    /// Bytes of the stream.
+    package var byteCount: Int { count * pieceBytes }
+
     /// Bytes of a piece that stand among the literals.
     package var literalBytes: Int {
         switch source {

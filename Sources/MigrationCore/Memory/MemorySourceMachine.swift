@@ -25,6 +25,8 @@ package struct MemorySourceMachine: Sendable {
     /// Disks of the offer.
     private let disks: Int
     private var state = State.opening
+    /// Whether the other hypervisor may still say something.
+    private var isBackOpen = true
     package private(set) var window = MemoryWindow()
     /// The batch that was asked for again last.
     private var repaired: UInt64?
@@ -60,15 +62,24 @@ package struct MemorySourceMachine: Sendable {
             return try repair(batch)
         case (.memory(.back(let bytes)), .relaying), (.memory(.back(let bytes)), .ended),
             (.memory(.back(let bytes)), .finished):
+            try checkBackIsOpen()
             return .giveBack(Array(bytes.readableBytesView))
         case (.memory(.backEnd), .relaying), (.memory(.backEnd), .ended), (.memory(.backEnd), .finished):
+            try checkBackIsOpen()
+            isBackOpen = false
             return .endBack
         case (.memory(.ended), .ended) where window.isEmpty:
             state = .finished
             return .finish
-        default: throw MigrationError.unexpected("a message about memory out of turn")
+        default: throw Self.outOfTurn
         }
     }
+
+    private func checkBackIsOpen() throws {
+        guard isBackOpen else { throw Self.outOfTurn }
+    }
+
+    private static var outOfTurn: MigrationError { .unexpected("a message about memory out of turn") }
 
     /// Pages that a destination may keep at most: each costs this node memory.
     package static let mostHistory = 1 << 18

@@ -1,6 +1,6 @@
 import MigrationProtocol
 
-/// Reads what `MemoryTokenWriter` wrote, and trusts none of it: every number is checked against the disks, the pages that
+/// Reads what `MemoryTokenWriter` wrote, and trusts none of it. Every number is checked against the disks, the pages that
 /// are kept, and the most bytes of a batch.
 struct MemoryTokenReader {
     /// The bounds of references.
@@ -13,16 +13,16 @@ struct MemoryTokenReader {
 
     private var prediction = MemoryPrediction()
 
-    /// The runs that a batch's tokens describe.
+    /// Calls `body` with each run that a batch's tokens describe, in their order.
     /// - Parameters:
     ///   - literalBytes: the bytes beside the tokens, all of which must be used.
     ///   - maximumBytes: the most that the runs may come to.
-    /// - Throws: `MigrationError.unexpected`.
+    /// - Throws: `MigrationError.unexpected`. Some runs may have been passed on by then.
     mutating func read(
-        _ tokens: UnsafeRawBufferPointer, literalBytes: Int, bounds: Bounds, maximumBytes: Int
-    ) throws -> [MemoryRun] {
+        _ tokens: UnsafeRawBufferPointer, literalBytes: Int, bounds: Bounds, maximumBytes: Int,
+        _ body: (MemoryRun) -> Void
+    ) throws {
         var input = NumberReader(tokens)
-        var runs: [MemoryRun] = []
         var (left, literals) = (maximumBytes, literalBytes)
         while !input.isAtEnd {
             guard let run = try readRun(&input, bounds) else { continue }
@@ -33,12 +33,12 @@ struct MemoryTokenReader {
             }
             left -= bytes
             literals -= run.literalBytes * run.count
-            runs.append(run)
+            body(run)
         }
         guard literals == 0 else {
             throw MigrationError.unexpected("a batch of memory has bytes that nothing describes")
         }
-        return runs
+        guard left < maximumBytes else { throw MigrationError.unexpected("a batch of memory describes nothing") }
     }
 
     /// - Returns: nil for a token that only says how to read later ones.
@@ -48,6 +48,7 @@ struct MemoryTokenReader {
         case .bytes: return MemoryRun(.bytes, count: count)
         case .zeros, .pages, .disk, .sent: return try readPages(token, count, &input, bounds)
         case .header:
+            guard count <= StreamPart.pageBytes else { throw Self.malformed }
             let header = prediction.header(at: try input.distance(), flags: UInt64(count - 1))
             let (token, count) = try input.token()
             guard prediction.hasHeaders else { throw Self.malformed }

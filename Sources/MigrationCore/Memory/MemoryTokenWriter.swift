@@ -1,6 +1,7 @@
 /// Describes a memory stream in tokens. Its prediction goes on over all batches of a stream.
 struct MemoryTokenWriter {
-    private var prediction = MemoryPrediction()
+    /// The expectation of what follows. It may be set back to that before a batch, after `finish`.
+    var prediction = MemoryPrediction()
     private var run: MemoryRun?
     private var tokens: [UInt8] = []
 
@@ -35,7 +36,7 @@ struct MemoryTokenWriter {
     /// The tokens of everything that was added since the last call.
     mutating func finish() -> [UInt8] {
         finishRun()
-        defer { tokens.removeAll(keepingCapacity: true) }
+        defer { tokens = [] }
         return tokens
     }
 

@@ -17,13 +17,12 @@ package final class MemoryUnpacker {
 
     /// A batch whose referenced pages have not been read.
     package struct Unpacked: Sendable {
-        /// The bytes of the stream, zeros in the place of referenced pages.
+        /// The bytes of the stream, zeros in the place of referenced pages. Their number stays.
         package var bytes: [UInt8]
         package let reads: [Read]
         /// Offsets of the literal pages, which are to be kept.
         package let literalPages: [Int]
-        fileprivate let tokens: [UInt8]
-        fileprivate let runs: [MemoryRun]
+        fileprivate let runs: MemoryRuns
         fileprivate let expected: Fingerprint
     }
 
@@ -36,6 +35,7 @@ package final class MemoryUnpacker {
     private var proof = StreamProof()
     private let hasher = BlockHasher()
     private let hash = SHA256Stream()
+    private var material: [UInt8] = []
     /// Bytes of the stream that were accepted.
     package private(set) var byteCount: UInt64 = 0
     /// The pages so far.
@@ -56,51 +56,50 @@ package final class MemoryUnpacker {
         precondition(packed.count == batch.tokenBytes + batch.literalBytes)
         let tokens = UnsafeRawBufferPointer(rebasing: packed[..<batch.tokenBytes])
         let bounds = MemoryTokenReader.Bounds(blocks: blocks, sent: SentPages.kept(of: sent, capacity: history))
-        let runs = try reader.read(
-            tokens, literalBytes: batch.literalBytes, bounds: bounds, maximumBytes: MemoryBatch.maximumBytes)
-        var layout = MemoryLayoutBuilder(runs, literals: UnsafeRawBufferPointer(rebasing: packed[batch.tokenBytes...]))
-        layout.build()
+        let runs = try MemoryRuns(tokens, literalBytes: batch.literalBytes, bounds: bounds, &reader)
+        var layout = MemoryLayoutBuilder(
+            byteCount: runs.byteCount, literals: UnsafeRawBufferPointer(rebasing: packed[batch.tokenBytes...]))
+        runs.forEach { layout.add($0) }
         sent += UInt64(layout.literalPages.count)
         return Unpacked(
-            bytes: layout.bytes, reads: layout.reads, literalPages: layout.literalPages, tokens: Array(tokens),
-            runs: runs, expected: batch.proof)
+            bytes: layout.bytes, reads: layout.reads, literalPages: layout.literalPages, runs: runs,
+            expected: batch.proof)
     }
 
     /// Whether a batch is what the source has, once its referenced pages have been read. If it is, the next one may follow.
     package func accept(_ batch: Unpacked) -> Bool {
-        let material = material(of: batch)
-        let next = batch.tokens.withUnsafeBytes { tokens in
+        precondition(batch.bytes.count == batch.runs.byteCount)
+        collectMaterial(of: batch)
+        let next = batch.runs.tokens.withUnsafeBytes { tokens in
             material.withUnsafeBytes { proof.adding(tokens: tokens, material: $0, hash) }
         }
         guard next.prefix == batch.expected else { return false }
         proof = next
         byteCount += UInt64(batch.bytes.count)
-        for run in batch.runs { tally.add(run) }
+        batch.runs.forEach { tally.add($0) }
         return true
     }
 
-    private func material(of batch: Unpacked) -> [UInt8] {
-        var material: [UInt8] = []
-        material.reserveCapacity(batch.bytes.count / 128)
+    private func collectMaterial(of batch: Unpacked) {
+        material.removeAll(keepingCapacity: true)
         batch.bytes.withUnsafeBytes { bytes in
-            var offset = 0
-            for run in batch.runs {
-                let end = offset + run.count * run.pieceBytes
-                if run.source == .bytes {
-                    material.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[offset..<end]))
-                } else {
-                    for piece in stride(from: offset, to: end, by: run.pieceBytes) {
-                        add(UnsafeRawBufferPointer(rebasing: bytes[piece..<piece + run.pieceBytes]), run, &material)
-                    }
-                }
-                offset = end
+            var rest = bytes
+            batch.runs.forEach { run in
+                add(UnsafeRawBufferPointer(rebasing: rest[..<run.byteCount]), run)
+                rest = UnsafeRawBufferPointer(rebasing: rest[run.byteCount...])
             }
         }
-        return material
+    }
+
+    private func add(_ bytes: UnsafeRawBufferPointer, _ run: MemoryRun) {
+        if run.source == .bytes { return material.append(contentsOf: bytes) }
+        for piece in stride(from: 0, to: bytes.count, by: run.pieceBytes) {
+            add(page: UnsafeRawBufferPointer(rebasing: bytes[piece..<piece + run.pieceBytes]), run)
+        }
     }
 
     /// The bytes decide, not the run: they may have been repaired.
-    private func add(_ page: UnsafeRawBufferPointer, _ run: MemoryRun, _ material: inout [UInt8]) {
+    private func add(page: UnsafeRawBufferPointer, _ run: MemoryRun) {
         let header = run.header.map { _ in UInt64(bigEndian: page.loadUnaligned(as: UInt64.self)) }
         let content = UnsafeRawBufferPointer(rebasing: page[(header == nil ? 0 : StreamPart.headerBytes)...])
         material.append(header: header, hasher.fingerprint(content))

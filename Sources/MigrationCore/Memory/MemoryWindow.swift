@@ -4,7 +4,7 @@ import PeerModel
 /// Bounds what the source has taken from its hypervisor and the destination has not given to its own.
 ///
 /// QEMU works out its downtime from what it could write. So the bound is what the link carries in one round trip and
-/// `queueing`, compressed: whatever waits beyond that would add to the downtime without QEMU's knowledge.
+/// `queueing`, compressed. Whatever waits beyond that would add to the downtime without QEMU's knowledge.
 package struct MemoryWindow: Sendable {
     /// Time for which data may wait for the link beside the round trip.
     private static let queueing = Duration.milliseconds(50)
@@ -12,6 +12,8 @@ package struct MemoryWindow: Sendable {
     private static let leastOnLink: UInt64 = 128 << 10
     /// Bytes of the stream, which both nodes hold. Found pages take next to nothing on the link.
     package static let mostStream: UInt64 = 24 << 20
+    /// Batches under way: each costs both nodes some memory, however small it is.
+    package static let mostBatches = 1024
 
     private struct Batch {
         let stream: UInt64
@@ -59,7 +61,7 @@ package struct MemoryWindow: Sendable {
     /// Whether more may be taken from the hypervisor.
     /// - Parameter path: TCP's state of the link, whose rate is at most the operator's limit; nil if unknown.
     package func mayTake(over path: PathState?) -> Bool {
-        stream < Self.mostStream && onLink < Self.limit(on: path)
+        batches.count < Self.mostBatches && stream < Self.mostStream && onLink < Self.limit(on: path)
     }
 
     private static func limit(on path: PathState?) -> UInt64 {

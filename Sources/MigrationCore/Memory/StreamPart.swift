@@ -1,7 +1,7 @@
 /// A stretch of a memory stream. The parts that a parser returns follow each other without gaps.
 ///
 /// A part says how its bytes may be described in fewer. A wrong part costs bytes on the link and never changes a byte of
-/// the stream. Its bytes are compared with the description before it is used.
+/// the stream: `MemoryPacker` compares its bytes with the description.
 package struct StreamPart: Equatable, Sendable {
     /// The content of a part.
     package enum Kind: UInt8, Sendable {

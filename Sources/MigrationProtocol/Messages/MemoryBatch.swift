@@ -3,8 +3,8 @@ import NIOCore
 
 /// Bytes of a memory stream: `MemoryTokens` that describe them, and the bytes that are not found elsewhere.
 public struct MemoryBatch: Sendable, Equatable {
-    /// The most bytes of the stream in one batch.
-    package static let maximumBytes = 2 << 20
+    /// The most bytes of the stream in one batch. An ordinary frame has room for them even if they do not compress.
+    package static let maximumBytes = 1 << 20
     /// The most bytes of tokens and literals together.
     package static let maximumPacked = maximumBytes + (64 << 10)
 

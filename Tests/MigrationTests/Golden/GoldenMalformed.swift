@@ -61,5 +61,16 @@ struct GoldenMalformed: Sendable, CustomTestStringConvertible {
         GoldenMalformed(
             "description of 4097 blocks",
             "40 23 0000000000000000 00001001" + String(repeating: "00", count: 513)),
+        GoldenMalformed("memory without a second type", "50"),
+        GoldenMalformed("memory of an unknown second type", "50 05"),
+        GoldenMalformed("offer of memory with 33 disks", "50 01 21" + String(repeating: "01 0001 61", count: 33)),
+        GoldenMalformed("offer of memory with a disk of kind 2", "50 01 01 02 \(id)"),
+        GoldenMalformed(
+            "offer of memory with an export of 201 bytes", "50 01 01 01 00c9" + String(repeating: "61", count: 201)),
+        GoldenMalformed("batch of memory without tokens", "50 02 00000000 00000001 \(id) 07"),
+        GoldenMalformed("batch of memory with a byte too many", "50 02 00000001 00110000 \(id) 07"),
+        GoldenMalformed("batch of memory of 4 GiB and more", "50 02 ffffffff ffffffff \(id) 07"),
+        GoldenMalformed("memory accepted of 33 disks", "50 10 00000000 21 0000000000"),
+        GoldenMalformed("back of memory of 65537 bytes", "50 13" + String(repeating: "61", count: 65537)),
     ]
 }

@@ -55,11 +55,27 @@ struct GoldenMessageTests {
         #expect(golden == Set((0...UInt8.max).filter(isKnownPostcopy)))
     }
 
+    /// Whether some frame of zeros, or with a batch of one token, that begins so is a message.
+    private func isKnownMemory(_ type: UInt8) -> Bool {
+        let fields =
+            (0...64).map { [UInt8](repeating: 0, count: $0) } + [[0, 0, 0, 1] + [UInt8](repeating: 0, count: 20)]
+        return fields.contains { (try? Message(frame: ByteBuffer(bytes: [0x50, type] + $0))) != nil }
+    }
+
+    @Test("Every second type of memory that is decoded has its bytes written down here")
+    func completeMemory() {
+        let golden = Set(
+            GoldenMessages.memory.filter { $0.digits.hasPrefix("50") }.map {
+                $0.bytes.getInteger(at: 1, as: UInt8.self)!
+            })
+        #expect(golden == Set((0...UInt8.max).filter(isKnownMemory)))
+    }
+
     @Test(
         "A capability keeps its bit",
         arguments: [
             (.postcopy, 0), (.summaries, 1), (.mostRead, 2), (.latePieces, 3), (.unsaidMissing, 4), (.describesRuns, 5),
-            (.hearsOfRest, 6), (.successors, 7), (.offerDetails, 8),
+            (.hearsOfRest, 6), (.successors, 7), (.offerDetails, 8), (.memory, 9),
         ] as [(ProtocolSupport.Capabilities, Int)])
     func capabilities(_ capability: ProtocolSupport.Capabilities, _ bit: Int) {
         #expect(capability.rawValue == 1 << bit)
@@ -77,6 +93,8 @@ struct GoldenMessageTests {
         #expect(ManifestSegment.maximumBlocks == 4096 && ManifestSummary.groupBlocks == 32)
         #expect(PostcopyMessage.maximumRuns == 32768 && PostcopyMessage.maximumRanked == 1024)
         #expect(ExportName.maximumLength == 200 && OfferLimits.maximumAliases == 256)
+        #expect(MemoryBatch.maximumBytes == 1_048_576 && MemoryBatch.maximumPacked == 1_114_112)
+        #expect(MemoryOffer.maximumDisks == 32 && MemoryMessage.maximumBack == 65_536)
         #expect(ZstdParameters.windowLog == 27)
     }
 }

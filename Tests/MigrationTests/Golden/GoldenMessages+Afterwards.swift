@@ -94,5 +94,5 @@ extension GoldenMessages {
     ]
 
     /// All that this release sends.
-    static let sent: [GoldenMessage] = opening + offers + copying + answers + forwarding + postcopy
+    static let sent: [GoldenMessage] = opening + offers + copying + answers + forwarding + postcopy + memory
 }

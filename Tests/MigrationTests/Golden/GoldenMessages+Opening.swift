@@ -50,6 +50,10 @@ enum GoldenMessages {
     /// Forms that this release does not send and takes.
     static let taken: [GoldenMessage] = [
         GoldenMessage(
+            "memory accepted with unused bits", .memory(.accepted(history: 1, readable: [false, true])),
+            "50 10 00000001 02 fe"),
+        GoldenMessage("memory back of nothing", .memory(.back(.init())), "50 13"),
+        GoldenMessage(
             "hello with more at its end", hello(.bulk),
             "01 \(magic) 0003 0003 00000000000001ff 04 \(id) 01 0004 6469736b ffee"),
         GoldenMessage(

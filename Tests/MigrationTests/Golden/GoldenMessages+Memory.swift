@@ -1,0 +1,52 @@
+import NIOCore
+
+@testable import Hashing
+@testable import MigrationProtocol
+
+extension GoldenMessages {
+    private static let id = "0123456789abcdeffedcba9876543210"
+    private static let proof = Fingerprint(high: 0x0102_0304_0506_0708, low: 0x090a_0b0c_0d0e_0f10)
+
+    static let memory: [GoldenMessage] = [
+        GoldenMessage(
+            "hello of a guest's memory",
+            .hello(Hello(purpose: .memory, migration: GoldenValues.first, export: "guest")),
+            "01 6e656172626c6b32 0003 0003 00000000000003ff 06 \(id) 00 0005 6775657374"),
+        GoldenMessage(
+            "welcome of a release that takes memory", .welcome(Welcome(blockSize: 0)),
+            "02 0003 0003 00000000000003ff 00000000 0000000000000000"),
+        GoldenMessage(
+            "offer of memory",
+            .memory(.offer(MemoryOffer(disks: [.migration(GoldenValues.first), .export("dïsk")]))),
+            "50 01 02 00 \(id) 01 0005 64c3af736b"),
+        GoldenMessage("offer of memory without disks", .memory(.offer(MemoryOffer(disks: []))), "50 01 00"),
+        GoldenMessage(
+            "batch of memory",
+            .memory(
+                .batch(
+                    MemoryBatch(
+                        tokenBytes: 3, literalBytes: 4096, proof: proof, compressed: ByteBuffer(bytes: [7, 8])))),
+            "50 02 00000003 00001000 0102030405060708090a0b0c0d0e0f10 0708"),
+        GoldenMessage(
+            "the longest batch of memory",
+            .memory(
+                .batch(
+                    MemoryBatch(
+                        tokenBytes: 65536, literalBytes: 1 << 20, proof: .zero, compressed: ByteBuffer(bytes: [7])))),
+            "50 02 00010000 00100000 00000000000000000000000000000000 07"),
+        GoldenMessage("repair of memory", .memory(.repair(ByteBuffer(bytes: [7, 8]))), "50 03 0708"),
+        GoldenMessage(
+            "end of memory", .memory(.end(byteCount: 1 << 40, digest: GoldenValues.root)),
+            "50 04 0000010000000000 \(GoldenValues.rootHex)"),
+        GoldenMessage(
+            "memory accepted", .memory(.accepted(history: 65536, readable: [true, false, true])),
+            "50 10 00010000 03 05"),
+        GoldenMessage(
+            "memory accepted without disks", .memory(.accepted(history: 0, readable: [])), "50 10 00000000 00"),
+        GoldenMessage("memory delivered", .memory(.delivered(batches: 1 << 40)), "50 11 0000010000000000"),
+        GoldenMessage("memory again", .memory(.again(batch: 5)), "50 12 0000000000000005"),
+        GoldenMessage("memory back", .memory(.back(ByteBuffer(bytes: [7, 8]))), "50 13 0708"),
+        GoldenMessage("end of memory back", .memory(.backEnd), "50 14"),
+        GoldenMessage("memory ended", .memory(.ended), "50 15"),
+    ]
+}
