@@ -73,7 +73,7 @@ final class TestNode: Sendable {
 
     /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
-        index: String? = nil, silence: ArrivalIdleTimeout = ArrivalIdleTimeout(),
+        index: String? = nil, silence: ArrivalIdleTimeout = ArrivalIdleTimeout(), memory: MemoryDirectory? = nil,
         _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
@@ -83,7 +83,7 @@ final class TestNode: Sendable {
         try await site.restore()
         self.site.withLockedValue { $0 = site }
         var migrations = DestinationMigration(
-            registry: site, indexDirectory: index, pools: pools, logger: logger
+            registry: site, indexDirectory: index, pools: pools, logger: logger, memory: memory
         ) { DiskClient(disk: $0, loop: loop) }
         migrations.arrivalIdleTimeout = silence
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)
@@ -146,6 +146,8 @@ extension TestNode: IncomingDiskHost {
         arrived.withLockedValue { $0[arriving.export] = disk }
         return disk
     }
+
+    func image(of export: String) async -> RawImage? { arrivedImages.withLockedValue { $0[export] } }
 
     func completed(_ export: String) async {}
 }
