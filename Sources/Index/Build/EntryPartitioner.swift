@@ -1,15 +1,18 @@
 /// Entries that one thread has collected, partitioned by the first bits of their fingerprints.
 ///
 /// A full partition is written to a scratch file, so memory stays bounded: 16 MiB for each thread. Partitions of the
-/// same number from all threads are later sorted together.
+/// same number from all threads are later sorted together. Copy it only while it is empty.
 struct EntryPartitioner: Sendable {
     /// Bytes of memory for all partitions of a thread.
     private static let memory = 16 << 20
 
     private let scratch: ScratchFile
-    private let bits: Int
+    let bits: Int
+    /// Entries of a partition that are in memory, at most.
     private let limit: Int
-    private var partitions: [[CatalogueEntry]]
+    /// `limit` entries for each partition; nil while there are none.
+    private var memory: EntryMemory?
+    private var counts: [Int]
     /// Offsets in the scratch file of each partition's earlier entries, `limit` entries at each offset.
     private var written: [[UInt64]]
     private(set) var count: UInt64 = 0
@@ -22,21 +25,26 @@ struct EntryPartitioner: Sendable {
         self.scratch = scratch
         self.bits = bits
         limit = (Self.memory / MemoryLayout<CatalogueEntry>.stride) >> bits
-        partitions = Array(repeating: [], count: 1 << bits)
+        counts = Array(repeating: 0, count: 1 << bits)
         written = Array(repeating: [], count: 1 << bits)
     }
 
     mutating func append(_ entry: CatalogueEntry) throws {
         count += 1
         let partition = Int(entry.high >> UInt64(64 - bits))
-        partitions[partition].append(entry)
-        guard partitions[partition].count == limit else { return }
-        written[partition].append(try partitions[partition].withUnsafeBytes { try scratch.append($0) })
-        partitions[partition].removeAll(keepingCapacity: true)
+        if memory == nil { memory = EntryMemory(count: limit << bits) }
+        assert(isKnownUniquelyReferenced(&memory), "entries of two copies would mix")
+        let first = partition * limit
+        memory!.entries[first + counts[partition]] = entry
+        counts[partition] += 1
+        guard counts[partition] == limit else { return }
+        let full = UnsafeBufferPointer(rebasing: memory!.entries[first..<first + limit])
+        written[partition].append(try scratch.append(UnsafeRawBufferPointer(full)))
+        counts[partition] = 0
     }
 
     /// Returns how many entries were added to a partition.
-    func count(ofPartition partition: Int) -> Int { written[partition].count * limit + partitions[partition].count }
+    func count(ofPartition partition: Int) -> Int { written[partition].count * limit + counts[partition] }
 
     /// Copies a partition to the front of `target`.
     func copy(partition: Int, to target: UnsafeMutableBufferPointer<CatalogueEntry>) throws {
@@ -46,20 +54,9 @@ struct EntryPartitioner: Sendable {
             try scratch.read(into: UnsafeMutableRawBufferPointer(part), at: offset)
             place += limit
         }
-        _ = UnsafeMutableBufferPointer(rebasing: target[place...]).update(fromContentsOf: partitions[partition])
-    }
-
-    /// Returns one partition of several threads, ascending.
-    /// - Parameter partitioners: At least one; all have the same number of bits.
-    static func sorted(partition: Int, of partitioners: [EntryPartitioner]) throws -> [CatalogueEntry] {
-        let count = partitioners.reduce(0) { $0 + $1.count(ofPartition: partition) }
-        let entries = UnsafeMutableBufferPointer<CatalogueEntry>.allocate(capacity: count)
-        defer { entries.deallocate() }
-        var place = 0
-        for partitioner in partitioners {
-            try partitioner.copy(partition: partition, to: UnsafeMutableBufferPointer(rebasing: entries[place...]))
-            place += partitioner.count(ofPartition: partition)
-        }
-        return EntrySort.sorted(entries, sharing: partitioners[0].bits)
+        guard let memory else { return }
+        let first = partition * limit
+        let rest = memory.entries[first..<first + counts[partition]]
+        _ = UnsafeMutableBufferPointer(rebasing: target[place...]).update(fromContentsOf: rest)
     }
 }

@@ -27,6 +27,22 @@ final class ScratchFile: Sendable {
         return offset
     }
 
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        try bytes.writeAll(to: descriptor, at: offset, path)
+    }
+
+    /// Sets the size in bytes; bytes that were not written are zero.
+    func setSize(_ size: UInt64) throws {
+        guard ftruncate(descriptor, off_t(size)) == 0 else { throw FileError("set the size of", path) }
+    }
+
+    /// Maps the file, which then lives as long as the mapping too.
+    func mapped() throws -> IndexFile {
+        do throws(TableFault) { return try IndexFile(descriptor: descriptor, path: path) } catch {
+            throw error.fileError(path)
+        }
+    }
+
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws {
         var done = 0
         while done < buffer.count {

@@ -92,9 +92,9 @@ struct TableBuilder {
         let key = TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation)
         let catalogue = try directory.temporary(for: IndexFileName.newCatalogue())
         header.distinct = try CatalogueBuilder(
-            directory: directory, blockSize: blockSize,
-            members: [.init(key: key, file: written, header: header)], threads: threads
-        ).write(to: catalogue)
+            directory: directory, blockSize: blockSize, sources: [TableFingerprints(file: written, header: header)],
+            threads: threads
+        ).write(to: catalogue, listing: [key])
         try header.encode().withUnsafeBytes { try file.write($0, at: 0) }
         // Publish the table last: the catalogue has no effect without it.
         try directory.publish([catalogue, file])

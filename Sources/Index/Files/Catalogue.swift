@@ -28,6 +28,15 @@ final class Catalogue: Sendable {
         file.expectRandomReads()
     }
 
+    /// Makes a catalogue of a file that holds nothing but the entries. It lists no tables.
+    init(header: CatalogueHeader, starts: [UInt32], file: IndexFile) {
+        self.header = header
+        self.starts = starts
+        self.file = file
+        tables = []
+        file.expectRandomReads()
+    }
+
     /// Returns the numbers of a bucket's entries.
     func entries(ofBucket bucket: Int) -> Range<Int> { Int(starts[bucket])..<Int(starts[bucket + 1]) }
 

@@ -18,6 +18,8 @@ public enum IndexError: Error, Equatable, CustomStringConvertible {
     case domain(String)
     /// The image has more blocks than a table can number.
     case tooManyBlocks(image: String, blocks: UInt64)
+    /// A catalogue would have 2^32 entries or more, or a disk more blocks than an entry can number.
+    case tooManyFingerprints
     /// The path is neither a file nor a block device.
     case notAnImage(String)
 
@@ -42,6 +44,8 @@ public enum IndexError: Error, Equatable, CustomStringConvertible {
             "'\(domain)' can't be the name of a domain: use 1 to 255 bytes"
         case .tooManyBlocks(let image, let blocks):
             "\(image) has \(blocks) blocks, more than a table can number: use an index with larger blocks"
+        case .tooManyFingerprints:
+            "there are too many blocks for one catalogue: use larger blocks, or several indexes"
         case .notAnImage(let path):
             "\(path) is neither a file nor a block device: name a raw disk image or an NBD URI"
         }

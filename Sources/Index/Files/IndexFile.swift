@@ -19,12 +19,17 @@ final class IndexFile: @unchecked Sendable {
     private let inode: ino_t
     private let start: UnsafeRawPointer?
 
-    init(path: String) throws(TableFault) {
-        self.path = path
+    convenience init(path: String) throws(TableFault) {
         // Non-blocking, because opening a named pipe in the directory would wait for a writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw errno == ENOENT || errno == ESTALE ? .gone : .unreadable(errno) }
         defer { close(descriptor) }
+        try self.init(descriptor: descriptor, path: path)
+    }
+
+    /// Maps an open file, which the caller may then close.
+    init(descriptor: CInt, path: String) throws(TableFault) {
+        self.path = path
         var info = stat()
         guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { throw .foreign }
         size = UInt64(info.st_size)

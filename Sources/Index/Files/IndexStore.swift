@@ -214,12 +214,11 @@ public struct IndexStore: Sendable {
         }
         guard !members.isEmpty else { return try place.publish([], deleting: useless) }
         // Tables beyond the limit wait for the next merge.
-        members = Array(members.prefix(CatalogueHeader.maximumTables))
+        let tables = members.prefix(CatalogueHeader.maximumTables).sorted().map { snapshot.tables[$0] }
         let file = try place.temporary(for: IndexFileName.newCatalogue())
         _ = try CatalogueBuilder(
-            directory: place, blockSize: blockSize, members: members.sorted().map { .init(snapshot.tables[$0]) },
-            threads: threads
-        ).write(to: file)
+            directory: place, blockSize: blockSize, sources: tables.map(\.fingerprints), threads: threads
+        ).write(to: file, listing: tables.map(\.key))
         try place.publish([file], deleting: useless)
     }
 

@@ -29,6 +29,8 @@ final class Table: Sendable {
     /// Key by which catalogues refer to this table.
     var key: TableKey { TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation) }
 
+    var fingerprints: TableFingerprints { TableFingerprints(file: file, header: header) }
+
     /// Returns the offset in the file of a block's fingerprint.
     func offset(of block: UInt64) -> UInt64 {
         header.fingerprintsRange.lowerBound + block * UInt64(Fingerprint.byteCount)

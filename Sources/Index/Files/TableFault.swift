@@ -1,3 +1,4 @@
+import Block
 import Glibc
 
 /// Reasons why a file of an index is skipped.
@@ -19,6 +20,12 @@ enum TableFault: Error, Equatable {
         case .truncated, .damaged: true
         default: false
         }
+    }
+
+    /// The error of a file that this process has just written.
+    func fileError(_ path: String) -> FileError {
+        guard case .unreadable(let code) = self else { return FileError("read", path, code: ENOENT) }
+        return FileError("read", path, code: code)
     }
 
     /// Describes the fault and the remedy; the message follows the file's name.

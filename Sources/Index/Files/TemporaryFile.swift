@@ -41,10 +41,7 @@ final class TemporaryFile: @unchecked Sendable {
 
     /// Opens the written bytes for reading. Call after `setSize`.
     func reopened() throws -> IndexFile {
-        do throws(TableFault) { return try IndexFile(path: path) } catch {
-            guard case .unreadable(let code) = error else { throw FileError("read", path, code: ENOENT) }
-            throw FileError("read", path, code: code)
-        }
+        do throws(TableFault) { return try IndexFile(path: path) } catch { throw error.fileError(path) }
     }
 
     /// Starts writing the file to the disk, so that `synchronize` has less to wait for.

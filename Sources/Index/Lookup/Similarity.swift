@@ -51,13 +51,14 @@ public struct Similarity: Codable, Hashable, Sendable {
         let next = NIOLockedValueBox(0)
         let tallies = try Workers.run(options.threads) {
             var tally = SimilarityTally(neighbours: index.neighbours.count)
+            var sorter = PartitionSorter(of: partitioners)
             while true {
                 let partition = next.withLockedValue { next in
                     defer { next += 1 }
                     return next
                 }
                 guard partition < 1 << bits else { return tally }
-                tally.add(try EntryPartitioner.sorted(partition: partition, of: partitioners), index)
+                tally.add(UnsafeBufferPointer(try sorter.sort(partition)), index)
             }
         }
         return Similarity(

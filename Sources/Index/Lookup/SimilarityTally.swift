@@ -12,7 +12,7 @@ struct SimilarityTally: Sendable {
     }
 
     /// - Parameter sorted: Nonzero fingerprints, ascending, one entry for each occurrence; none was in an earlier call.
-    mutating func add(_ sorted: [CatalogueEntry], _ index: NeighbourIndex) {
+    mutating func add(_ sorted: UnsafeBufferPointer<CatalogueEntry>, _ index: NeighbourIndex) {
         var unique: [Fingerprint] = []
         var occurrences: [UInt64] = []
         for entry in sorted {

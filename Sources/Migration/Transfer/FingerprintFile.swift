@@ -67,7 +67,7 @@ package final class FingerprintFile: Sendable {
     /// - Throws: `FileError`.
     func fingerprints(of blocks: Range<UInt64>) throws -> [Fingerprint] {
         try withUnsafeTemporaryAllocation(byteCount: blocks.count * Fingerprint.byteCount, alignment: 8) { bytes in
-            try file.read(into: bytes, at: blocks.lowerBound * UInt64(Fingerprint.byteCount))
+            try read(blocks, into: bytes)
             return (0..<blocks.count).map {
                 Fingerprint(bytes: UnsafeRawBufferPointer(Self.entry($0, of: bytes)))
             }
@@ -229,5 +229,28 @@ package final class FingerprintFile: Sendable {
     {
         let start = index * Fingerprint.byteCount
         return UnsafeMutableRawBufferPointer(rebasing: bytes[start..<start + Fingerprint.byteCount])
+    }
+}
+
+extension FingerprintFile: FingerprintSource {
+    var blockCount: UInt64 { geometry.blockCount }
+
+    var dataBlocksLimit: UInt64 {
+        let segments = state.withLockedValue { state in state.hasContents.count { $0 } }
+        return min(blockCount, UInt64(segments) * Self.segmentBlocks)
+    }
+
+    func nextData(from block: UInt64) -> Range<UInt64>? {
+        state.withLockedValue { state in
+            guard let segment = state.hasContents[Int(block / Self.segmentBlocks)...].firstIndex(of: true) else {
+                return nil
+            }
+            let start = UInt64(segment) * Self.segmentBlocks
+            return max(block, start)..<min(blockCount, start + Self.segmentBlocks)
+        }
+    }
+
+    func read(_ blocks: Range<UInt64>, into buffer: UnsafeMutableRawBufferPointer) throws {
+        try file.read(into: buffer, at: blocks.lowerBound * UInt64(Fingerprint.byteCount))
     }
 }

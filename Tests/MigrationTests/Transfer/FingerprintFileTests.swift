@@ -52,6 +52,37 @@ struct FingerprintFileTests {
         #expect(try stepwise.root() != atOnce.root(), "block \(block) has changed")
     }
 
+    @Test("An index of manifests finds their blocks, and reads only the parts that have any")
+    func indexed() throws {
+        var random = Seeded.fresh()
+        let scratch = Scratch()
+        // One disk is far larger than its contents, and the other ends within a segment.
+        let sizes: [UInt64] = [1 << 44, 4096 * 10_000 + 5]
+        let manifests = try sizes.map {
+            try FingerprintFile(geometry: BlockGeometry(size: $0, blockSize: 4096)!, directory: scratch.path)
+        }
+        var places: [Fingerprint: FingerprintIndex.Place] = [:]
+        for (disk, manifest) in manifests.enumerated() {
+            for first in [0, 4095, 9000, manifest.blockCount - 7] {
+                let run = (0..<7).map { _ in fingerprint(&random) }
+                try manifest.set(run[...], from: first)
+                for (offset, fingerprint) in run.enumerated() {
+                    places[fingerprint] = .init(disk: disk, block: first + UInt64(offset))
+                }
+            }
+        }
+        #expect(manifests.map(\.dataBlocksLimit) == [4 * 4096, 10_001])
+        let last = manifests[0].blockCount - 4096..<manifests[0].blockCount
+        #expect(manifests[0].nextData(from: 4096 * 3) == last)
+        #expect(manifests[1].nextData(from: 9005) == 9005..<10_001)
+        let index = try FingerprintIndex(of: manifests, directory: scratch.path, threads: 2)
+        let pages = places.keys + [.zero, fingerprint(&random)]
+        #expect(index.lookUp(pages) == pages.map { places[$0] })
+        try manifests[1].setZero(9000..<9007)
+        let gone = pages.filter { places[$0]?.disk == 1 && (9000..<9007).contains(places[$0]!.block) }
+        #expect(gone.count == 7 && index.lookUp(gone).allSatisfy { $0 == nil })
+    }
+
     @Test("What is missing counts once, however often it was said before")
     func without() throws {
         var random = Seeded.fresh()

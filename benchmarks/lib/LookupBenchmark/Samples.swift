@@ -45,16 +45,42 @@ struct Samples {
         return questions
     }
 
-    private static func read(_ table: FileHandle?, _ block: UInt64, _ count: Int) -> [Fingerprint] {
-        guard let table, let head = bytes(table, 48, 8) else { return [] }
-        let lengths = head.withUnsafeBytes {
-            (UInt64($0.loadUnaligned(as: UInt32.self)), UInt64($0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+    /// The largest neighbours, as the disks of one guest.
+    func disks(_ count: Int) -> [TableDisk] {
+        neighbours.sorted { $0.distinct > $1.distinct }.prefix(count).compactMap { neighbour in
+            guard let table = FileHandle(forReadingAtPath: neighbour.tableFile) else { return nil }
+            return Self.start(table).map { TableDisk(neighbour, table, start: $0) }
         }
-        let start = (256 + lengths.0 + lengths.1 + 4095) / 4096 * 4096
-        guard let data = bytes(table, start + block * 16, count * 16) else { return [] }
+    }
+
+    /// Pages of a guest's memory: runs of five or six blocks of its disks, and a bit more than twice as many other pages
+    /// in between.
+    func memory(_ count: Int, of disks: [TableDisk]) -> [Fingerprint] {
+        var pages: [Fingerprint] = []
+        while pages.count < count, let disk = disks.randomElement() {
+            let length = Int.random(in: 5...6)
+            let first = UInt64.random(in: 0...disk.blockCount - min(disk.blockCount, UInt64(length)))
+            pages += disk.fingerprints(first, length) + absent(.random(in: 12...14))
+        }
+        return pages
+    }
+
+    private static func read(_ table: FileHandle?, _ block: UInt64, _ count: Int) -> [Fingerprint] {
+        guard let table, let start = start(table), let data = bytes(table, start + block * 16, count * 16) else {
+            return []
+        }
         return data.withUnsafeBytes { all in
             (0..<count).map { Fingerprint(bytes: UnsafeRawBufferPointer(rebasing: all[$0 * 16..<$0 * 16 + 16])) }
         }
+    }
+
+    /// Returns where the fingerprints begin.
+    private static func start(_ table: FileHandle) -> UInt64? {
+        guard let head = bytes(table, 48, 8) else { return nil }
+        let lengths = head.withUnsafeBytes {
+            (UInt64($0.loadUnaligned(as: UInt32.self)), UInt64($0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+        }
+        return (256 + lengths.0 + lengths.1 + 4095) / 4096 * 4096
     }
 
     private static func bytes(_ table: FileHandle, _ offset: UInt64, _ count: Int) -> [UInt8]? {

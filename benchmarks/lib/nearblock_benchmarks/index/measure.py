@@ -104,6 +104,12 @@ def look_ups(count):
             f"({opened['memory'] / opened['blocks']:.3f} bytes a block), of which the process had "
             f"{opened['memoryBefore'] / 1e6:.1f} before; {end['memory'] / 1e6:.1f} after the look-ups")
         for line in lines[1:-1]:
+            if line["kind"] == "build":
+                print(
+                    f"  scratch index of {line['disks']} disks, {line['blocks']} blocks: built in {line['seconds']:.2f} s, "
+                    f"{line['blocks'] * 16 / line['seconds'] / 1e6:.0f} MB of fingerprints a second; memory "
+                    f"{(line['memory'] - line['memoryBefore']) / line['blocks']:.3f} bytes a block beyond page cache")
+                continue
             print(
                 f"  batches of {batch}, {line['kind']}: {line['perSecond'] / 1e6:.2f} million a second on a core, "
                 f"{100 * line['found'] / line['questions']:.1f} % found")
