@@ -384,6 +384,32 @@ struct PostCopyMachineTests {
         #expect(driven.machine.retry() == [.send(.need([Self.range(1, 1)]), on: .demand)])
     }
 
+    @Test("Blocks found here that can't be stored, while a write waits for the source -> searched for once a pause")
+    func notStoredLater() throws {
+        var driven = Driven()
+        _ = driven.up(.bulk, .postcopy)
+        _ = try driven.describe(0..<8)
+        // The demand channel is down: the first block does not come.
+        let begun = driven.machine.begin(.init(id: 1, kind: .write, bytes: 10..<2 * 4096 - 10, isForced: false))
+        guard case .search(let search)? = begun.first else {
+            Issue.record("no search")
+            return
+        }
+        #expect(search.parts == [[0..<2], []])
+        let full = PostCopyMachine.Problem.cannotStore(error: 28)
+        let found = driven.machine.arrived(1..<2, from: .neighbour)
+        #expect(
+            driven.machine.filled(found, error: 28, isAtHand: true, at: Driven.now) == [
+                .report(full), .retry(after: .seconds(5)),
+            ])
+        _ = driven.machine.searched(search, rest: [0..<1])
+        guard case .search(let again)? = driven.machine.retry().first else {
+            Issue.record("it is not searched for again")
+            return
+        }
+        #expect(again.parts == [[1..<2], []])
+    }
+
     // MARK: Durability and progress
 
     @Test("So many bytes are filled -> they are made durable, though nobody waits; fewer are not")
