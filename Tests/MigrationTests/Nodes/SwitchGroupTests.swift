@@ -33,6 +33,23 @@ struct SwitchGroupTests {
         await #expect(throws: MigrationError.self) { try await failing.waitForSwitch(atMost: .seconds(100)) }
     }
 
+    @Test("Who waits for the next attempt hears of a cancel at once, and is not called by a switch")
+    func waitsForAttempt() async throws {
+        let group = SwitchGroup(count: 1)
+        #expect(group.requestSwitch())
+        let begun = ContinuousClock.now
+        await group.waitForFailure(atMost: .milliseconds(30))
+        #expect(begun.duration(to: .now) >= .milliseconds(30))
+        let waiting = Task { await group.waitForFailure(atMost: .seconds(10_000)) }
+        #expect(group.requestSwitch())
+        #expect(group.cancel())
+        await waiting.value
+        await group.waitForFailure(atMost: .seconds(10_000))
+        let stopped = Task { await SwitchGroup(count: 1).waitForFailure(atMost: .seconds(10_000)) }
+        stopped.cancel()
+        await stopped.value
+    }
+
     @Test("Nobody leaves a meeting before all have come, or after one has failed", arguments: [1, 2, 3, 8])
     func meetings(count: Int) async throws {
         var random = Seeded.fresh()
