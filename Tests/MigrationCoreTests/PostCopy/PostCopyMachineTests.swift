@@ -62,10 +62,11 @@ private struct Driven {
         return machine.progress(at: Self.now).progress.problem
     }
 
-    /// Performs saving until it ends.
+    /// Performs one sequence of saving, of three steps at most.
     mutating func save(failing failed: SaveSequence.Step? = nil) -> [PostCopyMachine.Action] {
         var actions: [PostCopyMachine.Action] = [.save(.synchronizeImage)]
-        while case .save(let step)? = actions.first {
+        for _ in 0..<3 {
+            guard case .save(let step)? = actions.first else { break }
             actions = machine.saved(step == failed ? WorkFailure(code: 5, reason: "broken") : nil)
         }
         return actions

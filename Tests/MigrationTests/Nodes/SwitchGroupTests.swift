@@ -1,11 +1,13 @@
 import Block
 import Foundation
 import NIOConcurrencyHelpers
+import Peer
 import TestSupport
 import Testing
 
 @testable import Migration
 @testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Disks that meet", .timeLimit(.minutes(10)))
 struct SwitchGroupTests {
@@ -91,6 +93,40 @@ struct SwitchGroupTests {
         }
         try await waitUntil("all hear of it") { ended.withLockedValue { $0 } == groups.count * 3 }
         #expect(groups.allSatisfy { $0.isInDoubt })
+    }
+
+    @Test("Whoever sees that none goes -> finds the farewell of its disk, whose answer is heard")
+    func farewell() async throws {
+        let node = try TestNode()
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
+        let accepting = Task { await listener.run { _ in } }
+        defer { accepting.cancel() }
+        try await PeerConnection.connect(to: listener.address, on: node.transport) { connection in
+            let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: nil))
+            // As the destination answers.
+            link.received(.failed(reason: "cancelled at the source"), frameLength: 0)
+            link.close()
+            let groups = (0..<3000).map { _ in SwitchGroup(count: 1) }
+            for group in groups { try group.connect(0, over: link) }
+            let watched = NIOLockedValueBox(0)
+            let cancelling = Task {
+                try await onThread {
+                    for (number, group) in groups.enumerated() {
+                        while watched.withLockedValue({ $0 }) <= number { sched_yield() }
+                        _ = group.cancel()
+                    }
+                }
+            }
+            var missed = 0
+            for group in groups {
+                watched.withLockedValue { $0 += 1 }
+                // Without a pause between this look and the question.
+                while group.failure == nil {}
+                if await !group.finishFarewell(of: 0) { missed += 1 }
+            }
+            try await cancelling.value
+            #expect(missed == 0)
+        }
     }
 
     /// How a write of the word ends that somebody gives up meanwhile.
