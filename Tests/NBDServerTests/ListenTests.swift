@@ -1,5 +1,6 @@
 import Foundation
 import NBDServer
+import NIOConcurrencyHelpers
 import Ring
 import TestSupport
 import Testing
@@ -26,6 +27,59 @@ import Testing
                 #expect(told?.contains(path) == true && told?.contains("another server") == true)
             }
             _ = try await onThread { try Client(unix: path).receive(18) }
+        }
+    }
+
+    @Test func aServerWaitsWhileAnotherReplacesASocket() async throws {
+        let path = scratch.file("socket")
+        try bindAndLeave(path)
+        let folder = open(scratch.path, O_RDONLY | O_DIRECTORY)
+        defer { close(folder) }
+        // As another server that has found that nobody listens there.
+        try #require(flock(folder, LOCK_EX | LOCK_NB) == 0)
+        try await withServer { first in
+            try await withServer { second in
+                let isOver = NIOLockedValueBox(false)
+                let listening = Task {
+                    try await onThread {
+                        defer { isOver.withLockedValue { $0 = true } }
+                        return complaint { try second.listen(on: .unix(path: path)) }
+                    }
+                }
+                // It replaces the file now, unless it is kept off.
+                for _ in 0..<15 where !isOver.withLockedValue({ $0 }) { try await Task.sleep(for: .milliseconds(20)) }
+                #expect(!isOver.withLockedValue { $0 })
+                unlink(path)
+                let fresh = try bind(path)
+                defer { close(fresh) }
+                flock(folder, LOCK_UN)
+                #expect(try await listening.value?.contains("another server") == true)
+            }
+            #expect(complaint { try first.listen(on: .unix(path: path)) } == nil, "nobody listens there any more")
+        }
+    }
+
+    @Test func ofServersThatBeginAtOnceExactlyOneHasTheSocketOfADeadServer() async throws {
+        let path = scratch.file("socket")
+        for round in 0..<50 {
+            try bindAndLeave(path)
+            let begun = NIOLockedValueBox(0)
+            try await withServer { first in
+                try await withServer { second in
+                    let servers = [first, second]
+                    let told = NIOLockedValueBox<[String?]>([])
+                    try await onThreads(2) { number in
+                        begun.withLockedValue { $0 += 1 }
+                        while begun.withLockedValue({ $0 }) < 2 { sched_yield() }
+                        let complaint = complaint { try servers[number].listen(on: .unix(path: path)) }
+                        told.withLockedValue { $0.append(complaint) }
+                    }
+                    let refused = told.withLockedValue { $0 }.compactMap { $0 }
+                    #expect(refused.count == 1 && refused[0].contains("another server"), "round \(round): \(refused)")
+                    _ = try await onThread { try Client(unix: path).receive(18) }
+                }
+            }
+            #expect(access(path, F_OK) != 0)
         }
     }
 
@@ -143,17 +197,20 @@ import Testing
     }
 
     /// Leaves a socket file behind, as a server that was killed does.
-    private func bindAndLeave(_ path: String) throws {
+    private func bindAndLeave(_ path: String) throws { close(try bind(path)) }
+
+    /// Listens on a socket.
+    private func bind(_ path: String) throws -> CInt {
         let socket = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
-        defer { close(socket) }
         var name = sockaddr_un()
         name.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
         let bound = withUnsafePointer(to: &name) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                Glibc.bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
         try #require(bound == 0 && listen(socket, 1) == 0)
+        return socket
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import NBDServer
 import NIOCore
 import NIOFoundationCompat
 import NIOPosix
@@ -12,7 +13,7 @@ struct ControlServer: Sendable {
 
     private let channel: NIOAsyncChannel<any Channel, Never>
     private let node: Node
-    private let path: String
+    private let file: SocketFile
     private let unspoken = UnspokenClients()
 
     /// Binds the socket and listens.
@@ -21,6 +22,8 @@ struct ControlServer: Sendable {
     init(path: String, isDefault: Bool = false, group: any EventLoopGroup, node: Node) async throws {
         ControlDirectory.make(for: path)
         if isDefault { try ControlDirectory.secure(for: path) }
+        let lock = try await node.pools.urgent.runIfActive { SocketFolderLock(for: path) }
+        defer { lock.release() }
         if await Self.answers(path, group) { throw ControlError.taken(path: path) }
         let descriptor = try ControlSocket.bind(path)
         do {
@@ -33,7 +36,7 @@ struct ControlServer: Sendable {
             throw ControlError.cannotListen(path: path, reason: reason)
         }
         self.node = node
-        self.path = path
+        file = SocketFile(path: path)
     }
 
     /// Serves until the task is cancelled; then removes the socket.
@@ -43,7 +46,7 @@ struct ControlServer: Sendable {
                 for try await client in clients { group.addTask { try? await serve(client) } }
             }
         }
-        unlink(path)
+        file.remove()
     }
 
     private func serve(_ accepted: any Channel) async throws {

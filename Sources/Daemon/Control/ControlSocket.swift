@@ -2,7 +2,7 @@ import Glibc
 
 /// Creates a node's control socket so that at no moment another user can connect.
 enum ControlSocket {
-    /// Binds a socket, and replaces a socket file at that path.
+    /// Binds a socket, and replaces a socket file at that path. Only while its folder is locked.
     /// - Returns: The descriptor, which does not listen yet.
     /// - Throws: `ControlError.cannotListen`.
     static func bind(_ path: String) throws(ControlError) -> CInt {

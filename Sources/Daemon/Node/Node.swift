@@ -78,6 +78,11 @@ public actor Node {
             in: configuration.state, isNeeded: configuration.needsState
         ) { logger.warning("\($0)") }
         guard stateLock != nil else { return }
+        let leftovers = state.removeLeftovers()
+        if !leftovers.isEmpty {
+            let names = leftovers.joined(separator: ", ")
+            logger.info("removed what killed processes left in \(configuration.state): \(names)")
+        }
         do { try SourceRecords.makeIndependent(in: state) } catch {
             logger.warning("the records of disks that moved together stay as they are: \(error)")
         }

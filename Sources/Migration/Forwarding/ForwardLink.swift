@@ -202,4 +202,130 @@ public final class ForwardLink: AsyncRequestHandler, Sendable {
         }
         if isNew { logger.warning("\(export) at \(destination): \(problem); its clients wait") }
     }
+<<<<<<< HEAD
+=======
+
+    private func serve(_ connection: PeerConnection, from destination: PeerAddress) async throws {
+        let isCommitted = state.withLockedValue { state in
+            state.connection = connection
+            return state.isCommitted
+        }
+        let hello = Hello(purpose: .forward, migration: migration, isCommitted: isCommitted, export: export)
+        connection.announceLongFrames()
+        let asked = ContinuousClock.now
+        var frames = connection.inbound.makeAsyncIterator()
+        let welcome = try await connection.greet(hello, &frames)
+        _ = try ProtocolSupport.agreement(source: .own, destination: welcome.support)
+        let (ready, continuation) = AsyncStream.makeStream(of: Void.self)
+        let opening = state.withLockedValue { state -> ([ForwardRequest], [MigrationID]?)? in
+            // All that was sent there has been answered, and later requests may be for its successor.
+            guard state.destination == destination, !state.requests.hasLeft else { return nil }
+            state.roundTrip = asked.duration(to: .now)
+            state.whenReady = continuation
+            state.takesIntroductions = welcome.support.capabilities.contains(.successors)
+            let first = countLosses(&state) {
+                $0.connected(boot: welcome.boot, isCommitted: isCommitted)
+            }
+            return (first, state.takesIntroductions ? state.introduction?.migrations : nil)
+        }
+        guard let (first, known) = opening else { throw PeerError.cut }
+        if let known { try await connection.send(Message.introduce(known).encoded()) }
+        async let sending: Void = send(first, ready, isCommitted, over: connection)
+        do {
+            frames: while let frame = try await connection.nextFrame(&frames) {
+                switch try Message(frame: frame) {
+                case .answer(let answer):
+                    // Only a node that serves the disk answers.
+                    confirmActive()
+                    take(answer)
+                    if let flush = state.withLockedValue({ $0.requests.lastFlushIfDue() }) {
+                        try await connection.send(Message.request(flush).encoded())
+                    }
+                case .introduced: introduced(at: destination)
+                case .successor(let successor): heard(successor, from: destination)
+                default: break frames
+                }
+            }
+        } catch {}
+        state.withLockedValue { state in
+            state.whenReady?.finish()
+            state.queue?.finish()
+        }
+        connection.close()
+        try await sending
+    }
+
+    /// Sends the repeated changes first, and the clients' requests once these are answered.
+    private func send(
+        _ first: [ForwardRequest], _ ready: AsyncStream<Void>, _ isCommitted: Bool, over connection: PeerConnection
+    ) async throws {
+        for request in first { try await connection.send(Message.request(request).encoded()) }
+        if !first.isEmpty { for await _ in ready { break } }
+        guard state.withLockedValue({ $0.requests.isReady }) else { return }
+        let ids = openQueue(isCommitted)
+        // The connection may have ended before there was a queue to finish.
+        guard connection.isOpen else { throw PeerError.cut }
+        try await send(ids, over: connection)
+    }
+
+    /// Directs new requests into this connection's queue, behind those without an answer.
+    private func openQueue(_ isCommitted: Bool) -> AsyncStream<UInt64> {
+        let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
+        state.withLockedValue { state in
+            for id in state.requests.unanswered { continuation.yield(id) }
+            state.queue = continuation
+            state.isConnected = true
+            state.problem = nil
+        }
+        if isCommitted { confirmActive() }
+        return stream
+    }
+
+    private func send(_ ids: AsyncStream<UInt64>, over connection: PeerConnection) async throws {
+        for await id in ids {
+            guard let isChange = state.withLockedValue({ $0.pending[id]?.kind.isChange }) else { continue }
+            if isChange { try await makeRoom(connection) }
+            // Otherwise the request has ended, or this connection ends and the next one sends what has no answer.
+            guard let remote = state.withLockedValue({ $0.leaves(id) }) else { continue }
+            try await connection.send(Message.request(remote).encoded())
+        }
+    }
+
+    /// Changes the queue, and counts the losses that it finds before any client is answered.
+    private func countLosses<Result>(_ state: inout State, _ work: (inout ForwardQueue) -> Result) -> Result {
+        let before = state.requests.losses
+        defer { if state.requests.losses != before { for count in losses { count.increment() } } }
+        return work(&state.requests)
+    }
+
+    private func makeRoom(_ connection: PeerConnection) async throws {
+        if let flush = state.withLockedValue({ $0.requests.flushIfDue() }) {
+            try await connection.send(Message.request(flush).encoded())
+        }
+        while state.withLockedValue({ $0.requests.isFull }) {
+            guard connection.isOpen else { throw PeerError.cut }
+            try await Task.sleep(for: .milliseconds(1))
+        }
+    }
+
+    private func take(_ answer: ForwardAnswer) {
+        let (ended, isLast) = state.withLockedValue { state -> ((AsyncRequest, CInt)?, Bool) in
+            switch countLosses(&state, { $0.answered(answer.id, error: answer.error) }) {
+            case .nothing: break
+            case .ready: state.whenReady?.yield()
+            case .left, .stays: endLeaving(&state)
+            case .ended(let id, let error):
+                guard let request = state.pending.removeValue(forKey: id) else { break }
+                return ((request, error), state.isRetired && state.pending.isEmpty)
+            }
+            return (nil, false)
+        }
+        defer { if isLast { stop() } }
+        guard let (request, error) = ended else { return }
+        guard request.kind == .read, error == 0 else { return request.finish(error) }
+        guard answer.payload.readableBytes == request.buffer.count else { return request.finish(EIO) }
+        answer.payload.withUnsafeReadableBytes { request.buffer.copyMemory(from: $0) }
+        request.finish(0)
+    }
+>>>>>>> h/mut
 }

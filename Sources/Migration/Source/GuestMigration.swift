@@ -58,6 +58,8 @@ public final class GuestMigration: Sendable {
         forwarding: @escaping @Sendable (Int, ForwardLink) -> Void,
         finished: @escaping @Sendable (Int) -> Void = { _ in }
     ) async throws -> [MigrationReport] {
+        // Given up before it began: a destination that does not answer need not be waited for.
+        if let failure = group.failure { throw failure }
         let results = await withTaskGroup(of: (Int, Result<MigrationReport, any Error>).self) { tasks in
             for (member, disk) in disks.enumerated() {
                 tasks.addTask {
@@ -75,6 +77,10 @@ public final class GuestMigration: Sendable {
         if let failure = group.failure { throw failure }
         return try disks.indices.map { try results[$0]!.get() }
     }
+
+    /// Waits for the time of a further attempt, before `run`. Returns early if the disks are given up, or the task is
+    /// cancelled.
+    public func pause(atMost limit: Duration) async { await group.waitForFailure(atMost: limit) }
 
     /// A further attempt, if this one has failed only for a passing reason: the destination keeps what it has got;
     /// otherwise nil. Call it once, after `run`: from then on this attempt refuses operators' requests, and those that it has

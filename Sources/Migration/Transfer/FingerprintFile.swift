@@ -11,7 +11,7 @@ import NIOConcurrencyHelpers
 ///
 /// The file is scratch: it is unlinked when it is made, and lives as long as this object. Memory: about 80 bytes for each
 /// 4096 blocks. Any thread may use it.
-package final class FingerprintFile: Sendable {
+final class FingerprintFile: Sendable {
     /// Blocks whose fingerprints share a hash.
     static let segmentBlocks: UInt64 = 4096
     /// Bytes of the names of missing blocks that are hashed at once.
@@ -24,8 +24,8 @@ package final class FingerprintFile: Sendable {
         var hasContents: [Bool]
     }
 
-    let file: RawImage
-    let geometry: BlockGeometry
+    private let file: RawImage
+    private let geometry: BlockGeometry
     private let zeroHash: [UInt8]
     private let state: NIOLockedValueBox<State>
 
@@ -59,9 +59,6 @@ package final class FingerprintFile: Sendable {
                 hashes: .init(repeating: isNew ? zeroHash : nil, count: segments),
                 hasContents: .init(repeating: !isNew, count: segments)))
     }
-
-    /// Segments that may have blocks that are not zero.
-    var dataSegments: UInt64 { state.withLockedValue { UInt64($0.hasContents.count(where: \.self)) } }
 
     /// The recorded fingerprints of consecutive blocks.
     /// - Throws: `FileError`.

@@ -53,12 +53,14 @@ extension PostCopyScheduler {
 extension PostCopyScheduler.Open {
     /// The blocks that are not demanded for it now.
     fileprivate var heldBack: Set<UInt64> {
-        guard let first = needs.first?.lowerBound, unreadable.contains(first) else { return unreadable }
-        return unreadable.subtracting([first])
+        guard let first = needs.first?.lowerBound, unobtainable.contains(first) else { return unobtainable }
+        return unobtainable.subtracting([first])
     }
 
-    /// The source could not read blocks that were demanded.
-    mutating func holdBack(_ blocks: Set<UInt64>) {
-        unreadable.formUnion(blocks.filter { block in needs.contains { $0.contains(block) } })
+    /// Blocks that it may need could not be read or stored.
+    mutating func holdBack(_ runs: [Range<UInt64>]) {
+        for need in needs {
+            for run in runs { unobtainable.formUnion(run.clamped(to: need)) }
+        }
     }
 }

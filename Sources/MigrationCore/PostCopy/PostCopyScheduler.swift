@@ -74,9 +74,9 @@ public struct PostCopyScheduler: Sendable {
         /// Blocks that it writes whole.
         let whole: Range<UInt64>
         var stage = Stage.waiting
-        /// Blocks that the source could not read while the request waited for others. They are demanded again on a retry, or
-        /// once it waits for them first, which tells its client at once whether they can be read.
-        var unreadable: Set<UInt64> = []
+        /// Blocks that the source could not read, or that could not be stored, while the request waited for others. They are
+        /// demanded again on a retry, or once it waits for them first, which tells its client at once whether it can have them.
+        var unobtainable: Set<UInt64> = []
     }
 
     let map: DurablePresentMap
@@ -195,6 +195,7 @@ public struct PostCopyScheduler: Sendable {
         } else {
             if isAtHand { deliver(blocks, &actions) }
             fail(blocks, error, &actions)
+            for id in waiting { open[id]!.holdBack(blocks) }
         }
         advanceAll(&actions)
         return actions
@@ -206,15 +207,15 @@ public struct PostCopyScheduler: Sendable {
         let refused = takeDemand(blocks)
         var actions: [Action] = []
         fail([blocks], error, &actions)
-        for id in waiting { open[id]!.holdBack(refused) }
+        for id in waiting { open[id]!.holdBack(refused.map { $0..<$0 + 1 }) }
         advanceAll(&actions)
         return actions
     }
 
-    /// The pause after a failure is over: blocks that the source could not read are demanded anew.
+    /// The pause after a failure is over: blocks that could not be read or stored are demanded anew.
     public mutating func retry() -> [Action] {
-        guard waiting.contains(where: { open[$0]?.unreadable.isEmpty == false }) else { return [] }
-        for id in waiting { open[id]!.unreadable = [] }
+        guard waiting.contains(where: { open[$0]?.unobtainable.isEmpty == false }) else { return [] }
+        for id in waiting { open[id]!.unobtainable = [] }
         var actions: [Action] = []
         advanceAll(&actions)
         return actions
@@ -226,7 +227,7 @@ public struct PostCopyScheduler: Sendable {
     /// The link is up: blocks for which requests wait are demanded anew.
     public mutating func linkFound() -> [Action] {
         demanded.removeAll()
-        for id in waiting { open[id]!.unreadable = [] }
+        for id in waiting { open[id]!.unobtainable = [] }
         var actions: [Action] = []
         advanceAll(&actions)
         return actions

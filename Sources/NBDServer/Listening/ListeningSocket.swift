@@ -31,6 +31,8 @@ enum ListeningSocket {
     private static func openUnix(
         _ path: String, for address: ListenAddress, permissions: FilePermissions
     ) throws -> CInt {
+        let lock = SocketFolderLock(for: path)
+        defer { lock.release() }
         let descriptor = try bindUnix(path, address, isPrivate: permissions != FilePermissions())
         do {
             try permissions.apply(toSocket: path)
@@ -42,7 +44,7 @@ enum ListeningSocket {
         return descriptor
     }
 
-    /// Binds a Unix socket.
+    /// Binds a Unix socket. Only while its folder is locked.
     /// - Parameter isPrivate: whether only the owner may connect until permissions are set.
     private static func bindUnix(_ path: String, _ address: ListenAddress, isPrivate: Bool) throws -> CInt {
         var name = sockaddr_un()
@@ -56,7 +58,11 @@ enum ListeningSocket {
         let descriptor = try newSocket(AF_UNIX, address)
         // Linux creates the file with the socket's own mode, less the umask, so it is never more open than it shall
         // be.
-        if isPrivate { fchmod(descriptor, 0o600) }
+        guard !isPrivate || fchmod(descriptor, 0o600) == 0 else {
+            let code = errno
+            close(descriptor)
+            throw ListenError(address, code: code)
+        }
         if bindAndListen(descriptor, &name) { return descriptor }
         guard errno != EADDRINUSE || isSocket(path) else {
             close(descriptor)

@@ -230,6 +230,23 @@ struct StoppedMigrationTests {
         #expect(try await back.stop() == 0)
     }
 
+    @Test("Cancel at the source between two attempts -> the disk is free once the command returns")
+    func cancelledBetweenAttempts() async throws {
+        let run = try Run(disks: ["root"])
+        let gone = try await run.destination()
+        let source = try await run.source()
+        #expect(try await run.migrate(from: source, ["--rate", "1M", "--detach"]).status == 0)
+        try await waitUntil("it copies") { try await source.ask(["status"]).output.contains("copying") }
+        try await gone.kill()
+        // Each attempt is followed by a longer delay: by now one that is longer than the cancel waits.
+        try await waitUntil("it has tried often") {
+            source.messages.components(separatedBy: "goes on when the destination answers").count > 6
+        }
+        #expect(try await source.ask(["cancel", "root"]).status == 0)
+        #expect(try await source.exports().allSatisfy { $0["state"] as? String == "serving" })
+        #expect(try await source.stop() == 0)
+    }
+
     @Test("Ctrl-C on a waiting migrate -> a line says how to watch and cancel the migration")
     func interrupted() async throws {
         let run = try Run(disks: ["root"])

@@ -232,6 +232,17 @@ struct PermissionTests {
         #expect(calls[..<bind].last { $0.contains("fchmod(") }?.contains("0600") == true, "\(calls)")
     }
 
+    @Test("The mode of a new socket can't be set -> an error at the start, and no socket")
+    func socketModeFails() async throws {
+        let image = try scratch.hole(1 << 20, "disk.raw")
+        let result = try await Command.run(
+            "strace", "-f", "-e", "trace=fchmod", "-e", "inject=fchmod:error=EPERM", "-o", "/dev/null", Nearblock.path,
+            "serve", image, "--socket", scratch.file("s"), "--socket-mode", "0600", "--run", "true", "--state",
+            scratch.file("state"))
+        #expect(result.status == 1 && result.errors.contains("Operation not permitted"), "\(result)")
+        #expect(!FileManager.default.fileExists(atPath: scratch.file("s")))
+    }
+
     // MARK: Mistakes
 
     @Test(

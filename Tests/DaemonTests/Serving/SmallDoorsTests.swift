@@ -81,6 +81,51 @@ struct SmallDoorsTests {
         #expect(throws: ControlError.self) { try ControlSocket.bind(scratch.file(String(repeating: "x", count: 108))) }
     }
 
+    /// Listens on a Unix socket whose file is not there.
+    private func listen(_ path: String) throws -> CInt {
+        let descriptor = try ControlSocket.bind(path)
+        try #require(Glibc.listen(descriptor, 1) == 0)
+        return descriptor
+    }
+
+    @Test("A node that starts while another replaces a control socket -> waits, and leaves that one its socket")
+    func startsBesideAnother() async throws {
+        let image = try scratch.hole(1 << 20, "disk.raw")
+        let path = scratch.file("control")
+        close(try listen(path))
+        let folder = open(scratch.path, O_RDONLY | O_DIRECTORY)
+        defer { close(folder) }
+        // As another node that has found that nobody listens there.
+        try #require(flock(folder, LOCK_EX | LOCK_NB) == 0)
+        let (state, errors) = (scratch.file("state"), try scratch.write([], to: "log"))
+        let node = try ChildProcess(
+            Nearblock.path, ["serve", image, "--listen", "127.0.0.1:0", "--control", path, "--state", state],
+            errors: errors)
+        func said() throws -> String { String(decoding: try scratch.contents("log"), as: UTF8.self) }
+        // It replaces the file once it has its state, unless it is kept off.
+        try await waitUntil("it starts") { access("\(state)/lock", F_OK) == 0 }
+        try await Task.sleep(for: .milliseconds(300))
+        let fresh = try listen(path)
+        defer { close(fresh) }
+        flock(folder, LOCK_UN)
+        try await waitUntil("it serves or ends") { try !node.isRunning || said().contains("ready") }
+        node.signal(SIGTERM)
+        #expect(try await onThread { node.waitUntilExit() } == 1)
+        let log = try said()
+        #expect(log.contains("another node has the control socket"), "\(log)")
+    }
+
+    @Test("A node that ends -> leaves the control socket that another has put in the place of its own")
+    func leavesAnother() async throws {
+        let image = try scratch.hole(1 << 20, "disk.raw")
+        let node = try await NodeProcess(scratch.file("node"), [image])
+        unlink(node.control)
+        let fresh = try listen(node.control)
+        defer { close(fresh) }
+        #expect(try await node.stop() == 0)
+        #expect(access(node.control, F_OK) == 0)
+    }
+
     @Test("A hundred clients send nothing or half a command -> other commands are answered")
     func halfCommands() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")

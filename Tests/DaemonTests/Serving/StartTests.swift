@@ -11,6 +11,30 @@ struct StartTests {
         ["--state", scratch.file("state-\(name)"), "--control", scratch.file("control-\(name)")]
     }
 
+    // MARK: The state directory
+
+    @Test("Old temporary file of a killed node -> gone after the start; where another node has the directory, it stays")
+    func leftovers() async throws {
+        let (image, other) = (try scratch.hole(1 << 20, "disk.raw"), try scratch.hole(1 << 20, "other.raw"))
+        let name = "moved-\(String(repeating: "0", count: 32)).json.\(Int32.max).tmp"
+        func leave(_ node: String) throws -> String {
+            let state = scratch.file("\(node)/state")
+            try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: true)
+            let path = try scratch.write([], to: "\(node)/state/\(name)")
+            var times = [timeval](repeating: timeval(tv_sec: time(nil) - 10_000, tv_usec: 0), count: 2)
+            try #require(utimes(path, &times) == 0)
+            return path
+        }
+        let path = try leave("node")
+        let node = try await NodeProcess(scratch.file("node"), [image])
+        #expect(access(path, F_OK) != 0)
+        #expect(node.messages.contains(name), "\(node.messages)")
+        _ = try leave("node")
+        let second = try await Nearblock.run(["serve", other, "--state", "\(node.folder)/state", "--run", "true"])
+        #expect(second.status == 0 && access(path, F_OK) == 0, "\(second)")
+        #expect(try await node.stop() == 0)
+    }
+
     // MARK: Standard descriptors
 
     @Test(

@@ -62,10 +62,11 @@ private struct Driven {
         return machine.progress(at: Self.now).progress.problem
     }
 
-    /// Performs saving until it ends.
+    /// Performs one sequence of saving, of three steps at most.
     mutating func save(failing failed: SaveSequence.Step? = nil) -> [PostCopyMachine.Action] {
         var actions: [PostCopyMachine.Action] = [.save(.synchronizeImage)]
-        while case .save(let step)? = actions.first {
+        for _ in 0..<3 {
+            guard case .save(let step)? = actions.first else { break }
             actions = machine.saved(step == failed ? WorkFailure(code: 5, reason: "broken") : nil)
         }
         return actions
@@ -382,6 +383,32 @@ struct PostCopyMachineTests {
                 .report(problem), .retry(after: .seconds(5)),
             ])
         #expect(driven.machine.retry() == [.send(.need([Self.range(1, 1)]), on: .demand)])
+    }
+
+    @Test("Blocks found here that can't be stored, while a write waits for the source -> searched for once a pause")
+    func notStoredLater() throws {
+        var driven = Driven()
+        _ = driven.up(.bulk, .postcopy)
+        _ = try driven.describe(0..<8)
+        // The demand channel is down: the first block does not come.
+        let begun = driven.machine.begin(.init(id: 1, kind: .write, bytes: 10..<2 * 4096 - 10, isForced: false))
+        guard case .search(let search)? = begun.first else {
+            Issue.record("no search")
+            return
+        }
+        #expect(search.parts == [[0..<2], []])
+        let full = PostCopyMachine.Problem.cannotStore(error: 28)
+        let found = driven.machine.arrived(1..<2, from: .neighbour)
+        #expect(
+            driven.machine.filled(found, error: 28, isAtHand: true, at: Driven.now) == [
+                .report(full), .retry(after: .seconds(5)),
+            ])
+        _ = driven.machine.searched(search, rest: [0..<1])
+        guard case .search(let again)? = driven.machine.retry().first else {
+            Issue.record("it is not searched for again")
+            return
+        }
+        #expect(again.parts == [[1..<2], []])
     }
 
     // MARK: Durability and progress

@@ -145,6 +145,25 @@ struct PostCopySchedulerTests {
     }
 
     @Test(
+        "Blocks that can't be stored while a write waits for others -> demanded on a retry, or once they are first")
+    mutating func notStored() {
+        func fill(_ blocks: Range<UInt64>, error: CInt, isAtHand: Bool = true) -> [Action] {
+            let fill = scheduler.arrived([blocks])
+            return scheduler.filled(fill.id, error: error, isAtHand: isAtHand)
+        }
+        let again = [Action.demand([3..<4], ahead: [])]
+        let write = operation(1, .write, 4096 + 1..<4 * 4096 - 1)
+        #expect(scheduler.begin(write) == [.demand([1..<2, 3..<4], ahead: [])])
+        #expect(fill(3..<4, error: Self.full) == [], "not once per round trip")
+        #expect(fill(2..<5, error: Self.full, isAtHand: false) == [])
+        #expect(scheduler.retry() == again)
+        #expect(scheduler.retry() == [])
+        #expect(fill(3..<4, error: Self.full) == [])
+        #expect(fill(1..<2, error: 0) == again, "its client hears soon whether there is room now")
+        #expect(fill(3..<4, error: Self.full) == [.finish(id: 1, error: Self.full)])
+    }
+
+    @Test(
         "Runs without what is claimed -> as block by block, in a time that grows with their number alone",
         .timeLimit(.minutes(1)))
     func claims() {

@@ -169,6 +169,31 @@ struct GuestMigrationTests {
         }
     }
 
+    @Test("Cancel before an attempt begins -> nobody is connected to")
+    func cancelledBefore() async throws {
+        let source = try TestNode()
+        let machine = try Machine(on: source, names: ["disk"], sizes: [70_000])
+        let listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
+        defer { close(listener) }
+        try #require(listen(listener, 1) == 0)
+        var name = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(listener, $0, &length) }
+        }
+        let address = PeerAddress(host: "127.0.0.1", port: UInt16(bigEndian: name.sin_port))
+        let migration = machine.migration(on: source, to: address)
+        #expect(migration.disks[0].cancel())
+        await migration.pause(atMost: .seconds(10_000))
+        await #expect(throws: MigrationError.self) {
+            try await migration.run(supplying: { _, _ in }, forwarding: { _, _ in Issue.record("it has gone") })
+        }
+        #expect(migration.again() == nil)
+        let connection = accept(listener, nil, nil)
+        #expect(connection < 0, "the destination was connected to")
+        if connection >= 0 { close(connection) }
+    }
+
     @Test("One is cancelled: all are; one is switched: all are")
     func oneForAll() async throws {
         let source = try TestNode()

@@ -1,11 +1,13 @@
 import Block
 import Foundation
 import NIOConcurrencyHelpers
+import Peer
 import TestSupport
 import Testing
 
 @testable import Migration
 @testable import MigrationProtocol
+@testable import PeerModel
 
 @Suite("Disks that meet", .timeLimit(.minutes(10)))
 struct SwitchGroupTests {
@@ -33,6 +35,7 @@ struct SwitchGroupTests {
         await #expect(throws: MigrationError.self) { try await failing.waitForSwitch(atMost: .seconds(100)) }
     }
 
+<<<<<<< HEAD
     @Test("A disk that waits for others hears at once that all are to go, that it holds them up, and that none goes")
     func waitsForOthers() async throws {
         let group = SwitchGroup(count: 2)
@@ -57,6 +60,23 @@ struct SwitchGroupTests {
         let cancelled = Task { try await SwitchGroup(count: 2).waitForOthers(1, atMost: .seconds(1000)) }
         cancelled.cancel()
         await #expect(throws: CancellationError.self) { try await cancelled.value }
+=======
+    @Test("Who waits for the next attempt hears of a cancel at once, and is not called by a switch")
+    func waitsForAttempt() async throws {
+        let group = SwitchGroup(count: 1)
+        #expect(group.requestSwitch())
+        let begun = ContinuousClock.now
+        await group.waitForFailure(atMost: .milliseconds(30))
+        #expect(begun.duration(to: .now) >= .milliseconds(30))
+        let waiting = Task { await group.waitForFailure(atMost: .seconds(10_000)) }
+        #expect(group.requestSwitch())
+        #expect(group.cancel())
+        await waiting.value
+        await group.waitForFailure(atMost: .seconds(10_000))
+        let stopped = Task { await SwitchGroup(count: 1).waitForFailure(atMost: .seconds(10_000)) }
+        stopped.cancel()
+        await stopped.value
+>>>>>>> h/mut
     }
 
     @Test("Nobody leaves a meeting before all have come, or after one has failed", arguments: [1, 2, 3, 8])
@@ -100,6 +120,40 @@ struct SwitchGroupTests {
         }
         try await waitUntil("all hear of it") { ended.withLockedValue { $0 } == groups.count * 3 }
         #expect(groups.allSatisfy { $0.isInDoubt })
+    }
+
+    @Test("Whoever sees that none goes -> finds the farewell of its disk, whose answer is heard")
+    func farewell() async throws {
+        let node = try TestNode()
+        let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: node.transport)
+        let accepting = Task { await listener.run { _ in } }
+        defer { accepting.cancel() }
+        try await PeerConnection.connect(to: listener.address, on: node.transport) { connection in
+            let link = SourceLink(connection: connection, rate: RateLimit(bitsPerSecond: nil))
+            // As the destination answers.
+            link.received(.failed(reason: "cancelled at the source"), frameLength: 0)
+            link.close()
+            let groups = (0..<3000).map { _ in SwitchGroup(count: 1) }
+            for group in groups { try group.connect(0, over: link) }
+            let watched = NIOLockedValueBox(0)
+            let cancelling = Task {
+                try await onThread {
+                    for (number, group) in groups.enumerated() {
+                        while watched.withLockedValue({ $0 }) <= number { sched_yield() }
+                        _ = group.cancel()
+                    }
+                }
+            }
+            var missed = 0
+            for group in groups {
+                watched.withLockedValue { $0 += 1 }
+                // Without a pause between this look and the question.
+                while group.failure == nil {}
+                if await !group.finishFarewell(of: 0) { missed += 1 }
+            }
+            try await cancelling.value
+            #expect(missed == 0)
+        }
     }
 
     /// How a write of the word ends that somebody gives up meanwhile.

@@ -135,39 +135,66 @@ struct SwitchoverTests {
         arguments: [false, true])
     func comesBackMeanwhile(isAnswerOutdated: Bool) async throws {
         let node = try TestNode()
-        let (first, second, third, abandoned) = (MigrationID(), MigrationID(), MigrationID(), MigrationID())
-        let (waits, wait) = AsyncStream.makeStream(of: Void.self)
-        let (goesOn, goOn) = AsyncStream.makeStream(of: Void.self)
+        let second = MigrationID()
         try await node.receiving { address in
-            try await prepare(first, at: address, node)
-            _ = try await node.say([commit(first)], to: address, answers: 1)
-            // It has moved on, and is about to come back.
-            let image = try #require(node.arrivedImages.withLockedValue { $0["disk"] })
-            node.bases.withLockedValue { $0["disk"] = ImageBase(image: image, movedBy: MigrationID()) }
+            try await serveOnce(at: address, node)
+            // It is about to come back.
             try await prepare(second, at: address, node)
-            // A stranger names an attempt of its own, whose removal takes a while.
-            try await prepare(abandoned, as: "other", isAnswered: true, at: address, node)
-            node.beforeWithdrawal.withLockedValue {
-                $0 = { _ in
-                    wait.finish()
-                    for await _ in goesOn {}
-                }
+            let answer = try await offer(at: address, node) {
+                let served = try await node.say([commit(second)], to: address, answers: 1)
+                #expect(served == [.welcome(Welcome(blockSize: 0, boot: MachineBoot.current))])
+                if !isAnswerOutdated { node.bases.withLockedValue { $0 = [:] } }
             }
-            async let answer = node.say(offering(third, abandoned: [abandoned]), to: address, answers: 2).last
-            for await _ in waits {}
-            #expect(
-                try await node.say([commit(second)], to: address, answers: 1) == [
-                    .welcome(Welcome(blockSize: 0, boot: MachineBoot.current))
-                ])
-            if !isAnswerOutdated { node.bases.withLockedValue { $0 = [:] } }
-            goOn.finish()
-            let refusal = try await answer
-            guard case .refused? = refusal else {
-                Issue.record("an image that is served was opened: \(String(describing: refusal))")
+            guard case .refused? = answer else {
+                Issue.record("an image that is served was opened: \(String(describing: answer))")
                 return
             }
             node.bases.withLockedValue { $0 = [:] }
         }
+    }
+
+    @Test("While an offer waits, the image that it would go into is taken away -> refused")
+    func takenAwayMeanwhile() async throws {
+        let node = try TestNode()
+        try await node.receiving { address in
+            try await serveOnce(at: address, node)
+            let answer = try await offer(at: address, node) { node.bases.withLockedValue { $0 = [:] } }
+            guard case .refused? = answer else {
+                Issue.record("an image that is not the node's any more was opened: \(String(describing: answer))")
+                return
+            }
+        }
+    }
+
+    /// Has a disk come here, be served, and move on, so that it may come back.
+    private func serveOnce(at address: PeerAddress, _ node: TestNode) async throws {
+        let migration = MigrationID()
+        try await prepare(migration, at: address, node)
+        _ = try await node.say([commit(migration)], to: address, answers: 1)
+        let image = try #require(node.arrivedImages.withLockedValue { $0["disk"] })
+        node.bases.withLockedValue { $0["disk"] = ImageBase(image: image, movedBy: MigrationID()) }
+    }
+
+    /// Offers that disk as a stranger that names an attempt of its own, and calls `body` while the offer waits for the removal
+    /// of that attempt.
+    private func offer(
+        at address: PeerAddress, _ node: TestNode, whileWaiting body: () async throws -> Void
+    ) async throws -> Message? {
+        let abandoned = MigrationID()
+        let (waits, wait) = AsyncStream.makeStream(of: Void.self)
+        let (goesOn, goOn) = AsyncStream.makeStream(of: Void.self)
+        try await prepare(abandoned, as: "other", isAnswered: true, at: address, node)
+        node.beforeWithdrawal.withLockedValue {
+            $0 = { _ in
+                wait.finish()
+                for await _ in goesOn {}
+            }
+        }
+        async let answer = node.say(offering(MigrationID(), abandoned: [abandoned]), to: address, answers: 2).last
+        for await _ in waits {}
+        try await body()
+        goOn.finish()
+        return try await answer
     }
 
     @Test("Invariant 10: a source is asked what was read most, once for each connection, and says no more than that")

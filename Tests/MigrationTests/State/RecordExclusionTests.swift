@@ -65,6 +65,7 @@ struct RecordExclusionTests {
         let directory = try StateDirectory(path: scratch.file("state"), files: files)
         let count = NIOLockedValueBox(0)
         let (first, second) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        let ended = DispatchSemaphore(value: 0)
         files.hook(flush: {
             let number = count.withLockedValue { count in
                 count += 1
@@ -73,13 +74,20 @@ struct RecordExclusionTests {
             if number == 1 {
                 first.signal()
                 second.wait()
+                // The other write ends before this one has failed, unless it waits.
+                _ = ended.wait(timeout: .now() + .milliseconds(300))
                 throw FileError("flush", "state", code: EIO)
             }
             second.signal()
         })
         let failing = Task { try await onThread { try directory.write(["a"], as: "moved-a") } }
         try await onThread { first.wait() }
-        let overlapping = Task { try await onThread { try directory.write(["b"], as: "moved-b") } }
+        let overlapping = Task {
+            try await onThread {
+                defer { ended.signal() }
+                try directory.write(["b"], as: "moved-b")
+            }
+        }
         await #expect(throws: UncertainRecord.self) { try await failing.value }
         await #expect(throws: UncertainRecord.self) { try await overlapping.value }
         files.hook()
@@ -102,6 +110,35 @@ struct RecordExclusionTests {
         #expect(files.operations.count > count, "its own is removed again")
         for world in files.worlds(of: directory.scratch) {
             #expect(world.keys.filter { $0.hasSuffix(".json") }.count == 1)
+        }
+    }
+
+    @Test("Invariant 5: a group's record that may not be durable -> it is, before anybody acts on it")
+    func groupInDoubt() throws {
+        let files = FaultyStateFiles()
+        let directory = try StateDirectory(path: scratch.file("state"), files: files)
+        let images = try ["a", "b"].map { try image($0) }
+        let group = MigrationID()
+        let disks = images.map { SourceRecords(directory: directory, image: $0) }
+        for disk in disks {
+            let id = MigrationID()
+            _ = try disk.begin(id, to: address)
+            var record = try MovedRecord(
+                export: "disk", image: disk.image, migration: id, destination: address, root: "")
+            record.group = group
+            try disk.commit(record)
+        }
+        // The flush of the directory, behind three operations on the file and the rename.
+        files.strike(.fails(EIO), at: files.operations.count + 4)
+        #expect(throws: UncertainRecord.self) { try disks[0].commit(group: group) }
+        // The next life could not make the records stand by themselves.
+        let later = try StateDirectory(path: directory.scratch, files: files)
+        for image in images { try SourceRecords(directory: later, image: image).resolveOutcome() }
+        for world in files.everyWorld(of: directory.scratch) {
+            let found = Scratch()
+            for (name, data) in world { try data.write(to: URL(fileURLWithPath: found.file(name))) }
+            let directory = try StateDirectory(path: found.path, files: UnflushedStateFiles())
+            for image in images { #expect(try SourceRecords(directory: directory, image: image).moved() != nil) }
         }
     }
 

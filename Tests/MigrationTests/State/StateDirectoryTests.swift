@@ -27,6 +27,41 @@ struct StateDirectoryTests {
         #expect(try later.read(AttemptRecord.self, from: "attempt-x") == nil)
     }
 
+    @Test("Temporary files of killed processes -> removed where they are old and nobody else's; all others stay")
+    func leftovers() async throws {
+        let scratch = Scratch()
+        let directory = try StateDirectory(path: scratch.path)
+        let hex = String(repeating: "0123456789abcdef", count: 2)
+        let ended = try ChildProcess("/bin/true", [])
+        _ = try await onThread { ended.waitUntilExit() }
+        let gone = ended.processIdentifier
+        func setAge(_ name: String, _ seconds: Int) throws {
+            var times = [timeval](repeating: timeval(tv_sec: time(nil) - seconds, tv_usec: 0), count: 2)
+            try #require(utimes(scratch.file(name), &times) == 0)
+        }
+        func make(_ name: String, age: Int = 4000) throws {
+            _ = try scratch.write([], to: name)
+            try setAge(name, age)
+        }
+        let removed = [
+            "manifest-\(hex).tmp", "moved-\(hex).json.\(gone).tmp", "together-\(hex).json.\(getpid()).tmp",
+        ]
+        let old = [
+            "moved-\(hex).json", "moved-\(hex).json.1.tmp", "moved-\(hex).json.tmp", "moved-\(hex).json.-5.tmp",
+            "moved-\(hex).\(gone).tmp", "moved.json.\(gone).tmp", "notes.\(gone).tmp", "lock", "manifest-x.tmp",
+        ]
+        let young = "attempt-\(hex).json.\(gone).tmp"
+        for name in removed + old { try make(name) }
+        try make(young, age: 3000)
+        let folder = "attempt-\(hex).json.\(getpid()).tmp"
+        try FileManager.default.createDirectory(atPath: scratch.file(folder), withIntermediateDirectories: false)
+        try setAge(folder, 4000)
+        #expect(directory.removeLeftovers() == removed.sorted())
+        let left = try FileManager.default.contentsOfDirectory(atPath: scratch.path)
+        #expect(Set(left) == Set(old + [young, folder]))
+        #expect(directory.removeLeftovers() == [])
+    }
+
     @Test("An image has moved only as long as it is the very image that did")
     func movedImage() throws {
         let scratch = Scratch()

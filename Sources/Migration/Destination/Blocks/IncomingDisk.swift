@@ -26,6 +26,8 @@ final class IncomingDisk: @unchecked Sendable {
     var repeats: RepeatCache
     /// The blocks that the source has named as written again.
     private var named: BlockSet
+    /// Whether the image may hold old bytes of missing blocks.
+    private var hasForgotten = false
 
     /// - Parameters:
     ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
@@ -70,7 +72,7 @@ final class IncomingDisk: @unchecked Sendable {
     /// Makes the image hold nothing but zeros in blocks.
     func empty(_ blocks: Range<UInt64>) throws {
         guard !blocks.isEmpty else { return }
-        if hasBase {
+        if hasBase || hasForgotten {
             try image.punch(blocks, geometry)
         } else {
             for run in presentMap.presentRuns(in: blocks) { try image.punch(run, geometry) }
@@ -107,6 +109,7 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Marks blocks as missing: the image holds old ones.
     private func forget(_ runs: [Range<UInt64>]) throws {
+        if !runs.isEmpty { hasForgotten = true }
         for run in runs { presentMap.forget(run) }
         try manifest.setZero(runs)
     }
