@@ -90,7 +90,6 @@ final class SwitchGroup: Sendable {
     /// Returns once somebody wants the disks at the destination, a connection has ended, or the time is over.
     /// - Throws: why none of them goes; `CancellationError`.
     func waitForSwitch(atMost limit: Duration) async throws {
-<<<<<<< HEAD
         try await wait(atMost: limit) { $0.isWaitOver }
     }
 
@@ -101,6 +100,11 @@ final class SwitchGroup: Sendable {
         try await wait(atMost: limit) { $0.isWaitForOthersOver(of: disk) }
     }
 
+    /// Returns once none of them goes, the time is over, or the task is cancelled.
+    func waitForFailure(atMost limit: Duration) async {
+        await state.wait(until: { $0.machine.failure != nil }, atMost: limit)
+    }
+
     private func wait(
         atMost limit: Duration, until isOver: @escaping @Sendable (SwitchGroupMachine) -> Bool
     ) async throws {
@@ -108,31 +112,6 @@ final class SwitchGroup: Sendable {
         await state.wait(until: { isOver($0.machine) || $0.wakes != wakes }, atMost: limit)
         if let failure { throw failure }
         try Task.checkCancellation()
-=======
-        await waitForWake(atMost: limit) { $0.isWaitOver }
-        if let failure { throw failure }
-    }
-
-    /// Returns once none of them goes, the time is over, or the task is cancelled.
-    func waitForFailure(atMost limit: Duration) async {
-        let end = ContinuousClock.now + limit
-        while failure == nil, !Task.isCancelled, ContinuousClock.now < end {
-            await waitForWake(atMost: ContinuousClock.now.duration(to: end)) { $0.failure != nil }
-        }
-    }
-
-    /// - Parameter isOver: whether there is nothing to wait for.
-    private func waitForWake(atMost limit: Duration, unless isOver: (SwitchGroupMachine) -> Bool) async {
-        let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
-        let id = state.withLockedValue { state -> UInt64 in
-            state.nextWatcher += 1
-            state.watchers[state.nextWatcher] = continuation
-            if isOver(state.machine) { continuation.finish() }
-            return state.nextWatcher
-        }
-        await Self.wait(for: stream, continuation, atMost: limit)
-        state.withLockedValue { $0.watchers[id] = nil }
->>>>>>> h/mut
     }
 
     /// Lets the disks that wait for a switch look at their connections.

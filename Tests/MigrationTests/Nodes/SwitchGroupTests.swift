@@ -35,7 +35,6 @@ struct SwitchGroupTests {
         await #expect(throws: MigrationError.self) { try await failing.waitForSwitch(atMost: .seconds(100)) }
     }
 
-<<<<<<< HEAD
     @Test("A disk that waits for others hears at once that all are to go, that it holds them up, and that none goes")
     func waitsForOthers() async throws {
         let group = SwitchGroup(count: 2)
@@ -60,7 +59,8 @@ struct SwitchGroupTests {
         let cancelled = Task { try await SwitchGroup(count: 2).waitForOthers(1, atMost: .seconds(1000)) }
         cancelled.cancel()
         await #expect(throws: CancellationError.self) { try await cancelled.value }
-=======
+    }
+
     @Test("Who waits for the next attempt hears of a cancel at once, and is not called by a switch")
     func waitsForAttempt() async throws {
         let group = SwitchGroup(count: 1)
@@ -76,7 +76,6 @@ struct SwitchGroupTests {
         let stopped = Task { await SwitchGroup(count: 1).waitForFailure(atMost: .seconds(10_000)) }
         stopped.cancel()
         await stopped.value
->>>>>>> h/mut
     }
 
     @Test("Nobody leaves a meeting before all have come, or after one has failed", arguments: [1, 2, 3, 8])
