@@ -116,3 +116,22 @@ extension ForwardLink {
         request.finish(0)
     }
 }
+
+extension ForwardLink.State {
+    /// Directs new requests into the current connection's queue, behind those without an answer.
+    /// - Returns: nil if the connection has ended: nobody would finish the queue.
+    mutating func openQueue() -> AsyncStream<UInt64>? {
+        guard !hasEnded else { return nil }
+        let (stream, continuation) = AsyncStream.makeStream(of: UInt64.self)
+        for id in requests.unanswered { continuation.yield(id) }
+        queue = continuation
+        problem = nil
+        return stream
+    }
+
+    /// Directs new requests to the next connection.
+    mutating func endQueue() {
+        queue?.finish()
+        queue = nil
+    }
+}

@@ -29,7 +29,7 @@ import Testing
     @Test func noDisks_bytesArriveAsTheyWere() async throws {
         var random = Seeded.fresh()
         let stream = random.bytes(3 << 20) + [UInt8](repeating: 0, count: 1 << 20) + random.bytes(777)
-        try await relaying(.standing([])) { here, there in
+        try await relaying(.standing([])) { here, there async throws in
             async let came = there.read()
             #expect(try await here.write(stream))
             here.endWriting()
@@ -58,7 +58,7 @@ import Testing
     }
 
     @Test func bytesOfTheHypervisorThere_comeBack() async throws {
-        try await relaying(.standing([])) { here, there in
+        try await relaying(.standing([])) { here, there async throws in
             #expect(try await here.write([1, 2, 3]))
             #expect(try await there.read(3) == [1, 2, 3])
             #expect(try await there.write([9, 8]))
@@ -70,7 +70,7 @@ import Testing
     }
 
     @Test func theHypervisorThereHangsUp_theOneHereIsToldByAHangUp() async throws {
-        try await relaying(.standing([])) { here, there in
+        try await relaying(.standing([])) { here, there async throws in
             #expect(try await here.write([1]))
             #expect(try await there.read(1) == [1])
             there.hangUp()
@@ -82,7 +82,7 @@ import Testing
     }
 
     @Test func theHypervisorHereHangsUpInTheMiddle_theOneThereGetsAnEnd() async throws {
-        try await relaying(.standing([])) { here, there in
+        try await relaying(.standing([])) { here, there async throws in
             #expect(try await here.write([1, 2]))
             #expect(try await there.read(2) == [1, 2])
             here.hangUp()
@@ -92,7 +92,7 @@ import Testing
 
     @Test func nobodyWaitsThere_isSaidAndTheHypervisorHereIsLetGo() async throws {
         try await destination.receiving(memory: try MemoryDirectory(path: folder)) { address in
-            try await listening(to: address, .standing([])) { relay in
+            try await listening(to: address, .standing([])) { relay async throws in
                 let here = try await Hypervisor.connect(to: socket)
                 #expect(try await here.read().isEmpty)
                 #expect(relay.status.problem?.contains("no hypervisor waits there for the memory of 'guest'") == true)
@@ -102,7 +102,7 @@ import Testing
 
     @Test func aNodeWithoutAMemoryDirectory_refuses() async throws {
         try await destination.receiving { address in
-            try await listening(to: address, .standing([])) { relay in
+            try await listening(to: address, .standing([])) { relay async throws in
                 let here = try await Hypervisor.connect(to: socket)
                 #expect(try await here.read().isEmpty)
                 #expect(relay.status.problem?.contains("--memory-dir") == true)
@@ -155,7 +155,7 @@ import Testing
         let disks = MemoryRelay.Disks.standing([StandingDisk(name: "disk", image: image)])
         return try await relaying(disks, before: { destination.arrivedImages.withLockedValue { $0["disk"] = theirs } })
         {
-            here, there in
+            here, there async throws in
             async let came = there.read()
             #expect(try await here.write(stream))
             here.endWriting()
@@ -174,7 +174,7 @@ import Testing
         defer { close(waiting) }
         return try await destination.receiving(memory: try MemoryDirectory(path: folder)) { address in
             prepare()
-            return try await listening(to: address, disks) { relay in
+            return try await listening(to: address, disks) { relay async throws in
                 let here = try await Hypervisor.connect(to: socket)
                 let there = try await Hypervisor.accept(on: waiting)
                 try await body(here, there)
