@@ -6,8 +6,8 @@ import Hashing
 /// What it finds is advice: an answer had the fingerprint at the moment of the lookup. A block that has changed since
 /// the index was built is a miss, until another index is built.
 ///
-/// Beyond page cache it uses at most 1/16 byte of memory for each block that is not zero, and at most 8 bytes in a file
-/// without a name, mapped. Building takes at most 48 MiB for each thread, and gives them back. Any thread may use it.
+/// Beyond page cache it uses at most 1/16 byte of memory for each block that is not zero. A mapped file without a name has
+/// at most 8 bytes for each. Building takes at most 48 MiB for each thread, and gives them back. Any thread may use it.
 package final class FingerprintIndex: Sendable {
     /// A block of one of the disks.
     package struct Place: Hashable, Sendable {

@@ -74,7 +74,7 @@ struct RunLookup: ~Copyable {
         return true
     }
 
-    /// Tries a block that the catalogue names. Earlier pages then join the run as far as they match: the catalogue
+    /// Tries a block that the catalogue names. Earlier pages then join the run as far as they match. The catalogue
     /// lists only one of several equal blocks, and may have named the wrong one for them.
     private mutating func beginRun(_ index: Int, at place: Place) -> Bool {
         guard isInWindow(place) || load(place, behind: Self.behind), fingerprint(of: place) == fingerprints[index]

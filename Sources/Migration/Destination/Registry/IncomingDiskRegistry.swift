@@ -98,7 +98,7 @@ public actor IncomingDiskRegistry {
     /// Disks that are prepared here and that no connection brings: only their sources know whether they have been given away.
     public var waitingForSources: [(export: String, size: UInt64)] { machine.waitingForSources }
 
-    /// The image of a disk from which pages of its guest's memory may be read; nil if the peer may not, or it is not here.
+    /// The image from which pages of a guest's memory may be read; nil if it is not here, or is not the peer's to name.
     func image(of disk: MemoryOffer.Disk, for peer: PeerIdentity) async -> RawImage? {
         switch disk {
         case .migration(let migration): arrivals.image(of: migration, from: peer)
