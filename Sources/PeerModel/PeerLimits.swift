@@ -24,6 +24,10 @@ public enum PeerLimits {
     public static let estimates = 16
     /// Those of one peer among them.
     public static let estimatesPerPeer = 8
+    /// The most connections of guests' memory at once; each takes up to 40 MiB, most of it while a batch is repaired.
+    public static let memories = 48
+    /// Those of one peer among them.
+    public static let memoriesPerPeer = 16
     /// Bytes of forwarded requests of one peer that are worked on at once, beyond `ownForwardedBytes` of each link.
     public static let forwardedBytesPerPeer = 128 << 20
     /// The most of these bytes for one link.

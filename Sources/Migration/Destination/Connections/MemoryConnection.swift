@@ -18,6 +18,14 @@ struct MemoryConnection: Sendable {
         guard let directory else {
             throw MigrationError.refused("it takes no memory of guests; start it with --memory-dir")
         }
+        try await context.registry.beginMemory(for: connection.peer)
+        let result: Result<Void, any Error>
+        do { result = .success(try await carry(&frames, to: directory)) } catch { result = .failure(error) }
+        await context.registry.endMemory(for: connection.peer)
+        try result.get()
+    }
+
+    private func carry(_ frames: inout PeerFrames, to directory: MemoryDirectory) async throws {
         try await connection.send(Message.welcome(Welcome(blockSize: 0)).encoded())
         var machine = MemoryDestinationMachine()
         let offer = try await readOffer(&machine, &frames)

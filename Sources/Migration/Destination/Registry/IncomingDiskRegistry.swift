@@ -30,6 +30,9 @@ public actor IncomingDiskRegistry {
     /// The places of estimates.
     var estimates = PeerCounts<PeerIdentity>(
         limit: PeerLimits.estimates, limitPerPeer: PeerLimits.estimatesPerPeer)
+    /// The places of guests' memory.
+    private var memories = PeerCounts<PeerIdentity>(
+        limit: PeerLimits.memories, limitPerPeer: PeerLimits.memoriesPerPeer)
     var space: ArrivalSpace
     /// Disks that have moved on, and the listeners for that.
     var chains = Chains()
@@ -97,6 +100,20 @@ public actor IncomingDiskRegistry {
 
     /// Disks that are prepared here and that no connection brings: only their sources know whether they have been given away.
     public var waitingForSources: [(export: String, size: UInt64)] { machine.waitingForSources }
+
+    // MARK: Guests' memory
+
+    /// Takes a place for a connection of a guest's memory; `endMemory` gives it back.
+    /// - Throws: `MigrationError.refused` if there are too many.
+    func beginMemory(for peer: PeerIdentity) throws {
+        guard memories.take(peer) else {
+            throw MigrationError.refused(
+                "\(memories.total) connections of guests' memory are open there already; use fewer multifd channels, or try "
+                    + "again later")
+        }
+    }
+
+    func endMemory(for peer: PeerIdentity) { memories.giveBack(peer) }
 
     /// The image from which pages of a guest's memory may be read; nil if it is not here, or is not the peer's to name.
     func image(of disk: MemoryOffer.Disk, for peer: PeerIdentity) async -> RawImage? {
