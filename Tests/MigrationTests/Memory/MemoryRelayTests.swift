@@ -95,6 +95,7 @@ import Testing
             try await listening(to: address, .standing([])) { relay async throws in
                 let here = try await Hypervisor.connect(to: socket)
                 #expect(try await here.read().isEmpty)
+                await relay.waitUntilIdle()
                 #expect(relay.status.problem?.contains("no hypervisor waits there for the memory of 'guest'") == true)
             }
         }
@@ -105,6 +106,7 @@ import Testing
             try await listening(to: address, .standing([])) { relay async throws in
                 let here = try await Hypervisor.connect(to: socket)
                 #expect(try await here.read().isEmpty)
+                await relay.waitUntilIdle()
                 #expect(relay.status.problem?.contains("--memory-dir") == true)
             }
         }
