@@ -4,12 +4,17 @@ import Migration
 
 /// The memory of a guest on its way from this node, beside the migration of its disks.
 final class MemoryRun: Sendable {
+    /// The time within which the memory follows its disks.
+    private static let lateLimit = Duration.seconds(300)
+
     let relay: MemoryRelay
+    /// The migrations of the guest's disks; nil if these don't move.
+    let migrations: LatestMigrations?
     private let task: Task<Void, Never>
 
     /// Begins to listen.
     /// - Throws: `NodeError` if the socket can't be made.
-    init(_ request: MemoryRequest, relay: MemoryRelay, logger: Logger) throws {
+    init(_ request: MemoryRequest, relay: MemoryRelay, migrations: LatestMigrations?, logger: Logger) throws {
         let descriptor: CInt
         do {
             descriptor = try ControlSocket.bind(request.socket)
@@ -18,6 +23,7 @@ final class MemoryRun: Sendable {
             throw NodeError.unusable("no socket for the guest's memory: \(error)")
         }
         self.relay = relay
+        self.migrations = migrations
         let path = request.socket
         task = Task {
             do { try await relay.run(on: descriptor) } catch is CancellationError {} catch {
@@ -27,9 +33,15 @@ final class MemoryRun: Sendable {
         }
     }
 
-    /// Ends once no connection of the hypervisor is carried any more: the disks have moved.
+    /// Ends once the hypervisor's connections have been carried: the disks have moved. If none has come within
+    /// `lateLimit`, none is waited for.
     func finish() async {
-        await relay.waitUntilIdle()
+        let timer = Task { [task, relay] in
+            try await Task.sleep(for: Self.lateLimit)
+            if !relay.isRelaying { task.cancel() }
+        }
+        await relay.waitUntilCarried()
+        timer.cancel()
         await stop()
     }
 

@@ -10,6 +10,8 @@ struct MigrationAttempts: Sendable {
     /// For each disk its export, then the other exports of its image.
     let disks: [[NodeExport]]
     let logger: Logger
+    /// Called with each further attempt, before it runs.
+    let replaced: @Sendable (GuestMigration) -> Void
     /// Called for each disk that has moved.
     let moved: @Sendable (NodeExport) async -> Void
 
@@ -38,6 +40,7 @@ struct MigrationAttempts: Sendable {
                 logger.warning("\(error); the migration of \(names) goes on when the destination answers")
                 // Replace the attempt in the same step on the node's actor: the failed one refuses commands from now on.
                 for (exports, disk) in zip(disks, next.disks) { for export in exports { export.replace(with: disk) } }
+                replaced(next)
                 // A cancel must not wait for the end of the delay.
                 await next.pause(atMost: delay)
                 delay = min(delay * 2, Self.longestRetry)

@@ -36,14 +36,16 @@ extension Node {
     }
 
     /// Listens for the hypervisor of a guest.
+    /// - Parameter migrations: those of its disks; nil if these don't move.
     /// - Throws: `NodeError` if the socket can't be made.
     func listen(
-        for request: MemoryRequest, to destination: PeerAddress, rate: RateLimit, disks: MemoryRelay.Disks
+        for request: MemoryRequest, to destination: PeerAddress, rate: RateLimit, disks: MemoryRelay.Disks,
+        migrations: LatestMigrations? = nil
     ) throws -> MemoryRun {
         let job = MemoryRelay.Job(
             name: request.name, destination: destination, rate: rate, isAtOnce: request.isAtOnce ?? false,
             scratch: configuration.state)
         let relay = MemoryRelay(job: job, disks: disks, transport: transport, pools: pools, logger: peerLogger)
-        return try MemoryRun(request, relay: relay, logger: logger)
+        return try MemoryRun(request, relay: relay, migrations: migrations, logger: logger)
     }
 }

@@ -87,7 +87,9 @@ extension Node {
     private func follow(
         _ migration: GuestMigration, of moving: [[NodeExport]], _ memory: MemoryRun?
     ) -> Task<[MigrationReport], any Error> {
-        let attempts = MigrationAttempts(disks: moving, logger: logger) { [self] in await tellPredecessors(of: $0) }
+        let attempts = MigrationAttempts(
+            disks: moving, logger: logger, replaced: { memory?.migrations?.set($0) },
+            moved: { [self] in await tellPredecessors(of: $0) })
         let task = Task {
             defer { moving[0][0].setMemory(nil) }
             do {
@@ -126,10 +128,12 @@ extension Node {
         let jobs = try jobs(command, moving, isResumed: isResumed)
         let migration = GuestMigration(
             jobs: jobs, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
+        let latest = LatestMigrations()
+        latest.set(migration)
         let memory = try command.memory.map { request in
             try listen(
-                for: request, to: command.destination, rate: jobs[0].rate,
-                disks: .moving { moving.compactMap { $0[0].migration } })
+                for: request, to: command.destination, rate: jobs[0].rate, disks: .moving(latest.current),
+                migrations: latest)
         }
         do { try claim(moving, for: migration, command, isResumed: isResumed) } catch {
             memory?.cancel()

@@ -170,6 +170,11 @@ public final class MemoryRelay: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
+    /// Whether the disks' migrations are still to begin.
+    private func isStarting(_ agreed: [AgreedDisk?]) -> Bool {
+        if case .moving = disks { agreed.isEmpty } else { false }
+    }
+
     /// Begins to read the disks that are at both nodes.
     private func scanStanding() -> Task<[AgreedDisk], any Error> {
         Task { [self] in
@@ -214,7 +219,7 @@ public final class MemoryRelay: Sendable {
                 case .standing: try await scan.value
                 }
             let known = agreed.compactMap(\.self)
-            if known.count == agreed.count {
+            if known.count == agreed.count, !isStarting(agreed) {
                 let finder = PageFinder(disks: known)
                 if job.isAtOnce { return finder }
                 if known.allSatisfy(\.isConfirmed) {
