@@ -66,6 +66,17 @@ struct Faults: OptionSet, Sendable {
     /// The operator's cancel between two attempts is forgotten.
     static let forgottenCancel = Faults(rawValue: 1 << 28)
 
+    /// The destination gives a batch of memory to its hypervisor whatever its proof says.
+    static let believedBatches = Faults(rawValue: 1 << 29)
+    /// Pages of memory refer to blocks that were written since they were sent.
+    static let dirtyReferences = Faults(rawValue: 1 << 30)
+    /// The source repairs another batch of memory than the one that it was asked for.
+    static let strayRepairs = Faults(rawValue: 1 << 31)
+    /// The source takes memory from its hypervisor however much is under way.
+    static let ignoredWindow = Faults(rawValue: 1 << 32)
+    /// The destination does not keep the pages of a batch of memory that was wrong.
+    static let forgottenPages = Faults(rawValue: 1 << 33)
+
     /// Where the search for rare ones begins: a debug build plays some 20 seeds a second.
     static let firstSeeds: [String: UInt64] = [
         "trustedRecord": 9800, "damagedBase": 3800, "forgottenCommit": 1700, "overlappingForwards": 1800,
@@ -82,6 +93,11 @@ struct Faults: OptionSet, Sendable {
 
     /// Whether the fault shows only where several disks go together.
     var needsGroups: Bool { !isDisjoint(with: [.switchedAlone, .believedCommon, .forgottenCommon]) }
+
+    /// Whether the fault shows only where memory goes beside the disks.
+    var needsMemory: Bool {
+        !isDisjoint(with: [.believedBatches, .dirtyReferences, .strayRepairs, .ignoredWindow, .forgottenPages])
+    }
 
     static let named: [(name: String, fault: Faults)] = [
         ("unmarkedWrites", .unmarkedWrites), ("readBeforeClear", .readBeforeClear), ("lateWord", .lateWord),
@@ -101,5 +117,7 @@ struct Faults: OptionSet, Sendable {
         ("forgottenCommon", .forgottenCommon),
         ("refusedSwitch", .refusedSwitch), ("forgottenSwitch", .forgottenSwitch),
         ("forgottenCancel", .forgottenCancel),
+        ("believedBatches", .believedBatches), ("dirtyReferences", .dirtyReferences),
+        ("strayRepairs", .strayRepairs), ("ignoredWindow", .ignoredWindow), ("forgottenPages", .forgottenPages),
     ]
 }

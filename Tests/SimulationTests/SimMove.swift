@@ -14,10 +14,11 @@ final class SimMove: SimPart {
     unowned let node: SimSourceNode
     private(set) lazy var source = SimSource(self, contents: contents)
     private(set) lazy var destination = SimDestination(self, neighbour: neighbour)
-    private(set) lazy var guest = SimGuest(self, contents: contents)
+    private(set) lazy var guest = SimGuest(self, contents: contents, pause: pause)
     private let contents: [UInt32]
     private let neighbour: Set<Fingerprint>
     private let latency: UInt64
+    private let pause: UInt64
     private(set) var pipes: [SimPipe] = []
     /// The destination has lost what only the source remembers.
     private var isToBeMadeAgain = false
@@ -25,12 +26,19 @@ final class SimMove: SimPart {
     private(set) var hasLost = false
     private var hasImageFailed = false
     private var calmFinished = 0
+    /// Takes in a connection that brings memory, at the node to which the disk moves.
+    var acceptMemory: (SimPipe) -> Void = { $0.drop(.destination) }
 
-    /// - Parameter mostBlocks: of a disk that is not one of the few large ones.
-    init(_ node: SimSourceNode, _ switchover: Switchover, latency: UInt64, mostBlocks: Int, isLarge: Bool) {
+    /// - Parameters:
+    ///   - mostBlocks: of a disk that is not one of the few large ones.
+    ///   - pause: the most time between two requests of the guest, microseconds.
+    init(
+        _ node: SimSourceNode, _ switchover: Switchover, latency: UInt64, mostBlocks: Int, isLarge: Bool, pause: UInt64
+    ) {
         self.node = node
         self.switchover = switchover
         self.latency = latency
+        self.pause = pause
         let world = node.world
         self.world = world
         faults = node.faults

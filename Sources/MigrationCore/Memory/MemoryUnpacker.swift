@@ -17,7 +17,7 @@ package final class MemoryUnpacker {
 
     /// A batch whose referenced pages have not been read.
     package struct Unpacked: Sendable {
-        /// The bytes of the stream, zeros in the place of referenced pages. Their number stays.
+        /// The bytes of the stream, zeros in the place of referenced pages.
         package var bytes: [UInt8]
         package let reads: [Read]
         /// Offsets of the literal pages, which are to be kept.
@@ -68,7 +68,7 @@ package final class MemoryUnpacker {
 
     /// Whether a batch is what the source has, once its referenced pages have been read. If it is, the next one may follow.
     package func accept(_ batch: Unpacked) -> Bool {
-        precondition(batch.bytes.count == batch.runs.byteCount)
+        guard batch.bytes.count == batch.runs.byteCount else { return false }
         collectMaterial(of: batch)
         let next = batch.runs.tokens.withUnsafeBytes { tokens in
             material.withUnsafeBytes { proof.adding(tokens: tokens, material: $0, hash) }

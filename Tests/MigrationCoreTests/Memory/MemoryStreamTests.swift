@@ -69,6 +69,10 @@ struct MemoryStreamTests {
             batch.bytes[place] ^= 1
             if place % 97 == 0 || place < 12 || place > 4106 && place < 4120 { #expect(!pair.unpacker.accept(batch)) }
         }
+        for bytes in [[], stream.bytes.dropLast(), stream.bytes + [0]] {
+            batch.bytes = bytes
+            #expect(!pair.unpacker.accept(batch))
+        }
         #expect(pair.unpacker.byteCount == 0)
         batch.bytes = stream.bytes
         #expect(pair.unpacker.accept(batch))

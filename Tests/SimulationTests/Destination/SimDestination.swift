@@ -164,8 +164,9 @@ final class SimDestination: SimPart {
     func accept(_ purpose: Hello.Purpose, _ id: MigrationID, isCommitted: Bool, _ pipe: SimPipe) {
         guard isUp else { return pipe.drop(.destination) }
         switch purpose {
-        case .unknown, .estimate, .memory: refuse(pipe)
+        case .unknown, .estimate: refuse(pipe)
         case .migrate: receive(pipe)
+        case .memory: simulation.acceptMemory(pipe)
         case .forward: takeForwarder(id, isCommitted, pipe)
         case .demand: takeChannel(.demand, id, isCommitted, pipe)
         case .bulk: takeChannel(.bulk, id, isCommitted, pipe)

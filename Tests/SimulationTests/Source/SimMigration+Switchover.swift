@@ -32,6 +32,7 @@ extension SimMigration {
         var dirty: [UInt64] = []
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount { dirty += dirtyMap.take(from: &cursor, limit: 64) }
+        taken(dirty)
         if source.faults.contains(.unnamedDirt) { dirty = [] }
         if !dirty.isEmpty {
             pipe?.send(.postcopy(.dirty(dirty.map { BlockRange($0..<$0 + 1) })), from: .source)

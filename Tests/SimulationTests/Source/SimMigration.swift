@@ -39,6 +39,9 @@ final class SimMigration: SimPart {
     /// The blocks that the destination has said to lack.
     var said: [Range<UInt64>] = []
     var missing: [Range<UInt64>] = []
+    /// Whether the destination has confirmed a round, and the blocks that have been sent since or never will be.
+    private(set) var isConfirmed = false
+    private var unconfirmed: Set<UInt64> = []
 
     init(_ source: SimSource, _ group: SimGroup, member: Int) {
         self.source = source
@@ -160,7 +163,9 @@ final class SimMigration: SimPart {
     private func take(_ message: Message) {
         guard source.migration === self || machine.state == .committed else { return }
         do {
-            switch try machine.receive(message) {
+            let reception = try machine.receive(message)
+            if case .roundDone = message { confirm() }
+            switch reception {
             case .next(let step): perform(step)
             case .wants, .differences, .manifestDone: answered(message)
             case .named:
@@ -278,6 +283,21 @@ final class SimMigration: SimPart {
         }
     }
 
+    /// The destination has everything that was sent, as the product's record of agreed blocks says.
+    private func confirm() {
+        isConfirmed = true
+        unconfirmed = Set(named.joined())
+    }
+
+    /// Whether the destination has what the manifest says of a block, as far as is known here.
+    func isAgreed(_ block: UInt64) -> Bool {
+        isConfirmed && !unconfirmed.contains(block)
+            && (!dirtyMap.isDirty(block) || source.faults.contains(.dirtyReferences))
+    }
+
+    /// Records blocks whose bits are cleared.
+    func taken(_ blocks: [UInt64]) { unconfirmed.formUnion(blocks) }
+
     private func send(_ blocks: [UInt64]) {
         for block in blocks {
             let fingerprint = disk.fingerprint(block, in: source.image)
@@ -294,6 +314,7 @@ final class SimMigration: SimPart {
         let take = { [self] in
             let blocks = dirtyMap.take(from: &cursor, limit: 8, without: isFinal ? nil : sentMap)
             for block in blocks { sentMap.mark(block) }
+            taken(blocks)
             source.later(500 * source.node.slowness) { [self] in
                 guard !isOver else { return }
                 if let early {

@@ -43,6 +43,8 @@ final class SimSource: SimPart {
     private var whenQuiet: (() -> Void)?
     private var dirtyMap: DirtyMap?
     private(set) var migration: SimMigration?
+    /// The migration by which this life of the node has given the disk away.
+    private var given: SimMigration?
     /// Told once that the destination needs nothing any more.
     private var whenReleased: () -> Void = {}
     private(set) var forward: SimForward?
@@ -62,6 +64,7 @@ final class SimSource: SimPart {
         held = []
         whenQuiet = nil
         migration = nil
+        given = nil
         forward = nil
         supply = nil
         whenReleased = {}
@@ -206,7 +209,11 @@ final class SimSource: SimPart {
     func gaveAway(_ forward: SimForward, _ supply: SimSupply?) {
         self.forward = forward
         self.supply = supply
+        given = migration
     }
+
+    /// The migration whose blocks the destination has, or will have; nil if there is none.
+    var agreed: SimMigration? { migration.flatMap { $0.wasAccepted ? $0 : nil } ?? given }
 
     /// The destination has made everything durable that was forwarded before.
     func remembersAll() { hasForgotten = false }
@@ -231,6 +238,7 @@ final class SimSource: SimPart {
         forward?.drop()
         supply?.drop()
         migration = nil
+        given = nil
         forward = nil
         supply = nil
         whenReleased = {}

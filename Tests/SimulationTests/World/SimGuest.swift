@@ -17,8 +17,11 @@ final class SimGuest: SimPart {
     private var isResting = false
     private(set) var finished = 0
     private let depth: Int
+    /// The most time between two requests, microseconds.
+    private let pause: UInt64
 
-    init(_ simulation: SimMove, contents: [UInt32]) {
+    init(_ simulation: SimMove, contents: [UInt32], pause: UInt64) {
+        self.pause = pause
         self.simulation = simulation
         world = simulation.world
         model = DiskModel(contents, world: world)
@@ -63,7 +66,7 @@ final class SimGuest: SimPart {
     }
 
     func run() {
-        world.soon(1500) { [self] in
+        world.soon(pause) { [self] in
             step()
             run()
         }

@@ -34,7 +34,7 @@ final class World {
 
     /// - Parameters:
     ///   - isWatching: weak references are kept to all that `watch` is told of.
-    ///   - mostEvents: a simulation in which more happens makes no progress; the longest seeds have some 10,000 events.
+    ///   - mostEvents: a simulation in which more happens makes no progress; the longest seeds have some 45,000 events.
     init(seed: UInt64, isTracing: Bool, isWatching: Bool = false, mostEvents: Int = 1_000_000) {
         self.mostEvents = mostEvents
         random = Seeded(seed)
