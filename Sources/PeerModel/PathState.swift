@@ -22,4 +22,12 @@ public struct PathState: Sendable, Equatable {
         self.acknowledged = acknowledged
         self.unsent = unsent
     }
+
+    /// The same path with at most the rate of a limit.
+    /// - Parameter bitsPerSecond: nil for no limit.
+    package func limited(to bitsPerSecond: UInt64?) -> PathState {
+        var path = self
+        if let bitsPerSecond { path.bytesPerSecond = min(bytesPerSecond, bitsPerSecond / 8) }
+        return path
+    }
 }

@@ -1,5 +1,3 @@
-import MigrationProtocol
-import NIOConcurrencyHelpers
 import NIOCore
 
 /// Bytes of a hypervisor on their way to the link. One task puts them in, and one takes them out.
@@ -7,38 +5,33 @@ final class MemoryInbox: Sendable {
     private struct State {
         var chunks = CircularBuffer<ByteBuffer>()
         var byteCount = 0
-        var isEnded = false
+        /// Nothing follows.
+        var isClosed = false
+
+        var isEnded: Bool { isClosed && byteCount == 0 }
+        var hasNews: Bool { isClosed || byteCount > 0 }
     }
 
     /// Bytes that may wait here, beside one chunk.
     private static let most = 1 << 20
 
-    private let state = NIOLockedValueBox(State())
-    private let room = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    private let more = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    private let state = WatchedValue(State())
 
     /// Puts bytes in, and returns once there is room for further ones.
-    func put(_ chunk: ByteBuffer) async {
+    /// - Throws: `CancellationError`.
+    func put(_ chunk: ByteBuffer) async throws {
         state.withLockedValue { state in
             state.chunks.append(chunk)
             state.byteCount += chunk.readableBytes
         }
-        more.continuation.yield()
-        var room = room.stream.makeAsyncIterator()
-        while state.withLockedValue({ $0.byteCount >= Self.most }) {
-            guard await room.next() != nil else { return }
-        }
+        try await state.waitUnlessCancelled { $0.byteCount < Self.most }
     }
 
     /// No bytes follow.
-    func end() {
-        state.withLockedValue { $0.isEnded = true }
-        more.continuation.yield()
-    }
+    func end() { state.withLockedValue { $0.isClosed = true } }
 
-    /// Whether there is nothing to take out now, and whether nothing follows.
-    var isEmpty: Bool { state.withLockedValue { $0.byteCount == 0 } }
-    var isEnded: Bool { state.withLockedValue { $0.isEnded && $0.byteCount == 0 } }
+    /// Whether everything has been taken out, and nothing follows.
+    var isEnded: Bool { state.withLockedValue { $0.isEnded } }
 
     /// Moves bytes behind those of `buffer`.
     /// - Parameter limit: the most bytes that `buffer` then has.
@@ -51,25 +44,19 @@ final class MemoryInbox: Sendable {
                 if chunk.readableBytes > 0 { state.chunks.prepend(chunk) }
             }
         }
-        room.continuation.yield()
     }
 
     /// Waits until there is something to take out, or nothing follows.
     /// - Parameter limit: nil for no limit.
     /// - Returns: false if the time is over.
-    func wait(atMost limit: Duration? = nil) async -> Bool {
-        if !isEmpty || isEnded { return true }
-        let timer = limit.map { limit in
-            Task { [wake = more.continuation] in
-                try await Task.sleep(for: limit)
-                wake.yield()
-            }
+    /// - Throws: `CancellationError`.
+    func wait(atMost limit: Duration?) async throws -> Bool {
+        guard let limit else {
+            try await state.waitUnlessCancelled { $0.hasNews }
+            return true
         }
-        defer { timer?.cancel() }
-        var wakes = more.stream.makeAsyncIterator()
-        repeat {
-            guard await wakes.next() != nil else { return false }
-        } while isEmpty && !isEnded && limit == nil
-        return !isEmpty || isEnded
+        let hasCome = await state.wait(until: { $0.hasNews }, atMost: limit)
+        try Task.checkCancellation()
+        return hasCome
     }
 }

@@ -27,7 +27,6 @@ final class MemorySender: @unchecked Sendable {
     private let packer: MemoryPacker
     private let compressor: StreamCompressor
     private var pace: CompressionPace
-    private var use = LinkUse()
     /// Bytes of the hypervisor that no batch has described.
     private var pending = ByteBuffer()
 
@@ -48,8 +47,7 @@ final class MemorySender: @unchecked Sendable {
         while true {
             let isOver = stream.inbox.isEnded && pending.readableBytes == 0
             if isOver { return try await end() }
-            let came = await stream.inbox.wait(atMost: pending.readableBytes > 0 ? Self.partialLimit : nil)
-            try Task.checkCancellation()
+            let came = try await stream.inbox.wait(atMost: pending.readableBytes > 0 ? Self.partialLimit : nil)
             waited += try await waitForRoom()
             stream.inbox.move(to: &pending, limit: MemoryBatch.maximumBytes)
             let isWaiting = !came || stream.inbox.isEnded
@@ -63,10 +61,7 @@ final class MemorySender: @unchecked Sendable {
         let began = ContinuousClock.now
         var room = stream.room.stream.makeAsyncIterator()
         while true {
-            var path = await connection.path()
-            if let limit = stream.context.rate.bitsPerSecond, let rate = path?.bytesPerSecond {
-                path?.bytesPerSecond = min(rate, limit / 8)
-            }
+            let path = await connection.path()?.limited(to: stream.context.rate.bitsPerSecond)
             if stream.state.withLockedValue({ $0.machine.window.mayTake(over: path) }) { break }
             guard await room.next() != nil else { throw PeerError.cut }
         }

@@ -102,7 +102,7 @@ final class MemorySourceStream: Sendable {
     // MARK: From the hypervisor
 
     private func take(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>) async throws {
-        for try await chunk in inbound { await inbox.put(chunk) }
+        for try await chunk in inbound { try await inbox.put(chunk) }
         inbox.end()
     }
 

@@ -75,9 +75,7 @@ final class SourceLink: Sendable {
 
     /// TCP's state of the path now, whose rate is at most the limit; nil if TCP does not say, or the link is cut.
     func path() async -> PathState? {
-        guard var path = await connection.path() else { return nil }
-        if let limit = rateLimit { path.bytesPerSecond = min(path.bytesPerSecond, limit / 8) }
-        return path
+        await connection.path()?.limited(to: rateLimit)
     }
 
     /// Bytes a second that the path carries; 0 if too little has crossed to tell.
