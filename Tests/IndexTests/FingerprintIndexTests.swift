@@ -143,7 +143,7 @@ import Testing
         let index = try index(of: [disk])
         var before = disk.reads
         #expect(index.lookUp(fingerprints(10_000, &random)).allSatisfy { $0 == nil })
-        // Of the fingerprints an entry has ten bits at least, beyond those of its bucket of 64 to 128 entries.
+        // An entry has at least ten bits of its fingerprint, beyond those of its bucket of 64 to 128 entries.
         #expect(disk.reads - before < 10_000 / 6)
         before = disk.reads
         let pages = stride(from: 0, to: 9000, by: 100).flatMap { blocks[$0..<$0 + 6] }

@@ -3,7 +3,7 @@ import Hashing
 
 /// Finds blocks of a few disks by their fingerprints, which the caller holds and goes on changing.
 ///
-/// What it finds is advice: an answer had the fingerprint at the moment of the lookup. A block that has changed since
+/// Its answers are advice: a place had the fingerprint at the moment of the lookup. A block that has changed since
 /// the index was built is a miss, until another index is built.
 ///
 /// Beyond page cache it uses at most 1/16 byte of memory for each block that is not zero. A mapped file without a name has

@@ -52,7 +52,7 @@ struct ParsedStream: Equatable {
     /// The number of pages that are not zero.
     var pages: Int { count(.page) + count(.barePage) }
 
-    /// Where parts begin.
+    /// The offsets at which parts begin.
     var places: Set<Place> {
         var offset = 0
         var places: Set<Place> = []

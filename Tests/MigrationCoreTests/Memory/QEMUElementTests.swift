@@ -123,7 +123,7 @@ struct QEMUElementTests {
         stream.footer()
         stream.command(6, [0, 6] + Array("pc.ram".utf8) + [0] + stream.random.bytes(32))
         stream.command(2, [0, 0, 0, 2])
-        // Whatever looks like RAM in a package is none.
+        // A package has no RAM, even if its bytes look like it.
         stream.package(QEMUStreamBuilder.untilPages().bytes + stream.random.bytes(20_000))
         stream.command(2, [0, 0, 0, 4])
         stream.part()
