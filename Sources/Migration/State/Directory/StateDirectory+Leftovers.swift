@@ -21,8 +21,8 @@ extension StateDirectory {
     private static func isLeftover(_ name: String) -> Bool {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.last == "tmp" else { return false }
-        // The scratch file of a `FingerprintFile`, which loses its name as soon as it is made.
-        if parts.count == 2 { return parts[0].wholeMatch(of: #/manifest-[0-9a-f]{32}/#) != nil }
+        // The scratch files of `FingerprintFile` and `KeptPages`, which lose their names as soon as they are made.
+        if parts.count == 2 { return parts[0].wholeMatch(of: #/(manifest|memory)-[0-9a-f]{32}/#) != nil }
         guard parts.count == 4, parts[0].wholeMatch(of: #/[a-z]+-[0-9a-f]{32}/#) != nil, parts[1] == "json",
             let process = pid_t(parts[2]), process > 0
         else { return false }
