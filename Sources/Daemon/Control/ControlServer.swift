@@ -1,6 +1,4 @@
 import Foundation
-import Glibc
-import NBDServer
 import NIOCore
 import NIOFoundationCompat
 import NIOPosix
@@ -11,9 +9,8 @@ struct ControlServer: Sendable {
     private typealias Client = NIOAsyncChannel<ByteBuffer, ByteBuffer>
     private static let maximumLine = 64 << 10
 
-    private let channel: NIOAsyncChannel<any Channel, Never>
+    private let socket: ControlSocket
     private let node: Node
-    private let file: SocketFile
     private let unspoken = UnspokenClients()
 
     /// Binds the socket and listens.
@@ -22,31 +19,18 @@ struct ControlServer: Sendable {
     init(path: String, isDefault: Bool = false, group: any EventLoopGroup, node: Node) async throws {
         ControlDirectory.make(for: path)
         if isDefault { try ControlDirectory.secure(for: path) }
-        let lock = try await node.pools.urgent.runIfActive { SocketFolderLock(for: path) }
-        defer { lock.release() }
-        if await Self.answers(path, group) { throw ControlError.taken(path: path) }
-        let descriptor = try ControlSocket.bind(path)
-        do {
-            channel = try await ServerBootstrap(group: group)
-                .acceptingBareChannels()
-                .bind(descriptor) { $0.eventLoop.makeSucceededFuture($0) }
-        } catch {
-            unlink(path)
-            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
-            throw ControlError.cannotListen(path: path, reason: reason)
-        }
+        socket = try await ControlSocket(at: path, group: group, pool: node.pools.urgent)
         self.node = node
-        file = SocketFile(path: path)
     }
 
     /// Serves until the task is cancelled; then removes the socket.
     func run() async {
-        try? await channel.executeThenClose { clients in
+        try? await socket.channel.executeThenClose { clients in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await client in clients { group.addTask { try? await serve(client) } }
             }
         }
-        file.remove()
+        socket.remove()
     }
 
     private func serve(_ accepted: any Channel) async throws {
@@ -130,12 +114,5 @@ struct ControlServer: Sendable {
         var line = ByteBuffer(data: try JSONEncoder().encode(reply))
         line.writeInteger(UInt8(ascii: "\n"))
         try await outbound.write(line)
-    }
-
-    /// Returns whether a node listens there now; a socket file alone may be a leftover.
-    private static func answers(_ path: String, _ group: any EventLoopGroup) async -> Bool {
-        let channel = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get()
-        try? await channel?.close()
-        return channel != nil
     }
 }

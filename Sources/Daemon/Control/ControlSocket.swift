@@ -1,7 +1,57 @@
+import Block
 import Glibc
+import NBDServer
+import NIOCore
+import NIOPosix
+import Peer
 
-/// Creates a node's control socket so that at no moment another user can connect.
-enum ControlSocket {
+/// A Unix socket of a node's own on which it listens: for commands, or for a guest's memory. At no moment another user can
+/// connect who may not.
+struct ControlSocket: Sendable {
+    /// Gives what connects. Once made, it must be run.
+    let channel: NIOAsyncChannel<any Channel, Never>
+    private let file: SocketFile
+
+    /// Binds a socket and listens.
+    /// - Parameters:
+    ///   - permissions: By default only the owner may connect.
+    ///   - pool: Waits there for other servers that replace a socket in the folder.
+    /// - Throws: `ControlError`, with `taken` if somebody listens there; `FileError` for permissions that can't be set.
+    init(
+        at path: String, permissions: FilePermissions = FilePermissions(), group: any EventLoopGroup,
+        pool: NIOThreadPool
+    ) async throws {
+        let lock = try await pool.runIfActive { SocketFolderLock(for: path) }
+        defer { lock.release() }
+        if await Self.answers(path, group) { throw ControlError.taken(path: path) }
+        let descriptor = try Self.bind(path)
+        do { try permissions.apply(toSocket: path) } catch {
+            unlink(path)
+            close(descriptor)
+            throw error
+        }
+        do {
+            channel = try await ServerBootstrap(group: group)
+                .acceptingBareChannels()
+                .bind(descriptor) { $0.eventLoop.makeSucceededFuture($0) }
+        } catch {
+            unlink(path)
+            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            throw ControlError.cannotListen(path: path, reason: reason)
+        }
+        file = SocketFile(path: path)
+    }
+
+    /// Removes the socket's file, unless another server has put its own there since.
+    func remove() { file.remove() }
+
+    /// Returns whether a node listens there now; a socket file alone may be a leftover.
+    private static func answers(_ path: String, _ group: any EventLoopGroup) async -> Bool {
+        let channel = try? await ClientBootstrap(group: group).connect(unixDomainSocketPath: path).get()
+        try? await channel?.close()
+        return channel != nil
+    }
+
     /// Binds a socket, and replaces a socket file at that path. Only while its folder is locked.
     /// - Returns: The descriptor, which does not listen yet.
     /// - Throws: `ControlError.cannotListen`.

@@ -1,4 +1,3 @@
-import Glibc
 import Logging
 import Migration
 
@@ -12,24 +11,15 @@ final class MemoryRun: Sendable {
     let migrations: LatestMigrations?
     private let task: Task<Void, Never>
 
-    /// Begins to listen.
-    /// - Throws: `NodeError` if the socket can't be made.
-    init(_ request: MemoryRequest, relay: MemoryRelay, migrations: LatestMigrations?, logger: Logger) throws {
-        let descriptor: CInt
-        do {
-            descriptor = try ControlSocket.bind(request.socket)
-            try request.permissions.apply(toSocket: request.socket)
-        } catch {
-            throw NodeError.unusable("no socket for the guest's memory: \(error)")
-        }
+    /// Begins to carry what connects to a socket, which is removed at the end.
+    init(on socket: ControlSocket, relay: MemoryRelay, migrations: LatestMigrations?, logger: Logger) {
         self.relay = relay
         self.migrations = migrations
-        let path = request.socket
         task = Task {
-            do { try await relay.run(on: descriptor) } catch is CancellationError {} catch {
-                logger.warning("the socket for the memory of \(request.name) fails: \(error)")
+            do { try await relay.run(on: socket.channel) } catch is CancellationError {} catch {
+                logger.warning("the socket for the memory of \(relay.status.name) fails: \(error)")
             }
-            unlink(path)
+            socket.remove()
         }
     }
 

@@ -16,7 +16,7 @@ extension Node {
             }
             return StandingDisk(name: export.name, image: image)
         }
-        let run = try listen(
+        let run = try await listen(
             for: command.memory, to: command.destination, rate: RateLimit(bitsPerSecond: command.rate),
             disks: .standing(disks))
         memories[ObjectIdentifier(run)] = run
@@ -41,11 +41,18 @@ extension Node {
     func listen(
         for request: MemoryRequest, to destination: PeerAddress, rate: RateLimit, disks: MemoryRelay.Disks,
         migrations: LatestMigrations? = nil
-    ) throws -> MemoryRun {
+    ) async throws -> MemoryRun {
         let job = MemoryRelay.Job(
             name: request.name, destination: destination, rate: rate, isAtOnce: request.isAtOnce ?? false,
             scratch: configuration.state)
         let relay = MemoryRelay(job: job, disks: disks, transport: transport, pools: pools, logger: peerLogger)
-        return try MemoryRun(request, relay: relay, migrations: migrations, logger: logger)
+        let socket: ControlSocket
+        do {
+            socket = try await ControlSocket(
+                at: request.socket, permissions: request.permissions, group: group, pool: pools.urgent)
+        } catch {
+            throw NodeError.unusable("no socket for the guest's memory: \(error)")
+        }
+        return MemoryRun(on: socket, relay: relay, migrations: migrations, logger: logger)
     }
 }

@@ -128,10 +128,10 @@ extension Node {
         let jobs = try jobs(command, moving, isResumed: isResumed)
         let migration = GuestMigration(
             jobs: jobs, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
-        let latest = LatestMigrations()
-        latest.set(migration)
-        let memory = try command.memory.map { request in
-            try listen(
+        let latest = LatestMigrations(migration)
+        var memory: MemoryRun?
+        if let request = command.memory {
+            memory = try await listen(
                 for: request, to: command.destination, rate: jobs[0].rate, disks: .moving(latest.current),
                 migrations: latest)
         }

@@ -25,11 +25,11 @@ public struct MemoryDirectory: Sendable {
         }
     }
 
-    /// Connects to the hypervisor that waits for a guest.
+    /// Calls `connect` with the path of the socket on which the hypervisor of a guest waits. By way of a descriptor, the path is
+    /// short, and stays in the folder that was looked at.
     /// - Parameter name: as the peer says it.
-    /// - Returns: the descriptor, which the caller closes.
-    /// - Throws: `MigrationError.refused` with the reason, for the peer.
-    func connect(_ name: String) throws -> CInt {
+    /// - Throws: `MigrationError.refused` with the reason, for the peer; the error of `connect`.
+    func withSocket<Result>(of name: String, _ connect: (String) async throws -> Result) async throws -> Result {
         if let problem = ExportName.problem(with: name) {
             throw MigrationError.refused("of the guest's name: \(problem)")
         }
@@ -41,31 +41,6 @@ public struct MemoryDirectory: Sendable {
         guard fstatat(folder, file, &info, AT_SYMLINK_NOFOLLOW) == 0, info.st_mode & S_IFMT == S_IFSOCK else {
             throw MigrationError.refused("no hypervisor waits there for the memory of '\(name)'; start it first")
         }
-        return try Self.connect("/proc/self/fd/\(folder)/\(file)", name)
-    }
-
-    /// The path by way of the descriptor is short, and stays in the folder that was checked.
-    private static func connect(_ path: String, _ name: String) throws -> CInt {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let capacity = MemoryLayout.size(ofValue: address.sun_path)
-        guard path.utf8.count < capacity else {
-            throw MigrationError.refused("the guest's name is too long for a socket")
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        let kind = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-        let descriptor = socket(AF_UNIX, kind, 0)
-        guard descriptor >= 0 else { throw MigrationError.refused("it has no descriptor for the hypervisor's socket") }
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard result == 0 else {
-            let reason = String(cString: strerror(errno))
-            close(descriptor)
-            throw MigrationError.refused("the hypervisor of '\(name)' does not answer there: \(reason)")
-        }
-        return descriptor
+        return try await connect("/proc/self/fd/\(folder)/\(file)")
     }
 }

@@ -6,8 +6,7 @@ import NIOPosix
 import Peer
 import PeerModel
 
-/// Carries the memory of one guest to another node: listens on a Unix socket for the guest's hypervisor, and carries each
-/// of its connections.
+/// Carries the memory of one guest to another node: each connection of the guest's hypervisor to a Unix socket.
 public final class MemoryRelay: Sendable {
     /// The guest, and how its memory goes.
     public struct Job: Sendable {
@@ -49,15 +48,6 @@ public final class MemoryRelay: Sendable {
         /// Nobody listens any more.
         var isOver = false
         var problem: String?
-        var waiters: [CheckedContinuation<Void, Never>] = []
-
-        /// Records that a connection has ended.
-        mutating func end() -> [CheckedContinuation<Void, Never>] {
-            running -= 1
-            guard running == 0 else { return [] }
-            defer { waiters = [] }
-            return waiters
-        }
     }
 
     /// Connections of one hypervisor at once: QEMU's multifd has at most 255 channels.
@@ -70,7 +60,7 @@ public final class MemoryRelay: Sendable {
     private let transport: PeerTransport
     private let pools: WorkPools
     private let logger: Logger
-    private let state = NIOLockedValueBox(State())
+    private let state = WatchedValue(State())
 
     /// A relay that does not listen yet.
     public init(job: Job, disks: Disks, transport: PeerTransport, pools: WorkPools, logger: Logger) {
@@ -104,19 +94,13 @@ public final class MemoryRelay: Sendable {
         }
     }
 
-    /// Listens on a bound socket until the task is cancelled, and carries what connects.
-    public func run(on descriptor: CInt) async throws {
+    /// Carries what connects to a server, until the task is cancelled.
+    public func run(on server: NIOAsyncChannel<any Channel, Never>) async throws {
         let scan = scanStanding()
         defer {
             scan.cancel()
-            end { state in
-                state.isOver = true
-                state.running += 1
-            }
+            state.withLockedValue { $0.isOver = true }
         }
-        let server = try await ServerBootstrap(group: transport.group)
-            .acceptingBareChannels()
-            .bind(descriptor) { $0.eventLoop.makeSucceededFuture($0) }
         try await server.executeThenClose { hypervisors in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await hypervisor in hypervisors {
@@ -134,7 +118,7 @@ public final class MemoryRelay: Sendable {
         state.withLockedValue { state in
             guard state.running < Self.mostStreams else { return false }
             // A hypervisor that tries again begins anew.
-            if state.running == 0 { state = State(waiters: state.waiters) }
+            if state.running == 0 { state = State() }
             state.running += 1
             state.hasBegun = true
             return true
@@ -153,26 +137,19 @@ public final class MemoryRelay: Sendable {
                     rate: job.rate, logger: logger, parser: { QEMUStreamParser() }))
             state.withLockedValue { $0.streams.append(stream) }
             try await stream.run(try await hypervisor.takeUp(HypervisorChannel.wrap))
-            end { $0.ended += 1 }
+            state.withLockedValue { state in
+                state.running -= 1
+                state.ended += 1
+            }
             logger.info("the memory of \(job.name) is at \(job.destination)")
         } catch {
             hypervisor.close(promise: nil)
-            end { $0.problem = $0.problem ?? "\(error)" }
+            state.withLockedValue { state in
+                state.running -= 1
+                state.problem = state.problem ?? "\(error)"
+            }
             logger.warning("the memory of \(job.name) did not get to \(job.destination): \(error)")
         }
-    }
-
-    private func end(_ change: (inout State) -> Void) {
-        let waiters = state.withLockedValue { state in
-            change(&state)
-            return state.end()
-        }
-        for waiter in waiters { waiter.resume() }
-    }
-
-    /// Whether the disks' migrations are still to begin.
-    private func isStarting(_ agreed: [AgreedDisk?]) -> Bool {
-        if case .moving = disks { agreed.isEmpty } else { false }
     }
 
     /// Begins to read the disks that are at both nodes.
@@ -187,25 +164,12 @@ public final class MemoryRelay: Sendable {
 
     /// Waits until the hypervisor has connected, and no connection is carried any more; or until `run` has ended.
     public func waitUntilCarried() async {
-        await withCheckedContinuation { continuation in
-            let isOver = state.withLockedValue { state in
-                let isOver = state.isOver || (state.running == 0 && state.hasBegun)
-                if !isOver { state.waiters.append(continuation) }
-                return isOver
-            }
-            if isOver { continuation.resume() }
-        }
+        await state.wait { $0.isOver || ($0.running == 0 && $0.hasBegun) }
     }
 
     /// Waits until no connection is carried.
     public func waitUntilIdle() async {
-        await withCheckedContinuation { continuation in
-            let isIdle = state.withLockedValue { state in
-                if state.running > 0 { state.waiters.append(continuation) }
-                return state.running == 0
-            }
-            if isIdle { continuation.resume() }
-        }
+        await state.wait { $0.running == 0 }
     }
 
     /// Waits until the disks can be referred to, or, if the memory may go at once, until they have been offered.
@@ -219,7 +183,7 @@ public final class MemoryRelay: Sendable {
                 case .standing: try await scan.value
                 }
             let known = agreed.compactMap(\.self)
-            if known.count == agreed.count, !isStarting(agreed) {
+            if known.count == agreed.count {
                 let finder = PageFinder(disks: known)
                 if job.isAtOnce { return finder }
                 if known.allSatisfy(\.isConfirmed) {

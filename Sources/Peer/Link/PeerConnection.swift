@@ -102,6 +102,9 @@ public struct PeerConnection: Sendable {
         try? await channel.limitPace(bytesPerSecond: bytesPerSecond)
     }
 
+    /// The loop on which the connection runs.
+    public var eventLoop: any EventLoop { channel.eventLoop }
+
     /// Whether the link still stands, as far as is known.
     public var isOpen: Bool { channel.isActive }
 

@@ -1,6 +1,8 @@
 import Foundation
 import Glibc
 import MigrationCore
+import NIOCore
+import NIOPosix
 import Peer
 import TestSupport
 import Testing
@@ -115,17 +117,17 @@ import Testing
     // MARK: The folder
 
     @Test(arguments: ["../guest", ".guest", "", "a/b", "a\u{7}b"])
-    func namesThatAreNoNames_areRefused(name: String) throws {
+    func namesThatAreNoNames_areRefused(name: String) async throws {
         let directory = try MemoryDirectory(path: folder)
-        #expect(throws: MigrationError.self) { try directory.connect(name) }
+        await #expect(throws: MigrationError.self) { try await directory.withSocket(of: name) { _ in } }
     }
 
-    @Test func aLinkInTheFolder_isNotFollowed() throws {
+    @Test func aLinkInTheFolder_isNotFollowed() async throws {
         let elsewhere = destination.scratch.file("other.sock")
         close(Hypervisor.listen(at: elsewhere))
         try FileManager.default.createSymbolicLink(atPath: "\(folder)/guest.sock", withDestinationPath: elsewhere)
         let directory = try MemoryDirectory(path: folder)
-        #expect(throws: MigrationError.self) { try directory.connect("guest") }
+        await #expect(throws: MigrationError.self) { try await directory.withSocket(of: "guest") { _ in } }
     }
 
     @Test func aFolderThatOthersMayWriteTo_isRefused() throws {
@@ -195,8 +197,10 @@ import Testing
                 name: "guest", destination: address, rate: RateLimit(bitsPerSecond: nil), isAtOnce: false,
                 scratch: source.state.scratch),
             disks: disks, transport: source.transport, pools: source.pools, logger: source.logger)
-        let descriptor = Hypervisor.listen(at: socket)
-        let task = Task { try await relay.run(on: descriptor) }
+        let server = try await ServerBootstrap(group: source.transport.group)
+            .acceptingBareChannels()
+            .bind(Hypervisor.listen(at: socket)) { $0.eventLoop.makeSucceededFuture($0) }
+        let task = Task { try await relay.run(on: server) }
         let result: Swift.Result<Result, any Error>
         do { result = .success(try await body(relay)) } catch { result = .failure(error) }
         task.cancel()

@@ -1,3 +1,4 @@
+import Glibc
 import MigrationCore
 import MigrationProtocol
 import NIOCore
@@ -62,11 +63,16 @@ struct MemoryConnection: Sendable {
     }
 
     private func connect(to directory: MemoryDirectory) async throws -> HypervisorChannel {
-        let descriptor = try directory.connect(hello.export)
-        return try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .withConnectedSocket(descriptor) { channel in
-                channel.eventLoop.makeCompletedFuture { try HypervisorChannel.wrap(channel) }
+        try await directory.withSocket(of: hello.export) { path in
+            do {
+                return try await ClientBootstrap(group: connection.eventLoop).connect(unixDomainSocketPath: path) {
+                    channel in channel.eventLoop.makeCompletedFuture { try HypervisorChannel.wrap(channel) }
+                }
+            } catch {
+                let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+                throw MigrationError.refused("the hypervisor of '\(hello.export)' does not answer there: \(reason)")
             }
+        }
     }
 
     private func open(_ offer: MemoryOffer) async throws -> MemoryReceiver {
