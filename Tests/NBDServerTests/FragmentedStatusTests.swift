@@ -55,8 +55,7 @@ import Testing
         }
     }
 
-    /// A client that has only closed its sending half still gets all answers, but short ones, so that nobody waits
-    /// long.
+    /// A client that has only closed its sending half is not taken for one that is gone.
     @Test func statusesOfAHalfClosedConnectionAreAllAnswered() async throws {
         try await TestServer.run(size: Self.size) { test in
             try fragment(test)
@@ -74,7 +73,6 @@ import Testing
             let heard = try await answers
             #expect(Set(heard.map(\.cookie)) == Set(0..<UInt64(Self.pending)))
             #expect(heard.allSatisfy { $0.error == 0 && $0.extents.first!.length == 4096 })
-            #expect(test.device.statuses.looks < Self.pending * 2046 / 2)
         }
     }
 
