@@ -1,4 +1,4 @@
-"""test vms [--short] [--keep] [TEST ...]
+"""test vms [--short] [--keep] [--runs N] [--seed S] [TEST ...]
 
 Moves running guests with migrate-vm between two sites, which are network and mount namespaces of this machine joined by an
 emulated WAN. A Debian kernel in QEMU, without KVM, works on ext4 on nearblock exports all the time, and verifies with fio.
@@ -16,11 +16,16 @@ what the guest says it wrote, or one that e2fsck complains of. The tests:
   gone            the source's machine is gone after the end
   debian          a Debian that has booted from the disk
   libvirt         a domain moves from one libvirt to another and back, after a first attempt that is interrupted
+  same            both QEMUs stand still after a move: the guest's memory is equal, byte for byte
+  harm            --runs moves to and fro (default: 10). In each the link is cut, a node or the QEMU there is killed, or
+                  migrate-vm is interrupted, at a random moment: exactly one site has the guest afterwards. --seed plays
+                  the choices of a run again, and not its timing
 --short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root, for the namespaces and for a
 guest that is not disturbed by other load (see vms/guest.py). nearblock is taken from .build/release, or from $NEARBLOCK.
 """
 import argparse
 import os
+import random
 import shutil
 import signal
 import sys
@@ -28,10 +33,11 @@ import tempfile
 import time
 
 from nearblock_tests.nodes import NodeFailure
-from nearblock_tests.repository import SuiteParser, install, release_binary
+from nearblock_tests.repository import SuiteParser, install, positive, release_binary
 from nearblock_tests.vms import tests
 from nearblock_tests.vms.guest import GuestFailure
 from nearblock_tests.vms.kernel import make_kernel, make_relay
+from nearblock_tests.vms.monitor import MonitorFailure
 from nearblock_tests.vms.world import Context, Failure
 
 LOGS = ("near/log", "far/log", "near/console.log", "far/console.log", "migrate-vm.log", "fsck.log")
@@ -41,6 +47,8 @@ def parse() -> argparse.Namespace:
     parser = SuiteParser("vms", __doc__)
     parser.add_argument("--short", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=positive, default=10, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("tests", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in options.tests:
@@ -59,7 +67,7 @@ def run(name: str, context: Context, keep: bool) -> bool:
     word, notes = "FAILED", "an exception"
     try:
         word, notes = "ok", tests.ALL[name](context, folder) or ""
-    except (Failure, GuestFailure, NodeFailure) as failure:
+    except (Failure, GuestFailure, MonitorFailure, NodeFailure) as failure:
         word, notes = "FAILED", f"{failure}; see {folder}" if keep else str(failure)
         show_logs(folder)
     finally:
@@ -86,7 +94,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     install("build", "guest", "bench", *(["libvirt"] if "libvirt" in options.tests else []))
     with tempfile.TemporaryDirectory(prefix="nearblock-vm-") as scratch:
-        context = Context(nearblock=release_binary(), relay=make_relay(scratch), kernel=make_kernel(scratch))
+        seed = random.randrange(1 << 32) if options.seed is None else options.seed
+        context = Context(release_binary(), make_relay(scratch), make_kernel(scratch), options.runs, seed)
         results = [run(name, context, options.keep) for name in options.tests]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1

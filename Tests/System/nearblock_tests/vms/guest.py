@@ -46,6 +46,7 @@ class Guest:
         words = [*undisturbed(), "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64",
                  "-smp", "1", "-m", str(self.memory), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                  "-daemonize", "-pidfile", f"{path}/qemu.pid", "-qmp", f"unix:{path}/qmp,server=on,wait=off",
+                 "-qmp", f"unix:{path}/monitor,server=on,wait=off",
                  "-kernel", f"{self.kernel}/vmlinuz", "-initrd", f"{self.kernel}/initrd", "-append",
                  f"console=ttyS0 quiet panic=-1 {self.arguments}"]
         for name in ("console", "pulse"):

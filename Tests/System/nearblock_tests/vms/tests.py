@@ -1,9 +1,12 @@
 """The tests of `vms`."""
+import itertools
 import os
 import signal
 import time
 from collections.abc import Callable
 
+from nearblock_tests.vms import harm as harms
+from nearblock_tests.vms.monitor import Monitor, run_state
 from nearblock_tests.vms.sites import Site
 from nearblock_tests.vms.world import Context, DebianWorld, Failure, LibvirtWorld, Move, World
 
@@ -184,7 +187,49 @@ def libvirt(context: Context, folder: str) -> str:
         return f"there: {figures}"
 
 
-TESTS: tuple[Callable[[Context, str], str | None], ...] = (move, manual, back, two, rollback, late, cut, restart, gone, debian, libvirt)
+def same(context: Context, folder: str) -> str:
+    """While both QEMUs stand still, every byte of the guest's memory is equal."""
+    with World(context, folder) as world:
+        run = world.move(start=world.guest.command(world.far, "-S", "-incoming", "defer"))
+        run.wait_for("copying the memory")
+        end = time.monotonic() + 120
+        while run_state(world.near) != "postmigrate" or run_state(world.far) != "paused":
+            if time.monotonic() > end:
+                raise Failure(f"the memory does not get there: {run.last()}")
+            time.sleep(0.2)
+        for site in (world.near, world.far):
+            with Monitor(site) as monitor:
+                monitor.execute("pmemsave", val=0, size=world.memory << 20, filename=f"{site.path}/memory.raw")
+        different = count_different_pages(*(f"{site.folder}/memory.raw" for site in (world.near, world.far)))
+        if different:
+            raise Failure(f"{different} pages of the guest's memory differ")
+        with Monitor(world.far) as monitor:
+            monitor.execute("cont")
+        run.finish()
+        world.work(2)
+        world.end_guest(world.far)
+        return f"{world.memory} MiB are equal"
+
+
+def count_different_pages(one: str, other: str) -> int:
+    with open(one, "rb") as first, open(other, "rb") as second:
+        pages = itertools.zip_longest(iter(lambda: first.read(4096), b""), iter(lambda: second.read(4096), b""))
+        return sum(mine != theirs for mine, theirs in pages)
+
+
+def harm(context: Context, folder: str) -> str:
+    numbers = itertools.count(1)
+
+    def make_folder() -> str:
+        path = f"{folder}/{next(numbers)}"
+        os.mkdir(path)
+        return path
+
+    return harms.play(context, make_folder, context.runs, context.seed)
+
+
+TESTS: tuple[Callable[[Context, str], str | None], ...] = (move, manual, back, two, rollback, late, cut, restart, gone, debian, libvirt,
+                                                           same, harm)
 ALL = {test.__name__: test for test in TESTS}
 # There and back.
 SHORT = ("back",)

@@ -33,11 +33,13 @@ class Failure(Exception):
 
 @dataclasses.dataclass
 class Context:
-    """The programs, and a folder with vmlinuz and initrd."""
+    """The programs, a folder with vmlinuz and initrd, and the number of runs of `harm` with the seed of the first."""
 
     nearblock: str
     relay: str
     kernel: str
+    runs: int = 10
+    seed: int = 0
 
 
 class Move:
