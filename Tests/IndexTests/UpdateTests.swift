@@ -47,6 +47,20 @@ import Testing
         #expect(!store.isCurrent(image))
     }
 
+    @Test func aTableThatLostAFingerprintIsUpdated() throws {
+        let scratch = Scratch()
+        var random = Seeded.fresh()
+        let bytes = random.bytes(4096 * 300)
+        let image = scratch.image("a.raw", bytes)
+        let store = try IndexStore(directory: scratch.index)
+        let table = try store.add(image, threads: 1).neighbour.tableFile
+        // The file's count says that no block is zero.
+        scratch.overwrite(table, [UInt8](repeating: 0, count: 32), at: 4096 + 16 * 200)
+        _ = try store.update(image, blocks: [200], options: BuildOptions(threads: 1))
+        let neighbour = try NeighbourIndex.open(directory: scratch.index).neighbours[0]
+        #expect(neighbour.zero == 1)
+    }
+
     @Test func anImageWithoutATableCantBeUpdated() throws {
         let scratch = Scratch()
         var random = Seeded.fresh()

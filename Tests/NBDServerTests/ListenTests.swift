@@ -30,6 +30,17 @@ import Testing
         }
     }
 
+    @Test func theSocketOfAServerWithAFullQueueIsKept() async throws {
+        let path = scratch.file("socket")
+        let alive = try UnixAddress.listen(at: path, backlog: 1)
+        let waiting = try UnixAddress.fillQueue(at: path)
+        defer { for descriptor in [alive] + waiting { close(descriptor) } }
+        try await withServer { server in
+            #expect(complaint { try server.listen(on: .unix(path: path)) }?.contains("another server") == true)
+        }
+        #expect(access(path, F_OK) == 0)
+    }
+
     @Test func aServerWaitsWhileAnotherReplacesASocket() async throws {
         let path = scratch.file("socket")
         try bindAndLeave(path)
@@ -50,7 +61,7 @@ import Testing
                 for _ in 0..<15 where !isOver.withLockedValue({ $0 }) { try await Task.sleep(for: .milliseconds(20)) }
                 #expect(!isOver.withLockedValue { $0 })
                 unlink(path)
-                let fresh = try bind(path)
+                let fresh = try UnixAddress.listen(at: path)
                 defer { close(fresh) }
                 flock(folder, LOCK_UN)
                 #expect(try await listening.value?.contains("another server") == true)
@@ -197,20 +208,5 @@ import Testing
     }
 
     /// Leaves a socket file behind, as a server that was killed does.
-    private func bindAndLeave(_ path: String) throws { close(try bind(path)) }
-
-    /// Listens on a socket.
-    private func bind(_ path: String) throws -> CInt {
-        let socket = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
-        var name = sockaddr_un()
-        name.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
-        let bound = withUnsafePointer(to: &name) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        try #require(bound == 0 && listen(socket, 1) == 0)
-        return socket
-    }
+    private func bindAndLeave(_ path: String) throws { close(try UnixAddress.listen(at: path)) }
 }

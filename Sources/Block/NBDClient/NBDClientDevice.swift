@@ -64,7 +64,12 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
 
     private static func connect(_ uri: String) async throws -> NBDClientLink {
         try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async { continuation.resume(with: Result { try NBDClientLink(uri: uri) }) }
+            DispatchQueue.global().async {
+                continuation.resume(
+                    with: Result {
+                        try NBDClientLink(uri: uri, timeoutSeconds: NBDClientReconnector.limitSeconds)
+                    })
+            }
         }
     }
 }

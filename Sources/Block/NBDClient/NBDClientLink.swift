@@ -8,40 +8,29 @@ struct NBDClientLink: @unchecked Sendable {
     let handle: OpaquePointer
     let traits: NBDClientTraits
 
-    /// Connects. Blocks the thread.
-    /// - Throws: `NBDClientError`.
-    init(uri: String) throws {
-        try self.init(uri) { guard nbd_connect_uri($0, uri) == 0 else { throw NBDClientError.last(uri) } }
-    }
-
-    /// Connects. Blocks the thread for at most `timeoutSeconds`.
+    /// Connects. Blocks the thread for at most `timeoutSeconds`: a server may accept and say nothing.
     /// - Throws: `NBDClientError`.
     init(uri: String, timeoutSeconds: Int) throws {
-        try self.init(uri) { handle in
-            guard nbd_set_pread_initialize(handle, false) == 0, nbd_aio_connect_uri(handle, uri) == 0 else {
-                throw NBDClientError.last(uri)
-            }
-            let end = DispatchTime.now() + .seconds(timeoutSeconds)
-            while nbd_aio_is_connecting(handle) == 1 { try Self.wait(handle, uri, until: end) }
-            guard nbd_aio_is_ready(handle) == 1 else { throw NBDClientError(uri, "the server hung up") }
-        }
-    }
-
-    private init(_ uri: String, connect: (OpaquePointer) throws -> Void) throws {
         guard let handle = nbd_create() else { throw NBDClientError.last(uri) }
         do {
             // A server that was not asked for its block sizes must accept any; otherwise libnbd(3) would enforce its
             // limits.
             guard nbd_set_request_block_size(handle, false) == 0, nbd_set_uri_allow_local_file(handle, true) == 0,
-                nbd_add_meta_context(handle, Self.allocation) == 0
+                nbd_add_meta_context(handle, Self.allocation) == 0, nbd_set_pread_initialize(handle, false) == 0
             else { throw NBDClientError.last(uri) }
-            try connect(handle)
+            try Self.connect(handle, uri, until: .now() + .seconds(timeoutSeconds))
             traits = try NBDClientTraits(handle, uri: uri)
         } catch {
             nbd_close(handle)
             throw error
         }
         self.handle = handle
+    }
+
+    private static func connect(_ handle: OpaquePointer, _ uri: String, until end: DispatchTime) throws {
+        guard nbd_aio_connect_uri(handle, uri) == 0 else { throw NBDClientError.last(uri) }
+        while nbd_aio_is_connecting(handle) == 1 { try wait(handle, uri, until: end) }
+        guard nbd_aio_is_ready(handle) == 1 else { throw NBDClientError(uri, "the server hung up") }
     }
 
     /// Begins a command and waits for its end.

@@ -78,21 +78,11 @@ struct ControlServer: Sendable {
             // The migration goes on if its client disconnects.
             return .reports(try await node.migrate(command) { progress.offer($0) })
         case .estimate(let command):
-            let task = Task { try await node.estimate(command) }
-            // Only this client wants the estimate, so stop when it disconnects.
-            channel.closeFuture.whenComplete { _ in task.cancel() }
-            // Stop also when the node ends, so that the end does not wait for the estimate.
-            let estimates = try await withTaskCancellationHandler {
-                try await task.value
-            } onCancel: {
-                task.cancel()
-            }
-            return .estimates(estimates)
+            // Only this client wants the estimate.
+            return .estimates(try await whileWanted(channel) { try await node.estimate(command) })
         case .memory(let command):
-            let task = Task { try await node.moveMemory(command) }
             // Without its client nobody knows what became of the guest.
-            channel.closeFuture.whenComplete { _ in task.cancel() }
-            return .memory(try await task.value)
+            return .memory(try await whileWanted(channel) { try await node.moveMemory(command) })
         case .cancel(let export, let isSourceGone):
             try await node.cancel(export, isSourceGone: isSourceGone ?? false)
             return .done
@@ -105,6 +95,19 @@ struct ControlServer: Sendable {
         case .rate(let export, let bitsPerSecond):
             try await node.setRate(export, bitsPerSecond: bitsPerSecond)
             return .done
+        }
+    }
+
+    /// Performs work that is cancelled when its client disconnects, and when the node ends.
+    private func whileWanted<Result: Sendable>(
+        _ channel: any Channel, _ work: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        let task = Task { try await work() }
+        channel.closeFuture.whenComplete { _ in task.cancel() }
+        return try await withTaskCancellationHandler {
+            try await task.value
+        } onCancel: {
+            task.cancel()
         }
     }
 

@@ -8,7 +8,7 @@ extension Node {
     /// - Throws: the reason of a failure; the guest goes on at its hypervisor here.
     func moveMemory(_ command: MemoryCommand) async throws -> MemoryStatus {
         try command.validate()
-        guard !isStopping else { throw NodeError.unusable("this node is about to end") }
+        try checkGoesOn()
         let disks = try command.exports.map { name in
             let export = try find(name)
             guard let image = export.backing?.image else {
@@ -19,6 +19,10 @@ extension Node {
         let run = try await listen(
             for: command.memory, to: command.destination, rate: RateLimit(bitsPerSecond: command.rate),
             disks: .standing(disks))
+        do { try checkGoesOn() } catch {
+            await run.stop()
+            throw error
+        }
         memories[ObjectIdentifier(run)] = run
         defer { memories[ObjectIdentifier(run)] = nil }
         await withTaskCancellationHandler {

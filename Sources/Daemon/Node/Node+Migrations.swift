@@ -80,6 +80,11 @@ extension Node {
         return (export, migration)
     }
 
+    /// - Throws: `NodeError` once this node is about to end.
+    func checkGoesOn() throws {
+        guard !isStopping else { throw NodeError.unusable("this node is about to end") }
+    }
+
     // MARK: Starting a migration
 
     /// Runs a migration to its end, even if its client disconnects.
@@ -118,7 +123,7 @@ extension Node {
         _ command: MigrateCommand, isResumed: Bool = false
     ) async throws -> ([[NodeExport]], GuestMigration, MemoryRun?) {
         let (found, command) = try await find(command)
-        guard !isStopping else { throw NodeError.unusable("this node is about to end") }
+        try checkGoesOn()
         let images = SharedImages(exports: Array(exports.values))
         let moving = try found.map { [$0] + (try images.siblings(of: $0)) }
         if let twin = moving.lazy.flatMap({ $0.dropFirst() }).first(where: { twin in found.contains { $0 === twin } }) {
@@ -135,7 +140,11 @@ extension Node {
                 for: request, to: command.destination, rate: jobs[0].rate, disks: .moving(latest.current),
                 migrations: latest)
         }
-        do { try claim(moving, for: migration, command, isResumed: isResumed) } catch {
+        do {
+            // The end of the node may have begun while a socket was made: it would not wait for this migration.
+            try checkGoesOn()
+            try claim(moving, for: migration, command, isResumed: isResumed)
+        } catch {
             memory?.cancel()
             throw error
         }

@@ -59,8 +59,8 @@ struct TableBuilder {
             identityDigest: try source.identityDigest())
         let file = try directory.temporary(for: IndexFileName.file(forNeighbour: old.name))
         try file.setSize(header.fileSize)
-        try copyFingerprints(of: old, to: file)
-        header.zeroBlocks = old.header.zeroBlocks
+        // Nothing proves the old table's own count: damage there must cost misses and nothing more.
+        var data = Int64(clamping: try copyFingerprints(of: old, to: file))
         let hasher = BlockHasher()
         let buffer = ReadBuffer(count: blockSize)
         // Read each block once: a second read would count its change from the old table twice.
@@ -69,10 +69,11 @@ struct TableBuilder {
             let before = try fingerprint(of: block, in: old)
             let now = try fingerprint(of: block, of: source, hasher, buffer)
             guard now != before else { continue }
-            if before == .zero { header.zeroBlocks -= 1 }
-            if now == .zero { header.zeroBlocks += 1 }
+            if before == .zero { data += 1 }
+            if now == .zero { data -= 1 }
             try Self.write([now], to: file, at: old.offset(of: block))
         }
+        header.zeroBlocks = header.blockCount - min(UInt64(max(0, data)), header.blockCount)
         return Draft(
             header: header, name: old.name, domain: old.domain, file: file,
             bytesRead: UInt64(changed.count) * UInt64(blockSize))
@@ -106,18 +107,24 @@ struct TableBuilder {
             bytesRead: draft.bytesRead)
     }
 
-    private func copyFingerprints(of old: Table, to file: TemporaryFile) throws {
-        let range = old.header.fingerprintsRange
-        let buffer = ReadBuffer(count: 1 << 20)
-        var place = range.lowerBound
-        while let data = old.file.nextData(from: place), data.lowerBound < range.upperBound {
-            let start = max(place, data.lowerBound)
-            let end = min(data.upperBound, range.upperBound, start + UInt64(buffer.bytes.count))
-            let part = buffer.prefix(Int(end - start))
-            guard old.file.read(into: part, at: start) else { throw FileError("read", old.file.path, code: EIO) }
-            try file.write(UnsafeRawBufferPointer(part), at: start)
-            place = end
+    /// - Returns: the number of fingerprints that are not zero.
+    private func copyFingerprints(of old: Table, to file: TemporaryFile) throws -> UInt64 {
+        let fingerprints = TableFingerprints(file: old.file, header: old.header)
+        let atOnce: UInt64 = 1 << 15
+        let buffer = ReadBuffer(count: Int(atOnce) * Fingerprint.byteCount)
+        var (block, data) = (0 as UInt64, 0 as UInt64)
+        while let next = fingerprints.nextData(from: block) {
+            let blocks = next.lowerBound..<min(next.upperBound, next.lowerBound + atOnce)
+            let part = buffer.prefix(blocks.count * Fingerprint.byteCount)
+            try fingerprints.read(blocks, into: part)
+            for offset in stride(from: 0, to: part.count, by: Fingerprint.byteCount) {
+                let bytes = UnsafeRawBufferPointer(rebasing: part[offset..<offset + Fingerprint.byteCount])
+                if Fingerprint(bytes: bytes) != .zero { data += 1 }
+            }
+            try file.write(UnsafeRawBufferPointer(part), at: old.offset(of: blocks.lowerBound))
+            block = blocks.upperBound
         }
+        return data
     }
 
     private func fingerprint(of block: UInt64, in table: Table) throws -> Fingerprint {

@@ -3,9 +3,10 @@ import Glibc
 /// An address on which the server can't listen.
 public struct ListenError: Error, CustomStringConvertible {
     let address: ListenAddress
-    let reason: String
+    /// The words behind the address in the message.
+    package let reason: String
     /// Whether another socket has the address.
-    let isInUse: Bool
+    package let isInUse: Bool
 
     init(_ address: ListenAddress, _ reason: String, isInUse: Bool = false) {
         self.address = address

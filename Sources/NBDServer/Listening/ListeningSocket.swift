@@ -5,7 +5,7 @@ import Glibc
 /// Opens the sockets on which a server listens.
 enum ListeningSocket {
     /// The largest queue that the system allows: beyond it, the kernel turns away clients that do not wait.
-    private static let backlog = CInt(SOMAXCONN)
+    static let backlog = CInt(SOMAXCONN)
     private static let triesForOnePort = 16
     /// The kernel frees the ring of a killed process, and with it the sockets, some time after the process has been
     /// reaped. This takes tens of milliseconds, and more on a busy machine (Linux 6.18, 2026-11-29).
@@ -19,87 +19,15 @@ enum ListeningSocket {
     ///   port.
     static func open(_ address: ListenAddress, _ permissions: FilePermissions) throws -> ([CInt], ListenAddress) {
         switch address {
-        case .unix(let path): return ([try openUnix(path, for: address, permissions: permissions)], address)
+        case .unix(let path):
+            let isPrivate = permissions != FilePermissions()
+            return ([try UnixListener.open(at: path, permissions: permissions, isPrivate: isPrivate)], address)
         case .tcp(let host, let port): return try openTCP(host, port, for: address)
         case .vsock(let port): return ([try openVirtual(port, address)], address)
         case .inherited(let descriptor):
             try check(descriptor, address)
             return ([descriptor], address)
         }
-    }
-
-    private static func openUnix(
-        _ path: String, for address: ListenAddress, permissions: FilePermissions
-    ) throws -> CInt {
-        let lock = SocketFolderLock(for: path)
-        defer { lock.release() }
-        let descriptor = try bindUnix(path, address, isPrivate: permissions != FilePermissions())
-        do {
-            try permissions.apply(toSocket: path)
-        } catch {
-            unlink(path)
-            close(descriptor)
-            throw error
-        }
-        return descriptor
-    }
-
-    /// Binds a Unix socket. Only while its folder is locked.
-    /// - Parameter isPrivate: whether only the owner may connect until permissions are set.
-    private static func bindUnix(_ path: String, _ address: ListenAddress, isPrivate: Bool) throws -> CInt {
-        var name = sockaddr_un()
-        name.sun_family = sa_family_t(AF_UNIX)
-        let capacity = MemoryLayout.size(ofValue: name.sun_path)
-        guard path.utf8.count < capacity else {
-            throw ListenError(address, "the path is longer than \(capacity - 1) bytes; choose a shorter one")
-        }
-        withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
-        guard !path.isEmpty else { throw ListenError(address, "the path of the socket is empty") }
-        let descriptor = try newSocket(AF_UNIX, address)
-        // Linux creates the file with the socket's own mode, less the umask, so it is never more open than it shall
-        // be.
-        guard !isPrivate || fchmod(descriptor, 0o600) == 0 else {
-            let code = errno
-            close(descriptor)
-            throw ListenError(address, code: code)
-        }
-        if bindAndListen(descriptor, &name) { return descriptor }
-        guard errno != EADDRINUSE || isSocket(path) else {
-            close(descriptor)
-            throw ListenError(address, "the file is there and is no socket; choose another path")
-        }
-        if errno == EADDRINUSE, isAbandoned(&name), unlink(path) == 0, bindAndListen(descriptor, &name) {
-            return descriptor
-        }
-        let code = errno
-        close(descriptor)
-        throw ListenError(address, code: code)
-    }
-
-    /// Tells a socket from a disk image that was given by mistake: an image, too, refuses connections.
-    private static func isSocket(_ path: String) -> Bool {
-        let code = errno
-        defer { errno = code }
-        var info = stat()
-        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFSOCK
-    }
-
-    /// Whether the socket file was left behind by a server that has ended.
-    private static func isAbandoned(_ name: inout sockaddr_un) -> Bool {
-        // A server whose queue is full must not hold this one up.
-        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-        let probe = socket(AF_UNIX, type, 0)
-        guard probe >= 0 else { return false }
-        defer { close(probe) }
-        let connected = withUnsafePointer(to: &name) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        // The kernel frees the ring of a killed process, and with it the socket, some time after the process is gone.
-        let isAbandoned = connected == 0 ? linux_listener_has_ended(probe) == 1 : errno == ECONNREFUSED
-        if !isAbandoned { errno = EADDRINUSE }
-        return isAbandoned
     }
 
     private static func openTCP(_ host: String, _ port: UInt16, for address: ListenAddress) throws -> (
@@ -200,13 +128,7 @@ enum ListeningSocket {
         return getsockopt(descriptor, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
     }
 
-    private static func newSocket(_ family: CInt, _ address: ListenAddress) throws -> CInt {
-        let descriptor = socket(family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw ListenError(address, code: errno) }
-        return descriptor
-    }
-
-    private static func bindAndListen<Name>(
+    static func bindAndListen<Name>(
         _ descriptor: CInt, _ name: inout Name, length: socklen_t = socklen_t(MemoryLayout<Name>.size)
     ) -> Bool {
         let bound = withUnsafePointer(to: &name) {

@@ -69,30 +69,34 @@ struct SmallDoorsTests {
         let path = scratch.file("control")
         for _ in 1...2 {
             // The second start replaces the first one's leftover.
-            let descriptor = try ControlSocket.bind(path)
+            let descriptor = try ControlSocket.open(at: path)
             defer { close(descriptor) }
             var info = stat()
             #expect(lstat(path, &info) == 0 && info.st_mode == S_IFSOCK | 0o600)
         }
         let file = try scratch.write([1], to: "file")
-        #expect(throws: ControlError.self) { try ControlSocket.bind(file) }
+        #expect(throws: ControlError.self) { try ControlSocket.open(at: file) }
         #expect(try scratch.contents("file") == [1])
-        #expect(throws: ControlError.self) { try ControlSocket.bind("") }
-        #expect(throws: ControlError.self) { try ControlSocket.bind(scratch.file(String(repeating: "x", count: 108))) }
+        #expect(throws: ControlError.self) { try ControlSocket.open(at: "") }
+        #expect(throws: ControlError.self) { try ControlSocket.open(at: scratch.file(String(repeating: "x", count: 108))) }
     }
 
-    /// Listens on a Unix socket whose file is not there.
-    private func listen(_ path: String) throws -> CInt {
-        let descriptor = try ControlSocket.bind(path)
-        try #require(Glibc.listen(descriptor, 1) == 0)
-        return descriptor
+    @Test("A control socket with a full queue of clients -> is not taken for a leftover")
+    func fullQueue() throws {
+        let path = scratch.file("control")
+        let alive = try UnixAddress.listen(at: path, backlog: 1)
+        let waiting = try UnixAddress.fillQueue(at: path)
+        defer { for descriptor in [alive] + waiting { close(descriptor) } }
+        let error = #expect(throws: ControlError.self) { try ControlSocket.open(at: path) }
+        #expect("\(try #require(error))".contains("another node"))
+        #expect(access(path, F_OK) == 0)
     }
 
     @Test("A node that starts while another replaces a control socket -> waits, and leaves that one its socket")
     func startsBesideAnother() async throws {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let path = scratch.file("control")
-        close(try listen(path))
+        close(try UnixAddress.listen(at: path))
         let folder = open(scratch.path, O_RDONLY | O_DIRECTORY)
         defer { close(folder) }
         // As another node that has found that nobody listens there.
@@ -105,7 +109,7 @@ struct SmallDoorsTests {
         // It replaces the file once it has its state, unless it is kept off.
         try await waitUntil("it starts") { access("\(state)/lock", F_OK) == 0 }
         try await Task.sleep(for: .milliseconds(300))
-        let fresh = try listen(path)
+        let fresh = try UnixAddress.listen(at: path)
         defer { close(fresh) }
         flock(folder, LOCK_UN)
         try await waitUntil("it serves or ends") { try !node.isRunning || said().contains("ready") }
@@ -120,7 +124,7 @@ struct SmallDoorsTests {
         let image = try scratch.hole(1 << 20, "disk.raw")
         let node = try await NodeProcess(scratch.file("node"), [image])
         unlink(node.control)
-        let fresh = try listen(node.control)
+        let fresh = try UnixAddress.listen(at: node.control)
         defer { close(fresh) }
         #expect(try await node.stop() == 0)
         #expect(access(node.control, F_OK) == 0)

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A connection to a QEMU's monitor (QMP). Every call blocks the thread until the answer is there.
 struct QEMUMonitor {

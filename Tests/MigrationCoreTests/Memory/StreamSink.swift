@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A socket to which a QEMU migrates. It keeps the bytes of each connection.
 struct StreamSink {

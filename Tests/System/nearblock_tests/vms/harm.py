@@ -15,6 +15,8 @@ RUNS_A_WORLD = 10
 SPAN = 8.0
 # Seconds for which a link is cut. The last is longer than the nodes wait for each other's packets.
 CUTS = (0.3, 3, 12)
+# Seconds within which a guest that runs writes.
+LIFE = 30.0
 
 
 @dataclasses.dataclass
@@ -108,6 +110,15 @@ def is_complete(site: Site) -> bool:
         return True
 
 
+def wait_for_life(world: World) -> None:
+    """Until the guest has written something; blocks that are still at the other site may take their time."""
+    since = time.monotonic()
+    while not any(word == "w" and when > since for when, word in list(world.guest.beats)):
+        if time.monotonic() > since + LIFE:
+            raise Failure(f"the guest has written nothing for {LIFE:.0f} s")
+        time.sleep(0.1)
+
+
 def play_world(context: Context, folder: str, seed: int, runs: int, tally: Tally) -> int:
     """Returns the number of runs that it played: a guest that dies ends the world early."""
     chance = random.Random(seed)
@@ -123,7 +134,7 @@ def play_world(context: Context, folder: str, seed: int, runs: int, tally: Tally
                 return number
             finally:
                 print(f"  {words}", flush=True)
-            world.work(1)
+            wait_for_life(world)
             if site is there:
                 tally.moved += 1
                 here, there = there, here
@@ -132,7 +143,7 @@ def play_world(context: Context, folder: str, seed: int, runs: int, tally: Tally
             # The one that waits there is of no use to the next attempt.
             there.end_qemu()
         world.move(source=here, target=there).finish()
-        world.work(1)
+        wait_for_life(world)
         world.end_guest(there)
         return runs
 
