@@ -22,7 +22,7 @@ public enum CertificateFault: Equatable, Sendable {
 
     /// - Parameters:
     ///   - result: an `X509_V_ERR_` code.
-    ///   - names: the names of the certificate.
+    ///   - names: the hosts in the peer's certificate, for the message of `otherHost`.
     init(result: Int32, names: [String]) {
         switch result {
         case X509_V_ERR_CERT_HAS_EXPIRED: self = .expired

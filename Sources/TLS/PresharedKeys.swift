@@ -10,7 +10,7 @@ final class PresharedKeys: Sendable {
     private let keys: [String: [UInt8]]
 
     /// Reads the file.
-    /// - Throws: `TLSError`, which names the line.
+    /// - Throws: `TLSError`, which names the file or the line.
     init(path: String) throws {
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw TLSError("cannot read \(path): check that it is there, readable and text")

@@ -15,7 +15,7 @@ import NIOPosix
 /// Any thread may call it. The machine and the waiting requests are behind one lock. The pools' threads use the image,
 /// the index and the files of the disk without it.
 final class PostCopy: AsyncRequestHandler, Sendable {
-    /// Everything that it works with.
+    /// The disk's files, its neighbours, and the node's services.
     struct Parts: Sendable {
         let export: String
         let image: RawImage

@@ -11,12 +11,12 @@ import Peer
 import PeerModel
 
 /// The source's end of a disk's two channels. It connects them, and answers questions about the image for as long as
-/// the destination needs it. `PostCopySourceMachine` decides.
+/// the destination needs it. `PostCopySourceMachine` judges each question.
 ///
 /// `start` connects both channels, before the switchover or after it, and again whenever they are cut. `commit` is called when
 /// the disk is the destination's for good. Any thread may call it.
 public final class PostCopySourceLink: Sendable {
-    /// Everything that it works with.
+    /// The disk, its destination, and the node's services.
     struct Parts: Sendable {
         let destination: PeerAddress
         let export: String
@@ -34,7 +34,7 @@ public final class PostCopySourceLink: Sendable {
 
     /// The blocks that the destination lacks.
     public struct Left: Sendable {
-        /// How many blocks.
+        /// The number of missing blocks.
         public var blocks: UInt64
         /// Their bytes.
         public var bytes: UInt64

@@ -3,9 +3,9 @@ import NIOCore
 
 /// The connections of a listener: those that have not brought a first frame yet, and a count of those that have.
 ///
-/// Strangers may be among the first, so there are few of them, each for a short time. One more displaces the oldest of
-/// the address that has most of them. Silent connections can't keep out peers from elsewhere, however fast they come
-/// again. Used from any thread.
+/// Strangers may be among the first: few may wait, each for a short time. One more displaces the oldest of the address
+/// that has most of them. Silent connections can't keep out peers from elsewhere, however fast they come again. Any thread
+/// may use it.
 final class PreAuthConnections: Sendable {
     private struct State {
         var waiting: WaitingPlaces<PeerIdentity, any Channel>

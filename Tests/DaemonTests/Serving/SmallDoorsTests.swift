@@ -78,7 +78,8 @@ struct SmallDoorsTests {
         #expect(throws: ControlError.self) { try ControlSocket.open(at: file) }
         #expect(try scratch.contents("file") == [1])
         #expect(throws: ControlError.self) { try ControlSocket.open(at: "") }
-        #expect(throws: ControlError.self) { try ControlSocket.open(at: scratch.file(String(repeating: "x", count: 108))) }
+        let long = scratch.file(String(repeating: "x", count: 108))
+        #expect(throws: ControlError.self) { try ControlSocket.open(at: long) }
     }
 
     @Test("A control socket with a full queue of clients -> is not taken for a leftover")

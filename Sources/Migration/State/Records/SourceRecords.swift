@@ -245,8 +245,8 @@ public struct SourceRecords: Sendable {
         }
     }
 
-    /// Removes the request of a disk that has been given away.
-    /// - Throws: if a later life may still find it, and `resolveOutcome` of that life removes it.
+    /// Removes the attempt and the request of a disk that has moved.
+    /// - Throws: if a node that starts again may still find them; its `resolveOutcome` then removes them.
     func forgetAttempts() throws {
         try remove(Self.attemptPrefix)
         try forgetRequest()
