@@ -134,7 +134,7 @@ public final class MemoryRelay: Sendable {
             let stream = MemorySourceStream(
                 MemorySourceStream.Context(
                     name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
-                    rate: job.rate, logger: logger, parser: { QEMUStreamParser() }))
+                    rate: job.rate, logger: logger, parser: { GuestStreamParser() }))
             state.withLockedValue { $0.streams.append(stream) }
             try await stream.run(try await hypervisor.takeUp(HypervisorChannel.wrap))
             state.withLockedValue { state in
