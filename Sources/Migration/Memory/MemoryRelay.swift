@@ -84,11 +84,11 @@ public final class MemoryRelay: Sendable {
                 status.problem = status.problem ?? progress.problem
             }
             if let problem = state.problem {
-                (status.state, status.problem) = ("failed", problem)
+                (status.state, status.problem) = (.failed, problem)
             } else if state.running > 0 {
-                status.state = "relaying"
+                status.state = .relaying
             } else if state.ended > 0 {
-                status.state = "ended"
+                status.state = .ended
             }
             return status
         }
