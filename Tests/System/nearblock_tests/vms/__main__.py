@@ -1,4 +1,4 @@
-"""test vms [--short] [--keep] [TEST ...]
+"""test vms [--short] [--keep] [--qemu PROGRAM] [--qemu-there PROGRAM] [TEST ...]
 
 Moves running guests with migrate-vm between two sites, which are network and mount namespaces of this machine joined by an
 emulated WAN. A Debian kernel in QEMU, without KVM, works on ext4 on nearblock exports all the time, and verifies with fio.
@@ -16,7 +16,8 @@ what the guest says it wrote, or one that e2fsck complains of. The tests:
   gone            the source's machine is gone after the end
   debian          a Debian that has booted from the disk
   libvirt         a domain moves from one libvirt to another and back, after a first attempt that is interrupted
---short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root, for the namespaces and for a
+--qemu and --qemu-there name other QEMUs than the one that is installed, for this site and the other one; libvirt's domains
+have the one that is installed. --short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root, for the namespaces and for a
 guest that is not disturbed by other load (see vms/guest.py). nearblock is taken from .build/release, or from $NEARBLOCK.
 """
 import argparse
@@ -32,6 +33,7 @@ from nearblock_tests.repository import SuiteParser, install, release_binary
 from nearblock_tests.vms import tests
 from nearblock_tests.vms.guest import GuestFailure
 from nearblock_tests.vms.kernel import make_kernel, make_relay
+from nearblock_tests.vms.sites import QEMU
 from nearblock_tests.vms.world import Context, Failure
 
 LOGS = ("near/log", "far/log", "near/console.log", "far/console.log", "migrate-vm.log", "fsck.log")
@@ -41,6 +43,8 @@ def parse() -> argparse.Namespace:
     parser = SuiteParser("vms", __doc__)
     parser.add_argument("--short", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--qemu", default=QEMU, help=argparse.SUPPRESS)
+    parser.add_argument("--qemu-there", default=QEMU, help=argparse.SUPPRESS)
     parser.add_argument("tests", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in options.tests:
@@ -86,7 +90,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     install("build", "guest", "bench", *(["libvirt"] if "libvirt" in options.tests else []))
     with tempfile.TemporaryDirectory(prefix="nearblock-vm-") as scratch:
-        context = Context(nearblock=release_binary(), relay=make_relay(scratch), kernel=make_kernel(scratch))
+        context = Context(nearblock=release_binary(), relay=make_relay(scratch), kernel=make_kernel(scratch),
+                          qemus=(options.qemu, options.qemu_there))
         results = [run(name, context, options.keep) for name in options.tests]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1
