@@ -27,7 +27,9 @@ public struct Request: Sendable, Equatable {
         cookie = field(8, as: UInt64.self)
         offset = field(16, as: UInt64.self)
         length = isExtended ? field(24, as: UInt64.self) : UInt64(field(24, as: UInt32.self))
-        let hasPayload = isExtended ? flags.contains(.payloadLength) : type == Command.write.rawValue
+        // QEMU 10.0 does not flag the payload of an extended write, though the protocol requires it. QEMU's own server
+        // takes such a write as it is meant.
+        let hasPayload = type == Command.write.rawValue || isExtended && flags.contains(.payloadLength)
         payloadLength = hasPayload ? length : 0
     }
 

@@ -17,7 +17,6 @@ extension Request {
             if length > Wire.longestPayload { return negotiation.style == .simple ? .invalid : .overflow }
             return isInside(export) ? .none : .invalid
         case .write:
-            guard payloadLength == length else { return .invalid }
             if export.isReadOnly { return .notPermitted }
             if length > Wire.longestPayload { return .invalid }
             return isInside(export) ? .none : .noSpace

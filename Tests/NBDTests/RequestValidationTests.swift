@@ -68,10 +68,8 @@ import Testing
         switch (type, flags) {
         case (0, 0...1), (3...5, 0...1): break
         case (0, 4...5) where knowsChunks: break
-        case (1, 0...1) where !isExtended: break
+        case (1, 0...1): break
         case (1, 32...33) where isExtended: break
-        // An extended write without the payload flag has no data: only an empty one is valid.
-        case (1, 0...1) where isExtended && length == 0: break
         case (6, 0...3), (6, 16...19): break
         case (7, 0...1), (7, 8...9): break
         default: return 22

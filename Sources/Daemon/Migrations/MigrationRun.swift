@@ -5,7 +5,7 @@ struct MigrationRun {
     let exports: [NodeExport]
     let task: Task<[MigrationReport], any Error>
     /// The guest's memory; nil if only disks move.
-    var memory: MemoryRun?
+    var memory: GuestMemoryRun?
 
     /// Cancels the migration, unless the disks have been switched over.
     /// - Returns: False if they have.

@@ -32,7 +32,7 @@ extension Node {
         }
         await run.stop()
         let status = run.relay.status
-        guard status.state == "ended" else {
+        guard status.state == .ended else {
             throw NodeError.unusable(
                 "the memory of \(status.name) did not move: \(status.problem ?? "no hypervisor has connected")")
         }
@@ -45,7 +45,7 @@ extension Node {
     func listen(
         for request: MemoryRequest, to destination: PeerAddress, rate: RateLimit, disks: MemoryRelay.Disks,
         migrations: LatestMigrations? = nil
-    ) async throws -> MemoryRun {
+    ) async throws -> GuestMemoryRun {
         let job = MemoryRelay.Job(
             name: request.name, destination: destination, rate: rate, isAtOnce: request.isAtOnce ?? false,
             scratch: configuration.state)
@@ -57,6 +57,6 @@ extension Node {
         } catch {
             throw NodeError.unusable("no socket for the guest's memory: \(error)")
         }
-        return MemoryRun(on: socket, relay: relay, migrations: migrations, logger: logger)
+        return GuestMemoryRun(on: socket, relay: relay, migrations: migrations, logger: logger)
     }
 }

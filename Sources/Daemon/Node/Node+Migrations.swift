@@ -90,7 +90,7 @@ extension Node {
     /// Runs a migration to its end, even if its client disconnects.
     @discardableResult
     private func follow(
-        _ migration: GuestMigration, of moving: [[NodeExport]], _ memory: MemoryRun?
+        _ migration: GuestMigration, of moving: [[NodeExport]], _ memory: GuestMemoryRun?
     ) -> Task<[MigrationReport], any Error> {
         let attempts = MigrationAttempts(
             disks: moving, logger: logger, replaced: { memory?.migrations?.set($0) },
@@ -121,7 +121,7 @@ extension Node {
     /// - Returns: For each disk its export and the other exports of its image; the migration; and the guest's memory.
     private func begin(
         _ command: MigrateCommand, isResumed: Bool = false
-    ) async throws -> ([[NodeExport]], GuestMigration, MemoryRun?) {
+    ) async throws -> ([[NodeExport]], GuestMigration, GuestMemoryRun?) {
         let (found, command) = try await find(command)
         try checkGoesOn()
         let images = SharedImages(exports: Array(exports.values))
@@ -134,7 +134,7 @@ extension Node {
         let migration = GuestMigration(
             jobs: jobs, transport: transport, pools: pools, logger: peerLogger, isResumed: isResumed)
         let latest = LatestMigrations(migration)
-        var memory: MemoryRun?
+        var memory: GuestMemoryRun?
         if let request = command.memory {
             memory = try await listen(
                 for: request, to: command.destination, rate: jobs[0].rate, disks: .moving(latest.current),

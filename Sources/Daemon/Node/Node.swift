@@ -50,7 +50,7 @@ public actor Node {
     var tasks: [Task<Void, Never>] = []
     let runs = MigrationRuns()
     /// Guests' memory that moves by itself.
-    var memories: [ObjectIdentifier: MemoryRun] = [:]
+    var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
     /// Addresses for NBD clients, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []

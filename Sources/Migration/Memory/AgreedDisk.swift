@@ -44,8 +44,18 @@ final class AgreedDisk: Sendable {
         }
     }
 
-    /// Whether the destination has what the manifest says of a block, as far as is known here.
-    func holds(_ block: UInt64) -> Bool {
-        !dirtyMap.isDirty(block) && state.withLockedValue { $0.isConfirmed && !$0.unconfirmed.contains(block) }
+    /// Takes out the blocks of which the destination has something else than the manifest says, as far as is known here.
+    /// - Parameters:
+    ///   - places: of a batch of pages. Those on other disks stay.
+    ///   - disk: the number of this disk in `places`.
+    func removeChanged(from places: inout [(disk: Int, block: UInt64)?], disk: Int) {
+        state.withLockedValue { state in
+            for index in places.indices {
+                guard let place = places[index], place.disk == disk else { continue }
+                let isHeld =
+                    state.isConfirmed && !state.unconfirmed.contains(place.block) && !dirtyMap.isDirty(place.block)
+                if !isHeld { places[index] = nil }
+            }
+        }
     }
 }

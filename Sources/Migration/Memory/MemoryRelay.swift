@@ -84,11 +84,11 @@ public final class MemoryRelay: Sendable {
                 status.problem = status.problem ?? progress.problem
             }
             if let problem = state.problem {
-                (status.state, status.problem) = ("failed", problem)
+                (status.state, status.problem) = (.failed, problem)
             } else if state.running > 0 {
-                status.state = "relaying"
+                status.state = .relaying
             } else if state.ended > 0 {
-                status.state = "ended"
+                status.state = .ended
             }
             return status
         }
@@ -134,7 +134,7 @@ public final class MemoryRelay: Sendable {
             let stream = MemorySourceStream(
                 MemorySourceStream.Context(
                     name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
-                    rate: job.rate, logger: logger, parser: { QEMUStreamParser() }))
+                    rate: job.rate, logger: logger, parser: { GuestStreamParser() }))
             state.withLockedValue { $0.streams.append(stream) }
             try await stream.run(try await hypervisor.takeUp(HypervisorChannel.wrap))
             state.withLockedValue { state in

@@ -63,14 +63,14 @@ final class MemorySourceStream: Sendable {
         try await hypervisor.executeThenClose { inbound, outbound in
             try await PeerConnection.connect(to: context.destination, on: context.transport) { [self] connection in
                 defer { ended(connection) }
-                try await run(inbound, outbound, over: connection)
+                try await run(inbound, outbound, of: hypervisor, over: connection)
             }
         }
     }
 
     private func run(
         _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>,
-        over connection: PeerConnection
+        of hypervisor: HypervisorChannel, over connection: PeerConnection
     ) async throws {
         state.withLockedValue { $0.connection = connection }
         var frames = connection.inbound.makeAsyncIterator()
@@ -88,6 +88,8 @@ final class MemorySourceStream: Sendable {
             defer { group.cancelAll() }
             try await receive(&frames, outbound, over: connection)
         }
+        hypervisor.channel.closeFuture.whenComplete { _ in connection.end() }
+        await giveBackRest(&frames, outbound)
     }
 
     private func ended(_ connection: PeerConnection) {
@@ -136,6 +138,25 @@ final class MemorySourceStream: Sendable {
             }
         }
         throw PeerError.cut
+    }
+
+    /// Passes on what the other hypervisor says behind the end of the stream, until one of the two hangs up.
+    ///
+    /// The memory is there, so nothing that fails now makes it fail.
+    private func giveBackRest(
+        _ frames: inout PeerFrames, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async {
+        do {
+            while state.withLockedValue({ $0.machine.isBackOpen }), let frame = try await frames.next() {
+                switch try state.withLockedValue({ try $0.machine.receive(try Message(frame: frame)) }) {
+                case .giveBack(let bytes): try await outbound.write(ByteBuffer(bytes: bytes))
+                case .endBack: outbound.finish()
+                case .begin, .release, .repair, .finish: return
+                }
+            }
+        } catch {
+            context.logger.debug("\(context.name): after the memory: \(error)")
+        }
     }
 
     /// Sends the oldest batch that has not been delivered without references.

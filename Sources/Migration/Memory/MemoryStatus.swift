@@ -2,10 +2,20 @@ import MigrationCore
 
 /// The progress of a guest's memory, all of its connections together.
 public struct MemoryStatus: Codable, Sendable, Equatable {
+    /// The progress of its hypervisor's connections.
+    public enum State: String, Codable, Sendable {
+        /// No connection has come.
+        case waiting
+        case relaying
+        /// The hypervisor at the destination has everything.
+        case ended
+        case failed
+    }
+
     /// The guest's name at the destination.
     public var name: String
-    /// `waiting` for the hypervisor, `relaying`, `ended` or `failed`.
-    public var state: String
+    /// `failed` if one of the connections has failed, otherwise `relaying` as long as one is carried.
+    public var state: State
     /// Bytes of the hypervisor's stream.
     public var stream: UInt64 = 0
     /// Bytes on the link, in both directions.
@@ -26,7 +36,7 @@ public struct MemoryStatus: Codable, Sendable, Equatable {
     /// A guest whose hypervisor has not connected.
     init(name: String) {
         self.name = name
-        state = "waiting"
+        state = .waiting
     }
 
     /// Adds the pages of one connection.

@@ -34,9 +34,11 @@ final class PageFinder: Sendable {
     ///   - readable: whether the destination can read each disk.
     func find(_ contents: [Fingerprint], readable: [Bool]) -> [(disk: Int, block: UInt64)?] {
         guard let index = index.withLockedValue({ $0 }) else { return contents.map { _ in nil } }
-        return index.lookUp(contents).map { place in
-            guard let place, readable[place.disk], disks[place.disk].holds(place.block) else { return nil }
-            return (place.disk, place.block)
+        var places = index.lookUp(contents).map { place in
+            place.flatMap { readable[$0.disk] ? (disk: $0.disk, block: $0.block) : nil }
         }
+        // The disks of a batch are few. Each is looked at under one lock.
+        for disk in Set(places.compactMap { $0?.disk }) { disks[disk].removeChanged(from: &places, disk: disk) }
+        return places
     }
 }

@@ -26,7 +26,7 @@ package struct MemorySourceMachine: Sendable {
     private let disks: Int
     private var state = State.opening
     /// Whether the other hypervisor may still say something.
-    private var isBackOpen = true
+    package private(set) var isBackOpen = true
     package private(set) var window = MemoryWindow()
     /// The batch that was asked for again last.
     private var repaired: UInt64?

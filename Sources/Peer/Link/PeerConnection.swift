@@ -121,6 +121,11 @@ public struct PeerConnection: Sendable {
         channel.abortConnection()
     }
 
+    /// Ends the connection in good order, as the end of its `body` does. What was sent arrives; any thread may call it.
+    public func end() {
+        channel.close(promise: nil)
+    }
+
     /// Connects, and runs `body` with the connection, which is closed when `body` returns or throws.
     /// - Throws: `PeerError` if nobody answers, the address is not allowed, or another host answers; the error of `body`.
     public static func connect<Result: Sendable>(

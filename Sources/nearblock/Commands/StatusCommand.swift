@@ -26,7 +26,7 @@ struct StatusCommand: AsyncParsableCommand {
             if let left = export.secondsLeft { line += ", \(Format.timeLeft(left))" }
             if let memory = export.memory {
                 let sizes = "\(Format.bytes(memory.stream)) as \(Format.bytes(memory.wire))"
-                line += "  memory of \(memory.name) \(memory.state), \(sizes)"
+                line += "  memory of \(memory.name) \(memory.state.rawValue), \(sizes)"
             }
             if let failures = export.failures { line += "  \(Format.failures(failures))" }
             if let problem = export.problem { line += "  (\(problem))" }

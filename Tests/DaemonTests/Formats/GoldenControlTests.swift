@@ -93,6 +93,20 @@ struct GoldenControlTests {
         ] as [(ControlReply, String)])
     func replies(_ reply: ControlReply, _ golden: String) throws { try expect(reply, golden) }
 
+    @Test(
+        "The memory of a guest, in each state",
+        arguments: [
+            (.waiting, "waiting"), (.relaying, "relaying"), (.ended, "ended"), (.failed, "failed"),
+        ] as [(MemoryStatus.State, String)])
+    func memory(_ state: MemoryStatus.State, _ text: String) throws {
+        var status = MemoryStatus(name: "vm")
+        (status.state, status.stream, status.problem) = (state, 5, "why")
+        try expect(
+            ControlReply.memory(status),
+            #"{"memory":{"_0":{"disk":0,"link":0,"name":"vm","other":0,"problem":"why","repeated":0,"#
+                + #""state":"\#(text)","stream":5,"wire":0,"zero":0}}}"#)
+    }
+
     @Test("A status without optional values")
     func shortStatus() throws {
         try expect(

@@ -16,7 +16,7 @@ struct ParsedStream: Equatable {
         _ stream: [UInt8], sizes: () -> Int = { .max }, waits: (Int) -> Bool = { _ in false },
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
-        var parser = QEMUStreamParser()
+        var parser = GuestStreamParser()
         var parts: [StreamPart] = []
         var (covered, arrived) = (0, 0)
         var isRight = true
@@ -33,7 +33,7 @@ struct ParsedStream: Equatable {
             isRight = isRight && covered == bytes.count
         }
         #expect(isRight, "the parts do not cover the stream", sourceLocation: sourceLocation)
-        self.parts = QEMUStreamBuilder.merged(parts)
+        self.parts = ExpectedStream.merged(parts)
         problem = parser.problem
     }
 

@@ -35,7 +35,7 @@ struct QEMUChannelTests {
 
     @Test("An unknown beginning -> bytes, and a problem")
     func unknown() {
-        let problem = "no stream of QEMU is known that begins with the bytes 0x"
+        let problem = "no stream of QEMU or Xen is known that begins with the bytes 0x"
         check(Array("GET / HTTP/1.1\r\n".utf8), problem: problem + "474554202f204854")
         check([0x10, 0, 0, 0, 0, 0, 0, 8], problem: problem + "1000000000000008")
         check([8, 0, 99, 0, 0, 0, 0, 0], problem: problem + "800630000000000")

@@ -101,21 +101,8 @@ struct QEMUPiecesTests {
                     return true
                 })
             #expect(parsed.problem == nil)
-            #expect(Self.whole(stream, waits).isSubset(of: parsed.places))
+            #expect(stream.made.whole(waits).isSubset(of: parsed.places))
         }
-    }
-
-    /// The places of the parts within which the parser does not wait.
-    private static func whole(_ stream: QEMUStreamBuilder, _ waits: Set<Int>) -> Set<ParsedStream.Place> {
-        var places: Set<ParsedStream.Place> = []
-        var offset = 0
-        for part in stream.expected {
-            if part.kind != .bytes, waits.isDisjoint(with: offset + 1..<offset + part.count) {
-                places.insert(.init(kind: part.kind, offset: offset))
-            }
-            offset += part.count
-        }
-        return places
     }
 
     @Test("Nothing more for a while behind the header of a page -> the page is bare")

@@ -15,9 +15,7 @@ struct QEMUStreamBuilder {
     /// The number of the RAM section.
     static let ram: UInt32 = 2
 
-    private(set) var bytes: [UInt8] = []
-    /// The parts of `bytes`, with no two neighbouring ones of the kind `.bytes`.
-    private(set) var expected: [StreamPart] = []
+    private(set) var made = ExpectedStream()
     var random: Seeded
     /// The address of the next page.
     private var address: UInt64 = 0x10_0000
@@ -26,27 +24,10 @@ struct QEMUStreamBuilder {
 
     // MARK: Bytes
 
-    mutating func add(_ added: [UInt8], _ kind: StreamPart.Kind = .bytes) {
-        guard !added.isEmpty else { return }
-        bytes += added
-        if kind == .bytes, expected.last?.kind == .bytes {
-            expected[expected.count - 1].count += added.count
-        } else {
-            expected.append(StreamPart(kind, added.count))
-        }
-    }
+    var bytes: [UInt8] { made.bytes }
+    var expected: [StreamPart] { made.parts }
 
-    static func merged(_ parts: some Sequence<StreamPart>) -> [StreamPart] {
-        var merged: [StreamPart] = []
-        for part in parts {
-            if part.kind == .bytes, merged.last?.kind == .bytes {
-                merged[merged.count - 1].count += part.count
-            } else {
-                merged.append(part)
-            }
-        }
-        return merged
-    }
+    mutating func add(_ added: [UInt8], _ kind: StreamPart.Kind = .bytes) { made.add(added, kind) }
 
     static func number<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
         withUnsafeBytes(of: number.bigEndian) { Array($0) }
@@ -132,9 +113,7 @@ struct QEMUStreamBuilder {
     /// Pages without headers. Smaller ones are bytes.
     mutating func bare(_ content: [UInt8], pageBytes: Int = 4096) {
         guard pageBytes >= 4096 else { return add(content) }
-        for start in stride(from: 0, to: content.count, by: 4096) {
-            add(Array(content[start..<start + 4096]), .barePage)
-        }
+        made.add(pages: content)
     }
 
     mutating func zeroPage(block: String? = nil, fill: UInt8 = 0) {

@@ -51,7 +51,7 @@ struct QEMUMainChannel: Sendable {
     }
 
     /// - Parameter bytes: at least 1 byte.
-    mutating func next(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    mutating func next(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         switch place {
         case .ram: ramContent(bytes)
         case .device(let section): device(bytes, section)
@@ -65,7 +65,7 @@ struct QEMUMainChannel: Sendable {
         }
     }
 
-    private mutating func header(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    private mutating func header(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         guard bytes.count >= 8 else { return .more }
         let version = bytes.bigEndian(UInt32.self, at: 4)
         guard version == 3 else { return .problem(.streamVersion(version)) }
@@ -73,14 +73,14 @@ struct QEMUMainChannel: Sendable {
         return .bytes(8)
     }
 
-    private mutating func ramContent(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    private mutating func ramContent(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         guard let ramSection, kind != .preempt, ram.endsSection(bytes) else { return ram.next(bytes) }
         place = .footer(ramSection)
         return .bytes(QEMURAMContent.wordBytes)
     }
 
     /// The footer of a RAM section, which machines for Xen leave out.
-    private mutating func footer(_ bytes: UnsafeRawBufferPointer, _ section: UInt32) -> QEMUStep {
+    private mutating func footer(_ bytes: UnsafeRawBufferPointer, _ section: UInt32) -> StreamStep {
         guard bytes[0] == QEMUElement.footer.rawValue else { return element(bytes) }
         guard bytes.count >= QEMUElement.footerBytes else { return .more }
         let ended = bytes.bigEndian(UInt32.self, at: 1)
@@ -91,7 +91,7 @@ struct QEMUMainChannel: Sendable {
     }
 
     /// The content of a device's section, up to something that is likely to be its footer.
-    mutating func device(_ bytes: UnsafeRawBufferPointer, _ section: UInt32) -> QEMUStep {
+    mutating func device(_ bytes: UnsafeRawBufferPointer, _ section: UInt32) -> StreamStep {
         var passed = 0
         while let candidate = bytes.first(QEMUElement.footer.rawValue, from: passed) {
             switch isFooter(bytes.from(candidate), section) {
@@ -114,7 +114,7 @@ struct QEMUMainChannel: Sendable {
     }
 
     /// The description of the devices, if there is one.
-    private mutating func description(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    private mutating func description(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         guard bytes[0] == QEMUElement.description.rawValue else {
             place = .ended
             return .bytes(bytes.count)

@@ -19,7 +19,7 @@ struct QEMUMultifdChannel: Sendable {
     private var addresses = mostPageBytes / StreamPart.pageBytes
 
     /// - Parameter bytes: at least 1 byte.
-    mutating func next(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    mutating func next(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         guard isOpen else { return opening(bytes) }
         guard bytes.count >= 12 else { return .more }
         guard bytes.bigEndian(UInt32.self, at: 0) == Self.magic else { return .problem(.multifdPacket) }
@@ -31,7 +31,7 @@ struct QEMUMultifdChannel: Sendable {
         return compression == 0 ? pages(bytes) : .problem(.multifdCompression(compression))
     }
 
-    private mutating func opening(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    private mutating func opening(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         guard bytes.count >= Self.openingBytes else { return .more }
         let version = bytes.bigEndian(UInt32.self, at: 4)
         guard version == Self.version else { return .problem(.multifdVersion(version)) }
@@ -39,7 +39,7 @@ struct QEMUMultifdChannel: Sendable {
         return .bytes(Self.openingBytes)
     }
 
-    private func device(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    private func device(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         guard bytes.count >= Self.deviceHeaderBytes else { return .more }
         let size = bytes.bigEndian(UInt32.self, at: Self.deviceHeaderBytes - 4)
         return .bytes(Self.deviceHeaderBytes, others: Int(size))
@@ -49,7 +49,7 @@ struct QEMUMultifdChannel: Sendable {
     ///
     /// The addresses that a packet has room for tell the guest's page size. QEMU since 9.0 leaves that number out of
     /// packets that only synchronise.
-    private mutating func pages(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    private mutating func pages(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         guard bytes.count >= 24 else { return .more }
         let room = Int(bytes.bigEndian(UInt32.self, at: 12))
         let pages = Int(bytes.bigEndian(UInt32.self, at: 16))
@@ -64,7 +64,7 @@ struct QEMUMultifdChannel: Sendable {
         return packet(pages * pageBytes, arePages: pageBytes % StreamPart.pageBytes == 0)
     }
 
-    private func packet(_ bytes: Int, arePages: Bool) -> QEMUStep {
+    private func packet(_ bytes: Int, arePages: Bool) -> StreamStep {
         let rest = Self.headerBytes - 24 + 8 * addresses
         return arePages ? .bytes(24, others: rest, pages: bytes) : .bytes(24, others: rest + bytes)
     }

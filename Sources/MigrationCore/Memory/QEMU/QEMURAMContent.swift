@@ -24,7 +24,7 @@ struct QEMURAMContent: Sendable {
         unnamedBytes == nil && bytes.count >= Self.wordBytes && flags(of: bytes) == .endOfSection
     }
 
-    mutating func next(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
+    mutating func next(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         if let unnamedBytes { return block(bytes, unnamedBytes) }
         guard bytes.count >= Self.wordBytes else { return .more }
         let flags = flags(of: bytes)
@@ -39,7 +39,7 @@ struct QEMURAMContent: Sendable {
     }
 
     /// A word that has no page.
-    private mutating func other(_ bytes: UnsafeRawBufferPointer, _ flags: QEMURAMFlags) -> QEMUStep {
+    private mutating func other(_ bytes: UnsafeRawBufferPointer, _ flags: QEMURAMFlags) -> StreamStep {
         switch flags {
         case .blocks:
             let total = bytes.bigEndian(UInt64.self, at: 0) - flags.rawValue
@@ -52,7 +52,7 @@ struct QEMURAMContent: Sendable {
 
     // MARK: Pages
 
-    private func page(_ bytes: UnsafeRawBufferPointer, _ flags: QEMURAMFlags) -> QEMUStep {
+    private func page(_ bytes: UnsafeRawBufferPointer, _ flags: QEMURAMFlags) -> StreamStep {
         var header = Self.wordBytes
         if !flags.contains(.sameBlock) {
             guard bytes.count > header else { return .more }
@@ -66,21 +66,21 @@ struct QEMURAMContent: Sendable {
         }
     }
 
-    private func plainPage(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> QEMUStep {
+    private func plainPage(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> StreamStep {
         guard bytes.count >= header else { return .more }
         guard pageBytes % StreamPart.pageBytes == 0 else { return .bytes(header, others: pageBytes) }
-        let payload = QEMUPayload(pages: pageBytes)
+        let payload = StreamPayload(pages: pageBytes)
         let isPart = header == StreamPart.headerBytes && pageBytes == StreamPart.pageBytes
-        return .item(QEMUItem(kind: isPart ? .page : .bytes, count: header, payload: payload))
+        return .item(StreamItem(kind: isPart ? .page : .bytes, count: header, payload: payload))
     }
 
-    private func zeroPage(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> QEMUStep {
+    private func zeroPage(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> StreamStep {
         guard bytes.count > header else { return .more }
         let isPart = header == StreamPart.headerBytes && bytes[header] == 0
-        return .item(QEMUItem(kind: isPart ? .zeroPage : .bytes, count: header + 1))
+        return .item(StreamItem(kind: isPart ? .zeroPage : .bytes, count: header + 1))
     }
 
-    private func compressedPage(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> QEMUStep {
+    private func compressedPage(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> StreamStep {
         guard bytes.count >= header + 4 else { return .more }
         let count = Int(bytes.bigEndian(UInt32.self, at: header))
         // zlib makes a page at most 1/4096 and 13 bytes longer (`compressBound`).
@@ -88,7 +88,7 @@ struct QEMURAMContent: Sendable {
         return .bytes(header + 4, others: count)
     }
 
-    private func difference(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> QEMUStep {
+    private func difference(_ bytes: UnsafeRawBufferPointer, _ header: Int) -> StreamStep {
         guard bytes.count >= header + 3 else { return .more }
         let count = Int(bytes.bigEndian(UInt16.self, at: header + 1))
         guard bytes[header] == 1, count <= pageBytes else { return .problem(.compressedLength(count)) }
@@ -98,7 +98,7 @@ struct QEMURAMContent: Sendable {
     // MARK: The list of blocks
 
     /// A block: its name, its length, and what the capabilities add.
-    private mutating func block(_ bytes: UnsafeRawBufferPointer, _ unnamed: UInt64) -> QEMUStep {
+    private mutating func block(_ bytes: UnsafeRawBufferPointer, _ unnamed: UInt64) -> StreamStep {
         guard let first = bytes.first else { return .more }
         let end = 1 + Int(first) + 8
         guard bytes.count >= end else { return .more }

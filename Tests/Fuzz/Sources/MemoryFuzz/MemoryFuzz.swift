@@ -1,4 +1,4 @@
-// Feeds the parser of QEMU's migration streams with libFuzzer's inputs.
+// Feeds the parser of QEMU's and Xen's migration streams with libFuzzer's inputs.
 //
 // The first byte says how the rest, a stream, is cut. The second says after which pieces nothing more is there for a
 // while. What must hold: it never crashes; the parts cover the stream, and less than 8 KiB are kept back; a page has the
@@ -28,7 +28,7 @@ private struct Division {
 
     /// - Parameter waits: whether nothing more is there for a while behind a piece that ends at an offset.
     init(_ stream: UnsafeRawBufferPointer, step: Int, waits: (Int) -> Bool) {
-        var parser = QEMUStreamParser()
+        var parser = GuestStreamParser()
         var parts: [StreamPart] = []
         var arrived = 0
         while arrived < stream.count {

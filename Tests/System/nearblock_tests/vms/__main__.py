@@ -1,4 +1,4 @@
-"""test vms [--short] [--keep] [--runs N] [--seed S] [TEST ...]
+"""test vms [--short] [--keep] [--runs N] [--seed S] [--qemu PROGRAM] [--qemu-there PROGRAM] [TEST ...]
 
 Moves running guests with migrate-vm between two sites, which are network and mount namespaces of this machine joined by an
 emulated WAN. A Debian kernel in QEMU, without KVM, works on ext4 on nearblock exports all the time, and verifies with fio.
@@ -20,7 +20,8 @@ what the guest says it wrote, or one that e2fsck complains of. The tests:
   harm            --runs moves to and fro (default: 10). In each the link is cut, a node or the QEMU there is killed, or
                   migrate-vm is interrupted, at a random moment: exactly one site has the guest afterwards. --seed plays
                   the choices of a run again, and not its timing
---short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root, for the namespaces and for a
+--qemu and --qemu-there name other QEMUs than the one that is installed, for this site and the other one; libvirt's domains
+have the one that is installed. --short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root, for the namespaces and for a
 guest that is not disturbed by other load (see vms/guest.py). nearblock is taken from .build/release, or from $NEARBLOCK.
 """
 import argparse
@@ -38,6 +39,7 @@ from nearblock_tests.vms import tests
 from nearblock_tests.vms.guest import GuestFailure
 from nearblock_tests.vms.kernel import make_kernel, make_relay
 from nearblock_tests.vms.monitor import MonitorFailure
+from nearblock_tests.vms.sites import QEMU
 from nearblock_tests.vms.world import Context, Failure
 
 LOGS = ("near/log", "far/log", "near/console.log", "far/console.log", "migrate-vm.log", "fsck.log")
@@ -49,6 +51,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=positive, default=10, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--qemu", default=QEMU, help=argparse.SUPPRESS)
+    parser.add_argument("--qemu-there", default=QEMU, help=argparse.SUPPRESS)
     parser.add_argument("tests", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in options.tests:
@@ -95,7 +99,8 @@ def main() -> int:
     install("build", "guest", "bench", *(["libvirt"] if "libvirt" in options.tests else []))
     with tempfile.TemporaryDirectory(prefix="nearblock-vm-") as scratch:
         seed = random.randrange(1 << 32) if options.seed is None else options.seed
-        context = Context(release_binary(), make_relay(scratch), make_kernel(scratch), options.runs, seed)
+        context = Context(release_binary(), make_relay(scratch), make_kernel(scratch), options.runs, seed,
+                          (options.qemu, options.qemu_there))
         results = [run(name, context, options.keep) for name in options.tests]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1

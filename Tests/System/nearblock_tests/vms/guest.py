@@ -17,6 +17,8 @@ from nearblock_tests.vms.sites import Site, Sites
 # busy cores, once in some twenty moves, with nearblock or without. So the guest has one processor, which gives way to
 # nobody, where this system lets us say so.
 UNDISTURBED = ["chrt", "--fifo", "1"]
+# Every QEMU since 7.2 has it; the name without a version is another machine in each.
+MACHINE = "pc-q35-7.2"
 
 
 class GuestFailure(Exception):
@@ -43,7 +45,7 @@ class Guest:
     def command(self, site: Site, *more: str) -> str:
         """QEMU's, at a site; returns once it runs."""
         path = site.path
-        words = [*undisturbed(), "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64",
+        words = [*undisturbed(), site.qemu, "-machine", MACHINE, "-accel", "tcg,thread=multi", "-cpu", "qemu64",
                  "-smp", "1", "-m", str(self.memory), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                  "-daemonize", "-pidfile", f"{path}/qemu.pid", "-qmp", f"unix:{path}/qmp,server=on,wait=off",
                  "-qmp", f"unix:{path}/monitor,server=on,wait=off",

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from nearblock_tests.vms.libvirt import Libvirt
 
 PEER_PORT, MEMORY_PORT = 7000, 7001
+QEMU = "qemu-system-x86_64"
 
 
 class Site:
     """A folder that its processes know as `path`, which is the same at both sites; and a node in it."""
 
-    def __init__(self, name: str, wan: Wan, namespace: str, address: str, scratch: str, binary: str) -> None:
+    def __init__(self, name: str, wan: Wan, namespace: str, address: str, scratch: str, binary: str, qemu: str) -> None:
         self.name, self.wan, self.namespace, self.address, self.binary = name, wan, namespace, address, binary
+        self.qemu = qemu
         self.folder, self.path = f"{scratch}/{name}", f"{scratch}/site"
         os.makedirs(f"{self.folder}/images")
         os.makedirs(f"{self.folder}/memory", mode=0o755)
@@ -84,14 +86,16 @@ class Site:
 class Sites:
     """`near` and `far`."""
 
-    def __init__(self, relay: str, binary: str, scratch: str, rate: float, rtt: float) -> None:
+    def __init__(self, relay: str, binary: str, scratch: str, rate: float, rtt: float,
+                 qemus: tuple[str, str] = (QEMU, QEMU)) -> None:
         self.wan = Wan(relay, rate, rtt)
-        self.binary, self.scratch = binary, scratch
+        self.binary, self.scratch, self.qemus = binary, scratch, qemus
 
     def __enter__(self) -> "Sites":
         self.wan.__enter__()
-        self.near = Site("near", self.wan, self.wan.near, self.wan.near_address, self.scratch, self.binary)
-        self.far = Site("far", self.wan, self.wan.far, self.wan.far_address, self.scratch, self.binary)
+        self.near = Site("near", self.wan, self.wan.near, self.wan.near_address, self.scratch, self.binary,
+                         self.qemus[0])
+        self.far = Site("far", self.wan, self.wan.far, self.wan.far_address, self.scratch, self.binary, self.qemus[1])
         return self
 
     def __exit__(self, *failure: Any) -> None:

@@ -14,7 +14,7 @@ from nearblock_tests.repository import SCRIPTS
 from nearblock_tests.vms.guest import Guest
 from nearblock_tests.vms.kernel import make_debian
 from nearblock_tests.vms.libvirt import Libvirt, LibvirtGuest, move_command
-from nearblock_tests.vms.sites import Site, Sites
+from nearblock_tests.vms.sites import QEMU, Site, Sites
 
 MEBIBYTE = 1 << 20
 PROGRAM = str(SCRIPTS / "migrate-vm")
@@ -40,6 +40,8 @@ class Context:
     kernel: str
     runs: int = 10
     seed: int = 0
+    # Here and there.
+    qemus: tuple[str, str] = (QEMU, QEMU)
 
 
 class Move:
@@ -99,7 +101,7 @@ class World:
     def __init__(self, context: Context, folder: str, disks: Sequence[str] = ("disk",), rate: float = 300e6, rtt: float = 10,
                  still: int = 32) -> None:
         self.context, self.folder, self.disks = context, folder, disks
-        self.sites = Sites(context.relay, context.nearblock, folder, rate, rtt)
+        self.sites = Sites(context.relay, context.nearblock, folder, rate, rtt, context.qemus)
         self.moves: list[Move] = []
         self.guest = self.kind(self.sites, context.kernel, disks, self.arguments(still), self.memory)
 

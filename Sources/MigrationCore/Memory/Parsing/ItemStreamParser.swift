@@ -1,22 +1,13 @@
-/// Finds the pages in the bytes that a QEMU sends on one connection of a live migration.
-///
-/// It understands the streams of QEMU 7.2 to 10.2, without knowing which capabilities are on: docs/memory-streams.md.
-/// Its work for each page does not depend on the page's bytes, and needs no memory but that of the part.
-package struct QEMUStreamParser: StreamParser {
-    private var channel = QEMUChannel.undecided
-    private var main = QEMUMainChannel()
-    private var multifd = QEMUMultifdChannel()
+/// Divides a stream into parts by the items of a reader, however the bytes are cut.
+struct ItemStreamParser<Reader: StreamReader>: StreamParser {
+    private var reader = Reader()
     /// Bytes behind the last item.
-    private var payload = QEMUPayload.none
-    /// Bytes of an item that is not whole, which are covered already. Fewer than `QEMUItem.mostBytes`.
+    private var payload = StreamPayload.none
+    /// Bytes of an item that is not whole, which are covered already. Fewer than `StreamItem.mostBytes`.
     private var covered: [UInt8] = []
-    private var found: QEMUProblem?
+    private(set) var problem: String?
 
-    package init() {}
-
-    package var problem: String? { found?.description }
-
-    package mutating func parse(
+    mutating func parse(
         _ bytes: UnsafeRawBufferPointer, isWaiting: Bool, into parts: inout [StreamPart]
     ) -> Int {
         var position = 0
@@ -37,7 +28,7 @@ package struct QEMUStreamParser: StreamParser {
         _ bytes: UnsafeRawBufferPointer, isWaiting: Bool, into parts: inout [StreamPart]
     ) -> Int {
         let old = covered.count
-        let window = covered + bytes.prefix(QEMUItem.mostBytes)
+        let window = covered + bytes.prefix(StreamItem.mostBytes)
         var unused: [StreamPart] = []
         let reached = window.withUnsafeBytes { divide($0, until: old, isWaiting: true, into: &unused) }
         covered.removeAll(keepingCapacity: true)
@@ -70,16 +61,15 @@ package struct QEMUStreamParser: StreamParser {
     private mutating func divideItem(
         _ bytes: UnsafeRawBufferPointer, isWaiting: Bool, into parts: inout [StreamPart]
     ) -> Int {
-        switch step(bytes) {
+        switch problem == nil ? reader.next(bytes) : .bytes(bytes.count) {
         case .item(let item):
             if item.kind == .page { return dividePage(bytes.count, item, isWaiting: isWaiting, into: &parts) }
             payload = item.payload
             parts.append(StreamPart(item.kind, item.count))
             return item.count
         case .more: return 0
-        case .problem(let problem):
-            found = problem
-            channel = .opaque
+        case .stop(let reason):
+            problem = reason
             parts.append(StreamPart(.bytes, bytes.count))
             return bytes.count
         }
@@ -87,7 +77,7 @@ package struct QEMUStreamParser: StreamParser {
 
     /// The header and the page are one part if both are there.
     private mutating func dividePage(
-        _ available: Int, _ header: QEMUItem, isWaiting: Bool, into parts: inout [StreamPart]
+        _ available: Int, _ header: StreamItem, isWaiting: Bool, into parts: inout [StreamPart]
     ) -> Int {
         let whole = StreamPart.count(of: .page)
         guard available < whole else {
@@ -98,44 +88,5 @@ package struct QEMUStreamParser: StreamParser {
         payload = header.payload
         parts.append(StreamPart(.bytes, header.count))
         return header.count
-    }
-
-    private mutating func step(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
-        switch channel {
-        case .main: main.next(bytes)
-        case .multifd: multifd.next(bytes)
-        case .opaque: .bytes(bytes.count)
-        case .undecided: begin(bytes)
-        }
-    }
-
-    /// Finds out what kind of channel this is.
-    private mutating func begin(_ bytes: UnsafeRawBufferPointer) -> QEMUStep {
-        guard bytes.count >= QEMUChannel.tellingBytes else { return .more }
-        let word = bytes.bigEndian(UInt64.self, at: 0)
-        switch UInt32(word >> 32) {
-        case QEMUChannel.mainMagic: channel = .main
-        case QEMUMultifdChannel.magic: channel = .multifd
-        default:
-            if QEMUChannel.isEncrypted(word) { return .problem(.encrypted) }
-            guard QEMUChannel.isReturnPath(word) || beginWithoutMagic(word) else {
-                return .problem(.unknownStream(word))
-            }
-        }
-        if channel == .undecided { channel = .opaque }
-        return step(bytes)
-    }
-
-    /// Two kinds of main channels have no magic number.
-    private mutating func beginWithoutMagic(_ word: UInt64) -> Bool {
-        if QEMUChannel.isResumption(word) {
-            main = QEMUMainChannel(.resumed)
-        } else if QEMURAMFlags.mayBegin(with: word) {
-            main = QEMUMainChannel(.preempt)
-        } else {
-            return false
-        }
-        channel = .main
-        return true
     }
 }

@@ -1,5 +1,5 @@
 /// A piece of a stream that is understood as a whole.
-struct QEMUItem: Equatable, Sendable {
+struct StreamItem: Equatable, Sendable {
     /// Bytes that are enough to understand any item, with those that it looks ahead.
     static let mostBytes = 1024
 
@@ -7,5 +7,5 @@ struct QEMUItem: Equatable, Sendable {
     var kind = StreamPart.Kind.bytes
     /// Bytes of the item without its payload, at least 1.
     var count: Int
-    var payload = QEMUPayload.none
+    var payload = StreamPayload.none
 }

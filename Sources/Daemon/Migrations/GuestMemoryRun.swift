@@ -2,7 +2,7 @@ import Logging
 import Migration
 
 /// The memory of a guest on its way from this node, beside the migration of its disks.
-final class MemoryRun: Sendable {
+final class GuestMemoryRun: Sendable {
     /// The time within which the memory follows its disks.
     private static let lateLimit = Duration.seconds(300)
 

@@ -1,6 +1,6 @@
 /// The bytes behind an item, of known number: first others, then pages.
-struct QEMUPayload: Equatable, Sendable {
-    static let none = QEMUPayload()
+struct StreamPayload: Equatable, Sendable {
+    static let none = StreamPayload()
 
     /// Bytes that are no pages.
     var others = 0

@@ -1,7 +1,13 @@
 extension UnsafeRawBufferPointer {
-    /// A number as QEMU writes it. The bytes must be there.
+    /// A number as QEMU and networks write it. The bytes must be there.
     func bigEndian<Number: FixedWidthInteger>(_ type: Number.Type, at offset: Int) -> Number {
         Number(bigEndian: loadUnaligned(fromByteOffset: offset, as: type))
+    }
+
+    /// A number in the order that a stream has named. The bytes must be there.
+    func number<Number: FixedWidthInteger>(_ type: Number.Type, at offset: Int, isBigEndian: Bool) -> Number {
+        let number = loadUnaligned(fromByteOffset: offset, as: type)
+        return isBigEndian ? Number(bigEndian: number) : Number(littleEndian: number)
     }
 
     /// The bytes from an offset to the end. The offset must be at most `count`.
