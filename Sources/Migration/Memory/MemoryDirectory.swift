@@ -17,12 +17,16 @@ public struct MemoryDirectory: Sendable {
             throw MigrationError.refused(
                 "\(path) is no folder; make it, and let nobody but this node's user write to it")
         }
-        let isOwn = info.st_uid == geteuid() || info.st_uid == 0
-        guard isOwn, info.st_mode & (S_IWGRP | S_IWOTH) == 0 else {
+        guard Self.isSafe(info) else {
             throw MigrationError.refused(
                 "others may write to \(path), and could put themselves in a hypervisor's place: chmod go-w, or chown it"
             )
         }
+    }
+
+    /// Whether only this process's user or root may put anything into a folder.
+    private static func isSafe(_ info: stat) -> Bool {
+        (info.st_uid == geteuid() || info.st_uid == 0) && info.st_mode & (S_IWGRP | S_IWOTH) == 0
     }
 
     /// Calls `connect` with the path of the socket on which the hypervisor of a guest waits. By way of a descriptor, the path is
@@ -38,6 +42,10 @@ public struct MemoryDirectory: Sendable {
         defer { close(folder) }
         let file = "\(name).sock"
         var info = stat()
+        // Another folder may have taken its place since the start.
+        guard fstat(folder, &info) == 0, Self.isSafe(info) else {
+            throw MigrationError.refused("others may write to its folder of hypervisors")
+        }
         guard fstatat(folder, file, &info, AT_SYMLINK_NOFOLLOW) == 0, info.st_mode & S_IFMT == S_IFSOCK else {
             throw MigrationError.refused("no hypervisor waits there for the memory of '\(name)'; start it first")
         }

@@ -36,9 +36,11 @@ final class MemoryReceiver: @unchecked Sendable {
         var unpacked = try packed.withUnsafeBytes { try unpacker.unpack(batch, $0) }
         for read in unpacked.reads { try self.read(read, into: &unpacked.bytes) }
         // The pages that came as bytes are kept in any case: the source counts on them.
-        defer { wrong = unpacked }
         try kept.add(unpacked)
-        guard unpacker.accept(unpacked) else { return nil }
+        guard unpacker.accept(unpacked) else {
+            wrong = unpacked
+            return nil
+        }
         return ByteBuffer(bytes: unpacked.bytes)
     }
 
@@ -54,6 +56,7 @@ final class MemoryReceiver: @unchecked Sendable {
         guard unpacker.accept(batch) else {
             throw MigrationError.unexpected("bytes of memory differ from those that the source hashed")
         }
+        wrong = nil
         return ByteBuffer(bytes: batch.bytes)
     }
 

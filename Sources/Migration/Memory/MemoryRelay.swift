@@ -40,6 +40,10 @@ public final class MemoryRelay: Sendable {
     }
 
     private struct State {
+        /// The number of this attempt of the hypervisor.
+        var attempt = 0
+        /// Finds pages for all connections of the attempt; nil until the disks are known.
+        var finder: Result<PageFinder, any Error>?
         var streams: [MemorySourceStream] = []
         var running = 0
         var ended = 0
@@ -50,8 +54,8 @@ public final class MemoryRelay: Sendable {
         var problem: String?
     }
 
-    /// Connections of one hypervisor at once: QEMU's multifd has at most 255 channels.
-    private static let mostStreams = 260
+    /// Connections of one hypervisor at once: the destination takes no more.
+    private static let mostStreams = PeerLimits.memoriesPerPeer
     /// The interval at which the disks' first copies are waited for.
     private static let interval = Duration.milliseconds(20)
 
@@ -104,33 +108,36 @@ public final class MemoryRelay: Sendable {
         try await server.executeThenClose { hypervisors in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await hypervisor in hypervisors {
-                    guard begin() else {
+                    guard let begun = begin() else {
                         hypervisor.close(promise: nil)
+                        logger.warning(
+                            "\(job.name): a connection of the hypervisor was refused, as it has \(Self.mostStreams)")
                         continue
                     }
-                    group.addTask { [self] in await carry(hypervisor, scan) }
+                    if begun.isFirst { group.addTask { [self] in await prepare(begun.attempt, scan) } }
+                    group.addTask { [self] in await carry(hypervisor) }
                 }
             }
         }
     }
 
-    private func begin() -> Bool {
+    /// Records a further connection of the hypervisor.
+    /// - Returns: nil if it has too many.
+    private func begin() -> (attempt: Int, isFirst: Bool)? {
         state.withLockedValue { state in
-            guard state.running < Self.mostStreams else { return false }
+            guard state.running < Self.mostStreams else { return nil }
+            let isFirst = state.running == 0
             // A hypervisor that tries again begins anew.
-            if state.running == 0 { state = State() }
+            if isFirst { state = State(attempt: state.attempt + 1) }
             state.running += 1
             state.hasBegun = true
-            return true
+            return (state.attempt, isFirst)
         }
     }
 
-    private func carry(_ hypervisor: any Channel, _ scan: Task<[AgreedDisk], any Error>) async {
+    private func carry(_ hypervisor: any Channel) async {
         do {
-            // A channel that was just accepted is not active yet.
-            let isClosed = NIOLockedValueBox(false)
-            hypervisor.closeFuture.whenComplete { _ in isClosed.withLockedValue { $0 = true } }
-            let finder = try await finder(scan) { !isClosed.withLockedValue { $0 } }
+            let finder = try await finder(for: hypervisor)
             let stream = MemorySourceStream(
                 MemorySourceStream.Context(
                     name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
@@ -172,27 +179,62 @@ public final class MemoryRelay: Sendable {
         await state.wait { $0.running == 0 }
     }
 
-    /// Waits until the disks can be referred to, or, if the memory may go at once, until they have been offered.
-    private func finder(
-        _ scan: Task<[AgreedDisk], any Error>, while isWanted: @escaping @Sendable () -> Bool
-    ) async throws -> PageFinder {
-        while true {
-            let agreed: [AgreedDisk?] =
-                switch disks {
-                case .moving(let migrations): migrations().map(\.agreed)
-                case .standing: try await scan.value
-                }
-            let known = agreed.compactMap(\.self)
-            if known.count == agreed.count {
-                let finder = PageFinder(disks: known)
-                if job.isAtOnce { return finder }
-                if known.allSatisfy(\.isConfirmed) {
-                    try await finder.build(in: job.scratch, on: pools.urgent, while: isWanted)
-                    return finder
-                }
+    // MARK: The disks
+
+    /// Waits until pages can be looked for, or the hypervisor hangs up.
+    private func finder(for hypervisor: any Channel) async throws -> PageFinder {
+        // A channel that was just accepted is not active yet.
+        let isClosed = NIOLockedValueBox(false)
+        hypervisor.closeFuture.whenComplete { [state] _ in
+            isClosed.withLockedValue { $0 = true }
+            state.recheck()
+        }
+        try await state.waitUnlessCancelled { $0.finder != nil || isClosed.withLockedValue { $0 } }
+        guard let finder = state.withLockedValue({ $0.finder }) else { throw PeerError.cut }
+        return try finder.get()
+    }
+
+    /// Finds the disks for the connections of an attempt, and builds the index of their blocks: once, however many connections
+    /// there are. If the memory may go at once, they need not wait for the index.
+    private func prepare(_ attempt: Int, _ scan: Task<[AgreedDisk], any Error>) async {
+        do {
+            guard let disks = try await offered(scan, for: attempt) else { return }
+            let finder = PageFinder(disks: disks)
+            if job.isAtOnce { publish(.success(finder), for: attempt) }
+            while !disks.allSatisfy(\.isConfirmed) {
+                guard isWanted(attempt) else { return }
+                try await Task.sleep(for: Self.interval)
             }
+            try await finder.build(in: job.scratch, on: pools.background) { [self] in isWanted(attempt) }
+            publish(.success(finder), for: attempt)
+        } catch {
+            logger.warning("\(job.name): pages can't be looked for on the guest's disks: \(error)")
+            publish(.failure(error), for: attempt)
+        }
+    }
+
+    /// Waits until the destination has taken the offers of all disks.
+    /// - Returns: nil if nobody waits for them any more.
+    private func offered(_ scan: Task<[AgreedDisk], any Error>, for attempt: Int) async throws -> [AgreedDisk]? {
+        guard case .moving(let migrations) = disks else { return try await scan.value }
+        while isWanted(attempt) {
+            let agreed = migrations().map(\.agreed)
+            let known = agreed.compactMap(\.self)
+            if known.count == agreed.count { return known }
             try await Task.sleep(for: Self.interval)
-            guard isWanted() else { throw PeerError.cut }
+        }
+        return nil
+    }
+
+    private func isWanted(_ attempt: Int) -> Bool {
+        state.withLockedValue { $0.attempt == attempt && $0.running > 0 && !$0.isOver }
+    }
+
+    private func publish(_ finder: Result<PageFinder, any Error>, for attempt: Int) {
+        state.withLockedValue { state in
+            // A finder without its index sends pages as bytes.
+            guard state.attempt == attempt, state.finder == nil else { return }
+            state.finder = finder
         }
     }
 }

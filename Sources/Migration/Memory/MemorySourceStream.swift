@@ -82,10 +82,10 @@ final class MemorySourceStream: Sendable {
         }
         let offer = MemoryOffer(disks: context.finder.disks.map(\.name))
         try await connection.send(Message.memory(.offer(offer)).encoded())
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { [self] in try await take(inbound) }
-            group.addTask { [self] in try await send(over: connection) }
-            defer { group.cancelAll() }
+        let companions: [@Sendable () async throws -> Void] = [
+            { [self] in try await take(inbound) }, { [self] in try await send(over: connection) },
+        ]
+        try await connection.perform(beside: companions, farewell: { .cancel(reason: $0) }) {
             try await receive(&frames, outbound, over: connection)
         }
         hypervisor.channel.closeFuture.whenComplete { _ in connection.end() }
@@ -174,6 +174,8 @@ final class MemorySourceStream: Sendable {
             }
         }
         context.logger.debug("\(context.name): a page of memory was not on its disk; sent as bytes")
-        try await connection.send(Message.memory(.repair(compressed)).encoded())
+        let frame = Message.memory(.repair(compressed)).encoded()
+        try await context.rate.wait(for: frame.readableBytes) { connection.isOpen }
+        try await connection.send(frame)
     }
 }

@@ -8,7 +8,10 @@ extension SourceCopy {
         var taken = BlockSet(of: geometry.blockCount)
         var cursor: UInt64 = 0
         while cursor < geometry.blockCount {
-            for block in dirtyMap.take(from: &cursor, limit: 1 << 16) { taken.insert(block..<block + 1) }
+            let blocks = dirtyMap.take(from: &cursor, limit: 1 << 16)
+            // Pages of the guest's memory may not be referred to blocks that the destination lacks.
+            agreed?.send(blocks)
+            for block in blocks { taken.insert(block..<block + 1) }
         }
         return taken
     }

@@ -3,9 +3,6 @@ import Hashing
 /// One hash over a whole memory stream: over its tokens, its bytes, its headers, and the fingerprints of its pages. Both
 /// nodes compute it, each over the bytes that it took from or gives to its hypervisor.
 struct StreamProof: Sendable {
-    /// Bytes of a header and a fingerprint.
-    static let pageMaterial = StreamPart.headerBytes + Fingerprint.byteCount
-
     /// The digest of everything so far, 32 bytes.
     private(set) var digest = [UInt8](repeating: 0, count: SHA256Stream.byteCount)
 

@@ -30,6 +30,9 @@ struct MemoryMoveCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard memory.isGiven else { throw ValidationError("give --memory PATH and --memory-name NAME.") }
+        guard !memory.atOnce else {
+            throw ValidationError("--at-once is for disks that move with the memory; leave it out.")
+        }
     }
 
     func run() async throws {

@@ -46,7 +46,8 @@ import Testing
             try block.withUnsafeBytes { try image.write($0, at: UInt64(40 * StreamPart.pageBytes)) }
         }
         // `move` compares every byte.
-        _ = try await nodes.move(stream)
+        let status = try await nodes.move(stream)
+        #expect(status.disk > 0, "nothing was referred to, so nothing was wrong")
     }
 
     @Test func bytesOfTheHypervisorThere_comeBack() async throws {
@@ -95,6 +96,45 @@ import Testing
         }
     }
 
+    @Test func theHypervisorThereHangsUpWithUnreadBytes_theOneHereIsToldByAHangUp() async throws {
+        try await nodes.relaying(.standing([])) { here, there async throws in
+            #expect(try await here.write([1, 2]))
+            #expect(try await there.read(1) == [1])
+            // The kernel tells the node there of a reset, and not of an end.
+            there.hangUp()
+            #expect(try await here.read().isEmpty)
+        }
+    }
+
+    @Test func theHypervisorHereHangsUpWithUnreadBytes_theOneThereGetsAnEnd() async throws {
+        try await nodes.relaying(.standing([])) { here, there async throws in
+            #expect(try await here.write([1]))
+            #expect(try await there.read(1) == [1])
+            #expect(try await there.write([8, 9]))
+            #expect(try await here.read(1) == [8])
+            here.hangUp()
+            #expect(try await there.read().isEmpty)
+        }
+    }
+
+    @Test func manyConnections_shareOneIndex() async throws {
+        var random = Seeded.fresh()
+        let (stream, pages) = try nodes.streamOfDisk(&random, as: MadeMemory.stream(of:))
+        let status = try await nodes.relayingDisk { here, there async throws in
+            async let came = there.read()
+            #expect(try await here.write(stream))
+            var others: [Hypervisor] = []
+            for _ in 1..<PeerLimits.memoriesPerPeer { others.append(try await Hypervisor.connect(to: nodes.socket)) }
+            let surplus = try await Hypervisor.connect(to: nodes.socket)
+            #expect(try await surplus.read().isEmpty, "the destination takes no more")
+            for other in others { other.hangUp() }
+            here.endWriting()
+            let bytes = try await came
+            #expect(bytes == stream)
+        }
+        #expect(status.disk == UInt64(pages * StreamPart.pageBytes))
+    }
+
     @Test func theHypervisorHereHangsUpInTheMiddle_theOneThereGetsAnEnd() async throws {
         try await nodes.relaying(.standing([])) { here, there async throws in
             #expect(try await here.write([1, 2]))
@@ -131,6 +171,11 @@ import Testing
     @Test(arguments: ["../guest", ".guest", "", "a/b", "a\u{7}b"])
     func namesThatAreNoNames_areRefused(name: String) async throws {
         let directory = try MemoryDirectory(path: nodes.folder)
+        try FileManager.default.createDirectory(
+            atPath: "\(nodes.folder)/a", withIntermediateDirectories: true)
+        // Somebody listens there.
+        let waiting = Hypervisor.listen(at: "\(nodes.folder)/\(name).sock")
+        defer { close(waiting) }
         await #expect(throws: MigrationError.self) { try await directory.withSocket(of: name) { _ in } }
     }
 

@@ -27,14 +27,17 @@ class Relay:
 
     def options(self):
         """Of the command that moves the disks, too."""
-        return ["--memory", self.socket, "--memory-name", self.name, *(["--at-once"] if self.at_once else [])]
+        return [*self.names(), *(["--at-once"] if self.at_once else [])]
+
+    def names(self):
+        return ["--memory", self.socket, "--memory-name", self.name]
 
     def begin(self, names, to):
         """Where the disks are there already, only the memory is moved."""
         rate = [] if self.rate is None else ["--rate", self.rate]
         self.output, self.errors = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.command = subprocess.Popen(
-            self.here.command("memory", *names, "--to", to, *self.options(), *rate, "--json"),
+            self.here.command("memory", *names, "--to", to, *self.names(), *rate, "--json"),
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors, start_new_session=True)
 
     def check_runs(self):

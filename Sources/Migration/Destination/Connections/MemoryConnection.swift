@@ -35,9 +35,9 @@ struct MemoryConnection: Sendable {
         context.logger.info("the memory of \(hello.export) is arriving from \(connection.peer)")
         do {
             try await hypervisor.executeThenClose { inbound, outbound in
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask { try await giveBack(inbound) }
-                    defer { group.cancelAll() }
+                try await connection.perform(
+                    beside: [{ try await giveBack(inbound) }], farewell: { .failed(reason: $0) }
+                ) {
                     try await take(&frames, &machine, receiver, hypervisor, outbound)
                 }
             }
@@ -142,7 +142,8 @@ struct MemoryConnection: Sendable {
 
     /// Sends what the hypervisor says to the one at the source.
     private func giveBack(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>) async throws {
-        for try await var bytes in inbound {
+        var said = inbound.makeAsyncIterator()
+        while var bytes = try await next(&said) {
             while let part = bytes.readSlice(length: min(bytes.readableBytes, MemoryMessage.maximumBack)),
                 part.readableBytes > 0
             {
@@ -150,5 +151,11 @@ struct MemoryConnection: Sendable {
             }
         }
         try await connection.send(Message.memory(.backEnd).encoded())
+    }
+
+    private func next(_ said: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator) async throws -> ByteBuffer? {
+        do { return try await said.next() } catch is IOError {
+            throw MigrationError.refused("the hypervisor of '\(hello.export)' has hung up there")
+        }
     }
 }
