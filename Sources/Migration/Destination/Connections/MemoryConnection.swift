@@ -153,7 +153,8 @@ struct MemoryConnection: Sendable {
         try await connection.send(Message.memory(.backEnd).encoded())
     }
 
-    private func next(_ said: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator) async throws -> ByteBuffer? {
+    private func next(_ said: inout NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator) async throws -> ByteBuffer?
+    {
         do { return try await said.next() } catch is IOError {
             throw MigrationError.refused("the hypervisor of '\(hello.export)' has hung up there")
         }
