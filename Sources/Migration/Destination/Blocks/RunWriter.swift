@@ -12,6 +12,12 @@ struct RunWriter {
     private let capacity: Int
     private var first: UInt64 = 0
     private var count = 0
+    /// Bytes since the kernel was last told to write.
+    private var unwritten = 0
+
+    /// The round ends once the image is durable. Without this, the kernel keeps most of a round until then, and the source
+    /// waits: for 1.1 s after 850 MB (2026-11-30).
+    private static let writesOutAfter = 64 << 20
 
     init(image: RawImage, geometry: BlockGeometry, presentMap: PresentMap) {
         self.image = image
@@ -48,5 +54,9 @@ struct RunWriter {
         try image.write(UnsafeRawBufferPointer(buffer.prefix(length)), at: bytes.lowerBound)
         presentMap.mark(blocks)
         count = 0
+        unwritten += length
+        guard unwritten >= Self.writesOutAfter else { return }
+        image.beginWritingOut()
+        unwritten = 0
     }
 }
