@@ -14,6 +14,7 @@ let fuzzed: KeyValuePairs = [
         + [nio],
     "TableFuzz": modules("Hashing", "Index"),
     "MemoryFuzz": modules("MigrationCore"),
+    "BatchFuzz": modules("MigrationCore", "MigrationProtocol") + [nio],
     "ValueFuzz": modules(
         "Configuration", "Daemon", "Migration", "MigrationCore", "MigrationProtocol", "PeerModel", "Peer", "BlockModel",
         "Block"),

@@ -116,10 +116,11 @@ import Testing
             try await onThread {
                 let client = try connect(test, .extended)
                 let header = be(UInt32(0x21e4_1c71)) + be(UInt16(0)) + be(ClientRequest.write)
-                try client.send(header + be(UInt64(1)) + be(UInt64(5)) + be(UInt64(10)) + [UInt8](repeating: 7, count: 10))
+                let bytes = [UInt8](repeating: 7, count: 10)
+                try client.send(header + be(UInt64(1)) + be(UInt64(5)) + be(UInt64(10)) + bytes)
                 #expect(try client.receiveReply { _ in 0 }.error == 0)
                 let read = try client.ask(.read(4, 12))
-                #expect(read.error == 0 && Array(read.data[1...10]) == [UInt8](repeating: 7, count: 10))
+                #expect(read.error == 0 && Array(read.data[1...10]) == bytes)
             }
         }
     }

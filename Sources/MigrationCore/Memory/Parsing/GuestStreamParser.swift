@@ -1,7 +1,7 @@
-/// Finds the pages in the bytes that a hypervisor sends on one connection of a live migration: those of QEMU 7.2 to 10.2 and
-/// of Xen since 4.6, without knowing which capabilities are on. docs/memory-streams.md has the details.
+/// Finds the pages in the bytes that a hypervisor sends on one connection of a live migration.
 ///
-/// Its work for each page does not depend on the page's bytes, and needs no memory but that of the part.
+/// It understands the streams of QEMU 7.2 to 10.2 and of Xen since 4.6, without knowing which capabilities are on:
+/// docs/memory-streams.md. Its work for each page does not depend on the page's bytes, and needs no memory but that of the part.
 package struct GuestStreamParser: StreamParser {
     private var parser = ItemStreamParser<GuestStreamReader>()
 

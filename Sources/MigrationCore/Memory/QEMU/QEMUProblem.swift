@@ -26,7 +26,8 @@ extension QEMUProblem: CustomStringConvertible {
     var description: String {
         switch self {
         case .encrypted: "QEMU encrypts the stream with TLS"
-        case .unknownStream(let word): "no stream of QEMU or Xen is known that begins with the bytes \(Self.hexadecimal(word))"
+        case .unknownStream(let word):
+            "no stream of QEMU or Xen is known that begins with the bytes \(Self.hexadecimal(word))"
         case .streamVersion(let version): "QEMU's stream has version \(version), not 3"
         case .unknownSubsection: "QEMU's stream begins with a configuration that is unknown"
         case .mappedRAM: "mapped-ram is on: QEMU puts pages at their places in a file"

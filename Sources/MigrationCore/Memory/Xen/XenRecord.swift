@@ -1,5 +1,4 @@
-/// The record with which everything behind the headers begins, at both levels of Xen's stream: a type, a length, and a body
-/// that is padded to 8 bytes.
+/// The header of a record, of which there are two levels in Xen's stream: a type and a length. The body is padded to 8 bytes.
 struct XenRecord: Sendable {
     static let headerBytes = 8
 

@@ -99,7 +99,9 @@ struct XenStreamBuilder {
         record(8, random.bytes(16) + [0, 0, 0, 0, 0, 0, 0, 0])
         if isParavirtual {
             record(7, random.bytes(4096))
-            for type: UInt32 in [4, 5, 6, 12] { record(type, number(UInt32(0)) + number(UInt32(0)) + random.bytes(125)) }
+            for type: UInt32 in [4, 5, 6, 12] {
+                record(type, number(UInt32(0)) + number(UInt32(0)) + random.bytes(125))
+            }
         } else {
             record(10, number(UInt32(1)) + number(UInt32(0)) + random.bytes(16))
             record(9, random.bytes(5001))

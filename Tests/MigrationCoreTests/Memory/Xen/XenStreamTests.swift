@@ -176,7 +176,7 @@ struct XenStreamTests {
         "Records of pages whose numbers don't agree -> a problem, and the pages before are found",
         arguments: [
             (0, 4096), (1, 4095), (1, 8192), (2, 0xffff), (.max, 16), (.max, 4096), (0x1000_0000, 128 << 20), (1, -8),
-            (0, -8),
+            (0, -8), (512, -4096),
         ] as [(UInt32, Int)])
     func pageNumbers(count: UInt32, content: Int) {
         var stream = XenStreamBuilder()

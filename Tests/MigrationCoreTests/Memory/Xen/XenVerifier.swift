@@ -15,15 +15,15 @@ enum XenVerifier {
 
     static func accepts(_ stream: [UInt8], format: String = "xl") async throws -> Bool {
         let program = try #require(Self.program)
-        let modules = program.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("lib/python")
+        let package = program.deletingLastPathComponent().deletingLastPathComponent()
         let scratch = Scratch()
         let file = try scratch.write(stream, to: "stream")
         return try await onThread {
             let process = try ChildProcess(
                 "/usr/bin/env",
                 [
-                    "PYTHONPATH=\(modules.path)", "PYTHONDONTWRITEBYTECODE=1", "python3", program.path, "--quiet",
-                    "--format=\(format)", "--in=\(file)",
+                    "PYTHONPATH=\(package.path)/lib/python", "PYTHONDONTWRITEBYTECODE=1", "python3", program.path,
+                    "--quiet", "--format=\(format)", "--in=\(file)",
                 ])
             return process.waitUntilExit() == 0
         }

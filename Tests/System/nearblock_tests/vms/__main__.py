@@ -7,6 +7,7 @@ what the guest says it wrote, or one that e2fsck complains of. The tests:
   move            switched over by the guest's first write; prints how long the guest stood still, and its writes
   manual          switched over between QEMU's pre-switchover and its end
   back            there and back again
+  multifd         the memory goes over several connections of QEMU
   two             a guest with two disks
   rollback        QEMU there does not start, then dies while the memory moves, then migrate-vm is interrupted: the guest
                   goes on unaware each time, and the next attempt succeeds

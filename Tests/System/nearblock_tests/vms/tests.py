@@ -38,6 +38,20 @@ def back(context: Context, folder: str) -> str:
         return f"there: {there}; back: {figures}"
 
 
+def multifd(context: Context, folder: str) -> str:
+    with World(context, folder) as world:
+        run = world.move_with("multifd")
+        result = run.finish()
+        world.work(2)
+        figures = world.figures(run, result)
+        with open(f"{world.near.folder}/log") as log:
+            connections = log.read().count("the memory of disk is at")
+        if connections < 3:
+            raise Failure(f"the memory went over {connections} connections")
+        world.end_guest(world.far)
+        return f"{connections} connections; {figures}"
+
+
 def two(context: Context, folder: str) -> None:
     with World(context, folder, disks=("root", "data"), still=16) as world:
         world.move().finish()
@@ -228,8 +242,8 @@ def harm(context: Context, folder: str) -> str:
     return harms.play(context, make_folder, context.runs, context.seed)
 
 
-TESTS: tuple[Callable[[Context, str], str | None], ...] = (move, manual, back, two, rollback, late, cut, restart, gone, debian, libvirt,
-                                                           same, harm)
+TESTS: tuple[Callable[[Context, str], str | None], ...] = (
+    move, manual, back, multifd, two, rollback, late, cut, restart, gone, debian, libvirt, same, harm)
 ALL = {test.__name__: test for test in TESTS}
 # There and back.
 SHORT = ("back",)

@@ -21,6 +21,21 @@ PROGRAM = str(SCRIPTS / "migrate-vm")
 DISK_SIZE = 96 * MEBIBYTE
 
 
+# Sets capabilities of the migration in a QEMU: its monitor's socket, and their names.
+SET_CAPABILITIES = """
+import json, socket, sys
+
+monitor = socket.socket(socket.AF_UNIX)
+monitor.connect(sys.argv[1])
+lines = monitor.makefile("rw")
+wishes = [{"capability": name, "state": True} for name in sys.argv[2:]]
+for command, arguments in ("qmp_capabilities", {}), ("migrate-set-capabilities", {"capabilities": wishes}):
+    print(json.dumps({"execute": command, "arguments": arguments}), file=lines, flush=True)
+    while "return" not in (answer := json.loads(lines.readline())):
+        if "error" in answer:
+            sys.exit(answer["error"]["desc"])
+"""
+
 # What a move has taken, as migrate-vm --json says it.
 Result = dict[str, Any]
 
@@ -157,6 +172,12 @@ class World:
             "--control-there", f"{target.folder}/control", "--to", target.peer,
             *([] if self.relays_memory else ["--memory-to", target.memory]),
             "--there", shlex.join(target.prefix), "--start", start]
+
+    def move_with(self, *capabilities: str) -> Move:
+        """As `move`; both QEMUs have these capabilities then."""
+        here, there = (["python3", "-c", SET_CAPABILITIES, f"{site.path}/qmp", *capabilities] for site in (self.near, self.far))
+        subprocess.run([*self.near.prefix, *here], check=True)
+        return self.move(start=f"{self.guest.command(self.far, '-incoming', 'defer')} && {shlex.join(there)}")
 
     def states(self, site: Site) -> dict[str, str]:
         return {name: export["state"] for name, export in site.node.status().items()}
