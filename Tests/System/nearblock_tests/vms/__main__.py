@@ -15,7 +15,9 @@ what the guest says it wrote, or one that e2fsck complains of. The tests:
   restart         both nodes are killed and started again while disks and memory move, and after the switchover
   gone            the source's machine is gone after the end
   debian          a Debian that has booted from the disk
-  libvirt         a domain moves from one libvirt to another and back, after a first attempt that is interrupted
+  trim            the guest's agent trims first: the disk costs less; QEMU ignores discards, or the agent is silent: it moves,
+                  and a line says so
+  libvirt         a domain moves from one libvirt to another and back, after a first attempt that is interrupted; its agent trims
 --short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root, for the namespaces and for a
 guest that is not disturbed by other load (see vms/guest.py). nearblock is taken from .build/release, or from $NEARBLOCK.
 """
