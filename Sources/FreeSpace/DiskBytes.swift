@@ -3,7 +3,7 @@ import Glibc
 /// Bytes of an open disk, or of a partition of it.
 struct DiskBytes {
     let descriptor: CInt
-    /// Where it begins, in bytes of the disk.
+    /// First byte of it on the disk.
     let start: UInt64
     /// Its bytes.
     let size: UInt64

@@ -53,7 +53,8 @@ struct FileSystem {
                 // One that holds others, which are listed too.
                 blkid_partition_is_extended(partition) == 0
             else { return nil }
-            let (start, startIsFar) = Int64(blkid_partition_get_start(partition)).multipliedReportingOverflow(by: sector)
+            let (start, startIsFar) = Int64(blkid_partition_get_start(partition)).multipliedReportingOverflow(
+                by: sector)
             let (size, isLong) = Int64(blkid_partition_get_size(partition)).multipliedReportingOverflow(by: sector)
             return startIsFar || isLong ? nil : (start, size)
         }
@@ -67,7 +68,8 @@ struct FileSystem {
         blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_TYPE)
         var value: UnsafePointer<CChar>?
         // Two different ones on the same bytes are none.
-        guard blkid_do_safeprobe(probe) == 0, blkid_probe_lookup_value(probe, "TYPE", &value, nil) == 0, let value else {
+        guard blkid_do_safeprobe(probe) == 0, blkid_probe_lookup_value(probe, "TYPE", &value, nil) == 0, let value
+        else {
             return nil
         }
         return Kind(rawValue: String(cString: value))

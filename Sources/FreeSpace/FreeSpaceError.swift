@@ -2,7 +2,7 @@
 enum FreeSpaceError: Error, Equatable {
     /// The bytes can't be read.
     case unreadable
-    /// What is there contradicts itself.
+    /// The bytes contradict each other.
     case malformed
     /// A library refuses it, with its number for that.
     case refused(Int)

@@ -1,5 +1,5 @@
-/// What the helper writes for the node: runs of bytes as pairs of little-endian numbers, and at the end the pair (0, number of
-/// runs). No run has its end first, so that what was cut is no whole answer.
+/// The helper's answer to the node: runs of bytes as pairs of little-endian numbers. The pair (0, number of runs) ends it, so
+/// that an answer that was cut is not taken for a whole one.
 enum RunStream {
     /// Bytes of a pair.
     static let pairBytes = 16

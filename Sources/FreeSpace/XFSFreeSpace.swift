@@ -6,7 +6,8 @@
 struct XFSFreeSpace {
     private static let superblockMagic: UInt32 = 0x5846_5342  // XFSB
     private static let groupMagic: UInt32 = 0x5841_4746  // XAGF
-    private static let treeMagics: [UInt32: Int] = [0x4142_5442: 16, 0x4142_3342: 56]  // ABTB, AB3B: bytes of their headers
+    /// ABTB and AB3B, with the bytes of their headers.
+    private static let treeMagics: [UInt32: Int] = [0x4142_5442: 16, 0x4142_3342: 56]
     private static let none: UInt32 = .max
     /// XFS itself has at most 9.
     private static let mostLevels: UInt32 = 9

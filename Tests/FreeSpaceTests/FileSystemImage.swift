@@ -69,7 +69,8 @@ struct FileSystemImage {
         _ = try await succeed("/usr/sbin/mkfs.xfs", ["-q", "-f"] + options + [path])
         // Some kernels refuse to mount the format of version 4.
         if LoopDevice.isPossible, !options.contains("crc=0") { try await fragment(path, scratch) }
-        let said = try await succeed("/usr/sbin/xfs_db", ["-r", "-f", "-c", "sb 0", "-c", "p blocksize agblocks agcount", path])
+        let said = try await succeed(
+            "/usr/sbin/xfs_db", ["-r", "-f", "-c", "sb 0", "-c", "p blocksize agblocks agcount", path])
         let numbers = said.split(separator: "\n").map { UInt64($0.split(separator: " ").last!)! }
         // What xfs_db says first of each group is a list that XFS keeps for its own trees.
         var kept: [UInt64: Int] = [:]

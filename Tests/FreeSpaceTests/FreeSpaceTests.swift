@@ -41,7 +41,9 @@ struct FreeSpaceTests {
                 merged.append(run)
             }
         }
-        let blocks = merged.map { ($0.lowerBound + 4095) / 4096..<max(($0.lowerBound + 4095) / 4096, $0.upperBound / 4096) }
+        let blocks = merged.map {
+            ($0.lowerBound + 4095) / 4096..<max(($0.lowerBound + 4095) / 4096, $0.upperBound / 4096)
+        }
         return BlockSet(blocks, of: Self.geometry(of: image.path).blockCount)
     }
 
@@ -50,7 +52,8 @@ struct FreeSpaceTests {
         arguments: [
             (["-t", "ext4"], "gpt"), (["-t", "ext4", "-b", "1024"], "dos"), (["-t", "ext2"], nil),
             (["-t", "ext3", "-b", "2048"], "gpt"), (["-t", "ext4", "-O", "^64bit,^flex_bg"], nil),
-            (["-t", "ext4", "-O", "bigalloc", "-C", "16384"], "gpt"), (["-t", "ext4", "-O", "meta_bg,^resize_inode"], "dos"),
+            (["-t", "ext4", "-O", "bigalloc", "-C", "16384"], "gpt"),
+            (["-t", "ext4", "-O", "meta_bg,^resize_inode"], "dos"),
         ] as [([String], String?)])
     func ext(_ options: [String], label: String?) async throws {
         let image = try await FileSystemImage.ext(options, label: label, scratch)
@@ -73,7 +76,8 @@ struct FreeSpaceTests {
     func none() async throws {
         let empty = try scratch.hole(8 << 20, "empty.raw")
         #expect(try await read(empty).isEmpty)
-        let noise = try scratch.write((0..<1 << 20).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) }, to: "noise.raw")
+        let noise = try scratch.write(
+            (0..<1 << 20).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) }, to: "noise.raw")
         #expect(try await read(noise).isEmpty)
         let swap = try await FileSystemImage.partitioned("gpt", scratch)
         #expect(try await read(swap).isEmpty)

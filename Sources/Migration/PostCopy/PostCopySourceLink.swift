@@ -77,7 +77,8 @@ public final class PostCopySourceLink: Sendable {
         self.init(
             parts: Parts(
                 destination: record.destination, export: record.export, migration: record.migration, image: image,
-                geometry: geometry, reads: nil, free: nil, rate: rate, records: records, transport: transport, pools: pools,
+                geometry: geometry, reads: nil, free: nil, rate: rate, records: records, transport: transport,
+                pools: pools,
                 logger: logger))
         commit()
         start()

@@ -66,7 +66,8 @@ final class SourceCopy: Sendable {
         let scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
-        exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase, free: free.blocks)
+        exchange = ManifestExchange(
+            scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase, free: free.blocks)
         sender = try BlockSender(
             image: job.image, geometry: geometry, manifest: manifest,
             pace: CompressionPace(bitsPerSecond: link.rateLimit),

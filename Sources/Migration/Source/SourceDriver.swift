@@ -126,7 +126,8 @@ struct SourceDriver {
         await free.wait { [migration, link] in migration.isWanted || !link.isOpen }
         migration.update { $0.free = free.known.map { FreeBytes(known: $0) } }
         let copy = try SourceCopy(
-            job: job, migration: migration.id, opened: opened, free: free, link: link, disks: group.count, pools: migration.pools,
+            job: job, migration: migration.id, opened: opened, free: free, link: link, disks: group.count,
+            pools: migration.pools,
             isWanted: { [migration] in migration.isWanted }, update: { [migration] in migration.update($0) })
         let rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: migration.pools.urgent)
         self.opened = (copy, rest)

@@ -2,12 +2,12 @@ import BlockModel
 
 /// Decides which wanted blocks of round 1 wait until all others have been sent: those that the guest's file systems call free.
 ///
-/// It is an order and nothing else: every wanted block is sent, and a block that the guest writes is dirty like any other
+/// It is only an order: every wanted block is sent, and a block that the guest writes is dirty like any other
 /// (invariant 1). A free block with the content of one that is sent goes beside it, where the stream's window makes it cost
 /// next to nothing. Files that were replaced by equal ones are such blocks.
 package struct FreeBlocksLast: Sendable {
     private let free: BlockSet
-    /// Where a content was wanted last.
+    /// The blocks that were wanted last with each content.
     private var contents: RepeatCache
     private var deferred: BlockSet
     /// Blocks of `deferred` that were sent after all.

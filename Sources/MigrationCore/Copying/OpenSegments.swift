@@ -50,7 +50,7 @@ package struct OpenSegments: Sendable {
 
     private let geometry: BlockGeometry
     private var order: FreeBlocksLast
-    /// What the blocks that wait may come to compressed, by their size, and how many they are.
+    /// The compressed size, in blocks, that the blocks which wait may come to, and their number.
     private var waiting = (weight: 0.0, blocks: 0.0)
     private var open = CircularBuffer<Segment>()
     /// Segments of which only a summary was sent.
