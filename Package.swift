@@ -21,6 +21,8 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CGLib", pkgConfig: "glib-2.0", providers: [.apt(["libglib2.0-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
+        .systemLibrary(name: "CExt2FS", pkgConfig: "ext2fs", providers: [.apt(["libext2fs-dev"])]),
 
         .target(name: "CLinux"),
         // Has a part that runs before everything else in whatever it is linked into: for the program only.
@@ -31,6 +33,7 @@ let package = Package(
         .target(name: "Hashing", dependencies: ["COpenSSL"]),
         .target(name: "BlockModel"),
         .target(name: "Block", dependencies: ["BlockModel", "Ring", "CLinux", "CLibNBD", locks]),
+        .target(name: "FreeSpace", dependencies: ["BlockModel", "CBlkid", "CExt2FS", "CLinux"]),
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
         .target(name: "NBDServer", dependencies: ["NBD", "TLS", "BlockModel", "Block", "Ring", "CLinux", locks]),
@@ -62,7 +65,7 @@ let package = Package(
             name: "Daemon",
             dependencies: [
                 "Migration", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing", "NBDServer", "TLS",
-                "BlockModel", "Block", "Ring", locks,
+                "BlockModel", "Block", "FreeSpace", "Ring", locks,
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
@@ -72,7 +75,8 @@ let package = Package(
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Daemon", "MigrationProtocol", "Migration",
+                "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace", "MigrationProtocol",
+                "Migration",
                 "PeerModel", "Peer", "NBDServer", "Hashing", "Index", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -93,6 +97,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
         .testTarget(name: "BlockTests", dependencies: ["BlockModel", "Block", "Ring", "TestSupport", locks]),
+        .testTarget(name: "FreeSpaceTests", dependencies: ["nearblock", "FreeSpace", "BlockModel", "TestSupport"]),
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
         .testTarget(
             name: "NBDServerTests",

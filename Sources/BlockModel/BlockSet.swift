@@ -83,6 +83,18 @@ public struct BlockSet: Sequence, Sendable {
         return union
     }
 
+    /// The longest runs, ascending.
+    /// - Parameter limit: the most runs, more than 0.
+    public func longestRuns(limit: Int) -> [Range<UInt64>] {
+        var least = 1
+        while true {
+            let runs = lazy.filter { $0.count >= least }.prefix(limit + 1)
+            let found = Array(runs)
+            if found.count <= limit { return found }
+            least *= 2
+        }
+    }
+
     private func bits(of runs: [Range<UInt64>]) -> AtomicBitmap {
         let bitmap = AtomicBitmap(count: blockCount)
         for run in runs { bitmap.set(run) }

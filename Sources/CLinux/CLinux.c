@@ -203,6 +203,8 @@ int linux_byte_is_locked(int descriptor, off_t byte) {
     return lock.l_type != F_UNLCK;
 }
 
+int linux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }

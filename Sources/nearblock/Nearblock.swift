@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import FreeSpace
 
 /// The command line.
 @main
@@ -19,6 +20,8 @@ struct Nearblock: AsyncParsableCommand {
         ])
 
     static func main() async {
+        // Ahead of everything that it does not need.
+        if CommandLine.arguments.dropFirst() == [FreeSpaceProgram.argument] { Foundation.exit(FreeSpaceProgram.run()) }
         signal(SIGPIPE, SIG_IGN)
         do {
             var command = try parseAsRoot()

@@ -12,6 +12,8 @@ public final class Disk: Sendable {
     public var reads: ReadCounts { counts.withLockedValue { $0 } }
     /// Counts unflushed changes that a remote server may have lost.
     public let losses: LossCount
+    /// Counts what clients have trimmed.
+    public let trims = TrimCount()
     private let length: Synchronization.Atomic<UInt64>
     private let counts: NIOLockedValueBox<ReadCounts>
     private let ports: [DiskPort]
@@ -22,8 +24,9 @@ public final class Disk: Sendable {
         self.losses = losses
         length = .init(size)
         let reads = ReadCounts(size: size)
+        let trims = trims
         counts = NIOLockedValueBox(reads)
-        ports = loops.map { DiskPort(loop: $0, device: device, reads: reads) }
+        ports = loops.map { DiskPort(loop: $0, device: device, reads: reads, trims: trims) }
     }
 
     /// The port for code that runs on `loop`.

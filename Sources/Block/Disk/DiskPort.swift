@@ -18,13 +18,15 @@ public final class DiskPort: @unchecked Sendable {
     private var isFenced = false
     private var pace = WritePace()
     private var inFlight = 0
+    private let trims: TrimCount
     private var heldBack: [UnsafeMutablePointer<BlockRequest>] = []
     private var whenQuiet: (() -> Void)?
 
-    init(loop: EventLoop, device: BlockDevice, reads: ReadCounts) {
+    init(loop: EventLoop, device: BlockDevice, reads: ReadCounts, trims: TrimCount) {
         self.loop = loop
         self.device = device
         self.reads = reads
+        self.trims = trims
     }
 
     /// Starts a request, or holds it back while the disk is fenced. Its owner is called when it has ended.
@@ -69,6 +71,7 @@ public final class DiskPort: @unchecked Sendable {
         // Invariant 1: blocks are marked after the write has reached the backing and before the owner is called. A failed
         // write is marked, too, since it may have changed some of its blocks.
         if request.pointee.kind.isChange { mark(offset: request.pointee.offset, length: request.pointee.length) }
+        if request.pointee.kind == .trim, request.pointee.error == 0 { trims.add(request.pointee.length) }
         inFlight -= 1
         request.pointee.owner._withUnsafeGuaranteedRef { $0.finished(request) }
         reportIfQuiet()

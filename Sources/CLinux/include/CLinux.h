@@ -91,3 +91,9 @@ void linux_give_way(int niceness);
 void linux_take_short_turns(void);
 // Asks for long slices: threads with shorter slices preempt the calling thread, and it runs longer at a time.
 void linux_take_long_turns(void);
+// pipe2(2) with O_CLOEXEC.
+int linux_pipe(int ends[2]);
+// Takes from this process, for good, what a reader of hostile files has no need of: seccomp(2). What is left is memory, files
+// that are open, files opened for reading, and sizes of block devices; everything else fails with EPERM. It may use `memory`
+// bytes of addresses and `seconds` of the processor, and write to no file. Returns 0, or -1 with errno.
+int linux_confine(uint64_t memory, uint64_t seconds);

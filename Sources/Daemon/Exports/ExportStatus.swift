@@ -26,4 +26,6 @@ public struct ExportStatus: Codable, Sendable {
     public var failures: [FailedRequests]?
     /// The memory of the guest whose first disk it is; nil if it does not move.
     public var memory: MemoryStatus?
+    /// Bytes that clients have trimmed at this node since it started; nil for none.
+    public var trimmed: UInt64?
 }

@@ -231,7 +231,8 @@ final class NodeExport: Sendable {
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
             problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
                 ?? (forward == nil ? flushProblem : nil) ?? imageProblem ?? putAside,
-            failures: failures, memory: state.withLockedValue { $0.memory }?.status)
+            failures: failures, memory: state.withLockedValue { $0.memory }?.status,
+            trimmed: export.disk.trims.bytes == 0 ? nil : export.disk.trims.bytes)
     }
 
     private var failures: [FailedRequests]? {

@@ -1,5 +1,6 @@
 import Block
 import BlockModel
+import FreeSpace
 import Migration
 import MigrationProtocol
 import NBDServer
@@ -28,6 +29,7 @@ extension MigrateCommand {
             let name = ChangeBitmap.namespace + ChangeBitmap.migrationName
             if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }
         }
+        job.readFree = { FreeSpaceReader().free(on: $0.descriptor, $1) }
         job.isReadOnly = isReadOnly
         job.hasMemory = memory != nil
         job.checksSpace = skipsSpaceCheck != true

@@ -23,6 +23,8 @@ struct PostCopyBlockServer {
     let scratch: String
     /// Counts of the clients' reads; nil if they were not kept.
     let reads: ReadCounts?
+    /// The blocks that are best brought last; nil if the destination can't be told.
+    let free: FreeBlocks?
     /// Gives the state on which both sides agreed at the switchover; nil if that is not known any more.
     let agreed: @Sendable () -> SourceRootHash.Agreed?
     /// Waits until an answer that may be large may be sent; given the bytes of its frame.
@@ -49,7 +51,15 @@ struct PostCopyBlockServer {
                 BlockRange(geometry.blocks(touching: $0))
             }
         }
+        try await nameFree()
         try await send(.postcopy(.mostRead(most)))
+    }
+
+    private func nameFree() async throws {
+        guard let free else { return }
+        await free.wait { [connection] in !connection.isOpen }
+        let longest = try await pool.runIfActive { free.blocks.longestRuns(limit: PostcopyMessage.maximumFree) }
+        if !longest.isEmpty { try await send(.postcopy(.free(longest.map { BlockRange($0) }))) }
     }
 
     private func root(without blocks: BlockSet) async throws -> DiskRoot {

@@ -23,9 +23,10 @@ extension PostCopySourceLink {
         let hello = Hello(
             purpose: kind.purpose, migration: parts.migration, isCommitted: isCommitted, export: parts.export)
         var frames = connection.inbound.makeAsyncIterator()
-        _ = try await connection.greet(hello, &frames)
+        let welcome = try await connection.greet(hello, &frames)
         if kind == .bulk { try await connection.keepBacklogSmall() }
-        let server = try server(kind, connection)
+        let server = try server(
+            kind, connection, namesFree: welcome.support.capabilities.contains(.freeBlocks))
         while let frame = try await frames.next() {
             let message = try Message(frame: frame)
             let actions = try state.withLockedValue { try $0.machine.receive(message, on: kind, at: .now) }
@@ -34,7 +35,9 @@ extension PostCopySourceLink {
         }
     }
 
-    private func server(_ kind: PostCopyChannel, _ connection: PeerConnection) throws -> PostCopyBlockServer {
+    private func server(
+        _ kind: PostCopyChannel, _ connection: PeerConnection, namesFree: Bool
+    ) throws -> PostCopyBlockServer {
         PostCopyBlockServer(
             connection: connection, image: parts.image, geometry: parts.geometry,
             pool: kind == .demand ? parts.pools.urgent : parts.pools.background,
@@ -42,6 +45,7 @@ extension PostCopySourceLink {
                 image: parts.image, geometry: parts.geometry, manifest: nil, pace: CompressionPace(level: Self.level),
                 windowLog: kind == .demand ? ZstdParameters.demandWindowLog : ZstdParameters.windowLog),
             scratch: parts.records.directory.scratch, reads: parts.reads,
+            free: namesFree ? parts.free : nil,
             // One channel may use it; the root is asked over `bulk`.
             agreed: { [self] in kind == .bulk ? state.withLockedValue { $0.agreed } : nil },
             beforeSending: { [self] in
@@ -69,7 +73,10 @@ extension PostCopySourceLink {
 
     private func count(_ message: Message, _ frameLength: Int) {
         let bytes = UInt64(frameLength)
+        var free: UInt64 = 0
+        if case .data(let segment) = message { free = parts.free?.bytes(in: segment.runs) ?? 0 }
         state.withLockedValue { state in
+            state.freeSent += free
             if case .data = message { state.wire.data += bytes } else { state.wire.fingerprints += bytes }
         }
     }

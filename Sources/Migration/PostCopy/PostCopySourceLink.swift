@@ -25,6 +25,8 @@ public final class PostCopySourceLink: Sendable {
         let geometry: BlockGeometry
         /// Counts of the clients' reads here; nil if they were not kept.
         let reads: ReadCounts?
+        /// The blocks that were free when the migration began; nil if that is not known any more.
+        let free: FreeBlocks?
         let rate: RateLimit
         let records: SourceRecords
         let transport: PeerTransport
@@ -50,6 +52,8 @@ public final class PostCopySourceLink: Sendable {
         var carried: UInt64 = 0
         /// Bytes of known kinds, of all connections.
         var wire = WireBytes()
+        /// Bytes of blocks that were free.
+        var freeSent: UInt64 = 0
         /// The state on which both sides agreed at the switchover; nil before it, after the end, and in a later life of this node.
         var agreed: SourceRootHash.Agreed?
     }
@@ -73,7 +77,8 @@ public final class PostCopySourceLink: Sendable {
         self.init(
             parts: Parts(
                 destination: record.destination, export: record.export, migration: record.migration, image: image,
-                geometry: geometry, reads: nil, rate: rate, records: records, transport: transport, pools: pools,
+                geometry: geometry, reads: nil, free: nil, rate: rate, records: records, transport: transport,
+                pools: pools,
                 logger: logger))
         commit()
         start()
@@ -97,6 +102,11 @@ public final class PostCopySourceLink: Sendable {
             return wire
         }
     }
+
+    /// The blocks that were free when the migration began; nil if that is not known any more.
+    var free: FreeBlocks? { parts.free }
+    /// Bytes of them that have been sent.
+    var freeSent: UInt64 { state.withLockedValue { $0.freeSent } }
 
     /// The origins of the blocks that were missing at the switchover; nil before the end.
     var ledger: Ledger? { ask { $0.ledger } }

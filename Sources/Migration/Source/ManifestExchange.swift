@@ -22,14 +22,20 @@ struct ManifestExchange: Sendable {
     private let link: SourceLink
     private let hasBase: Bool
 
-    /// - Parameter hasBase: whether the destination has an older copy of the disk.
-    init(scanner: ManifestScanner, geometry: BlockGeometry, link: SourceLink, hasBase: Bool) {
+    /// - Parameters:
+    ///   - hasBase: whether the destination has an older copy of the disk.
+    ///   - free: blocks that are probably free; they are sent behind all others.
+    init(scanner: ManifestScanner, geometry: BlockGeometry, link: SourceLink, hasBase: Bool, free: BlockSet? = nil) {
         self.hasBase = hasBase
         self.scanner = scanner
         self.geometry = geometry
         self.link = link
-        openSegments = NIOLockedValueBox(OpenSegments(geometry: geometry))
+        openSegments = NIOLockedValueBox(OpenSegments(geometry: geometry, free: free))
     }
+
+    /// The wanted blocks that have been put off, once everything has been answered, and what they may come to compressed, by
+    /// their size.
+    var putOff: (order: FreeBlocksLast, ratio: Double) { openSegments.withLockedValue { $0.putOff } }
 
     /// Goes over the whole disk and returns once everything is answered.
     /// - Parameters:

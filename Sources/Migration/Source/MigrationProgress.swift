@@ -23,6 +23,8 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
     public var secondsLeft: Double?
     /// The origin of the bytes so far.
     public var ledger = Ledger()
+    /// The blocks that were free at the start; nil if none are known.
+    public var free: FreeBytes?
 
     /// The progress at the beginning.
     public init() {}
@@ -42,6 +44,7 @@ public struct MigrationProgress: Codable, Sendable, Equatable {
             dirtyRate += disk.dirtyRate
             linkRate += disk.linkRate
             ledger.add(disk.ledger)
+            free = FreeBytes.sum(free, disk.free)
         }
     }
 }

@@ -26,6 +26,8 @@ public struct MigrationReport: Codable, Sendable {
     public var rounds: Int
     /// The origin of the bytes.
     public var ledger: Ledger
+    /// The bytes of it that were free at the start; nil if none are known.
+    public var free: FreeBytes?
     /// Bytes of the ledger that were sent again because the guest had written them meanwhile.
     public var resent: UInt64
     /// Bytes that crossed the link.

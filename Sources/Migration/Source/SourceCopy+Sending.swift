@@ -9,18 +9,44 @@ extension SourceCopy {
     func prepare(_ answer: OpenSegments.Answer, nothingWaits: Bool, _ ready: ReadyBatches) async throws {
         try await prepareBatches(of: answer, ready)
         // Flush now: no later batch will carry these bytes, and peers may be waiting for them.
-        guard nothingWaits, !isWanted(), let rest = try await sender.rest(on: pools.background) else { return }
-        try await ready.put(ReadyBatches.Item(batch: rest, ratio: answer.ratio, settled: 0), limit: limitAhead)
+        if nothingWaits { try await prepareRest(answer.ratio, ready) }
+    }
+
+    private func prepareRest(_ ratio: Double, _ ready: ReadyBatches) async throws {
+        guard !isWanted(), let rest = try await sender.rest(on: pools.background) else { return }
+        try await ready.put(ReadyBatches.Item(batch: rest, ratio: ratio, settled: 0), limit: limitAhead)
+    }
+
+    /// Makes batches of the blocks that have been put off because they are probably free.
+    func prepareFree(_ ready: ReadyBatches) async throws {
+        let (order, ratio) = exchange.putOff
+        var isAny = false
+        for part in order.waiting(inPartsOf: sender.batchLimit) {
+            guard !isWanted() else { return }
+            let settled = UInt64(part.count * geometry.blockSize)
+            // Those that the guest has begun to use come in a later round.
+            let blocks = part.filter { !dirtyMap.isDirty($0) }
+            guard !blocks.isEmpty else {
+                update { $0.done = min($0.total, $0.done + settled) }
+                continue
+            }
+            isAny = true
+            try await ready.put(
+                ReadyBatches.Item(
+                    batch: try await sender.batch(blocks[...], on: pools.background), ratio: ratio, settled: settled),
+                limit: limitAhead)
+        }
+        if isAny { try await prepareRest(ratio, ready) }
     }
 
     private func prepareBatches(of answer: OpenSegments.Answer, _ ready: ReadyBatches) async throws {
         // Marked as if the guest had written them: a later round sends them, or they are named as missing.
         for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
         // Blocks that were rewritten since come in a later round; sending them now would be too early.
-        let blocks = answer.wanted.filter { !dirtyMap.isDirty($0) }
-        let settled = geometry.byteCount(of: answer.blocks)
+        let blocks = answer.sending.filter { !dirtyMap.isDirty($0) }
+        let settled = answer.settled
         guard !blocks.isEmpty else {
-            update { $0.done += settled }
+            update { $0.done = min($0.total, $0.done + settled) }
             return noteDirtyNowAndThen()
         }
         for batch in sender.batches(of: blocks) {

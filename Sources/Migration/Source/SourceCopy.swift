@@ -35,15 +35,19 @@ final class SourceCopy: Sendable {
     let isWanted: @Sendable () -> Bool
     let workingAhead: Int
     let image: RawImage
+    let free: FreeBlocks
     let speed = NIOLockedValueBox(SendingSpeed())
     let forecast = NIOLockedValueBox(CopyForecast())
     let dirtying: NIOLockedValueBox<DirtyRate>
     let began = ContinuousClock.now
     let lastNoted = NIOLockedValueBox(ContinuousClock.now)
 
-    /// - Parameter disks: number of disks that go at the same time.
+    /// - Parameters:
+    ///   - free: the blocks that are sent last, as far as they are known.
+    ///   - disks: number of disks that go at the same time.
     init(
-        job: SourceJob, migration: MigrationID, opened: OpenedMigration, link: SourceLink, disks: Int, pools: WorkPools,
+        job: SourceJob, migration: MigrationID, opened: OpenedMigration, free: FreeBlocks, link: SourceLink, disks: Int,
+        pools: WorkPools,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
         let geometry = opened.geometry
@@ -55,13 +59,15 @@ final class SourceCopy: Sendable {
         self.pools = pools
         self.update = update
         image = job.image
+        self.free = free
         dirtying = NIOLockedValueBox(DirtyRate(from: began))
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         agreed = job.hasMemory ? AgreedDisk(name: .migration(migration), manifest: manifest, dirtyMap: dirtyMap) : nil
         let scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
-        exchange = ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase)
+        exchange = ManifestExchange(
+            scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase, free: free.blocks)
         sender = try BlockSender(
             image: job.image, geometry: geometry, manifest: manifest,
             pace: CompressionPace(bitsPerSecond: link.rateLimit),
@@ -100,6 +106,7 @@ final class SourceCopy: Sendable {
                     $0.done += settled
                 }
             }, answered: note, wanted: { [self] in try await prepare($0, nothingWaits: $1, ready) })
+        try await prepareFree(ready)
         ready.finish()
         try await sending
         forecast.withLockedValue { $0.endRound() }
@@ -112,7 +119,11 @@ final class SourceCopy: Sendable {
                 guard !isWanted() else { return }
                 let ahead = min(1, Double(behind) / Double(limitAhead))
                 try await send(item.batch, idle: idle, ahead: ahead, ratio: item.ratio)
-                update { $0.done += item.settled }
+                let free = free.bytes(in: item.batch.data?.runs ?? [])
+                update {
+                    $0.done = min($0.total, $0.done + item.settled)
+                    $0.free?.sent += free
+                }
                 noteDirtyNowAndThen()
             }
         } catch {

@@ -121,8 +121,13 @@ struct SourceDriver {
     }
 
     private mutating func open(_ opened: OpenedMigration) async throws -> SourceMachine.Step {
+        let free = FreeBlocks(of: job.image, opened.geometry, job.readFree)
+        // A disk that goes at once is copied by post-copy, which asks later.
+        await free.wait { [migration, link] in migration.isWanted || !link.isOpen }
+        migration.update { $0.free = free.known.map { FreeBytes(known: $0) } }
         let copy = try SourceCopy(
-            job: job, migration: migration.id, opened: opened, link: link, disks: group.count, pools: migration.pools,
+            job: job, migration: migration.id, opened: opened, free: free, link: link, disks: group.count,
+            pools: migration.pools,
             isWanted: { [migration] in migration.isWanted }, update: { [migration] in migration.update($0) })
         let rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: migration.pools.urgent)
         self.opened = (copy, rest)
@@ -140,7 +145,7 @@ struct SourceDriver {
         PostCopySourceLink(
             parts: PostCopySourceLink.Parts(
                 destination: job.destination, export: job.export, migration: migration.id, image: job.image,
-                geometry: geometry, reads: job.disk.reads, rate: job.rate, records: job.records,
+                geometry: geometry, reads: job.disk.reads, free: copy.free, rate: job.rate, records: job.records,
                 transport: migration.transport, pools: migration.pools, logger: migration.logger))
     }
 

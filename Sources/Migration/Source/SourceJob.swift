@@ -41,6 +41,9 @@ public struct SourceJob: Sendable {
     /// Bytes of data of other disks for which the destination must have room; only of an estimate.
     public var dataBesides: UInt64 = 0
 
+    /// Reads which blocks of the image the guest's file systems call free; blocks its thread. nil if nobody is to know.
+    public var readFree: (@Sendable (RawImage, BlockGeometry) -> BlockSet)?
+
     /// Called with the map of blocks that are still to be sent, while it is kept, and then with nil; on any thread.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 

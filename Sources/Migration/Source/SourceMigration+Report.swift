@@ -24,6 +24,13 @@ extension SourceMigration {
         }
     }
 
+    /// The free blocks, with those that have gone by post-copy.
+    func allFree(_ copied: FreeBytes?) -> FreeBytes? {
+        // Of a disk that went at once they are known late.
+        guard let supply, let known = supply.free?.known else { return copied }
+        return FreeBytes(known: known, sent: (copied?.sent ?? 0).addingClamped(supply.freeSent))
+    }
+
     func report(
         _ result: SourceDriver.SwitchedOver, _ links: SourceDriver.Links, _ started: ContinuousClock.Instant
     ) -> MigrationReport {
@@ -39,7 +46,7 @@ extension SourceMigration {
         return MigrationReport(
             export: job.export, state: "complete", size: job.disk.size, root: result.root.description,
             rounds: progress.round,
-            ledger: ledger,
+            ledger: ledger, free: allFree(progress.free),
             resent: ledger.total - min(ledger.total, job.disk.size), wire: wire,
             seconds: .init(
                 total: started.duration(to: end).inSeconds,

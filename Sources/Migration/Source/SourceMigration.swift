@@ -84,6 +84,8 @@ public final class SourceMigration: Sendable {
                 status.secondsLeft = left?.seconds
             case .connecting, .waiting, .fenced, .moved, .reconnecting: status.secondsLeft = nil
             }
+            var status = status
+            status.free = allFree(status.free)
             return status
         }
     }

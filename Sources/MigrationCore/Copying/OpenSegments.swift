@@ -12,6 +12,11 @@ package struct OpenSegments: Sendable {
         package var ratio = 1.0
         /// The blocks that are wanted; ascending.
         package var wanted: [UInt64] = []
+        /// The blocks to be sent with this answer, ascending: those that are wanted, without free ones, which wait. Blocks of
+        /// earlier answers that have waited may be among them.
+        package var sending: [UInt64] = []
+        /// Bytes of its blocks that are dealt with once `sending` has been sent, and of those of earlier answers.
+        package var settled: UInt64 = 0
         /// Blocks of which at least one was mistaken for another, so that all of them must be sent; ascending.
         package var mistaken: [UInt64] = []
 
@@ -21,11 +26,14 @@ package struct OpenSegments: Sendable {
         package var isLast = true
 
         package init(
-            wants: Wants, ratio: Double = 1.0, wanted: [UInt64] = [], mistaken: [UInt64] = [], isLast: Bool = true
+            wants: Wants, ratio: Double = 1.0, wanted: [UInt64] = [], sending: [UInt64]? = nil, settled: UInt64 = 0,
+            mistaken: [UInt64] = [], isLast: Bool = true
         ) {
             self.wants = wants
             self.ratio = ratio
             self.wanted = wanted
+            self.sending = sending ?? wanted
+            self.settled = settled
             self.mistaken = mistaken
             self.isLast = isLast
         }
@@ -41,6 +49,9 @@ package struct OpenSegments: Sendable {
     }
 
     private let geometry: BlockGeometry
+    private var order: FreeBlocksLast
+    /// The compressed size, in blocks, that the blocks which wait may come to, and their number.
+    private var waiting = (weight: 0.0, blocks: 0.0)
     private var open = CircularBuffer<Segment>()
     /// Segments of which only a summary was sent.
     private var summaries = CircularBuffer<ScannedSegment>()
@@ -49,8 +60,16 @@ package struct OpenSegments: Sendable {
     /// Whether the destination has been told that nothing more comes.
     private var isWhole = false
 
-    package init(geometry: BlockGeometry) {
+    /// - Parameter free: blocks that are probably free; they are sent behind all others.
+    package init(geometry: BlockGeometry, free: BlockSet? = nil) {
         self.geometry = geometry
+        order = FreeBlocksLast(free: free ?? BlockSet(of: geometry.blockCount))
+    }
+
+    /// The wanted blocks that have been put off, once everything has been answered, and what they may come to compressed, by
+    /// their size.
+    package var putOff: (order: FreeBlocksLast, ratio: Double) {
+        (order, waiting.blocks > 0 ? min(1, waiting.weight / waiting.blocks) : 1)
     }
 
     /// Adds a segment that is about to be sent.
@@ -151,7 +170,23 @@ package struct OpenSegments: Sendable {
         let wants = Wants(
             first: first, wanted: Array(repeating: false, count: part.fingerprints.count), present: present,
             repeated: 0, neighbour: 0)
-        return Answer(wants: wants, isLast: false)
+        let blocks = first..<first + UInt64(part.fingerprints.count)
+        return Answer(wants: wants, settled: geometry.byteCount(of: blocks), isLast: false)
+    }
+
+    /// Puts off what is free.
+    private mutating func divide(_ answer: inout Answer, _ segment: Segment) {
+        answer.sending = order.next(answer.wanted) { segment.fingerprints[Int($0 - segment.first)].high }
+        answer.settled = geometry.byteCount(of: answer.blocks)
+        let blocks = answer.blocks
+        let own = answer.sending.count { blocks.contains($0) }
+        // A whole number of blocks: the last one of the disk, which may be short, counts as one.
+        let blockSize = UInt64(geometry.blockSize)
+        let late = UInt64(answer.wanted.count - own)
+        let early = UInt64(answer.sending.count - own)
+        answer.settled = answer.settled - min(answer.settled, late * blockSize) + early * blockSize
+        waiting.blocks += Double(late) - Double(early)
+        waiting.weight = max(0, waiting.weight + (Double(late) - Double(early)) * answer.ratio)
     }
 
     /// Handles the answer to the oldest segment. Every named block must be either wanted or found.
@@ -183,6 +218,7 @@ package struct OpenSegments: Sendable {
         guard sum == total else { throw MigrationError.unexpected("wants that don't add up to the manifest") }
         let blocks = answer.blocks
         answer.ratio = segment.samples.ratio { blocks.contains($0) && wants.wanted[Int($0 - blocks.lowerBound)] }
+        divide(&answer, segment)
         if wants.check != Fingerprint.combined(found.lazy.map(\.fingerprint)) { answer.mistaken = found.map(\.block) }
         return answer
     }

@@ -6,7 +6,7 @@ import BlockModel
 /// fingerprints of their missing blocks, well ahead. 2. Segments are *brought*: from blocks that are here already, or else from
 /// the source. Both keep to a window, so that the link is busy and memory bounded. 3. Blocks that are still missing at the end,
 /// because a fill failed, are gone over again. Blocks that are *wished for* come first, *ranked* ones next, and all others in the
-/// order of the disk. Wishes and ranks are only an order: a block that fails in its turn comes with the others.
+/// order of the disk, *postponed* ones last. All of these are only an order: a block that fails in its turn comes with the others.
 public struct BackgroundFill: Sendable {
     /// Work for the driver.
     public enum Action: Equatable, Sendable {
@@ -51,6 +51,10 @@ public struct BackgroundFill: Sendable {
     private var wishes: [Range<UInt64>] = []
     /// The next one last.
     private var ranking: [Range<UInt64>] = []
+    /// Ascending; no two touch.
+    private var postponed: [Range<UInt64>] = []
+    /// Whether postponed blocks have their turn.
+    private var takesPostponed = false
     private var isUp = false
     /// The most blocks from the first of a segment to its last.
     private var span = UInt64.max
@@ -85,6 +89,13 @@ public struct BackgroundFill: Sendable {
 
     /// These blocks come ahead of all that are not wished for, in this order, which replaces an earlier one.
     public mutating func rank(_ ranges: [Range<UInt64>]) { ranking = ranges.reversed() }
+
+    /// These blocks come behind all others, and replace earlier ones. Of those that are wished for or ranked, it means nothing.
+    public mutating func postpone(_ blocks: BlockSet) {
+        postponed = Array(blocks)
+        takesPostponed = postponed.isEmpty
+        cursor = 0
+    }
 
     /// The link is gone, and with it all answers.
     public mutating func linkLost() {
@@ -148,29 +159,46 @@ public struct BackgroundFill: Sendable {
     private mutating func nextInOrder() -> Segment? {
         let end = map.geometry.blockCount
         if cursor >= end {
-            // Round again, once all segments under way have come.
-            guard openCount == 0, map.missing > 0 else { return nil }
+            if !postponed.isEmpty, !takesPostponed {
+                takesPostponed = true
+            } else {
+                // Round again, once all segments under way have come.
+                guard openCount == 0, map.missing > 0 else { return nil }
+            }
             cursor = 0
         }
-        guard let segment = freeSegment(in: cursor..<end) else {
+        guard let segment = freeSegment(in: cursor..<end, without: takesPostponed ? [] : postponed) else {
             cursor = end
-            return openCount == 0 && map.missing > 0 ? nextInOrder() : nil
+            let hasMore = !postponed.isEmpty && !takesPostponed || openCount == 0
+            return hasMore && map.missing > 0 ? nextInOrder() : nil
         }
         cursor = segment.blocks.upperBound
         return segment
     }
 
-    /// The first blocks of a range that are missing and not under way.
-    private func freeSegment(in range: Range<UInt64>) -> Segment? {
+    /// The first blocks of a range that are missing and not under way, ahead of or between the ascending runs `others`.
+    private func freeSegment(in range: Range<UInt64>, without others: [Range<UInt64>] = []) -> Segment? {
         var position = range.lowerBound
         while position < range.upperBound, let start = map.firstMissing(in: position..<range.upperBound) {
-            guard let around = open.first(where: { $0.contains(start) }) else {
+            let other = Self.first(of: others, endingBehind: start)
+            let isOther = other?.contains(start) == true
+            guard let around = isOther ? other : open.first(where: { $0.contains(start) }) else {
                 let next = open.lazy.map(\.lowerBound).filter { $0 > start }.min() ?? range.upperBound
-                return segment(in: start..<min(next, range.upperBound))
+                return segment(in: start..<min(next, other?.lowerBound ?? next, range.upperBound))
             }
             position = around.upperBound
         }
         return nil
+    }
+
+    /// By bisection.
+    private static func first(of runs: [Range<UInt64>], endingBehind block: UInt64) -> Range<UInt64>? {
+        var (low, high) = (0, runs.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if runs[middle].upperBound <= block { low = middle + 1 } else { high = middle }
+        }
+        return low < runs.count ? runs[low] : nil
     }
 
     /// The first missing blocks of a range, none of which is under way.

@@ -66,6 +66,7 @@ extension PostCopyMachine {
             let blocks = try range.blocks(of: geometry)
             return unreadable(blocks, error: error > 0 ? error : WorkFailure.inputOutput, channel)
         case .postcopy(.mostRead(let ranges)) where channel == .bulk: return try rank(ranges)
+        case .postcopy(.free(let runs)) where channel == .bulk: return try postpone(runs)
         case .postcopy(.description(let description)) where channel == .bulk: return [.record(try check(description))]
         case .postcopy(.verified(let root)) where channel == .bulk: return verified(root) + advance()
         case .postcopy(.released) where channel == .bulk:
@@ -110,6 +111,16 @@ extension PostCopyMachine {
         isRanking = false
         fill.rank(ranges)
         return beginFill()
+    }
+
+    /// Blocks that are probably free come last, unless somebody reads them.
+    private mutating func postpone(_ runs: [BlockRange]) throws -> [Action] {
+        let runs = try runs.map { try $0.blocks(of: geometry) }
+        guard isRanking, runs.count <= PostcopyMessage.maximumFree else {
+            throw MigrationError.unexpected("free blocks out of turn")
+        }
+        fill.postpone(BlockSet(runs, of: geometry.blockCount))
+        return []
     }
 
     private func check(_ description: BlockDescription) throws -> Description {

@@ -6,7 +6,7 @@ extension PostcopyMessage {
     private enum Kind: UInt8 {
         case expect = 1, dirty, leave, switchNow, missing
         case describe = 16, need, replaced, verify, complete, rank, describeRuns, left
-        case unreadable = 32, verified, released, description, mostRead
+        case unreadable = 32, verified, released, description, mostRead, free
     }
 
     package func encode(into out: inout ByteBuffer) {
@@ -35,6 +35,7 @@ extension PostcopyMessage {
             out.writeBytes(root.bytes)
         case .released: out.writeInteger(Kind.released.rawValue)
         case .mostRead(let ranges): Self.write(.mostRead, ranges, into: &out)
+        case .free(let runs): Self.write(.free, runs, into: &out)
         case .description(let description):
             out.writeInteger(Kind.description.rawValue)
             description.encode(into: &out)
@@ -76,6 +77,7 @@ extension PostcopyMessage {
         case .verified: DiskRoot(from: &input).map { .verified($0) }
         case .released: .released
         case .mostRead: readRuns(from: &input).map { .mostRead($0) }
+        case .free: readRuns(from: &input).map { .free($0) }
         case .description: BlockDescription(from: &input).map { .description($0) }
         }
     }

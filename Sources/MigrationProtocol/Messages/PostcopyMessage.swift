@@ -38,6 +38,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     /// The answer to `rank`: the blocks that the source's clients have read most, those first.
     case mostRead([BlockRange])
+    /// Blocks that are probably free, ahead of the answer to `rank`: they are best brought last. Ascending.
+    case free([BlockRange])
     /// The answer to `describe`.
     case description(BlockDescription)
     /// Blocks that can't be read, and the `errno`.
@@ -49,6 +51,8 @@ public enum PostcopyMessage: Sendable, Equatable {
 
     /// The most ranges of `mostRead`, each within a part of `ReadCounts`.
     package static let maximumRanked = 1024
+    /// The most runs of `free`.
+    package static let maximumFree = 4096
     /// The most blocks of `need`, and so of one answer to it.
     package static let maximumNeeded: UInt64 = 1 << 16
     /// The most runs of one message.

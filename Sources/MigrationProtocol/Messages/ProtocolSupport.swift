@@ -30,6 +30,8 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let offerDetails = Capabilities(rawValue: 1 << 8)
         /// The memory of a guest may cross on connections of its own.
         package static let memory = Capabilities(rawValue: 1 << 9)
+        /// The source may name blocks that are best brought last.
+        package static let freeBlocks = Capabilities(rawValue: 1 << 10)
     }
 
     /// The part of the protocol that both sides speak.
@@ -48,7 +50,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors, .offerDetails, .memory,
+            .successors, .offerDetails, .memory, .freeBlocks,
         ])
 
     package var versions: ClosedRange<UInt16>

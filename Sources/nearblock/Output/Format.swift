@@ -64,6 +64,7 @@ enum Format {
         ]
         parts.append("\(bitRate(progress.linkRate))")
         if progress.dirtyRate >= 1, !isFollowing { parts.append("\(rate(progress.dirtyRate)) written") }
+        if let free = progress.free { parts.append("\(bytes(free.sent)) of \(bytes(free.known)) free sent") }
         if let left = progress.secondsLeft { parts.append(timeLeft(left)) }
         return parts.joined(separator: ", ")
     }

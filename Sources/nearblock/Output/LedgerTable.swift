@@ -6,17 +6,21 @@ struct LedgerTable {
     private let title: String
     private let ledger: Ledger
     private let wire: WireBytes
-    private let ending: [String]
+    private var ending: [String]
 
     init(report: MigrationReport) {
         title = "\(report.export) has moved: \(Format.bytes(report.size)) in \(Format.seconds(report.seconds.total))"
         ledger = report.ledger
         wire = report.wire
+        let free = report.free.map { free in
+            "free in the guest's file systems at the start: \(Format.bytes(free.known)), of which \(Format.bytes(free.sent)) were sent"
+        }
         ending = [
             "sent again because of writes meanwhile: \(Format.bytes(report.resent))",
             "rounds: \(report.rounds); downtime: \(Format.seconds(report.seconds.pause))",
             "root on both sides: \(report.root)",
         ]
+        ending.insert(contentsOf: free.map { [$0] } ?? [], at: 0)
     }
 
     init(estimate: MigrationEstimate) {

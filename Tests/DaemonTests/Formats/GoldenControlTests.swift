@@ -34,12 +34,13 @@ struct GoldenControlTests {
         + #""linkRate":0,"phase":"connecting","round":0,"total":0,"wire":0}"#
     private static let statusText =
         #"{"destination":"b:7","export":"disk","failures":[{"count":2,"error":"EIO","request":"read"}],"missing":3,"#
-        + #""problem":"why","progress":\#(progressText),"readOnly":true,"secondsLeft":1.5,"size":4096,"state":"active"}"#
+        + #""problem":"why","progress":\#(progressText),"readOnly":true,"secondsLeft":1.5,"size":4096,"state":"active","#
+        + #""trimmed":8192}"#
 
     private static let status = ExportStatus(
         export: "disk", size: 4096, readOnly: true, state: "active", destination: "b:7", progress: MigrationProgress(),
         missing: 3, secondsLeft: 1.5, problem: "why",
-        failures: [FailedRequests(request: "read", error: "EIO", count: 2)])
+        failures: [FailedRequests(request: "read", error: "EIO", count: 2)], trimmed: 8192)
 
     private static let report = MigrationReport(
         export: "d", state: "complete", size: 1, root: "r", rounds: 1, ledger: Ledger(), resent: 0, wire: WireBytes(),

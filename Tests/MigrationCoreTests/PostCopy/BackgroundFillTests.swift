@@ -56,6 +56,22 @@ struct BackgroundFillTests {
         #expect(found.dropFirst(5).flatMap { Array($0) } == Array(7..<36))
     }
 
+    @Test("What is postponed comes behind all others, unless it is wished for or ranked")
+    func postponed() throws {
+        let map = try map(40)
+        map.markTaken(22..<24)
+        var fill = fill(map, segment: 10)
+        fill.postpone(BlockSet([0..<4, 8..<20, 21..<30], of: 40))
+        fill.rank([10..<12])
+        fill.wish(for: 26..<27)
+        let found = order(of: &fill, map).flatMap { Array($0) }
+        let rest = [0..<4, 8..<10, 12..<20, 21..<22, 24..<26, 27..<30].flatMap { Array($0) as [UInt64] }
+        let first = [26, 10, 11, 4, 5, 6, 7, 20] + Array(30..<40) as [UInt64]
+        #expect(Array(found.prefix(first.count)) == first)
+        #expect(found.dropFirst(first.count).filter { rest.contains($0) } == rest)
+        #expect(map.missing == 0)
+    }
+
     @Test("What was under way when the link was lost comes again, and nothing before it is forgotten for that")
     func linkLost() throws {
         let map = try map(100)
@@ -125,6 +141,9 @@ struct BackgroundFillTests {
                     let start = UInt64.random(in: 0..<blocks, using: &random)
                     let range = start..<start + UInt64.random(in: 1...50, using: &random)
                     if random.chance(50) { fill.wish(for: range) } else { fill.rank([range]) }
+                case 1 where random.chance(20):
+                    let start = UInt64.random(in: 0..<blocks, using: &random)
+                    fill.postpone(BlockSet([start..<UInt64.random(in: start...blocks, using: &random)], of: blocks))
                 case 1 where steps < 200 && random.chance(10):
                     fill.linkLost()
                     asked = []

@@ -206,6 +206,23 @@ struct PostCopyMachineTests {
         #expect(driven.up(.bulk) == [.send(.rank, on: .bulk)])
     }
 
+    @Test("Free blocks are taken ahead of what was read most, as many as are asked for, and come last")
+    func free() throws {
+        var driven = Driven()
+        func take(_ message: PostcopyMessage) throws -> [PostCopyMachine.Action] {
+            try driven.machine.receive(.postcopy(message), on: .bulk)
+        }
+        #expect(throws: MigrationError.self) { try take(.free([Self.range(0, 1)])) }
+        #expect(driven.up(.bulk) == [.send(.rank, on: .bulk)])
+        #expect(throws: MigrationError.self) { try take(.free([Self.range(0, 1 << 40)])) }
+        let tooMany = Array(repeating: Self.range(0, 1), count: PostcopyMessage.maximumFree + 1)
+        #expect(throws: MigrationError.self) { try take(.free(tooMany)) }
+        #expect(try take(.free([Self.range(0, 3), Self.range(6, 1)])) == [])
+        let questions = [[Self.range(3, 3)], [Self.range(7, 1)], [Self.range(0, 3)], [Self.range(6, 1)]]
+        #expect(try take(.mostRead([])) == questions.map { .send(.describe($0), on: .bulk) })
+        #expect(throws: MigrationError.self) { try take(.free([Self.range(0, 1)])) }
+    }
+
     @Test("A source that can't be asked about several runs -> asked from the first to the last of them")
     func describesRuns() {
         var driven = Driven(present: 2..<4)

@@ -91,6 +91,7 @@ extension GoldenMessages {
                     BlockDescription(first: 9, fingerprints: [.zero, Fingerprint(high: 1, low: 2), .zero]))),
             "40 23 0000000000000009 00000003 02 0000000000000001 0000000000000002"),
         GoldenMessage("most read", .postcopy(.mostRead(twoRuns)), "40 24 \(two)"),
+        GoldenMessage("free", .postcopy(.free(twoRuns)), "40 25 \(two)"),
     ]
 
     /// All that this release sends.

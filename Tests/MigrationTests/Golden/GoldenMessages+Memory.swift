@@ -7,14 +7,19 @@ extension GoldenMessages {
     private static let id = "0123456789abcdeffedcba9876543210"
     private static let proof = Fingerprint(high: 0x0102_0304_0506_0708, low: 0x090a_0b0c_0d0e_0f10)
 
+    private static let before = ProtocolSupport(versions: 3...3, capabilities: .init(rawValue: 0x3ff))
+
     static let memory: [GoldenMessage] = [
         GoldenMessage(
             "hello of a guest's memory",
-            .hello(Hello(purpose: .memory, migration: GoldenValues.first, export: "guest")),
+            .hello(Hello(support: before, purpose: .memory, migration: GoldenValues.first, export: "guest")),
             "01 6e656172626c6b32 0003 0003 00000000000003ff 06 \(id) 00 0005 6775657374"),
         GoldenMessage(
-            "welcome of a release that takes memory", .welcome(Welcome(blockSize: 0)),
+            "welcome of a release that takes memory", .welcome(Welcome(support: before, blockSize: 0)),
             "02 0003 0003 00000000000003ff 00000000 0000000000000000"),
+        GoldenMessage(
+            "welcome of a release that hears of free blocks", .welcome(Welcome(blockSize: 0)),
+            "02 0003 0003 00000000000007ff 00000000 0000000000000000"),
         GoldenMessage(
             "offer of memory",
             .memory(.offer(MemoryOffer(disks: [.migration(GoldenValues.first), .export("dïsk")]))),

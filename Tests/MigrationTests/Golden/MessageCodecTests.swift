@@ -74,6 +74,7 @@ struct MessageCodecTests {
         .postcopy(.replaced([BlockRange(first: 3, count: 2)])),
         .postcopy(.verify), .postcopy(.released), .postcopy(.rank),
         .postcopy(.mostRead([])),
+        .postcopy(.free([BlockRange(first: 7, count: 9)])),
         .postcopy(.mostRead([BlockRange(first: 7, count: 9), BlockRange(first: 0, count: 1)])),
         .postcopy(.complete(Ledger(zero: 1, present: 2, repeated: 3, neighbour: 4, link: 5))),
         .postcopy(.unreadable(BlockRange(first: 3, count: 2), error: 5)),

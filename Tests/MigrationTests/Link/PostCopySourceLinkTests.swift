@@ -46,7 +46,7 @@ struct PostCopySourceLinkTests {
             let link = PostCopySourceLink(
                 parts: PostCopySourceLink.Parts(
                     destination: address, export: "disk", migration: MigrationID(), image: image, geometry: geometry,
-                    reads: nil, rate: RateLimit(bitsPerSecond: nil),
+                    reads: nil, free: nil, rate: RateLimit(bitsPerSecond: nil),
                     records: SourceRecords(directory: node.state, image: image), transport: node.transport,
                     pools: node.pools, logger: node.logger))
             link.commit()

@@ -30,6 +30,8 @@ final class SimMigration: SimPart {
     let sentMap: SentMap
     var manifest: [Fingerprint]
     private var openSegments: OpenSegments
+    /// The blocks that the guest's file systems call free; they may say anything.
+    let free: BlockSet
     private var hasBase = false
     var forward: SimForward?
     var supply: SimSupply?
@@ -52,7 +54,8 @@ final class SimMigration: SimPart {
             maximumRounds: source.world.chance(20) ? 2 : .max, disks: group.count)
         dirtyMap = DirtyMap(geometry: source.disk.geometry)
         sentMap = SentMap(geometry: source.disk.geometry)
-        openSegments = OpenSegments(geometry: source.disk.geometry)
+        free = source.world.chance(50) ? Self.someBlocks(of: source) : BlockSet(of: source.disk.geometry.blockCount)
+        openSegments = OpenSegments(geometry: source.disk.geometry, free: free)
         manifest = Array(repeating: .zero, count: Int(source.disk.geometry.blockCount))
         longestPause = Double(Int.random(in: 0...6, using: &source.world.random))
         world.add(self)
@@ -223,6 +226,12 @@ final class SimMigration: SimPart {
         forward!.start()
     }
 
+    private static func someBlocks(of source: SimSource) -> BlockSet {
+        let count = source.disk.geometry.blockCount
+        let blocks = (0..<count).filter { _ in source.world.chance(40) }
+        return BlockSet(blocks.map { $0..<$0 + 1 }, of: count)
+    }
+
     // MARK: Rounds
 
     private var situation: SourceMachine.Situation {
@@ -273,9 +282,12 @@ final class SimMigration: SimPart {
             case .wants(let wants):
                 let answer = try openSegments.answer(wants)
                 for block in answer.mistaken { dirtyMap.mark(blocks: block..<block + 1) }
-                for block in answer.wanted where !dirtyMap.isDirty(block) && !isWanted { send([block]) }
+                for block in answer.sending where !dirtyMap.isDirty(block) && !isWanted { send([block]) }
             default:
                 world.check(openSegments.isAnswered, "an end of wants that are owed")
+                for block in openSegments.putOff.order.waiting(inPartsOf: 3).joined() where !isWanted {
+                    if !dirtyMap.isDirty(block) { send([block]) }
+                }
                 advance { $0.copied() }
             }
         } catch {

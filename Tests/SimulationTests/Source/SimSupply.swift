@@ -153,6 +153,9 @@ final class SimSupply: SimPart {
                 done()
             }
         case .rank:
+            let count = source.disk.geometry.blockCount
+            let first = UInt64.random(in: 0..<count, using: &source.world.random)
+            if source.world.chance(50) { send(.postcopy(.free([BlockRange(first / 2..<first + 1)]))) }
             send(.postcopy(.mostRead(mostRead())))
             done()
         case .describe(let runs):

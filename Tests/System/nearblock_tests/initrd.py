@@ -9,7 +9,7 @@ from pathlib import Path
 from nearblock_tests.repository import SCRIPTS, SYSTEM
 
 GUEST = SYSTEM / "guest"
-MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "nbd", "crc32c_generic", "tls", "vsock_loopback", "dm_mod")
+MODULES = ("virtio_pci", "virtio_console", "virtio_net", "virtio_blk", "nbd", "crc32c_generic", "tls", "vsock_loopback", "dm_mod")
 # This machine's, which the tests are about.
 PROGRAMS = ("nbd-client", "mkfs.ext4", "e2fsck", "fio", "fstrim", "nbdinfo", "blockdev", "flock", "lvm")
 # BusyBox has these too.
@@ -46,13 +46,13 @@ def pack(root: Path) -> bytes:
 
 
 def fetch(scratch: Path) -> Path:
-    """The contents of Debian's kernel and of BusyBox; neither is installed here."""
+    """The contents of Debian's kernel, of BusyBox and of QEMU's guest agent; none is installed here."""
     depends = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True).stdout
     found = re.search(r"Depends: (linux-image\S+)", depends)
     if not found:
         raise FileNotFoundError("apt knows no linux-image-cloud-amd64: run apt-get update")
     # Whatever apt-get says of its sandbox is of no interest.
-    subprocess.run(["apt-get", "-q", "download", found.group(1), "busybox-static"], cwd=scratch, check=True,
+    subprocess.run(["apt-get", "-q", "download", found.group(1), "busybox-static", "qemu-guest-agent"], cwd=scratch, check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     packages = scratch / "packages"
     for package in scratch.glob("*.deb"):
@@ -83,6 +83,8 @@ def make_root(packages: Path, root: Path) -> None:
             (root / "bin" / name).symlink_to("busybox")
     for name in PROGRAMS:
         install_program(find_program(name), root)
+    # Its libraries are glib's and QEMU's, which are here.
+    install_program(str(packages / "usr/sbin/qemu-ga"), root)
     subprocess.run([SCRIPTS / "install-client", root / "usr/local"], check=True)
     install_file(str(GUEST / "xenstore"), root / "sbin/xenstore")
     for verb in ("read", "write", "list", "rm"):

@@ -47,6 +47,11 @@ class Disks:
         """Whether the node there still forwards clients of a disk that has come from there."""
         return any(name in self.theirs and has_moved(self.theirs[name]) for name in self.names)
 
+    def trimmed(self):
+        """Bytes that clients have trimmed at the node here since it started."""
+        status = self.here.status()
+        return sum(status.get(name, {}).get("trimmed", 0) for name in self.names)
+
     def begin(self, switch, options):
         """The command waits for the end and then says what it took; where the node is killed it says so, and the disks go
         on by themselves."""

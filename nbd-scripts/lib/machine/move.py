@@ -15,6 +15,7 @@ import time
 
 from machine.site import SiteError
 from machine.qmp import QmpError
+from machine.trim import TrimFailed
 
 # How long the first write there is waited for before the disks are switched over without it.
 FIRST_WRITE = 1.0
@@ -53,8 +54,10 @@ class Signals:
 
 
 class Move:
-    def __init__(self, options, disks, memory, relay=None):
-        self.options, self.disks, self.memory, self.relay = options, disks, memory, relay
+    def __init__(self, options, disks, memory, relay=None, trimmer=None):
+        self.options, self.disks, self.memory, self.relay, self.trimmer = options, disks, memory, relay, trimmer
+        # Bytes that have reached the node; None where nobody has asked for them.
+        self.trimmed = None
         self.are_there = self.has_begun = False
         self.signals = Signals()
 
@@ -65,6 +68,8 @@ class Move:
         """Returns what it took. Raises MoveFailed, or one of FAILURES where nothing had begun."""
         self.began = time.monotonic()
         self.check()
+        if self.trimmer and not self.are_there:
+            self.trim()
         try:
             self.copy()
         except FAILURES as failure:
@@ -74,6 +79,8 @@ class Move:
     def check(self):
         self.memory.check(self.disks.names)
         self.are_there = self.disks.check()
+        if self.trimmer:
+            self.trimmer.check()
         if self.relay:
             self.relay.check()
         if self.are_there:
@@ -84,6 +91,26 @@ class Move:
         else:
             # No first write tells of a guest that comes back to a node that still forwards its disk.
             self.switch = self.memory.switch_back if self.disks.come_back() else "first-write"
+
+    def trim(self):
+        """Has the guest trim, and waits as long as trims arrive. Without it the disks take longer, and nothing else."""
+        before = self.disks.trimmed()
+        self.say("the guest trims its file systems")
+        try:
+            self.trimmer.begin()
+            self.wait(self.has_trimmed)
+        except (TrimFailed, SiteError) as failure:
+            self.say(f"{failure}; the disks are copied without a complete trim")
+        else:
+            if self.disks.trimmed() == before:
+                self.say(self.trimmer.outcome())
+        finally:
+            self.trimmer.end()
+        self.trimmed = self.disks.trimmed() - before
+
+    def has_trimmed(self):
+        self.note(self.disks.trimmed())
+        return self.trimmer.is_done()
 
     # Before the switchover.
 
@@ -249,5 +276,5 @@ class Move:
                              "see nearblock status there") from failure
         if self.relay:
             memory["relay"] = self.relay.bill(self.disks.reports)
-        return {"seconds": time.monotonic() - self.began, "switch": self.switch or "none", "memory": memory,
-                "disks": {"wire": wire, "pause": pause}}
+        return {"seconds": time.monotonic() - self.began, "switch": self.switch or "none", "trimmed": self.trimmed,
+                "memory": memory, "disks": {"wire": wire, "pause": pause}}

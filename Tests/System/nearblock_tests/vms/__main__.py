@@ -16,14 +16,17 @@ what the guest says it wrote, or one that e2fsck complains of. The tests:
   restart         both nodes are killed and started again while disks and memory move, and after the switchover
   gone            the source's machine is gone after the end
   debian          a Debian that has booted from the disk
-  libvirt         a domain moves from one libvirt to another and back, after a first attempt that is interrupted
+  trim            the guest's agent trims first: the disk costs less; QEMU ignores discards, or the agent is silent: it moves,
+                  and a line says so
+  libvirt         a domain moves from one libvirt to another and back, after a first attempt that is interrupted; its agent trims
   same            both QEMUs stand still after a move: the guest's memory is equal, byte for byte
   harm            --runs moves to and fro (default: 10). In each the link is cut, a node or the QEMU there is killed, or
                   migrate-vm is interrupted, at a random moment: exactly one site has the guest afterwards. --seed plays
                   the choices of a run again, and not its timing
 --qemu and --qemu-there name other QEMUs than the one that is installed, for this site and the other one; libvirt's domains
-have the one that is installed. --short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root, for the namespaces and for a
-guest that is not disturbed by other load (see vms/guest.py). nearblock is taken from .build/release, or from $NEARBLOCK.
+have the one that is installed. --short runs back; about a minute. --keep leaves the folders of tests that failed. Needs root,
+for the namespaces and for a guest that is not disturbed by other load (see vms/guest.py). nearblock is taken from
+.build/release, or from $NEARBLOCK.
 """
 import argparse
 import os

@@ -36,6 +36,9 @@ def undisturbed() -> Sequence[str]:
 class Guest:
     """`disks` are the exports; `kernel` is a folder with vmlinuz and initrd."""
 
+    # What QEMU does with discards: unmap or ignore.
+    discard = "unmap"
+
     def __init__(self, sites: Sites, kernel: str, disks: Sequence[str], arguments: str, memory: int = 512) -> None:
         self.sites, self.kernel, self.disks, self.arguments, self.memory = sites, kernel, disks, arguments, memory
         self.beats: list[tuple[float, str]] = []
@@ -55,7 +58,10 @@ class Guest:
             words += ["-chardev", f"socket,id={name},path={path}/{name},server=on,wait=off,logfile={path}/{name}.log,"
                       "logappend=on", "-serial", f"chardev:{name}"]
         for name in self.disks:
-            words += ["-blockdev", f"node-name={name},{self.medium(path, name)}", "-device", f"virtio-blk-pci,drive={name}"]
+            words += ["-blockdev", f"node-name={name},discard={self.discard},{self.medium(path, name)}",
+                      "-device", f"virtio-blk-pci,drive={name}"]
+        words += ["-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={path}/agent,server=on,wait=off",
+                  "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
         return shlex.join([*words, *more])
 
     @staticmethod

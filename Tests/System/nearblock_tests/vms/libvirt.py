@@ -45,6 +45,9 @@ exec libvirtd --config {folder}/libvirtd.conf --pid-file {folder}/libvirtd.pid
 """
 
 
+AGENT = '<channel type="unix"><target type="virtio" name="org.qemu.guest_agent.0"/></channel>'
+
+
 class Libvirt:
     """At a site, which has its folder, its network and its mounts."""
 
@@ -97,11 +100,11 @@ class LibvirtGuest(Guest):
             <initrd>{self.kernel}/initrd</initrd>
             <cmdline>console=ttyS0 quiet panic=-1 {self.arguments}</cmdline></os>
             <features><acpi/></features><cpu mode="custom" match="exact"><model>qemu64</model></cpu>
-            <devices>{disks}{serials}<controller type="usb" model="none"/><memballoon model="none"/></devices></domain>"""
+            <devices>{disks}{serials}{AGENT}<controller type="usb" model="none"/><memballoon model="none"/></devices></domain>"""
 
     @staticmethod
     def disk(site: Site, name: str, target: str) -> str:
-        return f"""<disk type="network" device="disk"><driver name="qemu" type="raw" cache="none"/>
+        return f"""<disk type="network" device="disk"><driver name="qemu" type="raw" cache="none" discard="unmap"/>
             <source protocol="nbd" name={quoteattr(name)}><host transport="unix" socket="{site.path}/nbd"/>
             <reconnect delay="60"/></source><target dev="{target}" bus="virtio"/></disk>"""
 

@@ -2,13 +2,14 @@
 import itertools
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 
 from nearblock_tests.vms import harm as harms
 from nearblock_tests.vms.monitor import Monitor, run_state
 from nearblock_tests.vms.sites import Site
-from nearblock_tests.vms.world import Context, DebianWorld, Failure, LibvirtWorld, Move, World
+from nearblock_tests.vms.world import MEBIBYTE, Context, DebianWorld, Failure, LibvirtWorld, Move, Result, World
 
 
 def move(context: Context, folder: str, switch: str = "first-write") -> str:
@@ -184,6 +185,48 @@ def debian(context: Context, folder: str) -> str:
         return figures
 
 
+class Silence:
+    """A socket where an agent's would be, on which nobody answers."""
+
+    def __init__(self, site: Site) -> None:
+        self.path = f"{site.path}/silence"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(f"{site.folder}/silence")
+        self.listener.listen()
+
+
+def has_trimmed(run: Move, words: str) -> Result:
+    """What a move has taken that has said these words of its trim."""
+    result = run.finish()
+    if words not in run.said():
+        raise Failure(f"migrate-vm has not said '{words}' but: {run.said()}")
+    return result
+
+
+def trim(context: Context, folder: str) -> str:
+    """What is free crosses without a trim, and with one it does not."""
+    still, deleted, amounts = 8, 40, []
+    for discard in ("ignore", "unmap"):
+        place = f"{folder}/{discard}"
+        os.mkdir(place)
+        with World(context, place, still=still, deleted=deleted, discard=discard) as world:
+            run = world.move("--trim", "--agent", f"{world.near.path}/agent")
+            ignored = "nothing of it has reached the node: give its disks discard=unmap"
+            result = has_trimmed(run, "the guest trims" if discard == "unmap" else ignored)
+            if (result["trimmed"] >= deleted * MEBIBYTE) != (discard == "unmap"):
+                raise Failure(f"{result['trimmed']} bytes were trimmed with discard={discard}")
+            amounts.append(result["disks"]["wire"] / MEBIBYTE)
+            # A guest whose agent is silent moves all the same.
+            silence = Silence(world.far)
+            run = world.move("--trim", "--agent", silence.path, source=world.far, target=world.near)
+            has_trimmed(run, "the guest's agent has not answered within 10 s")
+            world.work(2)
+            world.end_guest(world.near)
+    if amounts[1] > amounts[0] - 0.75 * deleted:
+        raise Failure(f"the disks took {amounts[0]:.0f} MiB without a trim, and {amounts[1]:.0f} MiB with one")
+    return f"{amounts[0]:.0f} MiB without a trim, {amounts[1]:.0f} MiB with one"
+
+
 def libvirt(context: Context, folder: str) -> str:
     with LibvirtWorld(context, folder) as world:
         run = world.move("--memory-rate", "16M")
@@ -192,8 +235,11 @@ def libvirt(context: Context, folder: str) -> str:
         run.process.send_signal(signal.SIGTERM)
         run.fail("interrupted by SIGTERM; the guest goes on here")
         check_stayed(world)
-        run = world.move()
-        figures = world.figures(run, run.finish())
+        run = world.move("--trim")
+        result = has_trimmed(run, "the guest trims")
+        if not result["trimmed"]:
+            raise Failure("no trim has reached the node")
+        figures = world.figures(run, result)
         world.work(2)
         world.move(source=world.far, target=world.near).finish()
         world.work(2)
@@ -243,7 +289,7 @@ def harm(context: Context, folder: str) -> str:
 
 
 TESTS: tuple[Callable[[Context, str], str | None], ...] = (
-    move, manual, back, multifd, two, rollback, late, cut, restart, gone, debian, libvirt, same, harm)
+    move, manual, back, multifd, two, rollback, late, cut, restart, gone, debian, trim, libvirt, same, harm)
 ALL = {test.__name__: test for test in TESTS}
 # There and back.
 SHORT = ("back",)

@@ -106,7 +106,8 @@ class Move:
 
 
 class World:
-    """To be used with `with`; the guest is at `near` to begin with. `still` MiB of each disk are written once."""
+    """To be used with `with`; the guest is at `near` to begin with. `still` MiB of each disk are written once, and `deleted`
+    MiB are written and deleted."""
 
     kind: type[Guest] = Guest
     memory = 512
@@ -114,14 +115,16 @@ class World:
     relays_memory = True
 
     def __init__(self, context: Context, folder: str, disks: Sequence[str] = ("disk",), rate: float = 300e6, rtt: float = 10,
-                 still: int = 32) -> None:
+                 still: int = 32, deleted: int = 0, discard: str = "unmap") -> None:
         self.context, self.folder, self.disks = context, folder, disks
         self.sites = Sites(context.relay, context.nearblock, folder, rate, rtt, context.qemus)
         self.moves: list[Move] = []
+        self.deleted = deleted
         self.guest = self.kind(self.sites, context.kernel, disks, self.arguments(still), self.memory)
+        self.guest.discard = discard
 
     def arguments(self, still: int) -> str:
-        return f"test=machine still={still * 16}"
+        return f"test=machine still={still * 16} deleted={self.deleted * 16}"
 
     def __enter__(self: SomeWorld) -> SomeWorld:
         self.sites.__enter__()

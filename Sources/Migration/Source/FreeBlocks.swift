@@ -1,0 +1,80 @@
+import Block
+import BlockModel
+import MigrationProtocol
+
+/// The blocks of a disk that its file systems call free, outside holes. They are read while a migration begins, and known some
+/// time later. Any thread may use them.
+///
+/// They decide an order only: a file system that is in use, or that lies, makes none of its blocks stay behind.
+final class FreeBlocks: Sendable {
+    /// Reads the free blocks of an image; blocks its thread.
+    typealias Reader = @Sendable (RawImage, BlockGeometry) -> BlockSet
+
+    /// How often a reading is looked after while the disk may be wanted at once.
+    private static let lookInterval = Duration.milliseconds(20)
+
+    private struct Found {
+        var blocks: BlockSet
+        var bytes: UInt64 = 0
+    }
+
+    private let geometry: BlockGeometry
+    /// nil while they are being read.
+    private let found: WatchedValue<Found?>
+
+    /// Begins to read them; with no reader there are none.
+    init(of image: RawImage, _ geometry: BlockGeometry, _ reader: Reader?) {
+        self.geometry = geometry
+        let none = Found(blocks: BlockSet(of: geometry.blockCount))
+        found = WatchedValue(reader == nil ? none : nil)
+        guard let reader else { return }
+        Task { [found] in
+            let free = try? await BlockingWork.run {
+                let blocks = try Self.outsideHoles(reader(image, geometry), image, geometry)
+                return Found(blocks: blocks, bytes: blocks.reduce(0) { $0 + geometry.byteCount(of: $1) })
+            }
+            found.withLockedValue { $0 = free ?? none }
+        }
+    }
+
+    /// The free blocks; none while they are not known.
+    var blocks: BlockSet { found.withLockedValue { $0?.blocks } ?? BlockSet(of: geometry.blockCount) }
+
+    /// Waits until they are known, or the disk is wanted at once.
+    func wait(unless isWanted: () -> Bool) async {
+        while found.withLockedValue({ $0 == nil }), !isWanted(), !Task.isCancelled {
+            await found.wait(until: { $0 != nil }, atMost: Self.lookInterval)
+        }
+    }
+
+    /// The bytes of them; nil if there are none, or they are not known.
+    var known: UInt64? { found.withLockedValue { $0.flatMap { $0.bytes > 0 ? $0.bytes : nil } } }
+
+    /// The bytes of them among blocks that are sent.
+    func bytes(in runs: [BlockRange]) -> UInt64 {
+        let free = blocks
+        if free.isEmpty { return 0 }
+        return runs.reduce(0) { sum, run in
+            let blocks = (run.first..<run.first + run.count).lazy.filter { free.contains($0) }
+            return sum + UInt64(blocks.count) * UInt64(geometry.blockSize)
+        }
+    }
+
+    private static func outsideHoles(
+        _ free: BlockSet, _ image: RawImage, _ geometry: BlockGeometry
+    ) throws -> BlockSet {
+        var outside = BlockSet(of: geometry.blockCount)
+        for run in free {
+            var place = run.lowerBound
+            while place < run.upperBound,
+                let data = try image.nextData(from: place * UInt64(geometry.blockSize))
+            {
+                let blocks = geometry.blocks(touching: data).clamped(to: place..<run.upperBound)
+                if blocks.isEmpty { break }
+                outside.insert(blocks)
+                place = blocks.upperBound
+            }
+        }
+        return outside
+    }
+}
