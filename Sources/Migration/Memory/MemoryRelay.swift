@@ -1,5 +1,6 @@
 import Logging
 import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
@@ -43,6 +44,7 @@ public final class MemoryRelay: Sendable {
         var streams: [MemorySourceStream] = []
         var running = 0
         var ended = 0
+        var openings = MemoryOpenings()
         /// A hypervisor has connected.
         var hasBegun = false
         /// Nobody listens any more.
@@ -104,37 +106,36 @@ public final class MemoryRelay: Sendable {
         try await server.executeThenClose { hypervisors in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await hypervisor in hypervisors {
-                    guard begin() else {
+                    guard let number = begin() else {
                         hypervisor.close(promise: nil)
                         continue
                     }
-                    group.addTask { [self] in await carry(hypervisor, scan) }
+                    group.addTask { [self] in await carry(hypervisor, number, scan) }
                 }
             }
         }
     }
 
-    private func begin() -> Bool {
+    /// - Returns: the number of the connection; nil if there are too many.
+    private func begin() -> Int? {
         state.withLockedValue { state in
-            guard state.running < Self.mostStreams else { return false }
+            guard state.running < Self.mostStreams else { return nil }
             // A hypervisor that tries again begins anew.
             if state.running == 0 { state = State() }
             state.running += 1
             state.hasBegun = true
-            return true
+            return state.openings.begin()
         }
     }
 
-    private func carry(_ hypervisor: any Channel, _ scan: Task<[AgreedDisk], any Error>) async {
+    private func carry(_ hypervisor: any Channel, _ number: Int, _ scan: Task<[AgreedDisk], any Error>) async {
         do {
             // A channel that was just accepted is not active yet.
             let isClosed = NIOLockedValueBox(false)
             hypervisor.closeFuture.whenComplete { _ in isClosed.withLockedValue { $0 = true } }
             let finder = try await finder(scan) { !isClosed.withLockedValue { $0 } }
-            let stream = MemorySourceStream(
-                MemorySourceStream.Context(
-                    name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
-                    rate: job.rate, logger: logger, parser: { QEMUStreamParser() }))
+            try await waitForTurn(number)
+            let stream = makeStream(finder, number)
             state.withLockedValue { $0.streams.append(stream) }
             try await stream.run(try await hypervisor.takeUp(HypervisorChannel.wrap))
             state.withLockedValue { state in
@@ -146,9 +147,25 @@ public final class MemoryRelay: Sendable {
             hypervisor.close(promise: nil)
             state.withLockedValue { state in
                 state.running -= 1
+                state.openings.end(number)
                 state.problem = state.problem ?? "\(error)"
             }
             logger.warning("the memory of \(job.name) did not get to \(job.destination): \(error)")
+        }
+    }
+
+    private func makeStream(_ finder: PageFinder, _ number: Int) -> MemorySourceStream {
+        let context = MemorySourceStream.Context(
+            name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
+            rate: job.rate, logger: logger, parser: { QEMUStreamParser() })
+        return MemorySourceStream(context) { [state] in state.withLockedValue { $0.openings.open(number) } }
+    }
+
+    /// Waits until all earlier connections are at the hypervisor of the destination.
+    private func waitForTurn(_ number: Int) async throws {
+        try await state.waitUnlessCancelled { $0.openings.turn(of: number) != .later }
+        guard state.withLockedValue({ $0.openings.turn(of: number) }) == .now else {
+            throw MigrationError.refused("an earlier connection of the hypervisor has failed")
         }
     }
 

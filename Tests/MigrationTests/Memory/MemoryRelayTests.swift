@@ -14,24 +14,14 @@ import Testing
 
 /// A guest's memory between two nodes and two hypervisors, which are sockets of the test.
 @Suite struct MemoryRelayTests {
-    private let source: TestNode
-    private let destination: TestNode
-    private let folder: String
-    private let socket: String
+    private let guest: RelayedGuest
 
-    init() throws {
-        source = try TestNode()
-        destination = try TestNode()
-        folder = destination.scratch.file("memory")
-        try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
-        socket = source.scratch.file("memory.sock")
-    }
+    init() throws { guest = try RelayedGuest() }
 
     @Test func noDisks_bytesArriveAsTheyWere() async throws {
         var random = Seeded.fresh()
         let stream = random.bytes(3 << 20) + [UInt8](repeating: 0, count: 1 << 20) + random.bytes(777)
-        try await relaying(.standing([])) { here, there async throws in
+        try await guest.relaying(.standing([])) { here, there async throws in
             async let came = there.read()
             #expect(try await here.write(stream))
             here.endWriting()
@@ -60,7 +50,7 @@ import Testing
     }
 
     @Test func bytesOfTheHypervisorThere_comeBack() async throws {
-        try await relaying(.standing([])) { here, there async throws in
+        try await guest.relaying(.standing([])) { here, there async throws in
             #expect(try await here.write([1, 2, 3]))
             #expect(try await there.read(3) == [1, 2, 3])
             #expect(try await there.write([9, 8]))
@@ -72,7 +62,7 @@ import Testing
     }
 
     @Test func theHypervisorThereHangsUp_theOneHereIsToldByAHangUp() async throws {
-        try await relaying(.standing([])) { here, there async throws in
+        try await guest.relaying(.standing([])) { here, there async throws in
             #expect(try await here.write([1]))
             #expect(try await there.read(1) == [1])
             there.hangUp()
@@ -84,7 +74,7 @@ import Testing
     }
 
     @Test func theHypervisorHereHangsUpInTheMiddle_theOneThereGetsAnEnd() async throws {
-        try await relaying(.standing([])) { here, there async throws in
+        try await guest.relaying(.standing([])) { here, there async throws in
             #expect(try await here.write([1, 2]))
             #expect(try await there.read(2) == [1, 2])
             here.hangUp()
@@ -93,9 +83,9 @@ import Testing
     }
 
     @Test func nobodyWaitsThere_isSaidAndTheHypervisorHereIsLetGo() async throws {
-        try await destination.receiving(memory: try MemoryDirectory(path: folder)) { address in
-            try await listening(to: address, .standing([])) { relay async throws in
-                let here = try await Hypervisor.connect(to: socket)
+        try await guest.destination.receiving(memory: try MemoryDirectory(path: guest.folder)) { address in
+            try await guest.listening(to: address, .standing([])) { relay async throws in
+                let here = try await Hypervisor.connect(to: guest.socket)
                 #expect(try await here.read().isEmpty)
                 await relay.waitUntilIdle()
                 #expect(relay.status.problem?.contains("no hypervisor waits there for the memory of 'guest'") == true)
@@ -104,9 +94,9 @@ import Testing
     }
 
     @Test func aNodeWithoutAMemoryDirectory_refuses() async throws {
-        try await destination.receiving { address in
-            try await listening(to: address, .standing([])) { relay async throws in
-                let here = try await Hypervisor.connect(to: socket)
+        try await guest.destination.receiving { address in
+            try await guest.listening(to: address, .standing([])) { relay async throws in
+                let here = try await Hypervisor.connect(to: guest.socket)
                 #expect(try await here.read().isEmpty)
                 await relay.waitUntilIdle()
                 #expect(relay.status.problem?.contains("--memory-dir") == true)
@@ -118,21 +108,21 @@ import Testing
 
     @Test(arguments: ["../guest", ".guest", "", "a/b", "a\u{7}b"])
     func namesThatAreNoNames_areRefused(name: String) async throws {
-        let directory = try MemoryDirectory(path: folder)
+        let directory = try MemoryDirectory(path: guest.folder)
         await #expect(throws: MigrationError.self) { try await directory.withSocket(of: name) { _ in } }
     }
 
     @Test func aLinkInTheFolder_isNotFollowed() async throws {
-        let elsewhere = destination.scratch.file("other.sock")
+        let elsewhere = guest.destination.scratch.file("other.sock")
         close(Hypervisor.listen(at: elsewhere))
-        try FileManager.default.createSymbolicLink(atPath: "\(folder)/guest.sock", withDestinationPath: elsewhere)
-        let directory = try MemoryDirectory(path: folder)
+        try FileManager.default.createSymbolicLink(atPath: "\(guest.folder)/guest.sock", withDestinationPath: elsewhere)
+        let directory = try MemoryDirectory(path: guest.folder)
         await #expect(throws: MigrationError.self) { try await directory.withSocket(of: "guest") { _ in } }
     }
 
     @Test func aFolderThatOthersMayWriteTo_isRefused() throws {
-        chmod(folder, 0o777)
-        #expect(throws: MigrationError.self) { try MemoryDirectory(path: folder) }
+        chmod(guest.folder, 0o777)
+        #expect(throws: MigrationError.self) { try MemoryDirectory(path: guest.folder) }
     }
 
     // MARK: What the tests share
@@ -143,68 +133,18 @@ import Testing
     ) throws -> (stream: [UInt8], pages: Int) {
         let count = 256
         let bytes = random.bytes(count * StreamPart.pageBytes)
-        for node in [source, destination] {
-            let image = try RawImage.create(path: node.scratch.file("disk.raw"), size: UInt64(bytes.count))
-            try bytes.withUnsafeBytes { try image.write($0, at: 0) }
-            if node === destination { try change(image) }
-            node.arrivedImages.withLockedValue { $0["disk"] = image }
-        }
+        try guest.makeDisk(bytes, changing: change)
         return (MadeMemory.stream(of: bytes), count)
     }
 
     /// Moves a stream beside the disk `disk`, and compares what comes out.
     private func move(_ stream: [UInt8]) async throws -> MemoryStatus {
-        let image = source.arrivedImages.withLockedValue { $0["disk"]! }
-        let theirs = destination.arrivedImages.withLockedValue { $0["disk"]! }
-        let disks = MemoryRelay.Disks.standing([StandingDisk(name: "disk", image: image)])
-        return try await relaying(disks, before: { destination.arrivedImages.withLockedValue { $0["disk"] = theirs } })
-        {
-            here, there async throws in
+        try await guest.relaying(guest.disks) { here, there async throws in
             async let came = there.read()
             #expect(try await here.write(stream))
             here.endWriting()
             let bytes = try await came
             #expect(bytes == stream)
         }
-    }
-
-    /// Runs `body` with the hypervisor here and the one there, connected by the two nodes.
-    @discardableResult
-    private func relaying(
-        _ disks: MemoryRelay.Disks, before prepare: () -> Void = {},
-        _ body: (Hypervisor, Hypervisor) async throws -> Void
-    ) async throws -> MemoryStatus {
-        let waiting = Hypervisor.listen(at: "\(folder)/guest.sock")
-        defer { close(waiting) }
-        return try await destination.receiving(memory: try MemoryDirectory(path: folder)) { address in
-            prepare()
-            return try await listening(to: address, disks) { relay async throws in
-                let here = try await Hypervisor.connect(to: socket)
-                let there = try await Hypervisor.accept(on: waiting)
-                try await body(here, there)
-                here.hangUp()
-                await relay.waitUntilIdle()
-                return relay.status
-            }
-        }
-    }
-
-    private func listening<Result: Sendable>(
-        to address: PeerAddress, _ disks: MemoryRelay.Disks, _ body: (MemoryRelay) async throws -> Result
-    ) async throws -> Result {
-        let relay = MemoryRelay(
-            job: MemoryRelay.Job(
-                name: "guest", destination: address, rate: RateLimit(bitsPerSecond: nil), isAtOnce: false,
-                scratch: source.state.scratch),
-            disks: disks, transport: source.transport, pools: source.pools, logger: source.logger)
-        let server = try await ServerBootstrap(group: source.transport.group)
-            .acceptingBareChannels()
-            .bind(Hypervisor.listen(at: socket)) { $0.eventLoop.makeSucceededFuture($0) }
-        let task = Task { try await relay.run(on: server) }
-        let result: Swift.Result<Result, any Error>
-        do { result = .success(try await body(relay)) } catch { result = .failure(error) }
-        task.cancel()
-        _ = await task.result
-        return try result.get()
     }
 }

@@ -16,6 +16,8 @@ package struct QEMUStreamParser: StreamParser {
 
     package var problem: String? { found?.description }
 
+    package var stage: MemoryStage { main.stage }
+
     package mutating func parse(
         _ bytes: UnsafeRawBufferPointer, isWaiting: Bool, into parts: inout [StreamPart]
     ) -> Int {

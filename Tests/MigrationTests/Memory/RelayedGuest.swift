@@ -1,0 +1,88 @@
+import Foundation
+import Glibc
+import NIOCore
+import NIOPosix
+import Peer
+import PeerModel
+import TestSupport
+import Testing
+
+@testable import Block
+@testable import Migration
+@testable import MigrationProtocol
+
+/// Two nodes between two hypervisors, which are sockets of the test.
+struct RelayedGuest {
+    let source: TestNode
+    let destination: TestNode
+    let folder: String
+    let socket: String
+    /// Bits a second; nil for no limit.
+    var rate: UInt64?
+
+    init() throws {
+        source = try TestNode()
+        destination = try TestNode()
+        folder = destination.scratch.file("memory")
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
+        socket = source.scratch.file("memory.sock")
+    }
+
+    /// Makes a disk that both nodes have.
+    func makeDisk(_ bytes: [UInt8], changing change: (RawImage) throws -> Void = { _ in }) throws {
+        for node in [source, destination] {
+            let image = try RawImage.create(path: node.scratch.file("disk.raw"), size: UInt64(bytes.count))
+            try bytes.withUnsafeBytes { try image.write($0, at: 0) }
+            if node === destination { try change(image) }
+            node.arrivedImages.withLockedValue { $0["disk"] = image }
+        }
+    }
+
+    /// The disk `disk`, for the relay.
+    var disks: MemoryRelay.Disks {
+        .standing([StandingDisk(name: "disk", image: source.arrivedImages.withLockedValue { $0["disk"]! })])
+    }
+
+    /// Runs `body` with the hypervisor here and the one there, connected by the two nodes.
+    @discardableResult
+    func relaying(
+        _ disks: MemoryRelay.Disks,
+        _ body: (Hypervisor, Hypervisor) async throws -> Void
+    ) async throws -> MemoryStatus {
+        let waiting = Hypervisor.listen(at: "\(folder)/guest.sock")
+        defer { close(waiting) }
+        // Where the node begins, it forgets what the test gave it.
+        let theirs = destination.arrivedImages.withLockedValue { $0["disk"] }
+        return try await destination.receiving(memory: try MemoryDirectory(path: folder)) { address in
+            theirs.map { image in destination.arrivedImages.withLockedValue { $0["disk"] = image } }
+            return try await listening(to: address, disks) { relay async throws in
+                let here = try await Hypervisor.connect(to: socket)
+                let there = try await Hypervisor.accept(on: waiting)
+                try await body(here, there)
+                here.hangUp()
+                await relay.waitUntilIdle()
+                return relay.status
+            }
+        }
+    }
+
+    func listening<Result: Sendable>(
+        to address: PeerAddress, _ disks: MemoryRelay.Disks, _ body: (MemoryRelay) async throws -> Result
+    ) async throws -> Result {
+        let relay = MemoryRelay(
+            job: MemoryRelay.Job(
+                name: "guest", destination: address, rate: RateLimit(bitsPerSecond: rate), isAtOnce: false,
+                scratch: source.state.scratch),
+            disks: disks, transport: source.transport, pools: source.pools, logger: source.logger)
+        let server = try await ServerBootstrap(group: source.transport.group)
+            .acceptingBareChannels()
+            .bind(Hypervisor.listen(at: socket)) { $0.eventLoop.makeSucceededFuture($0) }
+        let task = Task { try await relay.run(on: server) }
+        let result: Swift.Result<Result, any Error>
+        do { result = .success(try await body(relay)) } catch { result = .failure(error) }
+        task.cancel()
+        _ = await task.result
+        return try result.get()
+    }
+}
