@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from nearblock_tests.vms.postcopy import leave, postcopy, recover
 from nearblock_tests.vms.sites import Site
 from nearblock_tests.vms.world import Context, DebianWorld, Failure, LibvirtWorld, Move, World
 
@@ -42,31 +43,22 @@ def two(context: Context, folder: str) -> None:
         world.end_guest(world.far)
 
 
-def check_stayed(world: World) -> None:
-    """Everything is as it was before."""
-    if any(state != "serving" for state in world.states(world.near).values()):
-        raise Failure(f"after the failure the disk is not served as before: {world.states(world.near)}")
-    if world.far.node.status():
-        raise Failure(f"after the failure the node there still answers: {world.states(world.far)}")
-    world.work(1)
-
-
 def rollback(context: Context, folder: str) -> str:
     with World(context, folder) as world:
         began = time.monotonic()
         world.move(start="echo no such machine >&2; exit 1").fail("no such machine; the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         run = world.move("--memory-rate", "20M")
         run.wait_for("copying the memory")
         time.sleep(2)
         world.far.end_qemu()
         run.fail("the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         run = world.move("--memory-rate", "20M")
         run.wait_for("copying the memory")
         run.process.send_signal(signal.SIGTERM)
         run.fail("interrupted by SIGTERM; the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         unaware = world.guest.gap("w", began)
         world.move().finish()
         world.work(1)
@@ -174,7 +166,7 @@ def libvirt(context: Context, folder: str) -> str:
         time.sleep(2)
         run.process.send_signal(signal.SIGTERM)
         run.fail("interrupted by SIGTERM; the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         run = world.move()
         figures = world.figures(run, run.finish())
         world.work(2)
@@ -184,7 +176,8 @@ def libvirt(context: Context, folder: str) -> str:
         return f"there: {figures}"
 
 
-TESTS: tuple[Callable[[Context, str], str | None], ...] = (move, manual, back, two, rollback, late, cut, restart, gone, debian, libvirt)
+TESTS: tuple[Callable[[Context, str], str | None], ...] = (
+    move, manual, postcopy, recover, leave, back, two, rollback, late, cut, restart, gone, debian, libvirt)
 ALL = {test.__name__: test for test in TESTS}
 # There and back.
 SHORT = ("back",)
