@@ -1,3 +1,4 @@
+import MigrationCore
 import NIOCore
 
 /// Bytes of a hypervisor on their way to the link. One task puts them in, and one takes them out.
@@ -5,15 +6,14 @@ final class MemoryInbox: Sendable {
     private struct State {
         var chunks = CircularBuffer<ByteBuffer>()
         var byteCount = 0
+        /// Bytes that may wait here, beside one chunk.
+        var most = MemoryStage.preCopy.waitingBytes
         /// Nothing follows.
         var isClosed = false
 
         var isEnded: Bool { isClosed && byteCount == 0 }
         var hasNews: Bool { isClosed || byteCount > 0 }
     }
-
-    /// Bytes that may wait here, beside one chunk.
-    private static let most = 1 << 20
 
     private let state = WatchedValue(State())
 
@@ -24,8 +24,11 @@ final class MemoryInbox: Sendable {
             state.chunks.append(chunk)
             state.byteCount += chunk.readableBytes
         }
-        try await state.waitUnlessCancelled { $0.byteCount < Self.most }
+        try await state.waitUnlessCancelled { $0.byteCount < $0.most }
     }
+
+    /// Limits the bytes that may wait here, beside one chunk and those that wait already.
+    func limit(to most: Int) { state.withLockedValue { $0.most = most } }
 
     /// No bytes follow.
     func end() { state.withLockedValue { $0.isClosed = true } }

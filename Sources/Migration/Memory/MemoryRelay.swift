@@ -1,5 +1,6 @@
 import Logging
 import MigrationCore
+import MigrationProtocol
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
@@ -47,6 +48,7 @@ public final class MemoryRelay: Sendable {
         var streams: [MemorySourceStream] = []
         var running = 0
         var ended = 0
+        var openings = MemoryOpenings()
         /// A hypervisor has connected.
         var hasBegun = false
         /// Nobody listens any more.
@@ -115,7 +117,7 @@ public final class MemoryRelay: Sendable {
                         continue
                     }
                     if begun.isFirst { group.addTask { [self] in await prepare(begun.attempt, scan) } }
-                    group.addTask { [self] in await carry(hypervisor) }
+                    group.addTask { [self] in await carry(hypervisor, begun.number) }
                 }
             }
         }
@@ -123,7 +125,7 @@ public final class MemoryRelay: Sendable {
 
     /// Records a further connection of the hypervisor.
     /// - Returns: nil if it has too many.
-    private func begin() -> (attempt: Int, isFirst: Bool)? {
+    private func begin() -> (attempt: Int, number: Int, isFirst: Bool)? {
         state.withLockedValue { state in
             guard state.running < Self.mostStreams else { return nil }
             let isFirst = state.running == 0
@@ -131,17 +133,15 @@ public final class MemoryRelay: Sendable {
             if isFirst { state = State(attempt: state.attempt + 1) }
             state.running += 1
             state.hasBegun = true
-            return (state.attempt, isFirst)
+            return (state.attempt, state.openings.begin(), isFirst)
         }
     }
 
-    private func carry(_ hypervisor: any Channel) async {
+    private func carry(_ hypervisor: any Channel, _ number: Int) async {
         do {
             let finder = try await finder(for: hypervisor)
-            let stream = MemorySourceStream(
-                MemorySourceStream.Context(
-                    name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
-                    rate: job.rate, logger: logger, parser: { GuestStreamParser() }))
+            try await waitForTurn(number)
+            let stream = makeStream(finder, number)
             state.withLockedValue { $0.streams.append(stream) }
             try await stream.run(try await hypervisor.takeUp(HypervisorChannel.wrap))
             state.withLockedValue { state in
@@ -153,9 +153,25 @@ public final class MemoryRelay: Sendable {
             hypervisor.close(promise: nil)
             state.withLockedValue { state in
                 state.running -= 1
+                state.openings.end(number)
                 state.problem = state.problem ?? "\(error)"
             }
             logger.warning("the memory of \(job.name) did not get to \(job.destination): \(error)")
+        }
+    }
+
+    private func makeStream(_ finder: PageFinder, _ number: Int) -> MemorySourceStream {
+        let context = MemorySourceStream.Context(
+            name: job.name, destination: job.destination, finder: finder, transport: transport, pools: pools,
+            rate: job.rate, logger: logger, parser: { GuestStreamParser() })
+        return MemorySourceStream(context) { [state] in state.withLockedValue { $0.openings.open(number) } }
+    }
+
+    /// Waits until all earlier connections are at the hypervisor of the destination.
+    private func waitForTurn(_ number: Int) async throws {
+        try await state.waitUnlessCancelled { $0.openings.turn(of: number) != .later }
+        guard state.withLockedValue({ $0.openings.turn(of: number) }) == .now else {
+            throw MigrationError.refused("an earlier connection of the hypervisor has failed")
         }
     }
 

@@ -29,6 +29,7 @@ final class MemorySender: @unchecked Sendable {
     private var pace: CompressionPace
     /// Bytes of the hypervisor that no batch has described.
     private var pending = ByteBuffer()
+    private var stage = MemoryStage.preCopy
 
     init(stream: MemorySourceStream, terms: Terms, connection: PeerConnection) throws {
         self.stream = stream
@@ -49,7 +50,7 @@ final class MemorySender: @unchecked Sendable {
             if isOver { return try await end() }
             let came = try await stream.inbox.wait(atMost: pending.readableBytes > 0 ? Self.partialLimit : nil)
             waited += try await waitForRoom()
-            stream.inbox.move(to: &pending, limit: MemoryBatch.maximumBytes)
+            stream.inbox.move(to: &pending, limit: stage.batchBytes)
             let isWaiting = !came || stream.inbox.isEnded
             if try await sendBatch(isWaiting: isWaiting, waited: waited) { waited = .zero }
         }
@@ -62,7 +63,7 @@ final class MemorySender: @unchecked Sendable {
         var room = stream.room.stream.makeAsyncIterator()
         while true {
             let path = await connection.path()?.limited(to: stream.context.rate.bitsPerSecond)
-            if stream.state.withLockedValue({ $0.machine.window.mayTake(over: path) }) { break }
+            if stream.state.withLockedValue({ $0.machine.window.mayTake(over: path, at: stage) }) { break }
             guard await room.next() != nil else { throw PeerError.cut }
         }
         return began.duration(to: .now)
@@ -74,9 +75,10 @@ final class MemorySender: @unchecked Sendable {
         let began = ContinuousClock.now
         guard let (packed, batch, work) = try await pack(isWaiting: isWaiting) else { return false }
         let frame = Message.memory(.batch(batch)).encoded()
+        enter(packer.stage)
         keep(packed.consumed, onLink: frame.readableBytes)
         let prepared = ContinuousClock.now
-        try await stream.context.rate.wait(for: frame.readableBytes) { connection.isOpen }
+        try await stream.context.rate.wait(for: frame.readableBytes, isAhead: stage != .preCopy) { connection.isOpen }
         try await connection.send(frame)
         note(
             packed, batch, work, waiting: waited + prepared.duration(to: .now),
@@ -108,6 +110,13 @@ final class MemorySender: @unchecked Sendable {
                 compressing: read.duration(to: ended).inSeconds, elapsed: began.duration(to: ended).inSeconds)
             return (packed, batch, work)
         }
+    }
+
+    /// Holds less back from now on if a guest waits for it.
+    private func enter(_ stage: MemoryStage) {
+        guard stage != self.stage else { return }
+        self.stage = stage
+        stream.enter(stage)
     }
 
     /// Keeps the bytes of a batch for a repair.

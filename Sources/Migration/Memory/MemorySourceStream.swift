@@ -34,9 +34,16 @@ final class MemorySourceStream: Sendable {
         var problem: String?
         /// References that turned out wrong.
         var repairs = 0
+        /// The hypervisor's connection, while it is carried.
+        var hypervisor: (any Channel)?
     }
 
+    /// Bytes that are read from the hypervisor at once, in post-copy; NIO reads some four times ahead.
+    private static let urgentRead = 16 << 10
+
     let context: Context
+    /// Called once the hypervisor at the destination is connected.
+    private let opened: @Sendable () -> Void
     let state: NIOLockedValueBox<State>
     let inbox = MemoryInbox()
     /// Says that more may be under way, or that the link has ended.
@@ -44,8 +51,10 @@ final class MemorySourceStream: Sendable {
     /// Receives the terms of the destination once it has accepted.
     private let terms = AsyncStream.makeStream(of: MemorySender.Terms.self)
 
-    init(_ context: Context) {
+    /// - Parameter opened: called once the hypervisor at the destination is connected, from any thread.
+    init(_ context: Context, opened: @escaping @Sendable () -> Void) {
         self.context = context
+        self.opened = opened
         state = NIOLockedValueBox(State(machine: MemorySourceMachine(disks: context.finder.disks.count)))
     }
 
@@ -60,6 +69,7 @@ final class MemorySourceStream: Sendable {
     /// Carries the connection to its end. The caller closes it.
     /// - Throws: what went wrong; the hypervisor at the destination has not got everything then.
     func run(_ hypervisor: HypervisorChannel) async throws {
+        state.withLockedValue { $0.hypervisor = hypervisor.channel }
         try await hypervisor.executeThenClose { inbound, outbound in
             try await PeerConnection.connect(to: context.destination, on: context.transport) { [self] connection in
                 defer { ended(connection) }
@@ -95,6 +105,7 @@ final class MemorySourceStream: Sendable {
     private func ended(_ connection: PeerConnection) {
         state.withLockedValue { state in
             state.connection = nil
+            state.hypervisor = nil
             state.wire += connection.traffic.sent + connection.traffic.received
         }
         room.continuation.finish()
@@ -106,6 +117,15 @@ final class MemorySourceStream: Sendable {
     private func take(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>) async throws {
         for try await chunk in inbound { try await inbox.put(chunk) }
         inbox.end()
+    }
+
+    /// Takes less from the hypervisor at once: a page that the guest waits for comes behind what has been taken.
+    func enter(_ stage: MemoryStage) {
+        let hypervisor = state.withLockedValue { $0.hypervisor }
+        inbox.limit(to: stage.waitingBytes)
+        _ = hypervisor?.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.urgentRead))
+        guard stage == .postCopy else { return }
+        context.logger.info("\(context.name): the guest runs at the destination, and its memory follows")
     }
 
     private func send(over connection: PeerConnection) async throws {
@@ -124,6 +144,7 @@ final class MemorySourceStream: Sendable {
             let action = try state.withLockedValue { try $0.machine.receive(try Message(frame: frame)) }
             switch action {
             case .begin(let history, let readable):
+                opened()
                 terms.continuation.yield(MemorySender.Terms(history: history, readable: readable))
             case .release(let count):
                 state.withLockedValue { state in

@@ -51,6 +51,9 @@ package final class MemoryPacker {
     /// The reason why pages are not looked for any more; nil if they are.
     package var problem: String? { parser.problem }
 
+    /// The stage that the stream has reached.
+    package var stage: MemoryStage { parser.stage }
+
     /// The proof of the whole stream so far, 32 bytes.
     package var digest: [UInt8] { proof.digest }
 

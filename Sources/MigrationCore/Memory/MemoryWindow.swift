@@ -4,13 +4,21 @@ import PeerModel
 /// Bounds what the source has taken from its hypervisor and the destination has not given to its own.
 ///
 /// QEMU works out its downtime from what it could write. So the bound is what the link carries in one round trip and
-/// `queueing`, compressed. Whatever waits beyond that would add to the downtime without QEMU's knowledge.
+/// `Limits.queueing`, compressed. Whatever waits beyond that would add to the downtime without QEMU's knowledge. In
+/// post-copy, a page that the guest waits for would come behind it.
 package struct MemoryWindow: Sendable {
-    /// Time for which data may wait for the link beside the round trip.
-    private static let queueing = Duration.milliseconds(50)
-    /// Bytes on the link that may always be under way: until the link's rate is known, and on slow links.
-    private static let leastOnLink: UInt64 = 128 << 10
-    /// Bytes of the stream, which both nodes hold. Found pages take next to nothing on the link.
+    private struct Limits {
+        /// Time for which data may wait for the link beside the round trip.
+        let queueing: Duration
+        /// Bytes on the link that may always be under way: until the link's rate is known, and on slow links.
+        let leastOnLink: UInt64
+        /// Bytes of the stream, which both nodes hold. Found pages take next to nothing on the link, but have to be read.
+        let stream: UInt64
+    }
+
+    private static let preCopy = Limits(queueing: .milliseconds(50), leastOnLink: 128 << 10, stream: mostStream)
+    private static let postCopy = Limits(queueing: .milliseconds(10), leastOnLink: 64 << 10, stream: 4 << 20)
+    /// Bytes of the stream under way, at any stage.
     package static let mostStream: UInt64 = 24 << 20
     /// Batches under way: each costs both nodes some memory, however small it is.
     package static let mostBatches = 1024
@@ -59,14 +67,17 @@ package struct MemoryWindow: Sendable {
     package var isEmpty: Bool { batches.isEmpty }
 
     /// Whether more may be taken from the hypervisor.
-    /// - Parameter path: TCP's state of the link, whose rate is at most the operator's limit; nil if unknown.
-    package func mayTake(over path: PathState?) -> Bool {
-        batches.count < Self.mostBatches && stream < Self.mostStream && onLink < Self.limit(on: path)
+    /// - Parameters:
+    ///   - path: TCP's state of the link, whose rate is at most the operator's limit; nil if unknown.
+    ///   - stage: that of the stream.
+    package func mayTake(over path: PathState?, at stage: MemoryStage = .preCopy) -> Bool {
+        let limits = stage == .preCopy ? Self.preCopy : Self.postCopy
+        return batches.count < Self.mostBatches && stream < limits.stream && onLink < Self.onLink(path, limits)
     }
 
-    private static func limit(on path: PathState?) -> UInt64 {
-        guard let path else { return leastOnLink }
-        let milliseconds = min(max(0, (path.shortestRoundTrip + queueing) / .milliseconds(1)), 1e6)
-        return max(leastOnLink, path.bytesPerSecond.multipliedClamped(by: UInt64(milliseconds)) / 1000)
+    private static func onLink(_ path: PathState?, _ limits: Limits) -> UInt64 {
+        guard let path else { return limits.leastOnLink }
+        let milliseconds = min(max(0, (path.shortestRoundTrip + limits.queueing) / .milliseconds(1)), 1e6)
+        return max(limits.leastOnLink, path.bytesPerSecond.multipliedClamped(by: UInt64(milliseconds)) / 1000)
     }
 }

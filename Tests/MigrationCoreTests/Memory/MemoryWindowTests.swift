@@ -12,13 +12,13 @@ struct MemoryWindowTests {
     }
 
     /// The bytes on the link up to which more may be taken.
-    private static func limit(over path: PathState?) -> UInt64 {
+    private static func limit(over path: PathState?, at stage: MemoryStage = .preCopy) -> UInt64 {
         var range: Range<UInt64> = 0..<1 << 40
         while range.count > 1 {
             let middle = range.lowerBound + UInt64(range.count) / 2
             var window = MemoryWindow()
             window.send(stream: 1, onLink: middle - 1)
-            range = window.mayTake(over: path) ? middle..<range.upperBound : range.lowerBound..<middle
+            range = window.mayTake(over: path, at: stage) ? middle..<range.upperBound : range.lowerBound..<middle
         }
         return range.lowerBound
     }
@@ -33,6 +33,26 @@ struct MemoryWindowTests {
         ] as [(PathState?, UInt64)])
     func limit(_ path: PathState?, _ bytes: UInt64) {
         #expect(Self.limit(over: path) == bytes)
+    }
+
+    @Test(
+        "Post-copy -> as much as the link carries in a round trip and 10 ms, and 64 KiB in any case",
+        arguments: [
+            (nil, 64 << 10), (path(100_000_000, milliseconds: 0), 1_000_000),
+            (path(12_500_000, milliseconds: 40), 625_000), (path(1000, milliseconds: 100), 64 << 10),
+        ] as [(PathState?, UInt64)])
+    func postCopyLimit(_ path: PathState?, _ bytes: UInt64) {
+        for stage in [MemoryStage.postCopy, .requested] { #expect(Self.limit(over: path, at: stage) == bytes) }
+    }
+
+    @Test("Post-copy, 4 MiB of the stream under way -> no more, however little of it is on the link")
+    func postCopyStream() {
+        let fast = Self.path(10_000_000_000, milliseconds: 100)
+        var window = MemoryWindow()
+        window.send(stream: 4 << 20 - 1, onLink: 100)
+        #expect(window.mayTake(over: fast, at: .postCopy))
+        window.send(stream: 1, onLink: 100)
+        #expect(!window.mayTake(over: fast, at: .postCopy) && window.mayTake(over: fast))
     }
 
     @Test("A path of any rate and round trip -> a limit, and no overflow")

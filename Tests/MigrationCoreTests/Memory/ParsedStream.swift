@@ -7,6 +7,7 @@ struct ParsedStream: Equatable {
     /// The parts, with no two neighbouring ones of the kind `.bytes`.
     let parts: [StreamPart]
     let problem: String?
+    let stage: MemoryStage
 
     /// Parses a stream whose bytes arrive in pieces. Nothing more is there at the end.
     /// - Parameters:
@@ -35,6 +36,7 @@ struct ParsedStream: Equatable {
         #expect(isRight, "the parts do not cover the stream", sourceLocation: sourceLocation)
         self.parts = ExpectedStream.merged(parts)
         problem = parser.problem
+        stage = parser.stage
     }
 
     /// Whether an answer of a parser is what the protocol promises.

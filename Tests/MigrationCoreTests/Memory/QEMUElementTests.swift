@@ -123,6 +123,7 @@ struct QEMUElementTests {
         stream.footer()
         stream.command(6, [0, 6] + Array("pc.ram".utf8) + [0] + stream.random.bytes(32))
         stream.command(2, [0, 0, 0, 2])
+        #expect(ParsedStream(stream.bytes).stage == .preCopy)
         // A package has no RAM, even if its bytes look like it.
         stream.package(QEMUStreamBuilder.untilPages().bytes + stream.random.bytes(20_000))
         stream.command(2, [0, 0, 0, 4])
@@ -135,6 +136,19 @@ struct QEMUElementTests {
         stream.footer()
         stream.end(description: nil)
         check(stream)
+        #expect(ParsedStream(stream.bytes).stage == .postCopy)
+    }
+
+    @Test("Post-copy, then something unknown -> it is post-copy still")
+    func postcopyWithProblem() {
+        var stream = QEMUStreamBuilder.untilPages()
+        addPages(&stream)
+        stream.endOfSection()
+        stream.footer()
+        stream.package(stream.random.bytes(200))
+        stream.add([0xaa] + stream.random.bytes(5000))
+        let parsed = ParsedStream(stream.bytes)
+        #expect(parsed.problem != nil && parsed.stage == .postCopy)
     }
 
     @Test("Commands that are unknown, or have an unusual length -> the pages behind them")
@@ -169,6 +183,7 @@ struct QEMUElementTests {
         stream.footer()
         stream.end(description: nil)
         check(stream)
+        #expect(ParsedStream(stream.bytes).stage == .postCopy)
     }
 
     @Test("A device's content that looks like footers -> the pages behind the device")

@@ -38,6 +38,11 @@ struct QEMUProcessTests {
         guard let migration = try await QEMUMigration.run(setting, &random) else { return }
         let parsed = migration.streams.map { ParsedStream($0) }
         for channel in parsed { #expect(channel.problem == nil) }
+        #expect(parsed.contains { $0.stage == .postCopy } == setting.startsPostcopy)
+        if setting.capabilities.contains("postcopy-preempt") {
+            // The other channel may have had no page to carry.
+            #expect(parsed.allSatisfy { $0.stage != .preCopy || $0.pages == 0 })
+        }
         let pages = parsed.reduce(0) { $0 + $1.pages }
         let zeroPages = parsed.reduce(0) { $0 + $1.count(.zeroPage) }
         print(

@@ -187,5 +187,6 @@ struct QEMURAMTests {
         }
         stream.endOfSection()
         check(stream)
+        #expect(ParsedStream(stream.bytes).stage == .requested)
     }
 }

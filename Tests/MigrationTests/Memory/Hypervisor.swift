@@ -62,6 +62,28 @@ final class Hypervisor: Sendable {
         }
     }
 
+    /// Writes as much as the other side takes without anybody reading, up to `limit` bytes.
+    /// - Returns: the bytes that it has taken by the time that it has taken none for half a second.
+    func fill(_ bytes: [UInt8], limit: Int) async throws -> Int {
+        var least: CInt = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &least, socklen_t(MemoryLayout<CInt>.size))
+        var done = 0
+        var last = ContinuousClock.now
+        while done < limit, last.duration(to: .now) < .milliseconds(500) {
+            let rest = done % bytes.count
+            let count = bytes.withUnsafeBytes {
+                send(descriptor, $0.baseAddress! + rest, bytes.count - rest, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
+            }
+            if count > 0 {
+                done += count
+                last = .now
+            } else {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+        }
+        return done
+    }
+
     /// Reads to the end, or so many bytes.
     func read(_ limit: Int = .max) async throws -> [UInt8] {
         try await BlockingWork.run { [descriptor] in

@@ -17,6 +17,8 @@ struct RelayingNodes {
     let folder: String
     /// The socket here.
     let socket: String
+    /// Bits a second; nil for no limit.
+    var rate: UInt64?
 
     init() throws {
         source = try TestNode()
@@ -33,13 +35,18 @@ struct RelayingNodes {
     ) throws -> (stream: [UInt8], pages: Int) {
         let count = 256
         let bytes = random.bytes(count * StreamPart.pageBytes)
+        try makeDisk(bytes, changing: change)
+        return (format(bytes), count)
+    }
+
+    /// Makes the disk `disk` at both nodes.
+    func makeDisk(_ bytes: [UInt8], changing change: (RawImage) throws -> Void = { _ in }) throws {
         for node in [source, destination] {
             let image = try RawImage.create(path: node.scratch.file("disk.raw"), size: UInt64(bytes.count))
             try bytes.withUnsafeBytes { try image.write($0, at: 0) }
             if node === destination { try change(image) }
             node.arrivedImages.withLockedValue { $0["disk"] = image }
         }
-        return (format(bytes), count)
     }
 
     /// Moves a stream beside the disk `disk`, and compares what comes out.
@@ -88,7 +95,7 @@ struct RelayingNodes {
     ) async throws -> Result {
         let relay = MemoryRelay(
             job: MemoryRelay.Job(
-                name: "guest", destination: address, rate: RateLimit(bitsPerSecond: nil), isAtOnce: false,
+                name: "guest", destination: address, rate: RateLimit(bitsPerSecond: rate), isAtOnce: false,
                 scratch: source.state.scratch),
             disks: disks, transport: source.transport, pools: source.pools, logger: source.logger)
         let server = try await ServerBootstrap(group: source.transport.group)

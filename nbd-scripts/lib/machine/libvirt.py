@@ -30,8 +30,10 @@ class LibvirtMemory:
     # libvirt stops for nobody before the switchover: disks that come back go ahead of the memory.
     switch_back = "converged"
 
-    def __init__(self, site, domain, here, there, address, rate, downtime, relay=None):
-        self.relay = relay
+    def __init__(self, site, domain, here, there, address, rate, downtime, relay=None, postcopy=False):
+        self.relay, self.postcopy = relay, postcopy
+        # The guest may run there while its memory is needed here.
+        self.is_past_return = False
         self.site, self.domain, self.here, self.there, self.address = site, domain, here, there, address
         self.rate, self.downtime = rate, downtime
         self.process = None
@@ -70,8 +72,11 @@ class LibvirtMemory:
         address = f"unix://{self.relay.socket}" if self.relay else self.address
         if address:
             command += ["--migrateuri", address]
+        rate = str(max((self.rate or 0) // 8 // 2**20, 1))
         if self.rate:
-            command += ["--bandwidth", str(max(self.rate // 8 // 2**20, 1))]
+            command += ["--bandwidth", rate]
+        if self.postcopy:
+            command += ["--postcopy", "--postcopy-after-precopy", *(["--postcopy-bandwidth", rate] if self.rate else [])]
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.errors,
                                         start_new_session=True)
@@ -86,11 +91,24 @@ class LibvirtMemory:
                 time.sleep(0.1)
 
     def look(self):
+        self.look_for_switch()
         if self.process.poll() is None:
             return {"status": "active", "transferred": self.transferred()}
         if self.process.returncode != 0:
             raise SiteError(f"moving the memory failed: {self.complaint()}")
         return {"status": "completed"}
+
+    def look_for_switch(self):
+        """libvirt calls the guest here paused for post-copy from the switch on, also where that has failed."""
+        if self.postcopy and not self.is_past_return:
+            try:
+                self.is_past_return = "post-copy" in self.virsh(self.here, "domstate", self.domain, "--reason")
+            except SiteError:
+                # It has moved.
+                pass
+
+    def has_arrived(self):
+        return self.process is not None and self.process.poll() == 0
 
     def transferred(self):
         time.sleep(0.3)
@@ -115,12 +133,16 @@ class LibvirtMemory:
             return True
         end = time.monotonic() + limit
         while self.process.poll() is None and time.monotonic() < end:
+            self.look_for_switch()
+            if self.is_past_return:
+                return False
             try:
                 self.virsh(self.here, "domjobabort", self.domain)
             except SiteError:
                 pass
             time.sleep(0.2)
-        return self.process.poll() != 0
+        self.look_for_switch()
+        return self.process.poll() != 0 and not self.is_past_return
 
     def resume(self):
         if self.state(self.here) == "paused":

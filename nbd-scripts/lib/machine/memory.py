@@ -3,6 +3,7 @@ import re
 import time
 import urllib.parse
 
+from machine.relay import WayError
 from machine.site import SiteError
 from machine.qmp import QmpError
 
@@ -37,7 +38,7 @@ class Memory:
     """From the QEMU of the site `here` to that of `there`, at `address`, which `command` starts.
 
     `rate` is in bits a second, `downtime` in milliseconds; None for QEMU's own. `relay` carries it through the nodes; None
-    where QEMU connects to `address` itself.
+    where QEMU connects to `address` itself. `postcopy` is a PostCopy; None where the guest follows its memory.
     """
 
     # Bytes a second; the node limits what it sends.
@@ -46,12 +47,12 @@ class Memory:
     # How disks that come back are handed over.
     switch_back = "manual"
 
-    def __init__(self, here, there, command, address, rate, downtime, relay=None):
+    def __init__(self, here, there, command, address, rate, downtime, relay=None, postcopy=None):
         self.here, self.there, self.command, self.address = here, there, command, address
-        self.relay = relay
+        self.relay, self.postcopy = relay, postcopy
         self.rate, self.downtime = rate, downtime
         self.target = None
-        self.has_target = self.was_started = False
+        self.has_target = self.was_started = self.is_cut_off = False
         self.parameters = {}
 
     def check(self, disks):
@@ -90,24 +91,33 @@ class Memory:
         if state != "inmigrate":
             raise SiteError(f"the QEMU at {self.there.name} does not wait for a guest: it is {state}; "
                             "start it with -incoming defer")
+        if self.postcopy:
+            self.postcopy.enable(self.source, self.target, self.there.name)
 
     def check_target(self):
         """Raises QmpError where the QEMU there has gone."""
         self.target.execute("query-status")
 
     def start(self, pauses):
-        """`pauses` before the switchover."""
+        """`pauses` before the switchover; it always does with post-copy."""
+        needs_answers = self.relay is not None or self.postcopy is not None
         # With a return path QEMU does not believe that the memory is across before the QEMU there has said so.
         self.source.execute("migrate-set-capabilities",
-                            capabilities=[{"capability": "pause-before-switchover", "state": pauses},
-                                          {"capability": "return-path", "state": self.relay is not None}])
+                            capabilities=[{"capability": "pause-before-switchover",
+                                           "state": pauses or self.postcopy is not None},
+                                          {"capability": "return-path", "state": needs_answers}])
         rate = self.rate and max(self.rate // 8, 1)
         if self.relay and not rate:
             rate = self.UNLIMITED
-        self.limit({"max-bandwidth": rate, "downtime-limit": self.downtime})
+        limits = {"max-bandwidth": rate, "downtime-limit": self.downtime}
+        if self.postcopy and self.rate:
+            limits["max-postcopy-bandwidth"] = rate
+        self.limit(limits)
         self.target.execute("migrate-incoming", uri=f"unix:{self.relay.target}" if self.relay else self.address)
         self.was_started = True
         self.source.execute("migrate", uri=f"unix:{self.relay.socket}" if self.relay else self.address)
+        if self.postcopy:
+            self.postcopy.start()
 
     def limit(self, limits):
         limits = {name: value for name, value in limits.items() if value is not None}
@@ -123,22 +133,61 @@ class Memory:
     def look(self):
         """How far it is. Raises SiteError where it has failed, or the QEMU there has gone."""
         progress = self.progress()
-        if self.relay:
+        was_cut_off, self.is_cut_off = self.is_cut_off, progress["status"] == "postcopy-paused"
+        if was_cut_off and self.is_cut_off:
+            return self.recover(progress)
+        if self.relay and not self.is_past_return:
             self.relay.check_runs()
+        if self.postcopy:
+            self.postcopy.step(self.source, progress)
         if progress["status"] in ("failed", "cancelled", "cancelling"):
             raise SiteError(f"moving the memory failed: {progress.get('error-desc', 'QEMU says ' + progress['status'])}")
         return {"status": progress["status"], "transferred": progress.get("ram", {}).get("transferred")}
 
+    @property
+    def is_past_return(self):
+        """Whether the guest may run there while its memory is needed here."""
+        return self.postcopy is not None and self.postcopy.is_past_return
+
+    def is_back(self):
+        """Whether QEMU itself lets the guest go on here: it has not got to the switch."""
+        return self.progress()["status"] in ("failed", "cancelled") and self.runs(self.source)
+
+    def has_arrived(self):
+        return self.progress()["status"] == "completed"
+
+    def recover(self, progress):
+        """Post-copy was cut off. Returns what `look` does; nothing has moved where it is still."""
+        if not self.relay:
+            raise SiteError("the connection of the memory is gone")
+        try:
+            self.postcopy.recover(self)
+        except QmpError as error:
+            raise SiteError(f"the memory can't be brought on: {error}") from error
+        except WayError:
+            time.sleep(1)
+            return {"status": progress["status"], "transferred": None}
+        return {"status": "postcopy-active", "transferred": None}
+
     def go_on(self):
         """After the pause before the switchover."""
+        if self.postcopy:
+            self.postcopy.is_past_return = self.postcopy.has_begun
         self.source.execute("migrate-continue", state="pre-switchover")
 
     def runs_there(self):
-        return self.target.execute("query-status")["status"] == "running"
+        return self.runs(self.target)
+
+    @staticmethod
+    def runs(monitor):
+        return monitor.execute("query-status")["status"] == "running"
 
     def cancel(self, limit=60):
         """Returns once nothing is under way; whether the guest is at the source still."""
+        if self.is_past_return:
+            return self.is_back()
         if not self.was_started:
+            self.forget_postcopy()
             return True
         end = time.monotonic() + limit
         while (status := self.progress()["status"]) in UNDER_WAY and time.monotonic() < end:
@@ -148,11 +197,16 @@ class Memory:
         # A later attempt finds QEMU as this one has.
         if self.parameters:
             self.source.execute("migrate-set-parameters", **self.parameters)
+        self.forget_postcopy()
         return status != "completed"
+
+    def forget_postcopy(self):
+        if self.postcopy:
+            self.postcopy.disable(self.source)
 
     def resume(self):
         """The guest runs at the source."""
-        if self.source.execute("query-status")["status"] != "running":
+        if not self.runs(self.source):
             self.source.execute("cont")
 
     def end_source(self):
@@ -186,8 +240,14 @@ class Memory:
             progress = self.progress()
         except QmpError:
             return {"bytes": None, "seconds": None, "downtime": None}
-        return {"bytes": progress.get("ram", {}).get("transferred"),
-                "seconds": progress.get("total-time", 0) / 1000, "downtime": progress.get("downtime", 0) / 1000}
+        ram = progress.get("ram", {})
+        bill = {"bytes": ram.get("transferred"), "seconds": progress.get("total-time", 0) / 1000,
+                "downtime": progress.get("downtime", 0) / 1000}
+        if self.postcopy:
+            # Pages that the guest has asked for, and bytes behind the switch.
+            bill["postcopy"] = {"requests": ram.get("postcopy-requests"), "bytes": ram.get("postcopy-bytes"),
+                                "recoveries": self.postcopy.recoveries}
+        return bill
 
     @staticmethod
     def quit(monitor):

@@ -8,6 +8,7 @@ leaves them here for good, or says that it is too late.
 2. They are there and the memory is not (`manual`, between the switchover and QEMU's end): the guest goes on here, the node
    passes its requests on. The same command moves the rest later.
 3. Both are there: there is nothing to go back to.
+4. The guest runs there and its memory follows (post-copy): it can't go on here, and both QEMUs are needed until the end.
 """
 import signal
 import sys
@@ -53,12 +54,22 @@ class Signals:
         time.sleep(seconds)
 
 
+def advice(has_arrived, there):
+    """For a guest that was switched to post-copy and that this script leaves."""
+    if has_arrived:
+        return (f"the guest runs at {there} with all of its memory, and its disks follow with its first write: see nearblock "
+                "status there")
+    return (f"the guest runs at {there} and some of its memory is only here: keep both QEMUs and both nodes until QEMU here says "
+            "completed, as losing one loses the guest. Do not resume it here. docs/manual.md says how to bring the memory on after "
+            "a cut")
+
+
 class Move:
     def __init__(self, options, disks, memory, relay=None, trimmer=None):
         self.options, self.disks, self.memory, self.relay, self.trimmer = options, disks, memory, relay, trimmer
         # Bytes that have reached the node; None where nobody has asked for them.
         self.trimmed = None
-        self.are_there = self.has_begun = False
+        self.are_there = self.has_begun = self.is_cut_off = False
         self.signals = Signals()
 
     def say(self, words):
@@ -118,7 +129,7 @@ class Move:
         if not self.are_there:
             self.begin_disks()
         elif self.relay:
-            self.relay.begin(self.disks.names, self.disks.to)
+            self.relay.begin(self.disks.names)
         self.memory.prepare()
         if self.switch == "converged":
             self.say("moving the disks; their requests are passed on")
@@ -155,9 +166,16 @@ class Move:
     def has_memory_moved(self):
         progress = self.memory.look()
         self.note(progress)
+        is_cut_off = progress["status"] == "postcopy-paused"
+        if is_cut_off != self.is_cut_off:
+            self.is_cut_off = is_cut_off
+            self.say("the memory was cut off; the guest waits for it" if is_cut_off else "the memory goes on")
         if progress["status"] == "pre-switchover":
-            self.switch_over()
+            if self.switch == "manual":
+                self.switch_over()
             self.memory.go_on()
+            if self.memory.is_past_return:
+                self.say("the guest switches over, and the rest of its memory follows")
         return progress["status"] == "completed"
 
     def switch_over(self):
@@ -203,6 +221,8 @@ class Move:
     # After a failure before the end. Signals are noted and change nothing.
 
     def undo(self, failure):
+        if self.memory.postcopy and self.stop_memory(failure):
+            return
         try:
             are_here = not self.are_there and self.cancel_disks()
         except FAILURES as error:
@@ -217,6 +237,20 @@ class Move:
             self.stay(failure, are_here, is_memory_here)
         # Both are there, or were.
         self.go_on_there(failure)
+
+    def stop_memory(self, failure):
+        """Ahead of the disks: a guest that may run there can't be brought back. Returns whether all is there."""
+        has_arrived = False
+        try:
+            if self.memory.cancel():
+                return False
+            has_arrived = self.memory.has_arrived()
+            if has_arrived and self.disks.are_handed_over():
+                self.go_on_there(failure)
+                return True
+        except (QmpError, SiteError) as error:
+            failure = f"{failure}; and what moves the guest here does not answer: {error}"
+        raise MoveFailed(f"{failure}; {advice(has_arrived, self.disks.there.name)}") from None
 
     def cancel_disks(self):
         """Whether they are here; the node may be on its way up again."""

@@ -8,14 +8,20 @@ class QmpError(Exception):
 
 
 class Qmp:
-    """A monitor on a connected socket, which it owns from now on."""
+    """A monitor on a connected socket, which it owns from now on.
+
+    Some commands are executed even while QEMU itself hangs, as in a page of the guest that has not come; QEMU calls them
+    out-of-band.
+    """
 
     def __init__(self, connection, name="QEMU", timeout=30):
         self.connection, self.name = connection, name
         connection.settimeout(timeout)
+        self.asked = 0
         self.stream = connection.makefile("r", encoding="utf-8")
-        self.receive()
-        self.execute("qmp_capabilities")
+        greeting = self.receive().get("QMP", {})
+        enabled = [name for name in greeting.get("capabilities", []) if name == "oob"]
+        self.execute("qmp_capabilities", **({"enable": enabled} if enabled else {}))
 
     @classmethod
     def connect(cls, path, name="QEMU"):
@@ -29,7 +35,15 @@ class Qmp:
 
     def execute(self, command, **arguments):
         """Returns what the monitor answers; names of arguments have `_` for `-`."""
-        request = {"execute": command}
+        return self.ask("execute", command, arguments)
+
+    def execute_at_once(self, command, **arguments):
+        """As `execute`, out of band."""
+        return self.ask("exec-oob", command, arguments)
+
+    def ask(self, verb, command, arguments):
+        self.asked += 1
+        request = {verb: command, "id": self.asked}
         if arguments:
             request["arguments"] = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
@@ -38,6 +52,9 @@ class Qmp:
             raise QmpError(f"{self.name} has gone: {error.strerror or error}") from error
         while True:
             answer = self.receive()
+            # That of a command that nobody waits for any more.
+            if answer.get("id") != self.asked:
+                continue
             if "error" in answer:
                 raise QmpError(f"{self.name} refuses {command}: {answer['error']['desc']}")
             if "return" in answer:

@@ -1,9 +1,22 @@
 """The memory's way through the nodes: the sockets of the two QEMUs, and what the node says of it."""
 import json
+import socket as sockets
 import subprocess
 import tempfile
+import time
 
 from machine.site import SiteError
+
+
+class WayError(Exception):
+    """The memory's way is not there yet."""
+
+
+def is_listening(path):
+    """Whether a process of this machine listens on a Unix socket. A connection would be taken for QEMU's."""
+    with open("/proc/net/unix", encoding="utf-8") as table:
+        # Number, references, protocol, flags (__SO_ACCEPTCON), type, state, inode, path.
+        return any(fields[3] == "00010000" and fields[7:] == [path] for fields in map(str.split, table))
 
 
 class Relay:
@@ -12,8 +25,9 @@ class Relay:
     `socket` is the path here; None for the same path as there.
     """
 
-    def __init__(self, here, there, name, socket, at_once, rate):
+    def __init__(self, here, there, name, socket, at_once, rate, to):
         self.here, self.there, self.name, self.socket, self.at_once, self.rate = here, there, name, socket, at_once, rate
+        self.to = to
         self.command = None
 
     def check(self):
@@ -32,13 +46,39 @@ class Relay:
     def names(self):
         return ["--memory", self.socket, "--memory-name", self.name]
 
-    def begin(self, names, to):
+    def begin(self, names):
         """Where the disks are there already, only the memory is moved."""
+        self.run(*names, *self.names())
+
+    def run(self, *arguments):
         rate = [] if self.rate is None else ["--rate", self.rate]
         self.output, self.errors = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.command = subprocess.Popen(
-            self.here.command("memory", *names, "--to", to, *self.names(), *rate, "--json"),
+            self.here.command("memory", "--to", self.to, *arguments, *rate, "--json"),
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors, start_new_session=True)
+
+    def check_way(self):
+        """Raises WayError unless the node there answers."""
+        host, port = self.to.rsplit(":", 1)
+        try:
+            sockets.create_connection((host.strip("[]"), int(port)), 5).close()
+        except OSError as error:
+            raise WayError(f"{self.to} does not answer: {error}") from error
+
+    def begin_again(self, number, limit=10):
+        """Carries a post-copy that goes on after a cut; returns the socket for it.
+
+        Nothing is looked for on disks: the guest waits, and to read them takes long.
+        """
+        self.end()
+        path = f"{self.socket}.{number}"
+        self.run("--memory", path, "--memory-name", self.name)
+        end = time.monotonic() + limit
+        while not is_listening(path):
+            if self.command.poll() is not None or time.monotonic() > end:
+                raise WayError("the node here makes no socket for the memory")
+            time.sleep(0.05)
+        return path
 
     def check_runs(self):
         """Raises SiteError where the node has given it up."""

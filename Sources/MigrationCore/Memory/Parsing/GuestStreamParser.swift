@@ -9,6 +9,8 @@ package struct GuestStreamParser: StreamParser {
 
     package var problem: String? { parser.problem }
 
+    package var stage: MemoryStage { parser.stage }
+
     package mutating func parse(
         _ bytes: UnsafeRawBufferPointer, isWaiting: Bool, into parts: inout [StreamPart]
     ) -> Int {

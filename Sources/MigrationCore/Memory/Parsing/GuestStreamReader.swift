@@ -11,6 +11,8 @@ struct GuestStreamReader: StreamReader {
     private var qemu = QEMUStreamReader()
     private var xen = XenStreamReader()
 
+    var stage: MemoryStage { hypervisor == .qemu ? qemu.stage : .preCopy }
+
     mutating func next(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         switch hypervisor {
         case .qemu: return qemu.next(bytes)

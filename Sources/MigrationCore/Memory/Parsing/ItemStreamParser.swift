@@ -7,6 +7,8 @@ struct ItemStreamParser<Reader: StreamReader>: StreamParser {
     private var covered: [UInt8] = []
     private(set) var problem: String?
 
+    var stage: MemoryStage { reader.stage }
+
     mutating func parse(
         _ bytes: UnsafeRawBufferPointer, isWaiting: Bool, into parts: inout [StreamPart]
     ) -> Int {

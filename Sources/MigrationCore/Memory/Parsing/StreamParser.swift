@@ -11,4 +11,11 @@ package protocol StreamParser: Sendable {
 
     /// The reason, in a line, why the rest of the stream is passed on as it is; nil as long as pages are looked for.
     var problem: String? { get }
+
+    /// The stage that the stream has reached, as far as it could be understood.
+    var stage: MemoryStage { get }
+}
+
+extension StreamParser {
+    package var stage: MemoryStage { .preCopy }
 }

@@ -5,4 +5,7 @@ protocol StreamReader: Sendable {
     /// The next item.
     /// - Parameter bytes: the stream from the item on, at least 1 byte. `StreamItem.mostBytes` are enough for any item.
     mutating func next(_ bytes: UnsafeRawBufferPointer) -> StreamStep
+
+    /// The stage that the stream has reached.
+    var stage: MemoryStage { get }
 }

@@ -76,6 +76,7 @@ extension QEMUMainChannel {
         let end = QEMUCommand.headerBytes + 4
         guard bytes.count >= end else { return .more }
         place = .element
+        hasPackage = true
         return .bytes(end, others: Int(bytes.bigEndian(UInt32.self, at: end - 4)))
     }
 

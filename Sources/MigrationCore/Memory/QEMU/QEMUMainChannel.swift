@@ -40,6 +40,8 @@ struct QEMUMainChannel: Sendable {
     /// A section whose end was looked for and found; nil once the end of a RAM section has confirmed it.
     var foundEnd: UInt32?
     let kind: Kind
+    /// Whether the devices have gone in a package: the guest runs at the destination from then on.
+    var hasPackage = false
 
     init(_ kind: Kind = .whole) {
         self.kind = kind
@@ -47,6 +49,14 @@ struct QEMUMainChannel: Sendable {
         case .whole: place = .header
         case .preempt: place = .ram
         case .resumed: place = .element
+        }
+    }
+
+    var stage: MemoryStage {
+        switch kind {
+        case .whole: hasPackage ? .postCopy : .preCopy
+        case .preempt: .requested
+        case .resumed: .postCopy
         }
     }
 

@@ -4,6 +4,8 @@ struct QEMUStreamReader: StreamReader {
     private var main = QEMUMainChannel()
     private var multifd = QEMUMultifdChannel()
 
+    var stage: MemoryStage { main.stage }
+
     mutating func next(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         switch channel {
         case .main: main.next(bytes)

@@ -33,6 +33,9 @@ struct XenStreamReader: StreamReader {
     /// Types of libxl's records that say who goes on.
     private static let (libxlEnd, libxcContext, checkpointEnd): (UInt32, UInt32, UInt32) = (0, 1, 4)
 
+    /// Xen has no post-copy.
+    var stage: MemoryStage { .preCopy }
+
     mutating func next(_ bytes: UnsafeRawBufferPointer) -> StreamStep {
         switch place {
         case .imageRecord: imageRecord(bytes)

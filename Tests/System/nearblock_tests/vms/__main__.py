@@ -6,6 +6,10 @@ Each test fails on an I/O error in the guest's kernel log, a byte that fio or a 
 what the guest says it wrote, or one that e2fsck complains of. The tests:
   move            switched over by the guest's first write; prints how long the guest stood still, and its writes
   manual          switched over between QEMU's pre-switchover and its end
+  postcopy        the guest runs there after a second of copying its memory, and the rest follows: with its first write, and
+                  manual; an attempt before that is interrupted, and undone
+  recover         as postcopy; the nodes are killed and started again while the rest follows
+  leave           as postcopy; migrate-vm is interrupted while the rest follows: the guest stays there
   back            there and back again
   multifd         the memory goes over several connections of QEMU
   two             a guest with two disks

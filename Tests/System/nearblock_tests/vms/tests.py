@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from nearblock_tests.vms import harm as harms
 from nearblock_tests.vms.monitor import Monitor, run_state
+from nearblock_tests.vms.postcopy import leave, postcopy, recover
 from nearblock_tests.vms.sites import Site
 from nearblock_tests.vms.world import MEBIBYTE, Context, DebianWorld, Failure, LibvirtWorld, Move, Result, World
 
@@ -60,31 +61,22 @@ def two(context: Context, folder: str) -> None:
         world.end_guest(world.far)
 
 
-def check_stayed(world: World) -> None:
-    """Everything is as it was before."""
-    if any(state != "serving" for state in world.states(world.near).values()):
-        raise Failure(f"after the failure the disk is not served as before: {world.states(world.near)}")
-    if world.far.node.status():
-        raise Failure(f"after the failure the node there still answers: {world.states(world.far)}")
-    world.work(1)
-
-
 def rollback(context: Context, folder: str) -> str:
     with World(context, folder) as world:
         began = time.monotonic()
         world.move(start="echo no such machine >&2; exit 1").fail("no such machine; the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         run = world.move("--memory-rate", "20M")
         run.wait_for("copying the memory")
         time.sleep(2)
         world.far.end_qemu()
         run.fail("the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         run = world.move("--memory-rate", "20M")
         run.wait_for("copying the memory")
         run.process.send_signal(signal.SIGTERM)
         run.fail("interrupted by SIGTERM; the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         unaware = world.guest.gap("w", began)
         world.move().finish()
         world.work(1)
@@ -234,7 +226,7 @@ def libvirt(context: Context, folder: str) -> str:
         time.sleep(2)
         run.process.send_signal(signal.SIGTERM)
         run.fail("interrupted by SIGTERM; the guest goes on here")
-        check_stayed(world)
+        world.check_stayed()
         run = world.move("--trim")
         result = has_trimmed(run, "the guest trims")
         if not result["trimmed"]:
@@ -289,7 +281,7 @@ def harm(context: Context, folder: str) -> str:
 
 
 TESTS: tuple[Callable[[Context, str], str | None], ...] = (
-    move, manual, back, multifd, two, rollback, late, cut, restart, gone, debian, trim, libvirt, same, harm)
+    move, manual, postcopy, recover, leave, back, multifd, two, rollback, late, cut, restart, gone, debian, trim, libvirt, same, harm)
 ALL = {test.__name__: test for test in TESTS}
 # There and back.
 SHORT = ("back",)

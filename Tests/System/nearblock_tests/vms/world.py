@@ -72,10 +72,10 @@ class Move:
         self.log.seek(self.mark)
         return self.log.read().decode(errors="replace")
 
-    def wait_for(self, words: str, limit: float = 120) -> None:
-        """Until it has said them."""
+    def wait_for(self, words: str, limit: float = 120, count: int = 1) -> None:
+        """Until it has said them so many times."""
         end = time.monotonic() + limit
-        while words not in self.said():
+        while self.said().count(words) < count:
             if self.process.poll() is not None or time.monotonic() > end:
                 raise Failure(f"migrate-vm has not said '{words}': {self.last()}")
             time.sleep(0.02)
@@ -198,6 +198,14 @@ class World:
         time.sleep(seconds)
         if self.guest.gap("w", since) > seconds / 2:
             raise Failure(f"the guest has written nothing for {seconds / 2:.0f} s")
+
+    def check_stayed(self) -> None:
+        """Everything is as it was before a move that failed."""
+        if any(state != "serving" for state in self.states(self.near).values()):
+            raise Failure(f"after the failure the disk is not served as before: {self.states(self.near)}")
+        if self.far.node.status():
+            raise Failure(f"after the failure the node there still answers: {self.states(self.far)}")
+        self.work(1)
 
     def end_guest(self, site: Site) -> None:
         """Everything that the guest has written must be in that site's images."""
