@@ -214,32 +214,33 @@ public final class MemoryRelay: Sendable {
     /// there are. If the memory may go at once, they need not wait for the index.
     private func prepare(_ attempt: Int, _ scan: Task<[AgreedDisk], any Error>) async {
         do {
-            guard let disks = try await offered(scan, for: attempt) else { return }
-            let finder = PageFinder(disks: disks)
-            if job.isAtOnce { publish(.success(finder), for: attempt) }
-            while !disks.allSatisfy(\.isConfirmed) {
-                guard isWanted(attempt) else { return }
+            var finder: PageFinder?
+            while isWanted(attempt) {
+                // A migration that was cut off is followed by another, with disks of its own.
+                let disks = try await offered(scan)
+                if job.isAtOnce, finder == nil, let disks {
+                    finder = PageFinder(disks: disks)
+                    publish(.success(finder!), for: attempt)
+                }
+                if let disks, disks.allSatisfy(\.isConfirmed) {
+                    let used = finder ?? PageFinder(disks: disks)
+                    try await used.build(in: job.scratch, on: pools.background) { [self] in isWanted(attempt) }
+                    return publish(.success(used), for: attempt)
+                }
                 try await Task.sleep(for: Self.interval)
             }
-            try await finder.build(in: job.scratch, on: pools.background) { [self] in isWanted(attempt) }
-            publish(.success(finder), for: attempt)
         } catch {
             logger.warning("\(job.name): pages can't be looked for on the guest's disks: \(error)")
             publish(.failure(error), for: attempt)
         }
     }
 
-    /// Waits until the destination has taken the offers of all disks.
-    /// - Returns: nil if nobody waits for them any more.
-    private func offered(_ scan: Task<[AgreedDisk], any Error>, for attempt: Int) async throws -> [AgreedDisk]? {
+    /// The disks; nil until the destination has taken the offers of all of them.
+    private func offered(_ scan: Task<[AgreedDisk], any Error>) async throws -> [AgreedDisk]? {
         guard case .moving(let migrations) = disks else { return try await scan.value }
-        while isWanted(attempt) {
-            let agreed = migrations().map(\.agreed)
-            let known = agreed.compactMap(\.self)
-            if known.count == agreed.count { return known }
-            try await Task.sleep(for: Self.interval)
-        }
-        return nil
+        let agreed = migrations().map(\.agreed)
+        let known = agreed.compactMap(\.self)
+        return known.count == agreed.count ? known : nil
     }
 
     private func isWanted(_ attempt: Int) -> Bool {

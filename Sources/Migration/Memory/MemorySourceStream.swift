@@ -34,6 +34,7 @@ final class MemorySourceStream: Sendable {
         var problem: String?
         /// References that turned out wrong.
         var repairs = 0
+        var stage = MemoryStage.preCopy
         /// The hypervisor's connection, while it is carried.
         var hypervisor: (any Channel)?
     }
@@ -121,7 +122,10 @@ final class MemorySourceStream: Sendable {
 
     /// Takes less from the hypervisor at once: a page that the guest waits for comes behind what has been taken.
     func enter(_ stage: MemoryStage) {
-        let hypervisor = state.withLockedValue { $0.hypervisor }
+        let hypervisor = state.withLockedValue { state in
+            state.stage = stage
+            return state.hypervisor
+        }
         inbox.limit(to: stage.waitingBytes)
         _ = hypervisor?.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.urgentRead))
         guard stage == .postCopy else { return }
@@ -182,9 +186,9 @@ final class MemorySourceStream: Sendable {
 
     /// Sends the oldest batch that has not been delivered without references.
     private func repair(over connection: PeerConnection) async throws {
-        let bytes = state.withLockedValue { state in
+        let (bytes, stage) = state.withLockedValue { state in
             state.repairs += 1
-            return state.kept.first!
+            return (state.kept.first!, state.stage)
         }
         let compressed = try await context.pools.urgent.runIfActive {
             try bytes.withUnsafeReadableBytes { bytes in
@@ -196,7 +200,7 @@ final class MemorySourceStream: Sendable {
         }
         context.logger.debug("\(context.name): a page of memory was not on its disk; sent as bytes")
         let frame = Message.memory(.repair(compressed)).encoded()
-        try await context.rate.wait(for: frame.readableBytes) { connection.isOpen }
+        try await context.rate.wait(for: frame.readableBytes, isAhead: stage != .preCopy) { connection.isOpen }
         try await connection.send(frame)
     }
 }

@@ -13,6 +13,8 @@ import Peer
 struct PostCopyBlockServer {
     /// Bytes of blocks that are read in one go, to be described.
     private static let readBytes = 1 << 20
+    /// The longest time for which the destination's background fill waits for the free blocks.
+    private static let freeLimit = Duration.seconds(3)
 
     let connection: PeerConnection
     let image: RawImage
@@ -57,7 +59,7 @@ struct PostCopyBlockServer {
 
     private func nameFree() async throws {
         guard let free else { return }
-        await free.wait { [connection] in !connection.isOpen }
+        await free.wait(atMost: Self.freeLimit) { [connection] in !connection.isOpen }
         let longest = try await pool.runIfActive { free.blocks.longestRuns(limit: PostcopyMessage.maximumFree) }
         if !longest.isEmpty { try await send(.postcopy(.free(longest.map { BlockRange($0) }))) }
     }

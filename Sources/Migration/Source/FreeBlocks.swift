@@ -12,6 +12,8 @@ final class FreeBlocks: Sendable {
 
     /// How often a reading is looked after while the disk may be wanted at once.
     private static let lookInterval = Duration.milliseconds(20)
+    /// The time that finding the holes may take: a fragmented image has very many. What is not known by then counts as used.
+    private static let holesLimit = Duration.seconds(5)
 
     private struct Found {
         var blocks: BlockSet
@@ -40,9 +42,10 @@ final class FreeBlocks: Sendable {
     /// The free blocks; none while they are not known.
     var blocks: BlockSet { found.withLockedValue { $0?.blocks } ?? BlockSet(of: geometry.blockCount) }
 
-    /// Waits until they are known, or the disk is wanted at once.
-    func wait(unless isWanted: () -> Bool) async {
-        while found.withLockedValue({ $0 == nil }), !isWanted(), !Task.isCancelled {
+    /// Waits until they are known, the time is over, or the disk is wanted at once.
+    func wait(atMost limit: Duration, unless isWanted: () -> Bool) async {
+        let end = ContinuousClock.now + limit
+        while found.withLockedValue({ $0 == nil }), !isWanted(), .now < end, !Task.isCancelled {
             await found.wait(until: { $0 != nil }, atMost: Self.lookInterval)
         }
     }
@@ -64,12 +67,19 @@ final class FreeBlocks: Sendable {
         _ free: BlockSet, _ image: RawImage, _ geometry: BlockGeometry
     ) throws -> BlockSet {
         var outside = BlockSet(of: geometry.blockCount)
+        let end = ContinuousClock.now + holesLimit
+        // The last data that was found; many free runs may lie in it.
+        var data: Range<UInt64> = 0..<0
         for run in free {
             var place = run.lowerBound
-            while place < run.upperBound,
-                let data = try image.nextData(from: place * UInt64(geometry.blockSize))
-            {
-                let blocks = geometry.blocks(touching: data).clamped(to: place..<run.upperBound)
+            while place < run.upperBound {
+                if data.upperBound <= place {
+                    guard .now < end, let next = try image.nextData(from: place * UInt64(geometry.blockSize)) else {
+                        return outside
+                    }
+                    data = geometry.blocks(touching: next)
+                }
+                let blocks = data.clamped(to: place..<run.upperBound)
                 if blocks.isEmpty { break }
                 outside.insert(blocks)
                 place = blocks.upperBound

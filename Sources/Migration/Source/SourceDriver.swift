@@ -31,6 +31,8 @@ struct SourceDriver {
     private static let agreementInterval = Duration.milliseconds(10)
     /// How long the switchover is put off for the forwarding link.
     private static let connectLimit = Duration.seconds(2)
+    /// The longest time for which a migration waits for the free blocks, which decide an order only.
+    private static let freeLimit = Duration.seconds(15)
 
     let migration: SourceMigration
     let link: SourceLink
@@ -123,7 +125,7 @@ struct SourceDriver {
     private mutating func open(_ opened: OpenedMigration) async throws -> SourceMachine.Step {
         let free = FreeBlocks(of: job.image, opened.geometry, job.readFree)
         // A disk that goes at once is copied by post-copy, which asks later.
-        await free.wait { [migration, link] in migration.isWanted || !link.isOpen }
+        await free.wait(atMost: Self.freeLimit) { [migration, link] in migration.isWanted || !link.isOpen }
         migration.update { $0.free = free.known.map { FreeBytes(known: $0) } }
         let copy = try SourceCopy(
             job: job, migration: migration.id, opened: opened, free: free, link: link, disks: group.count,

@@ -1,15 +1,31 @@
 import Glibc
+import NIOConcurrencyHelpers
 
-/// The file of a Unix socket that this server has bound.
+/// The file of a Unix socket that this process has bound, and on which it listens until `remove`.
 package struct SocketFile: Sendable {
+    private struct Number: Hashable {
+        let device: dev_t
+        let inode: ino_t
+    }
+
+    /// Those of this process.
+    private static let own = NIOLockedValueBox<Set<Number>>([])
+
     private let path: String
-    private let device: dev_t
-    private let inode: ino_t
+    private let number: Number?
 
     /// Describes the file that stands at `path` now, which a server of this process has bound.
     package init(path: String) {
         self.path = path
-        (device, inode) = Self.number(of: path) ?? (0, 0)
+        let number = Self.number(of: path)
+        self.number = number
+        if let number { Self.own.withLockedValue { _ = $0.insert(number) } }
+    }
+
+    /// Whether this process listens on the socket whose file stands at `path`. To connect would tell as well, and would be
+    /// taken for a client.
+    static func isOwn(at path: String) -> Bool {
+        number(of: path).map { number in own.withLockedValue { $0.contains(number) } } ?? false
     }
 
     /// Removes the file, unless another server has put its own there since. Blocks the thread while a server replaces a
@@ -17,11 +33,13 @@ package struct SocketFile: Sendable {
     package func remove() {
         let lock = SocketFolderLock(for: path)
         defer { lock.release() }
-        if let number = Self.number(of: path), number == (device, inode) { unlink(path) }
+        guard let number else { return }
+        if Self.number(of: path) == number { unlink(path) }
+        Self.own.withLockedValue { _ = $0.remove(number) }
     }
 
-    private static func number(of path: String) -> (dev_t, ino_t)? {
+    private static func number(of path: String) -> Number? {
         var info = stat()
-        return lstat(path, &info) == 0 ? (info.st_dev, info.st_ino) : nil
+        return lstat(path, &info) == 0 ? Number(device: info.st_dev, inode: info.st_ino) : nil
     }
 }

@@ -58,7 +58,7 @@ package enum UnixListener {
         guard isSocket(path) else {
             throw ListenError(address, "the file is there and is no socket; choose another path")
         }
-        guard isAbandoned(&name) else { throw ListenError(address, code: EADDRINUSE) }
+        guard !SocketFile.isOwn(at: path), isAbandoned(&name) else { throw ListenError(address, code: EADDRINUSE) }
         guard unlink(path) == 0, ListeningSocket.bindAndListen(descriptor, &name) else {
             throw ListenError(address, code: errno)
         }

@@ -63,7 +63,9 @@ public final class RateLimit: Sendable {
             let cost = Double(count) * 8 / Double(bits)
             state.freeAt = max(state.freeAt, now - Self.burst) + .seconds(cost)
             if isAhead {
-                state.aheadFreeAt = max(state.aheadFreeAt, now - Self.burst) + .seconds(cost / Self.aheadShare)
+                let shared = max(state.aheadFreeAt, now - Self.burst) + .seconds(cost / Self.aheadShare)
+                // Frames that had the link for themselves must not be charged with what others might have used.
+                state.aheadFreeAt = min(shared, state.freeAt)
             }
             return nil
         }

@@ -47,7 +47,7 @@ struct FreeBlocksTests {
     func copied() async throws {
         let nodes = try await nodes()
         let output = try nodes.scratch.write([], to: "output")
-        let command = ["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--json", "--rate", "60M"]
+        let command = ["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--json", "--rate", "10M"]
         let migration = try ChildProcess(
             Nearblock.path, command + ["--control", nodes.source.control], output: output)
         var seen = (before: 0, after: 0)
@@ -57,6 +57,8 @@ struct FreeBlocksTests {
                 let free = freeBytes(progress), let done = progress["done"] as? Int
             {
                 if free.sent > 0 { seen.after += 1 } else { seen.before += 1 }
+                // Slow enough to be seen, and no slower.
+                if seen.after == 1 { _ = try await nodes.source.ask(["rate", "disk", "1G"]) }
                 #expect(free.sent == 0 || done - free.sent >= 24 << 20 - free.known, "\(progress)")
             }
             return ["moved", "released"].contains(export["state"] as? String)

@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Daemon
+@testable import NBDServer
 
 /// Less obvious ways to reach a node.
 @Suite("Small doors", .timeLimit(.minutes(10)))
@@ -80,6 +81,19 @@ struct SmallDoorsTests {
         #expect(throws: ControlError.self) { try ControlSocket.open(at: "") }
         let long = scratch.file(String(repeating: "x", count: 108))
         #expect(throws: ControlError.self) { try ControlSocket.open(at: long) }
+    }
+
+    @Test("A socket on which this process listens -> refused, and its server sees nobody come")
+    func ownSocket() throws {
+        let path = scratch.file("memory")
+        let descriptor = try ControlSocket.open(at: path)
+        defer { close(descriptor) }
+        let file = SocketFile(path: path)
+        #expect(throws: ControlError.self) { try ControlSocket.open(at: path) }
+        var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        #expect(poll(&waiting, 1, 0) == 0)
+        file.remove()
+        #expect(access(path, F_OK) != 0)
     }
 
     @Test("A control socket with a full queue of clients -> is not taken for a leftover")

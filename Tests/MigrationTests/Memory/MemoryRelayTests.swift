@@ -1,6 +1,8 @@
+import BlockModel
 import Foundation
 import Glibc
 import MigrationCore
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Peer
@@ -133,6 +135,67 @@ import Testing
             #expect(bytes == stream)
         }
         #expect(status.disk == UInt64(pages * StreamPart.pageBytes))
+    }
+
+    @Test func theNodeThereCantKeepPages_refusesAndLetsItsHypervisorGo() async throws {
+        let waiting = Hypervisor.listen(at: "\(nodes.folder)/guest.sock")
+        defer { close(waiting) }
+        try await nodes.destination.receiving(memory: try MemoryDirectory(path: nodes.folder)) { address in
+            try FileManager.default.removeItem(atPath: nodes.destination.state.scratch)
+            try await nodes.listening(to: address, .standing([])) { relay async throws in
+                let here = try await Hypervisor.connect(to: nodes.socket)
+                let there = try await Hypervisor.accept(on: waiting)
+                #expect(try await here.read().isEmpty)
+                #expect(try await there.read().isEmpty)
+                await relay.waitUntilIdle()
+                #expect(relay.status.state == .failed)
+            }
+        }
+    }
+
+    /// As after a cut link: `GuestMigration` makes others.
+    @Test func theDisksMigrationsAreReplaced_theHypervisorWaitsForThoseOfNow() async throws {
+        var random = Seeded.fresh()
+        let (stream, pages) = try nodes.streamOfDisk(&random, as: MadeMemory.stream(of:))
+        let image = nodes.source.arrivedImages.withLockedValue { $0["disk"]! }
+        let theirs = nodes.destination.arrivedImages.withLockedValue { $0["disk"]! }
+        let agreed = try await StandingDisk(name: "disk", image: image).scan(
+            in: nodes.source.state.scratch, on: nodes.source.pools.background)
+        let unconfirmed = AgreedDisk(
+            name: agreed.name, manifest: agreed.manifest, dirtyMap: DirtyMap(geometry: agreed.geometry))
+        // Only what they have agreed on counts.
+        let (disk, other) = try nodes.source.makeDisk("other", size: 8192, &random)
+        let migrations = [unconfirmed, agreed].map { agreed in
+            let migration = nodes.source.migration(of: disk, other, to: PeerAddress(host: "127.0.0.1", port: 1))
+            migration.state.withLockedValue { $0.agreed = agreed }
+            return migration
+        }
+        let current = NIOLockedValueBox(migrations[0])
+        let asked = NIOLockedValueBox(0)
+        let disks = MemoryRelay.Disks.moving {
+            asked.withLockedValue { $0 += 1 }
+            return [current.withLockedValue { $0 }]
+        }
+        let waiting = Hypervisor.listen(at: "\(nodes.folder)/guest.sock")
+        defer { close(waiting) }
+        try await nodes.destination.receiving(memory: try MemoryDirectory(path: nodes.folder)) { address in
+            nodes.destination.arrivedImages.withLockedValue { $0["disk"] = theirs }
+            try await nodes.listening(to: address, disks) { relay async throws in
+                let here = try await Hypervisor.connect(to: nodes.socket)
+                // It knows the first by then.
+                try await waitUntil("the relay looks at the disks") { asked.withLockedValue { $0 } > 1 }
+                current.withLockedValue { $0 = migrations[1] }
+                let there = try await Hypervisor.accept(on: waiting)
+                async let came = there.read()
+                #expect(try await here.write(stream))
+                here.endWriting()
+                let bytes = try await came
+                #expect(bytes == stream)
+                here.hangUp()
+                await relay.waitUntilIdle()
+                #expect(relay.status.disk == UInt64(pages * StreamPart.pageBytes))
+            }
+        }
     }
 
     @Test func theHypervisorHereHangsUpInTheMiddle_theOneThereGetsAnEnd() async throws {

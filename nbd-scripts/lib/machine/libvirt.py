@@ -107,6 +107,11 @@ class LibvirtMemory:
                 # It has moved.
                 pass
 
+    def may_run_there(self):
+        """Whether the guest may run there while its memory is needed here."""
+        self.look_for_switch()
+        return self.is_past_return
+
     def has_arrived(self):
         return self.process is not None and self.process.poll() == 0
 

@@ -149,6 +149,9 @@ class Memory:
         """Whether the guest may run there while its memory is needed here."""
         return self.postcopy is not None and self.postcopy.is_past_return
 
+    def may_run_there(self):
+        return self.is_past_return
+
     def is_back(self):
         """Whether QEMU itself lets the guest go on here: it has not got to the switch."""
         return self.progress()["status"] in ("failed", "cancelled") and self.runs(self.source)
@@ -189,6 +192,7 @@ class Memory:
         if not self.was_started:
             self.forget_postcopy()
             return True
+        self.reopen()
         end = time.monotonic() + limit
         while (status := self.progress()["status"]) in UNDER_WAY and time.monotonic() < end:
             if status != "cancelling":
@@ -203,6 +207,14 @@ class Memory:
     def forget_postcopy(self):
         if self.postcopy:
             self.postcopy.disable(self.source)
+
+    def reopen(self):
+        """Opens the monitor here anew where it has been lost: QEMU may go on with what it was told."""
+        try:
+            self.progress()
+        except QmpError:
+            self.source.close()
+            self.source = self.here.open_monitor()
 
     def resume(self):
         """The guest runs at the source."""

@@ -20,6 +20,8 @@ from machine.trim import TrimFailed
 
 # How long the first write there is waited for before the disks are switched over without it.
 FIRST_WRITE = 1.0
+# A guest that trims for longer, in seconds, is not waited for.
+TRIM_LIMIT = 600.0
 INTERVAL = 0.2
 # While the guest stands still.
 SHORT_INTERVAL = 0.02
@@ -105,21 +107,23 @@ class Move:
 
     def trim(self):
         """Has the guest trim, and waits as long as trims arrive. Without it the disks take longer, and nothing else."""
-        before = self.disks.trimmed()
         self.say("the guest trims its file systems")
+        self.trim_end = time.monotonic() + TRIM_LIMIT
         try:
+            before = self.disks.trimmed()
             self.trimmer.begin()
             self.wait(self.has_trimmed)
+            self.trimmed = max(self.disks.trimmed() - before, 0)
+            if not self.trimmed:
+                self.say(self.trimmer.outcome())
         except (TrimFailed, SiteError) as failure:
             self.say(f"{failure}; the disks are copied without a complete trim")
-        else:
-            if self.disks.trimmed() == before:
-                self.say(self.trimmer.outcome())
         finally:
             self.trimmer.end()
-        self.trimmed = self.disks.trimmed() - before
 
     def has_trimmed(self):
+        if time.monotonic() > self.trim_end:
+            raise TrimFailed(f"the guest has not ended its trim within {TRIM_LIMIT:g} s")
         self.note(self.disks.trimmed())
         return self.trimmer.is_done()
 
@@ -221,7 +225,7 @@ class Move:
     # After a failure before the end. Signals are noted and change nothing.
 
     def undo(self, failure):
-        if self.memory.postcopy and self.stop_memory(failure):
+        if self.memory.may_run_there() and self.stop_memory(failure):
             return
         try:
             are_here = not self.are_there and self.cancel_disks()

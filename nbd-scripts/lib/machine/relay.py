@@ -16,7 +16,8 @@ def is_listening(path):
     """Whether a process of this machine listens on a Unix socket. A connection would be taken for QEMU's."""
     with open("/proc/net/unix", encoding="utf-8") as table:
         # Number, references, protocol, flags (__SO_ACCEPTCON), type, state, inode, path.
-        return any(fields[3] == "00010000" and fields[7:] == [path] for fields in map(str.split, table))
+        rows = (line.rstrip("\n").split(maxsplit=7) for line in table)
+        return any(fields[3] == "00010000" and fields[7:] == [path] for fields in rows)
 
 
 class Relay:

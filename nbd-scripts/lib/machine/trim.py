@@ -58,7 +58,7 @@ class AgentTrim:
 
     def begin(self):
         self.open()
-        self.number = int.from_bytes(os.urandom(4))
+        self.number = int.from_bytes(os.urandom(4), "big")
         self.deadline = time.monotonic() + ANSWER_SECONDS
         self.send({"execute": "guest-sync-delimited", "arguments": {"id": self.number}}, b"\xff")
         self.connection.setblocking(False)

@@ -31,21 +31,24 @@ struct MemoryConnection: Sendable {
         var machine = MemoryDestinationMachine()
         let offer = try await readOffer(&machine, &frames)
         let hypervisor = try await connect(to: directory)
-        let receiver = try await open(offer)
-        context.logger.info("the memory of \(hello.export) is arriving from \(connection.peer)")
+        let received: UInt64
         do {
-            try await hypervisor.executeThenClose { inbound, outbound in
+            // The channel must be run once it is wrapped, whatever fails now.
+            received = try await hypervisor.executeThenClose { inbound, outbound in
+                let receiver = try await open(offer)
+                context.logger.info("the memory of \(hello.export) is arriving from \(connection.peer)")
                 try await connection.perform(
                     beside: [{ try await giveBack(inbound) }], farewell: { .failed(reason: $0) }
                 ) {
                     try await take(&frames, &machine, receiver, hypervisor, outbound)
                 }
+                return receiver.tally.stream
             }
         } catch {
             context.logger.warning("the memory of \(hello.export) did not arrive: \(error)")
             throw error
         }
-        context.logger.info("the memory of \(hello.export) has arrived: \(receiver.tally.stream) bytes")
+        context.logger.info("the memory of \(hello.export) has arrived: \(received) bytes")
     }
 
     // MARK: The beginning

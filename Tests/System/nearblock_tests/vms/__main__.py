@@ -16,8 +16,8 @@ what the guest says it wrote, or one that e2fsck complains of. The tests:
   rollback        QEMU there does not start, then dies while the memory moves, then migrate-vm is interrupted: the guest
                   goes on unaware each time, and the next attempt succeeds
   late            the memory fails after the switchover of the disks: the guest goes on here, and the next attempt moves it
-  cut             the link is cut for 30 s while disks and memory move, and again after the switchover
-  restart         both nodes are killed and started again while disks and memory move, and after the switchover
+  cut             the link is cut for 30 s while disks move, and memory by QEMU's own connection; again after the switchover
+  restart         both nodes are killed and started again while they do so, and after the switchover
   gone            the source's machine is gone after the end
   debian          a Debian that has booted from the disk
   trim            the guest's agent trims first: the disk costs less; QEMU ignores discards, or the agent is silent: it moves,

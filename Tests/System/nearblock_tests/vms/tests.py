@@ -10,7 +10,7 @@ from nearblock_tests.vms import harm as harms
 from nearblock_tests.vms.monitor import Monitor, run_state
 from nearblock_tests.vms.postcopy import leave, postcopy, recover
 from nearblock_tests.vms.sites import Site
-from nearblock_tests.vms.world import MEBIBYTE, Context, DebianWorld, Failure, LibvirtWorld, Move, Result, World
+from nearblock_tests.vms.world import MEBIBYTE, Context, DebianWorld, Failure, LibvirtWorld, Move, OwnConnectionWorld, Result, World
 
 
 def move(context: Context, folder: str, switch: str = "first-write") -> str:
@@ -130,7 +130,7 @@ def cut(context: Context, folder: str) -> None:
         time.sleep(30)
         world.sites.wan.mend()
 
-    with World(context, folder, still=48) as world:
+    with OwnConnectionWorld(context, folder, still=48) as world:
         run = begin_slow(world)
         interrupt()
         check_post_copy(world, run)
@@ -147,7 +147,7 @@ def restart(context: Context, folder: str) -> None:
         site.node.start()
         time.sleep(1.5)
 
-    with World(context, folder, still=48) as world:
+    with OwnConnectionWorld(context, folder, still=48) as world:
         run = begin_slow(world)
         interrupt(world.near)
         interrupt(world.far)

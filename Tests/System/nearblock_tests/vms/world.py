@@ -241,6 +241,12 @@ class World:
                 f"{writes:.0f} ms (QEMU says {memory['downtime'] * 1000:.0f} ms, nearblock {pause} ms)")
 
 
+class OwnConnectionWorld(World):
+    """QEMU moves the memory by a connection of its own, which outlives the nodes."""
+
+    relays_memory = False
+
+
 class DebianWorld(World):
     """The guest is a Debian that has booted from its disk."""
 
