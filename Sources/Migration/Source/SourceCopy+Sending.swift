@@ -18,8 +18,8 @@ extension SourceCopy {
     }
 
     /// Makes batches of the blocks that have been put off because they are probably free.
-    func prepareFree(_ ready: ReadyBatches) async throws {
-        let (order, ratio) = exchange.putOff
+    func prepare(putOff: (order: FreeBlocksLast, ratio: Double), _ ready: ReadyBatches) async throws {
+        let (order, ratio) = putOff
         var isAny = false
         for part in order.waiting(inPartsOf: sender.batchLimit) {
             guard !isWanted() else { return }

@@ -27,7 +27,8 @@ final class SourceCopy: Sendable {
     let manifest: FingerprintFile
     /// The blocks that the destination has, for references from the guest's memory; nil if that does not move.
     let agreed: AgreedDisk?
-    let exchange: ManifestExchange
+    private let scanner: ManifestScanner
+    private let hasBase: Bool
     let sender: BlockSender
     let pools: WorkPools
     let update: Update
@@ -63,11 +64,10 @@ final class SourceCopy: Sendable {
         dirtying = NIOLockedValueBox(DirtyRate(from: began))
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         agreed = job.hasMemory ? AgreedDisk(name: .migration(migration), manifest: manifest, dirtyMap: dirtyMap) : nil
-        let scanner = try ManifestScanner(
+        hasBase = opened.hasBase
+        scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
-        exchange = ManifestExchange(
-            scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase, free: free.blocks)
         sender = try BlockSender(
             image: job.image, geometry: geometry, manifest: manifest,
             pace: CompressionPace(bitsPerSecond: link.rateLimit),
@@ -96,6 +96,8 @@ final class SourceCopy: Sendable {
         }
         speed.withLockedValue { $0.begin() }
         try await beginForecast()
+        let exchange = ManifestExchange(
+            scanner: scanner, geometry: geometry, link: link, hasBase: hasBase, free: free.blocks)
         let ready = ReadyBatches()
         async let sending: Void = sendAll(ready)
         try await exchange.run(
@@ -106,7 +108,7 @@ final class SourceCopy: Sendable {
                     $0.done += settled
                 }
             }, answered: note, wanted: { [self] in try await prepare($0, nothingWaits: $1, ready) })
-        try await prepareFree(ready)
+        try await prepare(putOff: exchange.putOff, ready)
         ready.finish()
         try await sending
         forecast.withLockedValue { $0.endRound() }

@@ -124,9 +124,6 @@ struct SourceDriver {
 
     private mutating func open(_ opened: OpenedMigration) async throws -> SourceMachine.Step {
         let free = FreeBlocks(of: job.image, opened.geometry, job.readFree)
-        // A disk that goes at once is copied by post-copy, which asks later.
-        await free.wait(atMost: Self.freeLimit) { [migration, link] in migration.isWanted || !link.isOpen }
-        migration.update { $0.free = free.known.map { FreeBytes(known: $0) } }
         let copy = try SourceCopy(
             job: job, migration: migration.id, opened: opened, free: free, link: link, disks: group.count,
             pools: migration.pools,
@@ -156,6 +153,9 @@ struct SourceDriver {
     private mutating func performRound(_ step: SourceMachine.Step) async throws -> SourceMachine.Step {
         switch step {
         case .copyManifest:
+            // The destination answers clients already. A disk that goes at once is copied by post-copy, which asks later.
+            await copy.free.wait(atMost: Self.freeLimit) { [migration, link] in migration.isWanted || !link.isOpen }
+            migration.update { $0.free = copy.free.known.map { FreeBytes(known: $0) } }
             try await copy.firstRound(&receiver)
             return advance { $0.copied() }
         case .endRound(let round):

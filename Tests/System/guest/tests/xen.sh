@@ -93,6 +93,8 @@ xen_migrates() {
     domain 10 moved w unix:/tmp/here.sock:disk
     hotplug_works add 10
     must nearblock migrate disk --to 127.0.0.1:7000 --switch first-write --detach --control /tmp/here-control
+    answers() { [ "$(state there)" = incoming ]; }
+    wait_for answers
     domain 11 moved w unix:/tmp/there.sock:disk
     hotplug_works add 11
     has_disk 11 /dev/nbd1 2b:20
