@@ -70,40 +70,11 @@ struct QEMUPiecesTests {
         random.chance(75) ? main(&random) : multifd(&random)
     }
 
-    private static func sizes(_ random: inout Seeded) -> ClosedRange<Int> {
-        [1...1, 1...20, 1...5000, 4000...9000, 1...100_000].randomElement(using: &random)!
-    }
-
     @Test("Any pieces -> the same parts")
-    func anyPieces() {
-        var random = Seeded.fresh()
-        for _ in 0..<60 {
-            let stream = Self.stream(&random)
-            let sizes = Self.sizes(&random)
-            let parsed = ParsedStream(stream.bytes, sizes: { Int.random(in: sizes, using: &random) })
-            #expect(parsed.parts == stream.expected)
-            #expect(parsed.problem == nil)
-        }
-    }
+    func anyPieces() { StreamPieces.expectSameParts { Self.stream(&$0).made } }
 
     @Test("Nothing more for a while at any place -> all is covered, and all pages that came whole are found")
-    func waiting() {
-        var random = Seeded.fresh()
-        for _ in 0..<60 {
-            let stream = Self.stream(&random)
-            let sizes = Self.sizes(&random)
-            var waits: Set<Int> = []
-            let parsed = ParsedStream(
-                stream.bytes, sizes: { Int.random(in: sizes, using: &random) },
-                waits: { offset in
-                    guard random.chance(50) else { return false }
-                    waits.insert(offset)
-                    return true
-                })
-            #expect(parsed.problem == nil)
-            #expect(stream.made.whole(waits).isSubset(of: parsed.places))
-        }
-    }
+    func waiting() { StreamPieces.expectWholePages { Self.stream(&$0).made } }
 
     @Test("Nothing more for a while behind the header of a page -> the page is bare")
     func headerAlone() {
@@ -162,7 +133,7 @@ struct QEMUPiecesTests {
         for _ in 0..<300 {
             let count = Int.random(in: 0...20_000, using: &random)
             let stream = beginnings.randomElement(using: &random)! + random.bytes(count)
-            let sizes = Self.sizes(&random)
+            let sizes = StreamPieces.sizes(&random)
             _ = ParsedStream(
                 stream, sizes: { Int.random(in: sizes, using: &random) }, waits: { _ in random.chance(20) })
         }
@@ -174,7 +145,7 @@ struct QEMUPiecesTests {
         for _ in 0..<300 {
             var bytes = Self.stream(&random).bytes
             for _ in 0..<Int.random(in: 1...5, using: &random) { Mutation.apply(&bytes, &random) }
-            let sizes = Self.sizes(&random)
+            let sizes = StreamPieces.sizes(&random)
             _ = ParsedStream(bytes, sizes: { Int.random(in: sizes, using: &random) }, waits: { _ in random.chance(20) })
         }
     }

@@ -27,40 +27,11 @@ struct XenPiecesTests {
         }
     }
 
-    private static func sizes(_ random: inout Seeded) -> ClosedRange<Int> {
-        [1...1, 1...20, 1...5000, 4000...9000, 1...100_000].randomElement(using: &random)!
-    }
-
     @Test("Any pieces -> the same parts")
-    func anyPieces() {
-        var random = Seeded.fresh()
-        for _ in 0..<60 {
-            let stream = Self.stream(&random)
-            let sizes = Self.sizes(&random)
-            let parsed = ParsedStream(stream.bytes, sizes: { Int.random(in: sizes, using: &random) })
-            #expect(parsed.parts == stream.expected)
-            #expect(parsed.problem == nil)
-        }
-    }
+    func anyPieces() { StreamPieces.expectSameParts { Self.stream(&$0).made } }
 
     @Test("Nothing more for a while at any place -> all is covered, and all pages that came whole are found")
-    func waiting() {
-        var random = Seeded.fresh()
-        for _ in 0..<60 {
-            let stream = Self.stream(&random)
-            let sizes = Self.sizes(&random)
-            var waits: Set<Int> = []
-            let parsed = ParsedStream(
-                stream.bytes, sizes: { Int.random(in: sizes, using: &random) },
-                waits: { offset in
-                    guard random.chance(50) else { return false }
-                    waits.insert(offset)
-                    return true
-                })
-            #expect(parsed.problem == nil)
-            #expect(stream.made.whole(waits).isSubset(of: parsed.places))
-        }
-    }
+    func waiting() { StreamPieces.expectWholePages { Self.stream(&$0).made } }
 
     @Test("A stream that is cut, changed or repeated anywhere -> all is covered")
     func damage() {
@@ -69,7 +40,7 @@ struct XenPiecesTests {
             var bytes = Self.stream(&random).bytes
             if random.chance(30) { bytes.removeLast(Int.random(in: 0...bytes.count, using: &random)) }
             for _ in 0..<Int.random(in: 0...5, using: &random) { Mutation.apply(&bytes, &random) }
-            let sizes = Self.sizes(&random)
+            let sizes = StreamPieces.sizes(&random)
             _ = ParsedStream(bytes, sizes: { Int.random(in: sizes, using: &random) }, waits: { _ in random.chance(20) })
         }
     }
