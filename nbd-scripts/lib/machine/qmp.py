@@ -1,6 +1,7 @@
 """QEMU's monitor, as little of it as scripts need: one command after the other, events passed over."""
 import json
 import socket
+from typing import Any
 
 
 class QmpError(Exception):
@@ -14,7 +15,7 @@ class Qmp:
     out-of-band.
     """
 
-    def __init__(self, connection, name="QEMU", timeout=30):
+    def __init__(self, connection: socket.socket, name: str = "QEMU", timeout: float = 30) -> None:
         self.connection, self.name = connection, name
         connection.settimeout(timeout)
         self.asked = 0
@@ -24,16 +25,16 @@ class Qmp:
         self.execute("qmp_capabilities", **({"enable": enabled} if enabled else {}))
 
     @classmethod
-    def connect(cls, path, name="QEMU"):
+    def connect(cls, path: str, name: str = "QEMU", timeout: float = 30) -> "Qmp":
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.connect(path)
         except OSError as error:
             connection.close()
             raise QmpError(f"no QEMU answers at {path}: {error.strerror}") from error
-        return cls(connection, name)
+        return cls(connection, name, timeout)
 
-    def execute(self, command, **arguments):
+    def execute(self, command: str, **arguments: Any) -> Any:
         """Returns what the monitor answers; names of arguments have `_` for `-`."""
         return self.ask("execute", command, arguments)
 
@@ -72,6 +73,6 @@ class Qmp:
         except ValueError as error:
             raise QmpError(f"this is no QEMU monitor: it says {line[:60]!r}") from error
 
-    def close(self):
+    def close(self) -> None:
         self.stream.close()
         self.connection.close()

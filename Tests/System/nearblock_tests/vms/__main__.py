@@ -41,12 +41,12 @@ import sys
 import tempfile
 import time
 
+from machine.qmp import QmpError
 from nearblock_tests.nodes import NodeFailure
 from nearblock_tests.repository import SuiteParser, install, positive, release_binary
 from nearblock_tests.vms import tests
 from nearblock_tests.vms.guest import GuestFailure
 from nearblock_tests.vms.kernel import make_kernel, make_relay
-from nearblock_tests.vms.monitor import MonitorFailure
 from nearblock_tests.vms.sites import QEMU
 from nearblock_tests.vms.world import Context, Failure
 
@@ -79,7 +79,7 @@ def run(name: str, context: Context, keep: bool) -> bool:
     word, notes = "FAILED", "an exception"
     try:
         word, notes = "ok", tests.ALL[name](context, folder) or ""
-    except (Failure, GuestFailure, MonitorFailure, NodeFailure) as failure:
+    except (Failure, GuestFailure, QmpError, NodeFailure) as failure:
         word, notes = "FAILED", f"{failure}; see {folder}" if keep else str(failure)
         show_logs(folder)
     finally:

@@ -5,7 +5,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from nearblock_tests.vms.monitor import Monitor, MonitorFailure, run_state
+from machine.qmp import QmpError
+from nearblock_tests.vms.monitor import open_monitor, run_state
 from nearblock_tests.vms.sites import Site
 from nearblock_tests.vms.world import Context, Failure, Move, World
 
@@ -103,10 +104,10 @@ class Run:
 def is_complete(site: Site) -> bool:
     """Whether the QEMU at a site has given its guest away; one that has ended did so after that."""
     try:
-        with Monitor(site) as monitor:
+        with open_monitor(site) as monitor:
             state: str = monitor.execute("query-migrate").get("status", "none")
             return state == "completed"
-    except MonitorFailure:
+    except QmpError:
         return True
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from nearblock_tests.vms import harm as harms
-from nearblock_tests.vms.monitor import Monitor, run_state
+from nearblock_tests.vms.monitor import open_monitor, run_state
 from nearblock_tests.vms.postcopy import leave, postcopy, recover
 from nearblock_tests.vms.sites import Site
 from nearblock_tests.vms.world import MEBIBYTE, Context, DebianWorld, Failure, LibvirtWorld, Move, OwnConnectionWorld, Result, World
@@ -250,12 +250,12 @@ def same(context: Context, folder: str) -> str:
                 raise Failure(f"the memory does not get there: {run.last()}")
             time.sleep(0.2)
         for site in (world.near, world.far):
-            with Monitor(site) as monitor:
+            with open_monitor(site) as monitor:
                 monitor.execute("pmemsave", val=0, size=world.memory << 20, filename=f"{site.path}/memory.raw")
         different = count_different_pages(*(f"{site.folder}/memory.raw" for site in (world.near, world.far)))
         if different:
             raise Failure(f"{different} pages of the guest's memory differ")
-        with Monitor(world.far) as monitor:
+        with open_monitor(world.far) as monitor:
             monitor.execute("cont")
         run.finish()
         world.work(2)
