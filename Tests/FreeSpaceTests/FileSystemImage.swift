@@ -4,7 +4,7 @@ import TestSupport
 /// A disk image with a real file system, and what the file system's own tools say is free.
 struct FileSystemImage {
     let path: String
-    /// Where the file system begins, in bytes.
+    /// The offset of the file system, in bytes.
     let start: UInt64
     /// Free bytes of the disk, each run; ascending.
     let free: [Range<UInt64>]
@@ -52,7 +52,7 @@ struct FileSystemImage {
     private static func parseDumpe2fs(_ said: String, _ start: UInt64) -> [Range<UInt64>] {
         let lines = said.split(separator: "\n")
         let size = UInt64(lines.first { $0.hasPrefix("Block size:") }!.split(separator: " ").last!)!
-        // Of a run of clusters, dumpe2fs says the first block of the last.
+        // dumpe2fs ends a run of clusters with the first block of its last cluster.
         let cluster = lines.first { $0.hasPrefix("Cluster size:") }.map { UInt64($0.split(separator: " ").last!)! }
         return lines.filter { $0.hasPrefix("  Free blocks:") }.flatMap { line in
             line.dropFirst(14).split(separator: ",").compactMap { run -> Range<UInt64>? in
@@ -72,7 +72,7 @@ struct FileSystemImage {
         let said = try await succeed(
             "/usr/sbin/xfs_db", ["-r", "-f", "-c", "sb 0", "-c", "p blocksize agblocks agcount", path])
         let numbers = said.split(separator: "\n").map { UInt64($0.split(separator: " ").last!)! }
-        // What xfs_db says first of each group is a list that XFS keeps for its own trees.
+        // XFS keeps blocks for its own trees in a list of each group, which xfs_db counts as free.
         var kept: [UInt64: Int] = [:]
         for group in 0..<numbers[2] {
             let said = try await succeed(

@@ -26,7 +26,7 @@ extension SourceMigration {
 
     /// The free blocks, with those that have gone by post-copy.
     func allFree(_ copied: FreeBytes?) -> FreeBytes? {
-        // Of a disk that went at once they are known late.
+        // A disk that went at once was copied before its free blocks were known.
         guard let supply, let known = supply.free?.known else { return copied }
         return FreeBytes(known: known, sent: (copied?.sent ?? 0).addingClamped(supply.freeSent))
     }

@@ -53,7 +53,7 @@ struct XenStreamBuilder {
 
     mutating func context() { record(1) }
 
-    /// What an emulator has said, with the number of an upstream QEMU.
+    /// The state of an emulator, with the number of an upstream QEMU.
     mutating func emulator(_ content: [UInt8], type: UInt32 = 3) {
         record(type, number(UInt32(2)) + number(UInt32(0)) + content)
     }
@@ -94,7 +94,7 @@ struct XenStreamBuilder {
         made.add(pages: content)
     }
 
-    /// What is behind the pages, and the end.
+    /// The records behind the pages, and the end.
     mutating func finishImage(isParavirtual: Bool = false) {
         record(8, random.bytes(16) + [0, 0, 0, 0, 0, 0, 0, 0])
         if isParavirtual {
