@@ -35,7 +35,7 @@ SUITES = (
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
     Suite("compat", "6", "2", "moves and restarts between an older build and this one"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
-    Suite("sanitize", "6", "3", "server, devices and ring with the thread and the address sanitizer"),
+    Suite("sanitize", "6", "1", "server, devices and ring with the thread and the address sanitizer"),
     Suite("simulate", "1.2", "0.2", "migrations in simulated time, by their seeds"),
     Suite("docs", "0.5", None, "DocC archives of the library targets, without warnings"),
     Suite("soak", "5", "0.5", "random requests of four clients against a model"),
