@@ -9,17 +9,20 @@ struct Backing: Sendable {
     let device: BlockDevice
     /// Counts losses: changes that a remote server may have lost.
     let losses: LossCount
-    /// The file or block device; nil if another server holds the disk.
-    let image: RawImage?
+    /// The image, as migrations read and write it; nil if there is none.
+    let image: (any DiskImage)?
 
-    /// Wraps an open raw image.
-    init(_ image: RawImage, isReadOnly: Bool) {
+    /// The image, if it is a local file or block device that holds the disk's bytes as they are.
+    var file: RawImage? { image as? RawImage }
+
+    /// Wraps an open image.
+    init(_ image: any DiskImage, isReadOnly: Bool) {
         self.image = image
         self.isReadOnly = isReadOnly
         size = image.size
         isRotational = image.isRotational
-        device = FileDevice(image: image)
-        losses = LossCount()
+        device = image.device
+        losses = image.losses
     }
 
     private init(_ remote: NBDClientDevice, _ losses: LossCount, isReadOnly: Bool) {

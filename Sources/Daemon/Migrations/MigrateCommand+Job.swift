@@ -20,7 +20,7 @@ extension MigrateCommand {
                 "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
         }
         try records.checkIsIdentified()
-        formats.check(image, .moved)
+        formats.check(backing.file, .moved)
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: destination, switchover: switchover,
@@ -29,7 +29,7 @@ extension MigrateCommand {
             let name = ChangeBitmap.namespace + ChangeBitmap.migrationName
             if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }
         }
-        job.readFree = { FreeSpaceReader().free(on: $0.descriptor, $1) }
+        if let file = backing.file { job.readFree = { _, geometry in FreeSpaceReader().free(on: file.descriptor, geometry) } }
         job.isReadOnly = isReadOnly
         job.hasMemory = memory != nil
         job.checksSpace = skipsSpaceCheck != true

@@ -69,7 +69,7 @@ public struct RecordKeeper: Sendable {
     /// Notes, durably, that the records in doubt about an image are about it.
     /// - Returns: their files.
     /// - Throws: `NothingInDoubt`, `UnidentifiedImage`; if the image or a record can't be read.
-    public func adopt(_ image: RawImage) throws -> [String] {
+    public func adopt(_ image: any DiskImage) throws -> [String] {
         guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
         let now = try RecordedImage(image)
         return try decide(now, image.path) { try directory.setImage(now, ofRecord: $0) }
@@ -78,7 +78,7 @@ public struct RecordKeeper: Sendable {
     /// Notes, durably, that the records in doubt about an image are about another one.
     /// - Returns: their files, as they were called.
     /// - Throws: `NothingInDoubt`; if the image or a record can't be read.
-    public func disown(_ image: RawImage) throws -> [String] {
+    public func disown(_ image: any DiskImage) throws -> [String] {
         try decide(RecordedImage(image), image.path) { try directory.disown(record: $0) }
     }
 

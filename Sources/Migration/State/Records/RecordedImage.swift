@@ -6,7 +6,8 @@ public struct RecordedImage: Codable, Equatable, Sendable {
     public var identity: ImageIdentity?
     /// The absolute path as it was configured; nil once the operator has said that another image stands there.
     public var path: String?
-    /// The same path without symbolic links; nil for devices, whose links lead elsewhere after the next start.
+    /// The same path without symbolic links; nil where it leads to no file. A device's links lead elsewhere after the
+    /// next start.
     public var realPath: String?
 
     init(identity: ImageIdentity?, path: String?, realPath: String? = nil) {
@@ -16,10 +17,10 @@ public struct RecordedImage: Codable, Equatable, Sendable {
     }
 
     /// An image as it is now.
-    init(_ image: RawImage) throws {
+    init(_ image: any DiskImage) throws {
         identity = try image.identity()
         path = ImagePath.absolute(image.path)
-        realPath = image.isBlockDevice ? nil : StateDirectory.realPath(image.path)
+        realPath = image.isFile ? StateDirectory.realPath(image.path) : nil
     }
 
     /// Inode and birth time of a file, by which earlier releases know an image; 0 and nil for a device.
