@@ -54,14 +54,20 @@ public protocol DiskImage: AnyObject, Sendable {
     func beginWritingOut()
 
     /// Makes everything written so far durable, by this object and by `device`.
-    /// - Throws: `FileError`. Once an attempt has failed, or the server has lost changes, every attempt fails: what was
+    /// - Throws: `FileError`, `LostChanges`. Once an attempt has failed, or the server has lost changes, every attempt fails: what was
     ///   written since the last success may be gone.
     func synchronize() throws
     /// The reason for which `synchronize` fails from now on; nil if there is none. Any thread may ask.
     var flushFailure: FileError? { get }
+    /// Checks that nothing keeps `synchronize` from succeeding.
+    /// - Throws: `FileError`, the `flushFailure`; `LostChanges`.
+    func checkIsDurable() throws
     /// Lets `synchronize` succeed again if the cause of a failure is over: another server has lost changes, and goes on
     /// without them. Call it before the image's contents are read anew. A file or device keeps failing.
     func forgetLosses()
+    /// Sets whether everything fails with `EIO` once changes were lost, here and at `device`: for an image of which
+    /// somebody remembers what it holds. Turning it off lets all succeed again. A file or device never does so.
+    func refuseAfterLosses(_ isOn: Bool)
 }
 
 extension DiskImage {

@@ -25,6 +25,9 @@ extension RawImage {
     /// Does nothing: the kernel does not tell which data it has dropped.
     public func forgetLosses() {}
 
+    /// Does nothing: a file or device loses nothing while it is open.
+    public func refuseAfterLosses(_ isOn: Bool) {}
+
     /// Calls `report` once, on any thread, when an attempt to make the image durable fails; immediately if one has
     /// failed. Only the last `report` is kept, for all objects that share the image (`reopened`).
     public func whenFlushFails(_ report: @escaping @Sendable (FileError) -> Void) {

@@ -41,7 +41,7 @@ final class TestNode: Sendable {
 
     /// The site of the current life.
     let site = NIOLockedValueBox<IncomingDiskRegistry?>(nil)
-    let arrivedImages = NIOLockedValueBox<[String: RawImage]>([:])
+    let arrivedImages = NIOLockedValueBox<[String: any DiskImage]>([:])
 
     var images: String { scratch.file("images") }
 
@@ -147,7 +147,7 @@ extension TestNode: IncomingDiskHost {
         return disk
     }
 
-    func image(of export: String) async -> RawImage? { arrivedImages.withLockedValue { $0[export] } }
+    func image(of export: String) async -> (any DiskImage)? { arrivedImages.withLockedValue { $0[export] } }
 
     func completed(_ export: String) async {}
 }

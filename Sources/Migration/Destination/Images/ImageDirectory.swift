@@ -71,7 +71,12 @@ struct ImageDirectory: Sendable {
     /// Finds or makes the image of an incoming disk.
     /// - Throws: `MigrationError.refused` if another program uses it; `FileError`.
     func open(_ offer: Offer, _ base: ImageBase?) throws -> ReceivingDisk {
-        if let base { return ReceivingDisk(image: try base.writableImage(), hasBase: true, movedBy: base.movedBy) }
+        if let base {
+            let image = try base.writableImage()
+            // What it holds counts only where it has the right hashes.
+            image.forgetLosses()
+            return ReceivingDisk(image: image, hasBase: true, movedBy: base.movedBy)
+        }
         // Left by an attempt that was interrupted: what it holds counts only if it is what the source names.
         let partial = layout.partialPath(of: offer.export)
         do {
@@ -100,7 +105,9 @@ struct ImageDirectory: Sendable {
 
     /// Gives an image the name of its disk, durably.
     func place(_ image: any DiskImage, of record: IncomingRecord, flush: (String) throws -> Void) throws {
-        guard record.imagePath == nil, access(layout.partialPath(of: record.export), F_OK) == 0 else { return }
+        guard record.imagePath == nil, access(layout.partialPath(of: record.export), F_OK) == 0,
+            let image = image as? RawImage
+        else { return }
         try image.rename(to: layout.path(of: record.export))
         // Under either name a later life finds it.
         try flush(path)

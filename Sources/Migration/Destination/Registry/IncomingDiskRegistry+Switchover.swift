@@ -106,6 +106,8 @@ extension IncomingDiskRegistry {
             of: record, image, parts, channels: channels[record.migration] ?? PostCopyChannels()
         ) { [self] in try await complete(record, image, $0) }
         let map = parts.store.map
+        // The map says what the image holds: a server that loses blocks that came must not give older bytes for them.
+        image.refuseAfterLosses(true)
         let device = ResolvingDevice(image: image, map: map, resolver: postCopy)
         space.add(
             space.claim(
@@ -133,6 +135,7 @@ extension IncomingDiskRegistry {
         // All may have come before the disk's being served was recorded.
         let disk = try await takeOver(record.migration)
         await disk.fence()
+        image.refuseAfterLosses(false)
         await disk.replaceDevice(((try? record.served(image)) ?? image).device)
         await disk.unfence()
         finish(record.migration)

@@ -18,9 +18,14 @@ public struct RecordedImage: Codable, Equatable, Sendable {
 
     /// An image as it is now.
     init(_ image: any DiskImage) throws {
-        identity = try image.identity()
-        path = ImagePath.absolute(image.path)
-        realPath = image.isFile ? StateDirectory.realPath(image.path) : nil
+        self.init(try image.identity(), at: image.path, isFile: image.isFile)
+    }
+
+    /// An image that stands at a path or URI.
+    init(_ identity: ImageIdentity?, at path: String, isFile: Bool) {
+        self.identity = identity
+        self.path = ImagePath.absolute(path)
+        realPath = isFile ? StateDirectory.realPath(path) : nil
     }
 
     /// Inode and birth time of a file, by which earlier releases know an image; 0 and nil for a device.
