@@ -26,7 +26,7 @@ struct FormatServingTests {
         let written = try await Command.run("nbdsh", "-u", node.uri(), "-c", write)
         #expect(written.status == 0, "\(written)")
         let map = try await Command.run("nbdinfo", "--map", "--totals", node.uri())
-        #expect(map.output.contains("1048576") && map.output.contains("data"), "\(map)")
+        #expect(map.output.contains("hole"), "\(map)")
         #expect(!node.messages.contains("the bytes of the file"), "\(node.messages)")
         #expect(try await node.stop() == 0)
         let check = try await Command.run(
@@ -122,7 +122,8 @@ struct FormatServingTests {
         let compared = try await Command.run(
             "qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, scratch.file("expected"))
         #expect(compared.status == 0, "\(compared)")
-        #expect(try await Command.run("qemu-img", "check", path).status == 0)
+        // A daemon that is killed may leave clusters that nothing refers to, and no damage.
+        #expect([0, 3].contains(try await Command.run("qemu-img", "check", path).status))
     }
 
     @Test("The node is killed -> its helper ends, and the next life serves the disk")
