@@ -222,7 +222,7 @@ public final class StorageDaemon: Sendable {
             }
         }
 
-        /// What the daemon said, without the long option that it quotes.
+        /// Removes the long option that the daemon quotes from its words.
         private func readable(_ said: String) -> String {
             said.replacing("--blockdev \(arguments[1]): ", with: "").replacing("qemu-storage-daemon: ", with: "")
         }

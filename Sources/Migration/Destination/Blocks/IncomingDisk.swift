@@ -35,7 +35,8 @@ final class IncomingDisk: @unchecked Sendable {
     ///   - shared: blocks that have come for other disks.
     ///   - manifestPath: the manifest's file.
     init(
-        image: any DiskImage, hasBase: Bool, geometry: BlockGeometry, index: NeighbourIndex?, shared: SharedBlocks.Member,
+        image: any DiskImage, hasBase: Bool, geometry: BlockGeometry, index: NeighbourIndex?,
+        shared: SharedBlocks.Member,
         manifestPath: String
     ) throws {
         self.image = image
