@@ -36,7 +36,7 @@ struct NodeIncomingDisks: IncomingDiskHost {
         return try await node.addArrived(disk)
     }
 
-    func image(of export: String) async -> RawImage? { await node?.exports[export]?.backing?.image }
+    func image(of export: String) async -> (any DiskImage)? { await node?.exports[export]?.backing?.image }
 
     func completed(_ export: String) async { await node?.completed(export) }
 }

@@ -44,14 +44,14 @@ extension Node {
     /// Ends what was shown and postponed while blocks of a disk were missing.
     func completed(_ name: String) {
         exports[name]?.export.maps.remove(Self.missingContext)
-        formats.check(exports[name]?.backing?.image, .arrived)
+        formats.check(exports[name]?.backing?.file, .arrived)
     }
 
     /// Serves a disk after its switchover to this node.
     func addArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
         // The first block may be missing; `completed` checks the format then.
-        if arrived.map == nil { formats.check(arrived.image, .arrived) }
+        if arrived.map == nil { formats.check(arrived.image as? RawImage, .arrived) }
         if let map = arrived.map, let export = exports[arrived.export] {
             export.export.maps.show(BlockMarks(missing: map), as: Self.missingContext)
         }

@@ -48,6 +48,8 @@ struct ArrivalClaim: Sendable {
     /// The bytes that it will still take: those that the image has allocated already are not needed again.
     var parts: [Part] {
         let path = ImagePath.absolute(imagePath)
+        // What is on another server takes no room here.
+        guard path.hasPrefix("/") else { return beside }
         let folder = (path as NSString).deletingLastPathComponent
         let needed = dataBytes - min(dataBytes, Self.allocated(imagePath))
         return [Part(folder: folder, bytes: needed)] + beside

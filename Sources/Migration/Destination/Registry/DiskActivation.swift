@@ -16,8 +16,8 @@ struct DiskActivation: Sendable {
 
     /// The image of a prepared disk, under the name that it is to have.
     /// - Throws: if it is gone, or another image stands in its place.
-    func image(of known: PreparedDisk) async throws -> RawImage {
-        let image: RawImage
+    func image(of known: PreparedDisk) async throws -> any DiskImage {
+        let image: any DiskImage
         if let received = known.receiving { image = received.image } else { image = try await find(known.record) }
         try check(image, known.record)
         try images.place(image, of: known.record) { try records.state.flush(directory: $0) }
@@ -25,14 +25,14 @@ struct DiskActivation: Sendable {
     }
 
     /// The image of a disk of an earlier life.
-    func find(_ record: IncomingRecord) async throws -> RawImage {
+    func find(_ record: IncomingRecord) async throws -> any DiskImage {
         guard let own = record.imagePath else { return try images.image(of: record) }
         return try await host.base(of: record.export, isRestored: true)?.writableImage()
             ?? RawImage(path: own, access: .readWrite)
     }
 
     /// - Throws: if an image is not the one that a record is about.
-    private func check(_ image: RawImage, _ record: IncomingRecord) throws {
+    private func check(_ image: any DiskImage, _ record: IncomingRecord) throws {
         // A whole disk may have grown since.
         guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
         else {
@@ -60,7 +60,7 @@ struct DiskActivation: Sendable {
     /// The post-copy of such a disk, which has not begun.
     /// - Parameter complete: called once everything is here; throws if it is to be called again.
     func postCopy(
-        of record: IncomingRecord, _ image: RawImage, _ parts: PostCopyFiles, channels: PostCopyChannels,
+        of record: IncomingRecord, _ image: any DiskImage, _ parts: PostCopyFiles, channels: PostCopyChannels,
         complete: @escaping @Sendable (Ledger) async throws -> Void
     ) throws -> PostCopy {
         try PostCopy(

@@ -16,7 +16,7 @@ public protocol IncomingDiskHost: Sendable {
     /// Serves a disk from now on.
     func activate(_ disk: ReceivedDisk) async throws -> Disk
     /// The image of an export that is served here; nil if it has none.
-    func image(of export: String) async -> RawImage?
+    func image(of export: String) async -> (any DiskImage)?
     /// All of a disk is here that was not whole when it was activated.
     func completed(_ export: String) async
 }

@@ -72,7 +72,7 @@ extension IncomingDiskRegistry {
 
     /// The image of an earlier copy of a disk that may be moved here; nil if there is none. Changes nothing.
     /// - Throws: `MigrationError.refused` if it would not be taken.
-    func existingImage(for offer: Offer) async throws -> RawImage? {
+    func existingImage(for offer: Offer) async throws -> (any DiskImage)? {
         let base = await host.base(of: offer.export, isRestored: false)
         guard !machine.isTaken(offer.export, base: base?.movedBy) else {
             throw MigrationError.refused("\(offer.export) is arriving or served there already")
