@@ -71,7 +71,9 @@ let package = Package(
             ]),
         .target(
             name: "Configuration",
-            dependencies: ["BlockModel", "Block", "Daemon", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib"]),
+            dependencies: [
+                "BlockModel", "Block", "Migration", "Daemon", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib",
+            ]),
         .executableTarget(
             name: "nearblock",
             dependencies: [

@@ -39,7 +39,11 @@ extension Node {
         formats.check(backing.image, .served)
         let disk = try add(configured, backing, isConfigured: true, replacing: old)
         await old?.bitmap?.stop()
-        await exports[configured.name]?.bitmap?.start()
+        if let export = exports[configured.name] {
+            // A later client could have written before the bits were there.
+            if !hasStarted { await restoreBitmap(of: export) }
+            await export.bitmap?.start()
+        }
         guard unfinished != nil, let export = exports[configured.name], export.isAtRest else { return }
         await disk.fence()
         export.setHeldBack(true)

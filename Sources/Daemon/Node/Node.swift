@@ -52,6 +52,8 @@ public actor Node {
     /// Guests' memory that moves by itself.
     var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
+    /// Whether clients may have connected.
+    private(set) var hasStarted = false
     /// Addresses for NBD clients, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
 
@@ -97,6 +99,7 @@ public actor Node {
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
         try await openConfigured()
+        hasStarted = true
         var lines: [String] = []
         let peer = try await startPeer()
         for address in configuration.listen {
@@ -128,12 +131,14 @@ public actor Node {
         await links.value
         // The control socket must outlive the migrations, so that their clients learn the outcome.
         await runs.end()
+        await registry?.waitForReleases()
         for task in tasks + upkeep.all { task.cancel() }
         for task in tasks + upkeep.all { await task.value }
         for export in exports.values {
             export.stopForwarding()
             await export.waitUntilLinksEnded()
         }
+        await saveBitmaps()
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
         await pools.shutDown()

@@ -15,6 +15,7 @@ a guest's kernel log fails the test. The tests:
   move            the storage of a busy file system on the kernel's client moves to another node, the first one is killed
                   and started again before the switchover and behind it
   volumes         LVM's volumes whose device numbers are swapped after a move, in the middle of one, and by another volume
+  targets         LVM's volumes and thin volumes as places of disks that arrive, full of old bytes
   boot            QEMU boots a real Debian disk, which is checked afterwards; the server is restarted meanwhile
 In restarts nbd-client attaches the device, and nbd-keep connects it again; nbd-client -persist itself does not,
 whatever the server: up to 3.26 it has no effect where netlink is used, and without netlink the kernel's call returns
