@@ -37,7 +37,8 @@ public enum ConfigurationFile {
                 try check(file, section, exportKeys)
                 node.exports.append(try readExport(file, section, name))
             } else {
-                throw ConfigurationError(path, "[\(section)] is unknown; sections are [node], [export NAME] and [domain NAME]")
+                throw ConfigurationError(
+                    path, "[\(section)] is unknown; sections are [node], [export NAME] and [domain NAME]")
             }
         }
     }

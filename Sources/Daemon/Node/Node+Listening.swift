@@ -12,7 +12,8 @@ extension Node {
     func startPeer() async throws -> PeerAddress? {
         guard let address = configuration.peerListen else {
             guard configuration.targets.isEmpty else {
-                throw NodeError.missingOption("--prepare", needs: "--peer-listen HOST:PORT, for the nodes that send disks")
+                throw NodeError.missingOption(
+                    "--prepare", needs: "--peer-listen HOST:PORT, for the nodes that send disks")
             }
             guard configuration.memoryDirectory == nil else {
                 throw NodeError.missingOption(

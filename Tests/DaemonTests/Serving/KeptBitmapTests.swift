@@ -47,7 +47,8 @@ struct KeptBitmapTests {
                 while take.end < h.get_size(): h.block_status(h.get_size() - take.end, take.end, take)
             """
         let result = try await Command.run(
-            "nbdsh", "-c", "h.add_meta_context('qemu:dirty-bitmap:backup'); h.connect_uri('\(node.uri())')", "-c", script)
+            "nbdsh", "-c", "h.add_meta_context('qemu:dirty-bitmap:backup'); h.connect_uri('\(node.uri())')", "-c",
+            script)
         #expect(result.status == 0, "\(result.errors)")
     }
 
@@ -90,7 +91,9 @@ struct KeptBitmapTests {
         try await node.kill()
         for _ in 0..<2 {
             node = try await self.node()
-            #expect(node.messages.contains("its dirty bitmap is invalid and shows all blocks: the node did not end cleanly"))
+            #expect(
+                node.messages.contains("its dirty bitmap is invalid and shows all blocks: the node did not end cleanly")
+            )
             try await checkpoint(node)
             #expect(try await marked(node) == [0])
             try await node.kill()

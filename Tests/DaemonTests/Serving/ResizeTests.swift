@@ -67,7 +67,8 @@ struct ResizeTests {
         #expect(try await size(at: next) == "\(6 << 20)")
     }
 
-    @Test("A file or device that has grown -> taken over", .enabled(if: LoopDevice.isPossible), arguments: [false, true])
+    @Test(
+        "A file or device that has grown -> taken over", .enabled(if: LoopDevice.isPossible), arguments: [false, true])
     func grown(isDevice: Bool) async throws {
         let file = try scratch.write([UInt8](repeating: 1, count: 4 << 20), to: "disk.raw")
         let device = try await LoopDevice(file: scratch.hole(4 << 20, "other"), sectorSize: 512)

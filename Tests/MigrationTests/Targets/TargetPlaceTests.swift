@@ -19,7 +19,9 @@ struct TargetPlaceTests {
 
     @Test(
         "Anything else -> refused",
-        arguments: ["", "\n", "x", "/a\n\n", "/a\n/b\n", "/a\r\n", "/a\u{0}", "format=raw x", "format= /x", "=/x", " /x"])
+        arguments: [
+            "", "\n", "x", "/a\n\n", "/a\n/b\n", "/a\r\n", "/a\u{0}", "format=raw x", "format= /x", "=/x", " /x",
+        ])
     func others(output: String) {
         #expect(throws: MigrationError.self) { try TargetPlace(output: Array(output.utf8)) }
     }

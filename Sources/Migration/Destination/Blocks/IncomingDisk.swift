@@ -36,8 +36,8 @@ final class IncomingDisk: @unchecked Sendable {
     ///   - shared: blocks that have come for other disks.
     ///   - manifestPath: the manifest's file.
     init(
-        image: RawImage, hasBase: Bool, isBlank: Bool = true, geometry: BlockGeometry, index: NeighbourIndex?, shared: SharedBlocks.Member,
-        manifestPath: String
+        image: RawImage, hasBase: Bool, isBlank: Bool = true, geometry: BlockGeometry, index: NeighbourIndex?,
+        shared: SharedBlocks.Member, manifestPath: String
     ) throws {
         self.image = image
         self.hasBase = hasBase

@@ -114,7 +114,8 @@ struct ImageDirectory: Sendable {
 
     /// Gives an image the name of its disk, durably.
     func place(_ image: RawImage, of record: IncomingRecord, flush: (String) throws -> Void) throws {
-        guard record.imagePath == nil, record.place == nil, access(layout.partialPath(of: record.export), F_OK) == 0 else { return }
+        guard record.imagePath == nil, record.place == nil, access(layout.partialPath(of: record.export), F_OK) == 0
+        else { return }
         try image.rename(to: layout.path(of: record.export))
         // Under either name a later life finds it.
         try flush(path)

@@ -111,7 +111,8 @@ extension IncomingDiskRegistry {
         do {
             guard try targets.record(of: export) != nil else { return nil }
             guard !preparing.contains(export) else {
-                return .impossible("the place of \(export) is being prepared; cancel it at its source, or try again later")
+                return .impossible(
+                    "the place of \(export) is being prepared; cancel it at its source, or try again later")
             }
             try targets.beginRelease(of: export)
         } catch { return .impossible("the place of \(export) can't be released: \(error)") }

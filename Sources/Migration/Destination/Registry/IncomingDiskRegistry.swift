@@ -80,8 +80,8 @@ public actor IncomingDiskRegistry {
     public init(
         images: String, state: StateDirectory, pools: WorkPools, logger: Logger,
         index: @escaping @Sendable () -> NeighbourIndex? = { nil }, keptIndex: String? = nil,
-        refusesEarlyWrites: Bool = false, permissions: FilePermissions = FilePermissions(), targets: TargetPolicy = TargetPolicy(),
-        host: any IncomingDiskHost
+        refusesEarlyWrites: Bool = false, permissions: FilePermissions = FilePermissions(),
+        targets: TargetPolicy = TargetPolicy(), host: any IncomingDiskHost
     ) throws {
         self.images = try ImageDirectory(path: images, permissions: permissions, state: state)
         records = IncomingRecords(state: state, layout: self.images.layout)

@@ -74,7 +74,8 @@ struct DiskTargets: Sendable {
         if let old = known, old.isReleasing == true || old.size != offer.size {
             guard await runRelease(old) else {
                 throw MigrationError.refused(
-                    "the place of an earlier migration of \(offer.export) can't be released there; its node's log says why")
+                    "the place of an earlier migration of \(offer.export) can't be released there; its node's log says why"
+                )
             }
             known = nil
         }
@@ -92,7 +93,8 @@ struct DiskTargets: Sendable {
             ?? TargetRecord(export: offer.export, size: offer.size, domain: policy.domain(among: offer.domains))
         guard let commands = policy.commands(of: record.domain) else {
             throw MigrationError.refused(
-                "\(offer.export) was prepared there by a command that is not configured any more; cancel it there first")
+                "\(offer.export) was prepared there by a command that is not configured any more; cancel it there first"
+            )
         }
         if known == nil { try write(record) }
         let outcome: OperatorCommand.Outcome

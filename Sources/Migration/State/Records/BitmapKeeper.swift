@@ -76,7 +76,7 @@ public struct BitmapKeeper: Sendable {
     /// Saves a bitmap, durably. Nothing may write to the image any more.
     /// - Throws: `FileError`; the bitmap is then invalid at the next start.
     public func save(_ bits: Bits) throws {
-        let data = Data((bits.current + bits.shown).flatMap { word in withUnsafeBytes(of: word.littleEndian, Array.init) })
+        let data = (bits.current + bits.shown).map(\.littleEndian).withUnsafeBytes { Data($0) }
         try data.write(to: URL(fileURLWithPath: file), options: .atomic)
         let saved = try RawImage(path: file, access: .readOnly, followsLink: false)
         try saved.synchronize()
