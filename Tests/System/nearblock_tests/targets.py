@@ -107,7 +107,7 @@ def qcow2(folder: Path) -> None:
     script.refuses("prepare", "exists already", NEARBLOCK_ARRIVAL=OTHER)
     script.release(NEARBLOCK_ARRIVAL=OTHER)
     expect(image.exists(), "it has released another arrival's image")
-    with subprocess.Popen(["qemu-nbd", "-k", folder / "socket", "-f", "qcow2", "-t", image]) as server:
+    with subprocess.Popen(["qemu-nbd", "-k", str(folder / "socket"), "-f", "qcow2", "-t", str(image)]) as server:
         while not (folder / "socket").exists():
             expect(server.poll() is None, "qemu-nbd has ended")
         script.refuses("release", "is in use")
