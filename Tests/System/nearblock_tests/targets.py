@@ -27,7 +27,7 @@ BAD_REQUESTS = {
     "NEARBLOCK_USED": ["-1", "9" * 30, "x"],
     "NEARBLOCK_ARRIVAL": ["", "0123", MINE.upper(), MINE + "0"],
 }
-BAD_OPTIONS = [[], ["prepare", "release"], ["steal"], ["--nothing", "x", "prepare"], ["prepare", "--prefix"]]
+BAD_OPTIONS: list[list[str]] = [[], ["prepare", "release"], ["steal"], ["--nothing", "x", "prepare"], ["prepare", "--prefix"]]
 
 
 class Failure(Exception):
