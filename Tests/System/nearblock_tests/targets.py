@@ -165,7 +165,7 @@ def zfs(folder: Path) -> None:
 def rbd(conf: str, pool: str) -> None:
     script = Script("rbd", ["--pool", pool, "--prefix", "nb-", "--conf", conf, "--map", "no"])
     ceph = ["rbd", "--conf", conf]
-    expect(script.place() == f"format=raw rbd:{pool}/nb-web:conf={conf}:id=admin", "another place")
+    expect(script.place() == f"rbd:{pool}/nb-web", "another place")
     info = json.loads(subprocess.run([*ceph, "info", "--format", "json", f"{pool}/nb-web"], capture_output=True, check=True).stdout)
     expect(info["size"] == 10485760, f"another image: {info}")
     script.refuses("prepare", "exists already", NEARBLOCK_ARRIVAL=OTHER)
