@@ -73,7 +73,7 @@ let package = Package(
         .target(
             name: "Configuration",
             dependencies: [
-                "BlockModel", "Block", "Daemon", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib",
+                "BlockModel", "Block", "Migration", "Daemon", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib",
             ]),
         .executableTarget(
             name: "nearblock",

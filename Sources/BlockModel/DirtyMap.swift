@@ -89,3 +89,19 @@ public final class DirtyMap: Sendable {
         return taken
     }
 }
+
+/// The map as words, to be kept over a restart.
+extension DirtyMap {
+    /// One bit for each block, the lowest for the first; other threads may change them meanwhile.
+    public var words: [UInt64] { (0..<bitmap.numberOfWords).map { bitmap.word(at: $0) } }
+
+    /// A map with these bits; bits behind the end of the disk are ignored.
+    /// - Parameter words: as `words` gives them, for the same number of blocks.
+    public convenience init(geometry: BlockGeometry, words: [UInt64]) {
+        self.init(geometry: geometry)
+        for (index, word) in words.prefix(bitmap.numberOfWords).enumerated() {
+            let left = geometry.blockCount - UInt64(index) * 64
+            bitmap.setWord(at: index, to: left < 64 ? word & ((1 << left) - 1) : word)
+        }
+    }
+}

@@ -1,5 +1,6 @@
 import Block
 import Daemon
+import Migration
 import NBDServer
 import Peer
 import PeerModel
@@ -11,7 +12,9 @@ public enum ConfigurationFile {
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
         "memory-dir", "image-mode", "image-group", "socket-mode", "socket-group",
+        "prepare", "release",
     ]
+    private static let domainKeys: Set = ["prepare", "release"]
     private static let exportKeys: Set = [
         "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity", "max-connections", "tls",
         "format",
@@ -25,17 +28,23 @@ public enum ConfigurationFile {
             if section == "node" {
                 try check(file, section, nodeKeys)
                 try readNode(file, &node)
-            } else if let name = exportName(section) {
+            } else if let name = suffix(of: section, "domain ") {
+                try check(file, section, domainKeys)
+                guard let commands = try readTargets(file, section) else {
+                    throw ConfigurationError(path, "[\(section)] has no prepare")
+                }
+                node.targets.domains[name] = commands
+            } else if let name = suffix(of: section, "export ") {
                 try check(file, section, exportKeys)
                 node.exports.append(try readExport(file, section, name))
             } else {
-                throw ConfigurationError(path, "[\(section)] is unknown; sections are [node] and [export NAME]")
+                throw ConfigurationError(
+                    path, "[\(section)] is unknown; sections are [node], [export NAME] and [domain NAME]")
             }
         }
     }
 
-    private static func exportName(_ section: String) -> String? {
-        let prefix = "export "
+    private static func suffix(of section: String, _ prefix: String) -> String? {
         guard section.hasPrefix(prefix) else { return nil }
         return String(section.dropFirst(prefix.count))
     }
@@ -77,6 +86,7 @@ public enum ConfigurationFile {
         if let text = try file.string("keep-index", in: section) {
             node.keepIndex = .seconds(try value(text, of: "keep-index", in: file, TimeSpan.interval).seconds)
         }
+        node.targets.standard = try readTargets(file, section) ?? node.targets.standard
         try readPermissions(file, &node)
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
@@ -86,6 +96,23 @@ public enum ConfigurationFile {
         guard node.peerTLS == nil || !node.allowsInsecurePeers else {
             throw ConfigurationError(file.path, "[node] peer-tls and insecure-peer exclude each other")
         }
+    }
+
+    /// - Returns: nil if there is no command that prepares.
+    private static func readTargets(_ file: KeyFile, _ section: String) throws -> TargetCommands? {
+        func words(_ key: String) throws -> [String]? {
+            try file.string(key, in: section).map { text in
+                do { return try CommandWords(text).words } catch {
+                    throw ConfigurationError(file.path, "[\(section)] \(key): '\(text)' is invalid: \(error)")
+                }
+            }
+        }
+        let release = try words("release")
+        guard let prepare = try words("prepare") else {
+            guard release == nil else { throw ConfigurationError(file.path, "[\(section)] release needs prepare") }
+            return nil
+        }
+        return TargetCommands(prepare: prepare, release: release)
     }
 
     private static func readPermissions(_ file: KeyFile, _ node: inout NodeConfiguration) throws {

@@ -16,7 +16,7 @@ struct Nearblock: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
             SwitchCommand.self, CancelCommand.self,
-            RateCommand.self, CheckpointCommand.self, RecordCommand.self,
+            RateCommand.self, ResizeCommand.self, CheckpointCommand.self, RecordCommand.self,
         ])
 
     static func main() async {

@@ -28,6 +28,27 @@ import Testing
         #expect(try image.bytes(7 << 20..<8 << 20) == megabyte)
     }
 
+    @Test(
+        "A range that a device can't punch, as it is not of whole sectors -> it reads as zeros, and only it",
+        .enabled(if: LoopDevice.isPossible))
+    func punchesPartOfASector() async throws {
+        var bytes = [UInt8](repeating: 7, count: 1 << 20)
+        let device = try await LoopDevice(file: scratch.write(bytes, to: "device"), sectorSize: 4096)
+        let path = device.path
+        let outcome = Result {
+            let image = try RawImage(path: path, access: .readWrite)
+            for (offset, length) in [(4096, 8192), (100_000, 300_001), ((1 << 20) - 512, 512)] {
+                try image.punchHole(at: UInt64(offset), length: UInt64(length))
+                bytes.replaceSubrange(offset..<offset + length, with: repeatElement(0, count: length))
+            }
+            // Bytes would be printed one by one.
+            let isSame = try image.bytes(0..<1 << 20) == bytes
+            #expect(isSame)
+        }
+        try await device.remove()
+        try outcome.get()
+    }
+
     @Test func dataOfAGrownFileEndsAtTheDisksEnd() throws {
         let path = try scratch.write([UInt8](repeating: 1, count: 5000), to: "disk.raw")
         let image = try RawImage(path: path, access: .readOnly)

@@ -31,6 +31,19 @@ extension RawImage {
         limit.store(newSize, ordering: .relaxed)
     }
 
+    /// Whether the configuration, or a command that has made the image's place, sets the size.
+    public var hasFixedSize: Bool { fixedSize != nil }
+
+    /// Makes the file longer, by a hole that is durable on return. The disk keeps its size until `resize`.
+    /// - Parameter newSize: bytes, more than the file has.
+    /// - Throws: `FileError`; also if O_DIRECT does not suit the size.
+    public func growFile(to newSize: UInt64) throws {
+        try direct?.check(size: newSize, path: path)
+        guard let end = off_t(exactly: newSize) else { throw FileError("make longer", path, code: EFBIG) }
+        guard ftruncate(descriptor, end) == 0 else { throw FileError("make longer", path) }
+        try synchronize()
+    }
+
     /// Calls `report`, on any thread, each time that the file is found to end before the disk does.
     /// - Parameter report: called with the bytes that are left; nil for no report.
     public func whenCut(_ report: (@Sendable (UInt64) -> Void)?) { whenCut.withLockedValue { $0 = report } }

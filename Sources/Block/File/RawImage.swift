@@ -207,8 +207,28 @@ public final class RawImage: DiskImage {
     public func punchHole(at offset: UInt64, length: UInt64) throws {
         while linux_fallocate(descriptor, linux_punch_hole, off_t(offset), off_t(length)) != 0 {
             if errno == EINTR { continue }
-            guard errno == EOPNOTSUPP else { throw FileError("punch a hole in", path) }
-            return try writeZeros(at: offset, length: length)
+            // A device takes whole sectors only.
+            guard errno == EOPNOTSUPP || (errno == EINVAL && isBlockDevice) else {
+                throw FileError("punch a hole in", path)
+            }
+            return try fillWithZeros(at: offset, length: length)
+        }
+    }
+
+    /// Writes zeros where the range does not read as zeros already. A written zero takes up space in a thin pool, which can't
+    /// punch holes. A discard would free the space, but does not say what is read afterwards.
+    private func fillWithZeros(at offset: UInt64, length: UInt64) throws {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.mostAtOnce, alignment: 16)
+        defer { buffer.deallocate() }
+        var done: UInt64 = 0
+        while done < length {
+            // No further than to the next boundary, so that each page is looked at once.
+            let position = offset + done
+            let piece = UInt64(buffer.count) - position % UInt64(buffer.count)
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(piece, length - done))])
+            try read(into: part, at: position)
+            if part.contains(where: { $0 != 0 }) { try writeZeros(at: position, length: UInt64(part.count)) }
+            done += UInt64(part.count)
         }
     }
 

@@ -63,6 +63,8 @@ void linux_unlock_byte(int descriptor, off_t byte);
 // fcntl(F_OFD_GETLK): returns 1 if another open file's lock conflicts with an exclusive one, 0 if none does, -1 on
 // error.
 int linux_byte_is_locked(int descriptor, off_t byte);
+// pidfd_open(2): can be polled for the end of a child. Closed when another program is executed. Returns -1 with errno.
+int linux_pidfd_open(pid_t process);
 // posix_spawn_file_actions_addclosefrom_np(3).
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
 

@@ -5,6 +5,7 @@ extension NodeConfiguration {
             ("listen, socket or vsock", listen.map(\.description) != running.listen.map(\.description)),
             ("peer-listen", peerListen != running.peerListen),
             ("images", images != running.images),
+            ("prepare, release or a [domain]", targets != running.targets),
             ("index", index != running.index),
             ("keep-index", keepIndex != running.keepIndex),
             ("incoming-writes", refusesEarlyWrites != running.refusesEarlyWrites),

@@ -1,4 +1,5 @@
 import Block
+import Migration
 import NBDServer
 import Peer
 import PeerModel
@@ -21,6 +22,8 @@ public struct NodeConfiguration: Sendable {
     public var allowsInsecurePeers = false
     /// Directory for images of arriving disks; nil if the node takes no disks in.
     public var images: String?
+    /// Commands that make the places of arriving disks, and release them; empty for the images directory.
+    public var targets = TargetPolicy()
     /// Folder of the sockets on which hypervisors wait for guests' memory; nil if the node takes none.
     public var memoryDirectory: String?
     /// Mode and group of created images.

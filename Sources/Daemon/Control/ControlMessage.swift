@@ -13,6 +13,8 @@ public enum ControlRequest: Codable, Sendable {
     /// Shows the writes since the last checkpoint; `hasFailed` adds the last checkpoint's blocks to the next one
     /// instead.
     case checkpoint(export: String, hasFailed: Bool)
+    /// Raises the size of an export to so many bytes; nil takes over the size that its image has grown to.
+    case resize(export: String, size: UInt64?)
     /// Moves the memory of a guest whose disks are at both nodes.
     case memory(MemoryCommand)
     /// Changes the rate in bits a second; nil removes the limit.

@@ -92,6 +92,9 @@ struct ControlServer: Sendable {
         case .checkpoint(let export, let hasFailed):
             try await node.checkpoint(export, hasFailed: hasFailed)
             return .done
+        case .resize(let export, let size):
+            try await node.resize(export, to: size)
+            return .done
         case .rate(let export, let bitsPerSecond):
             try await node.setRate(export, bitsPerSecond: bitsPerSecond)
             return .done

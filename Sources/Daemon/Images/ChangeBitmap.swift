@@ -1,5 +1,6 @@
 import Block
 import BlockModel
+import Migration
 import NBDServer
 
 /// Tracks which blocks of an export were written between two checkpoints, for incremental backups. Clients see it as
@@ -40,6 +41,15 @@ actor ChangeBitmap {
         shown = current
         current.markAll()
     }
+
+    /// Takes over the bits of an earlier process. Only before the first client can write.
+    func restore(_ bits: BitmapKeeper.Bits) {
+        current = DirtyMap(geometry: geometry, words: bits.current)
+        shown = DirtyMap(geometry: geometry, words: bits.shown)
+    }
+
+    /// The bits for the next process. Only after the last write.
+    var bits: BitmapKeeper.Bits { BitmapKeeper.Bits(current: current.words, shown: shown.words) }
 
     /// Starts tracking, and shows the bitmap to clients.
     func start() async {

@@ -41,6 +41,11 @@ extension Node {
         return ImageBase(image: image, movedBy: moved.migration) { export.isReleased }
     }
 
+    /// An export that has the file or device open that another image has open; nil if none has.
+    func export(with image: RawImage) -> String? {
+        exports.first { (try? $0.value.backing?.image?.isOpenOnSame(as: image)) == true }?.key
+    }
+
     /// Ends what was shown and postponed while blocks of a disk were missing.
     func completed(_ name: String) {
         exports[name]?.export.maps.remove(Self.missingContext)

@@ -86,8 +86,11 @@ extension Node {
     }
 
     /// Changes the size of an export. Old and new clients keep one disk, so that its maps have the writes of all.
-    private func resize(_ export: NodeExport, _ image: RawImage, from told: UInt64, to size: UInt64) async {
-        guard let configuration = export.configuration else { return }
+    func resize(_ export: NodeExport, _ image: RawImage, from told: UInt64, to size: UInt64) async {
+        let configuration =
+            export.configuration
+            ?? ExportConfiguration(
+                backing: image.path, name: export.name, isReadOnly: export.isReadOnly)
         do {
             image.lookAtEnd()
             try image.resize(to: size)

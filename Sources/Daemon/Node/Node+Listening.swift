@@ -11,6 +11,10 @@ extension Node {
     /// - Returns: The bound address; nil if the node takes no disks in.
     func startPeer() async throws -> PeerAddress? {
         guard let address = configuration.peerListen else {
+            guard configuration.targets.isEmpty else {
+                throw NodeError.missingOption(
+                    "--prepare", needs: "--peer-listen HOST:PORT, for the nodes that send disks")
+            }
             guard configuration.memoryDirectory == nil else {
                 throw NodeError.missingOption(
                     "--memory-dir", needs: "--peer-listen HOST:PORT, for the nodes that send memory")
@@ -52,7 +56,7 @@ extension Node {
             index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
             keptIndex: configuration.keepIndex == nil ? nil : index,
             refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
-            host: NodeIncomingDisks(node: self, table: table, heldBack: heldBack))
+            targets: configuration.targets, host: NodeIncomingDisks(node: self, table: table, heldBack: heldBack))
     }
 
     /// Listens for commands.

@@ -38,7 +38,11 @@ extension Node {
         if configured.format == nil { formats.check(backing.file, .served) }
         let disk = try add(configured, backing, isConfigured: true, replacing: old)
         await old?.bitmap?.stop()
-        await exports[configured.name]?.bitmap?.start()
+        if let export = exports[configured.name] {
+            // A later client could have written before the bits were there.
+            if !hasStarted { await restoreBitmap(of: export) }
+            await export.bitmap?.start()
+        }
         guard unfinished != nil, let export = exports[configured.name], export.isAtRest else { return }
         await disk.fence()
         export.setHeldBack(true)

@@ -72,7 +72,8 @@ extension Node {
         // A bitmap of the same name keeps its blocks.
         let keepsBitmap = old.configuration?.dirtyBitmap == configuration.dirtyBitmap
         let replaced = NodeExport(
-            export: export, configuration: configuration, backing: backing, records: old.records,
+            export: export, configuration: old.configuration == nil ? nil : configuration, backing: backing,
+            records: old.records,
             bitmap: keepsBitmap ? old.bitmap : factory.bitmap(configuration, of: export))
         replaced.copyState(from: old)
         exports[configuration.name] = replaced

@@ -54,6 +54,8 @@ public actor Node {
     /// Guests' memory that moves by itself.
     var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
+    /// Whether clients may have connected.
+    private(set) var hasStarted = false
     /// Addresses for NBD clients, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
 
@@ -101,6 +103,7 @@ public actor Node {
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
         try await openConfigured()
+        hasStarted = true
         var lines: [String] = []
         let peer = try await startPeer()
         for address in configuration.listen {
@@ -132,12 +135,14 @@ public actor Node {
         await links.value
         // The control socket must outlive the migrations, so that their clients learn the outcome.
         await runs.end()
+        await registry?.waitForReleases()
         for task in tasks + upkeep.all { task.cancel() }
         for task in tasks + upkeep.all { await task.value }
         for export in exports.values {
             export.stopForwarding()
             await export.waitUntilLinksEnded()
         }
+        await saveBitmaps()
         await withTaskGroup(of: Void.self) { group in
             for backing in exports.values.compactMap(\.backing) { group.addTask { await backing.end() } }
         }

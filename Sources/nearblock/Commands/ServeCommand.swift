@@ -117,6 +117,7 @@ struct ServeCommand: AsyncParsableCommand {
                 + "waits with -incoming.", valueName: "dir"))
     var memoryDir: String?
     @OptionGroup var permissions: PermissionOptions
+    @OptionGroup var targets: TargetOptions
     @Option(
         help: "Handling of writes to a disk before its switchover: wait or refuse (default: wait).")
     var incomingWrites: IncomingWrites?
@@ -222,6 +223,7 @@ struct ServeCommand: AsyncParsableCommand {
         node.images = images ?? node.images
         node.memoryDirectory = memoryDir ?? node.memoryDirectory
         permissions.apply(to: &node)
+        try targets.apply(to: &node)
         if let incomingWrites { node.refusesEarlyWrites = incomingWrites == .refuse }
         node.index = index ?? node.index
         node.keepIndex = keepIndex.map { .seconds($0.seconds) } ?? node.keepIndex

@@ -77,6 +77,8 @@ struct GoldenControlTests {
             (.cancel(export: "disk", isSourceGone: true), #"{"cancel":{"export":"disk","isSourceGone":true}}"#),
             (.switchOver(export: "disk"), #"{"switchOver":{"export":"disk"}}"#),
             (.checkpoint(export: "disk", hasFailed: true), #"{"checkpoint":{"export":"disk","hasFailed":true}}"#),
+            (.resize(export: "disk", size: 8192), #"{"resize":{"export":"disk","size":8192}}"#),
+            (.resize(export: "disk", size: nil), #"{"resize":{"export":"disk"}}"#),
             (.rate(export: "disk", bitsPerSecond: 5), #"{"rate":{"bitsPerSecond":5,"export":"disk"}}"#),
             (.rate(export: "disk", bitsPerSecond: nil), #"{"rate":{"export":"disk"}}"#),
         ] as [(ControlRequest, String)])

@@ -62,6 +62,7 @@ struct GoldenRecordTests {
         #expect(SourceRecords.movedPrefix == "moved" && SourceRecords.requestPrefix == "migrating")
         #expect(SourceRecords.attemptPrefix == "attempt")
         #expect(IncomingRecord.prefix == "incoming" && IncomingRecord.returningPrefix == "returning")
+        #expect(TargetRecord.prefix == "target" && BitmapRecord.prefix == "bitmap")
         let layout = try ImageLayout(images: "/images", state: directory(), prefixes: ["incoming"])
         #expect(layout.path(of: "disk") == "/images/disk.raw" && layout.path(of: "disk.raw") == "/images/disk.raw")
         #expect(layout.partialPath(of: "disk") == "/images/disk.raw.incoming")

@@ -42,6 +42,7 @@ extension GoldenRecords {
                 "low" : 2
               },
               "phase" : "active",
+              "place" : "format=raw /dev/vg/disk",
               "root" : "\(GoldenValues.rootHex)",
               "size" : 1073741824,
               "supersedes" : {
@@ -62,6 +63,7 @@ extension GoldenRecords {
             #expect(record.supersedes == GoldenValues.first)
             #expect(record.image == image)
             #expect(record.inode == 42)
+            #expect(record.place == "format=raw /dev/vg/disk")
             #expect(record.isReadOnly == true)
             #expect(record.earlier == [GoldenValues.migration(3, 4)])
             #expect(record.aliases == [GoldenValues.migration(5, 6)])
@@ -88,6 +90,24 @@ extension GoldenRecords {
             #expect(!record.isReturn)
             #expect(record.known == [GoldenValues.second])
             #expect(record.isReadOnly == nil)
+            #expect(record.place == nil)
+        },
+        GoldenRecord(
+            "a place that was made for a disk", TargetRecord.self,
+            """
+            {
+              "arrival" : "00000000000000010000000000000002",
+              "domain" : "fast",
+              "export" : "disk",
+              "isReleasing" : true,
+              "place" : "/dev/vg/disk",
+              "size" : 8192
+            }
+            """
+        ) { record in
+            #expect(record.arrival == "00000000000000010000000000000002")
+            #expect(record.export == "disk" && record.size == 8192)
+            #expect(record.domain == "fast" && record.place == "/dev/vg/disk" && record.isReleasing == true)
         },
     ]
 

@@ -13,21 +13,23 @@ struct IncomingDiskTests {
     private let scratch = Scratch()
     private let shared = SharedBlocks()
 
-    private func disk(on image: RawImage, _ geometry: BlockGeometry, hasBase: Bool = false) throws -> IncomingDisk {
+    private func disk(
+        on image: RawImage, _ geometry: BlockGeometry, hasBase: Bool = false, isBlank: Bool = true
+    ) throws -> IncomingDisk {
         try IncomingDisk(
-            image: image, hasBase: hasBase, geometry: geometry, index: nil,
+            image: image, hasBase: hasBase, isBlank: isBlank, geometry: geometry, index: nil,
             shared: shared.join(image, geometry, domains: []), manifestPath: scratch.file("manifest"))
     }
 
     @Test(
         "Invariant 12: blocks are made zero -> only these are, whatever the image held of them",
-        arguments: [false, true])
-    func clear(hasBase: Bool) throws {
+        arguments: [(false, true), (true, false), (false, false)])
+    func clear(hasBase: Bool, isBlank: Bool) throws {
         var random = Seeded.fresh()
         let geometry = try #require(BlockGeometry(size: 200 * 512 - 100, blockSize: 512))
-        var model = hasBase ? random.bytes(Int(geometry.size)) : [UInt8](repeating: 0, count: Int(geometry.size))
+        var model = isBlank ? [UInt8](repeating: 0, count: Int(geometry.size)) : random.bytes(Int(geometry.size))
         let image = try RawImage(path: scratch.write(model, to: "disk.raw"), access: .readWrite)
-        let disk = try disk(on: image, geometry, hasBase: hasBase)
+        let disk = try disk(on: image, geometry, hasBase: hasBase, isBlank: isBlank)
         let compressor = try StreamCompressor(level: 3)
         var present = Set<UInt64>()
         for step in 0..<300 {

@@ -125,6 +125,8 @@ final class TestNode: Sendable {
 }
 
 extension TestNode: IncomingDiskHost {
+    func export(with image: RawImage) async -> String? { nil }
+
     func isNameTaken(_ export: String) -> Bool { export == "taken" }
 
     func announce(_ export: String, size: UInt64, device: BlockDevice) async throws -> Disk {

@@ -32,6 +32,7 @@ SUITES = (
     Suite("lint", "0.2", None, "the form of code, scripts, documents and commits"),
     Suite("guests", "9", "5", "the kernel's client and QEMU in Debian guests"),
     Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
+    Suite("targets", "0.5", None, "the scripts that make the places of disks that arrive"),
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
     Suite("compat", "6", "2", "moves and restarts between an older build and this one"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),

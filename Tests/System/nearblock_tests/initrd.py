@@ -9,7 +9,8 @@ from pathlib import Path
 from nearblock_tests.repository import SCRIPTS, SYSTEM
 
 GUEST = SYSTEM / "guest"
-MODULES = ("virtio_pci", "virtio_console", "virtio_net", "virtio_blk", "nbd", "crc32c_generic", "tls", "vsock_loopback", "dm_mod")
+MODULES = ("virtio_pci", "virtio_console", "virtio_net", "virtio_blk", "nbd", "crc32c_generic", "tls", "vsock_loopback", "dm_mod",
+           "dm_thin_pool")
 # This machine's, which the tests are about.
 PROGRAMS = ("nbd-client", "mkfs.ext4", "e2fsck", "fio", "fstrim", "nbdinfo", "blockdev", "flock", "lvm")
 # BusyBox has these too.

@@ -26,21 +26,22 @@ final class IncomingDisk: @unchecked Sendable {
     var repeats: RepeatCache
     /// The blocks that the source has named as written again.
     private var named: BlockSet
-    /// Whether the image may hold old bytes of missing blocks.
-    private var hasForgotten = false
+    /// Whether blocks that are not present may read as something else than zeros.
+    private var hasOldBytes: Bool
 
     /// - Parameters:
     ///   - hasBase: the image may hold blocks of the disk already; they count where they have the fingerprint that the
     ///     source names.
+    ///   - isBlank: the image reads as zeros where nothing of the disk has been written.
     ///   - shared: blocks that have come for other disks.
     ///   - manifestPath: the manifest's file.
     init(
-        image: any DiskImage, hasBase: Bool, geometry: BlockGeometry, index: NeighbourIndex?,
-        shared: SharedBlocks.Member,
-        manifestPath: String
+        image: any DiskImage, hasBase: Bool, isBlank: Bool = true, geometry: BlockGeometry, index: NeighbourIndex?,
+        shared: SharedBlocks.Member, manifestPath: String
     ) throws {
         self.image = image
         self.hasBase = hasBase
+        hasOldBytes = hasBase || !isBlank
         self.geometry = geometry
         self.index = index
         self.shared = shared
@@ -73,7 +74,7 @@ final class IncomingDisk: @unchecked Sendable {
     /// Makes the image hold nothing but zeros in blocks.
     func empty(_ blocks: Range<UInt64>) throws {
         guard !blocks.isEmpty else { return }
-        if hasBase || hasForgotten {
+        if hasOldBytes {
             try image.punch(blocks, geometry)
         } else {
             for run in presentMap.presentRuns(in: blocks) { try image.punch(run, geometry) }
@@ -110,7 +111,7 @@ final class IncomingDisk: @unchecked Sendable {
 
     /// Marks blocks as missing: the image holds old ones.
     private func forget(_ runs: [Range<UInt64>]) throws {
-        if !runs.isEmpty { hasForgotten = true }
+        if !runs.isEmpty { hasOldBytes = true }
         for run in runs { presentMap.forget(run) }
         try manifest.setZero(runs)
     }
@@ -138,10 +139,12 @@ final class IncomingDisk: @unchecked Sendable {
     var isWhole: Bool { presentMap.missing() == 0 }
 
     /// The part that has come.
-    /// - Parameter comesAgain: the source will be back.
-    func left(comesAgain: Bool) -> LeftCopy {
+    /// - Parameters:
+    ///   - comesAgain: the source will be back.
+    ///   - isKept: the image is kept for it, however little has come.
+    func left(comesAgain: Bool, isKept: Bool) -> LeftCopy {
         LeftCopy(
-            comesAgain: comesAgain, isSound: image.flushFailure == nil, hasBase: hasBase,
+            comesAgain: comesAgain, isSound: image.flushFailure == nil, hasBase: hasBase || isKept,
             present: (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize))
     }
 

@@ -23,6 +23,8 @@ struct IncomingMigration {
     /// The number of the connection at the registry; nil until the offer has been accepted.
     private var carrier: ArrivalConnection?
     var disk: IncomingDisk?
+    /// A command has made the place of the disk, which an interrupted migration keeps.
+    private var hasPlace = false
     private var waitsForOthers = true
     /// The first round is over: a guest may wait for later blocks.
     private var isLate = false
@@ -83,8 +85,9 @@ struct IncomingMigration {
         }
         (self.offer, carrier) = (offer, taken.carrier)
         let receiving = taken.disk
+        hasPlace = receiving.place != nil
         disk = try IncomingDisk(
-            image: receiving.image, hasBase: receiving.hasBase, geometry: geometry,
+            image: receiving.image, hasBase: receiving.hasBase, isBlank: receiving.isBlank, geometry: geometry,
             index: index?.restricted(for: offer),
             shared: registry.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
             manifestPath: registry.images.layout.manifestPath(of: offer.export))
@@ -186,7 +189,7 @@ struct IncomingMigration {
     /// Tells the registry that nothing of the disk is written over this connection any more.
     /// - Parameter comesAgain: the source will be back.
     mutating func end(comesAgain: Bool) async {
-        let left = disk?.left(comesAgain: comesAgain) ?? LeftCopy(comesAgain: comesAgain)
+        let left = disk?.left(comesAgain: comesAgain, isKept: hasPlace) ?? LeftCopy(comesAgain: comesAgain)
         // The next attempt needs the image's lock.
         disk = nil
         guard let offer, let carrier else { return }

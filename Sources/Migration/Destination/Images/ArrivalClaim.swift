@@ -16,8 +16,8 @@ struct ArrivalClaim: Sendable {
         let bytes: UInt64
     }
 
-    /// The image's file, which may not be there yet.
-    let imagePath: String
+    /// The image's file, which may not be there yet, or device; nil if it is not known yet.
+    let imagePath: String?
     /// Bytes of the disk that are to be in it.
     let dataBytes: UInt64
     private let beside: [Part]
@@ -28,7 +28,7 @@ struct ArrivalClaim: Sendable {
     ///   - images: the folder of its manifest and its present map.
     ///   - index: the index to which the disk is added; nil for none.
     init(
-        imagePath: String, geometry: BlockGeometry, dataBytes: UInt64, besides: UInt64 = 0, images: String,
+        imagePath: String?, geometry: BlockGeometry, dataBytes: UInt64, besides: UInt64 = 0, images: String,
         state: String, index: String?
     ) {
         self.imagePath = imagePath
@@ -47,18 +47,19 @@ struct ArrivalClaim: Sendable {
 
     /// The bytes that it will still take: those that the image has allocated already are not needed again.
     var parts: [Part] {
+        guard let imagePath, let allocated = Self.allocated(imagePath) else { return beside }
         let path = ImagePath.absolute(imagePath)
         // What is on another server takes no room here.
         guard path.hasPrefix("/") else { return beside }
         let folder = (path as NSString).deletingLastPathComponent
-        let needed = dataBytes - min(dataBytes, Self.allocated(imagePath))
+        let needed = dataBytes - min(dataBytes, allocated)
         return [Part(folder: folder, bytes: needed)] + beside
     }
 
-    private static func allocated(_ path: String) -> UInt64 {
+    /// Bytes; nil for a device, which takes nothing of the file system that has its name.
+    private static func allocated(_ path: String) -> UInt64? {
         var info = stat()
         guard stat(path, &info) == 0 else { return 0 }
-        // A device has all the room that it needs.
-        return info.st_mode & S_IFMT == S_IFBLK ? .max : UInt64(info.st_blocks) * 512
+        return info.st_mode & S_IFMT == S_IFBLK ? nil : UInt64(info.st_blocks) * 512
     }
 }

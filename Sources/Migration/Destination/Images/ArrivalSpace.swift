@@ -23,8 +23,8 @@ struct ArrivalSpace: Sendable {
     }
 
     /// The claim of an offer; nil if its source does not say its size, or wants no check.
-    /// - Parameter imagePath: the file of its image.
-    func claim(for offer: Offer, imagePath: String) -> ArrivalClaim? {
+    /// - Parameter imagePath: the file or device of its image; nil if it is not known yet.
+    func claim(for offer: Offer, imagePath: String?) -> ArrivalClaim? {
         guard let details = offer.details, let dataBytes = details.dataBytes else { return nil }
         return claim(
             imagePath, size: offer.size, blockSize: Int(offer.blockSize), dataBytes: dataBytes,
@@ -33,7 +33,7 @@ struct ArrivalSpace: Sendable {
 
     /// The claim of a disk of which some blocks are here, and others have still to come.
     func claim(
-        _ imagePath: String, size: UInt64, blockSize: Int, dataBytes: UInt64, besides: UInt64 = 0
+        _ imagePath: String?, size: UInt64, blockSize: Int, dataBytes: UInt64, besides: UInt64 = 0
     ) -> ArrivalClaim? {
         guard let geometry = BlockGeometry(size: size, blockSize: blockSize) else { return nil }
         return ArrivalClaim(

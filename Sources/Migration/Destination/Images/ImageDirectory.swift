@@ -33,8 +33,11 @@ struct ImageDirectory: Sendable {
     ///   - base: the image into which it would come back.
     ///   - others: the names of exports whose files are here, or will be.
     ///   - isNameTaken: whether clients know another disk by that name.
+    ///   - isElsewhere: the disk's place is not in this directory.
     /// - Throws: `MigrationError.refused`.
-    func check(_ offer: Offer, _ base: ImageBase?, among others: [String], isNameTaken: Bool) throws {
+    func check(
+        _ offer: Offer, _ base: ImageBase?, among others: [String], isNameTaken: Bool, isElsewhere: Bool
+    ) throws {
         if let rival = layout.rival(of: offer.export, among: others) {
             throw MigrationError.refused(
                 "\(offer.export) would become \(layout.path(of: offer.export)), which is the file of \(rival); "
@@ -49,7 +52,7 @@ struct ImageDirectory: Sendable {
                 throw MigrationError.refused(
                     "\(base.image.path) has \(base.image.size) bytes, and the disk that is to come back \(offer.size)")
             }
-        } else if access(layout.path(of: offer.export), F_OK) == 0 {
+        } else if !isElsewhere, access(layout.path(of: offer.export), F_OK) == 0 {
             throw MigrationError.refused(
                 "\(layout.path(of: offer.export)) exists already; move it away, "
                     + "or give the export another name at the source")
@@ -91,10 +94,21 @@ struct ImageDirectory: Sendable {
             movedBy: nil)
     }
 
+    /// Opens the place that was prepared for an incoming disk.
+    /// - Throws: `MigrationError.refused`.
+    func open(_ offer: Offer, in target: PreparedTarget) throws -> ReceivingDisk {
+        let image = try target.place.open(size: offer.size)
+        // Whatever stood on a device before is still on it.
+        let isBlank = try !target.isResumed && !image.isBlockDevice && image.nextData(from: 0) == nil
+        return ReceivingDisk(
+            image: image, hasBase: target.isResumed, movedBy: nil, place: target.place, isBlank: isBlank)
+    }
+
     // MARK: At the switchover
 
     /// The image of a disk that an earlier life has prepared.
     func image(of record: IncomingRecord) throws -> any DiskImage {
+        if let line = record.place { return try TargetPlace(line: line).open(size: record.size) }
         let partial = layout.partialPath(of: record.export)
         // A crash may have come between the renaming and the record of it.
         let isInPlace = access(partial, F_OK) != 0
@@ -105,7 +119,7 @@ struct ImageDirectory: Sendable {
 
     /// Gives an image the name of its disk, durably.
     func place(_ image: any DiskImage, of record: IncomingRecord, flush: (String) throws -> Void) throws {
-        guard record.imagePath == nil, access(layout.partialPath(of: record.export), F_OK) == 0,
+        guard record.imagePath == nil, record.place == nil, access(layout.partialPath(of: record.export), F_OK) == 0,
             let image = image as? RawImage
         else { return }
         try image.rename(to: layout.path(of: record.export))
@@ -116,7 +130,7 @@ struct ImageDirectory: Sendable {
     /// An image as its record is to know it: a disk that has not been switched over gets its own name only then.
     func standing(_ image: any DiskImage, _ record: IncomingRecord) throws -> RecordedImage {
         var standing = try RecordedImage(image)
-        guard !record.isReturn else { return standing }
+        guard !record.isReturn, record.place == nil else { return standing }
         standing.path = layout.path(of: record.export)
         standing.realPath = standing.path
         return standing

@@ -28,7 +28,7 @@ struct DiskActivation: Sendable {
     func find(_ record: IncomingRecord) async throws -> any DiskImage {
         guard let own = record.imagePath else { return try images.image(of: record) }
         return try await host.base(of: record.export, isRestored: true)?.writableImage()
-            ?? RawImage(path: own, access: .readWrite)
+            ?? (record.place == nil ? RawImage(path: own, access: .readWrite) : images.image(of: record))
     }
 
     /// - Throws: if an image is not the one that a record is about.

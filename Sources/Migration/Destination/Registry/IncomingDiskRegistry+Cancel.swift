@@ -23,6 +23,7 @@ extension IncomingDiskRegistry {
                     return .impossible("what is noted of \(export) can't be removed: \(error)")
                 }
                 logger.warning("\(export) was given up by the operator, without its source's word")
+            case .end(.unknown): return await cancelTarget(of: export) ?? .unknown
             case .end(let outcome): return Self.answer(outcome, export)
             }
         }

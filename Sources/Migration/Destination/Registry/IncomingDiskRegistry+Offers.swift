@@ -12,12 +12,29 @@ extension IncomingDiskRegistry {
     func open(
         _ offer: Offer, over connection: PeerConnection
     ) async throws -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
+        guard try targets.isWanted(for: offer), await host.base(of: offer.export, isRestored: false) == nil else {
+            return try await whenFree(offer) { asked, base in
+                try check(offer, base)
+                try machine.checkPlaces(for: asked, from: connection.peer)
+                let claim = try checkSpace(for: offer, images.arrivalPath(of: offer, base))
+                return take(offer, asked, try images.open(offer, base), claim, over: connection)
+            }
+        }
+        return try await openInTarget(offer, over: connection)
+    }
+
+    /// Removes what is in the way of an offer, as far as it may go.
+    /// - Parameter body: called once nothing is; nothing is waited for in it, so that what the machine has said holds. It gets
+    ///   the image into which the disk may come back.
+    func whenFree<Result>(
+        _ offer: Offer, _ body: (ArrivalOffer, ImageBase?) throws -> Result
+    ) async throws -> Result {
         let asked = ArrivalOffer(offer)
         while true {
             // Asked for last: during any other wait the disk may come back, and be served.
             let base = await host.base(of: offer.export, isRestored: false)
             switch try machine.offered(asked, base: base?.movedBy) {
-            case .take: return try take(offer, asked, base, over: connection)
+            case .take: return try body(asked, base)
             case .end(let older, let carrier):
                 if let carrier { close(carrier) }
                 await waitUntilIdle(older)
@@ -27,14 +44,10 @@ extension IncomingDiskRegistry {
         }
     }
 
-    /// Nothing is waited for in here, so that what the machine has said holds.
-    private func take(
-        _ offer: Offer, _ asked: ArrivalOffer, _ base: ImageBase?, over connection: PeerConnection
-    ) throws -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
-        try check(offer, base)
-        try machine.checkPlaces(for: asked, from: connection.peer)
-        let claim = try checkSpace(for: offer, base)
-        let disk = try images.open(offer, base)
+    func take(
+        _ offer: Offer, _ asked: ArrivalOffer, _ disk: ReceivingDisk, _ claim: ArrivalClaim?,
+        over connection: PeerConnection
+    ) -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
         space.add(claim, for: offer.migration)
         receiving[offer.migration] = disk
         arrivals.add(disk.image, of: offer.migration, export: offer.export, from: connection.peer)
@@ -44,16 +57,18 @@ extension IncomingDiskRegistry {
         return (disk, carrier)
     }
 
+    /// - Parameter isElsewhere: the disk's place is not in the images directory.
     /// - Throws: `MigrationError.refused` if what is here already keeps a disk out.
-    private func check(_ offer: Offer, _ base: ImageBase?) throws {
+    func check(_ offer: Offer, _ base: ImageBase?, isElsewhere: Bool = false) throws {
         try images.check(
             offer, base, among: machine.takenNames,
-            isNameTaken: !machine.isAnswered(offer.export) && host.isNameTaken(offer.export))
+            isNameTaken: !machine.isAnswered(offer.export) && host.isNameTaken(offer.export), isElsewhere: isElsewhere)
     }
 
+    /// - Parameter imagePath: nil if it is not known yet.
     /// - Throws: `MigrationError.refused` if there is no room for a disk.
-    private func checkSpace(for offer: Offer, _ base: ImageBase?) throws -> ArrivalClaim? {
-        let claim = space.claim(for: offer, imagePath: images.arrivalPath(of: offer, base))
+    func checkSpace(for offer: Offer, _ imagePath: String?) throws -> ArrivalClaim? {
+        let claim = space.claim(for: offer, imagePath: imagePath)
         if let claim { try space.check(claim, of: offer.export) }
         return claim
     }
@@ -77,9 +92,15 @@ extension IncomingDiskRegistry {
         guard !machine.isTaken(offer.export, base: base?.movedBy) else {
             throw MigrationError.refused("\(offer.export) is arriving or served there already")
         }
-        try check(offer, base)
-        _ = try checkSpace(for: offer, base)
-        return base?.image ?? images.partialImage(for: offer)
+        guard base == nil, try targets.isWanted(for: offer) else {
+            try check(offer, base)
+            _ = try checkSpace(for: offer, images.arrivalPath(of: offer, base))
+            return base?.image ?? images.partialImage(for: offer)
+        }
+        try check(offer, nil, isElsewhere: true)
+        let place = try targets.place(for: offer)
+        _ = try checkSpace(for: offer, place?.path)
+        return place.flatMap { try? RawImage(path: $0.path, access: .readOnly, size: offer.size) }
     }
 
     // MARK: Clients before the switchover

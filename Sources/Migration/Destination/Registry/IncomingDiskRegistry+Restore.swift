@@ -13,6 +13,7 @@ extension IncomingDiskRegistry {
                 if let ours = try await claim(record, name, prefix) { await restore(ours) }
             }
         }
+        try restoreTargets()
         images.layout.removeLeftovers(except: machine.exports)
     }
 

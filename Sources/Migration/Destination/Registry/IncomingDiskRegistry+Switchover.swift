@@ -15,6 +15,7 @@ extension IncomingDiskRegistry {
                 "\(disk.image.path) has been replaced or deleted while the disk arrived in it")
         }
         var record = record
+        record.place = disk.place?.line
         if let movedBy = disk.movedBy {
             record.comeBack(into: disk.image.path, movedBy: movedBy, last: try records.read(record.export))
         }
@@ -64,6 +65,7 @@ extension IncomingDiskRegistry {
         let image = try await activation.image(of: known)
         try records.write(active: record)
         machine.recorded(record.migration)
+        keepTarget(of: record)
         guard record.needsSource else {
             images.removeArrivalFiles(of: record.export)
             finish(record.migration)

@@ -24,6 +24,16 @@ public actor IncomingDiskRegistry {
     let host: any IncomingDiskHost
     let logger: Logger
     let activation: DiskActivation
+    let targets: DiskTargets
+    /// Disks whose places are being prepared, and are not taken in yet.
+    var preparing: Set<String> = []
+    let offerTurns = ExportTurns()
+    /// The places of commands that prepare.
+    var preparations = PeerCounts<PeerIdentity>(
+        limit: PeerLimits.arriving, limitPerPeer: PeerLimits.arrivingPerPeer)
+    /// Releases that run.
+    var releases: [UInt64: Task<Void, Never>] = [:]
+    var nextRelease: UInt64 = 0
     let refusesEarlyWrites: Bool
 
     var machine = Machine()
@@ -65,14 +75,17 @@ public actor IncomingDiskRegistry {
     ///   - keptIndex: the index that the node keeps current with its disks; nil for none.
     ///   - refusesEarlyWrites: writes to a disk that has not been switched over fail instead of waiting.
     ///   - permissions: of images that are made; those that are there already keep theirs.
+    ///   - targets: the commands that make the places of disks; empty for the images directory.
     /// - Throws: `FileError`; if a record can't be read.
     public init(
         images: String, state: StateDirectory, pools: WorkPools, logger: Logger,
         index: @escaping @Sendable () -> NeighbourIndex? = { nil }, keptIndex: String? = nil,
-        refusesEarlyWrites: Bool = false, permissions: FilePermissions = FilePermissions(), host: any IncomingDiskHost
+        refusesEarlyWrites: Bool = false, permissions: FilePermissions = FilePermissions(),
+        targets: TargetPolicy = TargetPolicy(), host: any IncomingDiskHost
     ) throws {
         self.images = try ImageDirectory(path: images, permissions: permissions, state: state)
         records = IncomingRecords(state: state, layout: self.images.layout)
+        self.targets = DiskTargets(policy: targets, records: records, logger: logger)
         scratch = state.scratch
         space = ArrivalSpace(images: self.images.realPath, state: state.scratch, index: keptIndex)
         self.host = host
@@ -154,15 +167,21 @@ public actor IncomingDiskRegistry {
     /// - Throws: if its record may be found by a later life. Everything stays then, unless the disk is forgotten all the same.
     func remove(_ removal: ArrivalRemoval) async throws {
         var failure: (any Error)?
+        var released: String?
         if let export = machine.export(of: removal.migration) {
             do { try records.remove(removal.migration, of: export) } catch { failure = error }
             if failure == nil || removal.isLast {
                 images.removeMap(of: export)
-                if !removal.keepsImage { images.removePartialImage(of: export) }
+                if !removal.keepsImage {
+                    images.removePartialImage(of: export)
+                    released = export
+                }
                 await endEarly(export)
             }
         }
         perform(machine.removalEnded(removal.migration, isDone: failure == nil))
+        // Only now: the image was open until then.
+        if let released { beginRelease(of: released) }
         if let failure { throw failure }
     }
 

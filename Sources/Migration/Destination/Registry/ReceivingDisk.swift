@@ -8,4 +8,8 @@ struct ReceivingDisk: Sendable {
     let hasBase: Bool
     /// The migration by which the image moved away from this node; nil for an image of the images directory.
     let movedBy: MigrationID?
+    /// The place that the operator's command has printed; nil if none was asked.
+    var place: TargetPlace?
+    /// The image reads as zeros where nothing of the disk has been written.
+    var isBlank = true
 }

@@ -33,6 +33,8 @@ public struct IncomingRecord: Codable, Sendable {
     var image: RecordedImage?
     /// For earlier releases, which know the image by this.
     var inode: UInt64?
+    /// The place that the operator's command has printed for it; nil for the images directory.
+    var place: String?
     /// Clients may not write to it; nil for no.
     var isReadOnly: Bool?
 
@@ -114,6 +116,7 @@ public struct IncomingRecord: Codable, Sendable {
     mutating func comeBack(into imagePath: String, movedBy: MigrationID, last: IncomingRecord?) {
         self.imagePath = imagePath
         supersedes = movedBy
+        place = last?.place
         guard let last else { return }
         earlier = Array(([last.migration] + (last.earlier ?? [])).prefix(Self.maximumEarlier))
         aliases = last.aliases

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from nearblock_tests import initrd
 from nearblock_tests.guests.bench import NETWORK, Bench, Failure, wait_until
 from nearblock_tests.nodes import Node, free_port
 from nearblock_tests.repository import SCRIPTS, cache_folder
@@ -75,6 +76,22 @@ def volumes(bench: Bench) -> None:
     with open(image, "wb") as file:
         file.truncate(64 << 20)
     with_server_inside(bench, "volumes", "-drive", f"file={image},format=raw,if=virtio")
+
+
+def places(bench: Bench) -> None:
+    """With nbd-scripts/targets, and what these need."""
+    inside, image = bench.folder / "inside", bench.folder / "places.raw"
+    shutil.copytree(SCRIPTS / "targets", inside / "nbd-scripts/targets")
+    for file in SCRIPTS.glob("lib/*.sh"):
+        initrd.install_file(str(file), inside / "nbd-scripts/lib" / file.name, 0o644)
+    initrd.install_program(initrd.find_program("bash"), inside)
+    for program in ("pvcreate", "vgcreate", "vgchange", "vgs", "lvcreate", "lvchange", "lvremove", "lvs"):
+        (inside / "sbin" / program).symlink_to("lvm")
+    (inside / "usr/bin").mkdir(parents=True)
+    (inside / "usr/bin/env").symlink_to("/bin/busybox")
+    with open(image, "wb") as file_:
+        file_.truncate(96 << 20)
+    with_server_inside(bench, "places", "-drive", f"file={image},format=raw,if=virtio")
 
 
 def kill_and_start(node: Node) -> None:
@@ -190,5 +207,5 @@ def boot(bench: Bench) -> None:
 
 
 TESTS: tuple[Callable[[Bench], None], ...] = (
-    client, connections, kinds, tls, kernel, restarts, reconnect, attach, xen, move, volumes, boot)
+    client, connections, kinds, tls, kernel, restarts, reconnect, attach, xen, move, volumes, places, boot)
 ALL = {test.__name__: test for test in TESTS}

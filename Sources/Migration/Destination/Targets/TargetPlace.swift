@@ -1,0 +1,86 @@
+import Block
+import Glibc
+import MigrationProtocol
+
+/// The place of a disk, as an operator's command has printed it: `PATH`, or `format=raw PATH`.
+struct TargetPlace: Equatable, Sendable {
+    /// The most bytes of a printed line.
+    static let longestLine = 4096
+
+    /// The line as it was printed.
+    let line: String
+    /// An absolute path.
+    let path: String
+
+    /// Takes a command's whole output apart.
+    /// - Throws: `MigrationError.refused` unless it is one line with a place that this node can use.
+    init(output: [UInt8]) throws {
+        guard let text = String(validating: output, as: UTF8.self) else { throw Self.unusable("no text") }
+        try self.init(line: text.hasSuffix("\n") ? String(text.dropLast()) : text)
+    }
+
+    /// - Throws: `MigrationError.refused`.
+    init(line: String) throws {
+        guard !line.isEmpty else { throw Self.unusable("nothing") }
+        guard !line.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
+            throw Self.unusable("more than one line, or control characters")
+        }
+        var place = line[...]
+        if let (name, value, rest) = Self.attribute(of: place) {
+            guard name == "format", value == "raw" else {
+                throw Self.unusable("\(PlainLine.of("\(name)=\(value)")), which this release does not know")
+            }
+            place = rest
+        }
+        guard place.hasPrefix("/") else {
+            throw Self.unusable("\(PlainLine.of(place)), which is not an absolute path")
+        }
+        self.line = line
+        path = String(place)
+    }
+
+    /// A word `NAME=VALUE` at the front; nil if there is none.
+    private static func attribute(of text: Substring) -> (name: Substring, value: Substring, rest: Substring)? {
+        guard !text.hasPrefix("/"), let space = text.firstIndex(of: " ") else { return nil }
+        let word = text[..<space]
+        guard let sign = word.firstIndex(of: "=") else { return nil }
+        return (word[..<sign], word[word.index(after: sign)...], text[text.index(after: space)...])
+    }
+
+    private static func unusable(_ what: String) -> MigrationError {
+        .refused(
+            "the command that prepares the place of a disk there has printed \(what); it must print one line, the "
+                + "absolute path of a file or block device")
+    }
+
+    /// Whether something stands at the place.
+    var isThere: Bool { access(path, F_OK) == 0 }
+
+    /// Opens the place for a disk.
+    /// - Parameter size: bytes of the disk; the place may be larger.
+    /// - Throws: `MigrationError.refused` if it is used by something else, too small, or not a file or block device.
+    func open(size: UInt64) throws -> RawImage {
+        do {
+            try checkIsUnclaimed()
+            let isKnown = try { () throws -> Bool in
+                let image = try RawImage(path: path, access: .readWrite, size: size)
+                return try image.identity() != nil
+            }()
+            // A device that nothing tells from others is known by the path that its command has printed.
+            return try RawImage(path: path, access: .readWrite, givenName: isKnown ? nil : path, size: size)
+        } catch let error as MigrationError {
+            throw error
+        } catch {
+            throw MigrationError.refused("the place that was prepared for the disk there can't be used: \(error)")
+        }
+    }
+
+    /// The kernel refuses an exclusive opening of a block device that is mounted, or part of another device. `open(2)`, O_EXCL
+    private func checkIsUnclaimed() throws {
+        var info = stat()
+        guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFBLK else { return }
+        let descriptor = Glibc.open(path, O_RDWR | O_EXCL | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("open", path) }
+        close(descriptor)
+    }
+}

@@ -1,0 +1,135 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `nearblock resize`.
+@Suite("Growing an export", .timeLimit(.minutes(10)))
+struct ResizeTests {
+    private let scratch = Scratch()
+
+    private func size(at node: NodeProcess) async throws -> String {
+        try await Command.run("nbdinfo", "--size", node.uri()).output.trimmingCharacters(in: .newlines)
+    }
+
+    private func expectRefused(_ answer: Command.Result, _ reason: String) {
+        #expect(answer.status == 1, "\(answer)")
+        #expect(answer.errors.contains(reason), "\(answer.errors)")
+        #expect(answer.errors.filter { $0 == "\n" }.count == 1, "\(answer.errors)")
+    }
+
+    /// Resizes while a client is connected, and compares what that client and a new one see.
+    private static let clients = """
+        import nbd, subprocess, sys
+        uri, commands = sys.argv[1], sys.argv[2:]
+        def connect():
+            h = nbd.NBD()
+            h.set_strict_mode(0)
+            h.connect_uri(uri)
+            return h
+        old = connect()
+        before = old.get_size()
+        for command in commands: subprocess.run(command, shell=True, check=True)
+        new = connect()
+        end = new.get_size()
+        assert end == before + (2 << 20) and old.get_size() == before, (before, end)
+        assert new.pread(4096, end - 4096) == bytes(4096)
+        new.pwrite(b'n' * 4096, end - 4096)
+        new.pwrite(b'n' * 4096, before)
+        for use in (lambda: old.pread(512, before), lambda: old.pwrite(b'o' * 512, before)):
+            try:
+                use()
+                raise SystemExit('beyond the end that it was told')
+            except nbd.Error as error: assert error.errnum in (22, 28), error
+        old.pwrite(b'o' * 4096, before - 4096)
+        assert new.pread(8192, before - 4096) == b'o' * 4096 + b'n' * 4096
+        new.flush()
+
+        """
+
+    private func grow(_ node: NodeProcess, _ commands: String...) async throws {
+        let script = try scratch.write(Array(Self.clients.utf8), to: "clients.py")
+        let result = try await Command.run("python3", [script, node.uri()] + commands)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    private func resize(_ node: NodeProcess, _ size: String = "") -> String {
+        "\(Nearblock.path) resize disk \(size) --control \(node.control)"
+    }
+
+    @Test("A file, by the command -> new clients see the size, connected ones keep theirs; it survives a restart")
+    func file() async throws {
+        let image = try scratch.write([UInt8](repeating: 1, count: 4 << 20), to: "disk.raw")
+        let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk", "--dirty-bitmap", "b"])
+        try await grow(node, resize(node, "6M"))
+        #expect(try await node.exports()[0]["size"] as? Int == 6 << 20)
+        try await node.kill()
+        let next = try await NodeProcess(scratch.file("node"), [image, "--export", "disk"])
+        #expect(try await size(at: next) == "\(6 << 20)")
+    }
+
+    @Test(
+        "A file or device that has grown -> taken over", .enabled(if: LoopDevice.isPossible), arguments: [false, true])
+    func grown(isDevice: Bool) async throws {
+        let file = try scratch.write([UInt8](repeating: 1, count: 4 << 20), to: "disk.raw")
+        let device = try await LoopDevice(file: scratch.hole(4 << 20, "other"), sectorSize: 512)
+        let path = device.path
+        let outcome: Result<Void, any Error>
+        do {
+            let node = try await NodeProcess(scratch.file("node"), [isDevice ? path : file, "--export", "disk"])
+            expectRefused(try await node.ask(["resize", "disk"]), "has \(4 << 20) bytes")
+            if isDevice {
+                expectRefused(try await node.ask(["resize", "disk", "6M"]), "is a device")
+                try await grow(
+                    node, "truncate -s 6M \(scratch.file("other"))", "/usr/sbin/losetup -c \(path)", resize(node))
+            } else {
+                try await grow(node, "truncate -s 6M \(file)", resize(node))
+            }
+            #expect(try await node.stop() == 0)
+            outcome = .success(())
+        } catch { outcome = .failure(error) }
+        try await device.remove()
+        try outcome.get()
+    }
+
+    @Test("Smaller, equal, read-only or too large -> refused, and the size stays")
+    func refused() async throws {
+        let image = try scratch.hole(4 << 20, "disk.raw")
+        let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk"])
+        expectRefused(try await node.ask(["resize", "disk", "2M"]), "only made larger")
+        expectRefused(try await node.ask(["resize", "disk", "4M"]), "only made larger")
+        expectRefused(try await node.ask(["resize", "disk", "9999999T"]), "File too large")
+        expectRefused(try await node.ask(["resize", "other", "6M"]), "there is no export 'other'")
+        #expect(try await node.ask(["resize", "disk", "x"]).status == 2)
+        #expect(try await size(at: node) == "\(4 << 20)")
+        let reader = try await NodeProcess(scratch.file("reader"), [image, "--export", "disk", "--read-only"])
+        expectRefused(try await reader.ask(["resize", "disk", "6M"]), "read-only")
+        var info = stat()
+        #expect(stat(image, &info) == 0 && info.st_size == 4 << 20)
+    }
+
+    @Test("During a migration, while blocks are missing, and after it -> refused; then grown at the destination")
+    func migrating() async throws {
+        let nodes = try await TwoNodes()
+        try await nodes.beginSlowMigration()
+        expectRefused(try await nodes.source.ask(["resize", "disk", "9M"]), "is being migrated")
+        #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
+        #expect(try await nodes.source.ask(["resize", "disk", "9M"]).status == 0)
+        let begun = try await nodes.migrate(["--switch", "now", "--rate", "1M", "--detach"])
+        #expect(begun.status == 0, "\(begun.errors)")
+        try await waitUntil("it is served there") {
+            try await nodes.destination.exports().first?["missing"] != nil
+        }
+        expectRefused(try await nodes.source.ask(["resize", "disk", "10M"]), "disk")
+        expectRefused(try await nodes.destination.ask(["resize", "disk", "10M"]), "has missing blocks")
+        #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
+        try await waitUntil("the source is released") {
+            try await nodes.source.exports().first?["state"] as? String == "released"
+        }
+        expectRefused(try await nodes.source.ask(["resize", "disk", "10M"]), "has moved")
+        #expect(try await size(at: nodes.destination) == "\(9 << 20)")
+        let grown = try await nodes.destination.ask(["resize", "disk", "10M"])
+        #expect(grown.status == 0, "\(grown.errors)")
+        try await nodes.restartDestination()
+        #expect(try await size(at: nodes.destination) == "\(10 << 20)")
+    }
+}
