@@ -5,7 +5,12 @@ import Index
 /// `nearblock index add`.
 struct IndexAddCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "add", abstract: "Index images, and replace their earlier tables.")
+        commandName: "add", abstract: "Index images, and replace their earlier tables.",
+        usage: "nearblock index add --index <dir> [<options>] <images> ...",
+        discussion: HelpText.text(
+
+            examples: "nearblock index add --index /var/lib/index /images/*.raw",
+            "nearblock index add --index /var/lib/index --domain web /dev/vg/web"))
 
     @OptionGroup var place: IndexOption
     @OptionGroup var build: BuildOption
@@ -20,7 +25,7 @@ struct IndexAddCommand: AsyncParsableCommand {
     var domain: String?
     @Flag(help: "Print one JSON object for each image.")
     var json = false
-    @Argument(help: "Raw images, block devices or NBD URIs.")
+    @Argument(help: "Raw images, block devices or NBD URIs.", completion: .file())
     var images: [String]
 
     func run() async throws {
