@@ -10,6 +10,8 @@ from release import mdoc
 from release.tools import PackageFailure, output, run
 
 EXAMPLES = "Examples:\n"
+# The manual shows all of them.
+HIDDEN = "--help-hidden shows the rarer options, too."
 
 
 def prepare(command: dict[str, Any], examples: dict[str, list[str]]) -> None:
@@ -18,7 +20,7 @@ def prepare(command: dict[str, Any], examples: dict[str, list[str]]) -> None:
     title = ".".join([*command.get("superCommands", []), command["commandName"]])
     text, _, shown = (command.get("discussion") or "").partition(EXAMPLES)
     examples[title] = [line.strip() for line in shown.splitlines()]
-    command["discussion"] = text.strip() or None
+    command["discussion"] = text.replace(HIDDEN, "").strip() or None
     for argument in command.get("arguments", []):
         names = [name["name"] for name in argument.get("names", [])]
         argument["shouldDisplay"] = "help" not in names and "help-hidden" not in names
@@ -27,8 +29,12 @@ def prepare(command: dict[str, Any], examples: dict[str, list[str]]) -> None:
         prepare(sub, examples)
 
 
-def finish(page: str, examples: list[str], titles: list[str]) -> str:
-    """A page with its examples, and with other pages under the names that they have here."""
+def finish(page: str, title: str, examples: list[str], titles: list[str]) -> str:
+    """A page with its examples, under the name that man finds it by; other pages too are named so."""
+    words = title.replace(".", " ")
+    page = page.replace(f'.Nm "{words}"\n', f".Nm {title.replace('.', '-')}\n", 1)
+    page = page.replace(".Sh SYNOPSIS\n.Nm\n", f'.Sh SYNOPSIS\n.Nm "{words}"\n', 1)
+    page = page.replace("\n.Ex -std", f'\n.Ex -std "{words}"', 1)
     for title in titles:
         page = page.replace(f".Xr {title} ", f".Xr {title.replace('.', '-')} ")
     page = re.sub(r"^\.Dt (\S+)", lambda found: f".Dt {found.group(1).replace('.', '-')}", page, flags=re.MULTILINE)
@@ -54,5 +60,5 @@ def write_pages(program: Path, generator: Path, folder: Path, date: datetime.dat
         page = made / f"{title}.1"
         if not page.exists():
             raise PackageFailure(f"the generator has made no manual page of {title}")
-        (folder / f"{title.replace('.', '-')}.1").write_text(finish(page.read_text(), lines, list(examples)))
+        (folder / f"{title.replace('.', '-')}.1").write_text(finish(page.read_text(), title, lines, list(examples)))
     subprocess.run(["rm", "-r", made], check=True)

@@ -46,7 +46,8 @@ def stage_completions(program: Path, usr: Path) -> None:
     for shell, path in COMPLETIONS.items():
         target = usr / "share" / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(output(program, "--generate-completion-script", shell))
+        # The shell sources it.
+        target.write_text(re.sub(r"^#!.*\n", "", output(program, "--generate-completion-script", shell)))
 
 
 def stage_manual(program: Path, folder: Path, date: datetime.date) -> None:

@@ -85,7 +85,7 @@ def check_exposure(machine: Machine) -> None:
         raise Failure(f"systemd-analyze verify: {warnings.stderr}")
 
 
-def check_confined(machine: Machine, context: Context) -> None:
+def check_confined(machine: Machine) -> None:
     """The service can't do what it need not do; the ring carries its I/O."""
     number = machine.do("systemctl", "show", "--value", "--property=MainPID", SERVICE).strip()
     status = machine.do("cat", f"/proc/{number}/status")
@@ -116,7 +116,7 @@ def service(context: Context) -> None:
         machine.do("systemctl", "reload", SERVICE)
         wait_until(lambda: "web is offered" in machine.journal(), machine.journal)
         use(machine)
-        check_confined(machine, context)
+        check_confined(machine)
         arrive(machine, context)
         read_free_space(machine, context)
         leave(machine)
