@@ -117,6 +117,7 @@ def service(context: Context) -> None:
         wait_until(lambda: "web is offered" in machine.journal(), machine.journal)
         use(machine)
         check_confined(machine)
+        open_more(machine, context)
         arrive(machine, context)
         read_free_space(machine, context)
         leave(machine)
@@ -142,6 +143,51 @@ def use(machine: Machine) -> None:
                            "COMP_CWORD=2; COMP_LINE='nearblock switch w'; COMP_POINT=18; _nearblock; echo ${COMPREPLY[@]}")
     if completed.split() != ["web"]:
         raise Failure(f"bash completes 'nearblock switch w' to {completed!r}")
+
+
+DROP_IN = """[Service]
+ReadWritePaths=/srv/images
+SupplementaryGroups=disk
+PrivateDevices=no
+DevicePolicy=closed
+DeviceAllow={device} rw
+"""
+
+
+def open_more(machine: Machine, context: Context) -> None:
+    """The manual's drop-in: images elsewhere, and the block devices that it names; others stay out of reach."""
+    devices = [attach_loop(context.folder / f"{name}.raw") for name in ("named", "other")]
+    try:
+        for device in devices:
+            machine.do("mknod", "-m", "660", device, "b", "7", device.removeprefix("/dev/loop"))
+            machine.do("chgrp", "disk", device)
+        (machine.root / "srv/images").mkdir()
+        make_image(machine.root / "srv/images/srv.raw", 1)
+        machine.do("chown", "-R", "nearblock:nearblock", "/srv/images")
+        configuration = (machine.root / "etc/nearblock.conf").read_text()
+        machine.write("/etc/nearblock.conf", f"{configuration}[export srv]\nimage = /srv/images/srv.raw\n"
+                      f"[export named]\nimage = {devices[0]}\n[export other]\nimage = {devices[1]}\n")
+        expect_served(machine, {"web"})
+        machine.write(f"/etc/systemd/system/{SERVICE}.d/more.conf", DROP_IN.format(device=devices[0]))
+        expect_served(machine, {"web", "srv", "named"})
+    finally:
+        machine.do("systemctl", "stop", SERVICE)
+        for device in devices:
+            subprocess.run(["losetup", "--detach", device], check=True)
+    machine.do("rm", f"/etc/systemd/system/{SERVICE}.d/more.conf")
+
+
+def attach_loop(image: Path) -> str:
+    make_image(image, 1)
+    return subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def expect_served(machine: Machine, names: set[str]) -> None:
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "restart", SERVICE)
+    served = set(re.findall(r'export="([^"]*)"', machine.do("nbdinfo", "--list", f"nbd+unix:///?socket={SOCKET}")))
+    if served != names:
+        raise Failure(f"the service serves {served} and not {names}: {machine.do('nearblock', 'status')}")
 
 
 def arrive(machine: Machine, context: Context) -> None:
