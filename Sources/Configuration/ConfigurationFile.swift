@@ -11,7 +11,7 @@ public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
-        "memory-dir", "image-mode", "image-group", "socket-mode", "socket-group",
+        "memory-dir", "keep-migrations", "image-mode", "image-group", "socket-mode", "socket-group",
         "prepare", "release",
     ]
     private static let domainKeys: Set = ["prepare", "release"]
@@ -74,6 +74,7 @@ public enum ConfigurationFile {
         if let text = try file.string("peer-listen", in: section) {
             node.peerListen = try peerAddress(text, file, "peer-listen")
         }
+        node.keepsMigrations = try file.boolean("keep-migrations", in: section)
         node.images = try file.string("images", in: section) ?? node.images
         node.memoryDirectory = try file.string("memory-dir", in: section) ?? node.memoryDirectory
         if let writes = try file.string("incoming-writes", in: section) {

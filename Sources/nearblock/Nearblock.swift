@@ -8,10 +8,9 @@ struct Nearblock: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nearblock",
         abstract: "An NBD server that moves its disks to other sites while they are in use.",
-        discussion: """
-            A migration takes blocks from images that the destination already has; only the rest \
-            crosses the link.
-            """,
+        discussion: HelpText.text(
+            "A migration takes blocks from images that the destination already has; only the rest crosses the link.",
+            examples: "nearblock serve disk.raw --socket /run/disk.sock", "nearblock migrate disk.raw --to host:7000"),
         version: "0.1.0",
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
@@ -24,7 +23,10 @@ struct Nearblock: AsyncParsableCommand {
         if CommandLine.arguments.dropFirst() == [FreeSpaceProgram.argument] { Foundation.exit(FreeSpaceProgram.run()) }
         signal(SIGPIPE, SIG_IGN)
         do {
-            var command = try parseAsRoot()
+            if let problem = UnknownCommand.problem(in: Array(CommandLine.arguments.dropFirst())) {
+                throw ValidationError(problem)
+            }
+            var command = try await asyncParseAsRoot()
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {
@@ -43,7 +45,9 @@ struct Nearblock: AsyncParsableCommand {
         case .success:
             exit(withError: error)
         case .validationFailure:
-            let reason = message(for: error).split(separator: "\n").first.map(String.init) ?? "usage"
+            let reason =
+                UnknownOption.problem(in: Array(CommandLine.arguments.dropFirst()))
+                ?? message(for: error).split(separator: "\n").first.map(String.init) ?? "usage"
             Terminal.report("\(reason) (see nearblock --help)")
             Foundation.exit(2)
         default:

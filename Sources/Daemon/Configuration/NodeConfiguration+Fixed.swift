@@ -4,6 +4,7 @@ extension NodeConfiguration {
         let differs: [(key: String, differs: Bool)] = [
             ("listen, socket or vsock", listen.map(\.description) != running.listen.map(\.description)),
             ("peer-listen", peerListen != running.peerListen),
+            ("keep-migrations", keepsMigrations != running.keepsMigrations),
             ("images", images != running.images),
             ("prepare, release or a [domain]", targets != running.targets),
             ("index", index != running.index),

@@ -16,6 +16,12 @@ public struct NodeConfiguration: Sendable {
     public var listsExports = true
     /// Address for peers; nil if the node takes no disks in.
     public var peerListen: PeerAddress?
+    /// A listening socket for peers that a service manager has passed on, which has the address `peerListen`; nil to open
+    /// one.
+    public var peerSocket: CInt?
+    /// Whether migrations that have not been switched over when the node is stopped go on at its next start; otherwise they
+    /// are cancelled.
+    public var keepsMigrations = false
     /// Directory with the peer link's certificates; nil for that of `tls`, if there is one.
     public var peerTLS: String?
     /// Whether unencrypted peers are allowed on other addresses than loopback.

@@ -3,6 +3,7 @@ import BlockModel
 import Foundation
 import Index
 import Logging
+import NIOConcurrencyHelpers
 
 /// Keeps the table of one export current while guests write to it.
 ///
@@ -50,6 +51,8 @@ struct IndexUpkeep: Sendable {
         while !Task.isCancelled {
             do {
                 isWhole = try await bringUpToDate(store, map, isWhole: isWhole)
+            } catch is CancellationError {
+                return
             } catch {
                 isWhole = false
                 logger.warning("\(path) can't be indexed now: \(error)")
@@ -63,14 +66,14 @@ struct IndexUpkeep: Sendable {
         guard isWhole else {
             // Clear first: a write from here on is in the map, or the scan reads it.
             Self.clear(map)
-            let summary = try await quietly { try store.add(path, options: Self.options) }
+            let summary = try await quietly { try store.add(path, options: $0) }
             logger.info("\(path) is indexed: \(summary.neighbour.distinct) fingerprints")
             return true
         }
         let blocks = Self.clear(map)
         guard !blocks.isEmpty else { return true }
         do {
-            _ = try await quietly { try store.update(path, blocks: blocks, options: Self.options) }
+            _ = try await quietly { try store.update(path, blocks: blocks, options: $0) }
         } catch IndexError.notIndexed {
             return false
         }
@@ -78,21 +81,29 @@ struct IndexUpkeep: Sendable {
         return true
     }
 
-    private static let options = BuildOptions(threads: 1)
-
     @discardableResult
     private static func clear(_ map: DirtyMap) -> [UInt64] {
         var cursor: UInt64 = 0
         return map.take(from: &cursor, limit: .max)
     }
 
-    /// Runs `body` on a thread of its own with low priority.
-    private func quietly<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                LowPriority.enter()
-                continuation.resume(with: Swift.Result { try body() })
+    /// Runs `body` on a thread of its own with low priority. Once the task is cancelled, its options end the reading: the
+    /// node's clients are gone by then, and wait for the next one.
+    private func quietly<Result: Sendable>(
+        _ body: @escaping @Sendable (BuildOptions) throws -> Result
+    ) async throws -> Result {
+        let isWanted = NIOLockedValueBox(true)
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                Thread.detachNewThread {
+                    LowPriority.enter()
+                    var options = BuildOptions(threads: 1)
+                    options.isWanted = { isWanted.withLockedValue { $0 } }
+                    continuation.resume(with: Swift.Result { try body(options) })
+                }
             }
+        } onCancel: {
+            isWanted.withLockedValue { $0 = false }
         }
     }
 }

@@ -24,7 +24,8 @@ struct MigrationAttempts: Sendable {
         let destination = first.disks[0].destination
         logger.info("migrating \(names) to \(destination)")
         var migration = first
-        defer { release(migration) }
+        var isSuspended = false
+        defer { release(migration, isSuspended: isSuspended) }
         var delay = Self.firstRetry
         while true {
             do {
@@ -32,6 +33,10 @@ struct MigrationAttempts: Sendable {
                 logger.info("\(names): moved to \(destination); clients here are forwarded there")
                 for exports in disks { await moved(exports[0]) }
                 return reports
+            } catch MigrationError.suspended {
+                logger.notice("the migration of \(names) to \(destination) goes on when this node is started again")
+                isSuspended = true
+                throw MigrationError.suspended
             } catch {
                 guard let next = migration.again() else {
                     logger.warning("the migration of \(names) to \(destination) has ended: \(error)")
@@ -58,9 +63,15 @@ struct MigrationAttempts: Sendable {
     }
 
     /// Releases the exports after any end other than that of the process.
-    private func release(_ migration: GuestMigration) {
+    /// - Parameter isSuspended: Whether the next start is to go on with the migration.
+    private func release(_ migration: GuestMigration, isSuspended: Bool) {
         for (exports, disk) in zip(disks, migration.disks) {
-            exports[0].forgetRequest(logger)
+            if isSuspended {
+                // An end by order says nothing against the migration.
+                try? exports[0].records?.countResumes(of: KeptMigration.self) { $0.settled() }
+            } else {
+                exports[0].forgetRequest(logger)
+            }
             for export in exports {
                 export.end(disk)
                 // Changes of the image during the migration can take effect now.

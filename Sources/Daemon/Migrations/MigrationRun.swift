@@ -9,9 +9,15 @@ struct MigrationRun {
 
     /// Cancels the migration, unless the disks have been switched over.
     /// - Returns: False if they have.
-    func cancel() -> Bool {
+    func cancel() -> Bool { end { $0.cancel() } }
+
+    /// Interrupts the migration for the next start of this node, unless the disks have been switched over.
+    /// - Returns: False if they have.
+    func suspend() -> Bool { end { $0.suspend() } }
+
+    private func end(_ order: (SourceMigration) -> Bool) -> Bool {
         // Disks of a group share one outcome, so one success is enough.
-        guard exports.contains(where: { $0.migration?.cancel() == true }) else { return false }
+        guard exports.contains(where: { $0.migration.map(order) == true }) else { return false }
         // Without a connection there is no peer to tell, and the next attempt may be a long way off.
         if !exports.contains(where: { $0.migration?.isConnected == true }) { task.cancel() }
         return true

@@ -22,15 +22,17 @@ final class MigrationRuns: Sendable {
         }
     }
 
-    /// Cancels migrations before their switchover. Returns once both nodes know, or after the time limit.
-    /// - Parameter node: Its actor replaces a failed attempt by the next one; a cancel must not come in between.
-    func cancel(within limit: Duration, on node: isolated Node) async {
-        let cancelled = all.filter { $0.cancel() }
+    /// Ends migrations before their switchover. Returns once both nodes know, or after the time limit.
+    /// - Parameters:
+    ///   - keeping: Whether the next start of the node goes on with them; otherwise they are cancelled.
+    ///   - node: Its actor replaces a failed attempt by the next one; a cancel must not come in between.
+    func end(keeping: Bool, within limit: Duration, on node: isolated Node) async {
+        let ended = all.filter { keeping ? $0.suspend() : $0.cancel() }
         let watch = Task {
             try await Task.sleep(for: limit)
-            for run in cancelled { run.task.cancel() }
+            for run in ended { run.task.cancel() }
         }
-        for run in cancelled { _ = await run.task.result }
+        for run in ended { _ = await run.task.result }
         watch.cancel()
     }
 

@@ -34,7 +34,8 @@ extension Node {
             memory: try configuration.memoryDirectory.map { try MemoryDirectory(path: $0) },
             hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
-        let listener = try await PeerListener(on: address, transport: transport)
+        let listener = try await PeerListener(
+            on: address, inherited: configuration.peerSocket, transport: transport)
         let logger = logger
         tasks.append(
             Task {

@@ -122,12 +122,13 @@ public actor Node {
         await server.serve(socket)
     }
 
-    /// Finishes the requests of clients and ends. Cancels migrations before their switchover; later ones go on after a
-    /// restart.
+    /// Finishes the requests of clients and ends. Migrations before their switchover are cancelled, or kept for the next
+    /// start if the configuration says so; later ones go on after a restart.
     public func stop() async {
         isStopping = true
+        await server.leaveInherited()
         for memory in memories.values { memory.cancel() }
-        await runs.cancel(within: Self.cancelling, on: self)
+        await runs.end(keeping: configuration.keepsMigrations, within: Self.cancelling, on: self)
         await registry?.stop()
         let links = Task { await stopWaitingForOthers() }
         await server.stop()

@@ -19,12 +19,14 @@ public enum NodeError: Error, CustomStringConvertible {
     case nameTaken(String)
     case missingOption(String, needs: String)
 
+    /// Names of exports in a message.
+    private static let mostNames = 8
+
     /// Message for the user, in one line.
     public var description: String {
         switch self {
         case .noSuchExport(let name, let known):
-            "there is no export '\(name)' here; this node has "
-                + (known.isEmpty ? "none" : known.map { "'\($0)'" }.joined(separator: ", "))
+            Self.unknown(name, known)
         case .heldBack(let name, let reason):
             "\(name) is not served: \(reason)"
         case .alreadyMigrating(let name, let address):
@@ -55,5 +57,12 @@ public enum NodeError: Error, CustomStringConvertible {
         case .missingOption(let option, let needs):
             "\(option) needs \(needs)"
         }
+    }
+
+    private static func unknown(_ name: String, _ known: [String]) -> String {
+        let question = NearestName.find(name, among: known).map { " (did you mean '\($0)'?)" } ?? ""
+        var list = known.prefix(mostNames).map { "'\($0)'" }.joined(separator: ", ")
+        if known.count > mostNames { list += " and \(known.count - mostNames) more" }
+        return "there is no export '\(name)' here\(question); this node has \(known.isEmpty ? "none" : list)"
     }
 }

@@ -27,7 +27,8 @@ struct BlockScanner: Sendable {
     ///   consecutive blocks from that one on. A call covers at most 1 MiB of disk. Each thread gets ascending blocks.
     ///   Blocks that are passed to no thread are zero; a zero block outside a hole may be passed as `.zero`.
     /// - Returns: The threads' values, in no particular order.
-    /// - Throws: `FileError` or `NBDClientError` if the image can't be read or has become shorter; any error of `visit`.
+    /// - Throws: `FileError` or `NBDClientError` if the image can't be read or has become shorter; any error of `visit`;
+    ///   `CancellationError` once `options.isWanted` returns false.
     func scan<Value: Sendable>(
         from initial: Value,
         progress: (@Sendable (BuildProgress) -> Void)? = nil,
@@ -58,6 +59,7 @@ struct BlockScanner: Sendable {
         var fingerprints: [Fingerprint] = []
         fingerprints.reserveCapacity(Int(ScanCursor.segment) / blockSize)
         while let segment = try cursor.next() {
+            guard options.isWanted() else { throw CancellationError() }
             fingerprints.removeAll(keepingCapacity: true)
             try hash(segment.range, buffer, hasher, into: &fingerprints)
             source.release(segment.readAhead)

@@ -35,6 +35,7 @@ struct IndexDirectory: Sendable {
         let descriptor = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw FileError("open", lock) }
         defer { close(descriptor) }
+        try FolderOwner.take(descriptor, lock)
         while flock(descriptor, LOCK_EX) != 0 {
             guard errno == EINTR else { throw FileError("lock", lock) }
         }
@@ -47,6 +48,7 @@ struct IndexDirectory: Sendable {
         let descriptor = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw FileError("open", lock) }
         defer { close(descriptor) }
+        try FolderOwner.take(descriptor, lock)
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             guard errno == EWOULDBLOCK else { throw FileError("lock", lock) }
             return

@@ -22,6 +22,7 @@ final class TemporaryFile: @unchecked Sendable {
         let path = directory.path(of: temporaryName)
         descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw FileError("create", path) }
+        try FolderOwner.take(descriptor, path)
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw FileError("lock", path) }
     }
 

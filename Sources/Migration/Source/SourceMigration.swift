@@ -108,6 +108,11 @@ public final class SourceMigration: Sendable {
     ///   is being written: `hasCommitted` says so afterwards.
     public func cancel() -> Bool { group.cancel() }
 
+    /// Interrupts this migration and those of its group, as a cut link does: the destination keeps what it has. It fails
+    /// with `MigrationError.suspended`.
+    /// - Returns: as `cancel`.
+    public func suspend() -> Bool { group.suspend() }
+
     /// Switches the disk over now, or as soon as it can be, and those with it that go at the same moment. If the attempt has
     /// failed and another follows, that one does it.
     /// - Returns: false where that has been done, or the migration is over.

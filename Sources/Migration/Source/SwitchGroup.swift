@@ -248,6 +248,10 @@ final class SwitchGroup: Sendable {
     ///   then `isCommitted` says so once that is done.
     func cancel() -> Bool { perform { $0.cancel() } }
 
+    /// The node ends, and goes on when it is started again. The destination keeps what it has.
+    /// - Returns: as `cancel`.
+    func suspend() -> Bool { perform { $0.suspend() } }
+
     /// Returns once the last message to the destination about a disk has been sent, where there is one to send.
     /// - Returns: whether the destination has answered that it keeps nothing of this attempt.
     func finishFarewell(of disk: Int) async -> Bool {

@@ -265,6 +265,14 @@ package struct SwitchGroupMachine: Sendable {
         return stop(MigrationError.cancelled, .lasting, isFinal: true, saying: "cancelled at the source")
     }
 
+    /// The node ends, and goes on when it is started again: the destination keeps what it has, as after a cut.
+    /// - Returns: as `cancel`; nothing to do where they have failed for good already.
+    package mutating func suspend() -> [Action]? {
+        guard !isOver else { return nil }
+        guard failure == nil || failureKind != .lasting else { return [] }
+        return stop(MigrationError.suspended, .passing, isFinal: true, saying: nil)
+    }
+
     /// - Parameter reason: told to the destination; nil where the connections are just closed.
     private mutating func stop(
         _ error: any Error, _ kind: FailureKind, isFinal: Bool = false, saying reason: String?

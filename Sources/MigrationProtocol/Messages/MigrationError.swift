@@ -18,6 +18,8 @@ public enum MigrationError: Error, CustomStringConvertible {
     case stoppingPostcopy
     /// The operator said so.
     case cancelled
+    /// The node ends, and goes on with it when it is started again.
+    case suspended
 
     /// One line for the user.
     public var description: String {
@@ -38,6 +40,7 @@ public enum MigrationError: Error, CustomStringConvertible {
         case .stoppingPostcopy:
             "the disk has been switched over, but some of it is only here yet; start this node again so that it gets there"
         case .cancelled: "cancelled; the export is served here as before"
+        case .suspended: "this node ends; the migration goes on when it is started again"
         }
     }
 

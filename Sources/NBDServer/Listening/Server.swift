@@ -14,6 +14,8 @@ public final class Server: Sendable {
     private let loops: [SessionLoop]
     private let exports: ExportTable
     private let listeners = NIOLockedValueBox<[Listener]>([])
+    /// Listeners of sockets that a service manager has passed on.
+    private let inherited = NIOLockedValueBox<[Listener]>([])
     /// Unix sockets that `stop` removes.
     private let files = NIOLockedValueBox<[SocketFile]>([])
     private let connections = Atomic<Int>(0)
@@ -49,7 +51,11 @@ public final class Server: Sendable {
             let listener = Listener(socket: socket, loop: loops[0].loop) { [unowned self] client in
                 open(client, on: loops[turns.next()]) {}
             }
-            listeners.withLockedValue { $0.append(listener) }
+            if case .inherited = address {
+                inherited.withLockedValue { $0.append(listener) }
+            } else {
+                listeners.withLockedValue { $0.append(listener) }
+            }
             loops[0].loop.post { listener.begin() }
         }
         if case .unix(let path) = bound { files.withLockedValue { $0.append(SocketFile(path: path)) } }
@@ -65,18 +71,27 @@ public final class Server: Sendable {
 
     /// Stops accepting clients, finishes the requests of those that are connected, and closes.
     public func stop() async {
-        let listeners = listeners.withLockedValue { list in
+        for file in files.withLockedValue({ $0 }) { file.remove() }
+        await leaveInherited()
+        await end(listeners)
+        await withTaskGroup(of: Void.self) { group in
+            for loop in loops { group.addTask { await Self.drain(loop) } }
+        }
+    }
+
+    /// Stops accepting at sockets that a service manager has passed on. It keeps them open, so that new clients wait there
+    /// for the next process.
+    public func leaveInherited() async { await end(inherited) }
+
+    private func end(_ list: NIOLockedValueBox<[Listener]>) async {
+        let listeners = list.withLockedValue { list in
             defer { list = [] }
             return list
         }
-        for file in files.withLockedValue({ $0 }) { file.remove() }
         for listener in listeners {
             await withCheckedContinuation { continuation in
                 loops[0].loop.post { listener.end { continuation.resume() } }
             }
-        }
-        await withTaskGroup(of: Void.self) { group in
-            for loop in loops { group.addTask { await Self.drain(loop) } }
         }
     }
 

@@ -11,14 +11,18 @@ public struct PeerListener: Sendable {
     public let address: PeerAddress
 
     /// Listens at once.
+    /// - Parameter inherited: a socket that listens on `address` already, which the listener closes; nil to open one.
     /// - Throws: `PeerError` if the address is taken or not allowed.
-    public init(on address: PeerAddress, transport: PeerTransport) async throws {
+    public init(on address: PeerAddress, inherited: CInt? = nil, transport: PeerTransport) async throws {
         try transport.protection.checkListening(on: address)
+        let bootstrap = ServerBootstrap(group: transport.group).acceptingBareChannels()
         do {
-            channel = try await ServerBootstrap(group: transport.group)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .acceptingBareChannels()
-                .bind(host: address.host, port: Int(address.port)) { $0.eventLoop.makeSucceededFuture($0) }
+            if let inherited {
+                channel = try await bootstrap.bind(inherited) { $0.eventLoop.makeSucceededFuture($0) }
+            } else {
+                channel = try await bootstrap.serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                    .bind(host: address.host, port: Int(address.port)) { $0.eventLoop.makeSucceededFuture($0) }
+            }
         } catch {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
             throw PeerError.cannotListen(address, reason: reason)

@@ -3,7 +3,7 @@ import Daemon
 
 /// Option that selects a node.
 struct ControlOption: ParsableArguments {
-    @Option(help: ArgumentHelp("Control socket of the node.", valueName: "path"))
+    @Option(help: ArgumentHelp("Control socket of the node.", valueName: "path"), completion: .file())
     var control = DefaultPaths.control
 
     /// Sends a request to the node and returns its reply.

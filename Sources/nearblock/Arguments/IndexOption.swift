@@ -4,7 +4,7 @@ import Index
 
 /// Option that selects an index.
 struct IndexOption: ParsableArguments {
-    @Option(help: ArgumentHelp("Directory of the index.", valueName: "dir"))
+    @Option(help: ArgumentHelp("Directory of the index.", valueName: "dir"), completion: .directory)
     var index: String
 
     /// Opens the index for reading, and reports problems with its tables.

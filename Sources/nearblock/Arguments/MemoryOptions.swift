@@ -7,7 +7,7 @@ struct MemoryOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Move the guest's memory too: a Unix socket that the node makes, and to which QEMU migrates "
-                + "(unix:PATH).", valueName: "path"))
+                + "(unix:PATH).", valueName: "path"), completion: .file())
     var memory: String?
     @Option(
         help: ArgumentHelp(

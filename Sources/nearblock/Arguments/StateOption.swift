@@ -4,7 +4,9 @@ import Migration
 
 /// Option that selects a state directory.
 struct StateOption: ParsableArguments {
-    @Option(help: ArgumentHelp("State directory of the node (default: \(DefaultPaths.state)).", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("State directory of the node (default: \(DefaultPaths.state)).", valueName: "dir"),
+        completion: .directory)
     var state: String?
 
     /// Opens the records of the directory.

@@ -4,9 +4,12 @@ import Daemon
 /// `nearblock cancel`.
 struct CancelCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "cancel", abstract: "Cancel a migration; the disk stays where it is.")
+        commandName: "cancel", abstract: "Cancel a migration; the disk stays where it is.",
+        discussion: HelpText.text(
 
-    @Argument(help: "Export that is being migrated.")
+            examples: "nearblock cancel web", "nearblock cancel web --source-is-gone"))
+
+    @Argument(help: "Export that is being migrated.", completion: ExportNames.completion)
     var export: String
     @Flag(
         help: ArgumentHelp(

@@ -6,7 +6,12 @@ import StorageDaemon
 /// `nearblock index add`.
 struct IndexAddCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "add", abstract: "Index images, and replace their earlier tables.")
+        commandName: "add", abstract: "Index images, and replace their earlier tables.",
+        usage: "nearblock index add --index <dir> [<options>] <images> ...",
+        discussion: HelpText.text(
+
+            examples: "nearblock index add --index /var/lib/index /images/*.raw",
+            "nearblock index add --index /var/lib/index --domain web /dev/vg/web"))
 
     @OptionGroup var place: IndexOption
     @OptionGroup var build: BuildOption
@@ -26,7 +31,7 @@ struct IndexAddCommand: AsyncParsableCommand {
     var format: String?
     @Flag(help: "Print one JSON object for each image.")
     var json = false
-    @Argument(help: "Images, block devices, NBD URIs, rbd:POOL/IMAGE or QEMU's json:{…}.")
+    @Argument(help: "Images, block devices, NBD URIs, rbd:POOL/IMAGE or QEMU's json:{…}.", completion: .file())
     var images: [String]
 
     func validate() throws {

@@ -4,7 +4,11 @@ import Index
 /// `nearblock index list`.
 struct IndexListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List the images in the index.")
+        commandName: "list", abstract: "List the images in the index.",
+        discussion: HelpText.text(
+
+            examples: "nearblock index list --index /var/lib/index",
+            "nearblock index list --index /var/lib/index --json"))
 
     @OptionGroup var place: IndexOption
     @Flag(help: "Print one JSON object.")

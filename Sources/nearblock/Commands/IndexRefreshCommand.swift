@@ -6,16 +6,20 @@ struct IndexRefreshCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "refresh",
         abstract: "Index changed images again; without names, check all images of the index.",
-        discussion: """
+        usage: "nearblock index refresh --index <dir> [<options>] [<images> ...]",
+        discussion: HelpText.text(
+            """
             Size and time stamps tell whether a file has changed; block devices and NBD URIs are always read. Without \
             names it also merges the catalogues, and reports unreadable images, whose tables stay as they were.
-            """)
+            """,
+            examples: "nearblock index refresh --index /var/lib/index",
+            "nearblock index refresh --index /var/lib/index /images/web.raw"))
 
     @OptionGroup var place: IndexOption
     @OptionGroup var build: BuildOption
     @Flag(help: "Print one JSON object for each image that was read.")
     var json = false
-    @Argument(help: "Images that are in the index.")
+    @Argument(help: "Images that are in the index.", completion: .file())
     var images: [String] = []
 
     func run() async throws {

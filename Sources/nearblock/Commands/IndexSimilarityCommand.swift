@@ -4,7 +4,12 @@ import Index
 /// `nearblock index similarity`.
 struct IndexSimilarityCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "similarity", abstract: "Measure how much of an image is in the index.")
+        commandName: "similarity", abstract: "Measure how much of an image is in the index.",
+        usage: "nearblock index similarity --index <dir> [<options>] <image>",
+        discussion: HelpText.text(
+
+            examples: "nearblock index similarity --index /var/lib/index /images/new.raw",
+            "nearblock index similarity --index /var/lib/index --domain web /dev/vg/new"))
 
     @OptionGroup var place: IndexOption
     @OptionGroup var build: BuildOption
@@ -14,7 +19,7 @@ struct IndexSimilarityCommand: AsyncParsableCommand {
     var domains: [String] = []
     @Flag(help: "Print one JSON object.")
     var json = false
-    @Argument(help: "A raw image, a block device or an NBD URI.")
+    @Argument(help: "A raw image, a block device or an NBD URI.", completion: .file())
     var image: String
 
     func run() async throws {

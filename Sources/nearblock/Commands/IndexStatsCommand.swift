@@ -3,7 +3,12 @@ import Index
 
 /// `nearblock index stats`.
 struct IndexStatsCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "stats", abstract: "Show totals of the index.")
+    static let configuration = CommandConfiguration(
+        commandName: "stats", abstract: "Show totals of the index.",
+        discussion: HelpText.text(
+
+            examples: "nearblock index stats --index /var/lib/index",
+            "nearblock index stats --index /var/lib/index --json"))
 
     @OptionGroup var place: IndexOption
     @Flag(help: "Print one JSON object.")

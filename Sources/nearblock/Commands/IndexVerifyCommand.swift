@@ -3,7 +3,11 @@ import ArgumentParser
 /// `nearblock index verify`.
 struct IndexVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Read and verify the whole index; fails if anything is damaged.")
+        commandName: "verify", abstract: "Read and verify the whole index; fails if anything is damaged.",
+        discussion: HelpText.text(
+
+            examples: "nearblock index verify --index /var/lib/index",
+            "nearblock index verify --index /var/lib/index --json"))
 
     @OptionGroup var place: IndexOption
     @Flag(help: "Print one JSON object.")

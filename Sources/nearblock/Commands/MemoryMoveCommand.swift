@@ -9,13 +9,17 @@ struct MemoryMoveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "memory",
         abstract: "Move the memory of a guest whose disks are at both nodes.",
-        discussion: """
+        usage: "nearblock memory [<exports> ...] --to <host:port> [<options>]",
+        discussion: HelpText.text(
+            """
             Makes the socket, waits until the hypervisor has migrated to it, and succeeds only if the hypervisor at the \
             destination has got every byte. Pages that equal a block of the named disks cross as references. Ctrl-C \
             ends it; the guest then goes on here.
-            """)
+            """,
+            examples: "nearblock memory root --to b:7000 --memory /run/vm.mem --memory-name vm",
+            "nearblock memory root --to b:7000 --memory /run/vm.mem --memory-name vm --rate 1G"))
 
-    @Argument(help: "Exports that both nodes serve: the guest's disks.")
+    @Argument(help: "Exports that both nodes serve: the guest's disks.", completion: ExportNames.completion)
     var exports: [String] = []
     @Option(help: ArgumentHelp("Address that the destination has as --peer-listen.", valueName: "host:port"))
     var to: PeerAddress

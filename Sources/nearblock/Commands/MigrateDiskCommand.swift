@@ -11,14 +11,19 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate",
         abstract: "Migrate a disk, or all disks of a guest, to another node while they are in use.",
-        discussion: """
+        usage: "nearblock migrate <exports> ... --to <host:port> [<options>]",
+        discussion: HelpText.text(
+            """
             Waits for the end, and succeeds only if both nodes compute the same root hash. The node's clients stay \
             connected; after the switchover their requests are forwarded to the destination. Several disks are \
             switched over at one moment, or none is. Until then, `nearblock cancel` leaves everything as it was. \
-            Ctrl-C ends only this command: the migration goes on in the node.
-            """)
+            Ctrl-C ends only this command: the migration goes on in the node. --help-hidden shows the rarer options, too.
+            """,
+            examples: "nearblock migrate web --to b.example:7000",
+            "nearblock migrate root data --to b.example:7000 --rate 100M --switch manual"))
 
-    @Argument(help: "Exports to migrate: the disks of one guest, at most 16.")
+    @Argument(
+        help: "Exports to migrate: the disks of one guest, at most 16.", completion: ExportNames.completion)
     var exports: [String]
     @Option(help: ArgumentHelp("Address that the destination has as --peer-listen.", valueName: "host:port"))
     var to: PeerAddress
@@ -41,18 +46,19 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Switch over after at most this many rounds (converged); missing blocks follow by post-copy.",
-            valueName: "count"))
+            valueName: "count", visibility: .hidden))
     var maxRounds: Int?
     @Option(
         help: ArgumentHelp(
-            "Switch over once no more than this is left to send, as in 4M, whatever the downtime.", valueName: "size"),
+            "Switch over once no more than this is left to send, as in 4M, whatever the downtime.", valueName: "size",
+            visibility: .hidden),
         transform: ByteCount.init)
     var dirtyThreshold: ByteCount?
     @Option(
         name: .customLong("domain"), parsing: .singleValue,
         help: ArgumentHelp(
             "Use only the destination's neighbours of this domain; may be repeated (default: all).",
-            valueName: "name"))
+            valueName: "name", visibility: .hidden))
     var domains: [String] = []
     @Flag(
         help: """
@@ -60,13 +66,16 @@ struct MigrateDiskCommand: AsyncParsableCommand {
             and compression are estimated for a link of --rate.
             """)
     var dryRun = false
-    @Flag(help: "Start even if the destination seems to have too little space; zeros on a device need none.")
+    @Flag(
+        help: ArgumentHelp(
+            "Start even if the destination seems to have too little space; zeros on a device need none.",
+            visibility: .hidden))
     var noSpaceCheck = false
     @Flag(help: "Return as soon as the migration has started.")
     var detach = false
     @Flag(help: "Print one JSON object in a line for each disk on standard output at the end.")
     var json = false
-    @OptionGroup var memory: MemoryOptions
+    @OptionGroup(visibility: .hidden) var memory: MemoryOptions
     @OptionGroup var node: ControlOption
 
     func run() async throws {
@@ -85,7 +94,7 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         let reply = try await node.ask(.migrate(command)) { reply in
             guard case .progress(let progress) = reply else { return }
             interruption?.markBegun()
-            Terminal.progress(Self.describe(progress))
+            Terminal.progress(MigrationRow.parts(progress))
         }
         Terminal.endProgress()
         guard case .reports(let reports) = reply else { return }
@@ -103,10 +112,5 @@ struct MigrateDiskCommand: AsyncParsableCommand {
                 for line in LedgerTable(estimate: estimate).lines { print(line) }
             }
         }
-    }
-
-    private static func describe(_ progress: MigrationProgress) -> String {
-        "\(progress.phase) \(Format.progress(progress)), \(Format.bytes(progress.wire)) on the wire, "
-            + "\(Format.bytes(progress.dirty)) to send again"
     }
 }

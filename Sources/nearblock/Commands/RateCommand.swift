@@ -5,9 +5,12 @@ import Daemon
 /// `nearblock rate`.
 struct RateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rate", abstract: "Change the rate limit of a running migration.")
+        commandName: "rate", abstract: "Change the rate limit of a running migration.",
+        discussion: HelpText.text(
 
-    @Argument(help: "Export that is being migrated.")
+            examples: "nearblock rate web 100M", "nearblock rate web"))
+
+    @Argument(help: "Export that is being migrated.", completion: ExportNames.completion)
     var export: String
     @Argument(help: "Bits a second, as in 100M (default: no limit).", transform: BitRate.init)
     var rate: BitRate?

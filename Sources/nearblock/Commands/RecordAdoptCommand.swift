@@ -6,10 +6,12 @@ struct RecordAdoptCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "adopt",
         abstract: "Declare that an image is the disk that the record of its path describes.",
-        discussion:
-            "For an image that was copied back, or whose file system gives it another inode number after a mount.")
+        discussion: HelpText.text(
+            "For an image that was copied back, or whose file system gives it another inode number after a mount.",
+            examples: "nearblock record adopt /images/web.raw",
+            "nearblock record adopt /dev/vg/web --identity web --state /var/lib/nearblock"))
 
-    @Argument(help: "Path of the image, as it is served.")
+    @Argument(help: "Path of the image, as it is served.", completion: .file())
     var image: String
     @Option(help: ArgumentHelp("Name of a device that has no UUID, WWID or serial number.", valueName: "name"))
     var identity: String?

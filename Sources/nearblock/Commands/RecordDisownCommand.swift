@@ -6,9 +6,12 @@ struct RecordDisownCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "disown",
         abstract: "Declare that an image is not the disk that the record of its path describes.",
-        discussion: "The record stays, and applies to its own disk wherever that appears.")
+        discussion: HelpText.text(
+            "The record stays, and applies to its own disk wherever that appears.",
+            examples: "nearblock record disown /images/web.raw",
+            "nearblock record disown /images/web.raw --state /var/lib/nearblock"))
 
-    @Argument(help: "Path of the image, as it is served.")
+    @Argument(help: "Path of the image, as it is served.", completion: .file())
     var image: String
     @Option(help: ArgumentHelp("Format of the disk in the image, as it is served.", valueName: "format"))
     var format: String?

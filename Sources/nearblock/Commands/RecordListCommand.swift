@@ -3,7 +3,11 @@ import Migration
 
 /// `nearblock record list`.
 struct RecordListCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "Show the records of a node.")
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Show the records of a node.",
+        discussion: HelpText.text(
+
+            examples: "nearblock record list", "nearblock record list --state /var/lib/nearblock --json"))
 
     @Flag(help: "Print one JSON object on standard output.")
     var json = false

@@ -12,21 +12,26 @@ struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
         abstract: "Serve a disk image over NBD, accept disks from other nodes, or both.",
-        discussion: """
+        usage: "nearblock serve [<image>] [<options>]",
+        discussion: HelpText.text(
+            """
             Stays in the foreground, reports on standard error when it is ready, and ends on SIGTERM or SIGINT after it \
-            has finished the requests of clients. SIGHUP reloads configuration, certificates and keys.
+            has finished the requests of clients. SIGHUP reloads configuration, certificates and keys. Sockets from a \
+            service manager replace the default address. --help-hidden shows the rarer options, too.
+            """,
+            examples: "nearblock serve disk.raw --export disk --socket /run/disk.sock",
+            "nearblock serve --config /etc/nearblock.conf",
+            "nearblock serve --peer-listen 127.0.0.1:7000 --images /images"))
 
-            Sockets from a service manager (systemd socket activation) replace the \
-            default address.
-            """)
-
-    @Argument(help: "Disk to serve: an image, a block device, an NBD URI, rbd:POOL/IMAGE, or QEMU's json:{…}.")
+    @Argument(
+        help: "Disk to serve: an image, a block device, an NBD URI, rbd:POOL/IMAGE, or QEMU's json:{…}.",
+        completion: .file())
     var image: String?
     @Option(
         help: ArgumentHelp(
-            "Name of the export for clients (default: the image's file name).", valueName: "name"))
+            "Name of the export (default: the image's file name).", valueName: "name"))
     var export: String?
-    @Option(help: ArgumentHelp("Description of the export for clients.", valueName: "text"))
+    @Option(help: ArgumentHelp("Description of the export for clients.", valueName: "text", visibility: .hidden))
     var description: String?
     @Option(
         help: ArgumentHelp(
@@ -38,7 +43,7 @@ struct ServeCommand: AsyncParsableCommand {
     var format: String?
     @Flag(help: "Refuse writes.")
     var readOnly = false
-    @Flag(help: "Bypass the host's page cache (O_DIRECT).")
+    @Flag(help: ArgumentHelp("Bypass the host's page cache (O_DIRECT).", visibility: .hidden))
     var direct = false
     @Option(
         help: ArgumentHelp(
@@ -46,97 +51,105 @@ struct ServeCommand: AsyncParsableCommand {
             Track which blocks are written between checkpoints (see nearblock checkpoint), and show them to clients as \
             qemu:dirty-bitmap:NAME.
             """,
-            valueName: "name"))
+            valueName: "name", visibility: .hidden))
     var dirtyBitmap: String?
     @Option(
         help: ArgumentHelp(
             "Name of a device that has no UUID, WWID or serial number, so that it can be migrated.",
-            valueName: "name"))
+            valueName: "name", visibility: .hidden))
     var identity: String?
     @Option(
         parsing: .singleValue,
-        help: ArgumentHelp("Listen for NBD clients on a Unix socket; may be repeated.", valueName: "path"))
+        help: ArgumentHelp("Listen for NBD clients on a Unix socket.", valueName: "path"), completion: .file())
     var socket: [String] = []
     @Option(
         parsing: .singleValue,
         help: ArgumentHelp(
-            """
-            Listen for NBD clients on TCP; may be repeated; :PORT means all addresses (default: 127.0.0.1:10809 if \
-            no other address is given).
-            """,
+            "Listen for NBD clients on TCP; :PORT means all addresses (default: 127.0.0.1:10809).",
             valueName: "host:port"), transform: Self.tcpAddress)
     var listen: [ListenAddress] = []
-    @Option(help: ArgumentHelp("Listen for NBD clients on a vsock port.", valueName: "port"))
+    @Option(help: ArgumentHelp("Listen for NBD clients on a vsock port.", valueName: "port", visibility: .hidden))
     var vsock: UInt32?
-    @Flag(name: [.short, .long], help: "Serve the one client on standard input and output, as inetd does.")
+    @Flag(
+        name: [.short, .long],
+        help: ArgumentHelp("Serve the one client on standard input and output, as inetd does.", visibility: .hidden))
     var single = false
     @Option(
         help: ArgumentHelp(
-            "Serve on a private socket, run a shell command with $uri, $unixsocket, $port and $exportname set, and end with it.",
+            "Serve on a private socket, run a shell command with $uri, $unixsocket, $port and $exportname set, and end with "
+                + "it.",
             valueName: "command"))
     var run: String?
-    @Option(help: ArgumentHelp("Read the node's options and exports from a file.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Read the node's options and exports from a file.", valueName: "file"), completion: .file())
     var config: String?
-    @Option(help: ArgumentHelp("Serve the exports of an nbd-server configuration file.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Serve the exports of an nbd-server configuration file.", valueName: "file", visibility: .hidden),
+        completion: .file())
     var nbdServerConfig: String?
     @Option(
         help: ArgumentHelp(
-            """
-            Use TLS with the files of a directory: server-cert.pem, server-key.pem, ca-cert.pem, keys.psk for NBD \
-            clients; the certificates, and client-cert.pem and client-key.pem, also for peers. Certificates that \
-            ca-crl.pem lists are refused.
-            """,
-            valueName: "dir"))
+            "Use TLS with the files of a directory, for clients and peers: server-cert.pem, server-key.pem, ca-cert.pem, "
+                + "keys.psk, client-cert.pem, client-key.pem, ca-crl.pem.",
+            valueName: "dir"), completion: .directory)
     var tls: String?
     @Option(
         help: ArgumentHelp(
-            "TLS for clients: off, optional or required (default: required).", valueName: "mode"))
+            "TLS for clients: off, optional or required (default: required).", valueName: "mode", visibility: .hidden))
     var tlsMode: TLSConfiguration.Mode?
-    @Flag(help: "Require client certificates that are signed by ca-cert.pem.")
+    @Flag(help: ArgumentHelp("Require client certificates that are signed by ca-cert.pem.", visibility: .hidden))
     var tlsVerifyClient = false
     @Option(
         help: ArgumentHelp(
-            "Accept disks from other nodes; without --peer-tls, --tls or --insecure-peer only on loopback.",
+            "Accept disks from other nodes; without TLS or --insecure-peer only on loopback.",
             valueName: "host:port"))
     var peerListen: PeerAddress?
     @Option(
         help: ArgumentHelp(
-            """
-            Use TLS for peers, in and out, with the files of a directory: ca-cert.pem, server-cert.pem and \
-            server-key.pem to accept disks, client-cert.pem and client-key.pem to send them (default: as --tls).
-            """,
-            valueName: "dir"))
+            "Use TLS for peers with such files of another directory (default: as --tls).",
+            valueName: "dir"), completion: .directory)
     var peerTls: String?
-    @Flag(help: "Allow peers without TLS at any address: anyone on the network can then read and send disks.")
+    @Flag(
+        help: ArgumentHelp(
+            "Allow peers without TLS at any address: anyone on the network can then read and send disks.",
+            visibility: .hidden))
     var insecurePeer = false
-    @Option(help: ArgumentHelp("Directory for images that arrive by migration.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("Directory for images that arrive by migration.", valueName: "dir"), completion: .directory)
     var images: String?
     @Option(
         help: ArgumentHelp(
             "Accept the memory of guests from other nodes: directory of the Unix sockets, NAME.sock, on which QEMU "
-                + "waits with -incoming.", valueName: "dir"))
+                + "waits with -incoming.", valueName: "dir", visibility: .hidden), completion: .directory)
     var memoryDir: String?
-    @OptionGroup var permissions: PermissionOptions
-    @OptionGroup var targets: TargetOptions
+    @Flag(
+        help: ArgumentHelp(
+            "Keep migrations before their switchover at SIGTERM, and go on with them at the next start (default: cancel "
+                + "them).", visibility: .hidden))
+    var keepMigrations = false
+    @OptionGroup(visibility: .hidden) var permissions: PermissionOptions
+    @OptionGroup(visibility: .hidden) var targets: TargetOptions
     @Option(
-        help: "Handling of writes to a disk before its switchover: wait or refuse (default: wait).")
+        help: ArgumentHelp(
+            "Handling of writes to a disk before its switchover: wait or refuse (default: wait).", visibility: .hidden))
     var incomingWrites: IncomingWrites?
     @Option(
-        help: ArgumentHelp("Index of the neighbours whose blocks migrations to this node can use.", valueName: "dir")
-    )
+        help: ArgumentHelp("Index of the images whose blocks arriving disks may use.", valueName: "dir"),
+        completion: .directory)
     var index: String?
     @Option(
         help: ArgumentHelp(
             "Index the disks served here too, and update the index at this interval, as in 10m.",
-            valueName: "time"), transform: TimeSpan.interval)
+            valueName: "time", visibility: .hidden), transform: TimeSpan.interval)
     var keepIndex: TimeSpan?
     @Option(
         help: ArgumentHelp(
-            "Directory of the records that survive a restart (default: \(DefaultPaths.state)).", valueName: "dir"))
+            "Directory of the records (default: \(DefaultPaths.state)).", valueName: "dir"), completion: .directory)
     var state: String?
     @Option(
         help: ArgumentHelp(
-            "Socket for commands to this node (default: \(DefaultPaths.control)).", valueName: "path"))
+            "Socket for commands (default: \(DefaultPaths.control)).", valueName: "path"), completion: .file())
     var control: String?
 
     func validate() throws {
@@ -176,12 +189,20 @@ struct ServeCommand: AsyncParsableCommand {
         let logger = Logger(label: "nearblock")
         let signals = ProcessSignals()
         let inherited = InheritedSockets.claim()
+        guard inherited.peers.count <= 1 else {
+            throw ValidationError(
+                "there are \(inherited.peers.count) sockets for peers; give one in nearblock-peer.socket.")
+        }
         let started = try nodeConfiguration(logger)
         var node = started
         let privateSocket = run != nil && node.listen.isEmpty ? try PrivateSocket() : nil
         defer { privateSocket?.remove() }
         if let privateSocket { node.listen.append(.unix(path: privateSocket.path)) }
-        node.listen += inherited.map { .inherited(descriptor: $0) }
+        node.listen += inherited.clients.map { .inherited(descriptor: $0) }
+        if let peers = inherited.peers.first {
+            node.peerListen = try InheritedPeerSocket.address(of: peers)
+            node.peerSocket = peers
+        }
         if node.listen.isEmpty && !single { node.listen.append(.tcp(host: "127.0.0.1", port: 10809)) }
         guard node.peerListen == nil || node.images != nil else {
             throw ValidationError("--peer-listen needs --images DIR, the directory for images that arrive.")
@@ -220,6 +241,7 @@ struct ServeCommand: AsyncParsableCommand {
             node.allowsInsecurePeers = insecurePeer
         }
         node.peerListen = peerListen ?? node.peerListen
+        if keepMigrations { node.keepsMigrations = true }
         node.images = images ?? node.images
         node.memoryDirectory = memoryDir ?? node.memoryDirectory
         permissions.apply(to: &node)

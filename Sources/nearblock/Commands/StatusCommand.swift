@@ -4,7 +4,8 @@ import Daemon
 /// `nearblock status`.
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show the exports of a node and their migrations.")
+        commandName: "status", abstract: "Show the exports of a node and their migrations.",
+        discussion: HelpText.text(examples: "nearblock status", "nearblock status --json"))
 
     @Flag(help: "Print one JSON object on standard output.")
     var json = false

@@ -5,10 +5,13 @@ import Daemon
 struct SwitchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "switch",
-        abstract: "Start the switchover of a migration now; missing blocks follow by post-copy."
+        abstract: "Start the switchover of a migration now; missing blocks follow by post-copy.",
+        discussion: HelpText.text(
+
+            examples: "nearblock switch web", "nearblock switch web --control /run/nearblock/control.sock")
     )
 
-    @Argument(help: "Export that is being migrated.")
+    @Argument(help: "Export that is being migrated.", completion: ExportNames.completion)
     var export: String
     @OptionGroup var node: ControlOption
 

@@ -19,9 +19,10 @@ final class BuildProgressLine: Sendable {
         let elapsed = start.duration(to: .now) / .seconds(1)
         let rate = Double(progress.done) / max(elapsed, 0.001)
         let left = rate > 0 ? Double(progress.total - min(progress.done, progress.total)) / rate : 0
-        Terminal.progress(
-            "\(name): \(Format.percent(progress.done, of: progress.total)) of \(Format.bytes(progress.total)), "
-                + "\(Format.bytes(UInt64(rate)))/s, \(Format.seconds(left)) left")
+        let share = "\(Format.percent(progress.done, of: progress.total)) of \(Format.bytes(progress.total))"
+        Terminal.progress([
+            "\(name): \(share)", "\(Format.seconds(left)) left", "\(Format.bytes(UInt64(rate)))/s",
+        ])
     }
 
     private var isDue: Bool {

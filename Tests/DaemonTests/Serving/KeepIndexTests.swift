@@ -64,6 +64,22 @@ struct KeepIndexTests {
         #expect(try await node.stop() == 0)
     }
 
+    @Test("SIGTERM while a large image is read -> the node ends without reading the rest")
+    func stopped() async throws {
+        let scratch = Scratch()
+        let image = try scratch.hole(1 << 30, "disk.raw")
+        // Data all over it, none of which is zero.
+        let filled = try await Command.run("qemu-io", "-f", "raw", "-c", "write -P 7 0 1G", image)
+        try #require(filled.status == 0, "\(filled.errors)")
+        let index = scratch.file("index")
+        let node = try await NodeProcess(
+            scratch.file("node"), [image, "--export", "disk", "--index", index, "--keep-index", "10m"])
+        #expect(try await node.stop() == 0)
+        #expect(!node.messages.contains("indexed"), "\(node.messages)")
+        let listed = try await Nearblock.run(["index", "list", "--index", index])
+        #expect(listed.status == 0 && listed.output.isEmpty, "\(listed)")
+    }
+
     @Test("--keep-index without --index -> refused")
     func usage() async throws {
         let result = try await Nearblock.run(["serve", "x.raw", "--keep-index", "5s"])

@@ -50,6 +50,31 @@ struct SwitchGroupMachineTests {
         if case .failed = end { true } else { false }
     }
 
+    @Test("The node ends and keeps the migration -> links are closed without a word, and no attempt follows here")
+    func suspends() {
+        var machine = SwitchGroupMachine(count: 2)
+        for disk in 0..<2 { holds(machine.connect(disk) == nil) }
+        holds(text(machine.suspend()) == ["wake", "close 0", "close 1", "stop all"])
+        guard case MigrationError.suspended? = machine.failure else {
+            Issue.record("the failure says why")
+            return
+        }
+        holds(!machine.isCancelled)
+    }
+
+    @Test("The node ends after a cancel, after the commit record, or during its step -> the outcome stays as it is")
+    func suspendsTooLate() {
+        var cancelled = SwitchGroupMachine(count: 1)
+        holds(cancelled.connect(0) == nil)
+        holds(cancelled.cancel() != nil && text(cancelled.suspend()) == [] && cancelled.isCancelled)
+        var committed = committing(1)
+        _ = committed.stepEnded(.confirmed, nil)
+        holds(committed.suspend() == nil && committed.isCommitted)
+        var stepping = committing(1)
+        holds(text(stepping.suspend()) == ["wake"], "a destination that may have the disk is not cut off")
+        holds(isCommitted(stepping.stepEnded(.confirmed, nil).0))
+    }
+
     @Test("The commit record is there -> all disks go, and nothing that comes later stops them")
     func commits() {
         var machine = committing(3)

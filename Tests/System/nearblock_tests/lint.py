@@ -22,7 +22,7 @@ from nearblock_tests.repository import ROOT, SYSTEM, SuiteParser, install, note,
 
 MOST_FILES = 25
 LONGEST_SUBJECT = 72
-PACKAGES = ("nearblock_tests", "nearblock_benchmarks", "machine")
+PACKAGES = ("nearblock_tests", "nearblock_benchmarks", "machine", "release")
 # Of these modules' folders mypy finds the packages.
 PACKAGE_FOLDERS = ("Tests/System", "benchmarks/lib", "nbd-scripts/lib")
 # What a target that does no input or output may import; one whose folder is not there is passed over.

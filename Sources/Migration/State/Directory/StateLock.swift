@@ -46,7 +46,10 @@ public final class StateLock: Sendable {
         var descriptor = open(path, flags | O_RDONLY)
         if descriptor < 0, errno == ENOENT { descriptor = open(path, flags | O_RDONLY | O_CREAT, 0o600) }
         guard descriptor >= 0 else { throw FileError("open", path) }
-        do { try Self.lock(descriptor, path, directory) } catch {
+        do {
+            try FolderOwner.take(descriptor, path)
+            try Self.lock(descriptor, path, directory)
+        } catch {
             close(descriptor)
             throw error
         }

@@ -7,6 +7,10 @@ struct SystemStateFiles: StateFiles {
     func create(_ path: String) throws -> CInt {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw FileError("create", path) }
+        do { try FolderOwner.take(descriptor, path) } catch {
+            close(descriptor)
+            throw error
+        }
         return descriptor
     }
 

@@ -1,0 +1,1 @@
+"""Builds the Debian package and the release tarball; nbd-scripts/package is its command."""
