@@ -52,6 +52,8 @@ public actor Node {
     /// Guests' memory that moves by itself.
     var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
+    /// Reads files and command line again; nil if the program can't.
+    var readAgain: (@Sendable () async throws -> ReloadReport)?
     /// Addresses for NBD clients, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
 
@@ -96,6 +98,7 @@ public actor Node {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
+        for problem in configuration.certificateProblems() { log(problem) }
         try await openConfigured()
         var lines: [String] = []
         let peer = try await startPeer()
@@ -119,6 +122,7 @@ public actor Node {
     /// restart.
     public func stop() async {
         isStopping = true
+        readAgain = nil
         for memory in memories.values { memory.cancel() }
         await runs.cancel(within: Self.cancelling, on: self)
         await registry?.stop()
