@@ -77,7 +77,7 @@ let package = Package(
             dependencies: [
                 "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace", "MigrationProtocol",
                 "Migration",
-                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", locks,
+                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "Ring", "TLS", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

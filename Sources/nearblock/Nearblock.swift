@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import FreeSpace
+import MigrationProtocol
 
 /// The command line.
 @main
@@ -12,11 +13,12 @@ struct Nearblock: AsyncParsableCommand {
             A migration takes blocks from images that the destination already has; only the rest \
             crosses the link.
             """,
-        version: "0.1.0",
+        version: Release.version,
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
             SwitchCommand.self, CancelCommand.self,
             RateCommand.self, CheckpointCommand.self, RecordCommand.self,
+            CheckCommand.self, ReloadCommand.self, CertificatesCommand.self, DoctorCommand.self,
         ])
 
     static func main() async {
