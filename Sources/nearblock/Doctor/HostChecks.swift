@@ -34,7 +34,7 @@ enum HostChecks {
         } catch {
             let setting = disabled.map { "kernel.io_uring_disabled is \($0)" } ?? "there is no kernel.io_uring_disabled"
             return .fault(
-                "io_uring", "\(error); \(setting), and \(limit(RLIMIT_MEMLOCK).soft) bytes may be locked",
+                "io_uring", "\(error); \(setting), and \(limit(__RLIMIT_MEMLOCK).soft) bytes may be locked",
                 do:
                     "sysctl kernel.io_uring_disabled=0, allow io_uring in the seccomp profile of a container, and raise "
                     + "LimitMEMLOCK=")
