@@ -80,7 +80,7 @@ let package = Package(
             dependencies: [
                 "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace", "MigrationProtocol",
                 "Migration",
-                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "StorageDaemon", locks,
+                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "Ring", "StorageDaemon", "TLS", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <openssl/bn.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -31,4 +34,24 @@ static inline int openssl_refuse_passphrase(char *buffer, int size, int writes, 
     (void)buffer, (void)size, (void)writes;
     if (asked) ++*(int *)asked;
     return -1;
+}
+
+// Makes a key on the curve P-256; NULL with OpenSSL's error.
+static inline EVP_PKEY *openssl_make_key(void) { return EVP_EC_gen("P-256"); }
+
+// Adds an extension to a certificate, its value written as in x509v3_config(5). Returns 1; 0 with OpenSSL's error.
+static inline int openssl_add_extension(X509 *certificate, X509 *issuer, int kind, const char *value) {
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, issuer, certificate, NULL, NULL, 0);
+    X509V3_set_ctx_nodb(&context);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, kind, value);
+    if (!extension) return 0;
+    int added = X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+    return added;
+}
+
+// Writes the attribute CN of a name; X509_NAME_add_entry_by_txt(3).
+static inline int openssl_set_common_name(X509_NAME *name, const char *text) {
+    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)text, -1, -1, 0);
 }

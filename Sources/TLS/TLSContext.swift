@@ -58,6 +58,12 @@ public final class TLSContext: @unchecked Sendable {
 
     deinit { SSL_CTX_free(context) }
 
+    /// Checks that the certificate and its key can be read and belong together.
+    /// - Throws: `TLSError`.
+    static func checkPair(_ files: TLSFiles, side: TLSSide) throws {
+        SSL_CTX_free(try make(side, oldest: TLS1_2_VERSION, newest: 0) { try useCertificate(files, $0) })
+    }
+
     /// Sets a context up. One that is not complete is freed here, because `deinit` only frees those of complete objects.
     private static func make(
         _ side: TLSSide, oldest: Int32, newest: Int32, _ configure: (OpaquePointer) throws -> Void

@@ -1,5 +1,5 @@
 /// The host that a client means to reach; the server's certificate must name it.
-public enum TLSName: Sendable, CustomStringConvertible {
+public enum TLSName: Sendable, Hashable, CustomStringConvertible {
     /// A DNS name; the client also tells it to the server (SNI).
     case host(String)
     /// An IP address in network byte order, 4 or 16 bytes; it is not told to the server, because SNI has no addresses.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import FreeSpace
+import MigrationProtocol
 
 /// The command line.
 @main
@@ -11,11 +12,12 @@ struct Nearblock: AsyncParsableCommand {
         discussion: HelpText.text(
             "A migration takes blocks from images that the destination already has; only the rest crosses the link.",
             examples: "nearblock serve disk.raw --socket /run/disk.sock", "nearblock migrate disk.raw --to host:7000"),
-        version: "0.1.0",
+        version: Release.version,
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
             SwitchCommand.self, CancelCommand.self,
             RateCommand.self, ResizeCommand.self, CheckpointCommand.self, RecordCommand.self,
+            CheckCommand.self, ReloadCommand.self, CertificatesCommand.self, DoctorCommand.self,
         ])
 
     static func main() async {

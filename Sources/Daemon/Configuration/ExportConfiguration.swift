@@ -58,7 +58,7 @@ public struct ExportConfiguration: Equatable, Sendable {
     private static let longestString = 4096
 
     /// Message about a name or description that is too long for clients; nil if both fit.
-    var stringProblem: String? {
+    public var stringProblem: String? {
         for (what, string) in [("name", name), ("description", text)] where string.utf8.count > Self.longestString {
             return "an export's \(what) has \(string.utf8.count) bytes, but clients accept at most "
                 + "\(Self.longestString): shorten \(string.prefix(40))…"

@@ -3,6 +3,7 @@ import Migration
 import NBDServer
 import Peer
 import PeerModel
+import TLS
 
 /// Configuration of a node, from the command line or a file.
 public struct NodeConfiguration: Sendable {
@@ -60,7 +61,7 @@ public struct NodeConfiguration: Sendable {
     /// Checks that TLS options fit together.
     /// - Throws: `NodeError` if an export requires TLS and there is none, or if client certificates are required but
     ///   can be avoided.
-    func checkEncryption() throws {
+    public func checkEncryption() throws {
         if let tls, tls.mode != .required, tls.verifiesClients, !tls.letsUnverifiedIn,
             !exports.contains(where: \.requiresTLS)
         {
@@ -74,7 +75,7 @@ public struct NodeConfiguration: Sendable {
 
     /// Reads the certificates of the peer link.
     /// - Throws: `PeerError.certificates` if `peerTLS` is set and can't be read.
-    func openPeerProtection() throws -> PeerProtection {
+    public func openPeerProtection() throws -> PeerProtection {
         if allowsInsecurePeers { return .insecure }
         if let peerTLS { return .tls(try PeerCertificates(directory: peerTLS)) }
         guard let directory = tls?.files.directory else { return .loopback }
@@ -85,6 +86,21 @@ public struct NodeConfiguration: Sendable {
             // plaintext.
             return .unusable(error)
         }
+    }
+
+    /// Looks at the dates of the certificates for clients and peers; files that can't be read have none. Blocks the
+    /// thread.
+    func certificateProblems() -> [CertificateProblem] {
+        var files: [TLSFiles] = []
+        if let tls, tls.mode != .off { files.append(tls.files) }
+        if !allowsInsecurePeers, let directory = peerTLS ?? tls?.files.directory {
+            files += [TLSSide.server, .client].map { TLSFiles(directory: directory, side: $0) }
+        }
+        var problems: [CertificateProblem] = []
+        for problem in files.flatMap({ $0.dateProblems() }) where !problems.contains(problem) {
+            problems.append(problem)
+        }
+        return problems
     }
 
     /// Creates the configuration of a node without exports and addresses.

@@ -31,6 +31,10 @@ public struct TLSConfiguration: Sendable {
         self.verifiesClients = verifiesClients
     }
 
+    /// Reads the files, as a node does when it starts.
+    /// - Throws: `TLSError` if they can't be used.
+    public func check() throws { _ = try open() }
+
     /// Reads the files; nil if TLS is off.
     /// - Throws: `TLSError`.
     func open() throws -> ServerTLS? {

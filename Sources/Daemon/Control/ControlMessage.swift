@@ -19,6 +19,8 @@ public enum ControlRequest: Codable, Sendable {
     case memory(MemoryCommand)
     /// Changes the rate in bits a second; nil removes the limit.
     case rate(export: String, bitsPerSecond: UInt64?)
+    /// Reads the configuration, certificates and keys again, as SIGHUP does.
+    case reload
 }
 
 /// Reply of a node: one line of JSON. Any number of `progress` replies comes before the final one.
@@ -32,6 +34,8 @@ public enum ControlReply: Codable, Sendable {
     case status([ExportStatus], memoryDirectory: String? = nil)
     /// The memory of a guest has moved.
     case memory(MemoryStatus)
+    /// The configuration was read again.
+    case reloaded(ReloadReport)
     case done
     /// Message for the user, in one line.
     case failed(String)

@@ -98,6 +98,8 @@ struct ControlServer: Sendable {
         case .rate(let export, let bitsPerSecond):
             try await node.setRate(export, bitsPerSecond: bitsPerSecond)
             return .done
+        case .reload:
+            return .reloaded(try await node.reloadAsAsked())
         }
     }
 

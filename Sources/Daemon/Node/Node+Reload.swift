@@ -1,13 +1,33 @@
 import Block
 import NBDServer
+import TLS
 
 /// Changes of the configuration while the node runs.
 extension Node {
+    /// Sets how the node is reloaded when a command asks for it. The closure calls `reload` with what it has read.
+    public func setReload(_ readAgain: @escaping @Sendable () async throws -> ReloadReport) {
+        self.readAgain = readAgain
+    }
+
+    /// - Throws: The error for which the configuration stays as it was.
+    func reloadAsAsked() async throws -> ReloadReport {
+        guard let readAgain else { throw NodeError.unusable("this node has no configuration to read again") }
+        do { return try await readAgain() } catch {
+            throw NodeError.unusable("the configuration stays as it was: \(error)")
+        }
+    }
+
+    /// Logs a problem of a certificate. A node with an expired one goes on, since clients without TLS may need it.
+    func log(_ problem: CertificateProblem) {
+        if problem.isFault { logger.error("\(problem)") } else { logger.warning("\(problem)") }
+    }
+
     /// Applies what may change at run time: exports, certificates and keys. Connected clients keep their export.
     /// - Parameter started: Configuration from files and command line when the node was started.
-    /// - Throws: `TLSError`, `PeerError` or `NodeError`; nothing has changed then. An export that can't be opened is only
-    ///   logged.
-    public func reload(_ new: NodeConfiguration, started: NodeConfiguration) async throws {
+    /// - Returns: The changes, and the exports that can't be served.
+    /// - Throws: `TLSError`, `PeerError` or `NodeError`; nothing has changed then.
+    @discardableResult
+    public func reload(_ new: NodeConfiguration, started: NodeConfiguration) async throws -> ReloadReport {
         try new.checkEncryption()
         let protection = try new.openPeerProtection()
         // The peer address itself changes only with a restart.
@@ -15,40 +35,56 @@ extension Node {
         server.secure(with: try new.tls?.open())
         transport.protection = protection
         table.setListed(new.listsExports)
+        var report = ReloadReport()
         for key in new.fixedKeys(changedSince: started) {
-            logger.warning("\(key) has changed, which takes effect only after a restart")
+            report.notes.append("\(key) has changed, which takes effect only after a restart")
+            logger.warning("\(report.notes.last ?? "")")
+        }
+        for problem in new.certificateProblems() {
+            log(problem)
+            if problem.isFault { report.problems.append("\(problem)") } else { report.notes.append("\(problem)") }
         }
         standing.look(at: new.exports)
         heldBack.withLockedValue { $0 = [:] }
-        let renamed = await replaceOrWithdraw(new.exports)
-        await offer(new.exports, renaming: renamed)
+        let renamed = await replaceOrWithdraw(new.exports, &report)
+        await offer(new.exports, renaming: renamed, &report)
         lookAtAll()
+        report.problems += heldBack.withLockedValue { $0 }.sorted { $0.key < $1.key }
+            .map { "\($0.key) is not offered: \($0.value)" }
+        return report
     }
 
     /// Replaces the descriptions of changed exports, and withdraws those that are no longer configured.
     /// - Returns: Withdrawn exports whose backings are to be offered under other names. They keep the backings open.
-    private func replaceOrWithdraw(_ configured: [ExportConfiguration]) async -> [NodeExport] {
+    private func replaceOrWithdraw(
+        _ configured: [ExportConfiguration], _ report: inout ReloadReport
+    ) async -> [NodeExport] {
         var renamed: [NodeExport] = []
         for (name, export) in exports {
             guard let old = export.configuration, !configured.contains(where: { $0 == old }) else { continue }
             guard export.isAtRest else {
-                logger.warning("\(name) is moving or has moved; it stays as it is")
+                report.notes.append("\(name) is moving or has moved; it stays as it is")
+                logger.warning("\(report.notes.last ?? "")")
                 continue
             }
             if let changed = configured.first(where: { $0.name == name && $0.sharesBacking(with: old) }) {
                 await replace(export, with: changed)
+                report.notes.append("\(name) has new settings")
             } else {
                 table.remove(name)
                 exports[name] = nil
                 upkeep.end(of: name)
                 if configured.contains(where: { $0.sharesBacking(with: old) }) { renamed.append(export) }
-                logger.notice("\(name) is no longer offered")
+                report.notes.append("\(name) is no longer offered")
+                logger.notice("\(report.notes.last ?? "")")
             }
         }
         return renamed
     }
 
-    private func offer(_ configured: [ExportConfiguration], renaming withdrawn: [NodeExport]) async {
+    private func offer(
+        _ configured: [ExportConfiguration], renaming withdrawn: [NodeExport], _ report: inout ReloadReport
+    ) async {
         var renamed = withdrawn
         for export in configured where exports[export.name] == nil {
             do {
@@ -57,7 +93,8 @@ extension Node {
                 } else {
                     try await open(export)
                 }
-                logger.notice("\(export.name) is offered")
+                report.notes.append("\(export.name) is offered")
+                logger.notice("\(report.notes.last ?? "")")
             } catch {
                 holdBack(export, error)
             }

@@ -56,6 +56,8 @@ public actor Node {
     private(set) var isStopping = false
     /// Whether clients may have connected.
     private(set) var hasStarted = false
+    /// Reads files and command line again; nil if the program can't.
+    var readAgain: (@Sendable () async throws -> ReloadReport)?
     /// Addresses for NBD clients, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
 
@@ -102,6 +104,7 @@ public actor Node {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
+        for problem in configuration.certificateProblems() { log(problem) }
         try await openConfigured()
         hasStarted = true
         var lines: [String] = []
@@ -127,6 +130,7 @@ public actor Node {
     public func stop() async {
         isStopping = true
         await server.leaveInherited()
+        readAgain = nil
         for memory in memories.values { memory.cancel() }
         await runs.end(keeping: configuration.keepsMigrations, within: Self.cancelling, on: self)
         await registry?.stop()

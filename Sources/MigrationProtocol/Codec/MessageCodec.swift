@@ -9,6 +9,7 @@ extension Message {
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences
         case request = 48, answer, introduce, introduced, successor
         case postcopy = 64, memory = 80
+        case probe = 96, probed
 
         /// Whether later releases may say more at the end.
         var mayHaveMore: Bool { [.hello, .welcome, .refused].contains(self) }
@@ -71,6 +72,10 @@ extension Message {
         case .memory(let message):
             out.writeInteger(Kind.memory.rawValue)
             message.encode(into: &out)
+        case .probe(let payload):
+            out.writeInteger(Kind.probe.rawValue)
+            out.writeImmutableBuffer(payload)
+        case .probed(let answer): answer.encode(into: &out)
         }
     }
 
@@ -122,6 +127,8 @@ extension Message {
         case .successor: Successor(from: &input).map(Message.successor)
         case .postcopy: PostcopyMessage(from: &input).map(Message.postcopy)
         case .memory: MemoryMessage(from: &input).map(Message.memory)
+        case .probe: .probe(input.takeRest())
+        case .probed: ProbeAnswer(from: &input).map(Message.probed)
         }
     }
 }

@@ -24,6 +24,20 @@ extension Welcome {
     }
 }
 
+extension ProbeAnswer {
+    func encode(into out: inout ByteBuffer) {
+        out.writeMultipleIntegers(Message.Kind.probed.rawValue, clockMilliseconds, received)
+        out.writeText(release)
+    }
+
+    init?(from input: inout ByteBuffer) {
+        guard let (clock, received) = input.readMultipleIntegers(as: (UInt64, UInt64).self),
+            let release = input.readText(maximum: Self.longestRelease)
+        else { return nil }
+        self.init(clockMilliseconds: clock, received: received, release: release)
+    }
+}
+
 extension ProtocolSupport {
     func encode(into out: inout ByteBuffer) {
         out.writeMultipleIntegers(versions.lowerBound, versions.upperBound, capabilities.rawValue)

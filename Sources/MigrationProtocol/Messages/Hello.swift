@@ -17,6 +17,8 @@ public struct Hello: Sendable, Equatable {
         case estimate = 5
         /// To carry one connection of a guest's memory migration; `export` is the guest's name.
         case memory = 6
+        /// To measure the link; no disk is touched.
+        case probe = 7
     }
 
     package static let magic: UInt64 = 0x6e65_6172_626c_6b32

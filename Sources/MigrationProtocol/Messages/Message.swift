@@ -48,4 +48,9 @@ public enum Message: Sendable, Equatable {
 
     // About a guest's memory.
     case memory(MemoryMessage)
+
+    // Measuring the link.
+    /// Payload that is counted and thrown away; answered by `probed`.
+    case probe(ByteBuffer)
+    case probed(ProbeAnswer)
 }

@@ -32,6 +32,18 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let memory = Capabilities(rawValue: 1 << 9)
         /// The source may name blocks that are best brought last.
         package static let freeBlocks = Capabilities(rawValue: 1 << 10)
+        /// The link may be measured on a connection of its own.
+        package static let probe = Capabilities(rawValue: 1 << 11)
+
+        private static let named: [(Capabilities, String)] = [
+            (.postcopy, "postcopy"), (.summaries, "summaries"), (.mostRead, "mostRead"), (.latePieces, "latePieces"),
+            (.unsaidMissing, "unsaidMissing"), (.describesRuns, "describesRuns"), (.hearsOfRest, "hearsOfRest"),
+            (.successors, "successors"), (.offerDetails, "offerDetails"), (.memory, "memory"),
+            (.freeBlocks, "freeBlocks"), (.probe, "probe"),
+        ]
+
+        /// The names of docs/protocol.md.
+        package var names: [String] { Self.named.filter { contains($0.0) }.map(\.1) }
     }
 
     /// The part of the protocol that both sides speak.
@@ -50,7 +62,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors, .offerDetails, .memory, .freeBlocks,
+            .successors, .offerDetails, .memory, .freeBlocks, .probe,
         ])
 
     package var versions: ClosedRange<UInt16>

@@ -26,6 +26,8 @@ struct ServeRun {
     /// - Throws: Errors of the start.
     func run(signals: ProcessSignals, logger: Logger) async throws -> CInt {
         let node = try Node(configuration: configuration, logger: logger)
+        let reload = ConfigurationReload(node: node, started: started, logger: logger, reread: reread)
+        await node.setReload { try await reload.perform() }
         let lines: [String]
         do {
             lines = try await node.start()
@@ -37,7 +39,7 @@ struct ServeRun {
         ServiceManager.tell("READY=1")
         let status: CInt
         do {
-            status = try await serve(node, signals, logger)
+            status = try await serve(node, signals, reload)
         } catch {
             await node.stop()
             throw error
@@ -48,14 +50,14 @@ struct ServeRun {
         return status
     }
 
-    private func serve(_ node: Node, _ signals: ProcessSignals, _ logger: Logger) async throws -> CInt {
+    private func serve(_ node: Node, _ signals: ProcessSignals, _ reload: ConfigurationReload) async throws -> CInt {
         switch purpose {
         case .serve:
-            await obey(signals, node, logger)
+            await obey(signals, reload)
             return 0
         case .single(let client):
             await untilFirst(
-                { [self] in await obey(signals, node, logger) },
+                { [self] in await obey(signals, reload) },
                 {
                     await node.serve(client.socket)
                     await client.finish()
@@ -64,11 +66,11 @@ struct ServeRun {
         case .captive(let command):
             let captive = try CaptiveCommand(command, variables: await location(node).variables)
             let watch = Task {
-                await obey(signals, node, logger)
+                await obey(signals, reload)
                 guard !Task.isCancelled else { return }
                 captive.terminate()
                 // A second signal kills the command.
-                await obey(signals, node, logger)
+                await obey(signals, reload)
                 if !Task.isCancelled { captive.kill() }
             }
             defer { watch.cancel() }
@@ -93,17 +95,11 @@ struct ServeRun {
     }
 
     /// Handles signals until one asks to end.
-    private func obey(_ signals: ProcessSignals, _ node: Node, _ logger: Logger) async {
+    private func obey(_ signals: ProcessSignals, _ reload: ConfigurationReload) async {
         for await request in signals.requests {
             guard request == .reload else { return }
-            ServiceManager.tellReloading()
-            do {
-                try await node.reload(reread(), started: started)
-                logger.notice("the configuration was reloaded")
-            } catch {
-                logger.error("the configuration stays as it was: \(error)")
-            }
-            ServiceManager.tell("READY=1")
+            // The log has the error.
+            _ = try? await reload.perform()
         }
     }
 

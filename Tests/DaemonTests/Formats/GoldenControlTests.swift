@@ -55,6 +55,13 @@ struct GoldenControlTests {
         #"{"export":"d","ledger":{"link":0,"neighbour":0,"present":0,"repeated":0,"zero":0},"seconds":{"total":2},"#
         + #""size":1,"state":"estimated","wire":{"control":0,"data":0,"fingerprints":0,"total":0}}"#
 
+    private static var reload: ReloadReport {
+        var report = ReloadReport()
+        report.notes = ["a is offered"]
+        report.problems = ["why"]
+        return report
+    }
+
     private func text(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -81,6 +88,7 @@ struct GoldenControlTests {
             (.resize(export: "disk", size: nil), #"{"resize":{"export":"disk"}}"#),
             (.rate(export: "disk", bitsPerSecond: 5), #"{"rate":{"bitsPerSecond":5,"export":"disk"}}"#),
             (.rate(export: "disk", bitsPerSecond: nil), #"{"rate":{"export":"disk"}}"#),
+            (.reload, #"{"reload":{}}"#),
         ] as [(ControlRequest, String)])
     func requests(_ request: ControlRequest, _ golden: String) throws { try expect(request, golden) }
 
@@ -91,6 +99,7 @@ struct GoldenControlTests {
             (.reports([report]), #"{"reports":{"_0":[\#(reportText)]}}"#),
             (.estimates([estimate]), #"{"estimates":{"_0":[\#(estimateText)]}}"#),
             (.status([status]), #"{"status":{"_0":[\#(statusText)]}}"#),
+            (.reloaded(reload), #"{"reloaded":{"_0":{"notes":["a is offered"],"problems":["why"]}}}"#),
             (.done, #"{"done":{}}"#),
             (.failed("why"), #"{"failed":{"_0":"why"}}"#),
         ] as [(ControlReply, String)])

@@ -62,6 +62,10 @@ struct GoldenMalformed: Sendable, CustomTestStringConvertible {
             "description of 4097 blocks",
             "40 23 0000000000000000 00001001" + String(repeating: "00", count: 513)),
         GoldenMalformed("memory without a second type", "50"),
+        GoldenMalformed(
+            "probed with a release of 65 bytes",
+            "61 0000000000000102 0000000000000003 0041" + String(repeating: "61", count: 65)),
+        GoldenMalformed("probed with a byte too many", "61 0000000000000102 0000000000000003 0001 3031"),
         GoldenMalformed("memory of an unknown second type", "50 05"),
         GoldenMalformed("offer of memory with 33 disks", "50 01 21" + String(repeating: "01 0001 61", count: 33)),
         GoldenMalformed("offer of memory with a disk of kind 2", "50 01 01 02 \(id)"),

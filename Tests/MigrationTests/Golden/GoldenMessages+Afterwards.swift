@@ -94,6 +94,14 @@ extension GoldenMessages {
         GoldenMessage("free", .postcopy(.free(twoRuns)), "40 25 \(two)"),
     ]
 
+    static let probe: [GoldenMessage] = [
+        GoldenMessage("probe", .probe(ByteBuffer(bytes: [1, 2, 3])), "60 010203"),
+        GoldenMessage("probe of nothing", .probe(ByteBuffer()), "60"),
+        GoldenMessage(
+            "probed", .probed(ProbeAnswer(clockMilliseconds: 0x0102, received: 3, release: "0.1")),
+            "61 0000000000000102 0000000000000003 0003 302e31"),
+    ]
+
     /// All that this release sends.
-    static let sent: [GoldenMessage] = opening + offers + copying + answers + forwarding + postcopy + memory
+    static let sent: [GoldenMessage] = opening + offers + copying + answers + forwarding + postcopy + memory + probe
 }

@@ -40,6 +40,7 @@ SUITES = (
     Suite("sanitize", "6", "1", "server, devices and ring with the thread and the address sanitizer"),
     Suite("simulate", "1.2", "0.2", "migrations in simulated time, by their seeds"),
     Suite("docs", "0.5", None, "DocC archives of the library targets, without warnings"),
+    Suite("guide", "0.5", None, "every command of the guide and the troubleshooting page, on two hosts"),
     Suite("soak", "5", "0.5", "random requests of four clients against a model"),
 )
 # Several suites under one name.

@@ -63,6 +63,8 @@ public struct DestinationMigration: Sendable {
             ).run(&frames)
         case .estimate:
             try await EstimateConnection(context: context, hello: hello, connection: connection).run(&frames)
+        case .probe:
+            try await ProbeConnection(context: context, connection: connection).run(&frames)
         case .forward:
             try await ForwardConnection(context: context, hello: hello, connection: connection).run(&frames)
         case .demand:

@@ -83,6 +83,11 @@ private func use(size: UInt64) {
     _ = ReadCounts.part(of: size)
 }
 
+private func checkOf(_ path: String) -> ConfigurationCheck {
+    ConfigurationCheck(
+        path: path, looksAtFiles: false, onto: NodeConfiguration(state: "/x", defaultControl: nil))
+}
+
 private func tryConfiguration(_ bytes: [UInt8], isForeign: Bool) {
     let path = "\(folder)/configuration"
     try? Data(bytes).write(to: URL(fileURLWithPath: path))
@@ -93,7 +98,12 @@ private func tryConfiguration(_ bytes: [UInt8], isForeign: Bool) {
         } else {
             try ConfigurationFile.read(path, into: &node)
         }
-    } catch { return }
+    } catch {
+        check("\(error)".utf8.count > path.utf8.count, "an error without a word")
+        if !isForeign { check(!checkOf(path).isUsable, "a file that serve refuses has no mistake") }
+        return
+    }
+    if !isForeign { check(checkOf(path).node?.exports.count == node.exports.count, "another number of exports") }
     for export in node.exports {
         check(export.maximumConnections ?? 1 > 0, "no connection at all")
         check(export.size ?? 1 > 0, "no size at all")

@@ -3,30 +3,58 @@ import CGLib
 /// A file of `[sections]` with `key = value` lines. GLib parses it, as it does for nbd-server.
 final class KeyFile {
     let path: String
-    /// Line of each section, from 1.
-    let sectionLines: [String: Int]
+    private let lines: KeyFileLines
     private let file: OpaquePointer
 
     /// - Throws: `ConfigurationError` if the file can't be read, or repeats a section or key. GLib would join repeated
     ///   sections, and take the last of repeated keys.
-    init(path: String) throws {
+    convenience init(path: String) throws {
+        var mistakes: [ConfigurationError] = []
+        try self.init(path: path, mistakes: &mistakes)
+        if let first = mistakes.first { throw first }
+    }
+
+    /// Reads the lines of a file that can be read, and adds a mistake for each of the others and each repetition.
+    /// - Throws: `ConfigurationError` if nothing of the file can be read.
+    init(path: String, mistakes: inout [ConfigurationError]) throws {
         self.path = path
         let contents = try Self.read(path)
-        let file: OpaquePointer = g_key_file_new()
+        let lines = KeyFileLines(contents)
+        self.lines = lines
+        file = g_key_file_new()
+        if let complaint = Self.load(contents, into: file) {
+            // The line numbers are ours; whether the file can be read is for GLib to say.
+            let found = lines.malformed.map { ConfigurationError(path, line: $0.line, $0.problem) }
+            mistakes += found.isEmpty ? [ConfigurationError(path, "cannot be read: \(complaint)")] : found
+            let others = Self.load(lines.readable, into: file)
+            if let others, !found.isEmpty { mistakes.append(ConfigurationError(path, "cannot be read: \(others)")) }
+        }
+        mistakes += lines.repetitions.map { ConfigurationError(path, line: $0.line, $0.problem) }
+    }
+
+    /// - Returns: The reason if GLib can't read the contents.
+    private static func load(_ contents: [UInt8], into file: OpaquePointer) -> String? {
         var problem: UnsafeMutablePointer<GError>?
         let isLoaded = contents.withUnsafeBytes {
             g_key_file_load_from_data(
                 file, $0.baseAddress?.assumingMemoryBound(to: CChar.self), gsize($0.count), glib_no_flags(), &problem)
         }
-        let lines = KeyFileLines(contents)
-        let complaint =
-            isLoaded == 0 ? "cannot be read: \(Self.consumeMessage(problem))" : lines.repetition?.description
-        if let complaint {
-            g_key_file_unref(file)
-            throw ConfigurationError(path, complaint)
-        }
-        self.file = file
-        sectionLines = lines.sections
+        return isLoaded == 0 ? consumeMessage(problem) : nil
+    }
+
+    /// Line of each section, from 1.
+    var sectionLines: [String: Int] { lines.sections }
+
+    /// A mistake in the value of a key.
+    /// - Parameter problem: Fault and remedy, in one line.
+    func mistake(_ problem: String, _ key: String, in section: String) -> ConfigurationError {
+        ConfigurationError(path, line: lines.keys[section]?[key], "[\(section)] \(key)\(problem)")
+    }
+
+    /// A mistake in a section.
+    /// - Parameter problem: Fault and remedy, in one line.
+    func mistake(_ problem: String, in section: String) -> ConfigurationError {
+        ConfigurationError(path, line: lines.sections[section], "[\(section)] \(problem)")
     }
 
     deinit { g_key_file_unref(file) }
@@ -72,9 +100,14 @@ final class KeyFile {
     func integer(_ key: String, in section: String) throws -> Int64? {
         guard let text = try string(key, in: section) else { return nil }
         guard let number = Int64(text.trimmingWhitespace) else {
-            throw ConfigurationError(path, "[\(section)] \(key): '\(text)' is not a whole number")
+            throw mistake(": '\(text)' is not a whole number", key, in: section)
         }
         return number
+    }
+
+    /// Returns the text behind the `=` as it stands in the file; nil if the key is missing.
+    func rawValue(_ key: String, in section: String) -> String? {
+        g_key_file_get_value(file, section, key, nil).map(Self.consumeString)
     }
 
     /// Returns a list of values separated by `;`; empty if the key is missing.
@@ -90,7 +123,7 @@ final class KeyFile {
         var problem: UnsafeMutablePointer<GError>?
         let found = get(&problem)
         guard problem == nil else {
-            throw ConfigurationError(path, "[\(section)] \(key): \(Self.consumeMessage(problem))")
+            throw mistake(": \(Self.consumeMessage(problem))", key, in: section)
         }
         return found
     }
