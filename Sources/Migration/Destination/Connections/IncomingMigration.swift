@@ -22,6 +22,8 @@ struct IncomingMigration {
     var offer: Offer?
     /// The number of the connection at the registry; nil until the offer has been accepted.
     private var carrier: ArrivalConnection?
+    /// nil until the offer has been accepted.
+    private(set) var progress: ArrivalProgress?
     var disk: IncomingDisk?
     private var waitsForOthers = true
     /// The first round is over: a guest may wait for later blocks.
@@ -82,12 +84,15 @@ struct IncomingMigration {
             throw MigrationError.refused(error.description)
         }
         (self.offer, carrier) = (offer, taken.carrier)
+        context.warnAboutDomains(of: offer, in: index)
         let receiving = taken.disk
         disk = try IncomingDisk(
             image: receiving.image, hasBase: receiving.hasBase, geometry: geometry,
             index: index?.restricted(for: offer),
             shared: registry.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
             manifestPath: registry.images.layout.manifestPath(of: offer.export))
+        progress = receiving.progress
+        if let disk { receiving.progress.begin(disk.presentMap, geometry, over: connection) }
         let base = receiving.hasBase ? ", of which an older copy is here" : ""
         context.logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
         connection.allowOrdinaryFrames()

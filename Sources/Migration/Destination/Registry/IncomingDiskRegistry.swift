@@ -46,7 +46,7 @@ public actor IncomingDiskRegistry {
     var arrivals = ArrivalImages()
     private var connections: [ArrivalConnection: PeerConnection] = [:]
     private var nextConnection: UInt64 = 0
-    private var watches: [ArrivalWait: CheckedContinuation<Void, Never>] = [:]
+    var watches: [ArrivalWait: CheckedContinuation<Void, Never>] = [:]
     var diskWaits: [ArrivalWait: CheckedContinuation<Disk?, Never>] = [:]
 
     var channels: [MigrationID: PostCopyChannels] = [:]
@@ -216,7 +216,7 @@ public actor IncomingDiskRegistry {
         }
     }
 
-    private func endWatch(_ migration: MigrationID, _ wait: ArrivalWait) {
+    func endWatch(_ migration: MigrationID, _ wait: ArrivalWait) {
         machine.endWatch(migration, wait)
         watches.removeValue(forKey: wait)?.resume()
     }

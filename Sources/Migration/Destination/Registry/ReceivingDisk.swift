@@ -8,4 +8,6 @@ struct ReceivingDisk: Sendable {
     let hasBase: Bool
     /// The migration by which the image moved away from this node; nil for an image of the images directory.
     let movedBy: MigrationID?
+    /// How far it is.
+    let progress = ArrivalProgress()
 }
