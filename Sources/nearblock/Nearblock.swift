@@ -15,8 +15,8 @@ struct Nearblock: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
-            SwitchCommand.self, CancelCommand.self,
-            RateCommand.self, CheckpointCommand.self, RecordCommand.self,
+            WaitCommand.self, SwitchCommand.self, CancelCommand.self,
+            RateCommand.self, CheckpointCommand.self, ExportCommand.self, RecordCommand.self,
         ])
 
     static func main() async {
@@ -48,7 +48,7 @@ struct Nearblock: AsyncParsableCommand {
             Foundation.exit(2)
         default:
             Terminal.report(String(describing: error))
-            Foundation.exit(1)
+            Foundation.exit(((error as? CommandFailure)?.status ?? .failed).rawValue)
         }
     }
 }

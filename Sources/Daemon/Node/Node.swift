@@ -40,6 +40,12 @@ public actor Node {
     var exports: [String: NodeExport] = [:]
     /// Configured exports that can't be served, with the reasons.
     let heldBack = NIOLockedValueBox<[String: String]>([:])
+    /// Those of `heldBack` that are tried again when their images change.
+    var waiting: [String: WaitingExport] = [:]
+    /// Whether a task looks at the images of `waiting`.
+    var isWatchingWaiting = false
+    /// Called with `summary` when it changes.
+    var toldSummary: (@Sendable (String) -> Void)?
     /// Identities of the images at the configured paths.
     let standing = StandingImages()
     /// Registry of arriving disks; nil if the node takes none in.
@@ -49,6 +55,8 @@ public actor Node {
     /// Tasks that run until the node stops.
     var tasks: [Task<Void, Never>] = []
     let runs = MigrationRuns()
+    /// Migrations from this node that have ended.
+    let history: MigrationHistory
     /// Guests' memory that moves by itself.
     var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
@@ -77,6 +85,7 @@ public actor Node {
         stateLock = try StateLock.acquire(
             in: configuration.state, isNeeded: configuration.needsState
         ) { logger.warning("\($0)") }
+        history = MigrationHistory(in: state, isKept: stateLock != nil, logger: logger)
         guard stateLock != nil else { return }
         let leftovers = state.removeLeftovers()
         if !leftovers.isEmpty {
@@ -96,6 +105,7 @@ public actor Node {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
+        warnAboutFolders()
         try await openConfigured()
         var lines: [String] = []
         let peer = try await startPeer()
@@ -128,6 +138,7 @@ public actor Node {
         await links.value
         // The control socket must outlive the migrations, so that their clients learn the outcome.
         await runs.end()
+        await history.finish()
         for task in tasks + upkeep.all { task.cancel() }
         for task in tasks + upkeep.all { await task.value }
         for export in exports.values {
