@@ -78,8 +78,8 @@ let package = Package(
         .executableTarget(
             name: "nearblock",
             dependencies: [
-                "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace", "MigrationProtocol",
-                "Migration",
+                "BlockModel", "Block", "CGLib", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace",
+                "MigrationProtocol", "Migration",
                 "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "Ring", "StorageDaemon", "TLS", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

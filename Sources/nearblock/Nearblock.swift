@@ -15,8 +15,8 @@ struct Nearblock: AsyncParsableCommand {
         version: Release.version,
         subcommands: [
             ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
-            SwitchCommand.self, CancelCommand.self,
-            RateCommand.self, ResizeCommand.self, CheckpointCommand.self, RecordCommand.self,
+            WaitCommand.self, SwitchCommand.self, CancelCommand.self,
+            RateCommand.self, ResizeCommand.self, CheckpointCommand.self, ExportCommand.self, RecordCommand.self,
             CheckCommand.self, ReloadCommand.self, CertificatesCommand.self, DoctorCommand.self,
         ])
 
@@ -54,7 +54,7 @@ struct Nearblock: AsyncParsableCommand {
             Foundation.exit(2)
         default:
             Terminal.report(String(describing: error))
-            Foundation.exit(1)
+            Foundation.exit(((error as? CommandFailure)?.status ?? .failed).rawValue)
         }
     }
 }

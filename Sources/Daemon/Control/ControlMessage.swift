@@ -21,6 +21,15 @@ public enum ControlRequest: Codable, Sendable {
     case rate(export: String, bitsPerSecond: UInt64?)
     /// Reads the configuration, certificates and keys again, as SIGHUP does.
     case reload
+    /// The migrations from the node that have ended.
+    case completed
+    /// Waits for the end of a migration, or of all that run; `isSwitchEnough` waits for the switchover only. A nil
+    /// `isSwitchEnough` means false.
+    case wait(export: String?, isSwitchEnough: Bool? = nil)
+    /// The exports of the node with their origins, and leftovers of migrations.
+    case exports
+    /// Ends the life of a disk that came by migration; its image stays.
+    case forget(export: String)
 }
 
 /// Reply of a node: one line of JSON. Any number of `progress` replies comes before the final one.
@@ -30,13 +39,19 @@ public enum ControlReply: Codable, Sendable {
     case reports([MigrationReport])
     /// One estimate for each disk, in the order of the command.
     case estimates([MigrationEstimate])
-    /// `memoryDirectory` is the folder of hypervisors that wait for guests' memory; nil for none.
-    case status([ExportStatus], memoryDirectory: String? = nil)
+    /// `memoryDirectory` is the folder of hypervisors that wait for guests' memory; nil for none. `arriving` has the disks
+    /// that are being copied here and that clients can't have yet; nil from a node of an earlier release.
+    case status([ExportStatus], memoryDirectory: String? = nil, arriving: [ExportStatus]? = nil)
     /// The memory of a guest has moved.
     case memory(MemoryStatus)
     /// The configuration was read again.
     case reloaded(ReloadReport)
     case done
-    /// Message for the user, in one line.
-    case failed(String)
+    /// Message for the user, in one line. `kind` is a `MigrationOutcome`, or nil from a node of an earlier release.
+    case failed(String, kind: String? = nil)
+    /// The migrations that have ended, the latest last.
+    case completed([PastMigration])
+    case exports(ExportList)
+    /// The export is forgotten; its image stays at `image`.
+    case forgotten(image: String)
 }

@@ -60,7 +60,8 @@ struct ControlServer: Sendable {
         do {
             try await send(try await perform(request, channel, outbound), outbound)
         } catch {
-            try await send(.failed(String(describing: error)), outbound)
+            try await send(
+                .failed(String(describing: error), kind: Node.outcome(of: error).rawValue), outbound)
         }
     }
 
@@ -69,7 +70,9 @@ struct ControlServer: Sendable {
     ) async throws -> ControlReply {
         switch request {
         case .status:
-            return .status(await node.status(), memoryDirectory: node.configuration.memoryDirectory)
+            return .status(
+                await node.status(), memoryDirectory: node.configuration.memoryDirectory,
+                arriving: await node.arriving())
         case .migrate(let command) where command.detach:
             try await node.migrateDetached(command)
             return .done
@@ -100,6 +103,17 @@ struct ControlServer: Sendable {
             return .done
         case .reload:
             return .reloaded(try await node.reloadAsAsked())
+        case .completed:
+            return .completed(node.history.all.migrations)
+        case .wait(let export, let isSwitchEnough):
+            return .reports(
+                try await whileWanted(channel) {
+                    try await node.wait(for: export, isSwitchEnough: isSwitchEnough ?? false)
+                })
+        case .exports:
+            return .exports(await node.exportList())
+        case .forget(let export):
+            return .forgotten(image: try await node.forget(export))
         }
     }
 

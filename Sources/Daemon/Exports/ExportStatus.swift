@@ -28,4 +28,17 @@ public struct ExportStatus: Codable, Sendable {
     public var memory: MemoryStatus?
     /// Bytes that clients have trimmed at this node since it started; nil for none.
     public var trimmed: UInt64?
+    /// `state` in one word, of a fixed set; see `ExportCondition`. Nil from a node of an earlier release.
+    public var condition: String?
+    /// Clients that are connected to the export at this moment; nil from a node of an earlier release.
+    public var clients: Int?
+    /// How far the disk is that is being copied here; nil if none is.
+    public var arrival: ArrivalProgressStatus?
+    /// Bytes of the blocks in `missing`; nil if none is missing.
+    public var missingBytes: UInt64?
+    /// Whether the node that the disk came from must keep its image and keep running. At that node nil until the disk
+    /// has moved; at the node that has the disk nil if nothing is missing.
+    public var sourceNeeded: Bool?
+    /// The last migration of the export from this node; nil if none has ended, or the next one runs.
+    public var lastMigration: LastMigration?
 }

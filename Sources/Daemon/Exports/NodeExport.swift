@@ -13,6 +13,8 @@ final class NodeExport: Sendable {
         var hasArrived = false
         var imageProblem: String?
         var putAside: String?
+        /// Why the last attempt of the running migration has failed.
+        var attemptProblem: String?
         var memory: MemoryRelay?
         /// Links of earlier moves; the disk has come back since.
         var pastForwards: [ForwardLink] = []
@@ -77,6 +79,9 @@ final class NodeExport: Sendable {
     /// Sets why an interrupted migration is not resumed; nil if none is waiting.
     func setPutAside(_ putAside: String?) { state.withLockedValue { $0.putAside = putAside } }
 
+    /// Why an interrupted migration is not resumed; nil if none is waiting.
+    var putAside: String? { state.withLockedValue { $0.putAside } }
+
     /// Whether the disk arrived, or came back, by migration since the node started.
     var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
 
@@ -115,7 +120,7 @@ final class NodeExport: Sendable {
         try state.withLockedValue { state in
             try check(state)
             state.migration = migration
-            state.putAside = nil
+            (state.putAside, state.attemptProblem) = (nil, nil)
         }
     }
 
@@ -135,8 +140,9 @@ final class NodeExport: Sendable {
     }
 
     /// Replaces an attempt, whose link was cut, by the next one.
-    func replace(with next: SourceMigration) {
-        state.withLockedValue { $0.migration = next }
+    /// - Parameter problem: Reason of the cut, for the operator.
+    func replace(with next: SourceMigration, because problem: String) {
+        state.withLockedValue { ($0.migration, $0.attemptProblem) = (next, problem) }
     }
 
     /// Releases the claim of a migration that has ended.
@@ -158,6 +164,17 @@ final class NodeExport: Sendable {
     /// Waits until a migration of the export has ended or given the disk away, the time is over, or the task is cancelled.
     func waitUntilDecided(_ migration: SourceMigration, atMost limit: Duration) async {
         await state.wait(until: { $0.migration !== migration || $0.forward != nil }, atMost: limit)
+    }
+
+    /// Waits until another node has the disk, or the migration with a number has ended.
+    /// - Throws: `CancellationError`.
+    func waitUntilMoved(orNot runs: MigrationRuns, _ number: UInt64) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [state] in try await state.waitUnlessCancelled { $0.forward != nil } }
+            group.addTask { try await runs.waitUntilEnded(number) }
+            for try await _ in group { break }
+            group.cancelAll()
+        }
     }
 
     /// Sets the link over which the disk's new node gets missing blocks.
@@ -216,23 +233,29 @@ final class NodeExport: Sendable {
     }
 
     var status: ExportStatus {
-        let (migration, forward, supply, putAside) = state.withLockedValue {
-            ($0.migration, $0.forward, $0.supply, $0.putAside)
+        let (migration, forward, supply, putAside, attemptProblem) = state.withLockedValue {
+            ($0.migration, $0.forward, $0.supply, $0.putAside, $0.attemptProblem)
         }
         let progress = migration?.progress
         // After a restart there is no migration object that reports the missing blocks.
         let left = migration == nil && supply?.isReleased == false ? supply?.left : nil
         let moved = supply.map { $0.isReleased ? "released" : "moved, and needed by the destination" } ?? "moved"
         let phase = forward.map { $0.isActive ? moved : "moved, waiting for the destination" } ?? progress?.phase
-        return ExportStatus(
+        let cut = progress?.phase == "reconnecting" ? attemptProblem : nil
+        let away = forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
+        var status = ExportStatus(
             export: name, size: export.description.size, readOnly: export.description.isReadOnly,
             state: phase ?? (backing == nil ? "incoming" : "serving"),
             destination: (forward?.destination ?? migration?.destination)?.description,
             progress: progress, missing: left?.blocks, secondsLeft: left?.seconds,
-            problem: migration?.problem ?? forward?.problem ?? supply.flatMap { $0.isReleased ? nil : $0.problem }
-                ?? (forward == nil ? flushProblem : nil) ?? imageProblem ?? putAside,
+            problem: migration?.problem ?? cut ?? away ?? (forward == nil ? flushProblem : nil) ?? imageProblem
+                ?? putAside,
             failures: failures, memory: state.withLockedValue { $0.memory }?.status,
             trimmed: export.disk.trims.bytes == 0 ? nil : export.disk.trims.bytes)
+        status.clients = export.connections.current
+        status.missingBytes = left?.bytes
+        status.sourceNeeded = forward == nil ? nil : supply.map { !$0.isReleased } ?? false
+        return status
     }
 
     private var failures: [FailedRequests]? {

@@ -44,7 +44,9 @@ struct MigrationAttempts: Sendable {
                 }
                 logger.warning("\(error); the migration of \(names) goes on when the destination answers")
                 // Replace the attempt in the same step on the node's actor: the failed one refuses commands from now on.
-                for (exports, disk) in zip(disks, next.disks) { for export in exports { export.replace(with: disk) } }
+                for (exports, disk) in zip(disks, next.disks) {
+                    for export in exports { export.replace(with: disk, because: "\(error)") }
+                }
                 replaced(next)
                 // A cancel must not wait for the end of the delay.
                 await next.pause(atMost: delay)

@@ -3,6 +3,8 @@ import Migration
 /// A migration from this node, with all its attempts.
 struct MigrationRun {
     let exports: [NodeExport]
+    /// Names under which the ends of its disks are remembered.
+    let names: [String]
     let task: Task<[MigrationReport], any Error>
     /// The guest's memory; nil if only disks move.
     var memory: GuestMemoryRun?

@@ -1,4 +1,4 @@
-import NIOConcurrencyHelpers
+import Migration
 
 /// The running migrations from a node.
 final class MigrationRuns: Sendable {
@@ -7,7 +7,7 @@ final class MigrationRuns: Sendable {
         var next: UInt64 = 0
     }
 
-    private let state = NIOLockedValueBox(State())
+    private let state = WatchedValue(State())
 
     /// Adds a migration; removes it when it ends.
     func add(_ run: MigrationRun) {
@@ -42,6 +42,22 @@ final class MigrationRuns: Sendable {
         for export in runs.flatMap(\.exports) { export.stopForwarding() }
         for run in runs { run.memory?.cancel() }
         for run in runs { _ = await run.task.result }
+    }
+
+    /// The migrations that run now, in the order of their starts.
+    var running: [(number: UInt64, run: MigrationRun)] {
+        state.withLockedValue { $0.runs.sorted { $0.key < $1.key }.map { ($0.key, $0.value) } }
+    }
+
+    /// The migration of an export; nil if none runs.
+    func running(_ export: NodeExport) -> (number: UInt64, run: MigrationRun)? {
+        running.first { $0.run.exports.contains { $0 === export } }
+    }
+
+    /// Waits until a migration has ended.
+    /// - Throws: `CancellationError`.
+    func waitUntilEnded(_ number: UInt64) async throws {
+        try await state.waitUnlessCancelled { $0.runs[number] == nil }
     }
 
     private var all: [MigrationRun] { state.withLockedValue { Array($0.runs.values) } }

@@ -77,6 +77,10 @@ extension Node {
             }
             return export.export.disk
         }
+        // The operator has put the disk into the configuration since it came.
+        if let export = exports[arrived.export], export.configuration != nil, export.backing?.image === arrived.image {
+            return export.export.disk
+        }
         return try add(
             ExportConfiguration(
                 backing: arrived.image.path, name: arrived.export, isReadOnly: arrived.isReadOnly),

@@ -37,6 +37,8 @@ extension Node {
     private static func cancelArrival(
         of export: String, at registry: IncomingDiskRegistry, isSourceGone: Bool, hasLeft: Bool
     ) async throws -> Bool {
+        // The answer may come only after the connection has ended.
+        let source = await registry.source(of: export)
         switch await registry.cancel(export, isSourceGone: isSourceGone) {
         case .cancelled: return true
         case .unknown: return false
@@ -45,7 +47,8 @@ extension Node {
             throw NodeError.unusable(
                 "\(export) has been switched over to this node, which serves it; it can't be cancelled any more, only "
                     + "migrated again")
-        case .impossible(let reason): throw NodeError.unusable(reason)
+        case .impossible(let reason):
+            throw NodeError.unusable(source.map { "\(reason) (its source is \($0))" } ?? reason)
         }
     }
 }

@@ -2,6 +2,7 @@ import Block
 import Migration
 import MigrationCore
 import Peer
+import PeerModel
 
 /// Commands that migrate disks to other nodes.
 extension Node {
@@ -101,14 +102,32 @@ extension Node {
                 var reports = try await attempts.run(migration, on: self)
                 await memory?.finish()
                 reports[0].memory = memory?.relay.status
+                remember(reports, to: migration.disks[0].destination)
                 return reports
             } catch {
                 await memory?.stop()
+                remember(moving, to: migration.disks[0].destination, because: error)
                 throw error
             }
         }
-        runs.add(MigrationRun(exports: moving.flatMap(\.self), task: task, memory: memory))
+        runs.add(
+            MigrationRun(
+                exports: moving.flatMap(\.self), names: moving.map { $0[0].name }, task: task, memory: memory))
         return task
+    }
+
+    private func remember(_ reports: [MigrationReport], to destination: PeerAddress) {
+        history.add(
+            reports.map { PastMigration(of: $0.export, to: destination.description, .complete, report: $0) })
+    }
+
+    private func remember(_ moving: [[NodeExport]], to destination: PeerAddress, because error: any Error) {
+        let problem = isStopping ? "this node ended: \(error)" : "\(error)"
+        history.add(
+            moving.map {
+                PastMigration(
+                    of: $0[0].name, to: destination.description, MigrationOutcome(of: error), problem: problem)
+            })
     }
 
     /// Tells nodes that forward their clients here where a moved disk is now.

@@ -20,12 +20,6 @@ extension Node {
         if exports.isEmpty, configuration.peerListen == nil, let failure { throw failure }
     }
 
-    /// Marks and logs a configured export that can't be served; SIGHUP tries it again.
-    func holdBack(_ export: ExportConfiguration, _ reason: any Error) {
-        heldBack.withLockedValue { $0[export.name] = "\(reason)" }
-        logger.error("\(export.name) is not offered: \(reason)")
-    }
-
     /// Opens a configured export.
     /// - Parameter old: The export that it replaces.
     func open(_ configured: ExportConfiguration, replacing old: NodeExport? = nil) async throws {
@@ -121,16 +115,27 @@ extension Node {
     /// Forwards the clients of a disk that an earlier process gave away, and supplies its missing blocks.
     private func depart(_ export: NodeExport, as moved: MovedRecord, _ records: SourceRecords, over link: ForwardLink) {
         export.forgetRequest(logger)
+        let shared = departure(moved)
         let supply =
-            departure(moved).map(\.supply)
+            shared.map(\.supply)
             ?? PostCopySourceLink(
                 record: moved, image: records.image, records: records, rate: rates.limit(of: moved),
                 transport: transport, pools: pools, logger: peerLogger)
         export.markMoved(by: link)
         if let supply { export.setSupply(supply) }
+        if let supply, shared == nil { rememberRelease(of: export.name, moved, supply) }
         let advice = records.movedFile.map { "; to serve it here all the same, as a second copy, remove \($0)" } ?? ""
         logger.notice(
             "\(records.image.path) has moved to \(moved.destination), and clients are forwarded there\(advice)")
+    }
+
+    /// Remembers the end of a migration that an earlier process began, once nothing is missing.
+    private func rememberRelease(of name: String, _ moved: MovedRecord, _ supply: PostCopySourceLink) {
+        tasks.append(
+            Task { [history] in
+                guard (try? await supply.waitForRelease()) != nil, supply.isReleased else { return }
+                history.add([PastMigration(of: name, to: moved.destination.description, .complete)])
+            })
     }
 
     /// Finds the links of a moved disk, which all exports of its image share; nil if there are none yet.

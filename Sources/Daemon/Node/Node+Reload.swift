@@ -46,8 +46,11 @@ extension Node {
         }
         standing.look(at: new.exports)
         heldBack.withLockedValue { $0 = [:] }
+        waiting = [:]
         let renamed = await replaceOrWithdraw(new.exports, &report)
+        await adopt(new.exports)
         await offer(new.exports, renaming: renamed, &report)
+        tellSummary()
         lookAtAll()
         report.problems += heldBack.withLockedValue { $0 }.sorted { $0.key < $1.key }
             .map { "\($0.key) is not offered: \($0.value)" }
@@ -70,6 +73,9 @@ extension Node {
             if let changed = configured.first(where: { $0.name == name && $0.sharesBacking(with: old) }) {
                 await replace(export, with: changed)
                 report.notes.append("\(name) has new settings")
+            } else if !configured.contains(where: { $0.name == name }), await disinherit(export) {
+                logger.notice("\(name) is served as it came by migration")
+                report.notes.append("\(name) is served as it came by migration")
             } else {
                 table.remove(name)
                 exports[name] = nil
@@ -102,15 +108,15 @@ extension Node {
     }
 
     /// Offers the same disk with another description or name. Connected clients keep the disk open.
-    func replace(_ old: NodeExport, with configuration: ExportConfiguration) async {
+    /// - Parameter isConfigured: Whether `configuration` is the operator's.
+    func replace(_ old: NodeExport, with configuration: ExportConfiguration, isConfigured: Bool = true) async {
         guard let backing = old.backing else { return }
         let export = factory.export(configuration, disk: old.export.disk, backing: backing, replacing: old.export)
         table.replace(with: export, isDefault: configuration.isDefault)
         // A bitmap of the same name keeps its blocks.
         let keepsBitmap = old.configuration?.dirtyBitmap == configuration.dirtyBitmap
         let replaced = NodeExport(
-            export: export, configuration: old.configuration == nil ? nil : configuration, backing: backing,
-            records: old.records,
+            export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: old.records,
             bitmap: keepsBitmap ? old.bitmap : factory.bitmap(configuration, of: export))
         replaced.copyState(from: old)
         exports[configuration.name] = replaced

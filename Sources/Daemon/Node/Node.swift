@@ -42,6 +42,14 @@ public actor Node {
     var exports: [String: NodeExport] = [:]
     /// Configured exports that can't be served, with the reasons.
     let heldBack = NIOLockedValueBox<[String: String]>([:])
+    /// Those of `heldBack` that are tried again when their images change.
+    var waiting: [String: WaitingExport] = [:]
+    /// Whether a task looks at the images of `waiting`.
+    var isWatchingWaiting = false
+    /// Told in a line which exports can't be served, when that changes.
+    var tellingSummary: (@Sendable (String) -> Void)?
+    /// The last such line; nil while all exports have been served.
+    var lastSummary: String?
     /// Identities of the images at the configured paths.
     let standing = StandingImages()
     /// Registry of arriving disks; nil if the node takes none in.
@@ -51,6 +59,8 @@ public actor Node {
     /// Tasks that run until the node stops.
     var tasks: [Task<Void, Never>] = []
     let runs = MigrationRuns()
+    /// Migrations from this node that have ended.
+    let history: MigrationHistory
     /// Guests' memory that moves by itself.
     var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
@@ -84,6 +94,7 @@ public actor Node {
         stateLock = try StateLock.acquire(
             in: configuration.state, isNeeded: configuration.needsState
         ) { logger.warning("\($0)") }
+        history = MigrationHistory(in: state, isKept: stateLock != nil, logger: logger)
         guard stateLock != nil else { return }
         StorageDaemon.removeLeftovers(in: configuration.state)
         let leftovers = state.removeLeftovers()
@@ -105,6 +116,7 @@ public actor Node {
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
         for problem in configuration.certificateProblems() { log(problem) }
+        warnAboutFolders()
         try await openConfigured()
         hasStarted = true
         var lines: [String] = []
@@ -141,6 +153,7 @@ public actor Node {
         // The control socket must outlive the migrations, so that their clients learn the outcome.
         await runs.end()
         await registry?.waitForReleases()
+        await history.finish()
         for task in tasks + upkeep.all { task.cancel() }
         for task in tasks + upkeep.all { await task.value }
         for export in exports.values {

@@ -64,7 +64,9 @@ final class PostCopy: AsyncRequestHandler, Sendable {
             return progress
         }
         return PostCopyStatus(
-            missing: progress.missing, secondsLeft: progress.secondsLeft, problem: progress.problem?.text)
+            missing: progress.missing,
+            missingBytes: min(geometry.size, progress.missing.multipliedClamped(by: UInt64(geometry.blockSize))),
+            secondsLeft: progress.secondsLeft, problem: progress.problem?.text)
     }
 
     /// Begins to bring what is missing.

@@ -155,6 +155,10 @@ public final class PostCopySourceLink: Sendable {
         await state.wait { $0.machine.isOver }
     }
 
+    /// As `waitUntilReleased`, until the task is cancelled.
+    /// - Throws: `CancellationError`.
+    public func waitForRelease() async throws { try await state.waitUnlessCancelled { $0.machine.isOver } }
+
     /// Asks the machine, or tells it something that needs no action.
     func ask<Answer>(_ question: (inout PostCopySourceMachine) -> Answer) -> Answer {
         state.withLockedValue { question(&$0.machine) }

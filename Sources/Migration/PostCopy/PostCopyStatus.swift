@@ -2,6 +2,8 @@
 public struct PostCopyStatus: Sendable {
     /// Blocks that are only at the source.
     public let missing: UInt64
+    /// Their bytes.
+    public let missingBytes: UInt64
     /// Seconds until nothing is missing, at the recent rate; nil if nothing has come lately.
     public let secondsLeft: Double?
     /// Why the disk does not get on, in one line; nil while it does.

@@ -85,6 +85,8 @@ public final class SourceMigration: Sendable {
             case .connecting, .waiting, .fenced, .moved, .reconnecting: status.secondsLeft = nil
             }
             var status = status
+            // A block that is sent again counts again.
+            status.done = min(status.done, status.total)
             status.free = allFree(status.free)
             return status
         }
@@ -210,7 +212,10 @@ public final class SourceMigration: Sendable {
             let hasHeard = await group.finishFarewell(of: member)
             // One that has refused the offer has nothing to drop.
             var isRefused = false
-            if case MigrationError.refused = error { isRefused = !wasAccepted }
+            switch error {
+            case MigrationError.refused, MigrationError.noRoom: isRefused = !wasAccepted
+            default: break
+            }
             if hasHeard || isRefused { job.records.gaveUp(id) }
             result = .failure(await driver.receiver.explain(error))
         }

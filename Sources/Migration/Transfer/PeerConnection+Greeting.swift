@@ -23,7 +23,7 @@ extension PeerConnection {
         guard let frame = try await frames.next() else { throw PeerError.cut }
         switch try Message(frame: frame) {
         case .welcome(let welcome): return welcome
-        case .refused(let reason): throw MigrationError.refused(reason)
+        case .refused(let reason), .refusedForRoom(let reason): throw MigrationError.refused(reason)
         default: throw MigrationError.unexpected("no welcome")
         }
     }

@@ -13,6 +13,9 @@ struct ForwarderSlots: Sendable {
 
     var isEmpty: Bool { current == nil && idle.isEmpty && latestTurn == 0 }
 
+    /// Whether any connection is open.
+    var isConnected: Bool { current != nil || !idle.isEmpty }
+
     /// A connection has been greeted.
     /// - Returns: its turn, and the connection that has to go for it.
     mutating func greet(_ connection: ArrivalConnection, isCommitted: Bool) -> (

@@ -16,6 +16,12 @@ package struct RecentRate {
         noted.removeAll { $0.time.duration(to: time) > Self.window }
     }
 
+    /// Seconds between the first and the last of the values that `perSecond` compares.
+    package var seconds: Double {
+        guard let first = noted.first, let last = noted.last else { return 0 }
+        return first.time.duration(to: last.time).inSeconds
+    }
+
     /// Growth a second over the three seconds before the last value; 0 without values in that time.
     package var perSecond: Double {
         guard let first = noted.first, let last = noted.last, last.time > first.time else { return 0 }

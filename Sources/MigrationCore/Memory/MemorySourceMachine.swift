@@ -51,7 +51,8 @@ package struct MemorySourceMachine: Sendable {
     /// - Throws: `MigrationError`.
     package mutating func receive(_ message: Message) throws -> Action {
         switch (message, state) {
-        case (.failed(let reason), _), (.refused(let reason), _): throw MigrationError.peerFailed(reason)
+        case (.failed(let reason), _), (.refused(let reason), _), (.refusedForRoom(let reason), _):
+            throw MigrationError.peerFailed(reason)
         case (.memory(.accepted(let history, let readable)), .opening) where readable.count == disks:
             state = .relaying
             return .begin(history: Int(min(history, UInt32(Self.mostHistory))), readable: readable)

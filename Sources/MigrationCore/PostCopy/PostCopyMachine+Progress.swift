@@ -60,8 +60,12 @@ extension PostCopyMachine {
         }
     }
 
+    /// Seconds of measuring before the remaining time is told.
+    private static var firstEstimate: Double { 1 }
+
     private func secondsLeft(_ missing: UInt64) -> Double? {
-        rate.perSecond > 0 ? Double(missing) / rate.perSecond : nil
+        // The first blocks come while the link and the order of the bulk flow are still being found.
+        rate.perSecond > 0 && rate.seconds >= Self.firstEstimate ? Double(missing) / rate.perSecond : nil
     }
 
     func tell(missing: UInt64) -> [Action] {

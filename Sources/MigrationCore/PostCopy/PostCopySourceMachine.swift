@@ -155,7 +155,7 @@ package struct PostCopySourceMachine: Sendable {
         _ message: Message, on channel: PostCopyChannel, at now: ContinuousClock.Instant
     ) throws -> [Action] {
         switch message {
-        case .refused(let reason): throw MigrationError.refused(reason)
+        case .refused(let reason), .refusedForRoom(let reason): throw MigrationError.refused(reason)
         case .postcopy(.left(let missing, let milliseconds)):
             noteLeft(missing, milliseconds)
             return []

@@ -10,10 +10,13 @@ extension SourceMachine {
         case (_, .postcopy(.switchNow)):
             // A switchover can't be undone: where it is the operator's to order, a destination's request is none.
             return switchover == .firstWrite && !isCommitting ? .switchOver : .nothing
-        case (.commit, _), (.forward, .failed), (.forward, .refused), (.awaitActive, .failed), (.awaitActive, .refused):
+        case (.commit, _), (.forward, .failed), (.forward, .refused), (.awaitActive, .failed), (.awaitActive, .refused),
+            (.forward, .refusedForRoom), (.awaitActive, .refusedForRoom):
             return .lost
         case (_, .refused(let reason)):
             throw MigrationError.refused(reason)
+        case (_, .refusedForRoom(let reason)):
+            throw MigrationError.noRoom(reason)
         case (_, .failed(let reason)):
             throw MigrationError.peerFailed(reason)
         case (.greet, .welcome(let welcome)):

@@ -16,6 +16,8 @@ extension Message {
     }
 
     static let maximumText = 4096
+    /// The last byte of a refusal for lack of room.
+    private static let noRoom: UInt8 = 1
 
     /// The message as one frame.
     public func encoded() -> ByteBuffer {
@@ -38,6 +40,9 @@ extension Message {
             welcome.support.encode(into: &out)
             out.writeMultipleIntegers(welcome.blockSize, welcome.boot)
         case .refused(let reason): out.writeReason(.refused, reason)
+        case .refusedForRoom(let reason):
+            out.writeReason(.refused, reason)
+            out.writeInteger(Self.noRoom)
         case .offer(let offer): offer.encode(into: &out)
         case .manifest(let segment): segment.encode(into: &out)
         case .summary(let summary): summary.encode(into: &out)
@@ -97,7 +102,10 @@ extension Message {
         switch kind {
         case .hello: Hello(from: &input).map(Message.hello)
         case .welcome: Welcome(from: &input).map(Message.welcome)
-        case .refused: input.readReason().map { .refused(reason: $0) }
+        case .refused:
+            input.readReason().map { reason in
+                input.readInteger() == noRoom ? .refusedForRoom(reason: reason) : .refused(reason: reason)
+            }
         case .offer: Offer(from: &input).map(Message.offer)
         case .manifest: ManifestSegment(from: &input).map(Message.manifest)
         case .summary: ManifestSummary(from: &input).map(Message.summary)

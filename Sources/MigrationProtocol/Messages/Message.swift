@@ -7,6 +7,8 @@ public enum Message: Sendable, Equatable {
     case hello(Hello)
     case welcome(Welcome)
     case refused(reason: String)
+    /// As `refused`: there is too little room. Earlier releases read it as `refused`.
+    case refusedForRoom(reason: String)
 
     // Source to destination.
     case offer(Offer)

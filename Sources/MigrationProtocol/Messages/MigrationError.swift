@@ -2,6 +2,8 @@
 public enum MigrationError: Error, CustomStringConvertible {
     /// The other node said no, in its own words.
     case refused(String)
+    /// The other node said no, in its own words: it has too little room.
+    case noRoom(String)
     /// The other node gave up, in its own words.
     case peerFailed(String)
     /// The peer sent a message that can't stand at this place.
@@ -24,7 +26,7 @@ public enum MigrationError: Error, CustomStringConvertible {
     /// One line for the user.
     public var description: String {
         switch self {
-        case .refused(let reason): "the other node refused: \(reason)"
+        case .refused(let reason), .noRoom(let reason): "the other node refused: \(reason)"
         case .peerFailed(let reason): "the destination gave up: \(reason)"
         case .unexpected(let what): "the peer broke the protocol: \(what)"
         case .noCommonVersion(let source, let destination):

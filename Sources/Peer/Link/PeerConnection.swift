@@ -26,6 +26,9 @@ public struct PeerConnection: Sendable {
     private let channel: any Channel
     private let frameLimit: FrameLimit
 
+    /// The numeric address of the other end; nil if there is none.
+    public var remoteAddress: String? { channel.remoteAddress?.ipAddress }
+
     /// Sends a frame; returns once the link has room for more.
     /// - Throws: `PeerError.cut` if the link is down; `CancellationError`.
     public func send(_ frame: ByteBuffer) async throws {

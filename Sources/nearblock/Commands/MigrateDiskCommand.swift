@@ -1,6 +1,7 @@
 import ArgumentParser
 import Configuration
 import Daemon
+import Glibc
 import Migration
 import MigrationProtocol
 import Peer
@@ -75,8 +76,32 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     var detach = false
     @Flag(help: "Print one JSON object in a line for each disk on standard output at the end.")
     var json = false
+    @Option(
+        help: ArgumentHelp(
+            "Progress: line (on a terminal), none, or json (with --json, an object in a line on standard output about "
+                + "four times a second, before the report).", valueName: "form", visibility: .hidden))
+    var progress = ProgressForm.line
     @OptionGroup(visibility: .hidden) var memory: MemoryOptions
     @OptionGroup var node: ControlOption
+
+    /// Form of the progress.
+    enum ProgressForm: String, CaseIterable, ExpressibleByArgument {
+        case line
+        case none
+        case json
+    }
+
+    /// The object of `--progress json`.
+    struct ProgressLine: Encodable {
+        let version = 1
+        let progress: MigrationProgress
+    }
+
+    func validate() throws {
+        guard progress != .json || (json && !dryRun && !detach) else {
+            throw ValidationError("--progress json needs --json, and a migration that is waited for.")
+        }
+    }
 
     func run() async throws {
         var command = MigrateCommand(
@@ -91,16 +116,22 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         if dryRun { return try await estimate(command) }
         let interruption = detach ? nil : MigrationInterruption(of: exports, control: node.control)
         defer { interruption?.end() }
-        let reply = try await node.ask(.migrate(command)) { reply in
+        let form = progress
+        let reply = try await node.follow(.migrate(command)) { reply in
             guard case .progress(let progress) = reply else { return }
             interruption?.markBegun()
-            Terminal.progress(MigrationRow.parts(progress))
+            switch form {
+            case .line: Terminal.progress(MigrationRow.parts(progress))
+            case .json:
+                try? JSON.print(ProgressLine(progress: progress))
+                // Otherwise a pipe gets it only at the end.
+                fflush(nil)
+            case .none: break
+            }
         }
         Terminal.endProgress()
         guard case .reports(let reports) = reply else { return }
-        for report in reports {
-            if json { try JSON.print(report) } else { for line in LedgerTable(report: report).lines { print(line) } }
-        }
+        try LedgerTable.print(reports, asJSON: json)
     }
 
     private func estimate(_ command: MigrateCommand) async throws {

@@ -13,9 +13,12 @@ struct SwitchCommand: AsyncParsableCommand {
 
     @Argument(help: "Export that is being migrated.", completion: ExportNames.completion)
     var export: String
+    @Flag(help: "Return once the destination has the disk, or fail with the exit status of nearblock wait.")
+    var wait = false
     @OptionGroup var node: ControlOption
 
     func run() async throws {
         _ = try await node.ask(.switchOver(export: export))
+        if wait { _ = try await node.follow(.wait(export: export, isSwitchEnough: true)) }
     }
 }

@@ -24,9 +24,32 @@ enum Format {
         return "\(total) failed request\(total == 1 ? "" : "s") (\(kinds))"
     }
 
-    /// `12.3 %` of a whole.
+    /// `12.3 %` of a whole; at most 100 %, and that only of all of it.
     static func percent(_ part: UInt64, of whole: UInt64) -> String {
-        String(format: "%5.1f %%", whole == 0 ? 0 : Double(part) / Double(whole) * 100)
+        let share = whole == 0 ? 0 : Double(min(part, whole)) / Double(whole) * 100
+        return String(format: "%5.1f %%", part < whole ? min(share, 99.9) : share)
+    }
+
+    /// `45 s`, `3m 20s`, `2h 05m` or `12 d`: at most eight characters.
+    static func shortTime(_ seconds: Double) -> String {
+        guard let whole = Int(exactly: seconds.rounded(.up)), whole >= 0 else { return "" }
+        switch whole {
+        case ..<60: return "\(whole) s"
+        case ..<3600: return String(format: "%dm %02ds", whole / 60, whole % 60)
+        case ..<(48 * 3600): return String(format: "%dh %02dm", whole / 3600, whole % 3600 / 60)
+        default: return whole / 86400 > 99999 ? "" : "\(whole / 86400) d"
+        }
+    }
+
+    /// Facts about a migration beside its percentage and rate.
+    static func details(_ progress: MigrationProgress) -> [String] {
+        let isFollowing = progress.phase == "post-copy"
+        var parts = [isFollowing ? "\(bytes(progress.dirty)) to follow" : "round \(progress.round)"]
+        if !isFollowing, progress.dirty > 0 { parts.append("\(bytes(progress.dirty)) to send again") }
+        if progress.dirtyRate >= 1, !isFollowing { parts.append("\(rate(progress.dirtyRate)) written") }
+        if let free = progress.free { parts.append("\(bytes(free.sent)) of \(bytes(free.known)) free sent") }
+        parts.append("\(bytes(progress.wire)) on the wire")
+        return parts
     }
 
     /// `1.25 s` or `48 ms`.

@@ -32,6 +32,17 @@ struct LedgerTable {
         ]
     }
 
+    /// Prints reports on standard output.
+    static func print(_ reports: [MigrationReport], asJSON: Bool) throws {
+        for report in reports {
+            if asJSON {
+                try JSON.print(report)
+            } else {
+                for line in LedgerTable(report: report).lines { Swift.print(line) }
+            }
+        }
+    }
+
     /// Lines of the table.
     var lines: [String] {
         let rows: [(String, UInt64, String)] = [

@@ -37,6 +37,7 @@ struct ServeRun {
         }
         if !lines.isEmpty { Terminal.report("ready: \(lines.joined(separator: ", "))") }
         ServiceManager.tell("READY=1")
+        await node.tellSummary { ServiceManager.tell("STATUS=\($0)") }
         let status: CInt
         do {
             status = try await serve(node, signals, reload)

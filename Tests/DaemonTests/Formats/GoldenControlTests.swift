@@ -61,6 +61,19 @@ struct GoldenControlTests {
         report.problems = ["why"]
         return report
     }
+    private static let past = PastMigration(
+        of: "d", to: "b:7", .failed, problem: "why", at: Date(timeIntervalSince1970: 0))
+    private static let pastText =
+        #"{"destination":"b:7","ended":"1970-01-01T00:00:00Z","export":"d","problem":"why","state":"failed"}"#
+    private static let list = ExportList(
+        exports: [
+            .init(
+                export: "d", origin: "arrived", condition: "serving", size: 1, image: "/d", readOnly: false, clients: 2)
+        ],
+        leftovers: [.init(kind: "incoming", export: "e", file: "/e", allocated: 3, advice: "what")])
+    private static let listText =
+        #"{"exports":[{"clients":2,"condition":"serving","export":"d","image":"/d","origin":"arrived","readOnly":false,"#
+        + #""size":1}],"leftovers":[{"advice":"what","allocated":3,"export":"e","file":"/e","kind":"incoming"}]}"#
 
     private func text(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
@@ -89,6 +102,11 @@ struct GoldenControlTests {
             (.rate(export: "disk", bitsPerSecond: 5), #"{"rate":{"bitsPerSecond":5,"export":"disk"}}"#),
             (.rate(export: "disk", bitsPerSecond: nil), #"{"rate":{"export":"disk"}}"#),
             (.reload, #"{"reload":{}}"#),
+            (.completed, #"{"completed":{}}"#),
+            (.wait(export: nil), #"{"wait":{}}"#),
+            (.wait(export: "disk", isSwitchEnough: true), #"{"wait":{"export":"disk","isSwitchEnough":true}}"#),
+            (.exports, #"{"exports":{}}"#),
+            (.forget(export: "disk"), #"{"forget":{"export":"disk"}}"#),
         ] as [(ControlRequest, String)])
     func requests(_ request: ControlRequest, _ golden: String) throws { try expect(request, golden) }
 
@@ -100,8 +118,13 @@ struct GoldenControlTests {
             (.estimates([estimate]), #"{"estimates":{"_0":[\#(estimateText)]}}"#),
             (.status([status]), #"{"status":{"_0":[\#(statusText)]}}"#),
             (.reloaded(reload), #"{"reloaded":{"_0":{"notes":["a is offered"],"problems":["why"]}}}"#),
+            (.status([], arriving: [status]), #"{"status":{"_0":[],"arriving":[\#(statusText)]}}"#),
             (.done, #"{"done":{}}"#),
             (.failed("why"), #"{"failed":{"_0":"why"}}"#),
+            (.failed("why", kind: "full"), #"{"failed":{"_0":"why","kind":"full"}}"#),
+            (.completed([past]), #"{"completed":{"_0":[\#(pastText)]}}"#),
+            (.exports(list), #"{"exports":{"_0":\#(listText)}}"#),
+            (.forgotten(image: "/a"), #"{"forgotten":{"image":"/a"}}"#),
         ] as [(ControlReply, String)])
     func replies(_ reply: ControlReply, _ golden: String) throws { try expect(reply, golden) }
 
@@ -124,6 +147,18 @@ struct GoldenControlTests {
         try expect(
             ExportStatus(export: "", size: 1, readOnly: false, state: "serving"),
             #"{"export":"","readOnly":false,"size":1,"state":"serving"}"#)
+    }
+
+    @Test("A status with what later releases added")
+    func longStatus() throws {
+        var status = ExportStatus(export: "d", size: 1, readOnly: false, state: "active")
+        (status.condition, status.clients, status.missingBytes, status.sourceNeeded) = ("active", 2, 3, true)
+        status.lastMigration = LastMigration(Self.past)
+        try expect(
+            status,
+            #"{"clients":2,"condition":"active","export":"d","lastMigration":{"destination":"b:7","#
+                + #""ended":"1970-01-01T00:00:00Z","problem":"why","state":"failed"},"missingBytes":3,"readOnly":false,"#
+                + #""size":1,"sourceNeeded":true,"state":"active"}"#)
     }
 
     @Test("A migrate command without options")

@@ -61,7 +61,8 @@ struct GoldenOutputTests {
         let result = try await node.ask(["status", "--json"])
         #expect(
             result.output
-                == #"{"exports":[{"export":"disk","readOnly":false,"size":8192,"state":"serving"}]}"# + "\n",
+                == #"{"arriving":[],"exports":[{"clients":0,"condition":"serving","export":"disk","readOnly":false,"size":8192,"#
+                + #""state":"serving"}],"version":1}"# + "\n",
             "\(result)")
     }
 }

@@ -19,7 +19,7 @@ struct ArrivalRoomTests {
 
     private func expectRefused(_ answer: Command.Result, in folder: String) {
         let folder = folder.split(separator: "/").suffix(2).joined(separator: "/")
-        #expect(answer.status == 1)
+        #expect(answer.status == 6, "the status of no room")
         #expect(answer.errors.contains("No space left"), "\(answer.errors)")
         #expect(answer.errors.contains(folder), "\(answer.errors)")
         #expect(answer.errors.filter { $0 == "\n" }.count == 1, "\(answer.errors)")

@@ -102,7 +102,7 @@ struct MigrateTests {
         let nodes = try await TwoNodes(images: "\(small.path)/images")
         let before = try nodes.sourceImage
         let result = try await nodes.migrate()
-        #expect(result.status == 1)
+        #expect(result.status == 6, "the status of no room")
         #expect(result.errors.contains("No space left"), "\(result.errors)")
         #expect(result.errors.filter { $0 == "\n" }.count == 1)
         #expect(try FileManager.default.contentsOfDirectory(atPath: nodes.images).isEmpty)

@@ -381,7 +381,7 @@ struct IdentityTests {
         #expect(try await nodes.migrate("a").status == 0)
         try FileManager.default.moveItem(atPath: path, toPath: nodes.scratch.file("kept"))
         if isReplaced { try PatternedDisks.make(path, 0xcc) }
-        #expect(try await nodes.moveBack("a").status == 1)
+        #expect(try await nodes.moveBack("a").status == 5)
         #expect(nodes.source.messages.contains("a can't come back"), "\(nodes.source.messages)")
         #expect(try await PatternedDisks.write(nodes.destination.uri("a"), 0xa1))
         #expect(try PatternedDisks.holds(nodes.scratch.file("d/images/a.raw"), 0xa1))

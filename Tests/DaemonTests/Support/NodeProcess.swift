@@ -67,10 +67,15 @@ final class NodeProcess: @unchecked Sendable {
     }
 
     /// Returns the entries of `nearblock status --json`.
-    func exports() async throws -> [[String: Any]] {
+    func exports() async throws -> [[String: Any]] { try await status("exports") }
+
+    /// Returns the disks that are being copied to the node and that clients can't have yet.
+    func arriving() async throws -> [[String: Any]] { try await status("arriving") }
+
+    private func status(_ key: String) async throws -> [[String: Any]] {
         let status = try await ask(["status", "--json"])
         let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any]
-        return answer?["exports"] as? [[String: Any]] ?? []
+        return answer?[key] as? [[String: Any]] ?? []
     }
 
     private func end(_ signal: Int32) async throws -> Int32 {

@@ -45,6 +45,7 @@ enum GoldenMessages {
                     boot: 0x0102_0304_0506_0708)),
             "02 0003 0004 00000000000001ff 00001000 0102030405060708"),
         GoldenMessage("refused", .refused(reason: "no é"), "03 0005 6e6f20c3a9"),
+        GoldenMessage("refused for lack of room", .refusedForRoom(reason: "no"), "03 0002 6e6f 01"),
     ]
 
     /// Forms that this release does not send and takes.

@@ -58,10 +58,24 @@ struct DestinationContext: Sendable {
         return error is ChannelError || error is IOError || error is CancellationError
     }
 
+    /// The answer to a peer whose connection or offer is refused.
+    static func refusal(_ error: any Error) -> Message {
+        if case MigrationError.noRoom(let reason) = error { return .refusedForRoom(reason: reason) }
+        return .refused(reason: reason(error))
+    }
+
+    /// Warns of domains that a source names and no neighbour here has.
+    func warnAboutDomains(of offer: Offer, in index: NeighbourIndex?) {
+        let known = Set((index?.neighbours ?? []).map(\.domain))
+        for domain in offer.domains where !known.contains(domain) {
+            logger.warning("\(offer.export): its source names the domain '\(domain)', which no neighbour here has")
+        }
+    }
+
     /// The error in words for the peer.
     static func reason(_ error: any Error) -> String {
         switch error {
-        case MigrationError.refused(let reason): reason
+        case MigrationError.refused(let reason), MigrationError.noRoom(let reason): reason
         default: String(describing: error)
         }
     }

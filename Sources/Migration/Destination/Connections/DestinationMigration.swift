@@ -48,7 +48,7 @@ public struct DestinationMigration: Sendable {
             try await serve(hello, connection, &frames)
         } catch {
             context.logger.debug("peer connection ended: \(error)")
-            await Self.end(connection, &frames, with: .refused(reason: DestinationContext.reason(error)))
+            await Self.end(connection, &frames, with: DestinationContext.refusal(error))
         }
     }
 

@@ -33,6 +33,7 @@ struct EstimateConnection: Sendable {
             case .open(let offer, let geometry):
                 try offer.checkBlockSize(blockSize)
                 let base = try await context.registry.existingImage(for: offer)
+                context.warnAboutDomains(of: offer, in: index)
                 disk = EstimatedDisk(
                     base: base, geometry: geometry, index: index?.restricted(for: offer)
                 ) { [shared = context.registry.shared] in

@@ -22,6 +22,8 @@ struct IncomingMigration {
     var offer: Offer?
     /// The number of the connection at the registry; nil until the offer has been accepted.
     private var carrier: ArrivalConnection?
+    /// nil until the offer has been accepted.
+    private(set) var progress: ArrivalProgress?
     var disk: IncomingDisk?
     /// A command has made the place of the disk, which an interrupted migration keeps.
     private var hasPlace = false
@@ -84,6 +86,7 @@ struct IncomingMigration {
             throw MigrationError.refused(error.description)
         }
         (self.offer, carrier) = (offer, taken.carrier)
+        context.warnAboutDomains(of: offer, in: index)
         let receiving = taken.disk
         hasPlace = receiving.place != nil
         disk = try IncomingDisk(
@@ -91,6 +94,8 @@ struct IncomingMigration {
             index: index?.restricted(for: offer),
             shared: registry.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
             manifestPath: registry.images.layout.manifestPath(of: offer.export))
+        progress = receiving.progress
+        if let disk { receiving.progress.begin(disk.presentMap, geometry, over: connection) }
         let base = receiving.hasBase ? ", of which an older copy is here" : ""
         context.logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
         connection.allowOrdinaryFrames()

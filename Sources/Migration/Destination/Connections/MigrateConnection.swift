@@ -36,6 +36,7 @@ struct MigrateConnection: Sendable {
             let action = try arrival.machine.receive(try Message(frame: frame))
             if case .open = action { timeout.end() } else { timeout.pause() }
             let goesOn = try await arrival.perform(action)
+            arrival.progress?.note()
             // A source that only takes a place must not keep it.
             if let limit = limits.limit(after: action) {
                 if case .open = action {

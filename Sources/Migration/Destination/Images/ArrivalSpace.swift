@@ -49,7 +49,7 @@ struct ArrivalSpace: Sendable {
     /// Removes the claim of a disk that is here, or does not come.
     mutating func remove(_ migration: MigrationID) { claims[migration] = nil }
 
-    /// - Throws: `MigrationError.refused` if there is too little room; `FileError` if that can't be told.
+    /// - Throws: `MigrationError.noRoom` if there is too little room; `FileError` if that can't be told.
     func check(_ claim: ArrivalClaim, of export: String) throws {
         let others = claims.values.flatMap(\.parts)
         var seen: Set<UInt64> = []
@@ -60,7 +60,7 @@ struct ArrivalSpace: Sendable {
             let all = needed.addingClamped(Self.sum(others, on: room.device))
             guard all > room.free else { continue }
             let beside = all > needed ? ", \(Self.text(all)) with the other disks that are arriving," : ""
-            throw MigrationError.refused(
+            throw MigrationError.noRoom(
                 "No space left for \(export) in \(part.folder): \(Self.text(needed)) are needed\(beside) and "
                     + "\(Self.text(room.free)) are free; make room there, or migrate with --no-space-check")
         }

@@ -65,6 +65,22 @@ struct ImageLayout: Sendable {
         }
     }
 
+    /// The partial images of disks without a record.
+    /// - Parameter exports: the disks that are known.
+    func leftovers(except exports: some Sequence<String>) -> [ImageLeftover] {
+        let known = Set(exports.map(partialPath))
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: images)) ?? []
+        return files.sorted().compactMap { file in
+            let path = "\(images)/\(file)"
+            guard file.hasSuffix(Self.ending + Self.partialSuffix), !known.contains(path) else { return nil }
+            var info = stat()
+            guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
+            return ImageLeftover(
+                export: String(file.dropLast(Self.partialSuffix.count + Self.ending.count)), file: path,
+                allocated: UInt64(max(0, info.st_blocks)) * 512)
+        }
+    }
+
     private static let partialSuffix = ".incoming"
     private static let manifestSuffix = ".arriving.manifest"
     private static let mapSuffix = ".arriving"

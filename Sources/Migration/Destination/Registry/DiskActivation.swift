@@ -26,7 +26,13 @@ struct DiskActivation: Sendable {
 
     /// The image of a disk of an earlier life.
     func find(_ record: IncomingRecord) async throws -> any DiskImage {
-        guard let own = record.imagePath else { return try images.image(of: record) }
+        guard let own = record.imagePath else {
+            // The operator may have put the disk into the configuration, and the node has opened it already.
+            if !record.needsSource, let open = await host.image(of: record.export), try record.isAbout(open) {
+                return open
+            }
+            return try images.image(of: record)
+        }
         return try await host.base(of: record.export, isRestored: true)?.writableImage()
             ?? (record.place == nil ? RawImage(path: own, access: .readWrite) : images.image(of: record))
     }

@@ -142,6 +142,7 @@ extension IncomingDiskRegistry {
         await disk.unfence()
         finish(record.migration)
         postCopies[record.export] = nil
+        perform(machine.hasChanged(record.migration))
         images.removeArrivalFiles(of: record.export)
         await host.completed(record.export)
         logger.info("\(record.export) is here whole")

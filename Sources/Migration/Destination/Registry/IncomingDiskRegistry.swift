@@ -56,7 +56,7 @@ public actor IncomingDiskRegistry {
     var arrivals = ArrivalImages()
     private var connections: [ArrivalConnection: PeerConnection] = [:]
     private var nextConnection: UInt64 = 0
-    private var watches: [ArrivalWait: CheckedContinuation<Void, Never>] = [:]
+    var watches: [ArrivalWait: CheckedContinuation<Void, Never>] = [:]
     var diskWaits: [ArrivalWait: CheckedContinuation<Disk?, Never>] = [:]
 
     var channels: [MigrationID: PostCopyChannels] = [:]
@@ -235,7 +235,7 @@ public actor IncomingDiskRegistry {
         }
     }
 
-    private func endWatch(_ migration: MigrationID, _ wait: ArrivalWait) {
+    func endWatch(_ migration: MigrationID, _ wait: ArrivalWait) {
         machine.endWatch(migration, wait)
         watches.removeValue(forKey: wait)?.resume()
     }

@@ -12,4 +12,6 @@ struct ReceivingDisk: Sendable {
     var place: TargetPlace?
     /// The image reads as zeros where nothing of the disk has been written.
     var isBlank = true
+    /// How far it is.
+    let progress = ArrivalProgress()
 }

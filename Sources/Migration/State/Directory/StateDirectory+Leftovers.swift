@@ -23,7 +23,7 @@ extension StateDirectory {
         guard parts.last == "tmp" else { return false }
         // The scratch files of `FingerprintFile` and `KeptPages`, which lose their names as soon as they are made.
         if parts.count == 2 { return parts[0].wholeMatch(of: #/(manifest|memory)-[0-9a-f]{32}/#) != nil }
-        guard parts.count == 4, parts[0].wholeMatch(of: #/[a-z]+-[0-9a-f]{32}/#) != nil, parts[1] == "json",
+        guard parts.count == 4, parts[0].wholeMatch(of: #/[a-z]+-[0-9a-f]{32}|completed/#) != nil, parts[1] == "json",
             let process = pid_t(parts[2]), process > 0
         else { return false }
         // In a container, each life of a node may have the same number.
