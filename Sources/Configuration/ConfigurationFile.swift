@@ -1,5 +1,7 @@
 import Block
 import Daemon
+import Logging
+import Monitoring
 import NBDServer
 import Peer
 import PeerModel
@@ -10,7 +12,7 @@ public enum ConfigurationFile {
     private static let nodeKeys: Set = [
         "listen", "socket", "vsock", "peer-listen", "images", "index", "state", "control", "tls", "tls-mode",
         "tls-verify-client", "peer-tls", "insecure-peer", "incoming-writes", "keep-index",
-        "memory-dir", "image-mode", "image-group", "socket-mode", "socket-group",
+        "memory-dir", "image-mode", "image-group", "socket-mode", "socket-group", "metrics", "web", "log-level",
     ]
     private static let exportKeys: Set = [
         "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity", "max-connections", "tls",
@@ -79,6 +81,9 @@ public enum ConfigurationFile {
         try readPermissions(file, &node)
         node.state = try file.string("state", in: section) ?? node.state
         node.control = try file.string("control", in: section) ?? node.control
+        node.metrics = try monitoringAddress(file, "metrics") ?? node.metrics
+        node.web = try monitoringAddress(file, "web") ?? node.web
+        node.logLevel = try logLevel(file) ?? node.logLevel
         try readTLS(file, &node)
         node.peerTLS = try file.string("peer-tls", in: section)
         node.allowsInsecurePeers = try file.boolean("insecure-peer", in: section)
@@ -129,6 +134,23 @@ public enum ConfigurationFile {
             throw ConfigurationError(file.path, "[node] \(key): '\(text)' is not HOST:PORT")
         }
         return address
+    }
+
+    private static func monitoringAddress(_ file: KeyFile, _ key: String) throws -> MonitoringAddress? {
+        guard let text = try file.string(key, in: "node") else { return nil }
+        guard let address = MonitoringAddress(text) else {
+            throw ConfigurationError(file.path, "[node] \(key): '\(text)' is not HOST:PORT, PORT or unix:PATH")
+        }
+        return address
+    }
+
+    private static func logLevel(_ file: KeyFile) throws -> Logger.Level? {
+        guard let text = try file.string("log-level", in: "node") else { return nil }
+        guard let level = Logger.Level(rawValue: text) else {
+            let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ConfigurationError(file.path, "[node] log-level is one of \(levels), not '\(text)'")
+        }
+        return level
     }
 
     private static func readExport(_ file: KeyFile, _ section: String, _ name: String) throws -> ExportConfiguration {

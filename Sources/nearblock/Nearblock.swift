@@ -47,7 +47,7 @@ struct Nearblock: AsyncParsableCommand {
             Terminal.report("\(reason) (see nearblock --help)")
             Foundation.exit(2)
         default:
-            Terminal.report(String(describing: error))
+            Terminal.report(String(describing: error), isError: true)
             Foundation.exit(1)
         }
     }

@@ -2,6 +2,7 @@ import Block
 import Foundation
 import Logging
 import Migration
+import Monitoring
 import NBDServer
 import NIOConcurrencyHelpers
 import NIOPosix
@@ -25,6 +26,7 @@ public actor Node {
     let logger: Logger
     /// Logs what peers cause, with a limit on the number of lines.
     let peerLogger: Logger
+    let clientLog: ClientLog
     let loops: [Ring.EventLoop]
     let table = ExportTable()
     let server: Server
@@ -49,6 +51,13 @@ public actor Node {
     /// Tasks that run until the node stops.
     var tasks: [Task<Void, Never>] = []
     let runs = MigrationRuns()
+    let outcomes: MigrationOutcomes
+    /// Counts clients' requests.
+    let tallies: TallyBook
+    /// Answers HTTP.
+    var monitoring: [WebServer] = []
+    /// Unix sockets of `monitoring`.
+    var monitoringFiles: [SocketFile] = []
     /// Guests' memory that moves by itself.
     var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
@@ -65,12 +74,16 @@ public actor Node {
         self.peerLogger = peerLogger
         let cores = ProcessInfo.processInfo.activeProcessorCount
         loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
-        server = Server(exports: table, loops: loops)
+        if configuration.isMonitored { FacadeMetrics.begin() }
+        clientLog = ClientLog(logger: logger, counts: configuration.isMonitored)
+        server = Server(exports: table, loops: loops, observer: clientLog)
+        tallies = TallyBook(loops: loops.count)
+        outcomes = MigrationOutcomes(logger: logger, counts: configuration.isMonitored)
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         transport = PeerTransport(group: group)
         pools = WorkPools(threads: max(2, cores))
         formats = FormatWarnings { logger.warning("\($0)") }
-        factory = ExportFactory(logger: logger)
+        factory = ExportFactory(logger: logger, tallies: configuration.isMonitored ? tallies : nil)
         upkeep = UpkeepTasks(
             directory: configuration.index, interval: configuration.keepIndex, logger: logger)
         state = try StateDirectory(path: configuration.state)
@@ -106,6 +119,7 @@ public actor Node {
         }
         if let peer { lines.append("peers on \(peer)") }
         if let control = try await startControl() { lines.append("control on \(control)") }
+        lines += try await startMonitoring()
         await resumeMigrations()
         return lines
     }
@@ -134,6 +148,8 @@ public actor Node {
             export.stopForwarding()
             await export.waitUntilLinksEnded()
         }
+        await stopMonitoring()
+        await clientLog.finish()
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
         await pools.shutDown()

@@ -87,7 +87,9 @@ struct IncomingMigration {
             image: receiving.image, hasBase: receiving.hasBase, geometry: geometry,
             index: index?.restricted(for: offer),
             shared: registry.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
-            manifestPath: registry.images.layout.manifestPath(of: offer.export))
+            manifestPath: registry.images.layout.manifestPath(of: offer.export),
+            origins: registry.blockMaps.begin(offer.export, geometry))
+        registry.blockMaps.show(disk!.presentMap, of: offer.export)
         let base = receiving.hasBase ? ", of which an older copy is here" : ""
         context.logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
         connection.allowOrdinaryFrames()
@@ -165,7 +167,8 @@ struct IncomingMigration {
         try await registry.takeOver(offer!.migration)
         machine.activated()
         try await connection.send(Message.active.encoded())
-        context.logger.info("\(offer!.export) has arrived and is served here")
+        context.logger.info(
+            "\(offer!.export) has arrived and is served here", metadata: registry.blockMaps.ledger(of: offer!.export))
     }
 
     private mutating func abandon(_ reason: String) async {
