@@ -77,7 +77,8 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Migration", "MigrationCore", "MigrationProtocol", "Monitoring", "Peer", "PeerModel", "Index", "Hashing",
+                "Migration", "MigrationCore", "MigrationProtocol", "Monitoring", "Peer", "PeerModel", "Index",
+                "Hashing",
                 "NBDServer", "TLS", "BlockModel", "Block", "FreeSpace", "Ring", locks,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),
@@ -146,13 +147,15 @@ let package = Package(
         .testTarget(
             name: "MonitoringTests",
             dependencies: [
-                "Monitoring", "PeerModel", "TestSupport", locks, .product(name: "CoreMetrics", package: "swift-metrics"),
+                "Monitoring", "PeerModel", "TestSupport", locks,
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "Monitoring", "PeerModel", "Peer", "NBDServer",
+                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "Monitoring", "PeerModel", "Peer",
+                "NBDServer",
                 "BlockModel",
                 "Block", "TestSupport", locks,
             ]),

@@ -1,5 +1,4 @@
-/// Divides a disk into a bounded number of equal cells, so that a picture of a large disk costs as much as one of a small
-/// disk.
+/// Divides a disk into a bounded number of equal cells. A picture of a large disk then costs as much as one of a small disk.
 public struct BlockCells: Sendable, Equatable {
     /// Cells of a disk, at most.
     public static let limit: UInt64 = 4096

@@ -1,4 +1,4 @@
-/// Where the bytes of a block came from when its disk moved: the columns of the ledger.
+/// Origins of the bytes of a block when its disk moved: the columns of the ledger.
 public enum BlockOrigin: Int, CaseIterable, Sendable {
     /// Zeros: nothing to bring.
     case zero

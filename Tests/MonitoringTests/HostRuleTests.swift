@@ -8,7 +8,8 @@ struct HostRuleTests {
     @Test(
         "At a loopback address -> loopback addresses and own names, with any port",
         arguments: [
-            ("127.0.0.1", true), ("127.0.0.1:9100", true), ("127.9.9.9", true), ("[::1]:80", true), ("localhost:1", true),
+            ("127.0.0.1", true), ("127.0.0.1:9100", true), ("127.9.9.9", true), ("[::1]:80", true),
+            ("localhost:1", true),
             ("LocalHost", true), ("localhost.", true), ("node.example:80", true), ("192.0.2.1", false),
             ("evil.example", false), ("127.0.0.1.evil.example", false), ("localhost.evil.example", false), ("", false),
             ("127.0.0.1:80@evil.example", false), ("[::1", false), ("[evil.example]", false), (":80", false),

@@ -64,10 +64,12 @@ struct TallyTests {
                     _ = try client.perform(ClientRequest(type: type, offset: 0, length: type == 3 ? 0 : 4096))
                 }
             }
-            let totals = Dictionary(uniqueKeysWithValues: RequestTallies.commands.map { ($0, test.tallies.totals(of: $0)) })
-            #expect(totals.mapValues(\.requests) == [
-                .write: 3, .read: 5, .flush: 1, .trim: 1, .cache: 1, .writeZeroes: 1, .status: 1,
-            ])
+            let totals = Dictionary(
+                uniqueKeysWithValues: RequestTallies.commands.map { ($0, test.tallies.totals(of: $0)) })
+            #expect(
+                totals.mapValues(\.requests) == [
+                    .write: 3, .read: 5, .flush: 1, .trim: 1, .cache: 1, .writeZeroes: 1, .status: 1,
+                ])
             #expect(totals[.write]?.bytes == 512 + (35 << 20))
             #expect(totals[.read]?.bytes == 512 + (35 << 20))
             #expect(totals[.trim]?.bytes == 4096)

@@ -9,7 +9,9 @@ enum AllocationPicture {
 
     /// - Returns: Nil if the image can't tell. Blocks the thread.
     static func of(_ image: RawImage) -> BlockPicture? {
-        guard let geometry = BlockGeometry(size: image.size, blockSize: BlockGeometry.standardBlockSize) else { return nil }
+        guard let geometry = BlockGeometry(size: image.size, blockSize: BlockGeometry.standardBlockSize) else {
+            return nil
+        }
         var data: Range<UInt64>?
         do { data = try image.nextData(from: 0) } catch { return nil }
         let cells = BlockCells(blockCount: geometry.blockCount)
@@ -17,7 +19,8 @@ enum AllocationPicture {
             let blocks = cells.blocks(of: cell)
             let bytes = geometry.bytes(of: blocks)
             let present = presentBytes(in: bytes, of: image, &data)
-            let presentBlocks = min((present + UInt64(geometry.blockSize) - 1) / UInt64(geometry.blockSize), UInt64(blocks.count))
+            let presentBlocks = min(
+                (present + UInt64(geometry.blockSize) - 1) / UInt64(geometry.blockSize), UInt64(blocks.count))
             var counts = [UInt64](repeating: 0, count: BlockOrigin.allCases.count)
             counts[BlockOrigin.present.rawValue] = presentBlocks
             counts[BlockOrigin.zero.rawValue] = UInt64(blocks.count) - presentBlocks
@@ -44,7 +47,9 @@ enum AllocationPicture {
             data = try? image.nextData(from: extent.upperBound)
         }
         // An extent that ends with the cell is over.
-        if let extent = data, extent.upperBound <= bytes.upperBound { data = try? image.nextData(from: bytes.upperBound) }
+        if let extent = data, extent.upperBound <= bytes.upperBound {
+            data = try? image.nextData(from: bytes.upperBound)
+        }
         return present
     }
 }

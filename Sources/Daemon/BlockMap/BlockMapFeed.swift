@@ -31,8 +31,10 @@ actor BlockMapFeed {
         if let latest, latest.time.duration(to: .now) < Self.keptFor { return latest.event }
         guard let node else { return nil }
         let seen = await node.observe()
-        let shown = seen.statuses.sorted { ($0.progress != nil ? 0 : 1, $0.export) < ($1.progress != nil ? 0 : 1, $1.export) }
-            .prefix(Self.exports)
+        let shown = seen.statuses.sorted {
+            ($0.progress != nil ? 0 : 1, $0.export) < ($1.progress != nil ? 0 : 1, $1.export)
+        }
+        .prefix(Self.exports)
         let counted = Dictionary(uniqueKeysWithValues: tallies.all.map { ($0.export, $0.tallies) })
         let finished = Dictionary(uniqueKeysWithValues: seen.finished.map { ($0.report.export, $0) })
         allocations = allocations.filter { name, _ in shown.contains { $0.export == name } }

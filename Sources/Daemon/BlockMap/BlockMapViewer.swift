@@ -25,7 +25,8 @@ actor BlockMapViewer {
             export.map = nil
             return export
         }
-        seen = Dictionary(uniqueKeysWithValues: event.exports.compactMap { export in export.map.map { (export.name, $0) } })
+        seen = Dictionary(
+            uniqueKeysWithValues: event.exports.compactMap { export in export.map.map { (export.name, $0) } })
         let news = PageEvent(
             time: event.time, host: event.host, clients: event.clients, exports: exports, more: event.more)
         return (try? JSONEncoder().encode(news)).map { String(decoding: $0, as: UTF8.self) }

@@ -1,6 +1,6 @@
 import BlockModel
 
-/// Writes a picture's cells as text: a letter for each cell, and behind it the length of a run of equal ones, if it is more
+/// Writes a picture's cells as text: a letter for each cell. Behind it stands the length of a run of equal ones, if it is more
 /// than 1. Letters are numbered as in `A`…`Z`, `a`…`f`: the largest state, plus 8 if some blocks are dirty, plus 16 if some
 /// are missing.
 enum CellRuns {

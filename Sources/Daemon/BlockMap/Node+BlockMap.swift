@@ -2,7 +2,7 @@ import Block
 import BlockModel
 
 extension Node {
-    /// What is known of an export's blocks.
+    /// Knowledge of the blocks of an export.
     enum KnownBlocks: Sendable {
         /// Their states, of a disk that moves or has moved.
         case known(BlockPicture)

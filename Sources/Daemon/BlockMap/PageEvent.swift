@@ -1,4 +1,4 @@
-/// What the page gets each second.
+/// The message that the page gets each second.
 struct PageEvent: Encodable, Sendable {
     /// Seconds since 1970.
     let time: Double

@@ -4,8 +4,8 @@ import NIOConcurrencyHelpers
 
 /// Logs the NBD clients that come, go or are refused: one line each, as long as there are not too many. Counts them, too.
 ///
-/// The loops that call it never wait: lines go through a bounded queue to one task. Whatever clients do, lines are few: a
-/// client that comes or goes costs one of a budget, and each reason of a refusal is logged once a minute with a count.
+/// The loops that call it never wait: lines go through a bounded queue to one task. Whatever clients do, lines are few. A
+/// client that comes or goes costs one of a budget. Each reason of a refusal is logged once a minute with a count.
 final class ClientLog: ClientObserver {
     private struct Line: Sendable {
         let level: Logger.Level
@@ -31,7 +31,8 @@ final class ClientLog: ClientObserver {
     init(logger: Logger, counts: Bool) {
         self.logger = logger
         self.counts = counts
-        let (stream, lines) = AsyncStream.makeStream(of: Line.self, bufferingPolicy: .bufferingOldest(Self.waitingLines))
+        let (stream, lines) = AsyncStream.makeStream(
+            of: Line.self, bufferingPolicy: .bufferingOldest(Self.waitingLines))
         self.lines = lines
         writer = Task {
             for await line in stream { logger.log(level: line.level, "\(line.message)", metadata: line.values) }

@@ -79,7 +79,8 @@ extension Node {
     private static func hosts(of address: MonitoringAddress, isPage: Bool) -> HostRule {
         guard case .tcp(let tcp) = address else { return HostRule(.any) }
         if tcp.isLoopback { return HostRule(.loopbackAndNames, names: [tcp.host]) }
-        return isPage ? HostRule(.addressesAndNames, names: [tcp.host, ProcessInfo.processInfo.hostName]) : HostRule(.any)
+        return isPage
+            ? HostRule(.addressesAndNames, names: [tcp.host, ProcessInfo.processInfo.hostName]) : HostRule(.any)
     }
 
     /// Looks at everything that is monitored.

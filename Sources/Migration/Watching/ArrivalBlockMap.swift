@@ -11,7 +11,8 @@ struct ArrivalBlockMap: Sendable {
         BlockPicture(origins.cells, blockSize: geometry.blockSize) { cell in
             let blocks = origins.cells.blocks(of: cell)
             return BlockPicture.Cell(
-                blocks: UInt64(blocks.count), counts: origins.counts(of: cell), missing: missing?(blocks) ?? 0, dirty: 0)
+                blocks: UInt64(blocks.count), counts: origins.counts(of: cell), missing: missing?(blocks) ?? 0, dirty: 0
+            )
         }
     }
 

@@ -67,7 +67,7 @@ public final class ArrivalBlockMaps: Sendable {
         state.withLockedValue { $0.maps }.mapValues(\.missingBytes).filter { $0.value > 0 }
     }
 
-    /// Where the bytes of a disk came from, for a log.
+    /// The origins of the bytes of a disk, for a log.
     func ledger(of export: String) -> Logger.Metadata {
         guard let map = state.withLockedValue({ $0.maps[export] }) else { return [:] }
         let sums = map.origins.totals

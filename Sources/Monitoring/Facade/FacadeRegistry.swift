@@ -27,7 +27,9 @@ public final class FacadeRegistry: MetricsFactory, Sendable {
     public var families: [MetricFamily] {
         let values = values.withLockedValue { $0 }
         return order.compactMap { name in
-            let samples = values.filter { $0.key.name == name }.sorted { $0.key.labels.lexicographicallyPrecedes($1.key.labels) }
+            let samples = values.filter { $0.key.name == name }.sorted {
+                $0.key.labels.lexicographicallyPrecedes($1.key.labels)
+            }
             guard let metric = known[name], let first = samples.first else { return nil }
             return MetricFamily(name, first.value.kind, metric.help, samples.map(\.value.sample))
         }

@@ -32,7 +32,9 @@ final class FacadeValue: CounterHandler, MeterHandler, RecorderHandler, TimerHan
     }
 
     func increment(by amount: Int64) { increment(by: Double(amount)) }
-    func increment(by amount: Double) { state.withLockedValue { $0.number += max(amount, kind == .gauge ? amount : 0) } }
+    func increment(by amount: Double) {
+        state.withLockedValue { $0.number += max(amount, kind == .gauge ? amount : 0) }
+    }
     func decrement(by amount: Double) { increment(by: -amount) }
     func reset() { state.withLockedValue { $0.number = 0 } }
     func set(_ value: Int64) { set(Double(value)) }

@@ -1,7 +1,7 @@
 import Foundation
 import Glibc
 
-/// What the system knows of this process, under the names that Prometheus' client libraries use.
+/// Figures of the system about this process, under the names that Prometheus' client libraries use.
 public enum ProcessFigures {
     /// Reads /proc and the limits now; a figure that can't be read is left out.
     /// - Parameter openDescriptors: number of open descriptors; 0 if it is unknown.
@@ -33,7 +33,7 @@ public enum ProcessFigures {
 
     private static var cpuSeconds: Double? {
         var usage = rusage()
-        guard getrusage(RUSAGE_SELF, &usage) == 0 else { return nil }
+        guard getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return nil }
         return [usage.ru_utime, usage.ru_stime].reduce(0) { $0 + Double($1.tv_sec) + Double($1.tv_usec) / 1e6 }
     }
 

@@ -6,8 +6,8 @@ import Peer
 
 /// A small HTTP server for monitoring: GET of a few paths, one request for each connection.
 ///
-/// Whatever clients do, memory and descriptors are bounded: the request's head is limited, a client that is slow is
-/// closed, and a client too many displaces the one that has waited longest. Any thread may use it.
+/// Memory and descriptors are bounded, whatever clients do. The request's head is limited, and a client that is slow is
+/// closed. A client too many displaces the one that has waited longest. Any thread may use it.
 public final class WebServer: Sendable {
     /// Clients that have no answer yet.
     private static let clients = 32
@@ -73,7 +73,8 @@ public final class WebServer: Sendable {
             .childChannelInitializer { [self] channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline(
-                        withPipeliningAssistance: false, withDecoderLimitConfiguration: decoderLimits)
+                        withPipeliningAssistance: false, withEncoderConfiguration: .init(),
+                        withDecoderLimitConfiguration: decoderLimits)
                     try channel.pipeline.syncOperations.addHandler(handler(of: channel))
                 }
             }

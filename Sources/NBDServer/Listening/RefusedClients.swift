@@ -15,7 +15,7 @@ public final class RefusedClients: Sendable {
     private let report: @Sendable (_ count: UInt64, _ last: ClientAddress) -> Void
 
     /// Creates a count of 0.
-    /// - Parameter report: called on any thread, at most once a minute, with the number of refusals since the last
+    /// - Parameter report: called on any thread, at most once a minute. It gets the number of refusals since the last
     ///   call, and the client that was refused last.
     public init(report: @escaping @Sendable (_ count: UInt64, _ last: ClientAddress) -> Void) {
         self.report = report

@@ -4,24 +4,24 @@ import NBD
 
 /// Counting and timing of requests; one branch each while nothing is measured.
 ///
-/// A request lasts from the moment that it is complete, or that the one before it on the loop has ended, until its reply
-/// is queued. So one look at the clock for each request, and one for each receive, are enough.
+/// A request lasts until its reply is queued. It begins when it is complete, or when the one before it on the loop has
+/// ended. So one look at the clock for each request, and one for each receive, are enough.
 extension Session {
     /// Counts a request that has ended and was begun as the last one.
     /// - Parameter length: bytes of its range.
     @inline(__always)
-    func count(_ kind: RequestKind, _ length: UInt64, hasFailed: Bool) {
-        count(kind, length, hasFailed: hasFailed, since: requestBegan)
+    func countEnded(_ kind: RequestKind, _ length: UInt64, hasFailed: Bool) {
+        countEnded(kind, length, hasFailed: hasFailed, since: requestBegan)
     }
 
     /// Counts a request whose slot is about to be released.
     @inline(__always)
-    func count(_ slot: UnsafeMutablePointer<BlockRequest>, hasFailed: Bool) {
-        count(slot.pointee.kind, slot.pointee.length, hasFailed: hasFailed, since: slot.pointee.startedAt)
+    func countEnded(_ slot: UnsafeMutablePointer<BlockRequest>, hasFailed: Bool) {
+        countEnded(slot.pointee.kind, slot.pointee.length, hasFailed: hasFailed, since: slot.pointee.startedAt)
     }
 
     @inline(__always)
-    func count(_ kind: RequestKind, _ length: UInt64, hasFailed: Bool, since began: UInt64) {
+    func countEnded(_ kind: RequestKind, _ length: UInt64, hasFailed: Bool, since began: UInt64) {
         guard let tally else { return }
         let now = WritePace.now()
         owner.lastTime = now
@@ -32,7 +32,7 @@ extension Session {
     /// Counts a request that is refused; one without a known command is none.
     func countRefused(_ request: Request) {
         guard request.command != nil else { return }
-        count(RequestSlots.kind(of: request), 0, hasFailed: true)
+        countEnded(RequestSlots.kind(of: request), 0, hasFailed: true)
     }
 
     /// Marks the time at which bytes have come.

@@ -57,7 +57,7 @@ extension Session {
         large.advance()
         if large.isOver {
             let (request, error) = (large.request!, large.error)
-            count(
+            countEnded(
                 large.slot.pointee.kind, request.length, hasFailed: error != .none,
                 since: large.slot.pointee.startedAt)
             end(large)

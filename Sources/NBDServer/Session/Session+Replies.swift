@@ -15,7 +15,7 @@ extension Session {
             if error != .none { recordFailure(slot) }
             queueReply(error, cookie: slot.pointee.cookie, offset: slot.pointee.offset)
         }
-        count(slot, hasFailed: error != .none)
+        countEnded(slot, hasFailed: error != .none)
         releaseRequest(slot)
     }
 

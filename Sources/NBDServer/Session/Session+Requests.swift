@@ -47,7 +47,7 @@ extension Session {
         turnBytes += count
         if error != 0 { recordFailedWrite(error, offset: request.offset, length: request.length) }
         queueReply(ErrorCode(errno: error), cookie: request.cookie, offset: request.offset)
-        count(.write, request.length, hasFailed: error != 0)
+        countEnded(.write, request.length, hasFailed: error != 0)
         return true
     }
 
@@ -87,7 +87,7 @@ extension Session {
         case .read, .write, .trim, .cache, .writeZeroes:
             guard request.length == 0 else { return submit(request) }
             queueReply(.none, cookie: request.cookie, offset: request.offset)
-            count(RequestSlots.kind(of: request), 0, hasFailed: false)
+            countEnded(RequestSlots.kind(of: request), 0, hasFailed: false)
         }
     }
 
@@ -109,7 +109,7 @@ extension Session {
         Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: length, to: room)
         stream.replies.commit(header + length)
         turnBytes += length
-        count(.read, request.length, hasFailed: false)
+        countEnded(.read, request.length, hasFailed: false)
         flushAtBatchEnd()
         return true
     }
@@ -173,7 +173,7 @@ extension Session {
             recordFailedWrite(error, offset: request.pointee.offset, length: request.pointee.length)
         }
         queueReply(ErrorCode(errno: error), cookie: request.pointee.cookie, offset: request.pointee.offset)
-        count(request, hasFailed: error != 0)
+        countEnded(request, hasFailed: error != 0)
         releaseRequest(request)
     }
 

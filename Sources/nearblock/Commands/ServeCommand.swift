@@ -132,7 +132,8 @@ struct ServeCommand: AsyncParsableCommand {
     var control: String?
     @Option(
         help: ArgumentHelp(
-            "Serve metrics for Prometheus over HTTP; a PORT alone is one of 127.0.0.1.", valueName: "[host:]port|unix:path"),
+            "Serve metrics for Prometheus over HTTP; a PORT alone is one of 127.0.0.1.",
+            valueName: "[host:]port|unix:path"),
         transform: Self.monitoringAddress)
     var metrics: MonitoringAddress?
     @Option(

@@ -9,7 +9,8 @@ enum Terminal {
     /// Prints a message in a line of its own.
     /// - Parameter isError: Whether it is the reason of a failure, for systemd's journal.
     static func report(_ line: String, isError: Bool = false) {
-        let priority = JournalStream.isStandardError ? "<\(JournalStream.priority(of: isError ? .error : .notice))>" : ""
+        let priority =
+            JournalStream.isStandardError ? "<\(JournalStream.priority(of: isError ? .error : .notice))>" : ""
         write((showsProgress ? "\r\u{1b}[K" : "") + "\(priority)nearblock: \(line)\n")
     }
 

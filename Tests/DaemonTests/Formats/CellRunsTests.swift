@@ -19,7 +19,8 @@ struct CellRunsTests {
         #expect(CellRuns.text([zero, zero, zero]) == "A3")
         #expect(CellRuns.text([cell([0, 0, 0, 0, 4]), cell([0, 0, 0, 4, 0])]) == "ED")
         #expect(CellRuns.text([cell([0, 0, 0, 0, 4], missing: 1), cell([0, 0, 0, 0, 4], dirty: 1)]) == "UM")
-        #expect(CellRuns.text([cell([0, 0, 0, 0, 1], missing: 9), cell([0, 0, 0, 0, 1], missing: 1, dirty: 9)]) == "FW")
+        #expect(
+            CellRuns.text([cell([0, 0, 0, 0, 1], missing: 9), cell([0, 0, 0, 0, 1], missing: 1, dirty: 9)]) == "FW")
         #expect(CellRuns.text([cell([0, 0, 0, 0, 9], missing: 1, dirty: 1)]) == "c")
         #expect(CellRuns.text([]) == "")
     }
