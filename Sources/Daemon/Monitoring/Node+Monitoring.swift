@@ -85,7 +85,10 @@ extension Node {
 
     /// Looks at everything that is monitored.
     func observe() async -> NodeObservation {
-        let statuses = await status()
+        var statuses = await status()
+        for (name, size) in registry?.blockMaps.arriving ?? [:] where !statuses.contains(where: { $0.export == name }) {
+            statuses.append(ExportStatus(export: name, size: size, readOnly: false, state: "incoming"))
+        }
         return NodeObservation(
             statuses: statuses,
             connections: exports.mapValues { $0.export.connections.current },

@@ -62,6 +62,11 @@ public final class ArrivalBlockMaps: Sendable {
     /// The state of all blocks of a disk; nil if it has not arrived lately.
     public func picture(of export: String) -> BlockPicture? { state.withLockedValue { $0.maps[export] }?.picture }
 
+    /// Names and sizes in bytes of the disks of which something is missing.
+    public var arriving: [String: UInt64] {
+        state.withLockedValue { $0.maps }.filter { $0.value.missing != nil }.mapValues(\.geometry.size)
+    }
+
     /// Bytes that only the sources have, by export; without disks of which nothing is missing.
     public var missingBytes: [String: UInt64] {
         state.withLockedValue { $0.maps }.mapValues(\.missingBytes).filter { $0.value > 0 }

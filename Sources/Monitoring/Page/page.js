@@ -34,6 +34,10 @@ function formatBytes(bytes) {
     return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+function count(number, word) {
+    return `${number} ${word}${number === 1 ? "" : "s"}`;
+}
+
 function formatSeconds(seconds) {
     if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
     if (seconds < 60) return `${seconds.toFixed(1)} s`;
@@ -220,7 +224,7 @@ class Card {
     update(disk, time) {
         const facts = [disk.phase || disk.state, formatBytes(disk.size)];
         if (disk.destination) facts.push(`to ${disk.destination}`);
-        facts.push(disk.clients === 1 ? "1 client" : `${disk.clients} clients`);
+        facts.push(count(disk.clients, "client"));
         this.part(".facts").textContent = facts.join(" · ");
         this.root.dataset.state = disk.state;
         this.show(".problem", disk.problem);
@@ -336,7 +340,7 @@ class Card {
 
 function update(event) {
     document.getElementById("node").textContent =
-        `${event.host} · ${event.exports.length + event.more} disks · ${event.clients} clients`;
+        [event.host, count(event.exports.length + event.more, "disk"), count(event.clients, "client")].join(" · ");
     document.title = `nearblock on ${event.host}: block map`;
     for (const [name, card] of cards) {
         if (event.exports.some((disk) => disk.name === name)) continue;

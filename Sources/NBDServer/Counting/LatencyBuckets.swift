@@ -10,8 +10,7 @@ package enum LatencyBuckets {
     /// Returns the class of a duration.
     @inline(__always)
     static func index(nanoseconds: UInt64) -> Int {
-        let microseconds = max((nanoseconds &+ 999) / 1000, 1)
-        let power = UInt64.bitWidth - (microseconds - 1).leadingZeroBitCount
+        let power = UInt64.bitWidth - ((max(nanoseconds, 1) - 1) / 1000).leadingZeroBitCount
         return min(max(power - firstPower, 0), bounds)
     }
 
