@@ -45,6 +45,7 @@ enum FacadeMetrics {
             _ = Counter(label: name)
         }
         for result in Result.allCases { _ = migrations(result) }
+        for refusal in ClientRefusal.all { _ = refused(refusal) }
         _ = downtime
     }
 

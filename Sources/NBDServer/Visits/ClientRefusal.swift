@@ -9,6 +9,10 @@ public enum ClientRefusal: Hashable, Sendable {
     /// The client's handshake has taken too long, or its TLS has failed.
     case ended(ClientEnd)
 
+    /// All reasons that a server gives.
+    public static let all: [ClientRefusal] =
+        [.serverFull, .ended(.stalled), .ended(.malformed)] + HandshakeRefusal.allCases.map { .handshake($0) }
+
     /// One lower-case word or two with a hyphen, from a fixed set.
     public var name: String {
         switch self {

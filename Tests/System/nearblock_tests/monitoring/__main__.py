@@ -42,6 +42,7 @@ def run(scene: Scene, pictures: str | None) -> None:
     try:
         note(f"monitoring: rules: {metrics.rules(scene)}")
         note(f"monitoring: counts: {metrics.counts(scene)}")
+        note(f"monitoring: failures: {metrics.failures(scene)}")
         note(f"monitoring: refusals: {metrics.refusals(scene)}")
         note(f"monitoring: page at rest: {page.before_move(scene, browser)}")
         known = metrics.form(scene)
@@ -53,8 +54,8 @@ def run(scene: Scene, pictures: str | None) -> None:
         for name in ("one", "two", "three"):
             scene.source.do("rate", name, "1G")
         wait_until("all disks have moved", scene.has_moved)
-        known |= metrics.form(scene)
         note(f"monitoring: page after the move: {page.after_move(scene, browser)}")
+        known |= metrics.form(scene)
         note(f"monitoring: Prometheus: {metrics.after_move(scene, prometheus, known)}")
         stop.set()
         guest.join()

@@ -21,7 +21,7 @@ def before_move(scene: Scene, browser: Browser) -> str:
     """Exports at rest: 1 TiB as quickly as any, names as text, the keyboard, and nothing from elsewhere."""
     browser.show(1000, 900, "light")
     browser.open(url(scene, "source"))
-    browser.wait("all disks are shown", f"document.querySelectorAll('article').length === {len(DISKS) + 2}")
+    browser.wait("all disks are shown", f"document.querySelectorAll('article').length === {len(DISKS) + 3}")
     browser.wait("it is live", "document.getElementById('connection').textContent === 'live'")
     check(browser.evaluate(f"{card(ODD_NAME)}.querySelector('h2').textContent") == ODD_NAME, "the odd name is garbled")
     check(browser.evaluate("document.querySelector('b') === null"), "a name became HTML")

@@ -12,12 +12,12 @@ RULES = SCRIPTS / "monitoring/alerts.yml"
 
 
 class Prometheus:
-    """Scrapes twice a second, and evaluates the alert rules."""
+    """Scrapes every two seconds, and evaluates the alert rules."""
 
     def __init__(self, folder: str, targets: Mapping[str, int]) -> None:
         self.port = free_port()
         configuration = {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
             "scrape_configs": [{
                 "job_name": "nearblock",

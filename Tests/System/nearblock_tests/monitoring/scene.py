@@ -53,7 +53,8 @@ def fetch(url: str, **parameters: str) -> bytes:
 
 
 class Scene:
-    """A source with three disks, a sparse one of 1 TiB and one with an odd name, and a destination with an index."""
+    """A source with three disks, a sparse one of 1 TiB, one with an odd name and one that can't be written, and a destination
+    with an index."""
 
     def __init__(self, binary: str, folder: str) -> None:
         self.binary, self.folder = binary, folder
@@ -89,6 +90,10 @@ class Scene:
         with open(f"{folder}/source.conf", "w") as configuration:
             for name in (*DISKS, "large"):
                 configuration.write(f"[export {name}]\nimage = {folder}/{name}.raw\n")
+            configuration.write(f"[export faulty]\nimage = nbd+unix:///?socket={folder}/faulty\n")
+        self.faulty = subprocess.Popen(["nbdkit", "-f", "-U", f"{folder}/faulty", "--filter=error", "memory", "1M",
+                                        "error-pwrite=ENOSPC", "error-pwrite-rate=100%"], stderr=subprocess.DEVNULL)
+        wait_until("the faulty storage is there", lambda: os.path.exists(f"{folder}/faulty"))
         self.metrics = {name: free_port() for name in ("source", "destination")}
         self.web = {name: free_port() for name in ("source", "destination")}
         self.peer = free_port()
@@ -123,3 +128,5 @@ class Scene:
     def stop(self) -> None:
         for node in self.nodes.values():
             node.stop()
+        self.faulty.terminate()
+        self.faulty.wait()
