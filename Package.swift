@@ -12,6 +12,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
     ],
     targets: [
@@ -38,7 +39,12 @@ let package = Package(
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
         .target(name: "NBDServer", dependencies: ["NBD", "TLS", "BlockModel", "Block", "Ring", "CLinux", locks]),
-        .target(name: "Index", dependencies: ["Hashing", "BlockModel", "Block", "StorageDaemon", "CLinux", locks]),
+        .target(
+            name: "Index",
+            dependencies: [
+                "Hashing", "BlockModel", "Block", "StorageDaemon", "CLinux", locks,
+                .product(name: "Metrics", package: "swift-metrics"),
+            ]),
         .target(name: "PeerModel"),
         .target(
             name: "Peer",
@@ -62,24 +68,36 @@ let package = Package(
                 "MigrationCore", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing", "BlockModel", "Block",
                 "CZstd", locks, .product(name: "Logging", package: "swift-log"),
             ]),
+        // Knows nothing of disks: Prometheus' text format, and a small HTTP server with the block map's page.
+        .target(
+            name: "Monitoring",
+            dependencies: [
+                "Peer", "PeerModel", locks, .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ], resources: [.embedInCode("Page")]),
         .target(
             name: "Daemon",
             dependencies: [
-                "Migration", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing", "NBDServer", "TLS",
-                "BlockModel", "Block", "StorageDaemon", "FreeSpace", "Ring", locks,
+                "Migration", "MigrationCore", "MigrationProtocol", "Monitoring", "Peer", "PeerModel", "Index",
+                "Hashing",
+                "NBDServer", "TLS", "BlockModel", "Block", "StorageDaemon", "FreeSpace", "Ring", locks,
+                .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
         .target(
             name: "Configuration",
             dependencies: [
-                "BlockModel", "Block", "Migration", "Daemon", "NBDServer", "TLS", "PeerModel", "Peer", "CGLib",
+                "BlockModel", "Block", "Migration", "Daemon", "Monitoring", "NBDServer", "TLS", "PeerModel", "Peer",
+                "CGLib",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
             name: "nearblock",
             dependencies: [
                 "BlockModel", "Block", "CGLib", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace",
-                "MigrationProtocol", "Migration",
+                "MigrationProtocol", "Migration", "Monitoring",
                 "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "Ring", "StorageDaemon", "TLS", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -132,9 +150,17 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
             ]),
         .testTarget(
+            name: "MonitoringTests",
+            dependencies: [
+                "Monitoring", "PeerModel", "TestSupport", locks,
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "PeerModel", "Peer", "NBDServer",
+                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "Monitoring", "PeerModel", "Peer",
+                "NBDServer",
                 "BlockModel",
                 "Block", "TestSupport", locks,
             ]),

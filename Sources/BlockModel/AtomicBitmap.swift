@@ -122,6 +122,16 @@ package final class AtomicBitmap: @unchecked Sendable {
         return UInt64(total)
     }
 
+    /// The number of set bits in a range; other threads may change them meanwhile.
+    package func countSet(in range: Range<UInt64>) -> UInt64 {
+        precondition(range.upperBound <= count)
+        var total = 0
+        forEachWord(in: range) { index, mask in
+            total += (words[index].load(ordering: .relaxed) & mask).nonzeroBitCount
+        }
+        return UInt64(total)
+    }
+
     private func forEachWord(in range: Range<UInt64>, _ body: (Int, UInt64) -> Void) {
         var bit = range.lowerBound
         while bit < range.upperBound {

@@ -54,6 +54,9 @@ public final class DirtyMap: Sendable {
         bitmap.isSet(block)
     }
 
+    /// The number of dirty blocks in a range; a snapshot.
+    public func count(in blocks: Range<UInt64>) -> UInt64 { bitmap.countSet(in: blocks) }
+
     /// The number of dirty blocks; a snapshot.
     /// - Parameter sent: its blocks don't count.
     public func count(without sent: SentMap? = nil) -> UInt64 {

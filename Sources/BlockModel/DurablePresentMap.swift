@@ -41,6 +41,9 @@ public final class DurablePresentMap: Sendable {
     /// The number of blocks that are not in the image.
     public var missing: UInt64 { UInt64(missingBlocks.load(ordering: .sequentiallyConsistent)) }
 
+    /// The number of blocks in a range that are not in the image; a snapshot.
+    public func missing(in blocks: Range<UInt64>) -> UInt64 { UInt64(blocks.count) - present.countSet(in: blocks) }
+
     /// Whether a block is in the image.
     public func isPresent(_ block: UInt64) -> Bool { present.isSet(block) }
 

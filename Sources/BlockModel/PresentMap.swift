@@ -40,6 +40,9 @@ public final class PresentMap: Sendable {
         bitmap.isSet(block)
     }
 
+    /// The number of blocks in a range that are not yet in the image; a snapshot.
+    public func missing(in blocks: Range<UInt64>) -> UInt64 { UInt64(blocks.count) - bitmap.countSet(in: blocks) }
+
     /// The number of blocks not yet in the image; a snapshot.
     public func missing() -> UInt64 {
         bitmap.count - bitmap.countSet()

@@ -175,6 +175,15 @@ int linux_listener_has_ended(int descriptor) {
     return kill(listener.pid, 0) != 0 && errno == ESRCH;
 }
 
+int linux_peer_process(int descriptor, int32_t *process, uint32_t *user) {
+    struct ucred peer = {0};
+    socklen_t length = sizeof peer;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 0) return -1;
+    *process = peer.pid;
+    *user = peer.uid;
+    return 0;
+}
+
 int linux_listen_vsock(uint32_t port, int backlog) {
     struct sockaddr_vm name = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
     int descriptor = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -11,6 +11,7 @@ extension Handshake {
             return .needsMore
         }
         if let refusal {
+            refused = .unavailable
             reply(.unknownExport, to: type, text: refusal, output: &output)
             return .needsMore
         }
@@ -19,9 +20,11 @@ extension Handshake {
         case .granted: break
         case .undecided: return .needsAdmission
         case .refused:
+            refused = .full
             reply(.policy, to: type, text: "the export has its maximum number of clients", output: &output)
             return .needsMore
         }
+        refused = nil
         for item in information(on: export, wanted) { reply(.information, to: type, payload: item, output: &output) }
         reply(.acknowledge, to: type, output: &output)
         return isChoice ? end(.transmission(negotiation(export))) : .needsMore
@@ -32,10 +35,12 @@ extension Handshake {
         named name: String, for type: UInt32, output: inout [UInt8], catalog: some ExportCatalog
     ) -> ExportDescription? {
         guard let export = catalog.export(named: name) else {
+            refused = .unknownExport
             reply(.unknownExport, to: type, text: "no such export", output: &output)
             return nil
         }
         guard isOpen(export) else {
+            refused = .needsTLS
             reply(.tlsRequired, to: type, text: "this export requires TLS", output: &output)
             return nil
         }

@@ -12,7 +12,8 @@ extension Handshake {
         let option = Option(rawValue: type)
         guard isOpen || option == .startTLS || option == .abort else {
             // EXPORT_NAME is the one option without an error reply.
-            guard option != .exportName else { return end(.close) }
+            guard option != .exportName else { return end(refusing: .needsTLS) }
+            refused = .needsTLS
             reply(.tlsRequired, to: type, text: "this server requires TLS", output: &output)
             return .needsMore
         }
@@ -58,12 +59,14 @@ extension Handshake {
     ) -> Progress {
         var reader = ByteReader(payload)
         // The reply has no 64-bit form, so a client that has asked for extended headers may not use this option.
-        guard refusal == nil, style != .extended, payload.count <= Wire.maximumString,
-            let name = reader.string(count: payload.count), let export = catalog.export(named: name), isOpen(export)
-        else { return end(.close) }
+        guard refusal == nil else { return end(refusing: .unavailable) }
+        guard style != .extended, payload.count <= Wire.maximumString, let name = reader.string(count: payload.count)
+        else { return end(refusing: .malformed) }
+        guard let export = catalog.export(named: name) else { return end(refusing: .unknownExport) }
+        guard isOpen(export) else { return end(refusing: .needsTLS) }
         switch catalog.admission(to: export) {
         case .granted: break
-        case .refused: return end(.close)
+        case .refused: return end(refusing: .full)
         case .undecided: return .needsAdmission
         }
         var out = ByteWriter()

@@ -47,6 +47,8 @@ public struct Handshake {
     /// The reason, for the client, why it can't have the export that was examined; nil if it can.
     var refusal: String?
     var optionsRefused = 0
+    /// Why the client was not given the export that it asked for last, or the connection; nil if it was.
+    public internal(set) var refused: HandshakeRefusal?
     var style = HeaderStyle.simple
     var contexts: [MetaContext] = []
     /// The export for which `contexts` were chosen; nil if there is none.
@@ -118,7 +120,7 @@ public struct Handshake {
         input.removeFirst(4)
         // A client that does not know fixed newstyle may only send EXPORT_NAME; it gets no reply that it could not
         // parse.
-        guard flags & ~(Wire.clientFixedNewstyle | Wire.clientNoZeroes) == 0 else { return end(.close) }
+        guard flags & ~(Wire.clientFixedNewstyle | Wire.clientNoZeroes) == 0 else { return end(refusing: .malformed) }
         sendsZeroes = flags & Wire.clientNoZeroes == 0
         state = .option
         return .needsMore
@@ -131,11 +133,11 @@ public struct Handshake {
         guard let magic: UInt64 = reader.integer(), let type: UInt32 = reader.integer(),
             let length: UInt32 = reader.integer()
         else { return .needsMore }
-        guard magic == Wire.optionMagic, mayAskMore(catalog) else { return end(.close) }
+        guard magic == Wire.optionMagic, mayAskMore(catalog) else { return end(refusing: .malformed) }
         let headerLength = 16
         guard length <= Wire.maximumOptionPayload else {
             // EXPORT_NAME has no error reply.
-            guard type != Option.exportName.rawValue else { return end(.close) }
+            guard type != Option.exportName.rawValue else { return end(refusing: .unknownExport) }
             input.removeFirst(headerLength)
             state = .draining(Int(length), type: type)
             return .needsMore
@@ -180,6 +182,12 @@ public struct Handshake {
 
     func negotiation(_ export: ExportDescription) -> Negotiation {
         Negotiation(export: export, style: style, contexts: contextExport == export.name ? contexts : [])
+    }
+
+    /// Closes the connection because of the client.
+    mutating func end(refusing refusal: HandshakeRefusal) -> Progress {
+        refused = refusal
+        return end(.close)
     }
 
     mutating func end(_ progress: Progress) -> Progress {

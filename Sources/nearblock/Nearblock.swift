@@ -53,7 +53,7 @@ struct Nearblock: AsyncParsableCommand {
             Terminal.report("\(reason) (see nearblock --help)")
             Foundation.exit(2)
         default:
-            Terminal.report(String(describing: error))
+            Terminal.report(String(describing: error), isError: true)
             Foundation.exit(((error as? CommandFailure)?.status ?? .failed).rawValue)
         }
     }

@@ -13,6 +13,8 @@ final class TestServer: Sendable {
     let disk: Disk
     let server: Server
     let exports = ExportTable()
+    let tallies: RequestTallies
+    let clients = ClientNotes()
     let size: Int
 
     private init(size: Int, contents: [UInt8]?, loops count: Int, isReadOnly: Bool) throws {
@@ -26,8 +28,10 @@ final class TestServer: Sendable {
         loops = try (0..<count).map { try EventLoop(index: $0) }
         device = FileDevice(image: image)
         disk = Disk(size: image.size, device: device, loops: loops)
-        _ = exports.add(Export(name: "disk", disk: disk, isReadOnly: isReadOnly), isDefault: true)
-        server = Server(exports: exports, loops: loops)
+        tallies = RequestTallies(loops: count)
+        _ = exports.add(
+            Export(name: "disk", disk: disk, isReadOnly: isReadOnly, tallies: tallies), isDefault: true)
+        server = Server(exports: exports, loops: loops, observer: clients)
         _ = try server.listen(on: .unix(path: socket))
     }
 

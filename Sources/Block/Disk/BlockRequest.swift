@@ -36,6 +36,8 @@ public struct BlockRequest {
     public var cookie: UInt64 = 0
     /// The share of the owner's pool that `buffer` was taken from.
     public var bufferShare = 0
+    /// The owner's time of the start, in nanoseconds.
+    public var startedAt: UInt64 = 0
 
     /// Bytes done so far, while the device works on the request.
     var progress = 0

@@ -5,7 +5,7 @@ import Glibc
 /// A write into the page cache costs less than passing it to another thread, as long as it does not wait. The kernel
 /// makes a writer wait for dirty memory or a journal, and all clients of the loop wait with it. After a slow write,
 /// writes therefore use the ring for a while, twice as long for each slow write in a row.
-struct WritePace {
+package struct WritePace {
     /// Nanoseconds of a write from which on it counts as slow: the kernel or a busy machine made it wait.
     static let slow: UInt64 = 3_000_000
     static let shortestPause: UInt64 = 10_000_000
@@ -27,8 +27,8 @@ struct WritePace {
         resumes = ended + pause
     }
 
-    /// Nanoseconds of the monotonic clock.
-    static func now() -> UInt64 {
+    /// Nanoseconds of the monotonic clock. The kernel's vDSO answers, without a system call.
+    package static func now() -> UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

@@ -43,6 +43,8 @@ int linux_peer_has_closed(int descriptor);
 int linux_connection_is_dead(int descriptor);
 // Returns 1 if the process that listened at the other end of a Unix socket is gone: unix(7), SO_PEERCRED. 0 if nobody can tell.
 int linux_listener_has_ended(int descriptor);
+// Stores the process and the user at the other end of a Unix socket: unix(7), SO_PEERCRED. Returns 0; -1 if nobody can tell.
+int linux_peer_process(int descriptor, int32_t *process, uint32_t *user);
 // The bytes that getsockopt(TCP_INFO) writes. <linux/tcp.h> describes them, but conflicts with Glibc's header.
 struct linux_tcp_info {
     uint64_t words[32];

@@ -1,4 +1,5 @@
 import Daemon
+import Logging
 
 /// The keys of `[node]`, in the order of the reference. A new one also needs its row in docs/configuration.md.
 enum NodeKeys {
@@ -106,5 +107,17 @@ enum NodeKeys {
             "keep-index", .interval, absent: "the disks served here are not indexed", example: "10m",
             "Interval at which the disks served here are indexed; needs `index`."
         ) { $0.node.keepIndex = .seconds($1.seconds) },
+        ConfigurationKey(
+            "metrics", .monitoringAddress, absent: "none", example: "127.0.0.1:9810",
+            "Address of the metrics for Prometheus, over HTTP without a password."
+        ) { $0.node.metrics = $1 },
+        ConfigurationKey(
+            "web", .monitoringAddress, absent: "none", example: "127.0.0.1:9811",
+            "Address of the page that shows the blocks of all disks, over HTTP without a password."
+        ) { $0.node.web = $1 },
+        ConfigurationKey(
+            "log-level", .choice(Logger.Level.allCases.map(\.rawValue)) { Logger.Level(rawValue: $0) }, absent: "info",
+            example: "notice", "Least severe events that are logged."
+        ) { $0.node.logLevel = $1 },
     ]
 }

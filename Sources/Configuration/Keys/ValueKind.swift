@@ -1,6 +1,7 @@
 import Block
 import Daemon
 import Glibc
+import Monitoring
 import NBDServer
 import PeerModel
 
@@ -152,6 +153,18 @@ extension ValueKind where Value == [ListenAddress] {
         list("a port, 0 to 4294967295") { text -> ListenAddress in
             guard let port = UInt32(text) else { throw InvalidValue("give a port, 0 to 4294967295") }
             return .vsock(port: port)
+        }
+    }
+}
+
+extension ValueKind where Value == MonitoringAddress {
+    /// An address for HTTP.
+    static var monitoringAddress: ValueKind<MonitoringAddress> {
+        ValueKind("HOST:PORT, PORT or unix:PATH") { text in
+            guard let address = MonitoringAddress(text) else {
+                throw InvalidValue("it is not HOST:PORT, PORT or unix:PATH")
+            }
+            return address
         }
     }
 }

@@ -14,6 +14,8 @@ extension NodeConfiguration {
             ("socket-mode or socket-group", socketPermissions != running.socketPermissions),
             ("state", state != running.state),
             ("control", control != running.control),
+            ("metrics", metrics != running.metrics),
+            ("web", web != running.web),
         ]
         return differs.filter(\.differs).map(\.key)
     }

@@ -1,5 +1,7 @@
 import Block
+import Logging
 import Migration
+import Monitoring
 import NBDServer
 import Peer
 import PeerModel
@@ -51,6 +53,15 @@ public struct NodeConfiguration: Sendable {
     public var control: String?
     /// Path of the default control socket; nil for none.
     public var defaultControl: String?
+    /// Address for Prometheus; nil for none.
+    public var metrics: MonitoringAddress?
+    /// Address of the page with the block map; nil for none.
+    public var web: MonitoringAddress?
+    /// The least important log lines that are written; nil for the default.
+    public var logLevel: Logger.Level?
+
+    /// Whether requests are counted.
+    var isMonitored: Bool { metrics != nil || web != nil }
 
     /// Whether disks may arrive or leave, so that no other node may use the state directory. A node without such
     /// options that finds another one at the default places only serves.

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Migration
 import NBDServer
 import Peer
@@ -16,6 +17,8 @@ final class NodeExport: Sendable {
         /// Why the last attempt of the running migration has failed.
         var attemptProblem: String?
         var memory: MemoryRelay?
+        /// The blocks at the end of the last migration from here, while the disk is away.
+        var lastBlocks: BlockPicture?
         /// Links of earlier moves; the disk has come back since.
         var pastForwards: [ForwardLink] = []
         var pastSupplies: [PostCopySourceLink] = []
@@ -147,8 +150,11 @@ final class NodeExport: Sendable {
 
     /// Releases the claim of a migration that has ended.
     func end(_ migration: SourceMigration) {
+        let blocks = migration.hasCommitted ? migration.blocks : nil
         state.withLockedValue { state in
-            if state.migration === migration { state.migration = nil }
+            guard state.migration === migration else { return }
+            state.migration = nil
+            state.lastBlocks = blocks
         }
     }
 
@@ -160,6 +166,9 @@ final class NodeExport: Sendable {
     }
 
     var migration: SourceMigration? { state.withLockedValue { $0.migration } }
+
+    /// The blocks at the end of the last migration from here; nil if none has ended, or the disk is back.
+    var lastBlocks: BlockPicture? { state.withLockedValue { $0.forward == nil ? nil : $0.lastBlocks } }
 
     /// Waits until a migration of the export has ended or given the disk away, the time is over, or the task is cancelled.
     func waitUntilDecided(_ migration: SourceMigration, atMost limit: Duration) async {

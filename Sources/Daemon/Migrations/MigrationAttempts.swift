@@ -14,6 +14,8 @@ struct MigrationAttempts: Sendable {
     let replaced: @Sendable (GuestMigration) -> Void
     /// Called for each disk that has moved.
     let moved: @Sendable (NodeExport) async -> Void
+    /// Remembers how the migration has ended.
+    let outcomes: MigrationOutcomes
 
     /// Runs attempts on the node's actor, so that no command comes between the end of one and the next one.
     /// - Parameter first: The first attempt, for which the exports are claimed.
@@ -31,6 +33,7 @@ struct MigrationAttempts: Sendable {
             do {
                 let reports = try await attempt(migration)
                 logger.info("\(names): moved to \(destination); clients here are forwarded there")
+                outcomes.record(reports, destination: "\(destination)")
                 for exports in disks { await moved(exports[0]) }
                 return reports
             } catch MigrationError.suspended {
@@ -40,6 +43,7 @@ struct MigrationAttempts: Sendable {
             } catch {
                 guard let next = migration.again() else {
                     logger.warning("the migration of \(names) to \(destination) has ended: \(error)")
+                    outcomes.record(error, disks: disks.count)
                     throw error
                 }
                 logger.warning("\(error); the migration of \(names) goes on when the destination answers")

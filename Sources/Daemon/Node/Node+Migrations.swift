@@ -95,7 +95,7 @@ extension Node {
     ) -> Task<[MigrationReport], any Error> {
         let attempts = MigrationAttempts(
             disks: moving, logger: logger, replaced: { memory?.migrations?.set($0) },
-            moved: { [self] in await tellPredecessors(of: $0) })
+            moved: { [self] in await tellPredecessors(of: $0) }, outcomes: outcomes)
         let task = Task {
             defer { moving[0][0].setMemory(nil) }
             do {

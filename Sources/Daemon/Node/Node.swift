@@ -2,6 +2,7 @@ import Block
 import Foundation
 import Logging
 import Migration
+import Monitoring
 import NBDServer
 import NIOConcurrencyHelpers
 import NIOPosix
@@ -26,6 +27,7 @@ public actor Node {
     let logger: Logger
     /// Logs what peers cause, with a limit on the number of lines.
     let peerLogger: Logger
+    let clientLog: ClientLog
     let loops: [Ring.EventLoop]
     let table = ExportTable()
     let server: Server
@@ -61,6 +63,13 @@ public actor Node {
     let runs = MigrationRuns()
     /// Migrations from this node that have ended.
     let history: MigrationHistory
+    let outcomes: MigrationOutcomes
+    /// Counts clients' requests.
+    let tallies: TallyBook
+    /// Answers HTTP.
+    var monitoring: [WebServer] = []
+    /// Unix sockets of `monitoring`.
+    var monitoringFiles: [SocketFile] = []
     /// Guests' memory that moves by itself.
     var memories: [ObjectIdentifier: GuestMemoryRun] = [:]
     private(set) var isStopping = false
@@ -81,12 +90,16 @@ public actor Node {
         self.peerLogger = peerLogger
         let cores = ProcessInfo.processInfo.activeProcessorCount
         loops = try (0..<cores).map { try Ring.EventLoop(index: $0) }
-        server = Server(exports: table, loops: loops)
+        if configuration.isMonitored { FacadeMetrics.begin() }
+        clientLog = ClientLog(logger: logger, counts: configuration.isMonitored)
+        server = Server(exports: table, loops: loops, observer: clientLog)
+        tallies = TallyBook(loops: loops.count)
+        outcomes = MigrationOutcomes(logger: logger, counts: configuration.isMonitored)
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         transport = PeerTransport(group: group)
         pools = WorkPools(threads: max(2, cores))
         formats = FormatWarnings { logger.warning("\($0)") }
-        factory = ExportFactory(logger: logger)
+        factory = ExportFactory(logger: logger, tallies: configuration.isMonitored ? tallies : nil)
         opener = BackingOpener(loops: loops, directory: configuration.state, logger: logger)
         upkeep = UpkeepTasks(
             directory: configuration.index, interval: configuration.keepIndex, logger: logger)
@@ -128,6 +141,7 @@ public actor Node {
         }
         if let peer { lines.append("peers on \(peer)") }
         if let control = try await startControl() { lines.append("control on \(control)") }
+        lines += try await startMonitoring()
         await resumeMigrations()
         return lines
     }
@@ -164,6 +178,8 @@ public actor Node {
         await withTaskGroup(of: Void.self) { group in
             for backing in exports.values.compactMap(\.backing) { group.addTask { await backing.end() } }
         }
+        await stopMonitoring()
+        await clientLog.finish()
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
         await pools.shutDown()

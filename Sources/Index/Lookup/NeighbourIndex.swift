@@ -63,13 +63,13 @@ public final class NeighbourIndex: Sendable {
     /// sequential. A file that was damaged or truncated after opening gives misses, or candidates that `fetch` refuses.
     public func lookUp(_ fingerprints: [Fingerprint]) -> [Candidate?] {
         var lookup = Lookup(fingerprints, isByPrefix: false, in: snapshot)
-        return lookup.run()
+        return LookupMetrics.counted(lookup.run(), of: fingerprints.count { $0 != .zero })
     }
 
     /// Finds places by the first halves of fingerprints, as `lookUp(_:)` does by whole ones; 0 is never found.
     public func lookUp(prefixes: [UInt64]) -> [Candidate?] {
         var lookup = Lookup(prefixes.map { Fingerprint(high: $0, low: 0) }, isByPrefix: true, in: snapshot)
-        return lookup.run()
+        return LookupMetrics.counted(lookup.run(), of: prefixes.count { $0 != 0 })
     }
 
     /// Returns every place of a fingerprint whose first half is known, for use after the first candidate failed. The
@@ -130,6 +130,7 @@ public final class NeighbourIndex: Sendable {
             if fingerprint.high == prefix { return fingerprint }
         }
         images[candidate.neighbour].forget()
+        LookupMetrics.stale.increment()
         return nil
     }
 

@@ -127,9 +127,23 @@ extension PostCopy {
     private func fill(_ arrived: ArrivedBlocks, from origin: PostCopyMachine.Origin) {
         let fill = ask { $0.arrived(arrived.blocks, from: origin) }
         let error = FileError.outcome {
-            for run in fill.accepted { try arrived.put(run, into: parts.image, parts.manifest, geometry) }
+            for run in fill.accepted {
+                try arrived.put(run, into: parts.image, parts.manifest, geometry)
+                parts.origins?.record(run, from: origin.inPicture)
+            }
         }
         perform(
             decide(about: arrived) { $0.filled(fill, error: error, isAtHand: arrived.isAtHand, at: .now) })
+    }
+}
+
+extension PostCopyMachine.Origin {
+    fileprivate var inPicture: BlockOrigin {
+        switch self {
+        case .present: .present
+        case .zero: .zero
+        case .neighbour: .neighbour
+        case .link: .link
+        }
     }
 }

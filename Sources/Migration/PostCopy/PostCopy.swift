@@ -32,6 +32,8 @@ final class PostCopy: AsyncRequestHandler, Sendable {
         let logger: Logger
         /// Records durably that the disk is complete, and stops using this object.
         let complete: @Sendable (Ledger) async throws -> Void
+        /// Learns of each block where it came from; nil if nobody wants to know.
+        var origins: BlockOrigins?
     }
 
     private struct State {

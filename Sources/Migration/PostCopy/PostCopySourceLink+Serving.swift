@@ -74,7 +74,10 @@ extension PostCopySourceLink {
     private func count(_ message: Message, _ frameLength: Int) {
         let bytes = UInt64(frameLength)
         var free: UInt64 = 0
-        if case .data(let segment) = message { free = parts.free?.bytes(in: segment.runs) ?? 0 }
+        if case .data(let segment) = message {
+            free = parts.free?.bytes(in: segment.runs) ?? 0
+            parts.blockMap?.record(sent: segment.runs)
+        }
         state.withLockedValue { state in
             state.freeSent += free
             if case .data = message { state.wire.data += bytes } else { state.wire.fingerprints += bytes }

@@ -32,6 +32,8 @@ public final class PostCopySourceLink: Sendable {
         let transport: PeerTransport
         let pools: WorkPools
         let logger: Logger
+        /// Learns of blocks that are sent; nil in a later life of this node.
+        var blockMap: SourceBlockMap?
     }
 
     /// The blocks that the destination lacks.

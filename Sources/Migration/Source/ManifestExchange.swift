@@ -21,11 +21,17 @@ struct ManifestExchange: Sendable {
     private let geometry: BlockGeometry
     private let link: SourceLink
     private let hasBase: Bool
+    private let blockMap: SourceBlockMap?
 
     /// - Parameters:
     ///   - hasBase: whether the destination has an older copy of the disk.
     ///   - free: blocks that are probably free; they are sent behind all others.
-    init(scanner: ManifestScanner, geometry: BlockGeometry, link: SourceLink, hasBase: Bool, free: BlockSet? = nil) {
+    ///   - blockMap: learns of zero blocks; nil if nothing moves.
+    init(
+        scanner: ManifestScanner, geometry: BlockGeometry, link: SourceLink, hasBase: Bool, free: BlockSet? = nil,
+        blockMap: SourceBlockMap? = nil
+    ) {
+        self.blockMap = blockMap
         self.hasBase = hasBase
         self.scanner = scanner
         self.geometry = geometry
@@ -164,6 +170,7 @@ struct ManifestExchange: Sendable {
                 try await tell(.zeros(BlockRange(blocks)))
                 let bytes = geometry.byteCount(of: blocks)
                 zeros(bytes, bytes)
+                blockMap?.record(blocks, from: .zero)
                 block = blocks.upperBound
             case .segment(let segment):
                 try await credits.acquire()
@@ -175,6 +182,7 @@ struct ManifestExchange: Sendable {
                     try await tell(.manifest(segment.manifest))
                 }
                 zeros(segment.zeroBytes, 0)
+                blockMap?.record(zerosOf: segment.manifest)
                 block += UInt64(segment.manifest.entries.count)
             }
         }

@@ -102,6 +102,7 @@ extension SourceCopy {
                     ratio: ratio, waiting: waiting.inSeconds, idle: idle.inSeconds, stretch: stretch,
                     lastingIdle: sender.toleratedIdle))
         }
+        blockMap.record(batch)
         update {
             $0.ledger.zero += batch.zeroBytes
             $0.ledger.link += batch.dataBytes

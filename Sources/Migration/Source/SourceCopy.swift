@@ -21,6 +21,7 @@ final class SourceCopy: Sendable {
     static let leastAhead = Double(1 << 20)
 
     let dirtyMap: DirtyMap
+    let blockMap: SourceBlockMap
     /// Blocks sent since the beginning of the last round that went over all dirty blocks.
     let sentMap: SentMap
     let link: SourceLink
@@ -55,6 +56,7 @@ final class SourceCopy: Sendable {
         self.isWanted = isWanted
         workingAhead = Self.workingAhead / disks
         dirtyMap = DirtyMap(geometry: geometry)
+        blockMap = SourceBlockMap(dirtyMap: dirtyMap)
         sentMap = SentMap(geometry: geometry)
         self.link = link
         self.pools = pools
@@ -97,7 +99,8 @@ final class SourceCopy: Sendable {
         speed.withLockedValue { $0.begin() }
         try await beginForecast()
         let exchange = ManifestExchange(
-            scanner: scanner, geometry: geometry, link: link, hasBase: hasBase, free: free.blocks)
+            scanner: scanner, geometry: geometry, link: link, hasBase: hasBase, free: free.blocks,
+            blockMap: blockMap)
         let ready = ReadyBatches()
         async let sending: Void = sendAll(ready)
         try await exchange.run(
@@ -210,6 +213,7 @@ final class SourceCopy: Sendable {
             $0.note(
                 answered: covered, wanted: wanted, ratio: answer.ratio, after: began.duration(to: .now).inSeconds)
         }
+        blockMap.record(found: answer.wants)
         update { $0.ledger.add(answer.wants) }
     }
 }

@@ -89,6 +89,7 @@ extension SourceDriver {
     private func forward() async {
         let forward = links.forward
         let missing = root!.missing
+        copy.blockMap.switchedOver(missing: missing)
         forward.commit()
         forward.start()
         links.forwarding(forward)

@@ -137,6 +137,7 @@ struct SourceDriver {
         migration.state.withLockedValue { state in
             state.wasAccepted = true
             state.agreed = copy.agreed
+            state.blockMap = copy.blockMap
         }
         job.accepted()
         return next
@@ -147,7 +148,8 @@ struct SourceDriver {
             parts: PostCopySourceLink.Parts(
                 destination: job.destination, export: job.export, migration: migration.id, image: job.image,
                 geometry: geometry, reads: job.disk.reads, free: copy.free, rate: job.rate, records: job.records,
-                transport: migration.transport, pools: migration.pools, logger: migration.logger))
+                transport: migration.transport, pools: migration.pools, logger: migration.logger,
+                blockMap: copy.blockMap))
     }
 
     // MARK: Rounds

@@ -19,6 +19,8 @@ public final class SourceMigration: Sendable {
         var link: SourceLink?
         /// The blocks that the destination has; nil until it has taken the offer.
         var agreed: AgreedDisk?
+        /// The blocks that have gone; nil until the destination has taken the offer.
+        var blockMap: SourceBlockMap?
         /// For what follows afterwards.
         var supply: PostCopySourceLink?
 
@@ -90,6 +92,12 @@ public final class SourceMigration: Sendable {
             status.free = allFree(status.free)
             return status
         }
+    }
+
+    /// The state of all blocks now; nil until the destination has taken the offer.
+    public var blocks: BlockPicture? {
+        let left = supply?.left?.blocks
+        return state.withLockedValue { $0.blockMap }?.picture(left: left)
     }
 
     /// Changes what is known of the copying.

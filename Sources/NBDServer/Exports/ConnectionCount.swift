@@ -10,6 +10,9 @@ public final class ConnectionCount: Sendable {
     /// Starts at 0.
     public init() {}
 
+    /// The number of connections now.
+    public var current: Int { count.load(ordering: .relaxed) }
+
     /// Counts one more connection, unless there are `limit` already; nil means no limit.
     /// - Returns: whether it was counted; the caller then calls `leave` at its end.
     func enter(limit: Int?) -> Bool {

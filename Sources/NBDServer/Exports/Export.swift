@@ -23,6 +23,8 @@ public final class Export: Sendable {
     public let failures: RequestFailures
     /// Counts the clients that were refused; nil if nobody reads the count.
     let refused: RefusedClients?
+    /// Counts the requests of clients; nil while nothing is measured.
+    let tallies: RequestTallies?
 
     /// Creates an export of `disk` under `name`.
     /// - Parameters:
@@ -35,12 +37,15 @@ public final class Export: Sendable {
     ///   - connections: the count of the export that this one replaces.
     ///   - failures: counts the requests that the device fails.
     ///   - refused: counts the clients beyond `maximumConnections`.
+    ///   - tallies: counts the requests of clients; nil for no measuring.
     public init(
         name: String, disk: Disk, isReadOnly: Bool, isRotational: Bool = false, text: String = "",
         isSynchronous: Bool = false, requiresTLS: Bool = false, maximumConnections: Int? = nil,
         maps: ExportMaps = ExportMaps(), connections: ConnectionCount = ConnectionCount(),
-        failures: RequestFailures = RequestFailures { _ in }, refused: RefusedClients? = nil
+        failures: RequestFailures = RequestFailures { _ in }, refused: RefusedClients? = nil,
+        tallies: RequestTallies? = nil
     ) {
+        self.tallies = tallies
         self.failures = failures
         self.refused = refused
         self.maps = maps

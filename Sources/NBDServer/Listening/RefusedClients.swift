@@ -12,18 +12,18 @@ public final class RefusedClients: Sendable {
     private static let interval = Duration.seconds(60)
 
     private let state = NIOLockedValueBox(State())
-    private let report: @Sendable (_ count: UInt64) -> Void
+    private let report: @Sendable (_ count: UInt64, _ last: ClientAddress) -> Void
 
     /// Creates a count of 0.
-    /// - Parameter report: called on any thread, at most once a minute, with the number of refusals since the last
-    ///   call.
-    public init(report: @escaping @Sendable (_ count: UInt64) -> Void) {
+    /// - Parameter report: called on any thread, at most once a minute. It gets the number of refusals since the last
+    ///   call, and the client that was refused last.
+    public init(report: @escaping @Sendable (_ count: UInt64, _ last: ClientAddress) -> Void) {
         self.report = report
     }
 
     /// Counts a refusal.
     /// - Parameter now: the current time; tests pass their own.
-    func record(at now: ContinuousClock.Instant = .now) {
+    func record(_ client: ClientAddress, at now: ContinuousClock.Instant = .now) {
         let count = state.withLockedValue { state -> UInt64? in
             state.count &+= 1
             if let next = state.next, now < next { return nil }
@@ -31,6 +31,6 @@ public final class RefusedClients: Sendable {
             defer { state.count = 0 }
             return state.count
         }
-        if let count { report(count) }
+        if let count { report(count, client) }
     }
 }

@@ -21,9 +21,13 @@ public final class Server: Sendable {
     private let connections = Atomic<Int>(0)
     private let tls = NIOLockedValueBox<ServerTLS?>(nil)
 
+    private let observer: (any ClientObserver)?
+
     /// Creates a server without addresses.
-    public init(exports: ExportTable, loops: [EventLoop]) {
+    /// - Parameter observer: hears of clients that come, go or are refused; nil if nobody wants to.
+    public init(exports: ExportTable, loops: [EventLoop], observer: (any ClientObserver)? = nil) {
         precondition(!loops.isEmpty)
+        self.observer = observer
         self.exports = exports
         let sessionLoops = loops.map(SessionLoop.init)
         for loop in sessionLoops { loop.all = sessionLoops }
@@ -32,6 +36,9 @@ public final class Server: Sendable {
 
     /// The number of connected clients.
     public var connectionCount: Int { connections.load(ordering: .relaxed) }
+
+    /// The encryption of connections that are accepted now; nil while there is none.
+    public var encryption: ServerTLS? { tls.withLockedValue { $0 } }
 
     /// Encrypts connections that are accepted from now on; nil turns TLS off.
     public func secure(with tls: ServerTLS?) {
@@ -96,9 +103,11 @@ public final class Server: Sendable {
     }
 
     private func open(_ socket: CInt, on loop: SessionLoop, whenClosed: @escaping @Sendable () -> Void) {
+        let visit = ClientVisit(socket: socket, observer: observer)
         guard connections.load(ordering: .relaxed) < ServerLimits.connections,
             socket < DescriptorReserve.current.clients
         else {
+            visit.refused(.serverFull)
             close(socket)
             return whenClosed()
         }
@@ -106,7 +115,7 @@ public final class Server: Sendable {
         Self.tune(socket)
         let tls = tls.withLockedValue { $0 }
         loop.loop.post { [exports] in
-            loop.open(socket, exports: exports, tls: tls) { [self] in
+            loop.open(socket, exports: exports, tls: tls, visit: visit) { [self] in
                 connections.subtract(1, ordering: .relaxed)
                 whenClosed()
             }

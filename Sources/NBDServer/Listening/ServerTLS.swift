@@ -3,7 +3,8 @@ import TLS
 
 /// The encryption of a server's connections.
 public struct ServerTLS: Sendable {
-    let context: TLSContext
+    /// The server's certificate or keys.
+    public let context: TLSContext
     let policy: TLSPolicy
 
     /// Creates a configuration.

@@ -52,7 +52,8 @@ final class RequestSlots {
         free.append(slot)
     }
 
-    private static func kind(of request: Request) -> RequestKind {
+    /// The kind of a client's request at the device; `flush` for one that has none.
+    static func kind(of request: Request) -> RequestKind {
         switch request.command {
         case .read: .read
         case .write: .write

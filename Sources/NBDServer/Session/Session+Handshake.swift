@@ -21,6 +21,7 @@ extension Session {
             waitForAdmission()
             return false
         case .close:
+            visit.noteEnd(.disconnected)
             reading = .nothing
             return false
         case .startTLS:
@@ -83,6 +84,8 @@ extension Session {
         owedFlush = OwedFlush(export.disk.losses)
         slots = RequestSlots(
             count: ServerLimits.requestsPerConnection, owner: self, port: port, isSynchronous: export.isSynchronous)
+        tally = export.tallies?.tally(of: loop.index)
+        visit.opened(export.description.name, isSecure: stream.isSecure)
         reading = .waitingForOthers
         owner.finishGivenUp(on: export, for: self) { [self] in
             guard case .waitingForOthers = reading else { return }

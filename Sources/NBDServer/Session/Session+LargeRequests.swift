@@ -9,6 +9,7 @@ extension Session {
         let large = large ?? LargeTransfer(session: self, port: port!)
         self.large = large
         large.begin(request, isDurable: slots!.mustBeDurable(request), piece: piece)
+        large.slot.pointee.startedAt = requestBegan
         // `closeIfIdle` begins the first piece.
         reading = .large
     }
@@ -56,10 +57,13 @@ extension Session {
         large.advance()
         if large.isOver {
             let (request, error) = (large.request!, large.error)
+            countEnded(
+                large.slot.pointee.kind, request.length, hasFailed: error != .none,
+                since: large.slot.pointee.startedAt)
             end(large)
             if !canAnswer && error != .none {
                 // The reply has begun, so only the end of the connection can report the error.
-                hangUp()
+                hangUp(.failedReply)
             } else if request.command == .write || error != .none {
                 queueReply(error, cookie: request.cookie, offset: request.offset)
             }

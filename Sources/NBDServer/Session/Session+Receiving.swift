@@ -8,12 +8,14 @@ extension Session {
     /// Continues after a receive.
     /// - Parameter result: bytes, 0 at the end of the stream, or a negated `errno`.
     func received(_ result: Int32) {
+        noteTime()
         process(result)
         proceed()
     }
 
     /// Continues after a receive into one of the loop's buffers.
     func received(_ count: Int32, inBuffer number: Int) {
+        noteTime()
         if isStopping || count <= 0 {
             loop.receiveBuffers.give(number)
             process(count)
@@ -25,6 +27,7 @@ extension Session {
 
     /// Continues after encrypted bytes have come; reading them decrypts them.
     func receivedEncrypted() {
+        noteTime()
         if isStopping { stopReading() }
         proceed()
     }
@@ -34,7 +37,7 @@ extension Session {
         if result == -EINTR || result == -EAGAIN || result == -ENOBUFS { return }
         guard !isStopping else { return stopReading() }
         // A broken connection carries no replies, either.
-        guard result >= 0 else { return hangUp() }
+        guard result >= 0 else { return hangUp(result == -EPROTO ? .malformed : .lost) }
         guard result > 0 else { return endInput() }
         // A receive into `input` may have begun before the last request in it became a write.
         if isReceivingPayload, case .payload(let request, let received) = reading {
@@ -46,6 +49,7 @@ extension Session {
 
     /// Expects no more bytes. The requests that have come are still served.
     private func endInput() {
+        visit.noteEnd(.closed)
         isAtEnd = true
         if stream.isDead { limitStatus(to: .nothing) }
         if case .payload = reading { stopReading() }
@@ -120,7 +124,7 @@ extension Session {
         case .header:
             guard available >= negotiation.style.requestHeaderLength else { return false }
             guard let request = Request(header: input.bytes, style: negotiation.style) else {
-                hangUp()
+                hangUp(.malformed)
                 return false
             }
             return begin(request)

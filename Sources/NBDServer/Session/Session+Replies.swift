@@ -15,6 +15,7 @@ extension Session {
             if error != .none { recordFailure(slot) }
             queueReply(error, cookie: slot.pointee.cookie, offset: slot.pointee.offset)
         }
+        countEnded(slot, hasFailed: error != .none)
         releaseRequest(slot)
     }
 
@@ -89,14 +90,14 @@ extension Session {
     }
 
     func flushReplies() {
-        guard stream.flush() else { return hangUp() }
+        guard stream.flush() else { return hangUp(.lost) }
         closeIfIdle()
     }
 
     /// Continues after a send that has ended.
     /// - Parameter isBroken: whether the connection is broken, so that the queued replies will never be sent.
     func sent(isBroken: Bool) {
-        guard !isBroken else { return hangUp() }
+        guard !isBroken else { return hangUp(.lost) }
         if stream.isSending { closeIfIdle() } else { proceed() }
     }
 }

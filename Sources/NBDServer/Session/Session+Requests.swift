@@ -7,6 +7,7 @@ extension Session {
     /// - Returns: whether it was taken.
     func begin(_ request: Request) -> Bool {
         guard slots!.hasFree, hasRoom(for: Reply.maximumHeader) else { return false }
+        requestBegan = owner.lastTime
         let verdict = request.verdict(under: negotiation)
         expectsLargePayload = request.command == .write && request.length > ServerLimits.inlinePayload
         guard verdict == .none else {
@@ -46,13 +47,15 @@ extension Session {
         turnBytes += count
         if error != 0 { recordFailedWrite(error, offset: request.offset, length: request.length) }
         queueReply(ErrorCode(errno: error), cookie: request.cookie, offset: request.offset)
+        countEnded(.write, request.length, hasFailed: error != 0)
         return true
     }
 
     /// Refuses a request. `begin` has checked that its reply has room, and requests in flight have theirs.
     private func refuse(_ request: Request, _ verdict: ErrorCode) {
+        countRefused(request)
         // A payload longer than `Int.max` could never be skipped.
-        guard let count = Int(exactly: request.payloadLength) else { return hangUp() }
+        guard let count = Int(exactly: request.payloadLength) else { return hangUp(.malformed) }
         guard count == 0 else {
             reading = .refusedPayload(request, verdict, left: count)
             return
@@ -70,6 +73,7 @@ extension Session {
     private func start(_ request: Request) {
         switch request.command {
         case .disconnect, nil:
+            visit.noteEnd(.disconnected)
             reading = .nothing
         case .read where request.length > 0:
             // Flushing for room may have shown that the client is gone.
@@ -79,28 +83,33 @@ extension Session {
         case .blockStatus:
             if !startStatus(request) { waitForBuffer(request) }
         case .flush:
-            port!.submit(slots!.acquire(for: request))
+            submit(request)
         case .read, .write, .trim, .cache, .writeZeroes:
-            if request.length > 0 {
-                port!.submit(slots!.acquire(for: request))
-            } else {
-                queueReply(.none, cookie: request.cookie, offset: request.offset)
-            }
+            guard request.length == 0 else { return submit(request) }
+            queueReply(.none, cookie: request.cookie, offset: request.offset)
+            countEnded(RequestSlots.kind(of: request), 0, hasFailed: false)
         }
+    }
+
+    private func submit(_ request: Request) {
+        let slot = slots!.acquire(for: request)
+        slot.pointee.startedAt = requestBegan
+        port!.submit(slot)
     }
 
     /// Reads a small range from the page cache directly into the queue of replies.
     /// - Returns: false if that is not possible.
     private func readFromCache(_ request: Request) -> Bool {
-        let count = Int(request.length)
-        guard count <= ServerLimits.smallRead else { return false }
+        let length = Int(request.length)
+        guard length <= ServerLimits.smallRead else { return false }
         let header = negotiation.style.dataHeaderLength
-        guard hasRoom(for: header + count), let room = stream.replies.reserve(header + count, spare: headersOwed),
-            port!.readIfCached(into: room + header, length: count, at: request.offset) == count
+        guard hasRoom(for: header + length), let room = stream.replies.reserve(header + length, spare: headersOwed),
+            port!.readIfCached(into: room + header, length: length, at: request.offset) == length
         else { return false }
-        Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: count, to: room)
-        stream.replies.commit(header + count)
-        turnBytes += count
+        Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: length, to: room)
+        stream.replies.commit(header + length)
+        turnBytes += length
+        countEnded(.read, request.length, hasFailed: false)
         flushAtBatchEnd()
         return true
     }
@@ -112,6 +121,7 @@ extension Session {
         let slot = slots!.acquire(for: request)
         slot.pointee.buffer = buffer
         slot.pointee.bufferShare = share
+        slot.pointee.startedAt = requestBegan
         slot.pointee.readAlready = port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset)
         if slot.pointee.readAlready == Int(request.length) {
             turnBytes += Int(request.length)
@@ -139,6 +149,7 @@ extension Session {
         let slot = slots!.acquire(for: request)
         slot.pointee.buffer = buffer
         slot.pointee.bufferShare = share
+        slot.pointee.startedAt = requestBegan
         slot.pointee.extentLimit = Self.extentLimit(of: request)
         port!.submit(slot)
         return true
@@ -152,6 +163,8 @@ extension Session {
         }
         if let large, large.slot == request { return piecePayloadReceived(large) }
         reading = .header
+        // The time in which the client sent the payload is not the server's.
+        request.pointee.startedAt = owner.lastTime
         guard !request.pointee.isForcedUnitAccess,
             let error = port!.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
         else { return port!.submit(request) }
@@ -160,6 +173,7 @@ extension Session {
             recordFailedWrite(error, offset: request.pointee.offset, length: request.pointee.length)
         }
         queueReply(ErrorCode(errno: error), cookie: request.pointee.cookie, offset: request.pointee.offset)
+        countEnded(request, hasFailed: error != 0)
         releaseRequest(request)
     }
 

@@ -19,6 +19,7 @@ final class Session: RequestOwner, @unchecked Sendable {
     let exports: SessionExports
     let tls: ServerTLS?
     private let onClose: @Sendable () -> Void
+    let visit: ClientVisit
 
     let stream: ClientStream
     let input: SessionInput
@@ -44,6 +45,11 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// The large request; nil until there is a first one.
     var large: LargeTransfer?
 
+    /// Counts the export's requests on this loop; nil while nothing is measured.
+    var tally: RequestTally?
+    /// The time at which the request that is being begun was complete, in nanoseconds; only while requests are counted.
+    var requestBegan: UInt64 = 0
+
     /// Bytes read or written at once since other sessions last ran.
     var turnBytes = 0
     var awaitsTurn = false
@@ -57,13 +63,14 @@ final class Session: RequestOwner, @unchecked Sendable {
     private var isClosed = false
 
     init(
-        socket: CInt, owner: SessionLoop, exports: ExportTable, tls: ServerTLS?,
+        socket: CInt, owner: SessionLoop, exports: ExportTable, tls: ServerTLS?, visit: ClientVisit,
         onClose: @escaping @Sendable () -> Void
     ) {
+        self.visit = visit
         self.owner = owner
         loop = owner.loop
         buffers = SessionBuffers(pool: owner.pool)
-        self.exports = SessionExports(exports)
+        self.exports = SessionExports(exports, for: visit.client)
         self.tls = tls
         handshake = SessionHandshake(exports: self.exports, policy: tls?.policy ?? .off)
         self.onClose = onClose
@@ -85,6 +92,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         guard !isClosed else { return whenQuiet() }
         self.whenQuiet.append(whenQuiet)
         stopReading()
+        visit.noteEnd(.drained)
         // This ends the receive in flight; replies are still sent.
         stream.endReceiving()
         limitStatus(to: stream.isDead ? .nothing : .least)
@@ -92,8 +100,10 @@ final class Session: RequestOwner, @unchecked Sendable {
     }
 
     /// Disconnects the client: nothing more is read or sent.
-    func hangUp() {
+    /// - Parameter end: the reason, unless an earlier one is known.
+    func hangUp(_ end: ClientEnd = .lost) {
         guard !isHungUp, !isClosed else { return }
+        visit.noteEnd(end)
         isHungUp = true
         limitStatus(to: .nothing)
         stopReading()
@@ -123,7 +133,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Disconnects a client that makes no progress in its handshake; called every `ServerLimits.handshake` seconds.
     func checkHandshakePace() {
-        if handshake.hasStalled() { hangUp() }
+        if handshake.hasStalled() { hangUp(.stalled) }
     }
 
     /// Begins to count the bytes that move, for `hasStalled`, and to measure the session's wait.
@@ -227,6 +237,7 @@ final class Session: RequestOwner, @unchecked Sendable {
         }
         guard !isClosed, stream.sayGoodbye() else { return }
         isClosed = true
+        visit.closed(refusal: handshake.refused)
         exports.leave()
         if buffers.line != nil { buffers.leaveLine(self) }
         stream.close()

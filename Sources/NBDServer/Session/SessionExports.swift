@@ -4,6 +4,7 @@ import NBD
 /// the connection's loop.
 final class SessionExports: ExportCatalog {
     private let table: ExportTable
+    private let client: ClientAddress
     /// The export that the client was granted; nil before that.
     private(set) var chosen: Export?
     /// The export that the client waits for (`Admission.undecided`); nil if there is none.
@@ -11,8 +12,9 @@ final class SessionExports: ExportCatalog {
     private var isDecided = false
     private var isCounted = false
 
-    init(_ table: ExportTable) {
+    init(_ table: ExportTable, for client: ClientAddress) {
         self.table = table
+        self.client = client
     }
 
     func export(named name: String) -> ExportDescription? { table.export(named: name) }
@@ -37,7 +39,7 @@ final class SessionExports: ExportCatalog {
             return .granted
         }
         if isDecided {
-            export.refused?.record()
+            export.refused?.record(client)
             return .refused
         }
         undecided = export

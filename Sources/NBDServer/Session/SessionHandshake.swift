@@ -26,6 +26,9 @@ struct SessionHandshake {
     /// Whether all output is in the queue of replies.
     var isQueued: Bool { output.isEmpty }
 
+    /// Why the client was not given what it asked for last; nil if it was.
+    var refused: HandshakeRefusal? { handshake.refused }
+
     /// Whether the client makes no progress; to be asked every `ServerLimits.handshake` seconds.
     mutating func hasStalled() -> Bool {
         pace.hasStalled(options: handshake.optionsServed, portions: portions)

@@ -14,6 +14,9 @@ final class SessionLoop: @unchecked Sendable {
     private let stallTimer: LoopTimer
     private let handshakeTimer: LoopTimer
     private var whenEmpty: (() -> Void)?
+    /// The end of the request that ended last on the loop, or a later receive, in nanoseconds: the start of the next one.
+    /// Only while requests are counted.
+    var lastTime: UInt64 = 0
 
     init(loop: EventLoop) {
         self.loop = loop
@@ -25,8 +28,12 @@ final class SessionLoop: @unchecked Sendable {
     }
 
     /// Takes over an accepted socket.
-    func open(_ socket: CInt, exports: ExportTable, tls: ServerTLS?, onClose: @escaping @Sendable () -> Void) {
-        let session = Session(socket: socket, owner: self, exports: exports, tls: tls, onClose: onClose)
+    func open(
+        _ socket: CInt, exports: ExportTable, tls: ServerTLS?, visit: ClientVisit,
+        onClose: @escaping @Sendable () -> Void
+    ) {
+        let session = Session(
+            socket: socket, owner: self, exports: exports, tls: tls, visit: visit, onClose: onClose)
         sessions[ObjectIdentifier(session)] = session
         session.begin()
         watchHandshakes()
@@ -58,7 +65,7 @@ final class SessionLoop: @unchecked Sendable {
         for session in sessions.values { session.beginStallWatch() }
         stallTimer.arm(seconds: ServerLimits.stall) { [self] in
             guard pool.isShort else { return }
-            for session in sessions.values where session.hasStalled { session.hangUp() }
+            for session in sessions.values where session.hasStalled { session.hangUp(.stalled) }
             for session in sessions.values { session.endLongWait() }
             if pool.isShort { watchForStalls() }
         }
@@ -93,7 +100,7 @@ final class SessionLoop: @unchecked Sendable {
 
     /// Closes the remaining sessions, whether or not their replies are sent.
     func abandon() {
-        for session in sessions.values { session.hangUp() }
+        for session in sessions.values { session.hangUp(.drained) }
     }
 
     private func reportIfEmpty() {

@@ -23,6 +23,11 @@ public struct PeerCertificates: Sendable {
         }
     }
 
+    /// The ends of validity of the certificates of each side that can be used.
+    public var expiries: [(side: TLSSide, expiry: CertificateExpiry)] {
+        [serverContext, clientContext].filter(\.hasCertificate).map { ($0.side, $0.expiry) }
+    }
+
     /// Returns what a node that is connected to uses.
     /// - Throws: `PeerError.certificates` where the directory has no files for that.
     func server() throws(PeerError) -> TLSContext {

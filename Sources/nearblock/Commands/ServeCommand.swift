@@ -3,6 +3,7 @@ import Configuration
 import Daemon
 import Foundation
 import Logging
+import Monitoring
 import NBDServer
 import Peer
 import PeerModel
@@ -151,6 +152,21 @@ struct ServeCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "Socket for commands (default: \(DefaultPaths.control)).", valueName: "path"), completion: .file())
     var control: String?
+    @Option(
+        help: ArgumentHelp(
+            "Serve metrics for Prometheus over HTTP; a PORT alone is one of 127.0.0.1.",
+            valueName: "[host:]port|unix:path"),
+        transform: Self.monitoringAddress)
+    var metrics: MonitoringAddress?
+    @Option(
+        help: ArgumentHelp(
+            "Serve a page that shows the blocks of all disks live; a PORT alone is one of 127.0.0.1.",
+            valueName: "[host:]port|unix:path"), transform: Self.monitoringAddress)
+    var web: MonitoringAddress?
+    @Option(
+        help: ArgumentHelp(
+            "Log lines of this level and more important ones (default: info).", valueName: "level"))
+    var logLevel: Logger.Level?
 
     func validate() throws {
         if image == nil && peerListen == nil && config == nil && nbdServerConfig == nil {
@@ -185,7 +201,8 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        LoggingSystem.bootstrap { PlainLogHandler(StreamLogHandler.standardError(label: $0)) }
+        LoggingSystem.bootstrap { LineLogHandler(label: $0) }
+        if let logLevel { LogThreshold.level = logLevel }
         let logger = Logger(label: "nearblock")
         let signals = ProcessSignals()
         let inherited = InheritedSockets.claim()
@@ -255,6 +272,9 @@ struct ServeCommand: AsyncParsableCommand {
         node.state = state ?? node.state
         node.hasDefaultState = node.state == DefaultPaths.state
         node.control = control ?? node.control
+        node.metrics = metrics ?? node.metrics
+        node.web = web ?? node.web
+        LogThreshold.level = logLevel ?? node.logLevel ?? LogThreshold.standard
         return node
     }
 
@@ -275,6 +295,13 @@ struct ServeCommand: AsyncParsableCommand {
         return nil
     }
 
+    private static func monitoringAddress(_ text: String) throws -> MonitoringAddress {
+        guard let address = MonitoringAddress(text) else {
+            throw ValidationError("'\(text)' is not HOST:PORT, PORT or unix:PATH.")
+        }
+        return address
+    }
+
     private static func tcpAddress(_ text: String) throws -> ListenAddress {
         guard let address = ListenAddress(tcp: text) else {
             throw ValidationError("'\(text)' is not HOST:PORT.")
@@ -293,3 +320,4 @@ struct ServeCommand: AsyncParsableCommand {
 }
 
 extension TLSConfiguration.Mode: ExpressibleByArgument {}
+extension Logger.Level: @retroactive ExpressibleByArgument {}

@@ -10,8 +10,11 @@ enum Terminal {
     static let showsProgress = isatty(2) == 1 && ProcessInfo.processInfo.environment["TERM"] != "dumb"
 
     /// Prints a message in a line of its own.
-    static func report(_ line: String) {
-        write((showsProgress ? "\r\u{1b}[K" : "") + "nearblock: \(line)\n")
+    /// - Parameter isError: Whether it is the reason of a failure, for systemd's journal.
+    static func report(_ line: String, isError: Bool = false) {
+        let priority =
+            JournalStream.isStandardError ? "<\(JournalStream.priority(of: isError ? .error : .notice))>" : ""
+        write((showsProgress ? "\r\u{1b}[K" : "") + "\(priority)nearblock: \(line)\n")
     }
 
     /// Replaces the progress row; does nothing without a terminal.

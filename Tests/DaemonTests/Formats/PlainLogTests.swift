@@ -41,10 +41,12 @@ struct PlainLogTests {
 
     @Test("Any message -> plain text")
     func handler() {
-        let notes = Notes()
-        let logger = Logger(label: "test") { _ in PlainLogHandler(notes) }
+        let lines = NIOLockedValueBox<[String]>([])
+        let logger = Logger(label: "test") { label in
+            LineLogHandler(label: label, isJournal: true) { line in lines.withLockedValue { $0.append(line) } }
+        }
         logger.warning("peer says: \u{1b}[2J\nerror: forged")
-        #expect(notes.lines.withLockedValue { $0 } == [#"peer says: \u{1b}[2J\u{a}error: forged"#])
+        #expect(lines.withLockedValue { $0 } == [#"<4>peer says: \u{1b}[2J\u{a}error: forged"# + "\n"])
     }
 
     @Test("Many lines -> a budget writes a burst, then few, and counts those left out")

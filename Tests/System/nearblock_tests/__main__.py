@@ -34,6 +34,7 @@ SUITES = (
     Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
     Suite("targets", "0.5", None, "the scripts that make the places of disks that arrive"),
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
+    Suite("monitoring", "1.5", None, "metrics with Prometheus, the block map in Chromium, the log"),
     Suite("compat", "6", "2", "moves and restarts between an older build and this one"),
     Suite("package", "9", "4", "the Debian package: lintian, systemd, upgrade and restarts under load"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
@@ -56,9 +57,9 @@ class Run:
 
 
 def help_text() -> str:
-    rows = [f"  {suite.name:<9} {suite.long:>5} {suite.short or '-':>5}  {suite.text}" for suite in SUITES]
-    groups = [f"  {name:<9} {'':>5} {'':>5}  {', '.join(parts)}" for name, parts in GROUPS.items()]
-    return "\n".join([f"{__doc__}", "  suite      long short  minutes on 2 cores, without the build", *rows, *groups, "",
+    rows = [f"  {suite.name:<10} {suite.long:>5} {suite.short or '-':>5}  {suite.text}" for suite in SUITES]
+    groups = [f"  {name:<10} {'':>5} {'':>5}  {', '.join(parts)}" for name, parts in GROUPS.items()]
+    return "\n".join([f"{__doc__}", "  suite       long short  minutes on 2 cores, without the build", *rows, *groups, "",
                       "test SUITE --help lists the options of a suite."])
 
 

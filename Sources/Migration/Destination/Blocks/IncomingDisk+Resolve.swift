@@ -29,14 +29,17 @@ extension IncomingDisk {
                 if let present = try findPresent(prefix, at: block) {
                     fingerprint = present
                     wants.present += bytes
+                    origins.record(block..<block + 1, from: .present)
                 } else if let repeated = try copyRepeat(prefix, to: block) {
                     fingerprint = repeated
                     wants.repeated += bytes
+                    origins.record(block..<block + 1, from: .repeated)
                 } else if let copied = try copyNeighbour(candidates[offset], prefix, to: block)
                     ?? copyShared(others[offset], prefix, to: block)
                 {
                     fingerprint = copied
                     wants.neighbour += bytes
+                    origins.record(block..<block + 1, from: .neighbour)
                 }
                 if let fingerprint {
                     found.append(fingerprint)

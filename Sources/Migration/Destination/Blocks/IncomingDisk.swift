@@ -21,6 +21,7 @@ final class IncomingDisk: @unchecked Sendable {
     let presentMap: PresentMap
     let manifest: FingerprintFile
     let hasher = BlockHasher()
+    let origins: BlockOrigins
     private let stream: ArrivingStream
     var writer: RunWriter
     var repeats: RepeatCache
@@ -35,10 +36,12 @@ final class IncomingDisk: @unchecked Sendable {
     ///   - isBlank: the image reads as zeros where nothing of the disk has been written.
     ///   - shared: blocks that have come for other disks.
     ///   - manifestPath: the manifest's file.
+    ///   - origins: learns of each block where it came from.
     init(
         image: any DiskImage, hasBase: Bool, isBlank: Bool = true, geometry: BlockGeometry, index: NeighbourIndex?,
-        shared: SharedBlocks.Member, manifestPath: String
+        shared: SharedBlocks.Member, manifestPath: String, origins: BlockOrigins? = nil
     ) throws {
+        self.origins = origins ?? BlockOrigins(geometry: geometry)
         self.image = image
         self.hasBase = hasBase
         hasOldBytes = hasBase || !isBlank
@@ -60,6 +63,7 @@ final class IncomingDisk: @unchecked Sendable {
         try writer.flush()
         return try image.compare(summary, geometry, hasher) { blocks, known in
             presentMap.mark(blocks)
+            origins.record(blocks, from: .present)
             try manifest.set(known[...], from: blocks.lowerBound)
             repeats.note(known, from: blocks.lowerBound)
         }
@@ -80,6 +84,7 @@ final class IncomingDisk: @unchecked Sendable {
             for run in presentMap.presentRuns(in: blocks) { try image.punch(run, geometry) }
         }
         presentMap.mark(blocks)
+        origins.record(blocks, from: .zero)
     }
 
     /// Unpacks and writes blocks that came over the link.
@@ -97,6 +102,7 @@ final class IncomingDisk: @unchecked Sendable {
             try image.write(UnsafeRawBufferPointer(buffer.slice(offset, length)), at: bytes.lowerBound)
             try recordFingerprints(of: blocks, buffer, at: offset)
             presentMap.mark(blocks)
+            origins.record(blocks, from: .link)
             offset += length
         }
     }

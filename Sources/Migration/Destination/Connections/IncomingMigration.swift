@@ -93,9 +93,13 @@ struct IncomingMigration {
             image: receiving.image, hasBase: receiving.hasBase, isBlank: receiving.isBlank, geometry: geometry,
             index: index?.restricted(for: offer),
             shared: registry.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
-            manifestPath: registry.images.layout.manifestPath(of: offer.export))
+            manifestPath: registry.images.layout.manifestPath(of: offer.export),
+            origins: registry.blockMaps.begin(offer.export, geometry))
         progress = receiving.progress
-        if let disk { receiving.progress.begin(disk.presentMap, geometry, over: connection) }
+        if let disk {
+            receiving.progress.begin(disk.presentMap, geometry, over: connection)
+            registry.blockMaps.show(disk.presentMap, of: offer.export)
+        }
         let base = receiving.hasBase ? ", of which an older copy is here" : ""
         context.logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
         connection.allowOrdinaryFrames()
@@ -173,7 +177,8 @@ struct IncomingMigration {
         try await registry.takeOver(offer!.migration)
         machine.activated()
         try await connection.send(Message.active.encoded())
-        context.logger.info("\(offer!.export) has arrived and is served here")
+        context.logger.info(
+            "\(offer!.export) has arrived and is served here", metadata: registry.blockMaps.ledger(of: offer!.export))
     }
 
     private mutating func abandon(_ reason: String) async {

@@ -67,12 +67,13 @@ struct DiskActivation: Sendable {
     /// - Parameter complete: called once everything is here; throws if it is to be called again.
     func postCopy(
         of record: IncomingRecord, _ image: any DiskImage, _ parts: PostCopyFiles, channels: PostCopyChannels,
+        origins: BlockOrigins,
         complete: @escaping @Sendable (Ledger) async throws -> Void
     ) throws -> PostCopy {
         try PostCopy(
             parts: PostCopy.Parts(
                 export: record.export, image: image, store: parts.store, manifest: parts.manifest,
                 announced: FingerprintFile(geometry: parts.store.map.geometry, directory: records.state.scratch),
-                index: index(), channels: channels, pools: pools, logger: logger, complete: complete))
+                index: index(), channels: channels, pools: pools, logger: logger, complete: complete, origins: origins))
     }
 }

@@ -68,6 +68,7 @@ extension IncomingDiskRegistry {
         keepTarget(of: record)
         guard record.needsSource else {
             images.removeArrivalFiles(of: record.export)
+            blockMaps.finish(record.export)
             finish(record.migration)
             let disk = try await activate(record, image, try record.served(image).device, nil)
             if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
@@ -105,7 +106,8 @@ extension IncomingDiskRegistry {
         let record = known.record
         let parts = try activation.parts(of: known)
         let postCopy = try activation.postCopy(
-            of: record, image, parts, channels: channels[record.migration] ?? PostCopyChannels()
+            of: record, image, parts, channels: channels[record.migration] ?? PostCopyChannels(),
+            origins: blockMaps.continue(record.export, parts.store.map.geometry)
         ) { [self] in try await complete(record, image, $0) }
         let map = parts.store.map
         // The map says what the image holds: a server that loses blocks that came must not give older bytes for them.
@@ -117,6 +119,7 @@ extension IncomingDiskRegistry {
                 dataBytes: try image.allocatedBytes().addingClamped(
                     map.missing.multipliedClamped(by: UInt64(map.geometry.blockSize)))),
             for: record.migration)
+        blockMaps.show(map, of: record.export)
         // Known before any client can ask for the disk: it must not be taken for whole.
         postCopies[record.export] = postCopy
         do {
@@ -144,8 +147,9 @@ extension IncomingDiskRegistry {
         postCopies[record.export] = nil
         perform(machine.hasChanged(record.migration))
         images.removeArrivalFiles(of: record.export)
+        blockMaps.finish(record.export)
         await host.completed(record.export)
-        logger.info("\(record.export) is here whole")
+        logger.info("\(record.export) is here whole", metadata: blockMaps.ledger(of: record.export))
     }
 
     /// Tells a source that comes again, because it has not heard so, that everything is here.

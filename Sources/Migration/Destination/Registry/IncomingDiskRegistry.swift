@@ -17,6 +17,8 @@ public actor IncomingDiskRegistry {
 
     /// Blocks that have come over links, for every disk that arrives.
     nonisolated let shared = SharedBlocks()
+    /// The blocks of the disks that arrive, by where they come from.
+    public nonisolated let blockMaps = ArrivalBlockMaps()
     nonisolated let images: ImageDirectory
     /// A folder for scratch files.
     nonisolated let scratch: String
@@ -172,6 +174,7 @@ public actor IncomingDiskRegistry {
             do { try records.remove(removal.migration, of: export) } catch { failure = error }
             if failure == nil || removal.isLast {
                 images.removeMap(of: export)
+                blockMaps.remove(export)
                 if !removal.keepsImage {
                     images.removePartialImage(of: export)
                     released = export

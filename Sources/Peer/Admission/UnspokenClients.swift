@@ -2,11 +2,11 @@ import NIOConcurrencyHelpers
 import NIOCore
 import PeerModel
 
-/// Limits the clients of a control socket that have not yet sent a whole command, in number and time. A new client
-/// beyond the limit displaces the oldest, so that silent clients can't keep others out.
-final class UnspokenClients: Sendable {
+/// Limits the clients of a local socket that have not yet sent a whole command, in number and time. A new client
+/// beyond the limit displaces the oldest, so that silent clients can't keep others out. Any thread may use it.
+public final class UnspokenClients: Sendable {
     /// Deadline of a client for its next command.
-    struct Wait: Sendable {
+    public struct Wait: Sendable {
         fileprivate let number: UInt64
         fileprivate let deadline: Scheduled<Void>
     }
@@ -19,17 +19,18 @@ final class UnspokenClients: Sendable {
     private let patience: TimeAmount
     private let state: NIOLockedValueBox<State>
 
+    /// Knows no client yet.
     /// - Parameters:
     ///   - limit: Clients at once, at least 1.
     ///   - patience: Time for each command.
-    init(limit: Int = 32, patience: TimeAmount = .seconds(10)) {
+    public init(limit: Int = 32, patience: TimeAmount = .seconds(10)) {
         state = NIOLockedValueBox(State(clients: EvictingQueue(limit: limit)))
         self.patience = patience
     }
 
     /// Starts a client's time for a command, and closes the oldest client if there are too many.
     /// - Returns: A value to pass to `end` after the command, or after the client has disconnected.
-    func begin(_ channel: any Channel) -> Wait {
+    public func begin(_ channel: any Channel) -> Wait {
         let (number, oldest) = state.withLockedValue { state in
             state.next += 1
             return (state.next, state.clients.append((state.next, channel))?.channel)
@@ -40,7 +41,7 @@ final class UnspokenClients: Sendable {
     }
 
     /// Stops a client's time: it has sent a command or disconnected.
-    func end(_ wait: Wait) {
+    public func end(_ wait: Wait) {
         wait.deadline.cancel()
         state.withLockedValue { state in state.clients.removeAll { $0.number == wait.number } }
     }
