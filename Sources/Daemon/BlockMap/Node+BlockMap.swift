@@ -16,7 +16,7 @@ extension Node {
         let export = exports[name]
         if let picture = export?.migration?.blocks ?? export?.lastBlocks { return .known(picture) }
         if let picture = registry?.blockMaps.picture(of: name) { return .known(picture) }
-        guard let image = export?.backing?.image, export?.hasMoved == false else { return .unknown }
+        guard let image = export?.backing?.file, export?.hasMoved == false else { return .unknown }
         return .file(image)
     }
 }

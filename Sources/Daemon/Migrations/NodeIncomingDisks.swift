@@ -38,7 +38,7 @@ struct NodeIncomingDisks: IncomingDiskHost {
 
     func image(of export: String) async -> (any DiskImage)? { await node?.exports[export]?.backing?.image }
 
-    func export(with image: RawImage) async -> String? { await node?.export(with: image) }
+    func export(with image: any DiskImage) async -> String? { await node?.export(with: image) }
 
     func completed(_ export: String) async { await node?.completed(export) }
 }

@@ -42,8 +42,8 @@ extension Node {
     }
 
     /// An export that has the file or device open that another image has open; nil if none has.
-    func export(with image: RawImage) -> String? {
-        exports.first { (try? $0.value.backing?.image?.isOpenOnSame(as: image)) == true }?.key
+    func export(with image: any DiskImage) -> String? {
+        exports.first { (try? $0.value.backing?.image.isOpenOnSame(as: image)) == true }?.key
     }
 
     /// Ends what was shown and postponed while blocks of a disk were missing.

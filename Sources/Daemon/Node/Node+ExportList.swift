@@ -21,7 +21,7 @@ extension Node {
             origin: status.condition == ExportCondition.incoming.rawValue
                 ? ExportList.Origin.arriving.rawValue : origin.rawValue,
             condition: status.condition ?? "", size: status.size,
-            image: configured?.backing ?? export?.backing?.image?.path, readOnly: status.readOnly,
+            image: configured?.backing ?? export?.backing?.image.path, readOnly: status.readOnly,
             clients: status.clients ?? 0)
     }
 
@@ -73,7 +73,7 @@ extension Node {
         return image.path
     }
 
-    private func checkMayForget(_ export: NodeExport) throws -> RawImage {
+    private func checkMayForget(_ export: NodeExport) throws -> any DiskImage {
         let name = export.name
         guard export.configuration == nil else {
             throw NodeError.unusable(
@@ -103,7 +103,7 @@ extension Node {
     func adopt(_ configured: [ExportConfiguration]) async {
         for configuration in configured {
             guard let export = exports[configuration.name], export.configuration == nil, let backing = export.backing,
-                let image = backing.image
+                let image = backing.file
             else { continue }
             if let problem = await problem(adopting: export, image, as: configuration) {
                 logger.warning("\(export.name) stays as it came: \(problem)")

@@ -42,7 +42,7 @@ public enum MigrationOutcome: String, CaseIterable, Codable, Sendable {
         case .noRoom: self = .full
         case .rootsDiffer: self = .different
         case .tooSlow: self = .unreachable
-        case .stopping, .stoppingPostcopy: self = .unfinished
+        case .stopping, .stoppingPostcopy, .suspended: self = .unfinished
         case .peerFailed, .unexpected: self = .failed
         }
     }

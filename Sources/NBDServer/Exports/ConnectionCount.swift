@@ -4,9 +4,6 @@ import Synchronization
 public final class ConnectionCount: Sendable {
     private let count = Atomic<Int>(0)
 
-    /// The connections at this moment.
-    public var current: Int { max(0, count.load(ordering: .relaxed)) }
-
     /// Starts at 0.
     public init() {}
 

@@ -41,7 +41,7 @@ enum ExportNames {
 
     private static func ask(_ control: String) async throws -> [String] {
         if control == DefaultPaths.control { try ControlDirectory.secure(for: control) }
-        guard case .status(let exports, _) = try await ControlClient.ask(.status, at: control) else { return [] }
+        guard case .status(let exports, _, _) = try await ControlClient.ask(.status, at: control) else { return [] }
         return exports.map(\.export).sorted()
     }
 }

@@ -16,7 +16,7 @@ public protocol IncomingDiskHost: Sendable {
     /// Serves a disk from now on.
     func activate(_ disk: ReceivedDisk) async throws -> Disk
     /// An export that has the file or device open that another image has open; nil if none has.
-    func export(with image: RawImage) async -> String?
+    func export(with image: any DiskImage) async -> String?
     /// The image of an export that is served here; nil if it has none.
     func image(of export: String) async -> (any DiskImage)?
     /// All of a disk is here that was not whole when it was activated.

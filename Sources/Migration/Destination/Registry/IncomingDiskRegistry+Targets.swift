@@ -69,7 +69,7 @@ extension IncomingDiskRegistry {
     }
 
     /// - Throws: `MigrationError.refused` if the image is another disk's: an export's, or one that waits for its source.
-    private func checkIsUnused(_ image: RawImage, for export: String) async throws {
+    private func checkIsUnused(_ image: any DiskImage, for export: String) async throws {
         if let other = await host.export(with: image) {
             throw MigrationError.refused("\(image.path) was prepared for \(export) there, and is the image of \(other)")
         }

@@ -82,7 +82,7 @@ struct DoctorCommand: AsyncParsableCommand {
     private func exports(at path: String?) async -> (isRunning: Bool, findings: [DoctorFinding]) {
         var node = node
         if let path, node.control == DefaultPaths.control { node.control = path }
-        guard case .status(let exports, _)? = try? await node.ask(.status) else {
+        guard case .status(let exports, _, _)? = try? await node.ask(.status) else {
             return (false, [.ok("node", "none answers at \(node.control)")])
         }
         let problems = exports.compactMap { export in
