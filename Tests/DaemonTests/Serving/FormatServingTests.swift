@@ -17,7 +17,7 @@ struct FormatServingTests {
     private func helpers(of node: NodeProcess) -> [pid_t] { Processes.with(argument: "\(node.folder)/state/storage-") }
 
     @Test(
-        "Each format -> what clients write is in the image, sparse as it was",
+        "Each format -> what clients write is in the image, and its holes are told",
         arguments: ["qcow2", "vmdk", "vhdx", "vdi"])
     func formats(format: String) async throws {
         let path = try await make(format)
@@ -26,7 +26,8 @@ struct FormatServingTests {
         let written = try await Command.run("nbdsh", "-u", node.uri(), "-c", write)
         #expect(written.status == 0, "\(written)")
         let map = try await Command.run("nbdinfo", "--map", "--totals", node.uri())
-        #expect(map.output.contains("hole"), "\(map)")
+        // QEMU 7.2 tells no holes of VHDX.
+        #expect(map.output.contains("hole") == (format != "vhdx"), "\(map)")
         #expect(!node.messages.contains("the bytes of the file"), "\(node.messages)")
         #expect(try await node.stop() == 0)
         let check = try await Command.run(
