@@ -36,7 +36,7 @@ SUITES = (
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
     Suite("monitoring", "1.5", None, "metrics with Prometheus, the block map in Chromium, the log"),
     Suite("compat", "6", "2", "moves and restarts between an older build and this one"),
-    Suite("package", "9", "4", "the Debian package: lintian, systemd, upgrade and restarts under load"),
+    Suite("package", "12", "7", "the Debian package: lintian, systemd, upgrade and restarts under load"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
     Suite("sanitize", "6", "1", "server, devices and ring with the thread and the address sanitizer"),
     Suite("simulate", "1.2", "0.2", "migrations in simulated time, by their seeds"),

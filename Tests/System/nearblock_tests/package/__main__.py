@@ -1,11 +1,11 @@
 """test package [--short] [--restarts N] [--binary PATH] [--before DEB] [--keep] [TEST ...]
 
-Builds the Debian package with nbd-scripts/package, 5 to 8 minutes where nothing is built yet, and tests it in a minimal Debian
-without Swift, under a systemd of its own in namespaces of this machine. Needs root, and cgroup2. The tests:
+Builds the Debian package with nbd-scripts/package, twice, which takes 3 minutes and 5 to 8 more where nothing is built yet. Tests
+it in a minimal Debian without Swift, under a systemd of its own in namespaces of this machine. Needs root, and cgroup2. The tests:
   form            lintian, the program's libraries and build id, manual pages, completions, /etc/nearblock.conf; 30 s
   service         installed, used, confined (systemd-analyze security), a disk arrives at the socket unit, removed, purged; 30 s
   upgrade         from the version before and back while QEMU, the kernel's client and libnbd write and verify; 2 minutes
-  restarts        N times systemctl restart (100; --short: 5) under the same load, while a disk moves; a minute and 3 s each
+  restarts        N times systemctl restart (100; --short: 5) under the same load, while a disk moves; 40 s and 3 s for each
 No client may see an error, and none may be refused. --before names a package to upgrade from; without it the same program is
 packed twice. --binary is passed on to nbd-scripts/package. --keep leaves the folders of tests that failed.
 """
