@@ -90,7 +90,7 @@ struct CertificateCommandTests {
             "certificates", "check", scratch.file("c/b.example"), "--host", "b.example",
         ])
         #expect(
-            soon.status == 0 && soon.output.contains("warning: ") && soon.output.contains("expires in 19 days"),
+            soon.status == 0 && soon.output.contains("warning: ") && soon.output.contains("expires in "),
             "\(soon)")
         #expect(
             try FileManager.default.contentsOfDirectory(atPath: scratch.file("c")).sorted() == [

@@ -46,6 +46,7 @@ struct CheckCommandTests {
             "FILE:4: [node] sokcet is unknown; there are ", "FILE:9: [node] image is a key of [export NAME]",
             "FILE:3: [node] listen: 'nowhere' is not valid: it is not HOST:PORT",
             "FILE:6: [node] tls-mode: 'sometimes' is not valid: give off, optional or required",
+            "FILE:6: [node] tls-mode needs tls",
             "FILE:7: [node] keep-index: '10 parsecs' is not valid: a time is a number",
             "FILE:8: [node] insecure-peer: 'perhaps' is not valid: give true or false",
             "FILE:10: [export a] has no image",

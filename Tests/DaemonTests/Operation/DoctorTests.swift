@@ -14,7 +14,7 @@ struct DoctorTests {
             let words = line.split(separator: " ", maxSplits: 1).map(String.init)
             lines[words[0], default: []].append(words.count > 1 ? words[1] : "")
         }
-        return (result.status, lines, "\(result)")
+        return (result.status, lines, result.output + result.errors)
     }
 
     private func write(_ text: String) throws -> String { try scratch.write(Array(text.utf8), to: "n.conf") }

@@ -8,6 +8,7 @@ extension GoldenMessages {
     private static let proof = Fingerprint(high: 0x0102_0304_0506_0708, low: 0x090a_0b0c_0d0e_0f10)
 
     private static let before = ProtocolSupport(versions: 3...3, capabilities: .init(rawValue: 0x3ff))
+    private static let beforeProbes = ProtocolSupport(versions: 3...3, capabilities: .init(rawValue: 0x7ff))
 
     static let memory: [GoldenMessage] = [
         GoldenMessage(
@@ -18,8 +19,11 @@ extension GoldenMessages {
             "welcome of a release that takes memory", .welcome(Welcome(support: before, blockSize: 0)),
             "02 0003 0003 00000000000003ff 00000000 0000000000000000"),
         GoldenMessage(
-            "welcome of a release that hears of free blocks", .welcome(Welcome(blockSize: 0)),
+            "welcome of a release that hears of free blocks", .welcome(Welcome(support: beforeProbes, blockSize: 0)),
             "02 0003 0003 00000000000007ff 00000000 0000000000000000"),
+        GoldenMessage(
+            "welcome of a release that can be measured", .welcome(Welcome(blockSize: 0)),
+            "02 0003 0003 0000000000000fff 00000000 0000000000000000"),
         GoldenMessage(
             "offer of memory",
             .memory(.offer(MemoryOffer(disks: [.migration(GoldenValues.first), .export("dïsk")]))),

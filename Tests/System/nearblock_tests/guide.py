@@ -28,7 +28,7 @@ from nearblock_tests.repository import ROOT, SCRIPTS, SuiteParser, install, note
 
 DOCUMENTS = ("docs/guide.md", "docs/troubleshooting.md")
 REFERENCE = "docs/configuration.md"
-BLOCK = re.compile(r"^```(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^### `(.+)`$", re.MULTILINE)
 HOSTS = {"sh on a": "a", "sh on b": "b", "sh on both": "ab"}
 START = "systemctl enable --now nearblock"
