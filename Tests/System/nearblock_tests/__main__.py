@@ -33,7 +33,7 @@ SUITES = (
     Suite("guests", "9", "5", "the kernel's client and QEMU in Debian guests"),
     Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
-    Suite("monitoring", "1.5", None, "metrics with Prometheus, the block map in Chromium, the log"),
+    Suite("monitoring", "0.6", None, "metrics with Prometheus, the block map in Chromium, the log"),
     Suite("compat", "6", "2", "moves and restarts between an older build and this one"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),
     Suite("sanitize", "6", "3", "server, devices and ring with the thread and the address sanitizer"),
