@@ -15,7 +15,9 @@ final class ClientLog: ClientObserver {
 
     private struct State {
         var budget = LineBudget()
-        var refusals: [String: RepeatLimit] = [:]
+        var refusals: [ClientRefusal: RepeatLimit] = [:]
+        /// The client that was refused last, by reason.
+        var last: [ClientRefusal: ClientAddress] = [:]
     }
 
     /// Lines that wait to be written; further ones are left out.
@@ -41,6 +43,10 @@ final class ClientLog: ClientObserver {
 
     /// Writes the lines that wait, and ends.
     func finish() async {
+        let pending = state.withLockedValue { state in
+            state.refusals.keys.map { ($0, state.last[$0], state.refusals[$0]?.takeOverdue(at: .now) ?? 0) }
+        }
+        for (refusal, client, count) in pending where count > 0 { logRefusal(client ?? .unknown, refusal, count) }
         lines.finish()
         await writer.value
     }
@@ -64,21 +70,26 @@ final class ClientLog: ClientObserver {
         if counts { FacadeMetrics.refused(refusal).increment() }
         // The export's own line has its limit.
         if case .handshake(.full) = refusal { return }
-        let verdict = state.withLockedValue { $0.refusals[refusal.name, default: RepeatLimit()].decide(at: .now) }
+        let verdict = state.withLockedValue { state in
+            state.last[refusal] = client
+            return state.refusals[refusal, default: RepeatLimit()].decide(at: .now)
+        }
         switch verdict {
         case .report(let count): logRefusal(client, refusal, count)
         case .later(let time):
             Task { [weak self] in
                 try? await Task.sleep(until: time, clock: .continuous)
-                self?.reportOverdue(client, refusal)
+                self?.reportOverdue(refusal)
             }
         case .wait: break
         }
     }
 
-    private func reportOverdue(_ client: ClientAddress, _ refusal: ClientRefusal) {
-        let count = state.withLockedValue { $0.refusals[refusal.name]?.takeOverdue(at: .now) ?? 0 }
-        if count > 0 { logRefusal(client, refusal, count) }
+    private func reportOverdue(_ refusal: ClientRefusal) {
+        let (client, count) = state.withLockedValue { state in
+            (state.last[refusal], state.refusals[refusal]?.takeOverdue(at: .now) ?? 0)
+        }
+        if count > 0 { logRefusal(client ?? .unknown, refusal, count) }
     }
 
     private func logRefusal(_ client: ClientAddress, _ refusal: ClientRefusal, _ count: UInt64) {

@@ -68,7 +68,7 @@ public enum ClientAddress: Sendable, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .tcp(let text): text
-        case .unix(let process, let user): "unix:pid=\(process),uid=\(user)"
+        case .unix(let process, let user): "unix:pid:\(process),uid:\(user)"
         case .vsock(let context, let port): "vsock:\(context):\(port)"
         case .unknown: "unknown"
         }

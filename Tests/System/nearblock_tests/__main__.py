@@ -34,7 +34,7 @@ SUITES = (
     Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
     Suite("targets", "0.5", None, "the scripts that make the places of disks that arrive"),
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
-    Suite("monitoring", "1.5", None, "metrics with Prometheus, the block map in Chromium, the log"),
+    Suite("monitoring", "0.6", None, "metrics with Prometheus, the block map in Chromium, the log"),
     Suite("compat", "6", "2", "moves and restarts between an older build and this one"),
     Suite("package", "12", "7", "the Debian package: lintian, systemd, upgrade and restarts under load"),
     Suite("fuzz", "1", "0.3", "libFuzzer on what reads foreign bytes"),

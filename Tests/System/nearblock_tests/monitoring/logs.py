@@ -16,7 +16,7 @@ def of_migration(scene: Scene) -> str:
         for line in node.log().splitlines():
             check(bool(LINE.match(line)) or line.startswith(b"nearblock: ready: "), f"the {name} logs: {line!r}")
     said = scene.source.log().decode()
-    check(re.search(r"info nearblock: client connected client=unix:pid=\d+,uid=\d+ export=one tls=no\n", said) is not None,
+    check(re.search(r"info nearblock: client connected client=unix:pid:\d+,uid:\d+ export=one tls=no\n", said) is not None,
           f"no line for a client: {said}")
     check("client gone: it has disconnected client=" in said, f"no line for a client that has gone: {said}")
     for name in DISKS:
@@ -32,12 +32,14 @@ def of_journal(scene: Scene) -> str:
     folder = f"{scene.folder}/journal"
     os.makedirs(folder)
     port = free_port()
+    with open(f"{folder}/disk.raw", "wb") as image:
+        image.truncate(1 << 20)
     with open(f"{folder}/keys.psk", "w") as keys:
         keys.write("guest:00112233445566778899aabbccddeeff\n")
     with open(f"{folder}/log", "wb") as log:
         info = os.fstat(log.fileno())
         process = subprocess.Popen(
-            [scene.binary, "serve", f"{scene.folder}/odd.raw", "--export", "disk", "--listen", f"127.0.0.1:{port}", "--control",
+            [scene.binary, "serve", f"{folder}/disk.raw", "--export", "disk", "--listen", f"127.0.0.1:{port}", "--control",
              f"{folder}/control", "--state", f"{folder}/state", "--tls", folder], stderr=log,
             env={**os.environ, "JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"})
 
