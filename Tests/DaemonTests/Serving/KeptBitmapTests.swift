@@ -34,17 +34,18 @@ struct KeptBitmapTests {
     /// Copies what the last checkpoint shows onto a backup.
     private func backUp(_ node: NodeProcess) async throws {
         let script = """
-            import sys
+            found = []
+            def take(context, offset, extents, error):
+                for length, state in zip(extents[::2], extents[1::2]):
+                    if state: found.append((offset, length))
+                    offset += length
+                take.end = offset
+            take.end = 0
+            while take.end < h.get_size(): h.block_status(h.get_size() - take.end, take.end, take)
             with open('\(scratch.file("backup.raw"))', 'r+b') as file:
-                def take(context, offset, extents, error):
-                    for length, state in zip(extents[::2], extents[1::2]):
-                        if state:
-                            file.seek(offset)
-                            file.write(h.pread(length, offset))
-                        offset += length
-                    take.end = offset
-                take.end = 0
-                while take.end < h.get_size(): h.block_status(h.get_size() - take.end, take.end, take)
+                for offset, length in found:
+                    file.seek(offset)
+                    file.write(h.pread(length, offset))
             """
         let result = try await Command.run(
             "nbdsh", "-c", "h.add_meta_context('qemu:dirty-bitmap:backup'); h.connect_uri('\(node.uri())')", "-c",
