@@ -34,17 +34,18 @@ struct KeptBitmapTests {
     /// Copies what the last checkpoint shows onto a backup.
     private func backUp(_ node: NodeProcess) async throws {
         let script = """
-            import sys
+            found = []
+            def take(context, offset, extents, error):
+                for length, state in zip(extents[::2], extents[1::2]):
+                    if state: found.append((offset, length))
+                    offset += length
+                take.end = offset
+            take.end = 0
+            while take.end < h.get_size(): h.block_status(h.get_size() - take.end, take.end, take)
             with open('\(scratch.file("backup.raw"))', 'r+b') as file:
-                def take(context, offset, extents, error):
-                    for length, state in zip(extents[::2], extents[1::2]):
-                        if state:
-                            file.seek(offset)
-                            file.write(h.pread(length, offset))
-                        offset += length
-                    take.end = offset
-                take.end = 0
-                while take.end < h.get_size(): h.block_status(h.get_size() - take.end, take.end, take)
+                for offset, length in found:
+                    file.seek(offset)
+                    file.write(h.pread(length, offset))
             """
         let result = try await Command.run(
             "nbdsh", "-c", "h.add_meta_context('qemu:dirty-bitmap:backup'); h.connect_uri('\(node.uri())')", "-c",
@@ -118,8 +119,9 @@ struct KeptBitmapTests {
         for _ in 0..<2 { try await checkpoint(node) }
         #expect(try await node.stop() == 0)
         let state = scratch.file("node/state")
-        let bits = try FileManager.default.contentsOfDirectory(atPath: state).first { $0.hasSuffix(".bits") }
-        let file = URL(fileURLWithPath: "\(state)/\(try #require(bits))")
+        let names = try FileManager.default.contentsOfDirectory(atPath: state)
+        let bits = try #require(names.first { $0.hasSuffix(".bits") })
+        let file = URL(fileURLWithPath: "\(state)/\(bits)")
         switch kind {
         case "write": _ = try await Command.run("qemu-io", ["-f", "raw", "-c", "write 1M 4k", image])
         case "replace": _ = try await Command.run("cp", [image, image + ".new"])
