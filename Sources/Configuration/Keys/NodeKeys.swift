@@ -96,10 +96,6 @@ enum NodeKeys {
 
     private static let behaviour: [ConfigurationKey<NodeSettings>] = [
         ConfigurationKey(
-            "keep-migrations", .boolean, absent: "false", example: "true",
-            "Whether migrations before their switchover go on after a restart; otherwise SIGTERM cancels them."
-        ) { $0.node.keepsMigrations = $1 },
-        ConfigurationKey(
             "incoming-writes", .choice(["wait", "refuse"]) { ["wait": false, "refuse": true][$0] }, absent: "wait",
             example: "wait", "Handling of writes to a disk before its switchover."
         ) { $0.node.refusesEarlyWrites = $1 },
@@ -107,6 +103,10 @@ enum NodeKeys {
             "keep-index", .interval, absent: "the disks served here are not indexed", example: "10m",
             "Interval at which the disks served here are indexed; needs `index`."
         ) { $0.node.keepIndex = .seconds($1.seconds) },
+        ConfigurationKey(
+            "keep-migrations", .boolean, absent: "false", example: "true",
+            "Whether migrations before their switchover go on after a restart; otherwise SIGTERM cancels them."
+        ) { $0.node.keepsMigrations = $1 },
         ConfigurationKey(
             "metrics", .monitoringAddress, absent: "none", example: "127.0.0.1:9810",
             "Address of the metrics for Prometheus, over HTTP without a password."

@@ -1,10 +1,11 @@
+import MigrationProtocol
 import Monitoring
 import NBDServer
 
 /// Collects all metrics of a node.
 struct NodeMetrics: Sendable {
     /// The program's release.
-    static let version = "0.1.0"
+    static let version = Release.version
 
     private let tallies: TallyBook
     private let index: IndexMetrics?

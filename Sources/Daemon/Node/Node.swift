@@ -129,7 +129,7 @@ public actor Node {
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
         for problem in configuration.certificateProblems() { log(problem) }
-        warnAboutFolders()
+        let missing = missingFolders
         try await openConfigured()
         hasStarted = true
         var lines: [String] = []
@@ -143,6 +143,7 @@ public actor Node {
         if let control = try await startControl() { lines.append("control on \(control)") }
         lines += try await startMonitoring()
         await resumeMigrations()
+        for line in missing { logger.warning(line) }
         return lines
     }
 

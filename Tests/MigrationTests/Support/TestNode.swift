@@ -125,7 +125,7 @@ final class TestNode: Sendable {
 }
 
 extension TestNode: IncomingDiskHost {
-    func export(with image: RawImage) async -> String? { nil }
+    func export(with image: any DiskImage) async -> String? { nil }
 
     func isNameTaken(_ export: String) -> Bool { export == "taken" }
 
