@@ -6,7 +6,7 @@ from pathlib import Path
 
 from release import mdoc
 
-SECTION = re.compile(r"^#?\[(node|export \S+)\]$")
+SECTION = re.compile(r"^#?\[(node|(?:export|domain) \S+)\]$")
 KEY = re.compile(r"^#([a-z-]+) = (.+)$")
 
 
@@ -49,7 +49,7 @@ def page(file: Path, date: datetime.date) -> str:
              ".Pp", "SIGHUP, or systemctl reload, reads the file again. Addresses, directories, and the modes and groups of files",
              "change only when the node starts again; the log names them."]
     for section in read(file):
-        title = "SECTION [node]" if section.name == "node" else "SECTIONS [export NAME]"
+        title = "SECTION [node]" if section.name == "node" else f"SECTIONS [{section.name.partition(' ')[0]} NAME]"
         lines += [f".Sh {mdoc.quoted(title)}", *map(mdoc.escape, section.text), ".Bl -tag -width Ds"]
         for key in section.keys:
             lines += [f".It {mdoc.quoted(f'{key.name} = {key.example}')}", *map(mdoc.escape, key.text)]

@@ -16,7 +16,8 @@ SCRIPT_PAGES = {
     "nearblock-detach": ("detach", 8, "detach a device of the kernel from its export"),
     "nearblock-migrate-vm": ("migrate-vm", 1, "move a running guest of QEMU or libvirt to another site"),
 }
-DOCUMENTS = ("docs/manual.md", "docs/limits.md", "docs/glossary.md", "docs/memory-streams.md", "SECURITY.md")
+DOCUMENTS = ("docs/manual.md", "docs/guide.md", "docs/configuration.md", "docs/troubleshooting.md", "docs/json.md",
+             "docs/limits.md", "docs/glossary.md", "docs/memory-streams.md", "SECURITY.md")
 # systemd.service(5): the first release that knows Type=notify-reload.
 NOTIFY_RELOAD = 253
 
@@ -32,8 +33,10 @@ def stage_scripts(usr: Path) -> None:
     room = usr / "lib/nearblock"
     for name in ("attach", "detach", "block-nearblock", "migrate-vm"):
         copy(SCRIPTS / name, room / name, 0o755)
-    for name in ("common.sh", "device.sh"):
+    for name in ("common.sh", "device.sh", "target.sh", "target-lvm.sh"):
         copy(SCRIPTS / "lib" / name, room / "lib" / name)
+    for target in (SCRIPTS / "targets").iterdir():
+        copy(target, room / "targets" / target.name, 0o755)
     for module in (SCRIPTS / "lib/machine").glob("*.py"):
         copy(module, room / "lib/machine" / module.name)
     build_keeper(room / "nbd-keep")
@@ -66,7 +69,7 @@ def stage_units(folder: Path) -> None:
     if version and int(version.group()) >= NOTIFY_RELOAD:
         service = folder / "nearblock.service"
         text = service.read_text().replace("Type=notify\n", "Type=notify-reload\n")
-        service.write_text(re.sub(r"^# /bin/kill.*\nExecReload=.*\n", "", text, flags=re.MULTILINE))
+        service.write_text(re.sub(r"^# Fails where.*\nExecReload=.*\n", "", text, flags=re.MULTILINE))
 
 
 def stage(program: Path, folder: Path, date: datetime.date) -> None:
@@ -81,3 +84,5 @@ def stage(program: Path, folder: Path, date: datetime.date) -> None:
     for document in DOCUMENTS:
         copy(ROOT / document, staged / "doc" / Path(document).name)
     copy(SCRIPTS / "examples/domain.cfg", staged / "doc/examples/domain.cfg")
+    for example in (SCRIPTS / "monitoring").iterdir():
+        copy(example, staged / "doc/examples/monitoring" / example.name)

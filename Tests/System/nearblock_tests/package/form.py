@@ -83,10 +83,11 @@ def check_completions(root: Path) -> None:
 def check_configuration(program: Path, folder: Path) -> None:
     """The installed file shows each key that there is, and no other; and each example in it is taken."""
     text = (SCRIPTS / "debian/etc/nearblock.conf").read_text()
-    node, export = (set(KEY.findall(part)) for part in text.split("#[export web]"))
-    for section, shown in (("node", node), ("export web", export)):
+    node, export, domain = (set(KEY.findall(part)) for part in re.split(r"#\[(?:export web|domain tenant)\]", text))
+    needed = {"node": "", "export web": "image = x\n", "domain tenant": "prepare = /bin/true\n"}
+    for section, shown in (("node", node), ("export web", export), ("domain tenant", domain)):
         file = folder / "unknown.conf"
-        file.write_text(f"[{section}]\nimage = x\nno-such-key = 1\n" if section != "node" else "[node]\nno-such-key = 1\n")
+        file.write_text(f"[{section}]\n{needed[section]}no-such-key = 1\n")
         answer = subprocess.run([program, "serve", "--config", file], capture_output=True, text=True)
         listed = re.search(r"no-such-key.*there are (.*)", answer.stderr)
         known = set(re.findall(r"[a-z-]+", listed.group(1))) if listed else set()
