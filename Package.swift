@@ -33,11 +33,12 @@ let package = Package(
         .target(name: "Hashing", dependencies: ["COpenSSL"]),
         .target(name: "BlockModel"),
         .target(name: "Block", dependencies: ["BlockModel", "Ring", "CLinux", "CLibNBD", locks]),
+        .target(name: "StorageDaemon", dependencies: ["Block", "CLinux", locks]),
         .target(name: "FreeSpace", dependencies: ["BlockModel", "CBlkid", "CExt2FS", "CLinux"]),
         .target(name: "NBD"),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
         .target(name: "NBDServer", dependencies: ["NBD", "TLS", "BlockModel", "Block", "Ring", "CLinux", locks]),
-        .target(name: "Index", dependencies: ["Hashing", "BlockModel", "Block", "CLinux", locks]),
+        .target(name: "Index", dependencies: ["Hashing", "BlockModel", "Block", "StorageDaemon", "CLinux", locks]),
         .target(name: "PeerModel"),
         .target(
             name: "Peer",
@@ -65,7 +66,7 @@ let package = Package(
             name: "Daemon",
             dependencies: [
                 "Migration", "MigrationProtocol", "Peer", "PeerModel", "Index", "Hashing", "NBDServer", "TLS",
-                "BlockModel", "Block", "FreeSpace", "Ring", locks,
+                "BlockModel", "Block", "StorageDaemon", "FreeSpace", "Ring", locks,
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
@@ -79,7 +80,7 @@ let package = Package(
             dependencies: [
                 "BlockModel", "Block", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace", "MigrationProtocol",
                 "Migration",
-                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", locks,
+                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "StorageDaemon", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -99,6 +100,8 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
         .testTarget(name: "BlockTests", dependencies: ["BlockModel", "Block", "Ring", "TestSupport", locks]),
+        .testTarget(
+            name: "StorageDaemonTests", dependencies: ["StorageDaemon", "Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "FreeSpaceTests", dependencies: ["nearblock", "FreeSpace", "BlockModel", "TestSupport"]),
         .testTarget(name: "NBDTests", dependencies: ["NBD", "TestSupport"]),
         .testTarget(

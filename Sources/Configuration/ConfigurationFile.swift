@@ -17,6 +17,7 @@ public enum ConfigurationFile {
     private static let domainKeys: Set = ["prepare", "release"]
     private static let exportKeys: Set = [
         "image", "read-only", "description", "direct", "default", "dirty-bitmap", "identity", "max-connections", "tls",
+        "format",
     ]
 
     /// Reads a file into `node`; options that the file omits keep their values.
@@ -178,8 +179,17 @@ public enum ConfigurationFile {
             // A missing image must not affect the other exports.
             mayBeMissing: true, dirtyBitmap: bitmap, identity: identity)
         export.maximumConnections = try maximumConnections(file, section)
+        export.format = try format(file, section)
         export.requiresTLS = try requiresTLS(file, section)
         return export
+    }
+
+    private static func format(_ file: KeyFile, _ section: String) throws -> String? {
+        guard let format = try file.string("format", in: section) else { return nil }
+        if let problem = ExportConfiguration.problem(withFormat: format) {
+            throw ConfigurationError(file.path, "[\(section)] format: \(problem)")
+        }
+        return format
     }
 
     private static func maximumConnections(_ file: KeyFile, _ section: String) throws -> Int? {

@@ -8,6 +8,9 @@ public struct ImageFormat: Hashable, Sendable {
         case arrived
     }
 
+    /// Names of the formats in which a disk can be served and indexed.
+    public static let supported = ["qcow2", "vmdk", "vhdx", "vdi"]
+
     /// Bytes from the start of an image that are enough to recognize a format.
     public static let length = 512
 
@@ -44,9 +47,16 @@ public struct ImageFormat: Hashable, Sendable {
             "qemu-nbd -t \(options)-f \(name) -k \(socket) \(quoted), and nearblock \(command) "
                 + "'nbd+unix:///?socket=\(socket)'"
         }
+        let option = "--format \(name)"
         let (what, how) =
             switch use {
-            case .served: ("served", "to serve the disk, run \(through("", "serve")); to move it, first \(convert)")
+            case .served where Self.supported.contains(name):
+                ("served", "to serve the disk, give \(option), or format = \(name) in its [export] section")
+            case .indexed where Self.supported.contains(name):
+                ("indexed", "to index the disk: nearblock index add --index DIR \(option) \(quoted)")
+            case .moved where Self.supported.contains(name):
+                ("moved", "to move the disk, serve it with \(option)")
+            case .served: ("served", "to serve the disk, run \(through("", "serve"))")
             case .indexed: ("indexed", "to index the disk, run \(through("-r ", "index add --index DIR"))")
             case .moved: ("moved", "to move the disk, first \(convert)")
             case .arrived: ("served", "to serve the disk, run \(through("", "serve")), or first \(convert)")

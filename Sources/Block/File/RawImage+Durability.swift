@@ -22,11 +22,11 @@ extension RawImage {
         return error == 0 ? nil : FileError("flush", path, code: error)
     }
 
-    /// Checks that no attempt to make the image durable has failed.
-    /// - Throws: `FileError`, the `flushFailure`.
-    public func checkIsDurable() throws {
-        if let failure = flushFailure { throw failure }
-    }
+    /// Does nothing: the kernel does not tell which data it has dropped.
+    public func forgetLosses() {}
+
+    /// Does nothing: a file or device loses nothing while it is open.
+    public func refuseAfterLosses(_ isOn: Bool) {}
 
     /// Calls `report` once, on any thread, when an attempt to make the image durable fails; immediately if one has
     /// failed. Only the last `report` is kept, for all objects that share the image (`reopened`).

@@ -2,6 +2,12 @@ import CLinux
 import Glibc
 
 extension RawImage {
+    /// Whether the path leads to a file, and not to a block device.
+    public var isFile: Bool { !isBlockDevice }
+
+    /// A new device on the same descriptor.
+    public var device: BlockDevice { FileDevice(image: self) }
+
     /// Whether this object may write to the image.
     public var isWritable: Bool { fcntl(descriptor, F_GETFL) & O_ACCMODE == O_RDWR }
 
@@ -17,7 +23,7 @@ extension RawImage {
     /// Opens the same file or device once more. The two objects share one `FlushGate`, so a failed flush counts for
     /// both.
     /// - Throws: as `init`; `FileError` with `ESTALE` if the path now leads to another file.
-    public func reopened(for access: Access) throws -> RawImage {
+    public func reopened(for access: Access) throws -> any DiskImage {
         let other = try RawImage(
             path: path, access: access, isDirect: direct != nil, givenName: givenName, size: fixedSize,
             makesMissing: false, followsLink: true, flushGate: flushGate)

@@ -8,7 +8,7 @@ import Synchronization
 ///
 /// Any number of threads may use one image at once: every call names its own offset, and the descriptor has no other
 /// state. `FileDevice` uses the same descriptor on the ring.
-public final class RawImage: Sendable {
+public final class RawImage: DiskImage {
     /// The access for which an image is opened.
     public enum Access: Sendable {
         case readOnly
@@ -39,6 +39,9 @@ public final class RawImage: Sendable {
     public let isBlockDevice: Bool
     /// The access without the page cache; nil if requests use the cache.
     let direct: DirectAccess?
+
+    /// Stays at 0: a failure of a local image counts for all of its clients (`FlushGate`).
+    public let losses = LossCount()
 
     /// The operator's name for a device that nothing else tells from others; nil if there is none.
     let givenName: String?
@@ -161,8 +164,8 @@ public final class RawImage: Sendable {
 
     /// Whether both objects have the same file or device open, whatever their paths.
     /// - Throws: `FileError`.
-    public func isOpenOnSame(as other: RawImage) throws -> Bool {
-        guard isBlockDevice == other.isBlockDevice else { return false }
+    public func isOpenOnSame(as other: any DiskImage) throws -> Bool {
+        guard let other = other as? RawImage, isBlockDevice == other.isBlockDevice else { return false }
         let (ours, theirs) = (try stamp(), try other.stamp())
         return ours.device == theirs.device && ours.inode == theirs.inode
     }
@@ -271,17 +274,6 @@ public final class RawImage: Sendable {
         // The file may have shrunk or grown meanwhile; the range must stay within the disk.
         let lower = min(UInt64(start), size)
         return lower < size ? lower..<min(UInt64(end), size) : nil
-    }
-
-    /// Bytes that are not in holes and may hold data.
-    /// - Throws: `FileError`.
-    public func dataBytes() throws -> UInt64 {
-        var (total, position) = (0 as UInt64, 0 as UInt64)
-        while let data = try nextData(from: position) {
-            total += UInt64(data.count)
-            position = data.upperBound
-        }
-        return total
     }
 
     /// Starts writing dirty pages to the disk: `sync_file_range(2)`. Waits only if the device's queue is full.

@@ -21,6 +21,8 @@ public struct DeviceIdentity: Codable, Hashable, Sendable {
         case partition
         /// Offset and limit of a loop device; its backing file is `ImageIdentity.file`.
         case loop
+        /// One opening of another server's disk that the operator has not named. No later opening has the same.
+        case opening
 
         /// Whether a device of another size may be the same one after a resize. A serial number is not always unique,
         /// and an operator may give a name twice.

@@ -8,6 +8,8 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
     public var file: FileIdentity?
     /// The facts about the device; nil for a file.
     public var device: DeviceIdentity?
+    /// The format of the disk in the file or device, as QEMU calls it; nil for raw.
+    public var format: String?
     /// Bytes.
     public var size: UInt64
 
@@ -19,7 +21,13 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
     }
 
     /// Whether both belong to one image. An image that has grown is still the same.
-    public func isSame(as other: ImageIdentity) -> Bool {
+    public func isSame(as other: ImageIdentity) -> Bool { format == other.format && isSameStore(as: other) }
+
+    /// Whether the image can be known again after a restart.
+    public var outlivesProcess: Bool { device?[.opening] == nil }
+
+    /// Whether both are the bytes of one file or device, in whatever format.
+    private func isSameStore(as other: ImageIdentity) -> Bool {
         switch (device, other.device) {
         case (nil, nil): isSameFile(as: other)
         case (let ours?, let theirs?): isSameDevice(ours, theirs, of: other)
@@ -27,8 +35,9 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
         }
     }
 
-    /// Whether one is a file and the other a loop device over it.
+    /// Whether both lead to one file in different ways: one through a loop device, or in another format.
     public func sharesFile(with other: ImageIdentity) -> Bool {
+        if format != other.format, isSameStore(as: other) { return true }
         guard let file, let theirs = other.file, (device == nil) != (other.device == nil) else { return false }
         return file.isSame(as: theirs)
     }
@@ -36,14 +45,16 @@ public struct ImageIdentity: Codable, Hashable, Sendable {
     /// The strongest facts as one string, as in `description` but complete. Another kernel may make another key of the
     /// same image.
     public var key: String {
-        let device = device?.strongest ?? ""
+        let device = (format.map { "\($0) " } ?? "") + (device?.strongest ?? "")
         guard let file else { return device }
         let system = file.fileSystem.strongest ?? ""
         return "\(device) file \(system) \(file.inode) \(file.birthTime.map(String.init) ?? "")"
     }
 
     /// The image's identity for messages.
-    public var description: String {
+    public var description: String { format.map { "\($0) in \(store)" } ?? store }
+
+    private var store: String {
         if let strongest = device?.strongest, file == nil { return strongest }
         guard let file else { return "nothing" }
         let system = file.fileSystem.strongest ?? "unknown"

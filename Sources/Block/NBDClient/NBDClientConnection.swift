@@ -18,6 +18,9 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
     private let reconnector: NBDClientReconnector
     private let traits: NBDClientTraits
     private let durability: NBDClientDurability
+    private let report: @Sendable (String) -> Void
+    /// The size that was reported last; nil if the server has always shown the same disk.
+    private var reportedSize: UInt64?
     private let operation: UnsafeMutablePointer<RingOperation>
     /// The connection; nil while it is lost.
     private var link: NBDClientLink?
@@ -30,7 +33,11 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
     /// The events of the poll in flight; 0 if there is none.
     private var polled: UInt32 = 0
 
-    init(uri: String, link: NBDClientLink, loop: EventLoop, durability: NBDClientDurability) {
+    init(
+        uri: String, link: NBDClientLink, loop: EventLoop, durability: NBDClientDurability,
+        report: @escaping @Sendable (String) -> Void
+    ) {
+        self.report = report
         reconnector = NBDClientReconnector(uri: uri, loop: loop)
         self.link = link
         self.loop = loop
@@ -120,6 +127,7 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
     /// Sends the next command of a request, or keeps it until there is a connection.
     private func issue(_ command: NBDClientCommand) {
         guard !isStopped else { return finish(command, ESHUTDOWN) }
+        guard !durability.refuses else { return finish(command, EIO) }
         guard let link else { return waiting.append(command) }
         inFlight += 1
         command.error = 0
@@ -220,8 +228,15 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
             for command in commands { issue(command) }
             return proceed()
         }
-        if let found { nbd_close(found.handle) }
+        if let found { refuse(found) }
         giveUpWaiting(isStopped ? ESHUTDOWN : EIO)
+    }
+
+    private func refuse(_ found: NBDClientLink) {
+        nbd_close(found.handle)
+        guard found.traits != traits, reportedSize != found.traits.size else { return }
+        reportedSize = found.traits.size
+        report("\(found.traits.difference(from: traits)); requests fail until it shows the first one again")
     }
 
     private func giveUpWaiting(_ error: CInt) {

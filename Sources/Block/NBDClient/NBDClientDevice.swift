@@ -6,11 +6,19 @@ import Ring
 /// Each loop has a connection of its own if the server allows several; otherwise all use the first loop's. A lost
 /// connection is made again, and requests wait for it; `NBDClientDurability` detects that changes may be lost.
 public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
-    private let traits: NBDClientTraits
+    let traits: NBDClientTraits
+    let durability: NBDClientDurability
     private let connections: [NBDClientConnection]
+    /// Keeps alive what serves the disk, also for clients of an export that is no longer offered.
+    private let server: (any Sendable & AnyObject)?
 
-    private init(traits: NBDClientTraits, connections: [NBDClientConnection]) {
+    private init(
+        _ traits: NBDClientTraits, _ durability: NBDClientDurability, _ connections: [NBDClientConnection],
+        _ server: (any Sendable & AnyObject)?
+    ) {
+        self.server = server
         self.traits = traits
+        self.durability = durability
         self.connections = connections
         super.init()
         for connection in connections { connection.loop.post { connection.watch() } }
@@ -24,8 +32,14 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
     ///   - uri: an NBD URI, `nbd://HOST/EXPORT` or `nbd+unix:///EXPORT?socket=PATH` and so on.
     ///   - loops: all loops of the node, in order.
     ///   - losses: counts the times that the server may have lost changes.
+    ///   - server: kept alive as long as the device.
+    ///   - report: called with a line for the operator when a connection that was made again leads to another disk; on any
+    ///     thread.
     /// - Throws: `NBDClientError`.
-    public static func open(uri: String, loops: [EventLoop], losses: LossCount) async throws -> NBDClientDevice {
+    public static func open(
+        uri: String, loops: [EventLoop], losses: LossCount, server: (any Sendable & AnyObject)? = nil,
+        report: @escaping @Sendable (String) -> Void = { _ in }
+    ) async throws -> NBDClientDevice {
         let durability = NBDClientDurability(losses: losses)
         let first = try await connect(uri)
         let users = first.traits.canMultiConnect ? loops : [loops[0]]
@@ -35,9 +49,10 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
             guard link.traits == first.traits else {
                 throw NBDClientError(uri, "two connections to the server show different exports")
             }
-            connections.append(NBDClientConnection(uri: uri, link: link, loop: loop, durability: durability))
+            connections.append(
+                NBDClientConnection(uri: uri, link: link, loop: loop, durability: durability, report: report))
         }
-        return NBDClientDevice(traits: first.traits, connections: connections)
+        return NBDClientDevice(first.traits, durability, connections, server)
     }
 
     /// Bytes of the disk.

@@ -1,4 +1,5 @@
 import NIOConcurrencyHelpers
+import Synchronization
 
 /// Detects that a lost connection may have cost writes that were acknowledged and never flushed.
 ///
@@ -8,15 +9,26 @@ final class NBDClientDurability: Sendable {
     private struct State {
         var acknowledged: UInt64 = 0
         var flushed: UInt64 = 0
+        var isStrict = false
     }
 
     private let losses: LossCount
     private let state = NIOLockedValueBox(State())
+    private let refusal = Synchronization.Atomic(false)
 
     /// Creates a state without writes.
     /// - Parameter losses: counts the losses.
     init(losses: LossCount) {
         self.losses = losses
+    }
+
+    /// Whether every command must fail: something was lost while `setStrict` was on. Costs no lock.
+    var refuses: Bool { refusal.load(ordering: .acquiring) }
+
+    /// Sets whether every command fails after a loss. Turning it off lets commands succeed again.
+    func setStrict(_ isStrict: Bool) {
+        state.withLockedValue { $0.isStrict = isStrict }
+        if !isStrict { refusal.store(false, ordering: .releasing) }
     }
 
     /// Records an acknowledged write that was not forced to be durable.
@@ -36,10 +48,12 @@ final class NBDClientDurability: Sendable {
 
     /// Counts a loss if writes are unflushed: the server failed to make them durable, or its connection was lost.
     func recordLoss() {
-        let isLost = state.withLockedValue { state in
+        let (isLost, isStrict) = state.withLockedValue { state in
             defer { state.flushed = state.acknowledged }
-            return state.acknowledged > state.flushed
+            return (state.acknowledged > state.flushed, state.isStrict)
         }
-        if isLost { losses.increment() }
+        guard isLost else { return }
+        if isStrict { refusal.store(true, ordering: .releasing) }
+        losses.increment()
     }
 }

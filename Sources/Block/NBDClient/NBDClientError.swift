@@ -4,13 +4,26 @@ import CLibNBD
 public struct NBDClientError: Error, CustomStringConvertible {
     /// One line for the user.
     public let description: String
+    /// The `errno` of the server's answer or of the failed call; 0 if there is none.
+    let code: CInt
+    /// Whether the connection failed, so that another one may do better.
+    private(set) var isOfConnection = false
 
-    init(_ uri: String, _ problem: String) {
+    init(_ uri: String, _ problem: String, code: CInt = 0) {
         description = "cannot use \(uri): \(problem)"
+        self.code = code
     }
 
     /// Creates an error from this thread's last failure in libnbd.
     static func last(_ uri: String) -> NBDClientError {
-        NBDClientError(uri, nbd_get_error().map { String(cString: $0) } ?? "no reason given")
+        let code = nbd_get_errno()
+        return NBDClientError(uri, nbd_get_error().map { String(cString: $0) } ?? "no reason given", code: code)
+    }
+
+    /// The same error, as one of the connection.
+    var ofConnection: NBDClientError {
+        var error = self
+        error.isOfConnection = true
+        return error
     }
 }

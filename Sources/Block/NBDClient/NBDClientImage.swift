@@ -47,7 +47,7 @@ public final class NBDClientImage: Sendable {
     }
 
     deinit {
-        for link in state.withLockedValue({ $0.idle }) { Self.leave(link) }
+        for link in state.withLockedValue({ $0.idle }) { link.leave() }
     }
 
     /// Fills `buffer` with the bytes at `offset`. Blocks the thread.
@@ -113,7 +113,7 @@ public final class NBDClientImage: Sendable {
             state.withLockedValue { $0.idle.append(link) }
             return result
         } catch {
-            Self.leave(link)
+            link.leave()
             throw error
         }
     }
@@ -121,42 +121,5 @@ public final class NBDClientImage: Sendable {
     private func rest(after error: any Error) -> any Error {
         state.withLockedValue { $0.resting = .now() + .seconds(timeoutSeconds * 6) }
         return error
-    }
-
-    /// Sends DISCONNECT and does not wait.
-    private static func leave(_ link: NBDClientLink) {
-        nbd_aio_disconnect(link.handle, 0)
-        nbd_close(link.handle)
-    }
-
-    /// Collects the extents of one block status.
-    private final class ExtentList {
-        let limit: UInt64
-        private(set) var extents: [BlockExtent] = []
-
-        init(limit: UInt64) {
-            self.limit = limit
-        }
-
-        func callback() -> nbd_extent_callback {
-            nbd_extent_callback(
-                callback: { context, name, _, entries, count, _ in
-                    let list = Unmanaged<ExtentList>.fromOpaque(context!).takeUnretainedValue()
-                    if String(cString: name!) == NBDClientLink.allocation { list.append(entries!, count) }
-                    return 0
-                },
-                user_data: Unmanaged.passRetained(self).toOpaque(),
-                free: { Unmanaged<ExtentList>.fromOpaque($0!).release() })
-        }
-
-        /// Adds pairs of a length and flags; the last may reach beyond the range.
-        private func append(_ entries: UnsafePointer<UInt32>, _ count: Int) {
-            var left = limit - extents.reduce(0) { $0 + $1.length }
-            for index in stride(from: 0, to: count - 1, by: 2) where left > 0 {
-                let length = min(UInt64(entries[index]), left)
-                left -= length
-                extents.append(BlockExtent(length: length, state: BlockState(rawValue: UInt64(entries[index + 1]))))
-            }
-        }
     }
 }

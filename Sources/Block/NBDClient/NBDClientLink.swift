@@ -1,11 +1,14 @@
 import CLibNBD
 import Dispatch
+import Glibc
 
 /// A connection that libnbd has made. One thread at a time uses it.
 struct NBDClientLink: @unchecked Sendable {
     static let allocation = "base:allocation"
 
     let handle: OpaquePointer
+    /// The socket.
+    let descriptor: CInt
     let traits: NBDClientTraits
 
     /// Connects. Blocks the thread for at most `timeoutSeconds`: a server may accept and say nothing.
@@ -25,6 +28,13 @@ struct NBDClientLink: @unchecked Sendable {
             throw error
         }
         self.handle = handle
+        descriptor = nbd_aio_get_fd(handle)
+    }
+
+    /// Sends DISCONNECT, and closes the connection without waiting.
+    func leave() {
+        nbd_aio_disconnect(handle, 0)
+        nbd_close(handle)
     }
 
     private static func connect(_ handle: OpaquePointer, _ uri: String, until end: DispatchTime) throws {
@@ -51,7 +61,7 @@ struct NBDClientLink: @unchecked Sendable {
 
     private static func wait(_ handle: OpaquePointer, _ uri: String, until end: DispatchTime) throws {
         let now = DispatchTime.now()
-        guard now < end else { throw NBDClientError(uri, "no answer in time") }
+        guard now < end else { throw NBDClientError(uri, "no answer in time", code: ETIMEDOUT) }
         let milliseconds = (end.uptimeNanoseconds - now.uptimeNanoseconds) / 1_000_000 + 1
         guard nbd_poll(handle, CInt(min(milliseconds, 60_000))) >= 0 else { throw NBDClientError.last(uri) }
     }

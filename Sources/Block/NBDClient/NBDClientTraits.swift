@@ -33,6 +33,13 @@ struct NBDClientTraits: Equatable, Sendable {
         canTellStatus = nbd_can_meta_context(handle, NBDClientLink.allocation) == 1
     }
 
+    /// A line about an export that is not as `earlier`, when the server was first connected.
+    func difference(from earlier: NBDClientTraits) -> String {
+        size == earlier.size
+            ? "the server shows another export than before (other abilities)"
+            : "the server shows a disk of \(size) bytes, and before it had \(earlier.size)"
+    }
+
     /// Answers a request that the server does not support: 0, or an `errno`; nil if the server must be asked.
     func answerWithoutServer(_ request: UnsafeMutablePointer<BlockRequest>) -> CInt? {
         switch request.pointee.kind {

@@ -1,3 +1,5 @@
+import StorageDaemon
+
 /// Configuration of one disk to serve.
 public struct ExportConfiguration: Equatable, Sendable {
     /// Path of a raw image or block device, or an NBD URI, that holds the disk's bytes.
@@ -26,6 +28,10 @@ public struct ExportConfiguration: Equatable, Sendable {
     public var maximumConnections: Int?
     /// Whether only clients with TLS may see and use the export.
     public var requiresTLS = false
+
+    /// Format of the disk in the image: `raw`, `auto` or one of `ImageSpecification.formats`; nil for raw with a warning
+    /// if the image looks like another one.
+    public var format: String?
 
     /// Name given by the operator for a device that has no identity of its own; nil for none.
     public var identity: String?
@@ -70,9 +76,17 @@ public struct ExportConfiguration: Equatable, Sendable {
             ? nil : "an identity is a name of 1 to 255 bytes without control characters"
     }
 
+    /// Formats that an image may have.
+    public static let formats = ["raw", "auto"] + ImageSpecification.formats
+
+    /// Returns a message if a format is not known; nil if it is.
+    public static func problem(withFormat name: String) -> String? {
+        formats.contains(name) ? nil : "'\(name)' is no format; there are \(formats.joined(separator: ", "))"
+    }
+
     /// Returns whether the same open backing can serve another configuration.
     func sharesBacking(with other: ExportConfiguration) -> Bool {
         backing == other.backing && isDirect == other.isDirect && isReadOnly == other.isReadOnly
-            && identity == other.identity && size == other.size
+            && identity == other.identity && size == other.size && format == other.format
     }
 }

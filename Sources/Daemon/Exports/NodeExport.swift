@@ -81,7 +81,7 @@ final class NodeExport: Sendable {
     var hasArrived: Bool { configuration == nil || isHeldBack || state.withLockedValue { $0.hasArrived } }
 
     /// Reason why flushes fail; nil if they don't.
-    var flushProblem: String? { backing?.image?.flushFailure.map { Self.problem(of: $0) } }
+    var flushProblem: String? { backing?.file?.flushFailure.map { Self.problem(of: $0) } }
 
     /// Returns the operator's message about an image that could not be made durable.
     static func problem(of failure: FileError) -> String {

@@ -44,7 +44,7 @@ struct SharedImages {
     /// Checks that no migration takes an image away. Clients of a new export of it would keep reading the old image.
     /// - Parameter name: Name of the new export, for the message.
     /// - Throws: `NodeError` if the image is being migrated.
-    func checkIsNotMoving(_ image: RawImage?, for name: String) throws {
+    func checkIsNotMoving(_ image: (any DiskImage)?, for name: String) throws {
         guard let image else { return }
         for export in exports where export.migration != nil {
             guard let other = export.backing?.image, try image.isOpenOnSame(as: other) else { continue }

@@ -1,5 +1,6 @@
 import Block
 import Ring
+import StorageDaemon
 
 /// An open file, block device or NBD connection that holds a disk's bytes.
 struct Backing: Sendable {
@@ -9,51 +10,34 @@ struct Backing: Sendable {
     let device: BlockDevice
     /// Counts losses: changes that a remote server may have lost.
     let losses: LossCount
-    /// The file or block device; nil if another server holds the disk.
-    let image: RawImage?
+    /// The image, as migrations read and write it.
+    let image: any DiskImage
+    /// The helper that gives the image's contents; nil if the image needs none.
+    private let daemon: StorageDaemon?
 
-    /// Wraps an open raw image.
-    init(_ image: RawImage, isReadOnly: Bool) {
+    /// The image, if it is a local file or block device that holds the disk's bytes as they are.
+    var file: RawImage? { image as? RawImage }
+
+    /// The image, if another server holds the disk.
+    var remote: NBDDiskImage? { image as? NBDDiskImage }
+
+    /// Wraps an open image.
+    init(_ image: any DiskImage, isReadOnly: Bool, daemon: StorageDaemon? = nil) {
         self.image = image
-        self.isReadOnly = isReadOnly
+        self.isReadOnly = isReadOnly || !image.isWritable
+        self.daemon = daemon
         size = image.size
         isRotational = image.isRotational
-        device = FileDevice(image: image)
-        losses = LossCount()
-    }
-
-    private init(_ remote: NBDClientDevice, _ losses: LossCount, isReadOnly: Bool) {
-        self.losses = losses
-        image = nil
-        self.isReadOnly = isReadOnly || remote.isReadOnly
-        size = remote.size
-        isRotational = remote.isRotational
-        device = remote
-    }
-
-    /// Opens the backing of a configuration.
-    /// - Throws: `FileError`, `NBDClientError` or `NodeError`; the message is one line.
-    static func open(_ configuration: ExportConfiguration, loops: [EventLoop]) async throws -> Backing {
-        if NBDClientImage.isURI(configuration.backing) {
-            guard !configuration.isDirect else {
-                throw NodeError.unusable("\(configuration.backing): direct is for files and block devices only")
-            }
-            guard configuration.size == nil else {
-                throw NodeError.unusable("\(configuration.backing): a size is for files and block devices only")
-            }
-            let losses = LossCount()
-            let remote = try await NBDClientDevice.open(uri: configuration.backing, loops: loops, losses: losses)
-            return Backing(remote, losses, isReadOnly: configuration.isReadOnly)
-        }
-        let image = try RawImage(
-            path: configuration.backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
-            isDirect: configuration.isDirect, givenName: configuration.identity, size: configuration.size,
-            makesMissing: true)
-        return Backing(image, isReadOnly: configuration.isReadOnly)
+        device = image.device
+        losses = image.losses
     }
 
     /// Stops waiting for a remote server.
-    func stop() {
-        (device as? NBDClientDevice)?.stop()
+    func stop() { remote?.stop() }
+
+    /// Ends the helper. Nothing may use the backing any more.
+    func end() async {
+        guard let daemon else { return }
+        try? await BackingOpener.onThread { daemon.stop() }
     }
 }

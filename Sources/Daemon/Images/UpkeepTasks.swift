@@ -23,7 +23,7 @@ struct UpkeepTasks {
 
     /// Starts to keep the index of an export's image current, unless that runs already or the disk is moving.
     mutating func start(for export: NodeExport) {
-        guard let interval, let directory, running[export.name] == nil, let image = export.backing?.image,
+        guard let interval, let directory, running[export.name] == nil, let image = export.backing?.file,
             export.isAtRest
         else { return }
         let work = IndexUpkeep(

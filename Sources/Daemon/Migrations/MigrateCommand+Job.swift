@@ -15,12 +15,11 @@ extension MigrateCommand {
         let isReadOnly = export.export.description.isReadOnly
         guard !isReadOnly || switchover != .firstWrite else { throw NodeError.readOnly(export.name) }
         guard let backing = export.backing else { throw NodeError.isArriving(export.name) }
-        guard let image = backing.image, let records = export.records else {
-            throw NodeError.unusable(
-                "\(export.name) is another server's disk; only raw files and block devices can be migrated from here")
-        }
+        guard let records = export.records else { throw NodeError.isArriving(export.name) }
+        if let problem = backing.remote?.sharingProblem { throw NodeError.unusable("\(export.name): \(problem)") }
+        let image = backing.image
         try records.checkIsIdentified()
-        formats.check(image, .moved)
+        if export.configuration?.format == nil { formats.check(backing.file, .moved) }
         var job = SourceJob(
             export: export.name, disk: export.export.disk, image: image,
             destination: destination, switchover: switchover,
@@ -29,7 +28,9 @@ extension MigrateCommand {
             let name = ChangeBitmap.namespace + ChangeBitmap.migrationName
             if let map { maps.show(BlockMarks(dirty: map), as: name) } else { maps.retire(name) }
         }
-        job.readFree = { FreeSpaceReader().free(on: $0.descriptor, $1) }
+        if let file = backing.file {
+            job.readFree = { _, geometry in FreeSpaceReader().free(on: file.descriptor, geometry) }
+        }
         job.isReadOnly = isReadOnly
         job.hasMemory = memory != nil
         job.checksSpace = skipsSpaceCheck != true

@@ -36,9 +36,14 @@ struct NodeIncomingDisks: IncomingDiskHost {
         return try await node.addArrived(disk)
     }
 
-    func image(of export: String) async -> RawImage? { await node?.exports[export]?.backing?.image }
+    func image(of export: String) async -> (any DiskImage)? { await node?.exports[export]?.backing?.image }
 
-    func export(with image: RawImage) async -> String? { await node?.export(with: image) }
+    func export(with image: any DiskImage) async -> String? { await node?.export(with: image) }
+
+    func open(_ location: String, format: String?, for export: String) async throws -> any DiskImage {
+        guard let node else { throw CancellationError() }
+        return try await node.open(location, format: format, for: export)
+    }
 
     func completed(_ export: String) async { await node?.completed(export) }
 }

@@ -42,21 +42,30 @@ extension Node {
     }
 
     /// An export that has the file or device open that another image has open; nil if none has.
-    func export(with image: RawImage) -> String? {
-        exports.first { (try? $0.value.backing?.image?.isOpenOnSame(as: image)) == true }?.key
+    func export(with image: any DiskImage) -> String? {
+        exports.first { (try? $0.value.backing?.image.isOpenOnSame(as: image)) == true }?.key
+    }
+
+    /// Opens the place that a command has made for a disk, as a configured export would be. What nothing else tells from
+    /// others is known by its location.
+    func open(_ location: String, format: String?, for export: String) async throws -> any DiskImage {
+        var configuration = ExportConfiguration(backing: location, name: export, isReadOnly: false)
+        configuration.format = format
+        configuration.identity = location.hasPrefix("/") ? nil : location
+        return try await opener.open(configuration).image
     }
 
     /// Ends what was shown and postponed while blocks of a disk were missing.
     func completed(_ name: String) {
         exports[name]?.export.maps.remove(Self.missingContext)
-        formats.check(exports[name]?.backing?.image, .arrived)
+        formats.check(exports[name]?.backing?.file, .arrived)
     }
 
     /// Serves a disk after its switchover to this node.
     func addArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
         // The first block may be missing; `completed` checks the format then.
-        if arrived.map == nil { formats.check(arrived.image, .arrived) }
+        if arrived.map == nil { formats.check(arrived.image as? RawImage, .arrived) }
         if let map = arrived.map, let export = exports[arrived.export] {
             export.export.maps.show(BlockMarks(missing: map), as: Self.missingContext)
         }

@@ -28,7 +28,7 @@ extension Node {
 
     /// - Returns: nil if the bitmap can't be kept: another server holds the disk, or another node the state directory.
     private func keeper(for export: NodeExport) -> BitmapKeeper? {
-        guard stateLock != nil, let image = export.backing?.image, let name = export.configuration?.dirtyBitmap else {
+        guard stateLock != nil, let image = export.backing?.file, let name = export.configuration?.dirtyBitmap else {
             return nil
         }
         return try? BitmapKeeper(directory: state, image: image, bitmap: name)

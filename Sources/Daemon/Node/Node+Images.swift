@@ -7,7 +7,7 @@ extension Node {
 
     /// Lets each new client of an export wait for a look at the image's path.
     func watch(_ export: NodeExport) {
-        guard let image = export.backing?.image else { return }
+        guard let image = export.backing?.file else { return }
         let size = export.export.description.size
         let configured = export.configuration?.backing
         let path: @Sendable () -> String = { configured ?? image.path }

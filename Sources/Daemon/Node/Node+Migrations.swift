@@ -177,6 +177,7 @@ extension Node {
                     try export.begin(disk)
                     begun.append((export, disk))
                 }
+                tellIfNameless(exports[0])
                 guard let records = exports[0].records else { continue }
                 let resumes = isResumed ? try records.resumes(KeptMigration.self) : ResumeCount()
                 try records.keep(KeptMigration(export: exports[0].name, command: command), resumes: resumes)
@@ -187,6 +188,17 @@ extension Node {
                 export.end(disk)
             }
             throw error
+        }
+    }
+
+    /// Logs that a disk that is about to move can't be known again later.
+    private func tellIfNameless(_ export: NodeExport) {
+        guard let image = export.backing?.image else { return }
+        if let identity = try? image.identity(), !identity.outlivesProcess {
+            logger.notice(
+                "\(export.name): \(image.path) can't be known again after a restart, and is not served then until "
+                    + "nearblock record says whether it has moved; name the disk, with identity or --identity, to avoid that"
+            )
         }
     }
 

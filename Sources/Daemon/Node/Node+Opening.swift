@@ -30,13 +30,12 @@ extension Node {
     /// - Parameter old: The export that it replaces.
     func open(_ configured: ExportConfiguration, replacing old: NodeExport? = nil) async throws {
         if let problem = configured.stringProblem { throw NodeError.unusable(problem) }
-        let backing = try await Backing.open(configured, loops: loops)
-        let unfinished = try backing.image.flatMap {
-            try IncomingRecord.incomplete($0, in: state, elsewhere: { standing.identities })
-        }
+        let backing = try await opener.open(configured)
+        let unfinished = try IncomingRecord.incomplete(
+            backing.image, in: state, elsewhere: { standing.identities })
         if let unfinished { try checkMayFinish(unfinished, at: configured.backing) }
         if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
-        formats.check(backing.image, .served)
+        if configured.format == nil { formats.check(backing.file, .served) }
         let disk = try add(configured, backing, isConfigured: true, replacing: old)
         await old?.bitmap?.stop()
         if let export = exports[configured.name] {
@@ -107,7 +106,8 @@ extension Node {
 
     /// Opens the records of an image, and brings them up to date.
     /// - Returns: Nil if there is no image.
-    private func records(of image: RawImage?, for name: String, arrived: ReceivedDisk?) throws -> SourceRecords? {
+    private func records(of image: (any DiskImage)?, for name: String, arrived: ReceivedDisk?) throws -> SourceRecords?
+    {
         // Check first: only the running migration may write the records of its disk.
         try SharedImages(exports: Array(exports.values)).checkIsNotMoving(image, for: name)
         guard let image else { return nil }

@@ -35,7 +35,7 @@ extension Node {
         guard let backing = export.backing, await registry?.arriving(export.name) == nil, !export.isHeldBack else {
             throw NodeError.isArriving(export.name)
         }
-        guard let image = backing.image else {
+        guard let image = backing.file else {
             throw NodeError.unusable(
                 "\(export.name) is what another NBD server gives; its size changes once this node has started again")
         }

@@ -7,6 +7,7 @@ import NIOConcurrencyHelpers
 import NIOPosix
 import Peer
 import Ring
+import StorageDaemon
 
 /// A running `nearblock serve`: its exports, clients, peers and commands.
 ///
@@ -34,6 +35,7 @@ public actor Node {
     let formats: FormatWarnings
     let state: StateDirectory
     let factory: ExportFactory
+    let opener: BackingOpener
     /// Nil if another node may use the state directory; this one then only reads it.
     private(set) var stateLock: StateLock?
     /// All exports that are served, by name.
@@ -73,6 +75,7 @@ public actor Node {
         pools = WorkPools(threads: max(2, cores))
         formats = FormatWarnings { logger.warning("\($0)") }
         factory = ExportFactory(logger: logger)
+        opener = BackingOpener(loops: loops, directory: configuration.state, logger: logger)
         upkeep = UpkeepTasks(
             directory: configuration.index, interval: configuration.keepIndex, logger: logger)
         state = try StateDirectory(path: configuration.state)
@@ -80,6 +83,7 @@ public actor Node {
             in: configuration.state, isNeeded: configuration.needsState
         ) { logger.warning("\($0)") }
         guard stateLock != nil else { return }
+        StorageDaemon.removeLeftovers(in: configuration.state)
         let leftovers = state.removeLeftovers()
         if !leftovers.isEmpty {
             let names = leftovers.joined(separator: ", ")
@@ -139,6 +143,9 @@ public actor Node {
             await export.waitUntilLinksEnded()
         }
         await saveBitmaps()
+        await withTaskGroup(of: Void.self) { group in
+            for backing in exports.values.compactMap(\.backing) { group.addTask { await backing.end() } }
+        }
         for loop in loops { loop.stop() }
         try? await group.shutdownGracefully()
         await pools.shutDown()

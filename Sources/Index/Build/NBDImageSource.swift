@@ -10,13 +10,16 @@ struct NBDImageSource: ImageSource {
     }
 
     private let image: NBDClientImage
+    /// Kept alive as long as the source; nil for a server that is not this process's.
+    private let server: (any Sendable & AnyObject)?
     private let known = NIOLockedValueBox(Known())
     var size: UInt64 { image.size }
     let preferredRead = 1 << 20
     /// Readers wait for the server; several keep the link busy.
     let extraReaders = 4
 
-    init(_ image: NBDClientImage) {
+    init(_ image: NBDClientImage, servedBy server: (any Sendable & AnyObject)? = nil) {
+        self.server = server
         self.image = image
     }
 

@@ -1,14 +1,21 @@
 import Block
 import Glibc
+import StorageDaemon
 
-/// Names of neighbours in the index: an image's absolute path without symbolic links, or an NBD URI.
+/// Names of neighbours in the index: an image's absolute path without symbolic links, after its format and a colon
+/// unless it is raw; an NBD URI; or an image specification of QEMU.
 enum ImageName {
     /// Returns the name of an image that exists.
     /// - Throws: `FileError` if the path does not exist, `IndexError.name` if the name is too long or not UTF-8.
     static func existing(_ image: String) throws -> String {
-        if NBDClientImage.isURI(image) {
+        if isElsewhere(image) {
             guard fits(image) else { throw IndexError.name(image) }
             return image
+        }
+        if let (format, path) = formatted(image) {
+            let name = "\(format):\(try existing(path))"
+            guard fits(name) else { throw IndexError.name(image) }
+            return name
         }
         guard let resolved = realpath(image, nil) else { throw FileError("find", image) }
         defer { free(resolved) }
@@ -19,7 +26,8 @@ enum ImageName {
     /// Returns the names that an image may have had when it was indexed; the image may be gone.
     static func possible(_ image: String) -> [String] {
         var names = [image]
-        guard !NBDClientImage.isURI(image) else { return names }
+        guard !isElsewhere(image) else { return names }
+        if let (format, path) = formatted(image) { return names + possible(path).map { "\(format):\($0)" } }
         if let name = try? existing(image) { names.append(name) }
         let parts = image.split(separator: "/", omittingEmptySubsequences: true)
         let parent = (image.hasPrefix("/") ? "/" : "./") + parts.dropLast().joined(separator: "/")
@@ -30,7 +38,22 @@ enum ImageName {
     }
 
     /// Returns whether a table may hold this name.
-    static func isPossible(_ name: String) -> Bool { name.first == "/" || NBDClientImage.isURI(name) }
+    static func isPossible(_ name: String) -> Bool {
+        name.first == "/" || isElsewhere(name) || formatted(name)?.path.first == "/"
+    }
+
+    /// Splits a name that begins with a format; nil for others. A raw file of such a name can be given as `./NAME`.
+    static func formatted(_ name: String) -> (format: String, path: String)? {
+        guard let colon = name.firstIndex(of: ":") else { return nil }
+        let format = String(name[..<colon])
+        guard ImageSpecification.formats.contains(format) else { return nil }
+        return (format, String(name[name.index(after: colon)...]))
+    }
+
+    /// Whether a name leads to no file of this host, as far as it says.
+    private static func isElsewhere(_ name: String) -> Bool {
+        NBDClientImage.isURI(name) || ImageSpecification.isNeeded(for: name, format: nil)
+    }
 
     private static func fits(_ name: String) -> Bool { (1...TableHeader.maximumName).contains(name.utf8.count) }
 }

@@ -1,12 +1,16 @@
 import Block
+import Foundation
 import Glibc
 import NIOConcurrencyHelpers
+import StorageDaemon
 
 /// A neighbour's image: opened at first use, and again after it was replaced. Any thread may use it.
 final class NeighbourImage: Sendable {
     private enum Opened {
         case file(RawImage)
         case remote(NBDClientImage)
+        /// Served by a helper, which ends with this.
+        case helped(NBDClientImage, StorageDaemon)
     }
 
     private struct State {
@@ -35,7 +39,7 @@ final class NeighbourImage: Sendable {
         switch current() {
         case .file(let image):
             return (try? image.read(into: buffer, at: offset)) != nil
-        case .remote(let image):
+        case .remote(let image), .helped(let image, _):
             guard range.upperBound <= image.size else { return false }
             return copyAhead(range, to: buffer) || (try? image.read(into: buffer, at: offset)) != nil
         case nil:
@@ -48,7 +52,7 @@ final class NeighbourImage: Sendable {
         switch current() {
         case .file(let image):
             posix_fadvise(image.descriptor, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_WILLNEED)
-        case .remote(let image):
+        case .remote(let image), .helped(let image, _):
             let end = min(range.upperBound, image.size, range.lowerBound + Self.longestRun)
             guard range.lowerBound < end else { return }
             let range = range.lowerBound..<end
@@ -85,7 +89,8 @@ final class NeighbourImage: Sendable {
         state.withLockedValue { state in
             state.ahead = []
             // Keep the connection: the server's address still names the same disk.
-            if case .file = state.opened { state.opened = nil }
+            if case .remote = state.opened { return }
+            state.opened = nil
         }
     }
 
@@ -100,21 +105,35 @@ final class NeighbourImage: Sendable {
             if let opened = state.opened { return opened }
             if let resting = state.resting, .now < resting { return nil }
             state.opened = try? Self.open(name)
-            if state.opened == nil, NBDClientImage.isURI(name) { state.resting = .now + Self.rest }
+            if state.opened == nil, name.first != "/" { state.resting = .now + Self.rest }
             return state.opened
         }
     }
 
     private static func open(_ name: String) throws -> Opened {
-        NBDClientImage.isURI(name)
-            ? .remote(try NBDClientImage(uri: name, timeoutSeconds: 5)) : .file(try openFile(name))
+        if NBDClientImage.isURI(name) { return .remote(try NBDClientImage(uri: name, timeoutSeconds: 5)) }
+        guard let daemon = try daemon(name) else { return .file(try openFile(name)) }
+        return .helped(try NBDClientImage(uri: daemon.uri, timeoutSeconds: 5), daemon)
     }
 
     /// Opens an image for indexing.
-    /// - Parameter name: a path or an NBD URI.
+    /// - Parameter name: as `ImageName.existing` makes it.
     static func source(_ name: String) throws -> any ImageSource {
         if NBDClientImage.isURI(name) { return NBDImageSource(try NBDClientImage(uri: name)) }
+        if let daemon = try daemon(name) {
+            return NBDImageSource(try NBDClientImage(uri: daemon.uri), servedBy: daemon)
+        }
         return FileSource(try openFile(name))
+    }
+
+    /// Starts the helper that reads an image; nil for a raw image, which needs none. A guest may use the image meanwhile.
+    private static func daemon(_ name: String) throws -> StorageDaemon? {
+        let (format, path) = ImageName.formatted(name).map { ($0.format as String?, $0.path) } ?? (nil, name)
+        guard ImageSpecification.isNeeded(for: path, format: format) else { return nil }
+        var options = StorageDaemon.Options(isReadOnly: true)
+        options.isShared = true
+        return try StorageDaemon.start(
+            ImageSpecification(path, format: format), options, in: NSTemporaryDirectory(), report: { _ in })
     }
 
     /// Checks the file type first: opening a named pipe would wait for a writer.

@@ -4,7 +4,7 @@ import MigrationCore
 /// A disk of a guest at the destination, from which pages of its memory are read.
 struct MemoryDisk: Sendable {
     /// nil if it can't be read here.
-    let image: RawImage?
+    let image: (any DiskImage)?
 
     /// Whole pages that it has.
     var pages: UInt64 { (image?.size ?? 0) / UInt64(StreamPart.pageBytes) }

@@ -10,10 +10,10 @@ public struct StandingDisk: Sendable {
     /// The export's name at both nodes.
     public let name: String
     /// The disk's file here.
-    public let image: RawImage
+    public let image: any DiskImage
 
     /// Names a disk.
-    public init(name: String, image: RawImage) {
+    public init(name: String, image: any DiskImage) {
         self.name = name
         self.image = image
     }

@@ -11,7 +11,7 @@ extension PostCopy {
     }
 
     private static func perform(
-        _ operation: PostCopyScheduler.Operation, _ request: AsyncRequest, on image: RawImage,
+        _ operation: PostCopyScheduler.Operation, _ request: AsyncRequest, on image: any DiskImage,
         _ geometry: BlockGeometry
     ) throws {
         let offset = operation.bytes.lowerBound
@@ -28,7 +28,7 @@ extension PostCopy {
 
     /// Reads the bytes that the request has not been given otherwise.
     private static func read(
-        _ operation: PostCopyScheduler.Operation, _ request: AsyncRequest, from image: RawImage,
+        _ operation: PostCopyScheduler.Operation, _ request: AsyncRequest, from image: any DiskImage,
         _ geometry: BlockGeometry
     ) throws {
         var position = operation.bytes.lowerBound

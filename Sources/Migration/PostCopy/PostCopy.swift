@@ -18,7 +18,7 @@ final class PostCopy: AsyncRequestHandler, Sendable {
     /// The disk's files, its neighbours, and the node's services.
     struct Parts: Sendable {
         let export: String
-        let image: RawImage
+        let image: any DiskImage
         let store: PresentMapStore
         /// The fingerprints of the blocks that were put into the image, as their bytes were hashed; kept over restarts.
         let manifest: FingerprintFile

@@ -17,7 +17,7 @@ struct PostCopyBlockServer {
     private static let freeLimit = Duration.seconds(3)
 
     let connection: PeerConnection
-    let image: RawImage
+    let image: any DiskImage
     let geometry: BlockGeometry
     let pool: NIOThreadPool
     let sender: BlockSender

@@ -21,7 +21,7 @@ public final class PostCopySourceLink: Sendable {
         let destination: PeerAddress
         let export: String
         let migration: MigrationID
-        let image: RawImage
+        let image: any DiskImage
         let geometry: BlockGeometry
         /// Counts of the clients' reads here; nil if they were not kept.
         let reads: ReadCounts?
@@ -69,7 +69,7 @@ public final class PostCopySourceLink: Sendable {
 
     /// The link of a disk that moved in an earlier life of this node; nil if nothing of it is needed any more.
     public convenience init?(
-        record: MovedRecord, image: RawImage, records: SourceRecords, rate: RateLimit, transport: PeerTransport,
+        record: MovedRecord, image: any DiskImage, records: SourceRecords, rate: RateLimit, transport: PeerTransport,
         pools: WorkPools, logger: Logger
     ) {
         guard let blockSize = record.blockSize, let geometry = BlockGeometry(size: image.size, blockSize: blockSize)

@@ -34,7 +34,7 @@ struct SourceRootHash: Sendable {
     /// Bytes of blocks that are read and hashed at once.
     private static let recordBytes = 4 << 20
 
-    let image: RawImage
+    let image: any DiskImage
     let geometry: BlockGeometry
     let pool: NIOThreadPool
     /// Whether somebody still wants the root. It takes as long as reading the blocks that the destination lacked.

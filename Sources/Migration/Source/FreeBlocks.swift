@@ -8,7 +8,7 @@ import MigrationProtocol
 /// They decide an order only: a file system that is in use, or that lies, makes none of its blocks stay behind.
 final class FreeBlocks: Sendable {
     /// Reads the free blocks of an image; blocks its thread.
-    typealias Reader = @Sendable (RawImage, BlockGeometry) -> BlockSet
+    typealias Reader = @Sendable (any DiskImage, BlockGeometry) -> BlockSet
 
     /// How often a reading is looked after while the disk may be wanted at once.
     private static let lookInterval = Duration.milliseconds(20)
@@ -25,7 +25,7 @@ final class FreeBlocks: Sendable {
     private let found: WatchedValue<Found?>
 
     /// Begins to read them; with no reader there are none.
-    init(of image: RawImage, _ geometry: BlockGeometry, _ reader: Reader?) {
+    init(of image: any DiskImage, _ geometry: BlockGeometry, _ reader: Reader?) {
         self.geometry = geometry
         let none = Found(blocks: BlockSet(of: geometry.blockCount))
         found = WatchedValue(reader == nil ? none : nil)
@@ -64,7 +64,7 @@ final class FreeBlocks: Sendable {
     }
 
     private static func outsideHoles(
-        _ free: BlockSet, _ image: RawImage, _ geometry: BlockGeometry
+        _ free: BlockSet, _ image: any DiskImage, _ geometry: BlockGeometry
     ) throws -> BlockSet {
         var outside = BlockSet(of: geometry.blockCount)
         let end = ContinuousClock.now + holesLimit

@@ -28,7 +28,7 @@ struct ManifestScanner: Sendable {
 
     /// - Parameter compressibility: takes samples; nil for none.
     init(
-        image: RawImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool,
+        image: any DiskImage, manifest: FingerprintFile, dirtyMap: DirtyMap, pool: NIOThreadPool,
         compressibility: Compressibility? = nil
     ) {
         self.compressibility = compressibility

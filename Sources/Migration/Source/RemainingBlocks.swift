@@ -12,13 +12,13 @@ struct RemainingBlocks {
 
     private let copy: SourceCopy
     private let link: SourceLink
-    private let image: RawImage
+    private let image: any DiskImage
     private let pool: NIOThreadPool
     /// Blocks of which the destination has been told.
     private var named: BlockSet
 
     /// - Parameter pool: for work that is waited for.
-    init(of copy: SourceCopy, image: RawImage, link: SourceLink, pool: NIOThreadPool) {
+    init(of copy: SourceCopy, image: any DiskImage, link: SourceLink, pool: NIOThreadPool) {
         self.copy = copy
         self.link = link
         self.image = image

@@ -35,7 +35,7 @@ final class SourceCopy: Sendable {
     /// Whether the disk is wanted now: the rest of a round is then left.
     let isWanted: @Sendable () -> Bool
     let workingAhead: Int
-    let image: RawImage
+    let image: any DiskImage
     let free: FreeBlocks
     let speed = NIOLockedValueBox(SendingSpeed())
     let forecast = NIOLockedValueBox(CopyForecast())

@@ -63,6 +63,8 @@ struct SourceDriver {
     /// Performs all steps.
     /// - Throws: what went wrong; unless the commit record has been written, all that was done is to be undone.
     mutating func run() async throws -> SwitchedOver {
+        // Everything is read anew. Clients are told of losses by themselves.
+        job.image.forgetLosses()
         try job.image.checkIsDurable()
         defer { fenceWatch?.cancel() }
         var step = SourceMachine.Step.greet

@@ -11,7 +11,7 @@ public struct SourceJob: Sendable {
     /// The disk that clients write to.
     public let disk: Disk
     /// The same disk's file.
-    public let image: RawImage
+    public let image: any DiskImage
     /// The node that is to have it.
     public let destination: PeerAddress
     /// When the switchover comes.
@@ -42,7 +42,7 @@ public struct SourceJob: Sendable {
     public var dataBesides: UInt64 = 0
 
     /// Reads which blocks of the image the guest's file systems call free; blocks its thread. nil if nobody is to know.
-    public var readFree: (@Sendable (RawImage, BlockGeometry) -> BlockSet)?
+    public var readFree: (@Sendable (any DiskImage, BlockGeometry) -> BlockSet)?
 
     /// Called with the map of blocks that are still to be sent, while it is kept, and then with nil; on any thread.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
@@ -52,7 +52,7 @@ public struct SourceJob: Sendable {
 
     /// Describes a migration.
     public init(
-        export: String, disk: Disk, image: RawImage, destination: PeerAddress,
+        export: String, disk: Disk, image: any DiskImage, destination: PeerAddress,
         switchover: Switchover = .converged, maximumPause: Duration? = nil,
         rate: RateLimit,
         records: SourceRecords

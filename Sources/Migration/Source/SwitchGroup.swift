@@ -1,3 +1,4 @@
+import Block
 import MigrationCore
 import MigrationProtocol
 import NIOCore
@@ -260,6 +261,8 @@ extension SwitchGroupMachine.FailureKind {
         switch error {
         case PeerError.malformed, PeerError.nbdServer: self = .lasting
         case MigrationError.tooSlow: self = .slow
+        // What is left is read anew.
+        case is LostChanges: self = .passing
         default: self = error is PeerError || error is ChannelError || error is IOError ? .passing : .lasting
         }
     }

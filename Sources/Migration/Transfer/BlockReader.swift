@@ -9,7 +9,7 @@ import Index
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class BlockReader: @unchecked Sendable {
     let geometry: BlockGeometry
-    private let image: RawImage
+    private let image: any DiskImage
     private let hasher = BlockHasher()
     private let buffer: BlockBuffer
     private let maximumBlocks: UInt64
@@ -17,7 +17,7 @@ final class BlockReader: @unchecked Sendable {
     private var data: Range<UInt64> = 0..<0
 
     /// - Parameter maximumBytes: the most that one `read` will be asked for.
-    init(image: RawImage, geometry: BlockGeometry, maximumBytes: Int) {
+    init(image: any DiskImage, geometry: BlockGeometry, maximumBytes: Int) {
         self.image = image
         self.geometry = geometry
         maximumBlocks = UInt64(max(1, maximumBytes / geometry.blockSize))

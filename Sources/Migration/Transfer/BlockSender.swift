@@ -56,7 +56,7 @@ struct BlockSender: Sendable {
     ///   - windowLog: the distance within which repeats are found, as a power of two.
     ///   - workers: threads that compress blocks that are not urgent; 0 for none, and then each piece holds its blocks.
     init(
-        image: RawImage, geometry: BlockGeometry, manifest: FingerprintFile?,
+        image: any DiskImage, geometry: BlockGeometry, manifest: FingerprintFile?,
         pace: CompressionPace, windowLog: Int32 = ZstdParameters.windowLog, workers: Int = 0
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)

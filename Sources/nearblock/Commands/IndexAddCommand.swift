@@ -1,6 +1,7 @@
 import ArgumentParser
 import Configuration
 import Index
+import StorageDaemon
 
 /// `nearblock index add`.
 struct IndexAddCommand: AsyncParsableCommand {
@@ -18,14 +19,26 @@ struct IndexAddCommand: AsyncParsableCommand {
             "Domain of the images; a migration can be limited to domains (default: unchanged, or default).",
             valueName: "name"))
     var domain: String?
+    @Option(
+        help: ArgumentHelp(
+            "Format of the images: raw, qcow2, vmdk, vhdx or vdi (default: raw). Names in the index begin with it.",
+            valueName: "format"))
+    var format: String?
     @Flag(help: "Print one JSON object for each image.")
     var json = false
-    @Argument(help: "Raw images, block devices or NBD URIs.")
+    @Argument(help: "Images, block devices, NBD URIs, rbd:POOL/IMAGE or QEMU's json:{…}.")
     var images: [String]
+
+    func validate() throws {
+        guard let format, format != "raw", !ImageSpecification.formats.contains(format) else { return }
+        throw ValidationError(
+            "'\(format)' is no format; there are raw, \(ImageSpecification.formats.joined(separator: ", ")).")
+    }
 
     func run() async throws {
         build.begin()
-        FormatNotice.check(images)
+        let images = images.map { image in format.map { $0 == "raw" ? image : "\($0):\(image)" } ?? image }
+        if format == nil { FormatNotice.check(images) }
         let store = try IndexStore(directory: place.index, blockSize: blockSize.map { Int(clamping: $0.bytes) })
         defer { Terminal.endProgress() }
         let json = json

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Block
 import Migration
 
 /// `nearblock record adopt`.
@@ -14,12 +13,14 @@ struct RecordAdoptCommand: AsyncParsableCommand {
     var image: String
     @Option(help: ArgumentHelp("Name of a device that has no UUID, WWID or serial number.", valueName: "name"))
     var identity: String?
+    @Option(help: ArgumentHelp("Format of the disk in the image, as it is served.", valueName: "format"))
+    var format: String?
     @OptionGroup var state: StateOption
 
     func run() async throws {
-        let image = try RawImage(path: image, access: .readOnly, givenName: identity)
-        for file in try state.open().adopt(image) {
-            print("\(file) is about \(image.path) now; send the node SIGHUP or start it again")
+        let standing = try StandingDiskName(image, format: format, identity: identity)
+        for file in try state.open().adopt(standing.identity, at: image, isFile: standing.isFile) {
+            print("\(file) is about \(image) now; send the node SIGHUP or start it again")
         }
     }
 }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Block
 import Migration
 
 /// `nearblock record disown`.
@@ -11,12 +10,14 @@ struct RecordDisownCommand: AsyncParsableCommand {
 
     @Argument(help: "Path of the image, as it is served.")
     var image: String
+    @Option(help: ArgumentHelp("Format of the disk in the image, as it is served.", valueName: "format"))
+    var format: String?
     @OptionGroup var state: StateOption
 
     func run() async throws {
-        let image = try RawImage(path: image, access: .readOnly)
-        for file in try state.open().disown(image) {
-            print("\(file) is not about \(image.path); send the node SIGHUP or start it again")
+        let standing = try StandingDiskName(image, format: format)
+        for file in try state.open().disown(standing.identity, at: image, isFile: standing.isFile) {
+            print("\(file) is not about \(image); send the node SIGHUP or start it again")
         }
     }
 }

@@ -20,7 +20,7 @@ struct ServeCommand: AsyncParsableCommand {
             default address.
             """)
 
-    @Argument(help: "Disk to serve: a raw image, a block device, or an NBD URI.")
+    @Argument(help: "Disk to serve: an image, a block device, an NBD URI, rbd:POOL/IMAGE, or QEMU's json:{…}.")
     var image: String?
     @Option(
         help: ArgumentHelp(
@@ -28,6 +28,14 @@ struct ServeCommand: AsyncParsableCommand {
     var export: String?
     @Option(help: ArgumentHelp("Description of the export for clients.", valueName: "text"))
     var description: String?
+    @Option(
+        help: ArgumentHelp(
+            """
+            Format of the disk in the image: raw, qcow2, vmdk, vhdx, vdi, or auto to look at its first bytes (default: \
+            raw). Other formats than raw are read and written by qemu-storage-daemon.
+            """,
+            valueName: "format"))
+    var format: String?
     @Flag(help: "Refuse writes.")
     var readOnly = false
     @Flag(help: "Bypass the host's page cache (O_DIRECT).")
@@ -137,13 +145,17 @@ struct ServeCommand: AsyncParsableCommand {
                 "There is nothing to serve: give an IMAGE, --config, or --peer-listen to accept disks.")
         }
         if image == nil
-            && (export != nil || readOnly || direct || description != nil || dirtyBitmap != nil || identity != nil)
+            && (export != nil || readOnly || direct || description != nil || dirtyBitmap != nil || identity != nil
+                || format != nil)
         {
             throw ValidationError(
-                "--export, --description, --read-only, --direct, --dirty-bitmap and --identity need an IMAGE; "
+                "--export, --description, --format, --read-only, --direct, --dirty-bitmap and --identity need an IMAGE; "
                     + "give one, or leave them out.")
         }
         if let problem = identity.flatMap(ExportConfiguration.problem(withIdentity:)) {
+            throw ValidationError("\(problem).")
+        }
+        if let problem = format.flatMap(ExportConfiguration.problem(withFormat:)) {
             throw ValidationError("\(problem).")
         }
         if let problem = dirtyBitmap.flatMap(ExportConfiguration.problem(withBitmap:)) {
@@ -249,10 +261,12 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     private func exportConfiguration(_ image: String) -> ExportConfiguration {
-        ExportConfiguration(
+        var configuration = ExportConfiguration(
             backing: image, name: export ?? URL(fileURLWithPath: image).lastPathComponent, isReadOnly: readOnly,
             text: description ?? "", isDirect: direct, isDefault: true, dirtyBitmap: dirtyBitmap,
             identity: identity)
+        configuration.format = format
+        return configuration
     }
 }
 

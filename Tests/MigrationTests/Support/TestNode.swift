@@ -41,7 +41,7 @@ final class TestNode: Sendable {
 
     /// The site of the current life.
     let site = NIOLockedValueBox<IncomingDiskRegistry?>(nil)
-    let arrivedImages = NIOLockedValueBox<[String: RawImage]>([:])
+    let arrivedImages = NIOLockedValueBox<[String: any DiskImage]>([:])
 
     var images: String { scratch.file("images") }
 
@@ -125,7 +125,11 @@ final class TestNode: Sendable {
 }
 
 extension TestNode: IncomingDiskHost {
-    func export(with image: RawImage) async -> String? { nil }
+    func export(with image: any DiskImage) async -> String? { nil }
+
+    func open(_ location: String, format: String?, for export: String) async throws -> any DiskImage {
+        try RawImage(path: location, access: .readWrite)
+    }
 
     func isNameTaken(_ export: String) -> Bool { export == "taken" }
 
@@ -149,7 +153,7 @@ extension TestNode: IncomingDiskHost {
         return disk
     }
 
-    func image(of export: String) async -> RawImage? { arrivedImages.withLockedValue { $0[export] } }
+    func image(of export: String) async -> (any DiskImage)? { arrivedImages.withLockedValue { $0[export] } }
 
     func completed(_ export: String) async {}
 }

@@ -25,7 +25,7 @@ struct ArrivedBlocks {
 
     /// Puts some of them into the image, and their fingerprints into the manifest.
     /// - Throws: if that fails, or the image does not hold them after all.
-    func put(_ run: Range<UInt64>, into image: RawImage, _ manifest: FingerprintFile, _ geometry: BlockGeometry) throws
+    func put(_ run: Range<UInt64>, into image: any DiskImage, _ manifest: FingerprintFile, _ geometry: BlockGeometry) throws
     {
         switch bytes {
         case .zeros:
@@ -70,7 +70,7 @@ struct ArrivedBlocks {
     private func fingerprint(of block: UInt64) -> Fingerprint { fingerprints[Int(block - blocks.lowerBound)] }
 }
 
-extension RawImage {
+extension DiskImage {
     /// Makes blocks zero.
     func punch(_ blocks: Range<UInt64>, _ geometry: BlockGeometry) throws {
         let bytes = geometry.bytes(of: blocks)

@@ -9,7 +9,7 @@ import MigrationProtocol
 ///
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on.
 final class EstimatedDisk: @unchecked Sendable {
-    private let base: RawImage?
+    private let base: (any DiskImage)?
     private let geometry: BlockGeometry
     private let index: NeighbourIndex?
     private let isShared: ([UInt64]) -> [Bool]
@@ -22,7 +22,7 @@ final class EstimatedDisk: @unchecked Sendable {
     ///   - base: an older copy of the disk.
     ///   - isShared: whether blocks with these prefixes have come for other disks.
     init(
-        base: RawImage?, geometry: BlockGeometry, index: NeighbourIndex?, isShared: @escaping ([UInt64]) -> [Bool]
+        base: (any DiskImage)?, geometry: BlockGeometry, index: NeighbourIndex?, isShared: @escaping ([UInt64]) -> [Bool]
     ) {
         self.base = base
         self.geometry = geometry

@@ -12,7 +12,7 @@ import NIOCore
 /// `@unchecked Sendable`: used by one job at a time, whichever thread that runs on, but for `synchronize`, which touches
 /// nothing that changes.
 final class IncomingDisk: @unchecked Sendable {
-    let image: RawImage
+    let image: any DiskImage
     /// Whether the image may hold blocks of the disk already.
     let hasBase: Bool
     let geometry: BlockGeometry
@@ -36,8 +36,8 @@ final class IncomingDisk: @unchecked Sendable {
     ///   - shared: blocks that have come for other disks.
     ///   - manifestPath: the manifest's file.
     init(
-        image: RawImage, hasBase: Bool, isBlank: Bool = true, geometry: BlockGeometry, index: NeighbourIndex?,
-        shared: SharedBlocks.Member, manifestPath: String
+        image: any DiskImage, hasBase: Bool, isBlank: Bool = true, geometry: BlockGeometry,
+        index: NeighbourIndex?, shared: SharedBlocks.Member, manifestPath: String
     ) throws {
         self.image = image
         self.hasBase = hasBase

@@ -5,7 +5,7 @@ import MigrationProtocol
 
 /// Gathers consecutive blocks and writes them to the image together; marks them present only then (invariant 2).
 struct RunWriter {
-    private let image: RawImage
+    private let image: any DiskImage
     private let geometry: BlockGeometry
     private let presentMap: PresentMap
     private let buffer: BlockBuffer
@@ -19,7 +19,7 @@ struct RunWriter {
     /// waits: for 1.1 s after 850 MB (2026-11-30).
     private static let writesOutAfter = 64 << 20
 
-    init(image: RawImage, geometry: BlockGeometry, presentMap: PresentMap) {
+    init(image: any DiskImage, geometry: BlockGeometry, presentMap: PresentMap) {
         self.image = image
         self.geometry = geometry
         self.presentMap = presentMap

@@ -26,7 +26,7 @@ final class SharedBlocks: Sendable {
         func places(of prefixes: [UInt64]) -> [Place?] { shared.places(of: prefixes, for: number) }
 
         /// The image of the disk of a place; nil if it is gone.
-        func image(of place: Place) -> RawImage? { shared.image(of: place) }
+        func image(of place: Place) -> (any DiskImage)? { shared.image(of: place) }
 
         /// Adds consecutive blocks, from `block` on, that have come over the link and are in the image.
         func add(_ fingerprints: [Fingerprint], from block: UInt64) { shared.add(fingerprints, block, number) }
@@ -58,7 +58,7 @@ final class SharedBlocks: Sendable {
     }
 
     private struct Disk {
-        weak var image: RawImage?
+        weak var image: (any DiskImage)?
         let geometry: BlockGeometry
         let domains: Set<String>
         var isArriving = true
@@ -92,7 +92,7 @@ final class SharedBlocks: Sendable {
 
     /// A disk begins to arrive.
     /// - Parameter domains: those that it may draw on; it shares with disks of the same.
-    func join(_ image: RawImage, _ geometry: BlockGeometry, domains: Set<String>) -> Member {
+    func join(_ image: any DiskImage, _ geometry: BlockGeometry, domains: Set<String>) -> Member {
         let number = state.withLockedValue { state in
             state.disks = state.disks.filter { $0.value.isArriving || $0.value.image != nil }
             precondition(state.nextNumber < Self.mostDisks)
@@ -121,7 +121,7 @@ final class SharedBlocks: Sendable {
         }
     }
 
-    private func image(of place: Place) -> RawImage? {
+    private func image(of place: Place) -> (any DiskImage)? {
         state.withLockedValue { $0.disks[place.disk]?.image }
     }
 

@@ -65,7 +65,7 @@ struct ImageDirectory: Sendable {
     }
 
     /// The partial image that an earlier attempt has left for this disk; nil if there is none of the disk's size.
-    func partialImage(for offer: Offer) -> RawImage? {
+    func partialImage(for offer: Offer) -> (any DiskImage)? {
         let partial = try? RawImage(
             path: layout.partialPath(of: offer.export), access: .readOnly, followsLink: false)
         return partial?.size == offer.size ? partial : nil
@@ -74,7 +74,12 @@ struct ImageDirectory: Sendable {
     /// Finds or makes the image of an incoming disk.
     /// - Throws: `MigrationError.refused` if another program uses it; `FileError`.
     func open(_ offer: Offer, _ base: ImageBase?) throws -> ReceivingDisk {
-        if let base { return ReceivingDisk(image: try base.writableImage(), hasBase: true, movedBy: base.movedBy) }
+        if let base {
+            let image = try base.writableImage()
+            // What it holds counts only where it has the right hashes.
+            image.forgetLosses()
+            return ReceivingDisk(image: image, hasBase: true, movedBy: base.movedBy)
+        }
         // Left by an attempt that was interrupted: what it holds counts only if it is what the source names.
         let partial = layout.partialPath(of: offer.export)
         do {
@@ -89,21 +94,10 @@ struct ImageDirectory: Sendable {
             movedBy: nil)
     }
 
-    /// Opens the place that was prepared for an incoming disk.
-    /// - Throws: `MigrationError.refused`.
-    func open(_ offer: Offer, in target: PreparedTarget) throws -> ReceivingDisk {
-        let image = try target.place.open(size: offer.size)
-        // Whatever stood on a device before is still on it.
-        let isBlank = try !target.isResumed && !image.isBlockDevice && image.nextData(from: 0) == nil
-        return ReceivingDisk(
-            image: image, hasBase: target.isResumed, movedBy: nil, place: target.place, isBlank: isBlank)
-    }
-
     // MARK: At the switchover
 
     /// The image of a disk that an earlier life has prepared.
-    func image(of record: IncomingRecord) throws -> RawImage {
-        if let line = record.place { return try TargetPlace(line: line).open(size: record.size) }
+    func image(of record: IncomingRecord) throws -> any DiskImage {
         let partial = layout.partialPath(of: record.export)
         // A crash may have come between the renaming and the record of it.
         let isInPlace = access(partial, F_OK) != 0
@@ -113,8 +107,9 @@ struct ImageDirectory: Sendable {
     }
 
     /// Gives an image the name of its disk, durably.
-    func place(_ image: RawImage, of record: IncomingRecord, flush: (String) throws -> Void) throws {
-        guard record.imagePath == nil, record.place == nil, access(layout.partialPath(of: record.export), F_OK) == 0
+    func place(_ image: any DiskImage, of record: IncomingRecord, flush: (String) throws -> Void) throws {
+        guard record.imagePath == nil, record.place == nil, access(layout.partialPath(of: record.export), F_OK) == 0,
+            let image = image as? RawImage
         else { return }
         try image.rename(to: layout.path(of: record.export))
         // Under either name a later life finds it.
@@ -122,7 +117,7 @@ struct ImageDirectory: Sendable {
     }
 
     /// An image as its record is to know it: a disk that has not been switched over gets its own name only then.
-    func standing(_ image: RawImage, _ record: IncomingRecord) throws -> RecordedImage {
+    func standing(_ image: any DiskImage, _ record: IncomingRecord) throws -> RecordedImage {
         var standing = try RecordedImage(image)
         guard !record.isReturn, record.place == nil else { return standing }
         standing.path = layout.path(of: record.export)

@@ -16,8 +16,8 @@ struct DiskActivation: Sendable {
 
     /// The image of a prepared disk, under the name that it is to have.
     /// - Throws: if it is gone, or another image stands in its place.
-    func image(of known: PreparedDisk) async throws -> RawImage {
-        let image: RawImage
+    func image(of known: PreparedDisk) async throws -> any DiskImage {
+        let image: any DiskImage
         if let received = known.receiving { image = received.image } else { image = try await find(known.record) }
         try check(image, known.record)
         try images.place(image, of: known.record) { try records.state.flush(directory: $0) }
@@ -25,14 +25,36 @@ struct DiskActivation: Sendable {
     }
 
     /// The image of a disk of an earlier life.
-    func find(_ record: IncomingRecord) async throws -> RawImage {
-        guard let own = record.imagePath else { return try images.image(of: record) }
-        return try await host.base(of: record.export, isRestored: true)?.writableImage()
-            ?? (record.place == nil ? RawImage(path: own, access: .readWrite) : images.image(of: record))
+    func find(_ record: IncomingRecord) async throws -> any DiskImage {
+        if record.isReturn, let base = await host.base(of: record.export, isRestored: true) {
+            return try base.writableImage()
+        }
+        if let line = record.place {
+            return try await open(TargetPlace(line: line), size: record.size, for: record.export)
+        }
+        return try record.imagePath.map { try RawImage(path: $0, access: .readWrite) } ?? images.image(of: record)
+    }
+
+    /// Opens the place that a command has made for a disk.
+    /// - Throws: `MigrationError.refused` if it can't be used.
+    func open(_ place: TargetPlace, size: UInt64, for export: String) async throws -> any DiskImage {
+        if place.isPlain { return try place.open(size: size) }
+        let image: any DiskImage
+        do { image = try await host.open(place.location, format: place.format, for: export) } catch {
+            throw MigrationError.refused("the place that was prepared for the disk there can't be used: \(error)")
+        }
+        guard image.isWritable else { throw MigrationError.refused("\(place.location) can't be written there") }
+        guard image.size == size else {
+            throw MigrationError.refused(
+                "\(place.location) has \(image.size) bytes there, and the disk \(size): only a raw file or a device may be "
+                    + "larger than its disk")
+        }
+        if let problem = (image as? NBDDiskImage)?.sharingProblem { throw MigrationError.refused(problem) }
+        return image
     }
 
     /// - Throws: if an image is not the one that a record is about.
-    private func check(_ image: RawImage, _ record: IncomingRecord) throws {
+    private func check(_ image: any DiskImage, _ record: IncomingRecord) throws {
         // A whole disk may have grown since.
         guard image.size == record.size || (!record.needsSource && record.phase == .active && image.size > record.size)
         else {
@@ -60,7 +82,7 @@ struct DiskActivation: Sendable {
     /// The post-copy of such a disk, which has not begun.
     /// - Parameter complete: called once everything is here; throws if it is to be called again.
     func postCopy(
-        of record: IncomingRecord, _ image: RawImage, _ parts: PostCopyFiles, channels: PostCopyChannels,
+        of record: IncomingRecord, _ image: any DiskImage, _ parts: PostCopyFiles, channels: PostCopyChannels,
         complete: @escaping @Sendable (Ledger) async throws -> Void
     ) throws -> PostCopy {
         try PostCopy(

@@ -87,7 +87,7 @@ extension IncomingDiskRegistry {
 
     /// The image of an earlier copy of a disk that may be moved here; nil if there is none. Changes nothing.
     /// - Throws: `MigrationError.refused` if it would not be taken.
-    func existingImage(for offer: Offer) async throws -> RawImage? {
+    func existingImage(for offer: Offer) async throws -> (any DiskImage)? {
         let base = await host.base(of: offer.export, isRestored: false)
         guard !machine.isTaken(offer.export, base: base?.movedBy) else {
             throw MigrationError.refused("\(offer.export) is arriving or served there already")
@@ -99,8 +99,9 @@ extension IncomingDiskRegistry {
         }
         try check(offer, nil, isElsewhere: true)
         let place = try targets.place(for: offer)
-        _ = try checkSpace(for: offer, place?.path)
-        return place.flatMap { try? RawImage(path: $0.path, access: .readOnly, size: offer.size) }
+        _ = try checkSpace(for: offer, place?.location)
+        guard let place, place.isPlain else { return nil }
+        return try? RawImage(path: place.location, access: .readOnly, size: offer.size)
     }
 
     // MARK: Clients before the switchover

@@ -69,7 +69,7 @@ extension IncomingDiskRegistry {
         guard record.needsSource else {
             images.removeArrivalFiles(of: record.export)
             finish(record.migration)
-            let disk = try await activate(record, image, FileDevice(image: try record.served(image)), nil)
+            let disk = try await activate(record, image, try record.served(image).device, nil)
             if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
             return disk
         }
@@ -77,7 +77,7 @@ extension IncomingDiskRegistry {
     }
 
     private func activate(
-        _ record: IncomingRecord, _ image: RawImage, _ device: BlockDevice, _ map: DurablePresentMap?
+        _ record: IncomingRecord, _ image: any DiskImage, _ device: BlockDevice, _ map: DurablePresentMap?
     ) async throws -> Disk {
         let export = early[record.export]
         let disk = try await host.activate(
@@ -101,13 +101,15 @@ extension IncomingDiskRegistry {
 
     // MARK: Disks of which blocks are missing
 
-    private func servePartly(_ known: PreparedDisk, _ image: RawImage) async throws -> Disk {
+    private func servePartly(_ known: PreparedDisk, _ image: any DiskImage) async throws -> Disk {
         let record = known.record
         let parts = try activation.parts(of: known)
         let postCopy = try activation.postCopy(
             of: record, image, parts, channels: channels[record.migration] ?? PostCopyChannels()
         ) { [self] in try await complete(record, image, $0) }
         let map = parts.store.map
+        // The map says what the image holds: a server that loses blocks that came must not give older bytes for them.
+        image.refuseAfterLosses(true)
         let device = ResolvingDevice(image: image, map: map, resolver: postCopy)
         space.add(
             space.claim(
@@ -128,14 +130,15 @@ extension IncomingDiskRegistry {
     }
 
     /// Records durably that everything is here, and serves the disk as any other.
-    private func complete(_ record: IncomingRecord, _ image: RawImage, _ ledger: Ledger) async throws {
+    private func complete(_ record: IncomingRecord, _ image: any DiskImage, _ ledger: Ledger) async throws {
         var record = record
         record.arrived = ledger
         try records.write(active: record)
         // All may have come before the disk's being served was recorded.
         let disk = try await takeOver(record.migration)
         await disk.fence()
-        await disk.replaceDevice(FileDevice(image: (try? record.served(image)) ?? image))
+        image.refuseAfterLosses(false)
+        await disk.replaceDevice(((try? record.served(image)) ?? image).device)
         await disk.unfence()
         finish(record.migration)
         postCopies[record.export] = nil

@@ -129,7 +129,7 @@ public actor IncomingDiskRegistry {
     func endMemory(for peer: PeerIdentity) { memories.giveBack(peer) }
 
     /// The image from which pages of a guest's memory may be read; nil if it is not here, or is not the peer's to name.
-    func image(of disk: MemoryOffer.Disk, for peer: PeerIdentity) async -> RawImage? {
+    func image(of disk: MemoryOffer.Disk, for peer: PeerIdentity) async -> (any DiskImage)? {
         switch disk {
         case .migration(let migration): arrivals.image(of: migration, from: peer)
         case .export(let name):

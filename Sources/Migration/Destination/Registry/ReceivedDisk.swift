@@ -7,7 +7,7 @@ public struct ReceivedDisk: Sendable {
     /// The export's name.
     public let export: String
     /// The image that holds its bytes, or will.
-    public let image: RawImage
+    public let image: any DiskImage
     /// The device that answers its clients.
     public let device: BlockDevice
     /// The map of the blocks that are in the image; nil if all are.

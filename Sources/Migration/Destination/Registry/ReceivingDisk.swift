@@ -3,7 +3,7 @@ import MigrationProtocol
 
 /// The image of a disk that is being copied here.
 struct ReceivingDisk: Sendable {
-    let image: RawImage
+    let image: any DiskImage
     /// The image holds blocks of an earlier attempt, or of an earlier life of the disk here.
     let hasBase: Bool
     /// The migration by which the image moved away from this node; nil for an image of the images directory.

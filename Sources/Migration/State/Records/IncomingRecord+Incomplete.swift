@@ -6,7 +6,7 @@ extension IncomingRecord {
     /// - Parameter elsewhere: the images that stand at the other paths of the node.
     /// - Throws: `DoubtfulImage` if such an image stood at this path and this is not it; if a record can't be read.
     public static func incomplete(
-        _ image: RawImage, in state: StateDirectory, elsewhere: () -> [ImageIdentity] = { [] }
+        _ image: any DiskImage, in state: StateDirectory, elsewhere: () -> [ImageIdentity] = { [] }
     ) throws -> IncomingRecord? {
         let now = try RecordedImage(image)
         for (name, record) in try state.readAll(IncomingRecord.self, prefix: "\(prefix)-") {

@@ -81,15 +81,15 @@ public struct IncomingRecord: Codable, Sendable {
 
     /// Whether the disk came into the very image that is open here.
     /// - Throws: `FileError`.
-    func isAbout(_ image: RawImage) throws -> Bool {
+    func isAbout(_ image: any DiskImage) throws -> Bool {
         if let known = self.image?.identity, let identity = try image.identity() { return known.isSame(as: identity) }
         // A device's inode is 0, which would be any device's. The first releases recorded nothing at all.
-        guard !image.isBlockDevice else { return false }
-        return try inode == nil || image.stamp().inode == inode
+        guard let file = try image.identity()?.file, image.isFile else { return false }
+        return inode == nil || file.inode == inode
     }
 
     /// The image as it is served: without a writer's lock if it is read-only, so that other programs may read it.
-    func served(_ image: RawImage) throws -> RawImage {
+    func served(_ image: any DiskImage) throws -> any DiskImage {
         isReadOnly == true && image.isWritable ? try image.reopened(for: .readOnly) : image
     }
 

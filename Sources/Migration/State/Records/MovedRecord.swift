@@ -29,7 +29,7 @@ public struct MovedRecord: Codable, Sendable {
     var group: MigrationID?
 
     init(
-        export: String, image: RawImage, migration: MigrationID, destination: PeerAddress, root: String
+        export: String, image: any DiskImage, migration: MigrationID, destination: PeerAddress, root: String
     ) throws {
         self.export = export
         let image = try RecordedImage(image)

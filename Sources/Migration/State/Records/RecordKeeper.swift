@@ -69,17 +69,37 @@ public struct RecordKeeper: Sendable {
     /// Notes, durably, that the records in doubt about an image are about it.
     /// - Returns: their files.
     /// - Throws: `NothingInDoubt`, `UnidentifiedImage`; if the image or a record can't be read.
-    public func adopt(_ image: RawImage) throws -> [String] {
-        guard try image.identity() != nil else { throw UnidentifiedImage(path: image.path) }
-        let now = try RecordedImage(image)
-        return try decide(now, image.path) { try directory.setImage(now, ofRecord: $0) }
+    public func adopt(_ image: any DiskImage) throws -> [String] { try adopt(RecordedImage(image), image.path) }
+
+    /// As above, for a disk that is known by its path or URI and its identity only.
+    public func adopt(_ identity: ImageIdentity?, at path: String, isFile: Bool) throws -> [String] {
+        try adopt(RecordedImage(identity, at: path, isFile: isFile), path)
+    }
+
+    private func adopt(_ now: RecordedImage, _ path: String) throws -> [String] {
+        guard now.identity != nil else { throw UnidentifiedImage(path: path) }
+        return try decide(now, path) { name in
+            var now = now
+            // The size of a disk in another format is not that of its file.
+            if now.identity?.size == 0,
+                let size = try directory.read(RecordHead.self, from: name)?.image?.identity?.size
+            {
+                now.identity?.size = size
+            }
+            try directory.setImage(now, ofRecord: name)
+        }
     }
 
     /// Notes, durably, that the records in doubt about an image are about another one.
     /// - Returns: their files, as they were called.
     /// - Throws: `NothingInDoubt`; if the image or a record can't be read.
-    public func disown(_ image: RawImage) throws -> [String] {
+    public func disown(_ image: any DiskImage) throws -> [String] {
         try decide(RecordedImage(image), image.path) { try directory.disown(record: $0) }
+    }
+
+    /// As above, for a disk that is known by its path or URI only.
+    public func disown(_ identity: ImageIdentity?, at path: String, isFile: Bool) throws -> [String] {
+        try decide(RecordedImage(identity, at: path, isFile: isFile), path) { try directory.disown(record: $0) }
     }
 
     private func decide(_ image: RecordedImage, _ path: String, _ body: (String) throws -> Void) throws -> [String] {

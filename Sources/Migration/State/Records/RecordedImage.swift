@@ -6,7 +6,8 @@ public struct RecordedImage: Codable, Equatable, Sendable {
     public var identity: ImageIdentity?
     /// The absolute path as it was configured; nil once the operator has said that another image stands there.
     public var path: String?
-    /// The same path without symbolic links; nil for devices, whose links lead elsewhere after the next start.
+    /// The same path without symbolic links; nil where it leads to no file. A device's links lead elsewhere after the
+    /// next start.
     public var realPath: String?
 
     init(identity: ImageIdentity?, path: String?, realPath: String? = nil) {
@@ -16,10 +17,15 @@ public struct RecordedImage: Codable, Equatable, Sendable {
     }
 
     /// An image as it is now.
-    init(_ image: RawImage) throws {
-        identity = try image.identity()
-        path = ImagePath.absolute(image.path)
-        realPath = image.isBlockDevice ? nil : StateDirectory.realPath(image.path)
+    init(_ image: any DiskImage) throws {
+        self.init(try image.identity(), at: image.path, isFile: image.isFile)
+    }
+
+    /// An image that stands at a path or URI.
+    init(_ identity: ImageIdentity?, at path: String, isFile: Bool) {
+        self.identity = identity
+        self.path = ImagePath.absolute(path)
+        realPath = isFile ? StateDirectory.realPath(path) : nil
     }
 
     /// Inode and birth time of a file, by which earlier releases know an image; 0 and nil for a device.

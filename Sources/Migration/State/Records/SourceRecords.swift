@@ -8,13 +8,13 @@ import PeerModel
 public struct SourceRecords: Sendable {
     let directory: StateDirectory
     /// The image.
-    public let image: RawImage
+    public let image: any DiskImage
     /// The images at the other paths of this node: a record about one of them is not about an image at its old path.
     private let standing: @Sendable () -> [StandingImage]
 
     /// The records about `image` in `directory`.
     public init(
-        directory: StateDirectory, image: RawImage, standing: @escaping @Sendable () -> [StandingImage] = { [] }
+        directory: StateDirectory, image: any DiskImage, standing: @escaping @Sendable () -> [StandingImage] = { [] }
     ) {
         self.directory = directory
         self.image = image

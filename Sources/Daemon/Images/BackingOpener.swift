@@ -1,0 +1,111 @@
+import Block
+import Foundation
+import Logging
+import Ring
+import StorageDaemon
+
+/// Opens the disks of configurations.
+struct BackingOpener: Sendable {
+    let loops: [Ring.EventLoop]
+    /// Directory for the sockets of helpers.
+    let directory: String
+    let logger: Logger
+
+    /// Opens the backing of a configuration.
+    /// - Throws: `FileError`, `NBDClientError`, `StorageDaemonError` or `NodeError`; the message is one line.
+    func open(_ configuration: ExportConfiguration) async throws -> Backing {
+        let backing = configuration.backing
+        if NBDClientImage.isURI(backing) {
+            try refuse(configuration, isDirect: true, hasFormat: true)
+            let image = try await NBDDiskImage.open(
+                uri: backing, givenName: configuration.identity, loops: loops, report: report(configuration.name))
+            return Backing(image, isReadOnly: configuration.isReadOnly)
+        }
+        let format = try format(of: configuration)
+        if ImageSpecification.isNeeded(for: backing, format: format) {
+            return try await openWithDaemon(configuration, format)
+        }
+        let image = try RawImage(
+            path: backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
+            isDirect: configuration.isDirect, givenName: configuration.identity, size: configuration.size,
+            makesMissing: true)
+        return Backing(image, isReadOnly: configuration.isReadOnly)
+    }
+
+    /// Refuses options that a kind of backing does not have.
+    private func refuse(_ configuration: ExportConfiguration, isDirect: Bool, hasFormat: Bool) throws {
+        let backing = configuration.backing
+        if isDirect, configuration.isDirect {
+            throw NodeError.unusable("\(backing): direct is for files and block devices only")
+        }
+        guard configuration.size == nil else {
+            throw NodeError.unusable("\(backing): a size is for raw files and block devices only")
+        }
+        if hasFormat, let format = configuration.format, format != "raw" {
+            throw NodeError.unusable("\(backing): the server says what the disk is; leave the format \(format) out")
+        }
+    }
+
+    /// The format of an image; nil for raw.
+    private func format(of configuration: ExportConfiguration) throws -> String? {
+        guard configuration.format == "auto" else { return configuration.format }
+        let backing = configuration.backing
+        guard !ImageSpecification.isNeeded(for: backing, format: nil) else {
+            throw NodeError.unusable("\(backing): only the format of a file or block device can be found out; name it")
+        }
+        let found = try RawImage(path: backing, access: .readOnly).format()?.name
+        if let found, !ImageSpecification.formats.contains(found) {
+            throw NodeError.unusable(
+                "\(backing) is a \(found) image, which can't be served; first run: qemu-img convert -f \(found) -O qcow2"
+            )
+        }
+        logger.notice("\(configuration.name): \(backing) is a \(found ?? "raw") image, according to its first bytes")
+        return found
+    }
+
+    private func openWithDaemon(_ configuration: ExportConfiguration, _ format: String?) async throws -> Backing {
+        try refuse(configuration, isDirect: false, hasFormat: false)
+        let specification = try ImageSpecification(configuration.backing, format: format)
+        let source = try specification.path.map { path in
+            try FormattedFile(path: path, format: specification.format ?? "raw")
+        }
+        tellOtherFiles(of: configuration, specification)
+        var options = StorageDaemon.Options(isReadOnly: configuration.isReadOnly)
+        options.isDirect = configuration.isDirect
+        let report = report(configuration.name)
+        let daemon = try await Self.onThread { [directory, options] in
+            try StorageDaemon.start(
+                specification, options, in: directory, isStillThere: { source?.isAtPath ?? true }, report: report)
+        }
+        let image = try await NBDDiskImage.open(
+            uri: daemon.uri, path: configuration.backing, source: source, givenName: configuration.identity,
+            loops: loops, server: daemon, report: report)
+        return Backing(image, isReadOnly: configuration.isReadOnly, daemon: daemon)
+    }
+
+    /// Logs which other files an image names: whoever wrote the image has chosen them, and not the operator.
+    private func tellOtherFiles(of configuration: ExportConfiguration, _ specification: ImageSpecification) {
+        guard specification.format == "qcow2", let path = specification.path, let header = QCOW2Header(path: path)
+        else {
+            return
+        }
+        if let file = header.backingFile {
+            logger.notice(
+                "\(configuration.name): blocks that are not in \(path) are read from its backing file, \(file)")
+        }
+        if header.hasDataFile {
+            logger.notice("\(configuration.name): the blocks of \(path) are in another file, which it names")
+        }
+    }
+
+    private func report(_ export: String) -> @Sendable (String) -> Void {
+        { [logger] line in logger.error("\(export): \(line)") }
+    }
+
+    /// Runs `body`, which blocks, on a thread of its own.
+    static func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+import Block
+import Foundation
+import NIOConcurrencyHelpers
+import TestSupport
+import Testing
+
+@testable import StorageDaemon
+
+/// `qemu-storage-daemon` on images that qemu-img has made.
+@Suite("Storage daemon", .timeLimit(.minutes(10)))
+struct StorageDaemonTests {
+    private let scratch = Scratch()
+    private let lines = NIOLockedValueBox<[String]>([])
+
+    private func start(_ path: String, _ format: String, isReadOnly: Bool = false) async throws -> StorageDaemon {
+        let image = try ImageSpecification(path, format: format)
+        return try await onThread { [scratch, lines] in
+            try StorageDaemon.start(
+                image, StorageDaemon.Options(isReadOnly: isReadOnly), in: scratch.path,
+                isStillThere: { FileManager.default.fileExists(atPath: path) },
+                report: { line in lines.withLockedValue { $0.append(line) } })
+        }
+    }
+
+    private func make(_ format: String) async throws -> String {
+        let path = scratch.file("disk.\(format)")
+        let made = try await Command.run("qemu-img", "create", "-f", format, path, "8M")
+        #expect(made.status == 0, "\(made)")
+        return path
+    }
+
+    private func stop(_ daemon: StorageDaemon) async throws { try await onThread { daemon.stop() } }
+
+    /// The processes that have the socket's path in their arguments.
+    private func processes(of daemon: StorageDaemon) throws -> [pid_t] {
+        Processes.with(argument: try #require(daemon.uri.components(separatedBy: "socket=").last))
+    }
+
+    @Test("A supported format -> written through the daemon, read by qemu-io", arguments: ImageSpecification.formats)
+    func formats(format: String) async throws {
+        let path = try await make(format)
+        let daemon = try await start(path, format)
+        let write = "h.pwrite(b'x' * 65536, 1 << 20); h.flush(); print(h.get_size(), h.can_multi_conn())"
+        let written = try await Command.run("nbdsh", "-u", daemon.uri, "-c", write)
+        #expect(written.output == "8388608 True\n", "\(written)")
+        try await stop(daemon)
+        #expect(try processes(of: daemon).isEmpty)
+        let read = try await Command.run("qemu-io", "-r", "-f", format, "-c", "read -P 0x78 1M 64k", path)
+        #expect(read.status == 0, "\(read)")
+        #expect(lines.withLockedValue { $0 } == [])
+    }
+
+    @Test("Only this user can reach the socket")
+    func permissions() async throws {
+        let daemon = try await start(try await make("qcow2"), "qcow2")
+        let socket = try #require(daemon.uri.components(separatedBy: "socket=").last)
+        let manager = FileManager.default
+        let folder = (socket as NSString).deletingLastPathComponent
+        #expect(try manager.attributesOfItem(atPath: folder)[.posixPermissions] as? Int == 0o700)
+        #expect(try manager.attributesOfItem(atPath: socket)[.posixPermissions] as? Int == 0o600)
+        try await stop(daemon)
+        #expect(!manager.fileExists(atPath: folder))
+    }
+
+    @Test("The daemon is killed -> started again with one line; asked to end, it ends")
+    func killed() async throws {
+        let daemon = try await start(try await make("qcow2"), "qcow2")
+        let first = try #require(try processes(of: daemon).first)
+        kill(first, SIGKILL)
+        try await waitUntil("another daemon serves the disk") {
+            let serves = try await Command.run("nbdinfo", "--size", daemon.uri).output == "8388608\n"
+            return try serves && processes(of: daemon).first.map { $0 != first } == true
+        }
+        let told = lines.withLockedValue { $0 }
+        #expect(told.count == 1 && told[0].contains("signal 9"), "\(told)")
+        try await stop(daemon)
+        #expect(try processes(of: daemon).isEmpty)
+    }
+
+    @Test("Another file at the path -> the daemon is not started on it")
+    func replaced() async throws {
+        let path = try await make("qcow2")
+        let daemon = try await start(path, "qcow2")
+        let first = try #require(try processes(of: daemon).first)
+        try FileManager.default.moveItem(atPath: path, toPath: scratch.file("away"))
+        kill(first, SIGKILL)
+        try await waitUntil("a line says so") {
+            lines.withLockedValue { $0.last?.contains("another file now") ?? false }
+        }
+        #expect(try processes(of: daemon).isEmpty)
+        try await stop(daemon)
+    }
+
+    @Test("An image that is no qcow2, that is in use, or that is missing -> one line that says so")
+    func refused() async throws {
+        let raw = try scratch.hole(1 << 20, "disk.raw")
+        try await expectRefusal(raw, "not in qcow2 format")
+        try await expectRefusal(scratch.file("none"), "No such file")
+        let path = try await make("qcow2")
+        let daemon = try await start(path, "qcow2")
+        try await expectRefusal(path, "lock")
+        try await stop(daemon)
+    }
+
+    private func expectRefusal(_ path: String, _ words: String) async throws {
+        do {
+            _ = try await start(path, "qcow2")
+            Issue.record("\(path) is served")
+        } catch {
+            let text = "\(error)"
+            #expect(text.contains(words) && text.contains(path) && !text.contains("\n"), "\(text)")
+            #expect(!text.contains("node-name"), "\(text)")
+        }
+    }
+}
