@@ -70,6 +70,14 @@ final class TargetNodes {
         try await waitUntil("it is \(state)") { try await node.ask(["status"]).output.contains(state) }
     }
 
+    /// Waits until the destination has the disk, and needs nothing of the source any more.
+    func waitUntilMoved() async throws {
+        try await waitUntil("it has moved") {
+            let state = try await source.exports().first?["state"] as? String
+            return state == "moved" || state == "released"
+        }
+    }
+
     /// Expects that clients of a node read the source's image, whatever stands beyond it.
     func expectDisk(at node: NodeProcess, _ expected: Data? = nil) async throws {
         let copy = scratch.file("copy")

@@ -78,9 +78,9 @@ def volumes(bench: Bench) -> None:
     with_server_inside(bench, "volumes", "-drive", f"file={image},format=raw,if=virtio")
 
 
-def targets(bench: Bench) -> None:
+def places(bench: Bench) -> None:
     """With nbd-scripts/targets, and what these need."""
-    inside, image = bench.folder / "inside", bench.folder / "targets.raw"
+    inside, image = bench.folder / "inside", bench.folder / "places.raw"
     shutil.copytree(SCRIPTS / "targets", inside / "nbd-scripts/targets")
     for file in SCRIPTS.glob("lib/*.sh"):
         initrd.install_file(str(file), inside / "nbd-scripts/lib" / file.name, 0o644)
@@ -91,7 +91,7 @@ def targets(bench: Bench) -> None:
     (inside / "usr/bin/env").symlink_to("/bin/busybox")
     with open(image, "wb") as file_:
         file_.truncate(96 << 20)
-    with_server_inside(bench, "targets", "-drive", f"file={image},format=raw,if=virtio")
+    with_server_inside(bench, "places", "-drive", f"file={image},format=raw,if=virtio")
 
 
 def kill_and_start(node: Node) -> None:
@@ -207,5 +207,5 @@ def boot(bench: Bench) -> None:
 
 
 TESTS: tuple[Callable[[Bench], None], ...] = (
-    client, connections, kinds, tls, kernel, restarts, reconnect, attach, xen, move, volumes, boot)
+    client, connections, kinds, tls, kernel, restarts, reconnect, attach, xen, move, volumes, places, boot)
 ALL = {test.__name__: test for test in TESTS}

@@ -18,7 +18,7 @@ disk() {
     done
 }
 
-targets() {
+places() {
     ip link set lo up
     mkdir -p /disks /run/lock/lvm /etc/lvm
     cat > /etc/lvm/lvm.conf <<'END'
