@@ -195,9 +195,9 @@ extension Node {
     private func tellIfNameless(_ export: NodeExport) {
         guard let image = export.backing?.image else { return }
         if let identity = try? image.identity(), !identity.outlivesProcess {
+            let consequence = "it is not served then until nearblock record says whether it has moved"
             logger.notice(
-                "\(export.name): \(image.path) can't be known again after a restart, and is not served then until "
-                    + "nearblock record says whether it has moved; name the disk, with identity or --identity, to avoid that"
+                "\(export.name): \(image.path) can't be known again after a restart; \(consequence); an identity avoids that"
             )
         }
     }

@@ -67,7 +67,7 @@ final class TestNode: Sendable {
     func client(_ disk: Disk) -> DiskClient { DiskClient(disk: disk, loop: loop) }
 
     /// A guest that works on a disk of this node.
-    func guest(on disk: Disk, _ image: RawImage, seed: UInt64) throws -> Guest {
+    func guest(on disk: Disk, _ image: any DiskImage, seed: UInt64) throws -> Guest {
         Guest(client: client(disk), contents: try Self.contents(image.path), seed: seed)
     }
 
@@ -98,7 +98,7 @@ final class TestNode: Sendable {
     }
 
     func migration(
-        of disk: Disk, _ image: RawImage, to address: PeerAddress, rate: UInt64? = nil,
+        of disk: Disk, _ image: any DiskImage, to address: PeerAddress, rate: UInt64? = nil,
         pause: Duration = .milliseconds(200), switchover: Switchover = .converged, domains: [String] = []
     ) -> SourceMigration {
         var job = job(
@@ -109,7 +109,7 @@ final class TestNode: Sendable {
     }
 
     func job(
-        _ export: String, _ disk: Disk, _ image: RawImage, to address: PeerAddress, rate: RateLimit,
+        _ export: String, _ disk: Disk, _ image: any DiskImage, to address: PeerAddress, rate: RateLimit,
         pause: Duration = .milliseconds(200), switchover: Switchover = .converged
     ) -> SourceJob {
         SourceJob(
