@@ -35,7 +35,7 @@ public enum PeerLimits {
     /// Bytes of forwarded requests that each link may have worked on at once, whatever the others of its peer do.
     public static let ownForwardedBytes = 256 << 10
     /// The longest silence of a source that has offered a disk. One of several disks of a guest is silent until the last of
-    /// them has been offered, which may take 30 s, and has its place, which may take 60 s more.
+    /// them has been offered, which may take 30 s. That one may get its place 60 s later.
     public static let silenceAfterOffer = Duration.seconds(100)
     /// The longest silence within the manifest. Under a rate limit there is a long time between messages: 512 KiB at 10
     /// kbit/s take 420 s. Disks that go together share the limit.

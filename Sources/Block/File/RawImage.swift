@@ -215,8 +215,8 @@ public final class RawImage: DiskImage {
         }
     }
 
-    /// Writes zeros where the range does not read as zeros already: a written zero takes up space, as in a thin pool, which
-    /// can't punch holes. A discard would free the space, but does not say what is read afterwards.
+    /// Writes zeros where the range does not read as zeros already. A written zero takes up space in a thin pool, which can't
+    /// punch holes. A discard would free the space, but does not say what is read afterwards.
     private func fillWithZeros(at offset: UInt64, length: UInt64) throws {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.mostAtOnce, alignment: 16)
         defer { buffer.deallocate() }

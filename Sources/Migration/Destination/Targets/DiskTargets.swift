@@ -3,8 +3,10 @@ import Glibc
 import Logging
 import MigrationProtocol
 
-/// The places of arriving disks that the operator's commands make. Each has a record from before its command runs until the
-/// disk is switched over or the place is released, so that a restart in between loses no place.
+/// The places of arriving disks that the operator's commands make.
+///
+/// Each has a record from before its command runs, so that a restart loses no place. The record ends when the disk is switched
+/// over, or the place has been released.
 struct DiskTargets: Sendable {
     /// The time that a command has. The source and other disks of the same guest wait meanwhile.
     static let commandLimit = Duration.seconds(60)

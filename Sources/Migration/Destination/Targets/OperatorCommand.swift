@@ -2,8 +2,8 @@ import CLinux
 import Foundation
 import Glibc
 
-/// A program of the operator's, run once: in a process group of its own, without descriptors of the node, for a limited time,
-/// and with bounded output. No shell is involved.
+/// A program of the operator's, run once. It has a process group of its own, no descriptors of the node, a limited time and
+/// bounded output. No shell is involved.
 struct OperatorCommand: Sendable {
     /// The end of a program that has ended by itself.
     struct Outcome: Equatable, Sendable {
