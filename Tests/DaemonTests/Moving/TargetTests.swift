@@ -5,7 +5,7 @@ import Testing
 /// `serve --prepare COMMAND --release COMMAND` at the destination.
 @Suite("Places that commands prepare", .timeLimit(.minutes(10)))
 struct TargetTests {
-    private static let garbage = "head -c $((NEARBLOCK_SIZE + 1000000)) /dev/urandom >$PLACE; echo $PLACE"
+    private static let garbageFile = "head -c $((NEARBLOCK_SIZE + 1000000)) /dev/urandom >$PLACE; echo $PLACE"
 
     /// The bytes of the place behind the disk.
     private func tail(_ nodes: TargetNodes) throws -> Data {
@@ -55,7 +55,8 @@ struct TargetTests {
         let device = try await LoopDevice(
             file: scratch.write(random.bytes(12 << 20), to: "device"), sectorSize: sector)
         let path = device.path
-        let outcome = await Result {
+        let outcome: Result<Void, any Error>
+        do {
             let nodes = try await TargetNodes(prepare: "echo \(path)")
             let moved = try await nodes.migrate(["--switch", switchover])
             #expect(moved.status == 0, "\(moved.errors)")
@@ -64,7 +65,8 @@ struct TargetTests {
             try await nodes.expectDisk(at: nodes.destination)
             #expect(nodes.calls.count == 1)
             _ = try await nodes.destination.stop()
-        }
+            outcome = .success(())
+        } catch { outcome = .failure(error) }
         try await device.remove()
         try outcome.get()
     }
@@ -179,7 +181,7 @@ struct TargetTests {
         #expect(nodes.calls.count(of: "release") == releases, "\(nodes.calls)")
         #expect(try await nodes.source.exports()[0]["state"] as? String == "serving")
         #expect(try await other.stop() == 0)
-        try nodes.setPrepare(Self.garbage)
+        try nodes.setPrepare(Self.garbageFile)
         #expect(try await nodes.migrate().status == 0, "nothing breaks the next migration")
         try await nodes.expectDisk(at: nodes.destination)
     }
@@ -201,7 +203,7 @@ struct TargetTests {
 
     @Test("Cancel while copying, at either node -> released once, and migrated again", arguments: [false, true])
     func cancelled(isThere: Bool) async throws {
-        let nodes = try await TargetNodes(prepare: Self.garbage, release: "rm -f $PLACE")
+        let nodes = try await TargetNodes(prepare: Self.garbageFile, release: "rm -f $PLACE")
         try await nodes.begin(["--rate", "1M"])
         try await nodes.wait(for: "copying", at: nodes.source)
         let cancelled = try await (isThere ? nodes.destination : nodes.source).ask(["cancel", "disk"])
@@ -221,9 +223,9 @@ struct TargetTests {
     func cancelledCommand() async throws {
         let nodes = try await TargetNodes(prepare: "sleep 1000 & echo $! >$SCRATCH/child\nwait")
         try await nodes.begin()
-        try await waitUntil("it runs") { FileManager.default.fileExists(atPath: nodes.scratch.file("child")) }
-        let child = try #require(
-            pid_t(String(contentsOfFile: nodes.scratch.file("child"), encoding: .utf8).dropLast()))
+        try await waitUntil("it runs") { (try? nodes.scratch.contents("child").count) ?? 0 > 1 }
+        let text = try String(contentsOfFile: nodes.scratch.file("child"), encoding: .utf8)
+        let child = try #require(pid_t(text.dropLast()))
         #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
         try await waitUntil("it is undone") { try nodes.records.isEmpty }
         #expect(nodes.calls.count(of: "release") == 1)
@@ -249,7 +251,7 @@ struct TargetTests {
     @Test(
         "The node is killed while copying -> the same place is used, and what came is kept", arguments: [false, true])
     func killedWhileCopying(isSource: Bool) async throws {
-        let nodes = try await TargetNodes(prepare: Self.garbage)
+        let nodes = try await TargetNodes(prepare: Self.garbageFile)
         try await nodes.begin(["--rate", "8M"])
         try await waitUntil("some of it has come") {
             try nodes.scratch.data("place").prefix(2 << 20) == nodes.scratch.data("disk.raw").prefix(2 << 20)
@@ -265,7 +267,7 @@ struct TargetTests {
     @Test("A place that nothing comes into any more -> nearblock cancel at the destination releases it")
     func abandoned() async throws {
         let nodes = try await TargetNodes(
-            prepare: Self.garbage, release: "[ -e $SCRATCH/go ] || { echo busy >&2; exit 1; }")
+            prepare: Self.garbageFile, release: "[ -e $SCRATCH/go ] || { echo busy >&2; exit 1; }")
         try await nodes.begin(["--rate", "1M"])
         try await nodes.wait(for: "copying", at: nodes.source)
         try await nodes.source.kill()
@@ -341,11 +343,5 @@ struct TargetTests {
             ] + arguments)
         #expect(result.status == 2, "\(result)")
         #expect(result.errors.lowercased().contains(reason), "\(result.errors)")
-    }
-}
-
-extension Result where Failure == any Error {
-    fileprivate init(_ body: () async throws -> Success) async {
-        do { self = .success(try await body()) } catch { self = .failure(error) }
     }
 }

@@ -118,8 +118,9 @@ struct KeptBitmapTests {
         for _ in 0..<2 { try await checkpoint(node) }
         #expect(try await node.stop() == 0)
         let state = scratch.file("node/state")
-        let bits = try FileManager.default.contentsOfDirectory(atPath: state).first { $0.hasSuffix(".bits") }
-        let file = URL(fileURLWithPath: "\(state)/\(try #require(bits))")
+        let names = try FileManager.default.contentsOfDirectory(atPath: state)
+        let bits = try #require(names.first { $0.hasSuffix(".bits") })
+        let file = URL(fileURLWithPath: "\(state)/\(bits)")
         switch kind {
         case "write": _ = try await Command.run("qemu-io", ["-f", "raw", "-c", "write 1M 4k", image])
         case "replace": _ = try await Command.run("cp", [image, image + ".new"])

@@ -56,8 +56,10 @@ struct OperatorCommandTests {
         await #expect(throws: OperatorCommand.Failure.tooSlow) {
             try await run("echo $$ >$1/leader; \(shell)", limit: .milliseconds(500))
         }
-        let leader = try #require(pid_t(text(scratch.contents("leader")).dropLast()))
-        #expect(kill(-leader, 0) != 0 && errno == ESRCH, "nothing of the group is left")
+        let written = try text(scratch.contents("leader"))
+        let leader = try #require(pid_t(written.dropLast()))
+        // Its children are the first process's to wait for.
+        try await waitUntil("nothing of the group is left") { kill(-leader, 0) != 0 && errno == ESRCH }
     }
 
     @Test("A program that prints a gigabyte -> ended at 4 KiB; errors without end -> ended at its time")
