@@ -1,8 +1,8 @@
 import Block
 import Foundation
 
-/// A disk that `qemu-storage-daemon` reads and writes: a file in a format other than raw, a Ceph RBD image, or whatever
-/// a QEMU `json:` specification describes.
+/// A disk that `qemu-storage-daemon` reads and writes: a file that is not raw, a Ceph image, or what a `json:`
+/// specification of QEMU describes.
 public struct ImageSpecification: Sendable {
     /// The formats that a file may have, as QEMU calls them.
     public static var formats: [String] { ImageFormat.supported }
@@ -47,7 +47,7 @@ public struct ImageSpecification: Sendable {
         }
     }
 
-    /// The path of the file that holds the disk; nil if it is no file or device of this host, or not known to be one.
+    /// The path of the file or device that holds the disk; nil if that is not known, or not on this host.
     public var path: String? {
         guard case .file(let path) = store else { return nil }
         return path

@@ -169,7 +169,7 @@ public final class StorageDaemon: Sendable {
                 let (isEnding, isReady) = state.withLockedValue { ($0.isEnding, $0.isReady) }
                 if isEnding { return }
                 // Another program's lock may be about to go.
-                let mayPass = reason.contains("lock") && .now < began + .seconds(StorageDaemon.lockSeconds)
+                let mayPass = reason.contains("Failed to get") && .now < began + .seconds(StorageDaemon.lockSeconds)
                 guard isReady || mayPass else { return state.withLockedValue { $0.failure = reason } }
                 if started.duration(to: .now) > .seconds(StorageDaemon.soundSeconds) {
                     pause = StorageDaemon.shortestPause
@@ -179,7 +179,7 @@ public final class StorageDaemon: Sendable {
                 }
                 sleep(microseconds: pause)
                 pause = min(pause * 2, StorageDaemon.longestPause)
-                guard waitForImage() else { return }
+                guard !isReady || waitForImage() else { return }
             }
         }
 
@@ -222,7 +222,7 @@ public final class StorageDaemon: Sendable {
             }
         }
 
-        /// What the daemon said, without the long option that it quotes.
+        /// Removes the long option that the daemon quotes from its words.
         private func readable(_ said: String) -> String {
             said.replacing("--blockdev \(arguments[1]): ", with: "").replacing("qemu-storage-daemon: ", with: "")
         }

@@ -80,7 +80,7 @@ final class NBDDiskImageTests {
         try image.synchronize()
         try bytes.withUnsafeBytes { try image.write($0, at: 4096) }
         try await restart(path)
-        for _ in 0..<2 { #expect(throws: FileError.self) { try image.synchronize() } }
+        for _ in 0..<2 { #expect(throws: LostChanges.self) { try image.synchronize() } }
         #expect(image.flushFailure?.code == EIO && image.losses.now == 1)
         image.forgetLosses()
         try image.synchronize()
@@ -97,7 +97,7 @@ final class NBDDiskImageTests {
         #expect(await client.write([UInt8](repeating: 1, count: 512), at: 0) == 0)
         try await restart(path)
         try await waitUntil("the loss is noticed") { image.losses.now == 1 }
-        #expect(throws: FileError.self) { try image.synchronize() }
+        #expect(throws: LostChanges.self) { try image.synchronize() }
     }
 
     @Test("The server comes back with a disk of another size -> one line says so, and requests fail")

@@ -29,8 +29,7 @@ public struct ExportConfiguration: Equatable, Sendable {
     /// Whether only clients with TLS may see and use the export.
     public var requiresTLS = false
 
-    /// Format of the disk in the image: `raw`, `auto` or one of `ImageSpecification.formats`; nil for raw with a warning
-    /// if the image looks like another one.
+    /// Format of the disk in the image: one of `formats`. Nil is raw, with a warning if the image looks like another one.
     public var format: String?
 
     /// Name given by the operator for a device that has no identity of its own; nil for none.

@@ -2,8 +2,8 @@ import Block
 import Glibc
 import StorageDaemon
 
-/// Names of neighbours in the index: an image's absolute path without symbolic links, after its format and a colon
-/// unless it is raw; an NBD URI; or an image specification of QEMU.
+/// Names of neighbours in the index: an absolute path without symbolic links, an NBD URI, or an image specification of
+/// QEMU. The format and a colon stand before the path of an image that is not raw.
 enum ImageName {
     /// Returns the name of an image that exists.
     /// - Throws: `FileError` if the path does not exist, `IndexError.name` if the name is too long or not UTF-8.

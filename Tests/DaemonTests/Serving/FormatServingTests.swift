@@ -17,7 +17,7 @@ struct FormatServingTests {
     private func helpers(of node: NodeProcess) -> [pid_t] { Processes.with(argument: "\(node.folder)/state/storage-") }
 
     @Test(
-        "Each format -> what clients write is in the image, sparse as it was",
+        "Each format -> what clients write is in the image, and its holes are told",
         arguments: ["qcow2", "vmdk", "vhdx", "vdi"])
     func formats(format: String) async throws {
         let path = try await make(format)
@@ -26,7 +26,8 @@ struct FormatServingTests {
         let written = try await Command.run("nbdsh", "-u", node.uri(), "-c", write)
         #expect(written.status == 0, "\(written)")
         let map = try await Command.run("nbdinfo", "--map", "--totals", node.uri())
-        #expect(map.output.contains("1048576") && map.output.contains("data"), "\(map)")
+        // QEMU 7.2 tells no holes of VHDX.
+        #expect(map.output.contains("hole") == (format != "vhdx"), "\(map)")
         #expect(!node.messages.contains("the bytes of the file"), "\(node.messages)")
         #expect(try await node.stop() == 0)
         let check = try await Command.run(
@@ -122,7 +123,8 @@ struct FormatServingTests {
         let compared = try await Command.run(
             "qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, scratch.file("expected"))
         #expect(compared.status == 0, "\(compared)")
-        #expect(try await Command.run("qemu-img", "check", path).status == 0)
+        // A daemon that is killed may leave clusters that nothing refers to, and no damage.
+        #expect([0, 3].contains(try await Command.run("qemu-img", "check", path).status))
     }
 
     @Test("The node is killed -> its helper ends, and the next life serves the disk")

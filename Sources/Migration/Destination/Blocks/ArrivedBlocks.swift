@@ -25,7 +25,8 @@ struct ArrivedBlocks {
 
     /// Puts some of them into the image, and their fingerprints into the manifest.
     /// - Throws: if that fails, or the image does not hold them after all.
-    func put(_ run: Range<UInt64>, into image: any DiskImage, _ manifest: FingerprintFile, _ geometry: BlockGeometry) throws
+    func put(_ run: Range<UInt64>, into image: any DiskImage, _ manifest: FingerprintFile, _ geometry: BlockGeometry)
+        throws
     {
         switch bytes {
         case .zeros:

@@ -22,7 +22,8 @@ final class EstimatedDisk: @unchecked Sendable {
     ///   - base: an older copy of the disk.
     ///   - isShared: whether blocks with these prefixes have come for other disks.
     init(
-        base: (any DiskImage)?, geometry: BlockGeometry, index: NeighbourIndex?, isShared: @escaping ([UInt64]) -> [Bool]
+        base: (any DiskImage)?, geometry: BlockGeometry, index: NeighbourIndex?,
+        isShared: @escaping ([UInt64]) -> [Bool]
     ) {
         self.base = base
         self.geometry = geometry
