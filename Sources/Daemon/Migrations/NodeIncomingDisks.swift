@@ -40,5 +40,10 @@ struct NodeIncomingDisks: IncomingDiskHost {
 
     func export(with image: any DiskImage) async -> String? { await node?.export(with: image) }
 
+    func open(_ location: String, format: String?, for export: String) async throws -> any DiskImage {
+        guard let node else { throw CancellationError() }
+        return try await node.open(location, format: format, for: export)
+    }
+
     func completed(_ export: String) async { await node?.completed(export) }
 }

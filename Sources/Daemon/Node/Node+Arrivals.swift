@@ -46,6 +46,15 @@ extension Node {
         exports.first { (try? $0.value.backing?.image.isOpenOnSame(as: image)) == true }?.key
     }
 
+    /// Opens the place that a command has made for a disk, as a configured export would be. What nothing else tells from
+    /// others is known by its location.
+    func open(_ location: String, format: String?, for export: String) async throws -> any DiskImage {
+        var configuration = ExportConfiguration(backing: location, name: export, isReadOnly: false)
+        configuration.format = format
+        configuration.identity = location.hasPrefix("/") ? nil : location
+        return try await opener.open(configuration).image
+    }
+
     /// Ends what was shown and postponed while blocks of a disk were missing.
     func completed(_ name: String) {
         exports[name]?.export.maps.remove(Self.missingContext)

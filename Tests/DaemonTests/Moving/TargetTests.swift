@@ -71,6 +71,72 @@ struct TargetTests {
         try outcome.get()
     }
 
+    /// The ready scripts.
+    private static let scripts = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+        "../../../nbd-scripts/targets"
+    ).standardizedFileURL.path
+
+    @Test("A qcow2 image by the ready script -> the disk, sparse, over a restart and back by delta; released on cancel")
+    func qcow2() async throws {
+        let script = "exec \(Self.scripts)/qcow2 --folder $SCRATCH/q"
+        let nodes = try await TargetNodes(prepare: "\(script) prepare", release: "\(script) release") { scratch in
+            try FileManager.default.createDirectory(
+                atPath: scratch.file("q"), withIntermediateDirectories: true)
+        }
+        let image = nodes.scratch.file("q/disk.qcow2")
+        try await nodes.begin(["--rate", "1M"])
+        try await nodes.wait(for: "copying", at: nodes.source)
+        #expect(FileManager.default.fileExists(atPath: image))
+        #expect(try await nodes.source.ask(["cancel", "disk"]).status == 0)
+        try await waitUntil("it is released") { try nodes.records.isEmpty }
+        #expect(!FileManager.default.fileExists(atPath: image), "\(nodes.destination.messages)")
+
+        let moved = try await nodes.migrate()
+        #expect(moved.status == 0, "\(moved.errors)")
+        try await nodes.expectDisk(at: nodes.destination)
+        try await nodes.restartDestination()
+        try await nodes.expectDisk(at: nodes.destination)
+        let back = try await nodes.destination.ask([
+            "migrate", "disk", "--to", "127.0.0.1:\(nodes.sourcePort)", "--json",
+        ])
+        #expect(back.status == 0, "\(back.errors)")
+        #expect(try await nodes.migrate().status == 0)
+        #expect(try await nodes.destination.stop() == 0)
+        let compared = try await Command.run(
+            "qemu-img", ["compare", "-f", "raw", "-F", "qcow2", nodes.scratch.file("disk.raw"), image])
+        #expect(compared.status == 0, "\(compared)")
+        #expect(nodes.calls.count(of: "prepare") == 2 && nodes.calls.count(of: "release") == 1, "\(nodes.calls)")
+    }
+
+    @Test(
+        "A server's disk full of garbage -> the disk is right, before and after a restart",
+        arguments: ["converged", "now"])
+    func server(switchover: String) async throws {
+        let nodes = try await TargetNodes(
+            prepare: """
+                [ -e $SCRATCH/socket ] || \
+                    qemu-nbd --fork --pid-file $SCRATCH/pid -t --shared=0 -k $SCRATCH/socket -f raw $PLACE >/dev/null 2>&1
+                echo "nbd+unix:///?socket=$SCRATCH/socket"
+                """
+        ) { scratch in
+            var random = Seeded(.random(in: 0 ... .max))
+            _ = try scratch.write(random.bytes(8 << 20), to: "place")
+        }
+        let moved = try await nodes.migrate(["--switch", switchover])
+        #expect(moved.status == 0, "\(moved.errors)")
+        try await nodes.expectDisk(at: nodes.destination)
+        try await nodes.restartDestination()
+        try await nodes.expectDisk(at: nodes.destination)
+        #expect(nodes.calls.count == 1)
+        #expect(try await nodes.destination.stop() == 0)
+        let pid = try String(contentsOfFile: nodes.scratch.file("pid"), encoding: .utf8)
+        if let server = pid_t(pid.trimmingCharacters(in: .whitespacesAndNewlines)) { kill(server, SIGTERM) }
+        try await waitUntil("the server has ended") {
+            !FileManager.default.fileExists(atPath: nodes.scratch.file("socket"))
+        }
+        #expect(try nodes.scratch.data("place") == nodes.scratch.data("disk.raw"))
+    }
+
     @Test("A new file -> what is zero or a hole at the source takes no space")
     func sparse() async throws {
         let nodes = try await TargetNodes(prepare: "truncate -s $NEARBLOCK_SIZE $PLACE; echo $PLACE")

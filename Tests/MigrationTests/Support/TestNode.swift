@@ -127,6 +127,10 @@ final class TestNode: Sendable {
 extension TestNode: IncomingDiskHost {
     func export(with image: any DiskImage) async -> String? { nil }
 
+    func open(_ location: String, format: String?, for export: String) async throws -> any DiskImage {
+        try RawImage(path: location, access: .readWrite)
+    }
+
     func isNameTaken(_ export: String) -> Bool { export == "taken" }
 
     func announce(_ export: String, size: UInt64, device: BlockDevice) async throws -> Disk {

@@ -9,11 +9,12 @@ struct TargetPlaceTests {
         "One line with a path -> the place",
         arguments: [
             ("/dev/vg/disk\n", "/dev/vg/disk"), ("/a b", "/a b"), ("format=raw /x=y z\n", "/x=y z"), ("/ü", "/ü"),
-            ("/a=b c", "/a=b c"),
+            ("/a=b c", "/a=b c"), ("format=qcow2 /a", "/a"), ("nbd+unix:///x?socket=/s\n", "nbd+unix:///x?socket=/s"),
+            ("format=raw rbd:p/i", "rbd:p/i"),
         ])
     func places(output: String, path: String) throws {
         let place = try TargetPlace(output: Array(output.utf8))
-        #expect(place.path == path)
+        #expect(place.location == path)
         #expect(try TargetPlace(line: place.line) == place)
     }
 

@@ -94,21 +94,10 @@ struct ImageDirectory: Sendable {
             movedBy: nil)
     }
 
-    /// Opens the place that was prepared for an incoming disk.
-    /// - Throws: `MigrationError.refused`.
-    func open(_ offer: Offer, in target: PreparedTarget) throws -> ReceivingDisk {
-        let image = try target.place.open(size: offer.size)
-        // Whatever stood on a device before is still on it.
-        let isBlank = try !target.isResumed && !image.isBlockDevice && image.nextData(from: 0) == nil
-        return ReceivingDisk(
-            image: image, hasBase: target.isResumed, movedBy: nil, place: target.place, isBlank: isBlank)
-    }
-
     // MARK: At the switchover
 
     /// The image of a disk that an earlier life has prepared.
     func image(of record: IncomingRecord) throws -> any DiskImage {
-        if let line = record.place { return try TargetPlace(line: line).open(size: record.size) }
         let partial = layout.partialPath(of: record.export)
         // A crash may have come between the renaming and the record of it.
         let isInPlace = access(partial, F_OK) != 0

@@ -26,15 +26,37 @@ struct DiskActivation: Sendable {
 
     /// The image of a disk of an earlier life.
     func find(_ record: IncomingRecord) async throws -> any DiskImage {
-        guard let own = record.imagePath else {
-            // The operator may have put the disk into the configuration, and the node has opened it already.
-            if !record.needsSource, let open = await host.image(of: record.export), try record.isAbout(open) {
-                return open
-            }
-            return try images.image(of: record)
+        if record.isReturn, let base = await host.base(of: record.export, isRestored: true) {
+            return try base.writableImage()
         }
-        return try await host.base(of: record.export, isRestored: true)?.writableImage()
-            ?? (record.place == nil ? RawImage(path: own, access: .readWrite) : images.image(of: record))
+        // The operator may have put the disk into the configuration, and the node has opened it already.
+        if !record.isReturn, !record.needsSource, let open = await host.image(of: record.export),
+            try record.isAbout(open)
+        {
+            return open
+        }
+        if let line = record.place {
+            return try await open(TargetPlace(line: line), size: record.size, for: record.export)
+        }
+        return try record.imagePath.map { try RawImage(path: $0, access: .readWrite) } ?? images.image(of: record)
+    }
+
+    /// Opens the place that a command has made for a disk.
+    /// - Throws: `MigrationError.refused` if it can't be used.
+    func open(_ place: TargetPlace, size: UInt64, for export: String) async throws -> any DiskImage {
+        if place.isPlain { return try place.open(size: size) }
+        let image: any DiskImage
+        do { image = try await host.open(place.location, format: place.format, for: export) } catch {
+            throw MigrationError.refused("the place that was prepared for the disk there can't be used: \(error)")
+        }
+        guard image.isWritable else { throw MigrationError.refused("\(place.location) can't be written there") }
+        guard image.size == size else {
+            throw MigrationError.refused(
+                "\(place.location) has \(image.size) bytes there, and the disk \(size): only a raw file or a device may be "
+                    + "larger than its disk")
+        }
+        if let problem = (image as? NBDDiskImage)?.sharingProblem { throw MigrationError.refused(problem) }
+        return image
     }
 
     /// - Throws: if an image is not the one that a record is about.

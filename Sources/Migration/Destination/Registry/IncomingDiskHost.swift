@@ -17,6 +17,10 @@ public protocol IncomingDiskHost: Sendable {
     func activate(_ disk: ReceivedDisk) async throws -> Disk
     /// An export that has the file or device open that another image has open; nil if none has.
     func export(with image: any DiskImage) async -> String?
+    /// Opens an NBD URI, or an image that is not raw, for writing.
+    /// - Parameter format: the format of the image at the location; nil for raw.
+    /// - Throws: an error of one line.
+    func open(_ location: String, format: String?, for export: String) async throws -> any DiskImage
     /// The image of an export that is served here; nil if it has none.
     func image(of export: String) async -> (any DiskImage)?
     /// All of a disk is here that was not whole when it was activated.

@@ -99,8 +99,9 @@ extension IncomingDiskRegistry {
         }
         try check(offer, nil, isElsewhere: true)
         let place = try targets.place(for: offer)
-        _ = try checkSpace(for: offer, place?.path)
-        return place.flatMap { try? RawImage(path: $0.path, access: .readOnly, size: offer.size) }
+        _ = try checkSpace(for: offer, place?.location)
+        guard let place, place.isPlain else { return nil }
+        return try? RawImage(path: place.location, access: .readOnly, size: offer.size)
     }
 
     // MARK: Clients before the switchover

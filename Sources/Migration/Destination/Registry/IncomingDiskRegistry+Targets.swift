@@ -53,8 +53,12 @@ extension IncomingDiskRegistry {
     private func take(
         _ offer: Offer, in target: PreparedTarget, over connection: PeerConnection
     ) async throws -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
-        let disk = try images.open(offer, in: target)
-        try await checkIsUnused(disk.image, for: offer.export)
+        let image = try await activation.open(target.place, size: offer.size, for: offer.export)
+        try await checkIsUnused(image, for: offer.export)
+        // Whatever stood on a device before is still on it.
+        let isBlank = try !target.isResumed && image.nextData(from: 0) == nil
+        let disk = ReceivingDisk(
+            image: image, hasBase: target.isResumed, movedBy: nil, place: target.place, isBlank: isBlank)
         return try await whenFree(offer) { asked, base in
             guard connection.isOpen else { throw PeerError.cut }
             guard base == nil else {
@@ -62,7 +66,7 @@ extension IncomingDiskRegistry {
             }
             try check(offer, nil, isElsewhere: true)
             try machine.checkPlaces(for: asked, from: connection.peer)
-            let claim = try checkSpace(for: offer, target.place.path)
+            let claim = try checkSpace(for: offer, target.place.location)
             logger.info("\(offer.export) gets its place: \(target.place.line)")
             return take(offer, asked, disk, claim, over: connection)
         }
