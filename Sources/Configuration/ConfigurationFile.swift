@@ -1,7 +1,7 @@
 import Daemon
 
-/// Reads nearblock's configuration file: a section `[node]` with options of `nearblock serve`, a section `[export NAME]`
-/// for each disk, and a section `[domain NAME]` for a domain whose disks have places of their own.
+/// Reads nearblock's configuration file. `[node]` has options of `nearblock serve`, and `[export NAME]` a disk. `[domain
+/// NAME]` has places of its own for the disks of a domain.
 public enum ConfigurationFile {
     private static let exportPrefix = "export "
     private static let domainPrefix = "domain "
