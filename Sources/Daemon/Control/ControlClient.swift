@@ -26,7 +26,17 @@ public enum ControlClient {
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
             throw ControlError.unreachable(path: path, reason: reason)
         }
-        return try await channel.executeThenClose { inbound, outbound in
+        do { return try await ask(request, at: path, over: channel, progress) } catch is IOError {
+            // A node that was killed resets the connection.
+            throw ControlError.ended
+        }
+    }
+
+    private static func ask(
+        _ request: ControlRequest, at path: String, over channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>,
+        _ progress: (@Sendable (ControlReply) -> Void)?
+    ) async throws -> ControlReply {
+        try await channel.executeThenClose { inbound, outbound in
             var line = ByteBuffer(data: try JSONEncoder().encode(request))
             line.writeInteger(UInt8(ascii: "\n"))
             try await outbound.write(line)

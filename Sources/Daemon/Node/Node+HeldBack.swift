@@ -63,21 +63,22 @@ extension Node {
         tellSummary()
     }
 
-    /// Says in one line what the node serves, for the service manager.
-    public var summary: String {
-        let served = exports.count
-        let held = heldBack.withLockedValue { Array($0.keys) }.filter { exports[$0] == nil }.sorted()
-        let line = "serving \(served) export\(served == 1 ? "" : "s")"
-        return held.isEmpty ? line : "\(line); not offered: \(held.joined(separator: ", ")) (see nearblock status)"
-    }
-
-    /// Calls `told` with `summary` now, and after changes of the exports that can't be served.
-    public func tellSummary(to told: @escaping @Sendable (String) -> Void) {
-        toldSummary = told
+    /// Calls `tell` with a line about what the node serves, once an export can't be served, and after each change of that.
+    public func tellSummary(to tell: @escaping @Sendable (String) -> Void) {
+        tellingSummary = tell
         tellSummary()
     }
 
-    func tellSummary() { toldSummary?(summary) }
+    func tellSummary() {
+        let held = heldBack.withLockedValue { Array($0.keys) }.filter { exports[$0] == nil }.sorted()
+        let line = "serving \(exports.count) export\(exports.count == 1 ? "" : "s")"
+        let summary =
+            held.isEmpty ? line : "\(line); not offered: \(held.joined(separator: ", ")) (see nearblock status)"
+        // A node that serves everything has nothing to say.
+        guard !held.isEmpty || lastSummary != nil, summary != lastSummary, let tellingSummary else { return }
+        lastSummary = summary
+        tellingSummary(summary)
+    }
 
     /// Names folders of the command line or the configuration that are missing, since a mistyped path looks like one.
     func warnAboutFolders() {

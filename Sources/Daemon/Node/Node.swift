@@ -44,8 +44,10 @@ public actor Node {
     var waiting: [String: WaitingExport] = [:]
     /// Whether a task looks at the images of `waiting`.
     var isWatchingWaiting = false
-    /// Called with `summary` when it changes.
-    var toldSummary: (@Sendable (String) -> Void)?
+    /// Told in a line which exports can't be served, when that changes.
+    var tellingSummary: (@Sendable (String) -> Void)?
+    /// The last such line; nil while all exports have been served.
+    var lastSummary: String?
     /// Identities of the images at the configured paths.
     let standing = StandingImages()
     /// Registry of arriving disks; nil if the node takes none in.
