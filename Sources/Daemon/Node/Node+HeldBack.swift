@@ -1,5 +1,6 @@
 import Block
 import Glibc
+import Logging
 import Migration
 
 /// Configured exports that can't be served, and their second chances.
@@ -81,13 +82,16 @@ extension Node {
     }
 
     /// Names folders of the command line or the configuration that are missing, since a mistyped path looks like one.
-    func warnAboutFolders() {
+    /// Ask for them before the start, which makes some, and log them after it, which may fail for another reason.
+    var missingFolders: [Logger.Message] {
+        var lines: [Logger.Message] = []
         if let index = configuration.index, access(index, F_OK) != 0 {
-            logger.warning(
+            lines.append(
                 "there is no index at \(index), so migrations to this node use no neighbours; see nearblock index add")
         }
         if configuration.peerListen != nil, let images = configuration.images, access(images, F_OK) != 0 {
-            logger.notice("there was no directory \(images) for images that arrive; it is made now")
+            lines.append("there was no directory \(images) for images that arrive; it has been made")
         }
+        return lines
     }
 }

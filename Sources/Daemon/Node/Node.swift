@@ -107,7 +107,7 @@ public actor Node {
         table.setListed(configuration.listsExports)
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
-        warnAboutFolders()
+        let missing = missingFolders
         try await openConfigured()
         var lines: [String] = []
         let peer = try await startPeer()
@@ -119,6 +119,7 @@ public actor Node {
         if let peer { lines.append("peers on \(peer)") }
         if let control = try await startControl() { lines.append("control on \(control)") }
         await resumeMigrations()
+        for line in missing { logger.warning(line) }
         return lines
     }
 

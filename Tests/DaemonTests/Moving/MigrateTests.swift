@@ -210,7 +210,7 @@ struct MigrateTests {
         #expect(try nodes.sourceImage == before)
         #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
         try await waitUntil("it has moved") {
-            try await nodes.source.ask(["status"]).output.contains("moved  to")
+            try await ["moved", "released"].contains(nodes.source.exports().first?["state"] as? String)
         }
         #expect(try nodes.destinationImage == before)
     }
@@ -238,7 +238,7 @@ struct MigrateTests {
         try await nodes.restartDestination()
         #expect(try await nodes.source.ask(["rate", "disk"]).status == 0)
         try await waitUntil("it has moved") {
-            try await nodes.source.ask(["status"]).output.contains("moved  to")
+            try await ["moved", "released"].contains(nodes.source.exports().first?["state"] as? String)
         }
         #expect(try nodes.destinationImage == before)
     }
