@@ -51,7 +51,7 @@ struct StatusCommand: AsyncParsableCommand {
             do { lines = try await view() } catch {
                 // A node that is started again is shown again.
                 if json { throw error }
-                lines = TextTable.wrap(String(describing: error))
+                lines = [PlainText.line(String(describing: error))]
             }
         }
     }

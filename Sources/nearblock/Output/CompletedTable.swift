@@ -6,7 +6,7 @@ struct CompletedTable {
 
     init(_ migrations: [PastMigration]) { self.migrations = migrations }
 
-    /// Lines of at most 80 columns, except for longer words; the latest migration first.
+    /// Lines of at most 80 columns, except for messages and longer words; the latest migration first.
     var lines: [String] {
         var table = TextTable(columns: [
             .init("EXPORT", width: 16), .init("SIZE", width: 9, isRight: true), .init("ENDED", width: 20),
@@ -19,7 +19,8 @@ struct CompletedTable {
                     migration.export, report.map { Format.bytes($0.size) } ?? "", migration.ended, migration.state,
                     report.map { Format.shortTime($0.seconds.total) } ?? "",
                     report.map { Format.bytes($0.wire.total) } ?? "",
-                ], details: details(migration))
+                ], details: details(migration),
+                messages: migration.problem.map { ["because: \($0)"] } ?? [])
         }
         return table.lines
     }
@@ -29,6 +30,6 @@ struct CompletedTable {
         if let report = migration.report {
             text += "; downtime \(Format.seconds(report.seconds.pause)); root \(report.root.prefix(16))"
         }
-        return [text] + (migration.problem.map { ["because: \($0)"] } ?? [])
+        return [text]
     }
 }

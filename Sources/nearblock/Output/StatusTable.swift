@@ -7,7 +7,7 @@ struct StatusTable {
 
     init(_ exports: [ExportStatus]) { self.exports = exports }
 
-    /// Lines of at most 80 columns, except for longer words.
+    /// Lines of at most 80 columns, except for messages and longer words.
     var lines: [String] {
         var table = TextTable(columns: [
             .init("EXPORT", width: 16), .init("SIZE", width: 9, isRight: true), .init("STATE", width: 12),
@@ -20,7 +20,7 @@ struct StatusTable {
                 [
                     export.export, Format.bytes(export.size), Self.state(export), copy.done, copy.rate, copy.left,
                     export.clients.map(String.init) ?? "",
-                ], details: Self.details(export))
+                ], details: Self.details(export), messages: Self.messages(export))
         }
         return table.lines
     }
@@ -65,6 +65,11 @@ struct StatusTable {
             lines.append("memory of \(memory.name) \(memory.state.rawValue), \(sizes)")
         }
         if let failures = export.failures { lines.append(Format.failures(failures)) }
+        return lines
+    }
+
+    private static func messages(_ export: ExportStatus) -> [String] {
+        var lines: [String] = []
         if let problem = export.problem { lines.append("problem: \(problem)") }
         if let last = export.lastMigration, last.state != MigrationOutcome.complete.rawValue {
             lines.append("last migration, to \(last.destination): \(last.state) at \(last.ended)")

@@ -1,7 +1,7 @@
 import CGLib
 import Daemon
 
-/// A table of at most 80 columns for people, with lines of details under its rows.
+/// A table of at most 80 columns for people, with lines of details and messages under its rows.
 struct TextTable {
     /// A column of a table.
     struct Column {
@@ -29,8 +29,10 @@ struct TextTable {
     var lines: [String] { rows.isEmpty ? [] : [line(columns.map(\.title))] + rows }
 
     /// Adds a row. A first value that is too wide gets a line of its own.
-    /// - Parameter details: Texts that follow under the row, each wrapped at spaces.
-    mutating func add(_ values: [String], details: [String]) {
+    /// - Parameters:
+    ///   - details: Texts that follow under the row, each wrapped at spaces.
+    ///   - messages: Texts that follow after these, each in a line however long: they have commands to copy.
+    mutating func add(_ values: [String], details: [String], messages: [String] = []) {
         var values = values.map { PlainText.line($0) }
         if let first = values.first, Self.width(of: first) > columns[0].width {
             rows.append(first)
@@ -38,6 +40,7 @@ struct TextTable {
         }
         rows.append(line(values))
         for detail in details { rows += Self.wrap(detail) }
+        rows += messages.map { Self.indentation + PlainText.line($0) }
     }
 
     private func line(_ values: [String]) -> String {

@@ -110,7 +110,7 @@ struct CommandLineTests {
             try await nodes.source.ask(["migrate", "other", "--to", "127.0.0.1:1"]), status: 1, "no export 'other'")
         expectOneLine(try await nodes.source.ask(["cancel", "disk"]), status: 1, "not being migrated")
         expectOneLine(
-            try await nodes.source.ask(["migrate", "disk", "--to", "127.0.0.1:1"]), status: 1, "--peer-listen")
+            try await nodes.source.ask(["migrate", "disk", "--to", "127.0.0.1:1"]), status: 4, "--peer-listen")
         expectOneLine(
             try await nodes.source.ask(["migrate", "disk", "--to", "192.0.2.1:1"]), status: 1, "loopback")
         #expect(try await nodes.source.ask(["status"]).output.contains("serving"))

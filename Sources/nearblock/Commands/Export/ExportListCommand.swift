@@ -30,14 +30,14 @@ struct ExportListCommand: AsyncParsableCommand {
                 [
                     export.export, Format.bytes(export.size), export.origin, export.condition,
                     String(export.clients),
-                ], details: export.image.map { [$0] } ?? [])
+                ], details: [], messages: export.image.map { [$0] } ?? [])
         }
         for line in table.lines { print(line) }
         guard !list.leftovers.isEmpty else { return }
         print("\(list.exports.isEmpty ? "" : "\n")Left by migrations:")
         for leftover in list.leftovers {
             let size = leftover.allocated.map { ", \(Format.bytes($0))" } ?? ""
-            for line in TextTable.wrap("\(leftover.file)\(size): \(leftover.advice)") { print(line) }
+            print(PlainText.line("  \(leftover.file)\(size): \(leftover.advice)"))
         }
     }
 }
