@@ -94,7 +94,9 @@ struct ReadOnlyMigrationTests {
         try await waitUntil("it waits") { try await source.ask(["status"]).output.contains("waiting") }
         #expect(try await isReadOnly(destination))
         #expect(try await source.ask(["switch", "disk"]).status == 0)
-        try await waitUntil("it has moved") { try await ["moved", "released"].contains(source.exports().first?["state"] as? String) }
+        try await waitUntil("it has moved") {
+            try await ["moved", "released"].contains(source.exports().first?["state"] as? String)
+        }
         #expect(try await isReadOnly(destination))
         #expect(try scratch.data("images/disk.raw") == scratch.data("disk.raw"))
     }
