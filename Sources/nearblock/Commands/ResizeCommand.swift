@@ -7,10 +7,13 @@ struct ResizeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "resize",
         abstract: "Make an export larger while it is in use.",
-        discussion: """
+        discussion: HelpText.text(
+            """
             Clients that connect from now on see the new size; connected ones keep theirs, since NBD has no message for \
             it. A disk is never made smaller, nor resized during a migration.
-            """)
+            """,
+            examples: "nearblock resize disk 40G",
+            "nearblock resize disk"))
 
     @Argument(help: "Name of the export.")
     var export: String

@@ -36,10 +36,7 @@ struct ServeCommand: AsyncParsableCommand {
     var description: String?
     @Option(
         help: ArgumentHelp(
-            """
-            Format of the disk in the image: raw, qcow2, vmdk, vhdx, vdi, or auto to look at its first bytes (default: \
-            raw). Other formats than raw are read and written by qemu-storage-daemon.
-            """,
+            "Format of the image: raw, qcow2, vmdk, vhdx, vdi or auto (default: raw).",
             valueName: "format"))
     var format: String?
     @Flag(help: "Refuse writes.")
@@ -155,17 +152,18 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Serve metrics for Prometheus over HTTP; a PORT alone is one of 127.0.0.1.",
-            valueName: "[host:]port|unix:path"),
+            valueName: "[host:]port|unix:path", visibility: .hidden),
         transform: Self.monitoringAddress)
     var metrics: MonitoringAddress?
     @Option(
         help: ArgumentHelp(
             "Serve a page that shows the blocks of all disks live; a PORT alone is one of 127.0.0.1.",
-            valueName: "[host:]port|unix:path"), transform: Self.monitoringAddress)
+            valueName: "[host:]port|unix:path", visibility: .hidden), transform: Self.monitoringAddress)
     var web: MonitoringAddress?
     @Option(
         help: ArgumentHelp(
-            "Log lines of this level and more important ones (default: info).", valueName: "level"))
+            "Log lines of this level and more important ones (default: info).", valueName: "level",
+            visibility: .hidden))
     var logLevel: Logger.Level?
 
     func validate() throws {

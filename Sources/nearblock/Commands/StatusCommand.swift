@@ -7,6 +7,7 @@ import Migration
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Show the exports of a node and their migrations.",
+        usage: "nearblock status [<options>]",
         discussion: HelpText.text(
             "The manual explains the states, and docs/json.md the keys of --json.",
             examples: "nearblock status", "nearblock status --json"))

@@ -14,13 +14,16 @@ struct WaitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "wait",
         abstract: "Wait for the end of a migration, and exit with its status.",
-        discussion: """
+        discussion: HelpText.text(
+            """
             Works at both nodes. If no migration of the export runs, the latest one counts. Without an export, it waits \
             for all migrations from the node that run now.
 
             Exit statuses: 0 complete, 3 cancelled, 4 destination unreachable, 5 refused, 6 no room, 7 roots differ, \
             8 not known because the node ended, 1 another failure.
-            """)
+            """,
+            examples: "nearblock wait disk",
+            "nearblock wait disk --for switched"))
 
     @Argument(help: "Export that is being migrated (default: all).")
     var export: String?

@@ -173,7 +173,7 @@ struct TargetTests {
         _ = try nodes.scratch.hole(16 << 20, "used")
         let other = try await NodeProcess(nodes.scratch.file("o"), [nodes.scratch.file("used")])
         let refused = try await nodes.migrate()
-        #expect(refused.status == 1)
+        #expect(refused.status == 5)
         #expect(refused.errors.contains(reason), "\(refused.errors)")
         #expect(refused.errors.filter { $0 == "\n" }.count == 1, "\(refused.errors)")
         #expect(!refused.errors.contains("\u{1b}"), "\(refused.errors)")
@@ -195,7 +195,7 @@ struct TargetTests {
         let second = try await NodeProcess(
             nodes.scratch.file("s2"), [nodes.scratch.file("second.raw"), "--export", "second"])
         let refused = try await second.ask(["migrate", "second", "--to", "127.0.0.1:\(nodes.port)"])
-        #expect(refused.status == 1)
+        #expect(refused.status == 5)
         #expect(refused.errors.contains("open for writing elsewhere"), "\(refused.errors)")
         try await waitUntil("it is undone") { try nodes.records.isEmpty }
         try await nodes.expectDisk(at: nodes.destination)
@@ -292,7 +292,7 @@ struct TargetTests {
         let small = try SmallFileSystem(on: nodes.scratch.file("small"), size: "2M")
         defer { small.unmount() }
         let refused = try await nodes.migrate()
-        #expect(refused.status == 1 && refused.errors.contains("No space left"), "\(refused.errors)")
+        #expect(refused.status == 6 && refused.errors.contains("No space left"), "\(refused.errors)")
         #expect(refused.errors.contains("small"), "\(refused.errors)")
         try await waitUntil("it is released") { try nodes.records.isEmpty }
         let failed = try await nodes.migrate(["--no-space-check"])

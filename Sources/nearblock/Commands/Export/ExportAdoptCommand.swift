@@ -7,10 +7,13 @@ struct ExportAdoptCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "adopt",
         abstract: "Print the section that puts a disk that came by migration into the configuration.",
-        discussion: """
+        discussion: HelpText.text(
+            """
             Changes nothing in the node: with the section in its configuration file, SIGHUP or the next start does. \
             Clients stay connected.
-            """)
+            """,
+            examples: "nearblock export adopt disk",
+            "nearblock export adopt disk --write /etc/nearblock.conf"))
 
     @Argument(help: "Export that came by migration.")
     var export: String

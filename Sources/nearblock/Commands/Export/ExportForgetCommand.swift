@@ -6,10 +6,13 @@ struct ExportForgetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "forget",
         abstract: "End the export of a disk that came by migration; its image stays.",
-        discussion: """
+        discussion: HelpText.text(
+            """
             Works once all of the disk is here, no client is connected, and no other node forwards clients here. A node \
             that still forwards its clients here later finds no disk.
-            """)
+            """,
+            examples: "nearblock export forget disk",
+            "nearblock export forget disk --control /run/b.sock"))
 
     @Argument(help: "Export that came by migration.")
     var export: String

@@ -5,7 +5,8 @@ import Daemon
 struct ExportListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "Show the exports of a node with their origins, and what migrations have left behind.")
+        abstract: "Show the exports of a node with their origins, and what migrations have left behind.",
+        discussion: HelpText.text(examples: "nearblock export list", "nearblock export list --json"))
 
     @Flag(help: "Print one JSON object on standard output; docs/json.md describes it.")
     var json = false

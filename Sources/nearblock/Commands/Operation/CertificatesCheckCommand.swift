@@ -6,12 +6,13 @@ struct CertificatesCheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Name each fault of a directory of certificates.",
-        discussion: """
-            nearblock certificates check /etc/nearblock/tls --host b.example
-            nearblock certificates check /etc/nearblock/tls --only client
-
+        usage: "nearblock certificates check <directory> [<options>]",
+        discussion: HelpText.text(
+            """
             Exits with 1 if there is a fault; warnings alone end with 0.
-            """)
+            """,
+            examples: "nearblock certificates check /etc/nearblock/tls --host b.example",
+            "nearblock certificates check /etc/nearblock/tls --only client"))
 
     @Argument(help: "Directory with ca-cert.pem and the certificates and keys of a node.")
     var directory: String

@@ -6,13 +6,14 @@ struct CertificatesMakeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "make",
         abstract: "Make an authority and a directory of certificates for each host.",
-        discussion: """
-            nearblock certificates make --host a.example,10.0.0.1 --host b.example
-            nearblock certificates make --host c.example        (later, by the same authority)
-
+        usage: "nearblock certificates make [--host <name> ...] [<options>]",
+        discussion: HelpText.text(
+            """
             The authority stays in DIR/ca; its ca-key.pem can make certificates for anyone, so keep DIR/ca on no node. \
             Copy each other directory to its host. Nothing is overwritten.
-            """)
+            """,
+            examples: "nearblock certificates make --host a.example,10.0.0.1 --host b.example",
+            "nearblock certificates make --host c.example"))
 
     @Option(
         parsing: .singleValue,

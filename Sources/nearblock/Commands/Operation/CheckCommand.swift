@@ -7,13 +7,13 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Name every mistake in a configuration file, with its line and what is allowed.",
-        discussion: """
-            nearblock check /etc/nearblock.conf
-            nearblock check --offline new.conf
-
+        discussion: HelpText.text(
+            """
             Run it as the node's user: images and directories are looked at with this user's rights. Nothing is changed, \
             and no NBD server is asked. Exits with 1 if there is a mistake; warnings alone end with 0.
-            """)
+            """,
+            examples: "nearblock check /etc/nearblock.conf",
+            "nearblock check --offline new.conf"))
 
     @Argument(help: "Configuration file of a node, as for serve --config.")
     var file: String

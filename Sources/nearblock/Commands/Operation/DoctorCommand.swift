@@ -9,13 +9,14 @@ struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
         abstract: "Check this machine, a node's configuration and the way to another node, and say what to do.",
-        discussion: """
-            nearblock doctor --config /etc/nearblock.conf
-            nearblock doctor --config /etc/nearblock.conf --to b.example:7000
-
+        usage: "nearblock doctor [<options>]",
+        discussion: HelpText.text(
+            """
             Run it as the node's user. Nothing is changed. With --to, up to 16 MiB cross the link within a second. Exits \
             with 1 if there is a fault; warnings alone end with 0.
-            """)
+            """,
+            examples: "nearblock doctor --config /etc/nearblock.conf",
+            "nearblock doctor --config /etc/nearblock.conf --to b.example:7000"))
 
     @Option(help: ArgumentHelp("Configuration file of the node, as for serve --config.", valueName: "file"))
     var config: String?

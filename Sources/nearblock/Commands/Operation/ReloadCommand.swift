@@ -6,13 +6,13 @@ struct ReloadCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reload",
         abstract: "Have a node read its configuration, certificates and keys again.",
-        discussion: """
-            nearblock reload
-            nearblock reload --control /run/nearblock/control.sock
-
+        discussion: HelpText.text(
+            """
             Says what has changed. Exits with 1 if the configuration stays as it was, or an export of it can't be served. \
             SIGHUP does the same, and answers in the log only.
-            """)
+            """,
+            examples: "nearblock reload",
+            "nearblock reload --control /run/nearblock/control.sock"))
 
     @OptionGroup var node: ControlOption
 
