@@ -16,11 +16,11 @@ struct WaitCommand: AsyncParsableCommand {
         abstract: "Wait for the end of a migration, and exit with its status.",
         discussion: HelpText.text(
             """
-            Works at both nodes. If no migration of the export runs, the latest one counts. Without an export, it waits \
-            for all migrations from the node that run now.
+            Works at both nodes. If none of the export runs, the latest one counts. Without an export, it waits for all \
+            from the node that run now.
 
-            Exit statuses: 0 complete, 3 cancelled, 4 destination unreachable, 5 refused, 6 no room, 7 roots differ, \
-            8 not known because the node ended, 1 another failure.
+            Exits with 0 complete, 3 cancelled, 4 unreachable, 5 refused, 6 no room, 7 roots differ, 8 the node ended, \
+            1 another failure.
             """,
             examples: "nearblock wait disk",
             "nearblock wait disk --for switched"))
