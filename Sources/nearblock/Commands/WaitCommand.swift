@@ -17,10 +17,8 @@ struct WaitCommand: AsyncParsableCommand {
         discussion: HelpText.text(
             """
             Works at both nodes. If none of the export runs, the latest one counts. Without an export, it waits for all \
-            from the node that run now.
-
-            Exits with 0 complete, 3 cancelled, 4 unreachable, 5 refused, 6 no room, 7 roots differ, 8 the node ended, \
-            1 another failure.
+            from the node that run now. Exits with 0 complete, 3 cancelled, 4 unreachable, 5 refused, 6 no room, 7 roots \
+            differ, 8 the node ended, 1 another failure.
             """,
             examples: "nearblock wait disk",
             "nearblock wait disk --for switched"))
