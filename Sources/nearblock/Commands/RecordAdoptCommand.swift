@@ -6,6 +6,7 @@ struct RecordAdoptCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "adopt",
         abstract: "Declare that an image is the disk that the record of its path describes.",
+        usage: "nearblock record adopt <image> [<options>]",
         discussion: HelpText.text(
             "For an image that was copied back, or whose file system gives it another inode number after a mount.",
             examples: "nearblock record adopt /images/web.raw",

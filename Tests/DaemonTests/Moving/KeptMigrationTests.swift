@@ -92,7 +92,7 @@ struct KeptMigrationTests {
         )
         try await waitUntilCopying(first)
         #expect(try await first.stop() == 0)
-        #expect(try await onThread { waiting.waitUntilExit() } == 1)
+        #expect(try await onThread { waiting.waitUntilExit() } == 8)
         let said = String(decoding: try scratch.contents("errors"), as: UTF8.self)
         #expect(said.contains("goes on when it is started again") && said.filter { $0 == "\n" }.count == 1, "\(said)")
         let second = try await source()

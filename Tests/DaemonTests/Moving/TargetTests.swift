@@ -213,6 +213,8 @@ struct TargetTests {
         #expect(nodes.calls.count(of: "release") == 1, "\(nodes.calls)")
         #expect(nodes.calls[1].hasPrefix("release disk \(8 << 20) \(nodes.place) "), "\(nodes.calls)")
         #expect(nodes.calls[0].suffix(32) == nodes.calls[1].suffix(32), "one arrival")
+        // The source hears of a cancel there a moment later.
+        try await nodes.wait(for: "serving", at: nodes.source)
         #expect(try await nodes.migrate().status == 0)
         try await nodes.expectDisk(at: nodes.destination)
         #expect(nodes.calls.count(of: "release") == 1)

@@ -53,7 +53,7 @@ struct CheckCommandTests {
             "FILE:11: [export a] read-only: 'yes' is not valid: give true or false",
             "FILE:12: [export a] max-connections: '0' is not valid: give a whole number, 1 or more",
             "FILE:13: [export a] tls: 'optional' is not valid: give required",
-            "FILE:17: [exports c] is unknown; sections are [node] and [export NAME]",
+            "FILE:17: [exports c] is unknown; sections are [node], [export NAME] and [domain NAME]",
         ]
         for part in expected {
             #expect(lines(result).count(where: { $0.hasPrefix(part) }) == 1, "\(part) in \(result.output)")

@@ -148,7 +148,7 @@ struct ServingTests {
         arguments: [
             ("[export x]\n", "[export x] has no image"), ("[nodes]\n", "[nodes] is unknown"),
             ("[node]\nlisten = nowhere\n[export x]\nimage = y\n", "[node] listen: 'nowhere'"),
-            ("[export x]\nimage = y\nread-only = yes\n", "read-only"), ("nonsense\n", "cannot be read"),
+            ("[export x]\nimage = y\nread-only = yes\n", "read-only"), ("nonsense\n", "no line of a configuration"),
             ("[node]\ntls = /x\ntls-mode = maybe\n", "off, optional or required"),
         ])
     func badConfiguration(_ text: String, _ complaint: String) async throws {
