@@ -17,6 +17,8 @@ actor BlockMapFeed {
     private let pool: NIOThreadPool
     private let host = ProcessInfo.processInfo.hostName
     private var latest: (event: PageEvent, time: ContinuousClock.Instant)?
+    /// The look that is under way, for which all viewers wait.
+    private var look: Task<PageEvent?, Never>?
     private var allocations: [String: (picture: BlockPicture?, time: ContinuousClock.Instant)] = [:]
 
     /// - Parameter pool: Asks for the holes of images.
@@ -29,6 +31,15 @@ actor BlockMapFeed {
     /// Returns the state of the node now, or that of a moment ago; nil once the node is gone.
     func event() async -> PageEvent? {
         if let latest, latest.time.duration(to: .now) < Self.keptFor { return latest.event }
+        if let look { return await look.value }
+        let task = Task { await lookAgain() }
+        look = task
+        let event = await task.value
+        look = nil
+        return event
+    }
+
+    private func lookAgain() async -> PageEvent? {
         guard let node else { return nil }
         let seen = await node.observe()
         let shown = seen.statuses.sorted {

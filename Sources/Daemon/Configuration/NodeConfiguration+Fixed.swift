@@ -6,6 +6,7 @@ extension NodeConfiguration {
             ("peer-listen", peerListen != running.peerListen),
             ("keep-migrations", keepsMigrations != running.keepsMigrations),
             ("images", images != running.images),
+            ("memory-dir", memoryDirectory != running.memoryDirectory),
             ("prepare, release or a [domain]", targets != running.targets),
             ("index", index != running.index),
             ("keep-index", keepIndex != running.keepIndex),

@@ -16,6 +16,8 @@ struct KeptMigrationGroup {
     /// Whether all disks of the command are present. If not, the kill came while the migration started or was
     /// cancelled, or one disk is another file now.
     let isWhole: Bool
+    /// Names of the disks that are not present.
+    let missing: [String]
     /// Names of the disks, for messages.
     let list: String
 
@@ -44,7 +46,8 @@ struct KeptMigrationGroup {
             disks.filter { $0.export.name == $0.migration.export }
             + disks.sorted { !$0.export.isReadOnly && $1.export.isReadOnly }
         let names = Dictionary(ordered.map { ($0.migration.export, $0.export.name) }) { first, _ in first }
-        isWhole = command.exports.allSatisfy { names[$0] != nil }
+        missing = command.exports.filter { names[$0] == nil }
+        isWhole = missing.isEmpty
         // Exports may have been renamed since.
         command.exports = command.exports.map { names[$0] ?? $0 }
         self.command = command

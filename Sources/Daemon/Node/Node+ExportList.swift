@@ -49,18 +49,19 @@ extension Node {
     func forget(_ name: String) async throws -> String {
         let export = try find(name)
         let image = try checkMayForget(export)
-        // New clients must not come while the registry is asked.
+        // New clients, commands and reloads must not find it while the registry is asked.
         table.remove(export.name)
+        exports[export.name] = nil
         do {
             guard export.export.connections.current == 0 else { throw Self.inUse(export) }
             if let reason = try await registry?.retire(export.name) {
                 throw NodeError.unusable("\(export.name) can't be forgotten: \(reason)")
             }
         } catch {
-            _ = table.add(export.export)
+            exports[export.name] = export
+            if !table.add(export.export) { logger.error("\(export.name) is not offered: its name has been taken") }
             throw error
         }
-        exports[export.name] = nil
         upkeep.end(of: export.name)
         export.stopForwarding()
         await export.waitUntilLinksEnded()
@@ -100,16 +101,18 @@ extension Node {
     // MARK: Disks that are put into the configuration
 
     /// Applies the configuration to disks that came by migration and that it names since.
-    func adopt(_ configured: [ExportConfiguration]) async {
+    func adopt(_ configured: [ExportConfiguration], _ report: inout ReloadReport) async {
         for configuration in configured {
             guard let export = exports[configuration.name], export.configuration == nil, let backing = export.backing,
                 let image = backing.file
             else { continue }
             if let problem = await problem(adopting: export, image, as: configuration) {
+                report.problems.append("\(export.name) stays as it came: \(problem)")
                 logger.warning("\(export.name) stays as it came: \(problem)")
                 continue
             }
             await replace(export, with: configuration)
+            report.notes.append("\(export.name), which came by a migration, is served as the configuration says")
             logger.notice("\(export.name), which came by a migration, is served as the configuration says")
         }
     }

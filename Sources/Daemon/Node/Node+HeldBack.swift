@@ -35,9 +35,12 @@ extension Node {
         for (name, export) in waiting {
             // The file system may hang, and must not stop the node.
             guard let now = try? await BlockingWork.run({ ImageAppearance(at: export.configuration.backing) }),
-                now != export.seen, waiting[name]?.seen == export.seen, !isStopping
+                now != export.seen, waiting[name]?.seen == export.seen, !isStopping, !isReloading
             else { continue }
-            await retry(export.configuration, now)
+            let task = Task { await retry(export.configuration, now) }
+            retrying = task
+            await task.value
+            retrying = nil
         }
         isWatchingWaiting = !waiting.isEmpty && !isStopping
         return isWatchingWaiting
@@ -53,7 +56,10 @@ extension Node {
             waiting[name] = nil
             heldBack.withLockedValue { $0[name] = nil }
             logger.notice("\(name) is offered: its image can be opened now")
+            await resumeMigrations()
         } catch {
+            // A reload has decided about the export meanwhile.
+            guard waiting[name]?.configuration == configuration, exports[name] == nil else { return }
             let reason = "\(error)"
             let isNews = heldBack.withLockedValue { held in
                 defer { held[name] = reason }

@@ -105,7 +105,7 @@ extension Node {
         // A migration that started meanwhile uses the new size; clients see it when that has ended.
         guard exports[export.name] === export, export.isAtRest else { return }
         upkeep.end(of: export.name)
-        await replace(export, with: configuration)
+        await replace(export, with: configuration, isConfigured: export.configuration != nil)
         if size < told { await export.bitmap?.resize(to: size) }
         logger.notice(
             "\(export.name): \(configuration.backing) has \(size) bytes now and had \(told); new clients see that, and connected clients keep the old size"

@@ -28,6 +28,7 @@ extension Node {
     /// - Throws: `TLSError`, `PeerError` or `NodeError`; nothing has changed then.
     @discardableResult
     public func reload(_ new: NodeConfiguration, started: NodeConfiguration) async throws -> ReloadReport {
+        guard !isStopping else { throw NodeError.unusable("this node is ending") }
         try new.checkEncryption()
         let protection = try new.openPeerProtection()
         // The peer address itself changes only with a restart.
@@ -44,13 +45,19 @@ extension Node {
             log(problem)
             if problem.isFault { report.problems.append("\(problem)") } else { report.notes.append("\(problem)") }
         }
+        isReloading = true
+        defer { isReloading = false }
+        await retrying?.value
         standing.look(at: new.exports)
+        let late = Set(waiting.keys)
         heldBack.withLockedValue { $0 = [:] }
         waiting = [:]
         let renamed = await replaceOrWithdraw(new.exports, &report)
-        await adopt(new.exports)
+        await adopt(new.exports, &report)
         await offer(new.exports, renaming: renamed, &report)
         tellSummary()
+        // Migrations may have waited for these.
+        if late.contains(where: { exports[$0] != nil }) { await resumeMigrations() }
         lookAtAll()
         report.problems += heldBack.withLockedValue { $0 }.sorted { $0.key < $1.key }
             .map { "\($0.key) is not offered: \($0.value)" }
@@ -76,6 +83,9 @@ extension Node {
             } else if !configured.contains(where: { $0.name == name }), await disinherit(export) {
                 logger.notice("\(name) is served as it came by migration")
                 report.notes.append("\(name) is served as it came by migration")
+            } else if exports[name] !== export || !export.isAtRest {
+                report.notes.append("\(name) began to move meanwhile; it stays as it is")
+                logger.warning("\(report.notes.last ?? "")")
             } else {
                 table.remove(name)
                 exports[name] = nil
@@ -92,7 +102,7 @@ extension Node {
         _ configured: [ExportConfiguration], renaming withdrawn: [NodeExport], _ report: inout ReloadReport
     ) async {
         var renamed = withdrawn
-        for export in configured where exports[export.name] == nil {
+        for export in configured where exports[export.name] == nil && !isStopping {
             do {
                 if let index = renamed.firstIndex(where: { $0.configuration?.sharesBacking(with: export) ?? false }) {
                     await replace(renamed.remove(at: index), with: export)

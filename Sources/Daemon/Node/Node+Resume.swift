@@ -10,6 +10,11 @@ extension Node {
             logger.error("the interrupted migration of \(export.name) is not resumed: \(error)")
         }
         for group in groups {
+            if let late = group.missing.first(where: { waiting[$0] != nil }) {
+                for export in group.exports { export.setPutAside("waits for \(late), which is not offered yet") }
+                logger.warning("the interrupted migration of \(group.list) waits for \(late), which is not offered yet")
+                continue
+            }
             guard group.isWhole else {
                 for export in group.exports { export.forgetRequest(logger) }
                 logger.warning("the interrupted migration of \(group.list) is not resumed: not all its disks are here")

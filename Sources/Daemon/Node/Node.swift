@@ -48,6 +48,10 @@ public actor Node {
     var waiting: [String: WaitingExport] = [:]
     /// Whether a task looks at the images of `waiting`.
     var isWatchingWaiting = false
+    /// Whether a new configuration is being applied.
+    var isReloading = false
+    /// The attempt to open an export that waits; a reload lets it end first.
+    var retrying: Task<Void, Never>?
     /// Told in a line which exports can't be served, when that changes.
     var tellingSummary: (@Sendable (String) -> Void)?
     /// The last such line; nil while all exports have been served.

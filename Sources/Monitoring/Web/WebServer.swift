@@ -13,6 +13,8 @@ public final class WebServer: Sendable {
     private static let clients = 32
     /// Clients that get events.
     private static let viewers = 16
+    /// Answers that are being made, also for clients that have gone.
+    private static let answers = 8
     /// Time for a request and its answer; for events, for each of them.
     private static let patience = TimeAmount.seconds(10)
 
@@ -25,6 +27,7 @@ public final class WebServer: Sendable {
     private struct OpenChannels {
         var all: [ObjectIdentifier: any Channel] = [:]
         var viewers = 0
+        var answers = 0
         var isStopped = false
     }
 
@@ -117,7 +120,17 @@ public final class WebServer: Sendable {
             let known = routes.keys.sorted().joined(separator: ", ")
             return try await refuse(channel, .notFound, "nothing is here; there is \(known)")
         }
-        switch await route.answer() {
+        let hasRoom = open.withLockedValue { open in
+            guard open.answers < Self.answers else { return false }
+            open.answers += 1
+            return true
+        }
+        guard hasRoom else {
+            return try await refuse(channel, .serviceUnavailable, "too many requests; ask again later")
+        }
+        let answer = await route.answer()
+        open.withLockedValue { $0.answers -= 1 }
+        switch answer {
         case .document(let mediaType, let body):
             try await send(channel, .ok, mediaType, body)
         case .events(let events):

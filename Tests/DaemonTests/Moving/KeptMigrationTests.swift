@@ -56,6 +56,32 @@ struct KeptMigrationTests {
         #expect(try await destination.stop() == 0)
     }
 
+    @Test("An image that is there later than the node -> the migration of both disks waits for it, and goes on")
+    func lateImage() async throws {
+        let destination = try await destination()
+        let first = try await source()
+        let begun = try await first.ask(
+            ["migrate", "root", "log", "--to", "127.0.0.1:\(port)", "--rate", "8M", "--detach"])
+        #expect(begun.status == 0, "\(begun)")
+        try await waitUntilCopying(first)
+        #expect(try await first.stop() == 0)
+        let (path, elsewhere) = (scratch.file("log.raw"), scratch.file("elsewhere.raw"))
+        #expect(rename(path, elsewhere) == 0)
+        let second = try await source()
+        try await second.wait(for: "waits for log")
+        #expect(rename(elsewhere, path) == 0)
+        try await second.wait(for: "goes on")
+        #expect(try await second.ask(["rate", "root"]).status == 0)
+        try await waitUntil("all is there") {
+            try await second.exports().allSatisfy { ["moved", "released"].contains($0["state"] as? String) }
+        }
+        for disk in ["root", "log"] {
+            #expect(try scratch.data("\(disk).raw") == scratch.data("images/\(disk).raw"), "\(disk)")
+        }
+        #expect(try await second.stop() == 0)
+        #expect(try await destination.stop() == 0)
+    }
+
     @Test("What was sent before a restart -> is not sent again")
     func keepsWhatWasSent() async throws {
         let destination = try await destination()

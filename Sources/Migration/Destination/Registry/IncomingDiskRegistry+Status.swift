@@ -57,6 +57,8 @@ extension IncomingDiskRegistry {
         guard !machine.isForwardedTo(migration) else {
             return "another node forwards its clients here; stop that node's export first"
         }
+        // Without the record of the coming, a record of its place would have the place released.
+        if try targets.record(of: export) != nil { try targets.keep(export) }
         try records.remove(migration, of: export)
         perform(machine.retire(migration))
         return nil
