@@ -40,6 +40,8 @@ extension RawImage {
     public func growFile(to newSize: UInt64) throws {
         try direct?.check(size: newSize, path: path)
         guard let end = off_t(exactly: newSize) else { throw FileError("make longer", path, code: EFBIG) }
+        // Somebody else may have made it longer meanwhile.
+        guard try currentSize() <= newSize else { throw FileError("make longer", path, code: EBUSY) }
         guard ftruncate(descriptor, end) == 0 else { throw FileError("make longer", path) }
         try synchronize()
     }

@@ -10,7 +10,7 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
     let durability: NBDClientDurability
     private let connections: [NBDClientConnection]
     /// Keeps alive what serves the disk, also for clients of an export that is no longer offered.
-    private let server: (any Sendable & AnyObject)?
+    let server: (any Sendable & AnyObject)?
 
     private init(
         _ traits: NBDClientTraits, _ durability: NBDClientDurability, _ connections: [NBDClientConnection],

@@ -88,6 +88,8 @@ public final class NBDDiskImage: DiskImage {
 
     /// Bytes of the disk.
     public var size: UInt64 { traits.size }
+    /// The server, if this process has started it; nil otherwise.
+    public var server: (any Sendable & AnyObject)? { remote.server }
     /// Whether the server accepts writes.
     public var isWritable: Bool { !traits.isReadOnly }
     /// Whether the server says that its disk is slow to seek.

@@ -25,7 +25,7 @@ struct Backing: Sendable {
     init(_ image: any DiskImage, isReadOnly: Bool, daemon: StorageDaemon? = nil) {
         self.image = image
         self.isReadOnly = isReadOnly || !image.isWritable
-        self.daemon = daemon
+        self.daemon = daemon ?? (image as? NBDDiskImage)?.server as? StorageDaemon
         size = image.size
         isRotational = image.isRotational
         device = image.device

@@ -16,6 +16,13 @@ extension Node {
         } catch { logger.warning("\(export.name): its dirty bitmap shows all blocks: \(error)") }
     }
 
+    /// Drops the bitmap that an earlier process has saved: clients may write to the image before the next start.
+    func discardBitmap(of export: NodeExport) {
+        do { _ = try keeper(for: export)?.take() } catch {
+            logger.warning("\(export.name): its saved dirty bitmap can't be dropped: \(error)")
+        }
+    }
+
     /// Saves the bitmaps of the exports that are here. Nothing writes to them any more.
     func saveBitmaps() async {
         for export in exports.values where export.isAtRest && !export.isHeldBack && export.flushProblem == nil {

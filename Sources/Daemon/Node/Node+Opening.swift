@@ -34,7 +34,7 @@ extension Node {
         await old?.bitmap?.stop()
         if let export = exports[configured.name] {
             // A later client could have written before the bits were there.
-            if !hasStarted { await restoreBitmap(of: export) }
+            if !hasStarted { await restoreBitmap(of: export) } else { discardBitmap(of: export) }
             await export.bitmap?.start()
         }
         guard unfinished != nil, let export = exports[configured.name], export.isAtRest else { return }

@@ -22,7 +22,9 @@ extension Node {
                 "\(image.path) has \(found) bytes, and \(export.name) has \(told) already; make the file or device longer "
                     + "first, or give a size")
         }
-        guard exports[export.name] === export, export.isAtRest else { throw NodeError.notReady(export.name) }
+        guard exports[export.name] === export, export.isAtRest, export.export.description.size == told else {
+            throw NodeError.notReady(export.name)
+        }
         await resize(export, image, from: told, to: size ?? found)
         // Other exports of the same file.
         lookAtAll()

@@ -21,6 +21,16 @@ struct IncomingRecords: Sendable {
         try state.read(IncomingRecord.self, from: name(of: export, IncomingRecord.prefix))
     }
 
+    /// Another disk that is here in a place that a command has made; nil if there is none.
+    func owner(ofPlace place: String, except export: String) throws -> String? {
+        for prefix in [IncomingRecord.prefix, IncomingRecord.returningPrefix] {
+            let found = try state.readAll(IncomingRecord.self, prefix: "\(prefix)-")
+                .first { $0.1.export != export && ($0.1.place == place || $0.1.imagePath == place) }
+            if let found { return found.1.export }
+        }
+        return nil
+    }
+
     func write(_ record: IncomingRecord) throws {
         try state.write(record, as: name(of: record.export, IncomingRecord.prefix))
     }

@@ -42,12 +42,13 @@ struct DiskActivation: Sendable {
     }
 
     /// Opens the place that a command has made for a disk.
-    /// - Throws: `MigrationError.refused` if it can't be used.
+    /// - Throws: `PlaceInUse`; `MigrationError.refused` if it can't be used for another reason.
     func open(_ place: TargetPlace, size: UInt64, for export: String) async throws -> any DiskImage {
         if place.isPlain { return try place.open(size: size) }
         let image: any DiskImage
         do { image = try await host.open(place.location, format: place.format, for: export) } catch {
-            throw MigrationError.refused("the place that was prepared for the disk there can't be used: \(error)")
+            // QEMU says in words only whether something else has it open.
+            throw PlaceInUse(reason: "the place that was prepared for the disk there can't be used: \(error)")
         }
         guard image.isWritable else { throw MigrationError.refused("\(place.location) can't be written there") }
         guard image.size == size else {

@@ -113,10 +113,12 @@ extension IncomingDiskRegistry {
         // The map says what the image holds: a server that loses blocks that came must not give older bytes for them.
         image.refuseAfterLosses(true)
         let device = ResolvingDevice(image: image, map: map, resolver: postCopy)
+        // Only a file system fills up by what is missing. What another server stores would take many questions.
+        let stored = image.isFile ? try image.allocatedBytes() : 0
         space.add(
             space.claim(
                 image.path, size: record.size, blockSize: map.geometry.blockSize,
-                dataBytes: try image.allocatedBytes().addingClamped(
+                dataBytes: stored.addingClamped(
                     map.missing.multipliedClamped(by: UInt64(map.geometry.blockSize)))),
             for: record.migration)
         blockMaps.show(map, of: record.export)

@@ -33,8 +33,14 @@ extension IncomingDiskRegistry {
         let target = try await prepare(offer, over: connection)
         do {
             return try await take(offer, in: target, over: connection)
+        } catch let error as PlaceInUse {
+            if !target.isResumed {
+                try targets.keep(offer.export)
+                logger.warning("\(target.place.line) stays as it is: \(error)")
+            }
+            throw MigrationError.refused(error.reason)
         } catch {
-            if !target.isResumed { beginRelease(of: offer.export) }
+            if !target.isResumed { beginRelease(of: offer.export, isPreparing: true) }
             throw error
         }
     }
@@ -72,16 +78,16 @@ extension IncomingDiskRegistry {
         }
     }
 
-    /// - Throws: `MigrationError.refused` if the image is another disk's: an export's, or one that waits for its source.
+    /// - Throws: `PlaceInUse` if the image is another disk's: an export's, or one that waits for its source.
     private func checkIsUnused(_ image: any DiskImage, for export: String) async throws {
         if let other = await host.export(with: image) {
-            throw MigrationError.refused("\(image.path) was prepared for \(export) there, and is the image of \(other)")
+            throw PlaceInUse(reason: "\(image.path) was prepared for \(export) there, and is the image of \(other)")
         }
         for prefix in [IncomingRecord.prefix, IncomingRecord.returningPrefix] {
             for (_, record) in try records.state.readAll(IncomingRecord.self, prefix: "\(prefix)-")
             where try record.knowsImage && record.isAbout(image) {
-                throw MigrationError.refused(
-                    "\(image.path) was prepared for \(export) there, and \(record.export) has arrived in it")
+                throw PlaceInUse(
+                    reason: "\(image.path) was prepared for \(export) there, and \(record.export) has arrived in it")
             }
         }
     }
@@ -89,7 +95,10 @@ extension IncomingDiskRegistry {
     // MARK: Releasing
 
     /// Begins to release the place of a disk that does not come; nothing if no command has made it one.
-    func beginRelease(of export: String) {
+    /// - Parameter isPreparing: the attempt that prepares the place says so. The end of another attempt must not release
+    ///   what is just being made.
+    func beginRelease(of export: String, isPreparing: Bool = false) {
+        guard isPreparing || !preparing.contains(export) else { return }
         do {
             guard try targets.record(of: export) != nil else { return }
             try targets.beginRelease(of: export)

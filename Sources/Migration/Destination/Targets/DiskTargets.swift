@@ -180,8 +180,11 @@ struct DiskTargets: Sendable {
     /// - Returns: whether the place is not this arrival's any more.
     private func runRelease(_ record: TargetRecord) async -> Bool {
         do {
-            // The last line of defence: the disk may be served from there.
-            if let arrived = try records.read(record.export), arrived.phase == .active, arrived.place == record.place,
+            // The last line of defence: this disk may be served from there, or another one.
+            if let place = record.place, let other = try records.owner(ofPlace: place, except: record.export) {
+                logger.error("\(place) is the place of \(other), and is not released for \(record.export)")
+            } else if let arrived = try records.read(record.export), arrived.phase == .active,
+                arrived.place == record.place,
                 record.place != nil
             {
                 logger.error("\(record.export) has been switched over, and its place is not released")

@@ -67,7 +67,7 @@ struct TargetPlace: Equatable, Sendable {
 
     /// Opens a raw file or block device for a disk.
     /// - Parameter size: bytes of the disk; the place may be larger.
-    /// - Throws: `MigrationError.refused` if it is used by something else, too small, or not a file or block device.
+    /// - Throws: `PlaceInUse`; `MigrationError.refused` if it is too small, or not a file or block device.
     func open(size: UInt64) throws -> RawImage {
         do {
             try checkIsUnclaimed()
@@ -80,7 +80,8 @@ struct TargetPlace: Equatable, Sendable {
         } catch let error as MigrationError {
             throw error
         } catch {
-            throw MigrationError.refused("the place that was prepared for the disk there can't be used: \(error)")
+            let reason = "the place that was prepared for the disk there can't be used: \(error)"
+            throw PlaceInUse.isSaid(by: error) ? PlaceInUse(reason: reason) : MigrationError.refused(reason)
         }
     }
 

@@ -40,10 +40,10 @@ public struct BitmapKeeper: Sendable {
     private let name: String
 
     /// - Parameter bitmap: the bitmap's name.
-    /// - Returns: nil for a device that nothing tells from others.
+    /// - Returns: nil for a block device, which does not tell whether something else has written to it.
     /// - Throws: `FileError`.
     public init?(directory: StateDirectory, image: RawImage, bitmap: String) throws {
-        guard let identity = try image.identity() else { return nil }
+        guard !image.isBlockDevice, let identity = try image.identity() else { return nil }
         self.directory = directory
         self.image = image
         self.bitmap = bitmap
