@@ -31,15 +31,15 @@ public final class BlockMarks: Sendable {
     ///   of `bytes`.
     public func run(in bytes: Range<UInt64>) -> (isMarked: Bool, end: UInt64) {
         guard !isRetired.load(ordering: .relaxed) else { return (true, bytes.upperBound) }
-        let touched = geometry.blocks(touching: bytes)
+        let touched = geometry.blocks(touchingDisk: bytes)
         // The disk may have been shorter when the map was made. Nobody knows about blocks behind that end, so they
         // count as marked.
         guard touched.lowerBound < bitmap.count else { return (true, bytes.upperBound) }
         let blocks = touched.lowerBound..<min(touched.upperBound, bitmap.count)
         let isMarked = bitmap.isSet(blocks.lowerBound) == marked
         guard let other = bitmap.first(isMarked != marked, in: blocks) else {
-            return (isMarked, min(bytes.upperBound, blocks.upperBound * UInt64(geometry.blockSize)))
+            return (isMarked, min(bytes.upperBound, geometry.diskStart(of: blocks.upperBound)))
         }
-        return (isMarked, other * UInt64(geometry.blockSize))
+        return (isMarked, geometry.diskStart(of: other))
     }
 }

@@ -13,10 +13,11 @@ public final class DirtyMap: Sendable {
         bitmap = AtomicBitmap(count: geometry.blockCount)
     }
 
-    /// Marks every block that the bytes touch. Blocks behind the end of the map are ignored.
+    /// Marks every block that the bytes of the disk touch. Blocks behind the end of the map are ignored.
     public func mark(offset: UInt64, length: UInt64) {
-        guard length > 0, offset < geometry.size else { return }
-        bitmap.set(geometry.blocks(touching: offset..<min(offset + length, geometry.size)))
+        let size = geometry.diskSize
+        guard length > 0, offset < size else { return }
+        bitmap.set(geometry.blocks(touchingDisk: offset..<min(offset + length, size)))
     }
 
     /// Marks blocks.
@@ -34,8 +35,9 @@ public final class DirtyMap: Sendable {
     }
 
     /// A map for the same disk at another size. New blocks are dirty, and so is the block in which the shorter of the
-    /// two sizes ends. nil if the size is not valid.
+    /// two sizes ends. nil if the size is not valid. The disk has no layout.
     public func resized(to size: UInt64) -> DirtyMap? {
+        precondition(geometry.layout == nil)
         guard let larger = BlockGeometry(size: size, blockSize: geometry.blockSize) else { return nil }
         let map = DirtyMap(geometry: larger)
         map.mark(allOf: self)

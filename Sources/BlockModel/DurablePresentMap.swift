@@ -50,9 +50,9 @@ public final class DurablePresentMap: Sendable {
     /// Whether a block came from the source's disk.
     public func isTaken(_ block: UInt64) -> Bool { taken.isSet(block) }
 
-    /// Whether every block that the bytes touch is in the image.
+    /// Whether every block that the bytes of the disk touch is in the image.
     public func holds(offset: UInt64, length: UInt64) -> Bool {
-        present.first(false, in: geometry.blocks(touching: offset..<offset + length)) == nil
+        present.first(false, in: geometry.blocks(touchingDisk: offset..<offset + length)) == nil
     }
 
     /// The first missing block in a range; nil where all are present.

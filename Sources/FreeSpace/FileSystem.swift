@@ -17,6 +17,15 @@ struct FileSystem {
 
     /// Finds the file systems of an open disk by libblkid: on its partitions (GPT, MBR), or on all of it.
     static func find(on descriptor: CInt) -> [FileSystem] {
+        parts(of: descriptor).compactMap { bytes in
+            kind(descriptor, start: Int64(bytes.start), size: Int64(bytes.size)).map {
+                FileSystem(kind: $0, bytes: bytes)
+            }
+        }
+    }
+
+    /// The partitions of an open disk, or all of it if there are none; nothing of a disk that can't be read.
+    static func parts(of descriptor: CInt) -> [DiskBytes] {
         guard let probe = probe(descriptor, start: 0, size: 0) else { return [] }
         defer { blkid_free_probe(probe) }
         let size = Int64(blkid_probe_get_size(probe))
@@ -24,13 +33,10 @@ struct FileSystem {
         let partitions = partitions(probe)
         let places = partitions.isEmpty ? [(start: Int64(0), size: size)] : partitions
         return places.compactMap { place in
-            guard place.start >= 0, place.size > 0, place.start < size, let start = UInt64(exactly: place.start),
-                let kind = kind(descriptor, start: place.start, size: min(place.size, size - place.start))
-            else { return nil }
-            return FileSystem(
-                kind: kind,
-                bytes: DiskBytes(
-                    descriptor: descriptor, start: start, size: UInt64(min(place.size, size - place.start))))
+            guard place.start >= 0, place.size > 0, place.start < size else { return nil }
+            return DiskBytes(
+                descriptor: descriptor, start: UInt64(place.start),
+                size: UInt64(min(place.size, size - place.start)))
         }
     }
 

@@ -1,11 +1,13 @@
 import CLinux
 import Glibc
 
-/// The helper that reads a guest's file systems. It is this program again, started by `FreeSpaceReader`, since what a guest has
-/// written may bring a library down, or worse. Standard input is the disk, and standard output takes a `RunStream`.
+/// The helper that reads a guest's partitions and file systems. It is this program again, started by `Helper`. Standard input is
+/// the disk, and standard output takes a `RunStream`.
 public enum FreeSpaceProgram {
-    /// The argument that makes this program the helper.
+    /// The argument that makes this program the helper that tells the free runs.
     public static let argument = "read-free-space"
+    /// The argument that makes this program the helper that tells where partitions are, and the extents of LVM in them.
+    public static let partitionsArgument = "read-partitions"
     /// Bytes of addresses: bitmaps of 16 TiB in blocks of 4 KiB take 512 MiB, and code some 100 MiB.
     private static let memory: UInt64 = 2 << 30
     /// Seconds of the processor.
@@ -13,17 +15,40 @@ public enum FreeSpaceProgram {
     /// Bytes that go to the node at once.
     private static let outputBytes = 1 << 16
 
-    /// Writes the free runs of all file systems that it finds, and returns the exit status.
-    public static func run() -> CInt {
+    /// Does the work of a helper if the program's arguments name one.
+    /// - Parameter arguments: without the program's name.
+    /// - Returns: the exit status; nil if this is no helper.
+    public static func run(_ arguments: some Collection<String>) -> CInt? {
+        switch Array(arguments) {
+        case [argument]:
+            answer { output in
+                for system in FileSystem.find(on: STDIN_FILENO) { try output.write(free(of: system)) }
+            }
+        case [partitionsArgument]:
+            answer { output in
+                for part in FileSystem.parts(of: STDIN_FILENO) { try output.write(places(in: part)) }
+            }
+        default: nil
+        }
+    }
+
+    private static func answer(_ body: (inout Output) throws -> Void) -> CInt {
         guard linux_confine(memory, seconds) == 0 else { return 1 }
         var output = Output()
         do {
-            for system in FileSystem.find(on: STDIN_FILENO) { try output.write(free(of: system)) }
+            try body(&output)
             try output.end()
         } catch {
             return 1
         }
         return 0
+    }
+
+    /// A part of the disk, and the extents of LVM if it has some.
+    private static func places(in part: DiskBytes) -> [ByteRun] {
+        let extents = PhysicalVolume.extents(in: part).map { part.start + $0 }
+        return [ByteRun(start: part.start, length: part.size)]
+            + (extents.map { [ByteRun(start: $0, length: part.start + part.size - $0)] } ?? [])
     }
 
     /// All free runs of a file system in bytes of the disk; none of one that contradicts itself, or has no end.

@@ -108,8 +108,13 @@ package struct DestinationMachine: Equatable {
 
     private mutating func open(_ offer: Offer) throws -> Action {
         if let problem = ExportName.problem(with: offer.export) { throw MigrationError.refused(problem) }
-        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)),
-            geometry.blockCount <= Self.maximumBlocks
+        let origins = offer.details?.origins ?? []
+        guard GridLayout.isValid(origins, diskSize: offer.size) else {
+            throw MigrationError.refused(
+                "the \(origins.count) origins of the offered disk's blocks are not at most \(GridLayout.maximumOrigins) "
+                    + "ascending multiples of 512 within its \(offer.size) bytes")
+        }
+        guard let geometry = offer.geometry, geometry.blockCount <= Self.maximumBlocks
         else {
             throw MigrationError.refused(
                 "a disk of \(offer.size) bytes in blocks of \(offer.blockSize) can't be taken; it needs at least 1 byte, "

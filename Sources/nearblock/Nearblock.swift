@@ -22,7 +22,7 @@ struct Nearblock: AsyncParsableCommand {
 
     static func main() async {
         // Ahead of everything that it does not need.
-        if CommandLine.arguments.dropFirst() == [FreeSpaceProgram.argument] { Foundation.exit(FreeSpaceProgram.run()) }
+        if let status = FreeSpaceProgram.run(CommandLine.arguments.dropFirst()) { Foundation.exit(status) }
         signal(SIGPIPE, SIG_IGN)
         do {
             if let problem = UnknownCommand.problem(in: Array(CommandLine.arguments.dropFirst())) {

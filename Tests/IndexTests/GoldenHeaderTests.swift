@@ -1,4 +1,5 @@
 import Block
+import Foundation
 import Testing
 
 @testable import Index
@@ -18,6 +19,10 @@ struct GoldenHeaderTests {
     private static let tableHex =
         table + identity + String(repeating: "00", count: 24)
         + "e4fc51476fd27e4dbb03890d620fa286a0716404abec65c7c4ef1cfb0d7107bf"
+    private static let originsHex =
+        table.replacingOccurrences(of: "6e656172626c6b0a 02", with: "6e656172626c6b0a 03")
+        .replacingOccurrences(of: "3120100000000000", with: "3220100000000000") + identity + "02000000"
+        + String(repeating: "00", count: 20) + "ed79f0c4dfe35604889e4bb7b9fb9d33e35335afeba2d7e2ab5c6eb8cf22afd3"
     private static let olderTableHex =
         table + String(repeating: "00", count: 56) + "8d404d1c7308f7db4c3b0f638226f2525311e24d481d455a5c72603b1025d0d8"
     private static let catalogueHex =
@@ -30,12 +35,12 @@ struct GoldenHeaderTests {
         return stride(from: 0, to: digits.count, by: 2).map { UInt8(String(digits[$0..<$0 + 2]), radix: 16)! }
     }
 
-    private func table(identity: [UInt8]?) -> TableHeader {
+    private func table(identity: [UInt8]?, origins: [UInt64] = []) -> TableHeader {
         var header = TableHeader(
             blockSize: 4096, imageSize: 0x01_0203_0405, nameLength: 17, domainLength: 7,
             stamp: ImageStamp(
                 device: 0x1112_1314_1516_1718, inode: 0x2122_2324_2526_2728, size: 0x01_0203_0405, modified: -2),
-            identityDigest: identity, generation: Generation(bytes: Array(0xa0..<0xb0)))
+            identityDigest: identity, generation: Generation(bytes: Array(0xa0..<0xb0)), origins: origins)
         header.zeroBlocks = 3
         header.distinct = 4
         header.nameDigest = Array(0x20..<0x40)
@@ -49,6 +54,15 @@ struct GoldenHeaderTests {
         #expect(header.encode() == bytes(Self.tableHex))
         #expect(try TableHeader(decoding: bytes(Self.tableHex)) == header)
         #expect(header.nameRange == 256..<280 && header.fingerprintsRange == 4096..<4096 + 0x102031 * 16)
+    }
+
+    @Test("The header of a table with origins, which earlier releases take for a later version's")
+    func tablesWithOrigins() throws {
+        let header = table(identity: Array(0x60..<0x80), origins: [0x7e00, 0x10_0000])
+        #expect(header.encode() == bytes(Self.originsHex))
+        #expect(try TableHeader(decoding: bytes(Self.originsHex)) == header)
+        #expect(header.textRange == 256..<296 && header.nameRange == 256..<280)
+        #expect(header.fingerprintsRange == 4096..<4096 + 0x102032 * 16)
     }
 
     @Test("A table header of a release without the image's identity")
@@ -73,8 +87,8 @@ struct GoldenHeaderTests {
     @Test("Another version -> a version error, not damage")
     func versions() {
         var later = bytes(Self.tableHex)
-        later[8] = 3
-        #expect(throws: TableFault.version(3)) { try TableHeader(decoding: later) }
+        later[8] = 4
+        #expect(throws: TableFault.version(4)) { try TableHeader(decoding: later) }
         var damaged = bytes(Self.catalogueHex)
         damaged[64] ^= 1
         #expect(throws: TableFault.damaged("header")) { try CatalogueHeader(decoding: damaged) }

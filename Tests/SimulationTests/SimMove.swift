@@ -45,7 +45,10 @@ final class SimMove: SimPart {
         let blocks =
             isLarge
             ? Int.random(in: 65...200, using: &world.random) : Int.random(in: 3...mostBlocks, using: &world.random)
-        let disk = SimDisk(blocks: blocks, tailSectors: Int.random(in: 1...4, using: &world.random))
+        let partitions = world.chance(50) ? Int.random(in: 1...4, using: &world.random) : 0
+        let disk = SimDisk(
+            blocks: blocks, tailSectors: Int.random(in: 1...4, using: &world.random),
+            partitions: (0..<partitions).map { _ in Int.random(in: 1...4 * blocks, using: &world.random) })
         var contents = (0..<disk.sectorCount).map { _ in UInt32.random(in: 1...900, using: &world.random) }
         for block in 0..<disk.geometry.blockCount where world.chance(25) {
             for sector in disk.sectors(of: block..<block + 1) { contents[sector] = 0 }

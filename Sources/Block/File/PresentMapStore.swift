@@ -56,7 +56,7 @@ public final class PresentMapStore: Sendable {
         self.path = path
         self.file = file
         let pages = Int(DurablePresentMap.paddedCount(geometry) / MapPage.blocks)
-        guard try Self.header(of: file) == [Self.magic, geometry.size, UInt64(geometry.blockSize)],
+        guard try Self.header(of: file) == Self.header(of: geometry),
             file.size == UInt64(Self.headerBytes + pages * 2 * Self.pageBytes)
         else { throw FileError("use as the present map of this disk", file.path, code: EINVAL) }
         let live = "\(path).live"
@@ -122,12 +122,17 @@ public final class PresentMapStore: Sendable {
     }
 
     private static func writeHeader(_ file: RawImage, _ geometry: BlockGeometry) throws {
-        let words = [magic, geometry.size, UInt64(geometry.blockSize)]
+        let words = header(of: geometry)
         try words.withUnsafeBytes { try file.write($0, at: 0) }
     }
 
+    /// The last word is 0 in files of earlier releases, which know no layouts.
+    private static func header(of geometry: BlockGeometry) -> [UInt64] {
+        [magic, geometry.size, UInt64(geometry.blockSize), geometry.layout?.digest ?? 0]
+    }
+
     private static func header(of file: RawImage) throws -> [UInt64] {
-        var words: [UInt64] = [0, 0, 0]
+        var words: [UInt64] = [0, 0, 0, 0]
         try words.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
         return words
     }

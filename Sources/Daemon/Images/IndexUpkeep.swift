@@ -1,6 +1,7 @@
 import Block
 import BlockModel
 import Foundation
+import FreeSpace
 import Index
 import Logging
 import NIOConcurrencyHelpers
@@ -35,19 +36,24 @@ struct IndexUpkeep: Sendable {
     /// Runs until the task is cancelled.
     func run() async {
         do {
-            let store = try IndexStore(directory: directory)
-            guard let geometry = BlockGeometry(size: disk.size, blockSize: store.blockSize) else { return }
-            let map = DirtyMap(geometry: geometry)
-            await disk.follow(map)
-            await keep(store, map)
-            await disk.unfollow(map)
+            let store = try IndexStore(directory: directory, findPlaces: PartitionReader().places)
+            while !Task.isCancelled {
+                let origins = await origins(in: store) ?? []
+                guard let geometry = BlockGeometry(size: disk.size, blockSize: store.blockSize, origins: origins)
+                else { return }
+                let map = DirtyMap(geometry: geometry)
+                await disk.follow(map)
+                await keep(store, map)
+                await disk.unfollow(map)
+            }
         } catch {
             logger.error("\(path) is not kept in the index: \(error)")
         }
     }
 
+    /// Returns once the task is cancelled, or the guest has moved its partitions: the table then needs another grid.
     private func keep(_ store: IndexStore, _ map: DirtyMap) async {
-        var isWhole = store.isCurrent(path)
+        var isWhole = await (try? quietly { _ in store.isCurrent(path) }) ?? false
         while !Task.isCancelled {
             do {
                 isWhole = try await bringUpToDate(store, map, isWhole: isWhole)
@@ -58,7 +64,15 @@ struct IndexUpkeep: Sendable {
                 logger.warning("\(path) can't be indexed now: \(error)")
             }
             try? await Task.sleep(for: interval)
+            // Without a write there are no other partitions.
+            guard isWhole, map.count() > 0, !Task.isCancelled else { continue }
+            if let now = await origins(in: store), now != map.geometry.origins { return }
         }
+    }
+
+    /// The origins within the disk as its clients see it: its image may be longer. nil if they can't be found now.
+    private func origins(in store: IndexStore) async -> [UInt64]? {
+        try? await quietly { [size = disk.size] _ in try store.origins(of: path).filter { $0 < size } }
     }
 
     /// - Returns: Whether the table lacks only the blocks in the map.
@@ -66,14 +80,16 @@ struct IndexUpkeep: Sendable {
         guard isWhole else {
             // Clear first: a write from here on is in the map, or the scan reads it.
             Self.clear(map)
-            let summary = try await quietly { try store.add(path, options: $0) }
+            let summary = try await quietly { try store.add(path, origins: map.geometry.origins, options: $0) }
             logger.info("\(path) is indexed: \(summary.neighbour.distinct) fingerprints")
             return true
         }
         let blocks = Self.clear(map)
         guard !blocks.isEmpty else { return true }
         do {
-            _ = try await quietly { try store.update(path, blocks: blocks, options: $0) }
+            _ = try await quietly {
+                try store.update(path, blocks: blocks, origins: map.geometry.origins, options: $0)
+            }
         } catch IndexError.notIndexed {
             return false
         }

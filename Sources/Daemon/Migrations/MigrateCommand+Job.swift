@@ -30,6 +30,7 @@ extension MigrateCommand {
         }
         if let file = backing.file {
             job.readFree = { _, geometry in FreeSpaceReader().free(on: file.descriptor, geometry) }
+            job.findPlaces = { _ in PartitionReader().places(on: file.descriptor) }
         }
         job.isReadOnly = isReadOnly
         job.hasMemory = memory != nil

@@ -15,6 +15,7 @@ struct FileSource: ImageSource {
     /// Large enough for few calls, small enough to be hashed while it is in the processor's cache.
     let preferredRead = 128 << 10
     let extraReaders = 0
+    var descriptor: CInt? { image.descriptor }
 
     init(_ image: RawImage) {
         self.image = image

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Hashing
 
 /// An image that is being indexed: a file, a block device, or another NBD server's disk. Any thread may use it.
@@ -9,6 +10,8 @@ protocol ImageSource: Sendable {
     var preferredRead: Int { get }
     /// Threads that may wait for it in addition to those that hash.
     var extraReaders: Int { get }
+    /// The open file; nil if the image is none.
+    var descriptor: CInt? { get }
     /// Returns the image's device, inode, size and time of last change; inode 0 if changes can't be seen.
     func stamp() throws -> ImageStamp
     /// Returns the image's identity; nil if nothing tells it from other images.
@@ -25,6 +28,15 @@ protocol ImageSource: Sendable {
 }
 
 extension ImageSource {
+    var descriptor: CInt? { nil }
+
+    /// Returns the origins of the image's blocks; none if it is no file.
+    /// - Parameter findPlaces: Finds where blocks should begin; nil for nowhere.
+    func origins(blockSize: Int, _ findPlaces: IndexStore.PlaceFinder?) -> [UInt64] {
+        guard let findPlaces, let descriptor else { return [] }
+        return GridLayout.origins(for: findPlaces(descriptor), diskSize: size, blockSize: blockSize)
+    }
+
     /// Returns the hash of the identity, as in a table's header; nil if nothing tells the image from others.
     func identityDigest() throws -> [UInt8]? {
         try identity().map { identity in

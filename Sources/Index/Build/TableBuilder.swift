@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Glibc
 import Hashing
 
@@ -19,20 +20,23 @@ struct TableBuilder {
         fileprivate var header: TableHeader
         fileprivate let name: String
         fileprivate let domain: String
+        fileprivate let origins: [UInt64]
         fileprivate let file: TemporaryFile
         fileprivate let bytesRead: UInt64
     }
 
     /// Reads the whole image.
+    /// - Parameter geometry: its blocks.
     func read(
-        _ source: any ImageSource, name: String, domain: String, _ options: BuildOptions,
+        _ image: any ImageSource, _ geometry: BlockGeometry, name: String, domain: String, _ options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> Draft {
+        let source = GridSource.on(geometry, image)
         // Stamp the image before reading it, so that a write meanwhile makes the table look outdated.
         var header = TableHeader(
-            blockSize: blockSize, imageSize: source.size, nameLength: name.utf8.count,
+            blockSize: blockSize, imageSize: image.size, nameLength: name.utf8.count,
             domainLength: domain.utf8.count, stamp: try source.stamp(),
-            identityDigest: try source.identityDigest())
+            identityDigest: try source.identityDigest(), origins: geometry.origins)
         let file = try directory.temporary(for: IndexFileName.file(forNeighbour: name))
         try file.setSize(header.fileSize)
         let start = header.fingerprintsRange.lowerBound
@@ -47,16 +51,17 @@ struct TableBuilder {
         header.zeroBlocks = header.blockCount - tallies.reduce(0) { $0 + $1.data }
         file.beginWritingOut()
         return Draft(
-            header: header, name: name, domain: domain, file: file,
+            header: header, name: name, domain: domain, origins: geometry.origins, file: file,
             bytesRead: min(source.size, tallies.reduce(0) { $0 + $1.visited } * UInt64(blockSize)))
     }
 
     /// Reads the given blocks, and copies all other fingerprints from the old table.
-    func read(_ blocks: [UInt64], of source: any ImageSource, since old: Table) throws -> Draft {
+    func read(_ blocks: [UInt64], of image: any ImageSource, since old: Table) throws -> Draft {
+        let source = GridSource.on(old.geometry, image)
         var header = TableHeader(
-            blockSize: blockSize, imageSize: source.size, nameLength: old.header.nameLength,
+            blockSize: blockSize, imageSize: image.size, nameLength: old.header.nameLength,
             domainLength: old.header.domainLength, stamp: try source.stamp(),
-            identityDigest: try source.identityDigest())
+            identityDigest: try source.identityDigest(), origins: old.geometry.origins)
         let file = try directory.temporary(for: IndexFileName.file(forNeighbour: old.name))
         try file.setSize(header.fileSize)
         // Nothing proves the old table's own count: damage there must cost misses and nothing more.
@@ -75,7 +80,7 @@ struct TableBuilder {
         }
         header.zeroBlocks = header.blockCount - min(UInt64(max(0, data)), header.blockCount)
         return Draft(
-            header: header, name: old.name, domain: old.domain, file: file,
+            header: header, name: old.name, domain: old.domain, origins: old.geometry.origins, file: file,
             bytesRead: UInt64(changed.count) * UInt64(blockSize))
     }
 
@@ -83,8 +88,9 @@ struct TableBuilder {
     func publish(_ draft: Draft) throws -> TableSummary {
         var header = draft.header
         let (name, domain, file) = (draft.name, draft.domain, draft.file)
-        let names = Array((name + domain).utf8)
-        try names.withUnsafeBytes {
+        var text = Array((name + domain).utf8)
+        for origin in draft.origins { withUnsafeBytes(of: origin.littleEndian) { text.append(contentsOf: $0) } }
+        try text.withUnsafeBytes {
             header.nameDigest = BlockHasher().digest($0)
             try file.write($0, at: header.nameRange.lowerBound)
         }

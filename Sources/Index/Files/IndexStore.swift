@@ -11,14 +11,21 @@ public struct IndexStore: Sendable {
     public let directory: String
     /// Block size in bytes.
     public let blockSize: Int
+    private let findPlaces: PlaceFinder?
+
+    /// Finds the places at which a block of an image should begin, in bytes from its start and in any order. Given the open
+    /// file; blocks its thread.
+    public typealias PlaceFinder = @Sendable (CInt) -> [UInt64]
 
     private var place: IndexDirectory { IndexDirectory(path: directory) }
 
     /// Opens the index in `directory`, or creates one there.
-    /// - Parameter blockSize: A power of two from 512 to 65536. Nil takes that of the index, or 4096 for a new index.
+    /// - Parameters:
+    ///   - blockSize: A power of two from 512 to 65536. Nil takes that of the index, or 4096 for a new index.
+    ///   - findPlaces: Finds where blocks of an image begin besides its start; nil for nowhere.
     /// - Throws: `IndexError` if the block size is invalid or differs from the index's, or if the index is damaged or
     ///   too new; `FileError`.
-    public init(directory: String, blockSize: Int? = nil) throws {
+    public init(directory: String, blockSize: Int? = nil, findPlaces: PlaceFinder? = nil) throws {
         if let blockSize, !BlockGeometry.isValid(blockSize: blockSize) { throw IndexError.blockSize(blockSize) }
         let place = IndexDirectory(path: directory)
         try place.createIfAbsent()
@@ -33,6 +40,7 @@ public struct IndexStore: Sendable {
             throw IndexError.otherBlockSize(directory: directory, has: settings.blockSize, wanted: blockSize)
         }
         self.directory = directory
+        self.findPlaces = findPlaces
         self.blockSize = settings.blockSize
     }
 
@@ -46,14 +54,16 @@ public struct IndexStore: Sendable {
     /// - Parameters:
     ///   - image: A path or an NBD URI.
     ///   - domain: 1 to 255 bytes. Nil keeps the image's domain, or takes `Neighbour.standardDomain`.
+    ///   - origins: Those of `origins(of:)` at some moment; nil for those of now.
     ///   - progress: Called now and then, on any thread, with how far the reading has come.
     /// - Throws: `FileError`, `NBDClientError` or `IndexError`; the index is then unchanged.
     public func add(
-        _ image: String, domain: String? = nil, options: BuildOptions,
+        _ image: String, domain: String? = nil, origins: [UInt64]? = nil, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> TableSummary {
         let builder = builder(options)
-        let summary = try builder.publish(try read(image, domain: domain, with: builder, options, progress: progress))
+        let summary = try builder.publish(
+            try read(image, domain: domain, origins: origins, with: builder, options, progress: progress))
         try? dropFormerNames()
         // A failed merge changes no answer; the next change tries it again.
         try? merge(threads: options.threads)
@@ -87,16 +97,25 @@ public struct IndexStore: Sendable {
         try earlier?.wait()
     }
 
+    /// The origins of an image's blocks, as its partitions are now.
+    /// - Throws: `FileError`, `NBDClientError` or `IndexError` if there is no such image.
+    public func origins(of image: String) throws -> [UInt64] {
+        try NeighbourImage.source(try ImageName.existing(image)).origins(blockSize: blockSize, findPlaces)
+    }
+
     private func read(
-        _ image: String, domain: String?, with builder: TableBuilder, _ options: BuildOptions,
+        _ image: String, domain: String?, origins: [UInt64]? = nil, with builder: TableBuilder, _ options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> TableBuilder.Draft {
         let name = try ImageName.existing(image)
         let source = try NeighbourImage.source(name)
         let domain = try checked(domain ?? currentDomain(name))
         let blocks = TableHeader.blockCount(source.size, blockSize)
-        guard blocks <= TableHeader.maximumBlocks else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
-        return try builder.read(source, name: name, domain: domain, options, progress: progress)
+        let origins = origins ?? source.origins(blockSize: blockSize, findPlaces)
+        guard let geometry = BlockGeometry(size: source.size, blockSize: blockSize, origins: origins),
+            geometry.blockCount <= TableHeader.maximumBlocks
+        else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
+        return try builder.read(source, geometry, name: name, domain: domain, options, progress: progress)
     }
 
     private func builder(_ options: BuildOptions) -> TableBuilder {
@@ -111,8 +130,8 @@ public struct IndexStore: Sendable {
     ) throws -> TableSummary? {
         let name = try ImageName.existing(image)
         do throws(TableFault) {
-            let header = try table(name).header
-            if (try? NeighbourImage.source(name).isUnchanged(since: header)) == true { return nil }
+            let table = try table(name)
+            if (try? isCurrent(table)) == true { return nil }
         } catch {
             // Rewrite a table that can't be used; refuse an image that was never indexed.
             if error == .gone { throw IndexError.notIndexed(image: image, directory: directory) }
@@ -121,12 +140,16 @@ public struct IndexStore: Sendable {
     }
 
     /// Indexes only the given blocks of an image again.
-    /// - Parameter blocks: Block numbers of this index: at least all that have changed since the image was indexed.
-    /// - Throws: The errors of `add`; `IndexError.notIndexed` if there is no table of this image and size.
-    public func update(_ image: String, blocks: [UInt64], options: BuildOptions) throws -> TableSummary {
+    /// - Parameters:
+    ///   - blocks: Block numbers of this index: at least all that have changed since the image was indexed.
+    ///   - origins: Those by which the blocks are numbered.
+    /// - Throws: The errors of `add`; `IndexError.notIndexed` if there is no table of this image, size and origins.
+    public func update(
+        _ image: String, blocks: [UInt64], origins: [UInt64] = [], options: BuildOptions
+    ) throws -> TableSummary {
         let name = try ImageName.existing(image)
         let source = try NeighbourImage.source(name)
-        guard let old = try? table(name), old.header.imageSize == source.size,
+        guard let old = try? table(name), old.header.imageSize == source.size, old.geometry.origins == origins,
             // Another image at the same path needs a new table.
             try source.isImage(of: old.header) != false
         else {
@@ -140,8 +163,15 @@ public struct IndexStore: Sendable {
 
     /// Returns whether the table of an image is provably current.
     public func isCurrent(_ image: String) -> Bool {
-        guard let name = try? ImageName.existing(image), let header = try? table(name).header else { return false }
-        return (try? NeighbourImage.source(name).isUnchanged(since: header)) ?? false
+        guard let name = try? ImageName.existing(image), let table = try? table(name) else { return false }
+        return (try? isCurrent(table)) ?? false
+    }
+
+    /// Whether a table is that of the image as it is now. Earlier releases made tables without origins.
+    private func isCurrent(_ table: Table) throws -> Bool {
+        let source = try NeighbourImage.source(table.name)
+        return try source.isUnchanged(since: table.header)
+            && table.geometry.origins == source.origins(blockSize: blockSize, findPlaces)
     }
 
     /// Removes an image from the index; the image need not exist any more.

@@ -1,3 +1,4 @@
+import BlockModel
 import Glibc
 import Hashing
 
@@ -7,6 +8,8 @@ final class Table: Sendable {
     /// Name of the neighbour.
     let name: String
     let domain: String
+    /// The blocks of the image.
+    let geometry: BlockGeometry
     let file: IndexFile
 
     /// - Parameters:
@@ -16,7 +19,7 @@ final class Table: Sendable {
         file = try IndexFile(path: path)
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
-        (name, domain) = try Self.readName(file, header)
+        (name, domain, geometry) = try Self.readText(file, header)
         let expected = IndexFileName.file(forNeighbour: name)
         guard path.hasSuffix("/" + expected) else { throw .misnamed(neighbour: name) }
         if check == .everything {
@@ -44,16 +47,25 @@ final class Table: Sendable {
         return header
     }
 
-    private static func readName(_ file: IndexFile, _ header: TableHeader) throws(TableFault) -> (String, String) {
-        guard try file.digest(header.nameRange) == header.nameDigest else { throw .damaged("name") }
-        var bytes = [UInt8](repeating: 0, count: header.nameLength + header.domainLength)
+    private static func readText(
+        _ file: IndexFile, _ header: TableHeader
+    ) throws(TableFault) -> (String, String, BlockGeometry) {
+        guard try file.digest(header.textRange) == header.nameDigest else { throw .damaged("name") }
+        var bytes = [UInt8](repeating: 0, count: header.textRange.count)
         guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: header.nameRange.lowerBound) }) else {
             throw .unreadable(EIO)
         }
-        guard let name = String(validating: bytes[..<header.nameLength], as: UTF8.self),
-            let domain = String(validating: bytes[header.nameLength...], as: UTF8.self),
-            ImageName.isPossible(name), !bytes.contains(0)
+        let names = bytes[..<(header.nameLength + header.domainLength)]
+        let origins = (0..<header.originCount).map {
+            bytes.number(at: names.endIndex + $0 * 8, as: UInt64.self)
+        }
+        guard let geometry = BlockGeometry(size: header.imageSize, blockSize: header.blockSize, origins: origins),
+            geometry.blockCount == header.blockCount
+        else { throw .damaged("origins") }
+        guard let name = String(validating: names[..<header.nameLength], as: UTF8.self),
+            let domain = String(validating: names[header.nameLength...], as: UTF8.self),
+            ImageName.isPossible(name), !names.contains(0)
         else { throw .damaged("name") }
-        return (name, domain)
+        return (name, domain, geometry)
     }
 }

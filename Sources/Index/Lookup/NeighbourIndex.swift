@@ -121,11 +121,11 @@ public final class NeighbourIndex: Sendable {
         guard neighbours.indices.contains(candidate.neighbour),
             candidate.block < neighbours[candidate.neighbour].blocks
         else { return nil }
-        let offset = candidate.block * UInt64(blockSize)
-        let count = Int(min(UInt64(blockSize), neighbours[candidate.neighbour].size - offset))
+        let bytes = snapshot.tables[candidate.neighbour].geometry.diskBytes(of: candidate.block..<candidate.block + 1)
+        let count = bytes.count
         for place in count..<blockSize { buffer[place] = 0 }
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
-        if images[candidate.neighbour].read(into: part, at: offset) {
+        if images[candidate.neighbour].read(into: part, at: bytes.lowerBound) {
             let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(buffer))
             if fingerprint.high == prefix { return fingerprint }
         }
@@ -163,7 +163,6 @@ public final class NeighbourIndex: Sendable {
 
     private func willRead(_ run: (neighbour: Int, blocks: Range<UInt64>)?) {
         guard let run, neighbours.indices.contains(run.neighbour), run.blocks.count > 1 else { return }
-        let size = UInt64(blockSize)
-        images[run.neighbour].willRead(run.blocks.lowerBound * size..<run.blocks.upperBound * size)
+        images[run.neighbour].willRead(snapshot.tables[run.neighbour].geometry.diskBytes(of: run.blocks))
     }
 }

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import Glibc
 import NIOConcurrencyHelpers
 
@@ -32,15 +33,21 @@ public struct Similarity: Codable, Hashable, Sendable {
     /// index, it counts like any other neighbour.
     /// - Parameters:
     ///   - image: a path, or an NBD URI.
-    /// - progress: Called now and then, on any thread, with how far the reading has come.
+    ///   - findPlaces: Finds where its blocks begin besides its start; nil for nowhere.
+    ///   - progress: Called now and then, on any thread, with how far the reading has come.
     /// - Throws: `FileError`, `NBDClientError` or `IndexError` if the image can't be read.
     public static func measure(
-        image: String, index: NeighbourIndex, options: BuildOptions,
+        image: String, index: NeighbourIndex, findPlaces: IndexStore.PlaceFinder? = nil, options: BuildOptions,
         progress: (@Sendable (BuildProgress) -> Void)? = nil
     ) throws -> Similarity {
-        let source = try NeighbourImage.source(image)
+        let found = try NeighbourImage.source(image)
+        let origins = found.origins(blockSize: index.blockSize, findPlaces)
+        guard let geometry = BlockGeometry(size: found.size, blockSize: index.blockSize, origins: origins) else {
+            throw IndexError.tooManyBlocks(image: image, blocks: TableHeader.blockCount(found.size, index.blockSize))
+        }
+        let source = GridSource.on(geometry, found)
         let scanner = BlockScanner(source: source, blockSize: index.blockSize, options: options)
-        let bits = EntryPartitioner.bits(for: TableHeader.blockCount(source.size, index.blockSize))
+        let bits = EntryPartitioner.bits(for: geometry.blockCount)
         let scratch = try ScratchFile(in: IndexDirectory(path: getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"))
         let partitioners = try scanner.scan(from: EntryPartitioner(scratch: scratch, bits: bits), progress: progress) {
             partitioner, _, fingerprints in
@@ -63,7 +70,7 @@ public struct Similarity: Codable, Hashable, Sendable {
         }
         return Similarity(
             tallies.reduce(into: SimilarityTally(neighbours: index.neighbours.count)) { $0.add($1) }, index,
-            blocks: TableHeader.blockCount(source.size, index.blockSize))
+            blocks: geometry.blockCount)
     }
 
     private init(_ tally: SimilarityTally, _ index: NeighbourIndex, blocks: UInt64) {

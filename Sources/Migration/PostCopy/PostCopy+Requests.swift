@@ -32,7 +32,7 @@ extension PostCopy {
         _ geometry: BlockGeometry
     ) throws {
         var position = operation.bytes.lowerBound
-        let given = operation.delivered.map { geometry.bytes(of: $0).clamped(to: operation.bytes) }
+        let given = operation.delivered.map { geometry.diskBytes(of: $0).clamped(to: operation.bytes) }
         let end = operation.bytes.upperBound..<operation.bytes.upperBound
         for run in given.sorted(by: { $0.lowerBound < $1.lowerBound }) + [end] {
             if position < run.lowerBound {
@@ -48,7 +48,7 @@ extension ArrivedBlocks {
     /// Copies blocks into the memory of a read, as far as they are its.
     func copy(_ runs: [Range<UInt64>], to request: AsyncRequest, _ geometry: BlockGeometry) {
         for run in runs {
-            let wanted = geometry.bytes(of: run).clamped(to: request.offset..<request.offset + request.length)
+            let wanted = geometry.diskBytes(of: run).clamped(to: request.offset..<request.offset + request.length)
             copy(wanted, into: request.buffer, at: request.offset, geometry)
         }
     }

@@ -50,7 +50,7 @@ struct PostCopyBlockServer {
     private func rank() async throws {
         let most = try await pool.runIfActive { [reads, geometry] in
             (reads?.mostRead(limit: PostcopyMessage.maximumRanked) ?? []).map {
-                BlockRange(geometry.blocks(touching: $0))
+                BlockRange(geometry.blocks(touchingDisk: $0))
             }
         }
         try await nameFree()

@@ -74,8 +74,7 @@ public final class PostCopySourceLink: Sendable {
         record: MovedRecord, image: any DiskImage, records: SourceRecords, rate: RateLimit, transport: PeerTransport,
         pools: WorkPools, logger: Logger
     ) {
-        guard let blockSize = record.blockSize, let geometry = BlockGeometry(size: image.size, blockSize: blockSize)
-        else { return nil }
+        guard let geometry = record.blocks(ofDisk: image.size) else { return nil }
         self.init(
             parts: Parts(
                 destination: record.destination, export: record.export, migration: record.migration, image: image,

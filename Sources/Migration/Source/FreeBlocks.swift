@@ -32,7 +32,7 @@ final class FreeBlocks: Sendable {
         guard let reader else { return }
         Task { [found] in
             let free = try? await BlockingWork.run {
-                let blocks = try Self.outsideHoles(reader(image, geometry), image, geometry)
+                let blocks = try Self.outsideHoles(reader(image, geometry), image.on(geometry), geometry)
                 return Found(blocks: blocks, bytes: blocks.reduce(0) { $0 + geometry.byteCount(of: $1) })
             }
             found.withLockedValue { $0 = free ?? none }
@@ -63,6 +63,7 @@ final class FreeBlocks: Sendable {
         }
     }
 
+    /// - Parameter image: with the offsets of the grid.
     private static func outsideHoles(
         _ free: BlockSet, _ image: any DiskImage, _ geometry: BlockGeometry
     ) throws -> BlockSet {

@@ -71,7 +71,7 @@ extension SourceDriver {
         var record = try MovedRecord(
             export: job.export, image: job.image, migration: migration.id, destination: job.destination,
             root: ours.description)
-        record.blockSize = missing.isEmpty ? nil : copy.geometry.blockSize
+        if !missing.isEmpty { record.setBlocks(copy.geometry) }
         record.rate = job.rate.bitsPerSecond
         // The image may have lost what the guest was told is durable, and both roots may be of what is left.
         try job.image.checkIsDurable()

@@ -95,6 +95,8 @@ struct SourceDriver {
             job: job, migration: migration.id, purpose: .migrate, pool: migration.pools.urgent)
         switch step {
         case .greet:
+            let places = try await handshake.places()
+            migration.state.withLockedValue { $0.machine.places = places }
             let asked = ContinuousClock.now
             try await link.send(handshake.hello)
             let next = try await receiver.nextStep()

@@ -36,12 +36,15 @@ public struct SourceEstimate: Sendable {
     public func run() async throws -> MigrationEstimate {
         try await PeerConnection.connect(to: job.destination, on: transport) { connection in
             let link = SourceLink(connection: connection, rate: job.rate)
-            let machine = NIOLockedValueBox(SourceMachine(size: job.disk.size, isEstimate: true))
+            let handshake = SourceHandshake(job: job, migration: MigrationID(), purpose: .estimate, pool: pools.urgent)
+            var first = SourceMachine(size: job.disk.size, isEstimate: true)
+            first.places = try await handshake.places()
+            let machine = NIOLockedValueBox(first)
             let judge = SourceReceiver.Judge { message in try machine.withLockedValue { try $0.receive(message) } }
             var receiver = SourceReceiver(connection: connection, link: link, judge: judge)
             let result: Result<MigrationEstimate, any Error>
             do {
-                result = .success(try await ask(link, machine, &receiver))
+                result = .success(try await ask(handshake, link, machine, &receiver))
             } catch {
                 result = .failure(await receiver.explain(error))
             }
@@ -51,10 +54,11 @@ public struct SourceEstimate: Sendable {
     }
 
     private func ask(
-        _ link: SourceLink, _ machine: NIOLockedValueBox<SourceMachine>, _ receiver: inout SourceReceiver
+        _ handshake: SourceHandshake, _ link: SourceLink, _ machine: NIOLockedValueBox<SourceMachine>,
+        _ receiver: inout SourceReceiver
     ) async throws -> MigrationEstimate {
         let began = ContinuousClock.now
-        let opened = try await open(link, &receiver)
+        let opened = try await open(handshake, link, &receiver)
         let geometry = opened.geometry
         _ = machine.withLockedValue { $0.opened() }
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
@@ -85,11 +89,12 @@ public struct SourceEstimate: Sendable {
                 + roundTrip * (Self.roundTrips + gettingGoing)
         }
         return MigrationEstimate(
-            export: job.export, size: geometry.size, ledger: ledger, wire: wire, seconds: .init(total: total))
+            export: job.export, size: geometry.diskSize, ledger: ledger, wire: wire, seconds: .init(total: total))
     }
 
-    private func open(_ link: SourceLink, _ receiver: inout SourceReceiver) async throws -> OpenedMigration {
-        let handshake = SourceHandshake(job: job, migration: MigrationID(), purpose: .estimate, pool: pools.urgent)
+    private func open(
+        _ handshake: SourceHandshake, _ link: SourceLink, _ receiver: inout SourceReceiver
+    ) async throws -> OpenedMigration {
         try await link.send(handshake.hello)
         guard case .offer(let geometry, let agreement) = try await receiver.nextStep() else {
             preconditionFailure("an offer follows the welcome")

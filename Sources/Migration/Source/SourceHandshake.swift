@@ -15,6 +15,12 @@ struct SourceHandshake: Sendable {
     /// The first message.
     var hello: Message { .hello(Hello(purpose: purpose, migration: migration)) }
 
+    /// The places at which blocks should begin, as far as they are found. Call it before the first message.
+    func places() async throws -> [UInt64] {
+        guard let findPlaces = job.findPlaces else { return [] }
+        return try await pool.runIfActive { [image = job.image] in findPlaces(image) }
+    }
+
     /// The message that offers the disk.
     /// - Parameter abandoned: earlier attempts that this node has given up.
     /// - Throws: `MigrationError.refused` where the destination can't take such a disk; where the image can't be read.
@@ -23,12 +29,15 @@ struct SourceHandshake: Sendable {
     ) async throws -> Message {
         .offer(
             Offer(
-                migration: migration, abandoned: abandoned, export: job.export, size: geometry.size,
-                blockSize: UInt32(geometry.blockSize), domains: job.domains, details: try await details(agreement)))
+                migration: migration, abandoned: abandoned, export: job.export, size: geometry.diskSize,
+                blockSize: UInt32(geometry.blockSize), domains: job.domains,
+                details: try await details(geometry, agreement)))
     }
 
     /// - Returns: nil for a destination that does not know of them.
-    private func details(_ agreement: ProtocolSupport.Agreement) async throws -> OfferDetails? {
+    private func details(
+        _ geometry: BlockGeometry, _ agreement: ProtocolSupport.Agreement
+    ) async throws -> OfferDetails? {
         guard agreement.capabilities.contains(.offerDetails) else {
             guard !job.isReadOnly else {
                 throw MigrationError.refused(
@@ -37,7 +46,8 @@ struct SourceHandshake: Sendable {
             }
             return nil
         }
-        var details = OfferDetails(isReadOnly: job.isReadOnly, dataBesides: job.dataBesides)
+        var details = OfferDetails(
+            isReadOnly: job.isReadOnly, dataBesides: job.dataBesides, origins: geometry.origins)
         if job.checksSpace {
             details.dataBytes = try await pool.runIfActive { [image = job.image] in try image.dataBytes() }
         }

@@ -44,6 +44,10 @@ public struct SourceJob: Sendable {
     /// Reads which blocks of the image the guest's file systems call free; blocks its thread. nil if nobody is to know.
     public var readFree: (@Sendable (any DiskImage, BlockGeometry) -> BlockSet)?
 
+    /// Finds the places at which a block should begin, in bytes from the start of the disk and in any order. Blocks its thread.
+    /// nil if nobody is to look.
+    public var findPlaces: (@Sendable (any DiskImage) -> [UInt64])?
+
     /// Called with the map of blocks that are still to be sent, while it is kept, and then with nil; on any thread.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 

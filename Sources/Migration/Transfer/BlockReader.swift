@@ -18,7 +18,7 @@ final class BlockReader: @unchecked Sendable {
 
     /// - Parameter maximumBytes: the most that one `read` will be asked for.
     init(image: any DiskImage, geometry: BlockGeometry, maximumBytes: Int) {
-        self.image = image
+        self.image = image.on(geometry)
         self.geometry = geometry
         maximumBlocks = UInt64(max(1, maximumBytes / geometry.blockSize))
         buffer = BlockBuffer(byteCount: maximumBytes + geometry.blockSize)

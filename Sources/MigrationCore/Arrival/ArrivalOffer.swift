@@ -16,6 +16,6 @@ package struct ArrivalOffer: Equatable, Sendable {
         abandoned = offer.abandoned
         export = offer.export
         size = offer.size
-        blocks = (offer.size + UInt64(offer.blockSize) - 1) / UInt64(offer.blockSize)
+        blocks = offer.geometry?.blockCount ?? (offer.size + UInt64(offer.blockSize) - 1) / UInt64(offer.blockSize)
     }
 }

@@ -28,11 +28,4 @@ extension PostCopyScheduler {
         }
         return parts
     }
-
-    func wholeBlocks(of bytes: Range<UInt64>) -> Range<UInt64> {
-        let blockSize = UInt64(geometry.blockSize)
-        let first = (bytes.lowerBound + blockSize - 1) / blockSize
-        let end = bytes.upperBound == geometry.size ? geometry.blockCount : bytes.upperBound / blockSize
-        return first < end ? first..<end : 0..<0
-    }
 }

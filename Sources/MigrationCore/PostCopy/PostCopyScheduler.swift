@@ -119,8 +119,8 @@ public struct PostCopyScheduler: Sendable {
             return awaitDurability(of: operation.id)
         }
         var operation = operation
-        let touched = geometry.blocks(touching: operation.bytes)
-        var whole = wholeBlocks(of: operation.bytes)
+        let touched = geometry.blocks(touchingDisk: operation.bytes)
+        var whole = geometry.blocks(withinDisk: operation.bytes)
         var needs: [Range<UInt64>] = []
         switch operation.kind {
         case .read:
@@ -134,7 +134,7 @@ public struct PostCopyScheduler: Sendable {
             }
         case .trim:
             // A trim is advice: parts of blocks that are not here are not fetched for it.
-            operation.bytes = geometry.bytes(of: whole)
+            operation.bytes = geometry.diskBytes(of: whole)
             guard !whole.isEmpty else { return [.finish(id: operation.id, error: 0)] }
         case .flush, .cache, .status:
             preconditionFailure("not a request for blocks")

@@ -209,8 +209,8 @@ package struct PostCopySourceMachine: Sendable {
 
     /// A read of a client of the destination, before the switchover.
     private func read(_ request: ForwardRequest) throws -> Action {
-        guard request.kind == .read, request.length <= limits.readBytes, request.offset <= geometry.size,
-            request.length <= geometry.size - request.offset
+        guard request.kind == .read, request.length <= limits.readBytes, request.offset <= geometry.diskSize,
+            request.length <= geometry.diskSize - request.offset
         else { throw MigrationError.unexpected("a malformed request") }
         return .read(id: request.id, offset: request.offset, length: Int(request.length))
     }

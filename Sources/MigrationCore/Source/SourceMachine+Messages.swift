@@ -73,8 +73,15 @@ extension SourceMachine {
             }
             needWholeDisk()
         }
-        guard let geometry = BlockGeometry(size: size, blockSize: Int(welcome.blockSize)) else {
+        guard let plain = BlockGeometry(size: size, blockSize: Int(welcome.blockSize)) else {
             throw MigrationError.unexpected("a block size of \(welcome.blockSize)")
+        }
+        // An offer says them in its details.
+        let saysOrigins = agreement.capabilities.isSuperset(of: [.grids, .offerDetails])
+        let origins =
+            saysOrigins ? GridLayout.origins(for: places, diskSize: size, blockSize: plain.blockSize) : []
+        guard let geometry = BlockGeometry(size: size, blockSize: plain.blockSize, origins: origins) else {
+            preconditionFailure("origins that were made for this disk")
         }
         return go(.offer(geometry, agreement))
     }

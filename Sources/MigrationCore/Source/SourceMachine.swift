@@ -50,6 +50,9 @@ package struct SourceMachine: Equatable, Sendable {
     package private(set) var phase = Phase.connecting
     /// Bytes of the disk.
     let size: UInt64
+    /// The places at which a block should begin, such as partitions; bytes, in any order. They are said before the first
+    /// message.
+    package var places: [UInt64] = []
     let switchover: Switchover
     private let maximumRounds: Int
     private let disks: Int

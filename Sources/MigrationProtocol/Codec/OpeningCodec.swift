@@ -1,3 +1,4 @@
+import BlockModel
 import NIOCore
 
 // The fields of the messages that open a connection. docs/protocol.md, "Opening".
@@ -99,6 +100,10 @@ extension OfferDetails {
     func encode(into out: inout ByteBuffer) {
         let flags = (isReadOnly ? Self.readOnly : 0) | (dataBytes == nil ? 0 : Self.knowsData)
         out.writeMultipleIntegers(flags, dataBytes ?? 0, dataBesides)
+        guard !origins.isEmpty else { return }
+        precondition(origins.count <= GridLayout.maximumOrigins)
+        out.writeInteger(UInt8(origins.count))
+        for origin in origins { out.writeInteger(origin) }
     }
 
     init?(from input: inout ByteBuffer) {
@@ -108,5 +113,11 @@ extension OfferDetails {
         self.init(
             isReadOnly: flags & Self.readOnly != 0, dataBytes: flags & Self.knowsData == 0 ? nil : data,
             dataBesides: besides)
+        guard input.readableBytes > 0 else { return }
+        guard let count: UInt8 = input.readInteger(), count > 0 else { return nil }
+        for _ in 0..<count {
+            guard let origin: UInt64 = input.readInteger() else { return nil }
+            origins.append(origin)
+        }
     }
 }

@@ -1,3 +1,5 @@
+import BlockModel
+
 /// The disk that is to move.
 public struct Offer: Sendable, Equatable {
     package var migration: MigrationID
@@ -26,4 +28,9 @@ public struct Offer: Sendable, Equatable {
 
     /// Whether clients may not write to the disk.
     package var isReadOnly: Bool { details?.isReadOnly ?? false }
+
+    /// The disk's blocks; nil if the numbers can't be those of a disk.
+    package var geometry: BlockGeometry? {
+        BlockGeometry(size: size, blockSize: Int(blockSize), origins: details?.origins ?? [])
+    }
 }

@@ -6,10 +6,15 @@ package struct OfferDetails: Sendable, Equatable {
     package var dataBytes: UInt64?
     /// The same of other disks for which there must be room too, and which this destination has not been offered.
     package var dataBesides: UInt64 = 0
+    /// Places at which a block begins, besides the start of the disk; bytes, ascending. Only if both sides have `grids`.
+    package var origins: [UInt64] = []
 
-    package init(isReadOnly: Bool = false, dataBytes: UInt64? = nil, dataBesides: UInt64 = 0) {
+    package init(
+        isReadOnly: Bool = false, dataBytes: UInt64? = nil, dataBesides: UInt64 = 0, origins: [UInt64] = []
+    ) {
         self.isReadOnly = isReadOnly
         self.dataBytes = dataBytes
         self.dataBesides = dataBesides
+        self.origins = origins
     }
 }

@@ -34,12 +34,14 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let freeBlocks = Capabilities(rawValue: 1 << 10)
         /// The link may be measured on a connection of its own.
         package static let probe = Capabilities(rawValue: 1 << 11)
+        /// An offer may say where blocks begin besides the start of the disk.
+        package static let grids = Capabilities(rawValue: 1 << 12)
 
         private static let named: [(Capabilities, String)] = [
             (.postcopy, "postcopy"), (.summaries, "summaries"), (.mostRead, "mostRead"), (.latePieces, "latePieces"),
             (.unsaidMissing, "unsaidMissing"), (.describesRuns, "describesRuns"), (.hearsOfRest, "hearsOfRest"),
             (.successors, "successors"), (.offerDetails, "offerDetails"), (.memory, "memory"),
-            (.freeBlocks, "freeBlocks"), (.probe, "probe"),
+            (.freeBlocks, "freeBlocks"), (.probe, "probe"), (.grids, "grids"),
         ]
 
         /// The names of docs/protocol.md.
@@ -62,7 +64,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors, .offerDetails, .memory, .freeBlocks, .probe,
+            .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids,
         ])
 
     package var versions: ClosedRange<UInt16>

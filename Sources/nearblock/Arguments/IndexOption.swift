@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import FreeSpace
 import Index
 
 /// Option that selects an index.
@@ -17,6 +18,6 @@ struct IndexOption: ParsableArguments {
     /// Opens the index for changes. Unlike `add`, creates no index if there is none.
     func openStore() throws -> IndexStore {
         guard try IndexStore.exists(in: index) else { throw IndexError.noIndex(directory: index) }
-        return try IndexStore(directory: index)
+        return try IndexStore(directory: index, findPlaces: PartitionReader().places)
     }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Configuration
+import FreeSpace
 import Index
 import StorageDaemon
 
@@ -44,7 +45,9 @@ struct IndexAddCommand: AsyncParsableCommand {
         build.begin()
         let images = images.map { image in format.map { $0 == "raw" ? image : "\($0):\(image)" } ?? image }
         if format == nil { FormatNotice.check(images) }
-        let store = try IndexStore(directory: place.index, blockSize: blockSize.map { Int(clamping: $0.bytes) })
+        let store = try IndexStore(
+            directory: place.index, blockSize: blockSize.map { Int(clamping: $0.bytes) },
+            findPlaces: PartitionReader().places)
         defer { Terminal.endProgress() }
         let json = json
         try store.add(

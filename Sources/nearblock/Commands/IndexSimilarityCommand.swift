@@ -1,4 +1,5 @@
 import ArgumentParser
+import FreeSpace
 import Index
 
 /// `nearblock index similarity`.
@@ -29,7 +30,7 @@ struct IndexSimilarityCommand: AsyncParsableCommand {
         var index = try place.open(check: .everything)
         if !domains.isEmpty { index = index.restricted(to: Set(domains)) }
         let similarity = try Similarity.measure(
-            image: image, index: index, options: build.options
+            image: image, index: index, findPlaces: PartitionReader().places, options: build.options
         ) { line.show($0) }
         Terminal.endProgress()
         if json { return try JSON.print(similarity) }

@@ -80,6 +80,37 @@ struct KeepIndexTests {
         #expect(listed.status == 0 && listed.output.isEmpty, "\(listed)")
     }
 
+    @Test("A guest that makes partitions -> the table gets their grid, and follows writes on it")
+    func repartitioned() async throws {
+        let scratch = Scratch()
+        var random = Seeded.fresh()
+        let index = scratch.file("index")
+        let node = try await NodeProcess(
+            scratch.file("node"),
+            [try scratch.hole(4 << 20, "disk.raw"), "--export", "disk", "--index", index, "--keep-index", "0.2s"])
+        try await node.wait(for: "is indexed")
+        // As the guest would write it: the same bytes as those of a partition at sector 63.
+        let other = try scratch.hole(2 << 20, "other.raw")
+        let table = try scratch.write(Array("label: dos\nstart=63, type=83\n".utf8), to: "table")
+        let made = try await Command.run("/bin/sh", ["-c", "/usr/sbin/sfdisk --quiet --force \(other) < \(table)"])
+        try #require(made.status == 0, "\(made.errors)")
+        let partition = try scratch.write(random.bytes(1 << 20), to: "partition.raw")
+        #expect(try await found(partition, index) == 0)
+        for (source, offset, length) in [(other, 0, 512), (partition, 63 * 512, 1 << 20)] {
+            let written = try await Command.run(
+                "qemu-io", ["-f", "raw", "-c", "write -s \(source) \(offset) \(length)", node.uri()])
+            try #require(written.status == 0, "\(written.output)")
+        }
+        try await wait(for: partition, in: index, toBeFoundIn: 256)
+        let later = try scratch.write(random.bytes(1 << 19), to: "later.raw")
+        let written = try await Command.run(
+            "qemu-io", ["-f", "raw", "-c", "write -s \(later) \(2 << 20 | 63 * 512) \(1 << 19)", node.uri()])
+        try #require(written.status == 0, "\(written.output)")
+        try await wait(for: later, in: index, toBeFoundIn: 128)
+        #expect(try await Nearblock.run(["index", "verify", "--index", index]).status == 0)
+        #expect(try await node.stop() == 0)
+    }
+
     @Test("--keep-index without --index -> refused")
     func usage() async throws {
         let result = try await Nearblock.run(["serve", "x.raw", "--keep-index", "5s"])

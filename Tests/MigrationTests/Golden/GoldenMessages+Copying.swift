@@ -33,6 +33,11 @@ extension GoldenMessages {
             "offer, details of a read-only disk",
             offer(OfferDetails(isReadOnly: true, dataBytes: 0x0102_0304_0506_0708, dataBesides: 9)),
             "10 \(id) 00 0000000000000001 00000200 0001 64 00 03 0102030405060708 0000000000000009"),
+        GoldenMessage(
+            "offer, details of a disk with origins",
+            offer(OfferDetails(dataBesides: 9, origins: [0x7e00, 1 << 40])),
+            "10 \(id) 00 0000000000000001 00000200 0001 64 00 00 0000000000000000 0000000000000009"
+                + "02 0000000000007e00 0000010000000000"),
     ]
 
     static let copying: [GoldenMessage] = [

@@ -109,6 +109,30 @@ extension GoldenRecords {
             #expect(record.export == "disk" && record.size == 8192)
             #expect(record.domain == "fast" && record.place == "/dev/vg/disk" && record.isReleasing == true)
         },
+        GoldenRecord(
+            "a disk that lacks blocks, which begin where its partitions do", IncomingRecord.self,
+            """
+            {
+              "blockSize" : 4096,
+              "export" : "disk",
+              "migration" : {
+                "high" : 1,
+                "low" : 2
+              },
+              "origins" : [
+                32256,
+                1049088
+              ],
+              "phase" : "prepared",
+              "root" : "",
+              "size" : 1073741824
+            }
+            """
+        ) { record in
+            #expect(record.blocks?.origins == [32_256, 1_049_088])
+            #expect(record.blocks?.diskSize == 1 << 30)
+            #expect(record.needsSource)
+        },
     ]
 
     static let images: [GoldenRecord] = [

@@ -133,6 +133,32 @@ enum GoldenRecords {
             #expect(record.attempts.map(\.destination) == [address])
         },
         GoldenRecord(
+            "a disk that has moved but for some blocks, which begin where its partitions do", MovedRecord.self,
+            """
+            {
+              "blockSize" : 4096,
+              "destination" : {
+                "host" : "::1",
+                "port" : 7
+              },
+              "export" : "",
+              "inode" : 42,
+              "migration" : {
+                "high" : 1,
+                "low" : 2
+              },
+              "origins" : [
+                32256
+              ],
+              "root" : ""
+            }
+            """
+        ) { record in
+            #expect(record.blocks(ofDisk: 1 << 30)?.origins == [32_256])
+            #expect(record.blocks(ofDisk: 1 << 30)?.diskSize == 1 << 30)
+            #expect(!record.isReleased && record.isPossible)
+        },
+        GoldenRecord(
             "migrations that were begun, of a release that did not note the image", AttemptRecord.self,
             """
             {

@@ -45,7 +45,7 @@ extension SimDestination {
         guard
             let step = try? machine.expected(id, Self.export, isReadOnly: false, switchover), step == .announce
         else { return }
-        machine.announced(Self.export, size: disk.geometry.size)
+        machine.announced(Self.export, size: disk.geometry.diskSize)
     }
 
     /// Clients are answered no more, for a disk that does not come.

@@ -25,7 +25,7 @@ extension SimDestination {
                 let record = Record(migration: id, root: root, needsSource: present != nil)
                 guard (try? machine.checkMayPrepare(id)) != nil, write(record) else { return done(false) }
                 records[id] = record
-                perform(machine.prepared(record.arrival(size: disk.geometry.size)))
+                perform(machine.prepared(record.arrival(size: disk.geometry.diskSize)))
                 later(300) { [self] in
                     done(true)
                     if faults.contains(.eagerDestination) { takeOver(id) { _ in } }

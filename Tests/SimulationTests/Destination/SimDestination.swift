@@ -309,7 +309,7 @@ final class SimDestination: SimPart {
         guard let record = recordStore.visible else { return }
         restoreMap(record)
         records[record.migration] = record
-        switch machine.restored(record.arrival(size: disk.geometry.size)) {
+        switch machine.restored(record.arrival(size: disk.geometry.diskSize)) {
         case .discard: world.fail("a record of a disk that a new life knows already")
         case .wait: break
         case .serve: takeOver(record.migration) { _ in }

@@ -105,8 +105,7 @@ final class SimMemoryDestination: SimPart {
                 guard case .migration(let id) = disk else { return nil }
                 return memory.moves.map(\.destination).first { $0.machine.knows(id) }
             }
-            let blocks = disks.map { ($0?.disk.sectorCount ?? 0) / SimDisk.sectorsPerBlock }
-            unpacker = MemoryUnpacker(history: history, blocks: blocks.map(UInt64.init))
+            unpacker = MemoryUnpacker(history: history, blocks: disks.map { $0?.disk.wholeBlocks ?? 0 })
             send(.accepted(history: UInt32(history), readable: disks.map { $0 != nil }))
             giveBack()
         }

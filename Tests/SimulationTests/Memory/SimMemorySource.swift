@@ -157,7 +157,7 @@ final class SimMemorySource: SimPart {
     private func place(of content: Fingerprint) -> (disk: Int, block: UInt64)? {
         guard let wanted = memory.block(of: content) else { return nil }
         for (disk, migration) in disks.enumerated() where readable[disk] {
-            for block in 0..<migration.geometry.size / UInt64(migration.geometry.blockSize)
+            for block in 0..<migration.disk.wholeBlocks
             where migration.manifest[Int(block)] == wanted && migration.isAgreed(block) {
                 check(block, of: migration, wanted)
                 return (disk, block)

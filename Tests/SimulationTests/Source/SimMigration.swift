@@ -50,8 +50,9 @@ final class SimMigration: SimPart {
         self.group = group
         self.member = member
         machine = SourceMachine(
-            size: source.disk.geometry.size, switchover: group.switchover,
+            size: source.disk.geometry.diskSize, switchover: group.switchover,
             maximumRounds: source.world.chance(20) ? 2 : .max, disks: group.count)
+        machine.places = source.disk.geometry.origins
         dirtyMap = DirtyMap(geometry: source.disk.geometry)
         sentMap = SentMap(geometry: source.disk.geometry)
         free = source.world.chance(50) ? Self.someBlocks(of: source) : BlockSet(of: source.disk.geometry.blockCount)
@@ -199,8 +200,9 @@ final class SimMigration: SimPart {
         pipe?.send(
             .offer(
                 Offer(
-                    migration: id, abandoned: abandoned, export: "disk", size: geometry.size,
-                    blockSize: UInt32(geometry.blockSize))), from: .source)
+                    migration: id, abandoned: abandoned, export: "disk", size: geometry.diskSize,
+                    blockSize: UInt32(geometry.blockSize), details: OfferDetails(origins: geometry.origins))),
+            from: .source)
     }
 
     private func open(_ opened: OpenedMigration) {

@@ -30,7 +30,7 @@ final class SimSupply: SimPart {
     init(_ source: SimSource, _ id: MigrationID, isCommitted: Bool) {
         self.source = source
         self.id = id
-        let limits = PostCopySourceMachine.Limits(readBytes: source.disk.geometry.size)
+        let limits = PostCopySourceMachine.Limits(readBytes: source.disk.geometry.diskSize)
         machine = PostCopySourceMachine(geometry: source.disk.geometry, limits: limits)
         source.world.add(self)
         if isCommitted { machine.commit(pathCarries: 0, at: now) }

@@ -7,21 +7,31 @@ import Index
 @testable import MigrationProtocol
 
 /// What both nodes know of the disk, and how they speak of its blocks: a fingerprint is the block's contents itself.
+///
+/// Partitions may begin at any sector, so that a block in the middle of the disk may be as short as its last one.
 struct SimDisk {
     static let sectorsPerBlock = 4
     let geometry: BlockGeometry
     let sectorCount: Int
 
-    init(blocks: Int, tailSectors: Int) {
+    /// - Parameter partitions: the sectors at which they begin, in any order.
+    init(blocks: Int, tailSectors: Int, partitions: [Int]) {
         sectorCount = (blocks - 1) * Self.sectorsPerBlock + tailSectors
+        let size = UInt64(sectorCount) * SimImage.sectorBytes
+        let blockSize = Self.sectorsPerBlock * Int(SimImage.sectorBytes)
+        let places = partitions.map { UInt64($0) * SimImage.sectorBytes }
         geometry = BlockGeometry(
-            size: UInt64(sectorCount) * SimImage.sectorBytes,
-            blockSize: Self.sectorsPerBlock * Int(SimImage.sectorBytes))!
+            size: size, blockSize: blockSize,
+            origins: GridLayout.origins(for: places, diskSize: size, blockSize: blockSize))!
     }
 
     func sectors(of blocks: Range<UInt64>) -> Range<Int> {
-        Int(blocks.lowerBound) * Self.sectorsPerBlock..<min(sectorCount, Int(blocks.upperBound) * Self.sectorsPerBlock)
+        let bytes = geometry.diskBytes(of: blocks)
+        return Int(bytes.lowerBound / SimImage.sectorBytes)..<Int(bytes.upperBound / SimImage.sectorBytes)
     }
+
+    /// Blocks with all their sectors in the grid.
+    var wholeBlocks: UInt64 { geometry.size / UInt64(geometry.blockSize) }
 
     func fingerprint(_ block: UInt64, in image: SimImage) -> Fingerprint {
         fingerprint(image.read(sectors(of: block..<block + 1)))

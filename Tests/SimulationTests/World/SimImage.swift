@@ -2,10 +2,10 @@ import Block
 
 /// An image: what the kernel holds of it, and what would be left after a crash of the machine.
 ///
-/// Its unit is a sector of 128 bytes, of which only a number is kept: small enough that writes of parts of a block, and
-/// of bytes within them, meet each other.
+/// Its unit is a sector, of which only a number is kept: a block has a few, so that writes of its parts meet each other. It is
+/// also the unit in which partitions begin.
 final class SimImage {
-    static let sectorBytes: UInt64 = 128
+    static let sectorBytes: UInt64 = 512
 
     /// What was written by some moment.
     struct Snapshot {

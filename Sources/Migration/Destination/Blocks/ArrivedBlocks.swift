@@ -40,7 +40,7 @@ struct ArrivedBlocks {
             }
         case .inBuffer(let buffer, let start):
             let bytes = geometry.bytes(of: run)
-            try image.write(part(bytes, of: buffer, start, geometry), at: bytes.lowerBound)
+            try image.on(geometry).write(part(bytes, of: buffer, start, geometry), at: bytes.lowerBound)
         }
         let first = Int(run.lowerBound - blocks.lowerBound)
         try manifest.set(fingerprints[first..<first + run.count], from: run.lowerBound)
@@ -56,11 +56,15 @@ struct ArrivedBlocks {
         case .zeros: memset(room.baseAddress!, 0, room.count)
         case .inImage: preconditionFailure("not at hand")
         case .inBuffer(let buffer, let position):
-            room.copyMemory(from: part(range, of: buffer, position, geometry))
+            for run in geometry.gridRuns(ofDisk: range) {
+                let bytes = part(run.grid..<run.grid + UInt64(run.disk.count), of: buffer, position, geometry)
+                let place = Int(run.disk.lowerBound - range.lowerBound)
+                UnsafeMutableRawBufferPointer(rebasing: room[place..<place + bytes.count]).copyMemory(from: bytes)
+            }
         }
     }
 
-    /// Bytes of the disk at their place in memory.
+    /// Bytes of the grid at their place in memory.
     private func part(
         _ range: Range<UInt64>, of buffer: BlockBuffer, _ start: Int, _ geometry: BlockGeometry
     ) -> UnsafeRawBufferPointer {
@@ -74,7 +78,7 @@ struct ArrivedBlocks {
 extension DiskImage {
     /// Makes blocks zero.
     func punch(_ blocks: Range<UInt64>, _ geometry: BlockGeometry) throws {
-        let bytes = geometry.bytes(of: blocks)
+        let bytes = geometry.diskBytes(of: blocks)
         try punchHole(at: bytes.lowerBound, length: bytes.upperBound - bytes.lowerBound)
     }
 
@@ -119,11 +123,11 @@ extension DiskImage {
         }
     }
 
-    /// As `fingerprint`, and leaves the block in `buffer`; the last one of the disk is filled up with zeros.
+    /// As `fingerprint`, and leaves the block in `buffer`; the last one of a section is filled up with zeros.
     func fingerprint(
         of block: UInt64, _ geometry: BlockGeometry, _ hasher: BlockHasher, into buffer: UnsafeMutableRawBufferPointer
     ) -> Fingerprint? {
-        let range = geometry.bytes(of: block..<block + 1)
+        let range = geometry.diskBytes(of: block..<block + 1)
         let count = Int(range.upperBound - range.lowerBound)
         memset(buffer.baseAddress! + count, 0, buffer.count - count)
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])

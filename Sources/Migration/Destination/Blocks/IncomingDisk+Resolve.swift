@@ -93,7 +93,7 @@ extension IncomingDisk {
         let room = try writer.room(for: block)
         let bytes = geometry.bytes(of: source..<source + 1)
         let count = Int(bytes.upperBound - bytes.lowerBound)
-        try image.read(into: UnsafeMutableRawBufferPointer(rebasing: room[..<count]), at: bytes.lowerBound)
+        try grid.read(into: UnsafeMutableRawBufferPointer(rebasing: room[..<count]), at: bytes.lowerBound)
         memset(room.baseAddress! + count, 0, geometry.blockSize - count)
         let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(room))
         guard fingerprint.high == prefix else { return nil }

@@ -13,6 +13,8 @@ import NIOCore
 /// nothing that changes.
 final class IncomingDisk: @unchecked Sendable {
     let image: any DiskImage
+    /// The same image with the offsets of the grid.
+    let grid: any DiskImage
     /// Whether the image may hold blocks of the disk already.
     let hasBase: Bool
     let geometry: BlockGeometry
@@ -43,6 +45,7 @@ final class IncomingDisk: @unchecked Sendable {
     ) throws {
         self.origins = origins ?? BlockOrigins(geometry: geometry)
         self.image = image
+        grid = image.on(geometry)
         self.hasBase = hasBase
         hasOldBytes = hasBase || !isBlank
         self.geometry = geometry
@@ -99,7 +102,7 @@ final class IncomingDisk: @unchecked Sendable {
             let blocks = run.first..<run.first + run.count
             let length = Int(geometry.byteCount(of: blocks))
             let bytes = geometry.bytes(of: blocks)
-            try image.write(UnsafeRawBufferPointer(buffer.slice(offset, length)), at: bytes.lowerBound)
+            try grid.write(UnsafeRawBufferPointer(buffer.slice(offset, length)), at: bytes.lowerBound)
             try recordFingerprints(of: blocks, buffer, at: offset)
             presentMap.mark(blocks)
             origins.record(blocks, from: .link)

@@ -20,7 +20,7 @@ struct RunWriter {
     private static let writesOutAfter = 64 << 20
 
     init(image: any DiskImage, geometry: BlockGeometry, presentMap: PresentMap) {
-        self.image = image
+        self.image = image.on(geometry)
         self.geometry = geometry
         self.presentMap = presentMap
         capacity = (1 << 20) / geometry.blockSize

@@ -149,9 +149,7 @@ struct IncomingMigration {
     /// Prepares the blocks that are here, and names the missing ones.
     private mutating func prepareRest() async throws {
         let offer = offer!
-        guard let geometry = BlockGeometry(size: offer.size, blockSize: Int(offer.blockSize)) else {
-            preconditionFailure("an offer that was accepted")
-        }
+        guard let geometry = offer.geometry else { preconditionFailure("an offer that was accepted") }
         let path = registry.images.layout.mapPath(of: offer.export)
         let (missing, isNamed) = try await onDisk(isUrgent: true) { try $0.leave() }
         // At the same time: the guest waits.
@@ -164,7 +162,7 @@ struct IncomingMigration {
         }
         let ours = try await root
         var record = IncomingRecord(prepared: offer, root: ours)
-        if parts != nil { record.blockSize = geometry.blockSize }
+        if parts != nil { record.setBlocks(geometry) }
         try await registry.prepare(record, parts)
         machine.prepared()
         if !isNamed || !hello.support.capabilities.contains(.unsaidMissing) {

@@ -76,7 +76,7 @@ struct DiskActivation: Sendable {
     /// The present map and the manifest of a disk of which blocks are missing.
     func parts(of known: PreparedDisk) throws -> PostCopyFiles {
         let record = known.record
-        guard let geometry = BlockGeometry(size: record.size, blockSize: record.blockSize ?? 0) else {
+        guard let geometry = record.blocks else {
             throw MigrationError.unexpected("blocks of \(record.blockSize ?? 0) bytes")
         }
         return try known.parts

@@ -50,7 +50,7 @@ extension IncomingDiskRegistry {
     ) -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
         space.add(claim, for: offer.migration)
         receiving[offer.migration] = disk
-        arrivals.add(disk.image, of: offer.migration, export: offer.export, from: connection.peer)
+        arrivals.add(disk.image, of: offer, from: connection.peer)
         channels[offer.migration] = early[offer.export]?.channels ?? PostCopyChannels()
         let carrier = register(connection)
         machine.opened(asked, base: disk.movedBy, from: connection.peer, over: carrier)

@@ -1,4 +1,5 @@
 import Block
+import BlockModel
 import MigrationProtocol
 
 /// The destination's record of a disk that has been prepared here, and may be active or whole.
@@ -23,6 +24,8 @@ public struct IncomingRecord: Codable, Sendable {
     let root: String
     /// Bytes of a block, if blocks were missing at the switchover; nil if none was.
     var blockSize: Int?
+    /// The places at which its blocks begin besides the start of the disk; nil for nowhere, and in records of earlier releases.
+    private(set) var origins: [UInt64]?
     /// The origins of the blocks that were missing at the switchover; nil until all have come.
     var arrived: Ledger?
     /// The image that was here already and was brought up to date; nil for one of the images directory.
@@ -58,6 +61,17 @@ public struct IncomingRecord: Codable, Sendable {
 
     /// Whether blocks may still be only at the source.
     var needsSource: Bool { blockSize != nil && arrived == nil }
+
+    /// The blocks of a disk of which some were missing at the switchover; nil if none was, or the numbers are not a disk's.
+    var blocks: BlockGeometry? {
+        blockSize.flatMap { BlockGeometry(size: size, blockSize: $0, origins: origins ?? []) }
+    }
+
+    /// Blocks are missing at the switchover.
+    mutating func setBlocks(_ geometry: BlockGeometry) {
+        blockSize = geometry.blockSize
+        origins = geometry.layout?.origins
+    }
 
     /// Whether the disk came into an image that stood where this one stands.
     func stood(atPathOf now: RecordedImage) -> Bool {

@@ -23,6 +23,8 @@ public struct MovedRecord: Codable, Sendable {
     let root: String
     /// Bytes of the blocks that the destination may still ask for; nil once it has everything.
     var blockSize: Int?
+    /// The places at which its blocks begin besides the start of the disk; nil for nowhere, and in records of earlier releases.
+    private(set) var origins: [UInt64]?
     /// The rate limit, bits/s; nil for no limit.
     public internal(set) var rate: UInt64?
     /// The group with which it moved: the record counts only if the group's common commit record was written.
@@ -45,7 +47,21 @@ public struct MovedRecord: Codable, Sendable {
 
     /// Whether its numbers can be those of a disk: a file may say anything.
     var isPossible: Bool {
-        BlockGeometry(size: size ?? 1, blockSize: blockSize ?? BlockGeometry.standardBlockSize) != nil
+        BlockGeometry(
+            size: size ?? 1, blockSize: blockSize ?? BlockGeometry.standardBlockSize,
+            origins: size == nil ? [] : origins ?? []) != nil
+    }
+
+    /// The blocks that the destination may still ask for; nil once it has everything.
+    /// - Parameter size: bytes of the disk.
+    func blocks(ofDisk size: UInt64) -> BlockGeometry? {
+        blockSize.flatMap { BlockGeometry(size: size, blockSize: $0, origins: origins ?? []) }
+    }
+
+    /// The destination may still ask for blocks.
+    mutating func setBlocks(_ geometry: BlockGeometry) {
+        blockSize = geometry.blockSize
+        origins = geometry.layout?.origins
     }
 
     /// Whether the destination needs nothing of the image any more.
