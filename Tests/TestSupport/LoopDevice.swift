@@ -28,8 +28,11 @@ package struct LoopDevice: ~Copyable {
         guard result.status == 0 else { throw Failure(description: "losetup \(path) \(file): \(result.errors)") }
     }
 
+    /// Detaches a device. The kernel does so once nobody has it open: a process that was killed may still be ending.
     package static func detach(_ path: String) async throws {
         _ = try await Command.run("/usr/sbin/losetup", "-d", path)
+        let file = "/sys/block/\(URL(fileURLWithPath: path).lastPathComponent)/loop"
+        try await waitUntil("\(path) is detached") { access(file, F_OK) != 0 }
     }
 
     package struct Failure: Error, CustomStringConvertible {

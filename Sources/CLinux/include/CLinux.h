@@ -99,5 +99,6 @@ void linux_take_long_turns(void);
 int linux_pipe(int ends[2]);
 // Takes from this process, for good, what a reader of hostile files has no need of: seccomp(2). What is left is memory, files
 // that are open, files opened for reading, and sizes of block devices; everything else fails with EPERM. It may use `memory`
-// bytes of addresses and `seconds` of the processor, and write to no file. Returns 0, or -1 with errno.
+// bytes of addresses and `seconds` of the processor, and write to no file. It ends with the thread that started it: prctl(2),
+// PR_SET_PDEATHSIG. Returns 0, or -1 with errno.
 int linux_confine(uint64_t memory, uint64_t seconds);
