@@ -3,7 +3,7 @@
 Runs every command of docs/guide.md, and then of docs/troubleshooting.md, on two hosts: namespaces for processes, networks and
 mounts with files of their own in /etc, /root, /run, /usr/local and /var/lib, joined by a pair of virtual interfaces. ssh and
 sshd, QEMU and libnbd's tools are the real ones. systemd does not run there: `systemctl enable --now nearblock` runs ExecStart of
-the unit in docs/manual.md. Ends with status 1 at the first command that fails.
+the unit in docs/guide.md. Ends with status 1 at the first command that fails.
 
 Also checks that the examples of docs/configuration.md are free of mistakes, and that each line in a heading of
 docs/troubleshooting.md is in the sources. Needs root.
@@ -65,10 +65,10 @@ def blocks(document: str) -> Iterator[tuple[str, str]]:
 
 
 def unit_command() -> str:
-    """ExecStart of the unit in the manual."""
-    match = re.search(r"^\s*ExecStart=(.+)$", (ROOT / "docs/manual.md").read_text(), re.MULTILINE)
+    """ExecStart of the unit in the guide."""
+    match = re.search(r"^ExecStart=(.+)$", (ROOT / "docs/guide.md").read_text(), re.MULTILINE)
     if not match:
-        raise Failure("docs/manual.md has no unit with ExecStart")
+        raise Failure("docs/guide.md has no unit with ExecStart")
     return match[1]
 
 
