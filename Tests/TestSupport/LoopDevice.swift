@@ -28,9 +28,14 @@ package struct LoopDevice: ~Copyable {
         guard result.status == 0 else { throw Failure(description: "losetup \(path) \(file): \(result.errors)") }
     }
 
-    /// Detaches a device. The kernel does so once nobody has it open: a process that was killed may still be ending.
+    /// Has a device detached. The kernel does so once nobody has it open.
     package static func detach(_ path: String) async throws {
         _ = try await Command.run("/usr/sbin/losetup", "-d", path)
+    }
+
+    /// Detaches a device that nobody uses, except for a process that was killed and may still be ending.
+    package static func detachUnused(_ path: String) async throws {
+        try await detach(path)
         let file = "/sys/block/\(URL(fileURLWithPath: path).lastPathComponent)/loop"
         try await waitUntil("\(path) is detached") { access(file, F_OK) != 0 }
     }

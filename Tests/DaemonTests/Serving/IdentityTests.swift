@@ -69,7 +69,7 @@ struct IdentityTests {
         }
         #expect(try await nodes.beginSlowly("one"))
         try await nodes.restartSource {
-            for device in devices { try await LoopDevice.detach(device) }
+            for device in devices { try await LoopDevice.detachUnused(device) }
             try await LoopDevice.attach(nodes.scratch.file("b.raw"), to: devices[0])
             try await LoopDevice.attach(nodes.scratch.file("a.raw"), to: devices[1])
         }
