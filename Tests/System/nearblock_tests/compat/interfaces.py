@@ -278,7 +278,7 @@ def options(scene: Scene, builds: Builds) -> str:
     """The new build knows every option of the old one."""
     count, faults = 0, []
     for command in HELP:
-        old, new = (set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", expect([build.program, *command.split(), "--help"])))
+        old, new = (set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", expect([build.program, *command.split(), "--help-hidden"])))
                     for build in (builds.old, builds.new))
         count += len(old)
         faults += [f"{command} has no {option} any more" for option in old - new]
