@@ -85,7 +85,7 @@ volumes() {
     printf '[export one]\nimage = /dev/dm-0\n[export three]\nimage = /disks/there/two.raw\nread-only = true\n' > /tmp/nodes.conf
     serve "$@"
     must nearblock status --control /tmp/control
-    grep -q 'one .*held back.*nearblock record adopt /dev/dm-0' /tmp/output || fail "status: $(cat /tmp/output)"
+    { grep -q '^one .*held back' /tmp/output && grep -q 'nearblock record adopt /dev/dm-0' /tmp/output; } || fail "status: $(cat /tmp/output)"
     must nearblock record disown /dev/dm-0 --state /tmp/state
     kill -HUP "$node"
     wait_for offered one
