@@ -26,7 +26,7 @@ public struct BlockPicture: Sendable, Equatable {
                 return
             }
             arrived = counts.map { UInt64(Double($0) / Double(sum) * Double(rest)) }
-            // What rounding has lost goes to the largest share.
+            // The largest share gets what rounding has lost.
             let largest = counts.indices.max { counts[$0] < counts[$1] } ?? 0
             arrived[largest] &+= rest - min(rest, arrived.reduce(0, &+))
         }

@@ -265,7 +265,7 @@ extension SwitchGroupMachine.FailureKind {
         switch error {
         case PeerError.malformed, PeerError.nbdServer: self = .lasting
         case MigrationError.tooSlow: self = .slow
-        // What is left is read anew.
+        // The next attempt reads anew what the server still has.
         case is LostChanges: self = .passing
         default: self = error is PeerError || error is ChannelError || error is IOError ? .passing : .lasting
         }

@@ -128,7 +128,7 @@ import Testing
             for block in 0..<geometry.blockCount {
                 #expect(map.isDirty(block) == geometry.diskBytes(of: block..<block + 1).overlaps(range))
             }
-            // What clients are told is in bytes of the disk.
+            // Clients get offsets of the disk, not of its grid.
             let marks = BlockMarks(dirty: map)
             var place: UInt64 = 0
             while place < geometry.diskSize {

@@ -113,7 +113,7 @@ struct GridTests {
                 case .writeZeroes:
                     model.replaceSubrange(start..<start + count, with: repeatElement(0, count: count))
                 case .trim:
-                    // Of each byte the guest then knows nothing, but it is the old one or 0.
+                    // Each trimmed byte may be the old one or 0.
                     let found = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 16)
                     defer { found.deallocate() }
                     #expect(

@@ -49,7 +49,7 @@ struct ArrivalClaim: Sendable {
     var parts: [Part] {
         guard let imagePath, let allocated = Self.allocated(imagePath) else { return beside }
         let path = ImagePath.absolute(imagePath)
-        // What is on another server takes no room here.
+        // An image on another server takes no room here.
         guard path.hasPrefix("/") else { return beside }
         let folder = (path as NSString).deletingLastPathComponent
         let needed = dataBytes - min(dataBytes, allocated)

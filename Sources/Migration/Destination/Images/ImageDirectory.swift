@@ -76,7 +76,7 @@ struct ImageDirectory: Sendable {
     func open(_ offer: Offer, _ base: ImageBase?) throws -> ReceivingDisk {
         if let base {
             let image = try base.writableImage()
-            // What it holds counts only where it has the right hashes.
+            // Its blocks count only where they have the right hashes.
             image.forgetLosses()
             return ReceivingDisk(image: image, hasBase: true, movedBy: base.movedBy)
         }

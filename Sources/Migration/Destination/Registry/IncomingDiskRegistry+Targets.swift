@@ -61,7 +61,7 @@ extension IncomingDiskRegistry {
     ) async throws -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
         let image = try await activation.open(target.place, size: offer.size, for: offer.export)
         try await checkIsUnused(image, for: offer.export)
-        // Whatever stood on a device before is still on it.
+        // A device still holds the bytes of its earlier use.
         let isBlank = try !target.isResumed && image.nextData(from: 0) == nil
         let disk = ReceivingDisk(
             image: image, hasBase: target.isResumed, movedBy: nil, place: target.place, isBlank: isBlank)
