@@ -220,6 +220,20 @@ int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 
+void linux_spawn_reset_signals(posix_spawnattr_t *attributes, int own_group) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    posix_spawnattr_setsigmask(attributes, &signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGPIPE);
+    posix_spawnattr_setsigdefault(attributes, &signals);
+    if (own_group) posix_spawnattr_setpgroup(attributes, 0);
+    posix_spawnattr_setflags(
+        attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (own_group ? POSIX_SPAWN_SETPGROUP : 0));
+}
+
 // The handler jumps here when a page of a mapped file is unavailable; null while the thread copies nothing.
 static _Thread_local sigjmp_buf *volatile copying;
 static struct sigaction earlier;

@@ -69,6 +69,9 @@ int linux_byte_is_locked(int descriptor, off_t byte);
 int linux_pidfd_open(pid_t process);
 // posix_spawn_file_actions_addclosefrom_np(3).
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
+// Gives a new program the signals that a shell would: none is blocked, and SIGTERM, SIGINT, SIGHUP and SIGPIPE, which this
+// process handles or ignores, have their defaults. With `own_group` it leads a process group. posix_spawnattr_setflags(3).
+void linux_spawn_reset_signals(posix_spawnattr_t *attributes, int own_group);
 
 // One piece of a copy out of mapped files.
 struct linux_piece {
