@@ -45,6 +45,7 @@ let package = Package(
                 "Hashing", "BlockModel", "Block", "StorageDaemon", "CLinux", locks,
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
+        .target(name: "Site", dependencies: ["Index", "Block", "CLinux", locks]),
         .target(name: "PeerModel"),
         .target(
             name: "Peer",
@@ -79,7 +80,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Migration", "MigrationCore", "MigrationProtocol", "Monitoring", "Peer", "PeerModel", "Index",
+                "Migration", "MigrationCore", "MigrationProtocol", "Monitoring", "Peer", "PeerModel", "Index", "Site",
                 "Hashing",
                 "NBDServer", "TLS", "BlockModel", "Block", "StorageDaemon", "FreeSpace", "Ring", locks,
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -98,7 +99,7 @@ let package = Package(
             dependencies: [
                 "BlockModel", "Block", "CGLib", "CLinux", "CStart", "Configuration", "Daemon", "FreeSpace",
                 "MigrationProtocol", "Migration", "Monitoring",
-                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "Ring", "StorageDaemon", "TLS", locks,
+                "PeerModel", "Peer", "NBDServer", "Hashing", "Index", "Ring", "Site", "StorageDaemon", "TLS", locks,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -128,6 +129,8 @@ let package = Package(
         .testTarget(
             name: "IndexTests",
             dependencies: ["Index", "Hashing", "BlockModel", "Block", "CLinux", "TestSupport", locks]),
+        .testTarget(
+            name: "SiteTests", dependencies: ["Site", "Index", "Hashing", "BlockModel", "Block", "TestSupport", locks]),
         .testTarget(
             name: "MigrationProtocolTests",
             dependencies: ["MigrationProtocol", "Hashing", "BlockModel", "PeerModel", "TestSupport"]),

@@ -49,6 +49,9 @@ public struct PeerAddress: Codable, Hashable, Sendable, CustomStringConvertible 
         return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
     }
 
+    /// Whether it stands for all addresses of a machine, so that nobody can connect to it.
+    package var isWildcard: Bool { ["0.0.0.0", "::"].contains(host) }
+
     /// As the user would write it.
     public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }

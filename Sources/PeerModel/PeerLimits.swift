@@ -28,6 +28,10 @@ public enum PeerLimits {
     public static let memories = 48
     /// Those of one peer among them.
     public static let memoriesPerPeer = 16
+    /// The most connections on which hosts of the site read neighbours here; each takes up to 2 MiB.
+    package static let loans = 256
+    /// Those of one peer among them.
+    package static let loansPerPeer = 4
     /// Bytes of forwarded requests of one peer that are worked on at once, beyond `ownForwardedBytes` of each link.
     public static let forwardedBytesPerPeer = 128 << 20
     /// The most of these bytes for one link.

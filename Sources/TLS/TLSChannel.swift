@@ -154,13 +154,7 @@ public final class TLSChannel {
 
     /// The other side's certificate, in DER; nil where it has shown none, or before the handshake is over.
     public var peerCertificate: [UInt8]? {
-        guard let certificate = SSL_get0_peer_certificate(connection) else { return nil }
-        let count = i2d_X509(certificate, nil)
-        guard count > 0 else { return nil }
-        return [UInt8](unsafeUninitializedCapacity: Int(count)) { bytes, written in
-            var next = bytes.baseAddress
-            written = Int(i2d_X509(certificate, &next))
-        }
+        SSL_get0_peer_certificate(connection).flatMap(DER.bytes)
     }
 
     private func outcome(_ result: Int32) -> TLSOutcome {

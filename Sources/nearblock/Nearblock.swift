@@ -14,7 +14,8 @@ struct Nearblock: AsyncParsableCommand {
             examples: "nearblock serve disk.raw --socket /run/disk.sock", "nearblock migrate disk.raw --to host:7000"),
         version: Release.version,
         subcommands: [
-            ServeCommand.self, IndexCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self, StatusCommand.self,
+            ServeCommand.self, IndexCommand.self, SiteCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self,
+            StatusCommand.self,
             WaitCommand.self, SwitchCommand.self, CancelCommand.self,
             RateCommand.self, ResizeCommand.self, CheckpointCommand.self, ExportCommand.self, RecordCommand.self,
             CheckCommand.self, ReloadCommand.self, CertificatesCommand.self, DoctorCommand.self,

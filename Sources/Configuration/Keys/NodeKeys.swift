@@ -3,7 +3,7 @@ import Logging
 
 /// The keys of `[node]`, in the order of the reference. A new one also needs its row in docs/configuration.md.
 enum NodeKeys {
-    static let all: [ConfigurationKey<NodeSettings>] = addresses + security + directories + behaviour
+    static let all: [ConfigurationKey<NodeSettings>] = addresses + security + directories + site + behaviour
 
     private static let addresses: [ConfigurationKey<NodeSettings>] = [
         ConfigurationKey(
@@ -92,6 +92,24 @@ enum NodeKeys {
             example: "/bin/sh /etc/nearblock/release",
             "Command that undoes `prepare` where a migration fails before its switchover; needs `prepare`."
         ) { $0.target.release = $1 },
+    ]
+
+    private static let site: [ConfigurationKey<NodeSettings>] = [
+        ConfigurationKey(
+            "site", .directory, absent: "no other hosts", example: "/mnt/site",
+            "Folder that all hosts of the site share, to lend and borrow neighbours; needs `index` and `peer-listen`."
+        ) { $0.site.store = $1 },
+        ConfigurationKey(
+            "host", .text, absent: "the machine's name", example: "host1", "Name of this host in the site."
+        ) { $0.site.host = $1 },
+        ConfigurationKey(
+            "site-address", .peerAddress, absent: "the address of `peer-listen`", example: "10.0.0.1:7000",
+            "Address of `peer-listen` as the other hosts reach it."
+        ) { $0.site.address = $1 },
+        ConfigurationKey(
+            "site-rate", .bitRate, absent: "no limit", example: "10G",
+            "Limit of all that is lent to other hosts, in bits a second."
+        ) { $0.site.bytesPerSecond = max(1, $1.bitsPerSecond / 8) },
     ]
 
     private static let behaviour: [ConfigurationKey<NodeSettings>] = [

@@ -10,6 +10,9 @@ struct NodeSettings {
     /// Places of disks that are limited to no domain with places of its own.
     var target = TargetSettings()
 
+    /// The node's part in a site.
+    var site = SiteConfiguration()
+
     /// Applies the keys that only have a meaning together.
     /// - Returns: A mistake for each key that lacks another, or excludes it.
     mutating func complete(_ file: KeyFile) -> [ConfigurationError] {
@@ -26,6 +29,12 @@ struct NodeSettings {
             node.targets.standard = commands
         } else if target.release != nil, !file.keys(of: "node").contains("prepare") {
             mistakes.append(file.mistake(" needs prepare, the command that it undoes", "release", in: "node"))
+        }
+        if site.store != nil {
+            node.site = site
+        } else if !file.keys(of: "node").contains("site") {
+            let needing = ["host", "site-address", "site-rate"].filter(file.keys(of: "node").contains)
+            mistakes += needing.map { file.mistake(" needs site, the folder that all hosts share", $0, in: "node") }
         }
         if node.peerTLS != nil, node.allowsInsecurePeers {
             mistakes.append(file.mistake(" excludes peer-tls; leave one of them out", "insecure-peer", in: "node"))

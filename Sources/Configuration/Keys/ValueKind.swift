@@ -186,6 +186,13 @@ extension ValueKind where Value == TimeSpan {
     }
 }
 
+extension ValueKind where Value == BitRate {
+    /// A rate of a link.
+    static var bitRate: ValueKind<BitRate> {
+        ValueKind("a rate in bits a second, as in 100M or 10G") { try BitRate($0) }
+    }
+}
+
 extension ValueKind where Value == mode_t {
     /// Permissions of an image.
     static var imageMode: ValueKind<mode_t> {

@@ -10,6 +10,7 @@ extension NodeConfiguration {
             ("prepare, release or a [domain]", targets != running.targets),
             ("index", index != running.index),
             ("keep-index", keepIndex != running.keepIndex),
+            ("site, host, site-address or site-rate", site != running.site),
             ("incoming-writes", refusesEarlyWrites != running.refusesEarlyWrites),
             ("image-mode or image-group", imagePermissions != running.imagePermissions),
             ("socket-mode or socket-group", socketPermissions != running.socketPermissions),

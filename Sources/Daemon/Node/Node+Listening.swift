@@ -15,6 +15,10 @@ extension Node {
                 throw NodeError.missingOption(
                     "--prepare", needs: "--peer-listen HOST:PORT, for the nodes that send disks")
             }
+            guard configuration.site?.store == nil else {
+                throw NodeError.missingOption(
+                    "--site", needs: "--peer-listen HOST:PORT, where the other hosts read images")
+            }
             guard configuration.memoryDirectory == nil else {
                 throw NodeError.missingOption(
                     "--memory-dir", needs: "--peer-listen HOST:PORT, for the nodes that send memory")
@@ -29,13 +33,18 @@ extension Node {
         self.registry = registry
         for export in exports.values { await tellPredecessors(of: export) }
         let loop = loops[0]
-        let migrations = DestinationMigration(
-            registry: registry, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
-            memory: try configuration.memoryDirectory.map { try MemoryDirectory(path: $0) },
-            hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
-        ) { DiskClient(disk: $0, loop: loop) }
         let listener = try await PeerListener(
             on: address, inherited: configuration.peerSocket, transport: transport)
+        let site = try joinSite(listensOn: listener.address)
+        let findsNeighbours: @Sendable () -> SiteTables? = { site?.view.tables }
+        let migrations = DestinationMigration(
+            registry: registry, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
+            site: findsNeighbours,
+            memory: try configuration.memoryDirectory.map { try MemoryDirectory(path: $0) },
+            lender: site.map { SiteLender(directory: configuration.index ?? "", view: $0.view) },
+            lendingPace: LendingPace(bytesPerSecond: configuration.site?.bytesPerSecond),
+            hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
+        ) { DiskClient(disk: $0, loop: loop) }
         let logger = logger
         tasks.append(
             Task {
@@ -44,6 +53,7 @@ extension Node {
                     await migrations.serve($0)
                 }
             })
+        if let site { tasks.append(Task { [logger] in await SiteTask(member: site, logger: logger).run() }) }
         if case .insecure = transport.protection, !address.isLoopback {
             logger.warning("anyone who reaches \(listener.address) can read disks that arrive, and send disks here")
         }

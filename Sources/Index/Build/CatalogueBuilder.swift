@@ -15,6 +15,8 @@ struct CatalogueBuilder {
     /// At least one; an entry's table is a position here.
     let sources: [any FingerprintSource]
     let threads: Int
+    /// Whether only fingerprints that are samples get an entry.
+    var isSampled = false
     /// Asked now and then, on any thread; once it returns false, the work ends with `CancellationError`.
     var isWanted: @Sendable () -> Bool = { true }
 
@@ -111,6 +113,7 @@ struct CatalogueBuilder {
             let fingerprint = Fingerprint(bytes: .init(rebasing: bytes[start..<start + Fingerprint.byteCount]))
             // Skip repeats, or a disk full of one pattern would fill the scratch file.
             if fingerprint == .zero || fingerprint.high == earlier { continue }
+            if isSampled, !Sampling.isSample(fingerprint.high) { continue }
             earlier = fingerprint.high
             try partitioner.append(
                 CatalogueEntry(high: fingerprint.high, table: index, block: blocks.lowerBound + UInt64(place)))

@@ -63,6 +63,12 @@ final class IndexFile: @unchecked Sendable {
         return linux_piece(to: target, from: start + Int(offset), count: count)
     }
 
+    /// Returns whether the file is still the one at its path.
+    var isInPlace: Bool {
+        var info = stat()
+        return stat(path, &info) == 0 && info.st_ino == inode && UInt64(info.st_size) == size
+    }
+
     /// Returns the next range at or after `offset` that may hold data; nil if only holes follow. If another file has
     /// replaced this one, the whole rest counts as data.
     func nextData(from offset: UInt64) -> Range<UInt64>? {

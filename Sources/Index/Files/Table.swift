@@ -11,11 +11,14 @@ final class Table: Sendable {
     /// The blocks of the image.
     let geometry: BlockGeometry
     let file: IndexFile
+    /// The host that has the image; nil for this one.
+    let owner: RemoteTables?
 
     /// - Parameters:
     ///   - blockSize: Block size of the index; a table with another one is refused.
     ///   - check: Whether the fingerprints are verified too.
-    init(path: String, blockSize: Int, check: TableCheck) throws(TableFault) {
+    init(path: String, blockSize: Int, check: TableCheck, owner: RemoteTables? = nil) throws(TableFault) {
+        self.owner = owner
         file = try IndexFile(path: path)
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }

@@ -9,18 +9,22 @@ struct IndexSnapshot: Sendable {
         /// For each table of the catalogue its position in `tables`. Nil if the table is gone or was rewritten, or if a
         /// larger catalogue lists it.
         var members: [Int?]
+        /// Whether the catalogue lists samples only (`Sampling`).
+        let isSampled: Bool
 
         var live: [Int] { members.compactMap(\.self) }
     }
 
     private static let tries = 10
 
-    /// Sorted by name.
+    /// Sorted by name; those of this host come before those of others.
     let tables: [Table]
-    /// Largest first.
+    /// Largest first; those of samples last.
     let parts: [Part]
     /// Positions of tables that no catalogue lists.
     let uncovered: [Int]
+    /// The tables of other hosts that are most used; nil without a site.
+    let champions: ChampionTables?
     /// Files of damaged catalogues. Deleting them loses nothing: catalogues are derived from tables.
     let damaged: [String]
     /// One line for each skipped file: which, why, and what to do.
@@ -66,27 +70,50 @@ struct IndexSnapshot: Sendable {
             }
         }
         self.init(
-            tables: tables.sorted { $0.name < $1.name }, catalogues: catalogues, damaged: damaged, problems: problems)
+            tables: tables.sorted { $0.name < $1.name }, catalogues: catalogues, samples: [], damaged: damaged,
+            problems: problems)
     }
 
-    private init(tables: [Table], catalogues: [(String, Catalogue)], damaged: [String], problems: [String]) {
+    /// - Parameters:
+    ///   - tables: Of several equal ones the first counts.
+    ///   - catalogues: Those of whole tables, with their files.
+    ///   - samples: Those of samples, with their files.
+    init(
+        tables: [Table], catalogues: [(String, Catalogue)], samples: [(String, Catalogue)],
+        champions: ChampionTables? = nil, damaged: [String] = [], problems: [String]
+    ) {
         self.tables = tables
+        self.champions = champions
         self.damaged = damaged
         self.problems = problems
-        var open = Dictionary(uniqueKeysWithValues: tables.enumerated().map { ($0.element.key, $0.offset) })
-        let ordered = catalogues.sorted {
-            ($0.1.tables.count, $0.1.header.entryCount, $0.0) > ($1.1.tables.count, $1.1.header.entryCount, $1.0)
+        var open = Dictionary(tables.enumerated().map { ($0.element.key, $0.offset) }) { first, _ in first }
+        func parts(_ catalogues: [(String, Catalogue)], isSampled: Bool) -> [Part] {
+            catalogues.sorted {
+                ($0.1.tables.count, $0.1.header.entryCount, $0.0) > ($1.1.tables.count, $1.1.header.entryCount, $1.0)
+            }.map { file, catalogue in
+                Part(
+                    file: file, catalogue: catalogue, members: catalogue.tables.map { open.removeValue(forKey: $0) },
+                    isSampled: isSampled)
+            }
         }
-        parts = ordered.map { file, catalogue in
-            Part(file: file, catalogue: catalogue, members: catalogue.tables.map { open.removeValue(forKey: $0) })
-        }
+        self.parts = parts(catalogues, isSampled: false) + parts(samples, isSampled: true)
         uncovered = open.values.sorted()
     }
 
     /// Returns a snapshot with only the tables of the given domains.
     func restricted(to domains: Set<String>) -> IndexSnapshot {
+        func files(isSampled: Bool) -> [(String, Catalogue)] {
+            parts.filter { $0.isSampled == isSampled }.map { ($0.file, $0.catalogue) }
+        }
+        return IndexSnapshot(
+            tables: tables.filter { domains.contains($0.domain) }, catalogues: files(isSampled: false),
+            samples: files(isSampled: true), champions: champions, damaged: damaged, problems: problems)
+    }
+
+    /// Returns a snapshot that has the tables of other hosts too.
+    func joined(with site: SiteTables) -> IndexSnapshot {
         IndexSnapshot(
-            tables: tables.filter { domains.contains($0.domain) }, catalogues: parts.map { ($0.file, $0.catalogue) },
-            damaged: damaged, problems: problems)
+            tables: tables + site.tables, catalogues: parts.map { ($0.file, $0.catalogue) }, samples: site.samples,
+            champions: site.champions, damaged: damaged, problems: problems + site.problems)
     }
 }

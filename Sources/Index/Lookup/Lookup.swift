@@ -2,10 +2,10 @@ import Hashing
 
 /// Looks up one batch of fingerprints.
 ///
-/// 1. One fingerprint in sixteen is looked up in the catalogues.
+/// 1. One fingerprint in sixteen is looked up in the catalogues, and every sample in the catalogues of samples.
 /// 2. From each hit, the table is compared with the batch along the disk. Images that share a block mostly share its
 ///    surroundings, and comparing costs far less than a lookup.
-/// 3. The remaining fingerprints are looked up in the catalogues.
+/// 3. The remaining fingerprints are looked up in the catalogues of whole tables, then in those of `ChampionTables`.
 struct Lookup {
     /// Blocks that are compared along one table at a time.
     private static let stretch = 1024
@@ -37,8 +37,9 @@ struct Lookup {
     mutating func run() -> [Candidate?] {
         guard !snapshot.parts.isEmpty else { return answers }
         let samples = fingerprints.count < 2 * Self.sampling ? [] : sample()
-        search(samples)
-        if samples.contains(where: { answers[$0] != nil }) {
+        search(samples, isSampled: false)
+        let siteSamples = searchSite()
+        if (samples + siteSamples).contains(where: { answers[$0] != nil }) {
             for start in stride(from: 0, to: fingerprints.count, by: Self.stretch) {
                 follow(start..<min(start + Self.stretch, fingerprints.count))
             }
@@ -49,8 +50,34 @@ struct Lookup {
         search(
             fingerprints.indices.filter {
                 answers[$0] == nil && fingerprints[$0] != .zero && (isSample.isEmpty || !isSample[$0])
-            })
+            }, isSampled: false)
+        searchChampions()
         return answers
+    }
+
+    /// Looks up what nothing else has found in the tables of other hosts that are most used.
+    private mutating func searchChampions() {
+        guard let champions = snapshot.champions else { return }
+        var counts = [Int](repeating: 0, count: snapshot.tables.count)
+        for answer in answers { if let answer { counts[answer.neighbour] += 1 } }
+        champions.record(
+            counts.indices.filter { counts[$0] > 0 && snapshot.tables[$0].owner != nil }.map {
+                (snapshot.tables[$0], counts[$0])
+            })
+        let parts = champions.parts(of: snapshot.tables)
+        search(
+            fingerprints.indices.filter { answers[$0] == nil && fingerprints[$0] != .zero }, in: parts)
+    }
+
+    /// Looks up what the catalogues of samples may list.
+    /// - Returns: The positions that were looked up.
+    private mutating func searchSite() -> [Int] {
+        guard snapshot.parts.contains(where: \.isSampled) else { return [] }
+        let places = fingerprints.indices.filter {
+            answers[$0] == nil && fingerprints[$0] != .zero && Sampling.isSample(fingerprints[$0].high)
+        }
+        search(places, isSampled: true)
+        return places
     }
 
     /// Returns the position of the first nonzero fingerprint in each sixteen.
@@ -91,13 +118,17 @@ struct Lookup {
 
     // MARK: Through the catalogues
 
-    private mutating func search(_ places: [Int]) {
-        guard !places.isEmpty else { return }
+    private mutating func search(_ places: [Int], isSampled: Bool) {
+        search(places, in: snapshot.parts.filter { $0.isSampled == isSampled })
+    }
+
+    private mutating func search(_ places: [Int], in parts: [IndexSnapshot.Part]) {
+        guard !places.isEmpty, !parts.isEmpty else { return }
         let fingerprints = fingerprints
         var entries = places.map { CatalogueEntry(high: fingerprints[$0].high, table: 0, block: UInt64($0)) }
         entries = entries.withUnsafeMutableBufferPointer { EntrySort.sorted($0, sharing: 0) }
         var open = entries.map { (high: $0.high, place: Int($0.block)) }
-        for part in snapshot.parts where !open.isEmpty {
+        for part in parts where !open.isEmpty {
             search(open, in: part)
             open.removeAll { answers[$0.place] != nil }
         }

@@ -23,14 +23,18 @@ public struct Neighbour: Hashable, Sendable, Codable {
     public let tableFile: String
     /// Bytes that the table occupies on the disk.
     public let tableBytes: UInt64
+    /// Name of the host that has the image; nil for this one.
+    public let host: String?
 
     private enum CodingKeys: String, CodingKey {
         case name, domain, size, blocks, zero, distinct
         case stamp = "identity"
-        case tableFile, tableBytes
+        case tableFile, tableBytes, host
     }
 
-    init(name: String, domain: String, header: TableHeader, tableFile: String, tableBytes: UInt64) {
+    init(
+        name: String, domain: String, header: TableHeader, tableFile: String, tableBytes: UInt64, host: String? = nil
+    ) {
         self.name = name
         self.domain = domain
         size = header.imageSize
@@ -40,11 +44,12 @@ public struct Neighbour: Hashable, Sendable, Codable {
         stamp = header.stamp
         self.tableFile = tableFile
         self.tableBytes = tableBytes
+        self.host = host
     }
 
     init(_ table: Table) {
         self.init(
             name: table.name, domain: table.domain, header: table.header, tableFile: table.file.path,
-            tableBytes: table.file.allocated)
+            tableBytes: table.file.allocated, host: table.owner?.host)
     }
 }

@@ -11,6 +11,8 @@ final class NeighbourImage: Sendable {
         case remote(NBDClientImage)
         /// Served by a helper, which ends with this.
         case helped(NBDClientImage, StorageDaemon)
+        /// On another host.
+        case elsewhere(any NeighbourReader)
     }
 
     private struct State {
@@ -27,10 +29,15 @@ final class NeighbourImage: Sendable {
     private static let mostAhead = 16 << 20
 
     private let name: String
+    /// The bytes that name the image's table.
+    private let table: [UInt8]
+    private let owner: RemoteTables?
     private let state = NIOLockedValueBox(State())
 
-    init(name: String) {
-        self.name = name
+    init(of table: Table) {
+        name = table.name
+        self.table = table.key.file
+        owner = table.owner
     }
 
     /// Fills `buffer`. Returns false if the image is gone, too short or unreadable.
@@ -42,6 +49,8 @@ final class NeighbourImage: Sendable {
         case .remote(let image), .helped(let image, _):
             guard range.upperBound <= image.size else { return false }
             return copyAhead(range, to: buffer) || (try? image.read(into: buffer, at: offset)) != nil
+        case .elsewhere(let reader):
+            return reader.read(table, into: buffer, at: offset)
         case nil:
             return false
         }
@@ -64,6 +73,8 @@ final class NeighbourImage: Sendable {
                 state.ahead.append((range, bytes))
                 while state.ahead.reduce(0, { $0 + $1.bytes.count }) > Self.mostAhead { state.ahead.removeFirst() }
             }
+        case .elsewhere(let reader):
+            reader.willRead(table, range)
         case nil:
             return
         }
@@ -85,7 +96,9 @@ final class NeighbourImage: Sendable {
     }
 
     /// Opens the file again at the next use, because another image may be at that path now.
-    func forget() {
+    /// - Parameter offset: Of the bytes that were not those of the table.
+    func forget(at offset: UInt64) {
+        owner?.reader.wasStale(table, at: offset)
         state.withLockedValue { state in
             state.ahead = []
             // Keep the connection: the server's address still names the same disk.
@@ -97,7 +110,8 @@ final class NeighbourImage: Sendable {
     /// Returns nil if no image has the name now. Closes a deleted file, because an open one keeps its space on the
     /// disk.
     private func current() -> Opened? {
-        state.withLockedValue { state in
+        if let owner { return .elsewhere(owner.reader) }
+        return state.withLockedValue { state in
             if case .file(let image) = state.opened {
                 var info = stat()
                 if fstat(image.descriptor, &info) != 0 || info.st_nlink == 0 { state.opened = nil }

@@ -43,12 +43,32 @@ public final class NeighbourIndex: Sendable {
         return NeighbourIndex(snapshot, settings.blockSize, problems)
     }
 
+    /// Returns an index that finds blocks of other hosts' images too.
+    /// - Parameter site: Nil, and tables with other blocks, leave the index as it is.
+    package func joined(with site: SiteTables?) -> NeighbourIndex {
+        guard let site, site.blockSize == blockSize else { return self }
+        return NeighbourIndex(snapshot.joined(with: site), blockSize, problems + site.problems)
+    }
+
+    /// Reads an image of this host for another one.
+    /// - Parameter table: The 16 bytes that name the image's table.
+    /// - Returns: The number of bytes, fewer than asked for at the end of the image; 0 if no such image is in the index, or
+    ///   it can't be read.
+    package func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
+        guard
+            let place = snapshot.tables.firstIndex(where: { $0.owner == nil && $0.key.file == table }),
+            offset < neighbours[place].size
+        else { return 0 }
+        let count = Int(min(UInt64(buffer.count), neighbours[place].size - offset))
+        return images[place].read(into: .init(rebasing: buffer[..<count]), at: offset) ? count : 0
+    }
+
     private init(_ snapshot: IndexSnapshot, _ blockSize: Int, _ problems: [String]) {
         self.snapshot = snapshot
         self.blockSize = blockSize
         self.problems = problems
         neighbours = snapshot.tables.map(Neighbour.init)
-        images = snapshot.tables.map { NeighbourImage(name: $0.name) }
+        images = snapshot.tables.map(NeighbourImage.init)
     }
 
     /// Returns the same index with only the neighbours of the given domains.
@@ -129,7 +149,7 @@ public final class NeighbourIndex: Sendable {
             let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(buffer))
             if fingerprint.high == prefix { return fingerprint }
         }
-        images[candidate.neighbour].forget()
+        images[candidate.neighbour].forget(at: bytes.lowerBound)
         LookupMetrics.stale.increment()
         return nil
     }
@@ -143,7 +163,7 @@ public final class NeighbourIndex: Sendable {
         _ batch: [Fingerprint], isByPrefix: Bool = false,
         found: (_ neighbour: Int, _ place: Int, _ block: UInt64) -> Void
     ) {
-        for part in snapshot.parts {
+        for part in snapshot.parts where !part.isSampled || batch.contains(where: { Sampling.isSample($0.high) }) {
             let search = CatalogueSearch(part.catalogue)
             for start in stride(from: 0, to: batch.count, by: Self.piece) {
                 let highs = batch[start..<min(start + Self.piece, batch.count)].map(\.high)
@@ -162,7 +182,9 @@ public final class NeighbourIndex: Sendable {
     }
 
     private func willRead(_ run: (neighbour: Int, blocks: Range<UInt64>)?) {
-        guard let run, neighbours.indices.contains(run.neighbour), run.blocks.count > 1 else { return }
+        guard let run, neighbours.indices.contains(run.neighbour) else { return }
+        // A read of one block here costs no more later; one of another host takes a round trip.
+        guard run.blocks.count > 1 || neighbours[run.neighbour].host != nil else { return }
         images[run.neighbour].willRead(snapshot.tables[run.neighbour].geometry.diskBytes(of: run.blocks))
     }
 }

@@ -10,6 +10,7 @@ extension Message {
         case request = 48, answer, introduce, introduced, successor
         case postcopy = 64, memory = 80
         case probe = 96, probed
+        case neighbourRead = 112, neighbourBytes
 
         /// Whether later releases may say more at the end.
         var mayHaveMore: Bool { [.hello, .welcome, .refused].contains(self) }
@@ -81,6 +82,8 @@ extension Message {
             out.writeInteger(Kind.probe.rawValue)
             out.writeImmutableBuffer(payload)
         case .probed(let answer): answer.encode(into: &out)
+        case .neighbourRead(let read): read.encode(into: &out)
+        case .neighbourBytes(let answer): answer.encode(into: &out)
         }
     }
 
@@ -137,6 +140,8 @@ extension Message {
         case .memory: MemoryMessage(from: &input).map(Message.memory)
         case .probe: .probe(input.takeRest())
         case .probed: ProbeAnswer(from: &input).map(Message.probed)
+        case .neighbourRead: NeighbourRead(from: &input).map(Message.neighbourRead)
+        case .neighbourBytes: NeighbourBytes(from: &input).map(Message.neighbourBytes)
         }
     }
 }

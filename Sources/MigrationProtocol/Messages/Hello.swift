@@ -19,6 +19,8 @@ public struct Hello: Sendable, Equatable {
         case memory = 6
         /// To measure the link; no disk is touched.
         case probe = 7
+        /// To read images of the callee, which is a host of the same site; `export` is the caller's name there.
+        case neighbours = 8
     }
 
     package static let magic: UInt64 = 0x6e65_6172_626c_6b32
@@ -30,7 +32,7 @@ public struct Hello: Sendable, Equatable {
     /// The caller has given the disk up for good, so the callee must take it over (invariant 5); not for `migrate` and
     /// `estimate`.
     package var isCommitted = false
-    /// The name of the disk, or of the guest; empty for `migrate` and `estimate`.
+    /// The name of the disk, of the guest, or of the calling host; empty for `migrate` and `estimate`.
     package var export = ""
 
     package init(

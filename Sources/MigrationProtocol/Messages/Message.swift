@@ -55,4 +55,8 @@ public enum Message: Sendable, Equatable {
     /// Payload that is counted and thrown away; answered by `probed`.
     case probe(ByteBuffer)
     case probed(ProbeAnswer)
+
+    // Reading images of another host of the site.
+    case neighbourRead(NeighbourRead)
+    case neighbourBytes(NeighbourBytes)
 }

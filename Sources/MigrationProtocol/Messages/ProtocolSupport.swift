@@ -36,12 +36,15 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let probe = Capabilities(rawValue: 1 << 11)
         /// An offer may say where blocks begin besides the start of the disk.
         package static let grids = Capabilities(rawValue: 1 << 12)
+        /// Images may be read, by other hosts of the same site.
+        package static let neighbours = Capabilities(rawValue: 1 << 15)
 
         private static let named: [(Capabilities, String)] = [
             (.postcopy, "postcopy"), (.summaries, "summaries"), (.mostRead, "mostRead"), (.latePieces, "latePieces"),
             (.unsaidMissing, "unsaidMissing"), (.describesRuns, "describesRuns"), (.hearsOfRest, "hearsOfRest"),
             (.successors, "successors"), (.offerDetails, "offerDetails"), (.memory, "memory"),
             (.freeBlocks, "freeBlocks"), (.probe, "probe"), (.grids, "grids"),
+            (.neighbours, "neighbours"),
         ]
 
         /// The names of docs/protocol.md.
@@ -64,7 +67,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids,
+            .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids, .neighbours,
         ])
 
     package var versions: ClosedRange<UInt16>

@@ -28,6 +28,9 @@ public struct PeerCertificates: Sendable {
         [serverContext, clientContext].filter(\.hasCertificate).map { ($0.side, $0.expiry) }
     }
 
+    /// The certificate that a node shows where it connects, in DER; nil if there is none.
+    package var clientCertificate: [UInt8]? { clientContext.certificate }
+
     /// Returns what a node that is connected to uses.
     /// - Throws: `PeerError.certificates` where the directory has no files for that.
     func server() throws(PeerError) -> TLSContext {

@@ -141,6 +141,7 @@ struct ServeCommand: AsyncParsableCommand {
             "Index the disks served here too, and update the index at this interval, as in 10m.",
             valueName: "time", visibility: .hidden), transform: TimeSpan.interval)
     var keepIndex: TimeSpan?
+    @OptionGroup(visibility: .hidden) var siteOptions: SiteOptions
     @Option(
         help: ArgumentHelp(
             "Directory of the records (default: \(DefaultPaths.state)).", valueName: "dir"), completion: .directory)
@@ -264,6 +265,7 @@ struct ServeCommand: AsyncParsableCommand {
         if let incomingWrites { node.refusesEarlyWrites = incomingWrites == .refuse }
         node.index = index ?? node.index
         node.keepIndex = keepIndex.map { .seconds($0.seconds) } ?? node.keepIndex
+        siteOptions.apply(to: &node)
         guard node.keepIndex == nil || node.index != nil else {
             throw ValidationError("--keep-index needs --index DIR.")
         }

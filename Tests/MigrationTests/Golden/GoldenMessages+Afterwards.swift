@@ -94,6 +94,19 @@ extension GoldenMessages {
         GoldenMessage("free", .postcopy(.free(twoRuns)), "40 25 \(two)"),
     ]
 
+    static let neighbours: [GoldenMessage] = [
+        GoldenMessage(
+            "neighbour read",
+            .neighbourRead(NeighbourRead(id: 7, table: Array(0..<16), offset: 0x0102, length: 0x10_0000)),
+            "70 00000007 000102030405060708090a0b0c0d0e0f 0000000000000102 00100000"),
+        GoldenMessage(
+            "neighbour bytes", .neighbourBytes(NeighbourBytes(id: 7, payload: ByteBuffer(bytes: [1, 2]))),
+            "71 00000007 0102"),
+        GoldenMessage(
+            "neighbour bytes that are not there", .neighbourBytes(NeighbourBytes(id: 7, payload: ByteBuffer())),
+            "71 00000007"),
+    ]
+
     static let probe: [GoldenMessage] = [
         GoldenMessage("probe", .probe(ByteBuffer(bytes: [1, 2, 3])), "60 010203"),
         GoldenMessage("probe of nothing", .probe(ByteBuffer()), "60"),
@@ -103,5 +116,6 @@ extension GoldenMessages {
     ]
 
     /// All that this release sends.
-    static let sent: [GoldenMessage] = opening + offers + copying + answers + forwarding + postcopy + memory + probe
+    static let sent: [GoldenMessage] =
+        opening + offers + copying + answers + forwarding + postcopy + memory + probe + neighbours
 }

@@ -15,6 +15,8 @@ struct DestinationContext: Sendable {
     let registry: IncomingDiskRegistry
     /// The index of the neighbours; nil for none.
     let indexDirectory: String?
+    /// The neighbours of other hosts; nil for none.
+    let site: @Sendable () -> SiteTables?
     /// For hashing and the files.
     let pools: WorkPools
     let logger: Logger
@@ -45,7 +47,7 @@ struct DestinationContext: Sendable {
         do {
             let index = try NeighbourIndex.open(directory: indexDirectory)
             for problem in index.problems { logger.warning("\(problem)") }
-            return index
+            return index.joined(with: site())
         } catch {
             logger.warning("migrating without neighbours: \(error)")
             return nil

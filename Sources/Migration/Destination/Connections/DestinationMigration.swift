@@ -1,4 +1,5 @@
 import Block
+import Index
 import Logging
 import MigrationCore
 import MigrationProtocol
@@ -12,6 +13,8 @@ public struct DestinationMigration: Sendable {
     private let context: DestinationContext
     private let hasRoom: @Sendable () -> Bool
     private let memory: MemoryDirectory?
+    private let lender: (any NeighbourLender)?
+    private let lendingPace: LendingPace
     /// The time for which a peer may say nothing once it has made its offer.
     var arrivalIdleTimeout = ArrivalIdleTimeout()
 
@@ -19,17 +22,25 @@ public struct DestinationMigration: Sendable {
     ///   - indexDirectory: the index of the neighbours; nil for none.
     ///   - client: makes the way to a disk for forwarded requests.
     ///   - pools: for hashing and the files.
+    ///   - site: finds neighbours on other hosts; nil for none.
     ///   - memory: the folder of hypervisors that wait for a guest's memory; nil to take none.
+    ///   - lender: lends images to other hosts of the site; nil to lend none.
+    ///   - lendingPace: of all that is lent.
     ///   - hasRoom: whether this process has descriptors for one more disk.
-    public init(
+    package init(
         registry: IncomingDiskRegistry, indexDirectory: String?, pools: WorkPools, logger: Logger,
-        memory: MemoryDirectory? = nil, hasRoom: @escaping @Sendable () -> Bool = { true },
+        site: (@Sendable () -> SiteTables?)? = nil, memory: MemoryDirectory? = nil,
+        lender: (any NeighbourLender)? = nil, lendingPace: LendingPace = LendingPace(bytesPerSecond: nil),
+        hasRoom: @escaping @Sendable () -> Bool = { true },
         client: @escaping @Sendable (Disk) -> DiskClient
     ) {
         self.hasRoom = hasRoom
         self.memory = memory
+        self.lender = lender
+        self.lendingPace = lendingPace
         context = DestinationContext(
-            registry: registry, indexDirectory: indexDirectory, pools: pools, logger: logger, client: client)
+            registry: registry, indexDirectory: indexDirectory, site: site ?? { nil }, pools: pools, logger: logger,
+            client: client)
     }
 
     /// Serves a connection until either side ends it.
@@ -65,6 +76,10 @@ public struct DestinationMigration: Sendable {
             try await EstimateConnection(context: context, hello: hello, connection: connection).run(&frames)
         case .probe:
             try await ProbeConnection(context: context, connection: connection).run(&frames)
+        case .neighbours:
+            try await NeighbourConnection(
+                context: context, hello: hello, connection: connection, lender: lender, pace: lendingPace
+            ).run(&frames)
         case .forward:
             try await ForwardConnection(context: context, hello: hello, connection: connection).run(&frames)
         case .demand:

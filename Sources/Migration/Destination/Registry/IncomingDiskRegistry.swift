@@ -43,6 +43,7 @@ public actor IncomingDiskRegistry {
     var estimates = PeerCounts<PeerIdentity>(
         limit: PeerLimits.estimates, limitPerPeer: PeerLimits.estimatesPerPeer)
     /// The places of guests' memory.
+    private var loans = PeerCounts<PeerIdentity>(limit: PeerLimits.loans, limitPerPeer: PeerLimits.loansPerPeer)
     private var memories = PeerCounts<PeerIdentity>(
         limit: PeerLimits.memories, limitPerPeer: PeerLimits.memoriesPerPeer)
     var space: ArrivalSpace
@@ -129,6 +130,16 @@ public actor IncomingDiskRegistry {
     }
 
     func endMemory(for peer: PeerIdentity) { memories.giveBack(peer) }
+
+    /// Takes a place for a connection on which neighbours are read; `endLending` gives it back.
+    /// - Throws: `MigrationError.refused` if there are too many.
+    func beginLending(for peer: PeerIdentity) throws {
+        guard loans.take(peer) else {
+            throw MigrationError.refused("\(loans.total) connections read its images already; try again later")
+        }
+    }
+
+    func endLending(for peer: PeerIdentity) { loans.giveBack(peer) }
 
     /// The image from which pages of a guest's memory may be read; nil if it is not here, or is not the peer's to name.
     func image(of disk: MemoryOffer.Disk, for peer: PeerIdentity) async -> (any DiskImage)? {

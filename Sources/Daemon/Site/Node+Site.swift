@@ -1,0 +1,40 @@
+import Foundation
+import Index
+import Migration
+import MigrationProtocol
+import Peer
+import PeerModel
+import Site
+
+/// Taking part in a site.
+extension Node {
+    /// Joins the site of the configuration, before peers are let in.
+    /// - Parameter listening: The address for peers, with the port that the kernel chose.
+    /// - Returns: The member; nil if there is no site.
+    /// - Throws: `NodeError` if an option is missing; `SiteError`, `FileError`.
+    func joinSite(listensOn listening: PeerAddress) throws -> SiteMember? {
+        guard let site = configuration.site, let store = site.store else { return nil }
+        guard let index = configuration.index else {
+            throw NodeError.missingOption("--site", needs: "--index DIR, the index of this host's images")
+        }
+        let address = site.address ?? listening
+        guard address.isWellFormed, !address.isWildcard else {
+            throw NodeError.missingOption(
+                "--site", needs: "--site-address HOST:PORT, as the other hosts reach \(address)")
+        }
+        let host = site.host ?? ProcessInfo.processInfo.hostName
+        var certificate: String?
+        if case .tls(let certificates) = transport.protection {
+            certificate = certificates.clientCertificate.map(CertificateDigest.text)
+        }
+        let identity = SiteMember.Identity(
+            host: host, address: address.description, certificate: certificate, release: Release.version)
+        return try SiteMember(
+            store: SiteStore(path: store), identity: identity, index: index, scratch: "\(configuration.state)/site"
+        ) { [transport, peerLogger] record in
+            guard let address = PeerAddress(record.address), address.isWellFormed else { return nil }
+            return RemoteNeighbours(
+                host: record.host, ownHost: host, address: address, transport: transport, logger: peerLogger)
+        }
+    }
+}

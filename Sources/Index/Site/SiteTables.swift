@@ -1,0 +1,101 @@
+import Block
+
+/// The tables of other hosts and the catalogues of their samples, as a site's store held them at one moment.
+///
+/// Any thread may use it. It holds a mapping for each file. Beyond page cache it uses at most 1/16 byte of memory for
+/// each sample.
+package final class SiteTables: Sendable {
+    /// Block size in bytes.
+    package let blockSize: Int
+    /// One line for each skipped file: which, why, and what to do.
+    package let problems: [String]
+    /// Sorted by host, then by name.
+    let tables: [Table]
+    /// With their files.
+    let samples: [(String, Catalogue)]
+    let champions: ChampionTables
+
+    /// The images of all hosts.
+    package var neighbours: [Neighbour] { tables.map(Neighbour.init) }
+    /// Number of the catalogues of samples.
+    package var catalogues: Int { samples.count }
+    /// Size of the catalogues of samples in bytes.
+    package var sampleBytes: UInt64 { samples.reduce(0) { $0 + $1.1.file.size } }
+    /// Number of tables whose samples are in no catalogue yet.
+    package var uncovered: Int {
+        IndexSnapshot(tables: tables, catalogues: [], samples: samples, problems: []).uncovered.count
+    }
+
+    /// Opens what the store holds now. Files that have not changed are taken from an earlier object. Blocks the thread.
+    /// - Parameters:
+    ///   - hosts: Each once. A directory that can't be read is a problem, not an error.
+    ///   - samples: Path of the directory with the catalogues of samples.
+    ///   - check: How much of each newly opened file is verified.
+    ///   - scratch: Path of a directory of this host, for catalogues of the tables that are most used; nil for none.
+    package init(
+        hosts: [RemoteTables], samples: String, blockSize: Int, check: TableCheck = .resident, scratch: String? = nil,
+        after earlier: SiteTables? = nil
+    ) {
+        self.blockSize = blockSize
+        champions = earlier?.champions ?? ChampionTables(scratch: scratch)
+        var problems: [String] = []
+        let oldTables = (earlier?.tables ?? []).filter(\.file.isInPlace)
+        var known = Dictionary(oldTables.map { ($0.file.path, $0) }) { first, _ in first }
+        var tables: [Table] = []
+        for host in hosts.sorted(by: { $0.host < $1.host }) {
+            let opened = Self.open(in: host.directory, IndexFileName.tableSuffix, &problems) {
+                path throws(TableFault) in
+                if let table = known.removeValue(forKey: path), table.owner?.isSame(as: host) == true { return table }
+                return try Table(path: path, blockSize: blockSize, check: check, owner: host)
+            }
+            tables += opened.map(\.1).sorted { $0.name < $1.name }
+        }
+        let oldSamples = (earlier?.samples ?? []).map(\.1).filter(\.file.isInPlace)
+        var old = Dictionary(oldSamples.map { ($0.file.path, $0) }) { first, _ in first }
+        self.samples = Self.open(in: samples, IndexFileName.catalogueSuffix, &problems) {
+            path throws(TableFault) in
+            if let catalogue = old.removeValue(forKey: path) { return catalogue }
+            return try Catalogue(path: path, blockSize: blockSize, check: check)
+        }
+        self.tables = tables
+        self.problems = problems
+    }
+
+    private init(_ tables: [Table], of site: SiteTables) {
+        blockSize = site.blockSize
+        problems = site.problems
+        samples = site.samples
+        champions = site.champions
+        self.tables = tables
+    }
+
+    /// Returns the same with only the tables of the given hosts.
+    package func only(of hosts: Set<String>) -> SiteTables {
+        SiteTables(tables.filter { hosts.contains($0.owner?.host ?? "") }, of: self)
+    }
+
+    private static func open<File>(
+        in directory: String, _ suffix: String, _ problems: inout [String],
+        _ body: (String) throws(TableFault) -> File
+    ) -> [(String, File)] {
+        let place = IndexDirectory(path: directory)
+        let names: [String]
+        do { names = try place.files().filter { $0.hasSuffix(suffix) } } catch {
+            problems.append("\(error): its images are no neighbours until it can be read")
+            return []
+        }
+        return names.compactMap { name in
+            do throws(TableFault) { return (name, try body(place.path(of: name))) } catch {
+                guard error != .gone else { return nil }
+                problems.append("\(place.path(of: name)) \(error.explanation(remedy: "its host publishes it again"))")
+                return nil
+            }
+        }
+    }
+}
+
+extension RemoteTables {
+    fileprivate func isSame(as other: RemoteTables) -> Bool {
+        host == other.host && directory == other.directory && reader === other.reader
+    }
+}

@@ -1,0 +1,10 @@
+import Index
+
+/// Reads nothing: for the tables of hosts that can't be asked.
+final class NoReader: NeighbourReader {
+    static let shared = NoReader()
+
+    func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool { false }
+    func willRead(_ table: [UInt8], _ range: Range<UInt64>) {}
+    func wasStale(_ table: [UInt8], at offset: UInt64) {}
+}

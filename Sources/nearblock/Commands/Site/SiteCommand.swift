@@ -1,0 +1,12 @@
+import ArgumentParser
+
+/// `nearblock site`.
+struct SiteCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "site",
+        abstract: "Look after a site: hosts whose nodes lend each other neighbours.",
+        discussion: HelpText.text(
+            examples: "nearblock site status --site /mnt/site",
+            "nearblock site remove --site /mnt/site host3"),
+        subcommands: [SiteStatusCommand.self, SiteVerifyCommand.self, SiteRemoveCommand.self])
+}

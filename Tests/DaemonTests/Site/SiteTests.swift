@@ -1,0 +1,126 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Nodes of several hosts that share a folder.
+@Suite("A site of several hosts", .timeLimit(.minutes(10)))
+struct SiteTests {
+    private static let megabytes = 16
+    /// Bytes of the disk that are not zero.
+    private static let data = megabytes << 20 / 3 * 2
+
+    /// Random data of which every third block is zero, and a copy of it.
+    private func twins(_ scratch: Scratch) throws -> (disk: String, neighbour: String) {
+        try scratch.makeImage("disk.raw", megabytes: Self.megabytes)
+        try FileManager.default.copyItem(atPath: scratch.file("disk.raw"), toPath: scratch.file("neighbour.raw"))
+        return (scratch.file("disk.raw"), scratch.file("neighbour.raw"))
+    }
+
+    @Test("A disk arrives at one host, another has its blocks -> they are read there, and the image is equal")
+    func borrowed() async throws {
+        let nodes = try SiteNodes()
+        let (disk, neighbour) = try twins(nodes.scratch)
+        try await nodes.index(neighbour, of: "a")
+        try await nodes.start("a")
+        try await nodes.start("b")
+        try await nodes.waitUntilListed(1)
+        try await nodes.serve(disk)
+        // The other host looks at the store every 10 s.
+        try await Task.sleep(for: .seconds(11))
+        let ledger = try await nodes.migrate(to: "b")
+        #expect(ledger["neighbour"] ?? 0 > Self.data * 99 / 100, "\(ledger)")
+        #expect(try nodes.arrived(at: "b") == nodes.scratch.data("disk.raw"))
+    }
+
+    @Test(
+        "The neighbour's host is killed, or its image has changed -> misses, and the image is equal",
+        arguments: [true, false])
+    func lost(isKilled: Bool) async throws {
+        let nodes = try SiteNodes()
+        let (disk, neighbour) = try twins(nodes.scratch)
+        try await nodes.index(neighbour, of: "a")
+        try await nodes.start("a")
+        try await nodes.start("b")
+        try await nodes.waitUntilListed(1)
+        try await nodes.serve(disk)
+        try await Task.sleep(for: .seconds(11))
+        if isKilled {
+            try await nodes.hosts["a"]?.kill()
+        } else {
+            try nodes.scratch.makeImage("neighbour.raw", megabytes: Self.megabytes)
+        }
+        let ledger = try await nodes.migrate(to: "b")
+        #expect(ledger["neighbour"] == 0, "\(ledger)")
+        #expect(try nodes.arrived(at: "b") == nodes.scratch.data("disk.raw"))
+        let messages = nodes.hosts["b"]?.messages ?? ""
+        #expect(messages.contains("the host 'a'"), "\(messages)")
+    }
+
+    @Test("Images of another domain -> not used")
+    func domains() async throws {
+        let nodes = try SiteNodes()
+        let (disk, neighbour) = try twins(nodes.scratch)
+        try await nodes.index(neighbour, of: "a", domain: "shop")
+        try await nodes.start("a")
+        try await nodes.start("b")
+        try await nodes.waitUntilListed(1)
+        try await nodes.serve(disk)
+        try await Task.sleep(for: .seconds(11))
+        let ledger = try await nodes.migrate(to: "b", ["--domain", "other"])
+        #expect(ledger["neighbour"] == 0, "\(ledger)")
+    }
+
+    @Test("Options of a site that lack another -> refused with the one that is missing")
+    func missingOptions() async throws {
+        let scratch = Scratch()
+        try scratch.makeImage("disk.raw", megabytes: 1)
+        let folder = scratch.file("site")
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        func refused(_ options: [String]) async throws -> String {
+            let result = try await Nearblock.run(
+                ["serve", scratch.file("disk.raw"), "--socket", scratch.file("s"), "--state", scratch.file("state")]
+                    + options)
+            #expect(result.status != 0)
+            return result.errors
+        }
+        let site = ["--site", folder, "--host", "a"]
+        #expect(try await refused(site).contains("--site needs --peer-listen"))
+        let listening = ["--peer-listen", "127.0.0.1:0", "--images", scratch.file("images")]
+        #expect(try await refused(site + listening).contains("--site needs --index"))
+        let all = listening + ["--index", scratch.file("index")]
+        let mounted = try await refused(["--site", scratch.file("absent"), "--host", "a"] + all)
+        #expect(mounted.contains("cannot open \(scratch.file("absent"))"), "\(mounted)")
+        #expect(try await refused(["--site", folder, "--host", "../a"] + all).contains("can't be a host's name"))
+    }
+
+    @Test("Status, verify and remove -> the hosts, damage, and only hosts that are gone")
+    func operations() async throws {
+        let nodes = try SiteNodes()
+        let (_, neighbour) = try twins(nodes.scratch)
+        try await nodes.index(neighbour, of: "a")
+        try await nodes.start("a")
+        try await nodes.waitUntilListed(1)
+        let site = ["--site", nodes.store]
+        let status = try await Nearblock.run(["site", "status"] + site)
+        #expect(status.output.contains("alive") && status.output.split(separator: "\n").allSatisfy { $0.count <= 80 })
+        #expect(try await Nearblock.run(["site", "verify"] + site).status == 0)
+        let refused = try await Nearblock.run(["site", "remove"] + site + ["a"])
+        #expect(refused.status == 1 && refused.errors.contains("is alive"), "\(refused)")
+        let unknown = try await Nearblock.run(["site", "remove"] + site + ["b"])
+        #expect(unknown.status == 1 && unknown.errors.contains("has no host 'b'"), "\(unknown)")
+        _ = try await nodes.hosts["a"]?.stop()
+        let folder = "\(nodes.store)/hosts/a"
+        let table = try #require(
+            try FileManager.default.contentsOfDirectory(atPath: folder).first { $0.hasSuffix(".table") })
+        let file = try #require(FileHandle(forUpdatingAtPath: "\(folder)/\(table)"))
+        try file.seek(toOffset: 8192)
+        file.write(Data(repeating: 7, count: 64))
+        try file.close()
+        let damaged = try await Nearblock.run(["site", "verify"] + site)
+        #expect(damaged.status == 1 && damaged.errors.contains("is damaged (fingerprints)"), "\(damaged)")
+        let old = ["-d", "2 minutes ago", "\(folder)/host.json"]
+        #expect(try await Command.run("touch", old).status == 0)
+        #expect(try await Nearblock.run(["site", "remove"] + site + ["a"]).status == 0)
+        #expect(!FileManager.default.fileExists(atPath: folder))
+    }
+}

@@ -1,0 +1,118 @@
+import Foundation
+import Hashing
+import TestSupport
+import Testing
+
+@testable import Index
+
+/// Look-ups in catalogues that list one fingerprint in sixteen.
+@Suite("Samples of a site's tables", .timeLimit(.minutes(10)))
+struct SampleTests {
+    /// Reads the images of the test by the names of their tables.
+    private final class Reader: NeighbourReader {
+        private let images: [[UInt8]: [UInt8]]
+
+        init(_ images: [[UInt8]: [UInt8]]) { self.images = images }
+
+        func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+            guard let image = images[table], Int(offset) + buffer.count <= image.count else { return false }
+            buffer.copyBytes(from: image[Int(offset)..<Int(offset) + buffer.count])
+            return true
+        }
+
+        func willRead(_ table: [UInt8], _ range: Range<UInt64>) {}
+        func wasStale(_ table: [UInt8], at offset: UInt64) {}
+    }
+
+    private let scratch = Scratch()
+
+    private func samples() throws -> String {
+        let path = scratch.file("samples")
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        return path
+    }
+
+    /// Publishes an image as a host's only one, and lists its samples.
+    private func publish(_ bytes: [UInt8], of host: String) throws -> SiteTables {
+        let image = scratch.image("\(host).raw", bytes)
+        _ = try IndexStore(directory: scratch.file(host)).add(image, threads: 1)
+        let reader = Reader([IndexFileName.digest(ofNeighbour: image): bytes])
+        let remote = RemoteTables(host: host, directory: scratch.file(host), reader: reader)
+        let samples = try samples()
+        let before = SiteTables(hosts: [remote], samples: samples, blockSize: 4096)
+        #expect(before.uncovered == 1)
+        let change = try SampleCatalogues(scratch: scratch.path, threads: 1).update(
+            before, isMerging: true, owner: nil)
+        let file = try #require(change.file)
+        try FileManager.default.moveItem(
+            atPath: file, toPath: "\(samples)/\(URL(fileURLWithPath: file).lastPathComponent)")
+        return SiteTables(hosts: [remote], samples: samples, blockSize: 4096, after: before)
+    }
+
+    private func empty() throws -> NeighbourIndex {
+        _ = try IndexStore(directory: scratch.file("own"))
+        return try NeighbourIndex.open(directory: scratch.file("own"))
+    }
+
+    @Test("Long runs at other places -> nearly all found, from the other host; its bytes are hashed")
+    func runs() throws {
+        var random = Seeded.fresh()
+        let blocks = 4096
+        let bytes = random.bytes(blocks * 4096)
+        let site = try publish(bytes, of: "a")
+        #expect(site.uncovered == 0 && site.catalogues == 1)
+        let index = try empty().joined(with: site)
+        let naive = NaiveImage(bytes, block: 4096).fingerprints
+        // Runs of 100 blocks, in another order.
+        let order = (0..<blocks / 100).shuffled(using: &random).flatMap { ($0 * 100)..<($0 * 100 + 100) }
+        let found = index.lookUp(order.map { naive[$0] })
+        #expect(found.count { $0 != nil } > order.count * 97 / 100)
+        let hasher = BlockHasher()
+        withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer in
+            for (place, candidate) in zip(order, found) {
+                guard let candidate else { continue }
+                #expect(candidate.block == UInt64(place))
+                #expect(index.fetch(candidate, expecting: naive[place], into: buffer, hasher: hasher))
+            }
+        }
+        #expect(index.neighbours.map(\.host) == ["a"])
+    }
+
+    @Test("A catalogue of samples has a sixteenth of the entries; other fingerprints are not looked for in it")
+    func size() throws {
+        var random = Seeded.fresh()
+        let bytes = random.bytes(8192 * 4096)
+        let site = try publish(bytes, of: "a")
+        let entries = try #require(site.samples.first).1.header.entryCount
+        let expected = NaiveImage(bytes, block: 4096).fingerprints.count { Sampling.isSample($0.high) }
+        #expect(entries == UInt64(expected) && (400...640).contains(expected))
+    }
+
+    @Test("An image that is here and on another host -> the one here is used")
+    func own() throws {
+        var random = Seeded.fresh()
+        let bytes = random.bytes(512 * 4096)
+        let site = try publish(bytes, of: "a")
+        _ = try IndexStore(directory: scratch.file("own")).add(scratch.image("own.raw", bytes), threads: 1)
+        let index = try NeighbourIndex.open(directory: scratch.file("own")).joined(with: site)
+        let found = index.lookUp(NaiveImage(bytes, block: 4096).fingerprints)
+        #expect(found.allSatisfy { $0.map { index.neighbours[$0.neighbour].host == nil } ?? false })
+    }
+
+    @Test("Another domain -> not found; a table that is replaced -> opened again")
+    func changes() throws {
+        var random = Seeded.fresh()
+        let bytes = random.bytes(512 * 4096)
+        let site = try publish(bytes, of: "a")
+        let fingerprints = NaiveImage(bytes, block: 4096).fingerprints
+        let index = try empty().joined(with: site)
+        #expect(index.restricted(to: ["other"]).lookUp(fingerprints).allSatisfy { $0 == nil })
+        #expect(index.restricted(to: [Neighbour.standardDomain]).lookUp(fingerprints).contains { $0 != nil })
+        let remote = try #require(site.tables.first?.owner)
+        let same = SiteTables(hosts: [remote], samples: try samples(), blockSize: 4096, after: site)
+        #expect(same.tables[0] === site.tables[0])
+        _ = try IndexStore(directory: scratch.file("a")).add(scratch.file("a.raw"), threads: 1)
+        let later = SiteTables(hosts: [remote], samples: try samples(), blockSize: 4096, after: same)
+        #expect(later.tables[0] !== site.tables[0] && later.uncovered == 1)
+    }
+}

@@ -1,0 +1,25 @@
+import Testing
+
+@testable import Migration
+
+@Suite("The rate of what is lent")
+struct LendingPaceTests {
+    @Test("Bytes at once -> spread over their time; after a pause -> a short burst")
+    func pace() {
+        let pace = LendingPace(bytesPerSecond: 1 << 20)
+        let start = ContinuousClock.now + .seconds(10)
+        // The first megabyte may go at once, each further one a second later, less the burst.
+        let moments = (0..<4).map { _ in pace.book(1 << 20, now: start) }
+        #expect(moments[0] == start)
+        #expect(moments[1] - start == .seconds(1) - .milliseconds(20))
+        #expect(moments[3] - start == .seconds(3) - .milliseconds(20))
+        #expect(pace.book(1 << 20, now: start + .seconds(60)) == start + .seconds(60))
+    }
+
+    @Test("No limit -> never a wait; a limit of 0 -> no trap")
+    func limits() {
+        let now = ContinuousClock.now
+        #expect(LendingPace(bytesPerSecond: nil).book(1 << 30, now: now) == now)
+        #expect(LendingPace(bytesPerSecond: 0).book(1, now: now) <= now + .seconds(1))
+    }
+}
