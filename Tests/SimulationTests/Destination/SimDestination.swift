@@ -164,7 +164,7 @@ final class SimDestination: SimPart {
     func accept(_ purpose: Hello.Purpose, _ id: MigrationID, isCommitted: Bool, _ pipe: SimPipe) {
         guard isUp else { return pipe.drop(.destination) }
         switch purpose {
-        case .unknown, .estimate, .probe: refuse(pipe)
+        case .unknown, .estimate, .probe, .neighbours: refuse(pipe)
         case .migrate: receive(pipe)
         case .memory: simulation.acceptMemory(pipe)
         case .forward: takeForwarder(id, isCommitted, pipe)
