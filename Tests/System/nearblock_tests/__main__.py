@@ -32,7 +32,7 @@ SUITES = (
     Suite("lint", "0.2", None, "the form of code, scripts, documents and commits"),
     Suite("guests", "9", "5", "the kernel's client and QEMU in Debian guests"),
     Suite("vms", "12", "1", "guests that move with migrate-vm, memory and disks"),
-    Suite("targets", "0.5", None, "the scripts that make the places of disks that arrive"),
+    Suite("targets", "2", None, "the places of disks that arrive, and a Debian that moves there and back"),
     Suite("survive", "5", "0.7", "moves with killed nodes and cut links, under a verifying fio"),
     Suite("monitoring", "0.6", None, "metrics with Prometheus, the block map in Chromium, the log"),
     Suite("compat", "6", "2", "moves and restarts between an older build and this one"),

@@ -69,6 +69,14 @@ def release_binary() -> str:
     return os.path.realpath(path)
 
 
+def debug_binary() -> str:
+    """The path of .build/debug/nearblock, which is built where it is not there."""
+    path = ROOT / ".build/debug/nearblock"
+    if not os.access(path, os.X_OK):
+        subprocess.run([swift(), "build", "--product", "nearblock"], cwd=ROOT, check=True, stdout=sys.stderr)
+    return str(path)
+
+
 def cache_folder() -> Path:
     """Where large disks are kept between runs."""
     caches = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))

@@ -1,13 +1,21 @@
-"""test targets [--ceph-conf FILE] [--ceph-pool POOL]
+"""test targets [--ceph-conf FILE] [--ceph-pool POOL] [--binary PATH] [--keep] [TEST ...]
 
 Runs the scripts of nbd-scripts/targets as a node does: what they refuse, that a second run prints the same place, that they
 release only what they have made and nothing that is in use. qcow2 is tested with QEMU's programs. zfs is tested with a stand-in
 that notes its arguments, since it was never tried with ZFS. rbd needs a Ceph cluster, whose configuration --ceph-conf names, and a pool
 (default: rbd); without it, only its refusals are tested. lvm and lvm-thin are tested by: test guests places.
+
+Then a real Debian in qcow2, with a backing file and an internal snapshot, moves to each place under a verifying fio: a file, qcow2,
+a loop device with sectors of 4096 bytes (as root), and rbd. The place is compared by qemu-img. The disk moves back by what has
+changed: the bytes that cross are counted.
+
+The tests are refusals, qcow2, zfs, rbd, and move-directory, move-qcow2, move-loop, move-rbd. --binary PATH in the place of
+.build/debug/nearblock; --keep leaves the folders of tests that failed.
 """
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +23,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nearblock_tests.repository import SCRIPTS, SuiteParser, install
+from nearblock_tests import places
+from nearblock_tests.nodes import NodeFailure
+from nearblock_tests.repository import SCRIPTS, SuiteParser, debug_binary, install
 
 MINE, OTHER = "0123456789abcdef" * 2, "f" * 32
 # What makes each script go as far as to look at the request, or at what it needs.
@@ -180,25 +190,60 @@ def rbd(conf: str, pool: str) -> None:
     Script("rbd", ["--pool", "nothing", "--conf", conf]).refuses("prepare", "can't be listed")
 
 
+def scripts(options: argparse.Namespace) -> dict[str, Callable[[Path], str | None]]:
+    tests: dict[str, Callable[[Path], str | None]] = {"refusals": refusals, "qcow2": qcow2, "zfs": zfs}
+    if options.ceph_conf:
+        tests["rbd"] = lambda _: rbd(options.ceph_conf, options.ceph_pool)
+    return tests
+
+
+def moves(options: argparse.Namespace, common: Path) -> dict[str, Callable[[Path], str | None]]:
+    """`common` is where the disk is made, once."""
+    def disk() -> Path:
+        made = common / "disk.qcow2"
+        return made if made.exists() else places.make_disk(common)
+
+    def move(place: Callable[[str, Path, Path], str]) -> Callable[[Path], str]:
+        return lambda folder: place(options.binary, folder / "move", disk())
+    tests: dict[str, Callable[[Path], str | None]] = {f"move-{name}": move(place) for name, place in places.PLACES.items()}
+    if os.geteuid() != 0:
+        del tests["move-loop"]
+    if options.ceph_conf:
+        tests["move-rbd"] = lambda folder: places.rbd(
+            options.binary, folder / "move", disk(), options.ceph_conf, options.ceph_pool)
+    return tests
+
+
+def perform(name: str, test: Callable[[Path], str | None], keep: bool) -> bool:
+    folder, passed = Path(tempfile.mkdtemp(prefix="nearblock-targets-")), False
+    try:
+        print(f"ok      {name:14} {test(folder) or ''}".rstrip(), flush=True)
+        passed = True
+    except (Failure, places.Failure, NodeFailure) as failure:
+        print(f"FAILED  {name:14} {failure}{f'; see {folder}' if keep else ''}", flush=True)
+    finally:
+        if passed or not keep:
+            shutil.rmtree(folder)
+    return passed
+
+
 def main() -> int:
     parser = SuiteParser("targets", __doc__)
     parser.add_argument("--ceph-conf", help=argparse.SUPPRESS)
     parser.add_argument("--ceph-pool", default="rbd", help=argparse.SUPPRESS)
+    parser.add_argument("--binary", help=argparse.SUPPRESS)
+    parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("tests", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    install("test")
-    tests: dict[str, Callable[[Path], None]] = {"refusals": refusals, "qcow2": qcow2, "zfs": zfs}
-    if options.ceph_conf:
-        tests["rbd"] = lambda _: rbd(options.ceph_conf, options.ceph_pool)
-    failed = 0
-    for name, test in tests.items():
-        with tempfile.TemporaryDirectory(prefix="nearblock-targets-") as folder:
-            try:
-                test(Path(folder))
-                print(f"ok      {name}", flush=True)
-            except Failure as failure:
-                failed += 1
-                print(f"FAILED  {name}  {failure}", flush=True)
-    return 1 if failed else 0
+    install("test", "disks")
+    options.binary = os.path.abspath(options.binary or debug_binary())
+    with tempfile.TemporaryDirectory(prefix="nearblock-targets-") as common:
+        tests = {**scripts(options), **moves(options, Path(common))}
+        for name in options.tests:
+            if name not in tests:
+                parser.error(f"there is no test '{name}' here")
+        results = [perform(name, test, options.keep) for name, test in tests.items() if name in (options.tests or tests)]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":
