@@ -35,6 +35,8 @@ package struct DestinationMachine: Equatable {
         case expect(Switchover)
         /// Forget these blocks, which clients of the source have written since they were sent.
         case forget([Range<UInt64>])
+        /// Remember these blocks of the disk's dirty bitmap.
+        case note(BitmapPart)
         case activate
         case abandon(reason: String)
     }
@@ -82,6 +84,9 @@ package struct DestinationMachine: Equatable {
                     _ = try $0.blocks(of: geometry)
                     return $0.first..<$0.first + $0.count
                 })
+        case (.receiving(let geometry, _), .bitmap(let part)):
+            try Self.check(part, geometry)
+            return .note(part)
         case (.receiving, .postcopy(.leave)):
             return .prepareRest
         case (.prepared, .commit):
@@ -122,6 +127,13 @@ package struct DestinationMachine: Equatable {
         }
         state = .receiving(geometry, round: 1)
         return .open(offer, geometry)
+    }
+
+    private static func check(_ part: BitmapPart, _ geometry: BlockGeometry) throws {
+        guard let blocks = BlockGeometry(size: geometry.diskSize, blockSize: BitmapPart.blockSize),
+            blocks.blockCount <= maximumBlocks
+        else { throw unexpected("a dirty bitmap of more than 2^32 blocks") }
+        for run in part.runs { _ = try run.blocks(of: blocks, called: "blocks of a dirty bitmap") }
     }
 
     /// Returns how many bytes the segment must unpack to.

@@ -12,6 +12,8 @@ final class NodeExport: Sendable {
         var supply: PostCopySourceLink?
         var isHeldBack = false
         var hasArrived = false
+        /// Another opening of its disk takes the place of the first.
+        var isResizing = false
         var imageProblem: String?
         var putAside: String?
         /// Why the last attempt of the running migration has failed.
@@ -49,7 +51,9 @@ final class NodeExport: Sendable {
     }
 
     /// Whether the disk neither moves nor has moved.
-    var isAtRest: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } && backing != nil }
+    var isAtRest: Bool {
+        state.withLockedValue { $0.migration == nil && $0.forward == nil && !$0.isResizing } && backing != nil
+    }
 
     var name: String { export.description.name }
 
@@ -134,8 +138,21 @@ final class NodeExport: Sendable {
     private func check(_ state: State) throws {
         if let running = state.migration { throw NodeError.alreadyMigrating(name, to: running.destination) }
         if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
+        guard !state.isResizing else { throw NodeError.unusable("\(name) is being made larger; try again in a moment") }
         if let flushProblem { throw NodeError.unusable("\(name): \(flushProblem)") }
     }
+
+    /// Keeps migrations out while another opening of the disk takes the place of the first.
+    /// - Throws: As `checkIsFree`.
+    func beginResizing() throws {
+        try state.withLockedValue { state in
+            try check(state)
+            state.isResizing = true
+        }
+    }
+
+    /// Ends what `beginResizing` began.
+    func endResizing() { state.withLockedValue { $0.isResizing = false } }
 
     /// Runs `body` under the lock that claims need; returns nil if a migration has claimed the export.
     func whileUnclaimed<Result>(_ body: () -> Result) -> Result? {
@@ -196,7 +213,8 @@ final class NodeExport: Sendable {
     }
 
     /// Records that the disk has come back.
-    func markReturned() {
+    /// - Parameter keepsBitmap: Whether the dirty bitmap has the blocks that were written elsewhere.
+    func markReturned(keepsBitmap: Bool) {
         let (forward, supply) = state.withLockedValue { state in
             if let forward = state.forward { state.pastForwards.append(forward) }
             if let supply = state.supply { state.pastSupplies.append(supply) }
@@ -210,7 +228,7 @@ final class NodeExport: Sendable {
         // Requests in flight on these links end there; they reach this disk through the other nodes.
         forward?.retire()
         supply?.stop()
-        invalidateBitmap()
+        if !keepsBitmap { invalidateBitmap() }
     }
 
     /// Whether another node has the disk and needs nothing more of this image.

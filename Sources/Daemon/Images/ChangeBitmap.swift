@@ -11,6 +11,8 @@ import NBDServer
 ///    a backup takes.
 /// 3. After a failed backup, `failed` adds the shown blocks to the next checkpoint.
 actor ChangeBitmap {
+    /// The bitmap's name without `namespace`.
+    let name: String
     private let disk: Disk
     private let maps: ExportMaps
     private let context: String
@@ -33,6 +35,7 @@ actor ChangeBitmap {
         guard let geometry = BlockGeometry(size: disk.size, blockSize: BlockGeometry.standardBlockSize) else {
             return nil
         }
+        self.name = name
         self.disk = disk
         self.maps = maps
         self.geometry = geometry
@@ -48,7 +51,19 @@ actor ChangeBitmap {
         shown = DirtyMap(geometry: geometry, words: bits.shown)
     }
 
-    /// The bits for the next process. Only after the last write.
+    /// Takes over the bits of another node, which had the disk meanwhile, behind that node's fence.
+    func adopt(_ bits: BitmapKeeper.Bits) async { await inTurn { await self.replace(by: bits) } }
+
+    private func replace(by bits: BitmapKeeper.Bits) async {
+        let next = DirtyMap(geometry: geometry, words: bits.current)
+        await disk.follow(next)
+        await disk.unfollow(current)
+        current = next
+        shown = DirtyMap(geometry: geometry, words: bits.shown)
+        maps.show(BlockMarks(dirty: shown), as: context)
+    }
+
+    /// The bits for the next process, or for the node that the disk moves to. Only after the last write.
     var bits: BitmapKeeper.Bits { BitmapKeeper.Bits(current: current.words, shown: shown.words) }
 
     /// Starts tracking, and shows the bitmap to clients.

@@ -32,6 +32,9 @@ extension MigrateCommand {
             job.readFree = { _, geometry in FreeSpaceReader().free(on: file.descriptor, geometry) }
             job.findPlaces = { _ in PartitionReader().places(on: file.descriptor) }
         }
+        if let bitmap = export.bitmap {
+            job.readBitmap = { MovedBitmap(name: bitmap.name, bits: await bitmap.bits) }
+        }
         job.isReadOnly = isReadOnly
         job.hasMemory = memory != nil
         job.checksSpace = skipsSpaceCheck != true

@@ -79,10 +79,12 @@ extension Node {
         if arrived.isReturn, let export = exports[arrived.export] {
             // After a restart the disk may have moved on already, and is forwarded by its record.
             guard try export.records?.moved() == nil else { return export.export.disk }
-            await putBack(export, on: arrived.device)
+            // A disk that came back in an earlier life of the node has its saved bitmap already.
+            let isTracked = export.hasMoved ? await returnBitmap(of: export, arrived.bitmap) : true
+            await putBack(export, on: arrived.device, keepsBitmap: isTracked)
             let siblings = (try? SharedImages(exports: Array(exports.values)).others(of: export)) ?? []
             for sibling in siblings where sibling.hasMoved || sibling.isHeldBack {
-                await putBack(sibling, on: arrived.device)
+                await putBack(sibling, on: arrived.device, keepsBitmap: false)
             }
             return export.export.disk
         }
@@ -90,14 +92,30 @@ extension Node {
         if let export = exports[arrived.export], export.configuration != nil, export.backing?.image === arrived.image {
             return export.export.disk
         }
-        return try add(
+        return try await addNew(arrived)
+    }
+
+    /// Serves a disk that was not here before.
+    private func addNew(_ arrived: ReceivedDisk) async throws -> Disk {
+        let bitmap = arrived.bitmap.flatMap { ChangeBitmap.problem(with: $0.name) == nil ? $0 : nil }
+        let backing = Backing(arrived.image, isReadOnly: arrived.isReadOnly)
+        // New clients find the export at once, and must not write before the bitmap tracks them.
+        let fenced =
+            arrived.early ?? Disk(size: backing.size, device: arrived.device, loops: loops, losses: backing.losses)
+        let fences = bitmap != nil && arrived.early == nil
+        if fences { await fenced.fence() }
+        let disk = try add(
             ExportConfiguration(
-                backing: arrived.image.path, name: arrived.export, isReadOnly: arrived.isReadOnly),
-            Backing(arrived.image, isReadOnly: arrived.isReadOnly), isConfigured: false, arrived: arrived)
+                backing: arrived.image.path, name: arrived.export, isReadOnly: arrived.isReadOnly,
+                dirtyBitmap: bitmap?.name),
+            backing, isConfigured: false, arrived: arrived, on: fences ? fenced : nil)
+        if let export = exports[arrived.export] { await beginBitmap(of: export, bitmap) }
+        if fences { await fenced.unfence() }
+        return disk
     }
 
     /// Serves an export again from the device of a disk that has come back.
-    private func putBack(_ export: NodeExport, on device: BlockDevice) async {
+    private func putBack(_ export: NodeExport, on device: BlockDevice, keepsBitmap: Bool) async {
         if export.isHeldBack {
             await export.export.disk.replaceDevice(device)
             await export.export.disk.unfence()
@@ -105,6 +123,6 @@ extension Node {
         } else {
             await export.export.disk.switchDevice(device)
         }
-        export.markReturned()
+        export.markReturned(keepsBitmap: keepsBitmap)
     }
 }

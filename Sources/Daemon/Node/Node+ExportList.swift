@@ -141,7 +141,8 @@ extension Node {
         else { return false }
         await replace(
             export,
-            with: ExportConfiguration(backing: image.path, name: export.name, isReadOnly: export.isReadOnly),
+            with: ExportConfiguration(
+                backing: image.path, name: export.name, isReadOnly: export.isReadOnly, dirtyBitmap: export.bitmap?.name),
             isConfigured: false)
         return true
     }

@@ -90,7 +90,7 @@ extension Node {
         let configuration =
             export.configuration
             ?? ExportConfiguration(
-                backing: image.path, name: export.name, isReadOnly: export.isReadOnly)
+                backing: image.path, name: export.name, isReadOnly: export.isReadOnly, dirtyBitmap: export.bitmap?.name)
         do {
             image.lookAtEnd()
             try image.resize(to: size)

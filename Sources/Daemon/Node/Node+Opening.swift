@@ -62,10 +62,11 @@ extension Node {
 
     /// Serves a disk; or forwards its clients if an earlier process gave it away. Serving it then would make two writers
     /// (invariant 5).
+    /// - Parameter prepared: A disk on the device of `arrived`, used unless clients know one already or it has moved on.
     @discardableResult
     func add(
         _ configuration: ExportConfiguration, _ backing: Backing, isConfigured: Bool, arrived: ReceivedDisk? = nil,
-        replacing old: NodeExport? = nil
+        replacing old: NodeExport? = nil, on prepared: Disk? = nil
     ) throws -> Disk {
         let name = configuration.name
         let records = try records(of: backing.image, for: name, arrived: arrived)
@@ -77,7 +78,7 @@ extension Node {
         let device = link.map { ForwardingDevice(forwarder: $0) } ?? arrived?.device ?? backing.device
         // A moved disk keeps the size that it had then, whatever has happened to its image.
         let disk =
-            arrived?.early
+            arrived?.early ?? (moved == nil ? prepared : nil)
             ?? Disk(
                 size: moved?.size ?? backing.size, device: device, loops: loops,
                 losses: link?.losses.first ?? backing.losses)
@@ -100,8 +101,7 @@ extension Node {
 
     /// Opens the records of an image, and brings them up to date.
     /// - Returns: Nil if there is no image.
-    private func records(of image: (any DiskImage)?, for name: String, arrived: ReceivedDisk?) throws -> SourceRecords?
-    {
+    func records(of image: (any DiskImage)?, for name: String, arrived: ReceivedDisk?) throws -> SourceRecords? {
         // Check first: only the running migration may write the records of its disk.
         try SharedImages(exports: Array(exports.values)).checkIsNotMoving(image, for: name)
         guard let image else { return nil }

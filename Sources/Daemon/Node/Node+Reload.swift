@@ -118,15 +118,20 @@ extension Node {
     }
 
     /// Offers the same disk with another description or name. Connected clients keep the disk open.
-    /// - Parameter isConfigured: Whether `configuration` is the operator's.
-    func replace(_ old: NodeExport, with configuration: ExportConfiguration, isConfigured: Bool = true) async {
-        guard let backing = old.backing else { return }
+    /// - Parameters:
+    ///   - isConfigured: Whether `configuration` is the operator's.
+    ///   - next: Another opening of the same disk, which stands under its device already; nil for the first one.
+    func replace(
+        _ old: NodeExport, with configuration: ExportConfiguration, isConfigured: Bool = true, on next: Backing? = nil
+    ) async {
+        guard let backing = next ?? old.backing else { return }
         let export = factory.export(configuration, disk: old.export.disk, backing: backing, replacing: old.export)
         table.replace(with: export, isDefault: configuration.isDefault)
         // A bitmap of the same name keeps its blocks.
-        let keepsBitmap = old.configuration?.dirtyBitmap == configuration.dirtyBitmap
+        let keepsBitmap = old.bitmap?.name == configuration.dirtyBitmap
         let replaced = NodeExport(
-            export: export, configuration: isConfigured ? configuration : nil, backing: backing, records: old.records,
+            export: export, configuration: isConfigured ? configuration : nil, backing: backing,
+            records: next.flatMap { try? records(of: $0.image, for: configuration.name, arrived: nil) } ?? old.records,
             bitmap: keepsBitmap ? old.bitmap : factory.bitmap(configuration, of: export))
         replaced.copyState(from: old)
         exports[configuration.name] = replaced

@@ -15,9 +15,11 @@ extension SourceDriver {
             return advance { $0.fenced() }
         case .sendRest(let round):
             watchFence(sending: copy.sendingTime(of: copy.dirtyBytes))
+            try await sendBitmap()
             return try await sendRest(round)
         case .nameRest:
             watchFence(sending: .zero)
+            try await sendBitmap()
             let (ours, theirs, missing) = try await opened!.rest.agree(&receiver)
             root = (ours, missing)
             copy.note(missing: missing)

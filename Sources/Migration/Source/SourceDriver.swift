@@ -41,6 +41,8 @@ struct SourceDriver {
     var opened: (copy: SourceCopy, rest: RemainingBlocks)?
     private(set) var downtime: Downtime
     private var repeats = AheadRepeats()
+    /// The destination takes a dirty bitmap.
+    private(set) var takesBitmap = false
     /// Behind the fence.
     var fenced = ContinuousClock.now
     var fenceWatch: Task<Void, any Error>?
@@ -134,6 +136,14 @@ struct SourceDriver {
             isWanted: { [migration] in migration.isWanted }, update: { [migration] in migration.update($0) })
         let rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: migration.pools.urgent)
         self.opened = (copy, rest)
+        takesBitmap = opened.takesBitmap
+        if job.readBitmap != nil, !takesBitmap {
+            migration.logger.warning(
+                """
+                \(job.export): its dirty bitmap does not move, since the destination's release takes none; it shows all \
+                blocks once the disk is back
+                """)
+        }
         await job.track(copy.dirtyMap)
         let next = advance { $0.opened() }
         migration.state.withLockedValue { state in

@@ -48,6 +48,9 @@ public struct SourceJob: Sendable {
     /// nil if nobody is to look.
     public var findPlaces: (@Sendable (any DiskImage) -> [UInt64])?
 
+    /// Reads the disk's dirty bitmap for backups; called behind the fence. nil if it has none.
+    public var readBitmap: (@Sendable () async -> MovedBitmap?)?
+
     /// Called with the map of blocks that are still to be sent, while it is kept, and then with nil; on any thread.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }
 

@@ -7,8 +7,11 @@ package struct OpenedMigration: Equatable, Sendable {
     package let hasBase: Bool
     /// Whether `ProtocolSupport.Capabilities.latePieces` may be used.
     package let takesLatePieces: Bool
+    /// Whether `ProtocolSupport.Capabilities.bitmaps` may be used.
+    package let takesBitmap: Bool
 
-    package init(geometry: BlockGeometry, hasBase: Bool, takesLatePieces: Bool) {
+    package init(geometry: BlockGeometry, hasBase: Bool, takesLatePieces: Bool, takesBitmap: Bool = false) {
+        self.takesBitmap = takesBitmap
         self.geometry = geometry
         self.hasBase = hasBase
         self.takesLatePieces = takesLatePieces

@@ -93,7 +93,8 @@ extension SourceMachine {
             .open(
                 OpenedMigration(
                     geometry: geometry, hasBase: hasBase,
-                    takesLatePieces: agreement.capabilities.contains(.latePieces))))
+                    takesLatePieces: agreement.capabilities.contains(.latePieces),
+                    takesBitmap: agreement.capabilities.contains(.bitmaps))))
     }
 
     private mutating func missing(_ range: BlockRange) throws -> Range<UInt64> {

@@ -5,7 +5,7 @@ import NIOCore
 extension Message {
     enum Kind: UInt8 {
         case hello = 1, welcome, refused
-        case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd, summary
+        case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd, summary, bitmap
         case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences
         case request = 48, answer, introduce, introduced, successor
         case postcopy = 64, memory = 80
@@ -50,6 +50,7 @@ extension Message {
         case .zeros(let range): out.writeMultipleIntegers(Kind.zeros.rawValue, range.first, range.count)
         case .data(let segment): segment.encode(into: &out)
         case .roundEnd(let round): out.writeMultipleIntegers(Kind.roundEnd.rawValue, round)
+        case .bitmap(let part): part.encode(into: &out)
         case .prepare(let root): out.writeRoot(.prepare, root)
         case .commit: out.writeInteger(Kind.commit.rawValue)
         case .cancel(let reason): out.writeReason(.cancel, reason)
@@ -115,6 +116,7 @@ extension Message {
         case .zeros: BlockRange(from: &input).map(Message.zeros)
         case .data: DataSegment(from: &input).map(Message.data)
         case .roundEnd: input.readInteger().map(Message.roundEnd)
+        case .bitmap: BitmapPart(from: &input).map(Message.bitmap)
         case .prepare: DiskRoot(from: &input).map(Message.prepare)
         case .commit: .commit
         case .cancel: input.readReason().map { .cancel(reason: $0) }

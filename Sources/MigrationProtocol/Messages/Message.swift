@@ -19,6 +19,8 @@ public enum Message: Sendable, Equatable {
     case zeros(BlockRange)
     case data(DataSegment)
     case roundEnd(UInt32)
+    /// Blocks of the disk's dirty bitmap, behind the fence; only if both sides have `bitmaps`.
+    case bitmap(BitmapPart)
     case prepare(DiskRoot)
     case commit
     case cancel(reason: String)

@@ -36,6 +36,8 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let probe = Capabilities(rawValue: 1 << 11)
         /// An offer may say where blocks begin besides the start of the disk.
         package static let grids = Capabilities(rawValue: 1 << 12)
+        /// A dirty bitmap for backups may move with its disk.
+        package static let bitmaps = Capabilities(rawValue: 1 << 13)
         /// Images may be read, by other hosts of the same site.
         package static let neighbours = Capabilities(rawValue: 1 << 15)
 
@@ -44,7 +46,7 @@ package struct ProtocolSupport: Sendable, Equatable {
             (.unsaidMissing, "unsaidMissing"), (.describesRuns, "describesRuns"), (.hearsOfRest, "hearsOfRest"),
             (.successors, "successors"), (.offerDetails, "offerDetails"), (.memory, "memory"),
             (.freeBlocks, "freeBlocks"), (.probe, "probe"), (.grids, "grids"),
-            (.neighbours, "neighbours"),
+            (.bitmaps, "bitmaps"), (.neighbours, "neighbours"),
         ]
 
         /// The names of docs/protocol.md.
@@ -67,7 +69,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids, .neighbours,
+            .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids, .bitmaps, .neighbours,
         ])
 
     package var versions: ClosedRange<UInt16>

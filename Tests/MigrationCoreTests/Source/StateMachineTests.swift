@@ -58,6 +58,40 @@ struct StateMachineTests {
     }
 
     @Test(
+        "Blocks of a dirty bitmap -> noted while rounds are received; beyond the disk, before an offer or twice prepared: no"
+    )
+    func bitmap() throws {
+        let part = BitmapPart(name: "b", map: .current, runs: [BlockRange(first: 1, count: 1)])
+        var machine = DestinationMachine()
+        #expect(throws: MigrationError.self) { try machine.receive(.bitmap(part)) }
+        // Two blocks of a bitmap, which are sixteen of the migration.
+        _ = try machine.receive(
+            .offer(Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 8192, blockSize: 512)))
+        #expect(try machine.receive(.bitmap(part)) == .note(part))
+        for run in [BlockRange(first: 2, count: 1), BlockRange(first: 0, count: 3), BlockRange(first: 0, count: 0)] {
+            var other = part
+            other.runs = [run]
+            #expect(throws: MigrationError.self) { try machine.receive(.bitmap(other)) }
+        }
+        machine.prepared()
+        #expect(throws: MigrationError.self) { try machine.receive(.bitmap(part)) }
+    }
+
+    @Test("A dirty bitmap is said only to a destination that takes it")
+    func bitmapCapability() throws {
+        for capabilities in [ProtocolSupport.own.capabilities, ProtocolSupport.own.capabilities.subtracting(.bitmaps)] {
+            var machine = SourceMachine(size: 1 << 20)
+            let support = ProtocolSupport(versions: 3...3, capabilities: capabilities)
+            _ = try machine.receive(.welcome(Welcome(support: support, blockSize: 4096)))
+            guard case .next(.open(let opened)) = try machine.receive(.accepted) else {
+                Issue.record("not opened")
+                continue
+            }
+            #expect(opened.takesBitmap == capabilities.contains(.bitmaps))
+        }
+    }
+
+    @Test(
         "A disk that can't be is refused",
         arguments: [
             (0 as UInt64, 4096 as UInt32, "disk"), (1 << 63, 4096, "disk"), (4096, 0, "disk"),

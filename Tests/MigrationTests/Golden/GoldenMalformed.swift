@@ -44,6 +44,10 @@ struct GoldenMalformed: Sendable, CustomTestStringConvertible {
         GoldenMalformed("a byte behind a commit", "16 00"),
         GoldenMalformed("summary of nothing", "19 0000000000000000 00000000"),
         GoldenMalformed("summary of 33 blocks with one group", "19 0000000000000000 00000021 \(id)"),
+        GoldenMalformed("a dirty bitmap without a name", "1a 0000 00 00000000"),
+        GoldenMalformed("a dirty bitmap with a map 2", "1a 0001 61 02 00000000"),
+        GoldenMalformed("a dirty bitmap with fewer runs than it counts", "1a 0001 61 00 00000001 0000000000000000"),
+        GoldenMalformed("a dirty bitmap of 32769 runs", "1a 0001 61 00 00008001" + String(repeating: id, count: 32769)),
         GoldenMalformed(
             "differences of 129 groups",
             "28 0000000000000000 00000081 0000000000000000" + String(repeating: "00", count: 17)),

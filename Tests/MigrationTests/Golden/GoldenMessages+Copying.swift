@@ -58,6 +58,16 @@ extension GoldenMessages {
             "data, a later piece that names no blocks",
             .data(DataSegment(runs: [], compressed: ByteBuffer(bytes: [0xff]))), "13 00000000 ff"),
         GoldenMessage("end of a round", .roundEnd(0x0102_0304), "14 01020304"),
+        GoldenMessage(
+            "blocks of a dirty bitmap",
+            .bitmap(
+                BitmapPart(
+                    name: "day", map: .current,
+                    runs: [BlockRange(first: 3, count: 2), BlockRange(first: 1 << 31, count: 1)])),
+            "1a 0003 646179 00 00000002 0000000000000003 0000000000000002 0000000080000000 0000000000000001"),
+        GoldenMessage(
+            "a dirty bitmap whose last checkpoint shows nothing",
+            .bitmap(BitmapPart(name: "day", map: .shown, runs: [])), "1a 0003 646179 01 00000000"),
         GoldenMessage("prepare", .prepare(GoldenValues.root), "15 \(root)"),
         GoldenMessage("commit", .commit, "16"),
         GoldenMessage("cancel", .cancel(reason: "later"), "17 0005 6c61746572"),

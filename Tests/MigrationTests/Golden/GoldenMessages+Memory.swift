@@ -27,8 +27,13 @@ extension GoldenMessages {
                 Welcome(support: ProtocolSupport(versions: 3...3, capabilities: .init(rawValue: 0xfff)), blockSize: 0)),
             "02 0003 0003 0000000000000fff 00000000 0000000000000000"),
         GoldenMessage(
+            "welcome of a release that knows grids",
+            .welcome(
+                Welcome(support: ProtocolSupport(versions: 3...3, capabilities: .init(rawValue: 0x1fff)), blockSize: 0)),
+            "02 0003 0003 0000000000001fff 00000000 0000000000000000"),
+        GoldenMessage(
             "welcome of a release that lends neighbours", .welcome(Welcome(blockSize: 0)),
-            "02 0003 0003 0000000000009fff 00000000 0000000000000000"),
+            "02 0003 0003 000000000000bfff 00000000 0000000000000000"),
         GoldenMessage(
             "offer of memory",
             .memory(.offer(MemoryOffer(disks: [.migration(GoldenValues.first), .export("dïsk")]))),

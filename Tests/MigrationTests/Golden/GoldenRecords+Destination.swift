@@ -25,6 +25,7 @@ extension GoldenRecords {
                 "repeated" : 3,
                 "zero" : 1
               },
+              "bitmap" : "day",
               "blockSize" : 4096,
               "earlier" : [
                 {
@@ -58,6 +59,7 @@ extension GoldenRecords {
             #expect(record.size == 1 << 30)
             #expect(record.root == GoldenValues.rootHex)
             #expect(record.blockSize == 4096)
+            #expect(record.bitmap == "day")
             #expect(record.arrived == Ledger(zero: 1, present: 2, repeated: 3, neighbour: 4, link: 5))
             #expect(record.imagePath == "/disks/a.raw")
             #expect(record.supersedes == GoldenValues.first)
@@ -90,6 +92,7 @@ extension GoldenRecords {
             #expect(!record.isReturn)
             #expect(record.known == [GoldenValues.second])
             #expect(record.isReadOnly == nil)
+            #expect(record.bitmap == nil)
             #expect(record.place == nil)
         },
         GoldenRecord(

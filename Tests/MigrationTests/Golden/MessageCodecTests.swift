@@ -63,6 +63,7 @@ struct MessageCodecTests {
         .introduced,
         .successor(Successor(address: PeerAddress(host: "2001:db8::1", port: 10810), mayRepeat: true)),
         .hello(Hello(purpose: .bulk, migration: MigrationID(), isCommitted: true, export: "d")),
+        .bitmap(BitmapPart(name: "b", map: .shown, runs: [BlockRange(first: 3, count: 2)])),
         .postcopy(.expect(.firstWrite)),
         .postcopy(.dirty([BlockRange(first: 3, count: 2), BlockRange(first: 9, count: 1)])),
         .postcopy(.leave), .postcopy(.switchNow),

@@ -141,6 +141,7 @@ final class SimArrival: SimPart {
                 for block in run { node.setManifest(.zero, of: block) }
             }
             done()
+        case .note: preconditionFailure("no disk of the simulator has a dirty bitmap")
         case .activate:
             node.takeOver(id) { [self] isMine in
                 if isMine {

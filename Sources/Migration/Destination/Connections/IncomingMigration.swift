@@ -25,6 +25,8 @@ struct IncomingMigration {
     /// nil until the offer has been accepted.
     private(set) var progress: ArrivalProgress?
     var disk: IncomingDisk?
+    /// nil until the source has said one.
+    private var bitmap: ArrivingBitmap?
     /// A command has made the place of the disk, which an interrupted migration keeps.
     private var hasPlace = false
     private var waitsForOthers = true
@@ -64,6 +66,7 @@ struct IncomingMigration {
         case .expect(let switchover): try await answerClients(switchover)
         case .forget(let blocks):
             try await onDisk(isUrgent: true) { try $0.markDirty(blocks) }
+        case .note(let part): try note(part)
         case .prepareRest: try await prepareRest()
         case .activate:
             try await activate()
@@ -124,6 +127,12 @@ struct IncomingMigration {
         try await isFinished
     }
 
+    private mutating func note(_ part: BitmapPart) throws {
+        let bitmap = bitmap ?? ArrivingBitmap(name: part.name, size: offer!.size)
+        try bitmap.add(part)
+        self.bitmap = bitmap
+    }
+
     private func answerClients(_ switchover: Switchover) async throws {
         guard switchover.isAnsweredEarly, let offer else { return }
         let signal = try await registry.announce(offer, switchover)
@@ -140,7 +149,9 @@ struct IncomingMigration {
     private mutating func prepare(_ theirs: DiskRoot) async throws {
         let ours = try await onDisk(isUrgent: true) { try $0.root() }
         if ours == theirs {
-            try await registry.prepare(IncomingRecord(prepared: offer!, root: ours), nil)
+            var record = IncomingRecord(prepared: offer!, root: ours)
+            record.bitmap = bitmap?.name
+            try await registry.prepare(record, nil, bitmap?.bits)
             machine.prepared()
         }
         try await connection.send(Message.prepared(ours).encoded())
@@ -162,8 +173,9 @@ struct IncomingMigration {
         }
         let ours = try await root
         var record = IncomingRecord(prepared: offer, root: ours)
+        record.bitmap = bitmap?.name
         if parts != nil { record.setBlocks(geometry) }
-        try await registry.prepare(record, parts)
+        try await registry.prepare(record, parts, bitmap?.bits)
         machine.prepared()
         if !isNamed || !hello.support.capabilities.contains(.unsaidMissing) {
             for runs in RunChunks(missing) { try await connection.send(Message.postcopy(.missing(runs)).encoded()) }

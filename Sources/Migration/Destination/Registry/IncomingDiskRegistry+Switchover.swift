@@ -6,7 +6,8 @@ import MigrationProtocol
 /// Disks that are prepared, and served once their sources have committed.
 extension IncomingDiskRegistry {
     /// Records durably that a disk is prepared; its image must be durable already.
-    func prepare(_ record: IncomingRecord, _ parts: PostCopyFiles?) throws {
+    /// - Parameter bitmap: the bits of its dirty bitmap, which are not kept over a restart; nil if it has none.
+    func prepare(_ record: IncomingRecord, _ parts: PostCopyFiles?, _ bitmap: BitmapKeeper.Bits?) throws {
         try machine.checkMayPrepare(record.migration)
         guard let disk = receiving[record.migration] else { preconditionFailure("a disk without an image") }
         // A later life would not find a file that has no name any more.
@@ -25,7 +26,8 @@ extension IncomingDiskRegistry {
         try records.state.flush(directory: images.realPath)
         try records.write(prepared: record)
         receiving[record.migration] = nil
-        prepared[record.migration] = PreparedDisk(record: record, receiving: disk, parts: parts)
+        prepared[record.migration] = PreparedDisk(
+            record: record, receiving: disk, parts: parts, bitmap: bitmap)
         perform(machine.prepared(record.arrival))
     }
 
@@ -70,7 +72,7 @@ extension IncomingDiskRegistry {
             images.removeArrivalFiles(of: record.export)
             blockMaps.finish(record.export)
             finish(record.migration)
-            let disk = try await activate(record, image, try record.served(image).device, nil)
+            let disk = try await activate(known, image, try record.served(image).device, nil)
             if let ledger = record.arrived { repeatCompletion(ledger, record.migration) }
             return disk
         }
@@ -78,14 +80,16 @@ extension IncomingDiskRegistry {
     }
 
     private func activate(
-        _ record: IncomingRecord, _ image: any DiskImage, _ device: BlockDevice, _ map: DurablePresentMap?
+        _ known: PreparedDisk, _ image: any DiskImage, _ device: BlockDevice, _ map: DurablePresentMap?
     ) async throws -> Disk {
+        let record = known.record
         let export = early[record.export]
         let disk = try await host.activate(
             ReceivedDisk(
                 export: record.export, image: try record.served(image), device: device, map: map, early: export?.disk,
                 supersedes: record.supersedes, isReturn: record.imagePath != nil,
-                isReadOnly: record.isReadOnly ?? false))
+                isReadOnly: record.isReadOnly ?? false,
+                bitmap: record.bitmap.map { MovedBitmap(name: $0, bits: known.bitmap) }))
         early[record.export] = nil
         if let export {
             export.device.open(device)
@@ -125,7 +129,7 @@ extension IncomingDiskRegistry {
         // Known before any client can ask for the disk: it must not be taken for whole.
         postCopies[record.export] = postCopy
         do {
-            let disk = try await activate(record, image, device, map)
+            let disk = try await activate(known, image, device, map)
             postCopy.start()
             return disk
         } catch {

@@ -5,4 +5,6 @@ struct PreparedDisk: Sendable {
     var receiving: ReceivingDisk?
     /// nil after a restart, and for a disk of which nothing is missing.
     var parts: PostCopyFiles?
+    /// The bits of its dirty bitmap; nil after a restart, and if it has none.
+    var bitmap: BitmapKeeper.Bits?
 }

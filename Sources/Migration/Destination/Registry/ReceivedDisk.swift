@@ -20,4 +20,6 @@ public struct ReceivedDisk: Sendable {
     public let isReturn: Bool
     /// Whether clients may not write to it; an image of the node's own is served as its configuration says.
     public let isReadOnly: Bool
+    /// The dirty bitmap that has come with it; nil for none.
+    public let bitmap: MovedBitmap?
 }

@@ -40,6 +40,8 @@ public struct IncomingRecord: Codable, Sendable {
     var place: String?
     /// Clients may not write to it; nil for no.
     var isReadOnly: Bool?
+    /// The name of the dirty bitmap that has come with it; nil for none, and in records of earlier releases.
+    var bitmap: String?
 
     /// Migrations by which the disk came here in earlier lives, the latest first: their sources may forward here.
     var earlier: [MigrationID]?

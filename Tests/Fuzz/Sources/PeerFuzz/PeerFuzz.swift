@@ -58,6 +58,12 @@ private struct Driver {
             precondition(bytes > 0 || segment.compressed.readableBytes > 0, "a segment of nothing")
         case .forget(let runs):
             for run in runs { check(run.lowerBound, UInt64(run.count)) }
+        case .note(let part):
+            for run in part.runs {
+                guard let geometry else { preconditionFailure("a dirty bitmap before an offer") }
+                let end = (geometry.diskSize + UInt64(BitmapPart.blockSize) - 1) / UInt64(BitmapPart.blockSize)
+                precondition(run.first < end && run.count <= end - run.first, "blocks beyond the end")
+            }
         case .finishManifest, .finishRound, .expect: break
         case .prepare, .prepareRest:
             isPrepared = true
