@@ -65,8 +65,9 @@ public protocol DiskImage: AnyObject, Sendable {
     /// Lets `synchronize` succeed again if the cause of a failure is over: another server has lost changes, and goes on
     /// without them. Call it before the image's contents are read anew. A file or device keeps failing.
     func forgetLosses()
-    /// Sets whether everything fails with `EIO` once changes were lost, here and at `device`: for an image of which
-    /// somebody remembers what it holds. Turning it off lets all succeed again. A file or device never does so.
+    /// Sets whether changes must not be lost, here and at `device`: for an image of which somebody remembers what it holds. Each
+    /// is then durable before it is acknowledged, if the server can do that. If some are lost all the same, everything fails
+    /// with `EIO`. Turning it off lets all succeed again. A file or device never does so.
     func refuseAfterLosses(_ isOn: Bool)
 }
 

@@ -58,6 +58,7 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
 
     /// Begins a request, on the loop's thread.
     func start(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
+        if durability.forcesChanges, request.pointee.kind.isChange { request.pointee.isForcedUnitAccess = true }
         let command = NBDClientCommand(request, port, on: self)
         if let error = traits.answerWithoutServer(request) { return finish(command, error) }
         if request.pointee.kind == .writeZeroes, !traits.canZero { request.pointee.stage = .zeroFill }

@@ -15,6 +15,7 @@ final class NBDClientDurability: Sendable {
     private let losses: LossCount
     private let state = NIOLockedValueBox(State())
     private let refusal = Synchronization.Atomic(false)
+    private let forcing = Synchronization.Atomic(false)
 
     /// Creates a state without writes.
     /// - Parameter losses: counts the losses.
@@ -25,9 +26,14 @@ final class NBDClientDurability: Sendable {
     /// Whether every command must fail: something was lost while `setStrict` was on. Costs no lock.
     var refuses: Bool { refusal.load(ordering: .acquiring) }
 
-    /// Sets whether every command fails after a loss. Turning it off lets commands succeed again.
+    /// Whether each change is to be durable before it is acknowledged, so that the end of a server loses none. Costs no lock.
+    var forcesChanges: Bool { forcing.load(ordering: .acquiring) }
+
+    /// Sets whether changes must not be lost: each is forced, and every command fails after a loss that came about all the same.
+    /// Turning it off lets commands succeed again.
     func setStrict(_ isStrict: Bool) {
         state.withLockedValue { $0.isStrict = isStrict }
+        forcing.store(isStrict, ordering: .releasing)
         if !isStrict { refusal.store(false, ordering: .releasing) }
     }
 

@@ -44,14 +44,15 @@ public final class NBDDiskImage: DiskImage {
     ///   - source: the local file that the server gives in another form; nil if there is none.
     ///   - givenName: the operator's name for the disk; nil if there is none.
     ///   - loops: all loops of the node, in order.
+    ///   - losses: counts the changes that the server may have lost.
     ///   - server: kept alive as long as the image and its device.
     ///   - report: called with a line for the operator when the server shows another disk than before; on any thread.
     /// - Throws: `NBDClientError`.
     public static func open(
         uri: String, path: String? = nil, source: FormattedFile? = nil, givenName: String? = nil, loops: [EventLoop],
-        server: (any Sendable & AnyObject)? = nil, report: @escaping @Sendable (String) -> Void = { _ in }
+        losses: LossCount = LossCount(), server: (any Sendable & AnyObject)? = nil,
+        report: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> NBDDiskImage {
-        let losses = LossCount()
         let device = try await NBDClientDevice.open(
             uri: uri, loops: loops, losses: losses, server: server, report: report)
         return NBDDiskImage(uri, path ?? uri, source, givenName, device, losses)
@@ -195,18 +196,24 @@ public final class NBDDiskImage: DiskImage {
 
     /// Writes all of `buffer` at `offset`. Blocks the thread.
     public func write(_ buffer: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        let force = force
         try perform("write \(buffer.count) bytes at \(offset) of", on: writer) { link in
             var done = 0
             while done < buffer.count {
                 let count = min(buffer.count - done, Self.longestData)
                 try send(on: link) {
                     nbd_aio_pwrite(
-                        $0, buffer.baseAddress! + done, count, offset + UInt64(done), nbd_completion_callback(), 0)
+                        $0, buffer.baseAddress! + done, count, offset + UInt64(done), nbd_completion_callback(), force)
                 }
                 done += count
             }
-            durability.recordWrite()
+            if force == 0 { durability.recordWrite() }
         }
+    }
+
+    /// The flags of a change that must not be lost with the server; 0 while a flush is to make changes durable.
+    private var force: UInt32 {
+        durability.forcesChanges && traits.canForceUnitAccess ? UInt32(LIBNBD_CMD_FLAG_FUA) : 0
     }
 
     /// Makes a range zero; the server may free its space. Blocks the thread.
@@ -220,19 +227,20 @@ public final class NBDDiskImage: DiskImage {
     }
 
     private func zero(_ offset: UInt64, _ length: UInt64, flags: UInt32) throws {
+        let force = force
         try perform("make \(length) bytes at \(offset) zero in", on: writer) { link in
             var done: UInt64 = 0
             while done < length {
                 let piece = min(length - done, traits.canZero ? Self.longestRange : UInt64(ZeroPage.count))
                 try send(on: link) {
                     traits.canZero
-                        ? nbd_aio_zero($0, piece, offset + done, nbd_completion_callback(), flags)
+                        ? nbd_aio_zero($0, piece, offset + done, nbd_completion_callback(), flags | force)
                         : nbd_aio_pwrite(
-                            $0, Self.zeros.bytes, Int(piece), offset + done, nbd_completion_callback(), 0)
+                            $0, Self.zeros.bytes, Int(piece), offset + done, nbd_completion_callback(), force)
                 }
                 done += piece
             }
-            durability.recordWrite()
+            if force == 0 { durability.recordWrite() }
         }
     }
 

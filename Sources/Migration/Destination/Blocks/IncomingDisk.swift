@@ -152,7 +152,9 @@ final class IncomingDisk: @unchecked Sendable {
     ///   - comesAgain: the source will be back.
     ///   - isKept: the image is kept for it, however little has come.
     func left(comesAgain: Bool, isKept: Bool) -> LeftCopy {
-        LeftCopy(
+        // The next attempt reads and hashes what a server still has.
+        image.forgetLosses()
+        return LeftCopy(
             comesAgain: comesAgain, isSound: image.flushFailure == nil, hasBase: hasBase || isKept,
             present: (geometry.blockCount - presentMap.missing()) * UInt64(geometry.blockSize))
     }

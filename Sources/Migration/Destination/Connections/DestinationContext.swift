@@ -54,10 +54,11 @@ struct DestinationContext: Sendable {
         }
     }
 
-    /// Whether the link failed, or this node ends, so that the source will be back: nothing is wrong with what came.
+    /// Whether the source will be back: the link failed, this node ends, or the image's server has lost changes. What is still
+    /// here counts.
     static func isCut(_ error: any Error) -> Bool {
         if case PeerError.cut = error { return true }
-        return error is ChannelError || error is IOError || error is CancellationError
+        return error is LostChanges || error is ChannelError || error is IOError || error is CancellationError
     }
 
     /// The answer to a peer whose connection or offer is refused.

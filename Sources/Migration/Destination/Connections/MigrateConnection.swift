@@ -1,3 +1,4 @@
+import Block
 import BlockModel
 import Index
 import MigrationCore
@@ -59,6 +60,11 @@ struct MigrateConnection: Sendable {
         if error is CancellationError {
             context.logger.notice(
                 "\(offer.export) was arriving; its source goes on when this node is started again")
+        } else if error is LostChanges {
+            context.logger.warning(
+                "\(offer.export) is arriving, and its source is to send again what was lost: \(error)")
+            // A source takes that for a cut link, and tries again.
+            return connection.close()
         } else {
             context.logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
         }

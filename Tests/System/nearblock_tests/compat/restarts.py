@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nearblock_tests.compat.builds import Build, Builds
 from nearblock_tests.compat.scene import Disk, Failure, Scene, Site, has_moved, wait_until, wait_until_complete
-from nearblock_tests.survive import Relay
+from nearblock_tests.survive.relay import Relay
 
 # Bytes that may cross, as a part of the disks' size. Zeros and repeats, about a fifth, don't. If all were sent again after half
 # of it, 1.3 would cross.

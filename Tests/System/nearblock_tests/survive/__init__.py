@@ -1,0 +1,1 @@
+"""Moves under kills of nodes and helpers, and cut links."""
