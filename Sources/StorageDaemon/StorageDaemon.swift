@@ -165,11 +165,13 @@ public final class StorageDaemon: Sendable {
             var pause = StorageDaemon.shortestPause
             while true {
                 let started = ContinuousClock.now
-                let reason = runOnce()
+                let (reason, wasKilled) = runOnce()
                 let (isEnding, isReady) = state.withLockedValue { ($0.isEnding, $0.isReady) }
                 if isEnding { return }
-                // Another program's lock may be about to go.
-                let mayPass = reason.contains("Failed to get") && .now < began + .seconds(StorageDaemon.lockSeconds)
+                // Another program's lock may be about to go, and a daemon that was killed has found nothing wrong with the image.
+                let mayPass =
+                    (wasKilled || reason.contains("Failed to get"))
+                    && .now < began + .seconds(StorageDaemon.lockSeconds)
                 guard isReady || mayPass else { return state.withLockedValue { $0.failure = reason } }
                 if started.duration(to: .now) > .seconds(StorageDaemon.soundSeconds) {
                     pause = StorageDaemon.shortestPause
@@ -184,19 +186,19 @@ public final class StorageDaemon: Sendable {
         }
 
         /// Runs one daemon to its end.
-        /// - Returns: why it has ended.
-        private func runOnce() -> String {
+        /// - Returns: why it has ended, and whether a signal has ended it.
+        private func runOnce() -> (reason: String, wasKilled: Bool) {
             unlink(folder.socket)
             let process: StorageDaemonProcess
-            do { process = try StorageDaemonProcess(arguments: arguments) } catch { return "\(error)" }
+            do { process = try StorageDaemonProcess(arguments: arguments) } catch { return ("\(error)", false) }
             let isEnding = state.withLockedValue { state in
                 state.process = process
                 return state.isEnding
             }
             if isEnding { process.send(SIGTERM) }
-            let said = process.wait()
+            let (status, said) = process.end()
             state.withLockedValue { $0.process = nil }
-            return readable(said)
+            return (readable(said), status & 0x7f != 0)
         }
 
         /// Waits while another file stands at the image's path.

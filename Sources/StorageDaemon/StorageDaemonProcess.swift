@@ -4,7 +4,7 @@ import Foundation
 import Glibc
 import NIOConcurrencyHelpers
 
-/// A running `qemu-storage-daemon`: what it says, and how it ends.
+/// A running `qemu-storage-daemon` or `qemu-img`: what it says, and how it ends.
 ///
 /// The kernel ends it when the thread that has started it ends, so that it does not outlive a node that was killed
 /// (setpriv(1), `--pdeathsig`). It has the rights and the environment of this process, and no way to more.
@@ -23,12 +23,12 @@ final class StorageDaemonProcess: Sendable {
 
     /// Starts it, on a thread that waits for its end (`wait`).
     /// - Throws: `FileError`.
-    init(arguments: [String]) throws {
+    init(program: String = "qemu-storage-daemon", arguments: [String]) throws {
         var ends: [CInt] = [-1, -1]
-        guard linux_pipe(&ends) == 0 else { throw FileError("make a pipe for", "qemu-storage-daemon") }
+        guard linux_pipe(&ends) == 0 else { throw FileError("make a pipe for", program) }
         defer { close(ends[1]) }
         do {
-            state = NIOLockedValueBox(State(process: try Self.spawn(arguments, output: ends[1])))
+            state = NIOLockedValueBox(State(process: try Self.spawn([program] + arguments, output: ends[1])))
         } catch {
             close(ends[0])
             throw error
@@ -46,8 +46,8 @@ final class StorageDaemonProcess: Sendable {
     }
 
     /// Waits for the end.
-    /// - Returns: what it said last, in one line; if it said nothing, how it ended.
-    func wait() -> String {
+    /// - Returns: the status of `waitpid(2)`, and what it said last, in one line; if it said nothing, how it ended.
+    func end() -> (status: CInt, said: String) {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = read(output, &buffer, buffer.count)
@@ -65,7 +65,7 @@ final class StorageDaemonProcess: Sendable {
             while waitpid(process, &status, 0) < 0, errno == EINTR {}
             state.process = nil
             let lines = state.said.split(whereSeparator: \.isNewline).filter { !$0.isEmpty }
-            return lines.isEmpty ? Self.end(status) : lines.suffix(3).joined(separator: "; ")
+            return (status, lines.isEmpty ? Self.end(status) : lines.suffix(3).joined(separator: "; "))
         }
     }
 
@@ -74,7 +74,7 @@ final class StorageDaemonProcess: Sendable {
         return signal == 0 ? "it ended with status \(status >> 8 & 0xff)" : "it was killed by signal \(signal)"
     }
 
-    private static func spawn(_ arguments: [String], output: CInt) throws -> pid_t {
+    private static func spawn(_ program: [String], output: CInt) throws -> pid_t {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -87,7 +87,7 @@ final class StorageDaemonProcess: Sendable {
         posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
         posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
         linux_spawn_close_from(&actions, 3)
-        let command = ["setpriv", "--pdeathsig", "TERM", "--no-new-privs", "--", "qemu-storage-daemon"] + arguments
+        let command = ["setpriv", "--pdeathsig", "TERM", "--no-new-privs", "--"] + program
         var words: [UnsafeMutablePointer<CChar>?] = command.map { (word: String) in strdup(word) } + [nil]
         defer { for word in words { free(word) } }
         var process = pid_t()

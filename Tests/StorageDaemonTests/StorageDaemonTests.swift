@@ -77,6 +77,31 @@ struct StorageDaemonTests {
         #expect(try processes(of: daemon).isEmpty)
     }
 
+    @Test("The daemon is killed before it serves the disk -> started again, and the disk is served")
+    func killedAtOnce() async throws {
+        let path = try await make("qcow2")
+        let isKilled = NIOLockedValueBox(false)
+        let hunter = Task { [scratch] in
+            while !Task.isCancelled {
+                // Its arguments have the folder from the first moment on.
+                if let process = Processes.with(argument: "\(scratch.path)/storage-").first, kill(process, SIGKILL) == 0
+                {
+                    isKilled.withLockedValue { $0 = true }
+                    return
+                }
+                await Task.yield()
+            }
+        }
+        let daemon = try await start(path, "qcow2")
+        hunter.cancel()
+        await hunter.value
+        #expect(isKilled.withLockedValue { $0 })
+        try await waitUntil("it serves the disk") {
+            try await Command.run("nbdinfo", "--size", daemon.uri).output == "8388608\n"
+        }
+        try await stop(daemon)
+    }
+
     @Test("Another file at the path -> the daemon is not started on it")
     func replaced() async throws {
         let path = try await make("qcow2")

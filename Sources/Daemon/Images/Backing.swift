@@ -32,6 +32,9 @@ struct Backing: Sendable {
         losses = image.losses
     }
 
+    /// Whether a helper gives the image's contents.
+    var isHelped: Bool { daemon != nil }
+
     /// Stops waiting for a remote server.
     func stop() { remote?.stop() }
 

@@ -12,18 +12,20 @@ struct BackingOpener: Sendable {
     let logger: Logger
 
     /// Opens the backing of a configuration.
+    /// - Parameter losses: Counts what another server may have lost; that of the backing which this one replaces.
     /// - Throws: `FileError`, `NBDClientError`, `StorageDaemonError` or `NodeError`; the message is one line.
-    func open(_ configuration: ExportConfiguration) async throws -> Backing {
+    func open(_ configuration: ExportConfiguration, losses: LossCount = LossCount()) async throws -> Backing {
         let backing = configuration.backing
         if NBDClientImage.isURI(backing) {
             try refuse(configuration, isDirect: true, hasFormat: true)
             let image = try await NBDDiskImage.open(
-                uri: backing, givenName: configuration.identity, loops: loops, report: report(configuration.name))
+                uri: backing, givenName: configuration.identity, loops: loops, losses: losses,
+                report: report(configuration.name))
             return Backing(image, isReadOnly: configuration.isReadOnly)
         }
         let format = try format(of: configuration)
         if ImageSpecification.isNeeded(for: backing, format: format) {
-            return try await openWithDaemon(configuration, format)
+            return try await openWithDaemon(configuration, format, losses)
         }
         let image = try RawImage(
             path: backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
@@ -63,7 +65,9 @@ struct BackingOpener: Sendable {
         return found
     }
 
-    private func openWithDaemon(_ configuration: ExportConfiguration, _ format: String?) async throws -> Backing {
+    private func openWithDaemon(
+        _ configuration: ExportConfiguration, _ format: String?, _ losses: LossCount
+    ) async throws -> Backing {
         try refuse(configuration, isDirect: false, hasFormat: false)
         let specification = try ImageSpecification(configuration.backing, format: format)
         let source = try specification.path.map { path in
@@ -79,7 +83,7 @@ struct BackingOpener: Sendable {
         }
         let image = try await NBDDiskImage.open(
             uri: daemon.uri, path: configuration.backing, source: source, givenName: configuration.identity,
-            loops: loops, server: daemon, report: report)
+            loops: loops, losses: losses, server: daemon, report: report)
         return Backing(image, isReadOnly: configuration.isReadOnly, daemon: daemon)
     }
 

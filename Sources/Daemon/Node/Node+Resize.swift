@@ -7,6 +7,10 @@ extension Node {
     /// - Throws: `NodeError` or `FileError` with the reason; the export then keeps its size.
     func resize(_ name: String, to size: UInt64?) async throws {
         let export = try find(name)
+        try export.checkIsFree()
+        if let remote = export.backing?.remote, await registry?.arriving(export.name) == nil, !export.isHeldBack {
+            return try await resizeRemote(export, remote, to: size)
+        }
         let image = try await imageToResize(of: export)
         let told = export.export.description.size
         let found = try image.currentSize()
@@ -37,10 +41,7 @@ extension Node {
         guard let backing = export.backing, await registry?.arriving(export.name) == nil, !export.isHeldBack else {
             throw NodeError.isArriving(export.name)
         }
-        guard let image = backing.file else {
-            throw NodeError.unusable(
-                "\(export.name) is not a file or device of its own; its size changes once this node has started again")
-        }
+        guard let image = backing.file else { throw NodeError.isArriving(export.name) }
         guard !image.hasFixedSize else {
             throw NodeError.unusable(
                 "\(image.path) may be larger than \(export.name), whose \(export.export.description.size) bytes were set "

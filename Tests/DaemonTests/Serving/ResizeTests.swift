@@ -91,6 +91,57 @@ struct ResizeTests {
         try outcome.get()
     }
 
+    @Test("A qcow2 image under a client, by the command -> new clients see the size; the snapshot and the bitmap stay")
+    func format() async throws {
+        let image = scratch.file("disk.qcow2")
+        for (program, arguments) in [
+            ("qemu-img", ["create", "-q", "-f", "qcow2", image, "4M"]),
+            ("qemu-io", ["-f", "qcow2", "-c", "write -P 1 0 4M", image]),
+            ("qemu-img", ["snapshot", "-c", "before", image]),
+        ] {
+            let made = try await Command.run(program, arguments)
+            #expect(made.status == 0, "\(made)")
+        }
+        let node = try await NodeProcess(
+            scratch.file("node"), [image, "--export", "disk", "--format", "qcow2", "--dirty-bitmap", "b"])
+        expectRefused(try await node.ask(["resize", "disk", "2M"]), "only made larger")
+        expectRefused(try await node.ask(["resize", "disk"]), "has \(4 << 20) bytes")
+        try await grow(node, resize(node, "6M"))
+        #expect(try await node.exports()[0]["size"] as? Int == 6 << 20)
+        #expect(try await node.exports()[0]["problem"] == nil)
+        // A second time, on the helper that is there now.
+        try await grow(node, resize(node, "8M"))
+        #expect(try await node.stop() == 0)
+        #expect(try await Command.run("qemu-img", "check", image).status == 0)
+        let snapshots = try await Command.run("qemu-img", "snapshot", "-l", image)
+        #expect(snapshots.output.contains("before"), "\(snapshots)")
+    }
+
+    @Test("Another server's disk that has grown -> taken over; before that nothing changes")
+    func server() async throws {
+        let file = try scratch.write([UInt8](repeating: 1, count: 4 << 20), to: "disk.raw")
+        let socket = scratch.file("kit.sock")
+        let server = try ChildProcess("/usr/bin/nbdkit", ["-f", "-U", socket, "file", file])
+        let uri = "nbd+unix:///?socket=\(socket)"
+        try await waitUntil("nbdkit answers") { try await Command.run("nbdinfo", "--size", uri).status == 0 }
+        let node = try await NodeProcess(scratch.file("node"), [uri, "--export", "disk"])
+        expectRefused(try await node.ask(["resize", "disk"]), "has \(4 << 20) bytes")
+        expectRefused(try await node.ask(["resize", "disk", "6M"]), "is not a file here")
+        try await grow(node, "truncate -s 6M \(file)", resize(node))
+        #expect(try await size(at: node) == "\(6 << 20)")
+        // Started again with a larger disk: old connections can't be made again.
+        server.signal(SIGKILL)
+        unlink(socket)
+        truncate(file, 8 << 20)
+        let next = try ChildProcess("/usr/bin/nbdkit", ["-f", "-U", socket, "file", file])
+        try await waitUntil("nbdkit answers") { try await Command.run("nbdinfo", "--size", uri).status == 0 }
+        #expect(try await node.ask(["resize", "disk"]).status == 0, "\(node.messages)")
+        #expect(try await size(at: node) == "\(8 << 20)")
+        #expect(try await Command.run("nbdsh", "-u", node.uri(), "-c", "print(h.pread(1, 7 << 20))").status == 0)
+        #expect(try await node.stop() == 0)
+        next.signal(SIGTERM)
+    }
+
     @Test("Smaller, equal, read-only or too large -> refused, and the size stays")
     func refused() async throws {
         let image = try scratch.hole(4 << 20, "disk.raw")
