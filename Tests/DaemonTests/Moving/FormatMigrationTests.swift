@@ -56,7 +56,12 @@ struct FormatMigrationTests {
         try await write(nodes.source.uri(), 3, "8M")
         let back = try await nodes.moveBack("disk", ["--switch", switchover, "--json"])
         #expect(back.status == 0, "\(back) \(nodes.source.messages)")
-        #expect(back.output.contains("\"present\""), "\(back)")
+        // The one write of 64 KiB, and nothing else of the disk.
+        let report = try JSONSerialization.jsonObject(with: Data(back.output.utf8)) as? [String: Any]
+        let (ledger, wire) = (report?["ledger"] as? [String: Any], report?["wire"] as? [String: Any])
+        #expect(ledger?["present"] as? Int ?? 0 > 0, "\(back)")
+        #expect((ledger?["link"] as? Int ?? .max) + (ledger?["repeated"] as? Int ?? .max) == 65536, "\(back)")
+        #expect(wire?["total"] as? Int ?? .max < 131_072, "\(back)")
         #expect(try await nodes.state(of: "disk").hasPrefix("serving"))
         try await write(nodes.source.uri(), 4, "9M")
         #expect(try await nodes.source.stop() == 0)
