@@ -2,7 +2,7 @@
 
 Runs the scripts of nbd-scripts/targets as a node does: what they refuse, that a second run prints the same place, that they
 release only what they have made and nothing that is in use. qcow2 is tested with QEMU's programs. zfs is tested with a stand-in
-that notes its arguments, since it was never tried with ZFS. rbd needs a Ceph cluster, whose configuration --ceph-conf names, and a pool
+that notes its arguments, since it was never tried with ZFS. rbd needs a Ceph cluster, whose configuration --ceph-conf names, qemu-block-extra, and a pool
 (default: rbd); without it, only its refusals are tested. lvm and lvm-thin are tested by: test guests places.
 
 Then a real Debian in qcow2, with a backing file and an internal snapshot, moves to each place under a verifying fio: a file, qcow2,

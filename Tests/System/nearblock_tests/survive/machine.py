@@ -13,6 +13,7 @@ from nearblock_tests.survive.storage import KINDS, MEBIBYTE
 
 # Seconds of load of the guest.
 LOAD = 12
+BLOCK = 4096
 
 
 class Failure(Exception):
@@ -34,7 +35,8 @@ class Machine:
         self.kills_helpers = self.storage.has_helper and chance.random() < 0.7
         # What is under way when harm is done is so many bytes, whatever the size of a disk.
         factor = 2 if self.kills_source else 1
-        self.data = sum(self.make(name, size * factor) for name, size in sizes.items())
+        for name, size in sizes.items():
+            self.make(name, size * factor)
         killed = ["source"] * self.kills_source + ["destination"] + ["helpers"] * self.kills_helpers
         print(f"seed {seed}: {kind}, {' and '.join(self.names)}, --switch {self.mode}, killed: {', '.join(killed)}", flush=True)
         port = free_port()
@@ -45,6 +47,7 @@ class Machine:
         with open(f"{folder}/source.conf", "w") as configuration:
             for name in self.names:
                 configuration.write(f"[export {name}]\n{self.storage.section(name)}")
+        self.data = sum(distinct_bytes(f"{folder}/{name}.raw") for name in self.names)
         self.source = self.start_node(binary, "source", "--config", f"{folder}/source.conf")
         self.destination = self.start_node(
             binary, "destination", "--peer-listen", f"127.0.0.1:{port}", "--images", f"{folder}/images",
@@ -54,15 +57,11 @@ class Machine:
         self.nodes.append(Node(binary, f"{self.folder}/{name}", arguments))
         return self.nodes[-1]
 
-    def make(self, name: str, size: int) -> int:
-        """Returns how much of it is not zero."""
-        data = 0
+    def make(self, name: str, size: int) -> None:
         with open(f"{self.folder}/{name}.raw", "wb") as image:
             for _ in range(size):
                 is_data = self.chance.random() < 0.6
                 image.write(self.chance.randbytes(MEBIBYTE) if is_data else bytes(MEBIBYTE))
-                data += MEBIBYTE if is_data else 0
-        return data
 
     def uri(self, name: str, node: str = "source") -> str:
         return f"nbd+unix:///{name}?socket={self.folder}/{node}/nbd"
@@ -177,6 +176,13 @@ class Machine:
             process.kill()
             process.wait()
         self.storage.end()
+
+
+def distinct_bytes(path: str) -> int:
+    """How much must cross: neither zeros nor what is on the disk already."""
+    with open(path, "rb") as file:
+        blocks = set(iter(lambda: file.read(BLOCK), b""))
+    return len(blocks - {bytes(BLOCK)}) * BLOCK
 
 
 def compare(name: str, first: tuple[str, str], second: tuple[str, str]) -> None:
