@@ -89,6 +89,15 @@ class Machine:
         answer = self.source.ask(*command)
         if answer.returncode != 0:
             raise Failure(f"the migration does not begin: {answer.stderr}")
+        self.wait_until_accepted()
+
+    def wait_until_accepted(self) -> None:
+        """A migration that fails before that is not tried again. Making a place takes a moment."""
+        end = time.time() + 30
+        while any(state.get("state") in (None, "serving", "connecting") for state in self.states(self.source)):
+            if time.time() > end:
+                raise Failure(f"the destination does not take the disks: {self.states(self.source)}")
+            time.sleep(0.02)
 
     def do_harm(self) -> None:
         chance = self.chance
@@ -160,11 +169,12 @@ class Machine:
             if self.guests and not self.kills_helpers:
                 # What fio has left. The writer keeps account by itself, and without a guest the disk is what it was.
                 subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "raw", self.uri(name, "destination"),
-                                f"{self.folder}/{name}.raw"], check=True)
+                                f"{self.folder}/{name}.left"], check=True)
         for node in self.nodes:
             node.stop()
         for name in self.names:
-            expected, storage = f"{self.folder}/{name}.raw", self.storage
+            left, storage = f"{self.folder}/{name}.left", self.storage
+            expected = left if os.path.exists(left) else f"{self.folder}/{name}.raw"
             compare_image(name, expected, storage.target_format, storage.target(name))
             if self.kills_source:
                 compare_image(name, expected, storage.source_format, storage.source(name))
