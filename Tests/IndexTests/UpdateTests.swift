@@ -1,4 +1,6 @@
+import Foundation
 import Glibc
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -59,6 +61,41 @@ import Testing
         _ = try store.update(image, blocks: [200], options: BuildOptions(threads: 1))
         let neighbour = try NeighbourIndex.open(directory: scratch.index).neighbours[0]
         #expect(neighbour.zero == 1)
+    }
+
+    /// A node that is told to end waits for its update.
+    @Test func anUpdateEndsWhereverItIsInterrupted() throws {
+        let scratch = Scratch()
+        var random = Seeded.fresh()
+        let old = random.bytes(4096 * 64)
+        let image = scratch.image("a.raw", old)
+        let store = try IndexStore(directory: scratch.index)
+        _ = try store.add(image, threads: 1)
+        scratch.overwrite(image, random.bytes(4096 * 64))
+        var looks = 0
+        while looks < 1000 {
+            let left = NIOLockedValueBox(looks)
+            var options = BuildOptions(threads: 1)
+            options.isWanted = {
+                left.withLockedValue {
+                    $0 -= 1
+                    return $0 >= 0
+                }
+            }
+            do {
+                _ = try store.update(image, blocks: Array(0..<64), options: options)
+                break
+            } catch is CancellationError {}
+            #expect(try store.verify().isEmpty)
+            let found = try NeighbourIndex.open(directory: scratch.index).lookUp(
+                NaiveImage(old, block: 4096).fingerprints)
+            #expect(found.allSatisfy { $0 != nil }, "interrupted at look \(looks)")
+            let files = try FileManager.default.contentsOfDirectory(atPath: scratch.index)
+            #expect(!files.contains(where: IndexFileName.isTemporary), "\(files)")
+            looks += 1
+        }
+        // It looks before each block, and then in the other steps.
+        #expect((65..<1000).contains(looks), "\(looks)")
     }
 
     @Test func anImageWithoutATableCantBeUpdated() throws {

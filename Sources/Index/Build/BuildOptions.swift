@@ -4,7 +4,8 @@ public struct BuildOptions: Sendable {
     public var threads: Int
     /// Bytes read a second, at most; more than 0. Nil sets no limit.
     public var bytesPerSecond: Double?
-    /// Asked for each MiB of a whole image, on any thread; once it returns false, reading ends with `CancellationError`.
+    /// Asked at least for each MiB that is read, on any thread; once it returns false, the work ends with
+    /// `CancellationError`.
     public var isWanted: @Sendable () -> Bool = { true }
 
     /// - Parameters:

@@ -35,7 +35,8 @@ struct CatalogueBuilder {
             try file.write($0, at: header.startsRange.lowerBound)
         }
         file.beginWritingOut()
-        header.entriesDigest = try TableDigest.compute(try file.reopened(), header.entriesRange, threads: 2)
+        header.entriesDigest = try TableDigest.compute(
+            try file.reopened(), header.entriesRange, threads: 2, while: isWanted)
         try header.encode().withUnsafeBytes { try file.write($0, at: 0) }
         return header.entryCount
     }

@@ -13,7 +13,8 @@ struct TableBuilder {
 
     let directory: IndexDirectory
     let blockSize: Int
-    let threads: Int
+    /// Limits of all work; once the result is not wanted, it ends with `CancellationError`.
+    let options: BuildOptions
 
     /// A table in writing: its fingerprints are complete, its header and names are not.
     struct Draft: Sendable {
@@ -28,7 +29,7 @@ struct TableBuilder {
     /// Reads the whole image.
     /// - Parameter geometry: its blocks.
     func read(
-        _ image: any ImageSource, _ geometry: BlockGeometry, name: String, domain: String, _ options: BuildOptions,
+        _ image: any ImageSource, _ geometry: BlockGeometry, name: String, domain: String,
         progress: (@Sendable (BuildProgress) -> Void)?
     ) throws -> Draft {
         let source = GridSource.on(geometry, image)
@@ -71,6 +72,7 @@ struct TableBuilder {
         // Read each block once: a second read would count its change from the old table twice.
         let changed = Set(blocks.filter { $0 < header.blockCount })
         for block in changed.sorted() {
+            guard options.isWanted() else { throw CancellationError() }
             let before = try fingerprint(of: block, in: old)
             let now = try fingerprint(of: block, of: source, hasher, buffer)
             guard now != before else { continue }
@@ -95,12 +97,13 @@ struct TableBuilder {
             try file.write($0, at: header.nameRange.lowerBound)
         }
         let written = try file.reopened()
-        header.fingerprintsDigest = try TableDigest.compute(written, header.fingerprintsRange, threads: threads)
+        header.fingerprintsDigest = try TableDigest.compute(
+            written, header.fingerprintsRange, threads: options.threads, while: options.isWanted)
         let key = TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation)
         let catalogue = try directory.temporary(for: IndexFileName.newCatalogue())
         header.distinct = try CatalogueBuilder(
             directory: directory, blockSize: blockSize, sources: [TableFingerprints(file: written, header: header)],
-            threads: threads
+            threads: options.threads, isWanted: options.isWanted
         ).write(to: catalogue, listing: [key])
         try header.encode().withUnsafeBytes { try file.write($0, at: 0) }
         // Publish the table last: the catalogue has no effect without it.
@@ -120,6 +123,7 @@ struct TableBuilder {
         let buffer = ReadBuffer(count: Int(atOnce) * Fingerprint.byteCount)
         var (block, data) = (0 as UInt64, 0 as UInt64)
         while let next = fingerprints.nextData(from: block) {
+            guard options.isWanted() else { throw CancellationError() }
             let blocks = next.lowerBound..<min(next.upperBound, next.lowerBound + atOnce)
             let part = buffer.prefix(blocks.count * Fingerprint.byteCount)
             try fingerprints.read(blocks, into: part)

@@ -66,7 +66,7 @@ public struct IndexStore: Sendable {
             try read(image, domain: domain, origins: origins, with: builder, options, progress: progress))
         try? dropFormerNames()
         // A failed merge changes no answer; the next change tries it again.
-        try? merge(threads: options.threads)
+        try? merge(options)
         return summary
     }
 
@@ -82,7 +82,7 @@ public struct IndexStore: Sendable {
         let builder = builder(options)
         defer {
             try? dropFormerNames()
-            try? merge(threads: options.threads)
+            try? merge(options)
         }
         var earlier: BackgroundThread<Void>?
         for image in images {
@@ -115,11 +115,11 @@ public struct IndexStore: Sendable {
         guard let geometry = BlockGeometry(size: source.size, blockSize: blockSize, origins: origins),
             geometry.blockCount <= TableHeader.maximumBlocks
         else { throw IndexError.tooManyBlocks(image: image, blocks: blocks) }
-        return try builder.read(source, geometry, name: name, domain: domain, options, progress: progress)
+        return try builder.read(source, geometry, name: name, domain: domain, progress: progress)
     }
 
     private func builder(_ options: BuildOptions) -> TableBuilder {
-        TableBuilder(directory: place, blockSize: blockSize, threads: options.threads)
+        TableBuilder(directory: place, blockSize: blockSize, options: options)
     }
 
     /// Indexes an image again if it has changed, or if that can't be told, as with block devices and NBD URIs.
@@ -144,6 +144,7 @@ public struct IndexStore: Sendable {
     ///   - blocks: Block numbers of this index: at least all that have changed since the image was indexed.
     ///   - origins: Those by which the blocks are numbered.
     /// - Throws: The errors of `add`; `IndexError.notIndexed` if there is no table of this image, size and origins.
+    ///   `CancellationError` once `options.isWanted` returns false; the index is then unchanged.
     public func update(
         _ image: String, blocks: [UInt64], origins: [UInt64] = [], options: BuildOptions
     ) throws -> TableSummary {
@@ -157,7 +158,7 @@ public struct IndexStore: Sendable {
         }
         let builder = builder(options)
         let summary = try builder.publish(try builder.read(blocks, of: source, since: old))
-        try? merge(threads: options.threads)
+        try? merge(options)
         return summary
     }
 
@@ -180,7 +181,7 @@ public struct IndexStore: Sendable {
         let files = Set(ImageName.possible(image).map(IndexFileName.file(forNeighbour:)))
         let deleted = try place.withLock { try files.filter { try place.delete($0) } }
         if deleted.isEmpty { throw IndexError.notIndexed(image: image, directory: directory) }
-        try? merge(threads: 1)
+        try? merge(BuildOptions(threads: 1))
     }
 
     /// Merges catalogues so that a lookup searches fewer of them, and lists tables that were in none. Returns at once
@@ -190,6 +191,11 @@ public struct IndexStore: Sendable {
     ///   - intoOne: Whether to leave a single catalogue.
     /// - Throws: `FileError`; the index is then unchanged.
     public func merge(threads: Int, intoOne: Bool = false) throws {
+        try merge(BuildOptions(threads: threads), intoOne: intoOne)
+    }
+
+    /// - Throws: also `CancellationError`, once the merge is not wanted; the index is then unchanged.
+    private func merge(_ options: BuildOptions, intoOne: Bool = false) throws {
         try place.withMergeLock {
             let snapshot = try place.withLock {
                 try IndexSnapshot.load(place, blockSize: blockSize, check: .resident)
@@ -197,7 +203,7 @@ public struct IndexStore: Sendable {
             let plan = MergePlan(
                 snapshot.parts.map { $0.candidate(among: snapshot.tables) }, hasUncovered: !snapshot.uncovered.isEmpty,
                 intoOne: intoOne)
-            try perform(plan, on: snapshot, threads)
+            try perform(plan, on: snapshot, options)
         }
     }
 
@@ -232,7 +238,7 @@ public struct IndexStore: Sendable {
         return access((name as NSString).deletingLastPathComponent, F_OK) == 0
     }
 
-    private func perform(_ plan: MergePlan, on snapshot: IndexSnapshot, _ threads: Int) throws {
+    private func perform(_ plan: MergePlan, on snapshot: IndexSnapshot, _ options: BuildOptions) throws {
         var useless = snapshot.damaged + plan.useless.map { snapshot.parts[$0].file }
         var members = snapshot.uncovered
         for place in plan.merged.sorted(by: { snapshot.parts[$0].live.count < snapshot.parts[$1].live.count }) {
@@ -247,7 +253,8 @@ public struct IndexStore: Sendable {
         let tables = members.prefix(CatalogueHeader.maximumTables).sorted().map { snapshot.tables[$0] }
         let file = try place.temporary(for: IndexFileName.newCatalogue())
         _ = try CatalogueBuilder(
-            directory: place, blockSize: blockSize, sources: tables.map(\.fingerprints), threads: threads
+            directory: place, blockSize: blockSize, sources: tables.map(\.fingerprints), threads: options.threads,
+            isWanted: options.isWanted
         ).write(to: file, listing: tables.map(\.key))
         try place.publish([file], deleting: useless)
     }
