@@ -224,6 +224,29 @@ struct TargetTests {
         #expect(try nodes.scratch.data("place") == nodes.scratch.data("disk.raw"))
     }
 
+    @Test("A server that takes seconds to say where its disk holds data -> the node answers meanwhile")
+    func slowServer() async throws {
+        let nodes = try await TargetNodes(
+            prepare: "touch $SCRATCH/prepared; echo \"nbd+unix:///?socket=$SCRATCH/socket\"")
+        let socket = nodes.scratch.file("socket")
+        let server = try ChildProcess(
+            "/usr/bin/nbdkit", ["-f", "-U", socket, "--filter=delay", "memory", "8M", "delay-extents=5"])
+        defer { server.signal(SIGTERM) }
+        try await waitUntil("nbdkit answers") { FileManager.default.fileExists(atPath: socket) }
+        try await nodes.begin()
+        try await waitUntil("the place is prepared") {
+            FileManager.default.fileExists(atPath: nodes.scratch.file("prepared"))
+        }
+        var answers = 0
+        while !nodes.destination.messages.contains("gets its place") {
+            #expect(try await nodes.destination.ask(["status"]).status == 0)
+            answers += 1
+        }
+        // A node that waits for the server answers the first, and perhaps the second, before the wait.
+        #expect(answers > 4, "\(answers)")
+        try await nodes.waitUntilMoved()
+    }
+
     @Test("A new file -> what is zero or a hole at the source takes no space")
     func sparse() async throws {
         let nodes = try await TargetNodes(prepare: "truncate -s $NEARBLOCK_SIZE $PLACE; echo $PLACE")

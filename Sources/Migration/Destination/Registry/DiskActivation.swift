@@ -60,6 +60,13 @@ struct DiskActivation: Sendable {
         return image
     }
 
+    /// Whether an image holds no data; a device still holds the bytes of its earlier use. Another server may take long to
+    /// answer, and everything else goes on meanwhile.
+    /// - Throws: `FileError`.
+    func isBlank(_ image: any DiskImage) async throws -> Bool {
+        try await pools.background.runIfActive { try image.nextData(from: 0) == nil }
+    }
+
     /// - Throws: if an image is not the one that a record is about.
     private func check(_ image: any DiskImage, _ record: IncomingRecord) throws {
         // A whole disk may have grown since.

@@ -60,9 +60,8 @@ extension IncomingDiskRegistry {
         _ offer: Offer, in target: PreparedTarget, over connection: PeerConnection
     ) async throws -> (disk: ReceivingDisk, carrier: ArrivalConnection) {
         let image = try await activation.open(target.place, size: offer.size, for: offer.export)
+        let isBlank = target.isResumed ? false : try await activation.isBlank(image)
         try await checkIsUnused(image, for: offer.export)
-        // A device still holds the bytes of its earlier use.
-        let isBlank = try !target.isResumed && image.nextData(from: 0) == nil
         let disk = ReceivingDisk(
             image: image, hasBase: target.isResumed, movedBy: nil, place: target.place, isBlank: isBlank)
         return try await whenFree(offer) { asked, base in
