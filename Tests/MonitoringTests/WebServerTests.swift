@@ -1,5 +1,6 @@
 import Foundation
 import NIOConcurrencyHelpers
+import NIOCore
 import NIOPosix
 import TestSupport
 import Testing
@@ -10,7 +11,6 @@ import Testing
 struct WebServerTests {
     /// Serves `/metrics` and `/events` of endless events, while `body` runs.
     private func serving(_ body: (UInt16) async throws -> Void) async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let long = Array(String(repeating: "x", count: 4 << 20).utf8)
         let routes = [
             WebRoute("/metrics") { .document(mediaType: "text/plain", body: Array("a 1\n".utf8)) },
@@ -24,7 +24,15 @@ struct WebServerTests {
                     })
             },
         ]
-        let server = WebServer(routes: routes, hosts: HostRule(.loopbackAndNames), headers: [("X-Test", "yes")])
+        try await serving(routes, body)
+    }
+
+    private func serving(
+        _ routes: [WebRoute], patience: TimeAmount = .seconds(10), _ body: (UInt16) async throws -> Void
+    ) async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let server = WebServer(
+            routes: routes, hosts: HostRule(.loopbackAndNames), headers: [("X-Test", "yes")], patience: patience)
         let result: Result<Void, any Error>
         do {
             let port = try await server.listen(host: "127.0.0.1", port: 0, on: group)
@@ -104,6 +112,61 @@ struct WebServerTests {
                     .hasPrefix("HTTP/1.1 503 ") == true
             }
             #expect(try await get("/metrics", port)?.hasSuffix("a 1\n") == true)
+        }
+    }
+
+    @Test(
+        "Viewers that read nothing -> no more is made for them than sockets hold, others are answered, and they are closed"
+    )
+    func slowViewers() async throws {
+        let made = NIOLockedValueBox(0)
+        let event = String(repeating: "x", count: 1 << 20)
+        let routes = [
+            WebRoute("/metrics") { .document(mediaType: "text/plain", body: Array("a 1\n".utf8)) },
+            WebRoute("/events") {
+                .events(
+                    AsyncStream {
+                        made.withLockedValue { $0 += 1 }
+                        return Task.isCancelled ? nil : event
+                    })
+            },
+        ]
+        try await serving(routes, patience: .seconds(2)) { port in
+            let viewers = try (0..<16).map { _ in try RawSocket(port: port) }
+            for viewer in viewers { viewer.send(Array("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)) }
+            try await waitUntil("each gets an event") { made.withLockedValue { $0 } >= 16 }
+            #expect(try await get("/metrics", port)?.hasSuffix("a 1\n") == true)
+            // Each one has at most what a socket of 6 MiB and a client's buffer hold, and one event more.
+            try await waitUntil("they are closed, and others can watch") {
+                let further = try RawSocket(port: port)
+                further.send(Array("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8))
+                return try await further.begins(with: "HTTP/1.1 200 ")
+            }
+            #expect(made.withLockedValue { $0 } < 16 * 16 + 40, "\(made.withLockedValue { $0 })")
+        }
+    }
+
+    @Test("Clients that don't read a long document -> closed in time, and others are answered meanwhile")
+    func slowReaders() async throws {
+        let asked = NIOLockedValueBox(0)
+        let long = [UInt8](repeating: 0x78, count: 24 << 20)
+        let routes = [
+            WebRoute("/metrics") { .document(mediaType: "text/plain", body: Array("a 1\n".utf8)) },
+            WebRoute("/long") {
+                asked.withLockedValue { $0 += 1 }
+                return .document(mediaType: "text/plain", body: long)
+            },
+        ]
+        try await serving(routes, patience: .seconds(2)) { port in
+            let readers = try (0..<8).map { _ in try RawSocket(port: port) }
+            for reader in readers { reader.send(Array("GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)) }
+            try await waitUntil("each is answered") { asked.withLockedValue { $0 } == 8 }
+            #expect(try await get("/metrics", port)?.hasSuffix("a 1\n") == true)
+            try await Task.sleep(for: .seconds(3))
+            for reader in readers {
+                let got = try #require(try await reader.readToEnd())
+                #expect(got.count < long.count, "closed before the end")
+            }
         }
     }
 

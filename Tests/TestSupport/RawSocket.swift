@@ -26,6 +26,15 @@ package final class RawSocket: Sendable {
         _ = bytes.withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
     }
 
+    /// Whether the other side's answer begins with a text.
+    package func begins(with text: String) async throws -> Bool {
+        try await onThread { [self] in
+            var buffer = [UInt8](repeating: 0, count: text.utf8.count)
+            let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_WAITALL))
+            return count == buffer.count && String(decoding: buffer, as: UTF8.self) == text
+        }
+    }
+
     /// Returns all bytes until the other side ends the connection; nil if it does not within `limit`.
     package func readToEnd(within limit: Duration = .seconds(30)) async throws -> [UInt8]? {
         try await onThread { [self] in

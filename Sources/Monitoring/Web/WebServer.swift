@@ -16,11 +16,11 @@ public final class WebServer: Sendable {
     /// Answers that are being made, also for clients that have gone.
     private static let answers = 8
     /// Time for a request and its answer; for events, for each of them.
-    private static let patience = TimeAmount.seconds(10)
+    private let patience: TimeAmount
 
     private let routes: [String: WebRoute]
     private let hosts: HostRule
-    private let waiting = UnspokenClients(limit: WebServer.clients, patience: WebServer.patience)
+    private let waiting: UnspokenClients
     private let open = NIOLockedValueBox(OpenChannels())
     private let policy: [(String, String)]
 
@@ -35,7 +35,12 @@ public final class WebServer: Sendable {
     /// - Parameters:
     ///   - hosts: the Host headers that are answered.
     ///   - headers: headers of every answer.
-    public init(routes: [WebRoute], hosts: HostRule, headers: [(String, String)] = []) {
+    ///   - patience: time for a request and its answer; for events, for each of them.
+    public init(
+        routes: [WebRoute], hosts: HostRule, headers: [(String, String)] = [], patience: TimeAmount = .seconds(10)
+    ) {
+        self.patience = patience
+        waiting = UnspokenClients(limit: Self.clients, patience: patience)
         self.routes = Dictionary(uniqueKeysWithValues: routes.map { ($0.path, $0) })
         self.hosts = hosts
         policy = headers
@@ -183,7 +188,7 @@ public final class WebServer: Sendable {
         let sending = Task {
             for await event in events {
                 // A client that does not read gets no further event, and loses its connection.
-                let deadline = channel.eventLoop.scheduleTask(in: Self.patience) { channel.close(promise: nil) }
+                let deadline = channel.eventLoop.scheduleTask(in: patience) { channel.close(promise: nil) }
                 defer { deadline.cancel() }
                 let buffer = ByteBuffer(string: "data: \(event)\n\n")
                 try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(buffer))).get()

@@ -2,7 +2,7 @@
 
 Runs a real Prometheus against two nodes while three disks move from one to the other over TLS, and Debian's Chromium on the
 page of each. Checks metrics by promtool, counts requests exactly, tests the alert rules, asks Prometheus every expression of
-the Grafana dashboard, and reads the log's lines.
+the Grafana dashboard, lets clients ask and read nothing, and reads the log's lines.
 
 --binary PATH in the place of .build/debug/nearblock, which is built if it is not there; --pictures DIR keeps the screenshots
 there; --keep leaves the folder of the run behind, as a failure does.
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 
-from nearblock_tests.monitoring import logs, metrics, page
+from nearblock_tests.monitoring import logs, metrics, page, readers
 from nearblock_tests.monitoring.browser import Browser
 from nearblock_tests.monitoring.prometheus import Prometheus
 from nearblock_tests.monitoring.scene import Scene, wait_until
@@ -45,6 +45,7 @@ def run(scene: Scene, pictures: str | None) -> None:
         note(f"monitoring: failures: {metrics.failures(scene)}")
         note(f"monitoring: refusals: {metrics.refusals(scene)}")
         note(f"monitoring: page at rest: {page.before_move(scene, browser)}")
+        note(f"monitoring: slow readers: {readers.silent(scene)}")
         known = metrics.form(scene)
         guest.start()
         scene.start_move("8M")
