@@ -8,7 +8,7 @@ extension PageExport {
     ) {
         name = status.export
         size = status.size
-        state = ExportMetrics.state(of: status)
+        state = ExportCondition(state: status.state).rawValue
         phase = status.progress?.phase
         destination = status.destination
         problem = status.problem

@@ -18,7 +18,7 @@ struct PageExport: Encodable, Sendable {
 
     let name: String
     let size: UInt64
-    /// One of `ExportMetrics.state`.
+    /// An `ExportCondition`.
     let state: String
     let phase: String?
     let destination: String?

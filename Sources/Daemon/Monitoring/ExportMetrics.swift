@@ -2,8 +2,6 @@ import Monitoring
 
 /// The metrics of exports as they are now.
 struct ExportMetrics {
-    /// States of an export; each export has a sample for each state, of which one is 1.
-    private static let states = ["serving", "incoming", "active", "moving", "moved", "released", "held_back"]
     /// Phases of a migration, as `MigrationProgress.phase` has them.
     private static let phases = ["connecting", "copying", "waiting", "fenced", "moved", "post-copy", "reconnecting"]
 
@@ -51,8 +49,10 @@ struct ExportMetrics {
         let name = status.export
         size.add(["export": name], .count(status.size))
         clients.add(["export": name], .count(UInt64(max(connections, 0))))
-        let current = Self.state(of: status)
-        for each in Self.states { state.add(["export": name, "state": each], .count(each == current ? 1 : 0)) }
+        let current = ExportCondition(state: status.state)
+        for each in ExportCondition.allCases {
+            state.add(["export": name, "state": each.rawValue], .count(each == current ? 1 : 0))
+        }
         problem.add(["export": name], .count(status.problem == nil ? 0 : 1))
         for failure in status.failures ?? [] {
             failures.add(
@@ -80,19 +80,6 @@ struct ExportMetrics {
         wire.add(["export": name], .count(progress.wire))
         linkRate.add(["export": name], .number(progress.linkRate / 8))
         if let left = progress.secondsLeft { secondsLeft.add(["export": name], .number(left)) }
-    }
-
-    /// The state in one word of `states`.
-    static func state(of status: ExportStatus) -> String {
-        switch status.state {
-        case "serving", "incoming", "active", "released": status.state
-        case "held back", "held-back", "held_back": "held_back"
-        // While a migration runs, the state is its phase.
-        case "moved" where status.progress == nil: "moved"
-        case let state where state.hasPrefix("moved,"): "moved"
-        case _ where status.progress != nil: "moving"
-        default: "moved"
-        }
     }
 
     var families: [MetricFamily] {

@@ -87,7 +87,7 @@ extension Node {
     func observe() async -> NodeObservation {
         var statuses = await status()
         for (name, size) in registry?.blockMaps.arriving ?? [:] where !statuses.contains(where: { $0.export == name }) {
-            statuses.append(ExportStatus(export: name, size: size, readOnly: false, state: "incoming"))
+            statuses.append(ExportStatus(export: name, size: size, readOnly: false, state: "arriving"))
         }
         return NodeObservation(
             statuses: statuses,
