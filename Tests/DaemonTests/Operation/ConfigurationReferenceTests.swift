@@ -10,6 +10,27 @@ struct ConfigurationReferenceTests {
     private static let document = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .appendingPathComponent("../../../docs/configuration.md").standardizedFileURL
 
+    private static let installed = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("../../../nbd-scripts/debian/etc/nearblock.conf").standardizedFileURL
+
+    /// The words of each key in the file that the package installs, by section and key, in order.
+    private func installedKeys() throws -> [(key: String, text: String)] {
+        var (section, text) = ("", [String]())
+        var keys: [(key: String, text: String)] = []
+        for line in try String(contentsOf: Self.installed, encoding: .utf8).split(separator: "\n") {
+            if let found = line.wholeMatch(of: /#?\[(node|export|domain)( \S+)?\]/) {
+                section = found.2 == nil ? "node" : "\(found.1) NAME"
+                text = []
+            } else if let found = line.wholeMatch(of: /#([a-z-]+) = .+/) {
+                keys.append(("[\(section)] \(found.1)", text.joined(separator: " ")))
+                text = []
+            } else if line.hasPrefix("## ") {
+                text.append(String(line.dropFirst(3)))
+            }
+        }
+        return keys
+    }
+
     private func rows() throws -> [String] {
         try String(contentsOf: Self.document, encoding: .utf8).split(separator: "\n").map(String.init)
             .filter { $0.hasPrefix("| `") }
@@ -18,6 +39,19 @@ struct ConfigurationReferenceTests {
     @Test("The document -> has the row of every key, in order, and no other")
     func rowsAreThose() throws {
         #expect(try rows() == KeyReference.all.map(\.markdown))
+    }
+
+    @Test(
+        "The file that the package installs -> has every key and no other, and its words begin with the key's sentence")
+    func installedFile() throws {
+        let installed = try installedKeys()
+        let known = KeyReference.all.map { (key: "[\($0.section)] \($0.name)", summary: $0.summary) }
+        #expect(installed.map(\.key).sorted() == known.map(\.key).sorted())
+        for (key, text) in installed {
+            let summary =
+                known.first { $0.key == key }?.summary.replacing("`", with: "").replacing("…", with: "...") ?? "none"
+            #expect(text.hasPrefix(summary), "\(key): '\(text)' does not begin with '\(summary)'")
+        }
     }
 
     @Test("A key -> says its form, its absence and one sentence")
