@@ -17,11 +17,6 @@ extension Node {
         }
     }
 
-    /// Logs a problem of a certificate. A node with an expired one goes on, since clients without TLS may need it.
-    func log(_ problem: CertificateProblem) {
-        if problem.isFault { logger.error("\(problem)") } else { logger.warning("\(problem)") }
-    }
-
     /// Applies what may change at run time: exports, certificates and keys. Connected clients keep their export.
     /// - Parameter started: Configuration from files and command line when the node was started.
     /// - Returns: The changes, and the exports that can't be served.
@@ -41,6 +36,7 @@ extension Node {
             report.notes.append("\(key) has changed, which takes effect only after a restart")
             logger.warning("\(report.notes.last ?? "")")
         }
+        watchCertificates(of: new)
         for problem in new.certificateProblems() {
             log(problem)
             if problem.isFault { report.problems.append("\(problem)") } else { report.notes.append("\(problem)") }

@@ -7,6 +7,7 @@ import NBDServer
 import NIOConcurrencyHelpers
 import NIOPosix
 import Peer
+import PeerModel
 import Ring
 import StorageDaemon
 
@@ -62,6 +63,8 @@ public actor Node {
     var registry: IncomingDiskRegistry?
     var rates = MovedDiskRates()
     var upkeep: UpkeepTasks
+    /// Looks at the dates of the certificates in use; nil until the node starts.
+    var certificateWatch: Task<Void, Never>?
     /// Tasks that run until the node stops.
     var tasks: [Task<Void, Never>] = []
     let runs = MigrationRuns()
@@ -83,6 +86,8 @@ public actor Node {
     var readAgain: (@Sendable () async throws -> ReloadReport)?
     /// Addresses for NBD clients, with the ports that the kernel chose.
     public private(set) var addresses: [ListenAddress] = []
+    /// Address at which disks of other nodes arrive; nil for none.
+    var peerAddress: PeerAddress?
 
     /// Creates a node that serves nothing yet.
     /// - Throws: an error if the kernel provides no rings, or the state directory can't be created or is in use.
@@ -133,6 +138,7 @@ public actor Node {
         server.secure(with: try configuration.tls?.open())
         transport.protection = try configuration.openPeerProtection()
         for problem in configuration.certificateProblems() { log(problem) }
+        watchCertificates(of: configuration)
         let missing = missingFolders
         try await openConfigured()
         hasStarted = true
@@ -173,6 +179,8 @@ public actor Node {
         await runs.end()
         await registry?.waitForReleases()
         await history.finish()
+        certificateWatch?.cancel()
+        await certificateWatch?.value
         for task in tasks + upkeep.all { task.cancel() }
         for task in tasks + upkeep.all { await task.value }
         for export in exports.values {
