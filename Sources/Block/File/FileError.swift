@@ -29,5 +29,20 @@ public struct FileError: Error, CustomStringConvertible, Equatable {
     }
 
     /// One line for the user.
-    public var description: String { "cannot \(action) \(path): \(String(cString: strerror(code)))" }
+    public var description: String { "cannot \(action) \(path): \(String(cString: strerror(code)))\(remedy)" }
+
+    /// The words behind the reason that say what to do; empty where only the operator can know.
+    private var remedy: String {
+        switch code {
+        case ENOENT: "; check the path"
+        case EACCES, EPERM:
+            "; change its mode or owner so that user \(geteuid()), who runs this, may do that, or choose another place"
+        case EISDIR: "; give a file and not a directory"
+        case ENOTDIR: "; a part of this path is a file, and no directory"
+        case ENOTBLK: "; give a file or a block device"
+        case EEXIST: "; something else is there: choose another path"
+        case EROFS: "; choose a place that is not read-only"
+        default: ""
+        }
+    }
 }

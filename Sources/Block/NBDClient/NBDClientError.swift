@@ -1,4 +1,5 @@
 import CLibNBD
+import Glibc
 
 /// A failure to use another NBD server as a backing.
 public struct NBDClientError: Error, CustomStringConvertible {
@@ -17,7 +18,10 @@ public struct NBDClientError: Error, CustomStringConvertible {
     /// Creates an error from this thread's last failure in libnbd.
     static func last(_ uri: String) -> NBDClientError {
         let code = nbd_get_errno()
-        return NBDClientError(uri, nbd_get_error().map { String(cString: $0) } ?? "no reason given", code: code)
+        let reason = nbd_get_error().map { String(cString: $0) } ?? "no reason given"
+        let isAbsent = [ECONNREFUSED, ENOENT, EHOSTUNREACH, ENETUNREACH].contains(code)
+        return NBDClientError(
+            uri, reason + (isAbsent ? "; check the URI, and that its server runs" : ""), code: code)
     }
 
     /// The same error, as one of the connection.

@@ -48,6 +48,19 @@ public struct ConfigurationCheck {
         findings.append(ConfigurationFinding(warning: error))
     }
 
+    /// A comment behind a value is a part of it, which only a description may want.
+    private mutating func warnOfComments(in file: KeyFile) {
+        for section in file.sections {
+            for key in file.keys(of: section) where key != "description" {
+                guard file.rawValue(key, in: section)?.contains(" #") == true else { continue }
+                warn(
+                    file.mistake(
+                        ": everything behind the = is the value, the # too; move a comment to a line of its own", key,
+                        in: section))
+            }
+        }
+    }
+
     private mutating func checkTogether(_ node: NodeConfiguration, _ file: KeyFile) {
         func needs(_ key: String, _ other: String, _ option: String) -> ConfigurationError {
             file.mistake(" needs \(other), here or as \(option)", key, in: "node")
@@ -74,6 +87,7 @@ public struct ConfigurationCheck {
                 ConfigurationError(
                     file.path, "there is nothing to serve: add [export NAME] with image = PATH, or peer-listen"))
         }
+        warnOfComments(in: file)
         let encrypted = file.sections.contains("node") ? "node" : node.exports.first.map(ConfigurationFile.section(of:))
         do { try node.checkEncryption() } catch {
             mistake(file.mistake("\(error)", in: encrypted ?? "node"))

@@ -1,7 +1,11 @@
 import CGLib
+import Glibc
 
 /// A file of `[sections]` with `key = value` lines. GLib parses it, as it does for nbd-server.
 final class KeyFile {
+    /// U+FEFF in UTF-8.
+    private static let byteOrderMark: [UInt8] = [0xef, 0xbb, 0xbf]
+
     let path: String
     private let lines: KeyFileLines
     private let file: OpaquePointer
@@ -64,10 +68,16 @@ final class KeyFile {
         var count: gsize = 0
         var problem: UnsafeMutablePointer<GError>?
         guard g_file_get_contents(path, &contents, &count, &problem) != 0, let contents else {
-            throw ConfigurationError(path, "cannot be read: \(consumeMessage(problem))")
+            // GLib's words name the path once more.
+            let message = consumeMessage(problem)
+            let reason = message.split(separator: ": ").last.map(String.init) ?? message
+            throw ConfigurationError(
+                path, "cannot be read: \(reason); give a configuration file that user \(geteuid()) may read")
         }
         defer { g_free(contents) }
-        return Array(UnsafeRawBufferPointer(start: contents, count: Int(count)))
+        let bytes = UnsafeRawBufferPointer(start: contents, count: Int(count))
+        // Editors of other systems begin a file so.
+        return Array(bytes.starts(with: byteOrderMark) ? bytes.dropFirst(byteOrderMark.count)[...] : bytes[...])
     }
 
     var sections: [String] {

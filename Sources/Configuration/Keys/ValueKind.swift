@@ -111,8 +111,15 @@ extension ValueKind where Value == String {
     private static func path(_ form: String) -> ValueKind {
         ValueKind(form) { text in
             guard !text.isEmpty else { throw InvalidValue("give \(form)") }
+            try refuseQuotes(text)
             return text
         }
+    }
+
+    /// Refuses what a shell would take for a quoted path: here the quotes would be a part of it.
+    fileprivate static func refuseQuotes(_ text: String) throws {
+        let isQuoted = ["\"", "'"].contains { text.count > 1 && text.hasPrefix($0) && text.hasSuffix($0) }
+        if isQuoted { throw InvalidValue("the quotes would be a part of it; leave them out") }
     }
 
     /// A text that a function finds nothing wrong with.
@@ -144,6 +151,7 @@ extension ValueKind where Value == [ListenAddress] {
     /// Paths of Unix sockets.
     static var sockets: ValueKind<[ListenAddress]> {
         list("a path of at most 107 bytes") { text -> ListenAddress in
+            try ValueKind<String>.refuseQuotes(text)
             guard (1...107).contains(text.utf8.count) else { throw InvalidValue("a socket's path has 1 to 107 bytes") }
             return .unix(path: text)
         }

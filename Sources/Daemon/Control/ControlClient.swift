@@ -23,6 +23,9 @@ public enum ControlClient {
                     }
                 }
         } catch {
+            if let code = (error as? IOError)?.errnoCode, code == EACCES || code == EPERM {
+                throw ControlError.denied(path: path)
+            }
             let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
             throw ControlError.unreachable(path: path, reason: reason)
         }

@@ -95,6 +95,11 @@ extension Node {
             lines.append(
                 "there is no index at \(index), so migrations to this node use no neighbours; see nearblock index add")
         }
+        if let index = configuration.index, access(index, F_OK) == 0, access("\(index)/", F_OK) != 0 {
+            lines.append(
+                "\(index) is no directory, so migrations to this node use no neighbours; give --index DIR, which nearblock index add makes"
+            )
+        }
         if configuration.peerListen != nil, let images = configuration.images, access(images, F_OK) != 0 {
             lines.append("there was no directory \(images) for images that arrive; it has been made")
         }

@@ -57,6 +57,7 @@ extension Node {
         if case .insecure = transport.protection, !address.isLoopback {
             logger.warning("anyone who reaches \(listener.address) can read disks that arrive, and send disks here")
         }
+        peerAddress = listener.address
         return listener.address
     }
 

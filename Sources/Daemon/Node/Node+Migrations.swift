@@ -228,7 +228,17 @@ extension Node {
         var command = command
         command.exports = moving.map(\.name)
         try command.validate()
+        guard !isHere(command.destination) else {
+            throw NodeError.unusable(
+                "\(command.destination) is the --peer-listen address of this node; give --to that of the other node")
+        }
         return (moving, command)
+    }
+
+    /// Whether an address leads to this node for certain.
+    private func isHere(_ address: PeerAddress) -> Bool {
+        guard let own = peerAddress, own.port == address.port else { return false }
+        return own.host == address.host || (["0.0.0.0", "::"].contains(own.host) && address.isLoopback)
     }
 
     private func findMovable(_ name: String) async throws -> NodeExport {

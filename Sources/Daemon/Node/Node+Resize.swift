@@ -65,7 +65,8 @@ extension Node {
         }
         guard size > told else {
             throw NodeError.unusable(
-                "\(export.name) has \(told) bytes, and a disk is only made larger, not \(size) bytes small")
+                "\(export.name) has \(told) bytes, and a disk is only made larger, not \(size) bytes small; give more than it has"
+            )
         }
         guard size >= found else {
             throw NodeError.unusable(

@@ -34,7 +34,7 @@ public enum NodeError: Error, CustomStringConvertible {
         case .hasMoved(let name, let address):
             "\(name) has moved to \(address); migrate it from there"
         case .notMigrating(let name):
-            "\(name) is not being migrated"
+            "\(name) is not being migrated; nearblock status shows what is"
         case .tooLateToCancel(let name):
             "\(name) has been switched over already; a moved disk can't be cancelled"
         case .cancelledButRecorded(let name, let reason):

@@ -15,8 +15,19 @@ public struct ListenError: Error, CustomStringConvertible {
     }
 
     init(_ address: ListenAddress, code: CInt) {
-        let hint = code == EADDRINUSE ? "; another server has it: stop that one or choose another address" : ""
-        self.init(address, String(cString: strerror(code)) + hint, isInUse: code == EADDRINUSE)
+        self.init(
+            address, String(cString: strerror(code)) + Self.remedy(of: code), isInUse: code == EADDRINUSE)
+    }
+
+    private static func remedy(of code: CInt) -> String {
+        switch code {
+        case EADDRINUSE: "; another server has it: stop that one or choose another address"
+        case EADDRNOTAVAIL: "; choose an address of this machine, or :PORT for all of them"
+        case ENOENT, ENOTDIR: "; make the directory, or choose another path"
+        case EACCES, EPERM: "; user \(geteuid()), who runs this, may not: choose another address, or run it as root"
+        case EROFS: "; choose a path that is not read-only"
+        default: ""
+        }
     }
 
     /// One line for the user.

@@ -38,7 +38,11 @@ enum ListeningSocket {
         hints.ai_flags = AI_PASSIVE
         var found: UnsafeMutablePointer<addrinfo>?
         let code = getaddrinfo(host.isEmpty ? nil : host, String(port), &hints, &found)
-        guard code == 0, let found else { throw ListenError(address, String(cString: gai_strerror(code))) }
+        guard code == 0, let found else {
+            throw ListenError(
+                address,
+                "\(String(cString: gai_strerror(code))); choose an address of this machine, or :PORT for all of them")
+        }
         defer { freeaddrinfo(found) }
         for _ in 1..<(port == 0 ? triesForOnePort : triesForFormerLife) {
             do { return bound(try openAll(found, port, for: address), host) } catch let error as ListenError

@@ -180,8 +180,11 @@ public struct PeerConnection: Sendable {
     }
 
     private static func describe(_ error: any Error) -> String {
-        if let failure = error as? NIOConnectionError, let first = failure.connectionErrors.first {
-            return describe(first.error)
+        if let failure = error as? NIOConnectionError {
+            if let first = failure.connectionErrors.first { return describe(first.error) }
+            if failure.dnsAError != nil || failure.dnsAAAAError != nil {
+                return "no address is known for the host \(failure.host), so check its name"
+            }
         }
         if let failure = error as? IOError { return String(cString: strerror(failure.errnoCode)) }
         return String(describing: error)

@@ -20,7 +20,8 @@ final class PlaintextRefusalDetector: ChannelInboundHandler {
         if traffic.received == 0 {
             context.fireErrorCaught(
                 PeerError.handshake(
-                    "it hung up without a word: it speaks TLS and this node does not, or too many are connected to it"))
+                    "it hung up without a word: it speaks TLS and this node does not (give this one --peer-tls DIR or --tls "
+                        + "DIR), or too many are connected to it (try again later)"))
         }
         context.fireChannelInactive()
     }

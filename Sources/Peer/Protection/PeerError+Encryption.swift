@@ -27,7 +27,9 @@ extension PeerError {
         case .revoked: "its certificate is revoked, as our ca-crl.pem says; have a new one made for it"
         case .listOutOfDate: "our ca-crl.pem is out of date; get a new one from the authority"
         case .noList: "our ca-crl.pem has no list of the authority that has signed its certificate; add it"
-        case .unknownAuthority: "its certificate is not one that our ca-cert.pem has signed"
+        case .unknownAuthority:
+            "its certificate is not one that our ca-cert.pem has signed; have both made with one authority, and look with "
+                + "nearblock certificates check"
         case .otherHost(let names): otherHost(names, host ?? "this one")
         case .other(let reason): "its certificate is refused: \(reason)"
         }

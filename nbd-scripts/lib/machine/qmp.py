@@ -31,7 +31,8 @@ class Qmp:
             connection.connect(path)
         except OSError as error:
             connection.close()
-            raise QmpError(f"no QEMU answers at {path}: {error.strerror}") from error
+            raise QmpError(f"no QEMU answers at {path}: {error.strerror}; does it run, with -qmp unix:{path},server=on,wait=off?"
+                           ) from error
         return cls(connection, name, timeout)
 
     def execute(self, command: str, **arguments: Any) -> Any:

@@ -15,7 +15,8 @@ struct ImageDirectory: Sendable {
     /// - Throws: `FileError`; if a record in `state` can't be read.
     init(path: String, permissions: FilePermissions, state: StateDirectory) throws {
         try? DurableFolder.make(path)
-        guard access(path, W_OK) == 0 else { throw FileError("write into the images directory", path) }
+        // The slash has a file in its place fail.
+        guard access("\(path)/", W_OK) == 0 else { throw FileError("write into the images directory", path) }
         try permissions.check(in: path)
         self.path = StateDirectory.realPath(path)
         self.permissions = permissions
