@@ -48,8 +48,10 @@ struct Nearblock: AsyncParsableCommand {
         case .success:
             exit(withError: error)
         case .validationFailure:
+            let arguments = Array(CommandLine.arguments.dropFirst())
+            // Options of a command that is not there are not to blame.
             let reason =
-                UnknownOption.problem(in: Array(CommandLine.arguments.dropFirst()))
+                UnknownCommand.problem(in: arguments) ?? UnknownOption.problem(in: arguments)
                 ?? message(for: error).split(separator: "\n").first.map(String.init) ?? "usage"
             Terminal.report("\(reason) (see nearblock --help)")
             Foundation.exit(2)
