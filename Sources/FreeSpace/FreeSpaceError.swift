@@ -8,4 +8,10 @@ enum FreeSpaceError: Error, Equatable {
     case refused(Int)
     /// The program can't be confined, or can't write to the node.
     case system(CInt)
+    /// The file system was not unmounted, or has work to do when it is mounted next.
+    case notClean
+    /// A guest has gone to sleep on the disk, and will take up its work where it was.
+    case asleep
+    /// The file system has parts that are not known here.
+    case unsupported
 }

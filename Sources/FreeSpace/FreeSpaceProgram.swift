@@ -8,10 +8,14 @@ public enum FreeSpaceProgram {
     public static let argument = "read-free-space"
     /// The argument that makes this program the helper that tells where partitions are, and the extents of LVM in them.
     public static let partitionsArgument = "read-partitions"
+    /// The argument that makes this program the helper that tells of each part whether it may be trimmed, and its free runs.
+    public static let volumesArgument = "read-volumes"
     /// Bytes of addresses: bitmaps of 16 TiB in blocks of 4 KiB take 512 MiB, and code some 100 MiB.
     private static let memory: UInt64 = 2 << 30
     /// Seconds of the processor.
     private static let seconds: UInt64 = 20
+    /// The same for a trim, which somebody waits for.
+    private static let secondsForVolumes: UInt64 = 120
     /// Bytes that go to the node at once.
     private static let outputBytes = 1 << 16
 
@@ -28,11 +32,17 @@ public enum FreeSpaceProgram {
             answer { output in
                 for part in FileSystem.parts(of: STDIN_FILENO) { try output.write(places(in: part)) }
             }
+        case [volumesArgument]:
+            answer(seconds: secondsForVolumes) { output in
+                for volume in VolumeSurvey(of: STDIN_FILENO).volumes {
+                    try output.write(VolumeStream.runs(of: volume))
+                }
+            }
         default: nil
         }
     }
 
-    private static func answer(_ body: (inout Output) throws -> Void) -> CInt {
+    private static func answer(seconds: UInt64 = seconds, _ body: (inout Output) throws -> Void) -> CInt {
         guard linux_confine(memory, seconds) == 0 else { return 1 }
         var output = Output()
         do {
@@ -62,10 +72,7 @@ public enum FreeSpaceProgram {
             runs.append(ByteRun(start: bytes.start + run.start, length: run.length))
         }
         do {
-            switch system.kind {
-            case .ext2, .ext3, .ext4: try ExtFreeSpace(bytes: bytes).forEach(add)
-            case .xfs: try XFSFreeSpace(bytes).forEach(add)
-            }
+            try system.freeSpace(isExact: false).forEach(add)
         } catch is FreeSpaceError {
             return []
         }

@@ -16,18 +16,11 @@ enum PhysicalVolume {
         for start in stride(from: 0, to: bytes.count, by: sector) {
             let label = Array(bytes[start..<start + sector])
             guard label.starts(with: magic), label[24..<32].elementsEqual(type) else { continue }
-            let header = UInt32(label.littleEndian(at: 20) as UInt32)
+            let header = label.littleEndian(UInt32.self, at: 20)
             guard Int(header) + firstArea + 8 <= sector else { return nil }
             let offset: UInt64 = label.littleEndian(at: Int(header) + firstArea)
             return offset > 0 && offset < part.size ? offset : nil
         }
         return nil
-    }
-}
-
-extension [UInt8] {
-    /// The little-endian number at an offset that lies within the bytes, as the number behind it does.
-    fileprivate func littleEndian<Number: FixedWidthInteger>(at offset: Int) -> Number {
-        self[offset..<offset + MemoryLayout<Number>.size].reversed().reduce(0) { $0 << 8 | Number($1) }
     }
 }

@@ -33,3 +33,12 @@ extension [UInt8] {
         self[offset..<offset + MemoryLayout<Number>.size].reduce(0) { $0 << 8 | Number($1) }
     }
 }
+
+extension [UInt8] {
+    /// The little-endian number at an offset that lies within the bytes, as the number behind it does.
+    func littleEndian<Number: FixedWidthInteger>(_ type: Number.Type = Number.self, at offset: Int) -> Number {
+        self[offset..<offset + MemoryLayout<Number>.size].reversed().reduce(0) {
+            $0 << 8 | Number(truncatingIfNeeded: $1)
+        }
+    }
+}

@@ -7,6 +7,9 @@ public struct Helper: Sendable {
     /// The path of this very program.
     public static let thisProgram = "/proc/self/exe"
 
+    /// Milliseconds between two looks at whether the answer is still wanted.
+    private static let look: CInt = 200
+
     /// The program that is the helper.
     private let program: String
     private let argument: String
@@ -25,9 +28,12 @@ public struct Helper: Sendable {
     /// Runs the helper and waits for its end.
     /// - Parameters:
     ///   - descriptor: the open disk.
+    ///   - isWanted: asked several times a second; once false, the helper is ended.
     ///   - found: receives each run of the answer, whose end may still be missing.
-    /// - Throws: `FreeSpaceError` if the answer is not whole, or takes too long; the error of `found`.
-    func run(on descriptor: CInt, _ found: (ByteRun) throws -> Void) throws {
+    /// - Throws: `FreeSpaceError` if the answer is not whole, or takes too long; the error of `found`; `CancellationError`.
+    func run(
+        on descriptor: CInt, while isWanted: () -> Bool = { true }, _ found: (ByteRun) throws -> Void
+    ) throws {
         // The helper must not be able to write.
         let disk = open("/proc/self/fd/\(descriptor)", O_RDONLY | O_CLOEXEC)
         guard disk >= 0 else { throw FreeSpaceError.system(errno) }
@@ -45,7 +51,7 @@ public struct Helper: Sendable {
             kill(helper, SIGKILL)
             while waitpid(helper, nil, 0) < 0, errno == EINTR {}
         }
-        try receive(ends[0], found)
+        try receive(ends[0], isWanted, found)
     }
 
     private func start(disk: CInt, output: CInt) -> pid_t? {
@@ -71,7 +77,7 @@ public struct Helper: Sendable {
         return posix_spawn(&process, program, &actions, &attributes, &arguments, &environment) == 0 ? process : nil
     }
 
-    private func receive(_ input: CInt, _ found: (ByteRun) throws -> Void) throws {
+    private func receive(_ input: CInt, _ isWanted: () -> Bool, _ found: (ByteRun) throws -> Void) throws {
         let deadline = ContinuousClock.now + .milliseconds(Int(limit))
         var parser = RunStream.Parser()
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -79,8 +85,10 @@ public struct Helper: Sendable {
             var wait = pollfd(fd: input, events: Int16(POLLIN), revents: 0)
             let left = ContinuousClock.now.duration(to: deadline).components
             let milliseconds = max(0, left.seconds * 1000 + left.attoseconds / 1_000_000_000_000_000)
-            let ready = poll(&wait, 1, CInt(clamping: milliseconds))
+            let ready = poll(&wait, 1, min(Self.look, CInt(clamping: milliseconds)))
+            guard isWanted() else { throw CancellationError() }
             if ready < 0, errno == EINTR { continue }
+            if ready == 0, milliseconds > 0 { continue }
             guard ready > 0 else { throw FreeSpaceError.unreadable }
             let count = read(input, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
