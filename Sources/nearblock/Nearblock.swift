@@ -17,7 +17,8 @@ struct Nearblock: AsyncParsableCommand {
             ServeCommand.self, IndexCommand.self, SiteCommand.self, MigrateDiskCommand.self, MemoryMoveCommand.self,
             StatusCommand.self,
             WaitCommand.self, SwitchCommand.self, CancelCommand.self,
-            RateCommand.self, ResizeCommand.self, CheckpointCommand.self, ExportCommand.self, RecordCommand.self,
+            RateCommand.self, ResizeCommand.self, TrimCommand.self, CheckpointCommand.self, ExportCommand.self,
+            RecordCommand.self,
             CheckCommand.self, ReloadCommand.self, CertificatesCommand.self, DoctorCommand.self,
         ])
 

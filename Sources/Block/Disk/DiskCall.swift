@@ -12,12 +12,13 @@ final class DiskCall: RequestOwner {
     }
 
     /// Fills in the request and submits it, on the port's loop.
-    func begin(_ fill: (inout BlockRequest) -> Void) {
+    /// - Parameter isBehindFence: whether the caller has fenced the disk.
+    func begin(isBehindFence: Bool, _ fill: (inout BlockRequest) -> Void) {
         let request = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 1)
         request.initialize(to: BlockRequest(owner: self, port: port))
         fill(&request.pointee)
         itself = self
-        port.submit(request)
+        if isBehindFence { port.submitBehindFence(request) } else { port.submit(request) }
     }
 
     override func finished(_ request: UnsafeMutablePointer<BlockRequest>) {

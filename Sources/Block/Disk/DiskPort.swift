@@ -40,6 +40,14 @@ public final class DiskPort: @unchecked Sendable {
         device.start(request, on: self)
     }
 
+    /// Starts a request of whoever has fenced the disk. It ends before the fence does.
+    func submitBehindFence(_ request: UnsafeMutablePointer<BlockRequest>) {
+        precondition(isFenced && whenQuiet == nil, "only while the disk is fenced, and nothing else is in flight")
+        request.pointee.resetResult()
+        inFlight += 1
+        device.start(request, on: self)
+    }
+
     /// Reads the bytes that the device has without waiting; nothing while the disk is fenced.
     /// - Parameter length: bytes, more than 0.
     /// - Returns: bytes read; if they are fewer than `length`, the caller submits a request.

@@ -9,7 +9,7 @@ public enum ControlClient {
     private static let maximumLine = 4 << 20
 
     /// Sends a request and returns the final reply.
-    /// - Parameter progress: Called for each `progress` reply before it.
+    /// - Parameter progress: Called for each `progress` or `trimming` reply before it.
     /// - Throws: `ControlError` if no node answers.
     public static func ask(
         _ request: ControlRequest, at path: String, progress: (@Sendable (ControlReply) -> Void)? = nil
@@ -47,8 +47,10 @@ public enum ControlClient {
                 guard let reply = try? JSONDecoder().decode(ControlReply.self, from: answer) else {
                     throw ControlError.notControl(path: path)
                 }
-                guard case .progress = reply else { return reply }
-                progress?(reply)
+                switch reply {
+                case .progress, .trimming: progress?(reply)
+                default: return reply
+                }
             }
             throw ControlError.ended
         }

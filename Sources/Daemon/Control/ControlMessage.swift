@@ -30,9 +30,11 @@ public enum ControlRequest: Codable, Sendable {
     case exports
     /// Ends the life of a disk that came by migration; its image stays.
     case forget(export: String)
+    /// Punches the free blocks of an export's file systems, or says only what it would punch.
+    case trim(export: String, isDryRun: Bool)
 }
 
-/// Reply of a node: one line of JSON. Any number of `progress` replies comes before the final one.
+/// Reply of a node: one line of JSON. Any number of `progress` or `trimming` replies comes before the final one.
 public enum ControlReply: Codable, Sendable {
     case progress(MigrationProgress)
     /// One report for each disk, in the order of the command.
@@ -54,4 +56,7 @@ public enum ControlReply: Codable, Sendable {
     case exports(ExportList)
     /// The export is forgotten; its image stays at `image`.
     case forgotten(image: String)
+    /// How far a trim is.
+    case trimming(TrimProgress)
+    case trimmed(TrimReport)
 }

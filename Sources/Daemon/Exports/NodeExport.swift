@@ -19,6 +19,8 @@ final class NodeExport: Sendable {
         /// Why the last attempt of the running migration has failed.
         var attemptProblem: String?
         var memory: MemoryRelay?
+        /// The last trim; it may have ended.
+        var trim: TrimClaim?
         /// The blocks at the end of the last migration from here, while the disk is away.
         var lastBlocks: BlockPicture?
         /// Links of earlier moves; the disk has come back since.
@@ -111,13 +113,23 @@ final class NodeExport: Sendable {
 
     /// Copies the state of the same disk's export under an older description.
     func copyState(from old: NodeExport) {
-        let (isHeldBack, hasArrived, putAside) = old.state.withLockedValue {
-            ($0.isHeldBack, $0.hasArrived, $0.putAside)
+        let (isHeldBack, hasArrived, putAside, trim) = old.state.withLockedValue {
+            ($0.isHeldBack, $0.hasArrived, $0.putAside, $0.trim)
         }
         state.withLockedValue { state in
             state.isHeldBack = isHeldBack
             state.putAside = putAside
             state.hasArrived = hasArrived
+            state.trim = trim
+        }
+    }
+
+    /// Claims the export for a trim.
+    /// - Throws: `NodeError` if it is not free, or its flushes fail.
+    func begin(_ trim: TrimClaim) throws {
+        try state.withLockedValue { state in
+            try check(state)
+            state.trim = trim
         }
     }
 
@@ -140,6 +152,7 @@ final class NodeExport: Sendable {
         if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
         guard !state.isResizing else { throw NodeError.unusable("\(name) is being made larger; try again in a moment") }
         if let flushProblem { throw NodeError.unusable("\(name): \(flushProblem)") }
+        if Self.isTrimmed(state) { throw NodeError.isTrimmed(name) }
     }
 
     /// Keeps migrations out while another opening of the disk takes the place of the first.
@@ -154,9 +167,14 @@ final class NodeExport: Sendable {
     /// Ends what `beginResizing` began.
     func endResizing() { state.withLockedValue { $0.isResizing = false } }
 
-    /// Runs `body` under the lock that claims need; returns nil if a migration has claimed the export.
+    /// Whether a trim runs.
+    var isTrimmed: Bool { state.withLockedValue { Self.isTrimmed($0) } }
+
+    private static func isTrimmed(_ state: State) -> Bool { state.trim?.isHeld == true }
+
+    /// Runs `body` under the lock that claims need; returns nil if a migration or a trim has claimed the export.
     func whileUnclaimed<Result>(_ body: () -> Result) -> Result? {
-        state.withLockedValue { $0.migration == nil ? body() : nil }
+        state.withLockedValue { $0.migration == nil && !Self.isTrimmed($0) ? body() : nil }
     }
 
     /// Replaces an attempt, whose link was cut, by the next one.

@@ -83,6 +83,7 @@ extension Node {
         guard let image = export.backing?.image else {
             throw NodeError.unusable("\(name) is still arriving; to stop that: nearblock cancel \(name)")
         }
+        guard !export.isTrimmed else { throw NodeError.isTrimmed(name) }
         if let migration = export.migration { throw NodeError.alreadyMigrating(name, to: migration.destination) }
         if let onward = export.onward, onward.supply?.isReleased == false {
             throw NodeError.unusable(

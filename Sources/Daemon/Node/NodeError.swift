@@ -12,6 +12,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case cancelledButRecorded(String, reason: String)
     case tooLateToSwitch(String)
     case isArriving(String)
+    case isTrimmed(String)
     case notReady(String)
     case noBitmap(String)
     case unusable(String)
@@ -44,6 +45,8 @@ public enum NodeError: Error, CustomStringConvertible {
             "\(name) has been switched over already, or its migration has ended"
         case .isArriving(let name):
             "\(name) has missing blocks; wait until nearblock status shows no missing blocks"
+        case .isTrimmed(let name):
+            "\(name) is being trimmed; wait for nearblock trim, or end it"
         case .notReady(let name):
             "\(name) has just changed; ask again"
         case .noBitmap(let name):

@@ -68,6 +68,11 @@ struct MigrateDiskCommand: AsyncParsableCommand {
             """)
     var dryRun = false
     @Flag(
+        help: """
+            First punch the free blocks of the disks, as nearblock trim does; only where no client is connected.
+            """)
+    var trim = false
+    @Flag(
         help: ArgumentHelp(
             "Start even if the destination seems to have too little space; zeros on a device need none.",
             visibility: .hidden))
@@ -113,6 +118,13 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         command.maximumRounds = maxRounds
         command.dirtyThreshold = dirtyThreshold?.bytes
         command.skipsSpaceCheck = noSpaceCheck ? true : nil
+        if trim {
+            for export in exports {
+                try await TrimRun(export: export, isDryRun: dryRun, node: node).run().lines.forEach {
+                    Terminal.report($0)
+                }
+            }
+        }
         if dryRun { return try await estimate(command) }
         let interruption = detach ? nil : MigrationInterruption(of: exports, control: node.control)
         defer { interruption?.end() }

@@ -75,6 +75,12 @@ struct GoldenControlTests {
         #"{"exports":[{"clients":2,"condition":"serving","export":"d","image":"/d","origin":"arrived","readOnly":false,"#
         + #""size":1}],"leftovers":[{"advice":"what","allocated":3,"export":"e","file":"/e","kind":"incoming"}]}"#
 
+    private static let trimmed = TrimReport(
+        export: "d", dryRun: false,
+        parts: [.init(start: 1, size: 2, fileSystem: "xfs", free: 3, data: 4, punched: 5, problem: nil)])
+    private static let trimmedText =
+        #"{"dryRun":false,"export":"d","parts":[{"data":4,"fileSystem":"xfs","free":3,"punched":5,"size":2,"start":1}]}"#
+
     private func text(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -107,6 +113,7 @@ struct GoldenControlTests {
             (.wait(export: "disk", isSwitchEnough: true), #"{"wait":{"export":"disk","isSwitchEnough":true}}"#),
             (.exports, #"{"exports":{}}"#),
             (.forget(export: "disk"), #"{"forget":{"export":"disk"}}"#),
+            (.trim(export: "disk", isDryRun: true), #"{"trim":{"export":"disk","isDryRun":true}}"#),
         ] as [(ControlRequest, String)])
     func requests(_ request: ControlRequest, _ golden: String) throws { try expect(request, golden) }
 
@@ -125,6 +132,8 @@ struct GoldenControlTests {
             (.completed([past]), #"{"completed":{"_0":[\#(pastText)]}}"#),
             (.exports(list), #"{"exports":{"_0":\#(listText)}}"#),
             (.forgotten(image: "/a"), #"{"forgotten":{"image":"/a"}}"#),
+            (.trimming(TrimProgress(done: 1, total: 2)), #"{"trimming":{"_0":{"done":1,"total":2}}}"#),
+            (.trimmed(trimmed), #"{"trimmed":{"_0":\#(trimmedText)}}"#),
         ] as [(ControlReply, String)])
     func replies(_ reply: ControlReply, _ golden: String) throws { try expect(reply, golden) }
 

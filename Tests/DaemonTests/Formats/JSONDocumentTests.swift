@@ -82,10 +82,20 @@ struct JSONDocumentTests {
         try expect(FailedRequests(request: "read", error: "EIO", count: 1), "failed requests")
         try expect(Self.memory, "memory")
         try expect(
-            MigrationEstimate(export: "d", size: 1, ledger: Ledger(), wire: WireBytes(), seconds: .init(total: 1)),
+            MigrationEstimate(
+                export: "d", size: 1, ledger: Ledger(), free: FreeBytes(known: 1), wire: WireBytes(),
+                seconds: .init(total: 1)),
             "estimate")
         #expect(Set(ExportCondition.allCases.map(\.rawValue)) == Self.sections["conditions"])
         #expect(Set(MigrationOutcome.allCases.map(\.rawValue)) == Self.sections["ends of migrations"])
+    }
+
+    @Test("A trim")
+    func trim() throws {
+        let part = TrimReport.Part(
+            start: 1, size: 1, fileSystem: "xfs", free: 1, data: 1, punched: 1, problem: "why")
+        try expect(part, "trimmed part")
+        try expect(TrimReport(export: "d", dryRun: false, parts: [part]), "trim")
     }
 
     @Test("The list of exports")

@@ -46,6 +46,11 @@ extension IncomingDiskRegistry {
     /// Partial images in the directory that no disk known here uses: interrupted migrations have left them.
     public var leftovers: [ImageLeftover] { images.layout.leftovers(except: machine.exports) }
 
+    /// Whether another node is connected at the moment to forward its clients' requests for an export here.
+    public func isForwardedTo(_ export: String) -> Bool {
+        machine.migration(of: export).map { machine.isForwardedTo($0) } ?? false
+    }
+
     /// Ends the life of a served disk as one that came here: removes the record of its coming. Its image stays.
     /// - Returns: the reason why it can't be; nil if it has been.
     /// - Throws: if the record can't be removed; the disk then stays what it is.
