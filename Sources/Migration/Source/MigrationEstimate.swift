@@ -16,6 +16,8 @@ public struct MigrationEstimate: Codable, Sendable {
     public var size: UInt64
     /// The origin of the bytes.
     public var ledger: Ledger
+    /// The blocks that are free and not zeros, of which none has been sent; nil if none are known.
+    public var free: FreeBytes?
     /// Bytes that would cross the link.
     public var wire: WireBytes
     /// Durations.

@@ -17,6 +17,10 @@ public struct SourceEstimate: Sendable {
     private static let workAround = 0.5
     /// Bytes that TCP sends in the first round trip, and doubles from there; RFC 6928.
     private static let firstWindow = 14_480.0
+    /// The time in which free blocks must have been read once all has been asked.
+    private static let freeLimit = Duration.seconds(10)
+    /// Blocks whose fingerprints are looked at together.
+    private static let blocksAtOnce: UInt64 = 1 << 14
 
     private let job: SourceJob
     private let transport: PeerTransport
@@ -61,6 +65,7 @@ public struct SourceEstimate: Sendable {
         let opened = try await open(handshake, link, &receiver)
         let geometry = opened.geometry
         _ = machine.withLockedValue { $0.opened() }
+        let free = FreeBlocks(of: job.image, geometry, job.readFree)
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pools.background)
@@ -89,7 +94,27 @@ public struct SourceEstimate: Sendable {
                 + roundTrip * (Self.roundTrips + gettingGoing)
         }
         return MigrationEstimate(
-            export: job.export, size: geometry.diskSize, ledger: ledger, wire: wire, seconds: .init(total: total))
+            export: job.export, size: geometry.diskSize, ledger: ledger,
+            free: try await bytes(of: free, geometry, in: manifest), wire: wire, seconds: .init(total: total))
+    }
+
+    /// The free blocks that are not zeros.
+    private func bytes(
+        of free: FreeBlocks, _ geometry: BlockGeometry, in manifest: FingerprintFile
+    ) async throws -> FreeBytes? {
+        await free.wait(atMost: Self.freeLimit, unless: { false })
+        let known = try await pools.background.runIfActive { [blocks = free.blocks] in
+            var bytes: UInt64 = 0
+            for run in blocks {
+                for first in stride(from: run.lowerBound, to: run.upperBound, by: Int(Self.blocksAtOnce)) {
+                    let part = first..<min(run.upperBound, first + Self.blocksAtOnce)
+                    let full = try manifest.fingerprints(of: part).count { $0 != .zero }
+                    bytes += UInt64(full * geometry.blockSize)
+                }
+            }
+            return bytes
+        }
+        return known > 0 ? FreeBytes(known: known) : nil
     }
 
     private func open(

@@ -30,6 +30,11 @@ struct LedgerTable {
         ending = [
             estimate.seconds.total.map { "time at that rate: \(Format.seconds($0))" } ?? "time: give the link's --rate"
         ]
+        if let free = estimate.free?.known {
+            ending.append("free in the guest's file systems, and no zeros: \(Format.bytes(free))")
+            ending.append(
+                "to save them: fstrim in the guest, or nearblock trim \(estimate.export) when it is shut down")
+        }
     }
 
     /// Prints reports on standard output.

@@ -64,6 +64,11 @@ struct StatusTable {
             let sizes = "\(Format.bytes(memory.stream)) as \(Format.bytes(memory.wire))"
             lines.append("memory of \(memory.name) \(memory.state.rawValue), \(sizes)")
         }
+        if let progress = export.progress, progress.phase != "post-copy", let free = progress.free,
+            free.sent < free.known
+        {
+            lines.append("fstrim in the guest saves free blocks that have not been sent")
+        }
         if let failures = export.failures { lines.append(Format.failures(failures)) }
         return lines
     }

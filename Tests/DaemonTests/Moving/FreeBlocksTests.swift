@@ -69,6 +69,18 @@ struct FreeBlocksTests {
         try check(try nodes.scratch.contents("output"), nodes)
     }
 
+    @Test("A dry run -> says how much is free and no zeros, and how to save it")
+    func estimated() async throws {
+        let nodes = try await nodes()
+        let result = try await nodes.migrate(["--dry-run"])
+        let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+        let free = try #require(freeBytes(object ?? [:]), "\(result)")
+        #expect((8 << 20...(8 << 20) + 65536).contains(free.known) && free.sent == 0, "\(free)")
+        let text = try await nodes.source.ask(["migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--dry-run"])
+        #expect(text.output.contains("and no zeros: 8.0"), "\(text)")
+        #expect(text.output.contains("nearblock trim disk"), "\(text)")
+    }
+
     @Test("Switched over at once -> all of them come by post-copy, and are counted")
     func postCopy() async throws {
         let nodes = try await nodes()
