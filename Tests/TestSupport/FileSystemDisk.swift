@@ -13,9 +13,8 @@ package struct FileSystemDisk {
 
         fileprivate var make: String {
             switch self {
-            case .ext4: "/usr/sbin/mke2fs -q -F -t ext4 \"$1\""
-            // xfsprogs make no smaller ones than of 300 MiB otherwise.
-            case .xfs: "/usr/sbin/mkfs.xfs -q -f -l size=16m \"$1\""
+            case .ext4: "/usr/sbin/mke2fs -q -F -t ext4 -b 4096 \"$1\""
+            case .xfs: "/usr/sbin/mkfs.xfs -q -f \"$1\""
             case .btrfs: "/usr/sbin/mkfs.btrfs -q -f \"$1\""
             case .ntfs: "/usr/sbin/mkntfs -q -F -Q -c 4096 -p 2048 -H 255 -S 63 -s 512 \"$1\""
             case .ntfs512: "/usr/sbin/mkntfs -q -F -Q -c 512 -p 2048 -H 255 -S 63 -s 512 \"$1\""
@@ -26,7 +25,12 @@ package struct FileSystemDisk {
             switch self {
             case .ext4: "/usr/sbin/e2fsck -f -n \"$1\""
             case .xfs: "/usr/sbin/xfs_repair -f -n \"$1\""
-            case .btrfs: "/usr/bin/btrfs check --readonly --check-data-csum \"$1\""
+            // It does not look at the copy of the superblock.
+            case .btrfs:
+                """
+                /usr/bin/btrfs check --readonly --check-data-csum "$1" &&
+                    /usr/bin/btrfs inspect-internal dump-super -s 1 "$1" | grep -F '[match]'
+                """
             case .ntfs, .ntfs512: "/usr/bin/ntfsfix -n \"$1\""
             }
         }
@@ -81,7 +85,7 @@ package struct FileSystemDisk {
                 detach mount
                 trap - EXIT
                 truncate -s \(Self.size + 2 * Self.start) disk.raw
-                echo 'label: gpt\nstart=1MiB, size=\(Self.size >> 20)MiB' | sed 's/\\\\n/\\n/' | /usr/sbin/sfdisk --quiet disk.raw
+                printf 'label: gpt\\nstart=1MiB, size=\(Self.size >> 20)MiB\\n' | /usr/sbin/sfdisk --quiet disk.raw
                 dd if=\(copied == nil ? "fs" : "copy").raw of=disk.raw bs=1M seek=1 conv=notrunc,sparse status=none
                 rm -f fs.raw copy.raw
                 """

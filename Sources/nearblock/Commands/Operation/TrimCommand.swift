@@ -8,9 +8,9 @@ struct TrimCommand: AsyncParsableCommand {
         abstract: "Punch the free blocks of a disk whose guest is shut down.",
         discussion: HelpText.text(
             """
-            Free blocks are full of old bytes, which a migration would carry. The file systems must have been unmounted \
-            cleanly, and no client may be connected. ext2 to ext4, XFS, NTFS and btrfs are known; others stay as they \
-            are. Ctrl-C ends it: what has been punched stays so. A guest that runs trims its disks itself (fstrim).
+            Free blocks are full of old bytes, which a migration would carry. The file systems (ext2 to ext4, XFS, \
+            NTFS, btrfs) must have been unmounted cleanly, and no client may be connected. A guest that runs trims its \
+            disks itself (fstrim).
             """,
             examples: "nearblock trim web --dry-run", "nearblock trim web"))
 
