@@ -78,7 +78,8 @@ struct DamagedVolumeTests {
         defer { close(descriptor) }
         #expect(isRead(disk, descriptor, isExact: true) && isRead(disk, descriptor, isExact: false))
         var outcomes: [Bool: Int] = [:]
-        for _ in 0..<Self.rounds {
+        // The log of XFS, which has 64 MiB, is read each time.
+        for _ in 0..<(kind == .xfs ? Self.rounds / 4 : Self.rounds) {
             let place = places.randomElement(using: &random)!
             let kept = try disk.read(at: place.lowerBound, count: place.count)
             for _ in 0..<Int.random(in: 1...4, using: &random) {
