@@ -81,7 +81,7 @@ import Testing
         try await TestDisk.run(try scratch.hole(size, "other.raw"), device: FileDevice(image: image)) { test in
             let error: CInt = await withCheckedContinuation { continuation in
                 test.loops[0].post {
-                    DiskCall(port: test.disk.port(on: test.loops[0]), continuation).begin {
+                    DiskCall(port: test.disk.port(on: test.loops[0]), continuation).begin(isBehindFence: false) {
                         $0.kind = .writeZeroes
                         $0.length = UInt64(size)
                         $0.mustBeFast = true
