@@ -37,7 +37,9 @@ struct TrimTests {
         #expect(punched == data)
         #expect(disk.allocated <= before - (30 << 20), "\(before) -> \(disk.allocated)")
         let again = try await node.ask(["trim", "disk"])
-        #expect(again.status == 0 && again.output.hasPrefix("disk: 0 B of free blocks punched\n"), "\(again)")
+        // Parts of pages are zeros from then on, and no holes.
+        let left = kind == .ntfs512 ? "KiB" : "0 B"
+        #expect(again.status == 0 && again.output.split(separator: "\n")[0].contains(left), "\(again)")
         #expect(try await node.stop() == 0)
         try await disk.check()
     }
