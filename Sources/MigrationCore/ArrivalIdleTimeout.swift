@@ -16,7 +16,7 @@ package struct ArrivalIdleTimeout: Sendable {
         switch action {
         case .open: return afterOffer
         case .finishManifest, .finishRound, .prepare, .prepareRest, .activate, .abandon: isOver = true
-        case .resolve, .compare, .clear, .store, .expect, .forget, .note: break
+        case .resolve, .compare, .answer, .clear, .store, .expect, .forget, .note: break
         }
         return isOver ? nil : withinManifest
     }

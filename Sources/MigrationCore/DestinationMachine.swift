@@ -24,6 +24,8 @@ package struct DestinationMachine: Equatable {
         case open(Offer, BlockGeometry)
         case resolve(ManifestSegment)
         case compare(ManifestSummary)
+        /// Say which blocks the neighbours have, and make them the prefix of the stream if the question is final.
+        case answer(PrefixQuestion)
         case clear(Range<UInt64>)
         case store(DataSegment, bytes: Int)
         case finishManifest
@@ -42,6 +44,8 @@ package struct DestinationMachine: Equatable {
     }
 
     package private(set) var state = State.waiting
+    /// Questions for a prefix that may still come.
+    private var questionsLeft = PrefixQuestion.maximumQuestions
 
     package init(state: State = State.waiting) {
         self.state = state
@@ -63,6 +67,8 @@ package struct DestinationMachine: Equatable {
         case (.receiving(_, let round), .manifestEnd):
             guard round == 1 else { throw Self.unexpected("a manifest after the first round") }
             return .finishManifest
+        case (.receiving(let geometry, _), .prefixQuestion(let question)):
+            return .answer(try check(question, geometry))
         case (.receiving(let geometry, _), .zeros(let range)):
             _ = try range.blocks(of: geometry)
             return .clear(range.first..<range.first + range.count)
@@ -134,6 +140,15 @@ package struct DestinationMachine: Equatable {
             blocks.blockCount <= maximumBlocks
         else { throw unexpected("a dirty bitmap of more than 2^32 blocks") }
         for run in part.runs { _ = try run.blocks(of: blocks, called: "blocks of a dirty bitmap") }
+    }
+
+    private mutating func check(_ question: PrefixQuestion, _ geometry: BlockGeometry) throws -> PrefixQuestion {
+        guard questionsLeft > 0 else { throw Self.unexpected("too many questions for a prefix") }
+        guard question.prefixes.count <= PrefixQuestion.maximumBytes / geometry.blockSize else {
+            throw Self.unexpected("a prefix of \(question.prefixes.count) blocks")
+        }
+        questionsLeft = question.isFinal ? 0 : questionsLeft - 1
+        return question
     }
 
     /// Returns how many bytes the segment must unpack to.

@@ -1,6 +1,7 @@
 import Block
 import BlockModel
 import FreeSpace
+import Index
 import Migration
 import MigrationProtocol
 import NBDServer
@@ -8,9 +9,11 @@ import Peer
 
 extension MigrateCommand {
     /// Creates the job that migrates one export of this command.
-    /// - Parameter rate: Limit that all disks of the command share.
+    /// - Parameters:
+    ///   - rate: Limit that all disks of the command share.
+    ///   - index: The directory of this node's neighbours; nil for none.
     /// - Throws: `NodeError` if the export can't be migrated this way; an error if its records are in doubt.
-    func job(for export: NodeExport, rate: RateLimit, formats: FormatWarnings) throws -> SourceJob {
+    func job(for export: NodeExport, rate: RateLimit, index: String?, formats: FormatWarnings) throws -> SourceJob {
         if let problem = ExportName.problem(with: export.name) { throw NodeError.unusable(problem) }
         let isReadOnly = export.export.description.isReadOnly
         guard !isReadOnly || switchover != .firstWrite else { throw NodeError.readOnly(export.name) }
@@ -36,6 +39,7 @@ extension MigrateCommand {
             job.readBitmap = { MovedBitmap(name: bitmap.name, bits: await bitmap.bits) }
         }
         job.isReadOnly = isReadOnly
+        if let index { job.openIndex = { try? NeighbourIndex.open(directory: index) } }
         job.hasMemory = memory != nil
         job.checksSpace = skipsSpaceCheck != true
         job.domains = domains

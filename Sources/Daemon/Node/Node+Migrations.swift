@@ -39,7 +39,8 @@ extension Node {
         var besides: UInt64 = 0
         for export in moving {
             try export.checkIsFree()
-            var job = try command.job(for: export, rate: RateLimit(bitsPerSecond: command.rate), formats: formats)
+            var job = try command.job(
+                for: export, rate: RateLimit(bitsPerSecond: command.rate), index: configuration.index, formats: formats)
             job.dataBesides = besides
             estimates.append(try await SourceEstimate(job: job, transport: transport, pools: pools).run())
             let data = try await pools.urgent.runIfActive { [image = job.image] in try image.dataBytes() }
@@ -174,7 +175,7 @@ extension Node {
     private func jobs(_ command: MigrateCommand, _ moving: [[NodeExport]], isResumed: Bool) throws -> [SourceJob] {
         let rate = RateLimit(bitsPerSecond: command.rate)
         return try moving.map { exports in
-            var job = try command.job(for: exports[0], rate: rate, formats: formats)
+            var job = try command.job(for: exports[0], rate: rate, index: configuration.index, formats: formats)
             if isResumed, let records = exports[0].records {
                 job.accepted = { try? records.countResumes(of: KeptMigration.self) { $0.answered() } }
             }

@@ -19,6 +19,8 @@ final class SourceCopy: Sendable {
     /// The same while the compression level is not settled, and the least, however slow the link is. Bytes.
     static let aheadAtFirst = 4 << 20
     static let leastAhead = Double(1 << 20)
+    /// The longest time for which data waits for the search for a prefix: what is sent before does without.
+    static let prefixLimit = Duration.seconds(3)
 
     let dirtyMap: DirtyMap
     let blockMap: SourceBlockMap
@@ -30,6 +32,9 @@ final class SourceCopy: Sendable {
     let agreed: AgreedDisk?
     private let scanner: ManifestScanner
     private let hasBase: Bool
+    private let relative: RelativeSearch?
+    /// The search for a prefix is over.
+    private let hasSearched = WatchedValue(false)
     let sender: BlockSender
     let pools: WorkPools
     let update: Update
@@ -47,9 +52,10 @@ final class SourceCopy: Sendable {
     /// - Parameters:
     ///   - free: the blocks that are sent last, as far as they are known.
     ///   - disks: number of disks that go at the same time.
+    ///   - relative: finds a prefix for the stream; nil for none.
     init(
         job: SourceJob, migration: MigrationID, opened: OpenedMigration, free: FreeBlocks, link: SourceLink, disks: Int,
-        pools: WorkPools,
+        pools: WorkPools, relative: RelativeSearch? = nil,
         isWanted: @escaping @Sendable () -> Bool, update: @escaping Update
     ) throws {
         let geometry = opened.geometry
@@ -67,6 +73,7 @@ final class SourceCopy: Sendable {
         manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         agreed = job.hasMemory ? AgreedDisk(name: .migration(migration), manifest: manifest, dirtyMap: dirtyMap) : nil
         hasBase = opened.hasBase
+        self.relative = relative
         scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
@@ -103,6 +110,7 @@ final class SourceCopy: Sendable {
             blockMap: blockMap)
         let ready = ReadyBatches()
         async let sending: Void = sendAll(ready)
+        async let search: Void = searchPrefix()
         try await exchange.run(
             &receiver, isOver: isWanted,
             zeros: { [update] zero, settled in
@@ -110,11 +118,29 @@ final class SourceCopy: Sendable {
                     $0.ledger.zero += zero
                     $0.done += settled
                 }
-            }, answered: note, wanted: { [self] in try await prepare($0, nothingWaits: $1, ready) })
+            }, answered: note,
+            wanted: { [self] in
+                await awaitPrefix()
+                try await prepare($0, nothingWaits: $1, ready)
+            })
+        await search
         try await prepare(putOff: exchange.putOff, ready)
         ready.finish()
         try await sending
         forecast.withLockedValue { $0.endRound() }
+    }
+
+    /// Begins to use a prefix if there is one. A failed search costs no more than the prefix: reading the disk will fail
+    /// again where that matters.
+    private func searchPrefix() async {
+        defer { hasSearched.withLockedValue { $0 = true } }
+        guard let prefix = try? await relative?.run(isOver: isWanted) else { return }
+        sender.use(prefix)
+    }
+
+    private func awaitPrefix() async {
+        let left = Self.prefixLimit - began.duration(to: .now)
+        if left > .zero { await hasSearched.wait(until: { $0 }, atMost: left) }
     }
 
     /// Sends the blocks that the destination has asked for, until the disk is wanted: then the rest comes later.

@@ -37,6 +37,7 @@ struct SourceDriver {
     let migration: SourceMigration
     let link: SourceLink
     let links: Links
+    let exchange: PrefixExchange
     var receiver: SourceReceiver
     var opened: (copy: SourceCopy, rest: RemainingBlocks)?
     private(set) var downtime: Downtime
@@ -50,10 +51,13 @@ struct SourceDriver {
     var root: (ours: DiskRoot, missing: BlockSet)?
     var end = ContinuousClock.now
 
-    init(migration: SourceMigration, link: SourceLink, links: Links, receiver: SourceReceiver) {
+    init(
+        migration: SourceMigration, link: SourceLink, links: Links, exchange: PrefixExchange, receiver: SourceReceiver
+    ) {
         self.migration = migration
         self.link = link
         self.links = links
+        self.exchange = exchange
         downtime = Downtime(allowed: migration.job.maximumPause, disks: migration.group.count)
         self.receiver = receiver
     }
@@ -132,7 +136,7 @@ struct SourceDriver {
         let free = FreeBlocks(of: job.image, opened.geometry, job.readFree)
         let copy = try SourceCopy(
             job: job, migration: migration.id, opened: opened, free: free, link: link, disks: group.count,
-            pools: migration.pools,
+            pools: migration.pools, relative: try await relative(of: opened),
             isWanted: { [migration] in migration.isWanted }, update: { [migration] in migration.update($0) })
         let rest = RemainingBlocks(of: copy, image: job.image, link: link, pool: migration.pools.urgent)
         self.opened = (copy, rest)
@@ -153,6 +157,19 @@ struct SourceDriver {
         }
         job.accepted()
         return next
+    }
+
+    /// A destination with an older copy of the disk lacks little that a prefix could shorten.
+    private func relative(of opened: OpenedMigration) async throws -> RelativeSearch? {
+        guard opened.takesPrefix, !opened.hasBase, !migration.isWanted, let openIndex = job.openIndex
+        else { return nil }
+        let pool = migration.pools.background
+        guard let index = try await pool.runIfActive({ openIndex() }), index.blockSize == opened.geometry.blockSize
+        else { return nil }
+        return RelativeSearch(
+            image: job.image, geometry: opened.geometry,
+            index: job.domains.isEmpty ? index : index.restricted(to: Set(job.domains)), pool: pool,
+            exchange: exchange)
     }
 
     private func supplyLink(_ geometry: BlockGeometry) -> PostCopySourceLink {

@@ -1,5 +1,6 @@
 import Block
 import BlockModel
+import Index
 import MigrationProtocol
 import Peer
 import PeerModel
@@ -50,6 +51,10 @@ public struct SourceJob: Sendable {
 
     /// Reads the disk's dirty bitmap for backups; called behind the fence. nil if it has none.
     public var readBitmap: (@Sendable () async -> MovedBitmap?)?
+
+    /// Opens the neighbours of this node, of which the stream may refer to those that the destination has too. Blocks its
+    /// thread. nil for none.
+    public var openIndex: (@Sendable () -> NeighbourIndex?)?
 
     /// Called with the map of blocks that are still to be sent, while it is kept, and then with nil; on any thread.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }

@@ -109,7 +109,8 @@ final class SourceLink: Sendable {
         let bytes = UInt64(frameLength + Self.lengthField)
         switch message {
         case .data: counts.withLockedValue { $0.data += bytes }
-        case .manifest, .summary, .differences, .wants: counts.withLockedValue { $0.fingerprints += bytes }
+        case .manifest, .summary, .differences, .wants, .prefixQuestion, .prefixAnswer:
+            counts.withLockedValue { $0.fingerprints += bytes }
         default: break
         }
     }

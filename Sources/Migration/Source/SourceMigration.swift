@@ -206,11 +206,19 @@ public final class SourceMigration: Sendable {
         let link = SourceLink(connection: connection, rate: job.rate)
         try group.connect(member, over: link)
         state.withLockedValue { $0.link = link }
+        let exchange = PrefixExchange { [self] question in
+            advance { $0.asked(question) }
+            try await link.send(.prefixQuestion(question))
+        }
         let judge = SourceReceiver.Judge(
             receive: { [self] message in try advance { try $0.receive(message) } },
-            switchOver: { [group] in _ = group.requestSwitch() }, ended: { [group] in group.wake() })
+            switchOver: { [group] in _ = group.requestSwitch() }, prefix: { exchange.answered($0) },
+            ended: { [group] in
+                exchange.close()
+                group.wake()
+            })
         var driver = SourceDriver(
-            migration: self, link: link, links: links,
+            migration: self, link: link, links: links, exchange: exchange,
             receiver: SourceReceiver(connection: connection, link: link, judge: judge))
         let result: Result<SourceDriver.SwitchedOver, any Error>
         do {

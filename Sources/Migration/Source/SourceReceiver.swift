@@ -16,6 +16,8 @@ struct SourceReceiver {
         let receive: @Sendable (Message) throws -> SourceMachine.Reception
         /// Somebody at the destination wants to write to the disk.
         var switchOver: @Sendable () -> Void = {}
+        /// The destination has answered a question for a prefix, which no step waits for.
+        var prefix: @Sendable (PrefixAnswer) -> Void = { _ in }
         /// No more messages come.
         var ended: @Sendable () -> Void = {}
     }
@@ -35,6 +37,7 @@ struct SourceReceiver {
                     switch try judge.receive(message) {
                     case .nothing: break
                     case .switchOver: judge.switchOver()
+                    case .prefix(let answer): judge.prefix(answer)
                     case .lost: continuation.finish(throwing: PeerError.cut)
                     case let reception:
                         if case .dropped = continuation.yield(reception) {

@@ -26,6 +26,9 @@ final class ArrivingStream: @unchecked Sendable {
         buffer = BlockBuffer(byteCount: DataSegment.maximumBytes + blockSize)
     }
 
+    /// Lets blocks refer to `prefix`, as if its bytes stood before them.
+    func use(_ prefix: StreamPrefix) { decompressor.use(prefix) }
+
     /// The blocks whose bytes have not come yet, as they were named.
     var awaited: [Range<UInt64>] { named.flatMap { $0.runs.map { $0.first..<$0.first + $0.count } } }
 

@@ -49,6 +49,8 @@ struct BlockSender: Sendable {
     private let manifest: FingerprintFile?
     private let pace: NIOLockedValueBox<CompressionPace>
     private let use = NIOLockedValueBox(LinkUse())
+    /// A prefix that the next batch begins with; nil for none.
+    private let prefix = NIOLockedValueBox(StreamPrefix?.none)
 
     /// - Parameters:
     ///   - manifest: records the fingerprints of sent blocks; nil to record nothing.
@@ -83,6 +85,9 @@ struct BlockSender: Sendable {
 
     /// The most blocks of one batch.
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
+
+    /// Lets later batches refer to `prefix`. The destination has it already.
+    func use(_ prefix: StreamPrefix) { self.prefix.withLockedValue { $0 = prefix } }
 
     /// Splits ascending blocks into batches.
     func batches(of blocks: [UInt64]) -> [ArraySlice<UInt64>] {
@@ -165,6 +170,7 @@ struct BlockSender: Sendable {
 
     private func collect(_ blocks: ArraySlice<UInt64>, isUrgent: Bool) throws -> Batch {
         precondition(blocks.count <= batchLimit)
+        if let prefix = prefix.withLockedValue({ $0.take() }) { stream.use(prefix) }
         let level = pace.withLockedValue { $0.level }
         var batch = Batch(level: isUrgent ? min(level, Self.highestUrgentLevel) : level)
         var sorted = Sorted()

@@ -29,6 +29,9 @@ final class DataStream: @unchecked Sendable {
         urgent = try StreamCompressor(level: level, windowLog: Self.urgentWindowLog)
     }
 
+    /// Lets blocks that are not urgent refer to `prefix`, as if its bytes stood before them.
+    func use(_ prefix: StreamPrefix) { bulk.use(prefix) }
+
     /// Whether a piece may hold less than what was added, and a later one the rest.
     var isLate: Bool { bulk.isParallel }
 

@@ -18,6 +18,12 @@ final class StreamCompressor: @unchecked Sendable {
     private var level: Int32
     /// Whether a frame has begun.
     private var isOpen = false
+    /// The bytes to which each frame may refer; nil for none.
+    private var prefix: StreamPrefix?
+    /// Whether the open frame is to end before more is added.
+    private var endsFrame = false
+    /// Bytes that were added to the frame.
+    private var added: UInt64 = 0
     /// The threads at the last query: the bytes of the frame that they had done, and the number of threads at work.
     private var seen: (consumed: UInt64, busy: Double, at: ContinuousClock.Instant)?
     private var work = CompressionPace.Work()
@@ -65,17 +71,37 @@ final class StreamCompressor: @unchecked Sendable {
     /// - Throws: `ZstdError`.
     func compress(_ bytes: UnsafeRawBufferPointer, level: Int32) throws -> ByteBuffer {
         room.clear(minimumCapacity: ZSTD_compressBound(bytes.count) + 64)
-        if level != self.level {
-            if isOpen { try write(Self.nothing, ZSTD_e_end) }
-            try set(ZSTD_c_compressionLevel, level)
-            self.level = level
+        // A prefix counts as long as the frame is no longer than its window.
+        let isSpent = prefix != nil && added + UInt64(bytes.count) > 1 << UInt64(ZstdParameters.prefixWindowLog)
+        if isOpen, level != self.level || endsFrame || isSpent {
+            try write(Self.nothing, ZSTD_e_end)
+            isOpen = false
             seen = nil
         }
+        if !isOpen { try beginFrame(level) }
         observe()
-        isOpen = true
+        added += UInt64(bytes.count)
         try write(bytes, isParallel ? ZSTD_e_continue : ZSTD_e_flush)
         observe()
         return piece
+    }
+
+    /// Lets the next frame and all later ones refer to `prefix`, as if it stood before each of them.
+    func use(_ prefix: StreamPrefix) {
+        self.prefix = prefix
+        endsFrame = true
+    }
+
+    private func beginFrame(_ level: Int32) throws {
+        if level != self.level { try set(ZSTD_c_compressionLevel, level) }
+        self.level = level
+        if let prefix {
+            try set(ZSTD_c_windowLog, ZstdParameters.prefixWindowLog)
+            try ZstdParameters.check(ZSTD_CCtx_refPrefix(context, prefix.bytes.baseAddress, prefix.bytes.count))
+        }
+        endsFrame = false
+        added = 0
+        isOpen = true
     }
 
     /// The piece of the stream with all bytes that are in none yet; empty if there are none.

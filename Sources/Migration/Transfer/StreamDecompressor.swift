@@ -9,6 +9,11 @@ final class StreamDecompressor: @unchecked Sendable {
     /// Whether the library may hold bytes for which there was no room. It reports an error if it is called without progress a
     /// few times.
     private var mayHoldMore = false
+    /// Whether the next byte begins a frame.
+    private var isAtStart = true
+    /// The bytes to which each frame may refer; nil for none.
+    private var prefix: StreamPrefix?
+    private var isWindowRaised = false
 
     /// - Parameter windowLog: the distance of the peer's references, as a power of two; the library may take that much memory.
     /// - Throws: `ZstdError`.
@@ -41,11 +46,26 @@ final class StreamDecompressor: @unchecked Sendable {
         var source = ZSTD_inBuffer(src: piece.baseAddress, size: piece.count, pos: 0)
         var target = ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
         while target.pos < target.size, source.pos < source.size || mayHoldMore {
-            try ZstdParameters.check(ZSTD_decompressStream(context, &target, &source))
+            if isAtStart { try referToPrefix() }
+            isAtStart = try ZstdParameters.check(ZSTD_decompressStream(context, &target, &source)) == 0
             mayHoldMore = target.pos == target.size
         }
         piece = UnsafeRawBufferPointer(rebasing: piece[source.pos...])
         return target.pos
+    }
+
+    /// Lets the next frame and all later ones refer to `prefix`. A frame that does not is read as before.
+    func use(_ prefix: StreamPrefix) { self.prefix = prefix }
+
+    /// The library forgets a prefix with each frame.
+    private func referToPrefix() throws {
+        guard let prefix else { return }
+        if !isWindowRaised {
+            try ZstdParameters.check(
+                ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZstdParameters.prefixWindowLog))
+            isWindowRaised = true
+        }
+        try ZstdParameters.check(ZSTD_DCtx_refPrefix(context, prefix.bytes.baseAddress, prefix.bytes.count))
     }
 
     /// Takes the end of a piece, behind the last byte that is expected.

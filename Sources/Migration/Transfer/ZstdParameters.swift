@@ -4,6 +4,8 @@ import CZstd
 enum ZstdParameters {
     /// 128 MiB: repeats within that distance vanish.
     static let windowLog: Int32 = 27
+    /// 256 MiB: of frames that begin with a prefix, to which they refer as long as they are not longer.
+    static let prefixWindowLog: Int32 = 28
     /// 128 KiB: for blocks that a client waits for after the switchover.
     static let demandWindowLog: Int32 = 17
 

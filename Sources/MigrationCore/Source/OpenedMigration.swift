@@ -9,11 +9,17 @@ package struct OpenedMigration: Equatable, Sendable {
     package let takesLatePieces: Bool
     /// Whether `ProtocolSupport.Capabilities.bitmaps` may be used.
     package let takesBitmap: Bool
+    /// Whether `ProtocolSupport.Capabilities.prefix` may be used.
+    package let takesPrefix: Bool
 
-    package init(geometry: BlockGeometry, hasBase: Bool, takesLatePieces: Bool, takesBitmap: Bool = false) {
+    package init(
+        geometry: BlockGeometry, hasBase: Bool, takesLatePieces: Bool, takesBitmap: Bool = false,
+        takesPrefix: Bool = false
+    ) {
         self.takesBitmap = takesBitmap
         self.geometry = geometry
         self.hasBase = hasBase
         self.takesLatePieces = takesLatePieces
+        self.takesPrefix = takesPrefix
     }
 }

@@ -10,6 +10,9 @@ extension SourceMachine {
         case (_, .postcopy(.switchNow)):
             // A switchover can't be undone: where it is the operator's to order, a destination's request is none.
             return switchover == .firstWrite && !isCommitting ? .switchOver : .nothing
+        case (_, .prefixAnswer(let answer)) where answer.has.count == questioned:
+            questioned = nil
+            return .prefix(answer)
         case (.commit, _), (.forward, .failed), (.forward, .refused), (.awaitActive, .failed), (.awaitActive, .refused),
             (.forward, .refusedForRoom), (.awaitActive, .refusedForRoom):
             return .lost
@@ -94,7 +97,8 @@ extension SourceMachine {
                 OpenedMigration(
                     geometry: geometry, hasBase: hasBase,
                     takesLatePieces: agreement.capabilities.contains(.latePieces),
-                    takesBitmap: agreement.capabilities.contains(.bitmaps))))
+                    takesBitmap: agreement.capabilities.contains(.bitmaps),
+                    takesPrefix: agreement.capabilities.contains(.prefix))))
     }
 
     private mutating func missing(_ range: BlockRange) throws -> Range<UInt64> {

@@ -64,6 +64,8 @@ package struct SourceMachine: Equatable, Sendable {
     var geometry: BlockGeometry?
     /// The destination has said that it has answered all of the manifest.
     var isManifestDone = false
+    /// Blocks of the question for a prefix that the destination has not answered; nil for none.
+    var questioned: Int?
     /// The destination has confirmed what was named in this step.
     var isNamed = false
     /// Behind the fence, the destination has confirmed the last round.
@@ -123,6 +125,12 @@ package struct SourceMachine: Equatable, Sendable {
 
     /// The destination takes the disk over only once all of it is there.
     mutating func needWholeDisk() { mayLeaveRest = false }
+
+    /// A question for a prefix is about to be sent; none is without an answer.
+    package mutating func asked(_ question: PrefixQuestion) {
+        precondition(questioned == nil)
+        questioned = question.prefixes.count
+    }
 
     // MARK: Before the first block
 

@@ -71,6 +71,8 @@ extension SourceMachine {
         case differences(ManifestDifferences)
         /// All of the manifest has been answered.
         case manifestDone
+        /// The answer to a question for a prefix.
+        case prefix(PrefixAnswer)
         /// The destination has what was named ahead of the fence.
         case named
         /// Blocks that the destination lacks; ascending, and all of the disk.

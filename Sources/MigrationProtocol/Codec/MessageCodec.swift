@@ -6,7 +6,8 @@ extension Message {
     enum Kind: UInt8 {
         case hello = 1, welcome, refused
         case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd, summary, bitmap
-        case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences
+        case prefixQuestion
+        case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences, prefixAnswer
         case request = 48, answer, introduce, introduced, successor
         case postcopy = 64, memory = 80
         case probe = 96, probed
@@ -47,6 +48,7 @@ extension Message {
         case .offer(let offer): offer.encode(into: &out)
         case .manifest(let segment): segment.encode(into: &out)
         case .summary(let summary): summary.encode(into: &out)
+        case .prefixQuestion(let question): question.encode(into: &out)
         case .zeros(let range): out.writeMultipleIntegers(Kind.zeros.rawValue, range.first, range.count)
         case .data(let segment): segment.encode(into: &out)
         case .roundEnd(let round): out.writeMultipleIntegers(Kind.roundEnd.rawValue, round)
@@ -58,6 +60,7 @@ extension Message {
         case .acceptedOnBase: out.writeInteger(Kind.acceptedOnBase.rawValue)
         case .differences(let differences): differences.encode(into: &out)
         case .wants(let wants): wants.encode(into: &out)
+        case .prefixAnswer(let answer): answer.encode(into: &out)
         case .roundDone(let round): out.writeMultipleIntegers(Kind.roundDone.rawValue, round)
         case .prepared(let root): out.writeRoot(.prepared, root)
         case .active: out.writeInteger(Kind.active.rawValue)
@@ -113,6 +116,7 @@ extension Message {
         case .offer: Offer(from: &input).map(Message.offer)
         case .manifest: ManifestSegment(from: &input).map(Message.manifest)
         case .summary: ManifestSummary(from: &input).map(Message.summary)
+        case .prefixQuestion: PrefixQuestion(from: &input).map(Message.prefixQuestion)
         case .zeros: BlockRange(from: &input).map(Message.zeros)
         case .data: DataSegment(from: &input).map(Message.data)
         case .roundEnd: input.readInteger().map(Message.roundEnd)
@@ -124,6 +128,7 @@ extension Message {
         case .acceptedOnBase: .acceptedOnBase
         case .differences: ManifestDifferences(from: &input).map(Message.differences)
         case .wants: Wants(from: &input).map(Message.wants)
+        case .prefixAnswer: PrefixAnswer(from: &input).map(Message.prefixAnswer)
         case .roundDone: input.readInteger().map(Message.roundDone)
         case .prepared: DiskRoot(from: &input).map(Message.prepared)
         case .active: .active

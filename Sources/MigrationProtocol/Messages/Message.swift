@@ -16,6 +16,8 @@ public enum Message: Sendable, Equatable {
     /// Only after `acceptedOnBase`: answered by `differences`, and followed by manifests of those.
     case summary(ManifestSummary)
     case manifestEnd
+    /// Answered by `prefixAnswer`.
+    case prefixQuestion(PrefixQuestion)
     case zeros(BlockRange)
     case data(DataSegment)
     case roundEnd(UInt32)
@@ -32,6 +34,7 @@ public enum Message: Sendable, Equatable {
     case differences(ManifestDifferences)
     case wants(Wants)
     case manifestDone
+    case prefixAnswer(PrefixAnswer)
     case roundDone(UInt32)
     case prepared(DiskRoot)
     case active

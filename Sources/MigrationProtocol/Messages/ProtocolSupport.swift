@@ -38,6 +38,8 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let grids = Capabilities(rawValue: 1 << 12)
         /// A dirty bitmap for backups may move with its disk.
         package static let bitmaps = Capabilities(rawValue: 1 << 13)
+        /// Frames of the stream may refer to blocks of neighbours that both sides have.
+        package static let prefix = Capabilities(rawValue: 1 << 14)
         /// Images may be read, by other hosts of the same site.
         package static let neighbours = Capabilities(rawValue: 1 << 15)
 
@@ -46,7 +48,7 @@ package struct ProtocolSupport: Sendable, Equatable {
             (.unsaidMissing, "unsaidMissing"), (.describesRuns, "describesRuns"), (.hearsOfRest, "hearsOfRest"),
             (.successors, "successors"), (.offerDetails, "offerDetails"), (.memory, "memory"),
             (.freeBlocks, "freeBlocks"), (.probe, "probe"), (.grids, "grids"),
-            (.bitmaps, "bitmaps"), (.neighbours, "neighbours"),
+            (.bitmaps, "bitmaps"), (.prefix, "prefix"), (.neighbours, "neighbours"),
         ]
 
         /// The names of docs/protocol.md.
@@ -69,7 +71,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         versions: 3...3,
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
-            .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids, .bitmaps, .neighbours,
+            .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids, .bitmaps, .prefix, .neighbours,
         ])
 
     package var versions: ClosedRange<UInt16>

@@ -22,6 +22,7 @@ struct SourceMessageTests {
         ("missing", .postcopy(.missing([BlockRange(first: 0, count: 1)]))), ("prepared", .prepared(Fixture.root)),
         ("active", .active), ("failed", .failed(reason: "why")), ("switchNow", .postcopy(.switchNow)),
         ("commit", .commit), ("rank", .postcopy(.rank)),
+        ("prefixAnswer", .prefixAnswer(PrefixAnswer(has: [true]))),
     ]
 
     /// Each state with the messages that are in turn, and the error of the others.
@@ -113,6 +114,22 @@ struct SourceMessageTests {
                 holds(try machine.receive(message) == expected, "\(name)")
                 if machine.step == .forward { _ = machine.forwarded() }
             }
+        }
+    }
+
+    @Test("A question for a prefix -> one answer to it is in turn, in any state, and no other")
+    func prefixAnswer() throws {
+        let answer = PrefixAnswer(has: [true, false], digest: Fingerprint(high: 1, low: 2))
+        for state in Self.states {
+            var machine = try machine(state.name)
+            machine.asked(PrefixQuestion(prefixes: [5, 6], isFinal: true))
+            let asked = machine
+            #expect(throws: MigrationError.self, "\(state.name)") {
+                try machine.receive(.prefixAnswer(PrefixAnswer(has: [true])))
+            }
+            machine = asked
+            holds(try machine.receive(.prefixAnswer(answer)) == .prefix(answer), "\(state.name)")
+            #expect(throws: MigrationError.self, "\(state.name)") { try machine.receive(.prefixAnswer(answer)) }
         }
     }
 

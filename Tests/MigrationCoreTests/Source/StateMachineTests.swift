@@ -26,6 +26,28 @@ struct StateMachineTests {
                 payload: ByteBuffer())),
     ]
 
+    @Test("Questions for a prefix: two at most, none behind the final one, and none for more than 128 MiB")
+    func prefixes() throws {
+        func question(_ count: Int, isFinal: Bool = false) -> Message {
+            .prefixQuestion(PrefixQuestion(prefixes: Array(repeating: 1, count: count), isFinal: isFinal))
+        }
+        var machine = DestinationMachine()
+        #expect(throws: MigrationError.self) { try machine.receive(question(1)) }
+        _ = try machine.receive(.offer(Self.offer))
+        var other = machine
+        for _ in 0..<2 {
+            #expect(try machine.receive(question(3)) == .answer(PrefixQuestion(prefixes: [1, 1, 1], isFinal: false)))
+        }
+        #expect(throws: MigrationError.self) { try machine.receive(question(1)) }
+        _ = try other.receive(question(1, isFinal: true))
+        #expect(throws: MigrationError.self) { try other.receive(question(1)) }
+        var large = DestinationMachine()
+        _ = try large.receive(
+            .offer(Offer(migration: MigrationID(), abandoned: [], export: "disk", size: 1 << 30, blockSize: 65536)))
+        #expect(throws: MigrationError.self) { try large.receive(question(2049)) }
+        _ = try large.receive(question(2048))
+    }
+
     @Test("Invariant 5: no sequence of messages activates a disk that was not prepared, or has been given up")
     func exhaustive() {
         func walk(_ machine: DestinationMachine, isPrepared: Bool, isOver: Bool, depth: Int) -> Int {

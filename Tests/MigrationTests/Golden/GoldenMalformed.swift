@@ -48,6 +48,13 @@ struct GoldenMalformed: Sendable, CustomTestStringConvertible {
         GoldenMalformed("a dirty bitmap with a map 2", "1a 0001 61 02 00000000"),
         GoldenMalformed("a dirty bitmap with fewer runs than it counts", "1a 0001 61 00 00000001 0000000000000000"),
         GoldenMalformed("a dirty bitmap of 32769 runs", "1a 0001 61 00 00008001" + String(repeating: id, count: 32769)),
+        GoldenMalformed("question for a prefix of nothing", "1b 00 00000000"),
+        GoldenMalformed("question for a prefix of kind 2", "1b 02 00000001 0000000000000002"),
+        GoldenMalformed("question for a prefix with less than it counts", "1b 00 00000002 0000000000000002"),
+        GoldenMalformed(
+            "question for a prefix of 32769 blocks",
+            "1b 01 00008001" + String(repeating: "0000000000000001", count: 32769)),
+        GoldenMalformed("answer about 32769 blocks", "29 00008001" + String(repeating: "00", count: 4097) + id),
         GoldenMalformed(
             "differences of 129 groups",
             "28 0000000000000000 00000081 0000000000000000" + String(repeating: "00", count: 17)),

@@ -78,6 +78,12 @@ extension GoldenMessages {
                 ManifestSummary(
                     first: 64, count: 33, groups: [Fingerprint(high: 1, low: 2), Fingerprint(high: .max, low: 3)])),
             "19 0000000000000040 00000021 0000000000000001 0000000000000002 ffffffffffffffff 0000000000000003"),
+        GoldenMessage(
+            "question for a prefix", .prefixQuestion(PrefixQuestion(prefixes: [1, .max], isFinal: false)),
+            "1b 00 00000002 0000000000000001 ffffffffffffffff"),
+        GoldenMessage(
+            "final question for a prefix", .prefixQuestion(PrefixQuestion(prefixes: [2], isFinal: true)),
+            "1b 01 00000001 0000000000000002"),
     ]
 
     static let answers: [GoldenMessage] = [
@@ -99,5 +105,9 @@ extension GoldenMessages {
         GoldenMessage(
             "differences", .differences(ManifestDifferences(first: 64, differs: [false, true], present: 131_072)),
             "28 0000000000000040 00000002 0000000000020000 02"),
+        GoldenMessage(
+            "answer to a question for a prefix",
+            .prefixAnswer(PrefixAnswer(has: [true, false, true], digest: Fingerprint(high: 4, low: 5))),
+            "29 00000003 05 0000000000000004 0000000000000005"),
     ]
 }

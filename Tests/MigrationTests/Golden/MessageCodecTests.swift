@@ -41,6 +41,8 @@ struct MessageCodecTests {
                 first: 7, count: 33, groups: [Fingerprint(high: 1, low: 2), Fingerprint(high: 3, low: .max)])),
         .acceptedOnBase,
         .differences(ManifestDifferences(first: 7, differs: [true, false, true], present: 4096)),
+        .prefixQuestion(PrefixQuestion(prefixes: [1, 2, .max], isFinal: true)),
+        .prefixAnswer(PrefixAnswer(has: [false, true], digest: Fingerprint(high: 1, low: 2))),
         .zeros(BlockRange(first: 3, count: 1 << 50)),
         .data(DataSegment(runs: [BlockRange(first: 9, count: 2)], compressed: ByteBuffer(bytes: [1, 2, 3]))),
         .roundEnd(3),

@@ -104,6 +104,8 @@ final class SimArrival: SimPart {
                 resolve(segment)
                 done()
             }
+        case .answer:
+            preconditionFailure("nobody asks for a prefix here")
         case .clear(let blocks):
             store(blocks) {
                 Array(repeating: 0, count: self.disk.sectors(of: $0..<$0 + 1).count)

@@ -178,7 +178,7 @@ final class SimMigration: SimPart {
             case .missing(let runs): said += runs
             case .switchOver: group.requestSwitch()
             case .active: becameActive()
-            case .lost, .nothing: break
+            case .lost, .nothing, .prefix: break
             }
         } catch {
             fail(error)

@@ -96,6 +96,9 @@ final class IncomingDisk: @unchecked Sendable {
         try stream.unpack(segment, byteCount: byteCount, write)
     }
 
+    /// Lets blocks that come refer to `prefix`.
+    func use(_ prefix: StreamPrefix) { stream.use(prefix) }
+
     private func write(_ runs: [BlockRange], _ buffer: BlockBuffer) throws {
         var offset = 0
         for run in runs {

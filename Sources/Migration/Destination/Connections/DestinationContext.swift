@@ -23,6 +23,7 @@ struct DestinationContext: Sendable {
     /// Makes the way to a disk for forwarded requests.
     let client: @Sendable (Disk) -> DiskClient
     let budgets = PeerBudgets()
+    let prefixes = PrefixRoom()
 
     /// Answers the hello of a source.
     /// - Returns: the neighbours, and the block size that goes with them.

@@ -52,6 +52,9 @@ struct IncomingMigration {
             try await waitForOthers(segment)
             let wants = try await onDisk { try $0.resolve(segment) }
             try await connection.send(Message.wants(wants).encoded())
+        case .answer(let question):
+            let answer = try await onDisk { [room = context.prefixes] in try $0.answer(question, room) }
+            try await connection.send(Message.prefixAnswer(answer).encoded())
         case .clear(let blocks):
             try await onDisk { try $0.clear(blocks) }
         case .store(let segment, let bytes):

@@ -51,6 +51,8 @@ private struct Driver {
             self.geometry = geometry
         case .resolve(let segment): check(segment.first, UInt64(segment.entries.count))
         case .compare(let summary): check(summary.first, UInt64(summary.count))
+        case .answer(let question):
+            precondition(question.prefixes.count * geometry!.blockSize <= PrefixQuestion.maximumBytes, "a long prefix")
         case .clear(let blocks): check(blocks.lowerBound, UInt64(blocks.count))
         case .store(let segment, let bytes):
             for run in segment.runs { check(run.first, run.count) }

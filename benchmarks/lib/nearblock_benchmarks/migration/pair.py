@@ -7,10 +7,10 @@ PORT = 10810
 
 
 class Pair:
-    """From `with` to its end: `near` serves FOLDER/disk.raw, and `far`, with these options, takes disks in."""
+    """From `with` to its end: `near` serves FOLDER/disk.raw, and `far` takes disks in; each with these options."""
 
-    def __init__(self, binary, wan, folder, far=()):
-        self.binary, self.wan, self.folder, self.more = binary, wan, folder, far
+    def __init__(self, binary, wan, folder, far=(), near=()):
+        self.binary, self.wan, self.folder, self.more, self.near_more = binary, wan, folder, far, near
         self.near = self.far = None
 
     def __enter__(self):
@@ -28,7 +28,7 @@ class Pair:
             ["--insecure-peer", "--peer-listen", self.address, "--images", f"{self.folder}/images", *self.more],
             self.wan.command(self.wan.far))
         self.near = Node(self.binary, f"{self.folder}/near",
-                         ["--insecure-peer", f"{self.folder}/disk.raw", "--export", "disk"],
+                         ["--insecure-peer", f"{self.folder}/disk.raw", "--export", "disk", *self.near_more],
                          self.wan.command(self.wan.near))
 
     def move(self, *options):
