@@ -77,10 +77,10 @@ final class SourceCopy: Sendable {
         scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
+        let threads = opened.takesLatePieces ? pools.compressors(for: disks) : 0
         sender = try BlockSender(
             image: job.image, geometry: geometry, manifest: manifest,
-            pace: CompressionPace(bitsPerSecond: link.rateLimit),
-            workers: opened.takesLatePieces ? pools.compressors(for: disks) : 0)
+            pace: CompressionPace(bitsPerSecond: link.rateLimit, threads: threads), workers: threads)
     }
 
     var geometry: BlockGeometry { dirtyMap.geometry }

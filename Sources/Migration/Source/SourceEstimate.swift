@@ -69,11 +69,11 @@ public struct SourceEstimate: Sendable {
         let manifest = try FingerprintFile(geometry: geometry, directory: job.records.directory.scratch)
         let scanner = ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: DirtyMap(geometry: geometry), pool: pools.background)
+        let threads = opened.takesLatePieces ? pools.compressors(for: 1) : 0
         let sample = try DataSample(
             sender: BlockSender(
                 image: job.image, geometry: geometry, manifest: nil,
-                pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond),
-                workers: opened.takesLatePieces ? pools.compressors(for: 1) : 0),
+                pace: CompressionPace(bitsPerSecond: job.rate.bitsPerSecond, threads: threads), workers: threads),
             pool: pools.background, bitsPerSecond: job.rate.bitsPerSecond)
         try await ManifestExchange(scanner: scanner, geometry: geometry, link: link, hasBase: opened.hasBase).run(
             &receiver, isOver: { false }, zeros: { zero, _ in sample.addZeros(zero) }, answered: { _ in },

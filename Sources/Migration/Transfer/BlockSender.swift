@@ -5,6 +5,7 @@ import Index
 import MigrationCore
 import MigrationProtocol
 import NIOConcurrencyHelpers
+import NIOCore
 import NIOPosix
 import Peer
 import PeerModel
@@ -22,6 +23,8 @@ struct BlockSender: Sendable {
         var lateBytes: UInt64 = 0
         /// The zstd level of its data.
         var level: Int32
+        /// Other data goes between its pieces, as its blocks come late anyway.
+        var isLate = false
         /// `preparing`: wall time. `work`: CPU time; with worker threads, of the blocks they finished meanwhile.
         var preparing = Duration.zero
         var work = CompressionPace.Work()
@@ -62,9 +65,6 @@ struct BlockSender: Sendable {
         pace: CompressionPace, windowLog: Int32 = ZstdParameters.windowLog, workers: Int = 0
     ) throws {
         reader = BlockReader(image: image, geometry: geometry, maximumBytes: DataSegment.maximumBytes)
-        // A link that begins at the highest level leaves one thread time enough, whose level can fall within less that is
-        // begun.
-        let workers = pace.isHighest ? 0 : workers
         stream = try DataStream(level: pace.level, windowLog: windowLog, workers: workers)
         self.pace = NIOLockedValueBox(pace)
         self.manifest = manifest
@@ -107,7 +107,7 @@ struct BlockSender: Sendable {
         let began = ContinuousClock.now
         let stretch = use.withLockedValue { $0.next(path, idle: idle, at: began) }
         for range in batch.zeros { try await body(.zeros(range)) }
-        for segment in batch.data?.messages(of: stream.isLate ? Self.pieceBytes : .max) ?? [] {
+        for segment in batch.data?.messages(of: batch.isLate ? Self.pieceBytes : .max) ?? [] {
             try await body(.data(segment))
         }
         let ended = ContinuousClock.now
@@ -142,17 +142,16 @@ struct BlockSender: Sendable {
         let began = ContinuousClock.now
         var batch = try await pool.runIfActive { try collect(blocks, isUrgent: isUrgent) }
         batch.preparing = began.duration(to: .now)
-        if !stream.isLate { batch.work.elapsed = batch.preparing.inSeconds }
+        if !batch.isLate { batch.work.elapsed = batch.preparing.inSeconds }
         recordPrepared(batch)
         return batch
     }
 
     /// The rest of earlier batches that is still being compressed, to be sent behind them; nil if there is nothing.
     func rest(on pool: NIOThreadPool) async throws -> Batch? {
-        guard stream.isLate else { return nil }
         let began = ContinuousClock.now
-        var batch = Batch(level: pace.withLockedValue { $0.level })
-        let piece = try await pool.runIfActive { try stream.flush() }
+        var batch = Batch(level: pace.withLockedValue { $0.level }, isLate: true)
+        let piece = try await pool.runIfActive { stream.isLate ? try stream.flush() : ByteBuffer() }
         guard piece.readableBytes > 0 else { return nil }
         batch.data = DataSegment(runs: [], compressed: piece)
         batch.preparing = began.duration(to: .now)
@@ -171,7 +170,7 @@ struct BlockSender: Sendable {
     private func collect(_ blocks: ArraySlice<UInt64>, isUrgent: Bool) throws -> Batch {
         precondition(blocks.count <= batchLimit)
         if let prefix = prefix.withLockedValue({ $0.take() }) { stream.use(prefix) }
-        let level = pace.withLockedValue { $0.level }
+        let (level, inParallel) = pace.withLockedValue { ($0.level, $0.usesThreads) }
         var batch = Batch(level: isUrgent ? min(level, Self.highestUrgentLevel) : level)
         var sorted = Sorted()
         let began = ContinuousClock.now
@@ -189,7 +188,8 @@ struct BlockSender: Sendable {
             let bytes = reader.bytes(Int(batch.dataBytes))
             batch.data = DataSegment(
                 runs: sorted.data.map { BlockRange($0) },
-                compressed: try stream.compress(bytes, level: batch.level, isUrgent: isUrgent))
+                compressed: try stream.compress(
+                    bytes, level: batch.level, isUrgent: isUrgent, inParallel: inParallel))
             batch.work =
                 stream.consumeWork()
                 ?? CompressionPace.Work(
@@ -197,6 +197,7 @@ struct BlockSender: Sendable {
                     compressing: read.duration(to: .now).inSeconds)
         }
         batch.lateBytes = stream.lateBytes
+        batch.isLate = stream.isLate
         return batch
     }
 

@@ -42,14 +42,18 @@ final class DataStream: @unchecked Sendable {
     var lateBytes: UInt64 { bulk.lateBytes }
 
     /// Adds `bytes`.
-    /// - Parameter isUrgent: a client waits for them: the piece then holds all of them.
+    /// - Parameters:
+    ///   - isUrgent: a client waits for them: the piece then holds all of them.
+    ///   - inParallel: whether worker threads compress, if there are any and it is not urgent.
     /// - Returns: the next piece of the stream.
     /// - Throws: `ZstdError`.
-    func compress(_ bytes: UnsafeRawBufferPointer, level: Int32, isUrgent: Bool) throws -> ByteBuffer {
+    func compress(
+        _ bytes: UnsafeRawBufferPointer, level: Int32, isUrgent: Bool, inParallel: Bool = true
+    ) throws -> ByteBuffer {
         let isSwitched = isUrgent != self.isUrgent
         var pieces = isSwitched ? [try (isUrgent ? bulk : urgent).end()] : []
         self.isUrgent = isUrgent
-        pieces.append(try (isUrgent ? urgent : bulk).compress(bytes, level: level))
+        pieces.append(try (isUrgent ? urgent : bulk).compress(bytes, level: level, inParallel: inParallel))
         named = isUrgent || !isLate ? 0 : named + 1
         if named >= Self.mostNamed { pieces.append(try flush()) }
         return pieces.count == 1 ? pieces[0] : ByteBuffer(bytes: pieces.map(\.readableBytesView).joined())

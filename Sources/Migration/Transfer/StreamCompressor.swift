@@ -13,8 +13,10 @@ final class StreamCompressor: @unchecked Sendable {
     private static let overlapLog: Int32 = 8
 
     private let context: OpaquePointer
-    /// Threads of the library that compress. They inherit the priority of the thread that starts them.
+    /// Threads of the library that may compress. They inherit the priority of the thread that starts them.
     private let workers: Int
+    /// Whether they compress the open frame, or the next one.
+    private(set) var isParallel: Bool
     private var level: Int32
     /// Whether a frame has begun.
     private var isOpen = false
@@ -43,20 +45,15 @@ final class StreamCompressor: @unchecked Sendable {
         // A library that was built without threads compresses on the calling thread.
         let isRefused = ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, Int32(workers))) != 0
         self.workers = isRefused ? 0 : workers
+        isParallel = self.workers > 0
         try set(ZSTD_c_compressionLevel, level)
         try set(ZSTD_c_windowLog, windowLog)
         try set(ZSTD_c_enableLongDistanceMatching, windowLog == ZstdParameters.windowLog ? 1 : 0)
-        if isParallel {
-            try set(ZSTD_c_jobSize, Self.jobBytes)
-            try set(ZSTD_c_overlapLog, Self.overlapLog)
-        }
+        try setWorkers()
     }
 
-    /// Whether threads of its own compress.
-    var isParallel: Bool { workers > 0 }
-
     deinit {
-        guard isParallel else {
+        guard workers > 0 else {
             ZSTD_freeCCtx(context)
             return
         }
@@ -66,19 +63,23 @@ final class StreamCompressor: @unchecked Sendable {
     }
 
     /// Adds `bytes` to the stream. Another level than before begins a new frame: zstd has one level a frame, and a frame does
-    /// not refer to earlier ones.
+    /// not refer to earlier ones. So does another number of threads.
+    /// - Parameter inParallel: whether threads compress, if there are any.
     /// - Returns: the next piece of the stream. Without workers it holds all that was added; with them the part that is ready.
     /// - Throws: `ZstdError`.
-    func compress(_ bytes: UnsafeRawBufferPointer, level: Int32) throws -> ByteBuffer {
+    func compress(
+        _ bytes: UnsafeRawBufferPointer, level: Int32, inParallel: Bool = true
+    ) throws -> ByteBuffer {
         room.clear(minimumCapacity: ZSTD_compressBound(bytes.count) + 64)
         // A prefix counts as long as the frame is no longer than its window.
         let isSpent = prefix != nil && added + UInt64(bytes.count) > 1 << UInt64(ZstdParameters.prefixWindowLog)
-        if isOpen, level != self.level || endsFrame || isSpent {
+        let inParallel = inParallel && workers > 0
+        if isOpen, level != self.level || inParallel != isParallel || endsFrame || isSpent {
             try write(Self.nothing, ZSTD_e_end)
             isOpen = false
             seen = nil
         }
-        if !isOpen { try beginFrame(level) }
+        if !isOpen { try beginFrame(level, inParallel) }
         observe()
         added += UInt64(bytes.count)
         try write(bytes, isParallel ? ZSTD_e_continue : ZSTD_e_flush)
@@ -92,7 +93,11 @@ final class StreamCompressor: @unchecked Sendable {
         endsFrame = true
     }
 
-    private func beginFrame(_ level: Int32) throws {
+    private func beginFrame(_ level: Int32, _ inParallel: Bool) throws {
+        if inParallel != isParallel {
+            isParallel = inParallel
+            try setWorkers()
+        }
         if level != self.level { try set(ZSTD_c_compressionLevel, level) }
         self.level = level
         if let prefix {
@@ -102,6 +107,17 @@ final class StreamCompressor: @unchecked Sendable {
         endsFrame = false
         added = 0
         isOpen = true
+    }
+
+    private func setWorkers() throws {
+        guard workers > 0 else { return }
+        try set(ZSTD_c_nbWorkers, isParallel ? Int32(workers) : 0)
+        guard isParallel else {
+            lateBytes = 0
+            return
+        }
+        try set(ZSTD_c_jobSize, Self.jobBytes)
+        try set(ZSTD_c_overlapLog, Self.overlapLog)
     }
 
     /// The piece of the stream with all bytes that are in none yet; empty if there are none.

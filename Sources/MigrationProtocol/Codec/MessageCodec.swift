@@ -7,7 +7,8 @@ extension Message {
         case hello = 1, welcome, refused
         case offer = 16, manifest, zeros, data, roundEnd, prepare, commit, cancel, manifestEnd, summary, bitmap
         case prefixQuestion
-        case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences, prefixAnswer
+        case accepted = 32, wants, roundDone, prepared, active, failed, manifestDone, acceptedOnBase, differences
+        case prefixAnswer
         case request = 48, answer, introduce, introduced, successor
         case postcopy = 64, memory = 80
         case probe = 96, probed

@@ -49,6 +49,43 @@ struct CompressionPaceTests {
 
     private static func changes(_ levels: [Int32]) -> Int { zip(levels, levels.dropFirst()).count { $0 != $1 } }
 
+    @Test("Threads are there -> one begins at level 9, and keeps a link of its speed alone")
+    func alone() {
+        var pace = CompressionPace(threads: 2)
+        #expect(pace.level == 9 && !pace.usesThreads)
+        let levels = Self.levels(&pace, batches: 800, onLink: 0.05)
+        #expect(!pace.usesThreads && levels.last == 12 && levels == levels.sorted())
+    }
+
+    @Test("A link that is too fast for one thread gets several, and fewer when it turns out slow")
+    func together() {
+        var pace = CompressionPace(threads: 2)
+        _ = Self.levels(&pace, batches: 800, onLink: 0.003)
+        #expect(pace.usesThreads && pace.level < 6)
+        _ = Self.levels(&pace, batches: 1200, onLink: 0.08)
+        #expect(!pace.usesThreads && pace.level >= 9)
+        #expect(CompressionPace(bitsPerSecond: 10_000_000_000, threads: 2).usesThreads)
+        var single = CompressionPace(threads: 1)
+        _ = Self.levels(&single, batches: 1000, onLink: 0)
+        #expect(!single.usesThreads && single.level == 1)
+    }
+
+    @Test("Something else keeps link and thread waiting -> the level stays")
+    func waitsForScan() {
+        var pace = CompressionPace(threads: 2)
+        for _ in 0..<200 {
+            pace.note(
+                prepared: CompressionPace.Batch(
+                    bytes: Self.batch, sent: Self.sent, level: pace.level,
+                    work: .init(bytes: Self.batch, reading: 0.0005, compressing: 0.009, elapsed: 0.0095)))
+            pace.note(
+                sent: CompressionPace.Sending(
+                    bytes: Self.batch, sent: Self.sent, waiting: 0, elapsed: 0.05,
+                    stretch: .init(bytesPerSecond: 12_500_000)))
+        }
+        #expect(pace.level == 9 && !pace.usesThreads)
+    }
+
     @Test("A link that is never waited for gets the lowest, soon")
     func never() {
         var pace = CompressionPace()
