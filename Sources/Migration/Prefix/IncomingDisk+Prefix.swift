@@ -2,7 +2,7 @@ import Hashing
 import Index
 import MigrationProtocol
 
-/// What the neighbours have of a prefix that the source proposes.
+/// Blocks of the neighbours that the source proposes as a prefix.
 extension IncomingDisk {
     /// Answers a question, and begins to use the prefix if it is the final one.
     func answer(_ question: PrefixQuestion, _ room: PrefixRoom) throws -> PrefixAnswer {

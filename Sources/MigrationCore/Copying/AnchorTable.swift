@@ -1,7 +1,8 @@
 /// Remembers places of a disk's data by what stands before them, to tell which blocks of another disk resemble it.
 ///
 /// An anchor is a place where a hash over the last 64 bytes has certain bits, about one of 128. So both disks have the same
-/// anchors in the same data, however that is shifted. zstd's search for long repeats finds matches of 64 bytes, too.
+/// anchors in the same data, however that is shifted. Matches of 64 bytes are what zstd's search for long repeats
+/// finds.
 package struct AnchorTable: Sendable {
     /// Bytes of data for each anchor, on average.
     package static let interval = 128

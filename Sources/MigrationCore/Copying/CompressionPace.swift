@@ -113,8 +113,8 @@ package struct CompressionPace {
     private static let ratio = 0.35
     private static let longExpected = 256e6
 
-    /// The position of level 9, with which one thread begins, and of the lowest level at which one makes less than several
-    /// threads at level 9.
+    /// The position of level 9, with which one thread begins. The second is that of the lowest level at which one makes less
+    /// than several do at level 9.
     private static let firstAlone = 4
     private static let lowestAlone = 3
     /// One thread that works for less than this share of the time does not keep the link waiting.

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 from nearblock_benchmarks.migration.links import parse, spread
 from nearblock_benchmarks.migration.pair import Pair
@@ -79,7 +80,7 @@ def main():
     print("| --- | --- | --- | --- | --- | --- | --- |")
     programs = [("this one", options.nearblock)] + ([("earlier", options.old)] if options.old else [])
     for link in options.links:
-        reports = {name: [] for name, _ in programs}
+        reports: dict[str, list[Any]] = {name: [] for name, _ in programs}
         with Wan(options.relay, *parse(link)) as wan:
             for _ in range(options.rounds):
                 for name, program in programs:
