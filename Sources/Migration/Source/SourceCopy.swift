@@ -19,8 +19,6 @@ final class SourceCopy: Sendable {
     /// The same while the compression level is not settled, and the least, however slow the link is. Bytes.
     static let aheadAtFirst = 4 << 20
     static let leastAhead = Double(1 << 20)
-    /// The longest time for which data waits for the search for a prefix: what is sent before does without.
-    static let prefixLimit = Duration.seconds(3)
 
     let dirtyMap: DirtyMap
     let blockMap: SourceBlockMap
@@ -33,6 +31,7 @@ final class SourceCopy: Sendable {
     private let scanner: ManifestScanner
     private let hasBase: Bool
     private let relative: RelativeSearch?
+    private let prefixPatience: Duration
     /// The search for a prefix is over.
     private let hasSearched = WatchedValue(false)
     let sender: BlockSender
@@ -74,6 +73,7 @@ final class SourceCopy: Sendable {
         agreed = job.hasMemory ? AgreedDisk(name: .migration(migration), manifest: manifest, dirtyMap: dirtyMap) : nil
         hasBase = opened.hasBase
         self.relative = relative
+        prefixPatience = job.prefixPatience
         scanner = try ManifestScanner(
             image: job.image, manifest: manifest, dirtyMap: dirtyMap, pool: pools.background,
             compressibility: Compressibility())
@@ -139,7 +139,7 @@ final class SourceCopy: Sendable {
     }
 
     private func awaitPrefix() async {
-        let left = Self.prefixLimit - began.duration(to: .now)
+        let left = prefixPatience - began.duration(to: .now)
         if left > .zero { await hasSearched.wait(until: { $0 }, atMost: left) }
     }
 

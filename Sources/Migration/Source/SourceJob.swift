@@ -55,6 +55,8 @@ public struct SourceJob: Sendable {
     /// Opens the neighbours of this node, of which the stream may refer to those that the destination has too. Blocks its
     /// thread. nil for none.
     public var openIndex: (@Sendable () -> NeighbourIndex?)?
+    /// The longest time for which data waits for the search for a prefix: what is sent before does without.
+    var prefixPatience = Duration.seconds(3)
 
     /// Called with the map of blocks that are still to be sent, while it is kept, and then with nil; on any thread.
     public var showing: @Sendable (DirtyMap?) -> Void = { _ in }

@@ -33,7 +33,7 @@ extension GoldenMessages {
             "02 0003 0003 0000000000001fff 00000000 0000000000000000"),
         GoldenMessage(
             "welcome of a release that lends neighbours", .welcome(Welcome(blockSize: 0)),
-            "02 0003 0003 000000000000bfff 00000000 0000000000000000"),
+            "02 0003 0003 000000000000ffff 00000000 0000000000000000"),
         GoldenMessage(
             "offer of memory",
             .memory(.offer(MemoryOffer(disks: [.migration(GoldenValues.first), .export("dïsk")]))),
