@@ -154,6 +154,8 @@ package struct CompressionPace {
     package init(bitsPerSecond: UInt64? = nil, threads: Int = 0) {
         self.threads = threads
         if threads > 0 { position = Self.firstAlone }
+        // Where there are several, one has a core to itself.
+        if threads > 1 { preparing /= 2 }
         guard let bitsPerSecond else { return }
         let best = fitting(Double(bitsPerSecond) / 8)
         usesThreads = threads > 1 && best < Self.lowestAlone

@@ -65,6 +65,8 @@ struct CompressionPaceTests {
         _ = Self.levels(&pace, batches: 1200, onLink: 0.08)
         #expect(!pace.usesThreads && pace.level >= 9)
         #expect(CompressionPace(bitsPerSecond: 10_000_000_000, threads: 2).usesThreads)
+        let known = CompressionPace(bitsPerSecond: 100_000_000, threads: 2)
+        #expect(known.level == 9 && !known.usesThreads)
         var single = CompressionPace(threads: 1)
         _ = Self.levels(&single, batches: 1000, onLink: 0)
         #expect(!single.usesThreads && single.level == 1)
