@@ -24,20 +24,20 @@ struct SampleTests {
         func wasStale(_ table: [UInt8], at offset: UInt64) {}
     }
 
-    private let scratch = Scratch()
+    private let scratch = TestSupport.Scratch()
 
     private func samples() throws -> String {
-        let path = scratch.file("samples")
+        let path = "\(scratch.path)/samples"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         return path
     }
 
     /// Publishes an image as a host's only one, and lists its samples.
     private func publish(_ bytes: [UInt8], of host: String) throws -> SiteTables {
-        let image = scratch.image("\(host).raw", bytes)
-        _ = try IndexStore(directory: scratch.file(host)).add(image, threads: 1)
+        let image = try scratch.write(bytes, to: "\(host).raw")
+        _ = try IndexStore(directory: "\(scratch.path)/\(host)").add(image, threads: 1)
         let reader = Reader([IndexFileName.digest(ofNeighbour: image): bytes])
-        let remote = RemoteTables(host: host, directory: scratch.file(host), reader: reader)
+        let remote = RemoteTables(host: host, directory: "\(scratch.path)/\(host)", reader: reader)
         let samples = try samples()
         let before = SiteTables(hosts: [remote], samples: samples, blockSize: 4096)
         #expect(before.uncovered == 1)
@@ -50,8 +50,8 @@ struct SampleTests {
     }
 
     private func empty() throws -> NeighbourIndex {
-        _ = try IndexStore(directory: scratch.file("own"))
-        return try NeighbourIndex.open(directory: scratch.file("own"))
+        _ = try IndexStore(directory: "\(scratch.path)/own")
+        return try NeighbourIndex.open(directory: "\(scratch.path)/own")
     }
 
     @Test("Long runs at other places -> nearly all found, from the other host; its bytes are hashed")
@@ -93,8 +93,8 @@ struct SampleTests {
         var random = Seeded.fresh()
         let bytes = random.bytes(512 * 4096)
         let site = try publish(bytes, of: "a")
-        _ = try IndexStore(directory: scratch.file("own")).add(scratch.image("own.raw", bytes), threads: 1)
-        let index = try NeighbourIndex.open(directory: scratch.file("own")).joined(with: site)
+        _ = try IndexStore(directory: "\(scratch.path)/own").add(try scratch.write(bytes, to: "own.raw"), threads: 1)
+        let index = try NeighbourIndex.open(directory: "\(scratch.path)/own").joined(with: site)
         let found = index.lookUp(NaiveImage(bytes, block: 4096).fingerprints)
         #expect(found.allSatisfy { $0.map { index.neighbours[$0.neighbour].host == nil } ?? false })
     }
@@ -111,7 +111,7 @@ struct SampleTests {
         let remote = try #require(site.tables.first?.owner)
         let same = SiteTables(hosts: [remote], samples: try samples(), blockSize: 4096, after: site)
         #expect(same.tables[0] === site.tables[0])
-        _ = try IndexStore(directory: scratch.file("a")).add(scratch.file("a.raw"), threads: 1)
+        _ = try IndexStore(directory: "\(scratch.path)/a").add(scratch.file("a.raw"), threads: 1)
         let later = SiteTables(hosts: [remote], samples: try samples(), blockSize: 4096, after: same)
         #expect(later.tables[0] !== site.tables[0] && later.uncovered == 1)
     }
