@@ -50,15 +50,17 @@ struct NodeMistakesTests {
         let own = ["--state", scratch.file("2/state"), "--control", scratch.file("2/control")]
         let mistakes = [
             (
-                Mistake("the image", "serve %/disk.raw --socket %/s", "%/disk.raw is open for writing", "--read-only"),
+                Mistake(
+                    "the image", "serve %/disk.raw --socket %/nbd", "%/disk.raw is open for writing", "--read-only"),
                 own
             ),
             (
-                Mistake("the state", "serve %/other.raw --socket %/s", "\(first)/state", "--state DIR"),
+                Mistake("the state", "serve %/other.raw --socket %/nbd", "\(first)/state", "--state DIR"),
                 ["--state", "\(first)/state", "--control", scratch.file("2/control")]
             ),
             (
-                Mistake("the control socket", "serve %/other.raw --socket %/s", nodes.source.control, "--control PATH"),
+                Mistake(
+                    "the control socket", "serve %/other.raw --socket %/nbd", nodes.source.control, "--control PATH"),
                 ["--state", scratch.file("2/state"), "--control", nodes.source.control]
             ),
             (
@@ -72,7 +74,8 @@ struct NodeMistakesTests {
             ),
             (
                 Mistake(
-                    "the metrics", "serve %/other.raw --socket %/s --metrics \(nodes.port)", "\(nodes.port)", "choose"),
+                    "the metrics", "serve %/other.raw --socket %/nbd --metrics \(nodes.port)", "\(nodes.port)", "choose"
+                ),
                 own
             ),
         ]
@@ -91,12 +94,13 @@ struct NodeMistakesTests {
                 "migrate", "disk", "--to", "127.0.0.1:\(nodes.port)", "--switch", "manual", "--detach",
             ]).status == 0)
         try await ask(Mistake("twice", "migrate disk \(to)", "is being migrated to", "nearblock cancel disk"))
-        #expect(try await nodes.source.ask(["switch", "disk", "--wait"]).status == 0)
+        #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
+        #expect(try await nodes.source.ask(["wait", "disk"]).status == 0)
         try await ask(Mistake("again", "migrate disk \(to)", "disk has moved to 127.0.0.1:\(nodes.port)", "from there"))
         try nodes.scratch.makeImage("second.raw", megabytes: 1)
         let second = try await NodeProcess(
             nodes.scratch.file("second"), [nodes.scratch.file("second.raw"), "--export", "disk"])
-        try await Mistake("a name", "migrate disk \(to)", "has an export 'disk' already", "another name")
+        try await Mistake("a name", "migrate disk \(to)", "disk is served there already", "another name")
             .check(in: nodes.scratch.path, ["--control", second.control])
         let third = try await NodeProcess(
             nodes.scratch.file("third"), ["--read-only", nodes.scratch.file("second.raw"), "--export", "a/b"])

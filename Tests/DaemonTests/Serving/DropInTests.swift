@@ -277,7 +277,7 @@ struct DropInTests {
                 "#[export a]\r\n  [export a]\t \r\n\timage \t= x\r\n image = y\r\n",
                 "[export a] image is on line 3 and again on line 4"
             ),
-            ("\u{feff}[export a]\nimage = x\n[export a]\n", "cannot be read"),
+            ("\u{feff}[export a]\nimage = x\n[export a]\n", "[export a] is on line 1 and again on line 3"),
             (
                 "[node]\n[export a]\nimage = [node]\n# image = y\ndescription = a=b\nread-only = 1\nread-only = 1\n",
                 "[export a] read-only is on line 6 and again on line 7"
