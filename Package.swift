@@ -165,7 +165,7 @@ let package = Package(
                 "nearblock", "Daemon", "Configuration", "MigrationProtocol", "Monitoring", "PeerModel", "Peer",
                 "NBDServer",
                 "BlockModel",
-                "Block", "TestSupport", locks,
+                "Block", "FreeSpace", "Ring", "TestSupport", locks,
             ]),
     ],
     swiftLanguageModes: [.v6]

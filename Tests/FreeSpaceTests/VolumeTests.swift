@@ -70,7 +70,7 @@ struct VolumeTests {
         "A copy of a mounted file system -> not clean",
         arguments: [
             (FileSystemDisk.Kind.ext4, "touch now; sync -f ."), (.xfs, "touch now; sync -f ."),
-            (.btrfs, "dd if=/dev/zero of=now bs=4k count=1 conv=fsync status=none"),
+            (.btrfs, "sync -f .; dd if=/dev/zero of=now bs=4k count=1 conv=fsync status=none"),
         ])
     func mounted(_ kind: FileSystemDisk.Kind, script: String) async throws {
         let disk = try await FileSystemDisk(kind, scratch, copyMounted: script)

@@ -72,7 +72,8 @@ package struct FileSystemDisk {
                 truncate -s \(Self.size) fs.raw
                 make fs.raw
                 mkdir -p mount
-                attach fs.raw mount rw
+                # btrfs commits every 30 s, which a loaded machine takes for a copy.
+                attach fs.raw mount \(kind == .btrfs ? "rw,commit=600" : "rw")
                 trap 'cd /; umount -l \(scratch.path)/mount 2>/dev/null || true' EXIT
                 mkdir mount/kept mount/gone
                 for file in $(seq 40); do head -c $((file * 7919)) /dev/urandom > mount/kept/$file
