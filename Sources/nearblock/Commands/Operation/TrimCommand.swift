@@ -5,7 +5,7 @@ import Daemon
 struct TrimCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trim",
-        abstract: "Punch the free blocks of a disk whose guest is shut down.",
+        abstract: "Punch the free blocks of a shut-down guest's disk.",
         discussion: HelpText.text(
             """
             Free blocks are full of old bytes, which a migration would carry. The file systems (ext2 to ext4, XFS, \
