@@ -35,8 +35,8 @@ struct SampleTests {
     /// Publishes an image as a host's only one, and lists its samples.
     private func publish(_ bytes: [UInt8], of host: String) throws -> SiteTables {
         let image = try scratch.write(bytes, to: "\(host).raw")
-        _ = try IndexStore(directory: "\(scratch.path)/\(host)").add(image, threads: 1)
-        let reader = Reader([IndexFileName.digest(ofNeighbour: image): bytes])
+        let added = try IndexStore(directory: "\(scratch.path)/\(host)").add(image, threads: 1)
+        let reader = Reader([IndexFileName.digest(ofNeighbour: added.neighbour.name): bytes])
         let remote = RemoteTables(host: host, directory: "\(scratch.path)/\(host)", reader: reader)
         let samples = try samples()
         let before = SiteTables(hosts: [remote], samples: samples, blockSize: 4096)

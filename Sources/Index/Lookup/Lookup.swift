@@ -2,10 +2,11 @@ import Hashing
 
 /// Looks up one batch of fingerprints.
 ///
-/// 1. One fingerprint in sixteen is looked up in the catalogues, and every sample in the catalogues of samples.
+/// 1. One fingerprint in sixteen is looked up in the catalogues.
 /// 2. From each hit, the table is compared with the batch along the disk. Images that share a block mostly share its
 ///    surroundings, and comparing costs far less than a lookup.
-/// 3. The remaining fingerprints are looked up in the catalogues of whole tables, then in those of `ChampionTables`.
+/// 3. Of a site, the same is done with all samples that were not found so far: images of this host go first.
+/// 4. The remaining fingerprints are looked up in the catalogues of whole tables, then in those of `ChampionTables`.
 struct Lookup {
     /// Blocks that are compared along one table at a time.
     private static let stretch = 1024
@@ -38,12 +39,8 @@ struct Lookup {
         guard !snapshot.parts.isEmpty else { return answers }
         let samples = fingerprints.count < 2 * Self.sampling ? [] : sample()
         search(samples, isSampled: false)
-        let siteSamples = searchSite()
-        if (samples + siteSamples).contains(where: { answers[$0] != nil }) {
-            for start in stride(from: 0, to: fingerprints.count, by: Self.stretch) {
-                follow(start..<min(start + Self.stretch, fingerprints.count))
-            }
-        }
+        follow(from: samples)
+        follow(from: searchSite())
         // Samples that were not found are not looked up again.
         var isSample = [Bool](repeating: false, count: samples.isEmpty ? 0 : fingerprints.count)
         for place in samples { isSample[place] = true }
@@ -88,6 +85,14 @@ struct Lookup {
     }
 
     // MARK: Along the tables
+
+    /// Compares tables with the whole batch if any of these positions was found.
+    private mutating func follow(from places: [Int]) {
+        guard places.contains(where: { answers[$0] != nil }) else { return }
+        for start in stride(from: 0, to: fingerprints.count, by: Self.stretch) {
+            follow(start..<min(start + Self.stretch, fingerprints.count))
+        }
+    }
 
     private mutating func follow(_ places: Range<Int>) {
         var votes: [Shift: (count: Int, first: Int)] = [:]

@@ -69,7 +69,10 @@ struct ConfigurationReferenceTests {
             let line = "\(key.name) = \(key.example)\n"
             let section =
                 switch key.section {
-                case "node": key.name == "release" ? "prepare = /bin/true\n" : ""
+                case "node":
+                    key.name == "release"
+                        ? "prepare = /bin/true\n"
+                        : ["host", "site-address", "site-rate"].contains(key.name) ? "site = /mnt\n" : ""
                 case "domain NAME": "[domain a]\n\(key.name == "prepare" ? "" : "prepare = /bin/true\n")"
                 default: "[export a]\n\(key.name == "image" ? "" : "image = /x\n")"
                 }

@@ -4,7 +4,7 @@ import ArgumentParser
 struct SiteCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "site",
-        abstract: "Look after a site: hosts whose nodes lend each other neighbours.",
+        abstract: "Look after hosts that lend each other neighbours.",
         discussion: HelpText.text(
             examples: "nearblock site status --site /mnt/site",
             "nearblock site remove --site /mnt/site host3"),
