@@ -100,7 +100,7 @@ final class StreamCompressor: @unchecked Sendable {
         }
         if level != self.level { try set(ZSTD_c_compressionLevel, level) }
         self.level = level
-        if let prefix {
+        if let prefix, level >= ZstdParameters.lowestPrefixLevel {
             try set(ZSTD_c_windowLog, ZstdParameters.prefixWindowLog)
             try ZstdParameters.check(ZSTD_CCtx_refPrefix(context, prefix.bytes.baseAddress, prefix.bytes.count))
         }

@@ -51,7 +51,7 @@ struct StreamPrefixTests {
         var random = Seeded.fresh()
         let known = random.bytes(2 << 20)
         let shifted = Array(known[1234..<1234 + (512 << 10)])
-        let parts = [(random.bytes(4096), 3 as Int32, false), (shifted, 3, false)]
+        let parts = [(random.bytes(4096), 6 as Int32, false), (shifted, 6, false)]
         let sizes = try pass(parts, workers: workers, prefix: Self.prefix(known), from: from)
         #expect(sizes.reduce(0, +) < 12 << 10)
     }
@@ -65,12 +65,20 @@ struct StreamPrefixTests {
                 let start = Int.random(in: 0..<512 << 10, using: &random)
                 let count = Int.random(in: 1...100, using: &random) * 4096
                 let bytes = Bool.random(using: &random) ? Array(known[start..<start + count]) : random.bytes(count)
-                let level: Int32 = [1, 3, 9].randomElement(using: &random)!
+                let level: Int32 = [1, 3, 6, 9].randomElement(using: &random)!
                 return (bytes, level, Int.random(in: 0..<4, using: &random) == 0)
             }
             let from = Int.random(in: 0..<8, using: &random)
             _ = try pass(parts, workers: workers, prefix: Self.prefix(known), from: from)
         }
+    }
+
+    @Test("A prefix of more than 16 MiB -> threads at the lowest levels do without it, as zstd would crash")
+    func long() throws {
+        var random = Seeded.fresh()
+        let known = random.bytes(18 << 20)
+        let parts = (0..<24).map { (Array(known[$0 << 19..<($0 + 1) << 19]), [1, 3][$0 / 12] as Int32, false) }
+        _ = try pass(parts, workers: 2, prefix: Self.prefix(known), from: 0)
     }
 
     @Test("A prefix is no longer than what a destination gives room for")
