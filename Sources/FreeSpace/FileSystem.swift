@@ -53,6 +53,31 @@ struct FileSystem {
         }
     }
 
+    /// Types of partitions that hold several volumes, whose parts need not follow each other: dynamic disks of Windows
+    /// (MBR; metadata and data of GPT), and storage spaces.
+    private static let dynamicTypes = (
+        number: CInt(0x42),
+        texts: [
+            "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad",
+            "e75caf8f-f680-4cee-afa3-b001e56efc2d",
+        ]
+    )
+
+    /// Whether a partition of an open disk is one of a dynamic disk.
+    static func hasDynamicDisk(_ descriptor: CInt) -> Bool {
+        guard let probe = probe(descriptor, start: 0, size: 0) else { return false }
+        defer { blkid_free_probe(probe) }
+        blkid_probe_enable_superblocks(probe, 0)
+        blkid_probe_enable_partitions(probe, 1)
+        guard let list = blkid_probe_get_partitions(probe) else { return false }
+        return (0..<max(0, blkid_partlist_numof_partitions(list))).contains { index in
+            guard let partition = blkid_partlist_get_partition(list, index) else { return false }
+            let text = blkid_partition_get_type_string(partition).map { String(cString: $0).lowercased() }
+            return blkid_partition_get_type(partition) == dynamicTypes.number
+                || text.map(dynamicTypes.texts.contains) == true
+        }
+    }
+
     /// - Parameter size: bytes; 0 for the rest of the disk.
     private static func probe(_ descriptor: CInt, start: Int64, size: Int64) -> blkid_probe? {
         guard let probe = blkid_new_probe() else { return nil }

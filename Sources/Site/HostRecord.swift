@@ -12,19 +12,20 @@ package struct HostRecord: Codable, Sendable, Equatable {
     package var instance: UInt64
     /// Grows with each writing. A record that stays the same is that of a node that is gone.
     package var beat: UInt64
-    /// SHA-256 of the certificate that the node shows to others, in hexadecimal digits; nil without TLS.
-    package var certificate: String?
+    /// SHA-256 of each certificate that the node shows to others, in hexadecimal digits; none without TLS. After a reload
+    /// there is the one before as well.
+    package var certificates: [String]
     /// The node's release.
     package var release: String
 
     package init(
-        host: String, address: String, instance: UInt64, beat: UInt64 = 0, certificate: String?, release: String
+        host: String, address: String, instance: UInt64, beat: UInt64 = 0, certificates: [String], release: String
     ) {
         self.host = host
         self.address = address
         self.instance = instance
         self.beat = beat
-        self.certificate = certificate
+        self.certificates = certificates
         self.release = release
     }
 }

@@ -7,6 +7,7 @@ package enum SiteError: Error, CustomStringConvertible, Equatable {
     case noSite(store: String)
     case noSuchHost(String, store: String)
     case isAlive(String)
+    case isLink(String)
 
     package var description: String {
         switch self {
@@ -22,6 +23,7 @@ package enum SiteError: Error, CustomStringConvertible, Equatable {
         case .noSite(let store):
             "\(store) holds no site: give the folder that the nodes have as --site, and see that it is mounted"
         case .noSuchHost(let host, let store): "the site in \(store) has no host '\(host)'"
+        case .isLink(let path): "\(path) is no folder: somebody has put something else in its place; remove it"
         case .isAlive(let host): "the node of '\(host)' is alive: stop it first, or start it without --site"
         }
     }

@@ -4,18 +4,18 @@ import NIOConcurrencyHelpers
 
 /// The part of one node in its site: publishes its tables, follows the other hosts, and merges when it is its turn.
 ///
-/// Any thread may use it. A turn blocks its thread, and other turns.
+/// Any thread may use it. `renew` and `work` run beside each other, since other hosts must not wait for long work.
 package final class SiteMember: Sendable {
     /// The facts about this node that its record tells.
     package struct Identity: Sendable {
         package var host: String
         /// As other hosts reach it, `HOST:PORT`.
         package var address: String
-        /// As `HostRecord.certificate`.
-        package var certificate: String?
+        /// Returns the SHA-256 of the certificate that the node shows now, in hexadecimal digits; nil without TLS.
+        package var certificate: @Sendable () -> String?
         package var release: String
 
-        package init(host: String, address: String, certificate: String?, release: String) {
+        package init(host: String, address: String, certificate: @escaping @Sendable () -> String?, release: String) {
             self.host = host
             self.address = address
             self.certificate = certificate
@@ -40,31 +40,49 @@ package final class SiteMember: Sendable {
     /// What the other hosts have, for look-ups, and the records of all hosts.
     package let view: SiteView
 
-    private let work: NIOLockedValueBox<SiteWork>
+    private let presence: NIOLockedValueBox<SitePresence>
+    private let latest = NIOLockedValueBox<(tables: SiteTables, heartbeats: Heartbeats)?>(nil)
+    private let longWork: SiteWork
 
-    /// Joins a site, and makes it in an empty folder. Blocks for some system calls.
+    /// Prepares to take part; the first `renew` joins the site, or makes it in an empty folder. Touches no file of the store.
     /// - Parameters:
     ///   - index: Path of this node's index.
     ///   - scratch: Path of a directory of this host for catalogues in the making; created if missing.
     ///   - makeReader: Makes the way to another host's images; nil if its record leads nowhere.
-    /// - Throws: `SiteError`, `FileError`.
+    /// - Throws: `SiteError`, `FileError`, and errors of the index.
     package init(
         store: SiteStore, identity: Identity, index: String, scratch: String,
         makeReader: @escaping @Sendable (HostRecord) -> (any NeighbourReader)?
     ) throws {
-        let work = try SiteWork(
-            store: store, identity: identity, index: index, scratch: scratch, makeReader: makeReader)
-        view = work.view
-        self.work = NIOLockedValueBox(work)
+        guard HostName.isValid(identity.host) else { throw SiteError.invalidName(identity.host) }
+        // A table in the store is the same as here, so the blocks must be of one size.
+        let blockSize = try IndexStore(directory: index).blockSize
+        try DurableFolder.make(scratch)
+        let presence = SitePresence(
+            store: store, identity: identity, scratch: scratch, blockSize: blockSize, makeReader: makeReader)
+        view = presence.view
+        self.presence = NIOLockedValueBox(presence)
+        longWork = SiteWork(store: store, host: identity.host, index: index, scratch: scratch)
     }
 
-    /// Does once what a member does every `Heartbeats.interval`. Blocks for as long as tables are copied and catalogues
-    /// made.
+    /// Shows that this host is alive, and looks at the others: to be done at each `Heartbeats.interval`. Blocks for system
+    /// calls on the store.
+    package func renew() -> Turn {
+        presence.withLockedValue { presence in
+            let turn = presence.renew()
+            latest.withLockedValue { $0 = presence.latest }
+            return turn
+        }
+    }
+
+    /// Publishes tables, and makes catalogues. Blocks for as long as that takes; one call at a time. Does nothing before the
+    /// first `renew` has found the site.
     /// - Parameter isWanted: Asked now and then, on any thread, whether to go on.
-    package func turn(isWanted: @escaping @Sendable () -> Bool = { true }) -> Turn {
-        work.withLockedValue { $0.turn(isWanted) }
+    package func work(isWanted: @escaping @Sendable () -> Bool = { true }) -> Turn {
+        guard let latest = latest.withLockedValue({ $0 }) else { return Turn() }
+        return longWork.run(after: latest, isMerger: { presence.withLockedValue { $0.isMerger } }, isWanted)
     }
 
     /// Lets another host merge at once.
-    package func leave() { work.withLockedValue { $0.leave() } }
+    package func leave() { presence.withLockedValue { $0.leave() } }
 }

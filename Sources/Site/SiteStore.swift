@@ -81,7 +81,17 @@ package struct SiteStore: Sendable {
 
     func write(_ record: HostRecord) throws {
         try DurableFolder.make(folder(of: record.host))
+        try checkIsFolder(folder(of: record.host))
         try write(record, to: "\(folder(of: record.host))/\(Self.recordName)")
+    }
+
+    /// Checks that nobody leads this host to write and delete elsewhere.
+    /// - Throws: `SiteError.isLink`.
+    private func checkIsFolder(_ path: String) throws {
+        for path in [hostsPath, samplesPath, path] {
+            var info = stat()
+            guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else { throw SiteError.isLink(path) }
+        }
     }
 
     /// The time at which a host's record was written, by the store's clock; of its folder if it has none.
@@ -101,9 +111,16 @@ package struct SiteStore: Sendable {
 
     /// Reads a small file; nil if there is none.
     func read<Value: Decodable>(_ type: Value.Type, at path: String) throws -> Value? {
-        guard let file = FileHandle(forReadingAtPath: path) else {
+        // Non-blocking, because opening a named pipe would wait for a writer.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
+        guard descriptor >= 0 else {
             guard errno == ENOENT || errno == ESTALE else { throw FileError("open", path) }
             return nil
+        }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        var info = stat()
+        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+            throw SiteError.damaged(file: path)
         }
         let data: Data
         do { data = try file.read(upToCount: Self.longestJSON) ?? Data() } catch {

@@ -21,7 +21,7 @@ package final class SiteView: Sendable {
         state.withLockedValue { $0.records.values.sorted { $0.host < $1.host } }
     }
 
-    func update(_ tables: SiteTables, _ records: [HostRecord]) {
+    func update(_ tables: SiteTables?, _ records: [HostRecord]) {
         state.withLockedValue {
             $0.tables = tables
             $0.records = Dictionary(records.map { ($0.host, $0) }) { first, _ in first }

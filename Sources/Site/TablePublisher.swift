@@ -5,6 +5,8 @@ import Foundation
 struct TablePublisher: Sendable {
     private static let suffix = ".table"
     private static let temporarySuffix = ".tmp"
+    /// Hexadecimal digits with which the name of each table begins.
+    private static let digits = 32
     /// Bytes of a table's head, which has the table's random generation.
     private static let head = 256
 
@@ -39,7 +41,8 @@ struct TablePublisher: Sendable {
 
     /// Whether a file of the folder is a table that the index no longer has, or of a copy that was killed.
     private func isLeftover(_ name: String, _ here: [String]) -> Bool {
-        name.hasSuffix(Self.suffix) ? !here.contains(name) : name.hasSuffix(Self.temporarySuffix)
+        guard name.prefix(while: \.isHexDigit).count == Self.digits else { return false }
+        return name.hasSuffix(Self.suffix) ? !here.contains(name) : name.hasSuffix(Self.temporarySuffix)
     }
 
     private func isSame(_ name: String) -> Bool {
@@ -47,9 +50,16 @@ struct TablePublisher: Sendable {
         return ours == Self.head(of: "\(folder)/\(name)")
     }
 
-    private static func head(of path: String) -> Data? {
-        guard let file = FileHandle(forReadingAtPath: path) else { return nil }
-        return try? file.read(upToCount: head)
+    /// The bytes of a table that change with its contents, and its size.
+    private static func head(of path: String) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var info = stat()
+        var bytes = [UInt8](repeating: 0, count: head)
+        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG, pread(descriptor, &bytes, head, 0) == head
+        else { return nil }
+        return bytes + withUnsafeBytes(of: info.st_size) { Array($0) }
     }
 
     private static func files(in folder: String) throws -> [String] {

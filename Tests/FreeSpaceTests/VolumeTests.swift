@@ -27,17 +27,22 @@ struct VolumeTests {
         let volumes = try await volumes(disk.path)
         #expect(volumes.count == 1)
         #expect(volumes[0].fileSystem == disk.kind.name)
-        #expect(volumes[0].verdict == .clean || volumes[0].free.isEmpty)
+        #expect([.clean, .untold].contains(volumes[0].verdict) || volumes[0].free.isEmpty)
         return volumes[0].verdict
     }
 
+    /// The verdict of a file system that was unmounted cleanly: some do not show it.
+    private func clean(_ kind: FileSystemDisk.Kind) -> VolumeVerdict {
+        ["btrfs", "ntfs"].contains(kind.name) ? .untold : .clean
+    }
+
     @Test(
-        "Each file system, unmounted -> clean; zeros over all free bytes change no file",
+        "Each file system, unmounted -> clean, or not to be told; zeros over all free bytes change no file",
         arguments: FileSystemDisk.Kind.allCases)
     func clean(_ kind: FileSystemDisk.Kind) async throws {
         let disk = try await FileSystemDisk(kind, scratch)
         let volume = try #require(try await volumes(disk.path).first)
-        #expect(volume.verdict == .clean && volume.fileSystem == kind.name)
+        #expect(volume.verdict == clean(kind) && volume.fileSystem == kind.name)
         #expect(volume.bytes == 1 << 20..<305 << 20)
         let free = volume.free.reduce(0) { $0 + $1.count }
         // The files that are left take 6 MiB, and a log of XFS 64 MiB.
@@ -74,7 +79,9 @@ struct VolumeTests {
         ])
     func mounted(_ kind: FileSystemDisk.Kind, script: String) async throws {
         let disk = try await FileSystemDisk(kind, scratch, copyMounted: script)
-        #expect(try await verdict(disk) == .notClean)
+        let said = try await verdict(disk)
+        // A btrfs that has just committed looks like one that is not mounted.
+        #expect(said == .notClean || kind == .btrfs && said == .untold)
     }
 
     // MARK: ext4
@@ -124,7 +131,7 @@ struct VolumeTests {
     @Test("An NTFS that is dirty or checked -> not clean", arguments: [FileSystemDisk.Kind.ntfs, .ntfs512])
     func ntfsDirty(_ kind: FileSystemDisk.Kind) async throws {
         let disk = try await FileSystemDisk(kind, scratch)
-        for (flags, expected) in [(1, VolumeVerdict.notClean), (0x4000, .notClean), (0, .clean)] {
+        for (flags, expected) in [(1, VolumeVerdict.notClean), (0x4000, .notClean), (0, .untold)] {
             try setFlags(UInt16(flags), disk, cluster: kind == .ntfs ? 4096 : 512)
             #expect(try await verdict(disk) == expected)
         }
@@ -133,8 +140,8 @@ struct VolumeTests {
     @Test(
         "An NTFS with hiberfil.sys -> as its first word says, whatever else is in the folder",
         arguments: [
-            ("hibr", VolumeVerdict.asleep), ("HIBR", .asleep), ("RSTR", .asleep), ("wake", .clean),
-            ("\0\0\0\0", .clean),
+            ("hibr", VolumeVerdict.asleep), ("HIBR", .asleep), ("RSTR", .asleep), ("wake", .untold),
+            ("\0\0\0\0", .untold),
         ])
     func hibernated(_ word: String, expected: VolumeVerdict) async throws {
         let disk = try await FileSystemDisk(.ntfs, scratch)
@@ -162,7 +169,7 @@ struct VolumeTests {
             return
         }
         for (version, client, flags, expected) in [
-            (1, 0xffff, 0, VolumeVerdict.clean), (1, 0, 2, .clean), (1, 0, 0, .notClean), (2, 0xffff, 2, .asleep),
+            (1, 0xffff, 0, VolumeVerdict.untold), (1, 0, 2, .untold), (1, 0, 0, .notClean), (2, 0xffff, 2, .asleep),
         ] {
             try disk.write(Self.restartPage(version, client, flags), at: Int(cluster) * 4096)
             #expect(try await verdict(disk) == expected, "\(version) \(client) \(flags)")
@@ -224,6 +231,22 @@ struct VolumeTests {
         #expect(try await volumes(disk.path).map(\.verdict) == [.asleep, .unknown])
         try disk.write(Array("SWAPSPACE2".utf8), at: (304 << 20) + 4086)
         #expect(try await volumes(disk.path).map(\.verdict) == [.clean, .unknown])
+    }
+
+    @Test(
+        "A dynamic disk of Windows, whose volumes' parts need not follow each other -> no trim",
+        arguments: ["label: dos\nstart=1MiB, size=304MiB, type=42\n", """
+            label: gpt
+            start=1MiB, size=304MiB, type=AF9B60A0-1431-4F62-BC68-3311714A69AD
+
+            """])
+    func dynamic(_ table: String) async throws {
+        let disk = try await FileSystemDisk(.ext4, scratch)
+        let script = try scratch.write(Array(table.utf8), to: "table")
+        _ = try await FileSystemImage.succeed(
+            "/bin/sh",
+            ["-c", "truncate -s 322M \(disk.path) && /usr/sbin/sfdisk --quiet --wipe never \(disk.path) < \(script)"])
+        #expect(try await volumes(disk.path).map(\.verdict) == [.unsupported])
     }
 
     @Test("Answers of a helper that say anything -> no volume with more than its own bytes")

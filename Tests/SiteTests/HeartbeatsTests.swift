@@ -5,7 +5,7 @@ import Testing
 @Suite("Heartbeats")
 struct HeartbeatsTests {
     private func record(_ host: String, _ beat: UInt64, instance: UInt64 = 1) -> HostRecord {
-        HostRecord(host: host, address: "h:1", instance: instance, beat: beat, certificate: nil, release: "1")
+        HostRecord(host: host, address: "h:1", instance: instance, beat: beat, certificates: [], release: "1")
     }
 
     @Test("Beats that go on -> alive; none for a minute -> gone; again -> alive")

@@ -1,5 +1,6 @@
 import Foundation
 import Index
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -18,7 +19,7 @@ struct SiteMemberTests {
 
     private func member(_ host: String) throws -> SiteMember {
         try FileManager.default.createDirectory(atPath: scratch.file("site"), withIntermediateDirectories: true)
-        let identity = SiteMember.Identity(host: host, address: "10.0.0.1:7000", certificate: nil, release: "1")
+        let identity = SiteMember.Identity(host: host, address: "10.0.0.1:7000", certificate: { nil }, release: "1")
         return try SiteMember(
             store: SiteStore(path: scratch.file("site")), identity: identity, index: scratch.file("index-\(host)"),
             scratch: scratch.file("scratch-\(host)")
@@ -112,15 +113,92 @@ struct SiteMemberTests {
         #expect(names(b) == ["c y.raw"])
     }
 
-    @Test("A store of another block size, or of a later release -> refused in words")
+    @Test("A store of another block size, of a later release, or not there -> a line, until that is mended")
     func foreignStores() throws {
         _ = try IndexStore(directory: scratch.file("index-b"), blockSize: 512)
-        _ = try member("a")
-        #expect(throws: SiteError.otherBlockSize(store: scratch.file("site"), has: 4096, wanted: 512)) {
-            try member("b")
-        }
+        let a = try member("a")
+        #expect(a.turn().problems == [])
+        let other = SiteError.otherBlockSize(store: scratch.file("site"), has: 4096, wanted: 512)
+        #expect(try member("b").turn().problems == ["\(other)"])
         let settings = scratch.file("site/site.json")
         try Data(#"{"version":2,"blockSize":4096}"#.utf8).write(to: URL(fileURLWithPath: settings))
-        #expect(throws: SiteError.laterVersion(file: settings, version: 2)) { try member("a") }
+        let later = try member("c")
+        #expect(later.turn().problems == ["\(SiteError.laterVersion(file: settings, version: 2))"])
+        try FileManager.default.moveItem(atPath: scratch.file("site"), toPath: scratch.file("away"))
+        #expect(later.turn().problems.contains { $0.contains("cannot open") })
+        #expect(!FileManager.default.fileExists(atPath: scratch.file("site")))
+        try FileManager.default.moveItem(atPath: scratch.file("away"), toPath: scratch.file("site"))
+        try Data(#"{"version":1,"blockSize":4096}"#.utf8).write(to: URL(fileURLWithPath: settings))
+        #expect(later.turn().problems == [])
+    }
+
+    @Test("Pipes, links and files in the place of others -> a line, and never a wait or a write elsewhere")
+    func hostileFiles() throws {
+        let (a, b) = (try member("a"), try member("b"))
+        try add("x.raw", to: "a")
+        #expect(a.turn().problems == [] && b.turn().problems == [])
+        let record = scratch.file("site/hosts/a/host.json")
+        try FileManager.default.removeItem(atPath: record)
+        #expect(mkfifo(record, 0o600) == 0)
+        #expect(b.turn().problems.contains { $0.contains("host.json is damaged") })
+        try FileManager.default.removeItem(atPath: scratch.file("site/hosts/b"))
+        let elsewhere = scratch.file("elsewhere")
+        try FileManager.default.createDirectory(atPath: elsewhere, withIntermediateDirectories: true)
+        let kept = "\(elsewhere)/\(String(repeating: "0", count: 32)).table"
+        try Data().write(to: URL(fileURLWithPath: kept))
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch.file("site/hosts/b"), withDestinationPath: elsewhere)
+        #expect(b.turn().problems.contains { $0.contains("is no folder") })
+        #expect(try FileManager.default.contentsOfDirectory(atPath: elsewhere).count == 1)
+    }
+
+    @Test("Tables of another host that can't be read here -> its catalogues stay")
+    func unreadable() throws {
+        let (a, b) = (try member("a"), try member("b"))
+        try add("x.raw", to: "a")
+        _ = b.turn()
+        _ = a.turn()
+        let samples = try FileManager.default.contentsOfDirectory(atPath: scratch.file("site/samples"))
+        #expect(samples.count == 1)
+        let folder = scratch.file("site/hosts/a")
+        let table = try #require(
+            try FileManager.default.contentsOfDirectory(atPath: folder).first { $0.hasSuffix("table") })
+        let whole = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(table)"))
+        // As a table of a later release looks here.
+        var later = whole
+        later[8] = 9
+        try later.write(to: URL(fileURLWithPath: "\(folder)/\(table)"))
+        let turn = b.turn()
+        #expect(turn.merges && !turn.problems.isEmpty)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.file("site/samples")) == samples)
+    }
+
+    @Test("The certificate changes -> the record has the new one and the one before")
+    func certificates() throws {
+        try FileManager.default.createDirectory(atPath: scratch.file("site"), withIntermediateDirectories: true)
+        let current = NIOLockedValueBox("old")
+        let identity = SiteMember.Identity(
+            host: "a", address: "h:1", certificate: { current.withLockedValue { $0 } }, release: "1")
+        let store = SiteStore(path: scratch.file("site"))
+        let a = try SiteMember(
+            store: store, identity: identity, index: scratch.file("index"), scratch: scratch.file("scratch")
+        ) { _ in nil }
+        _ = a.turn()
+        #expect(try store.record(of: "a")?.certificates == ["old"])
+        current.withLockedValue { $0 = "new" }
+        _ = a.turn()
+        #expect(try store.record(of: "a")?.certificates == ["new", "old"])
+    }
+}
+
+extension SiteMember {
+    /// All that a member does in turns.
+    fileprivate func turn() -> Turn {
+        var turn = renew()
+        guard turn.problems.allSatisfy({ !$0.contains("another node takes part") }) else { return turn }
+        let work = work()
+        turn.published = work.published
+        turn.problems += work.problems
+        return turn
     }
 }

@@ -31,7 +31,7 @@ public enum ControlRequest: Codable, Sendable {
     /// Ends the life of a disk that came by migration; its image stays.
     case forget(export: String)
     /// Punches the free blocks of an export's file systems, or says only what it would punch.
-    case trim(export: String, isDryRun: Bool)
+    case trim(export: String, isDryRun: Bool, isGuestOff: Bool?)
 }
 
 /// Reply of a node: one line of JSON. Any number of `progress` or `trimming` replies comes before the final one.

@@ -114,12 +114,12 @@ struct ControlServer: Sendable {
             return .exports(await node.exportList())
         case .forget(let export):
             return .forgotten(image: try await node.forget(export))
-        case .trim(let export, let isDryRun):
+        case .trim(let export, let isDryRun, let isGuestOff):
             let progress = ProgressMessages { try? await send(.trimming($0), outbound) }
             // What has been punched stays so if its client disconnects.
             return .trimmed(
                 try await whileWanted(channel) {
-                    try await node.trim(export, isDryRun: isDryRun) { progress.offer($0) }
+                    try await node.trim(export, isDryRun: isDryRun, isGuestOff: isGuestOff ?? false) { progress.offer($0) }
                 })
         }
     }

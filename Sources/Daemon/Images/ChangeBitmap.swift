@@ -19,6 +19,8 @@ actor ChangeBitmap {
     private var geometry: BlockGeometry
     private var current: DirtyMap
     private var shown: DirtyMap
+    /// Whether the bits have been handed over.
+    private var isGiven = false
     /// Last queued change of the maps. Changes run one after another, because each has several steps.
     private var changing: Task<Void, Never>?
 
@@ -63,8 +65,19 @@ actor ChangeBitmap {
         maps.show(BlockMarks(dirty: shown), as: context)
     }
 
-    /// The bits for the next process, or for the node that the disk moves to. Only after the last write.
-    var bits: BitmapKeeper.Bits { BitmapKeeper.Bits(current: current.words, shown: shown.words) }
+    /// The bits for the next process, or for the node that the disk moves to, after all changes that were begun. Later
+    /// checkpoints are refused until `takeBack`: they would be lost. Only after the last write.
+    func give() async -> BitmapKeeper.Bits {
+        await inTurn {
+            await self.setGiven(true)
+            return await BitmapKeeper.Bits(current: self.current.words, shown: self.shown.words)
+        }
+    }
+
+    /// Allows checkpoints again: the disk stays here.
+    func takeBack() { isGiven = false }
+
+    private func setGiven(_ isGiven: Bool) { self.isGiven = isGiven }
 
     /// Starts tracking, and shows the bitmap to clients.
     func start() async {
@@ -73,19 +86,26 @@ actor ChangeBitmap {
     }
 
     /// Shows the writes since the last checkpoint, and starts a new map.
-    func checkpoint() async { await inTurn { await self.beginAnew() } }
+    /// - Returns: False if the bits have been handed over.
+    func checkpoint() async -> Bool {
+        await inTurn {
+            guard await !self.isGiven else { return false }
+            await self.beginAnew()
+            return true
+        }
+    }
 
     /// Follows a change of the disk's size. New blocks count as written both before and after this checkpoint, so that
     /// clients of the new size see them.
     func resize(to size: UInt64) async { await inTurn { await self.changeSize(to: size) } }
 
-    private func inTurn(_ change: @escaping @Sendable () async -> Void) async {
+    private func inTurn<Result: Sendable>(_ change: @escaping @Sendable () async -> Result) async -> Result {
         let task = Task { [changing] in
             await changing?.value
-            await change()
+            return await change()
         }
-        changing = task
-        await task.value
+        changing = Task { _ = await task.value }
+        return await task.value
     }
 
     private func changeSize(to size: UInt64) async {
@@ -117,7 +137,14 @@ actor ChangeBitmap {
     }
 
     /// Adds the blocks of the last checkpoint to the next one, because its backup failed.
-    func failed() { current.mark(allOf: shown) }
+    /// - Returns: False if the bits have been handed over.
+    func failed() async -> Bool {
+        await inTurn {
+            guard await !self.isGiven else { return false }
+            await self.current.mark(allOf: self.shown)
+            return true
+        }
+    }
 
     /// Marks all blocks as written, because another writer may have changed the disk.
     func invalidate() {

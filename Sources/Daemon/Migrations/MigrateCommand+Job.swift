@@ -36,7 +36,7 @@ extension MigrateCommand {
             job.findPlaces = { _ in PartitionReader().places(on: file.descriptor) }
         }
         if let bitmap = export.bitmap {
-            job.readBitmap = { MovedBitmap(name: bitmap.name, bits: await bitmap.bits) }
+            job.readBitmap = { MovedBitmap(name: bitmap.name, bits: await bitmap.give()) }
         }
         job.isReadOnly = isReadOnly
         if let index { job.openIndex = { try? NeighbourIndex.open(directory: index) } }

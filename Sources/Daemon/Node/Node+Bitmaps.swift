@@ -60,7 +60,7 @@ extension Node {
     func saveBitmaps() async {
         for export in exports.values where export.isAtRest && !export.isHeldBack && export.flushProblem == nil {
             guard let bitmap = export.bitmap, let keeper = keeper(for: export) else { continue }
-            do { try keeper.save(await bitmap.bits) } catch {
+            do { try keeper.save(await bitmap.give()) } catch {
                 logger.warning("\(export.name): its dirty bitmap can't be saved, and will show all blocks: \(error)")
             }
         }

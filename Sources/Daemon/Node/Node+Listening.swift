@@ -53,7 +53,7 @@ extension Node {
                     await migrations.serve($0)
                 }
             })
-        if let site { tasks.append(Task { [logger] in await SiteTask(member: site, logger: logger).run() }) }
+        if let site { siteTask = Task { [logger] in await SiteTask(member: site, logger: logger).run() } }
         if case .insecure = transport.protection, !address.isLoopback {
             logger.warning("anyone who reaches \(listener.address) can read disks that arrive, and send disks here")
         }

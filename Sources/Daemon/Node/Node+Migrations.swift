@@ -63,7 +63,11 @@ extension Node {
         guard !export.hasMoved else {
             throw NodeError.unusable("\(export.name) has moved, and its bitmap does not track writes at other nodes")
         }
-        if hasFailed { await bitmap.failed() } else { await bitmap.checkpoint() }
+        if export.migration == nil { await bitmap.takeBack() }
+        guard await hasFailed ? bitmap.failed() : bitmap.checkpoint() else {
+            throw NodeError.unusable(
+                "\(export.name) is being switched over, and its bitmap goes with it; ask again at the node that then has it")
+        }
     }
 
     /// Changes the rate limit that all disks of a migration share; nil removes it.

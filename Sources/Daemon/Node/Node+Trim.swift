@@ -5,10 +5,11 @@ extension Node {
     /// Punches the free blocks of an export's file systems that were unmounted cleanly.
     /// - Parameters:
     ///   - isDryRun: Whether to say only what would be punched.
+    ///   - isGuestOff: As in `DiskTrim`.
     ///   - progress: Called after each piece.
     /// - Throws: `NodeError` with the reason; `CancellationError`. What has been punched by then stays so.
     func trim(
-        _ name: String, isDryRun: Bool, progress: @escaping @Sendable (TrimProgress) -> Void
+        _ name: String, isDryRun: Bool, isGuestOff: Bool, progress: @escaping @Sendable (TrimProgress) -> Void
     ) async throws -> TrimReport {
         let (export, image) = try await findForTrim(name)
         let claim = TrimClaim()
@@ -20,7 +21,7 @@ extension Node {
         }
         let trim = DiskTrim(
             name: export.name, disk: export.export.disk, image: image, loop: loops[0], isDryRun: isDryRun,
-            isUnused: { [connections = export.export.connections] in connections.current == 0 })
+            isGuestOff: isGuestOff, isUnused: { [connections = export.export.connections] in connections.current == 0 })
         let report = try await trim.run(progress: progress)
         if !isDryRun { logger.notice("\(export.name): \(report.punched) bytes of free blocks have been punched") }
         return report
@@ -44,8 +45,11 @@ extension Node {
                 "\(export.name) is not a raw file or device of its own, so its file systems can't be read; let the guest "
                     + "trim it")
         }
-        // A file and a loop device over it would be two ways to the same bytes.
-        _ = try SharedImages(exports: Array(exports.values)).others(of: export)
+        // Another export of the same bytes has clients and writes of its own.
+        guard try SharedImages(exports: Array(exports.values)).others(of: export).allSatisfy(\.isReadOnly) else {
+            throw NodeError.unusable(
+                "\(export.name) is one of several exports that may write to its image; take the others out first")
+        }
         return (export, image)
     }
 }

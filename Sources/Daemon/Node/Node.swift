@@ -67,6 +67,8 @@ public actor Node {
     var certificateWatch: Task<Void, Never>?
     /// Tasks that run until the node stops.
     var tasks: [Task<Void, Never>] = []
+    /// Takes part in a site; nil without one.
+    var siteTask: Task<Void, Never>?
     let runs = MigrationRuns()
     /// Migrations from this node that have ended.
     let history: MigrationHistory
@@ -181,6 +183,7 @@ public actor Node {
         await history.finish()
         certificateWatch?.cancel()
         await certificateWatch?.value
+        await leaveSite()
         for task in tasks + upkeep.all { task.cancel() }
         for task in tasks + upkeep.all { await task.value }
         for export in exports.values {

@@ -23,9 +23,9 @@ extension Node {
                 "--site", needs: "--site-address HOST:PORT, as the other hosts reach \(address)")
         }
         let host = site.host ?? ProcessInfo.processInfo.hostName
-        var certificate: String?
-        if case .tls(let certificates) = transport.protection {
-            certificate = certificates.clientCertificate.map(CertificateDigest.text)
+        let certificate: @Sendable () -> String? = { [transport] in
+            guard case .tls(let certificates) = transport.protection else { return nil }
+            return certificates.clientCertificate.map(CertificateDigest.text)
         }
         let identity = SiteMember.Identity(
             host: host, address: address.description, certificate: certificate, release: Release.version)
@@ -36,5 +36,21 @@ extension Node {
             return RemoteNeighbours(
                 host: record.host, ownHost: host, address: address, transport: transport, logger: peerLogger)
         }
+    }
+
+    /// Waits until the site has been left, but not for a store that does not answer: its thread then stays behind.
+    func leaveSite() async {
+        guard let siteTask else { return }
+        siteTask.cancel()
+        let (ends, end) = AsyncStream<Void>.makeStream()
+        Task {
+            await siteTask.value
+            end.finish()
+        }
+        Task {
+            try? await Task.sleep(for: .seconds(5))
+            end.finish()
+        }
+        for await _ in ends {}
     }
 }

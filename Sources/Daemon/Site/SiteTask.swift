@@ -4,20 +4,30 @@ import Logging
 import NIOConcurrencyHelpers
 import Site
 
-/// Takes part in a site until it is cancelled: one turn of its member at each beat, on a thread of low priority.
+/// Takes part in a site until it is cancelled, on threads of low priority: its record and its long work do not wait for each
+/// other.
 struct SiteTask: Sendable {
     let member: SiteMember
     let logger: Logger
 
     func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await repeatedly { _ in member.renew() } }
+            group.addTask { await repeatedly { isWanted in member.work(isWanted: isWanted) } }
+        }
+        await quietly { _ in member.leave() }
+    }
+
+    private func repeatedly(
+        _ part: @escaping @Sendable (_ isWanted: @escaping @Sendable () -> Bool) -> SiteMember.Turn
+    ) async {
         var earlier = SiteMember.Turn()
         while !Task.isCancelled {
-            let turn = await quietly { isWanted in member.turn(isWanted: isWanted) }
+            let turn = await quietly(part)
             log(turn, after: earlier)
             earlier = turn
             try? await Task.sleep(for: Heartbeats.interval)
         }
-        await quietly { _ in member.leave() }
     }
 
     /// Logs what has changed: a store that is away must not fill the log.

@@ -27,6 +27,8 @@ struct DiskTrim: Sendable {
     let image: RawImage
     let loop: EventLoop
     let isDryRun: Bool
+    /// Whether the operator says that no guest uses the disk, where its file systems can't tell.
+    var isGuestOff = false
     /// Whether no client is connected.
     let isUnused: @Sendable () -> Bool
     var read: Reader = { try VolumeReader().volumes(on: $0, size: $1, while: $2) }
@@ -51,6 +53,9 @@ struct DiskTrim: Sendable {
         // Otherwise a hole could outlive a crash of the host that the last writes to the file system do not.
         let error = await client.perform(.flush)
         guard error == 0 else { throw NodeError.unusable("\(image.path) can't be made durable: \(Self.words(error))") }
+        let claim = try claimDevice()
+        defer { claim.map { _ = close($0) } }
+        var stamp = try image.stamp()
         let plan = try await plan()
         var report = TrimReport(export: name, dryRun: isDryRun, parts: plan.map(\.part))
         guard plan.contains(where: { $0.part.problem == nil }) else { throw NodeError.unusable(Self.refusal(report)) }
@@ -59,7 +64,7 @@ struct DiskTrim: Sendable {
         for (index, part) in plan.enumerated() where !isDryRun {
             for piece in Self.pieces(of: part.runs) {
                 try Task.checkCancellation()
-                try await punch(piece, writes, after: done)
+                try await punch(piece, writes, &stamp, after: done)
                 let bytes = piece.reduce(0) { $0 + UInt64($1.count) }
                 done += bytes
                 report.parts[index].punched += bytes
@@ -67,6 +72,18 @@ struct DiskTrim: Sendable {
             }
         }
         return report
+    }
+
+    /// Keeps others on this machine from mounting a device meanwhile, and drops what its page cache may hold of the time
+    /// before another machine wrote to it.
+    /// - Returns: A descriptor that the caller closes; nil for a file.
+    /// - Throws: `FileError`, with `EBUSY` if the device is mounted or part of another one; `open(2)`, O_EXCL.
+    private func claimDevice() throws -> CInt? {
+        guard image.isBlockDevice else { return nil }
+        let descriptor = open(image.path, O_RDONLY | O_EXCL | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("have alone", image.path) }
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+        return descriptor
     }
 
     // MARK: Reading
@@ -96,14 +113,16 @@ struct DiskTrim: Sendable {
     private func planned(_ volume: Volume, _ isWanted: () -> Bool) throws -> PlannedPart {
         let part = TrimReport.Part(
             start: volume.bytes.lowerBound, size: UInt64(volume.bytes.count), fileSystem: volume.fileSystem, free: 0,
-            data: 0, punched: 0, problem: volume.verdict == .clean ? nil : volume.verdict.reason)
+            data: 0, punched: 0, problem: isTrimmed(volume.verdict) ? nil : volume.verdict.reason)
         var planned = PlannedPart(part: part)
-        guard volume.verdict == .clean else { return planned }
+        guard isTrimmed(volume.verdict) else { return planned }
         planned.part.free = volume.free.reduce(0) { $0 + UInt64($1.count) }
         planned.runs = try data(in: volume.free, isWanted)
         planned.part.data = planned.runs.reduce(0) { $0 + UInt64($1.count) }
         return planned
     }
+
+    private func isTrimmed(_ verdict: VolumeVerdict) -> Bool { verdict == .clean || isGuestOff && verdict == .untold }
 
     /// The parts of ascending runs that are no holes.
     private func data(in runs: [Range<UInt64>], _ isWanted: () -> Bool) throws -> [Range<UInt64>] {
@@ -155,9 +174,11 @@ struct DiskTrim: Sendable {
         return last.isEmpty ? pieces : pieces + [last]
     }
 
-    private func punch(_ piece: [Range<UInt64>], _ writes: DirtyMap, after done: UInt64) async throws {
+    private func punch(
+        _ piece: [Range<UInt64>], _ writes: DirtyMap, _ stamp: inout ImageStamp, after done: UInt64
+    ) async throws {
         await disk.fence()
-        let problem = await punchFenced(piece, writes)
+        let problem = await punchFenced(piece, writes, &stamp)
         // Only this trim has written since the fence.
         var cursor: UInt64 = 0
         if problem == nil { _ = writes.take(from: &cursor, limit: .max) }
@@ -168,14 +189,19 @@ struct DiskTrim: Sendable {
     }
 
     /// - Returns: Why the piece has not been punched; nil if it has.
-    private func punchFenced(_ piece: [Range<UInt64>], _ writes: DirtyMap) async -> String? {
+    private func punchFenced(
+        _ piece: [Range<UInt64>], _ writes: DirtyMap, _ stamp: inout ImageStamp
+    ) async -> String? {
         guard isUnused() else { return "a client has connected" }
         guard writes.count() == 0 else { return "the disk has been written to" }
+        guard (try? image.stamp()) == stamp else { return "something else has written to \(image.path)" }
         for run in piece {
             let error = await punch(run)
             if error == ENOTSUP || error == EOPNOTSUPP { return "\(image.path) can't have holes where it is stored" }
             if error != 0 { return "can't punch \(run.count) bytes at \(run.lowerBound): \(Self.words(error))" }
         }
+        guard let punched = try? image.stamp() else { return "\(image.path) can't be looked at any more" }
+        stamp = punched
         return nil
     }
 

@@ -6,6 +6,6 @@ public struct Volume: Sendable, Equatable {
     public var fileSystem: String?
     /// Whether its free runs hold nothing that anybody needs.
     public var verdict: VolumeVerdict
-    /// The free runs, in bytes of the disk, ascending; none unless the verdict is `clean`.
+    /// The free runs, in bytes of the disk, ascending; none unless the verdict is `clean` or `untold`.
     public var free: [Range<UInt64>] = []
 }

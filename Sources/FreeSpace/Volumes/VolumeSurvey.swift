@@ -1,5 +1,9 @@
 /// Looks at all parts of an open disk, for a trim. In the helper.
 struct VolumeSurvey {
+    /// File systems that look the same while they are mounted and nothing has changed for a moment. A mounted btrfs also
+    /// writes into blocks that its last commit calls free.
+    private static let untold: Set<FileSystem.Kind> = [.btrfs, .ntfs]
+
     /// Ascending.
     let volumes: [Volume]
 
@@ -8,11 +12,14 @@ struct VolumeSurvey {
         let contents = parts.map { FileSystem.content(of: $0) }
         let isAsleep = contents.contains(.sleeping)
         let isWithin = Self.isWithin(parts, on: descriptor)
+        let isDynamic = FileSystem.hasDynamicDisk(descriptor)
         volumes = parts.indices.map { index in
             let bytes = parts[index].start..<parts[index].start + parts[index].size
             var volume = Volume(bytes: bytes, fileSystem: contents[index].kind?.rawValue, verdict: .unknown)
             guard let kind = contents[index].kind else { return volume }
-            if isWithin || Self.overlaps(index, parts) {
+            if isDynamic {
+                volume.verdict = .unsupported
+            } else if isWithin || Self.overlaps(index, parts) {
                 volume.verdict = .overlapping
             } else if isAsleep {
                 volume.verdict = .asleep
@@ -50,7 +57,7 @@ struct VolumeSurvey {
                 else { throw FreeSpaceError.malformed }
                 free.append(system.bytes.start + run.start..<system.bytes.start + end)
             }
-            return (.clean, try ascending(free))
+            return (Self.untold.contains(system.kind) ? .untold : .clean, try ascending(free))
         } catch {
             return (verdict(for: error), [])
         }

@@ -14,6 +14,8 @@ public enum VolumeVerdict: UInt64, Sendable, CaseIterable {
     case unsupported = 5
     /// Its bytes belong to another partition or file system, too.
     case overlapping = 6
+    /// It looks as if it had been unmounted cleanly, and would look so in use.
+    case untold = 7
 
     /// The reason for the operator, and what to do.
     public var reason: String {
@@ -26,6 +28,8 @@ public enum VolumeVerdict: UInt64, Sendable, CaseIterable {
         case .damaged: "its free blocks can't be told for certain; check the file system in the guest"
         case .unsupported: "it has features that are not known here; let the guest trim it"
         case .overlapping: "its bytes belong to another partition or file system, too; correct the partition table"
+        case .untold:
+            "it does not show whether it is mounted; shut the guest down completely, then give --guest-is-off"
         }
     }
 }

@@ -11,10 +11,13 @@ final class Catalogue: Sendable {
     /// - Parameters:
     ///   - blockSize: Block size of the index; a catalogue with another one is refused.
     ///   - check: Whether the entries are verified too.
-    init(path: String, blockSize: Int, check: TableCheck) throws(TableFault) {
+    ///   - isForeign: Whether another host may have made the file, which then takes no more memory than its entries explain.
+    init(path: String, blockSize: Int, check: TableCheck, isForeign: Bool = false) throws(TableFault) {
         file = try IndexFile(path: path)
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
+        // A catalogue of this release has 64 entries a bucket, less those that repeat within a table.
+        guard !isForeign || header.bucketCount <= max(4096, header.entryCount) else { throw .damaged("header") }
         let list = try Self.section(of: file, header.tablesRange, digest: header.tablesDigest, name: "tables")
         tables = stride(from: 0, to: list.count, by: TableKey.byteCount).map {
             TableKey(bytes: list[$0..<$0 + TableKey.byteCount])

@@ -95,10 +95,12 @@ final class NeighbourImage: Sendable {
         }
     }
 
+    /// Says that bytes which were read are not those of the table.
+    /// - Parameter offset: In the image, in bytes.
+    func hasOtherBytes(at offset: UInt64) { owner?.reader.wasStale(table, at: offset) }
+
     /// Opens the file again at the next use, because another image may be at that path now.
-    /// - Parameter offset: Of the bytes that were not those of the table.
-    func forget(at offset: UInt64) {
-        owner?.reader.wasStale(table, at: offset)
+    func forget() {
         state.withLockedValue { state in
             state.ahead = []
             // Keep the connection: the server's address still names the same disk.

@@ -50,19 +50,6 @@ public final class NeighbourIndex: Sendable {
         return NeighbourIndex(snapshot.joined(with: site), blockSize, problems + site.problems)
     }
 
-    /// Reads an image of this host for another one.
-    /// - Parameter table: The 16 bytes that name the image's table.
-    /// - Returns: The number of bytes, fewer than asked for at the end of the image; 0 if no such image is in the index, or
-    ///   it can't be read.
-    package func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
-        guard
-            let place = snapshot.tables.firstIndex(where: { $0.owner == nil && $0.key.file == table }),
-            offset < neighbours[place].size
-        else { return 0 }
-        let count = Int(min(UInt64(buffer.count), neighbours[place].size - offset))
-        return images[place].read(into: .init(rebasing: buffer[..<count]), at: offset) ? count : 0
-    }
-
     private init(_ snapshot: IndexSnapshot, _ blockSize: Int, _ problems: [String]) {
         self.snapshot = snapshot
         self.blockSize = blockSize
@@ -148,8 +135,9 @@ public final class NeighbourIndex: Sendable {
         if images[candidate.neighbour].read(into: part, at: bytes.lowerBound) {
             let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(buffer))
             if fingerprint.high == prefix { return fingerprint }
+            images[candidate.neighbour].hasOtherBytes(at: bytes.lowerBound)
         }
-        images[candidate.neighbour].forget(at: bytes.lowerBound)
+        images[candidate.neighbour].forget()
         LookupMetrics.stale.increment()
         return nil
     }

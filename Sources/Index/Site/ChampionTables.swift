@@ -11,6 +11,7 @@ final class ChampionTables: Sendable {
     /// Catalogues that are kept. Each is a file without a name of up to 8 bytes for each block, and is searched for each
     /// fingerprint that nothing else has found.
     private static let most = 4
+    private static let mostCounts = 1 << 16
     /// Halving all counts at this one lets newer champions win.
     private static let halvedAt = 1 << 18
 
@@ -44,6 +45,8 @@ final class ChampionTables: Sendable {
         guard scratch != nil else { return }
         for (table, count) in counts {
             let isChampion = state.withLockedValue { state in
+                // Tables that were replaced leave their counts behind.
+                if state.hits.count > Self.mostCounts { state.hits = [:] }
                 state.hits[table.key, default: 0] += count
                 if state.hits[table.key]! > Self.halvedAt { state.hits = state.hits.mapValues { $0 / 2 } }
                 return begin(table.key, &state)

@@ -37,8 +37,9 @@ package struct SampleCatalogues: Sendable {
     ) throws -> Change {
         let snapshot = IndexSnapshot(tables: site.tables, catalogues: [], samples: site.samples, problems: [])
         var members = snapshot.uncovered.filter { owner == nil || site.tables[$0].owner?.host == owner }
-        var replaced: [String] = []
-        if isMerging {
+        var replaced = isMerging ? site.damagedSamples : []
+        // Tables that this host can't see may be in a catalogue that looks useless to it.
+        if isMerging, site.isComplete {
             let plan = MergePlan(
                 snapshot.parts.map { $0.candidate(of: site.tables) }, hasUncovered: !members.isEmpty, intoOne: false)
             replaced = plan.useless.map { snapshot.parts[$0].file }

@@ -13,7 +13,27 @@ package final class SiteTables: Sendable {
     let tables: [Table]
     /// With their files.
     let samples: [(String, Catalogue)]
+    /// Files of catalogues of samples that are broken.
+    let damagedSamples: [String]
     let champions: ChampionTables
+    /// Whether every file could be opened. Otherwise a catalogue may list tables that are there, and that this host does
+    /// not see.
+    let isComplete: Bool
+
+    /// What could not be opened.
+    private struct Faults {
+        var lines: [String] = []
+        var damaged: [String] = []
+        var hasSkipped = false
+
+        mutating func add(_ line: String) {
+            hasSkipped = true
+            if lines.count < SiteTables.mostProblems { lines.append(line) }
+        }
+    }
+
+    /// Files of one directory that are opened, and lines about those that can't be: a host may publish anything.
+    private static let (mostFiles, mostProblems) = (4096, 100)
 
     /// The images of all hosts.
     package var neighbours: [Neighbour] { tables.map(Neighbour.init) }
@@ -38,33 +58,38 @@ package final class SiteTables: Sendable {
     ) {
         self.blockSize = blockSize
         champions = earlier?.champions ?? ChampionTables(scratch: scratch)
-        var problems: [String] = []
+        var faults = Faults()
+        // Before the tables: those that a catalogue lists were published before it.
+        let oldSamples = (earlier?.samples ?? []).map(\.1).filter(\.file.isInPlace)
+        var old = Dictionary(oldSamples.map { ($0.file.path, $0) }) { first, _ in first }
+        self.samples = Self.open(in: samples, IndexFileName.catalogueSuffix, &faults) {
+            path throws(TableFault) in
+            if let catalogue = old.removeValue(forKey: path) { return catalogue }
+            return try Catalogue(path: path, blockSize: blockSize, check: check, isForeign: true)
+        }
+        damagedSamples = faults.damaged
         let oldTables = (earlier?.tables ?? []).filter(\.file.isInPlace)
         var known = Dictionary(oldTables.map { ($0.file.path, $0) }) { first, _ in first }
         var tables: [Table] = []
         for host in hosts.sorted(by: { $0.host < $1.host }) {
-            let opened = Self.open(in: host.directory, IndexFileName.tableSuffix, &problems) {
+            let opened = Self.open(in: host.directory, IndexFileName.tableSuffix, &faults) {
                 path throws(TableFault) in
                 if let table = known.removeValue(forKey: path), table.owner?.isSame(as: host) == true { return table }
                 return try Table(path: path, blockSize: blockSize, check: check, owner: host)
             }
             tables += opened.map(\.1).sorted { $0.name < $1.name }
         }
-        let oldSamples = (earlier?.samples ?? []).map(\.1).filter(\.file.isInPlace)
-        var old = Dictionary(oldSamples.map { ($0.file.path, $0) }) { first, _ in first }
-        self.samples = Self.open(in: samples, IndexFileName.catalogueSuffix, &problems) {
-            path throws(TableFault) in
-            if let catalogue = old.removeValue(forKey: path) { return catalogue }
-            return try Catalogue(path: path, blockSize: blockSize, check: check)
-        }
         self.tables = tables
-        self.problems = problems
+        problems = faults.lines
+        isComplete = !faults.hasSkipped
     }
 
     private init(_ tables: [Table], of site: SiteTables) {
         blockSize = site.blockSize
         problems = site.problems
         samples = site.samples
+        damagedSamples = site.damagedSamples
+        isComplete = site.isComplete
         champions = site.champions
         self.tables = tables
     }
@@ -75,19 +100,26 @@ package final class SiteTables: Sendable {
     }
 
     private static func open<File>(
-        in directory: String, _ suffix: String, _ problems: inout [String],
-        _ body: (String) throws(TableFault) -> File
+        in directory: String, _ suffix: String, _ faults: inout Faults, _ body: (String) throws(TableFault) -> File
     ) -> [(String, File)] {
         let place = IndexDirectory(path: directory)
-        let names: [String]
+        var names: [String]
         do { names = try place.files().filter { $0.hasSuffix(suffix) } } catch {
-            problems.append("\(error): its images are no neighbours until it can be read")
+            faults.add("\(error): its images are no neighbours until it can be read")
             return []
+        }
+        if names.count > mostFiles {
+            faults.add("\(directory) has \(names.count) files, of which \(mostFiles) are used")
+            names = Array(names.prefix(mostFiles))
         }
         return names.compactMap { name in
             do throws(TableFault) { return (name, try body(place.path(of: name))) } catch {
-                guard error != .gone else { return nil }
-                problems.append("\(place.path(of: name)) \(error.explanation(remedy: "its host publishes it again"))")
+                guard error != .gone else {
+                    faults.hasSkipped = true
+                    return nil
+                }
+                if error.isDamage { faults.damaged.append(name) }
+                faults.add("\(place.path(of: name)) \(error.explanation(remedy: "its host publishes it again"))")
                 return nil
             }
         }

@@ -22,12 +22,14 @@ package final class RemoteNeighbours: NeighbourReader, @unchecked Sendable {
         var connection = 0
         /// The host is not asked before this time.
         var resting: ContinuousClock.Instant?
+        /// The next rest after a failure: longer each time, until bytes have come.
+        var nextRest = RemoteNeighbours.rest
         /// Pieces that were read, and that were not what the table says, since the connection was made.
         var (read, stale) = (0, 0)
     }
 
     /// The longest wait for a piece.
-    private static let patienceSeconds: TimeInterval = 5
+    private static let patience = Duration.seconds(5)
     /// The time for which a host that failed is left alone, and one that has other bytes than its tables say.
     private static let (rest, longRest) = (Duration.seconds(30), Duration.seconds(600))
     private static let idleLimit = Duration.seconds(60)
@@ -57,16 +59,20 @@ package final class RemoteNeighbours: NeighbourReader, @unchecked Sendable {
 
     package func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         let range = offset..<offset + UInt64(buffer.count)
-        let deadline = Date(timeIntervalSinceNow: Self.patienceSeconds)
+        let deadline = ContinuousClock.now + Self.patience
         return withLock {
             let numbers = LentPieces.numbers(of: range)
             guard ask(table, numbers, isNeeded: true) else { return false }
             for number in numbers {
-                guard let bytes = wait(for: LentPieces.Key(table: table, number: number), until: deadline),
-                    Self.copy(bytes, of: number, range, to: buffer)
-                else { return false }
+                let key = LentPieces.Key(table: table, number: number)
+                guard let bytes = wait(for: key, until: deadline) else { return false }
+                guard Self.copy(bytes, of: number, range, to: buffer) else {
+                    state.pieces.drop(key)
+                    return false
+                }
             }
             state.read += 1
+            state.nextRest = Self.rest
             return true
         }
     }
@@ -77,11 +83,13 @@ package final class RemoteNeighbours: NeighbourReader, @unchecked Sendable {
 
     package func wasStale(_ table: [UInt8], at offset: UInt64) {
         withLock {
+            if let resting = state.resting, resting > .now { return }
             state.pieces.drop(LentPieces.Key(table: table, number: offset / LentPieces.length))
             state.stale += 1
             guard state.stale >= Self.mostStale, state.stale * 2 >= state.read else { return }
             logger.notice(
                 "images of the host '\(host)' are not what its tables say; they are no neighbours for 10 minutes")
+            (state.read, state.stale) = (0, 0)
             fail(for: Self.longRest)
         }
     }
@@ -104,17 +112,20 @@ package final class RemoteNeighbours: NeighbourReader, @unchecked Sendable {
 
     /// Call under the lock, which it gives up while it waits.
     /// - Returns: Nil if the piece has not come in time.
-    private func wait(for key: LentPieces.Key, until deadline: Date) -> [UInt8]? {
+    private func wait(for key: LentPieces.Key, until deadline: ContinuousClock.Instant) -> [UInt8]? {
         while true {
             switch state.pieces.content(key) {
             case .here(let bytes): return bytes
             case nil: return nil
             case .asked:
-                if condition.wait(until: deadline) { continue }
-                guard case .asked = state.pieces.content(key) else { continue }
+                // The condition follows a clock that may be set.
+                if .now < deadline {
+                    _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
+                    continue
+                }
                 logger.notice(
                     "the host '\(host)' at \(address) is too slow to read from; its images are no neighbours now")
-                fail(for: Self.rest)
+                failForAWhile()
                 return nil
             }
         }
@@ -206,8 +217,17 @@ package final class RemoteNeighbours: NeighbourReader, @unchecked Sendable {
             if isAwaited, let error {
                 logger.notice("images of the host '\(host)' at \(address) are no neighbours now: \(error)")
             }
-            fail(for: isAwaited ? Self.rest : nil)
+            if isAwaited { return failForAWhile() }
+            fail(for: nil)
+            // An idle host needs no memory.
+            state.pieces = LentPieces()
         }
+    }
+
+    /// Leaves the host alone, longer each time. Call under the lock.
+    private func failForAWhile() {
+        fail(for: state.nextRest)
+        state.nextRest = min(Self.longRest, state.nextRest * 2)
     }
 
     /// Ends the connection; all that wait get nothing. Call under the lock.

@@ -18,8 +18,10 @@ extension SourceDriver {
         guard let geometry = BlockGeometry(size: copy.geometry.diskSize, blockSize: BitmapPart.blockSize) else {
             throw MigrationError.unexpected("a dirty bitmap of a disk without bytes")
         }
-        // A disk that has grown meanwhile would have more words than the one that moves.
+        // A disk that has grown meanwhile has more words than the one that moves.
         let map = DirtyMap(geometry: geometry, words: words)
+        // A bitmap that covers less of the disk than moves must not call the rest clean.
+        if UInt64(words.count) * 64 < geometry.blockCount { map.markAll() }
         return BitRuns(bitmap: map.bitmap, value: true, range: 0..<geometry.blockCount)
     }
 }

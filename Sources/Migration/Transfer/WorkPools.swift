@@ -10,6 +10,10 @@ public struct WorkPools: Sendable {
     public let urgent: NIOThreadPool
     /// For work that is done ahead of time: guests and everything else on the machine go first.
     public let background: NIOThreadPool
+    /// For reading what other hosts of the site borrow. Nothing in it waits for another host: two hosts that borrow from
+    /// each other would otherwise wait for each other's threads.
+    let lending: NIOThreadPool
+    private static let lenders = 2
     /// Threads of each pool.
     private let threads: Int
 
@@ -21,9 +25,16 @@ public struct WorkPools: Sendable {
         background = NIOThreadPool(numberOfThreads: count)
         urgent.start()
         background.start()
+        lending = NIOThreadPool(numberOfThreads: Self.lenders)
+        lending.start()
+        Self.lowerPriority(of: background, threads: count)
+        Self.lowerPriority(of: lending, threads: Self.lenders)
+    }
+
+    private static func lowerPriority(of pool: NIOThreadPool, threads count: Int) {
         let all = Meeting(of: count)
         for _ in 0..<count {
-            background.submit { _ in
+            pool.submit { _ in
                 LowPriority.enter(.some)
                 // The barrier makes each job land on a thread of its own.
                 all.wait()
@@ -38,6 +49,7 @@ public struct WorkPools: Sendable {
     public func shutDown() async {
         try? await urgent.shutdownGracefully()
         try? await background.shutdownGracefully()
+        try? await lending.shutdownGracefully()
     }
 }
 

@@ -113,7 +113,11 @@ struct GoldenControlTests {
             (.wait(export: "disk", isSwitchEnough: true), #"{"wait":{"export":"disk","isSwitchEnough":true}}"#),
             (.exports, #"{"exports":{}}"#),
             (.forget(export: "disk"), #"{"forget":{"export":"disk"}}"#),
-            (.trim(export: "disk", isDryRun: true), #"{"trim":{"export":"disk","isDryRun":true}}"#),
+            (
+                .trim(export: "disk", isDryRun: false, isGuestOff: true),
+                #"{"trim":{"export":"disk","isDryRun":false,"isGuestOff":true}}"#
+            ),
+            (.trim(export: "disk", isDryRun: true, isGuestOff: nil), #"{"trim":{"export":"disk","isDryRun":true}}"#),
         ] as [(ControlRequest, String)])
     func requests(_ request: ControlRequest, _ golden: String) throws { try expect(request, golden) }
 

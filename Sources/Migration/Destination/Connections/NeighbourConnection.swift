@@ -38,7 +38,7 @@ struct NeighbourConnection: Sendable {
             }
             timeout.renew()
             try await Task.sleep(until: pace.book(Int(read.length)), clock: .continuous)
-            let payload = try await context.pools.background.runIfActive { bytes(for: read, lender) }
+            let payload = try await context.pools.lending.runIfActive { bytes(for: read, lender) }
             try await connection.send(Message.neighbourBytes(NeighbourBytes(id: read.id, payload: payload)).encoded())
         }
     }

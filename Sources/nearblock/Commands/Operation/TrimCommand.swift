@@ -18,12 +18,14 @@ struct TrimCommand: AsyncParsableCommand {
     var export: String
     @Flag(help: "Say only what would be punched.")
     var dryRun = false
+    @Flag(help: "Trim NTFS and btrfs too, which do not show whether they are in use.")
+    var guestIsOff = false
     @Flag(help: "Print one JSON object in a line on standard output.")
     var json = false
     @OptionGroup var node: ControlOption
 
     func run() async throws {
-        let table = try await TrimRun(export: export, isDryRun: dryRun, node: node).run()
+        let table = try await TrimRun(export: export, isDryRun: dryRun, isGuestOff: guestIsOff, node: node).run()
         if json { return try JSON.print(table.report) }
         for line in table.lines { print(line) }
     }
