@@ -162,7 +162,7 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "Monitoring", "PeerModel", "Peer",
+                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "Monitoring", "PeerModel", "Peer", "Site",
                 "NBDServer",
                 "BlockModel",
                 "Block", "FreeSpace", "Ring", "TestSupport", locks,

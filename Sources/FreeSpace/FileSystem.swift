@@ -53,8 +53,8 @@ struct FileSystem {
         }
     }
 
-    /// Types of partitions that hold several volumes, whose parts need not follow each other: dynamic disks of Windows
-    /// (MBR; metadata and data of GPT), and storage spaces.
+    /// Types of partitions that hold several volumes, whose parts need not follow each other. They are dynamic disks of
+    /// Windows (MBR; metadata and data of GPT), and storage spaces.
     private static let dynamicTypes = (
         number: CInt(0x42),
         texts: [

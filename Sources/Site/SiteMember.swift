@@ -37,7 +37,7 @@ package final class SiteMember: Sendable {
         package init() {}
     }
 
-    /// What the other hosts have, for look-ups, and the records of all hosts.
+    /// Tables of the other hosts, for look-ups, and the records of all hosts.
     package let view: SiteView
 
     private let presence: NIOLockedValueBox<SitePresence>

@@ -63,7 +63,7 @@ struct SitePresence: Sendable {
     /// Whether this host still merges; asked before anything is deleted.
     var isMerger: Bool { lease.isHeld(in: store) }
 
-    /// What the last look found; nil before the first.
+    /// Findings of the last look; nil before the first.
     var latest: (tables: SiteTables, heartbeats: Heartbeats)? { tables.map { ($0, heartbeats) } }
 
     /// - Returns: False if another process writes this host's record. One that has ended leaves the name after a minute.

@@ -87,7 +87,7 @@ package struct SiteStore: Sendable {
 
     /// Checks that nobody leads this host to write and delete elsewhere.
     /// - Throws: `SiteError.isLink`.
-    private func checkIsFolder(_ path: String) throws {
+    func checkIsFolder(_ path: String) throws {
         for path in [hostsPath, samplesPath, path] {
             var info = stat()
             guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else { throw SiteError.isLink(path) }

@@ -23,6 +23,7 @@ struct SiteWork: Sendable {
     ) -> SiteMember.Turn {
         var turn = SiteMember.Turn()
         do {
+            try store.checkIsFolder(store.folder(of: host))
             turn.published = try TablePublisher(index: index, folder: store.folder(of: host)).publish(isWanted)
             try makeCatalogues(after: latest.tables, merges: isMerger(), isMerger, isWanted)
             if isMerger() { turn.removed = try removeHostsThatAreGone(latest.heartbeats) }

@@ -57,7 +57,8 @@ struct TablePublisher: Sendable {
         defer { close(descriptor) }
         var info = stat()
         var bytes = [UInt8](repeating: 0, count: head)
-        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG, pread(descriptor, &bytes, head, 0) == head
+        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG,
+            pread(descriptor, &bytes, head, 0) == head
         else { return nil }
         return bytes + withUnsafeBytes(of: info.st_size) { Array($0) }
     }

@@ -235,11 +235,14 @@ struct VolumeTests {
 
     @Test(
         "A dynamic disk of Windows, whose volumes' parts need not follow each other -> no trim",
-        arguments: ["label: dos\nstart=1MiB, size=304MiB, type=42\n", """
+        arguments: [
+            "label: dos\nstart=1MiB, size=304MiB, type=42\n",
+            """
             label: gpt
             start=1MiB, size=304MiB, type=AF9B60A0-1431-4F62-BC68-3311714A69AD
 
-            """])
+            """,
+        ])
     func dynamic(_ table: String) async throws {
         let disk = try await FileSystemDisk(.ext4, scratch)
         let script = try scratch.write(Array(table.utf8), to: "table")

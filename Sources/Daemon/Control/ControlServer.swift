@@ -119,7 +119,9 @@ struct ControlServer: Sendable {
             // What has been punched stays so if its client disconnects.
             return .trimmed(
                 try await whileWanted(channel) {
-                    try await node.trim(export, isDryRun: isDryRun, isGuestOff: isGuestOff ?? false) { progress.offer($0) }
+                    try await node.trim(export, isDryRun: isDryRun, isGuestOff: isGuestOff ?? false) {
+                        progress.offer($0)
+                    }
                 })
         }
     }

@@ -66,7 +66,8 @@ extension Node {
         if export.migration == nil { await bitmap.takeBack() }
         guard await hasFailed ? bitmap.failed() : bitmap.checkpoint() else {
             throw NodeError.unusable(
-                "\(export.name) is being switched over, and its bitmap goes with it; ask again at the node that then has it")
+                "\(export.name) is being switched over, and its bitmap goes with it; ask again at the node that then has it"
+            )
         }
     }
 

@@ -4,8 +4,7 @@ import Logging
 import NIOConcurrencyHelpers
 import Site
 
-/// Takes part in a site until it is cancelled, on threads of low priority: its record and its long work do not wait for each
-/// other.
+/// Takes part in a site until it is cancelled, on threads of low priority. Its record does not wait for its long work.
 struct SiteTask: Sendable {
     let member: SiteMember
     let logger: Logger

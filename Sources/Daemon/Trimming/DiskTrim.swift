@@ -74,8 +74,8 @@ struct DiskTrim: Sendable {
         return report
     }
 
-    /// Keeps others on this machine from mounting a device meanwhile, and drops what its page cache may hold of the time
-    /// before another machine wrote to it.
+    /// Keeps others on this machine from mounting a device meanwhile. Its page cache is dropped: another machine may have
+    /// written to the device since.
     /// - Returns: A descriptor that the caller closes; nil for a file.
     /// - Throws: `FileError`, with `EBUSY` if the device is mounted or part of another one; `open(2)`, O_EXCL.
     private func claimDevice() throws -> CInt? {

@@ -4,11 +4,11 @@ import NIOConcurrencyHelpers
 /// The tables of other hosts in which most was found lately, each with a catalogue of all its fingerprints.
 ///
 /// Samples find long runs only. A disk mostly resembles few images, so that all fingerprints of these find nearly all the
-/// rest (Lillibridge et al., "Sparse Indexing", FAST 2009, whose word is champion). Any thread may use it.
+/// rest. Champion is the word of Lillibridge et al., "Sparse Indexing", FAST 2009. Any thread may use it.
 final class ChampionTables: Sendable {
     /// Blocks found in a table before a catalogue is worth it.
     private static let leastHits = 256
-    /// Catalogues that are kept. Each is a file without a name of up to 8 bytes for each block, and is searched for each
+    /// Catalogues that are kept. Each is a file without a name of up to 8 bytes for each block. It is searched for each
     /// fingerprint that nothing else has found.
     private static let most = 4
     private static let mostCounts = 1 << 16

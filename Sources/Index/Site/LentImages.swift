@@ -27,7 +27,7 @@ package final class LentImages: Sendable {
 
     /// Reads bytes of an image.
     /// - Parameter table: The 16 bytes that name the image's table.
-    /// - Returns: The number of bytes, fewer than asked for at the end of the image; 0 if no such image is in the index, or
+    /// - Returns: The number of bytes, fewer than asked for at the end of the image. 0 if no such image is in the index, or
     ///   it can't be read.
     package func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
         refresh()
@@ -48,8 +48,8 @@ package final class LentImages: Sendable {
         guard let entries, let settings = try? IndexSettings.read(from: place), let files = try? place.files() else {
             return
         }
-        let current = Dictionary(
-            entries.values.filter(\.table.file.isInPlace).map { ($0.table.file.path, $0) }) { first, _ in first }
+        let kept = entries.values.filter(\.table.file.isInPlace)
+        let current = Dictionary(kept.map { ($0.table.file.path, $0) }) { first, _ in first }
         var opened: [[UInt8]: Entry] = [:]
         for file in files where file.hasSuffix(IndexFileName.tableSuffix) {
             let path = place.path(of: file)

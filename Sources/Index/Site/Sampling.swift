@@ -1,7 +1,7 @@
 /// The choice of the fingerprints that a catalogue of samples lists.
 ///
-/// Every host of a site chooses the same ones, whatever image they are in, so a sample is found wherever it stands
-/// (Lillibridge et al., "Sparse Indexing", FAST 2009).
+/// Every host of a site chooses the same ones, whatever image they are in, so a sample is found wherever it stands.
+/// Lillibridge et al., "Sparse Indexing", FAST 2009, calls them hooks.
 enum Sampling {
     /// One fingerprint in this many is a sample, on average; a power of two.
     static let period: UInt64 = 16

@@ -20,7 +20,7 @@ package final class SiteTables: Sendable {
     /// not see.
     let isComplete: Bool
 
-    /// What could not be opened.
+    /// Files that could not be opened.
     private struct Faults {
         var lines: [String] = []
         var damaged: [String] = []

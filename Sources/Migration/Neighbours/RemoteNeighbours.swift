@@ -9,8 +9,8 @@ import PeerModel
 /// Reads images of one other host of the site, over one connection to its node.
 ///
 /// Any thread but those of event loops may use it; a read blocks until its piece has come. The connection is made at first
-/// use, and ended when it is idle. A host that fails, or whose images are not what its tables say, is left alone for a
-/// while: what it has is then a miss.
+/// use, and ended when it is idle. A host that fails is left alone for a while, and so is one whose images are not what its
+/// tables say. Its blocks are misses then.
 ///
 /// `@unchecked Sendable`: all that changes is guarded by `condition`.
 package final class RemoteNeighbours: NeighbourReader, @unchecked Sendable {

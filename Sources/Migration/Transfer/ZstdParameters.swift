@@ -7,7 +7,7 @@ enum ZstdParameters {
     /// 256 MiB: of frames that begin with a prefix, to which they refer as long as they are not longer.
     static let prefixWindowLog: Int32 = 28
     /// The lowest level of a frame that refers to a prefix. At levels 1 to 4, threads of zstd 1.5.4 know only the last 16 MiB
-    /// of one, while their search for long repeats finds places before that: the process crashes.
+    /// of one. Their search for long repeats finds places before that, and the process crashes.
     static let lowestPrefixLevel: Int32 = 6
     /// 128 KiB: for blocks that a client waits for after the switchover.
     static let demandWindowLog: Int32 = 17

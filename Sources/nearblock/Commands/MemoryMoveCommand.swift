@@ -8,7 +8,7 @@ import PeerModel
 struct MemoryMoveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "memory",
-        abstract: "Move the memory of a guest whose disks are at both nodes.",
+        abstract: "Move a guest's memory; its disks are at both nodes.",
         usage: "nearblock memory [<exports> ...] --to <host:port> [<options>]",
         discussion: HelpText.text(
             """

@@ -6,6 +6,7 @@ struct TrimCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trim",
         abstract: "Punch the free blocks of a shut-down guest's disk.",
+        usage: "nearblock trim <export> [<options>]",
         discussion: HelpText.text(
             """
             Free blocks are full of old bytes, which a migration would carry. The file systems (ext2 to ext4, XFS, \

@@ -11,7 +11,8 @@ struct TrimRun {
     /// - Throws: As `ControlOption.ask`.
     func run() async throws -> TrimTable {
         defer { Terminal.endProgress() }
-        let reply = try await node.ask(.trim(export: export, isDryRun: isDryRun, isGuestOff: isGuestOff ? true : nil)) { reply in
+        let reply = try await node.ask(.trim(export: export, isDryRun: isDryRun, isGuestOff: isGuestOff ? true : nil)) {
+            reply in
             guard case .trimming(let progress) = reply else { return }
             let share = Format.percent(progress.done, of: progress.total).drop { $0 == " " }
             Terminal.progress(["\(share) punched", "\(Format.bytes(progress.done)) of \(Format.bytes(progress.total))"])
