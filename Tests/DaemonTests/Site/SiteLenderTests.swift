@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Who may read images of this host")
 struct SiteLenderTests {
-    @Test("The certificate of the record, or the one before -> yes; another, no record, or none where one must be -> no")
+    @Test("The certificate of the record, or the one before -> yes; another, no record, or none -> no")
     func members() {
         let (old, new, other) = ([1, 2, 3] as [UInt8], [4, 5] as [UInt8], [6] as [UInt8])
         let view = SiteView()
