@@ -4,6 +4,9 @@ import MigrationProtocol
 
 /// Blocks of the neighbours that the source proposes as a prefix.
 extension IncomingDisk {
+    /// The longest time for reading a prefix: the messages of the disk wait meanwhile.
+    private static let prefixLimit = Duration.seconds(3)
+
     /// Answers a question, and begins to use the prefix if it is the final one.
     func answer(_ question: PrefixQuestion, _ room: PrefixRoom) throws -> PrefixAnswer {
         guard let index else { return PrefixAnswer(has: question.prefixes.map { _ in false }) }
@@ -15,8 +18,9 @@ extension IncomingDisk {
         index.willFetch(candidates)
         let buffer = BlockBuffer(byteCount: question.prefixes.count * geometry.blockSize)
         var filled = 0
+        let deadline = ContinuousClock.now + Self.prefixLimit
         let has = zip(question.prefixes, candidates).map { prefix, candidate in
-            guard let candidate,
+            guard let candidate, .now < deadline,
                 index.fetch(
                     candidate, prefix: prefix, into: buffer.slice(filled, geometry.blockSize), hasher: hasher) != nil
             else { return false }

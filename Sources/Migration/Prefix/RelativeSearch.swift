@@ -31,7 +31,7 @@ struct RelativeSearch: Sendable {
     /// - Throws: `FileError`; what sending throws.
     func run(isOver: @Sendable () -> Bool) async throws -> StreamPrefix? {
         let data = try await pool.runIfActive { [scan] in try scan.data() }
-        guard let neighbour = try await relative(of: data) else { return nil }
+        guard let neighbour = try await relative(of: data, isOver) else { return nil }
         let parts = try await pool.runIfActive { [scan] in try scan.begin(with: neighbour) }
         for piece in scan.pieces(of: data) {
             guard !isOver(), !Task.isCancelled else { return nil }
@@ -41,11 +41,11 @@ struct RelativeSearch: Sendable {
             guard !isOver(), !Task.isCancelled else { return nil }
             try await pool.runIfActive { [scan] in scan.compare(part, of: neighbour) }
         }
-        return try await agree(neighbour)
+        return try await agree(neighbour, isOver)
     }
 
     /// The neighbour that is likely to help most.
-    private func relative(of data: [Range<UInt64>]) async throws -> Int? {
+    private func relative(of data: [Range<UInt64>], _ isOver: @Sendable () -> Bool) async throws -> Int? {
         let (samples, candidates) = try await pool.runIfActive { [scan, index] in
             let samples = try scan.samples(of: data)
             return (samples, RelativeChoice.candidates(hits: index.hits(samples), samples: samples.count))
@@ -55,7 +55,7 @@ struct RelativeSearch: Sendable {
             try candidates.map { try scan.samples(ofNeighbour: $0.neighbour) }
         }
         let question = PrefixQuestion(prefixes: samples.map(\.high) + theirs.joined(), isFinal: false)
-        guard let answer = try await exchange.ask(question) else { return nil }
+        guard let answer = try await exchange.ask(question, isOver: isOver) else { return nil }
         var rest = answer.has[...]
         func takeShare(_ count: Int) -> Double {
             let part = rest.prefix(count)
@@ -66,14 +66,14 @@ struct RelativeSearch: Sendable {
         return RelativeChoice.best(of: candidates, shares: theirs.map { takeShare($0.count) }, known: known)?.neighbour
     }
 
-    private func agree(_ neighbour: Int) async throws -> StreamPrefix? {
+    private func agree(_ neighbour: Int, _ isOver: @Sendable () -> Bool) async throws -> StreamPrefix? {
         let chosen = try await pool.runIfActive { [scan] in scan.chosen() }
         guard !chosen.isEmpty,
             let answer = try await exchange.ask(
-                PrefixQuestion(prefixes: chosen.map(\.fingerprint.high), isFinal: true))
+                PrefixQuestion(prefixes: chosen.map(\.fingerprint.high), isFinal: true), isOver: isOver)
         else { return nil }
         let common = zip(chosen, answer.has).filter(\.1).map(\.0)
-        guard !common.isEmpty else { return nil }
+        guard !common.isEmpty, !isOver() else { return nil }
         return try await pool.runIfActive { [scan] in
             guard let prefix = scan.prefix(common, of: neighbour), scan.digest(of: prefix) == answer.digest else {
                 return nil
