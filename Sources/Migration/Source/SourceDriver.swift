@@ -159,9 +159,11 @@ struct SourceDriver {
         return next
     }
 
-    /// A destination with an older copy of the disk lacks little that a prefix could shorten.
+    /// A destination with an older copy of the disk lacks little that a prefix could shorten. On a fast link, the search would
+    /// take longer than what it saves.
     private func relative(of opened: OpenedMigration) async throws -> RelativeSearch? {
-        guard opened.takesPrefix, !opened.hasBase, !migration.isWanted, let openIndex = job.openIndex
+        guard opened.takesPrefix, !opened.hasBase, !migration.isWanted, let openIndex = job.openIndex,
+            RelativeChoice.isWorthSearching(bitsPerSecond: link.rateLimit, roundTrip: downtime.roundTrip)
         else { return nil }
         let pool = migration.pools.background
         guard let index = try await pool.runIfActive({ openIndex() }), index.blockSize == opened.geometry.blockSize

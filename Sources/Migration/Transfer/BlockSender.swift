@@ -87,7 +87,10 @@ struct BlockSender: Sendable {
     var batchLimit: Int { DataSegment.maximumBytes / blockSize }
 
     /// Lets later batches refer to `prefix`. The destination has it already.
-    func use(_ prefix: StreamPrefix) { self.prefix.withLockedValue { $0 = prefix } }
+    func use(_ prefix: StreamPrefix) {
+        self.prefix.withLockedValue { $0 = prefix }
+        pace.withLockedValue { $0.stay(atLeast: ZstdParameters.lowestPrefixLevel) }
+    }
 
     /// Splits ascending blocks into batches.
     func batches(of blocks: [UInt64]) -> [ArraySlice<UInt64>] {

@@ -113,9 +113,7 @@ package struct CompressionPace {
     private static let ratio = 0.35
     private static let longExpected = 256e6
 
-    /// The position of level 9, with which one thread begins. The second is that of the lowest level at which one makes less
-    /// than several do at level 9.
-    private static let firstAlone = 4
+    /// The position of the lowest level at which one thread makes less than several do at level 9.
     private static let lowestAlone = 3
     /// One thread that works for less than this share of the time does not keep the link waiting.
     private static let idleThreadShare = 0.5
@@ -127,6 +125,8 @@ package struct CompressionPace {
     /// Seconds of preparing since the last decision.
     private var recentPreparing = 0.0
     private var position = 2
+    /// The lowest position that is chosen.
+    private var lowest = 0
     /// Idle seconds of the link since the level fell or the link was waited for.
     private var idleSeconds = 0.0
     /// Seconds since the level rose, or the link was not the limit.
@@ -153,7 +153,6 @@ package struct CompressionPace {
     ///   - threads: that could compress instead of one; 0 if there are none.
     package init(bitsPerSecond: UInt64? = nil, threads: Int = 0) {
         self.threads = threads
-        if threads > 0 { position = Self.firstAlone }
         // Where there are several, one has a core to itself.
         if threads > 1 { preparing /= 2 }
         guard let bitsPerSecond else { return }
@@ -170,6 +169,12 @@ package struct CompressionPace {
             preconditionFailure("zstd's level \(level) has no cost")
         }
         self.position = position
+    }
+
+    /// The level does not fall below this one from now on.
+    package mutating func stay(atLeast level: Int32) {
+        lowest = Self.levels.firstIndex { $0.level >= level } ?? Self.levels.count - 1
+        position = max(position, lowest)
     }
 
     /// The level now.
@@ -218,7 +223,7 @@ package struct CompressionPace {
         // TCP's rate of a fast link shows at once that the first level is too high.
         let isFirst = carried == nil && recent.stretch.bytesPerSecond > 0
         guard recent.bytes >= (isFirst ? Self.enoughBytes / 4 : Self.enoughBytes), recent.sent > 0 else { return }
-        position = next()
+        position = max(lowest, next())
         recent = Sending()
         recentPreparing = 0
     }

@@ -44,6 +44,14 @@ struct AnchorTableTests {
         #expect(PrefixChoice(of: [], most: 5).blocks.isEmpty)
     }
 
+    @Test("A link that is fast, or near, is not worth a search")
+    func links() {
+        #expect(RelativeChoice.isWorthSearching(bitsPerSecond: 100_000_000, roundTrip: .zero))
+        #expect(!RelativeChoice.isWorthSearching(bitsPerSecond: 1_000_000_000, roundTrip: .seconds(1)))
+        #expect(RelativeChoice.isWorthSearching(bitsPerSecond: nil, roundTrip: .milliseconds(20)))
+        #expect(!RelativeChoice.isWorthSearching(bitsPerSecond: nil, roundTrip: .milliseconds(1)))
+    }
+
     @Test("Relatives: neither strangers nor twins, and only what the destination has")
     func relatives() {
         let candidates = RelativeChoice.candidates(hits: [5, 60, 495, 55, 0, 500, 61, 70], samples: 500)

@@ -49,10 +49,10 @@ struct CompressionPaceTests {
 
     private static func changes(_ levels: [Int32]) -> Int { zip(levels, levels.dropFirst()).count { $0 != $1 } }
 
-    @Test("Threads are there -> one begins at level 9, and keeps a link of its speed alone")
+    @Test("Threads are there -> one begins, and keeps a link of its speed alone")
     func alone() {
         var pace = CompressionPace(threads: 2)
-        #expect(pace.level == 9 && !pace.usesThreads)
+        #expect(pace.level == 6 && !pace.usesThreads)
         let levels = Self.levels(&pace, batches: 800, onLink: 0.05)
         #expect(!pace.usesThreads && levels.last == 12 && levels == levels.sorted())
     }
@@ -72,6 +72,13 @@ struct CompressionPaceTests {
         #expect(!single.usesThreads && single.level == 1)
     }
 
+    @Test("A lowest level -> it holds on a link that is never waited for")
+    func lowest() {
+        var pace = CompressionPace(threads: 2)
+        pace.stay(atLeast: 6)
+        #expect(Self.levels(&pace, batches: 400, onLink: 0).allSatisfy { $0 >= 6 })
+    }
+
     @Test("Something else keeps link and thread waiting -> the level stays")
     func waitsForScan() {
         var pace = CompressionPace(threads: 2)
@@ -85,7 +92,7 @@ struct CompressionPaceTests {
                     bytes: Self.batch, sent: Self.sent, waiting: 0, elapsed: 0.05,
                     stretch: .init(bytesPerSecond: 12_500_000)))
         }
-        #expect(pace.level == 9 && !pace.usesThreads)
+        #expect(pace.level == 6 && !pace.usesThreads)
     }
 
     @Test("A link that is never waited for gets the lowest, soon")
