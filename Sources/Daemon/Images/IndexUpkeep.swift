@@ -4,7 +4,6 @@ import Foundation
 import FreeSpace
 import Index
 import Logging
-import NIOConcurrencyHelpers
 
 /// Keeps the table of one export current while guests write to it.
 ///
@@ -108,18 +107,10 @@ struct IndexUpkeep: Sendable {
     private func quietly<Result: Sendable>(
         _ body: @escaping @Sendable (BuildOptions) throws -> Result
     ) async throws -> Result {
-        let isWanted = NIOLockedValueBox(true)
-        return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                Thread.detachNewThread {
-                    LowPriority.enter()
-                    var options = BuildOptions(threads: 1)
-                    options.isWanted = { isWanted.withLockedValue { $0 } }
-                    continuation.resume(with: Swift.Result { try body(options) })
-                }
-            }
-        } onCancel: {
-            isWanted.withLockedValue { $0 = false }
+        try await InterruptibleThread.run(.far) { isWanted in
+            var options = BuildOptions(threads: 1)
+            options.isWanted = isWanted
+            return try body(options)
         }
     }
 }

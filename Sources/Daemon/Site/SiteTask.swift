@@ -1,7 +1,5 @@
-import Foundation
 import Index
 import Logging
-import NIOConcurrencyHelpers
 import Site
 
 /// Takes part in a site until it is cancelled, on threads of low priority. Its record does not wait for its long work.
@@ -14,7 +12,7 @@ struct SiteTask: Sendable {
             group.addTask { await repeatedly { _ in member.renew() } }
             group.addTask { await repeatedly { isWanted in member.work(isWanted: isWanted) } }
         }
-        await quietly { _ in member.leave() }
+        await InterruptibleThread.run(.some) { _ in member.leave() }
     }
 
     private func repeatedly(
@@ -22,7 +20,7 @@ struct SiteTask: Sendable {
     ) async {
         var earlier = SiteMember.Turn()
         while !Task.isCancelled {
-            let turn = await quietly(part)
+            let turn = await InterruptibleThread.run(.some, part)
             log(turn, after: earlier)
             earlier = turn
             try? await Task.sleep(for: Heartbeats.interval)
@@ -36,22 +34,5 @@ struct SiteTask: Sendable {
         if turn.published > 0 { logger.info("\(turn.published) tables of the index were published for the site") }
         if turn.merges, !earlier.merges { logger.debug("this host merges the catalogues of the site") }
         for host in turn.removed { logger.notice("the host '\(host)' is gone, and was removed from the site") }
-    }
-
-    /// Runs `body` on a thread of its own with low priority, and tells it when the task is cancelled.
-    private func quietly<Result: Sendable>(
-        _ body: @escaping @Sendable (_ isWanted: @escaping @Sendable () -> Bool) -> Result
-    ) async -> Result {
-        let isWanted = NIOLockedValueBox(true)
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                Thread.detachNewThread {
-                    LowPriority.enter(.some)
-                    continuation.resume(returning: body { isWanted.withLockedValue { $0 } })
-                }
-            }
-        } onCancel: {
-            isWanted.withLockedValue { $0 = false }
-        }
     }
 }

@@ -2,7 +2,6 @@ import Block
 import BlockModel
 import FreeSpace
 import Glibc
-import NIOConcurrencyHelpers
 import Ring
 
 /// Punches the free blocks of cleanly unmounted file systems of one disk that nobody uses.
@@ -95,14 +94,8 @@ struct DiskTrim: Sendable {
     }
 
     private func plan() async throws -> [PlannedPart] {
-        let isWanted = NIOLockedValueBox(true)
-        let plan = try await withTaskCancellationHandler {
-            try await BackingOpener.onThread { [self] in
-                let look = { isWanted.withLockedValue { $0 } }
-                return try read(image.descriptor, disk.size, look)?.map { try planned($0, look) }
-            }
-        } onCancel: {
-            isWanted.withLockedValue { $0 = false }
+        let plan = try await InterruptibleThread.run { [self] isWanted in
+            try read(image.descriptor, disk.size, isWanted)?.map { try planned($0, isWanted) }
         }
         guard let plan, !plan.isEmpty else {
             throw NodeError.unusable("\(name) can't be trimmed: its partitions and file systems can't be read")
