@@ -28,7 +28,7 @@ struct SiteWork: Sendable {
             try makeCatalogues(after: latest.tables, merges: isMerger(), isMerger, isWanted)
             if isMerger() { turn.removed = try removeHostsThatAreGone(latest.heartbeats) }
         } catch is CancellationError {
-            // What is left is the next process's.
+            // The next process goes on.
         } catch {
             turn.problems.append("\(error)")
         }
@@ -38,11 +38,7 @@ struct SiteWork: Sendable {
     private func makeCatalogues(
         after earlier: SiteTables, merges: Bool, _ isMerger: () -> Bool, _ isWanted: @escaping @Sendable () -> Bool
     ) throws {
-        let hosts = try store.hosts().map {
-            RemoteTables(host: $0, directory: store.folder(of: $0), reader: NoReader.shared)
-        }
-        let tables = SiteTables(
-            hosts: hosts, samples: store.samplesPath, blockSize: earlier.blockSize, after: earlier)
+        let tables = earlier.refreshed()
         let change = try SampleCatalogues(scratch: scratch, threads: 1).update(
             tables, isMerging: merges, owner: merges ? nil : host, isWanted: isWanted)
         if let file = change.file {

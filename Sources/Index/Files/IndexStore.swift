@@ -200,9 +200,7 @@ public struct IndexStore: Sendable {
             let snapshot = try place.withLock {
                 try IndexSnapshot.load(place, blockSize: blockSize, check: .resident)
             }
-            let plan = MergePlan(
-                snapshot.parts.map { $0.candidate(among: snapshot.tables) }, hasUncovered: !snapshot.uncovered.isEmpty,
-                intoOne: intoOne)
+            let plan = snapshot.mergePlan(hasUncovered: !snapshot.uncovered.isEmpty, intoOne: intoOne)
             try perform(plan, on: snapshot, options)
         }
     }
@@ -239,15 +237,8 @@ public struct IndexStore: Sendable {
     }
 
     private func perform(_ plan: MergePlan, on snapshot: IndexSnapshot, _ options: BuildOptions) throws {
-        var useless = snapshot.damaged + plan.useless.map { snapshot.parts[$0].file }
-        var members = snapshot.uncovered
-        for place in plan.merged.sorted(by: { snapshot.parts[$0].live.count < snapshot.parts[$1].live.count }) {
-            let more = members + snapshot.parts[place].live
-            let most = more.map { snapshot.tables[$0].header.blockCount }.max()!
-            guard CatalogueHeader.fits(tables: more.count, maximumBlocks: most) else { continue }
-            members = more
-            useless.append(snapshot.parts[place].file)
-        }
+        let (members, replaced) = snapshot.merging(plan, with: snapshot.uncovered)
+        let useless = snapshot.damaged + replaced
         guard !members.isEmpty else { return try place.publish([], deleting: useless) }
         // Tables beyond the limit wait for the next merge.
         let tables = members.prefix(CatalogueHeader.maximumTables).sorted().map { snapshot.tables[$0] }
@@ -273,13 +264,5 @@ public struct IndexStore: Sendable {
             throw IndexError.domain(domain)
         }
         return domain
-    }
-}
-
-extension IndexSnapshot.Part {
-    fileprivate func candidate(among tables: [Table]) -> MergePlan.Candidate {
-        let live = live
-        return MergePlan.Candidate(
-            entries: live.reduce(0) { $0 + tables[$1].header.distinct }, live: live.count, tables: members.count)
     }
 }

@@ -11,6 +11,8 @@ final class Table: Sendable {
     /// The blocks of the image.
     let geometry: BlockGeometry
     let file: IndexFile
+    /// Key by which catalogues refer to this table.
+    let key: TableKey
     /// The host that has the image; nil for this one.
     let owner: RemoteTables?
 
@@ -23,6 +25,7 @@ final class Table: Sendable {
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
         (name, domain, geometry) = try Self.readText(file, header)
+        key = TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation)
         let expected = IndexFileName.file(forNeighbour: name)
         guard path.hasSuffix("/" + expected) else { throw .misnamed(neighbour: name) }
         if check == .everything {
@@ -31,9 +34,6 @@ final class Table: Sendable {
         }
         file.expectRandomReads()
     }
-
-    /// Key by which catalogues refer to this table.
-    var key: TableKey { TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation) }
 
     var fingerprints: TableFingerprints { TableFingerprints(file: file, header: header) }
 

@@ -114,6 +114,6 @@ struct IndexSnapshot: Sendable {
     func joined(with site: SiteTables) -> IndexSnapshot {
         IndexSnapshot(
             tables: tables + site.tables, catalogues: parts.map { ($0.file, $0.catalogue) }, samples: site.samples,
-            champions: site.champions, damaged: damaged, problems: problems + site.problems)
+            champions: site.champions, damaged: damaged, problems: problems)
     }
 }

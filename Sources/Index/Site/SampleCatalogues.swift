@@ -40,25 +40,14 @@ package struct SampleCatalogues: Sendable {
         var replaced = isMerging ? site.damagedSamples : []
         // Tables that this host can't see may be in a catalogue that looks useless to it.
         if isMerging, site.isComplete {
-            let plan = MergePlan(
-                snapshot.parts.map { $0.candidate(of: site.tables) }, hasUncovered: !members.isEmpty, intoOne: false)
-            replaced = plan.useless.map { snapshot.parts[$0].file }
-            for place in plan.merged {
-                let more = members + snapshot.parts[place].live
-                guard CatalogueHeader.fits(tables: more.count, maximumBlocks: Self.most(more, site.tables)) else {
-                    continue
-                }
-                members = more
-                replaced.append(snapshot.parts[place].file)
-            }
+            let plan = snapshot.mergePlan(hasUncovered: !members.isEmpty)
+            let merged = snapshot.merging(plan, with: members)
+            members = merged.members
+            replaced += merged.replaced
         }
         guard !members.isEmpty else { return Change(file: nil, replaced: replaced) }
         let tables = members.prefix(CatalogueHeader.maximumTables).sorted().map { site.tables[$0] }
         return Change(file: try write(tables, site.blockSize, isWanted), replaced: replaced)
-    }
-
-    private static func most(_ members: [Int], _ tables: [Table]) -> UInt64 {
-        members.map { tables[$0].header.blockCount }.max() ?? 0
     }
 
     private func write(
@@ -72,14 +61,5 @@ package struct SampleCatalogues: Sendable {
         ).write(to: file, listing: tables.map(\.key))
         try scratch.publish([file])
         return scratch.path(of: name)
-    }
-}
-
-extension IndexSnapshot.Part {
-    fileprivate func candidate(of tables: [Table]) -> MergePlan.Candidate {
-        let live = live
-        return MergePlan.Candidate(
-            entries: live.reduce(0) { $0 + tables[$1].header.distinct / Sampling.period }, live: live.count,
-            tables: members.count)
     }
 }

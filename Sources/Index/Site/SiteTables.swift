@@ -13,6 +13,8 @@ package final class SiteTables: Sendable {
     let tables: [Table]
     /// With their files.
     let samples: [(String, Catalogue)]
+    private let hosts: [RemoteTables]
+    private let samplesPath: String
     /// Files of catalogues of samples that are broken.
     let damagedSamples: [String]
     let champions: ChampionTables
@@ -57,6 +59,8 @@ package final class SiteTables: Sendable {
         after earlier: SiteTables? = nil
     ) {
         self.blockSize = blockSize
+        self.hosts = hosts
+        samplesPath = samples
         champions = earlier?.champions ?? ChampionTables(scratch: scratch)
         var faults = Faults()
         // Before the tables: those that a catalogue lists were published before it.
@@ -86,12 +90,19 @@ package final class SiteTables: Sendable {
 
     private init(_ tables: [Table], of site: SiteTables) {
         blockSize = site.blockSize
+        hosts = site.hosts
+        samplesPath = site.samplesPath
         problems = site.problems
         samples = site.samples
         damagedSamples = site.damagedSamples
         isComplete = site.isComplete
         champions = site.champions
         self.tables = tables
+    }
+
+    /// Returns what the store holds now of the same hosts. Blocks the thread.
+    package func refreshed() -> SiteTables {
+        SiteTables(hosts: hosts, samples: samplesPath, blockSize: blockSize, after: self)
     }
 
     /// Returns the same with only the tables of the given hosts.
