@@ -8,7 +8,7 @@ struct FileSystem {
     }
 
     /// The most partitions that are looked at.
-    private static let mostPartitions: CInt = 128
+    private static let mostPartitions = 128
     /// libblkid counts in these, whatever the disk's sectors are. Bytes.
     private static let sector: Int64 = 512
 
@@ -67,11 +67,7 @@ struct FileSystem {
     static func hasDynamicDisk(_ descriptor: CInt) -> Bool {
         guard let probe = probe(descriptor, start: 0, size: 0) else { return false }
         defer { blkid_free_probe(probe) }
-        blkid_probe_enable_superblocks(probe, 0)
-        blkid_probe_enable_partitions(probe, 1)
-        guard let list = blkid_probe_get_partitions(probe) else { return false }
-        return (0..<max(0, blkid_partlist_numof_partitions(list))).contains { index in
-            guard let partition = blkid_partlist_get_partition(list, index) else { return false }
+        return listed(probe).contains { partition in
             let text = blkid_partition_get_type_string(partition).map { String(cString: $0).lowercased() }
             return blkid_partition_get_type(partition) == dynamicTypes.number
                 || text.map(dynamicTypes.texts.contains) == true
@@ -88,15 +84,20 @@ struct FileSystem {
         return probe
     }
 
-    private static func partitions(_ probe: blkid_probe) -> [(start: Int64, size: Int64)] {
+    /// The entries of the partition table, which belong to the probe; none if there is no table.
+    private static func listed(_ probe: blkid_probe) -> [blkid_partition] {
         blkid_probe_enable_superblocks(probe, 0)
         blkid_probe_enable_partitions(probe, 1)
         guard let list = blkid_probe_get_partitions(probe) else { return [] }
-        return (0..<max(0, min(blkid_partlist_numof_partitions(list), mostPartitions))).compactMap { index in
-            guard let partition = blkid_partlist_get_partition(list, index),
-                // One that holds others, which are listed too.
-                blkid_partition_is_extended(partition) == 0
-            else { return nil }
+        return (0..<max(0, blkid_partlist_numof_partitions(list))).compactMap {
+            blkid_partlist_get_partition(list, $0)
+        }
+    }
+
+    private static func partitions(_ probe: blkid_probe) -> [(start: Int64, size: Int64)] {
+        listed(probe).prefix(mostPartitions).compactMap { partition in
+            // One that holds others, which are listed too.
+            guard blkid_partition_is_extended(partition) == 0 else { return nil }
             let (start, startIsFar) = Int64(blkid_partition_get_start(partition)).multipliedReportingOverflow(
                 by: sector)
             let (size, isLong) = Int64(blkid_partition_get_size(partition)).multipliedReportingOverflow(by: sector)

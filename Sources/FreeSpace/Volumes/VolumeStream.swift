@@ -49,8 +49,8 @@ enum VolumeStream {
         private mutating func begin(_ bytes: Range<UInt64>, _ about: UInt64, _ count: UInt64) throws {
             let kind = Int(about & 0xff)
             guard volumes.count < mostVolumes, kind <= kinds.count, let verdict = VolumeVerdict(rawValue: about >> 8),
-                count <= UInt64(FreeSpaceReader.mostRuns) - total, count == 0 || [.clean, .untold].contains(verdict),
-                kind > 0 || ![.clean, .untold].contains(verdict)
+                count <= UInt64(FreeSpaceReader.mostRuns) - total, count == 0 || verdict.tellsFree,
+                kind > 0 || !verdict.tellsFree
             else { throw FreeSpaceError.malformed }
             volumes.append(
                 Volume(bytes: bytes, fileSystem: kind > 0 ? kinds[kind - 1].rawValue : nil, verdict: verdict))

@@ -17,6 +17,9 @@ public enum VolumeVerdict: UInt64, Sendable, CaseIterable {
     /// It looks as if it had been unmounted cleanly, and would look so in use.
     case untold = 7
 
+    /// Whether the free blocks of such a file system are told.
+    var tellsFree: Bool { self == .clean || self == .untold }
+
     /// The reason for the operator, and what to do.
     public var reason: String {
         switch self {
