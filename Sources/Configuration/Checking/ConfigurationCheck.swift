@@ -67,8 +67,8 @@ public struct ConfigurationCheck {
         }
         if node.keepIndex != nil, node.index == nil { warn(needs("keep-index", "index", "--index DIR")) }
         if node.peerListen != nil, node.images == nil { warn(needs("peer-listen", "images", "--images DIR")) }
-        if node.site?.store != nil, node.index == nil { warn(needs("site", "index", "--index DIR")) }
-        if node.site?.store != nil, node.peerListen == nil {
+        if node.site.store != nil, node.index == nil { warn(needs("site", "index", "--index DIR")) }
+        if node.site.store != nil, node.peerListen == nil {
             warn(needs("site", "peer-listen", "--peer-listen HOST:PORT"))
         }
         if node.memoryDirectory != nil, node.peerListen == nil {

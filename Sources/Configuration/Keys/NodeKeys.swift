@@ -98,18 +98,18 @@ enum NodeKeys {
         ConfigurationKey(
             "site", .directory, absent: "no other hosts", example: "/mnt/site",
             "Folder that all hosts of the site share, to lend and borrow neighbours; needs `index` and `peer-listen`."
-        ) { $0.site.store = $1 },
+        ) { $0.node.site.store = $1 },
         ConfigurationKey(
             "host", .text, absent: "the machine's name", example: "host1", "Name of this host in the site."
-        ) { $0.site.host = $1 },
+        ) { $0.node.site.host = $1 },
         ConfigurationKey(
             "site-address", .peerAddress, absent: "the address of `peer-listen`", example: "10.0.0.1:7000",
             "Address of `peer-listen` as the other hosts reach it."
-        ) { $0.site.address = $1 },
+        ) { $0.node.site.address = $1 },
         ConfigurationKey(
             "site-rate", .bitRate, absent: "no limit", example: "10G",
             "Limit of all that is lent to other hosts, in bits a second."
-        ) { $0.site.bytesPerSecond = max(1, $1.bitsPerSecond / 8) },
+        ) { $0.node.site.bytesPerSecond = max(1, $1.bitsPerSecond / 8) },
     ]
 
     private static let behaviour: [ConfigurationKey<NodeSettings>] = [

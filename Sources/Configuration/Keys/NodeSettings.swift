@@ -10,9 +10,6 @@ struct NodeSettings {
     /// Places of disks that are limited to no domain with places of its own.
     var target = TargetSettings()
 
-    /// The node's part in a site.
-    var site = SiteConfiguration()
-
     /// Applies the keys that only have a meaning together.
     /// - Returns: A mistake for each key that lacks another, or excludes it.
     mutating func complete(_ file: KeyFile) -> [ConfigurationError] {
@@ -30,9 +27,7 @@ struct NodeSettings {
         } else if target.release != nil, !file.keys(of: "node").contains("prepare") {
             mistakes.append(file.mistake(" needs prepare, the command that it undoes", "release", in: "node"))
         }
-        if site.store != nil {
-            node.site = site
-        } else if !file.keys(of: "node").contains("site") {
+        if node.site.store == nil, !file.keys(of: "node").contains("site") {
             let needing = ["host", "site-address", "site-rate"].filter(file.keys(of: "node").contains)
             mistakes += needing.map { file.mistake(" needs site, the folder that all hosts share", $0, in: "node") }
         }

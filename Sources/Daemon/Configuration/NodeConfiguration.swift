@@ -43,8 +43,8 @@ public struct NodeConfiguration: Sendable {
     public var index: String?
     /// Interval at which the index is brought up to date for this node's exports; nil for never.
     public var keepIndex: Duration?
-    /// The site whose other hosts lend and borrow neighbours; nil for none.
-    package var site: SiteConfiguration?
+    /// The site whose other hosts lend and borrow neighbours.
+    package var site = SiteConfiguration()
     /// Whether writes to a disk fail before its switchover; otherwise they wait.
     public var refusesEarlyWrites = false
     /// Directory of the records that survive a restart.

@@ -116,7 +116,7 @@ struct ControlServer: Sendable {
             return .forgotten(image: try await node.forget(export))
         case .trim(let export, let isDryRun, let isGuestOff):
             let progress = ProgressMessages { try? await send(.trimming($0), outbound) }
-            // What has been punched stays so if its client disconnects.
+            // Blocks that have been punched stay so if its client disconnects.
             return .trimmed(
                 try await whileWanted(channel) {
                     try await node.trim(export, isDryRun: isDryRun, isGuestOff: isGuestOff ?? false) {

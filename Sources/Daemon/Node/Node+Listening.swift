@@ -15,7 +15,7 @@ extension Node {
                 throw NodeError.missingOption(
                     "--prepare", needs: "--peer-listen HOST:PORT, for the nodes that send disks")
             }
-            guard configuration.site?.store == nil else {
+            guard configuration.site.store == nil else {
                 throw NodeError.missingOption(
                     "--site", needs: "--peer-listen HOST:PORT, where the other hosts read images")
             }
@@ -42,7 +42,7 @@ extension Node {
             site: findsNeighbours,
             memory: try configuration.memoryDirectory.map { try MemoryDirectory(path: $0) },
             lender: site.map { SiteLender(directory: configuration.index ?? "", view: $0.view) },
-            lendingPace: LendingPace(bytesPerSecond: configuration.site?.bytesPerSecond),
+            lendingPace: LendingPace(bytesPerSecond: configuration.site.bytesPerSecond),
             hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
         ) { DiskClient(disk: $0, loop: loop) }
         let logger = logger

@@ -13,7 +13,8 @@ extension Node {
     /// - Returns: The member; nil if there is no site.
     /// - Throws: `NodeError` if an option is missing; `SiteError`, `FileError`.
     func joinSite(listensOn listening: PeerAddress) throws -> SiteMember? {
-        guard let site = configuration.site, let store = site.store else { return nil }
+        let site = configuration.site
+        guard let store = site.store else { return nil }
         guard let index = configuration.index else {
             throw NodeError.missingOption("--site", needs: "--index DIR, the index of this host's images")
         }
@@ -42,15 +43,11 @@ extension Node {
     func leaveSite() async {
         guard let siteTask else { return }
         siteTask.cancel()
-        let (ends, end) = AsyncStream<Void>.makeStream()
+        let hasEnded = WatchedValue(false)
         Task {
             await siteTask.value
-            end.finish()
+            hasEnded.withLockedValue { $0 = true }
         }
-        Task {
-            try? await Task.sleep(for: .seconds(5))
-            end.finish()
-        }
-        for await _ in ends {}
+        _ = await hasEnded.wait(until: { $0 }, atMost: .seconds(5))
     }
 }

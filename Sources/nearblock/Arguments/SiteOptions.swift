@@ -23,12 +23,9 @@ struct SiteOptions: ParsableArguments {
 
     /// Overrides the configuration with the options that were given.
     func apply(to node: inout NodeConfiguration) {
-        guard site != nil || host != nil || siteAddress != nil || siteRate != nil || node.site != nil else { return }
-        var result = node.site ?? SiteConfiguration()
-        result.store = site ?? result.store
-        result.host = host ?? result.host
-        result.address = siteAddress ?? result.address
-        result.bytesPerSecond = siteRate.map { max(1, $0.bitsPerSecond / 8) } ?? result.bytesPerSecond
-        node.site = result
+        node.site.store = site ?? node.site.store
+        node.site.host = host ?? node.site.host
+        node.site.address = siteAddress ?? node.site.address
+        node.site.bytesPerSecond = siteRate.map { max(1, $0.bitsPerSecond / 8) } ?? node.site.bytesPerSecond
     }
 }
