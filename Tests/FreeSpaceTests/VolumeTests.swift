@@ -5,7 +5,7 @@ import Testing
 @testable import BlockModel
 @testable import FreeSpace
 
-/// What the helper says of file systems that may be trimmed: only of those that were unmounted cleanly, and only what is free.
+/// The helper calls only file systems clean that were unmounted cleanly, and tells only what is free in them.
 @Suite("Volumes", .timeLimit(.minutes(15)))
 struct VolumeTests {
     private let scratch = Scratch()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Site
 
-/// What members of a site write, and what they see of each other.
+/// Members of a site write records and tables, and see those of each other.
 @Suite("Members of a site", .timeLimit(.minutes(5)))
 struct SiteMemberTests {
     private final class Reader: NeighbourReader {

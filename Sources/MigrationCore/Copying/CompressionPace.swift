@@ -153,7 +153,7 @@ package struct CompressionPace {
     ///   - threads: that could compress instead of one; 0 if there are none.
     package init(bitsPerSecond: UInt64? = nil, threads: Int = 0) {
         self.threads = threads
-        // Where there are several, one has a core to itself.
+        // One thread has a core to itself if there are several.
         if threads > 1 { preparing /= 2 }
         guard let bitsPerSecond else { return }
         let best = fitting(Double(bitsPerSecond) / 8)

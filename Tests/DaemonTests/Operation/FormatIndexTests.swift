@@ -61,7 +61,7 @@ struct FormatIndexTests {
             ("qemu-io", ["-f", "qcow2", "-c", "write -s \(pattern) 1M 1M", top]),
             ("qemu-img", ["snapshot", "-c", "before", top]),
             ("qemu-img", ["convert", "-l", "before", "-O", "raw", top, scratch.file("disk.raw")]),
-            // What is only in the snapshot from now on.
+            // These bytes are only in the snapshot from now on.
             ("qemu-io", ["-f", "qcow2", "-c", "write -P 3 1M 1M", top]),
         ] {
             expectSuccess(try await Command.run(program, arguments))

@@ -16,17 +16,26 @@ struct SiteTests {
         return (scratch.file("disk.raw"), scratch.file("neighbour.raw"))
     }
 
-    @Test("A disk arrives at one host, another has its blocks -> they are read there, and the image is equal")
-    func borrowed() async throws {
+    /// Hosts `a`, which has the disk's blocks as a neighbour, and `b`, and a source that serves the disk.
+    /// - Parameter options: Those of each node, or none.
+    private func hosts(
+        domain: String? = nil, options: () async throws -> [String] = { [] }
+    ) async throws -> SiteNodes {
         let nodes = try SiteNodes()
         let (disk, neighbour) = try twins(nodes.scratch)
-        try await nodes.index(neighbour, of: "a")
-        try await nodes.start("a")
-        try await nodes.start("b")
+        try await nodes.index(neighbour, of: "a", domain: domain)
+        try await nodes.start("a", try await options())
+        try await nodes.start("b", try await options())
         try await nodes.waitUntilListed(1)
-        try await nodes.serve(disk)
+        try await nodes.serve(disk, try await options())
         // The other host looks at the store every 10 s.
         try await Task.sleep(for: .seconds(11))
+        return nodes
+    }
+
+    @Test("A disk arrives at one host, another has its blocks -> they are read there, and the image is equal")
+    func borrowed() async throws {
+        let nodes = try await hosts()
         let ledger = try await nodes.migrate(to: "b")
         #expect(ledger["neighbour"] ?? 0 > Self.data * 99 / 100, "\(ledger)")
         #expect(try nodes.arrived(at: "b") == nodes.scratch.data("disk.raw"))
@@ -36,14 +45,7 @@ struct SiteTests {
         "The neighbour's host is killed, or its image has changed -> misses, and the image is equal",
         arguments: [true, false])
     func lost(isKilled: Bool) async throws {
-        let nodes = try SiteNodes()
-        let (disk, neighbour) = try twins(nodes.scratch)
-        try await nodes.index(neighbour, of: "a")
-        try await nodes.start("a")
-        try await nodes.start("b")
-        try await nodes.waitUntilListed(1)
-        try await nodes.serve(disk)
-        try await Task.sleep(for: .seconds(11))
+        let nodes = try await hosts()
         if isKilled {
             try await nodes.hosts["a"]?.kill()
         } else {
@@ -58,19 +60,10 @@ struct SiteTests {
         #expect(messages.components(separatedBy: "host 'a'").count == 2, "\(messages)")
     }
 
-    @Test("With certificates -> a host of the site may read; a member of the authority that is no host may not")
+    @Test("With certificates -> a host of the site may read, by the one that its record names")
     func certificates() async throws {
         let certificates = try await Certificates()
-        let nodes = try SiteNodes()
-        let (disk, neighbour) = try twins(nodes.scratch)
-        try await nodes.index(neighbour, of: "a")
-        try await nodes.start("a", ["--peer-tls", try await certificates.directory()])
-        let own = try await certificates.directory()
-        try await nodes.start("b", ["--peer-tls", own])
-        try await nodes.waitUntilListed(1)
-        try await nodes.serve(disk, ["--peer-tls", try await certificates.directory()])
-        try await Task.sleep(for: .seconds(11))
-        // The host takes the certificate of somebody else of the authority, and its record does not tell.
+        let nodes = try await hosts { ["--peer-tls", try await certificates.directory()] }
         let record = "\(nodes.store)/hosts/b/host.json"
         let ledger = try await nodes.migrate(to: "b")
         #expect(ledger["neighbour"] ?? 0 > Self.data * 99 / 100, "\(ledger)")
@@ -90,14 +83,7 @@ struct SiteTests {
 
     @Test("Images of another domain -> not used")
     func domains() async throws {
-        let nodes = try SiteNodes()
-        let (disk, neighbour) = try twins(nodes.scratch)
-        try await nodes.index(neighbour, of: "a", domain: "shop")
-        try await nodes.start("a")
-        try await nodes.start("b")
-        try await nodes.waitUntilListed(1)
-        try await nodes.serve(disk)
-        try await Task.sleep(for: .seconds(11))
+        let nodes = try await hosts(domain: "shop")
         let ledger = try await nodes.migrate(to: "b", ["--domain", "other"])
         #expect(ledger["neighbour"] == 0, "\(ledger)")
     }
