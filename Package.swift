@@ -33,10 +33,10 @@ let package = Package(
         .target(name: "Ring", dependencies: ["CLiburing", "CLinux", locks]),
         .target(name: "Hashing", dependencies: ["COpenSSL"]),
         .target(name: "BlockModel"),
-        .target(name: "Block", dependencies: ["BlockModel", "Ring", "CLinux", "CLibNBD", locks]),
-        .target(name: "StorageDaemon", dependencies: ["Block", "CLinux", locks]),
-        .target(name: "FreeSpace", dependencies: ["BlockModel", "CBlkid", "CExt2FS", "CLinux"]),
         .target(name: "NBD"),
+        .target(name: "Block", dependencies: ["BlockModel", "NBD", "Ring", "CLinux", "CLibNBD", locks]),
+        .target(name: "StorageDaemon", dependencies: ["Block", "Rados", "CLinux", locks]),
+        .target(name: "FreeSpace", dependencies: ["BlockModel", "CBlkid", "CExt2FS", "CLinux"]),
         .target(name: "TLS", dependencies: ["COpenSSL"]),
         .target(name: "NBDServer", dependencies: ["NBD", "TLS", "BlockModel", "Block", "Ring", "CLinux", locks]),
         .target(
@@ -45,7 +45,9 @@ let package = Package(
                 "Hashing", "BlockModel", "Block", "StorageDaemon", "CLinux", locks,
                 .product(name: "Metrics", package: "swift-metrics"),
             ]),
-        .target(name: "Site", dependencies: ["Index", "Block", "CLinux", locks]),
+        // Ceph's libraries are loaded when they are first used.
+        .target(name: "Rados", dependencies: [locks]),
+        .target(name: "Site", dependencies: ["Index", "Rados", "Block", "StorageDaemon", "CLinux", locks]),
         .target(name: "PeerModel"),
         .target(
             name: "Peer",
@@ -81,7 +83,7 @@ let package = Package(
             name: "Daemon",
             dependencies: [
                 "Migration", "MigrationCore", "MigrationProtocol", "Monitoring", "Peer", "PeerModel", "Index", "Site",
-                "Hashing",
+                "Rados", "Hashing",
                 "NBDServer", "TLS", "BlockModel", "Block", "StorageDaemon", "FreeSpace", "Ring", locks,
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Logging", package: "swift-log"),
@@ -106,7 +108,16 @@ let package = Package(
 
         // Times look-ups for benchmarks/index.
         .executableTarget(
-            name: "LookupBenchmark", dependencies: ["Hashing", "Index"], path: "benchmarks/lib/LookupBenchmark"),
+            name: "LookupBenchmark", dependencies: ["Hashing", "Index", "IndexSamples"],
+            path: "benchmarks/lib/LookupBenchmark"),
+
+        // Times the samples of a site for benchmarks/site.
+        .executableTarget(
+            name: "SiteBenchmark", dependencies: ["Hashing", "Index", "IndexSamples"],
+            path: "benchmarks/lib/SiteBenchmark"),
+
+        // Questions for an index, which both take from its tables.
+        .target(name: "IndexSamples", dependencies: ["Hashing", "Index"], path: "benchmarks/lib/IndexSamples"),
 
         // Times the description of memory in tokens for benchmarks/memory-stream.
         .executableTarget(
@@ -118,7 +129,7 @@ let package = Package(
         // What the tests share, then one target for each of those above.
         .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/TestSupport"),
         .testTarget(name: "RingTests", dependencies: ["Ring", "TestSupport", locks]),
-        .testTarget(name: "BlockTests", dependencies: ["BlockModel", "Block", "Ring", "TestSupport", locks]),
+        .testTarget(name: "BlockTests", dependencies: ["BlockModel", "Block", "NBD", "Ring", "TestSupport", locks]),
         .testTarget(
             name: "StorageDaemonTests", dependencies: ["StorageDaemon", "Block", "Ring", "TestSupport", locks]),
         .testTarget(name: "FreeSpaceTests", dependencies: ["nearblock", "FreeSpace", "BlockModel", "TestSupport"]),
@@ -130,7 +141,11 @@ let package = Package(
             name: "IndexTests",
             dependencies: ["Index", "Hashing", "BlockModel", "Block", "CLinux", "TestSupport", locks]),
         .testTarget(
-            name: "SiteTests", dependencies: ["Site", "Index", "Hashing", "BlockModel", "Block", "TestSupport", locks]),
+            name: "SiteTests",
+            dependencies: [
+                "Site", "Rados", "Index", "Hashing", "BlockModel", "Block", "StorageDaemon", "TestSupport", locks,
+            ]
+        ),
         .testTarget(
             name: "MigrationProtocolTests",
             dependencies: ["MigrationProtocol", "Hashing", "BlockModel", "PeerModel", "TestSupport"]),
@@ -162,8 +177,9 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "nearblock", "Daemon", "Configuration", "MigrationProtocol", "Monitoring", "PeerModel", "Peer", "Site",
-                "NBDServer",
+                "nearblock", "Daemon", "Configuration", "Migration", "MigrationProtocol", "Monitoring", "PeerModel",
+                "Peer",
+                "Site", "Rados", "StorageDaemon", "NBDServer",
                 "BlockModel",
                 "Block", "FreeSpace", "Ring", "TestSupport", locks,
             ]),

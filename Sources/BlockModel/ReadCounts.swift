@@ -13,6 +13,7 @@ public final class ReadCounts: @unchecked Sendable {
 
     private let size: UInt64
     private let part: UInt64
+    private let shift: UInt64
     private let counts: UnsafeMutablePointer<Atomic<UInt32>>
     private let parts: Int
 
@@ -20,6 +21,8 @@ public final class ReadCounts: @unchecked Sendable {
     package init(size: UInt64) {
         self.size = size
         part = Self.part(of: size)
+        assert(part.nonzeroBitCount == 1)
+        shift = UInt64(part.trailingZeroBitCount)
         parts = Int(size / part + (size % part == 0 ? 0 : 1))
         // calloc's memory is zero without having been touched, as in `AtomicBitmap`.
         counts = calloc(max(parts, 1), MemoryLayout<Atomic<UInt32>>.stride)!
@@ -50,8 +53,8 @@ public final class ReadCounts: @unchecked Sendable {
     /// Counts a read of these bytes.
     package func note(offset: UInt64, length: UInt64) {
         guard length > 0, offset < size else { return }
-        var index = Int(offset / part)
-        let last = Int((offset + length - 1) / part)
+        var index = Int(offset &>> shift)
+        let last = Int((offset + length - 1) &>> shift)
         while index <= last, index < parts {
             // No read-modify-write: a count that is lost now and then costs less than a locked bus with every read.
             let count = counts[index].load(ordering: .relaxed)

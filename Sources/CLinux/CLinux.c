@@ -300,6 +300,14 @@ int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned cha
 
 void linux_begin_writing_out(int descriptor) { sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
+void linux_allowed_cores(unsigned char *cores, int count) {
+    // 8192 is the most that Linux supports; cpu_set_t has only 1024, and the call fails where there are more.
+    unsigned char set[8192 / 8] = {0};
+    const int isKnown = syscall(SYS_sched_getaffinity, getpid(), sizeof set, set) > 0;
+    for (int core = 0; core < count; core++)
+        cores[core] = !isKnown || (core < 8192 && (set[core / 8] >> (core % 8) & 1));
+}
+
 static void take_turns_of(uint64_t nanoseconds) {
     // The layout is that of <linux/sched/types.h>, which conflicts with glibc's <sched.h> on some systems.
     struct {
@@ -316,6 +324,8 @@ static void take_turns_of(uint64_t nanoseconds) {
 }
 
 void linux_take_short_turns(void) { take_turns_of(100 * 1000); }
+
+void linux_take_usual_turns(void) { take_turns_of(0); }
 
 void linux_take_long_turns(void) { take_turns_of(20 * 1000 * 1000); }
 

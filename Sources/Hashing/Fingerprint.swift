@@ -2,6 +2,7 @@
 ///
 /// A short last block of a disk is hashed as if zeros filled it up to the block size. A fingerprint therefore always
 /// stands for exactly one block size of bytes.
+@frozen
 public struct Fingerprint: Hashable, Comparable, Sendable {
     /// Bytes 0 to 7, the first one the most significant: the order of numbers is the order of bytes.
     public let high: UInt64
@@ -9,11 +10,14 @@ public struct Fingerprint: Hashable, Comparable, Sendable {
     public let low: UInt64
 
     /// Stands for a block of zeros by agreement. No block is known to have this fingerprint as its hash.
-    public static let zero = Fingerprint(high: 0, low: 0)
+    @inlinable
+    public static var zero: Fingerprint { Fingerprint(high: 0, low: 0) }
     /// Stands for a block of which nothing is known: it can't be read now, and may be anything once it can.
-    public static let unknown = Fingerprint(high: .max, low: .max)
+    @inlinable
+    public static var unknown: Fingerprint { Fingerprint(high: .max, low: .max) }
     /// The size of a fingerprint in files and messages.
-    public static let byteCount = 16
+    @inlinable
+    public static var byteCount: Int { 16 }
 
     /// A fingerprint from its halves.
     @inlinable
@@ -39,8 +43,15 @@ public struct Fingerprint: Hashable, Comparable, Sendable {
     }
 
     /// Whether both are equal; with `isByPrefix`, whether their first halves are.
+    @inlinable
     package func matches(_ other: Fingerprint, isByPrefix: Bool) -> Bool {
         high == other.high && (isByPrefix || low == other.low)
+    }
+
+    /// Whether all bits are equal. Written out, so that lookups in other modules compare without a call.
+    @inlinable
+    public static func == (left: Fingerprint, right: Fingerprint) -> Bool {
+        left.high == right.high && left.low == right.low
     }
 
     /// The order of the bytes.

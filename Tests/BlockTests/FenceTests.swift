@@ -63,6 +63,46 @@ import Testing
         }
     }
 
+    @Test("Another device -> it answers what is done at once, and the old one is let go", arguments: [true, false])
+    func anotherDeviceAtOnce(isFenced: Bool) async throws {
+        func block(_ byte: UInt8) -> [UInt8] { [UInt8](repeating: byte, count: 4096) }
+        let other = try scratch.write(block(5), to: "other.raw")
+        try await TestDisk.run(try scratch.write(block(1), to: "disk.raw"), loops: 2) { test in
+            func contents() async -> [[UInt8]] {
+                var found: [[UInt8]] = []
+                for loop in test.loops {
+                    found.append(
+                        await loop.perform {
+                            let memory = Memory([0, 0, 0, 0])
+                            _ = test.disk.port(on: loop).readIfCached(into: memory.base, length: 4, at: 0)
+                            return memory.contents
+                        })
+                }
+                return found
+            }
+            #expect(await contents() == [[1, 1, 1, 1], [1, 1, 1, 1]])
+            var device: FileDevice? = FileDevice(image: try RawImage(path: other, access: .readWrite))
+            weak let first = device
+            if isFenced {
+                await test.disk.fence()
+                await test.disk.replaceDevice(device!)
+                await test.disk.unfence()
+            } else {
+                await test.disk.switchDevice(device!)
+            }
+            device = nil
+            #expect(await contents() == [[5, 5, 5, 5], [5, 5, 5, 5]])
+            let written = await test.loops[1].perform {
+                let memory = Memory([UInt8](repeating: 9, count: 4096))
+                return test.disk.port(on: test.loops[1]).writeAtOnce(from: memory.base, length: 4096, at: 0)
+            }
+            #expect(written == 0)
+            #expect(try scratch.contents("other.raw") == block(9) && scratch.contents("disk.raw") == block(1))
+            await test.disk.switchDevice(FileDevice(image: test.image))
+            #expect(first == nil)
+        }
+    }
+
     @Test func aFencedDiskCanGetAnotherDevice() async throws {
         let (old, new) = (HandDevice(), HandDevice())
         try await TestDisk.run(try scratch.hole(4096, "disk.raw"), loops: 2, device: old) { test in

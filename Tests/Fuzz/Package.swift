@@ -10,6 +10,7 @@ func modules(_ names: String...) -> [Target.Dependency] { names.map { .product(n
 let fuzzed: KeyValuePairs = [
     "HandshakeFuzz": modules("NBD"),
     "TransmissionFuzz": modules("NBD"),
+    "AnswerFuzz": modules("NBD"),
     "PeerFuzz": modules("PeerModel", "Peer", "MigrationProtocol", "MigrationCore", "Migration", "BlockModel", "Block")
         + [nio],
     "TableFuzz": modules("Hashing", "Index"),

@@ -49,7 +49,7 @@ import Testing
             Issue.record("a good header was refused")
             return
         }
-        let verdict = request.verdict(under: negotiation)
+        let verdict = request.verdict(under: negotiation.terms)
         let expected = rules(type, flags, offset, length, negotiation)
         if verdict.rawValue != expected { Issue.record("\(request) under \(negotiation): \(verdict), not \(expected)") }
     }

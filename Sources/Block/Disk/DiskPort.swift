@@ -9,8 +9,15 @@ public final class DiskPort: @unchecked Sendable {
     /// The loop whose thread uses this port.
     public let loop: EventLoop
 
-    private var device: BlockDevice
-    private var reads: ReadCounts
+    private var device: BlockDevice {
+        didSet { fastDevice = .passUnretained(device) }
+    }
+    private var reads: ReadCounts {
+        didSet { fastReads = .passUnretained(reads) }
+    }
+    /// `device` and `reads` for calls that cost no reference count.
+    private var fastDevice: Unmanaged<BlockDevice>
+    private var fastReads: Unmanaged<ReadCounts>
     private var dirtyMap: DirtyMap?
     /// The maps of `follow`, and below the same maps unretained, so that a request costs no reference counting.
     private var followers: [DirtyMap] = []
@@ -26,6 +33,8 @@ public final class DiskPort: @unchecked Sendable {
         self.loop = loop
         self.device = device
         self.reads = reads
+        fastDevice = .passUnretained(device)
+        fastReads = .passUnretained(reads)
         self.trims = trims
     }
 
@@ -53,9 +62,10 @@ public final class DiskPort: @unchecked Sendable {
     /// - Returns: bytes read; if they are fewer than `length`, the caller submits a request.
     public func readIfCached(into buffer: UnsafeMutableRawPointer, length: Int, at offset: UInt64) -> Int {
         guard !isFenced else { return 0 }
-        let count = device.readIfCached(into: buffer, length: length, at: offset)
+        assert(fastDevice.toOpaque() == Unmanaged.passUnretained(device).toOpaque())
+        let count = fastDevice._withUnsafeGuaranteedRef { $0.readIfCached(into: buffer, length: length, at: offset) }
         // A read that is not complete is counted when it is submitted.
-        if count == length { reads.note(offset: offset, length: UInt64(length)) }
+        if count == length { fastReads._withUnsafeGuaranteedRef { $0.note(offset: offset, length: UInt64(length)) } }
         return count
     }
 
@@ -66,7 +76,9 @@ public final class DiskPort: @unchecked Sendable {
         guard !isFenced else { return nil }
         let began = WritePace.now()
         guard pace.allows(at: began),
-            let error = device.writeAtOnce(from: buffer, length: length, at: offset)
+            let error = fastDevice._withUnsafeGuaranteedRef({
+                $0.writeAtOnce(from: buffer, length: length, at: offset)
+            })
         else { return nil }
         pace.record(from: began, to: WritePace.now())
         // Invariant 1: the write has ended, and its reply follows.
@@ -117,6 +129,7 @@ public final class DiskPort: @unchecked Sendable {
     }
 
     func switchDevice(_ device: BlockDevice) {
+        assert(loop.isCurrent, "the loop may be about to call the old device, which this releases")
         self.device = device
     }
 

@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import Synchronization
 
 /// Counts the times that a remote server may have lost changes of a disk that were acknowledged and not flushed.
@@ -6,6 +7,7 @@ import Synchronization
 /// owed one failed flush (`OwedFlush`).
 public final class LossCount: Sendable {
     private let count = Atomic<UInt64>(0)
+    private let followers = NIOLockedValueBox<[LossCount]>([])
 
     /// Starts at 0.
     public init() {}
@@ -14,5 +16,17 @@ public final class LossCount: Sendable {
     public var now: UInt64 { count.load(ordering: .acquiring) }
 
     /// Counts a loss. Call it before any client can hear of a successful flush after the loss.
-    public func increment() { count.add(1, ordering: .acquiringAndReleasing) }
+    public func increment() {
+        count.add(1, ordering: .acquiringAndReleasing)
+        for follower in followers.withLockedValue({ $0 }) { follower.increment() }
+    }
+
+    /// Counts each further loss in another count, too: that of a disk whose clients knew it before they came to this device.
+    /// - Parameter other: has no way back to this count.
+    public func follow(with other: LossCount) {
+        guard other !== self else { return }
+        followers.withLockedValue { followers in
+            if !followers.contains(where: { $0 === other }) { followers.append(other) }
+        }
+    }
 }

@@ -135,14 +135,10 @@ public final class RawImage: DiskImage {
     /// The file's numbers, size and time of change, read at each call.
     /// - Throws: `FileError`.
     public func stamp() throws -> ImageStamp {
+        guard isBlockDevice else { return try ImageStamp(ofFile: descriptor, path: path) }
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
-        if isBlockDevice {
-            return ImageStamp(device: UInt64(info.st_rdev), inode: 0, size: size, modified: 0)
-        }
-        let modified = Int64(info.st_mtim.tv_sec) * 1_000_000_000 + Int64(info.st_mtim.tv_nsec)
-        return ImageStamp(
-            device: UInt64(info.st_dev), inode: UInt64(info.st_ino), size: UInt64(info.st_size), modified: modified)
+        return ImageStamp(device: UInt64(info.st_rdev), inode: 0, size: size, modified: 0)
     }
 
     /// The identity of the image; nil for a device that nothing tells from others.

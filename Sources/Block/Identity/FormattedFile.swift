@@ -41,6 +41,10 @@ public final class FormattedFile: Sendable {
             ? open.st_dev == there.st_dev && open.st_ino == there.st_ino : open.st_rdev == there.st_rdev
     }
 
+    /// The file's numbers, size and time of change, read at each call; nil for a device.
+    /// - Throws: `FileError`.
+    public func stamp() throws -> ImageStamp? { isFile ? try ImageStamp(ofFile: descriptor, path: path) : nil }
+
     /// Bytes that a file takes on its file system; nil for a device.
     var allocatedBytes: UInt64? {
         var info = stat()

@@ -3,35 +3,40 @@ import Dispatch
 import Glibc
 import Ring
 
-/// One connection to another NBD server, on one loop. The ring polls for the events that libnbd waits for.
+/// One connection to another NBD server, on one loop.
 ///
-/// 1. `start` sends a request's commands, one after the other.
+/// 1. `start` takes requests; at the end of the loop's turn their commands are sent, one after the other for each request.
 /// 2. A lost connection is made again (`NBDClientReconnector`), and unanswered commands are sent again.
 /// 3. `stop` ends all requests.
 ///
 /// `@unchecked Sendable`: used on its loop's thread only.
 final class NBDClientConnection: RingHandler, @unchecked Sendable {
-    /// Seconds from the first loss of a command's connection until its request fails.
-    private static let retrySeconds = 30.0
+    /// Seconds from the time when a command had no connection first until its request fails.
+    private static let retrySeconds = Double(NBDClientReconnector.limitSeconds)
 
     let loop: EventLoop
+    /// The memory of all commands.
+    let commands = NBDClientCommands()
     private let reconnector: NBDClientReconnector
     private let traits: NBDClientTraits
     private let durability: NBDClientDurability
     private let report: @Sendable (String) -> Void
     /// The size that was reported last; nil if the server has always shown the same disk.
     private var reportedSize: UInt64?
-    private let operation: UnsafeMutablePointer<RingOperation>
     /// The connection; nil while it is lost.
-    private var link: NBDClientLink?
+    private var transmission: NBDClientTransmission?
+    /// The lost connection, on which the server may still work.
+    private var closing: ClosingSocket?
     private var inFlight = 0
-    private var endedCommands: [NBDClientCommand] = []
+    /// Requests that came in this turn of the loop.
+    private var started: [UnsafeMutablePointer<NBDClientCommand>] = []
+    private var endedCommands: [UnsafeMutablePointer<NBDClientCommand>] = []
     /// Commands that wait for a connection.
-    private var waiting: [NBDClientCommand] = []
+    private var waiting: [UnsafeMutablePointer<NBDClientCommand>] = []
     /// Whether `stop` was called.
     private var isStopped = false
-    /// The events of the poll in flight; 0 if there is none.
-    private var polled: UInt32 = 0
+    /// This object, while the loop is to call `batchEnded`: the loop does not retain it.
+    private var keptUntilBatchEnd: NBDClientConnection?
 
     init(
         uri: String, link: NBDClientLink, loop: EventLoop, durability: NBDClientDurability,
@@ -39,34 +44,34 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
     ) {
         self.report = report
         reconnector = NBDClientReconnector(uri: uri, loop: loop)
-        self.link = link
         self.loop = loop
         self.durability = durability
         traits = link.traits
-        operation = .allocate(capacity: 1)
         super.init()
-        operation.initialize(to: RingOperation(handler: self))
+        transmission = .make(link, self)
     }
 
-    deinit {
-        operation.deallocate()
-        guard let link else { return }
-        // DISCONNECT has no answer to wait for.
-        nbd_aio_disconnect(link.handle, 0)
-        nbd_close(link.handle)
-    }
-
-    /// Begins a request, on the loop's thread.
+    /// Takes a request, on the loop's thread. It ends later in the loop's turn at the earliest.
     func start(_ request: UnsafeMutablePointer<BlockRequest>, _ port: DiskPort) {
-        if durability.forcesChanges, request.pointee.kind.isChange { request.pointee.isForcedUnitAccess = true }
-        let command = NBDClientCommand(request, port, on: self)
-        if let error = traits.answerWithoutServer(request) { return finish(command, error) }
-        if request.pointee.kind == .writeZeroes, !traits.canZero { request.pointee.stage = .zeroFill }
-        issue(command)
-        proceed()
+        started.append(commands.take(request, .passUnretained(port), .passUnretained(self)))
+        proceedAtBatchEnd()
     }
 
-    /// Polls even without requests, so that the end of the server is detected at once. On the loop's thread.
+    /// Calls `proceed` at the end of the loop's turn, so that all commands of the turn leave together.
+    func proceedAtBatchEnd() {
+        guard keptUntilBatchEnd == nil else { return }
+        keptUntilBatchEnd = self
+        loop.atBatchEnd(self)
+    }
+
+    override func batchEnded() {
+        let kept = keptUntilBatchEnd
+        keptUntilBatchEnd = nil
+        proceed()
+        withExtendedLifetime(kept) {}
+    }
+
+    /// Waits for the server even without requests, so that its end is detected at once. On the loop's thread.
     func watch() { proceed() }
 
     /// Ends every request, now and from now on, with ESHUTDOWN: a server that does not answer must not delay the node's
@@ -74,150 +79,147 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
     func stop() {
         isStopped = true
         // Commands in flight end as on a lost connection; libnbd would forget them if it closed the handle itself.
-        if let link, inFlight > 0 { shutdown(nbd_aio_get_fd(link.handle), CInt(SHUT_RDWR)) }
-        if inFlight == 0, polled != 0 { loop.cancel(operation) }
+        if inFlight > 0 { transmission?.hangUp() } else { transmission?.leave() }
         proceed()
     }
 
-    /// Collects an ended command. libnbd calls this under its lock, so `proceed` handles the command later.
-    func ended(_ command: NBDClientCommand) {
+    /// Collects an ended command. A transmission may be at work, so `proceed` handles the command later.
+    func ended(_ command: UnsafeMutablePointer<NBDClientCommand>) {
+        command.pointee.state = .idle
         endedCommands.append(command)
     }
 
-    override func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
-        let handler = operation.pointee.handler
-        polled = 0
-        if let link, result > 0 {
-            let events = UInt32(result)
-            let direction = nbd_aio_get_direction(link.handle)
-            if direction & UInt32(LIBNBD_AIO_DIRECTION_READ) != 0, events & UInt32(POLLIN | POLLHUP | POLLERR) != 0 {
-                nbd_aio_notify_read(link.handle)
-            } else if direction & UInt32(LIBNBD_AIO_DIRECTION_WRITE) != 0 {
-                nbd_aio_notify_write(link.handle)
-            }
+    /// Does all that can be done now, until only the server or a new connection can bring more.
+    func proceed() {
+        repeat {
+            beginStarted()
+            if transmission?.isBroken ?? false { lose() }
+            completeEnded()
+            transmission?.proceed()
+        } while !started.isEmpty || !endedCommands.isEmpty || transmission?.isBroken ?? false
+        if transmission == nil, !waiting.isEmpty { if isStopped { giveUpWaiting(ESHUTDOWN) } else { reconnect() } }
+    }
+
+    private func beginStarted() {
+        // More may come while these begin.
+        var next = 0
+        while next < started.count {
+            let command = started[next]
+            next += 1
+            begin(command)
         }
-        proceed()
-        handler.release()
+        started.removeAll(keepingCapacity: true)
     }
 
-    private func proceed() {
-        while !endedCommands.isEmpty || link?.isBroken ?? false {
-            if link?.isBroken ?? false {
-                // Answered writes are recorded before the loss.
-                complete(removeEnded { $0.error == 0 })
-                lose()
-            }
-            complete(removeEnded { _ in true })
+    private func begin(_ command: UnsafeMutablePointer<NBDClientCommand>) {
+        let request = command.pointee.request
+        if durability.forcesChanges, request.pointee.kind.isChange { request.pointee.isForcedUnitAccess = true }
+        if let error = traits.answerWithoutServer(request) { return finish(command, error) }
+        command.pointee.startOver(traits)
+        issue(command)
+    }
+
+    private func completeEnded() {
+        var next = 0
+        while next < endedCommands.count {
+            let command = endedCommands[next]
+            next += 1
+            complete(command)
         }
-        if link == nil, !waiting.isEmpty { if isStopped { giveUpWaiting(ESHUTDOWN) } else { reconnect() } }
-        poll()
-    }
-
-    private func removeEnded(where isRemoved: (NBDClientCommand) -> Bool) -> [NBDClientCommand] {
-        let removed = endedCommands.filter(isRemoved)
-        endedCommands.removeAll(where: isRemoved)
-        return removed
-    }
-
-    private func complete(_ commands: [NBDClientCommand]) {
-        for command in commands { complete(command) }
+        endedCommands.removeAll(keepingCapacity: true)
     }
 
     // MARK: Commands
 
     /// Sends the next command of a request, or keeps it until there is a connection.
-    private func issue(_ command: NBDClientCommand) {
+    private func issue(_ command: UnsafeMutablePointer<NBDClientCommand>) {
         guard !isStopped else { return finish(command, ESHUTDOWN) }
         guard !durability.refuses else { return finish(command, EIO) }
-        guard let link else { return waiting.append(command) }
+        guard let transmission else { return wait(command) }
         inFlight += 1
-        command.error = 0
-        guard command.send(on: link.handle, traits, durability) < 0 else { return }
+        guard !transmission.begin(command, command.pointee.next(traits, durability)) else { return }
         inFlight -= 1
-        if link.isBroken {
-            waiting.append(command)
-        } else {
-            finish(command, nbd_get_errno() == 0 ? EIO : nbd_get_errno())
-        }
+        wait(command)
+    }
+
+    private func wait(_ command: UnsafeMutablePointer<NBDClientCommand>) {
+        command.pointee.lostAt = command.pointee.lostAt ?? .now()
+        waiting.append(command)
     }
 
     /// Ends or continues the request of an ended command.
-    private func complete(_ command: NBDClientCommand) {
+    private func complete(_ command: UnsafeMutablePointer<NBDClientCommand>) {
         inFlight -= 1
-        guard link != nil || command.error == 0 else {
-            // The connection was lost before the acknowledgement, so the command is sent again on the next one.
-            command.request.pointee.extentCount = 0
+        let request = command.pointee.request
+        guard transmission != nil || command.pointee.error == 0 else {
+            // The connection was lost before the acknowledgement, so the request is sent again on the next one.
             return sendAgain(command)
         }
-        let request = command.request
+        if command.pointee.error == ESHUTDOWN, !isStopped {
+            // The server answers its last requests so before it ends; its successor may carry them out.
+            transmission?.hangUp()
+            return sendAgain(command)
+        }
         let isFlush = request.pointee.stage == .makeDurable || request.pointee.kind == .flush
-        guard command.error == 0 else {
+        guard command.pointee.error == 0 else {
             // The server may have dropped the writes of others, too.
             if isFlush || traits.makesDurable(request) { durability.recordLoss() }
-            return finish(command, command.error)
+            return finish(command, command.pointee.error)
         }
-        if request.pointee.kind == .read, command.received != command.piece { return finish(command, EIO) }
         if isFlush {
-            durability.endFlush(covering: command.flushMark)
+            durability.endFlush(covering: command.pointee.flushMark)
             return finish(command, 0)
         }
-        request.pointee.progress += Int(command.piece)
+        request.pointee.progress += Int(command.pointee.piece)
         // The answer to a status may cover less than the request.
         if request.pointee.progress < Int(request.pointee.length), request.pointee.kind != .status {
             return issue(command)
         }
-        if request.pointee.kind.isChange, !traits.makesDurable(request) { durability.recordWrite() }
-        if request.pointee.kind.isChange, request.pointee.isForcedUnitAccess, !traits.canForceUnitAccess,
-            traits.canFlush
-        {
+        if traits.mustFlush(request) {
+            // The client has no answer yet: if the connection is lost first, the change is sent again.
             request.pointee.stage = .makeDurable
             return issue(command)
         }
+        if request.pointee.kind.isChange, !traits.makesDurable(request) { durability.recordWrite() }
         // A server without a usable answer leaves everything data: the client's request needs an extent.
         if request.pointee.kind == .status, request.pointee.extentCount == 0 { request.pointee.addAllData() }
         finish(command, 0)
     }
 
-    /// Repeats a command for a while: a server that closes the connection at this very command would always do so.
-    private func sendAgain(_ command: NBDClientCommand) {
-        let now = DispatchTime.now()
-        let lostAt = command.lostAt ?? now
-        command.lostAt = lostAt
-        if now < lostAt + Self.retrySeconds { waiting.append(command) } else { finish(command, EIO) }
+    /// Repeats a request for a while: a server that closes the connection at this very command would always do so.
+    private func sendAgain(_ command: UnsafeMutablePointer<NBDClientCommand>) {
+        if let lostAt = command.pointee.lostAt, lostAt + Self.retrySeconds <= .now() { return finish(command, EIO) }
+        wait(command)
     }
 
-    private func finish(_ command: NBDClientCommand, _ error: CInt) {
-        PendingRequest(request: command.request, port: command.port).finish(error: error)
+    private func finish(_ command: UnsafeMutablePointer<NBDClientCommand>, _ error: CInt) {
+        let request = command.pointee.request
+        // The owner that is called may let go of the disk.
+        let port = command.pointee.port.takeUnretainedValue()
+        commands.give(command)
+        guard port.loop === loop else { return PendingRequest(request: request, port: port).finish(error: error) }
+        request.pointee.error = error
+        port.ended(request)
     }
 
     // MARK: The connection
 
-    private func poll() {
-        // An idle connection is polled, too: clients that come after a loss are owed no failed flush.
-        guard let link, inFlight > 0 || !isStopped else { return }
-        let direction = nbd_aio_get_direction(link.handle)
-        var events: UInt32 = 0
-        if direction & UInt32(LIBNBD_AIO_DIRECTION_READ) != 0 { events |= UInt32(POLLIN) }
-        if direction & UInt32(LIBNBD_AIO_DIRECTION_WRITE) != 0 { events |= UInt32(POLLOUT) }
-        guard events != polled, events != 0 else { return }
-        if polled != 0 { return loop.cancel(operation) }
-        polled = events
-        // The ring does not retain its handlers.
-        _ = operation.pointee.handler.retain()
-        loop.poll(nbd_aio_get_fd(link.handle), events: events, operation)
-    }
-
     private func lose() {
-        guard let link else { return }
-        self.link = nil
+        // Answered writes are recorded before the loss. An error from a server that is gone is no answer.
+        let failed = endedCommands.filter { $0.pointee.error != 0 }
+        endedCommands.removeAll { $0.pointee.error != 0 }
+        completeEnded()
+        endedCommands = failed + endedCommands
+        let lost = transmission
+        transmission = nil
         durability.recordLoss()
-        if polled != 0 { loop.cancel(operation) }
-        // libnbd calls `ended` for the commands in flight.
-        nbd_close(link.handle)
+        let closing = lost?.close()
+        self.closing = isStopped ? nil : closing
     }
 
     private func reconnect() {
-        reconnector.connect { [self] in adopt($0) }
+        let first = waiting.compactMap(\.pointee.lostAt).min() ?? .now()
+        reconnector.connect(after: closing, until: first + Self.retrySeconds) { [self] in adopt($0) }
     }
 
     /// Continues on a new connection; nil if there is none.
@@ -225,12 +227,22 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
         if let found, found.traits == traits, !isStopped {
             let commands = waiting
             waiting = []
-            link = found
-            for command in commands { issue(command) }
+            transmission = .make(found, self)
+            closing = nil
+            for command in commands {
+                command.pointee.startOver(traits)
+                issue(command)
+            }
             return proceed()
         }
         if let found { refuse(found) }
-        giveUpWaiting(isStopped ? ESHUTDOWN : EIO)
+        guard found == nil, !isStopped else { return giveUpWaiting(isStopped ? ESHUTDOWN : EIO) }
+        // It was waited for long enough.
+        closing = nil
+        // Requests that came later have time left.
+        let limit = DispatchTime.now() - Self.retrySeconds
+        giveUpWaiting(EIO) { $0.pointee.lostAt! <= limit }
+        proceed()
     }
 
     private func refuse(_ found: NBDClientLink) {
@@ -240,9 +252,11 @@ final class NBDClientConnection: RingHandler, @unchecked Sendable {
         report("\(found.traits.difference(from: traits)); requests fail until it shows the first one again")
     }
 
-    private func giveUpWaiting(_ error: CInt) {
-        let commands = waiting
-        waiting = []
+    private func giveUpWaiting(
+        _ error: CInt, where isOver: (UnsafeMutablePointer<NBDClientCommand>) -> Bool = { _ in true }
+    ) {
+        let commands = waiting.filter(isOver)
+        waiting.removeAll(where: isOver)
         for command in commands { finish(command, error) }
     }
 }

@@ -47,6 +47,7 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
         for loop in users {
             let link = loop === loops[0] ? first : try await connect(uri)
             guard link.traits == first.traits else {
+                link.leave()
                 throw NBDClientError(uri, "two connections to the server show different exports")
             }
             connections.append(
@@ -68,12 +69,10 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
     }
 
     override func start(_ request: UnsafeMutablePointer<BlockRequest>, on port: DiskPort) {
-        request.pointee.progress = 0
-        request.pointee.stage = .transfer
         let index = port.loop.index
         let connection = connections.indices.contains(index) ? connections[index] : connections[0]
+        if connection.loop === port.loop { return connection.start(request, port) }
         let pending = PendingRequest(request: request, port: port)
-        // libnbd may answer at once, so a request must not start before its owner expects it to end.
         connection.loop.post { connection.start(pending.request, pending.port) }
     }
 
@@ -82,7 +81,8 @@ public final class NBDClientDevice: BlockDevice, @unchecked Sendable {
             DispatchQueue.global().async {
                 continuation.resume(
                     with: Result {
-                        try NBDClientLink(uri: uri, timeoutSeconds: NBDClientReconnector.limitSeconds)
+                        try NBDClientLink(
+                            uri: uri, timeoutSeconds: NBDClientReconnector.limitSeconds, findsContext: true)
                     })
             }
         }

@@ -10,25 +10,53 @@ struct NBDClientLink: @unchecked Sendable {
     /// The socket.
     let descriptor: CInt
     let traits: NBDClientTraits
+    /// Whether the connection uses TLS, with keys that only libnbd has.
+    let isSecure: Bool
+    /// Whether the server sends structured replies.
+    let isStructured: Bool
+    /// The server's number for the context `allocation`; nil if it is not known.
+    let allocationContext: UInt32?
 
     /// Connects. Blocks the thread for at most `timeoutSeconds`: a server may accept and say nothing.
+    /// - Parameter findsContext: whether to ask for `allocationContext`, unless the connection uses TLS.
     /// - Throws: `NBDClientError`.
-    init(uri: String, timeoutSeconds: Int) throws {
+    init(uri: String, timeoutSeconds: Int, findsContext: Bool = false) throws {
         guard let handle = nbd_create() else { throw NBDClientError.last(uri) }
         do {
             // A server that was not asked for its block sizes must accept any; otherwise libnbd(3) would enforce its
             // limits.
             guard nbd_set_request_block_size(handle, false) == 0, nbd_set_uri_allow_local_file(handle, true) == 0,
-                nbd_add_meta_context(handle, Self.allocation) == 0, nbd_set_pread_initialize(handle, false) == 0
+                nbd_add_meta_context(handle, Self.allocation) == 0, nbd_set_pread_initialize(handle, false) == 0,
+                libnbd_refuse_extended_headers(handle) == 0
             else { throw NBDClientError.last(uri) }
-            try Self.connect(handle, uri, until: .now() + .seconds(timeoutSeconds))
+            let end = DispatchTime.now() + .seconds(timeoutSeconds)
+            try Self.connect(handle, uri, until: end)
             traits = try NBDClientTraits(handle, uri: uri)
+            isSecure = nbd_get_tls_negotiated(handle) == 1
+            allocationContext =
+                findsContext && !isSecure && traits.canTellStatus
+                ? try Self.findContext(handle, size: traits.size, uri, until: end) : nil
         } catch {
             nbd_close(handle)
             throw error
         }
         self.handle = handle
         descriptor = nbd_aio_get_fd(handle)
+        Self.noticeDeadServer(descriptor)
+        isStructured = nbd_get_structured_replies_negotiated(handle) == 1
+    }
+
+    /// A host that is gone is noticed within half a minute, whether something is under way to it or not; `tcp(7)`. A Unix socket has
+    /// no such options, and needs none.
+    private static func noticeDeadServer(_ socket: CInt) {
+        func set(_ level: CInt, _ option: CInt, _ value: CInt) {
+            var value = value
+            setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<CInt>.size))
+        }
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        for (option, value) in [(TCP_USER_TIMEOUT, 30_000), (TCP_KEEPIDLE, 10), (TCP_KEEPINTVL, 5), (TCP_KEEPCNT, 4)] {
+            set(CInt(IPPROTO_TCP), option, CInt(value))
+        }
     }
 
     /// Sends DISCONNECT, and closes the connection without waiting.
@@ -59,7 +87,9 @@ struct NBDClientLink: @unchecked Sendable {
         }
     }
 
-    private static func wait(_ handle: OpaquePointer, _ uri: String, until end: DispatchTime) throws {
+    /// Lets libnbd work until something has happened.
+    /// - Throws: `NBDClientError` if nothing does until `end`.
+    static func wait(_ handle: OpaquePointer, _ uri: String, until end: DispatchTime) throws {
         let now = DispatchTime.now()
         guard now < end else { throw NBDClientError(uri, "no answer in time", code: ETIMEDOUT) }
         let milliseconds = (end.uptimeNanoseconds - now.uptimeNanoseconds) / 1_000_000 + 1

@@ -78,8 +78,8 @@ final class NBDClientPool: Sendable {
             give(link)
             return result
         } catch let error as NBDClientError {
-            // A command that was not answered in time makes the connection unusable.
-            guard link.isBroken || error.code == ETIMEDOUT else {
+            // A command that was not answered in time makes the connection unusable, and a server that is about to end says so.
+            guard link.isBroken || error.code == ETIMEDOUT || error.code == ESHUTDOWN else {
                 give(link)
                 throw error
             }

@@ -56,6 +56,11 @@ struct NBDClientTraits: Equatable, Sendable {
         }
     }
 
+    /// Whether a flush must follow the request's change, because the server can't make a single change durable.
+    func mustFlush(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
+        request.pointee.kind.isChange && request.pointee.isForcedUnitAccess && !canForceUnitAccess && canFlush
+    }
+
     /// Whether the server makes the request's change durable before it answers.
     func makesDurable(_ request: UnsafeMutablePointer<BlockRequest>) -> Bool {
         request.pointee.kind.isChange && request.pointee.isForcedUnitAccess && canForceUnitAccess

@@ -13,6 +13,10 @@ public final class NBDDiskImage: DiskImage {
     private static let longestData = 32 << 20
     /// Bytes that one command without data covers.
     private static let longestRange: UInt64 = 1 << 30
+    /// Bytes of the first range whose extents are asked for; each further one is larger. QEMU looks up to 2048 extents up at
+    /// once, of which the search for data uses few.
+    private static let shortestLook: UInt64 = 4 << 20
+    private static let growth: UInt64 = 4
     /// Connections for reads at once, if the server allows several.
     private static let mostReaders = 8
     private static let zeros = ZeroPage()
@@ -145,13 +149,13 @@ public final class NBDDiskImage: DiskImage {
             var done = 0
             while done < buffer.count {
                 let count = min(buffer.count - done, Self.longestData)
-                let received = ReceivedBytes()
+                let received = ReceivedBytes(offset + UInt64(done), count: UInt64(count))
                 try send(on: link) {
                     nbd_aio_pread_structured(
                         $0, buffer.baseAddress! + done, count, offset + UInt64(done), received.callback(),
                         nbd_completion_callback(), 0)
                 }
-                guard received.count == count else { throw NBDClientError(path, "an incomplete answer", code: EIO) }
+                guard received.isWhole else { throw NBDClientError(path, "an incomplete answer", code: EIO) }
                 done += count
             }
         }
@@ -162,10 +166,13 @@ public final class NBDDiskImage: DiskImage {
         guard offset < size else { return nil }
         guard traits.canTellStatus else { return offset..<size }
         var position = offset
+        var look = Self.shortestLook
         while position < size {
             // An older answer must not be used again: a write may have come since.
             var start = position
-            for extent in try extents(from: position) {
+            let found = try extents(from: position, limit: min(look, size - position))
+            look = min(look * Self.growth, Self.longestRange)
+            for extent in found {
                 let end = start + extent.length
                 if extent.state.contains(.zero) {
                     if position < start { return position..<start }
@@ -178,10 +185,23 @@ public final class NBDDiskImage: DiskImage {
         return nil
     }
 
-    /// At least one extent from `offset` on, which is less than `size`.
-    private func extents(from offset: UInt64) throws -> [BlockExtent] {
-        let limit = min(Self.longestRange, size - offset)
-        return try perform("look for data in", on: readers) { link in
+    /// Bytes that the server does not call zero; all if it does not tell. Blocks the thread.
+    public func dataBytes() throws -> UInt64 {
+        guard traits.canTellStatus else { return size }
+        var (total, position) = (0 as UInt64, 0 as UInt64)
+        // A whole range at once: the end of the data in it does not matter here, as it does to `nextData`.
+        while position < size {
+            for extent in try extents(from: position, limit: min(Self.longestRange, size - position)) {
+                if !extent.state.contains(.zero) { total += extent.length }
+                position += extent.length
+            }
+        }
+        return total
+    }
+
+    /// At least one extent from `offset` on, which is less than `size`, and of at most `limit` bytes together.
+    private func extents(from offset: UInt64, limit: UInt64) throws -> [BlockExtent] {
+        try perform("look for data in", on: readers) { link in
             let found = ExtentList(limit: limit)
             try send(on: link) {
                 nbd_aio_block_status($0, limit, offset, found.callback(), nbd_completion_callback(), 0)

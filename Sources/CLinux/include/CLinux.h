@@ -93,9 +93,14 @@ int linux_cached_pages(int descriptor, off_t offset, size_t length, unsigned cha
 void linux_begin_writing_out(int descriptor);
 // Lowers the priority of the calling thread and of those it starts: nice(2), 0 to 19, and ioprio_set(2) best effort 7.
 void linux_give_way(int niceness);
+// Stores 1 for each core that the first thread of this process may run on, by its number, and 0 for the others:
+// sched_getaffinity(2). The calling thread may be bound to one core of them. Stores 1 for all if the system does not tell.
+void linux_allowed_cores(unsigned char *cores, int count);
 // Asks for short EEVDF slices for the calling thread, so that it waits less for the processor: sched_setattr(2),
 // sched_runtime. Has no effect before Linux 6.12, nor on threads of another policy than SCHED_OTHER.
 void linux_take_short_turns(void);
+// Takes back what the calling thread has asked for: its slices are the system's again.
+void linux_take_usual_turns(void);
 // Asks for long slices: threads with shorter slices preempt the calling thread, and it runs longer at a time.
 void linux_take_long_turns(void);
 // pipe2(2) with O_CLOEXEC.

@@ -14,9 +14,9 @@ import Testing
         defer { close(silent) }
         let loop = try EventLoop(index: 0)
         defer { loop.stop() }
-        let reconnector = NBDClientReconnector(uri: "nbd+unix:///?socket=\(path)", loop: loop, limitSeconds: 1)
+        let reconnector = NBDClientReconnector(uri: "nbd+unix:///?socket=\(path)", loop: loop)
         let hasConnected = await withCheckedContinuation { continuation in
-            loop.post { reconnector.connect { continuation.resume(returning: $0 != nil) } }
+            loop.post { reconnector.connect(until: .now() + 1) { continuation.resume(returning: $0 != nil) } }
         }
         #expect(!hasConnected)
     }

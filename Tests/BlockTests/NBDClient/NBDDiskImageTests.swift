@@ -51,6 +51,46 @@ final class NBDDiskImageTests {
         #expect(try scratch.contents("disk.raw")[Self.megabyte..<2 * Self.megabyte].elementsEqual(read))
     }
 
+    @Test("A large disk without holes -> its bytes are counted with few questions")
+    func manyBytes() async throws {
+        try await start([
+            "eval", "get_size=echo \(64 << 30)", "can_extents=exit 0", "pread=head -c $3 /dev/zero",
+            "extents=echo x >> \(scratch.file("asked")); echo $4 $3",
+        ])
+        let image = try await open()
+        let before = try scratch.contents("asked").count
+        #expect(try image.dataBytes() == 64 << 30)
+        #expect(try (scratch.contents("asked").count - before) / 2 == 64)
+    }
+
+    @Test("A connection by TCP -> a host that is gone is noticed")
+    func deadHost() async throws {
+        // The server chooses its port.
+        let program = """
+            import socket
+            s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True)
+            import os, sys
+            os.set_inheritable(s.fileno(), True)
+            os.dup2(s.fileno(), 3); os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+            os.execv("/usr/bin/nbdkit", ["nbdkit", "-f", "memory", "1M"])
+            """
+        let printed = scratch.file("port")
+        server = try ChildProcess("/bin/sh", ["-c", "exec python3 -c '\(program)' > \(printed)"])
+        try await waitUntil("nbdkit has a port") { (try? scratch.contents("port"))?.last == UInt8(ascii: "\n") }
+        let port = String(decoding: try scratch.contents("port"), as: UTF8.self).trimmingCharacters(in: .newlines)
+        let uri = "nbd://127.0.0.1:\(port)"
+        let link = try NBDClientLink(uri: uri, timeoutSeconds: 10)
+        defer { link.leave() }
+        func option(_ level: CInt, _ name: CInt) -> CInt {
+            var (value, length) = (0 as CInt, socklen_t(MemoryLayout<CInt>.size))
+            getsockopt(link.descriptor, level, name, &value, &length)
+            return value
+        }
+        #expect(option(SOL_SOCKET, SO_KEEPALIVE) == 1)
+        #expect(option(CInt(IPPROTO_TCP), TCP_USER_TIMEOUT) == 30_000)
+        #expect(option(CInt(IPPROTO_TCP), TCP_KEEPIDLE) == 10)
+    }
+
     @Test("The server fails a write -> its errno; the image goes on")
     func failedWrite() async throws {
         try await start([

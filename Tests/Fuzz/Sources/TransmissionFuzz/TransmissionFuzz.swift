@@ -42,7 +42,7 @@ public func fuzzTransmission(_ start: UnsafePointer<UInt8>, _ count: Int) -> CIn
     while count - position >= style.requestHeaderLength {
         guard let request = Request(header: start + position, style: style) else { return 0 }
         position += style.requestHeaderLength
-        let verdict = request.verdict(under: negotiation)
+        let verdict = request.verdict(under: negotiation.terms)
         judge(request, verdict, negotiation)
         checkReply(style, request.cookie, 0) {
             Reply.storeEnd(style, error: verdict, cookie: request.cookie, offset: request.offset, to: $0)

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Tells an unchanged image from a rewritten one, by the data of `stat(2)`.
 ///
 /// Equal stamps mean that nobody has written to the file, as far as time stamps can tell. They are a reason to skip
@@ -18,5 +20,18 @@ public struct ImageStamp: Codable, Hashable, Sendable {
         self.inode = inode
         self.size = size
         self.modified = modified
+    }
+}
+
+extension ImageStamp {
+    /// Reads the stamp of an open file.
+    /// - Parameter path: the file's name for messages.
+    /// - Throws: `FileError`.
+    init(ofFile descriptor: CInt, path: String) throws {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw FileError("stat", path) }
+        self.init(
+            device: UInt64(info.st_dev), inode: UInt64(info.st_ino), size: UInt64(info.st_size),
+            modified: Int64(info.st_mtim.tv_sec) * 1_000_000_000 + Int64(info.st_mtim.tv_nsec))
     }
 }

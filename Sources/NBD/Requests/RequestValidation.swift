@@ -1,12 +1,11 @@
 extension Request {
     /// Validates a request before it has any effect. Protocol text, "Request types" and "Error values".
     /// - Returns: `.none` if it may be served, otherwise the error of its reply.
-    public func verdict(under negotiation: Negotiation) -> ErrorCode {
+    public func verdict(under terms: RequestTerms) -> ErrorCode {
         guard let command else { return .invalid }
         // DISCONNECT has no reply, so nothing else about the request matters.
         if command == .disconnect { return .none }
-        guard flags.subtracting(Self.allowedFlags(command, negotiation.style)).isEmpty else { return .invalid }
-        let export = negotiation.export
+        guard flags.subtracting(Self.allowedFlags(command, terms.style)).isEmpty else { return .invalid }
         switch command {
         case .disconnect:
             return .none
@@ -14,30 +13,30 @@ extension Request {
             return offset == 0 && length == 0 ? .none : .invalid
         case .read:
             // Clients that know chunks learn that a shorter request would succeed.
-            if length > Wire.longestPayload { return negotiation.style == .simple ? .invalid : .overflow }
-            return isInside(export) ? .none : .invalid
+            if length > Wire.longestPayload { return terms.style == .simple ? .invalid : .overflow }
+            return isInside(terms) ? .none : .invalid
         case .write:
-            if export.isReadOnly { return .notPermitted }
+            if terms.isReadOnly { return .notPermitted }
             if length > Wire.longestPayload { return .invalid }
-            return isInside(export) ? .none : .noSpace
+            return isInside(terms) ? .none : .noSpace
         case .trim:
-            if export.isReadOnly { return .notPermitted }
-            return isInside(export) ? .none : .invalid
+            if terms.isReadOnly { return .notPermitted }
+            return isInside(terms) ? .none : .invalid
         case .cache:
-            return isInside(export) ? .none : .invalid
+            return isInside(terms) ? .none : .invalid
         case .writeZeroes:
-            if export.isReadOnly { return .notPermitted }
-            return isInside(export) ? .none : .noSpace
+            if terms.isReadOnly { return .notPermitted }
+            return isInside(terms) ? .none : .noSpace
         case .blockStatus:
             // An answer has at least one extent, and no extent is empty.
-            guard !negotiation.contexts.isEmpty, length > 0 else { return .invalid }
-            return isInside(export) ? .none : .invalid
+            guard terms.hasContexts, length > 0 else { return .invalid }
+            return isInside(terms) ? .none : .invalid
         }
     }
 
-    private func isInside(_ export: ExportDescription) -> Bool {
+    private func isInside(_ terms: RequestTerms) -> Bool {
         let (end, overflows) = offset.addingReportingOverflow(length)
-        return !overflows && end <= export.size
+        return !overflows && end <= terms.size
     }
 
     /// The protocol requires that FUA is accepted on every command.
