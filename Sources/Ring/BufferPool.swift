@@ -1,3 +1,5 @@
+import Synchronization
+
 /// Page-aligned buffers of one loop, in powers of two, under one limit for each share of them.
 ///
 /// The pool is not thread-safe: use it on its loop's thread. `allocate` returns nil rather than exceed the limit. The
@@ -20,6 +22,7 @@ public final class BufferPool: RingHandler {
     private var lines: [[Unmanaged<RingHandler>]]
     /// The number of handlers in all lines.
     private var waiting = 0
+    private let shortage = Atomic<Bool>(false)
     /// The last share that got room since the lines were last served.
     private var lastWithRoom = 0
 
@@ -116,6 +119,9 @@ public final class BufferPool: RingHandler {
     /// Whether a handler waits in any line.
     public var isShort: Bool { waiting > 0 }
 
+    /// As `isShort`, for other threads. While a line is served, it tells what was before.
+    public var isShortForOthers: Bool { shortage.load(ordering: .relaxed) }
+
     /// Whether a handler waits in the line of `share`.
     public func isShort(_ share: Int) -> Bool { !lines[share].isEmpty }
 
@@ -123,6 +129,7 @@ public final class BufferPool: RingHandler {
     public func whenAvailable(_ waiter: RingHandler, share: Int = 0) {
         lines[share].append(Unmanaged.passUnretained(waiter))
         waiting += 1
+        tellOthers()
     }
 
     /// Removes `waiter` from the lines it stands in. The handlers behind it are told, since they may want less.
@@ -132,9 +139,12 @@ public final class BufferPool: RingHandler {
             lines[share].removeAll { $0.toOpaque() == Unmanaged.passUnretained(waiter).toOpaque() }
             guard lines[share].count < count else { continue }
             waiting -= count - lines[share].count
+            tellOthers()
             if waiting > 0 { tellAtBatchEnd(roomIn: share) }
         }
     }
+
+    private func tellOthers() { shortage.store(isShort, ordering: .relaxed) }
 
     /// Room in a share can serve its own line and those of earlier shares.
     private func tellAtBatchEnd(roomIn share: Int) {
@@ -152,6 +162,7 @@ public final class BufferPool: RingHandler {
         let last = lastWithRoom
         lastWithRoom = 0
         for share in (0...last).reversed() { serveLine(share) }
+        tellOthers()
     }
 
     private func serveLine(_ share: Int) {

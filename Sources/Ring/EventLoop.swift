@@ -28,6 +28,10 @@ public final class EventLoop: @unchecked Sendable {
     private var isStopping = false
     private var batchEnd: [Unmanaged<RingHandler>] = []
     private var nextTurn: [Unmanaged<RingHandler>] = []
+    /// The part of the time for which the loop's thread has run lately.
+    public let load = LoopLoad()
+    private var reviewer: Work?
+    private var takesShortTurns = false
     /// The buffers of `receiveSelected`.
     public let receiveBuffers: ReceiveBuffers
 
@@ -85,6 +89,20 @@ public final class EventLoop: @unchecked Sendable {
         nextTurn.append(Unmanaged.passUnretained(handler))
     }
 
+    /// Calls `body` on the loop's thread after each new figure in `load`, while the loop has work. Any thread may call, once.
+    public func whenReviewed(_ body: @escaping Work) {
+        post { [unowned self] in reviewer = body }
+    }
+
+    /// Asks the scheduler for short slices, with which the thread interrupts others sooner, or for the usual ones. For short
+    /// requests of clients that wait for each, sooner is better; clients that send several had better go on sending. Only on
+    /// the loop's thread.
+    public func setTurns(short: Bool) {
+        guard short != takesShortTurns else { return }
+        takesShortTurns = short
+        if short { linux_take_short_turns() } else { linux_take_usual_turns() }
+    }
+
     /// Ends the loop and waits for its thread. No operation may be in flight any more.
     public func stop() {
         post { [unowned self] in isStopping = true }
@@ -133,16 +151,23 @@ public final class EventLoop: @unchecked Sendable {
         started.signal(code)
         guard code == 0 else { return }
         // Each request is little work, and a client waits for it.
-        linux_take_short_turns()
+        setTurns(short: true)
         waker.arm(on: self)
         while !isStopping || inbox.withLockedValue({ !$0.isEmpty }) {
-            if nextTurn.isEmpty { io_uring_submit_and_wait(ring, 1) } else { io_uring_submit_and_get_events(ring) }
+            if nextTurn.isEmpty { sleep() } else { io_uring_submit_and_get_events(ring) }
             handleCompletions()
             runInbox()
             runTurns()
             endBatch()
+            if load.count() { reviewer?() }
         }
         io_uring_queue_exit(ring)
+    }
+
+    private func sleep() {
+        load.willSleep()
+        io_uring_submit_and_wait(ring, 1)
+        load.didWake()
     }
 
     /// Returns 0 or an `errno`.

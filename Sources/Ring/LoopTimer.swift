@@ -25,10 +25,14 @@ public final class LoopTimer: RingHandler {
     public var isArmed: Bool { fire != nil }
 
     /// Calls `fire` after `seconds`; the timer must not be armed.
-    public func arm(seconds: Int, fire: @escaping () -> Void) {
+    public func arm(seconds: Int, fire: @escaping () -> Void) { arm(milliseconds: seconds * 1000, fire: fire) }
+
+    /// Calls `fire` after `milliseconds`; the timer must not be armed.
+    public func arm(milliseconds: Int, fire: @escaping () -> Void) {
         precondition(self.fire == nil, "the timer is armed already")
         self.fire = fire
-        time.initialize(to: __kernel_timespec(tv_sec: Int64(seconds), tv_nsec: 0))
+        time.initialize(
+            to: __kernel_timespec(tv_sec: Int64(milliseconds / 1000), tv_nsec: Int64(milliseconds % 1000) * 1_000_000))
         loop.timeout(after: time, operation)
     }
 

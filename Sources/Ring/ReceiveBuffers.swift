@@ -5,16 +5,20 @@ import Glibc
 /// io_uring_register_buf_ring(3).
 ///
 /// `EventLoop.receiveSelected` completes with the buffer's number in its operation; the receiver gives the buffer back
-/// before it receives again. If all are in use, the receive ends with `ENOBUFS` and must be repeated.
+/// before it receives again. If all are in use, the receive ends with `ENOBUFS` and must be repeated. A receive that does not
+/// poll first needs a free buffer at once, also if there are no bytes.
 public final class ReceiveBuffers {
     /// Bytes of each buffer.
     public static let length = 64 << 10
     static let group: CInt = 0
     private static let count = 16
     private static let ringLength = 4096
+    /// Receives that poll first after the buffers have run out: some for each of many connections.
+    private static let scarceReceives = 256
 
     private let ring: UnsafeMutableRawPointer
     private let memory: UnsafeMutableRawPointer
+    private var scarce = 0
 
     /// - Throws: `RingError` if there is no memory.
     init() throws {
@@ -39,6 +43,17 @@ public final class ReceiveBuffers {
         guard result == 0 else { return -result }
         for number in 0..<Self.count { give(number) }
         return 0
+    }
+
+    /// Records that a receive has ended with `ENOBUFS`.
+    public func ranOut() { scarce = Self.scarceReceives }
+
+    /// Whether the next receive should poll first, as the buffers have run out lately. Receives that try at once would take all
+    /// of them again before the others.
+    public func areScarce() -> Bool {
+        guard scarce > 0 else { return false }
+        scarce -= 1
+        return true
     }
 
     /// The memory of the buffer that a completion named.

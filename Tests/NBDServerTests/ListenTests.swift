@@ -50,20 +50,27 @@ import Testing
         try #require(flock(folder, LOCK_EX | LOCK_NB) == 0)
         try await withServer { first in
             try await withServer { second in
-                let isOver = NIOLockedValueBox(false)
+                let (hasBegun, isOver) = (NIOLockedValueBox(false), NIOLockedValueBox(false))
                 let listening = Task {
                     try await onThread {
+                        hasBegun.withLockedValue { $0 = true }
                         defer { isOver.withLockedValue { $0 = true } }
                         return complaint { try second.listen(on: .unix(path: path)) }
                     }
                 }
-                // It replaces the file now, unless it is kept off.
-                for _ in 0..<15 where !isOver.withLockedValue({ $0 }) { try await Task.sleep(for: .milliseconds(20)) }
-                #expect(!isOver.withLockedValue { $0 })
-                unlink(path)
-                let fresh = try UnixAddress.listen(at: path)
+                // On a thread: a server waits 5 s for the lock, and the tasks of a busy test process may wait for longer.
+                let fresh = try await onThread {
+                    while !hasBegun.withLockedValue({ $0 }) { usleep(1000) }
+                    // It replaces the file now, unless it is kept off.
+                    for _ in 0..<15 where !isOver.withLockedValue({ $0 }) { usleep(20_000) }
+                    let wasOver = isOver.withLockedValue { $0 }
+                    unlink(path)
+                    let fresh = try UnixAddress.listen(at: path)
+                    flock(folder, LOCK_UN)
+                    #expect(!wasOver)
+                    return fresh
+                }
                 defer { close(fresh) }
-                flock(folder, LOCK_UN)
                 #expect(try await listening.value?.contains("another server") == true)
             }
             #expect(complaint { try first.listen(on: .unix(path: path)) } == nil, "nobody listens there any more")

@@ -6,11 +6,14 @@ import TestSupport
 struct RandomPlayer {
     private let client: Client
     private let range: Range<Int>
+    /// The most requests in flight.
+    private let depth: Int
     private var random: Seeded
     private var model: [UInt8] = []
     private var inFlight: [UInt64: (wish: ClientRequest, bytes: Range<Int>, expected: [UInt8])] = [:]
 
-    init(client: Client, range: Range<Int>, _ seed: UInt64) {
+    init(client: Client, range: Range<Int>, depth: Int = 16, _ seed: UInt64) {
+        self.depth = depth
         self.client = client
         self.range = range
         random = Seeded(seed)
@@ -39,7 +42,7 @@ struct RandomPlayer {
         let start = Int.random(in: 0..<model.count, using: &random)
         let length = Int.random(in: 0...min(longest, model.count - start), using: &random)
         let bytes = start..<start + length
-        while inFlight.count >= 16 || inFlight.values.contains(where: { $0.bytes.overlaps(bytes) }) {
+        while inFlight.count >= depth || inFlight.values.contains(where: { $0.bytes.overlaps(bytes) }) {
             try endOne()
         }
         let types = [

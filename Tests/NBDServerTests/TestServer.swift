@@ -1,9 +1,10 @@
 import Block
 import Foundation
 import NBD
-import NBDServer
 import Ring
 import TestSupport
+
+@testable import NBDServer
 
 /// A server with its own image and loops, on a Unix socket.
 final class TestServer: Sendable {
@@ -17,7 +18,9 @@ final class TestServer: Sendable {
     let clients = ClientNotes()
     let size: Int
 
-    private init(size: Int, contents: [UInt8]?, loops count: Int, isReadOnly: Bool) throws {
+    private init(
+        size: Int, contents: [UInt8]?, loops count: Int, isReadOnly: Bool, placement: ClientPlacement
+    ) throws {
         self.size = size
         if let contents {
             _ = try scratch.write(contents, to: "disk.raw")
@@ -31,17 +34,18 @@ final class TestServer: Sendable {
         tallies = RequestTallies(loops: count)
         _ = exports.add(
             Export(name: "disk", disk: disk, isReadOnly: isReadOnly, tallies: tallies), isDefault: true)
-        server = Server(exports: exports, loops: loops, observer: clients)
+        server = Server(exports: exports, loops: loops, placement: placement, observer: clients)
         _ = try server.listen(on: .unix(path: socket))
     }
 
     /// Runs `body` with a server, and stops it afterwards.
     static func run(
         size: Int = 1 << 20, contents: [UInt8]? = nil, loops: Int = 2, isReadOnly: Bool = false,
-        _ body: (TestServer) async throws -> Void
+        placement: ClientPlacement = .inTurn, _ body: (TestServer) async throws -> Void
     ) async throws {
         let test = try TestServer(
-            size: contents?.count ?? size, contents: contents, loops: loops, isReadOnly: isReadOnly)
+            size: contents?.count ?? size, contents: contents, loops: loops, isReadOnly: isReadOnly,
+            placement: placement)
         let result: Result<Void, any Error>
         do { result = .success(try await body(test)) } catch { result = .failure(error) }
         await test.server.stop()
@@ -56,8 +60,9 @@ final class TestServer: Sendable {
     var image: [UInt8] { get throws { try scratch.contents("disk.raw") } }
 
     /// A client that has chosen the export.
-    func connect() throws -> Client {
-        let client = try Client(unix: socket)
+    /// - Parameter seconds: the longest time for which it waits for bytes.
+    func connect(seconds: Int = 20) throws -> Client {
+        let client = try Client(unix: socket, seconds: seconds)
         try client.choose("disk")
         return client
     }
@@ -68,6 +73,21 @@ final class TestServer: Sendable {
             let connected = try String(contentsOfFile: "/proc/net/unix", encoding: .utf8).split(
                 separator: "\n")
             return connected.count { $0.hasSuffix(" \(socket)") && $0.contains(" 0001 03 ") }
+        }
+    }
+
+    /// Lets each of some loops run `count` times, one after the other. A thread of its own waits, so that no other test makes
+    /// it longer.
+    func runLoops(_ numbers: [Int]? = nil, times count: Int) async throws {
+        let used = numbers.map { $0.map { loops[$0] } } ?? loops
+        try await onThread {
+            let hasRun = DispatchSemaphore(value: 0)
+            for _ in 0..<count {
+                for loop in used {
+                    loop.post { hasRun.signal() }
+                    hasRun.wait()
+                }
+            }
         }
     }
 

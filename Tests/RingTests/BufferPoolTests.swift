@@ -367,6 +367,7 @@ private final class PoolGame: @unchecked Sendable {
             return "isShort(\(share)) is \(pool.isShort(share))"
         }
         if pool.isShort == lines.allSatisfy(\.isEmpty) { return "isShort is \(pool.isShort)" }
+        if pool.isShortForOthers != pool.isShort { return "isShortForOthers is \(pool.isShortForOthers)" }
         let sum = used.reduce(0, +)
         return pool.used == sum ? nil : "\(pool.used) bytes are out, not \(sum)"
     }

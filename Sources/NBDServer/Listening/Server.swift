@@ -11,7 +11,8 @@ import Synchronization
 public final class Server: Sendable {
     private static let drainSeconds = 5
 
-    private let loops: [SessionLoop]
+    let loops: [SessionLoop]
+    let gate = MoveGate()
     private let exports: ExportTable
     private let listeners = NIOLockedValueBox<[Listener]>([])
     /// Listeners of sockets that a service manager has passed on.
@@ -25,13 +26,24 @@ public final class Server: Sendable {
 
     /// Creates a server without addresses.
     /// - Parameter observer: hears of clients that come, go or are refused; nil if nobody wants to.
-    public init(exports: ExportTable, loops: [EventLoop], observer: (any ClientObserver)? = nil) {
+    public convenience init(exports: ExportTable, loops: [EventLoop], observer: (any ClientObserver)? = nil) {
+        self.init(exports: exports, loops: loops, placement: .byLoad, observer: observer)
+    }
+
+    /// Creates a server without addresses, whose clients come to the loops in turn.
+    /// - Parameter placement: whether they may move later.
+    package init(
+        exports: ExportTable, loops: [EventLoop], placement: ClientPlacement, observer: (any ClientObserver)? = nil
+    ) {
         precondition(!loops.isEmpty)
         self.observer = observer
         self.exports = exports
-        let sessionLoops = loops.map(SessionLoop.init)
+        let (gate, idleCores) = (gate, IdleCores())
+        let sessionLoops = loops.map { SessionLoop(loop: $0, gate: gate, idleCores: idleCores) }
         for loop in sessionLoops { loop.all = sessionLoops }
         self.loops = sessionLoops
+        guard placement == .byLoad else { return }
+        for loop in sessionLoops { loop.shareWhenReviewed() }
     }
 
     /// The number of connected clients.
@@ -81,6 +93,9 @@ public final class Server: Sendable {
         for file in files.withLockedValue({ $0 }) { file.remove() }
         await leaveInherited()
         await end(listeners)
+        // From here on every session stays where it is, and is found there.
+        gate.hold()
+        await loops[0].settle()
         await withTaskGroup(of: Void.self) { group in
             for loop in loops { group.addTask { await Self.drain(loop) } }
         }

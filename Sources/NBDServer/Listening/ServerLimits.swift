@@ -34,6 +34,8 @@ public enum ServerLimits {
     static let inlinePayload = 32 << 10
     /// Bytes that one connection may read or write at once before the others of its loop run.
     static let turn = 1 << 20
+    /// Bytes of a batch of requests that takes so long that short requests should not wait behind it: about 50 us.
+    static let longBatch = 256 << 10
     /// A connection with this many bytes of unsent replies starts no further reads. Data that the client does not take
     /// yet is better left in the page cache.
     static let unsent = 1 << 20

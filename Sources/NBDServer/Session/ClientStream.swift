@@ -9,7 +9,7 @@ import TLS
 /// on its loop's thread.
 final class ClientStream: RingHandler {
     private let socket: CInt
-    private unowned(unsafe) let loop: EventLoop
+    private unowned(unsafe) var loop: EventLoop
     /// Set by the session that owns the stream, before anything is sent or received.
     unowned(unsafe) var session: Session?
     private let receiveOperation: UnsafeMutablePointer<RingOperation>
@@ -26,10 +26,16 @@ final class ClientStream: RingHandler {
     /// came.
     private var selectedCount = 0
     private var hasReceivedAll = false
+    /// Receives for which a client still counts as one that sends requests before it has the replies to others.
+    private var streak = 0
+    private static let longestStreak = 16  // As many as may come singly between two batches of fio's engine (2026-12).
     /// Whether the stream uses TLS.
     var isSecure: Bool { tls != nil }
-    /// Bytes sent and received since the last reset to 0.
-    var moved = 0
+    /// Bytes sent and received so far, and the receives.
+    private(set) var work = SessionWork()
+    private var bytesBefore = 0
+    /// Bytes sent and received since `beginWatch`.
+    var moved: Int { work.bytes &- bytesBefore }
 
     /// Takes over a socket until `close`.
     init(socket: CInt, owner: SessionLoop) {
@@ -60,6 +66,18 @@ final class ClientStream: RingHandler {
     /// Whether all replies are sent, or never will be.
     var hasSentAll: Bool { replies.isEmpty && !isSending && (isHungUp || tls?.output.isEmpty ?? true) }
 
+    /// Begins to count `moved`.
+    func beginWatch() { bytesBefore = work.bytes }
+
+    /// Goes on at another loop; the stream must be idle. A watch that has begun there does not count.
+    func move(to owner: SessionLoop) {
+        precondition(isIdle)
+        replies.discard()
+        replies = ReplyQueue(regions: owner.replyRegions, pool: owner.pool)
+        loop = owner.loop
+        bytesBefore = work.bytes &- ServerLimits.leastMoved
+    }
+
     /// Starts TLS; no byte in the clear may be unsent.
     func startTLS(_ context: TLSContext) {
         precondition(isIdle && tls == nil)
@@ -79,12 +97,17 @@ final class ClientStream: RingHandler {
     }
 
     /// Receives into one of the loop's buffers; only without TLS.
-    /// - Parameter count: the most bytes, up to `ReceiveBuffers.length`.
-    func receiveSelected(_ count: Int) {
+    /// - Parameters:
+    ///   - count: the most bytes, up to `ReceiveBuffers.length`.
+    ///   - requests: the requests that were begun since the last call.
+    func receiveSelected(_ count: Int, after requests: Int) {
         precondition(!isReceiving && tls == nil)
         isReceiving = true
         selectedCount = count
-        loop.receiveSelected(socket, count: count, isLikelyEmpty: hasReceivedAll, receiveOperation)
+        // A client that sends several at once has mostly sent more meanwhile: to poll first would cost more than to try.
+        if requests > 0 { streak = requests > 1 ? Self.longestStreak : max(0, streak - 1) }
+        let pollsFirst = hasReceivedAll && (streak == 0 || loop.receiveBuffers.areScarce())
+        loop.receiveSelected(socket, count: count, isLikelyEmpty: pollsFirst, receiveOperation)
     }
 
     private func receiveDecrypted(_ tls: TLSChannel, into buffer: UnsafeMutableRawPointer, count: Int) -> Int32? {
@@ -117,7 +140,7 @@ final class ClientStream: RingHandler {
         if let tls { return flushEncrypted(tls) }
         let before = replies.sentBytes
         guard replies.sendNow(socket) == 0 else { return false }
-        moved += replies.sentBytes - before
+        work.bytes &+= replies.sentBytes - before
         if let part = replies.firstPart { sendLater(part.base, part.count) }
         return true
     }
@@ -129,7 +152,7 @@ final class ClientStream: RingHandler {
             guard let base = output.baseAddress, output.count > 0 else { return true }
             let sent = send(socket, base, output.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
             if sent > 0 {
-                moved += sent
+                work.bytes &+= sent
                 tls.didSend(sent)
             } else if errno == EAGAIN {
                 sendLater(base, output.count)
@@ -190,14 +213,16 @@ final class ClientStream: RingHandler {
     }
 
     override func completed(_ operation: UnsafeMutablePointer<RingOperation>, result: Int32) {
-        if result > 0 { moved += Int(result) }
+        if result > 0 { work.bytes &+= Int(result) }
         if operation == receiveOperation {
             isReceiving = false
+            if result > 0 { work.receives &+= 1 }
             let buffer = operation.pointee.selectedBuffer
             if buffer >= 0 {
                 hasReceivedAll = result < selectedCount
                 return session!.received(result, inBuffer: buffer)
             }
+            if result == -ENOBUFS { loop.receiveBuffers.ranOut() }
             guard let tls, result > 0 else { return session!.received(result) }
             tls.didReceive(Int(result))
             session!.receivedEncrypted()

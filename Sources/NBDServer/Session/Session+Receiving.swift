@@ -73,6 +73,11 @@ extension Session {
             stopAtEnd()
             return false
         }
+        if pendingMove != nil, isBetweenRequests, !stream.isSending {
+            // The end of the batch is near; then the session moves, or receives again.
+            flushAtBatchEnd()
+            return false
+        }
         let result: Int32?
         switch reading {
         case .nothing, .waitingForBuffer, .waitingForOthers, .examiningExport, .waitingForAdmission, .startingTLS,
@@ -90,7 +95,9 @@ extension Session {
             input.prepare()
             if input.isEmpty && !stream.isSecure {
                 stream.receiveSelected(
-                    isAtHeader && expectsLargePayload ? negotiation.style.requestHeaderLength : ReceiveBuffers.length)
+                    isAtHeader && expectsLargePayload ? negotiation.style.requestHeaderLength : ReceiveBuffers.length,
+                    after: requestsTaken &- requestsBefore)
+                requestsBefore = requestsTaken
                 return false
             }
             // The input is full of requests that wait for slots or room; an event that frees one calls `proceed`.
@@ -102,7 +109,7 @@ extension Session {
         return true
     }
 
-    private var isAtHeader: Bool { if case .header = reading { true } else { false } }
+    var isAtHeader: Bool { if case .header = reading { true } else { false } }
 
     /// Stops at the end of the stream if the rest of the input lacks bytes, and not slots or room.
     private func stopAtEnd() {
@@ -127,7 +134,9 @@ extension Session {
                 hangUp(.malformed)
                 return false
             }
-            return begin(request)
+            guard begin(request) else { return false }
+            requestsTaken &+= 1
+            return true
         case .payload(let request, let received):
             guard available > 0 else { return false }
             let count = min(available, Int(request.pointee.length) - received)

@@ -8,7 +8,7 @@ extension Session {
     func begin(_ request: Request) -> Bool {
         guard slots!.hasFree, hasRoom(for: Reply.maximumHeader) else { return false }
         requestBegan = owner.lastTime
-        let verdict = request.verdict(under: negotiation)
+        let verdict = request.verdict(under: terms)
         expectsLargePayload = request.command == .write && request.length > ServerLimits.inlinePayload
         guard verdict == .none else {
             input.drop(negotiation.style.requestHeaderLength)
@@ -41,7 +41,9 @@ extension Session {
         let header = negotiation.style.requestHeaderLength
         let count = Int(request.length)
         guard count > 0, input.count >= header + count, !slots!.mustBeDurable(request),
-            let error = port!.writeAtOnce(from: input.bytes + header, length: count, at: request.offset)
+            let error = fastPort!._withUnsafeGuaranteedRef({
+                $0.writeAtOnce(from: input.bytes + header, length: count, at: request.offset)
+            })
         else { return false }
         input.drop(header + count)
         turnBytes += count
@@ -94,7 +96,11 @@ extension Session {
     private func submit(_ request: Request) {
         let slot = slots!.acquire(for: request)
         slot.pointee.startedAt = requestBegan
-        port!.submit(slot)
+        submit(slot)
+    }
+
+    private func submit(_ slot: UnsafeMutablePointer<BlockRequest>) {
+        fastPort!._withUnsafeGuaranteedRef { $0.submit(slot) }
     }
 
     /// Reads a small range from the page cache directly into the queue of replies.
@@ -104,7 +110,9 @@ extension Session {
         guard length <= ServerLimits.smallRead else { return false }
         let header = negotiation.style.dataHeaderLength
         guard hasRoom(for: header + length), let room = stream.replies.reserve(header + length, spare: headersOwed),
-            port!.readIfCached(into: room + header, length: length, at: request.offset) == length
+            fastPort!._withUnsafeGuaranteedRef({
+                $0.readIfCached(into: room + header, length: length, at: request.offset)
+            }) == length
         else { return false }
         Reply.storeData(negotiation.style, cookie: request.cookie, offset: request.offset, count: length, to: room)
         stream.replies.commit(header + length)
@@ -122,12 +130,14 @@ extension Session {
         slot.pointee.buffer = buffer
         slot.pointee.bufferShare = share
         slot.pointee.startedAt = requestBegan
-        slot.pointee.readAlready = port!.readIfCached(into: buffer, length: Int(request.length), at: request.offset)
+        slot.pointee.readAlready = fastPort!._withUnsafeGuaranteedRef {
+            $0.readIfCached(into: buffer, length: Int(request.length), at: request.offset)
+        }
         if slot.pointee.readAlready == Int(request.length) {
             turnBytes += Int(request.length)
             answer(slot)
         } else {
-            port!.submit(slot)
+            submit(slot)
         }
         return true
     }
@@ -151,7 +161,7 @@ extension Session {
         slot.pointee.bufferShare = share
         slot.pointee.startedAt = requestBegan
         slot.pointee.extentLimit = Self.extentLimit(of: request)
-        port!.submit(slot)
+        submit(slot)
         return true
     }
 
@@ -166,8 +176,10 @@ extension Session {
         // The time in which the client sent the payload is not the server's.
         request.pointee.startedAt = owner.lastTime
         guard !request.pointee.isForcedUnitAccess,
-            let error = port!.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
-        else { return port!.submit(request) }
+            let error = fastPort!._withUnsafeGuaranteedRef({
+                $0.writeAtOnce(from: request.pointee.buffer!, length: received, at: request.pointee.offset)
+            })
+        else { return submit(request) }
         turnBytes += received
         if error != 0 {
             recordFailedWrite(error, offset: request.pointee.offset, length: request.pointee.length)

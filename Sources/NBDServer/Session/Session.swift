@@ -2,7 +2,7 @@ import Block
 import NBD
 import Ring
 
-/// One client's connection, on one loop.
+/// One client's connection, on one loop at a time.
 ///
 /// 1. `begin` sends the greeting; the handshake continues until the client has chosen an export.
 /// 2. Requests are read, validated, served and answered; many at once, in any order.
@@ -14,15 +14,15 @@ import Ring
 ///
 /// `@unchecked Sendable`: used on its loop's thread only.
 final class Session: RequestOwner, @unchecked Sendable {
-    unowned(unsafe) let owner: SessionLoop
-    unowned(unsafe) let loop: EventLoop
+    private(set) unowned(unsafe) var owner: SessionLoop
+    private(set) unowned(unsafe) var loop: EventLoop
     let exports: SessionExports
     let tls: ServerTLS?
     private let onClose: @Sendable () -> Void
     let visit: ClientVisit
 
     let stream: ClientStream
-    let input: SessionInput
+    private(set) var input: SessionInput
     var buffers: SessionBuffers
     var reading = SessionReading.handshake
     /// Whether the receive in flight fills a request's buffer, and not `input`.
@@ -37,8 +37,16 @@ final class Session: RequestOwner, @unchecked Sendable {
     /// The export that the client has chosen; nil during the handshake, as are `port`, `statusReply`, `owedFlush` and
     /// `slots`.
     var export: Export?
-    var negotiation = Negotiation(export: ExportDescription(name: "", size: 0, isReadOnly: true))
-    var port: DiskPort?
+    var negotiation = Negotiation(export: ExportDescription(name: "", size: 0, isReadOnly: true)) {
+        didSet { terms = negotiation.terms }
+    }
+    /// Those of `negotiation`, which a request can read without counting references.
+    private(set) var terms = Negotiation(export: ExportDescription(name: "", size: 0, isReadOnly: true)).terms
+    var port: DiskPort? {
+        didSet { fastPort = port.map { .passUnretained($0) } }
+    }
+    /// The same as `port`, for calls that cost no reference count.
+    private(set) var fastPort: Unmanaged<DiskPort>?
     var statusReply: StatusReply?
     var owedFlush: OwedFlush?
     var slots: RequestSlots?
@@ -49,6 +57,16 @@ final class Session: RequestOwner, @unchecked Sendable {
     var tally: RequestTally?
     /// The time at which the request that is being begun was complete, in nanoseconds; only while requests are counted.
     var requestBegan: UInt64 = 0
+
+    /// The move that the session should make; nil if it stays.
+    var pendingMove: SessionMove?
+    /// The work that `consumeWork` has told about.
+    var toldWork = SessionWork()
+
+    /// Requests that were taken off the input, as a number that only grows until it wraps.
+    var requestsTaken = 0
+    /// `requestsTaken` at the last receive into one of the loop's buffers.
+    var requestsBefore = 0
 
     /// Bytes read or written at once since other sessions last ran.
     var turnBytes = 0
@@ -138,7 +156,7 @@ final class Session: RequestOwner, @unchecked Sendable {
 
     /// Begins to count the bytes that move, for `hasStalled`, and to measure the session's wait.
     func beginStallWatch() {
-        stream.moved = 0
+        stream.beginWatch()
         buffers.beginWatch()
     }
 
@@ -178,8 +196,10 @@ final class Session: RequestOwner, @unchecked Sendable {
     override func batchEnded() {
         awaitsBatchEnd = false
         flushReplies()
-        // The next request may wait for the room of replies that are sent now.
-        if !stream.isSending { proceed() }
+        let wasMarked = pendingMove != nil
+        guard !moveIfQuiet() else { return }
+        // The next request may wait for the room of replies that are sent now, and a marked session receives nothing before.
+        if !stream.isSending || wasMarked { proceed() }
     }
 
     override func turnCame() {
@@ -206,6 +226,14 @@ final class Session: RequestOwner, @unchecked Sendable {
         buffers.didLeaveLine()
         proceed()
         return true
+    }
+
+    /// Belongs to another loop from now on; `change` has moved the rest.
+    func belong(to owner: SessionLoop, port: DiskPort) {
+        input = input.moved(to: owner.loop.receiveBuffers)
+        self.port = port
+        self.owner = owner
+        loop = owner.loop
     }
 
     // MARK: The end

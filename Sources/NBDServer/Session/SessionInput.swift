@@ -21,6 +21,15 @@ final class SessionInput {
         self.buffers = buffers
     }
 
+    /// Returns the input of the same connection on another loop; no buffer may be borrowed, and this one is used up.
+    func moved(to buffers: ReceiveBuffers) -> SessionInput {
+        precondition(borrowed < 0)
+        let other = SessionInput(buffers: buffers)
+        (other.own, other.base, other.capacity, other.start, other.end) = (own, base, capacity, start, end)
+        own = nil
+        return other
+    }
+
     deinit {
         precondition(borrowed < 0)
         free(own)

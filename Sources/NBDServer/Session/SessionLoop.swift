@@ -1,5 +1,6 @@
 import Glibc
 import Ring
+import Synchronization
 
 /// The sessions of one event loop and the resources they share. Used on the loop's thread.
 final class SessionLoop: @unchecked Sendable {
@@ -10,7 +11,19 @@ final class SessionLoop: @unchecked Sendable {
     let replyRegions: BufferPool
     /// All loops of the server, including this one; set before the first client comes.
     var all: [SessionLoop] = []
-    private var sessions: [ObjectIdentifier: Session] = [:]
+    var sessions: [ObjectIdentifier: Session] = [:] {
+        didSet { sessionCount.store(sessions.count, ordering: .relaxed) }
+    }
+    private let sessionCount = Atomic<Int>(0)
+    /// Keeps sessions in place; the same for all loops of the server.
+    let gate: MoveGate
+    /// The cores of all loops of the server.
+    let idleCores: IdleCores
+    let rest = LoopRest()
+    var sharing = LoopSharing()
+    /// The deadline of the last decision for which `sharing` knows that sessions have left.
+    var lastSpread: UInt64 = 0
+    private let hasLong = Atomic<Bool>(false)
     private let stallTimer: LoopTimer
     private let handshakeTimer: LoopTimer
     private var whenEmpty: (() -> Void)?
@@ -18,14 +31,27 @@ final class SessionLoop: @unchecked Sendable {
     /// Only while requests are counted.
     var lastTime: UInt64 = 0
 
-    init(loop: EventLoop) {
+    init(loop: EventLoop, gate: MoveGate, idleCores: IdleCores) {
         self.loop = loop
+        self.gate = gate
+        self.idleCores = idleCores
         stallTimer = LoopTimer(loop: loop)
         handshakeTimer = LoopTimer(loop: loop)
         pool = BufferPool(loop: loop, limits: BufferShare.limits, kept: ServerLimits.keptBuffersPerLoop)
         replyRegions = BufferPool(
             loop: loop, limit: ServerLimits.connections * ServerLimits.replies, kept: ServerLimits.keptBuffersPerLoop)
     }
+
+    /// The loop as others see it at `now`, in nanoseconds of the monotonic clock. Any thread may call.
+    func state(at now: UInt64) -> LoopState {
+        LoopState(
+            busy: loop.load.busy, isLong: hasLong.load(ordering: .relaxed),
+            sessions: sessionCount.load(ordering: .relaxed), isShort: pool.isShortForOthers,
+            isResting: rest.isResting(at: now))
+    }
+
+    /// Lets other loops know what the sessions are like.
+    func tell(hasLong: Bool) { self.hasLong.store(hasLong, ordering: .relaxed) }
 
     /// Takes over an accepted socket.
     func open(
@@ -75,10 +101,24 @@ final class SessionLoop: @unchecked Sendable {
     /// loop (invariant 9). Otherwise a returning client could see an old write land after its new requests. The
     /// newcomer itself is not waited for, even if it has already sent DISCONNECT: its requests are still served.
     func finishGivenUp(on export: Export, for newcomer: Session, done: @escaping @Sendable () -> Void) {
-        let rest = LoopCountdown(all.count, then: done)
+        gate.hold()
+        whenInPlace { [self] in askForGivenUp(on: export, except: newcomer, done: done) }
+    }
+
+    /// Asks every loop; no session is between two loops meanwhile. One that has been found does not move any more.
+    private func askForGivenUp(
+        on export: Export, except newcomer: Session, done: @escaping @Sendable () -> Void
+    ) {
+        // The newcomer goes on only after the release, so that its own session may move from its first request on.
+        let rest = LoopCountdown(all.count + 1, then: done)
+        let asked = LoopCountdown(all.count) { [gate] in
+            gate.release()
+            rest.countDown()
+        }
         for other in all {
             other.loop.post { [loop] in
                 other.whenGivenUpAreQuiet(on: export, except: newcomer) { loop.post { rest.countDown() } }
+                loop.post { asked.countDown() }
             }
         }
     }
