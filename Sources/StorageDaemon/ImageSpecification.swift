@@ -1,5 +1,6 @@
 import Block
 import Foundation
+import Rados
 
 /// A disk that `qemu-storage-daemon` reads and writes: a file that is not raw, a Ceph image, or what a `json:`
 /// specification of QEMU describes.
@@ -53,15 +54,39 @@ public struct ImageSpecification: Sendable {
         return path
     }
 
+    /// Whether a description for QEMU names an image of a Ceph cluster, or may do so, at any depth.
+    public var hidesCeph: Bool {
+        guard case .node(let data) = store else { return false }
+        return (try? JSONSerialization.jsonObject(with: data)).map(Self.namesCeph) ?? true
+    }
+
+    private static func namesCeph(_ value: Any) -> Bool {
+        switch value {
+        case let object as [String: Any]:
+            object["driver"] as? String == "rbd" || object.values.contains(where: namesCeph)
+        case let list as [Any]: list.contains(where: namesCeph)
+        case let text as String: text.hasPrefix("rbd:") || text.hasPrefix("json:")
+        default: false
+        }
+    }
+
     /// The argument of `--blockdev`, as JSON; the node is called `name`.
     /// - Parameters:
     ///   - isDirect: whether the host's page cache is bypassed.
     ///   - isShared: whether another program may write to the image meanwhile; only for reading.
-    func blockdev(name: String, isReadOnly: Bool, isDirect: Bool, isShared: Bool) throws -> String {
+    ///   - usesRing: whether a file past the page cache is read and written through io_uring, and not by QEMU's threads. Through
+    ///     the page cache it never is: only the threads remember that a flush has failed (decision 0013).
+    ///   - cephArguments: `CEPH_ARGS`. QEMU gives librados a user itself, and not the one that is named there.
+    func blockdev(
+        name: String, isReadOnly: Bool, isDirect: Bool, isShared: Bool, usesRing: Bool = false,
+        cephArguments: String? = ProcessInfo.processInfo.environment["CEPH_ARGS"]
+    ) throws -> String {
         var options: [String: Any] = ["read-only": isReadOnly, "discard": "unmap"]
         if isDirect { options["cache"] = ["direct": true, "no-flush": false] }
         if isShared { options["force-share"] = true }
         var node = try protocolNode(options)
+        if case .ceph = store, let cephArguments { node["user"] = try Self.user(in: cephArguments, text) }
+        if usesRing, isDirect, path != nil { node["aio"] = "io_uring" }
         if let format {
             node = options.merging(["driver": format, "file": node]) { $1 }
         }
@@ -91,6 +116,16 @@ public struct ImageSpecification: Sendable {
             merged["read-only"] = options["read-only"]
             return merged
         }
+    }
+
+    /// The user of Ceph as QEMU names it: without `client.`.
+    private static func user(in arguments: String, _ text: String) throws -> String {
+        let user = RBDPlace.user(arguments: arguments)
+        guard let name = user.removing(prefix: "client."), !name.isEmpty else {
+            throw StorageDaemonError(
+                text, "CEPH_ARGS names \(user), and a disk can be opened by a client only: --id NAME is client.NAME")
+        }
+        return name
     }
 
     private static func isBlockDevice(_ path: String) -> Bool {

@@ -12,6 +12,16 @@ public struct QCOW2Header: Equatable, Sendable {
     /// Whether the disk's bytes are in another file.
     public let hasDataFile: Bool
 
+    /// The path of the backing file, which QEMU looks for in the folder of the image.
+    /// - Parameter path: the path of the image, as QEMU opens it.
+    /// - Returns: nil if there is no backing file, or its name is not that of a local file: it has a colon before any slash.
+    func backingPath(from path: String) -> String? {
+        guard let backingFile, !backingFile.isEmpty else { return nil }
+        guard !backingFile.prefix(while: { $0 != "/" }).contains(":") else { return nil }
+        guard !backingFile.hasPrefix("/"), let slash = path.lastIndex(of: "/") else { return backingFile }
+        return path[...slash] + backingFile
+    }
+
     /// Reads the header of a file.
     /// - Returns: nil if it can't be read or is no such header.
     public init?(path: String) {

@@ -26,9 +26,14 @@ struct SocketFolder: Sendable {
     /// The path of the socket, which does not exist yet.
     var socket: String { "\(path)/socket" }
 
-    /// Removes the folder with its socket.
-    func remove() {
-        unlink(socket)
+    /// The path at which one run of a daemon listens until it may be used; then the socket is renamed. No other run has it.
+    func opened(_ run: UInt64) -> String { "\(path)/o\(run)" }
+
+    /// Removes the folder with its sockets.
+    func remove() { Self.remove(path) }
+
+    private static func remove(_ path: String) {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [] { unlink("\(path)/\(name)") }
         rmdir(path)
     }
 
@@ -36,8 +41,7 @@ struct SocketFolder: Sendable {
     static func removeLeftovers(in directory: String) {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] where name.hasPrefix(prefix)
         {
-            unlink("\(directory)/\(name)/socket")
-            rmdir("\(directory)/\(name)")
+            remove("\(directory)/\(name)")
         }
     }
 }

@@ -36,27 +36,32 @@ public final class StorageDaemon: Sendable {
 
     /// The NBD URI of the disk, for this process only.
     public let uri: String
+    /// Decides whether the daemon may be used; nil if it always may.
+    public let admission: (any StorageAdmission)?
     private let supervisor: Supervisor
 
     /// Starts a daemon and waits until it serves the disk. Blocks the thread.
     /// - Parameters:
     ///   - directory: where its socket goes, in a folder that only this user can enter.
+    ///   - admission: asked each time a daemon has opened the disk, before it is used.
     ///   - isStillThere: asked before the daemon is started again: whether the image is still the one it had open.
     ///   - report: called with a line for the operator when the daemon has ended by itself; on any thread.
     /// - Throws: `StorageDaemonError`; `FileError`.
     public static func start(
         _ image: ImageSpecification, _ options: Options, in directory: String,
-        isStillThere: @escaping @Sendable () -> Bool = { true }, report: @escaping @Sendable (String) -> Void
+        admission: (any StorageAdmission)? = nil, isStillThere: @escaping @Sendable () -> Bool = { true },
+        report: @escaping @Sendable (String) -> Void
     ) throws -> StorageDaemon {
         let folder = try SocketFolder(in: directory)
-        let node = try image.blockdev(
-            name: "disk", isReadOnly: options.isReadOnly, isDirect: options.isDirect, isShared: options.isShared)
-        let server = ["addr.type": "unix", "addr.path": folder.socket].map { "\($0)=\($1.replacing(",", with: ",,"))" }
+        let nodes = try [true, false].map {
+            try image.blockdev(
+                name: "disk", isReadOnly: options.isReadOnly, isDirect: options.isDirect, isShared: options.isShared,
+                usesRing: $0)
+        }
         let arguments = [
-            "--blockdev", node, "--nbd-server", server.joined(separator: ","), "--export",
-            "type=nbd,id=disk,node-name=disk,name=disk,writable=\(options.isReadOnly ? "off" : "on")",
+            "--export", "type=nbd,id=disk,node-name=disk,name=disk,writable=\(options.isReadOnly ? "off" : "on")",
         ]
-        let supervisor = Supervisor(image.text, arguments, folder, isStillThere, report)
+        let supervisor = Supervisor(image.text, nodes, arguments, folder, admission, isStillThere, report)
         let daemon = StorageDaemon(supervisor)
         try daemon.waitUntilReady(image.text)
         return daemon
@@ -67,6 +72,7 @@ public final class StorageDaemon: Sendable {
 
     private init(_ supervisor: Supervisor) {
         self.supervisor = supervisor
+        admission = supervisor.admission
         var allowed = CharacterSet.alphanumerics
         allowed.insert(charactersIn: "-._~/")
         let socket = supervisor.folder.socket
@@ -108,10 +114,21 @@ public final class StorageDaemon: Sendable {
             var isReady = false
             var isEnding = false
             var failure: String?
+            /// Whether the disk must not be used any more.
+            var isRefused = false
+            /// Why the running daemon is not used.
+            var refusal: String?
+            /// Whether the last daemon has ended with nothing left to write.
+            var isClean = true
+            /// The number of the way to open the image that is used.
+            var way = 0
         }
 
         let folder: SocketFolder
+        let admission: (any StorageAdmission)?
         private let image: String
+        /// The arguments of `--blockdev` for the ways to open the image, the best one first.
+        private let ways: [String]
         private let arguments: [String]
         private let isStillThere: @Sendable () -> Bool
         private let report: @Sendable (String) -> Void
@@ -119,12 +136,15 @@ public final class StorageDaemon: Sendable {
         private let ended = ConditionLock(value: 0)
 
         init(
-            _ image: String, _ arguments: [String], _ folder: SocketFolder,
+            _ image: String, _ ways: [String], _ arguments: [String], _ folder: SocketFolder,
+            _ admission: (any StorageAdmission)?,
             _ isStillThere: @escaping @Sendable () -> Bool, _ report: @escaping @Sendable (String) -> Void
         ) {
             self.image = image
+            self.ways = ways
             self.arguments = arguments
             self.folder = folder
+            self.admission = admission
             self.isStillThere = isStillThere
             self.report = report
         }
@@ -138,6 +158,7 @@ public final class StorageDaemon: Sendable {
             Thread.detachNewThread { [self] in
                 run()
                 folder.remove()
+                admission?.ended(isClean: state.withLockedValue { $0.isClean })
                 ended.lock()
                 ended.unlock(withValue: 1)
             }
@@ -163,11 +184,12 @@ public final class StorageDaemon: Sendable {
         private func run() {
             let began = ContinuousClock.now
             var pause = StorageDaemon.shortestPause
-            while true {
+            for number in 0... as PartialRangeFrom<UInt64> {
                 let started = ContinuousClock.now
-                let (reason, wasKilled) = runOnce()
-                let (isEnding, isReady) = state.withLockedValue { ($0.isEnding, $0.isReady) }
+                let (reason, wasKilled) = runOnce(number)
+                let (isEnding, isReady) = state.withLockedValue { ($0.isEnding || $0.isRefused, $0.isReady) }
                 if isEnding { return }
+                if state.withLockedValue({ takeNextWay(&$0, after: reason) }) { continue }
                 // Another program's lock may be about to go, and a daemon that was killed has found nothing wrong with the image.
                 let mayPass =
                     (wasKilled || reason.contains("Failed to get"))
@@ -185,20 +207,82 @@ public final class StorageDaemon: Sendable {
             }
         }
 
+        /// Goes to the next way to open the image if QEMU has refused this one. It can be built without io_uring, and a system can
+        /// keep that from it at any start.
+        /// - Returns: false if the image was not opened for another reason, or there is no other way.
+        private func takeNextWay(_ state: inout State, after reason: String) -> Bool {
+            guard reason.contains("io_uring"), state.way + 1 < ways.count, ways[state.way] != ways[state.way + 1] else {
+                return false
+            }
+            state.way += 1
+            return true
+        }
+
         /// Runs one daemon to its end.
         /// - Returns: why it has ended, and whether a signal has ended it.
-        private func runOnce() -> (reason: String, wasKilled: Bool) {
+        private func runOnce(_ number: UInt64) -> (reason: String, wasKilled: Bool) {
             unlink(folder.socket)
+            let opened = folder.opened(number)
+            defer { unlink(opened) }
+            let path = (admission == nil ? folder.socket : opened).replacing(",", with: ",,")
+            let server = ["--nbd-server", "addr.type=unix,addr.path=\(path)"]
             let process: StorageDaemonProcess
-            do { process = try StorageDaemonProcess(arguments: arguments) } catch { return ("\(error)", false) }
+            // The socket appears after the disk is open, and before the export.
+            let way = ways[state.withLockedValue { $0.way }]
+            do {
+                process = try StorageDaemonProcess(
+                    arguments: ["--blockdev", way] + server + arguments, fences: admission != nil)
+            } catch { return ("\(error)", false) }
             let isEnding = state.withLockedValue { state in
-                state.process = process
+                (state.process, state.refusal, state.isClean) = (process, nil, false)
                 return state.isEnding
             }
             if isEnding { process.send(SIGTERM) }
+            if let admission { Thread.detachNewThread { [self] in admit(process, at: opened, by: admission) } }
             let (status, said) = process.end()
-            state.withLockedValue { $0.process = nil }
-            return (readable(said), status & 0x7f != 0)
+            let refusal = state.withLockedValue { state in
+                state.process = nil
+                state.isClean = status == 0
+                return state.refusal
+            }
+            return (refusal ?? readable(said, way), refusal != nil || status & 0x7f != 0)
+        }
+
+        /// Lets a daemon be used once it has opened the disk and may do so.
+        private func admit(_ process: StorageDaemonProcess, at opened: String, by admission: any StorageAdmission) {
+            while access(opened, F_OK) != 0 {
+                guard state.withLockedValue({ $0.process === process }) else { return }
+                usleep(10_000)
+            }
+            do {
+                try admission.admit()
+                try state.withLockedValue { state in
+                    // Another daemon's socket may be at the path once this one has ended.
+                    guard state.process === process else { return }
+                    guard rename(opened, folder.socket) == 0 else { throw FileError("rename", opened) }
+                }
+            } catch {
+                refuse(process, because: error, isFinal: admission.isFinal(error))
+            }
+        }
+
+        private func refuse(_ process: StorageDaemonProcess, because error: any Error, isFinal: Bool) {
+            let tells = state.withLockedValue { state in
+                guard isFinal || state.process === process, !state.isEnding else { return false }
+                state.refusal = "\(error)"
+                guard isFinal else { return false }
+                (state.isRefused, state.failure) = (true, "\(error)")
+                return state.isReady
+            }
+            if tells { report("\(error)") }
+            // Nothing was written through it, and it would watch the image for a while after a kill.
+            process.send(isFinal ? SIGKILL : SIGTERM)
+            let end = ContinuousClock.now + .seconds(StorageDaemon.stopSeconds)
+            while .now < end {
+                guard state.withLockedValue({ $0.process === process }) else { return }
+                usleep(10_000)
+            }
+            process.send(SIGKILL)
         }
 
         /// Waits while another file stands at the image's path.
@@ -225,8 +309,8 @@ public final class StorageDaemon: Sendable {
         }
 
         /// Removes the long option that the daemon quotes from its words.
-        private func readable(_ said: String) -> String {
-            said.replacing("--blockdev \(arguments[1]): ", with: "").replacing("qemu-storage-daemon: ", with: "")
+        private func readable(_ said: String, _ way: String) -> String {
+            said.replacing("--blockdev \(way): ", with: "").replacing("qemu-storage-daemon: ", with: "")
         }
     }
 }

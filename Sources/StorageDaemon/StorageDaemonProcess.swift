@@ -18,17 +18,22 @@ final class StorageDaemonProcess: Sendable {
         var said = ""
     }
 
+    /// Seconds for which a client of Ceph keeps another one out whose lock it takes: as long as a takeover does. By default
+    /// librbd puts an hour in the place of what is there.
+    private static let fenceOption = "--rbd_blocklist_expire_seconds=2592000"
+
     private let output: CInt
     private let state: NIOLockedValueBox<State>
 
     /// Starts it, on a thread that waits for its end (`wait`).
+    /// - Parameter fences: whether clients of Ceph whose locks it takes must stay out for as long as after a takeover.
     /// - Throws: `FileError`.
-    init(program: String = "qemu-storage-daemon", arguments: [String]) throws {
+    init(program: String = "qemu-storage-daemon", arguments: [String], fences: Bool = false) throws {
         var ends: [CInt] = [-1, -1]
         guard linux_pipe(&ends) == 0 else { throw FileError("make a pipe for", program) }
         defer { close(ends[1]) }
         do {
-            state = NIOLockedValueBox(State(process: try Self.spawn([program] + arguments, output: ends[1])))
+            state = NIOLockedValueBox(State(process: try Self.spawn([program] + arguments, fences, output: ends[1])))
         } catch {
             close(ends[0])
             throw error
@@ -69,12 +74,19 @@ final class StorageDaemonProcess: Sendable {
         }
     }
 
+    /// The variables of a daemon; librados reads the options in `CEPH_ARGS` itself.
+    static func environment(_ own: [String: String], fences: Bool) -> [String] {
+        guard fences else { return own.map { "\($0)=\($1)" } }
+        let options = own["CEPH_ARGS"].map { "\($0) \(fenceOption)" } ?? fenceOption
+        return own.merging(["CEPH_ARGS": options]) { $1 }.map { "\($0)=\($1)" }
+    }
+
     private static func end(_ status: CInt) -> String {
         let signal = status & 0x7f
         return signal == 0 ? "it ended with status \(status >> 8 & 0xff)" : "it was killed by signal \(signal)"
     }
 
-    private static func spawn(_ program: [String], output: CInt) throws -> pid_t {
+    private static func spawn(_ program: [String], _ fences: Bool, output: CInt) throws -> pid_t {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -91,7 +103,9 @@ final class StorageDaemonProcess: Sendable {
         var words: [UnsafeMutablePointer<CChar>?] = command.map { (word: String) in strdup(word) } + [nil]
         defer { for word in words { free(word) } }
         var process = pid_t()
-        let code = posix_spawnp(&process, command[0], &actions, &attributes, &words, environ)
+        var settings = environment(ProcessInfo.processInfo.environment, fences: fences).map { strdup($0) } + [nil]
+        defer { for setting in settings { free(setting) } }
+        let code = posix_spawnp(&process, command[0], &actions, &attributes, &words, &settings)
         guard code == 0 else { throw FileError("run", command[0], code: code) }
         return process
     }

@@ -19,6 +19,15 @@ import Testing
         #expect(node["node-name"] as? String == "disk" && file["node-name"] == nil)
     }
 
+    /// QEMU forgets that a flush has failed where io_uring carries it out (decision 0013).
+    @Test func onlyPastThePageCacheAFileIsUsedThroughIOUring() throws {
+        for isDirect in [false, true] {
+            let text = try ImageSpecification("/srv/a.qcow2", format: "qcow2").blockdev(
+                name: "disk", isReadOnly: false, isDirect: isDirect, isShared: false, usesRing: true)
+            #expect(text.contains("io_uring") == isDirect)
+        }
+    }
+
     @Test func aCephImageHasItsParts() throws {
         let plain = try node("rbd:pool/image")
         #expect(plain["driver"] as? String == "rbd" && plain["pool"] as? String == "pool")
@@ -28,6 +37,21 @@ import Testing
         for text in ["rbd:", "rbd:pool", "rbd:pool/", "rbd:a/b/c/d", "rbd:pool/image@", "rbd:pool/image:conf=x"] {
             #expect(throws: StorageDaemonError.self) { try ImageSpecification(text, format: nil) }
         }
+    }
+
+    @Test("CEPH_ARGS names a user -> QEMU opens the image as that one; without the variable -> as QEMU does")
+    func cephUser() throws {
+        func user(_ arguments: String?, _ text: String = "rbd:pool/image") throws -> String? {
+            let text = try ImageSpecification(text, format: nil).blockdev(
+                name: "disk", isReadOnly: false, isDirect: false, isShared: false, cephArguments: arguments)
+            let node = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+            return node?["user"] as? String
+        }
+        #expect(try user(nil) == nil)
+        #expect(try user("--conf x --id site") == "site" && user("--name=client.b") == "b")
+        #expect(try user("--keyring x") == "admin")
+        #expect(try user("--id site", #"json:{"driver":"null-co"}"#) == nil && user("--id site", "/srv/a") == nil)
+        #expect(throws: StorageDaemonError.self) { try user("--name osd.0") }
     }
 
     @Test func theUsersOptionsHoldExceptWhoMayWrite() throws {
@@ -68,5 +92,18 @@ import Testing
                     return end <= start.count ? Array(start[Int(offset)..<end]) : nil
                 } == nil)
         }
+    }
+
+    @Test(
+        "A description for QEMU -> known to name an image of Ceph, at any depth",
+        arguments: [
+            (#"json:{"driver":"rbd","pool":"p","image":"i"}"#, true),
+            (#"json:{"driver":"qcow2","file":{"driver":"raw","file":{"driver":"rbd","pool":"p","image":"i"}}}"#, true),
+            (#"json:{"driver":"quorum","children":[{"driver":"file","filename":"a"},{"driver":"rbd"}]}"#, true),
+            (#"json:{"driver":"raw","file":{"driver":"file","filename":"rbd:p/i"}}"#, true),
+            (#"json:{"driver":"file","filename":"/images/rbd"}"#, false), ("rbd:p/i", false), ("/images/a", false),
+        ])
+    func ceph(text: String, hides: Bool) throws {
+        #expect(try ImageSpecification(text, format: nil).hidesCeph == hides)
     }
 }

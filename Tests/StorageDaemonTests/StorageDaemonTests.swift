@@ -12,12 +12,14 @@ struct StorageDaemonTests {
     private let scratch = Scratch()
     private let lines = NIOLockedValueBox<[String]>([])
 
-    private func start(_ path: String, _ format: String, isReadOnly: Bool = false) async throws -> StorageDaemon {
+    private func start(
+        _ path: String, _ format: String, isReadOnly: Bool = false, admission: (any StorageAdmission)? = nil
+    ) async throws -> StorageDaemon {
         let image = try ImageSpecification(path, format: format)
         return try await onThread { [scratch, lines] in
             try StorageDaemon.start(
                 image, StorageDaemon.Options(isReadOnly: isReadOnly), in: scratch.path,
-                isStillThere: { FileManager.default.fileExists(atPath: path) },
+                admission: admission, isStillThere: { FileManager.default.fileExists(atPath: path) },
                 report: { line in lines.withLockedValue { $0.append(line) } })
         }
     }
@@ -100,6 +102,90 @@ struct StorageDaemonTests {
             try await Command.run("nbdinfo", "--size", daemon.uri).output == "8388608\n"
         }
         try await stop(daemon)
+    }
+
+    @Test("A daemon may not be used yet -> tried again; killed while it is looked at -> its path is never another's")
+    func admitted() async throws {
+        let gate = Gate(refuses: 2)
+        let daemon = try await start(try await make("qcow2"), "qcow2", admission: gate)
+        #expect(gate.asked == 3)
+        // The next one is asked about, and ends meanwhile; only the one after it may get requests.
+        let first = try #require(try processes(in: scratch.path).first)
+        gate.hold(true)
+        kill(first, SIGKILL)
+        try await waitUntil("the next daemon is looked at") { gate.asked == 4 }
+        let second = try #require(try processes(in: scratch.path).first)
+        kill(second, SIGKILL)
+        try await waitUntil("a third is looked at") { gate.asked == 5 }
+        let third = try #require(try processes(in: scratch.path).first)
+        let socket = try #require(daemon.uri.components(separatedBy: "socket=").last)
+        gate.release(4)
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(!FileManager.default.fileExists(atPath: socket))
+        gate.hold(false)
+        try await waitUntil("it serves the disk") {
+            try await Command.run("nbdinfo", "--size", daemon.uri).output == "8388608\n"
+        }
+        #expect(try processes(in: scratch.path) == [third] && third != second)
+        try await stop(daemon)
+        #expect(gate.endings == [true])
+    }
+
+    @Test("An error that is final -> no further daemon; the end is not clean")
+    func refusedForGood() async throws {
+        let gate = Gate(refuses: .max, isFinal: true)
+        let path = try await make("qcow2")
+        await #expect(throws: StorageDaemonError.self) { try await start(path, "qcow2", admission: gate) }
+        try await waitUntil("it has ended") { gate.endings == [false] }
+        #expect(gate.asked == 1)
+    }
+
+    @Test("A daemon's variables -> Ceph's options of the user, and a fence as long as that of a takeover")
+    func environment() {
+        let option = "--rbd_blocklist_expire_seconds=2592000"
+        #expect(StorageDaemonProcess.environment(["A": "b"], fences: true).sorted() == ["A=b", "CEPH_ARGS=\(option)"])
+        #expect(
+            StorageDaemonProcess.environment(["CEPH_ARGS": "--id x"], fences: true) == ["CEPH_ARGS=--id x \(option)"])
+    }
+
+    private func processes(in folder: String) throws -> [pid_t] { Processes.with(argument: "\(folder)/storage-") }
+
+    /// Admits daemons when the test says so.
+    private final class Gate: StorageAdmission {
+        struct Refusal: Error {}
+
+        struct State {
+            let refusals: Int
+            var asked = 0
+            var isHeld = false
+            var released: Set<Int> = []
+            var endings: [Bool] = []
+        }
+
+        private let state: NIOLockedValueBox<State>
+        private let isLast: Bool
+
+        init(refuses refusals: Int, isFinal: Bool = false) {
+            state = NIOLockedValueBox(State(refusals: refusals))
+            isLast = isFinal
+        }
+
+        var asked: Int { state.withLockedValue { $0.asked } }
+        var endings: [Bool] { state.withLockedValue { $0.endings } }
+        func hold(_ isHeld: Bool) { state.withLockedValue { $0.isHeld = isHeld } }
+        func release(_ number: Int) { state.withLockedValue { _ = $0.released.insert(number) } }
+
+        func admit() throws {
+            let (number, isRefused) = state.withLockedValue { state in
+                state.asked += 1
+                return (state.asked, state.asked <= state.refusals)
+            }
+            if isRefused { throw Refusal() }
+            while state.withLockedValue({ $0.isHeld && !$0.released.contains(number) }) { usleep(1000) }
+        }
+
+        func isFinal(_ error: any Error) -> Bool { isLast }
+        func ended(isClean: Bool) { state.withLockedValue { $0.endings.append(isClean) } }
     }
 
     @Test("Another file at the path -> the daemon is not started on it")
