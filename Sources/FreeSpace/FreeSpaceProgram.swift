@@ -30,7 +30,7 @@ public enum FreeSpaceProgram {
             }
         case [partitionsArgument]:
             answer { output in
-                for part in FileSystem.parts(of: STDIN_FILENO) { try output.write(places(in: part)) }
+                for part in PartitionTable(of: STDIN_FILENO).parts { try output.write(places(in: part)) }
             }
         case [volumesArgument]:
             answer(seconds: secondsForVolumes) { output in

@@ -14,8 +14,14 @@ package final class SiteMember: Sendable {
         /// Returns the SHA-256 of the certificate that the node shows now, in hexadecimal digits; nil without TLS.
         package var certificate: @Sendable () -> String?
         package var release: String
+        /// Random number of the process.
+        package var instance: UInt64
 
-        package init(host: String, address: String, certificate: @escaping @Sendable () -> String?, release: String) {
+        package init(
+            host: String, address: String, certificate: @escaping @Sendable () -> String?, release: String,
+            instance: UInt64 = .random(in: 1 ... .max)
+        ) {
+            self.instance = instance
             self.host = host
             self.address = address
             self.certificate = certificate
@@ -27,6 +33,8 @@ package final class SiteMember: Sendable {
     package struct Turn: Sendable, Equatable {
         /// Tables that were published or withdrawn.
         package var published = 0
+        /// Tables that were damaged in the store, and were published again.
+        package var mended: [String] = []
         /// Whether this host merges for the site.
         package var merges = false
         /// Hosts that were removed, because they have been gone for very long.
@@ -43,6 +51,7 @@ package final class SiteMember: Sendable {
     private let presence: NIOLockedValueBox<SitePresence>
     private let latest = NIOLockedValueBox<(tables: SiteTables, heartbeats: Heartbeats)?>(nil)
     private let longWork: SiteWork
+    private let memory = NIOLockedValueBox(SiteWork.Memory())
 
     /// Prepares to take part; the first `renew` joins the site, or makes it in an empty folder. Touches no file of the store.
     /// - Parameters:
@@ -62,7 +71,8 @@ package final class SiteMember: Sendable {
             store: store, identity: identity, scratch: scratch, blockSize: blockSize, makeReader: makeReader)
         view = presence.view
         self.presence = NIOLockedValueBox(presence)
-        longWork = SiteWork(store: store, host: identity.host, index: index, scratch: scratch)
+        longWork = SiteWork(
+            store: store, lease: presence.lease, host: identity.host, index: index, scratch: scratch)
     }
 
     /// Shows that this host is alive, and looks at the others: to be done at each `Heartbeats.interval`. Blocks for system
@@ -80,7 +90,7 @@ package final class SiteMember: Sendable {
     /// - Parameter isWanted: Asked now and then, on any thread, whether to go on.
     package func work(isWanted: @escaping @Sendable () -> Bool = { true }) -> Turn {
         guard let latest = latest.withLockedValue({ $0 }) else { return Turn() }
-        return longWork.run(after: latest, isMerger: { presence.withLockedValue { $0.isMerger } }, isWanted)
+        return memory.withLockedValue { longWork.run(after: latest, &$0, isWanted) }
     }
 
     /// Lets another host merge at once.

@@ -9,12 +9,12 @@ struct SitePresence: Sendable {
     private let scratch: String
     private let blockSize: Int
     private let makeReader: @Sendable (HostRecord) -> (any NeighbourReader)?
-    private let instance = UInt64.random(in: 1 ... .max)
+    private let instance: UInt64
     private var hasJoined = false
     private var beat: UInt64 = 0
     private var certificates: [String] = []
     private var heartbeats = Heartbeats()
-    private var lease: MergeLease
+    let lease: any SiteLease
     private var readers: [String: (record: HostRecord, reader: any NeighbourReader)] = [:]
     /// The record of another process with this host's name, and since when it has been the same.
     private var foreign: (record: HostRecord, since: ContinuousClock.Instant)?
@@ -29,10 +29,11 @@ struct SitePresence: Sendable {
     ) {
         self.store = store
         self.identity = identity
+        instance = identity.instance
         self.scratch = scratch
         self.blockSize = blockSize
         self.makeReader = makeReader
-        lease = MergeLease(host: identity.host)
+        lease = store.files.makeLease(host: identity.host)
     }
 
     /// Writes the record, renews the lease and looks at the other hosts.
@@ -50,7 +51,8 @@ struct SitePresence: Sendable {
                     "another node takes part in the site as '\(identity.host)': give each host a name of its own")
                 return turn
             }
-            turn.merges = try lease.hold(in: store, now: now)
+            // A lease that fails must not keep the others from being seen.
+            do { turn.merges = try lease.hold(now: now) } catch { turn.problems.append("\(error)") }
             try look(&turn, now)
         } catch {
             turn.problems.append("\(error)")
@@ -58,10 +60,7 @@ struct SitePresence: Sendable {
         return turn
     }
 
-    func leave() { lease.release(in: store) }
-
-    /// Whether this host still merges; asked before anything is deleted.
-    var isMerger: Bool { lease.isHeld(in: store) }
+    func leave() { lease.release() }
 
     /// Findings of the last look; nil before the first.
     var latest: (tables: SiteTables, heartbeats: Heartbeats)? { tables.map { ($0, heartbeats) } }
@@ -99,15 +98,27 @@ struct SitePresence: Sendable {
         readers = readers.filter { name, _ in alive.contains { $0.host == name } }
         let hosts = names.map { host in
             let record = alive.first { $0.host == host }
-            return RemoteTables(
-                host: host, directory: store.folder(of: host),
-                reader: record.map { reader(for: $0) } ?? NoReader.shared)
+            return store.tables(of: host, record.map { reader(for: $0) } ?? NoReader.shared)
         }
         let tables = SiteTables(
-            hosts: hosts, samples: store.samplesPath, blockSize: blockSize, scratch: scratch, after: tables)
+            hosts: hosts, samples: store.samples, blockSize: blockSize, scratch: scratch, after: tables)
         turn.problems += tables.problems
         self.tables = tables
-        view.update(tables.only(of: Set(alive.map(\.host))), records)
+        view.update(
+            tables.only(of: Set(alive.map(\.host))), records, others: alive,
+            figures(tables, hosts: names.count, others: alive.count, now))
+    }
+
+    private func figures(
+        _ tables: SiteTables, hosts: Int, others: Int, _ now: ContinuousClock.Instant
+    ) -> SiteFigures {
+        var figures = SiteFigures(looked: now)
+        // Its own record was written just now.
+        (figures.alive, figures.gone) = (others + 1, max(0, hosts - others - 1))
+        let own = tables.neighbours.filter { $0.host == identity.host }
+        (figures.tables, figures.tableBytes) = (own.count, own.reduce(0) { $0 &+ $1.tableBytes })
+        (figures.samples, figures.sampleBytes) = (tables.sampleCount, tables.sampleBytes)
+        return figures
     }
 
     private mutating func reader(for record: HostRecord) -> any NeighbourReader {

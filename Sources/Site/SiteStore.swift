@@ -1,15 +1,16 @@
-import Block
 import Foundation
+import Index
+import Rados
 
-/// The store of a site: a folder on a file system that all hosts share.
+/// The store of a site: what its hosts share.
 ///
 /// - `site.json`: what all hosts agree on.
 /// - `hosts/NAME/host.json`: the record of a host; only that host writes into its folder.
 /// - `hosts/NAME/*.table`: copies of the tables of its index.
 /// - `samples/*.catalogue`: catalogues of samples, by any host.
-/// - `merge.lease`: who merges catalogues.
+/// - `absences.json`: how long hosts have been gone; the host that merges writes it.
 ///
-/// Files appear whole, by `rename`, and change by replacement only. Nothing needs locks of the file system.
+/// Any thread may use it. Calls block the thread.
 package struct SiteStore: Sendable {
     private struct Settings: Codable {
         static let currentVersion = 1
@@ -17,131 +18,125 @@ package struct SiteStore: Sendable {
         var blockSize: Int
     }
 
-    /// Path of the folder.
-    package let path: String
-
     static let recordName = "host.json"
+    static let hostsFolder = "hosts"
+    static let samplesFolder = "samples"
+    /// Record of how long hosts have been gone, by whoever merges.
+    static let absencesRecord = "absences.json"
+    private static let settingsRecord = "site.json"
     private static let longestJSON = 64 << 10
 
-    package init(path: String) {
-        self.path = path
+    let files: any SiteFiles
+
+    init(files: any SiteFiles) {
+        self.files = files
     }
 
-    var hostsPath: String { "\(path)/hosts" }
-    var samplesPath: String { "\(path)/samples" }
-    var leasePath: String { "\(path)/merge.lease" }
-    private var settingsPath: String { "\(path)/site.json" }
+    /// A store in a folder.
+    init(path: String) {
+        files = FolderFiles(name: path)
+    }
 
-    func folder(of host: String) -> String { "\(hostsPath)/\(host)" }
+    /// - Parameter name: Path of a folder, or `rados:POOL[/NAMESPACE]`. Nothing is opened.
+    /// - Throws: `SiteError.invalidStore`.
+    package init(naming name: String) throws {
+        guard name.hasPrefix(RadosPlace.prefix) else {
+            self.init(path: name)
+            return
+        }
+        guard let place = RadosPlace(name) else { throw SiteError.invalidStore(name) }
+        self.init(files: RadosFiles(pool: RadosPool(place)))
+    }
+
+    /// The same store as a program with another working directory names it.
+    package static func absolute(_ name: String) -> String {
+        name.hasPrefix(RadosPlace.prefix) ? name : URL(fileURLWithPath: name).path
+    }
+
+    /// The store as users write it.
+    package var name: String { files.name }
+
+    static func folder(of host: String) -> String { "\(hostsFolder)/\(host)" }
+    private static func record(of host: String) -> String { "\(folder(of: host))/\(recordName)" }
 
     /// The block size of the site in bytes.
-    /// - Throws: `SiteError` if there is no site, or a later release made it; `FileError`.
+    /// - Throws: `SiteError` if there is no site, or a later release made it; `FileError`, `RadosError`.
     package func blockSize() throws -> Int {
-        guard let settings = try read(Settings.self, at: settingsPath) else { throw SiteError.noSite(store: path) }
+        guard let settings = try read(Settings.self, at: Self.settingsRecord) else {
+            throw SiteError.noSite(store: name)
+        }
         guard settings.version == Settings.currentVersion else {
-            throw SiteError.laterVersion(file: settingsPath, version: settings.version)
+            throw SiteError.laterVersion(file: files.path(of: Self.settingsRecord), version: settings.version)
         }
         return settings.blockSize
     }
 
-    /// Makes the site if the folder holds none. The folder itself must exist: an absent one may be a share that is not
+    /// Makes the site if the store holds none. The store itself must exist: an absent folder may be a share that is not
     /// mounted.
-    /// - Throws: `SiteError.otherBlockSize` if the site has other blocks; `SiteError`, `FileError`.
+    /// - Throws: `SiteError.otherBlockSize` if the site has other blocks; `SiteError`, `FileError`, `RadosError`.
     func establish(blockSize wanted: Int) throws {
-        guard FileManager.default.fileExists(atPath: path) else { throw FileError("open", path, code: ENOENT) }
-        if try read(Settings.self, at: settingsPath) == nil {
-            try DurableFolder.make(hostsPath)
-            try DurableFolder.make(samplesPath)
-            try write(Settings(blockSize: wanted), to: settingsPath)
+        try files.checkExistence()
+        if try read(Settings.self, at: Self.settingsRecord) == nil {
+            try files.makeFolder(Self.hostsFolder)
+            try files.makeFolder(Self.samplesFolder)
+            try write(Settings(blockSize: wanted), to: Self.settingsRecord)
         }
         let has = try blockSize()
-        guard has == wanted else { throw SiteError.otherBlockSize(store: path, has: has, wanted: wanted) }
+        guard has == wanted else { throw SiteError.otherBlockSize(store: name, has: has, wanted: wanted) }
     }
 
     /// The names of the hosts, sorted.
-    /// - Throws: `FileError` if the store can't be read.
+    /// - Throws: `FileError`, `RadosError` if the store can't be read.
     package func hosts() throws -> [String] {
-        do {
-            return try FileManager.default.contentsOfDirectory(atPath: hostsPath).filter(HostName.isValid).sorted()
-        } catch {
-            throw FileError("list", hostsPath, code: Self.code(of: error))
-        }
+        try files.names(in: Self.hostsFolder).filter(HostName.isValid).sorted()
     }
 
     /// The record of a host; nil if it has none, or another host's.
-    /// - Throws: `SiteError` if it is damaged or too new; `FileError`.
+    /// - Throws: `SiteError` if it is damaged or too new; `FileError`, `RadosError`.
     package func record(of host: String) throws -> HostRecord? {
-        let path = "\(folder(of: host))/\(Self.recordName)"
-        guard let record = try read(HostRecord.self, at: path) else { return nil }
+        guard let record = try read(HostRecord.self, at: Self.record(of: host)) else { return nil }
         guard record.version == HostRecord.currentVersion else {
-            throw SiteError.laterVersion(file: path, version: record.version)
+            throw SiteError.laterVersion(file: files.path(of: Self.record(of: host)), version: record.version)
         }
         return record.host == host ? record : nil
     }
 
     func write(_ record: HostRecord) throws {
-        try DurableFolder.make(folder(of: record.host))
-        try checkIsFolder(folder(of: record.host))
-        try write(record, to: "\(folder(of: record.host))/\(Self.recordName)")
+        let folder = Self.folder(of: record.host)
+        try files.makeFolder(folder)
+        try files.checkFolder(folder)
+        try write(record, to: Self.record(of: record.host))
     }
 
-    /// Checks that nobody leads this host to write and delete elsewhere.
-    /// - Throws: `SiteError.isLink`.
-    func checkIsFolder(_ path: String) throws {
-        for path in [hostsPath, samplesPath, path] {
-            var info = stat()
-            guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else { throw SiteError.isLink(path) }
-        }
-    }
-
-    /// The time at which a host's record was written, by the store's clock; of its folder if it has none.
-    func lastWritten(by host: String) -> Date? {
-        ["\(folder(of: host))/\(Self.recordName)", folder(of: host)].lazy.compactMap {
-            (try? FileManager.default.attributesOfItem(atPath: $0))?[.modificationDate] as? Date
-        }.first
-    }
+    /// The time at which a host's record was written, by the clock of the store or the host.
+    func lastWritten(by host: String) -> Date? { files.lastWritten(Self.record(of: host)) }
 
     /// Deletes all that a host has published.
-    func removeFolder(of host: String) throws {
-        do { try FileManager.default.removeItem(atPath: folder(of: host)) } catch {
-            let code = Self.code(of: error)
-            if code != ENOENT { throw FileError("delete", folder(of: host), code: code) }
-        }
+    /// - Throws: `CancellationError` once `isWanted` returns false; the next call goes on.
+    func removeFolder(of host: String, _ isWanted: () -> Bool = { true }) throws {
+        try files.removeFolder(Self.folder(of: host), isWanted)
     }
 
-    /// Reads a small file; nil if there is none.
-    func read<Value: Decodable>(_ type: Value.Type, at path: String) throws -> Value? {
-        // Non-blocking, because opening a named pipe would wait for a writer.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
-        guard descriptor >= 0 else {
-            guard errno == ENOENT || errno == ESTALE else { throw FileError("open", path) }
-            return nil
+    /// The tables of a host, and the way to its images.
+    func tables(of host: String, _ reader: any NeighbourReader) -> RemoteTables {
+        RemoteTables(host: host, folder: files.folder(Self.folder(of: host)), reader: reader)
+    }
+
+    /// The folder of the catalogues of samples.
+    var samples: any SiteFolder { files.folder(Self.samplesFolder) }
+
+    /// Reads a record; nil if there is none.
+    func read<Value: Decodable>(_ type: Value.Type, at record: String) throws -> Value? {
+        guard let data = try files.read(record, atMost: Self.longestJSON) else { return nil }
+        guard let value = try? JSONDecoder().decode(type, from: data) else {
+            throw SiteError.damaged(file: files.path(of: record))
         }
-        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        var info = stat()
-        guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
-            throw SiteError.damaged(file: path)
-        }
-        let data: Data
-        do { data = try file.read(upToCount: Self.longestJSON) ?? Data() } catch {
-            throw FileError("read", path, code: Self.code(of: error))
-        }
-        guard let value = try? JSONDecoder().decode(type, from: data) else { throw SiteError.damaged(file: path) }
         return value
     }
 
-    func write(_ value: some Encodable, to path: String) throws {
+    func write(_ value: some Encodable, to record: String) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        do { try encoder.encode(value).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-            throw FileError("write", path, code: Self.code(of: error))
-        }
-    }
-
-    private static func code(of error: any Error) -> CInt {
-        let error = error as NSError
-        let cause = error.userInfo[NSUnderlyingErrorKey] as? NSError ?? error
-        if cause.domain == NSPOSIXErrorDomain { return CInt(cause.code) }
-        return error.code == NSFileReadNoSuchFileError ? ENOENT : EIO
+        try files.write(encoder.encode(value), to: record)
     }
 }

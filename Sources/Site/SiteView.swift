@@ -6,6 +6,8 @@ package final class SiteView: Sendable {
     private struct State: Sendable {
         var tables: SiteTables?
         var records: [String: HostRecord] = [:]
+        var others: [HostRecord] = []
+        var figures: SiteFigures?
     }
 
     private let state = NIOLockedValueBox(State())
@@ -21,9 +23,19 @@ package final class SiteView: Sendable {
         state.withLockedValue { $0.records.values.sorted { $0.host < $1.host } }
     }
 
-    func update(_ tables: SiteTables?, _ records: [HostRecord]) {
+    /// The records of the other hosts that are alive.
+    package var others: [HostRecord] { state.withLockedValue { $0.others } }
+
+    /// The site in numbers; nil before the first look.
+    package var figures: SiteFigures? { state.withLockedValue { $0.figures } }
+
+    func update(
+        _ tables: SiteTables?, _ records: [HostRecord], others: [HostRecord] = [], _ figures: SiteFigures? = nil
+    ) {
         state.withLockedValue {
             $0.tables = tables
+            $0.others = others
+            $0.figures = figures
             $0.records = Dictionary(records.map { ($0.host, $0) }) { first, _ in first }
         }
     }

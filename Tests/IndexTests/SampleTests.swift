@@ -1,5 +1,6 @@
 import Foundation
 import Hashing
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -11,16 +12,24 @@ struct SampleTests {
     /// Reads the images of the test by the names of their tables.
     private final class Reader: NeighbourReader {
         private let images: [[UInt8]: [UInt8]]
+        private let wait = NIOLockedValueBox<Duration?>(.zero)
 
         init(_ images: [[UInt8]: [UInt8]]) { self.images = images }
 
-        func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        var expectedWait: Duration? {
+            get { wait.withLockedValue { $0 } }
+            set { wait.withLockedValue { $0 = newValue } }
+        }
+
+        func read(
+            _ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, isUrgent: Bool
+        ) -> Bool {
             guard let image = images[table], Int(offset) + buffer.count <= image.count else { return false }
             buffer.copyBytes(from: image[Int(offset)..<Int(offset) + buffer.count])
             return true
         }
 
-        func willRead(_ table: [UInt8], _ range: Range<UInt64>) {}
+        func willRead(_ table: [UInt8], _ range: Range<UInt64>, isUrgent: Bool) {}
         func wasStale(_ table: [UInt8], at offset: UInt64) {}
     }
 
@@ -37,16 +46,47 @@ struct SampleTests {
         let image = try scratch.write(bytes, to: "\(host).raw")
         let added = try IndexStore(directory: "\(scratch.path)/\(host)").add(image, threads: 1)
         let reader = Reader([IndexFileName.digest(ofNeighbour: added.neighbour.name): bytes])
-        let remote = RemoteTables(host: host, directory: "\(scratch.path)/\(host)", reader: reader)
+        let remote = RemoteTables(host: host, folder: DirectoryFolder(path: "\(scratch.path)/\(host)"), reader: reader)
         let samples = try samples()
-        let before = SiteTables(hosts: [remote], samples: samples, blockSize: 4096)
+        let before = SiteTables(hosts: [remote], samples: DirectoryFolder(path: samples), blockSize: 4096)
         #expect(before.uncovered == 1)
         let change = try SampleCatalogues(scratch: scratch.path, threads: 1).update(
             before, isMerging: true, owner: nil)
         let file = try #require(change.file)
         try FileManager.default.moveItem(
             atPath: file, toPath: "\(samples)/\(URL(fileURLWithPath: file).lastPathComponent)")
-        return SiteTables(hosts: [remote], samples: samples, blockSize: 4096, after: before)
+        return SiteTables(hosts: [remote], samples: DirectoryFolder(path: samples), blockSize: 4096, after: before)
+    }
+
+    /// The reader of a host in what `publish` has returned.
+    private func reader(of host: String, in site: SiteTables) throws -> Reader {
+        try #require(site.tables.first { $0.owner?.host == host }?.owner?.reader as? Reader)
+    }
+
+    @Test("Two hosts have an image -> the nearer and less busy one gives it; one that has failed gives nothing")
+    func nearest() throws {
+        var random = Seeded.fresh()
+        let bytes = random.bytes(2048 * 4096)
+        let hosts = ["a", "b"]
+        let remotes = try hosts.map { try #require(try publish(bytes, of: $0).tables.first?.owner) }
+        let site = SiteTables(hosts: remotes, samples: DirectoryFolder(path: try samples()), blockSize: 4096)
+        let index = try empty().joined(with: site)
+        let fingerprints = NaiveImage(bytes, block: 4096).fingerprints
+        func givers() -> Set<String> {
+            Set(index.lookUp(fingerprints).compactMap { $0.flatMap { index.neighbours[$0.neighbour].host } })
+        }
+        for near in hosts {
+            for host in hosts {
+                try reader(of: host, in: site).expectedWait = host == near ? .milliseconds(1) : .milliseconds(40)
+            }
+            #expect(givers() == [near])
+            let candidate = try #require(index.lookUp(fingerprints).compactMap(\.self).first)
+            try reader(of: near, in: site).expectedWait = nil
+            #expect(index.isAway(candidate))
+            #expect(givers() == Set(hosts).subtracting([near]))
+        }
+        for host in hosts { try reader(of: host, in: site).expectedWait = nil }
+        #expect(givers().isEmpty)
     }
 
     private func empty() throws -> NeighbourIndex {
@@ -109,10 +149,11 @@ struct SampleTests {
         #expect(index.restricted(to: ["other"]).lookUp(fingerprints).allSatisfy { $0 == nil })
         #expect(index.restricted(to: [Neighbour.standardDomain]).lookUp(fingerprints).contains { $0 != nil })
         let remote = try #require(site.tables.first?.owner)
-        let same = SiteTables(hosts: [remote], samples: try samples(), blockSize: 4096, after: site)
+        let folder = DirectoryFolder(path: try samples())
+        let same = SiteTables(hosts: [remote], samples: folder, blockSize: 4096, after: site)
         #expect(same.tables[0] === site.tables[0])
         _ = try IndexStore(directory: "\(scratch.path)/a").add(scratch.file("a.raw"), threads: 1)
-        let later = SiteTables(hosts: [remote], samples: try samples(), blockSize: 4096, after: same)
+        let later = SiteTables(hosts: [remote], samples: folder, blockSize: 4096, after: same)
         #expect(later.tables[0] !== site.tables[0] && later.uncovered == 1)
     }
 }

@@ -10,7 +10,7 @@ struct MergeLeaseTests {
 
     @Test("One holder at a time; one that is gone for a minute loses it; one that comes back finds that out")
     func holders() throws {
-        let store = SiteStore(path: scratch.path)
+        let store = FolderFiles(name: scratch.path)
         var (a, b) = (MergeLease(host: "a"), MergeLease(host: "b"))
         let start = ContinuousClock.now
         #expect(try a.hold(in: store, now: start))
@@ -29,7 +29,7 @@ struct MergeLeaseTests {
 
     @Test("A damaged lease -> taken")
     func damaged() throws {
-        let store = SiteStore(path: scratch.path)
+        let store = FolderFiles(name: scratch.path)
         try Data("?".utf8).write(to: URL(fileURLWithPath: store.leasePath))
         var a = MergeLease(host: "a")
         #expect(try a.hold(in: store, now: .now))

@@ -10,8 +10,12 @@ import Testing
 @Suite("Members of a site", .timeLimit(.minutes(5)))
 struct SiteMemberTests {
     private final class Reader: NeighbourReader {
-        func read(_ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool { false }
-        func willRead(_ table: [UInt8], _ range: Range<UInt64>) {}
+        let expectedWait: Duration? = .zero
+
+        func read(
+            _ table: [UInt8], into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, isUrgent: Bool
+        ) -> Bool { false }
+        func willRead(_ table: [UInt8], _ range: Range<UInt64>, isUrgent: Bool) {}
         func wasStale(_ table: [UInt8], at offset: UInt64) {}
     }
 

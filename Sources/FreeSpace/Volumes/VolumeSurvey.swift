@@ -8,16 +8,16 @@ struct VolumeSurvey {
     let volumes: [Volume]
 
     init(of descriptor: CInt) {
-        let parts = FileSystem.parts(of: descriptor).sorted { $0.start < $1.start }
+        let table = PartitionTable(of: descriptor)
+        let parts = table.parts.sorted { $0.start < $1.start }
         let contents = parts.map { FileSystem.content(of: $0) }
         let isAsleep = contents.contains(.sleeping)
         let isWithin = Self.isWithin(parts, on: descriptor)
-        let isDynamic = FileSystem.hasDynamicDisk(descriptor)
         volumes = parts.indices.map { index in
             let bytes = parts[index].start..<parts[index].start + parts[index].size
             var volume = Volume(bytes: bytes, fileSystem: contents[index].kind?.rawValue, verdict: .unknown)
             guard let kind = contents[index].kind else { return volume }
-            if isDynamic {
+            if table.hasDynamicDisk {
                 volume.verdict = .unsupported
             } else if isWithin || Self.overlaps(index, parts) {
                 volume.verdict = .overlapping

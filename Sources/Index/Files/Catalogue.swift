@@ -11,9 +11,14 @@ final class Catalogue: Sendable {
     /// - Parameters:
     ///   - blockSize: Block size of the index; a catalogue with another one is refused.
     ///   - check: Whether the entries are verified too.
-    ///   - isForeign: Whether another host may have made the file, which then takes no more memory than its entries explain.
-    init(path: String, blockSize: Int, check: TableCheck, isForeign: Bool = false) throws(TableFault) {
-        file = try IndexFile(path: path)
+    convenience init(path: String, blockSize: Int, check: TableCheck) throws(TableFault) {
+        try self.init(IndexFile(path: path), blockSize: blockSize, check: check, isForeign: false)
+    }
+
+    /// - Parameter isForeign: Whether another host may have made the file, which then takes no more memory than its entries
+    ///   explain.
+    init(_ file: IndexFile, blockSize: Int, check: TableCheck, isForeign: Bool) throws(TableFault) {
+        self.file = file
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
         // A catalogue of this release has 64 entries a bucket, less those that repeat within a table.
@@ -45,7 +50,7 @@ final class Catalogue: Sendable {
 
     private static func readHeader(_ file: IndexFile) throws(TableFault) -> CatalogueHeader {
         var bytes = [UInt8](repeating: 0, count: Int(min(UInt64(CatalogueHeader.byteCount), file.size)))
-        guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: 0) }) else { throw .unreadable(EIO) }
+        guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: 0) }) else { throw file.readFault }
         let header = try CatalogueHeader(decoding: bytes)
         // The file's real size bounds everything that is allocated for this catalogue.
         guard header.fileSize == file.size else { throw .truncated }
@@ -60,7 +65,7 @@ final class Catalogue: Sendable {
             }
             count = numbers.count
         }
-        guard starts.count == header.bucketCount + 1 else { throw .unreadable(EIO) }
+        guard starts.count == header.bucketCount + 1 else { throw file.readFault }
         guard starts.first == 0, starts.last == UInt32(header.entryCount),
             zip(starts, starts.dropFirst()).allSatisfy(<=)
         else { throw .damaged("buckets") }
@@ -73,7 +78,7 @@ final class Catalogue: Sendable {
         guard try file.digest(range) == digest else { throw .damaged(name) }
         var bytes = [UInt8](repeating: 0, count: range.count)
         guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: range.lowerBound) }) else {
-            throw .unreadable(EIO)
+            throw file.readFault
         }
         return bytes
     }

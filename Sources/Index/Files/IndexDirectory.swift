@@ -12,7 +12,16 @@ struct IndexDirectory: Sendable {
             if errno == EEXIST { return }
             throw FileError("create the directory", path)
         }
+        try takeOwner()
         try DurableFolder.synchronizeParent(of: path)
+    }
+
+    /// Gives a new directory to the owner of the one around it.
+    private func takeOwner() throws {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError("open", path) }
+        defer { close(descriptor) }
+        try FolderOwner.take(descriptor, path)
     }
 
     /// Lists the names of the directory, sorted.

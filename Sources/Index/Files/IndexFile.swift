@@ -17,6 +17,8 @@ final class IndexFile: @unchecked Sendable {
     /// Bytes allocated on the disk then. A file system may not know them before it has written the file out.
     let allocated: UInt64
     private let inode: ino_t
+    /// The pages of a file that is not mapped; nil for the others.
+    private let pages: StoredPages?
     private let start: UnsafeRawPointer?
 
     convenience init(path: String) throws(TableFault) {
@@ -27,9 +29,29 @@ final class IndexFile: @unchecked Sendable {
         try self.init(descriptor: descriptor, path: path)
     }
 
+    /// Opens a file of a site's store.
+    /// - Parameter path: Path of its folder.
+    convenience init(_ entry: SiteFolderEntry, in path: String) throws(TableFault) {
+        if let stored = entry.stored {
+            self.init(pages: try StoredPages(stored), path: "\(path)/\(entry.name)")
+        } else {
+            try self.init(path: "\(path)/\(entry.name)")
+        }
+    }
+
+    private init(pages: StoredPages, path: String) {
+        self.path = path
+        self.pages = pages
+        size = pages.file.size
+        allocated = pages.file.allocated
+        inode = 0
+        start = UnsafeRawPointer(pages.start)
+    }
+
     /// Maps an open file, which the caller may then close.
     init(descriptor: CInt, path: String) throws(TableFault) {
         self.path = path
+        pages = nil
         var info = stat()
         guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { throw .foreign }
         size = UInt64(info.st_size)
@@ -41,26 +63,50 @@ final class IndexFile: @unchecked Sendable {
     }
 
     deinit {
-        if let start { munmap(UnsafeMutableRawPointer(mutating: start), Int(size)) }
+        if let start, pages == nil { munmap(UnsafeMutableRawPointer(mutating: start), Int(size)) }
     }
 
     /// Tells the kernel not to read ahead.
     func expectRandomReads() {
-        guard let start else { return }
+        guard let start, pages == nil else { return }
         madvise(UnsafeMutableRawPointer(mutating: start), Int(size), MADV_RANDOM)
     }
 
     /// Fills `buffer`; returns false if the file ends first or can't be read.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         guard buffer.count > 0 else { return true }
+        if let pages {
+            guard offset <= size, UInt64(buffer.count) <= size - offset,
+                pages.load(offset..<offset + UInt64(buffer.count))
+            else { return false }
+        }
         guard let piece = self.piece(into: buffer.baseAddress!, count: buffer.count, at: offset) else { return false }
         return withUnsafePointer(to: piece) { linux_copy_mapped($0, 1) == 0 }
     }
 
-    /// Describes a copy for `linux_copy_mapped`; nil if it would lie outside the file.
+    /// The fault of a file of which bytes could not be read.
+    var readFault: TableFault { pages?.file.isDamaged == true ? .truncated : .unreadable(EIO) }
+
+    /// Describes a copy for `linux_copy_mapped`; nil if it would lie outside the file. Bytes that the store does not give
+    /// are zeros then, which no fingerprint is.
     func piece(into target: UnsafeMutableRawPointer, count: Int, at offset: UInt64) -> linux_piece? {
         guard let start, offset <= size, UInt64(count) <= size - offset else { return nil }
+        if let pages { _ = pages.load(offset..<offset + UInt64(count)) }
         return linux_piece(to: target, from: start + Int(offset), count: count)
+    }
+
+    /// Returns whether the file is still the one that a folder lists.
+    func isSame(as entry: SiteFolderEntry) -> Bool {
+        guard let pages else { return entry.stored == nil && isInPlace }
+        return pages.file.version == entry.stored?.version
+    }
+
+    /// Looks whether a site's store still has the next part of the file; blocks for a bounded time.
+    /// - Returns: False once the store has answered that it lacks bytes. Always true for a file at a path.
+    func checkStored() -> Bool {
+        guard let pages else { return true }
+        pages.file.checkNext()
+        return !pages.file.isDamaged
     }
 
     /// Returns whether the file is still the one at its path.
@@ -73,6 +119,7 @@ final class IndexFile: @unchecked Sendable {
     /// replaced this one, the whole rest counts as data.
     func nextData(from offset: UInt64) -> Range<UInt64>? {
         guard offset < size else { return nil }
+        if let pages { return pages.file.nextData(from: offset)?.clamped(to: offset..<size) }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return offset..<size }
         defer { close(descriptor) }
@@ -93,7 +140,7 @@ final class IndexFile: @unchecked Sendable {
         var offset = range.lowerBound
         while offset < range.upperBound {
             let part = buffer.prefix(Int(min(UInt64(buffer.bytes.count), range.upperBound - offset)))
-            guard read(into: part, at: offset) else { throw .unreadable(EIO) }
+            guard read(into: part, at: offset) else { throw readFault }
             stream.update(UnsafeRawBufferPointer(part))
             offset += UInt64(part.count)
         }

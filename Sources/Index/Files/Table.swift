@@ -19,15 +19,20 @@ final class Table: Sendable {
     /// - Parameters:
     ///   - blockSize: Block size of the index; a table with another one is refused.
     ///   - check: Whether the fingerprints are verified too.
-    init(path: String, blockSize: Int, check: TableCheck, owner: RemoteTables? = nil) throws(TableFault) {
+    convenience init(path: String, blockSize: Int, check: TableCheck) throws(TableFault) {
+        try self.init(IndexFile(path: path), blockSize: blockSize, check: check, owner: nil)
+    }
+
+    /// - Parameter owner: The host that has the image; nil for this one.
+    init(_ file: IndexFile, blockSize: Int, check: TableCheck, owner: RemoteTables?) throws(TableFault) {
         self.owner = owner
-        file = try IndexFile(path: path)
+        self.file = file
         header = try Self.readHeader(file)
         guard header.blockSize == blockSize else { throw .blockSize(header.blockSize) }
         (name, domain, geometry) = try Self.readText(file, header)
         key = TableKey(file: IndexFileName.digest(ofNeighbour: name), generation: header.generation)
         let expected = IndexFileName.file(forNeighbour: name)
-        guard path.hasSuffix("/" + expected) else { throw .misnamed(neighbour: name) }
+        guard file.path.hasSuffix("/" + expected) else { throw .misnamed(neighbour: name) }
         if check == .everything {
             let digest = try TableDigest.compute(file, header.fingerprintsRange, threads: 1)
             guard digest == header.fingerprintsDigest else { throw .damaged("fingerprints") }
@@ -44,7 +49,7 @@ final class Table: Sendable {
 
     private static func readHeader(_ file: IndexFile) throws(TableFault) -> TableHeader {
         var bytes = [UInt8](repeating: 0, count: Int(min(UInt64(TableHeader.byteCount), file.size)))
-        guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: 0) }) else { throw .unreadable(EIO) }
+        guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: 0) }) else { throw file.readFault }
         let header = try TableHeader(decoding: bytes)
         guard header.fileSize == file.size else { throw .truncated }
         return header
@@ -56,7 +61,7 @@ final class Table: Sendable {
         guard try file.digest(header.textRange) == header.nameDigest else { throw .damaged("name") }
         var bytes = [UInt8](repeating: 0, count: header.textRange.count)
         guard bytes.withUnsafeMutableBytes({ file.read(into: $0, at: header.nameRange.lowerBound) }) else {
-            throw .unreadable(EIO)
+            throw file.readFault
         }
         let names = bytes[..<(header.nameLength + header.domainLength)]
         let origins = (0..<header.originCount).map {

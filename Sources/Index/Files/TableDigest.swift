@@ -52,7 +52,7 @@ enum TableDigest {
     private static func digest(_ file: IndexFile, _ range: Range<UInt64>) throws(TableFault) -> [UInt8]? {
         guard let data = file.nextData(from: range.lowerBound), data.lowerBound < range.upperBound else { return nil }
         let buffer = ReadBuffer(count: range.count)
-        guard file.read(into: buffer.bytes, at: range.lowerBound) else { throw .unreadable(EIO) }
+        guard file.read(into: buffer.bytes, at: range.lowerBound) else { throw file.readFault }
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
         return isAllZero(bytes) ? nil : BlockHasher().digest(bytes)
     }

@@ -17,6 +17,8 @@ struct IndexSnapshot: Sendable {
 
     private static let tries = 10
 
+    /// Whether tables of other hosts are among them.
+    var isJoined: Bool { tables.last?.owner != nil }
     /// Sorted by name; those of this host come before those of others.
     let tables: [Table]
     /// Largest first; those of samples last.

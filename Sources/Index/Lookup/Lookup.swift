@@ -6,7 +6,8 @@ import Hashing
 /// 2. From each hit, the table is compared with the batch along the disk. Images that share a block mostly share its
 ///    surroundings, and comparing costs far less than a lookup.
 /// 3. Of a site, the same is done with all samples that were not found so far: images of this host go first.
-/// 4. The remaining fingerprints are looked up in the catalogues of whole tables, then in those of `ChampionTables`.
+/// 4. Of several hosts that have a block, the nearest and least busy gives it; hosts that have failed are left out.
+/// 5. The remaining fingerprints are looked up in the catalogues of whole tables, then in those of `ChampionTables`.
 struct Lookup {
     /// Blocks that are compared along one table at a time.
     private static let stretch = 1024
@@ -15,6 +16,8 @@ struct Lookup {
     private static let most = 16
     /// Entries of one fingerprint that are considered in one catalogue.
     private static let enough = 32
+    /// A host that needs so much longer than this one counts half.
+    private static let halvedBy = 0.01
 
     /// An alignment of a table with the batch: block number minus batch position; may be negative.
     private struct Shift: Hashable {
@@ -26,6 +29,8 @@ struct Lookup {
     private let isByPrefix: Bool
     private let snapshot: IndexSnapshot
     private var answers: [Candidate?]
+    /// For each table how gladly its host is asked, from 0 to 1; empty if all are of this host.
+    private let weights: [Double]
 
     /// - Parameter isByPrefix: Whether only the first halves of the fingerprints are known.
     init(_ fingerprints: [Fingerprint], isByPrefix: Bool, in snapshot: IndexSnapshot) {
@@ -33,7 +38,22 @@ struct Lookup {
         self.isByPrefix = isByPrefix
         self.snapshot = snapshot
         answers = [Candidate?](repeating: nil, count: fingerprints.count)
+        weights = snapshot.isJoined ? Self.weights(of: snapshot.tables) : []
     }
+
+    private static func weights(of tables: [Table]) -> [Double] {
+        var last: (reader: any NeighbourReader, weight: Double)?
+        return tables.map { table in
+            guard let reader = table.owner?.reader else { return 1 }
+            // The tables of a host stand side by side.
+            if let last, last.reader === reader { return last.weight }
+            let weight = reader.expectedWait.map { 1 / (1 + $0 / .seconds(1) / halvedBy) } ?? 0
+            last = (reader, weight)
+            return weight
+        }
+    }
+
+    private func weight(_ table: Int) -> Double { weights.isEmpty ? 1 : weights[table] }
 
     mutating func run() -> [Candidate?] {
         guard !snapshot.parts.isEmpty else { return answers }
@@ -101,7 +121,10 @@ struct Lookup {
             let shift = Shift(table: answer.neighbour, distance: Int64(answer.block) - Int64(place))
             votes[shift, default: (0, place)].count += 1
         }
-        let ordered = votes.sorted { ($1.value.count, $0.value.first) < ($0.value.count, $1.value.first) }
+        func rank(_ vote: (key: Shift, value: (count: Int, first: Int))) -> Double {
+            Double(vote.value.count) * weight(vote.key.table)
+        }
+        let ordered = votes.sorted { (rank($1), $0.value.first) < (rank($0), $1.value.first) }
         for (shift, _) in ordered.prefix(Self.most) { compare(places, shift) }
     }
 
@@ -124,39 +147,53 @@ struct Lookup {
     // MARK: Through the catalogues
 
     private mutating func search(_ places: [Int], isSampled: Bool) {
-        search(places, in: snapshot.parts.filter { $0.isSampled == isSampled })
+        // Several hosts may have a block, each listed in another catalogue of samples.
+        search(places, in: snapshot.parts.filter { $0.isSampled == isSampled }, isTogether: isSampled)
     }
 
-    private mutating func search(_ places: [Int], in parts: [IndexSnapshot.Part]) {
+    /// - Parameter isTogether: Whether the tables of all parts are chosen from, and not those of the first that has a block.
+    private mutating func search(_ places: [Int], in parts: [IndexSnapshot.Part], isTogether: Bool = false) {
         guard !places.isEmpty, !parts.isEmpty else { return }
         let fingerprints = fingerprints
         var entries = places.map { CatalogueEntry(high: fingerprints[$0].high, table: 0, block: UInt64($0)) }
         entries = entries.withUnsafeMutableBufferPointer { EntrySort.sorted($0, sharing: 0) }
         var open = entries.map { (high: $0.high, place: Int($0.block)) }
+        var matches: [EntryMatch] = []
+        var counts = [Int](repeating: 0, count: snapshot.tables.count)
         for part in parts where !open.isEmpty {
-            search(open, in: part)
+            collect(open, in: part, &matches, &counts)
+            guard !isTogether else { continue }
+            confirm(matches, counts)
             open.removeAll { answers[$0.place] != nil }
+            matches.removeAll(keepingCapacity: true)
+            counts = [Int](repeating: 0, count: snapshot.tables.count)
         }
+        guard isTogether else { return }
+        // The matches of a place must follow each other.
+        if parts.count > 1 { matches.sort { $0.place < $1.place } }
+        confirm(matches, counts)
     }
 
-    private mutating func search(_ open: [(high: UInt64, place: Int)], in part: IndexSnapshot.Part) {
-        var matches: [EntryMatch] = []
-        matches.reserveCapacity(open.count)
-        var counts = [Int](repeating: 0, count: snapshot.tables.count)
+    /// Adds the entries of a catalogue that may match, with the number of them in each table.
+    private func collect(
+        _ open: [(high: UInt64, place: Int)], in part: IndexSnapshot.Part, _ matches: inout [EntryMatch],
+        _ counts: inout [Int]
+    ) {
+        matches.reserveCapacity(matches.count + open.count)
         var current = (place: -1, count: 0)
         CatalogueSearch(part.catalogue).run(open.map(\.high)) { index, member, block in
-            guard member < part.members.count, let table = part.members[member] else { return }
+            guard member < part.members.count, let table = part.members[member], weight(table) > 0 else { return }
             current = (index, current.place == index ? current.count + 1 : 1)
             guard current.count <= Self.enough else { return }
             counts[table] += 1
             matches.append(EntryMatch(place: open[index].place, table: table, block: block))
         }
-        confirm(&matches, counts)
     }
 
     /// Tries for each fingerprint the table with the most matches first, and the other tables only where that one
     /// failed.
-    private mutating func confirm(_ matches: inout [EntryMatch], _ counts: [Int]) {
+    private mutating func confirm(_ matches: [EntryMatch], _ counts: [Int]) {
+        func rank(_ table: Int) -> Double { Double(counts[table]) * weight(table) }
         var first: [EntryMatch] = []
         var rest: [EntryMatch] = []
         first.reserveCapacity(matches.count)
@@ -165,7 +202,7 @@ struct Lookup {
                 first.append(match)
                 continue
             }
-            if counts[match.table] > counts[last.table] {
+            if rank(match.table) > rank(last.table) {
                 first[first.count - 1] = match
                 rest.append(last)
             } else {
@@ -174,7 +211,7 @@ struct Lookup {
         }
         accept(first)
         rest.removeAll { answers[$0.place] != nil }
-        rest.sort { counts[$0.table] > counts[$1.table] }
+        rest.sort { rank($0.table) > rank($1.table) }
         accept(rest)
     }
 

@@ -41,7 +41,8 @@ final class NeighbourImage: Sendable {
     }
 
     /// Fills `buffer`. Returns false if the image is gone, too short or unreadable.
-    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+    /// - Parameter isUrgent: Whether a client waits for the bytes.
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64, isUrgent: Bool) -> Bool {
         let range = offset..<offset + UInt64(buffer.count)
         switch current() {
         case .file(let image):
@@ -50,14 +51,14 @@ final class NeighbourImage: Sendable {
             guard range.upperBound <= image.size else { return false }
             return copyAhead(range, to: buffer) || (try? image.read(into: buffer, at: offset)) != nil
         case .elsewhere(let reader):
-            return reader.read(table, into: buffer, at: offset)
+            return reader.read(table, into: buffer, at: offset, isUrgent: isUrgent)
         case nil:
             return false
         }
     }
 
     /// Prepares a read: advises the kernel, or reads the range from the server.
-    func willRead(_ range: Range<UInt64>) {
+    func willRead(_ range: Range<UInt64>, isUrgent: Bool) {
         switch current() {
         case .file(let image):
             posix_fadvise(image.descriptor, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_WILLNEED)
@@ -74,7 +75,7 @@ final class NeighbourImage: Sendable {
                 while state.ahead.reduce(0, { $0 + $1.bytes.count }) > Self.mostAhead { state.ahead.removeFirst() }
             }
         case .elsewhere(let reader):
-            reader.willRead(table, range)
+            reader.willRead(table, range, isUrgent: isUrgent)
         case nil:
             return
         }

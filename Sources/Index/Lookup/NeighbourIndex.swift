@@ -50,6 +50,14 @@ public final class NeighbourIndex: Sendable {
         return NeighbourIndex(snapshot.joined(with: site), blockSize, problems + site.problems)
     }
 
+    /// Returns an index of the images of a site alone. It finds blocks by samples, so runs of fewer than about sixteen
+    /// blocks may be missed.
+    package static func of(_ site: SiteTables) -> NeighbourIndex {
+        NeighbourIndex(
+            IndexSnapshot(tables: site.tables, catalogues: [], samples: site.samples, problems: []), site.blockSize,
+            site.problems)
+    }
+
     private init(_ snapshot: IndexSnapshot, _ blockSize: Int, _ problems: [String]) {
         self.snapshot = snapshot
         self.blockSize = blockSize
@@ -70,13 +78,22 @@ public final class NeighbourIndex: Sendable {
     /// sequential. A file that was damaged or truncated after opening gives misses, or candidates that `fetch` refuses.
     public func lookUp(_ fingerprints: [Fingerprint]) -> [Candidate?] {
         var lookup = Lookup(fingerprints, isByPrefix: false, in: snapshot)
-        return LookupMetrics.counted(lookup.run(), of: fingerprints.count { $0 != .zero })
+        return counted(lookup.run(), of: fingerprints.count { $0 != .zero })
     }
 
     /// Finds places by the first halves of fingerprints, as `lookUp(_:)` does by whole ones; 0 is never found.
     public func lookUp(prefixes: [UInt64]) -> [Candidate?] {
         var lookup = Lookup(prefixes.map { Fingerprint(high: $0, low: 0) }, isByPrefix: true, in: snapshot)
-        return LookupMetrics.counted(lookup.run(), of: prefixes.count { $0 != 0 })
+        return counted(lookup.run(), of: prefixes.count { $0 != 0 })
+    }
+
+    private func counted(_ answers: [Candidate?], of fingerprints: Int) -> [Candidate?] {
+        if isJoined {
+            let found = answers.count { $0.map { neighbours[$0.neighbour].host != nil } ?? false }
+            let here = answers.count { $0 != nil } - found
+            SiteMetrics.countSearches(fingerprints - here, hits: found)
+        }
+        return LookupMetrics.counted(answers, of: fingerprints)
     }
 
     /// Returns every place of a fingerprint whose first half is known, for use after the first candidate failed. The
@@ -91,7 +108,8 @@ public final class NeighbourIndex: Sendable {
     }
 
     /// Prepares fetches: the kernel, or the other server, then reads the blocks in the order of the disk.
-    public func willFetch(_ candidates: [Candidate?]) {
+    /// - Parameter isUrgent: Whether a client waits for the blocks: another host then gives them before others.
+    public func willFetch(_ candidates: [Candidate?], isUrgent: Bool = false) {
         let sorted = candidates.compactMap(\.self)
             .sorted { ($0.neighbour, $0.block) < ($1.neighbour, $1.block) }
         var run: (neighbour: Int, blocks: Range<UInt64>)?
@@ -100,29 +118,42 @@ public final class NeighbourIndex: Sendable {
                 run!.blocks = last.blocks.lowerBound..<max(last.blocks.upperBound, candidate.block + 1)
                 continue
             }
-            willRead(run)
+            willRead(run, isUrgent)
             run = (candidate.neighbour, candidate.block..<candidate.block + 1)
         }
-        willRead(run)
+        willRead(run, isUrgent)
+    }
+
+    /// Whether images of other hosts are among the neighbours. Most of these are found only from blocks around.
+    package var isJoined: Bool { snapshot.isJoined }
+
+    /// Whether a candidate is on another host that can't be asked now. A further look-up finds others.
+    package func isAway(_ candidate: Candidate) -> Bool {
+        guard snapshot.tables.indices.contains(candidate.neighbour),
+            let owner = snapshot.tables[candidate.neighbour].owner
+        else { return false }
+        return owner.reader.expectedWait == nil
     }
 
     /// Reads a candidate's block and hashes it now.
-    /// - Parameter buffer: `blockSize` bytes; holds the block only if the result is true. A short last block is padded
-    ///   with zeros.
+    /// - Parameters:
+    ///   - buffer: `blockSize` bytes; holds the block only if the result is true. A short last block is padded with zeros.
+    ///   - isUrgent: Whether a client waits for the block: another host then gives it before others.
     /// - Returns: Whether the bytes have the expected fingerprint. False also if the image is gone, shorter or
     ///   unreadable: a changed neighbour is a miss, never an error.
     public func fetch(
         _ candidate: Candidate, expecting fingerprint: Fingerprint,
         into buffer: UnsafeMutableRawBufferPointer,
-        hasher: BlockHasher
+        hasher: BlockHasher, isUrgent: Bool = false
     ) -> Bool {
-        fetch(candidate, prefix: fingerprint.high, into: buffer, hasher: hasher) == fingerprint
+        fetch(candidate, prefix: fingerprint.high, into: buffer, hasher: hasher, isUrgent: isUrgent) == fingerprint
     }
 
     /// Reads a candidate's block and hashes it now, when only the first half of the fingerprint is known.
     /// - Returns: The whole fingerprint; nil if the bytes have another first half, or can't be read.
     public func fetch(
-        _ candidate: Candidate, prefix: UInt64, into buffer: UnsafeMutableRawBufferPointer, hasher: BlockHasher
+        _ candidate: Candidate, prefix: UInt64, into buffer: UnsafeMutableRawBufferPointer, hasher: BlockHasher,
+        isUrgent: Bool = false
     ) -> Fingerprint? {
         precondition(buffer.count == blockSize, "the buffer holds one block")
         guard neighbours.indices.contains(candidate.neighbour),
@@ -132,13 +163,14 @@ public final class NeighbourIndex: Sendable {
         let count = bytes.count
         for place in count..<blockSize { buffer[place] = 0 }
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
-        if images[candidate.neighbour].read(into: part, at: bytes.lowerBound) {
+        if images[candidate.neighbour].read(into: part, at: bytes.lowerBound, isUrgent: isUrgent) {
             let fingerprint = hasher.fingerprint(UnsafeRawBufferPointer(buffer))
             if fingerprint.high == prefix { return fingerprint }
             images[candidate.neighbour].hasOtherBytes(at: bytes.lowerBound)
         }
         images[candidate.neighbour].forget()
         LookupMetrics.stale.increment()
+        if neighbours[candidate.neighbour].host != nil { SiteMetrics.countStale() }
         return nil
     }
 
@@ -169,10 +201,11 @@ public final class NeighbourIndex: Sendable {
         }
     }
 
-    private func willRead(_ run: (neighbour: Int, blocks: Range<UInt64>)?) {
+    private func willRead(_ run: (neighbour: Int, blocks: Range<UInt64>)?, _ isUrgent: Bool) {
         guard let run, neighbours.indices.contains(run.neighbour) else { return }
         // A read of one block here costs no more later; one of another host takes a round trip.
         guard run.blocks.count > 1 || neighbours[run.neighbour].host != nil else { return }
-        images[run.neighbour].willRead(snapshot.tables[run.neighbour].geometry.diskBytes(of: run.blocks))
+        images[run.neighbour].willRead(
+            snapshot.tables[run.neighbour].geometry.diskBytes(of: run.blocks), isUrgent: isUrgent)
     }
 }

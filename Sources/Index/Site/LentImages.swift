@@ -35,7 +35,7 @@ package final class LentImages: Sendable {
             return 0
         }
         let count = Int(min(UInt64(buffer.count), entry.table.header.imageSize - offset))
-        return entry.image.read(into: .init(rebasing: buffer[..<count]), at: offset) ? count : 0
+        return entry.image.read(into: .init(rebasing: buffer[..<count]), at: offset, isUrgent: false) ? count : 0
     }
 
     /// Opens tables that are new. Others go on using the old ones meanwhile.

@@ -1,17 +1,17 @@
 /// The tables that another host has published, and the way to its images.
 package struct RemoteTables: Sendable {
     /// Name of the host.
-    let host: String
-    /// Path of the directory with its tables.
-    let directory: String
+    package let host: String
+    /// The folder with its tables.
+    let folder: any SiteFolder
     let reader: any NeighbourReader
 
     /// - Parameters:
-    ///   - directory: Path of the directory with the host's tables; it needs no settings and no catalogue.
+    ///   - folder: The folder with the host's tables; it needs no settings and no catalogue.
     ///   - reader: Reads the host's images.
-    package init(host: String, directory: String, reader: any NeighbourReader) {
+    package init(host: String, folder: any SiteFolder, reader: any NeighbourReader) {
         self.host = host
-        self.directory = directory
+        self.folder = folder
         self.reader = reader
     }
 }

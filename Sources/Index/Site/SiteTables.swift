@@ -14,9 +14,11 @@ package final class SiteTables: Sendable {
     /// With their files.
     let samples: [(String, Catalogue)]
     private let hosts: [RemoteTables]
-    private let samplesPath: String
+    private let samplesFolder: any SiteFolder
     /// Files of catalogues of samples that are broken.
     let damagedSamples: [String]
+    /// Versions of catalogues of samples of which a store has answered that it lacks bytes.
+    private let incompleteSamples: Set<String>
     let champions: ChampionTables
     /// Whether every file could be opened. Otherwise a catalogue may list tables that are there, and that this host does
     /// not see.
@@ -43,6 +45,8 @@ package final class SiteTables: Sendable {
     package var catalogues: Int { samples.count }
     /// Size of the catalogues of samples in bytes.
     package var sampleBytes: UInt64 { samples.reduce(0) { $0 + $1.1.file.size } }
+    /// Number of samples in them.
+    package var sampleCount: UInt64 { samples.reduce(0) { $0 &+ $1.1.header.entryCount } }
     /// Number of tables whose samples are in no catalogue yet.
     package var uncovered: Int {
         IndexSnapshot(tables: tables, catalogues: [], samples: samples, problems: []).uncovered.count
@@ -50,36 +54,50 @@ package final class SiteTables: Sendable {
 
     /// Opens what the store holds now. Files that have not changed are taken from an earlier object. Blocks the thread.
     /// - Parameters:
-    ///   - hosts: Each once. A directory that can't be read is a problem, not an error.
-    ///   - samples: Path of the directory with the catalogues of samples.
+    ///   - hosts: Each once. A folder that can't be read is a problem, not an error.
+    ///   - samples: The folder with the catalogues of samples.
     ///   - check: How much of each newly opened file is verified.
     ///   - scratch: Path of a directory of this host, for catalogues of the tables that are most used; nil for none.
     package init(
-        hosts: [RemoteTables], samples: String, blockSize: Int, check: TableCheck = .resident, scratch: String? = nil,
+        hosts: [RemoteTables], samples: any SiteFolder, blockSize: Int, check: TableCheck = .resident,
+        scratch: String? = nil,
         after earlier: SiteTables? = nil
     ) {
         self.blockSize = blockSize
         self.hosts = hosts
-        samplesPath = samples
+        samplesFolder = samples
         champions = earlier?.champions ?? ChampionTables(scratch: scratch)
         var faults = Faults()
         // Before the tables: those that a catalogue lists were published before it.
-        let oldSamples = (earlier?.samples ?? []).map(\.1).filter(\.file.isInPlace)
-        var old = Dictionary(oldSamples.map { ($0.file.path, $0) }) { first, _ in first }
+        let old = Dictionary((earlier?.samples ?? []).map { ($0.1.file.path, $0.1) }) { first, _ in first }
+        var (incomplete, listed) = (earlier?.incompleteSamples ?? [], Set<String>())
         self.samples = Self.open(in: samples, IndexFileName.catalogueSuffix, &faults) {
-            path throws(TableFault) in
-            if let catalogue = old.removeValue(forKey: path) { return catalogue }
-            return try Catalogue(path: path, blockSize: blockSize, check: check, isForeign: true)
+            entry throws(TableFault) in
+            let version = entry.stored?.version
+            if let version { listed.insert(version) }
+            if let known = old["\(samples.path)/\(entry.name)"], known.file.isSame(as: entry) {
+                if known.file.checkStored() { return known }
+                if let version { incomplete.insert(version) }
+            }
+            // The part that is read at the opening may be there.
+            if let version, incomplete.contains(version) { throw .truncated }
+            return try Catalogue(
+                IndexFile(entry, in: samples.path), blockSize: blockSize, check: check, isForeign: true)
         }
         damagedSamples = faults.damaged
-        let oldTables = (earlier?.tables ?? []).filter(\.file.isInPlace)
-        var known = Dictionary(oldTables.map { ($0.file.path, $0) }) { first, _ in first }
+        incompleteSamples = incomplete.intersection(listed)
+        let known = Dictionary((earlier?.tables ?? []).map { ($0.file.path, $0) }) { first, _ in first }
         var tables: [Table] = []
         for host in hosts.sorted(by: { $0.host < $1.host }) {
-            let opened = Self.open(in: host.directory, IndexFileName.tableSuffix, &faults) {
-                path throws(TableFault) in
-                if let table = known.removeValue(forKey: path), table.owner?.isSame(as: host) == true { return table }
-                return try Table(path: path, blockSize: blockSize, check: check, owner: host)
+            let opened = Self.open(in: host.folder, IndexFileName.tableSuffix, &faults) {
+                entry throws(TableFault) in
+                if let table = known["\(host.folder.path)/\(entry.name)"], table.owner?.isSame(as: host) == true,
+                    table.file.isSame(as: entry)
+                {
+                    return table
+                }
+                return try Table(
+                    IndexFile(entry, in: host.folder.path), blockSize: blockSize, check: check, owner: host)
             }
             tables += opened.map(\.1).sorted { $0.name < $1.name }
         }
@@ -91,10 +109,11 @@ package final class SiteTables: Sendable {
     private init(_ tables: [Table], of site: SiteTables) {
         blockSize = site.blockSize
         hosts = site.hosts
-        samplesPath = site.samplesPath
+        samplesFolder = site.samplesFolder
         problems = site.problems
         samples = site.samples
         damagedSamples = site.damagedSamples
+        incompleteSamples = site.incompleteSamples
         isComplete = site.isComplete
         champions = site.champions
         self.tables = tables
@@ -102,7 +121,7 @@ package final class SiteTables: Sendable {
 
     /// Returns what the store holds now of the same hosts. Blocks the thread.
     package func refreshed() -> SiteTables {
-        SiteTables(hosts: hosts, samples: samplesPath, blockSize: blockSize, after: self)
+        SiteTables(hosts: hosts, samples: samplesFolder, blockSize: blockSize, after: self)
     }
 
     /// Returns the same with only the tables of the given hosts.
@@ -111,26 +130,26 @@ package final class SiteTables: Sendable {
     }
 
     private static func open<File>(
-        in directory: String, _ suffix: String, _ faults: inout Faults, _ body: (String) throws(TableFault) -> File
+        in folder: any SiteFolder, _ suffix: String, _ faults: inout Faults,
+        _ body: (SiteFolderEntry) throws(TableFault) -> File
     ) -> [(String, File)] {
-        let place = IndexDirectory(path: directory)
-        var names: [String]
-        do { names = try place.files().filter { $0.hasSuffix(suffix) } } catch {
+        var entries: [SiteFolderEntry]
+        do { entries = try folder.entries().filter { $0.name.hasSuffix(suffix) } } catch {
             faults.add("\(error): its images are no neighbours until it can be read")
             return []
         }
-        if names.count > mostFiles {
-            faults.add("\(directory) has \(names.count) files, of which \(mostFiles) are used")
-            names = Array(names.prefix(mostFiles))
+        if entries.count > mostFiles {
+            faults.add("\(folder.path) has \(entries.count) files, of which \(mostFiles) are used")
+            entries = Array(entries.prefix(mostFiles))
         }
-        return names.compactMap { name in
-            do throws(TableFault) { return (name, try body(place.path(of: name))) } catch {
+        return entries.compactMap { entry in
+            do throws(TableFault) { return (entry.name, try body(entry)) } catch {
                 guard error != .gone else {
                     faults.hasSkipped = true
                     return nil
                 }
-                if error.isDamage { faults.damaged.append(name) }
-                faults.add("\(place.path(of: name)) \(error.explanation(remedy: "its host publishes it again"))")
+                if error.isDamage { faults.damaged.append(entry.name) }
+                faults.add("\(folder.path)/\(entry.name) \(error.explanation(remedy: "its host publishes it again"))")
                 return nil
             }
         }
@@ -139,6 +158,6 @@ package final class SiteTables: Sendable {
 
 extension RemoteTables {
     fileprivate func isSame(as other: RemoteTables) -> Bool {
-        host == other.host && directory == other.directory && reader === other.reader
+        host == other.host && folder.path == other.folder.path && reader === other.reader
     }
 }

@@ -1,7 +1,7 @@
 import Block
-import Glibc
+import Foundation
 
-/// The lease of the host that merges a site's catalogues and removes hosts that are gone.
+/// The lease of the host that merges, as a file of a shared folder.
 ///
 /// Two holders at once cost work and space, and nothing else: catalogues only ever replace those that they cover. So the
 /// lease needs neither locks nor clocks that agree.
@@ -27,7 +27,7 @@ struct MergeLease: Sendable {
     /// Renews the lease, or takes it where nobody has it or its holder is gone.
     /// - Returns: Whether this host has it now.
     /// - Throws: `FileError`, `SiteError` if the store fails.
-    mutating func hold(in store: SiteStore, now: ContinuousClock.Instant) throws -> Bool {
+    mutating func hold(in store: FolderFiles, now: ContinuousClock.Instant) throws -> Bool {
         guard let holder = try current(store) else {
             seen = nil
             return try take(store)
@@ -35,7 +35,7 @@ struct MergeLease: Sendable {
         if holder.token == token {
             var next = holder
             next.beat &+= 1
-            try store.write(next, to: store.leasePath)
+            try write(next, store.leasePath, store)
             return true
         }
         guard let seen, seen.holder == holder else {
@@ -47,25 +47,39 @@ struct MergeLease: Sendable {
     }
 
     /// Whether this host still has the lease; asked before anything is deleted.
-    func isHeld(in store: SiteStore) -> Bool { (try? current(store))?.token == token }
+    func isHeld(in store: FolderFiles) -> Bool { (try? current(store))?.token == token }
 
     /// Lets another host have the lease at once.
-    func release(in store: SiteStore) {
+    func release(in store: FolderFiles) {
         if isHeld(in: store) { unlink(store.leasePath) }
     }
 
     /// A damaged lease is nobody's.
-    private func current(_ store: SiteStore) throws -> Holder? {
-        do { return try store.read(Holder.self, at: store.leasePath) } catch SiteError.damaged(let file) {
+    private func current(_ store: FolderFiles) throws -> Holder? {
+        do { return try read(store.leasePath, store) } catch SiteError.damaged(let file) {
             unlink(file)
             return nil
         }
     }
 
+    private func read(_ path: String, _ store: FolderFiles) throws -> Holder? {
+        guard let data = try store.read(at: path, atMost: 4096) else { return nil }
+        guard let holder = try? JSONDecoder().decode(Holder.self, from: data) else {
+            throw SiteError.damaged(file: path)
+        }
+        return holder
+    }
+
+    private func write(_ holder: Holder, _ path: String, _ store: FolderFiles) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        try store.write(encoder.encode(holder), at: path)
+    }
+
     /// Creates the file under its name in one step, which `link(2)` does on NFS too.
-    private func take(_ store: SiteStore) throws -> Bool {
+    private func take(_ store: FolderFiles) throws -> Bool {
         let mine = "\(store.leasePath).\(token)"
-        try store.write(Holder(host: host, token: token, beat: 0), to: mine)
+        try write(Holder(host: host, token: token, beat: 0), mine, store)
         defer { unlink(mine) }
         guard link(mine, store.leasePath) == 0 else {
             guard errno == EEXIST else { throw FileError("link", store.leasePath) }
@@ -75,14 +89,14 @@ struct MergeLease: Sendable {
     }
 
     /// Moves a lease away whose holder is gone; puts it back if another host was faster.
-    private func depose(_ holder: Holder, _ store: SiteStore) throws -> Bool {
+    private func depose(_ holder: Holder, _ store: FolderFiles) throws -> Bool {
         let aside = "\(store.leasePath).\(token).old"
         guard rename(store.leasePath, aside) == 0 else {
             guard errno == ENOENT else { throw FileError("rename", store.leasePath) }
             return true
         }
         defer { unlink(aside) }
-        guard try store.read(Holder.self, at: aside) == holder else {
+        guard try read(aside, store) == holder else {
             _ = link(aside, store.leasePath)
             return false
         }
