@@ -32,6 +32,11 @@ public enum PeerLimits {
     package static let loans = 256
     /// Those of one peer among them.
     package static let loansPerPeer = 4
+    /// The most connections on which hosts of the site ask about disks that arrive here; each takes up to 2 MiB. They have
+    /// places of their own: what is in the images is worth more than what may come.
+    package static let arrivalQuestions = 64
+    /// Those of one peer among them: one for each disk that arrives there.
+    package static let arrivalQuestionsPerPeer = 16
     /// Bytes of forwarded requests of one peer that are worked on at once, beyond `ownForwardedBytes` of each link.
     public static let forwardedBytesPerPeer = 128 << 20
     /// The most of these bytes for one link.

@@ -70,7 +70,7 @@ extension ForwardLink {
                 guard let problem = try await attempt(successor, from: destination) else { continue }
                 reason = problem
             } catch {
-                reason = String(describing: error)
+                reason = error.plainReason
             }
             let isNew = state.withLockedValue {
                 $0.search.failed(reason, for: successor, at: .now) && !$0.isStopped && !$0.isRetired

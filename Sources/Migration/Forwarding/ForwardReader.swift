@@ -37,7 +37,7 @@ struct ForwardReader: Sendable {
             try await registry.introduced(migrations, by: migration)
         } catch {
             // Requests go on; nodes that forward to the source stay with it.
-            return registry.logger.notice("nodes that forward to another are not let in here: \(error)")
+            return registry.logger.notice("nodes that forward to another are not let in here: \(error.plainReason)")
         }
         try await connection.send(Message.introduced.encoded())
     }

@@ -9,17 +9,17 @@ public struct MemoryDirectory: Sendable {
     public let path: String
 
     /// Checks the folder.
-    /// - Throws: `MigrationError.refused` with the reason, for the operator.
+    /// - Throws: `MigrationError.impossibleHere` with the reason, for the operator.
     public init(path: String) throws {
         self.path = path
         var info = stat()
         guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
-            throw MigrationError.refused(
-                "\(path) is no folder; make it, and let nobody but this node's user write to it")
+            throw MigrationError.impossibleHere(
+                "--memory-dir: \(path) is no folder; make it, and let nobody but this node's user write to it")
         }
         guard Self.isSafe(info) else {
-            throw MigrationError.refused(
-                "others may write to \(path), and could put themselves in a hypervisor's place: chmod go-w, or chown it"
+            throw MigrationError.impossibleHere(
+                "--memory-dir: others may write to \(path), and could put themselves in a hypervisor's place: chmod go-w, or chown it"
             )
         }
     }

@@ -154,9 +154,9 @@ public final class MemoryRelay: Sendable {
             state.withLockedValue { state in
                 state.running -= 1
                 state.openings.end(number)
-                state.problem = state.problem ?? "\(error)"
+                state.problem = state.problem ?? error.plainReason
             }
-            logger.warning("the memory of \(job.name) did not get to \(job.destination): \(error)")
+            logger.warning("the memory of \(job.name) did not get to \(job.destination): \(error.plainReason)")
         }
     }
 
@@ -171,7 +171,7 @@ public final class MemoryRelay: Sendable {
     private func waitForTurn(_ number: Int) async throws {
         try await state.waitUnlessCancelled { $0.openings.turn(of: number) != .later }
         guard state.withLockedValue({ $0.openings.turn(of: number) }) == .now else {
-            throw MigrationError.refused("an earlier connection of the hypervisor has failed")
+            throw MigrationError.impossibleHere("an earlier connection of the hypervisor has failed")
         }
     }
 
@@ -230,7 +230,7 @@ public final class MemoryRelay: Sendable {
                 try await Task.sleep(for: Self.interval)
             }
         } catch {
-            logger.warning("\(job.name): pages can't be looked for on the guest's disks: \(error)")
+            logger.warning("\(job.name): pages can't be looked for on the guest's disks: \(error.plainReason)")
             publish(.failure(error), for: attempt)
         }
     }

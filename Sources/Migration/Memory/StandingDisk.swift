@@ -23,7 +23,7 @@ public struct StandingDisk: Sendable {
     /// - Throws: `FileError`; `CancellationError`.
     func scan(in directory: String, on pool: NIOThreadPool) async throws -> AgreedDisk {
         guard let geometry = BlockGeometry(size: image.size, blockSize: StreamPart.pageBytes) else {
-            throw MigrationError.refused("\(name) is empty")
+            throw MigrationError.impossibleHere("\(name) is empty; leave it out")
         }
         let manifest = try FingerprintFile(geometry: geometry, directory: directory)
         let map = DirtyMap(geometry: geometry)

@@ -4,6 +4,10 @@ import NIOConcurrencyHelpers
 package final class LendingPace: Sendable {
     /// The time that may be made up for after a pause: bursts are this long.
     private static let burst = Duration.milliseconds(20)
+    /// The time by which short reads may be ahead of the limit: a client may wait for them.
+    private static let headStart = Duration.milliseconds(50)
+    /// Bytes of the longest short read.
+    private static let shortRead = Int(LentPieces.length)
 
     private let bytesPerSecond: UInt64?
     /// The moment at which all that was lent so far is within the limit.
@@ -14,7 +18,7 @@ package final class LendingPace: Sendable {
         self.bytesPerSecond = bytesPerSecond.map { max(1, $0) }
     }
 
-    /// Books bytes that are about to be lent.
+    /// Books bytes that are about to be lent. All count; a short read need not wait for the long ones before it.
     /// - Returns: The moment until which to wait first.
     func book(_ count: Int, now: ContinuousClock.Instant = .now) -> ContinuousClock.Instant {
         guard let bytesPerSecond else { return now }
@@ -22,7 +26,7 @@ package final class LendingPace: Sendable {
         return free.withLockedValue { free in
             let begin = max(free, now - Self.burst)
             free = begin + time
-            return max(begin, now)
+            return max(count <= Self.shortRead ? begin - Self.headStart : begin, now)
         }
     }
 }

@@ -20,17 +20,19 @@ struct LentPieces {
 
     /// Bytes of a piece: on a LAN, a request for fewer costs the other host as much.
     static let length: UInt64 = 64 << 10
-    /// The most pieces that are kept, which is 32 MiB.
-    static let capacity = 512
     /// The most pieces that are asked for ahead of use.
     private static let mostAsked = 256
     private static let piecesPerRead = UInt64(NeighbourRead.maximumLength) / length
 
+    private let capacity: Int
     private var contents: [Key: Content] = [:]
     /// The pieces that have come, the oldest first.
     private var order: [Key] = []
     private var reads: [UInt32: NeighbourRead] = [:]
     private var nextID: UInt32 = 0
+
+    /// - Parameter capacity: The most pieces that are kept.
+    init(capacity: Int) { self.capacity = capacity }
 
     /// Whether an answer is awaited.
     var isWaiting: Bool { !reads.isEmpty }
@@ -90,15 +92,18 @@ struct LentPieces {
             contents[key] = .here(Array(bytes[start..<end]))
             order.append(key)
         }
-        while order.count > Self.capacity { contents[order.removeFirst()] = nil }
+        while order.count > capacity { contents[order.removeFirst()] = nil }
         return true
     }
 
     /// Drops a piece that has come.
-    mutating func drop(_ key: Key) {
-        guard case .here = contents[key] else { return }
+    /// - Returns: False if it has not.
+    @discardableResult
+    mutating func drop(_ key: Key) -> Bool {
+        guard case .here = contents[key] else { return false }
         contents[key] = nil
         order.removeAll { $0 == key }
+        return true
     }
 
     /// Forgets what was asked for: no answer will come.

@@ -89,23 +89,30 @@ extension PostCopy {
     // MARK: Searches
 
     func find(_ search: PostCopyMachine.Search) {
+        let isUrgent = search.channel == .demand
         for part in search.parts {
             let runs = search.channel == .bulk ? part.flatMap { map.missingRuns(in: $0) } : part
-            let rest = runs.flatMap { run in ask { $0.isDescribed(run) } ? fillFromHere(run) : [run] }
+            let rest = runs.flatMap { run in ask { $0.isDescribed(run) } ? fillFromHere(run, isUrgent) : [run] }
             step { $0.searched(search, rest: rest) }
         }
     }
 
+    /// Blocks before and after a run that help to find it on other hosts.
+    private static let around: UInt64 = 256
+
     /// Fills described blocks with zeros or from neighbours.
     /// - Returns: those that only the source has.
-    private func fillFromHere(_ blocks: Range<UInt64>) -> [Range<UInt64>] {
+    private func fillFromHere(_ blocks: Range<UInt64>, _ isUrgent: Bool) -> [Range<UInt64>] {
         guard let fingerprints = try? parts.announced.fingerprints(of: blocks) else { return [blocks] }
         let hasher = BlockHasher()
         func announced(_ run: Range<UInt64>) -> [Fingerprint] {
             let start = Int(run.lowerBound - blocks.lowerBound)
             return Array(fingerprints[start..<start + run.count])
         }
-        var local = LocalBlocks(blocks: blocks, fingerprints: fingerprints, index: parts.index) { [self] in
+        var local = LocalBlocks(
+            blocks: blocks, fingerprints: fingerprints, index: parts.index, isUrgent: isUrgent,
+            around: described(around: blocks)
+        ) { [self] in
             parts.image.holds($1, at: $0, geometry, hasher)
         }
         for run in local.present {
@@ -118,6 +125,18 @@ extension PostCopy {
                 from: .neighbour)
         }
         return local.rest
+    }
+
+    /// Returns the described blocks before and after some others, if images of other hosts can be used; zeros stand for the
+    /// rest.
+    private func described(around blocks: Range<UInt64>) -> (before: [Fingerprint], after: [Fingerprint]) {
+        guard parts.index?.isJoined == true, blocks.count < 2 * Int(Self.around) else { return ([], []) }
+        let first = blocks.lowerBound - min(blocks.lowerBound, Self.around)
+        let end = min(geometry.blockCount, blocks.upperBound + Self.around)
+        func fingerprints(_ part: Range<UInt64>) -> [Fingerprint] {
+            part.isEmpty ? [] : (try? parts.announced.fingerprints(of: part)) ?? []
+        }
+        return (fingerprints(first..<blocks.lowerBound), fingerprints(blocks.upperBound..<end))
     }
 
     // MARK: Fills

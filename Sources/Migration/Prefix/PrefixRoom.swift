@@ -1,8 +1,9 @@
 import NIOConcurrencyHelpers
 
-/// The memory that prefixes of all arriving disks take together. A disk that finds no room arrives without one.
+/// The memory that prefixes of all arriving disks take together, with the longer windows of the frames that refer to them. A disk
+/// that finds no room arrives without one.
 final class PrefixRoom: Sendable {
-    /// Memory of one prefix, given back when nobody uses it any more.
+    /// Memory of one prefix and its window, given back when nobody uses it any more.
     final class Part: Sendable {
         private let room: PrefixRoom
         private let byteCount: Int
@@ -16,13 +17,20 @@ final class PrefixRoom: Sendable {
     }
 
     private let left: NIOLockedValueBox<Int>
+    private let windowBytes: Int
 
-    init(byteCount: Int = 512 << 20) {
+    /// - Parameters:
+    ///   - byteCount: of all prefixes and windows.
+    ///   - windowBytes: what the window of a frame takes more if there is a prefix.
+    init(byteCount: Int = 512 << 20, windowBytes: Int = ZstdParameters.prefixWindowBytes) {
         left = NIOLockedValueBox(byteCount)
+        self.windowBytes = windowBytes
     }
 
+    /// - Parameter prefixBytes: of the prefix alone.
     /// - Returns: nil if there is too little room.
-    func take(_ byteCount: Int) -> Part? {
+    func take(_ prefixBytes: Int) -> Part? {
+        let byteCount = prefixBytes + windowBytes
         let isTaken = left.withLockedValue { left in
             guard left >= byteCount else { return false }
             left -= byteCount

@@ -22,4 +22,6 @@ public struct MigrationEstimate: Codable, Sendable {
     public var wire: WireBytes
     /// Durations.
     public var seconds: Seconds
+    /// Address of the destination that was asked; nil if only one was named.
+    public var to: String?
 }

@@ -43,7 +43,7 @@ public enum MigrationOutcome: String, CaseIterable, Codable, Sendable {
         case .rootsDiffer: self = .different
         case .tooSlow: self = .unreachable
         case .stopping, .stoppingPostcopy, .suspended: self = .unfinished
-        case .peerFailed, .unexpected: self = .failed
+        case .peerFailed, .unexpected, .impossibleHere: self = .failed
         }
     }
 }

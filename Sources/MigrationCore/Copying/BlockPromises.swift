@@ -60,17 +60,20 @@ package struct BlockPromises: Sendable {
         if !promised.isEmpty { promised = promised.filter { $0.value != disk } }
     }
 
-    /// The promise for which a disk that wants these blocks is to wait; nil if none of them may come soon. It is the last one:
-    /// blocks come in about the order in which they were asked for.
-    package func awaited(_ prefixes: [UInt64], by disk: Int, at now: ContinuousClock.Instant) -> Promise? {
-        guard !promised.isEmpty, let domains = disks[disk]?.domains else { return nil }
-        for prefix in prefixes.reversed() {
-            guard let number = promised[prefix], number < disk, let other = disks[number], other.domains == domains
-            else { continue }
-            let end = other.lastSign + Self.patience
-            if end > now { return Promise(prefix: prefix, disk: number, end: end) }
-        }
-        return nil
+    /// Whether nothing has been promised.
+    package var isEmpty: Bool { promised.isEmpty }
+
+    /// The promise of a block for which a disk is to wait; nil if the block may not come soon.
+    /// - Parameters:
+    ///   - domains: of the disk that wants the block.
+    ///   - isEarlier: whether a disk of this host began to arrive before that one.
+    package func promise(
+        of prefix: UInt64, domains: Set<String>, at now: ContinuousClock.Instant, isEarlier: (Int) -> Bool
+    ) -> Promise? {
+        guard let number = promised[prefix], isEarlier(number), let other = disks[number], other.domains == domains
+        else { return nil }
+        let end = other.lastSign + Self.patience
+        return end > now ? Promise(prefix: prefix, disk: number, end: end) : nil
     }
 
     /// Whether a promise has been neither kept nor withdrawn.

@@ -13,6 +13,7 @@ extension Message {
         case postcopy = 64, memory = 80
         case probe = 96, probed
         case neighbourRead = 112, neighbourBytes
+        case arrivalQuestion = 120, arrivalAnswer, arrivalRead, arrivalBytes
 
         /// Whether later releases may say more at the end.
         var mayHaveMore: Bool { [.hello, .welcome, .refused].contains(self) }
@@ -89,6 +90,10 @@ extension Message {
         case .probed(let answer): answer.encode(into: &out)
         case .neighbourRead(let read): read.encode(into: &out)
         case .neighbourBytes(let answer): answer.encode(into: &out)
+        case .arrivalQuestion(let question): question.encode(into: &out)
+        case .arrivalAnswer(let answer): answer.encode(into: &out)
+        case .arrivalRead(let read): read.encode(into: &out)
+        case .arrivalBytes(let answer): answer.encode(into: &out)
         }
     }
 
@@ -150,6 +155,10 @@ extension Message {
         case .probed: ProbeAnswer(from: &input).map(Message.probed)
         case .neighbourRead: NeighbourRead(from: &input).map(Message.neighbourRead)
         case .neighbourBytes: NeighbourBytes(from: &input).map(Message.neighbourBytes)
+        case .arrivalQuestion: ArrivalQuestion(from: &input).map(Message.arrivalQuestion)
+        case .arrivalAnswer: ArrivalAnswer(from: &input).map(Message.arrivalAnswer)
+        case .arrivalRead: ArrivalRead(from: &input).map(Message.arrivalRead)
+        case .arrivalBytes: ArrivalBytes(from: &input).map(Message.arrivalBytes)
         }
     }
 }

@@ -9,6 +9,11 @@ extension PostcopyMessage {
         case unreadable = 32, verified, released, description, mostRead, free
     }
 
+    /// Whether a message with this second type byte tells what the source leaves at the switchover.
+    static func belongsToSwitchover(_ kind: UInt8) -> Bool {
+        kind == Kind.dirty.rawValue || kind == Kind.leave.rawValue
+    }
+
     package func encode(into out: inout ByteBuffer) {
         switch self {
         case .expect(let switchover): out.writeMultipleIntegers(Kind.expect.rawValue, switchover.code)

@@ -64,4 +64,9 @@ public enum Message: Sendable, Equatable {
     // Reading images of another host of the site.
     case neighbourRead(NeighbourRead)
     case neighbourBytes(NeighbourBytes)
+    // Blocks that come to several hosts of the site.
+    case arrivalQuestion(ArrivalQuestion)
+    case arrivalAnswer(ArrivalAnswer)
+    case arrivalRead(ArrivalRead)
+    case arrivalBytes(ArrivalBytes)
 }

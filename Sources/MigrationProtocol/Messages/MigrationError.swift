@@ -4,6 +4,8 @@ public enum MigrationError: Error, CustomStringConvertible {
     case refused(String)
     /// The other node said no, in its own words: it has too little room.
     case noRoom(String)
+    /// This node can't, for a reason of its own.
+    case impossibleHere(String)
     /// The other node gave up, in its own words.
     case peerFailed(String)
     /// The peer sent a message that can't stand at this place.
@@ -23,9 +25,14 @@ public enum MigrationError: Error, CustomStringConvertible {
     /// The node ends, and goes on with it when it is started again.
     case suspended
 
+    /// The words of a node that is asked by itself: it is the "other" node to nobody.
+    package static let sameNode = "the address leads back to this node; give --to that of the other node"
+
     /// One line for the user.
     public var description: String {
         switch self {
+        case .refused(Self.sameNode): Self.sameNode
+        case .impossibleHere(let reason): reason
         case .refused(let reason), .noRoom(let reason): "the other node refused: \(reason)"
         case .peerFailed(let reason): "the destination gave up: \(reason)"
         case .unexpected(let what): "the peer broke the protocol: \(what)"

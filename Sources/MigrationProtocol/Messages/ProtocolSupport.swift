@@ -42,6 +42,8 @@ package struct ProtocolSupport: Sendable, Equatable {
         package static let prefix = Capabilities(rawValue: 1 << 14)
         /// Images may be read, by other hosts of the same site.
         package static let neighbours = Capabilities(rawValue: 1 << 15)
+        /// Blocks of disks that arrive may be asked for, by other hosts of the same site.
+        package static let arrivals = Capabilities(rawValue: 1 << 16)
 
         private static let named: [(Capabilities, String)] = [
             (.postcopy, "postcopy"), (.summaries, "summaries"), (.mostRead, "mostRead"), (.latePieces, "latePieces"),
@@ -49,6 +51,7 @@ package struct ProtocolSupport: Sendable, Equatable {
             (.successors, "successors"), (.offerDetails, "offerDetails"), (.memory, "memory"),
             (.freeBlocks, "freeBlocks"), (.probe, "probe"), (.grids, "grids"),
             (.bitmaps, "bitmaps"), (.prefix, "prefix"), (.neighbours, "neighbours"),
+            (.arrivals, "arrivals"),
         ]
 
         /// The names of docs/protocol.md.
@@ -72,6 +75,7 @@ package struct ProtocolSupport: Sendable, Equatable {
         capabilities: [
             .postcopy, .summaries, .mostRead, .latePieces, .unsaidMissing, .describesRuns, .hearsOfRest,
             .successors, .offerDetails, .memory, .freeBlocks, .probe, .grids, .bitmaps, .prefix, .neighbours,
+            .arrivals,
         ])
 
     package var versions: ClosedRange<UInt16>

@@ -1,11 +1,19 @@
 import NIOCore
 
 /// The peer at the other end of a connection, for limits: its certificate, or its address if it has shown none.
-public enum PeerIdentity: Hashable, Sendable {
+public enum PeerIdentity: Hashable, Sendable, CustomStringConvertible {
     /// The certificate, in DER.
     case certificate([UInt8])
     /// The numeric address; of IPv6 the 64-bit network, of which one machine may have every address.
     case address(String)
+
+    /// Words for a log, without the bytes of a certificate.
+    public var description: String {
+        switch self {
+        case .certificate: "a peer with a certificate"
+        case .address(let address): address
+        }
+    }
 
     /// Reads the peer's certificate, on the channel's event loop and after the handshake.
     init(of channel: any Channel) {

@@ -24,7 +24,7 @@ public struct PeerListener: Sendable {
                     .bind(host: address.host, port: Int(address.port)) { $0.eventLoop.makeSucceededFuture($0) }
             }
         } catch {
-            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            let reason = error.plainReason
             throw PeerError.cannotListen(address, reason: reason)
         }
         let port = channel.channel.localAddress?.port ?? Int(address.port)
@@ -34,9 +34,10 @@ public struct PeerListener: Sendable {
 
     /// Serves every connection with `body`, each in a task of its own, until the task is cancelled. A connection that fails
     /// ends alone; `body` reports what there is to report.
-    /// - Parameter refused: told of those that did not get as far as `body`, at most once a second.
+    /// - Parameter refused: told of those that did not get as far as `body`, at most once a second. A peer that was gone as soon
+    ///   as it came has no address.
     public func run(
-        refused: @escaping @Sendable (_ from: String, _ reason: any Error) -> Void = { _, _ in },
+        refused: @escaping @Sendable (_ from: String?, _ reason: any Error) -> Void = { _, _ in },
         _ body: @escaping @Sendable (PeerConnection) async -> Void
     ) async {
         let reports = ReportLimit(interval: .seconds(1))
@@ -44,7 +45,7 @@ public struct PeerListener: Sendable {
             waitingLimit: PeerLimits.waiting, admittedLimit: PeerLimits.connections,
             admittedPerPeer: PeerLimits.connectionsPerPeer
         ) { channel in
-            let from = channel.remoteAddress?.ipAddress ?? "an unknown address"
+            let from = channel.remoteAddress?.ipAddress
             // An NBD client does so: it waits for the server's greeting.
             let reason = "it has said nothing; NBD clients have to connect to an address of --listen or --socket"
             if reports.isTime() { refused(from, PeerError.handshake(reason)) }
@@ -53,6 +54,8 @@ public struct PeerListener: Sendable {
             try await withThrowingDiscardingTaskGroup { group in
                 for try await accepted in inbound {
                     let protection = transport.protection
+                    // A connection that has ended has no address any more.
+                    let from = accepted.remoteAddress?.ipAddress
                     group.addTask {
                         do {
                             let link = try await accepted.takeUp {
@@ -62,7 +65,6 @@ public struct PeerListener: Sendable {
                         } catch let error as PeerError {
                             // Connections that just end are mostly probes of the port.
                             if case .cut = error { return }
-                            let from = accepted.remoteAddress?.ipAddress ?? "an unknown address"
                             if reports.isTime() { refused(from, error) }
                         } catch {}
                     }

@@ -53,7 +53,7 @@ struct FramedLink: Sendable {
         let known = channel.eventLoop.makePromise(of: Void.self)
         do {
             // The watch is added first, because the handler may begin, and fail, as soon as it is there.
-            let watch = HandshakeWatch(known, host: side.host)
+            let watch = HandshakeWatch(known, host: side.host, ownEnd: side.ownEnd)
             try channel.pipeline.syncOperations.addHandler(watch)
             try channel.pipeline.syncOperations.addHandler(handler, position: .before(watch))
         } catch {

@@ -20,6 +20,15 @@ enum LinkSide: Sendable {
     /// The host that this node means to reach; nil if it was connected to.
     var host: String? { if case .connecting(let address, _) = self { address.host } else { nil } }
 
+    /// The end of the certificate that this node shows, in seconds since 1970; nil if it shows none.
+    var ownEnd: Int64? {
+        switch self {
+        case .connecting(_, .tls(let certificates)): (try? certificates.client())?.expiry.own
+        case .accepting(_, .tls(let certificates)): (try? certificates.server())?.expiry.own
+        case .connecting, .accepting: nil
+        }
+    }
+
     /// Makes the handler that encrypts; nil where nothing is encrypted. To be called on the channel's event loop.
     func encryption() throws -> TLSHandler? {
         switch self {

@@ -26,6 +26,9 @@ public struct PeerConnection: Sendable {
     private let channel: any Channel
     private let frameLimit: FrameLimit
 
+    /// The address and port of the other end; nil if there is none.
+    var remote: SocketAddress? { channel.remoteAddress }
+
     /// The numeric address of the other end; nil if there is none.
     public var remoteAddress: String? { channel.remoteAddress?.ipAddress }
 
@@ -119,6 +122,16 @@ public struct PeerConnection: Sendable {
     /// Returns once the connection is closed, by whichever side; a cancelled task waits too.
     public func waitUntilClosed() async { try? await channel.closeFuture.get() }
 
+    /// Calls `look` with each frame that comes from now on, before `inbound` has it, on the connection's event loop: it must
+    /// be quick. What waits in the sender's socket has not come.
+    public func watchFrames(_ look: @escaping @Sendable (ByteBuffer) -> Void) async {
+        // A connection that is closed brings no more frames.
+        try? await channel.eventLoop.submit { [channel] in
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(FrameWatch(look), position: .after(pipeline.handler(type: FrameWriter.self)))
+        }.get()
+    }
+
     /// Ends the connection at once; its reader and writers get the end or an error.
     public func close() {
         channel.abortConnection()
@@ -154,8 +167,9 @@ public struct PeerConnection: Sendable {
         } catch let error as PeerError {
             throw error
         } catch {
-            throw PeerError.unreachable(address, reason: describe(error))
+            throw PeerError.unreachable(address, reason: error.plainReason)
         }
+        transport.record(opened: link.channel.channel)
         return try await run(link, body)
     }
 
@@ -177,16 +191,5 @@ public struct PeerConnection: Sendable {
                 frameLimit: link.frameLimit)
             return try await body(connection)
         }
-    }
-
-    private static func describe(_ error: any Error) -> String {
-        if let failure = error as? NIOConnectionError {
-            if let first = failure.connectionErrors.first { return describe(first.error) }
-            if failure.dnsAError != nil || failure.dnsAAAAError != nil {
-                return "no address is known for the host \(failure.host), so check its name"
-            }
-        }
-        if let failure = error as? IOError { return String(cString: strerror(failure.errnoCode)) }
-        return String(describing: error)
     }
 }

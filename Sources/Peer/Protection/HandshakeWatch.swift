@@ -11,15 +11,18 @@ final class HandshakeWatch: ChannelInboundHandler {
 
     private let known: EventLoopPromise<Void>
     private let host: String?
+    private let ownEnd: Int64?
     private var deadline: Scheduled<Void>?
     private var isOver = false
 
     /// - Parameters:
     ///   - known: kept when the handshake has succeeded, broken when it has failed.
     ///   - host: the host that this node means to reach; nil if the peer opened the connection.
-    init(_ known: EventLoopPromise<Void>, host: String?) {
+    ///   - ownEnd: the end of the certificate that this node shows, in seconds since 1970; nil if it has none.
+    init(_ known: EventLoopPromise<Void>, host: String?, ownEnd: Int64?) {
         self.known = known
         self.host = host
+        self.ownEnd = ownEnd
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -41,7 +44,7 @@ final class HandshakeWatch: ChannelInboundHandler {
         // The end of the connection follows. Every exchange of frames says itself when it is complete, so only an end
         // in its middle matters. A node that gives a connection up (`AbortConnection`) says nothing.
         if failure == .truncated { return }
-        let ours = failure.map { PeerError(encryption: $0, host: host) } ?? error
+        let ours = failure.map { PeerError(encryption: $0, host: host, ownEnd: ownEnd) } ?? error
         end(.failure(ours))
         context.fireErrorCaught(ours)
     }

@@ -74,4 +74,60 @@ struct BlockPromisesTests {
         #expect(promises.awaited([1], by: 1, at: start) != nil)
         #expect(promises.awaited([599_999], by: 1, at: start) == nil, "too many to remember")
     }
+
+    @Test("Blocks come in the reverse of the usual order -> each is looked at once while it is open, and once after")
+    func reverse() {
+        var promises = BlockPromises()
+        for disk in 0..<2 { promises.joined(disk, domains: [], at: start) }
+        let blocks = (1...2000).map { Fingerprint(high: $0, low: 0) }
+        promises.promise(blocks.map(\.high), by: 0, at: start)
+        var scan = PromiseScan(blocks.map(\.high))
+        var waits: [UInt64] = []
+        loop: while true {
+            switch scan.next(in: promises, domains: [], at: start, isEarlier: { $0 < 1 }) {
+            case .wait(let promise):
+                waits.append(promise.prefix)
+                promises.came([Fingerprint(high: promise.prefix, low: 0)], for: 0, at: start)
+                // Asked for once more behind the question: another one waits for it.
+                promises.promise([promise.prefix == 1 ? 2 : 1], by: 0, at: start)
+            case .more: continue
+            case .over: break loop
+            }
+            guard waits.count < 10_000 else { break }
+        }
+        #expect(waits.first == 2000 && waits.count <= 2002, "\(waits.count) waits")
+        #expect(scan.looks <= 2 * blocks.count + 4, "\(scan.looks) looks")
+    }
+
+    @Test("A long question -> looked at in steps, and only what is promised is waited for")
+    func steps() {
+        let promises = arriving()
+        let count = PromiseScan.most * 3
+        var scan = PromiseScan(Self.prefixes + (0..<count - 4).map { 1000 + UInt64($0) })
+        for count in 1...2 {
+            let step = scan.next(in: promises, domains: [], at: start) { $0 < 1 }
+            #expect(step == .more)
+            #expect(scan.looks == count * PromiseScan.most)
+        }
+        for prefix in [Self.prefixes[3], Self.prefixes[3]] {
+            guard case .wait(let promise) = scan.next(in: promises, domains: [], at: start, isEarlier: { $0 < 1 })
+            else {
+                Issue.record("nothing to wait for")
+                return
+            }
+            #expect(promise.prefix == prefix)
+        }
+        let last = scan.next(in: promises, domains: [], at: start + .seconds(100)) { $0 < 1 }
+        #expect(last == .over)
+    }
+}
+
+extension BlockPromises {
+    /// The promise for which disk 0 or 1 without domains, or disk 2 with another, waits first.
+    fileprivate func awaited(_ prefixes: [UInt64], by disk: Int, at now: ContinuousClock.Instant) -> Promise? {
+        var scan = PromiseScan(prefixes)
+        let step = scan.next(in: self, domains: disk < 2 ? [] : ["a"], at: now) { $0 < disk }
+        guard case .wait(let promise) = step else { return nil }
+        return promise
+    }
 }

@@ -77,6 +77,7 @@ struct GoldenMessageTests {
             (.postcopy, 0), (.summaries, 1), (.mostRead, 2), (.latePieces, 3), (.unsaidMissing, 4), (.describesRuns, 5),
             (.hearsOfRest, 6), (.successors, 7), (.offerDetails, 8), (.memory, 9), (.freeBlocks, 10),
             (.probe, 11), (.grids, 12), (.bitmaps, 13), (.prefix, 14), (.neighbours, 15),
+            (.arrivals, 16),
         ] as [(ProtocolSupport.Capabilities, Int)])
     func capabilities(_ capability: ProtocolSupport.Capabilities, _ bit: Int) {
         #expect(capability.rawValue == 1 << bit)

@@ -105,6 +105,30 @@ extension GoldenMessages {
         GoldenMessage(
             "neighbour bytes that are not there", .neighbourBytes(NeighbourBytes(id: 7, payload: ByteBuffer())),
             "71 00000007"),
+        GoldenMessage(
+            "arrival question",
+            .arrivalQuestion(
+                ArrivalQuestion(
+                    id: 7, order: ArrivalOrder(time: 1, number: 2), wait: 3, blockSize: 4096, domains: ["a"],
+                    prefixes: [5])),
+            "78 00000007 0000000000000001 0000000000000002 00000003 00001000 01 0001 61 00000001 0000000000000005"),
+        GoldenMessage(
+            "arrival question about disks only",
+            .arrivalQuestion(
+                ArrivalQuestion(
+                    id: 7, order: ArrivalOrder(time: 1, number: 2), wait: 0, blockSize: 512, domains: [], prefixes: [])),
+            "78 00000007 0000000000000001 0000000000000002 00000000 00000200 00 00000000"),
+        GoldenMessage(
+            "arrival answer",
+            .arrivalAnswer(ArrivalAnswer(id: 7, hasDisks: true, isLate: true, has: [true, false, true])),
+            "79 00000007 03 00000003 05"),
+        GoldenMessage(
+            "arrival read", .arrivalRead(ArrivalRead(id: 7, blockSize: 4096, domains: [], prefixes: [1, 2])),
+            "7a 00000007 00001000 00 00000002 0000000000000001 0000000000000002"),
+        GoldenMessage(
+            "arrival bytes",
+            .arrivalBytes(ArrivalBytes(id: 7, has: [false, true], payload: ByteBuffer(bytes: [1, 2]))),
+            "7b 00000007 00000002 02 0102"),
     ]
 
     static let probe: [GoldenMessage] = [

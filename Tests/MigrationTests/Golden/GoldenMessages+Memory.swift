@@ -32,8 +32,13 @@ extension GoldenMessages {
                 Welcome(support: ProtocolSupport(versions: 3...3, capabilities: .init(rawValue: 0x1fff)), blockSize: 0)),
             "02 0003 0003 0000000000001fff 00000000 0000000000000000"),
         GoldenMessage(
-            "welcome of a release that lends neighbours", .welcome(Welcome(blockSize: 0)),
+            "welcome of a release that lends neighbours",
+            .welcome(
+                Welcome(support: ProtocolSupport(versions: 3...3, capabilities: .init(rawValue: 0xffff)), blockSize: 0)),
             "02 0003 0003 000000000000ffff 00000000 0000000000000000"),
+        GoldenMessage(
+            "welcome of a release that tells what arrives", .welcome(Welcome(blockSize: 0)),
+            "02 0003 0003 000000000001ffff 00000000 0000000000000000"),
         GoldenMessage(
             "offer of memory",
             .memory(.offer(MemoryOffer(disks: [.migration(GoldenValues.first), .export("dïsk")]))),

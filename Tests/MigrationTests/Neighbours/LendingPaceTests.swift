@@ -16,6 +16,18 @@ struct LendingPaceTests {
         #expect(pace.book(1 << 20, now: start + .seconds(60)) == start + .seconds(60))
     }
 
+    @Test("Long reads are booked before a short one -> it goes at once; short ones alone -> within the limit, too")
+    func shortReads() {
+        let pace = LendingPace(bytesPerSecond: 100 << 20)
+        let start = ContinuousClock.now + .seconds(10)
+        for _ in 0..<4 { _ = pace.book(1 << 20, now: start) }
+        #expect(pace.book(64 << 10, now: start) == start)
+        #expect(pace.book(1 << 20, now: start) > start)
+        var last = start
+        for _ in 0..<1600 { last = pace.book(64 << 10, now: start) }
+        #expect((.milliseconds(900)...(.milliseconds(1100))).contains(last - start))
+    }
+
     @Test("No limit -> never a wait; a limit of 0 -> no trap")
     func limits() {
         let now = ContinuousClock.now

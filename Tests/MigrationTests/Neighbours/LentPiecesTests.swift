@@ -6,6 +6,7 @@ import Testing
 @Suite("Pieces of another host's images")
 struct LentPiecesTests {
     private static let table = [UInt8](repeating: 1, count: 16)
+    private static let capacity = 512
     private static let length = Int(LentPieces.length)
 
     private func key(_ number: UInt64) -> LentPieces.Key { LentPieces.Key(table: Self.table, number: number) }
@@ -24,7 +25,7 @@ struct LentPiecesTests {
 
     @Test("Pieces side by side -> one request of at most 1 MiB; those that were asked for -> none")
     func requests() {
-        var pieces = LentPieces()
+        var pieces = LentPieces(capacity: Self.capacity)
         let first = pieces.ask(Self.table, 0..<20, isNeeded: false)
         #expect(first.map(\.offset) == [0, 1 << 20] && first.map(\.length) == [1 << 20, 4 << 16])
         #expect(pieces.ask(Self.table, 0..<20, isNeeded: true).isEmpty)
@@ -35,7 +36,7 @@ struct LentPiecesTests {
 
     @Test("An answer -> its pieces, short at the image's end; one that is too long, or not asked for -> refused")
     func answers() {
-        var pieces = LentPieces()
+        var pieces = LentPieces(capacity: Self.capacity)
         let read = pieces.ask(Self.table, 0..<3, isNeeded: true)[0]
         let answer = [UInt8](repeating: 7, count: Self.length + 5)
         let isTaken = pieces.take(read.id, answer)
@@ -52,8 +53,8 @@ struct LentPiecesTests {
 
     @Test("More pieces than are kept -> the oldest go; more ahead of use than is asked for -> only what is needed")
     func bounds() {
-        var pieces = LentPieces()
-        for number in 0..<UInt64(LentPieces.capacity + 10) {
+        var pieces = LentPieces(capacity: Self.capacity)
+        for number in 0..<UInt64(Self.capacity + 10) {
             for read in pieces.ask(Self.table, number..<number + 1, isNeeded: true) {
                 _ = pieces.take(read.id, [1])
             }
@@ -67,7 +68,7 @@ struct LentPiecesTests {
 
     @Test("A piece is dropped, or the connection ends -> it is asked for again; pieces that are here stay")
     func afterwards() {
-        var pieces = LentPieces()
+        var pieces = LentPieces(capacity: Self.capacity)
         let read = pieces.ask(Self.table, 0..<2, isNeeded: true)[0]
         _ = pieces.take(read.id, [UInt8](repeating: 3, count: 2 * Self.length))
         pieces.drop(key(0))

@@ -8,6 +8,7 @@ import Testing
 @testable import BlockModel
 @testable import Hashing
 @testable import Migration
+@testable import MigrationProtocol
 
 @Suite("Blocks that came for one disk, and others")
 struct SharedBlocksTests {
@@ -79,5 +80,56 @@ struct SharedBlocksTests {
         case .cancelled: #expect(throws: CancellationError.self) { try result.get() }
         }
         withExtendedLifetime(first) {}
+    }
+
+    /// A question of another host's disk that began to arrive so long after `order`, in microseconds; before it if negative.
+    private func question(_ order: ArrivalOrder, _ later: Int, wait: UInt32, domains: [String] = []) -> ArrivalQuestion
+    {
+        let time = UInt64(Int(order.time) + later)
+        return ArrivalQuestion(
+            id: 1, order: ArrivalOrder(time: time, number: 0), wait: wait, blockSize: 4096, domains: domains,
+            prefixes: Self.prefixes)
+    }
+
+    @Test("Another host asks for a later disk -> it hears of blocks once they have come; not for an earlier one")
+    func asked() async throws {
+        let image = try image("first")
+        let bytes = (0..<4).map { [UInt8](repeating: UInt8($0 + 1), count: 4096) }
+        let prints = bytes.map { block in block.withUnsafeBytes { BlockHasher().fingerprint($0) } }
+        for (block, content) in bytes.enumerated() {
+            try content.withUnsafeBytes { try image.write($0, at: UInt64(block * 4096)) }
+        }
+        let member = shared.join(image, geometry, domains: [])
+        func question(_ later: Int, domains: [String] = []) -> ArrivalQuestion {
+            var question = self.question(member.order, later, wait: 60_000, domains: domains)
+            question.prefixes = prints.map(\.high)
+            return question
+        }
+        member.promise(prints.map(\.high))
+        // A disk that began earlier does not wait, and neither does one that may not share.
+        let earlier = await shared.answer(question(-1)) { true }
+        #expect(earlier.hasDisks && !earlier.isLate && earlier.has == [false, false, false, false])
+        let foreign = await shared.answer(question(1, domains: ["a"])) { true }
+        #expect(!foreign.hasDisks && foreign.has == [false, false, false, false])
+        let later = Task { [shared] in await shared.answer(question(1)) { true } }
+        member.add(Array(prints[..<3]), from: 0)
+        member.withdrawPromises()
+        #expect(await later.value.has == [true, true, true, false])
+
+        // Bytes that have changed since are not given.
+        try [UInt8](repeating: 9, count: 4096).withUnsafeBytes { try image.write($0, at: 4096) }
+        let answer = shared.read(ArrivalRead(id: 5, blockSize: 4096, domains: [], prefixes: prints.map(\.high)))
+        #expect(answer.has == [true, false, true, false])
+        #expect(Array(answer.payload.readableBytesView) == bytes[0] + bytes[2])
+    }
+
+    @Test("Blocks that do not come -> the other host hears so once its time is over, or at once when it is gone")
+    func askedInVain() async throws {
+        let image = try image("first")
+        let member = shared.join(image, geometry, domains: [])
+        member.promise(Self.prefixes)
+        #expect(await shared.answer(question(member.order, 1, wait: 1)) { true }.isLate)
+        let gone = await shared.answer(question(member.order, 1, wait: 60_000)) { false }
+        #expect(!gone.isLate && gone.has == [false, false, false, false])
     }
 }

@@ -19,14 +19,7 @@ struct SilentSourceTests {
         let node = try TestNode()
         let migration = MigrationID()
         try await node.receiving(silence: silence) { address in
-            try await PeerConnection.connect(to: address, on: node.transport) { connection in
-                var frames = connection.inbound.makeAsyncIterator()
-                let hello = Hello(purpose: .migrate, migration: migration, isCommitted: false, export: "disk")
-                _ = try await connection.greet(hello, &frames)
-                let offer = Offer(
-                    migration: migration, abandoned: [], export: "disk", size: 1 << 20, blockSize: 4096)
-                try await connection.send(Message.offer(offer).encoded())
-                #expect(try await frames.nextMessage() == .accepted)
+            try await node.offering(migration, to: address) { connection, frames in
                 try await connection.send(Message.postcopy(.expect(.manual)).encoded())
                 // Ends once the destination has closed it.
                 while try await frames.next() != nil {}

@@ -1,4 +1,5 @@
 import Peer
+import Testing
 
 @testable import Migration
 @testable import MigrationProtocol
@@ -49,6 +50,23 @@ extension TestNode {
                 heard.append(try Message(frame: frame))
             }
             return heard
+        }
+    }
+
+    /// Connects as a source that offers the disk `disk`, waits until it is taken, and does as `body` says.
+    func offering(
+        _ migration: MigrationID = MigrationID(), to address: PeerAddress,
+        _ body: @escaping @Sendable (PeerConnection, inout PeerFrames) async throws -> Void
+    ) async throws {
+        try await PeerConnection.connect(to: address, on: transport) { connection in
+            var frames = connection.inbound.makeAsyncIterator()
+            let hello = Hello(purpose: .migrate, migration: migration, isCommitted: false, export: "disk")
+            _ = try await connection.greet(hello, &frames)
+            let offer = Offer(
+                migration: migration, abandoned: [], export: "disk", size: 1 << 20, blockSize: 4096)
+            try await connection.send(Message.offer(offer).encoded())
+            #expect(try await frames.nextMessage() == .accepted)
+            try await body(connection, &frames)
         }
     }
 }

@@ -74,6 +74,7 @@ final class TestNode: Sendable {
     /// Takes disks in while `body` runs; each call is another life of the node.
     func receiving<Result: Sendable>(
         index: String? = nil, silence: ArrivalIdleTimeout = ArrivalIdleTimeout(), memory: MemoryDirectory? = nil,
+        arrivals: SiteArrivals? = nil, lender: (any NeighbourLender)? = nil,
         _ body: (PeerAddress) async throws -> Result
     ) async throws -> Result {
         arrived.withLockedValue { $0 = [:] }
@@ -83,7 +84,8 @@ final class TestNode: Sendable {
         try await site.restore()
         self.site.withLockedValue { $0 = site }
         var migrations = DestinationMigration(
-            registry: site, indexDirectory: index, pools: pools, logger: logger, memory: memory
+            registry: site, indexDirectory: index, pools: pools, logger: logger, arrivals: arrivals, memory: memory,
+            lender: lender
         ) { DiskClient(disk: $0, loop: loop) }
         migrations.arrivalIdleTimeout = silence
         let listener = try await PeerListener(on: PeerAddress(host: "127.0.0.1", port: 0), transport: transport)

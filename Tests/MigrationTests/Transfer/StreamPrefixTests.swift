@@ -81,14 +81,17 @@ struct StreamPrefixTests {
         _ = try pass(parts, workers: 2, prefix: Self.prefix(known), from: 0)
     }
 
-    @Test("A prefix is no longer than what a destination gives room for")
+    @Test("A prefix and its window are no longer than what a destination gives room for")
     func room() {
-        let room = PrefixRoom(byteCount: 100)
-        var first = room.take(60)
-        #expect(first != nil && room.take(60) == nil && room.take(40) != nil)
+        let room = PrefixRoom(byteCount: 100, windowBytes: 10)
+        var first = room.take(50)
+        #expect(first != nil && room.take(31) == nil && room.take(30) != nil)
         first = nil
-        let again = room.take(60)
+        let again = room.take(50)
         #expect(again != nil && first == nil)
+        let shared = PrefixRoom()
+        let parts = (0..<4).map { _ in shared.take(PrefixQuestion.maximumBytes) }
+        #expect(parts.count { $0 != nil } == 2)
     }
 
     @Test("Invariant 10: a window of 256 MiB is an error where there is no prefix")

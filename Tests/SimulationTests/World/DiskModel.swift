@@ -6,7 +6,7 @@
 /// write is under way or its answer was lost, that or the written value. After a crash of the machine that held the
 /// disk, it holds what the last flush made durable, or anything newer.
 final class DiskModel {
-    private struct Sector {
+    fileprivate struct Sector {
         /// What it may hold now.
         var possible: Set<UInt32>
         /// What may be left of it after a crash: what was there at the last flush, and everything since.
@@ -16,6 +16,9 @@ final class DiskModel {
         var isTrimmed = false
         /// Changes of what it may hold.
         var version = 0
+
+        /// The values that a read may find now.
+        var visible: Set<UInt32> { writing.map { possible.union([$0]) } ?? possible }
     }
 
     /// What a flush on its way may leave of each sector: what was there when it began, and everything since.
@@ -27,7 +30,26 @@ final class DiskModel {
         }
     }
 
+    /// A read on its way: what each sector may have held at some moment of it.
+    final class View {
+        fileprivate let range: Range<Int>
+        fileprivate let versions: [Int]
+        fileprivate var allowed: [Set<UInt32>]
+
+        fileprivate init(_ range: Range<Int>, _ sectors: [Sector]) {
+            self.range = range
+            versions = sectors[range].map(\.version)
+            allowed = sectors[range].map(\.visible)
+        }
+    }
+
+    /// A read that nobody will answer goes away by itself.
+    private struct Reading {
+        weak var view: View?
+    }
+
     private var sectors: [Sector]
+    private var readings: [Reading] = []
     private var promises: [Promise] = []
     private let world: World
 
@@ -44,7 +66,7 @@ final class DiskModel {
     func beginWrite(_ values: [UInt32], at first: Int) {
         for (index, value) in values.enumerated() {
             sectors[first + index].writing = value
-            sectors[first + index].version += 1
+            changed(first + index)
         }
     }
 
@@ -55,7 +77,7 @@ final class DiskModel {
             sectors[first + index].possible = [value]
             survives(value, at: first + index)
             sectors[first + index].writing = nil
-            sectors[first + index].version += 1
+            changed(first + index)
         }
     }
 
@@ -71,7 +93,7 @@ final class DiskModel {
             sectors[first + index].possible.insert(value)
             survives(value, at: first + index)
             sectors[first + index].writing = nil
-            sectors[first + index].version += 1
+            changed(first + index)
         }
     }
 
@@ -102,25 +124,26 @@ final class DiskModel {
         for (index, value) in values.enumerated() { sectors[first + index].survivors = [value] }
     }
 
-    struct View {
-        let versions: [Int]
-        let allowed: [Set<UInt32>]
+    func beginRead(_ range: Range<Int>) -> View {
+        let view = View(range, sectors)
+        readings.removeAll { $0.view == nil }
+        readings.append(Reading(view: view))
+        return view
     }
 
-    func beginRead(_ range: Range<Int>) -> View {
-        View(
-            versions: sectors[range].map(\.version),
-            allowed: sectors[range].map { sector in
-                sector.writing.map { sector.possible.union([$0]) } ?? sector.possible
-            })
+    /// Another value of a sector is there for the reads on their way.
+    private func changed(_ index: Int) {
+        sectors[index].version += 1
+        for view in readings.compactMap(\.view) where view.range.contains(index) {
+            view.allowed[index - view.range.lowerBound].formUnion(sectors[index].visible)
+        }
     }
 
     /// A read must find what was there at some moment of it.
     func endRead(_ view: View, _ range: Range<Int>, found: [UInt32], _ whence: String) {
         for (offset, value) in found.enumerated() {
             let sector = sectors[range.lowerBound + offset]
-            var allowed = view.allowed[offset].union(sector.possible)
-            if let writing = sector.writing { allowed.insert(writing) }
+            let allowed = view.allowed[offset]
             world.check(
                 allowed.contains(value),
                 "\(whence) found \(value) in sector \(range.lowerBound + offset), where \(allowed.sorted()) may be")
@@ -142,7 +165,7 @@ final class DiskModel {
             sectors[index].possible = sectors[index].survivors
             if let writing = sectors[index].writing { sectors[index].possible.insert(writing) }
             for promise in promises { promise.values[index].formUnion(sectors[index].possible) }
-            sectors[index].version += 1
+            changed(index)
         }
     }
 

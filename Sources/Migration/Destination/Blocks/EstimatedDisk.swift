@@ -15,6 +15,8 @@ final class EstimatedDisk: @unchecked Sendable {
     private let isShared: ([UInt64]) -> [Bool]
     private let hasher = BlockHasher()
     private var repeats: RepeatCache
+    /// Whether the images of neighbours are there, of those that were looked at.
+    private var presence: [Int: Bool] = [:]
     private var next: UInt64 = 0
     private var nextSummary: UInt64 = 0
 
@@ -32,7 +34,8 @@ final class EstimatedDisk: @unchecked Sendable {
         repeats = RepeatCache(blocks: geometry.blockCount)
     }
 
-    /// The blocks of a manifest segment that a migration would want. The index is trusted, and neighbours are not read.
+    /// The blocks of a manifest segment that a migration would want. The index is trusted where a
+    /// neighbour's image is there; its blocks are not read.
     /// - Throws: `MigrationError.unexpected` if a segment comes a second time: each answer costs reads.
     func resolve(_ segment: ManifestSegment) throws -> Wants {
         guard segment.first >= next else { throw MigrationError.unexpected("a segment out of order") }
@@ -47,10 +50,19 @@ final class EstimatedDisk: @unchecked Sendable {
                 wants.wanted.append(false)
                 continue
             }
-            let isElsewhere = candidates?[offset] != nil || isShared[offset]
+            let isElsewhere = isPresent(candidates?[offset]) || isShared[offset]
             wants.wanted.append(!isHere(prefix, block, isElsewhere: isElsewhere, &wants))
         }
         return wants
+    }
+
+    /// Whether a neighbour has a block, as far as the index says and its image is there.
+    private func isPresent(_ candidate: Candidate?) -> Bool {
+        guard let index, let candidate else { return false }
+        if let known = presence[candidate.neighbour] { return known }
+        let isPresent = index.isPresent(candidate.neighbour)
+        presence[candidate.neighbour] = isPresent
+        return isPresent
     }
 
     /// Finds the groups of a summary that are not here.

@@ -8,9 +8,10 @@ import MigrationProtocol
 /// Blocks of a manifest that are found here: on the disk itself, in the neighbours, and on other disks that arrive.
 extension IncomingDisk {
     /// Looks for the blocks of a manifest segment on this disk and in the neighbours, and writes what it finds.
+    /// - Parameter elsewhere: blocks that disks at other hosts have given, by their prefixes.
     /// - Returns: the blocks that are wanted from the source.
-    func resolve(_ segment: ManifestSegment) throws -> Wants {
-        let candidates = lookUp(segment)
+    func resolve(_ segment: ManifestSegment, elsewhere: [UInt64: BorrowedBlock] = [:]) throws -> Wants {
+        var candidates = lookUp(segment)
         let others = shared.places(of: segment.prefixes)
         var promises: [UInt64] = []
         var wants = Wants(first: segment.first, wanted: [], present: 0, repeated: 0, neighbour: 0)
@@ -34,8 +35,8 @@ extension IncomingDisk {
                     fingerprint = repeated
                     wants.repeated += bytes
                     origins.record(block..<block + 1, from: .repeated)
-                } else if let copied = try copyNeighbour(candidates[offset], prefix, to: block)
-                    ?? copyShared(others[offset], prefix, to: block)
+                } else if let copied = try copyNeighbour(current(offset, &candidates, segment), prefix, to: block)
+                    ?? copyShared(others[offset], prefix, to: block) ?? copy(elsewhere[prefix], prefix, to: block)
                 {
                     fingerprint = copied
                     wants.neighbour += bytes
@@ -76,6 +77,13 @@ extension IncomingDisk {
         let candidates = index.lookUp(prefixes: segment.prefixes)
         index.willFetch(candidates)
         return candidates
+    }
+
+    /// The candidate of a block. If its host has failed meanwhile, another host may have the rest of the segment.
+    private func current(_ offset: Int, _ candidates: inout [Candidate?], _ segment: ManifestSegment) -> Candidate? {
+        guard let candidate = candidates[offset], let index, index.isAway(candidate) else { return candidates[offset] }
+        candidates = lookUp(segment)
+        return candidates[offset]
     }
 
     private func findPresent(_ prefix: UInt64, at block: UInt64) throws -> Fingerprint? {
@@ -124,6 +132,15 @@ extension IncomingDisk {
         writer.add(block)
         repeats.note(prefix, at: block)
         return fingerprint
+    }
+
+    /// Takes a block that another host has given. It was hashed when it came.
+    private func copy(_ borrowed: BorrowedBlock?, _ prefix: UInt64, to block: UInt64) throws -> Fingerprint? {
+        guard let borrowed, borrowed.bytes.count == geometry.blockSize else { return nil }
+        try writer.room(for: block).copyBytes(from: borrowed.bytes)
+        writer.add(block)
+        repeats.note(prefix, at: block)
+        return borrowed.fingerprint
     }
 
     /// Another neighbour may still have what the first has lost.

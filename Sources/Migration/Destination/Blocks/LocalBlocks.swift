@@ -21,19 +21,26 @@ struct LocalBlocks {
     private let isSettled: [Bool]
     private let blocks: Range<UInt64>
     private let index: NeighbourIndex?
+    private let isUrgent: Bool
     private let candidates: [Candidate?]
     private let hasher = BlockHasher()
     private var position = 0
 
-    /// - Parameter holds: whether the image itself holds a block of that fingerprint at that place.
+    /// - Parameters:
+    ///   - isUrgent: whether a client waits for the blocks.
+    ///   - around: the described blocks before and after them. Images of other hosts are mostly found by runs.
+    ///   - holds: whether the image itself holds a block of that fingerprint at that place.
     init(
-        blocks: Range<UInt64>, fingerprints: [Fingerprint], index: NeighbourIndex?,
-        holds: (UInt64, Fingerprint) -> Bool
+        blocks: Range<UInt64>, fingerprints: [Fingerprint], index: NeighbourIndex?, isUrgent: Bool,
+        around: (before: [Fingerprint], after: [Fingerprint]) = ([], []), holds: (UInt64, Fingerprint) -> Bool
     ) {
         self.blocks = blocks
         self.fingerprints = fingerprints
         self.index = index
-        candidates = index?.lookUp(fingerprints) ?? []
+        self.isUrgent = isUrgent
+        let found = index?.lookUp(around.before + fingerprints + around.after) ?? []
+        candidates = Array(found.dropFirst(around.before.count).prefix(fingerprints.count))
+        if candidates.count > 1 { index?.willFetch(candidates, isUrgent: isUrgent) }
         var zeros: [Range<UInt64>] = []
         var present: [Range<UInt64>] = []
         var isSettled: [Bool] = []
@@ -63,7 +70,9 @@ struct LocalBlocks {
                 let memory = buffer ?? BlockBuffer(byteCount: limit * geometry.blockSize)
                 buffer = memory
                 let room = memory.slice(count * geometry.blockSize, geometry.blockSize)
-                if index.fetch(candidate, expecting: fingerprints[position], into: room, hasher: hasher) {
+                let isFetched = index.fetch(
+                    candidate, expecting: fingerprints[position], into: room, hasher: hasher, isUrgent: isUrgent)
+                if isFetched {
                     first = first ?? block
                     count += 1
                     position += 1

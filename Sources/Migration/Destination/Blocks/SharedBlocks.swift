@@ -1,8 +1,11 @@
 import Block
 import BlockModel
+import Foundation
 import Hashing
 import Index
 import MigrationCore
+import MigrationProtocol
+import NIOCore
 import Peer
 
 /// Remembers the places, on this node's disks, of blocks that came over a link in pre-copy, so that no other disk needs
@@ -13,10 +16,13 @@ final class SharedBlocks: Sendable {
     /// A disk that takes part, from its arrival on.
     final class Member: Sendable {
         fileprivate let number: Int
+        /// Its place among the disks that arrive at the hosts of a site.
+        let order: ArrivalOrder
         private let shared: SharedBlocks
 
-        fileprivate init(number: Int, shared: SharedBlocks) {
+        fileprivate init(number: Int, order: ArrivalOrder, shared: SharedBlocks) {
             self.number = number
+            self.order = order
             self.shared = shared
         }
 
@@ -41,12 +47,15 @@ final class SharedBlocks: Sendable {
         /// - Parameters:
         ///   - end: of the longest wait.
         ///   - isOpen: whether the connection that brings the disk stands. Call `recheck` when it does not any more.
+        ///   - isUrgent: whether nothing is to be waited for any more. Call `recheck` when it becomes so.
         /// - Returns: false if the wait has come to its end before.
         /// - Throws: `PeerError.cut` if the connection does not stand; `CancellationError`.
         func waitWhileComing(
-            _ prefixes: [UInt64], until end: ContinuousClock.Instant, isOpen: @escaping @Sendable () -> Bool
+            _ prefixes: [UInt64], until end: ContinuousClock.Instant, isOpen: @escaping @Sendable () -> Bool,
+            isUrgent: @escaping @Sendable () -> Bool = { false }
         ) async throws -> Bool {
-            try await shared.waitWhileComing(prefixes, for: number, until: end, isOpen: isOpen)
+            try await shared.waitWhileComing(
+                prefixes, for: number, until: end, isOpen: isOpen, isUrgent: isUrgent)
         }
     }
 
@@ -61,13 +70,20 @@ final class SharedBlocks: Sendable {
         weak var image: (any DiskImage)?
         let geometry: BlockGeometry
         let domains: Set<String>
+        let order: ArrivalOrder
         var isArriving = true
+
+        /// Whether it can give blocks to a disk of those domains.
+        func shares(with domains: Set<String>, blockSize: Int) -> Bool {
+            self.domains == domains && geometry.blockSize == blockSize
+        }
     }
 
     private struct State {
         /// By their numbers, which are given in the order of arrival.
         var disks: [Int: Disk] = [:]
         var nextNumber = 0
+        var lastTime: UInt64 = 0
         /// A disk's number above `blockBits`, its block below.
         var places = RepeatCache(blocks: mostBlocks)
         var promises = BlockPromises()
@@ -75,7 +91,7 @@ final class SharedBlocks: Sendable {
         func place(of prefix: UInt64, domains: Set<String>, blockSize: Int) -> Place? {
             guard let packed = places.block(with: prefix) else { return nil }
             let number = Int(packed >> blockBits)
-            guard let disk = disks[number], disk.domains == domains, disk.geometry.blockSize == blockSize else {
+            guard let disk = disks[number], disk.shares(with: domains, blockSize: blockSize) else {
                 return nil
             }
             return Place(disk: number, geometry: disk.geometry, block: packed & (1 << blockBits - 1))
@@ -93,22 +109,34 @@ final class SharedBlocks: Sendable {
     /// A disk begins to arrive.
     /// - Parameter domains: those that it may draw on; it shares with disks of the same.
     func join(_ image: any DiskImage, _ geometry: BlockGeometry, domains: Set<String>) -> Member {
-        let number = state.withLockedValue { state in
+        state.withLockedValue { state in
             state.disks = state.disks.filter { $0.value.isArriving || $0.value.image != nil }
             precondition(state.nextNumber < Self.mostDisks)
-            state.disks[state.nextNumber] = Disk(image: image, geometry: geometry, domains: domains)
+            // Within this host the order is that of the numbers, whatever the clock does.
+            state.lastTime = max(Self.microseconds, state.lastTime + 1)
+            let order = ArrivalOrder(time: state.lastTime, number: .random(in: 0 ... .max))
+            state.disks[state.nextNumber] = Disk(image: image, geometry: geometry, domains: domains, order: order)
             state.promises.joined(state.nextNumber, domains: domains, at: .now)
             state.nextNumber += 1
-            return state.nextNumber - 1
+            return Member(number: state.nextNumber - 1, order: order, shared: self)
         }
-        return Member(number: number, shared: self)
     }
+
+    private static var microseconds: UInt64 { UInt64(max(0, Date().timeIntervalSince1970) * 1_000_000) }
 
     /// Whether blocks with these prefixes stand on a disk of those domains.
     func has(_ prefixes: [UInt64], domains: Set<String>, blockSize: Int) -> [Bool] {
-        state.withLockedValue { state in
-            prefixes.map { state.place(of: $0, domains: domains, blockSize: blockSize) != nil }
+        var has: [Bool] = []
+        // Disks that arrive here use the lock, too.
+        for start in stride(from: 0, to: prefixes.count, by: PromiseScan.most) {
+            let part = prefixes[start..<min(start + PromiseScan.most, prefixes.count)]
+            state.withLockedValue { state in
+                for prefix in part {
+                    has.append(state.place(of: prefix, domains: domains, blockSize: blockSize) != nil)
+                }
+            }
         }
+        return has
     }
 
     private func places(of prefixes: [UInt64], for member: Int) -> [Place?] {
@@ -151,19 +179,72 @@ final class SharedBlocks: Sendable {
 
     private func waitWhileComing(
         _ prefixes: [UInt64], for member: Int, until end: ContinuousClock.Instant,
-        isOpen: @escaping @Sendable () -> Bool
+        isOpen: @escaping @Sendable () -> Bool, isUrgent: @escaping @Sendable () -> Bool
     ) async throws -> Bool {
+        var scan = PromiseScan(prefixes)
         while true {
             let now = ContinuousClock.now
-            guard let promise = state.withLockedValue({ $0.promises.awaited(prefixes, by: member, at: now) }) else {
-                return true
+            let step = state.withLockedValue { state in
+                scan.next(in: state.promises, domains: state.disks[member]!.domains, at: now) { $0 < member }
             }
-            guard now < end else { return false }
+            if step == .over { return true }
+            guard case .wait(let promise) = step else { continue }
+            guard now < end, !isUrgent() else { return false }
             await state.wait(
-                until: { !$0.promises.isOpen(promise) || !isOpen() }, atMost: now.duration(to: min(end, promise.end)))
+                until: { !$0.promises.isOpen(promise) || !isOpen() || isUrgent() },
+                atMost: now.duration(to: min(end, promise.end)))
             try Task.checkCancellation()
             guard isOpen() else { throw PeerError.cut }
         }
+    }
+
+    // MARK: Other hosts of the site
+
+    /// Answers which blocks another host's disk can read here, after blocks that come soon for earlier disks have come.
+    /// - Parameter isOpen: whether the other host still waits. Call `recheck` when it does not any more.
+    func answer(_ question: ArrivalQuestion, isOpen: @escaping @Sendable () -> Bool) async -> ArrivalAnswer {
+        let domains = Set(question.domains)
+        let end = ContinuousClock.now + .milliseconds(Int(question.wait))
+        var scan = PromiseScan(question.prefixes)
+        var isLate = false
+        while isOpen(), !Task.isCancelled {
+            let now = ContinuousClock.now
+            let step = state.withLockedValue { state in
+                scan.next(in: state.promises, domains: domains, at: now) {
+                    state.disks[$0].map { $0.order < question.order } ?? false
+                }
+            }
+            if step == .over { break }
+            guard case .wait(let promise) = step else { continue }
+            isLate = now >= end
+            if isLate { break }
+            await state.wait(
+                until: { !$0.promises.isOpen(promise) || !isOpen() }, atMost: now.duration(to: min(end, promise.end)))
+        }
+        let blockSize = Int(question.blockSize)
+        return ArrivalAnswer(
+            id: question.id,
+            hasDisks: state.withLockedValue { state in
+                state.disks.values.contains { $0.image != nil && $0.shares(with: domains, blockSize: blockSize) }
+            }, isLate: isLate, has: has(question.prefixes, domains: domains, blockSize: blockSize))
+    }
+
+    /// Reads blocks for another host's disk, and hashes them. Blocks the thread.
+    func read(_ request: ArrivalRead) -> ArrivalBytes {
+        let (domains, blockSize, hasher) = (Set(request.domains), Int(request.blockSize), BlockHasher())
+        var payload = ByteBuffer()
+        let has = request.prefixes.map { prefix in
+            let place = state.withLockedValue { $0.place(of: prefix, domains: domains, blockSize: blockSize) }
+            guard let place, let image = image(of: place) else { return false }
+            var isThere = false
+            payload.writeWithUnsafeMutableBytes(minimumWritableBytes: blockSize) { room in
+                let block = UnsafeMutableRawBufferPointer(rebasing: room[..<blockSize])
+                isThere = image.fingerprint(of: place.block, place.geometry, hasher, into: block)?.high == prefix
+                return isThere ? blockSize : 0
+            }
+            return isThere
+        }
+        return ArrivalBytes(id: request.id, has: has, payload: payload)
     }
 
     /// Lets disks that wait for others look at their connections.

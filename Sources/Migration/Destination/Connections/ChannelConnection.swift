@@ -21,8 +21,8 @@ struct ChannelConnection: Sendable {
                 kind, connection, hello.support.capabilities, budget: context.budgets.budget(of: connection.peer),
                 &frames)
         } catch {
-            if !DestinationContext.isCut(error), channels.note(problem: "\(error)") {
-                context.logger.warning("the rest of \(hello.export): \(error); the source will try again")
+            if !DestinationContext.isCut(error), channels.note(problem: error.plainReason) {
+                context.logger.warning("the rest of \(hello.export): \(error.plainReason); the source will try again")
             }
             throw error
         }

@@ -17,6 +17,8 @@ struct DestinationContext: Sendable {
     let indexDirectory: String?
     /// The neighbours of other hosts; nil for none.
     let site: @Sendable () -> SiteTables?
+    /// Disks that arrive at other hosts; nil for none.
+    let arrivals: SiteArrivals?
     /// For hashing and the files.
     let pools: WorkPools
     let logger: Logger
@@ -50,7 +52,7 @@ struct DestinationContext: Sendable {
             for problem in index.problems { logger.warning("\(problem)") }
             return index.joined(with: site())
         } catch {
-            logger.warning("migrating without neighbours: \(error)")
+            logger.warning("migrating without neighbours: \(error.plainReason)")
             return nil
         }
     }
@@ -76,11 +78,11 @@ struct DestinationContext: Sendable {
         }
     }
 
-    /// The error in words for the peer.
+    /// The error in words for the peer, and for the log of this node, which is the other one to the peer only.
     static func reason(_ error: any Error) -> String {
         switch error {
         case MigrationError.refused(let reason), MigrationError.noRoom(let reason): reason
-        default: String(describing: error)
+        default: error.plainReason
         }
     }
 }

@@ -12,6 +12,7 @@ public struct DestinationMigration: Sendable {
 
     private let context: DestinationContext
     private let hasRoom: @Sendable () -> Bool
+    private let isOwn: @Sendable (PeerConnection) -> Bool
     private let memory: MemoryDirectory?
     private let lender: (any NeighbourLender)?
     private let lendingPace: LendingPace
@@ -23,24 +24,28 @@ public struct DestinationMigration: Sendable {
     ///   - client: makes the way to a disk for forwarded requests.
     ///   - pools: for hashing and the files.
     ///   - site: finds neighbours on other hosts; nil for none.
+    ///   - arrivals: finds disks that arrive at other hosts; nil for none.
     ///   - memory: the folder of hypervisors that wait for a guest's memory; nil to take none.
     ///   - lender: lends images to other hosts of the site; nil to lend none.
     ///   - lendingPace: of all that is lent.
+    ///   - isOwn: whether this node has opened a connection itself.
     ///   - hasRoom: whether this process has descriptors for one more disk.
     package init(
         registry: IncomingDiskRegistry, indexDirectory: String?, pools: WorkPools, logger: Logger,
-        site: (@Sendable () -> SiteTables?)? = nil, memory: MemoryDirectory? = nil,
+        site: (@Sendable () -> SiteTables?)? = nil, arrivals: SiteArrivals? = nil, memory: MemoryDirectory? = nil,
         lender: (any NeighbourLender)? = nil, lendingPace: LendingPace = LendingPace(bytesPerSecond: nil),
         hasRoom: @escaping @Sendable () -> Bool = { true },
+        isOwn: @escaping @Sendable (PeerConnection) -> Bool = { _ in false },
         client: @escaping @Sendable (Disk) -> DiskClient
     ) {
         self.hasRoom = hasRoom
+        self.isOwn = isOwn
         self.memory = memory
         self.lender = lender
         self.lendingPace = lendingPace
         context = DestinationContext(
-            registry: registry, indexDirectory: indexDirectory, site: site ?? { nil }, pools: pools, logger: logger,
-            client: client)
+            registry: registry, indexDirectory: indexDirectory, site: site ?? { nil }, arrivals: arrivals,
+            pools: pools, logger: logger, client: client)
     }
 
     /// Serves a connection until either side ends it.
@@ -52,7 +57,9 @@ public struct DestinationMigration: Sendable {
                 throw MigrationError.unexpected("no hello")
             }
             _ = try ProtocolSupport.agreement(source: hello.support, destination: .own)
-            if [.migrate, .estimate, .memory].contains(hello.purpose), !hasRoom() {
+            let brings = [.migrate, .estimate, .memory].contains(hello.purpose)
+            if brings, isOwn(connection) { throw MigrationError.refused(MigrationError.sameNode) }
+            if brings, !hasRoom() {
                 throw MigrationError.refused(
                     "its node has hardly any file descriptors left; raise its limit (LimitNOFILE=), or try again later")
             }

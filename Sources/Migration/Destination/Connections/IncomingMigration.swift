@@ -30,6 +30,10 @@ struct IncomingMigration {
     /// A command has made the place of the disk, which an interrupted migration keeps.
     private var hasPlace = false
     private var waitsForOthers = true
+    /// Looks for blocks that come to other hosts of the site; nil without a site, and before the offer has been accepted.
+    private var search: ArrivalSearch?
+    /// Nothing is waited for any more: the switchover comes, or the connection is closed.
+    private let isUrgent = WatchedValue(false)
     /// The first round is over: a guest may wait for later blocks.
     private var isLate = false
 
@@ -50,7 +54,8 @@ struct IncomingMigration {
             try await connection.send(Message.differences(differences).encoded())
         case .resolve(let segment):
             try await waitForOthers(segment)
-            let wants = try await onDisk { try $0.resolve(segment) }
+            let elsewhere = await findElsewhere(segment)
+            let wants = try await onDisk { try $0.resolve(segment, elsewhere: elsewhere) }
             try await connection.send(Message.wants(wants).encoded())
         case .answer(let question):
             let answer = try await onDisk { [room = context.prefixes] in try $0.answer(question, room) }
@@ -101,6 +106,11 @@ struct IncomingMigration {
             shared: registry.shared.join(receiving.image, geometry, domains: Set(offer.domains)),
             manifestPath: registry.images.layout.manifestPath(of: offer.export),
             origins: registry.blockMaps.begin(offer.export, geometry))
+        if let site = context.arrivals, let disk {
+            search = ArrivalSearch(
+                site: site, order: disk.shared.order, domains: offer.domains, blockSize: UInt32(geometry.blockSize),
+                pool: context.pools.background)
+        }
         progress = receiving.progress
         if let disk {
             receiving.progress.begin(disk.presentMap, geometry, over: connection)
@@ -109,18 +119,50 @@ struct IncomingMigration {
         let base = receiving.hasBase ? ", of which an older copy is here" : ""
         context.logger.info("\(offer.export) is arriving: \(offer.size) bytes\(base)")
         connection.allowOrdinaryFrames()
-        // A segment that waits for another disk hears of it.
-        connection.whenClosed { [shared = registry.shared] in shared.recheck() }
+        await watchForUrgency()
         try await context.accept(hello, hasBase: receiving.hasBase, connection)
+    }
+
+    /// Ends waiting for other disks once the connection is closed. It ends too once a message for which a guest may be waiting
+    /// stands behind the one that waits.
+    private func watchForUrgency() async {
+        let end = endWaiting
+        connection.whenClosed(end)
+        await connection.watchFrames { if Message.isUrgent($0) { end() } }
+    }
+
+    private var endWaiting: @Sendable () -> Void {
+        { [isUrgent, shared = registry.shared] in
+            isUrgent.withLockedValue { $0 = true }
+            shared.recheck()
+        }
     }
 
     /// Blocks that have been asked for already, for a disk that began to arrive earlier, are better waited for than asked for
     /// again. Once they have not come for very long, no more.
     private mutating func waitForOthers(_ segment: ManifestSegment) async throws {
         guard waitsForOthers else { return }
-        waitsForOthers = try await disk!.shared.waitWhileComing(segment.prefixes, until: .now + Self.sharingLimit) {
-            [connection] in connection.isOpen
+        waitsForOthers = try await disk!.shared.waitWhileComing(
+            segment.prefixes, until: .now + Self.sharingLimit, isOpen: { [connection] in connection.isOpen },
+            isUrgent: { [isUrgent] in isUrgent.withLockedValue { $0 } })
+    }
+
+    /// Blocks that have come to other hosts of the site, or come there soon. No host is asked any more once it is urgent.
+    private mutating func findElsewhere(_ segment: ManifestSegment) async -> [UInt64: BorrowedBlock] {
+        guard let search else { return [:] }
+        let found: [UInt64: BorrowedBlock]? = await withTaskGroup(
+            of: [UInt64: BorrowedBlock]?.self
+        ) { [isUrgent] group in
+            group.addTask { await search.find(segment.prefixes) }
+            group.addTask {
+                try? await isUrgent.waitUnlessCancelled { $0 }
+                return nil
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? nil
         }
+        if found == nil { self.search = nil }
+        return found ?? [:]
     }
 
     /// The guest may be waiting already: the disk is written while its root is worked out.
@@ -141,7 +183,8 @@ struct IncomingMigration {
         let signal = try await registry.announce(offer, switchover)
         // Without `firstWrite`, only the operator at the source orders the switchover.
         guard switchover == .firstWrite else { return }
-        signal?.listen { [connection] in
+        signal?.listen { [connection, endWaiting] in
+            endWaiting()
             Task { try? await connection.send(Message.postcopy(.switchNow).encoded()) }
         }
     }

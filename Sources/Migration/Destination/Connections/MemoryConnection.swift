@@ -21,7 +21,10 @@ struct MemoryConnection: Sendable {
         }
         try await context.registry.beginMemory(for: connection.peer)
         let result: Result<Void, any Error>
-        do { result = .success(try await carry(&frames, to: directory)) } catch { result = .failure(error) }
+        do { result = .success(try await carry(&frames, to: directory)) } catch {
+            context.logger.warning("the memory of \(hello.export) did not arrive: \(DestinationContext.reason(error))")
+            result = .failure(error)
+        }
         await context.registry.endMemory(for: connection.peer)
         try result.get()
     }
@@ -31,22 +34,16 @@ struct MemoryConnection: Sendable {
         var machine = MemoryDestinationMachine()
         let offer = try await readOffer(&machine, &frames)
         let hypervisor = try await connect(to: directory)
-        let received: UInt64
-        do {
-            // The channel must be run once it is wrapped, whatever fails now.
-            received = try await hypervisor.executeThenClose { inbound, outbound in
-                let receiver = try await open(offer)
-                context.logger.info("the memory of \(hello.export) is arriving from \(connection.peer)")
-                try await connection.perform(
-                    beside: [{ try await giveBack(inbound) }], farewell: { .failed(reason: $0) }
-                ) {
-                    try await take(&frames, &machine, receiver, hypervisor, outbound)
-                }
-                return receiver.tally.stream
+        // The channel must be run once it is wrapped, whatever fails now.
+        let received = try await hypervisor.executeThenClose { inbound, outbound in
+            let receiver = try await open(offer)
+            context.logger.info("the memory of \(hello.export) is arriving from \(connection.peer)")
+            try await connection.perform(
+                beside: [{ try await giveBack(inbound) }], farewell: { .failed(reason: $0) }
+            ) {
+                try await take(&frames, &machine, receiver, hypervisor, outbound)
             }
-        } catch {
-            context.logger.warning("the memory of \(hello.export) did not arrive: \(error)")
-            throw error
+            return receiver.tally.stream
         }
         context.logger.info("the memory of \(hello.export) has arrived: \(received) bytes")
     }
@@ -72,7 +69,7 @@ struct MemoryConnection: Sendable {
                     channel in channel.eventLoop.makeCompletedFuture { try HypervisorChannel.wrap(channel) }
                 }
             } catch {
-                let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+                let reason = error.plainReason
                 throw MigrationError.refused("the hypervisor of '\(hello.export)' does not answer there: \(reason)")
             }
         }

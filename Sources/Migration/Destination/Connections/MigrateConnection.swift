@@ -62,11 +62,12 @@ struct MigrateConnection: Sendable {
                 "\(offer.export) was arriving; its source goes on when this node is started again")
         } else if error is LostChanges {
             context.logger.warning(
-                "\(offer.export) is arriving, and its source is to send again what was lost: \(error)")
+                "\(offer.export) is arriving, and its source is to send again what was lost: \(error.plainReason)")
             // A source takes that for a cut link, and tries again.
             return connection.close()
         } else {
-            context.logger.warning("the migration of \(offer.export) to this node has failed: \(error)")
+            let reason = DestinationContext.reason(error)
+            context.logger.warning("the migration of \(offer.export) to this node has failed: \(reason)")
         }
         await DestinationMigration.end(
             connection, &frames, with: .failed(reason: DestinationContext.reason(error)))

@@ -51,7 +51,8 @@ struct ImageDirectory: Sendable {
         if let base {
             guard base.image.size == offer.size else {
                 throw MigrationError.refused(
-                    "\(base.image.path) has \(base.image.size) bytes, and the disk that is to come back \(offer.size)")
+                    "\(base.image.path) has \(base.image.size) bytes, and the disk that is to come back \(offer.size); make "
+                        + "it as long there, and start that node again")
             }
         } else if !isElsewhere, access(layout.path(of: offer.export), F_OK) == 0 {
             throw MigrationError.refused(

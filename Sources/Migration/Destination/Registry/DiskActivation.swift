@@ -93,6 +93,11 @@ struct DiskActivation: Sendable {
                     geometry: geometry, path: images.layout.manifestPath(of: record.export), isNew: false))
     }
 
+    private func neighbours(of record: IncomingRecord) -> NeighbourIndex? {
+        let index = index()
+        return record.domains.map { index?.restricted(to: Set($0)) } ?? index
+    }
+
     /// The post-copy of such a disk, which has not begun.
     /// - Parameter complete: called once everything is here; throws if it is to be called again.
     func postCopy(
@@ -104,6 +109,7 @@ struct DiskActivation: Sendable {
             parts: PostCopy.Parts(
                 export: record.export, image: image, store: parts.store, manifest: parts.manifest,
                 announced: FingerprintFile(geometry: parts.store.map.geometry, directory: records.state.scratch),
-                index: index(), channels: channels, pools: pools, logger: logger, complete: complete, origins: origins))
+                index: neighbours(of: record), channels: channels, pools: pools, logger: logger, complete: complete,
+                origins: origins))
     }
 }

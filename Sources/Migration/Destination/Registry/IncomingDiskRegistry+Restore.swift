@@ -1,6 +1,7 @@
 import Block
 import MigrationCore
 import MigrationProtocol
+import Peer
 
 /// Disks of an earlier life of the node.
 extension IncomingDiskRegistry {
@@ -49,8 +50,8 @@ extension IncomingDiskRegistry {
             do {
                 try await takeOver(record.migration)
             } catch {
-                logger.error("\(record.export) moved to this node but can't be served: \(error)")
-                unserved[record.export] = "\(error)"
+                logger.error("\(record.export) moved to this node but can't be served: \(error.plainReason)")
+                unserved[record.export] = error.plainReason
             }
         }
     }

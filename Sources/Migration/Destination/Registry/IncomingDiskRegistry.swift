@@ -43,7 +43,11 @@ public actor IncomingDiskRegistry {
     var estimates = PeerCounts<PeerIdentity>(
         limit: PeerLimits.estimates, limitPerPeer: PeerLimits.estimatesPerPeer)
     /// The places of guests' memory.
-    private var loans = PeerCounts<PeerIdentity>(limit: PeerLimits.loans, limitPerPeer: PeerLimits.loansPerPeer)
+    private var loans: [LoanPurpose: PeerCounts<PeerIdentity>] = [
+        .neighbours: PeerCounts(limit: PeerLimits.loans, limitPerPeer: PeerLimits.loansPerPeer),
+        .arrivals: PeerCounts(
+            limit: PeerLimits.arrivalQuestions, limitPerPeer: PeerLimits.arrivalQuestionsPerPeer),
+    ]
     private var memories = PeerCounts<PeerIdentity>(
         limit: PeerLimits.memories, limitPerPeer: PeerLimits.memoriesPerPeer)
     var space: ArrivalSpace
@@ -131,15 +135,16 @@ public actor IncomingDiskRegistry {
 
     func endMemory(for peer: PeerIdentity) { memories.giveBack(peer) }
 
-    /// Takes a place for a connection on which neighbours are read; `endLending` gives it back.
-    /// - Throws: `MigrationError.refused` if there are too many.
-    func beginLending(for peer: PeerIdentity) throws {
-        guard loans.take(peer) else {
-            throw MigrationError.refused("\(loans.total) connections read its images already; try again later")
+    /// Takes a place for a connection of another host of the site; `endLending` gives it back.
+    /// - Throws: `MigrationError.refused` if there are too many for this purpose.
+    func beginLending(for peer: PeerIdentity, _ purpose: LoanPurpose) throws {
+        guard loans[purpose]!.take(peer) else {
+            throw MigrationError.refused(
+                "\(loans[purpose]!.total) connections of its site \(purpose.rawValue) already; try again later")
         }
     }
 
-    func endLending(for peer: PeerIdentity) { loans.giveBack(peer) }
+    func endLending(for peer: PeerIdentity, _ purpose: LoanPurpose) { loans[purpose]!.giveBack(peer) }
 
     /// The image from which pages of a guest's memory may be read; nil if it is not here, or is not the peer's to name.
     func image(of disk: MemoryOffer.Disk, for peer: PeerIdentity) async -> (any DiskImage)? {

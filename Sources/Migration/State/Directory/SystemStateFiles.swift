@@ -53,9 +53,8 @@ struct SystemStateFiles: StateFiles {
     }
 
     func names(in directory: String) throws -> [String] {
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
-            throw FileError("list", directory, code: EIO)
+        do { return try FileManager.default.contentsOfDirectory(atPath: directory) } catch {
+            throw FileError("list", directory, because: error)
         }
-        return names
     }
 }

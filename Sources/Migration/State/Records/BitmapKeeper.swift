@@ -35,18 +35,26 @@ public struct BitmapKeeper: Sendable {
     }
 
     private let directory: StateDirectory
-    private let image: RawImage
+    private let image: any DiskImage
     private let bitmap: String
+    private let stamps: @Sendable () throws -> [ImageStamp]?
     private let name: String
 
-    /// - Parameter bitmap: the bitmap's name.
-    /// - Returns: nil for a block device, which does not tell whether something else has written to it.
+    /// - Parameters:
+    ///   - bitmap: the bitmap's name.
+    ///   - stamps: reads the stamps of all files on which the disk's contents depend, the image's first. nil says that nobody
+    ///     can tell whether something else has written to one.
+    /// - Returns: nil if `stamps` does, or the image can't be known again.
     /// - Throws: `FileError`.
-    public init?(directory: StateDirectory, image: RawImage, bitmap: String) throws {
-        guard !image.isBlockDevice, let identity = try image.identity() else { return nil }
+    public init?(
+        directory: StateDirectory, image: any DiskImage, bitmap: String,
+        stamps: @escaping @Sendable () throws -> [ImageStamp]?
+    ) throws {
+        guard try stamps() != nil, let identity = try image.identity() else { return nil }
         self.directory = directory
         self.image = image
         self.bitmap = bitmap
+        self.stamps = stamps
         name = StateDirectory.key(BitmapRecord.prefix, path: "\(identity.key)\n\(bitmap)")
     }
 
@@ -66,8 +74,9 @@ public struct BitmapKeeper: Sendable {
         guard record.size == image.size, record.blockSize == BlockGeometry.standardBlockSize else {
             return .invalid("the image had \(record.size) bytes then")
         }
-        guard try record.stamp == image.stamp() else {
-            return .invalid("\(image.path) has been changed while no node served it")
+        guard try [record.stamp] + (record.others ?? []) == stamps() else {
+            let files = record.others == nil ? "has" : "or one of its backing files has"
+            return .invalid("\(image.path) \(files) been changed while no node served it")
         }
         guard let bits = try? read(record) else { return .invalid("\(file) is damaged or missing") }
         return .valid(bits)
@@ -76,6 +85,9 @@ public struct BitmapKeeper: Sendable {
     /// Saves a bitmap, durably. Nothing may write to the image any more.
     /// - Throws: `FileError`; the bitmap is then invalid at the next start.
     public func save(_ bits: Bits) throws {
+        guard let stamps = try stamps() else {
+            throw FileError("tell the state of all files of", image.path, code: ENOTSUP)
+        }
         let data = (bits.current + bits.shown).map(\.littleEndian).withUnsafeBytes { Data($0) }
         try data.write(to: URL(fileURLWithPath: file), options: .atomic)
         let saved = try RawImage(path: file, access: .readOnly, followsLink: false)
@@ -83,7 +95,8 @@ public struct BitmapKeeper: Sendable {
         try directory.flush(directory: directory.scratch)
         try directory.write(
             BitmapRecord(
-                bitmap: bitmap, image: try RecordedImage(image), stamp: try image.stamp(), size: image.size,
+                bitmap: bitmap, image: try RecordedImage(image), stamp: stamps[0],
+                others: stamps.count > 1 ? Array(stamps[1...]) : nil, size: image.size,
                 blockSize: BlockGeometry.standardBlockSize, digest: Self.digest(data)),
             as: name)
     }

@@ -11,6 +11,8 @@ struct BitmapRecord: Codable, Sendable {
     let image: RecordedImage
     /// The image as it was left: written since, it is another one.
     let stamp: ImageStamp
+    /// The other files on which the disk's contents depend, as they were left; nil if there are none.
+    let others: [ImageStamp]?
     /// Bytes of the disk.
     let size: UInt64
     /// Bytes of a block.

@@ -8,6 +8,6 @@ public struct DoubtfulImage: Error, CustomStringConvertible {
     public var description: String {
         "\(path) is not the image that the record \(file) is about, which stood there; if it is the same disk: "
             + "nearblock record adopt \(path) --state \(state); if it is another disk: "
-            + "nearblock record disown \(path) --state \(state); then send the node SIGHUP or start it again"
+            + "nearblock record disown \(path) --state \(state); then run nearblock reload, or start the node again"
     }
 }

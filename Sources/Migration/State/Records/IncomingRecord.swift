@@ -42,6 +42,8 @@ public struct IncomingRecord: Codable, Sendable {
     var isReadOnly: Bool?
     /// The name of the dirty bitmap that has come with it; nil for none, and in records of earlier releases.
     var bitmap: String?
+    /// The domains whose neighbours it may draw on; nil for all, and in records of earlier releases.
+    var domains: [String]?
 
     /// Migrations by which the disk came here in earlier lives, the latest first: their sources may forward here.
     var earlier: [MigrationID]?
@@ -123,6 +125,7 @@ public struct IncomingRecord: Codable, Sendable {
             phase: .prepared, migration: offer.migration, export: offer.export, size: offer.size,
             root: root.description)
         isReadOnly = offer.isReadOnly ? true : nil
+        domains = offer.domains.isEmpty ? nil : offer.domains
     }
 
     /// The disk comes back into an image that was here already. Who forwarded here to its earlier lives may do so again.

@@ -1,4 +1,5 @@
 import Block
+import Glibc
 
 /// Lets an operator look at the records of a state directory, and say which image one of them is about.
 public struct RecordKeeper: Sendable {
@@ -16,6 +17,14 @@ public struct RecordKeeper: Sendable {
         public let image: String?
         /// The node that has the disk; nil if the record does not say.
         public let destination: String?
+
+        /// Whether nothing stands where the image stood.
+        public var isLost: Bool {
+            // Another server's disk has no path here.
+            guard let path, path.hasPrefix("/"), access(path, F_OK) != 0 else { return false }
+            // The image of a disk that arrives has another name before the switchover.
+            return kind != IncomingRecord.prefix || access("\(path).incoming", F_OK) != 0
+        }
     }
 
     /// No record is in doubt about an image.
@@ -64,6 +73,26 @@ public struct RecordKeeper: Sendable {
                     destination: body.destination.map { "\($0.host):\($0.port)" })
             }
         }
+    }
+
+    /// The records about the images at a path.
+    /// - Throws: As `list`.
+    public func records(ofImageAt path: String) throws -> [Summary] { try list().filter { $0.path == path } }
+
+    /// Removes, durably, the records whose images are gone, of an export or of the image at a path.
+    /// - Parameter name: The export's name, or the path.
+    /// - Returns: What was removed.
+    /// - Throws: If a record can't be read, understood or removed.
+    public func removeLost(_ name: String) throws -> [Summary] {
+        let lost = try list().filter { $0.isLost }
+        // A record of attempts does not name its export.
+        let paths = Set(lost.filter { $0.export == name || $0.path == name }.compactMap(\.path))
+        let meant = lost.filter { $0.path.map(paths.contains) ?? false }
+        for record in meant {
+            let file = record.file.split(separator: "/").last ?? ""
+            try directory.remove(String(file.dropLast(".json".count)))
+        }
+        return meant
     }
 
     /// Notes, durably, that the records in doubt about an image are about it.

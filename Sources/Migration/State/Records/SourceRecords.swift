@@ -110,15 +110,15 @@ public struct SourceRecords: Sendable {
         guard record.isPossible else {
             throw DamagedRecord(file: movedFile ?? directory.path(of: Self.movedPrefix))
         }
-        guard let group = record.group, try !isGiven(group) else { return record }
+        guard let group = record.group, try !Self.isGiven(group, in: directory) else { return record }
         // The group's record goes once each disk's record stands by itself, perhaps between the two looks.
         let settled = try read(MovedRecord.self, Self.movedPrefix)
         return settled?.group == nil ? settled : nil
     }
 
     /// Whether there is a group's commit record; one that only bears its name is none (`resolveOutcome`).
-    private func isGiven(_ group: MigrationID) throws -> Bool {
-        try directory.read([String: MigrationID].self, from: Self.commonRecord(of: group))?["group"] == group
+    static func isGiven(_ group: MigrationID, in directory: StateDirectory) throws -> Bool {
+        try directory.read([String: MigrationID].self, from: commonRecord(of: group))?["group"] == group
     }
 
     /// Records durably that the destination of a migration has everything.
