@@ -38,8 +38,7 @@ public enum ConfigurationFile {
                 }
                 settings.node.targets.domains[name] = domain.commands
             } else {
-                mistakes.append(
-                    file.mistake("is unknown; sections are [node], [export NAME] and [domain NAME]", in: section))
+                mistakes.append(file.mistake(unknownSection(section), in: section))
             }
         }
         return (file, settings.node)
@@ -80,6 +79,23 @@ public enum ConfigurationFile {
     private static func unknown(_ key: String, _ names: [String]) -> String {
         let other = KeyReference.all.first { $0.name == key && !names.contains(key) }
         if let other { return " is a key of [\(other.section)]; move it there" }
+        if let near = NearestName.find(key, among: names) { return " is unknown; did you mean '\(near)'?" }
+        let elsewhere = KeyReference.all.filter { !names.contains($0.name) }
+        if let near = NearestName.find(key, among: elsewhere.map(\.name)),
+            let other = elsewhere.first(where: { $0.name == near })
+        {
+            return " is unknown; did you mean '\(near)', a key of [\(other.section)]?"
+        }
         return " is unknown; there are \(names.sorted().joined(separator: ", "))"
+    }
+
+    private static func unknownSection(_ section: String) -> String {
+        let words = section.split(separator: " ", maxSplits: 1).map(String.init)
+        let kinds = ["node", "export", "domain"]
+        let kind = kinds.first { $0 == words.first } ?? words.first.flatMap { NearestName.find($0, among: kinds) }
+        // A name in capitals stands for one that the user has yet to give.
+        let meant = kind.map { $0 == "node" ? $0 : "\($0) \(words.count > 1 ? words[1] : "NAME")" }
+        let advice = meant.map { "did you mean [\($0)]?" } ?? "sections are [node], [export NAME] and [domain NAME]"
+        return "is unknown; \(advice)"
     }
 }

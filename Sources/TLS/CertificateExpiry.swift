@@ -21,10 +21,23 @@ public struct CertificateExpiry: Sendable {
         }.min()
     }
 
-    private static func end(of certificate: OpaquePointer) -> Int64? {
+    /// The end of a certificate, in seconds since 1970; nil if OpenSSL can't read its date.
+    static func end(of certificate: OpaquePointer) -> Int64? {
         var time = tm()
         guard let end = X509_get0_notAfter(certificate), ASN1_TIME_to_tm(end, &time) == 1 else { return nil }
         return Int64(timegm(&time))
+    }
+}
+
+extension CertificateExpiry {
+    /// A date for people, in UTC, as in 2026-12-31.
+    public static func date(_ secondsSince1970: Int64) -> String {
+        var seconds = time_t(secondsSince1970)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        var text = [CChar](repeating: 0, count: 32)
+        strftime(&text, text.count, "%Y-%m-%d", &parts)
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
 

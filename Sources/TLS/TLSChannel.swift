@@ -25,6 +25,8 @@ public final class TLSChannel {
     package private(set) var keyUpdates = 0
     /// The names of a certificate that is refused for them; empty otherwise.
     private var refusedNames: [String] = []
+    /// The end of a certificate that is refused for it.
+    private var refusedEnd: (ended: Int64?, isAuthority: Bool) = (nil, false)
 
     /// The reason of the last `.failed`; nil as long as there was none.
     public private(set) var failure: TLSFailure?
@@ -166,7 +168,8 @@ public final class TLSChannel {
         default:
             // The queue is the thread's: what is left there would look like another connection's error.
             failure = .take(
-                fault: CertificateFault(result: Int32(SSL_get_verify_result(connection)), names: refusedNames))
+                fault: CertificateFault(
+                    result: Int32(SSL_get_verify_result(connection)), names: refusedNames, expired: refusedEnd))
             return .failed
         }
     }
@@ -183,17 +186,26 @@ public final class TLSChannel {
             return 1
         case X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH:
             // OpenSSL forgets a certificate that it refuses, and the user needs its names.
-            let index = SSL_get_ex_data_X509_STORE_CTX_idx()
-            if let certificate = X509_STORE_CTX_get0_cert(check),
-                let connection = X509_STORE_CTX_get_ex_data(check, index).map(OpaquePointer.init),
-                let channel = SSL_get_ex_data(connection, 0)
-            {
-                Unmanaged<TLSChannel>.fromOpaque(channel).takeUnretainedValue().refusedNames =
-                    CertificateNames.names(of: certificate)
+            if let certificate = X509_STORE_CTX_get0_cert(check) {
+                channel(of: check)?.refusedNames = CertificateNames.names(of: certificate)
             }
+            return 0
+        case X509_V_ERR_CERT_HAS_EXPIRED:
+            channel(of: check)?.refusedEnd = (
+                X509_STORE_CTX_get_current_cert(check).flatMap(CertificateExpiry.end),
+                X509_STORE_CTX_get_error_depth(check) > 0
+            )
             return 0
         default:
             return 0
+        }
+    }
+
+    private static func channel(of check: OpaquePointer) -> TLSChannel? {
+        let index = SSL_get_ex_data_X509_STORE_CTX_idx()
+        let connection = X509_STORE_CTX_get_ex_data(check, index).map(OpaquePointer.init)
+        return connection.flatMap { SSL_get_ex_data($0, 0) }.map {
+            Unmanaged<TLSChannel>.fromOpaque($0).takeUnretainedValue()
         }
     }
 }

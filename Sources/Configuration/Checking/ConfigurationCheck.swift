@@ -6,6 +6,9 @@ import TLS
 
 /// Finds every mistake in a configuration file, and in what it names, without starting anything.
 public struct ConfigurationCheck {
+    /// More lines than these hide the first ones.
+    private static let mostShown = 100
+
     /// All findings, in the order in which they were looked for.
     public private(set) var findings: [ConfigurationFinding] = []
     /// The configuration, as far as it can be read; nil if nothing of the file can.
@@ -15,7 +18,10 @@ public struct ConfigurationCheck {
     /// - Parameters:
     ///   - looksAtFiles: Whether images, directories, certificates and host names are looked at too, as this process's user.
     ///   - empty: The configuration of a node without options.
-    public init(path: String, looksAtFiles: Bool, onto empty: NodeConfiguration) {
+    ///   - service: The service that runs the node, whose sockets and directories count; nil if there is none.
+    public init(path: String, looksAtFiles: Bool, onto empty: NodeConfiguration, service: ServiceUnit? = nil) {
+        var empty = empty
+        service?.apply(to: &empty)
         var mistakes: [ConfigurationError] = []
         var file: KeyFile?
         do {
@@ -26,8 +32,34 @@ public struct ConfigurationCheck {
         }
         findings = mistakes.map(ConfigurationFinding.init(mistake:))
         guard let file, let node else { return }
-        checkTogether(node, file)
-        if looksAtFiles { check(FilesOfNode(node: node, file: file).problems()) }
+        checkTogether(Self.completed(node, by: service), file)
+        if let service { checkSockets(of: service, node, file) }
+        if looksAtFiles { check(FilesOfNode(node: node, file: file, service: service).problems()) }
+    }
+
+    /// The findings that people read at once, in their order.
+    /// - Returns: At most 100, and the number of the others.
+    public var shown: (findings: ArraySlice<ConfigurationFinding>, others: Int) {
+        (findings.prefix(Self.mostShown), max(0, findings.count - Self.mostShown))
+    }
+
+    /// The configuration with the sockets that systemd opens for the node.
+    private static func completed(_ node: NodeConfiguration, by service: ServiceUnit?) -> NodeConfiguration {
+        guard let service else { return node }
+        var node = node
+        node.peerListen = service.peerAddress ?? node.peerListen
+        node.listen += service.sockets.filter { !$0.isForPeers }.flatMap(\.addresses)
+        return node
+    }
+
+    /// A node listens on its own addresses beside those of systemd; only `peer-listen` gives way.
+    private mutating func checkSockets(of service: ServiceUnit, _ node: NodeConfiguration, _ file: KeyFile) {
+        for address in node.listen {
+            guard let socket = service.sockets.first(where: { $0.takes(address) }) else { continue }
+            let key = if case .unix = address { "socket" } else { "listen" }
+            mistake(
+                file.mistake(": \(socket.unit) listens on \(address) already; leave it out here", key, in: "node"))
+        }
     }
 
     /// Whether a node can use the file.
@@ -82,6 +114,7 @@ public struct ConfigurationCheck {
                     ": without TLS only loopback addresses are possible; add peer-tls = DIR", "peer-listen", in: "node")
             )
         }
+        if let problem = node.plaintextProblem { warn(file.mistake(": \(problem)", "listen", in: "node")) }
         if node.exports.isEmpty, node.peerListen == nil {
             warn(
                 ConfigurationError(

@@ -1,3 +1,4 @@
+import Block
 import Daemon
 import Glibc
 import NBDServer
@@ -14,6 +15,8 @@ struct FilesOfNode {
 
     let node: NodeConfiguration
     let file: KeyFile
+    /// The service that runs the node; nil if none does.
+    let service: ServiceUnit?
 
     /// Blocks the thread, for host names perhaps for seconds.
     func problems() -> [Problem] {
@@ -30,16 +33,22 @@ struct FilesOfNode {
             // An empty path is a mistake of the file already.
             guard !export.backing.isEmpty else { return [] }
             let section = ConfigurationFile.section(of: export)
+            let hidden =
+                NBDClientImage.isURI(export.backing)
+                ? nil : inSandbox(export.backing, writes: !export.isReadOnly, isDirectory: false)
             return ImageCheck(export: export).problems().map {
                 problem($0.text, "image", in: section, isMistake: $0.isMistake)
-            }
+            } + (hidden.map { [problem($0, "image", in: section)] } ?? [])
         }
     }
 
     private func directories() -> [Problem] {
         func check(_ key: String, _ path: String?) -> [Problem] {
             guard let path, file.keys(of: "node").contains(key) else { return [] }
-            return PathCheck.problem(withDirectory: path).map { [problem($0, key)] } ?? []
+            let found =
+                PathCheck.problem(withDirectory: path, made: service?.madeDirectories ?? [])
+                ?? inSandbox(path, writes: true, isDirectory: true)
+            return found.map { [problem($0, key)] } ?? []
         }
         var problems = check("images", node.images) + check("state", node.state)
         if let index = node.index, access(index, F_OK) != 0 {
@@ -54,12 +63,17 @@ struct FilesOfNode {
         return problems
     }
 
+    private func inSandbox(_ path: String, writes: Bool, isDirectory: Bool) -> String? {
+        guard path.hasPrefix("/") else { return nil }
+        return service?.sandbox.problem(with: path, writes: writes, isDirectory: isDirectory)
+    }
+
     private func sockets() -> [Problem] {
         let paths = node.listen.compactMap { address -> (String, String)? in
             if case .unix(let path) = address { ("socket", path) } else { nil }
         }
         return (paths + (node.control.map { [("control", $0)] } ?? [])).compactMap { key, path in
-            PathCheck.problem(withSocket: path).map { problem($0, key) }
+            PathCheck.problem(withSocket: path, made: service?.madeDirectories ?? []).map { problem($0, key) }
         }
     }
 
@@ -77,14 +91,14 @@ struct FilesOfNode {
         if let tls = node.tls, tls.mode != .off {
             do {
                 try tls.check()
-                problems += dates(tls.files, "tls")
+                problems += details(tls.files, "tls")
             } catch { problems.append(problem("\(error)", "tls")) }
         }
         if let directory = node.peerTLS {
             do {
                 _ = try PeerCertificates(directory: directory)
                 problems += [TLSSide.server, .client].flatMap {
-                    dates(TLSFiles(directory: directory, side: $0), "peer-tls")
+                    details(TLSFiles(directory: directory, side: $0), "peer-tls")
                 }
             } catch { problems.append(problem("\(error)", "peer-tls")) }
         }
@@ -92,7 +106,7 @@ struct FilesOfNode {
         return problems.filter { known.insert($0.error.description).inserted }
     }
 
-    private func dates(_ files: TLSFiles, _ key: String) -> [Problem] {
-        files.dateProblems().map { problem($0.description, key, isMistake: $0.isFault) }
+    private func details(_ files: TLSFiles, _ key: String) -> [Problem] {
+        files.problems().map { problem($0.description, key, isMistake: $0.isFault) }
     }
 }

@@ -3,7 +3,8 @@ import Glibc
 /// Looks at paths and host names that a node would use, as this process's user, and changes nothing.
 public enum PathCheck {
     /// Returns the reason why files can't be created in a directory, or why it can't be made; nil if there is none.
-    public static func problem(withDirectory path: String) -> String? {
+    /// - Parameter made: Directories that somebody else makes in time, for this process's user.
+    public static func problem(withDirectory path: String, made: [String] = []) -> String? {
         var info = stat()
         if stat(path, &info) == 0 {
             guard info.st_mode & S_IFMT == S_IFDIR else { return "\(path) is not a directory; give one" }
@@ -13,9 +14,10 @@ public enum PathCheck {
             return nil
         }
         guard errno == ENOENT else { return "\(path): \(reason)" }
+        if made.contains(path) { return nil }
         // A node makes a missing directory, with those above it.
         guard let parent = parent(of: path) else { return nil }
-        return problem(withDirectory: parent).map { "\(path) does not exist, and can't be made: \($0)" }
+        return problem(withDirectory: parent, made: made).map { "\(path) does not exist, and can't be made: \($0)" }
     }
 
     /// As `problem(withDirectory:)`, for a directory to which nobody else may write.
@@ -28,12 +30,12 @@ public enum PathCheck {
     }
 
     /// Returns the reason why a Unix socket can't be made at a path; nil if there is none.
-    static func problem(withSocket path: String) -> String? {
+    static func problem(withSocket path: String, made: [String] = []) -> String? {
         var info = stat()
         if lstat(path, &info) == 0, info.st_mode & S_IFMT != S_IFSOCK {
             return "\(path) is there, and is not a socket; remove it, or give another path"
         }
-        return parent(of: path).flatMap(problem(withDirectory:))
+        return parent(of: path).flatMap { problem(withDirectory: $0, made: made) }
     }
 
     /// Returns the reason why a host name has no address; nil if it has one. May wait for a name server.

@@ -64,18 +64,9 @@ final class KeyFile {
     deinit { g_key_file_unref(file) }
 
     private static func read(_ path: String) throws -> [UInt8] {
-        var contents: UnsafeMutablePointer<gchar>?
-        var count: gsize = 0
-        var problem: UnsafeMutablePointer<GError>?
-        guard g_file_get_contents(path, &contents, &count, &problem) != 0, let contents else {
-            // GLib's words name the path once more.
-            let message = consumeMessage(problem)
-            let reason = message.split(separator: ": ").last.map(String.init) ?? message
-            throw ConfigurationError(
-                path, "cannot be read: \(reason); give a configuration file that user \(geteuid()) may read")
-        }
-        defer { g_free(contents) }
-        let bytes = UnsafeRawBufferPointer(start: contents, count: Int(count))
+        let bytes: [UInt8]
+        do { bytes = try TextFile.read(path) } catch { throw ConfigurationError(path, "cannot be read: \(error)") }
+        if let problem = TextFile.problem(with: bytes) { throw ConfigurationError(path, problem) }
         // Editors of other systems begin a file so.
         return Array(bytes.starts(with: byteOrderMark) ? bytes.dropFirst(byteOrderMark.count)[...] : bytes[...])
     }

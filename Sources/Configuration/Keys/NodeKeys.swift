@@ -96,8 +96,8 @@ enum NodeKeys {
 
     private static let site: [ConfigurationKey<NodeSettings>] = [
         ConfigurationKey(
-            "site", .directory, absent: "no other hosts", example: "/mnt/site",
-            "Folder that all hosts of the site share, to lend and borrow neighbours; needs `index` and `peer-listen`."
+            "site", .siteStore, absent: "no other hosts", example: "/mnt/site",
+            "Folder or Ceph pool that all hosts of the site share, to lend and borrow neighbours; needs `index` and `peer-listen`."
         ) { $0.node.site.store = $1 },
         ConfigurationKey(
             "host", .text, absent: "the machine's name", example: "host1", "Name of this host in the site."

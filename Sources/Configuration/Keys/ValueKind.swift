@@ -103,6 +103,10 @@ extension ValueKind where Value == String {
     static var directory: ValueKind<String> {
         path("a directory")
     }
+    /// The store of a site.
+    static var siteStore: ValueKind<String> {
+        path("a directory, or rados:POOL[/NAMESPACE]")
+    }
     /// The place of a disk's bytes.
     static var image: ValueKind<String> {
         path("a path, rbd:POOL/IMAGE, json:{…}, or an NBD URI such as nbd+unix:///?socket=/run/qcow2.sock")

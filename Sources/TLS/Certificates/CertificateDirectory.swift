@@ -3,9 +3,6 @@ import Glibc
 
 /// Checks a directory of certificates with the names that QEMU, libvirt, nbdkit and nearblock use.
 public struct CertificateDirectory {
-    /// Others than the owner may do these things with a file.
-    private static let othersMayUse = S_IRWXO | S_IWGRP
-
     private let path: String
 
     /// Names a directory, which need not be there.
@@ -75,13 +72,11 @@ public struct CertificateDirectory {
     }
 
     private func checkMode(_ key: String, _ problems: inout [CertificateProblem]) {
-        var info = stat()
-        guard stat(file(key), &info) == 0 else { return }
-        let mode = String(info.st_mode & 0o777, radix: 8)
-        if info.st_mode & Self.othersMayUse != 0 {
-            problems.append(.fault("\(file(key)) has mode 0\(mode), so that others can use it: chmod 600 \(file(key))"))
-        } else if info.st_mode & S_IRWXG != 0 {
-            problems.append(.warning("\(file(key)) has mode 0\(mode), so that group \(info.st_gid) can read the key"))
+        guard let mode = KeyMode(file(key)) else { return }
+        if let exposure = mode.exposure {
+            problems.append(.fault(exposure))
+        } else if let group = mode.readingGroup {
+            problems.append(.warning(group))
         }
     }
 

@@ -2,8 +2,9 @@ import COpenSSL
 
 /// The reason why the other side's certificate is refused.
 public enum CertificateFault: Equatable, Sendable {
-    /// Its time is over.
-    case expired
+    /// Its time is over. `ended`: seconds since 1970; nil if the date can't be read. `isAuthority`: it is not the other side's
+    /// own, but that of an authority which has signed it.
+    case expired(ended: Int64?, isAuthority: Bool)
     /// Its time has not come.
     case notYetValid
     /// A revocation list has it, or an authority between it and the root.
@@ -23,9 +24,10 @@ public enum CertificateFault: Equatable, Sendable {
     /// - Parameters:
     ///   - result: an `X509_V_ERR_` code.
     ///   - names: the hosts in the peer's certificate, for the message of `otherHost`.
-    init(result: Int32, names: [String]) {
+    ///   - expired: the certificate that has, with its end.
+    init(result: Int32, names: [String], expired: (ended: Int64?, isAuthority: Bool)) {
         switch result {
-        case X509_V_ERR_CERT_HAS_EXPIRED: self = .expired
+        case X509_V_ERR_CERT_HAS_EXPIRED: self = .expired(ended: expired.ended, isAuthority: expired.isAuthority)
         case X509_V_ERR_CERT_NOT_YET_VALID: self = .notYetValid
         case X509_V_ERR_CERT_REVOKED: self = .revoked
         case X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_NOT_YET_VALID: self = .listOutOfDate

@@ -133,7 +133,7 @@ struct ChainCheck {
     }
 
     private func unknown(_ fault: Fault, _ whose: String) -> CertificateProblem {
-        let result = CertificateFault(result: fault.code, names: [])
+        let result = CertificateFault(result: fault.code, names: [], expired: (nil, false))
         guard case .other(let reason) = result else {
             return .fault(
                 "no authority in \(authority) has signed \(path): copy the certificate of the one that has, and those "

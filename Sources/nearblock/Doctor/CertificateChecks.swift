@@ -17,7 +17,7 @@ struct CertificateChecks {
             if let directory = tls.files.directory, directory != peers {
                 findings += check(directory, [.server])
             } else if tls.files.directory == nil {
-                findings += tls.files.dateProblems().map(finding)
+                findings += tls.files.problems().map(finding)
             }
         }
         if node.allowsInsecurePeers {

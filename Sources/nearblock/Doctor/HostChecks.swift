@@ -11,8 +11,9 @@ enum HostChecks {
     private static let mebibytesPerCore = 129
     private static let otherMebibytes = 256
 
-    static func findings() -> [DoctorFinding] {
-        [kernel(), ring(), descriptors(), memory(), congestionControl()]
+    /// - Parameter descriptorLimit: The files that the node's service may have open; nil if it has this process's limit.
+    static func findings(descriptorLimit: UInt64?) -> [DoctorFinding] {
+        [kernel(), ring(), descriptors(descriptorLimit), memory(), congestionControl()]
     }
 
     private static func kernel() -> DoctorFinding {
@@ -41,9 +42,9 @@ enum HostChecks {
         }
     }
 
-    private static func descriptors() -> DoctorFinding {
+    private static func descriptors(_ ofService: UInt64?) -> DoctorFinding {
         let wanted = ServerLimits.connections + otherDescriptors
-        let (_, hard) = limit(RLIMIT_NOFILE)
+        let hard = ofService ?? limit(RLIMIT_NOFILE).hard
         guard hard < wanted else { return .ok("descriptors", "\(hard) files may be open") }
         return .warning(
             "descriptors",

@@ -20,7 +20,7 @@ struct PeerChecks {
             let result = try await LinkProbe(address: address, protection: protection).measure()
             return found(result)
         } catch {
-            return [.fault("peer", "\(error)", do: nil)]
+            return [.fault("peer", error.plainReason, do: nil)]
         }
     }
 

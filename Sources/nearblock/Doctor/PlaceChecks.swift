@@ -13,6 +13,7 @@ struct PlaceChecks {
     let node: NodeConfiguration
     /// Whether a node answers on the control socket: it then has the ports.
     let isRunning: Bool
+    let judgement: Judgement
 
     func findings() -> [DoctorFinding] {
         var findings = [room("state", node.state)]
@@ -22,8 +23,9 @@ struct PlaceChecks {
     }
 
     private func room(_ check: String, _ path: String) -> DoctorFinding {
-        if let problem = PathCheck.problem(withDirectory: path) {
-            return .fault(check, problem, do: "run the doctor as the node's user, or give the directory to it")
+        if let problem = PathCheck.problem(withDirectory: path, made: judgement.service?.madeDirectories ?? []) {
+            return .fault(
+                check, problem, do: "give the directory to the node's user, or name that user with --user")
         }
         // A directory that is not there is made on the file system of the one above it.
         var place = URL(fileURLWithPath: path)
@@ -39,12 +41,22 @@ struct PlaceChecks {
     }
 
     private func ports() -> [DoctorFinding] {
-        var addresses = node.listen.compactMap { address -> (String, UInt16)? in
+        let sockets = judgement.service?.sockets ?? []
+        // The check of the configuration names addresses that systemd has too.
+        var addresses = node.listen.filter { address in !sockets.contains { $0.takes(address) } }.compactMap {
+            address -> (String, UInt16)? in
             if case .tcp(let host, let port) = address { (host, port) } else { nil }
         }
-        if node.listen.isEmpty { addresses.append(("127.0.0.1", 10809)) }
-        if let peer = node.peerListen { addresses.append((peer.host, peer.port)) }
-        return addresses.filter { $0.1 != 0 }.map { port($0.0, $0.1) }
+        if node.listen.isEmpty, judgement.service?.listensForClients != true { addresses.append(("127.0.0.1", 10809)) }
+        if let peer = node.peerListen, judgement.service?.peerAddress == nil {
+            addresses.append((peer.host, peer.port))
+        }
+        return sockets.map(listening) + addresses.filter { $0.1 != 0 }.map { port($0.0, $0.1) }
+    }
+
+    private func listening(_ socket: ServiceSocket) -> DoctorFinding {
+        let names = socket.addresses.map(\.description).joined(separator: ", ")
+        return .ok("port", "\(names): systemd listens for \(socket.isForPeers ? "peers" : "clients") (\(socket.unit))")
     }
 
     private func port(_ host: String, _ port: UInt16) -> DoctorFinding {

@@ -43,7 +43,8 @@ struct CheckCommandTests {
         let expected = [
             "FILE:1: stray stands before the first section", "FILE:5: 'this line is nothing' is no line",
             "FILE:16: [export b] image is on line 15 and again on line 16",
-            "FILE:4: [node] sokcet is unknown; there are ", "FILE:9: [node] image is a key of [export NAME]",
+            "FILE:4: [node] sokcet is unknown; did you mean 'socket'?",
+            "FILE:9: [node] image is a key of [export NAME]",
             "FILE:3: [node] listen: 'nowhere' is not valid: it is not HOST:PORT",
             "FILE:6: [node] tls-mode: 'sometimes' is not valid: give off, optional or required",
             "FILE:6: [node] tls-mode needs tls",
@@ -53,7 +54,7 @@ struct CheckCommandTests {
             "FILE:11: [export a] read-only: 'yes' is not valid: give true or false",
             "FILE:12: [export a] max-connections: '0' is not valid: give a whole number, 1 or more",
             "FILE:13: [export a] tls: 'optional' is not valid: give required",
-            "FILE:17: [exports c] is unknown; sections are [node], [export NAME] and [domain NAME]",
+            "FILE:17: [exports c] is unknown; did you mean [export c]?",
         ]
         for part in expected {
             #expect(lines(result).count(where: { $0.hasPrefix(part) }) == 1, "\(part) in \(result.output)")
@@ -70,6 +71,59 @@ struct CheckCommandTests {
         #expect(result.status == 1 && result.errors.filter { $0 == "\n" }.count == 1, "\(result)")
         #expect(result.errors.contains("\(path):2: [node] sokcet is unknown"), "\(result)")
         #expect(result.errors.contains("(and another mistake, which nearblock check \(path) names)"), "\(result)")
+    }
+
+    @Test(
+        "A misspelled key or section -> the nearest one, of another section too, or all",
+        arguments: [
+            ("[node]\nPeer_listen = 127.0.0.1:1\n", "Peer_listen is unknown; did you mean 'peer-listen'?"),
+            ("[node]\nimgae = /x\n", "imgae is unknown; did you mean 'image', a key of [export NAME]?"),
+            ("[node]\ndescripton = x\n", "descripton is unknown; did you mean 'description', a key of [export NAME]?"),
+            ("[export a]\nimage = /x\nfrobnicate = 1\n", "frobnicate is unknown; there are default, description, "),
+            ("[domian x]\nprepare = /bin/true\n", "[domian x] is unknown; did you mean [domain x]?"),
+            ("[Node]\n", "[Node] is unknown; did you mean [node]?"),
+            ("[export]\n", "[export] is unknown; did you mean [export NAME]?"),
+            ("[global]\n", "[global] is unknown; sections are [node], [export NAME] and [domain NAME]"),
+        ])
+    func nearest(_ text: String, _ said: String) async throws {
+        let result = try await check(text, "--offline")
+        #expect(result.status == 1 && result.output.contains(said), "\(result)")
+    }
+
+    @Test("A file that is no text, or too long -> one line, for check and serve")
+    func noText() async throws {
+        let image = try scratch.hole(17 << 20, "disk.raw")
+        let latin = try scratch.write(Array("[export a]\ndescription = ".utf8) + [0xe9, 0x0a], to: "latin.conf")
+        for (path, said) in [
+            (Nearblock.path, "than 16 MiB; give a configuration file"), ("/usr/bin/true", "line 1 has a NUL byte"),
+            (image, "than 16 MiB"), (latin, "line 2 is not UTF-8; save it as UTF-8"), ("/dev/zero", "than 16 MiB"),
+            (scratch.path, "Is a directory; give a configuration file"),
+        ] {
+            let checked = try await Nearblock.run(["check", path])
+            #expect(checked.status == 1 && checked.output.split(separator: "\n").count == 1, "\(checked)")
+            #expect(checked.output.contains(said), "\(checked)")
+            let served = try await Nearblock.run(["serve", "--config", path])
+            #expect(served.status == 1 && served.errors.split(separator: "\n").count == 1, "\(served)")
+        }
+    }
+
+    @Test("A comment in another encoding -> no mistake, as before")
+    func latinComment() async throws {
+        let path = try scratch.write(
+            [0x23, 0xe9, 0x0a] + Array("[export a]\nimage = /x\n".utf8), to: "latin.conf")
+        let result = try await Nearblock.run(["check", "--offline", path])
+        #expect(result.status == 0, "\(result)")
+    }
+
+    @Test("More mistakes than a screen holds -> the first 100, and the number of the others")
+    func bound() async throws {
+        let lines = String(repeating: "nonsense\n", count: 250)
+        let result = try await check("[node]\n\(lines)", "--offline")
+        let shown = result.output.split(separator: "\n")
+        #expect(result.status == 1 && shown.count == 101, "\(shown.count)")
+        #expect(
+            shown.last?.hasSuffix("and 151 more lines; --json has them all") == true, "\(result.output.suffix(200))")
+        #expect(result.errors.contains("has 250 mistakes"), "\(result.errors)")
     }
 
     @Test(
@@ -145,11 +199,13 @@ struct CheckCommandTests {
     @Test("Keys that need others -> warnings, since options may have them; contradictions -> mistakes")
     func together() async throws {
         let warned = try await check(
-            "[node]\nkeep-index = 10m\npeer-listen = 10.0.0.1:7000\n[export a]\nimage = /x\n", "--offline")
+            "[node]\nkeep-index = 10m\npeer-listen = 10.0.0.1:7000\nlisten = 0.0.0.0:10809\n[export a]\nimage = /x\n",
+            "--offline")
         #expect(warned.status == 0, "\(warned)")
         for part in [
             "FILE:2: warning: [node] keep-index needs index", "FILE:3: warning: [node] peer-listen needs images",
             "FILE:3: warning: [node] peer-listen: without TLS",
+            "FILE:4: warning: [node] listen: anyone who reaches 0.0.0.0:10809 can read and write disks",
         ] {
             #expect(lines(warned).contains { $0.hasPrefix(part) }, "\(part) in \(warned.output)")
         }

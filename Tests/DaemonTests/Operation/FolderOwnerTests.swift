@@ -35,6 +35,12 @@ struct FolderOwnerTests {
         let again = try await Command.run("setpriv", Self.user + [Nearblock.path] + add)
         #expect(again.status == 0, "the service may do the same: \(again)")
 
+        // An index that root makes in a folder of the service.
+        let inner = scratch.file("state/index")
+        let made = try await Nearblock.run(["index", "add", "--index", inner, scratch.file("disk.raw")])
+        #expect(made.status == 0, "\(made)")
+        #expect(try owners(inner) == [65534])
+
         // A node of root's in that folder, as an operator may try it once.
         let tried = try await Nearblock.run(
             [
