@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import FreeSpace
 import MigrationProtocol
+import Peer
 
 /// The command line.
 @main
@@ -57,7 +58,7 @@ struct Nearblock: AsyncParsableCommand {
             Terminal.report("\(reason) (see nearblock --help)")
             Foundation.exit(2)
         default:
-            Terminal.report(String(describing: error), isError: true)
+            Terminal.report(error.plainReason, isError: true)
             Foundation.exit(((error as? CommandFailure)?.status ?? .failed).rawValue)
         }
     }

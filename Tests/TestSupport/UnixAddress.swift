@@ -28,6 +28,17 @@ package enum UnixAddress {
         return descriptor
     }
 
+    /// Whether a socket of this network namespace listens at a path, asked without a connection to it.
+    ///
+    /// The file is there since `bind`, and refuses connections until `listen`.
+    package static func isListening(at path: String) -> Bool {
+        let sockets = (try? String(contentsOfFile: "/proc/net/unix", encoding: .utf8)) ?? ""
+        return sockets.split(separator: "\n").contains { line in
+            let fields = line.split(separator: " ", maxSplits: 7)
+            return fields.count == 8 && fields[3] == "00010000" && fields[7] == path
+        }
+    }
+
     /// Connects until no further connection may wait at a listening socket.
     /// - Returns: the descriptors.
     package static func fillQueue(at path: String) throws -> [CInt] {

@@ -86,6 +86,20 @@ public struct NodeConfiguration: Sendable {
         throw NodeError.unusable("\(export.name) requires TLS, and there is none: give --tls DIR, or tls in [node]")
     }
 
+    /// Returns a message if clients elsewhere may write without TLS; nil if none can. The addresses of inherited sockets
+    /// are not known.
+    public var plaintextProblem: String? {
+        guard tls.map({ $0.mode != .required }) ?? true,
+            exports.isEmpty || exports.contains(where: { !$0.isReadOnly && !$0.requiresTLS }),
+            let open = listen.first(where: { address in
+                guard case .tcp(let host, let port) = address else { return false }
+                return !PeerAddress(host: host, port: port).isLoopback
+            })
+        else { return nil }
+        return "anyone who reaches \(open) can read and write disks: give --tls DIR --tls-mode required "
+            + "--tls-verify-client, or listen on loopback or a Unix socket"
+    }
+
     /// Reads the certificates of the peer link.
     /// - Throws: `PeerError.certificates` if `peerTLS` is set and can't be read.
     public func openPeerProtection() throws -> PeerProtection {
@@ -101,8 +115,8 @@ public struct NodeConfiguration: Sendable {
         }
     }
 
-    /// Looks at the dates of the certificates for clients and peers; files that can't be read have none. Blocks the
-    /// thread.
+    /// Looks at the certificates for clients and peers, and at who can read their keys; files that can't be read have no
+    /// problems. Blocks the thread.
     func certificateProblems() -> [CertificateProblem] {
         var files: [TLSFiles] = []
         if let tls, tls.mode != .off { files.append(tls.files) }
@@ -110,7 +124,7 @@ public struct NodeConfiguration: Sendable {
             files += [TLSSide.server, .client].map { TLSFiles(directory: directory, side: $0) }
         }
         var problems: [CertificateProblem] = []
-        for problem in files.flatMap({ $0.dateProblems() }) where !problems.contains(problem) {
+        for problem in files.flatMap({ $0.problems() }) where !problems.contains(problem) {
             problems.append(problem)
         }
         return problems

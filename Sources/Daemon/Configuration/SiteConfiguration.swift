@@ -1,8 +1,10 @@
+import Foundation
 import PeerModel
+import Site
 
 /// The site to which a node belongs.
 package struct SiteConfiguration: Sendable, Equatable {
-    /// Path of the folder that all hosts share; nil for no site.
+    /// The folder that all hosts share, or `rados:POOL[/NAMESPACE]`; nil for no site.
     package var store: String?
     /// Name of this host in the site; nil for the machine's name.
     package var host: String?
@@ -12,4 +14,16 @@ package struct SiteConfiguration: Sendable, Equatable {
     package var bytesPerSecond: UInt64?
 
     package init() {}
+
+    /// The name of this host in the site.
+    var hostName: String { host ?? ProcessInfo.processInfo.hostName }
+
+    /// The disks of the site on RBD images; nil where the store keeps none. Connects to nothing.
+    /// - Parameter state: Path of the state directory; nil if another node may use it.
+    /// - Throws: `SiteError.invalidStore`, `FileError`.
+    func disks(state: String?) throws -> (register: DiskRegister, owner: DiskOwner)? {
+        guard let store, store.hasPrefix("rados:") else { return nil }
+        let home = try state.map { try DiskHome.number(in: $0) } ?? .random(in: 1 ... .max)
+        return (try DiskRegister(of: SiteStore(naming: store)), DiskOwner(host: hostName, home: home))
+    }
 }

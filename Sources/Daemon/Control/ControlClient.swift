@@ -9,7 +9,7 @@ public enum ControlClient {
     private static let maximumLine = 4 << 20
 
     /// Sends a request and returns the final reply.
-    /// - Parameter progress: Called for each `progress` or `trimming` reply before it.
+    /// - Parameter progress: Called for each `progress`, `trimming` or `placed` reply before it.
     /// - Throws: `ControlError` if no node answers.
     public static func ask(
         _ request: ControlRequest, at path: String, progress: (@Sendable (ControlReply) -> Void)? = nil
@@ -26,7 +26,7 @@ public enum ControlClient {
             if let code = (error as? IOError)?.errnoCode, code == EACCES || code == EPERM {
                 throw ControlError.denied(path: path)
             }
-            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            let reason = error.plainReason
             throw ControlError.unreachable(path: path, reason: reason)
         }
         do { return try await ask(request, at: path, over: channel, progress) } catch is IOError {
@@ -48,7 +48,7 @@ public enum ControlClient {
                     throw ControlError.notControl(path: path)
                 }
                 switch reply {
-                case .progress, .trimming: progress?(reply)
+                case .progress, .trimming, .placed: progress?(reply)
                 default: return reply
                 }
             }

@@ -32,9 +32,12 @@ public enum ControlRequest: Codable, Sendable {
     case forget(export: String)
     /// Punches the free blocks of an export's file systems, or says only what it would punch.
     case trim(export: String, isDryRun: Bool, isGuestOff: Bool?)
+    /// Measures an export against the hosts of sites; of the node's own site if none is named.
+    case similarity(export: String, sites: [String], domains: [String])
 }
 
-/// Reply of a node: one line of JSON. Any number of `progress` or `trimming` replies comes before the final one.
+/// Reply of a node: one line of JSON. Any number of `progress`, `trimming` or `placed` replies comes before the final
+/// one.
 public enum ControlReply: Codable, Sendable {
     case progress(MigrationProgress)
     /// One report for each disk, in the order of the command.
@@ -54,9 +57,13 @@ public enum ControlReply: Codable, Sendable {
     /// The migrations that have ended, the latest last.
     case completed([PastMigration])
     case exports(ExportList)
-    /// The export is forgotten; its image stays at `image`.
-    case forgotten(image: String)
+    /// The export is forgotten; its image stays at `image`, and so do the files of `remaining` records about it. Or the
+    /// image was gone, and the files of `removed` records about it are removed.
+    case forgotten(image: String, remaining: [String]? = nil, removed: [String]? = nil)
     /// How far a trim is.
     case trimming(TrimProgress)
     case trimmed(TrimReport)
+    /// One of several destinations was chosen.
+    case placed(Placement)
+    case similarity(SiteSimilarity)
 }

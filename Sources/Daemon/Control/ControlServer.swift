@@ -61,7 +61,7 @@ struct ControlServer: Sendable {
             try await send(try await perform(request, channel, outbound), outbound)
         } catch {
             try await send(
-                .failed(String(describing: error), kind: Node.outcome(of: error).rawValue), outbound)
+                .failed(error.plainReason, kind: Node.outcome(of: error).rawValue), outbound)
         }
     }
 
@@ -74,15 +74,18 @@ struct ControlServer: Sendable {
                 await node.status(), memoryDirectory: node.configuration.memoryDirectory,
                 arriving: await node.arriving())
         case .migrate(let command) where command.detach:
-            try await node.migrateDetached(command)
+            try await node.migrateDetached(try await place(command, channel, outbound))
             return .done
         case .migrate(let command):
+            let command = try await place(command, channel, outbound)
             let progress = ProgressMessages { try? await send(.progress($0), outbound) }
             // The migration goes on if its client disconnects.
             return .reports(try await node.migrate(command) { progress.offer($0) })
         case .estimate(let command):
             // Only this client wants the estimate.
-            return .estimates(try await whileWanted(channel) { try await node.estimate(command) })
+            let (estimates, placement) = try await whileWanted(channel) { try await node.estimates(command) }
+            if let placement { try await send(.placed(placement), outbound) }
+            return .estimates(estimates)
         case .memory(let command):
             // Without its client nobody knows what became of the guest.
             return .memory(try await whileWanted(channel) { try await node.moveMemory(command) })
@@ -113,7 +116,7 @@ struct ControlServer: Sendable {
         case .exports:
             return .exports(await node.exportList())
         case .forget(let export):
-            return .forgotten(image: try await node.forget(export))
+            return try await node.forget(export)
         case .trim(let export, let isDryRun, let isGuestOff):
             let progress = ProgressMessages { try? await send(.trimming($0), outbound) }
             // Blocks that have been punched stay so if its client disconnects.
@@ -123,7 +126,22 @@ struct ControlServer: Sendable {
                         progress.offer($0)
                     }
                 })
+        case .similarity(let export, let sites, let domains):
+            return .similarity(
+                try await whileWanted(channel) {
+                    try await node.similarity(of: export, stores: sites, domains: domains)
+                })
         }
+    }
+
+    /// Chooses one of several destinations, and tells the client which. Nothing moves if the client leaves meanwhile.
+    private func place(
+        _ command: MigrateCommand, _ channel: any Channel, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws -> MigrateCommand {
+        guard command.others?.isEmpty == false else { return command }
+        let (chosen, placement) = try await whileWanted(channel) { try await node.place(command) }
+        try await send(.placed(placement), outbound)
+        return chosen
     }
 
     /// Performs work that is cancelled when its client disconnects, and when the node ends.

@@ -28,7 +28,7 @@ struct ControlSocket: Sendable {
                 .bind(descriptor) { $0.eventLoop.makeSucceededFuture($0) }
         } catch {
             unlink(path)
-            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            let reason = error.plainReason
             throw ControlError.cannotListen(path: path, reason: reason)
         }
         file = SocketFile(path: path)

@@ -29,6 +29,22 @@ public struct MigrateCommand: Codable, Sendable {
     /// The guest's memory; nil if only its disks move.
     public var memory: MemoryRequest?
 
+    /// Further destinations, of which the node takes the best one; nil for none, and once one is chosen.
+    public var others: [PeerAddress]?
+
+    /// The most destinations that are asked.
+    static let mostDestinations = 16
+
+    /// All destinations, in the order in which they were given.
+    var destinations: [PeerAddress] { [destination] + (others ?? []) }
+
+    /// The same command for one destination.
+    func to(_ destination: PeerAddress) -> MigrateCommand {
+        var command = self
+        (command.destination, command.others) = (destination, nil)
+        return command
+    }
+
     /// Creates a command; `validate` checks it.
     public init(
         exports: [String], destination: PeerAddress, switchover: Switchover = .converged, rate: UInt64?,
@@ -55,7 +71,11 @@ public struct MigrateCommand: Codable, Sendable {
             )
         }
         try memory?.validate()
-        guard (1...PeerAddress.longestHost).contains(destination.host.utf8.count), destination.port != 0 else {
+        guard destinations.count <= Self.mostDestinations, Set(destinations).count == destinations.count else {
+            throw NodeError.unusable("give --to at most \(Self.mostDestinations) times, and each address once")
+        }
+        for destination in destinations
+        where !(1...PeerAddress.longestHost).contains(destination.host.utf8.count) || destination.port == 0 {
             throw NodeError.unusable("no node can listen at \(destination); give --to HOST:PORT")
         }
         guard maximumRounds ?? 1 >= 1 else {

@@ -12,15 +12,13 @@ final class NodeExport: Sendable {
         var supply: PostCopySourceLink?
         var isHeldBack = false
         var hasArrived = false
-        /// Another opening of its disk takes the place of the first.
-        var isResizing = false
         var imageProblem: String?
         var putAside: String?
         /// Why the last attempt of the running migration has failed.
         var attemptProblem: String?
         var memory: MemoryRelay?
-        /// The last trim; it may have ended.
-        var trim: TrimClaim?
+        /// The last claim; it may have ended.
+        var claim: ExportClaim?
         /// The blocks at the end of the last migration from here, while the disk is away.
         var lastBlocks: BlockPicture?
         /// Links of earlier moves; the disk has come back since.
@@ -53,9 +51,10 @@ final class NodeExport: Sendable {
     }
 
     /// Whether the disk neither moves nor has moved.
-    var isAtRest: Bool {
-        state.withLockedValue { $0.migration == nil && $0.forward == nil && !$0.isResizing } && backing != nil
-    }
+    var isHere: Bool { state.withLockedValue { $0.migration == nil && $0.forward == nil } && backing != nil }
+
+    /// Whether the disk neither moves nor has moved, and keeps its opening.
+    var isAtRest: Bool { isHere && claimed != .resize }
 
     var name: String { export.description.name }
 
@@ -113,23 +112,23 @@ final class NodeExport: Sendable {
 
     /// Copies the state of the same disk's export under an older description.
     func copyState(from old: NodeExport) {
-        let (isHeldBack, hasArrived, putAside, trim) = old.state.withLockedValue {
-            ($0.isHeldBack, $0.hasArrived, $0.putAside, $0.trim)
+        let (isHeldBack, hasArrived, putAside, claim) = old.state.withLockedValue {
+            ($0.isHeldBack, $0.hasArrived, $0.putAside, $0.claim)
         }
         state.withLockedValue { state in
             state.isHeldBack = isHeldBack
             state.putAside = putAside
             state.hasArrived = hasArrived
-            state.trim = trim
+            state.claim = claim
         }
     }
 
-    /// Claims the export for a trim.
+    /// Claims the export for a command.
     /// - Throws: `NodeError` if it is not free, or its flushes fail.
-    func begin(_ trim: TrimClaim) throws {
+    func begin(_ claim: ExportClaim) throws {
         try state.withLockedValue { state in
             try check(state)
-            state.trim = trim
+            state.claim = claim
         }
     }
 
@@ -150,31 +149,20 @@ final class NodeExport: Sendable {
     private func check(_ state: State) throws {
         if let running = state.migration { throw NodeError.alreadyMigrating(name, to: running.destination) }
         if let forward = state.forward { throw NodeError.hasMoved(name, to: forward.destination) }
-        guard !state.isResizing else { throw NodeError.unusable("\(name) is being made larger; try again in a moment") }
         if let flushProblem { throw NodeError.unusable("\(name): \(flushProblem)") }
-        if Self.isTrimmed(state) { throw NodeError.isTrimmed(name) }
+        if let purpose = Self.claimed(state) { throw purpose.refusal(of: name) }
     }
 
-    /// Keeps migrations out while another opening of the disk takes the place of the first.
-    /// - Throws: As `checkIsFree`.
-    func beginResizing() throws {
-        try state.withLockedValue { state in
-            try check(state)
-            state.isResizing = true
-        }
+    /// The purpose for which a command has claimed the export; nil if none has.
+    var claimed: ExportClaim.Purpose? { state.withLockedValue { Self.claimed($0) } }
+
+    private static func claimed(_ state: State) -> ExportClaim.Purpose? {
+        state.claim.flatMap { $0.isHeld ? $0.purpose : nil }
     }
 
-    /// Ends what `beginResizing` began.
-    func endResizing() { state.withLockedValue { $0.isResizing = false } }
-
-    /// Whether a trim runs.
-    var isTrimmed: Bool { state.withLockedValue { Self.isTrimmed($0) } }
-
-    private static func isTrimmed(_ state: State) -> Bool { state.trim?.isHeld == true }
-
-    /// Runs `body` under the lock that claims need; returns nil if a migration or a trim has claimed the export.
+    /// Runs `body` under the lock that claims need; returns nil if a migration or a command has claimed the export.
     func whileUnclaimed<Result>(_ body: () -> Result) -> Result? {
-        state.withLockedValue { $0.migration == nil && !Self.isTrimmed($0) ? body() : nil }
+        state.withLockedValue { $0.migration == nil && Self.claimed($0) == nil ? body() : nil }
     }
 
     /// Replaces an attempt, whose link was cut, by the next one.
@@ -269,6 +257,11 @@ final class NodeExport: Sendable {
         state.withLockedValue { state in state.forward.map { ($0, state.supply) } }
     }
 
+    /// Whether all of the disk is here, and no migration runs.
+    var isHereWhole: Bool {
+        state.withLockedValue { $0.migration == nil && $0.forward == nil && !$0.isHeldBack } && backing != nil
+    }
+
     /// Whether another node has the disk.
     var hasMoved: Bool { state.withLockedValue { $0.forward != nil } }
 
@@ -323,6 +316,13 @@ final class NodeExport: Sendable {
         let (forwards, supplies) = links
         for forward in forwards { await forward.waitUntilEnded() }
         for supply in supplies { await supply.waitUntilEnded() }
+    }
+
+    /// Whether another export of the same image forwards over a link of this one.
+    func sharesLink(with other: NodeExport) -> Bool {
+        let (forwards, _) = links
+        let (others, _) = other.links
+        return forwards.contains { forward in others.contains { $0 === forward } }
     }
 
     private var links: ([ForwardLink], [PostCopySourceLink]) {

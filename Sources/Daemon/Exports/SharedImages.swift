@@ -49,7 +49,7 @@ struct SharedImages {
         for export in exports where export.migration != nil {
             guard let other = export.backing?.image, try image.isOpenOnSame(as: other) else { continue }
             throw NodeError.unusable(
-                "\(image.path) is being migrated as \(export.name); send SIGHUP again after that to offer it as \(name)"
+                "\(image.path) is being migrated as \(export.name); run nearblock reload after that to offer it as \(name)"
             )
         }
     }

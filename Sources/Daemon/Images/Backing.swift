@@ -1,5 +1,6 @@
 import Block
 import Ring
+import Site
 import StorageDaemon
 
 /// An open file, block device or NBD connection that holds a disk's bytes.
@@ -34,6 +35,23 @@ struct Backing: Sendable {
 
     /// Whether a helper gives the image's contents.
     var isHelped: Bool { daemon != nil }
+
+    /// The right to serve a disk of the site; nil where the site does not keep it.
+    var claim: DiskClaim? { daemon?.admission as? DiskClaim }
+
+    /// The stamps of all files on which the disk's contents depend, as they are now, the image's first.
+    /// - Returns: nil if one can't tell who has written to it, as a block device, or is not known.
+    /// - Throws: `FileError`.
+    func stamps() throws -> [ImageStamp]? {
+        guard let file else { return try remote?.source?.stamps() }
+        return file.isBlockDevice ? nil : [try file.stamp()]
+    }
+
+    /// Makes everything durable: a bitmap that is found again must not know of bytes that a helper or the host has lost.
+    /// - Throws: as `DiskImage.synchronize`.
+    func settle() async throws {
+        try await BackingOpener.onThread { [image] in try image.synchronize() }
+    }
 
     /// Stops waiting for a remote server.
     func stop() { remote?.stop() }

@@ -1,20 +1,35 @@
 import Block
 import Foundation
 import Logging
+import Migration
+import Rados
 import Ring
+import Site
 import StorageDaemon
 
 /// Opens the disks of configurations.
 struct BackingOpener: Sendable {
+    /// Time for a helper of this node to end, and for the site to be told.
+    private static let endOfHelper = Duration.seconds(20)
+    private static let pauseSeconds = 0.1
+
     let loops: [Ring.EventLoop]
     /// Directory for the sockets of helpers.
     let directory: String
     let logger: Logger
+    /// The node's own records of disks.
+    let state: StateDirectory
+    /// The disks of the site on RBD images; nil if the site does not keep any.
+    var disks: (register: DiskRegister, owner: DiskOwner)?
 
     /// Opens the backing of a configuration.
-    /// - Parameter losses: Counts what another server may have lost; that of the backing which this one replaces.
+    /// - Parameters:
+    ///   - losses: Counts what another server may have lost; that of the backing which this one replaces.
+    ///   - isArriving: Whether a disk comes that was not here before.
     /// - Throws: `FileError`, `NBDClientError`, `StorageDaemonError` or `NodeError`; the message is one line.
-    func open(_ configuration: ExportConfiguration, losses: LossCount = LossCount()) async throws -> Backing {
+    func open(
+        _ configuration: ExportConfiguration, losses: LossCount = LossCount(), isArriving: Bool = false
+    ) async throws -> Backing {
         let backing = configuration.backing
         if NBDClientImage.isURI(backing) {
             try refuse(configuration, isDirect: true, hasFormat: true)
@@ -25,7 +40,7 @@ struct BackingOpener: Sendable {
         }
         let format = try format(of: configuration)
         if ImageSpecification.isNeeded(for: backing, format: format) {
-            return try await openWithDaemon(configuration, format, losses)
+            return try await openWithDaemon(configuration, format, losses, isArriving: isArriving)
         }
         let image = try RawImage(
             path: backing, access: configuration.isReadOnly ? .readOnly : .readWrite,
@@ -66,7 +81,7 @@ struct BackingOpener: Sendable {
     }
 
     private func openWithDaemon(
-        _ configuration: ExportConfiguration, _ format: String?, _ losses: LossCount
+        _ configuration: ExportConfiguration, _ format: String?, _ losses: LossCount, isArriving: Bool
     ) async throws -> Backing {
         try refuse(configuration, isDirect: false, hasFormat: false)
         let specification = try ImageSpecification(configuration.backing, format: format)
@@ -78,13 +93,44 @@ struct BackingOpener: Sendable {
         options.isDirect = configuration.isDirect
         let report = report(configuration.name)
         let daemon = try await Self.onThread { [directory, options] in
-            try StorageDaemon.start(
-                specification, options, in: directory, isStillThere: { source?.isAtPath ?? true }, report: report)
+            let claim = try claim(configuration, specification, isArriving: isArriving)
+            return try StorageDaemon.start(
+                specification, options, in: directory, admission: claim, isStillThere: { source?.isAtPath ?? true },
+                report: report)
         }
         let image = try await NBDDiskImage.open(
             uri: daemon.uri, path: configuration.backing, source: source, givenName: configuration.identity,
             loops: loops, losses: losses, server: daemon, report: report)
         return Backing(image, isReadOnly: configuration.isReadOnly, daemon: daemon)
+    }
+
+    /// Whether only another attempt tells that an image can be opened now: nobody hears of changes in Ceph.
+    func mustTryAgain(_ configuration: ExportConfiguration) -> Bool {
+        disks != nil && RBDPlace(configuration.backing) != nil
+    }
+
+    /// Takes the right to write to an RBD image of the site. Blocks the thread.
+    private func claim(
+        _ configuration: ExportConfiguration, _ specification: ImageSpecification, isArriving: Bool
+    ) throws -> DiskClaim? {
+        guard let disks, !configuration.isReadOnly else { return nil }
+        guard let place = RBDPlace(configuration.backing) else {
+            if specification.hidesCeph { throw DiskError.hidden(configuration.backing) }
+            return nil
+        }
+        let own = PlaceRecords(in: state, at: configuration.backing, named: configuration.identity)
+        let end = ContinuousClock.now + Self.endOfHelper
+        while true {
+            do {
+                return try DiskClaim(
+                    place, as: configuration.name, of: disks.owner, in: disks.register, own: own,
+                    isArriving: isArriving)
+            } catch DiskError.isServedHere(let image) {
+                // The helper of an earlier attempt of this node may still write what it holds back.
+                guard .now < end else { throw DiskError.isServedHere(image) }
+                Thread.sleep(forTimeInterval: Self.pauseSeconds)
+            }
+        }
     }
 
     /// Logs which other files an image names: whoever wrote the image has chosen them, and not the operator.
@@ -113,3 +159,5 @@ struct BackingOpener: Sendable {
         }
     }
 }
+
+extension PlaceRecords: OwnDiskRecords {}

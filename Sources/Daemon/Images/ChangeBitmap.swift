@@ -19,6 +19,8 @@ actor ChangeBitmap {
     private var geometry: BlockGeometry
     private var current: DirtyMap
     private var shown: DirtyMap
+    /// The losses of the disk's server that the maps allow for.
+    private var losses: UInt64
     /// Whether the bits have been handed over.
     private var isGiven = false
     /// Last queued change of the maps. Changes run one after another, because each has several steps.
@@ -45,6 +47,7 @@ actor ChangeBitmap {
         current = DirtyMap(geometry: geometry)
         shown = current
         current.markAll()
+        losses = disk.losses.now
     }
 
     /// Takes over the bits of an earlier process. Only before the first client can write.
@@ -70,6 +73,7 @@ actor ChangeBitmap {
     func give() async -> BitmapKeeper.Bits {
         await inTurn {
             await self.setGiven(true)
+            await self.allowForLosses()
             return await BitmapKeeper.Bits(current: self.current.words, shown: self.shown.words)
         }
     }
@@ -125,9 +129,18 @@ actor ChangeBitmap {
         // Writes in between are in both maps.
         await disk.follow(next)
         await disk.unfollow(current)
+        allowForLosses()
         shown = current
         current = next
         maps.show(BlockMarks(dirty: shown), as: context)
+    }
+
+    /// Marks all blocks as written if the disk's server may have lost some of them. Those can be older than the last checkpoint,
+    /// and in a backup, while the disk has its earlier contents there.
+    private func allowForLosses() {
+        let now = disk.losses.now
+        if now != losses { current.markAll() }
+        losses = now
     }
 
     /// Stops tracking, and withdraws the bitmap from clients.

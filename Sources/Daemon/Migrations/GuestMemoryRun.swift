@@ -1,5 +1,6 @@
 import Logging
 import Migration
+import Peer
 
 /// The memory of a guest on its way from this node, beside the migration of its disks.
 final class GuestMemoryRun: Sendable {
@@ -17,7 +18,7 @@ final class GuestMemoryRun: Sendable {
         self.migrations = migrations
         task = Task {
             do { try await relay.run(on: socket.channel) } catch is CancellationError {} catch {
-                logger.warning("the socket for the memory of \(relay.status.name) fails: \(error)")
+                logger.warning("the socket for the memory of \(relay.status.name) fails: \(error.plainReason)")
             }
             socket.remove()
         }

@@ -1,6 +1,7 @@
 import Logging
 import Migration
 import MigrationProtocol
+import Peer
 
 /// Runs a migration to its end, with a new attempt whenever the link was cut.
 struct MigrationAttempts: Sendable {
@@ -42,14 +43,14 @@ struct MigrationAttempts: Sendable {
                 throw MigrationError.suspended
             } catch {
                 guard let next = migration.again() else {
-                    logger.warning("the migration of \(names) to \(destination) has ended: \(error)")
+                    logger.warning("the migration of \(names) to \(destination) has ended: \(error.plainReason)")
                     outcomes.record(error, disks: disks.count)
                     throw error
                 }
-                logger.warning("\(error); the migration of \(names) goes on when the destination answers")
+                logger.warning("\(error.plainReason); the migration of \(names) goes on when the destination answers")
                 // Replace the attempt in the same step on the node's actor: the failed one refuses commands from now on.
                 for (exports, disk) in zip(disks, next.disks) {
-                    for export in exports { export.replace(with: disk, because: "\(error)") }
+                    for export in exports { export.replace(with: disk, because: error.plainReason) }
                 }
                 replaced(next)
                 // A cancel must not wait for the end of the delay.

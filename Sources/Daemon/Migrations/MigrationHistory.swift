@@ -1,6 +1,7 @@
 import Logging
 import Migration
 import NIOConcurrencyHelpers
+import Peer
 
 /// The migrations from a node that have ended, in memory and in the state directory. Any thread may use it.
 final class MigrationHistory: Sendable {
@@ -25,7 +26,7 @@ final class MigrationHistory: Sendable {
             let past = try PastMigrations(from: directory)
             state.withLockedValue { $0.past = past }
         } catch {
-            logger.warning("the reports of earlier migrations can't be shown: \(error)")
+            logger.warning("the reports of earlier migrations can't be shown: \(error.plainReason)")
         }
     }
 
@@ -43,7 +44,7 @@ final class MigrationHistory: Sendable {
                 do {
                     try await BlockingWork.run { [self] in try all.write(to: directory) }
                 } catch {
-                    logger.warning("the report of a migration can't be recorded: \(error)")
+                    logger.warning("the report of a migration can't be recorded: \(error.plainReason)")
                 }
             }
         }

@@ -33,6 +33,13 @@ enum FacadeMetrics {
             FacadeMetric(LookupMetrics.hitsName, "Fingerprints for which the index named a neighbour's block."),
             FacadeMetric(
                 LookupMetrics.staleName, "Neighbours' blocks that the index named and that had changed since."),
+            FacadeMetric(SiteMetrics.searchedName, "Fingerprints that were looked for on other hosts of the site."),
+            FacadeMetric(SiteMetrics.hitsName, "Fingerprints for which another host's image was found."),
+            FacadeMetric(
+                SiteMetrics.staleName, "Blocks on other hosts that could not be read, or that had changed since."),
+            FacadeMetric(SiteMetrics.borrowedName, "Bytes that were read from other hosts of the site."),
+            FacadeMetric(SiteMetrics.lentName, "Bytes that other hosts of the site have read here."),
+            FacadeMetric(SiteMetrics.refusedName, "Connections of other hosts that were refused."),
         ])
         MetricsSystem.bootstrap(registry)
         return registry
@@ -41,9 +48,12 @@ enum FacadeMetrics {
     /// Makes every metric appear from the start, with 0: a rate needs a value before the first event.
     static func begin() {
         _ = registry
-        for name in [LookupMetrics.searchedName, LookupMetrics.hitsName, LookupMetrics.staleName, acceptedName] {
-            _ = Counter(label: name)
-        }
+        let names = [
+            LookupMetrics.searchedName, LookupMetrics.hitsName, LookupMetrics.staleName, acceptedName,
+            SiteMetrics.searchedName, SiteMetrics.hitsName, SiteMetrics.staleName, SiteMetrics.borrowedName,
+            SiteMetrics.lentName, SiteMetrics.refusedName,
+        ]
+        for name in names { _ = Counter(label: name) }
         for result in Result.allCases { _ = migrations(result) }
         for refusal in ClientRefusal.all { _ = refused(refusal) }
         _ = downtime

@@ -48,7 +48,7 @@ extension Node {
                 let port = try await server.listen(host: tcp.host, port: tcp.port, on: group)
                 bound = .tcp(PeerAddress(host: tcp.host, port: port))
             } catch {
-                let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+                let reason = error.plainReason
                 throw NodeError.unusable("cannot listen on \(tcp) for HTTP: \(reason); choose another address")
             }
             if !tcp.isLoopback {
@@ -94,6 +94,6 @@ extension Node {
             connections: exports.mapValues { $0.export.connections.current },
             missingBytes: registry?.blockMaps.missingBytes ?? [:],
             clients: server.connectionCount, finished: outcomes.finished, encryption: server.encryption,
-            peers: transport.protection)
+            peers: transport.protection, site: siteMember?.view.figures)
     }
 }

@@ -33,6 +33,7 @@ struct NodeMetrics: Sendable {
         families += FinishedMetrics(seen.finished).families
         families += FacadeMetrics.registry.families
         families += await index?.families() ?? []
+        families += SiteMetricFamilies(seen.site).families
         families += CertificateMetrics(server: seen.encryption, peers: seen.peers).families
         families += ProcessFigures.families(openDescriptors: Int(DescriptorReserve.inUse))
         for family in families { text.add(family) }

@@ -1,5 +1,6 @@
 import NBDServer
 import Peer
+import Site
 
 /// A node's state at one moment, for metrics and the block map's page.
 struct NodeObservation: Sendable {
@@ -13,4 +14,6 @@ struct NodeObservation: Sendable {
     let finished: [FinishedMigration]
     let encryption: ServerTLS?
     let peers: PeerProtection
+    /// The node's site; nil without one, and before the first look at it.
+    let site: SiteFigures?
 }

@@ -52,11 +52,12 @@ extension Node {
         var configuration = ExportConfiguration(backing: location, name: export, isReadOnly: false)
         configuration.format = format
         configuration.identity = location.hasPrefix("/") ? nil : location
-        return try await opener.open(configuration).image
+        return try await opener.open(configuration, isArriving: true).image
     }
 
     /// Ends what was shown and postponed while blocks of a disk were missing.
-    func completed(_ name: String) {
+    func completed(_ name: String) async {
+        if let export = exports[name] { await markServed(export) }
         exports[name]?.export.maps.remove(Self.missingContext)
         formats.check(exports[name]?.backing?.file, .arrived)
     }
@@ -65,7 +66,10 @@ extension Node {
     func addArrived(_ arrived: ReceivedDisk) async throws -> Disk {
         let disk = try await serveArrived(arrived)
         // The first block may be missing; `completed` checks the format then.
-        if arrived.map == nil { formats.check(arrived.image as? RawImage, .arrived) }
+        if arrived.map == nil {
+            formats.check(arrived.image as? RawImage, .arrived)
+            if let export = exports[arrived.export] { beginMarkingServed(export) }
+        }
         if let map = arrived.map, let export = exports[arrived.export] {
             export.export.maps.show(BlockMarks(missing: map), as: Self.missingContext)
         }

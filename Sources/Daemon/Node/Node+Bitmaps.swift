@@ -7,7 +7,15 @@ extension Node {
     /// - Returns: False if there is none, which the log does not say.
     @discardableResult
     func restoreBitmap(of export: NodeExport) async -> Bool {
-        guard let bitmap = export.bitmap, let keeper = keeper(for: export) else { return false }
+        guard stateLock != nil, let bitmap = export.bitmap else { return false }
+        guard let keeper = keeper(for: export) else {
+            logger.notice(
+                """
+                \(export.name): its dirty bitmap shows all blocks after each start: nobody can tell whether something else has \
+                written to the disk meanwhile
+                """)
+            return true
+        }
         do {
             switch try keeper.take() {
             case .nothing: return false
@@ -56,21 +64,40 @@ extension Node {
         return true
     }
 
-    /// Saves the bitmaps of the exports that are here. Nothing writes to them any more.
-    func saveBitmaps() async {
-        for export in exports.values where export.isAtRest && !export.isHeldBack && export.flushProblem == nil {
-            guard let bitmap = export.bitmap, let keeper = keeper(for: export) else { continue }
-            do { try keeper.save(await bitmap.give()) } catch {
-                logger.warning("\(export.name): its dirty bitmap can't be saved, and will show all blocks: \(error)")
+    /// Makes the disks of exports with bitmaps durable. Only after the last client, and before anything stops waiting for the
+    /// helpers.
+    /// - Returns: The names of the exports whose bitmaps can't be saved, which the log says.
+    func settleBitmaps() async -> Set<String> {
+        let disks = exports.values.filter { $0.isAtRest && !$0.isHeldBack && keeper(for: $0) != nil }
+        let tasks = disks.map { export in (export.name, Task { try await export.backing?.settle() }) }
+        var lost: Set<String> = []
+        for (name, task) in tasks {
+            do { try await task.value } catch {
+                logUnsaved(name, error)
+                lost.insert(name)
             }
+        }
+        return lost
+    }
+
+    /// Saves the bitmaps of the exports that are here. Nothing writes to them any more.
+    /// - Parameter lost: The names of the exports whose bitmaps can't be saved.
+    func saveBitmaps(except lost: Set<String>) async {
+        for (name, export) in exports where export.isAtRest && !export.isHeldBack && !lost.contains(name) {
+            guard export.flushProblem == nil, let bitmap = export.bitmap, let keeper = keeper(for: export) else {
+                continue
+            }
+            do { try keeper.save(await bitmap.give()) } catch { logUnsaved(name, error) }
         }
     }
 
-    /// - Returns: nil if the bitmap can't be kept: another server holds the disk, or another node the state directory.
+    private func logUnsaved(_ name: String, _ error: any Error) {
+        logger.warning("\(name): its dirty bitmap can't be saved, and will show all blocks: \(error)")
+    }
+
+    /// - Returns: nil if the bitmap can't be kept. Another node has the state directory, or nobody can tell who writes to the disk.
     private func keeper(for export: NodeExport) -> BitmapKeeper? {
-        guard stateLock != nil, let image = export.backing?.file, let name = export.bitmap?.name else {
-            return nil
-        }
-        return try? BitmapKeeper(directory: state, image: image, bitmap: name)
+        guard stateLock != nil, let backing = export.backing, let name = export.bitmap?.name else { return nil }
+        return try? BitmapKeeper(directory: state, image: backing.image, bitmap: name, stamps: backing.stamps)
     }
 }

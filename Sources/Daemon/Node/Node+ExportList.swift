@@ -34,19 +34,37 @@ extension Node {
                 advice: "a new migration of \(leftover.export) goes on from it; if none will come, remove it")
         }
             + records.compactMap { record in
-                guard let path = record.path, access(path, F_OK) != 0 else { return nil }
-                // The image of a disk that arrives has another name before the switchover.
-                if record.kind == "incoming", access("\(path).incoming", F_OK) == 0 { return nil }
+                guard record.isLost, let path = record.path else { return nil }
+                let name = PlainText.line(record.export ?? path)
                 return ExportList.Leftover(
                     kind: "record", export: record.export, file: record.file, allocated: nil,
-                    advice: "\(path) is gone: put it back, or, if it is lost, end the node and remove the record")
+                    advice:
+                        "\(path) is gone: put it back, or, if it is lost or removed, nearblock export forget \(name)")
             }
+    }
+
+    /// Forgets an export that came by migration, or the records of images that are gone.
+    /// - Parameter name: An export, or where no export has that name, that of a record or the path of its image.
+    /// - Returns: The reply for the user.
+    /// - Throws: `NodeError` if it can't be ended now; if records can't be removed.
+    func forget(_ name: String) async throws -> ControlReply {
+        if exports[name] == nil, waiting[name] == nil {
+            let removed = try RecordKeeper(directory: state).removeLost(name)
+            if let image = removed.first?.path {
+                let files = removed.map(\.file).joined(separator: ", ")
+                logger.notice("records of \(image), which is gone, are removed: \(files)")
+                return .forgotten(image: image, removed: removed.map(\.file))
+            }
+        }
+        let image = try await end(name)
+        let remaining = try RecordKeeper(directory: state).records(ofImageAt: image)
+        return .forgotten(image: image, remaining: remaining.isEmpty ? nil : remaining.map(\.file))
     }
 
     /// Ends the life of a disk that came by migration, and that the configuration does not name.
     /// - Returns: The path of its image, which stays.
     /// - Throws: `NodeError` if it can't be ended now.
-    func forget(_ name: String) async throws -> String {
+    private func end(_ name: String) async throws -> String {
         let export = try find(name)
         let image = try checkMayForget(export)
         // New clients, commands and reloads must not find it while the registry is asked.
@@ -63,27 +81,45 @@ extension Node {
             throw error
         }
         upkeep.end(of: export.name)
-        export.stopForwarding()
-        await export.waitUntilLinksEnded()
-        // The registry still knows the disk, whose device holds the image's lock.
-        await export.export.disk.fence()
-        await export.export.disk.replaceDevice(ClosedDevice())
-        await export.export.disk.unfence()
+        await close(export)
         logger.notice(
             "\(export.name) is no longer offered: the operator has ended it; its image stays at \(image.path)")
         return image.path
+    }
+
+    /// Closes the image of an export that is not offered any more.
+    private func close(_ export: NodeExport) async {
+        if !exports.values.contains(where: { $0.sharesLink(with: export) }) {
+            export.stopForwarding()
+            await export.waitUntilLinksEnded()
+        }
+        // The registry may still know the disk, whose device holds the image's lock.
+        await export.export.disk.fence()
+        await export.export.disk.replaceDevice(ClosedDevice())
+        await export.export.disk.unfence()
+    }
+
+    /// Ends the forwarding of a disk that has moved, once the configuration does not name it and no client is left.
+    /// - Returns: False if it stays.
+    func withdrawMoved(_ export: NodeExport) async -> Bool {
+        guard export.hasMoved, export.isReleased, export.export.connections.current == 0 else { return false }
+        table.remove(export.name)
+        exports[export.name] = nil
+        upkeep.end(of: export.name)
+        await close(export)
+        return true
     }
 
     private func checkMayForget(_ export: NodeExport) throws -> any DiskImage {
         let name = export.name
         guard export.configuration == nil else {
             throw NodeError.unusable(
-                "\(name) is in the node's configuration; take it out there, and send the node SIGHUP")
+                "\(name) is in the node's configuration; take it out there, then run nearblock reload")
         }
         guard let image = export.backing?.image else {
             throw NodeError.unusable("\(name) is still arriving; to stop that: nearblock cancel \(name)")
         }
-        guard !export.isTrimmed else { throw NodeError.isTrimmed(name) }
+        if let purpose = export.claimed { throw purpose.refusal(of: name) }
         if let migration = export.migration { throw NodeError.alreadyMigrating(name, to: migration.destination) }
         if let onward = export.onward, onward.supply?.isReleased == false {
             throw NodeError.unusable(
@@ -125,7 +161,7 @@ extension Node {
         guard let there = try? ImageSighting(path: configuration.backing), (try? ImageSighting(of: image)) == there
         else { return "the configuration has another image, \(configuration.backing); it came as \(image.path)" }
         guard await registry?.arriving(export.name) == nil else {
-            return "blocks of it are missing; send SIGHUP again when none is"
+            return "blocks of it are missing; run nearblock reload again when none is"
         }
         guard exports[export.name] === export, export.isAtRest else { return "it is moving or has moved" }
         guard !configuration.isDirect, configuration.isReadOnly == export.backing?.isReadOnly else {

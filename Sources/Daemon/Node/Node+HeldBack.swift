@@ -12,7 +12,8 @@ extension Node {
     func holdBack(_ export: ExportConfiguration, _ reason: any Error) {
         heldBack.withLockedValue { $0[export.name] = "\(reason)" }
         logger.error("\(export.name) is not offered: \(reason)")
-        waiting[export.name] = WaitingExport(configuration: export, seen: ImageAppearance(at: export.backing))
+        waiting[export.name] = WaitingExport(
+            export, ImageAppearance(at: export.backing), mustTryAgain: opener.mustTryAgain(export))
         watchWaiting()
     }
 
@@ -29,13 +30,13 @@ extension Node {
             })
     }
 
-    /// Tries exports whose images have changed.
+    /// Tries exports whose images have changed, or can't be seen to change.
     /// - Returns: Whether any export still waits.
     private func lookAtWaiting() async -> Bool {
         for (name, export) in waiting {
             // The file system may hang, and must not stop the node.
             guard let now = try? await BlockingWork.run({ ImageAppearance(at: export.configuration.backing) }),
-                now != export.seen, waiting[name]?.seen == export.seen, !isStopping, !isReloading
+                export.isDue(now), waiting[name]?.seen == export.seen, !isStopping, !isReloading
             else { continue }
             let task = Task { await retry(export.configuration, now) }
             retrying = task
@@ -48,7 +49,7 @@ extension Node {
 
     private func retry(_ configuration: ExportConfiguration, _ now: ImageAppearance) async {
         let name = configuration.name
-        waiting[name]?.seen = now
+        waiting[name]?.tried(now)
         do {
             guard exports[name] == nil else { throw NodeError.nameTaken(name) }
             standing.look(at: exports.values.compactMap(\.configuration) + waiting.values.map(\.configuration))

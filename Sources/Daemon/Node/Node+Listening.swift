@@ -2,8 +2,10 @@ import Block
 import Index
 import Migration
 import NBDServer
+import NIOConcurrencyHelpers
 import Peer
 import PeerModel
+import Site
 
 /// Listening for peers and for commands.
 extension Node {
@@ -28,7 +30,9 @@ extension Node {
         guard let images = configuration.images else {
             throw NodeError.missingOption("--peer-listen", needs: "--images DIR, the directory for images that arrive")
         }
-        let registry = try makeRegistry(images)
+        let member = NIOLockedValueBox<SiteMember?>(nil)
+        let findsNeighbours: @Sendable () -> SiteTables? = { member.withLockedValue { $0 }?.view.tables }
+        let registry = try makeRegistry(images, findsNeighbours)
         try await registry.restore()
         self.registry = registry
         for export in exports.values { await tellPredecessors(of: export) }
@@ -36,19 +40,24 @@ extension Node {
         let listener = try await PeerListener(
             on: address, inherited: configuration.peerSocket, transport: transport)
         let site = try joinSite(listensOn: listener.address)
-        let findsNeighbours: @Sendable () -> SiteTables? = { site?.view.tables }
+        member.withLockedValue { $0 = site }
+        siteMember = site
         let migrations = DestinationMigration(
             registry: registry, indexDirectory: configuration.index, pools: pools, logger: peerLogger,
-            site: findsNeighbours,
+            site: findsNeighbours, arrivals: site.map { arrivals(in: $0) },
             memory: try configuration.memoryDirectory.map { try MemoryDirectory(path: $0) },
             lender: site.map { SiteLender(directory: configuration.index ?? "", view: $0.view) },
             lendingPace: LendingPace(bytesPerSecond: configuration.site.bytesPerSecond),
-            hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations }
+            hasRoom: { DescriptorReserve.inUse < DescriptorReserve.current.migrations },
+            isOwn: { [transport] in transport.hasOpened($0) }
         ) { DiskClient(disk: $0, loop: loop) }
         let logger = logger
         tasks.append(
             Task {
-                await listener.run(refused: { logger.notice("a peer at \($0) is not let in: \($1)") }) {
+                await listener.run(refused: { from, reason in
+                    let peer = from.map { "at \($0)" } ?? "that has hung up already"
+                    logger.notice("a peer \(peer) is not let in: \(reason)")
+                }) {
                     guard DescriptorReserve.lowestFree < DescriptorReserve.current.peers else { return }
                     await migrations.serve($0)
                 }
@@ -61,11 +70,14 @@ extension Node {
         return listener.address
     }
 
-    private func makeRegistry(_ images: String) throws -> IncomingDiskRegistry {
+    /// - Parameter site: Finds neighbours on other hosts.
+    private func makeRegistry(
+        _ images: String, _ site: @escaping @Sendable () -> SiteTables?
+    ) throws -> IncomingDiskRegistry {
         let index = configuration.index
         return try IncomingDiskRegistry(
             images: images, state: state, pools: pools, logger: peerLogger,
-            index: { index.flatMap { try? NeighbourIndex.open(directory: $0) } },
+            index: { index.flatMap { try? NeighbourIndex.open(directory: $0).joined(with: site()) } },
             keptIndex: configuration.keepIndex == nil ? nil : index,
             refusesEarlyWrites: configuration.refusesEarlyWrites, permissions: configuration.imagePermissions,
             targets: configuration.targets, host: NodeIncomingDisks(node: self, table: table, heldBack: heldBack))
@@ -83,7 +95,7 @@ extension Node {
             return path
         } catch  where configuration.control == nil {
             logger.warning(
-                "no control socket, so no migrations from here: \(error); give one with --control PATH")
+                "no control socket, so no migrations from here: \(error.plainReason); give one with --control PATH")
             return nil
         }
     }

@@ -55,7 +55,7 @@ extension Node {
             socket = try await ControlSocket(
                 at: request.socket, permissions: request.permissions, group: group, pool: pools.urgent)
         } catch {
-            throw NodeError.unusable("no socket for the guest's memory: \(error)")
+            throw NodeError.unusable("no socket for the guest's memory: \(error.plainReason)")
         }
         return GuestMemoryRun(on: socket, relay: relay, migrations: migrations, logger: logger)
     }

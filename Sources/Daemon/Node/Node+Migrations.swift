@@ -112,6 +112,7 @@ extension Node {
                 return reports
             } catch {
                 await memory?.stop()
+                await markServed(moving.flatMap(\.self), after: error)
                 remember(moving, to: migration.disks[0].destination, because: error)
                 throw error
             }
@@ -128,7 +129,7 @@ extension Node {
     }
 
     private func remember(_ moving: [[NodeExport]], to destination: PeerAddress, because error: any Error) {
-        let problem = isStopping ? "this node ended: \(error)" : "\(error)"
+        let problem = isStopping ? "this node ended: \(error.plainReason)" : error.plainReason
         history.add(
             moving.map {
                 PastMigration(
@@ -169,12 +170,33 @@ extension Node {
             // The end of the node may have begun while a socket was made: it would not wait for this migration.
             try checkGoesOn()
             try claim(moving, for: migration, command, isResumed: isResumed)
+            try await leave(with: moving, migration, isResumed: isResumed)
         } catch {
             memory?.cancel()
             throw error
         }
         moving[0][0].setMemory(memory?.relay)
         return (moving, migration, memory)
+    }
+
+    /// Tells the site that claimed disks are about to move. Releases the claims if it can't be told.
+    private func leave(
+        with moving: [[NodeExport]], _ migration: GuestMigration, isResumed: Bool
+    ) async throws {
+        do {
+            try await markLeaving(moving.flatMap(\.self))
+            try checkGoesOn()
+        } catch {
+            for (exports, disk) in zip(moving, migration.disks) {
+                for export in exports {
+                    // One that was kept is tried again at the next start.
+                    if !isResumed { export.forgetRequest(logger) }
+                    export.end(disk)
+                }
+            }
+            for export in moving.flatMap(\.self) { await markServed(export) }
+            throw error
+        }
     }
 
     private func jobs(_ command: MigrateCommand, _ moving: [[NodeExport]], isResumed: Bool) throws -> [SourceJob] {
@@ -244,7 +266,7 @@ extension Node {
     /// Whether an address leads to this node for certain.
     private func isHere(_ address: PeerAddress) -> Bool {
         guard let own = peerAddress, own.port == address.port else { return false }
-        return own.host == address.host || (["0.0.0.0", "::"].contains(own.host) && address.isLoopback)
+        return own.host == address.host || (own.isWildcard && address.isLoopback)
     }
 
     private func findMovable(_ name: String) async throws -> NodeExport {

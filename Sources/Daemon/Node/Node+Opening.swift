@@ -31,6 +31,7 @@ extension Node {
         if let old, exports[configured.name] !== old || !old.isAtRest { throw NodeError.notReady(configured.name) }
         if configured.format == nil { formats.check(backing.file, .served) }
         let disk = try add(configured, backing, isConfigured: true, replacing: old)
+        if unfinished == nil, let export = exports[configured.name], !export.hasMoved { await markServed(export) }
         await old?.bitmap?.stop()
         if let export = exports[configured.name] {
             // A later client could have written before the bits were there.
@@ -52,7 +53,7 @@ extension Node {
         }
         // Only the start of a node resumes returns and later releases their exports.
         guard registry == nil else {
-            throw NodeError.unusable("\(path) has missing blocks; send SIGHUP again when none is missing")
+            throw NodeError.unusable("\(path) has missing blocks; run nearblock reload again when none is missing")
         }
         guard configuration.peerListen != nil else {
             throw NodeError.unusable(
@@ -82,7 +83,11 @@ extension Node {
             ?? Disk(
                 size: moved?.size ?? backing.size, device: device, loops: loops,
                 losses: link?.losses.first ?? backing.losses)
-        let export = factory.export(configuration, disk: disk, backing: backing)
+        // A disk that was open before its image is, here or elsewhere, has a count of its own.
+        backing.losses.follow(with: disk.losses)
+        // Clients that came before the switchover stay, and count.
+        let early = arrived?.early == nil ? nil : exports[name]?.export
+        let export = factory.export(configuration, disk: disk, backing: backing, replacing: early)
         if arrived?.early != nil || old != nil {
             table.replace(with: export, isDefault: configuration.isDefault)
         } else {

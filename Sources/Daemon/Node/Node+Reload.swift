@@ -1,5 +1,6 @@
 import Block
 import NBDServer
+import Peer
 import TLS
 
 /// Changes of the configuration while the node runs.
@@ -13,7 +14,7 @@ extension Node {
     func reloadAsAsked() async throws -> ReloadReport {
         guard let readAgain else { throw NodeError.unusable("this node has no configuration to read again") }
         do { return try await readAgain() } catch {
-            throw NodeError.unusable("the configuration stays as it was: \(error)")
+            throw NodeError.unusable("the configuration stays as it was: \(error.plainReason)")
         }
     }
 
@@ -68,14 +69,16 @@ extension Node {
         var renamed: [NodeExport] = []
         for (name, export) in exports {
             guard let old = export.configuration, !configured.contains(where: { $0 == old }) else { continue }
-            guard export.isAtRest else {
-                report.notes.append("\(name) is moving or has moved; it stays as it is")
-                logger.warning("\(report.notes.last ?? "")")
+            guard export.isHere else {
+                await leave(export, isConfigured: configured.contains { $0.name == name }, &report)
                 continue
             }
             if let changed = configured.first(where: { $0.name == name && $0.sharesBacking(with: old) }) {
                 await replace(export, with: changed)
                 report.notes.append("\(name) has new settings")
+            } else if export.claimed == .resize {
+                report.problems.append("\(name) is being made larger, and stays as it is; reload again in a moment")
+                logger.warning("\(report.problems.last ?? "")")
             } else if !configured.contains(where: { $0.name == name }), await disinherit(export) {
                 logger.notice("\(name) is served as it came by migration")
                 report.notes.append("\(name) is served as it came by migration")
@@ -92,6 +95,18 @@ extension Node {
             }
         }
         return renamed
+    }
+
+    /// Withdraws a moved disk that nothing uses any more; otherwise says why it stays.
+    private func leave(_ export: NodeExport, isConfigured: Bool, _ report: inout ReloadReport) async {
+        if !isConfigured, await withdrawMoved(export) {
+            report.notes.append("\(export.name) is no longer offered: it has moved, and no client is left")
+            logger.notice("\(report.notes.last ?? "")")
+            return
+        }
+        let advice = isConfigured ? "" : "; reload again once it has moved, is not needed, and has no clients"
+        report.notes.append("\(export.name) is moving or has moved; it stays as it is\(advice)")
+        logger.warning("\(report.notes.last ?? "")")
     }
 
     private func offer(

@@ -1,4 +1,5 @@
 import Migration
+import Peer
 
 /// Migrations that were interrupted by the end of an earlier process.
 extension Node {
@@ -7,7 +8,7 @@ extension Node {
         // Without the lock, the migrations may be those of another running node.
         guard stateLock != nil else { return }
         let groups = KeptMigrationGroup.all(of: exports.values) { export, error in
-            logger.error("the interrupted migration of \(export.name) is not resumed: \(error)")
+            logger.error("the interrupted migration of \(export.name) is not resumed: \(error.plainReason)")
         }
         for group in groups {
             if let late = group.missing.first(where: { waiting[$0] != nil }) {
@@ -37,7 +38,7 @@ extension Node {
         } catch {
             // The failure did not end the process, so it must not count as an end.
             try? group.count { $0.settled() }
-            logger.error("the interrupted migration of \(group.list) is not resumed: \(error)")
+            logger.error("the interrupted migration of \(group.list) is not resumed: \(error.plainReason)")
         }
     }
 

@@ -12,7 +12,7 @@ extension Node {
         _ name: String, isDryRun: Bool, isGuestOff: Bool, progress: @escaping @Sendable (TrimProgress) -> Void
     ) async throws -> TrimReport {
         let (export, image) = try await findForTrim(name)
-        let claim = TrimClaim()
+        let claim = ExportClaim(for: .trim)
         try export.begin(claim)
         defer { claim.release() }
         if await registry?.isForwardedTo(export.name) == true {

@@ -60,6 +60,7 @@ extension Node {
 
     /// The end of a migration in one word, for the error of a command.
     static func outcome(of error: any Error) -> MigrationOutcome {
+        if let none = error as? NoDestination { return none.outcome }
         guard let ended = error as? EndedMigration else { return MigrationOutcome(of: error) }
         return MigrationOutcome(rawValue: ended.past.state) ?? .failed
     }

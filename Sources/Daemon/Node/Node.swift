@@ -9,6 +9,7 @@ import NIOPosix
 import Peer
 import PeerModel
 import Ring
+import Site
 import StorageDaemon
 
 /// A running `nearblock serve`: its exports, clients, peers and commands.
@@ -69,6 +70,7 @@ public actor Node {
     var tasks: [Task<Void, Never>] = []
     /// Takes part in a site; nil without one.
     var siteTask: Task<Void, Never>?
+    var siteMember: SiteMember?
     let runs = MigrationRuns()
     /// Migrations from this node that have ended.
     let history: MigrationHistory
@@ -111,13 +113,15 @@ public actor Node {
         pools = WorkPools(threads: max(2, cores))
         formats = FormatWarnings { logger.warning("\($0)") }
         factory = ExportFactory(logger: logger, tallies: configuration.isMonitored ? tallies : nil)
-        opener = BackingOpener(loops: loops, directory: configuration.state, logger: logger)
         upkeep = UpkeepTasks(
             directory: configuration.index, interval: configuration.keepIndex, logger: logger)
         state = try StateDirectory(path: configuration.state)
         stateLock = try StateLock.acquire(
             in: configuration.state, isNeeded: configuration.needsState
         ) { logger.warning("\($0)") }
+        let disks = try configuration.site.disks(state: stateLock == nil ? nil : configuration.state)
+        opener = BackingOpener(
+            loops: loops, directory: configuration.state, logger: logger, state: state, disks: disks)
         history = MigrationHistory(in: state, isKept: stateLock != nil, logger: logger)
         guard stateLock != nil else { return }
         StorageDaemon.removeLeftovers(in: configuration.state)
@@ -156,6 +160,7 @@ public actor Node {
         lines += try await startMonitoring()
         await resumeMigrations()
         for line in missing { logger.warning(line) }
+        if let problem = configuration.plaintextProblem { logger.warning("\(problem)") }
         return lines
     }
 
@@ -175,6 +180,7 @@ public actor Node {
         await registry?.stop()
         let links = Task { await stopWaitingForOthers() }
         await server.stop()
+        let lostBitmaps = await settleBitmaps()
         links.cancel()
         await links.value
         // The control socket must outlive the migrations, so that their clients learn the outcome.
@@ -190,10 +196,11 @@ public actor Node {
             export.stopForwarding()
             await export.waitUntilLinksEnded()
         }
-        await saveBitmaps()
         await withTaskGroup(of: Void.self) { group in
             for backing in exports.values.compactMap(\.backing) { group.addTask { await backing.end() } }
         }
+        // A helper may write to its image until it has ended.
+        await saveBitmaps(except: lostBitmaps)
         await stopMonitoring()
         await clientLog.finish()
         for loop in loops { loop.stop() }

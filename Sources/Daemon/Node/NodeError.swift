@@ -13,6 +13,7 @@ public enum NodeError: Error, CustomStringConvertible {
     case tooLateToSwitch(String)
     case isArriving(String)
     case isTrimmed(String)
+    case isResized(String)
     case notReady(String)
     case noBitmap(String)
     case unusable(String)
@@ -33,7 +34,7 @@ public enum NodeError: Error, CustomStringConvertible {
         case .alreadyMigrating(let name, let address):
             "\(name) is being migrated to \(address) already; wait for it, or stop it with: nearblock cancel \(name)"
         case .hasMoved(let name, let address):
-            "\(name) has moved to \(address); migrate it from there"
+            "\(name) has moved to \(address); give the command at that node"
         case .notMigrating(let name):
             "\(name) is not being migrated; nearblock status shows what is"
         case .tooLateToCancel(let name):
@@ -45,6 +46,8 @@ public enum NodeError: Error, CustomStringConvertible {
             "\(name) has been switched over already, or its migration has ended"
         case .isArriving(let name):
             "\(name) has missing blocks; wait until nearblock status shows no missing blocks"
+        case .isResized(let name):
+            "\(name) is being made larger; try again in a moment"
         case .isTrimmed(let name):
             "\(name) is being trimmed; wait for nearblock trim, or end it"
         case .notReady(let name):

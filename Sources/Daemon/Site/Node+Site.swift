@@ -23,19 +23,34 @@ extension Node {
             throw NodeError.missingOption(
                 "--site", needs: "--site-address HOST:PORT, as the other hosts reach \(address)")
         }
-        let host = site.host ?? ProcessInfo.processInfo.hostName
+        let host = ownHost
         let certificate: @Sendable () -> String? = { [transport] in
             guard case .tls(let certificates) = transport.protection else { return nil }
             return certificates.clientCertificate.map(CertificateDigest.text)
         }
         let identity = SiteMember.Identity(
-            host: host, address: address.description, certificate: certificate, release: Release.version)
+            host: host, address: address.description, certificate: certificate, release: Release.version,
+            // Each of two nodes with one name knows its own record by it.
+            instance: opener.disks?.owner.instance ?? .random(in: 1 ... .max))
         return try SiteMember(
-            store: SiteStore(path: store), identity: identity, index: index, scratch: "\(configuration.state)/site"
+            store: SiteStore(naming: store), identity: identity, index: index, scratch: "\(configuration.state)/site"
         ) { [transport, peerLogger] record in
             guard let address = PeerAddress(record.address), address.isWellFormed else { return nil }
             return RemoteNeighbours(
                 host: record.host, ownHost: host, address: address, transport: transport, logger: peerLogger)
+        }
+    }
+
+    /// Name of this host in the site.
+    private var ownHost: String { configuration.site.host ?? ProcessInfo.processInfo.hostName }
+
+    /// Finds disks that arrive at other hosts.
+    func arrivals(in site: SiteMember) -> SiteArrivals {
+        SiteArrivals(ownHost: ownHost, transport: transport, logger: peerLogger) {
+            site.view.others.compactMap { record in
+                guard let address = PeerAddress(record.address), address.isWellFormed else { return nil }
+                return SiteArrivals.Host(name: record.host, address: address)
+            }
         }
     }
 

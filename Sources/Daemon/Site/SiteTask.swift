@@ -32,6 +32,7 @@ struct SiteTask: Sendable {
         for problem in turn.problems where !earlier.problems.contains(problem) { logger.warning("\(problem)") }
         if turn.problems.isEmpty, !earlier.problems.isEmpty { logger.info("the site is whole again") }
         if turn.published > 0 { logger.info("\(turn.published) tables of the index were published for the site") }
+        for table in turn.mended { logger.warning("\(table) was damaged in the store, and is published again") }
         if turn.merges, !earlier.merges { logger.debug("this host merges the catalogues of the site") }
         for host in turn.removed { logger.notice("the host '\(host)' is gone, and was removed from the site") }
     }

@@ -7,8 +7,9 @@ import PeerModel
 struct SiteOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Lend neighbours to other hosts and borrow theirs: a folder that all hosts of the site share; needs --index "
-                + "and --peer-listen.", valueName: "dir"), completion: .directory)
+            "Lend neighbours to other hosts and borrow theirs: a folder that all hosts of the site share, or "
+                + "rados:POOL[/NAMESPACE]; needs --index and --peer-listen.", valueName: "store"),
+        completion: .directory)
     var site: String?
     @Option(help: ArgumentHelp("Name of this host in the site (default: the machine's name).", valueName: "name"))
     var host: String?

@@ -21,6 +21,9 @@ struct IndexListCommand: AsyncParsableCommand {
     func run() async throws {
         let neighbours = try place.open().neighbours
         if json { return try JSON.print(Answer(neighbours: neighbours)) }
+        if neighbours.isEmpty {
+            print("no images in the index; to add some: nearblock index add --index \(place.index) IMAGE")
+        }
         for neighbour in neighbours { print(IndexReport.describe(neighbour)) }
     }
 }

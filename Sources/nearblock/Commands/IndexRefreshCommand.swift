@@ -1,5 +1,6 @@
 import ArgumentParser
 import Index
+import Peer
 
 /// `nearblock index refresh`.
 struct IndexRefreshCommand: AsyncParsableCommand {
@@ -38,7 +39,7 @@ struct IndexRefreshCommand: AsyncParsableCommand {
                 try refresh(neighbour.name, store)
             } catch {
                 Terminal.endProgress()
-                Terminal.report("\(error)")
+                Terminal.report(error.plainReason)
                 failures += 1
             }
         }

@@ -26,8 +26,12 @@ struct MigrateDiskCommand: AsyncParsableCommand {
     @Argument(
         help: "Exports to migrate: the disks of one guest, at most 16.", completion: ExportNames.completion)
     var exports: [String]
-    @Option(help: ArgumentHelp("Address that the destination has as --peer-listen.", valueName: "host:port"))
-    var to: PeerAddress
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Address that the destination has as --peer-listen; of several, the one that has most of the disks and room "
+                + "for them is taken.", valueName: "host:port"))
+    var to: [PeerAddress]
     @Option(
         name: .customLong("switch"),
         help: ArgumentHelp(
@@ -110,9 +114,10 @@ struct MigrateDiskCommand: AsyncParsableCommand {
 
     func run() async throws {
         var command = MigrateCommand(
-            exports: exports, destination: to,
+            exports: exports, destination: to[0],
             switchover: switchover ?? (memory.isGiven ? .firstWrite : .converged), rate: rate?.bitsPerSecond,
             maximumPause: maxPause?.seconds, detach: detach)
+        command.others = to.count > 1 ? Array(to.dropFirst()) : nil
         command.domains = domains
         command.memory = memory.request
         command.maximumRounds = maxRounds
@@ -130,6 +135,7 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         defer { interruption?.end() }
         let form = progress
         let reply = try await node.follow(.migrate(command)) { reply in
+            Self.report(reply)
             guard case .progress(let progress) = reply else { return }
             interruption?.markBegun()
             switch form {
@@ -146,8 +152,16 @@ struct MigrateDiskCommand: AsyncParsableCommand {
         try LedgerTable.print(reports, asJSON: json)
     }
 
+    /// Tells which of several destinations was chosen.
+    @Sendable
+    private static func report(_ reply: ControlReply) {
+        guard case .placed(let placement) = reply else { return }
+        Terminal.report(PlainText.line(placement.line(Format.bytes)))
+    }
+
     private func estimate(_ command: MigrateCommand) async throws {
-        guard case .estimates(let estimates) = try await node.ask(.estimate(command)) else { return }
+        let reply = try await node.ask(.estimate(command), progress: Self.report)
+        guard case .estimates(let estimates) = reply else { return }
         for estimate in estimates {
             if json {
                 try JSON.print(estimate)

@@ -23,7 +23,7 @@ struct RecordAdoptCommand: AsyncParsableCommand {
     func run() async throws {
         let standing = try StandingDiskName(image, format: format, identity: identity)
         for file in try state.open().adopt(standing.identity, at: image, isFile: standing.isFile) {
-            print("\(file) is about \(image) now; send the node SIGHUP or start it again")
+            print("\(file) is about \(image) now; run nearblock reload, or start the node again")
         }
     }
 }

@@ -9,7 +9,7 @@ struct RecordCommand: AsyncParsableCommand {
             """
             A node identifies an image by its file or device, not by its path. If another image is at the path of a \
             disk that has moved, the node holds the export back. Run adopt if it is the same disk, disown if it is \
-            another, then send the node SIGHUP; an export that is already forwarded needs a restart.
+            another, then nearblock reload; an export that is already forwarded needs a restart.
             """,
             examples: "nearblock record list", "nearblock record adopt /images/web.raw"),
         subcommands: [RecordListCommand.self, RecordAdoptCommand.self, RecordDisownCommand.self])

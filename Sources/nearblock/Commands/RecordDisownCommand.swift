@@ -20,7 +20,7 @@ struct RecordDisownCommand: AsyncParsableCommand {
     func run() async throws {
         let standing = try StandingDiskName(image, format: format)
         for file in try state.open().disown(standing.identity, at: image, isFile: standing.isFile) {
-            print("\(file) is not about \(image); send the node SIGHUP or start it again")
+            print("\(file) is not about \(image); run nearblock reload, or start the node again")
         }
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import Daemon
 import Migration
+import Peer
 
 /// `nearblock status`.
 struct StatusCommand: AsyncParsableCommand {
@@ -53,7 +54,7 @@ struct StatusCommand: AsyncParsableCommand {
             do { lines = try await view() } catch {
                 // A node that is started again is shown again.
                 if json { throw error }
-                lines = [PlainText.line(String(describing: error))]
+                lines = [PlainText.line(error.plainReason)]
             }
         }
     }
@@ -62,12 +63,20 @@ struct StatusCommand: AsyncParsableCommand {
         if completed {
             guard case .completed(let migrations) = try await node.ask(.completed) else { return [] }
             return json
-                ? [try JSON.line(CompletedAnswer(completed: migrations))] : CompletedTable(migrations).lines
+                ? [try JSON.line(CompletedAnswer(completed: migrations))]
+                : migrations.isEmpty ? ["no migration from this node has ended yet"] : CompletedTable(migrations).lines
         }
         guard case .status(let exports, let memoryDirectory, let arriving) = try await node.ask(.status) else {
             return []
         }
-        guard json else { return StatusTable(exports + (arriving ?? [])).lines }
+        guard json else {
+            let lines = StatusTable(exports + (arriving ?? [])).lines
+            return lines.isEmpty
+                ? ["this node has no exports, and none arrives"]
+                    + TextTable.wrap(
+                        "To serve a disk, put [export NAME] with image = PATH into the node's configuration, then run nearblock "
+                            + "reload.") : lines
+        }
         return [try JSON.line(Answer(exports: exports, arriving: arriving ?? [], memoryDirectory: memoryDirectory))]
     }
 }

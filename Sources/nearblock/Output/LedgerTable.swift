@@ -24,7 +24,9 @@ struct LedgerTable {
     }
 
     init(estimate: MigrationEstimate) {
-        title = "\(estimate.export) would move: \(Format.bytes(estimate.size)), as long as nothing is written"
+        let place = estimate.to.map { " to \($0)" } ?? ""
+        title =
+            "\(estimate.export) would move\(place): \(Format.bytes(estimate.size)), as long as nothing is written"
         ledger = estimate.ledger
         wire = estimate.wire
         ending = [

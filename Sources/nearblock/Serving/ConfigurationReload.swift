@@ -1,5 +1,6 @@
 import Daemon
 import Logging
+import Peer
 
 /// Reads files and command line again and applies them, for SIGHUP and for commands, one after the other.
 actor ConfigurationReload {
@@ -42,7 +43,7 @@ actor ConfigurationReload {
             logger.notice("the configuration was reloaded")
             return report
         } catch {
-            logger.error("the configuration stays as it was: \(error)")
+            logger.error("the configuration stays as it was: \(error.plainReason)")
             throw error
         }
     }

@@ -141,7 +141,7 @@ struct HelpTests {
                 "import socket,sys,time; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(60)",
                 silent,
             ])
-        try await waitUntil("it listens") { FileManager.default.fileExists(atPath: silent) }
+        try await waitUntil("it listens") { UnixAddress.isListening(at: silent) }
         let start = ContinuousClock.now
         let waited = try await complete(silent)
         #expect(waited.status == 0 && waited.output.isEmpty && waited.errors.isEmpty, "\(waited)")

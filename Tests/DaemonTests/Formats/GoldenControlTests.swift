@@ -81,6 +81,36 @@ struct GoldenControlTests {
     private static let trimmedText =
         #"{"dryRun":false,"export":"d","parts":[{"data":4,"fileSystem":"xfs","free":3,"punched":5,"size":2,"start":1}]}"#
 
+    private static var severalTo: MigrateCommand {
+        var command = MigrateCommand(
+            exports: ["disk"], destination: PeerAddress(host: "b", port: 7), rate: nil, detach: false)
+        command.others = [PeerAddress(host: "c", port: 8)]
+        return command
+    }
+    private static let severalText =
+        #"{"destination":{"host":"b","port":7},"detach":false,"domains":[],"exports":["disk"],"#
+        + #""others":[{"host":"c","port":8}],"switchover":"converged"}"#
+    private static let placement = Placement(
+        chosen: PeerAddress(host: "b", port: 7),
+        answers: [
+            .init(destination: PeerAddress(host: "b", port: 7), wire: 5, problem: nil),
+            .init(destination: PeerAddress(host: "c", port: 8), wire: nil, problem: "why"),
+        ])
+    private static let placementText =
+        #"{"answers":[{"destination":{"host":"b","port":7},"wire":5},"#
+        + #"{"destination":{"host":"c","port":8},"problem":"why"}],"chosen":{"host":"b","port":7}}"#
+    private static let similarity = SiteSimilarity(
+        disk: "d", size: 6, zero: 1, repeated: 2,
+        sites: [
+            .init(
+                store: "/s", found: 1, link: 2, data: 1,
+                hosts: [.init(host: "a", address: "a:7", alive: true, found: 1, borrowed: 0)])
+        ], problems: ["why"])
+    private static let similarityText =
+        #"{"disk":"d","problems":["why"],"repeated":2,"sites":[{"data":1,"found":1,"#
+        + #""hosts":[{"address":"a:7","alive":true,"borrowed":0,"found":1,"host":"a"}],"link":2,"store":"/s"}],"#
+        + #""size":6,"zero":1}"#
+
     private func text(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -118,6 +148,11 @@ struct GoldenControlTests {
                 #"{"trim":{"export":"disk","isDryRun":false,"isGuestOff":true}}"#
             ),
             (.trim(export: "disk", isDryRun: true, isGuestOff: nil), #"{"trim":{"export":"disk","isDryRun":true}}"#),
+            (
+                .similarity(export: "disk", sites: ["/s"], domains: ["shop"]),
+                #"{"similarity":{"domains":["shop"],"export":"disk","sites":["/s"]}}"#
+            ),
+            (.migrate(severalTo), #"{"migrate":{"_0":\#(severalText)}}"#),
         ] as [(ControlRequest, String)])
     func requests(_ request: ControlRequest, _ golden: String) throws { try expect(request, golden) }
 
@@ -136,8 +171,12 @@ struct GoldenControlTests {
             (.completed([past]), #"{"completed":{"_0":[\#(pastText)]}}"#),
             (.exports(list), #"{"exports":{"_0":\#(listText)}}"#),
             (.forgotten(image: "/a"), #"{"forgotten":{"image":"/a"}}"#),
+            (.forgotten(image: "/a", remaining: ["/r"]), #"{"forgotten":{"image":"/a","remaining":["/r"]}}"#),
+            (.forgotten(image: "/a", removed: ["/r"]), #"{"forgotten":{"image":"/a","removed":["/r"]}}"#),
             (.trimming(TrimProgress(done: 1, total: 2)), #"{"trimming":{"_0":{"done":1,"total":2}}}"#),
             (.trimmed(trimmed), #"{"trimmed":{"_0":\#(trimmedText)}}"#),
+            (.placed(placement), #"{"placed":{"_0":\#(placementText)}}"#),
+            (.similarity(similarity), #"{"similarity":{"_0":\#(similarityText)}}"#),
         ] as [(ControlReply, String)])
     func replies(_ reply: ControlReply, _ golden: String) throws { try expect(reply, golden) }
 

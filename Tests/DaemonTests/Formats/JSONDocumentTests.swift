@@ -84,7 +84,7 @@ struct JSONDocumentTests {
         try expect(
             MigrationEstimate(
                 export: "d", size: 1, ledger: Ledger(), free: FreeBytes(known: 1), wire: WireBytes(),
-                seconds: .init(total: 1)),
+                seconds: .init(total: 1), to: "b:7"),
             "estimate")
         #expect(Set(ExportCondition.allCases.map(\.rawValue)) == Self.sections["conditions"])
         #expect(Set(MigrationOutcome.allCases.map(\.rawValue)) == Self.sections["ends of migrations"])
@@ -96,6 +96,17 @@ struct JSONDocumentTests {
             start: 1, size: 1, fileSystem: "xfs", free: 1, data: 1, punched: 1, problem: "why")
         try expect(part, "trimmed part")
         try expect(TrimReport(export: "d", dryRun: false, parts: [part]), "trim")
+    }
+
+    @Test("The similarity of a disk and sites")
+    func similarity() throws {
+        let host = SiteSimilarity.Host(host: "a", address: "a:7", alive: true, found: 1, borrowed: 1)
+        let site = SiteSimilarity.Place(store: "/s", found: 1, link: 1, data: 1, hosts: [host])
+        try expect(host, "similar host")
+        try expect(site, "similar site")
+        try expect(
+            SiteSimilarity(disk: "d", size: 1, zero: 1, repeated: 1, sites: [site], problems: ["why"]),
+            "site similarity")
     }
 
     @Test("The list of exports")

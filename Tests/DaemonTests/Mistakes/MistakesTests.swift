@@ -75,8 +75,8 @@ struct MistakesTests {
     @Test(
         "A configuration -> one line with its number",
         arguments: [
-            ("[node]\nsokcet = /s\n", ":2: [node] sokcet is unknown", "there are control"),
-            ("[nodes]\nsocket = /s\n", ":1: [nodes] is unknown", "sections are [node]"),
+            ("[node]\nsokcet = /s\n", ":2: [node] sokcet is unknown", "did you mean 'socket'?"),
+            ("[nodes]\nsocket = /s\n", ":1: [nodes] is unknown", "did you mean [node]?"),
             ("[export]\nimage = /x\n", ":1: [export] is unknown", "[export NAME]"),
             ("[node]\nsocket: /s\n", ":2: 'socket: /s' is no line", "KEY = VALUE"),
             ("socket = /s\n", ":1: socket stands before the first section", "begin with a line [node]"),

@@ -19,6 +19,12 @@ struct NodeMistakesTests {
             Mistake(
                 "this node itself", "migrate disk --to 127.0.0.1:\(nodes.sourcePort)", "of this node",
                 "give --to that of the other node"),
+            Mistake(
+                "this node by a name", "migrate disk --to localhost:\(nodes.sourcePort)", "leads back to this node",
+                "give --to that of the other node"),
+            Mistake(
+                "this node by a name, of a trial", "migrate disk --to localhost:\(nodes.sourcePort) --dry-run",
+                "leads back to this node", "give --to"),
             Mistake("cancel of nothing", "cancel disk", "disk is not being migrated", "nearblock status"),
             Mistake("cancel of an unknown disk", "cancel nothing", "'nothing'", "this node has 'disk'"),
             Mistake("switch of nothing", "switch disk", "disk is not being migrated", "nearblock status"),
@@ -96,7 +102,10 @@ struct NodeMistakesTests {
         try await ask(Mistake("twice", "migrate disk \(to)", "is being migrated to", "nearblock cancel disk"))
         #expect(try await nodes.source.ask(["switch", "disk"]).status == 0)
         #expect(try await nodes.source.ask(["wait", "disk"]).status == 0)
-        try await ask(Mistake("again", "migrate disk \(to)", "disk has moved to 127.0.0.1:\(nodes.port)", "from there"))
+        try await ask(
+            Mistake(
+                "again", "migrate disk \(to)", "disk has moved to 127.0.0.1:\(nodes.port)",
+                "give the command at that node"))
         try nodes.scratch.makeImage("second.raw", megabytes: 1)
         let second = try await NodeProcess(
             nodes.scratch.file("second"), [nodes.scratch.file("second.raw"), "--export", "disk"])
@@ -119,7 +128,14 @@ struct NodeMistakesTests {
                 good, try await certificates.directory(server: .init(names: "DNS:b.example")),
                 ["b.example", "give --to a name"]
             ),
-            (good, try await certificates.directory(server: .init(isExpired: true)), ["expired"]),
+            (
+                good, try await certificates.directory(server: .init(isExpired: true)),
+                ["of the other node, 127.0.0.1, expired on 20", "certificates make", "nearblock reload there"]
+            ),
+            (
+                try await certificates.directory(client: .init(isExpired: true)), good,
+                ["this node's certificate has expired, on 20", "certificates make", "nearblock reload here"]
+            ),
             (try await certificates.directory(authority: "stranger"), good, ["authority"]),
             (nil, good, ["--peer-tls DIR"]), (good, nil, ["--peer-tls DIR"]),
         ]

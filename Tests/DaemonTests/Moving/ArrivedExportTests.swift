@@ -154,6 +154,38 @@ struct ArrivedExportTests {
         #expect(try await second.exports().isEmpty)
         #expect(FileManager.default.fileExists(atPath: image))
         #expect(try await listed(second).leftovers.isEmpty)
+        unlink(image)
+        #expect(try await listed(second).leftovers.isEmpty)
+        let records = try await Nearblock.run(["record", "list", "--state", "\(second.folder)/state"])
+        #expect(records.status == 0 && records.output.hasPrefix("no records of disks"), "\(records)")
+    }
+
+    @Test("forget of a disk that moved on -> the record that stays is named, and goes once the image has gone")
+    func movedOn() async throws {
+        let nodes = try await ChainOfNodes(megabytes: 2)
+        try await nodes.migrate("a", "b")
+        try await nodes.migrate("b", "c")
+        try await nodes.wait(for: "a", toForwardTo: "c")
+        let middle = nodes["b"]
+        var said = try await middle.ask(["export", "forget", "disk"])
+        try await waitUntil("the nodes agree that it may be forgotten") {
+            if said.status != 0 { said = try await middle.ask(["export", "forget", "disk"]) }
+            return said.status == 0
+        }
+        #expect(said.output.contains("moved-") && said.output.contains("nearblock export forget disk"), "\(said)")
+        #expect(try await listed(middle).leftovers.isEmpty, "the image is there")
+        let again = try await middle.ask(["export", "forget", "disk"])
+        #expect(again.status == 1 && again.errors.contains("'disk'"), "the record is needed: \(again)")
+        unlink(nodes.scratch.file("b/images/disk.raw"))
+        let left = try #require(try await listed(middle).leftovers.first)
+        #expect((left["advice"] as? String)?.hasSuffix("nearblock export forget disk") == true, "\(left)")
+        let gone = try await middle.ask(["export", "forget", "disk"])
+        #expect(gone.status == 0 && gone.output.contains("is gone, and so are its records now"), "\(gone)")
+        #expect(try await listed(middle).leftovers.isEmpty)
+        try await nodes.restart("b")
+        #expect(try await listed(nodes["b"]).leftovers.isEmpty)
+        #expect(try await nodes["b"].exports().isEmpty)
+        #expect(try await nodes["c"].exports().count == 1)
     }
 
     @Test("An export of the configuration, an arriving one and none -> not forgotten, not adopted")

@@ -38,6 +38,13 @@ struct DryRunTests {
         let seconds = try #require((json["seconds"] as? [String: Double])?["total"])
         #expect(seconds >= Double(estimate.wire["total"]!) * 8 / 50e6)
 
+        // An image that is gone gives nothing, whatever the index holds of it.
+        let (image, elsewhere) = (nodes.scratch.file("n.raw"), nodes.scratch.file("elsewhere"))
+        try FileManager.default.moveItem(atPath: image, toPath: elsewhere)
+        let without = try Self.outcome(try await nodes.migrate(["--dry-run", "--rate", "50M"]).output)
+        #expect(estimate.ledger["neighbour"]! > 0 && without.ledger["neighbour"] == 0, "\(without.ledger)")
+        try FileManager.default.moveItem(atPath: elsewhere, toPath: image)
+
         let moved = try await nodes.migrate(["--rate", "50M"])
         #expect(moved.status == 0, "\(moved.errors)")
         let report = try Self.outcome(moved.output)

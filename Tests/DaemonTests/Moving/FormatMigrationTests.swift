@@ -116,6 +116,30 @@ struct FormatMigrationTests {
             nodes.scratch.file("top.qcow2"), nodes.scratch.file("d/images/disk.raw"), formats: ("qcow2", "raw"))
     }
 
+    @Test(
+        "The source restarts while the disk is away; it comes back, and its helper loses writes -> the client hears of it"
+    )
+    func lossAfterReturn() async throws {
+        let nodes = try await nodes("format = qcow2\ndirty-bitmap = backup")
+        #expect(try await nodes.migrate("disk").status == 0)
+        try await nodes.restartSource()
+        let back = try await nodes.moveBack("disk")
+        #expect(back.status == 0, "\(back)")
+        for _ in 0..<2 { #expect(try await nodes.source.ask(["checkpoint", "disk"]).status == 0) }
+        let helper = try #require(Processes.with(argument: "\(nodes.state)/storage-").first)
+        let steps = """
+            h.pwrite(b"z" * 65536, 12 << 20)
+            import os; os.kill(\(helper), 9)
+            try: h.flush(); print("flushed")
+            except nbd.Error as e: print(e.errnum)
+            """
+        let client = try await Command.run("nbdsh", "-u", nodes.source.uri(), "-c", steps)
+        #expect(client.output == "5\n", "\(client) \(nodes.source.messages)")
+        #expect(try await nodes.source.ask(["checkpoint", "disk"]).status == 0)
+        let map = try await Command.run("nbdinfo", "--map=qemu:dirty-bitmap:backup", nodes.source.uri())
+        #expect(map.output.split(separator: "\n").count == 1 && map.output.contains(" 1 "), "\(map)")
+    }
+
     @Test("The helper is killed with unflushed writes while the disk is copied -> read anew, and the copy is right")
     func killedHelperWithLosses() async throws {
         let nodes = try await nodes()

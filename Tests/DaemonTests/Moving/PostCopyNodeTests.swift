@@ -182,9 +182,20 @@ struct PostCopyNodeTests {
         let read = nodes.scratch.file("read")
         #expect(try await Command.run("nbdcopy", [nodes.destination.uri(), read]).status == 0)
         #expect(try nodes.scratch.data("read") == expected)
+        let client = try ChildProcess(
+            "/usr/bin/python3",
+            [
+                "-c",
+                "import nbd, time; h = nbd.NBD(); h.connect_uri('\(nodes.destination.uri())'); time.sleep(600)",
+            ])
+        defer { client.signal(SIGKILL) }
+        try await waitUntil("it is connected") {
+            try await nodes.destination.exports()[0]["clients"] as? Int == 1
+        }
         try await write(7, "1M", through: nodes.destination)
         let moved = try await moving.value
         #expect(moved.status == 0, "\(moved.errors)")
+        #expect(try await state(of: nodes.destination)["clients"] as? Int == 1, "it came before the switchover")
         try await write(8, "2M", through: nodes.source)
         #expect(try nodes.destinationImage.dropFirst(2 << 20).prefix(65536) == Data(repeating: 8, count: 65536))
     }
@@ -210,7 +221,7 @@ struct PostCopyNodeTests {
         #expect(writer.isRunning, "it waits")
         #expect(try await nodes.destination.ask(["cancel", "disk"]).status == 0)
         _ = try await onThread { writer.waitUntilExit() }
-        #expect(try await nodes.destination.ask(["status"]).output.contains("disk") == false)
+        #expect(try await nodes.destination.ask(["status", "--json"]).output.contains("\"disk\"") == false)
         try await nodes.restartSource()
         try await waitUntil("it is answered there again") {
             try await nodes.destination.ask(["status"]).output.contains("incoming")

@@ -232,7 +232,7 @@ struct TargetTests {
         let server = try ChildProcess(
             "/usr/bin/nbdkit", ["-f", "-U", socket, "--filter=delay", "memory", "8M", "delay-extents=5"])
         defer { server.signal(SIGTERM) }
-        try await waitUntil("nbdkit answers") { FileManager.default.fileExists(atPath: socket) }
+        try await waitUntil("nbdkit listens") { UnixAddress.isListening(at: socket) }
         try await nodes.begin()
         try await waitUntil("the place is prepared") {
             FileManager.default.fileExists(atPath: nodes.scratch.file("prepared"))

@@ -12,15 +12,27 @@ struct FaultyBackingTests {
     }
 
     /// Serves one NBD client. The test supplies type and payload of the replies to one command, in Python; other
-    /// replies are correct.
-    private func server(answers: String) -> String {
+    /// replies are correct; None ends the connection. With `certificates` it accepts TLS.
+    private func server(answers: String, certificates: String) -> String {
         """
-        import socket, struct, threading
+        import os, socket, ssl, struct, threading
+        certificates = "\(certificates)"
+        if certificates:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificates + "/server-cert.pem", certificates + "/server-key.pem")
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind("\(scratch.file("faulty.sock"))")
+        listener.bind("\(scratch.file("faulty.new"))")
         listener.listen()
+        # A socket refuses connections between its two calls, and the command waits for the name.
+        os.rename("\(scratch.file("faulty.new"))", "\(scratch.file("faulty.sock"))")
         def serve(client):
-            def take(count): return client.recv(count, socket.MSG_WAITALL) if count else b""
+            def take(count):
+                data = b""
+                while len(data) < count:
+                    more = client.recv(count - len(data))
+                    if not more: return b""
+                    data += more
+                return data
             def reply(option, kind, payload=b""):
                 client.sendall(struct.pack(">QIII", 0x3e889045565a9, option, kind, len(payload)) + payload)
             client.sendall(b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3))
@@ -31,6 +43,10 @@ struct FaultyBackingTests {
                 if len(header) < 16: return
                 option, length = struct.unpack(">8xII", header)
                 take(length)
+                if option == 5 and certificates:
+                    reply(option, 1)
+                    client = context.wrap_socket(client, server_side=True)
+                    continue
                 if option == 10: reply(option, 4, struct.pack(">I", 5) + b"base:allocation")
                 if option == 7: reply(option, 3, struct.pack(">HQH", 0, 1 << 20, 5))
                 reply(option, 1 if option in (7, 8, 10) else 0x80000001)
@@ -41,7 +57,9 @@ struct FaultyBackingTests {
                 if kind == 2: return
                 answers = {0: (1, struct.pack(">Q", offset) + bytes(length))}
                 answers.update(\(answers))
-                chunk, payload = answers.get(kind, (0, b""))
+                answer = answers.get(kind, (0, b""))
+                if answer is None: return client.close()
+                chunk, payload = answer
                 client.sendall(struct.pack(">IHHQI", 0x668e33ef, 1, chunk, cookie, len(payload)) + payload)
         while True: threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
         """
@@ -62,22 +80,25 @@ struct FaultyBackingTests {
     }
 
     @Test(
-        "A short read -> an error",
+        "A short read -> an error, also with TLS",
         arguments: [
             "0, b''", "1, struct.pack('>Q', offset) + bytes(length // 2)", "2, struct.pack('>QI', offset, length - 1)",
-        ])
-    func read(_ answer: String) async throws {
+        ], [false, true])
+    func read(_ answer: String, isSecure: Bool) async throws {
         let script = "try:\n h.pread(4096, 0)\nexcept nbd.Error as e: print(e.errnum)\nprint(h.get_size())"
-        let result = try await run(answers: "{0: (\(answer))}", "nbdsh -u \"$uri\" -c \"\(script)\"")
+        let certificates = isSecure ? try await Certificates(authorities: ["ca"]) : nil
+        let result = try await run(
+            answers: "{0: (\(answer))}", "nbdsh -u \"$uri\" -c \"\(script)\"",
+            certificates: try await certificates?.directory())
         #expect(result.output == "5\n1048576\n", "\(result)")
+        withExtendedLifetime(certificates) {}
     }
 
     @Test("The backing disconnects at each read -> the read fails, and uses little CPU")
     func breakingOff() async throws {
         let script = "try:\n h.pread(4096, 0)\nexcept nbd.Error as e: print(e.errnum)"
-        let answer = "1, struct.pack('>Q', offset + 8192) + bytes(length)"
         let result = try await run(
-            answers: "{0: (\(answer))}",
+            answers: "{0: None}",
             "nbdsh -u \"$uri\" -c \"\(script)\"; cut -d \" \" -f 14,15 /proc/$PPID/stat")
         let lines = result.output.split(separator: "\n")
         #expect(lines.first == "5", "\(result)")
@@ -87,13 +108,19 @@ struct FaultyBackingTests {
     }
 
     /// Returns the output of a command that runs under `nearblock serve --run` with such a server as backing.
-    private func run(answers: String, _ command: String) async throws -> Command.Result {
-        let faulty = try scratch.write(Array(server(answers: answers).utf8), to: "faulty.py")
+    private func run(
+        answers: String, _ command: String, certificates: String? = nil
+    ) async throws -> Command.Result {
+        let program = server(answers: answers, certificates: certificates ?? "")
+        let faulty = try scratch.write(Array(program.utf8), to: "faulty.py")
+        let uri =
+            "\(certificates == nil ? "nbd" : "nbds")+unix:///?socket=\(scratch.file("faulty.sock"))"
+            + (certificates.map { "&tls-certificates=\($0)" } ?? "")
         let command = try scratch.write(Array(command.utf8), to: "command")
         let script = """
             python3 \(faulty) & p=$!
             for i in $(seq 100); do test -S \(scratch.file("faulty.sock")) && break; sleep 0.05; done
-            \(Nearblock.path) serve 'nbd+unix:///?socket=\(scratch.file("faulty.sock"))' \
+            \(Nearblock.path) serve '\(uri)' \
                 \(common("faulty").joined(separator: " ")) --run '. \(command)'
             s=$?; kill $p; exit $s
             """

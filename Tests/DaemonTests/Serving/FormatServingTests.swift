@@ -62,6 +62,27 @@ struct FormatServingTests {
         #expect(try await node.stop() == 0)
     }
 
+    @Test("A QEMU without io_uring -> its threads serve the disk")
+    func withoutRing() async throws {
+        let path = try await make("qcow2")
+        let refusal = "Parameter 'aio' does not accept value 'io_uring'"
+        let script = """
+            #!/bin/sh
+            case "$*" in *'"aio":"io_uring"'*) echo "qemu-storage-daemon: --blockdev $2: \(refusal)" >&2; exit 1;; esac
+            echo "$@" >> \(scratch.file("started"))
+            exec /usr/bin/qemu-storage-daemon "$@"
+            """
+        let program = try scratch.write(Array(script.utf8), to: "qemu-storage-daemon")
+        chmod(program, 0o755)
+        let node = try await NodeProcess(
+            scratch.file("n"), [path, "--export", "disk", "--format", "qcow2", "--direct"],
+            environment: ["PATH=\(scratch.path):/usr/bin:/bin"])
+        #expect(try await Command.run("nbdinfo", "--size", node.uri()).output == "67108864\n")
+        #expect(try await node.stop() == 0)
+        let started = String(decoding: try scratch.contents("started"), as: UTF8.self)
+        #expect(started.contains("--blockdev") && !started.contains("io_uring"), "\(started)")
+    }
+
     @Test("A json: specification -> served as QEMU does")
     func specification() async throws {
         let path = try await make("qcow2")

@@ -8,9 +8,28 @@ struct KeptBitmapTests {
     private let scratch = Scratch()
     private static let size = 4 << 20
 
-    private func node(_ bitmap: String = "backup") async throws -> NodeProcess {
+    private func node(_ bitmap: String = "backup", format: String = "raw") async throws -> NodeProcess {
         try await NodeProcess(
-            scratch.file("node"), [scratch.file("disk.raw"), "--export", "disk", "--dirty-bitmap", bitmap])
+            scratch.file("node"),
+            [scratch.file("disk.\(format)"), "--format", format, "--export", "disk", "--dirty-bitmap", bitmap])
+    }
+
+    /// Puts a qcow2 file over `disk.raw`, over another one.
+    private func makeOverlays() async throws {
+        try scratch.makeImage("disk.raw", megabytes: 4)
+        for (base, format, name) in [("disk.raw", "raw", "middle"), ("middle", "qcow2", "disk.qcow2")] {
+            let made = try await Command.run(
+                "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", format, scratch.file(name))
+            #expect(made.status == 0, "\(made)")
+        }
+    }
+
+    /// The bytes of the disk, as the node serves them.
+    private func contents(_ node: NodeProcess) async throws -> [UInt8] {
+        let copy = scratch.file("copy.raw")
+        let copied = try await Command.run("nbdcopy", node.uri(), copy)
+        #expect(copied.status == 0, "\(copied)")
+        return try scratch.contents("copy.raw")
     }
 
     private func write(_ node: NodeProcess, at offset: String) async throws {
@@ -53,18 +72,20 @@ struct KeptBitmapTests {
         #expect(result.status == 0, "\(result.errors)")
     }
 
-    @Test("A full backup and two incrementals, the node restarted between and within them -> equal to the disk")
-    func backups() async throws {
-        try scratch.makeImage("disk.raw", megabytes: 4)
+    @Test(
+        "A full backup and two incrementals, the node restarted between and within them -> equal to the disk",
+        arguments: ["raw", "qcow2"])
+    func backups(format: String) async throws {
+        try await makeOverlays()
         _ = try scratch.hole(Self.size, "backup.raw")
-        var node = try await node()
+        var node = try await node(format: format)
         func restart() async throws {
             #expect(try await node.stop() == 0)
-            node = try await self.node()
+            node = try await self.node(format: format)
         }
         try await checkpoint(node)
         try await backUp(node)
-        #expect(try scratch.contents("backup.raw") == scratch.contents("disk.raw"))
+        #expect(try await scratch.contents("backup.raw") == contents(node))
         for round in 1...2 {
             try await write(node, at: "\(round)M")
             try await restart()
@@ -74,7 +95,7 @@ struct KeptBitmapTests {
             try await restart()
             #expect(try await marked(node) == [round * 4096, round << 20])
             try await backUp(node)
-            #expect(try scratch.contents("backup.raw") == scratch.contents("disk.raw"))
+            #expect(try await scratch.contents("backup.raw") == contents(node))
         }
         try await checkpoint(node)
         #expect(try await marked(node).isEmpty)
@@ -138,6 +159,51 @@ struct KeptBitmapTests {
         if kind != "replace" { #expect(node.messages.contains(reason), "\(node.messages)") }
         try await checkpoint(node)
         #expect(try await marked(node) == [0])
+    }
+
+    @Test(
+        "A helper holds the disk, and one of its files was written meanwhile -> invalid, with the reason",
+        arguments: ["disk.qcow2", "middle", "disk.raw"])
+    func changedChain(file: String) async throws {
+        try await makeOverlays()
+        var node = try await node(format: "qcow2")
+        for _ in 0..<2 { try await checkpoint(node) }
+        #expect(try await node.stop() == 0)
+        let format = file == "disk.raw" ? "raw" : "qcow2"
+        let written = try await Command.run("qemu-io", ["-f", format, "-c", "write 1M 4k", scratch.file(file)])
+        #expect(written.status == 0, "\(written)")
+        node = try await self.node(format: "qcow2")
+        #expect(node.messages.contains("one of its backing files has been changed"), "\(node.messages)")
+        try await checkpoint(node)
+        #expect(try await marked(node) == [0])
+    }
+
+    @Test("The helper is killed before a flush -> the next checkpoint shows everything, and the one after only writes")
+    func lostWrites() async throws {
+        try await makeOverlays()
+        let node = try await node(format: "qcow2")
+        for _ in 0..<2 { try await checkpoint(node) }
+        let helper = try #require(Processes.with(argument: "\(node.folder)/state/storage-").first)
+        let script = """
+            import os, signal
+            h.pwrite(b'x' * 4096, 1 << 20)
+            os.kill(\(helper), signal.SIGKILL)
+            h.pread(4096, 0)
+            """
+        let result = try await Command.run("nbdsh", "-u", node.uri(), "-c", script)
+        #expect(result.status == 0, "\(result.errors)")
+        for expected in [[0], []] {
+            try await checkpoint(node)
+            #expect(try await marked(node) == expected)
+        }
+    }
+
+    @Test("A VMDK, which can have files that nobody knows -> a line at the start says that nothing is kept")
+    func unknownFiles() async throws {
+        let made = try await Command.run("qemu-img", "create", "-f", "vmdk", scratch.file("disk.vmdk"), "4M")
+        #expect(made.status == 0, "\(made)")
+        let node = try await node(format: "vmdk")
+        #expect(node.messages.contains("its dirty bitmap shows all blocks after each start"), "\(node.messages)")
     }
 
     @Test("A bitmap of another name -> shows everything")

@@ -117,6 +117,71 @@ struct ResizeTests {
         #expect(snapshots.output.contains("before"), "\(snapshots)")
     }
 
+    @Test("A helper's image that can't be opened again at once -> tried again, and served as soon as it can be")
+    func openedAgain() async throws {
+        let (image, away) = (scratch.file("disk.qcow2"), scratch.file("away"))
+        #expect(try await Command.run("qemu-img", "create", "-q", "-f", "qcow2", image, "4M").status == 0)
+        let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk", "--format", "qcow2"])
+        #expect(rename(image, away) == 0)
+        expectRefused(try await node.ask(["resize", "disk"]), "can't be opened again")
+        expectRefused(try await node.ask(["resize", "disk", "6M"]), "is being made larger")
+        let problem = try await node.exports()[0]["problem"] as? String
+        #expect(problem?.contains("can't be opened again") == true, "\(problem ?? "none")")
+        #expect(rename(away, image) == 0)
+        try await node.wait(for: "has been opened again")
+        #expect(try await node.exports()[0]["problem"] == nil)
+        try await grow(node, resize(node, "6M"))
+        #expect(try await node.stop() == 0)
+        #expect(try await Command.run("qemu-img", "check", image).status == 0)
+    }
+
+    /// A server whose new connections wait as long as there is a file `closed`.
+    private func startServer(of file: String, on socket: String) throws -> ChildProcess {
+        try ChildProcess(
+            "/usr/bin/nbdkit",
+            [
+                "-f", "-U", socket, "eval", "get_size=stat -c %s \(file)",
+                "open=touch \(scratch.file("asked")); while [ -e \(scratch.file("closed")) ]; do sleep 0.02; done",
+                "pread=dd if=\(file) iflag=skip_bytes,count_bytes skip=$4 count=$3 status=none",
+            ])
+    }
+
+    @Test("A reload while a disk is made larger -> its settings apply, other commands are kept out, and the disk grows")
+    func reloaded() async throws {
+        let file = try scratch.write([UInt8](repeating: 1, count: 4 << 20), to: "disk.raw")
+        let (socket, asked) = (scratch.file("kit.sock"), scratch.file("asked"))
+        let server = try startServer(of: file, on: socket)
+        let uri = "nbd+unix:///?socket=\(socket)"
+        try await waitUntil("nbdkit answers") { try await Command.run("nbdinfo", "--size", uri).status == 0 }
+        let other = "[export other]\nimage = \(try scratch.hole(1 << 20, "other"))\n"
+        func configure(_ words: String) throws -> String {
+            let disk = "[export disk]\nimage = \(uri)\ndescription = \(words)\n"
+            return try scratch.write(Array((disk + other).utf8), to: "n.conf")
+        }
+        let node = try await NodeProcess(scratch.file("node"), ["--config", configure("first")])
+        _ = try scratch.write([], to: "closed")
+        unlink(asked)
+        truncate(file, 6 << 20)
+        async let resized = node.ask(["resize", "disk"])
+        try await waitUntil("the server is asked") { access(asked, F_OK) == 0 }
+        _ = try configure("second")
+        let reloaded = try await node.ask(["reload"])
+        #expect(reloaded.status == 0 && reloaded.output.contains("disk has new settings"), "\(reloaded)")
+        expectRefused(try await node.ask(["migrate", "disk", "--to", "127.0.0.1:1"]), "is being made larger")
+        // A reload that takes it out finds it busy.
+        _ = try scratch.write(Array(other.utf8), to: "n.conf")
+        expectRefused(try await node.ask(["reload"]), "is being made larger")
+        _ = try configure("second")
+        unlink(scratch.file("closed"))
+        let result = try await resized
+        #expect(result.status == 0, "\(result)")
+        let seen = try await Command.run("nbdinfo", node.uri()).output
+        #expect(seen.contains("second") && seen.contains("\(6 << 20)"), "\(seen)")
+        expectRefused(try await node.ask(["resize", "disk"]), "has \(6 << 20) bytes")
+        #expect(try await node.stop() == 0)
+        server.signal(SIGTERM)
+    }
+
     @Test("Another server's disk that has grown -> taken over; before that nothing changes")
     func server() async throws {
         let file = try scratch.write([UInt8](repeating: 1, count: 4 << 20), to: "disk.raw")
@@ -156,6 +221,19 @@ struct ResizeTests {
         expectRefused(try await reader.ask(["resize", "disk", "6M"]), "read-only")
         var info = stat()
         #expect(stat(image, &info) == 0 && info.st_size == 4 << 20)
+    }
+
+    @Test(
+        "A format that QEMU can't make larger -> refused, and served on as before", arguments: ["vmdk", "vhdx", "vdi"])
+    func fixedFormats(format: String) async throws {
+        let image = scratch.file("disk.\(format)")
+        #expect(try await Command.run("qemu-img", "create", "-q", "-f", format, image, "4M").status == 0)
+        let node = try await NodeProcess(scratch.file("node"), [image, "--export", "disk", "--format", format])
+        expectRefused(try await node.ask(["resize", "disk", "6M"]), "does not support resize")
+        #expect(try await node.exports()[0]["problem"] == nil)
+        let used = try await Command.run(
+            "nbdsh", "-u", node.uri(), "-c", "h.pwrite(b'x', 0); h.flush(); print(h.get_size())")
+        #expect(used.output == "\(4 << 20)\n", "\(used)")
     }
 
     @Test("During a migration, while blocks are missing, and after it -> refused; then grown at the destination")

@@ -37,7 +37,13 @@ struct StatusTests {
         let there = try await nodes.destination.ask(["status"])
         #expect(there.output.contains("from 127.0.0.1"), "\(there.output)")
         #expect(try await nodes.destination.ask(["cancel", "disk"]).status == 0)
-        #expect(try await nodes.destination.ask(["status"]).output.isEmpty)
+        let empty = try await nodes.destination.ask(["status"])
+        #expect(lines(empty).first == "this node has no exports, and none arrives", "\(empty)")
+        #expect(empty.output.contains("nearblock reload.") && lines(empty).allSatisfy { $0.count <= 80 }, "\(empty)")
+        #expect(
+            try await nodes.destination.ask(["status", "--completed"]).output
+                == "no migration from this node has ended yet\n")
+        #expect(try await nodes.destination.ask(["export", "list"]).output.hasPrefix("this node has no exports"))
     }
 
     @Test("The link is cut -> the source says why it reconnects")

@@ -42,7 +42,8 @@ final class SiteNodes {
     func waitUntilListed(_ images: Int) async throws {
         try await waitUntil("\(images) images are listed") {
             let status = try await Nearblock.run(["site", "status", "--site", store, "--json"])
-            guard
+            // There is no site before the first host has made it.
+            guard status.status == 0,
                 let answer = try JSONSerialization.jsonObject(with: Data(status.output.utf8)) as? [String: Any],
                 let hosts = answer["hosts"] as? [[String: Any]], answer["unlisted"] as? Int == 0
             else { return false }
@@ -52,9 +53,17 @@ final class SiteNodes {
 
     /// Sends the disk to a host; returns its ledger.
     func migrate(to host: String, _ options: [String] = []) async throws -> [String: Int] {
-        let port = try #require(ports[host])
         let source = try #require(source)
-        let result = try await source.ask(["migrate", "disk", "--to", "127.0.0.1:\(port)", "--json"] + options)
+        return try ledger(try await source.ask(try migration(to: host, options)))
+    }
+
+    /// The arguments of a command that sends the disk to a host.
+    func migration(to host: String, _ options: [String] = []) throws -> [String] {
+        ["migrate", "disk", "--to", "127.0.0.1:\(try #require(ports[host]))", "--json"] + options
+    }
+
+    /// The ledger of a migration that has succeeded.
+    func ledger(_ result: Command.Result) throws -> [String: Int] {
         try #require(result.status == 0, "\(result.errors)")
         let report = try #require(
             try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])

@@ -19,13 +19,12 @@ struct SiteTests {
     /// Hosts `a`, which has the disk's blocks as a neighbour, and `b`, and a source that serves the disk.
     /// - Parameter options: Those of each node, or none.
     private func hosts(
-        domain: String? = nil, options: () async throws -> [String] = { [] }
+        domain: String? = nil, optionsOf: [String: [String]] = [:], options: () async throws -> [String] = { [] }
     ) async throws -> SiteNodes {
         let nodes = try SiteNodes()
         let (disk, neighbour) = try twins(nodes.scratch)
         try await nodes.index(neighbour, of: "a", domain: domain)
-        try await nodes.start("a", try await options())
-        try await nodes.start("b", try await options())
+        for host in ["a", "b"] { try await nodes.start(host, try await options() + (optionsOf[host] ?? [])) }
         try await nodes.waitUntilListed(1)
         try await nodes.serve(disk, try await options())
         // The other host looks at the store every 10 s.
@@ -35,10 +34,33 @@ struct SiteTests {
 
     @Test("A disk arrives at one host, another has its blocks -> they are read there, and the image is equal")
     func borrowed() async throws {
-        let nodes = try await hosts()
+        let metrics = try ["a", "b"].map { _ in try FreePort.find() }
+        let nodes = try await hosts(
+            optionsOf: ["a": ["--metrics", "\(metrics[0])"], "b": ["--metrics", "\(metrics[1])"]])
         let ledger = try await nodes.migrate(to: "b")
         #expect(ledger["neighbour"] ?? 0 > Self.data * 99 / 100, "\(ledger)")
         #expect(try nodes.arrived(at: "b") == nodes.scratch.data("disk.raw"))
+        let (owner, borrower) = (try await Self.metrics(metrics[0]), try await Self.metrics(metrics[1]))
+        #expect(owner["nearblock_site_lent_bytes_total"] ?? 0 >= Double(Self.data * 99 / 100), "\(owner)")
+        #expect(owner["nearblock_site_published_tables"] == 1 && owner["nearblock_site_borrowed_bytes_total"] == 0)
+        #expect(borrower["nearblock_site_borrowed_bytes_total"] ?? 0 >= Double(Self.data * 99 / 100), "\(borrower)")
+        #expect(borrower["nearblock_site_hits_total"] ?? 0 >= Double(Self.data / 4096 * 99 / 100), "\(borrower)")
+        #expect(borrower["nearblock_site_stale_hits_total"] == 0 && borrower["nearblock_site_refused_total"] == 0)
+        #expect(borrower[#"nearblock_site_hosts{state="alive"}"#] == 2, "\(borrower)")
+        #expect((0..<60).contains(borrower["nearblock_site_refresh_age_seconds"] ?? -1), "\(borrower)")
+    }
+
+    /// The site's metrics of a node, by name with labels.
+    private static func metrics(_ port: UInt16) async throws -> [String: Double] {
+        let read = "import sys, urllib.request as web; print(web.urlopen(sys.argv[1]).read().decode())"
+        let page = try await Command.run("python3", ["-c", read, "http://127.0.0.1:\(port)/metrics"])
+        try #require(page.status == 0, "\(page.errors)")
+        let lines = page.output.split(separator: "\n").filter { $0.hasPrefix("nearblock_site_") }
+        return Dictionary(
+            uniqueKeysWithValues: lines.compactMap { line in
+                let words = line.split(separator: " ")
+                return words.count == 2 ? Double(words[1]).map { (String(words[0]), $0) } : nil
+            })
     }
 
     @Test(
@@ -58,6 +80,71 @@ struct SiteTests {
         let words = isKilled ? "are no neighbours now" : "are not what its tables say"
         #expect(messages.components(separatedBy: words).count == 2, "\(messages)")
         #expect(messages.components(separatedBy: "host 'a'").count == 2, "\(messages)")
+    }
+
+    @Test("A host that answers just in time, each time -> it is left alone, named, and the image is equal")
+    func slow() async throws {
+        // 1 MiB takes 4.4 s.
+        let nodes = try await hosts(optionsOf: ["a": ["--site-rate", "1900K"]])
+        let ledger = try await nodes.migrate(to: "b")
+        #expect(ledger["neighbour"] ?? .max < Self.data * 2 / 3, "\(ledger)")
+        #expect(try nodes.arrived(at: "b") == nodes.scratch.data("disk.raw"))
+        let messages = nodes.hosts["b"]?.messages ?? ""
+        #expect(messages.contains("the host 'a'") && messages.contains("is too slow to read from"), "\(messages)")
+    }
+
+    @Test(
+        "Post-copy -> missing blocks are read at another host, but for a disk of another domain",
+        arguments: [true, false])
+    func postCopy(isAllowed: Bool) async throws {
+        let nodes = try await hosts(domain: isAllowed ? nil : "shop")
+        let ledger = try await nodes.migrate(
+            to: "b", ["--switch", "now"] + (isAllowed ? [] : ["--domain", "other"]))
+        if isAllowed {
+            #expect(ledger["neighbour"] ?? 0 > Self.data * 9 / 10, "\(ledger)")
+        } else {
+            #expect(ledger["neighbour"] == 0, "\(ledger)")
+        }
+        #expect(try nodes.arrived(at: "b") == nodes.scratch.data("disk.raw"))
+    }
+
+    @Test("A disk in post-copy -> neighbours of this host in another domain are not used either")
+    func postCopyAtHome() async throws {
+        let nodes = try SiteNodes()
+        let (disk, neighbour) = try twins(nodes.scratch)
+        try await nodes.index(neighbour, of: "b", domain: "shop")
+        try await nodes.start("b")
+        try await nodes.serve(disk)
+        let ledger = try await nodes.migrate(to: "b", ["--switch", "now", "--domain", "other"])
+        #expect(ledger["neighbour"] == 0, "\(ledger)")
+    }
+
+    @Test("The same blocks arrive at two hosts -> they cross the link once, and both images are equal")
+    func shared() async throws {
+        let nodes = try SiteNodes()
+        let (disk, twin) = try twins(nodes.scratch)
+        for host in ["a", "b"] {
+            try await nodes.index(try nodes.scratch.hole(1 << 20, "nothing-\(host).raw"), of: host)
+            try await nodes.start(host)
+        }
+        try await nodes.serve(disk)
+        let other = try await NodeProcess(nodes.scratch.file("other"), [twin, "--export", "disk"])
+        // The hosts look at the store every 10 s.
+        try await nodes.waitUntilListed(2)
+        try await Task.sleep(for: .seconds(11))
+        let source = try #require(nodes.source)
+        let commands = [try nodes.migration(to: "a", ["--rate", "8M"]), try nodes.migration(to: "b")]
+        let first = Task { try await source.ask(commands[0]) }
+        try await waitUntil("blocks come to the first host") {
+            let progress = try await source.exports().first?["progress"] as? [String: Any]
+            return progress?["wire"] as? Int ?? 0 > 1 << 20
+        }
+        let second = try await other.ask(commands[1])
+        let ledgers = [try nodes.ledger(try await first.value), try nodes.ledger(second)]
+        let sent = ledgers.reduce(0) { $0 + ($1["link"] ?? 0) }
+        #expect(sent < Self.data * 105 / 100, "\(ledgers)")
+        #expect(ledgers.reduce(0) { $0 + ($1["neighbour"] ?? 0) } > Self.data * 95 / 100, "\(ledgers)")
+        for host in ["a", "b"] { #expect(try nodes.arrived(at: host) == nodes.scratch.data("disk.raw")) }
     }
 
     @Test("With certificates -> a host of the site may read, by the one that its record names")
@@ -134,8 +221,6 @@ struct SiteTests {
         try file.close()
         let damaged = try await Nearblock.run(["site", "verify"] + site)
         #expect(damaged.status == 1 && damaged.errors.contains("is damaged (fingerprints)"), "\(damaged)")
-        let old = ["-d", "2 minutes ago", "\(folder)/host.json"]
-        #expect(try await Command.run("touch", old).status == 0)
         #expect(try await Nearblock.run(["site", "remove"] + site + ["a"]).status == 0)
         #expect(!FileManager.default.fileExists(atPath: folder))
     }

@@ -11,7 +11,9 @@ final class NodeProcess: @unchecked Sendable {
 
     /// Starts the process with sockets and state in `folder`, and waits until it is ready.
     /// - Parameter hasSocket: Whether it listens on `nbd.sock` in `folder`.
-    init(_ folder: String, _ arguments: [String], hasSocket: Bool = true) async throws {
+    init(
+        _ folder: String, _ arguments: [String], hasSocket: Bool = true, environment: [String]? = nil
+    ) async throws {
         self.folder = folder
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         log = "\(folder)/log-\(UUID().uuidString.prefix(4))"
@@ -20,7 +22,7 @@ final class NodeProcess: @unchecked Sendable {
             Nearblock.path,
             ["serve", "--control", "\(folder)/control.sock", "--state", "\(folder)/state"]
                 + (hasSocket ? ["--socket", "\(folder)/nbd.sock"] : []) + arguments,
-            errors: log)
+            environment: environment, errors: log)
         let limit = Date(timeIntervalSinceNow: 30)
         while !messages.contains("ready: ") {
             guard process.isRunning, Date() < limit else {

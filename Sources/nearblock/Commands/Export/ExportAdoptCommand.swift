@@ -9,7 +9,7 @@ struct ExportAdoptCommand: AsyncParsableCommand {
         abstract: "Print the section that puts a disk that came by migration into the configuration.",
         discussion: HelpText.text(
             """
-            Changes nothing in the node: with the section in its configuration file, SIGHUP or the next start does. \
+            Changes nothing in the node: with the section in its configuration file, nearblock reload does. \
             Clients stay connected.
             """,
             examples: "nearblock export adopt disk",
@@ -37,9 +37,9 @@ struct ExportAdoptCommand: AsyncParsableCommand {
         let section = try ExportSection(export: export, image: image, isReadOnly: entry.readOnly)
         guard let write else {
             print(section.text, terminator: "")
-            return Terminal.report("append this to the node's configuration file, then send the node SIGHUP")
+            return Terminal.report("append this to the node's configuration file, then run nearblock reload")
         }
         try section.append(to: write)
-        Terminal.report("\(export) is in \(write) now; send the node SIGHUP")
+        Terminal.report("\(export) is in \(write) now; run nearblock reload")
     }
 }

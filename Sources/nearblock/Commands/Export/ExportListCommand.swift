@@ -34,6 +34,9 @@ struct ExportListCommand: AsyncParsableCommand {
                 ], details: [], messages: export.image.map { [$0] } ?? [])
         }
         for line in table.lines { print(line) }
+        if list.exports.isEmpty, list.leftovers.isEmpty {
+            print("this node has no exports, and migrations have left nothing behind")
+        }
         guard !list.leftovers.isEmpty else { return }
         print("\(list.exports.isEmpty ? "" : "\n")Left by migrations:")
         for leftover in list.leftovers {

@@ -12,7 +12,7 @@ struct DoctorCommand: AsyncParsableCommand {
         usage: "nearblock doctor [<options>]",
         discussion: HelpText.text(
             """
-            Run it as the node's user. Nothing is changed. With --to, up to 16 MiB cross the link within a second. Exits \
+            Files and ports are judged with the rights of --user. Nothing is changed. With --to, up to 16 MiB cross the link within a second. Exits \
             with 1 if there is a fault; warnings alone end with 0.
             """,
             examples: "nearblock doctor --config /etc/nearblock.conf",
@@ -26,6 +26,7 @@ struct DoctorCommand: AsyncParsableCommand {
     var peerTls: String?
     @Flag(help: "Allow a peer without TLS at any address, as serve does.")
     var insecurePeer = false
+    @OptionGroup var judge: JudgeOption
     @Flag(help: "Print one JSON object on standard output.")
     var json = false
     @OptionGroup var node: ControlOption
@@ -43,10 +44,15 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        var findings = HostChecks.findings()
+        // Another user's default paths would be others.
         var configuration = NodeConfiguration(state: DefaultPaths.state, defaultControl: DefaultPaths.control)
+        let defaultControl = DefaultPaths.control
+        let judgement = try Judgement(as: judge.user, config: config)
+        let service = judgement.service
+        var findings =
+            [.ok("user", judgement.description)] + HostChecks.findings(descriptorLimit: service?.descriptorLimit)
         if let config {
-            let check = ConfigurationCheck(path: config, looksAtFiles: true, onto: configuration)
+            let check = ConfigurationCheck(path: config, looksAtFiles: true, onto: configuration, service: service)
             configuration = check.node ?? configuration
             findings += Self.findings(of: check, config)
         }
@@ -54,9 +60,9 @@ struct DoctorCommand: AsyncParsableCommand {
             configuration.peerTLS = peerTls
             configuration.allowsInsecurePeers = insecurePeer
         }
-        let (running, about) = await exports(at: configuration.control)
+        let (running, about) = await exports(at: configuration.control, defaultControl: defaultControl)
         findings += about
-        findings += PlaceChecks(node: configuration, isRunning: running).findings()
+        findings += PlaceChecks(node: configuration, isRunning: running, judgement: judgement).findings()
         findings += CertificateChecks(node: configuration, sends: to != nil).findings()
         if let to { findings += await Self.findings(of: to, configuration) }
         try report(findings)
@@ -64,25 +70,30 @@ struct DoctorCommand: AsyncParsableCommand {
 
     private static func findings(of check: ConfigurationCheck, _ path: String) -> [DoctorFinding] {
         guard !check.findings.isEmpty else { return [.ok("configuration", "\(path) has no mistakes")] }
-        return check.findings.map {
+        let lines = check.shown.findings.map {
             DoctorFinding(
                 check: "configuration", verdict: $0.isMistake ? .fault : .warning, text: PlainText.line($0.description),
                 advice: nil)
         }
+        guard check.shown.others > 0 else { return lines }
+        return lines + [
+            .warning("configuration", "\(path) has \(check.shown.others) more", do: "nearblock check --json \(path)")
+        ]
     }
 
     private static func findings(of peer: PeerAddress, _ configuration: NodeConfiguration) async -> [DoctorFinding] {
         do {
             return await PeerChecks(address: peer, protection: try configuration.openPeerProtection()).findings()
         } catch {
-            return [.fault("peer", "\(error)", do: nil)]
+            return [.fault("peer", error.plainReason, do: nil)]
         }
     }
 
     /// Asks the node that runs here.
-    private func exports(at path: String?) async -> (isRunning: Bool, findings: [DoctorFinding]) {
+    private func exports(at path: String?, defaultControl: String) async -> (isRunning: Bool, findings: [DoctorFinding])
+    {
         var node = node
-        if let path, node.control == DefaultPaths.control { node.control = path }
+        if let path, node.control == defaultControl { node.control = path }
         guard case .status(let exports, _, _)? = try? await node.ask(.status) else {
             return (false, [.ok("node", "none answers at \(node.control)")])
         }

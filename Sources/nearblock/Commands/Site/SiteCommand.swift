@@ -8,5 +8,8 @@ struct SiteCommand: AsyncParsableCommand {
         discussion: HelpText.text(
             examples: "nearblock site status --site /mnt/site",
             "nearblock site remove --site /mnt/site host3"),
-        subcommands: [SiteStatusCommand.self, SiteVerifyCommand.self, SiteRemoveCommand.self])
+        subcommands: [
+            SiteStatusCommand.self, SiteSimilarityCommand.self, SiteVerifyCommand.self, SiteRemoveCommand.self,
+            SiteTakeoverCommand.self,
+        ])
 }

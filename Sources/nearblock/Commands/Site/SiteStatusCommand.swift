@@ -33,7 +33,8 @@ struct SiteStatusCommand: AsyncParsableCommand {
                 ], details: host.isAlive ? [] : ["last seen \(Int(host.lastSeenSeconds)) s ago"])
         }
         let unlisted = report.unlisted == 0 ? "" : ", \(report.unlisted) images not listed yet"
-        return table.lines
+        let disks = (report.disks ?? []).map { "\($0.export) on \($0.image): \($0.state.rawValue), at \($0.host)" }
+        return table.lines + disks
             + ["\(report.catalogues) catalogues of samples, \(Format.bytes(report.catalogueBytes))\(unlisted)"]
     }
 }

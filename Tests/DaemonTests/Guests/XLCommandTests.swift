@@ -60,8 +60,8 @@ struct XLCommandTests {
         async let moved = source.ask([
             "memory", "--to", "127.0.0.1:\(port)", "--memory", socket, "--memory-name", "web", "--json",
         ])
-        try await waitUntil("both sockets are there") {
-            [socket, "\(folder)/web.sock"].allSatisfy { FileManager.default.fileExists(atPath: $0) }
+        try await waitUntil("both sides listen") {
+            [socket, "\(folder)/web.sock"].allSatisfy { UnixAddress.isListening(at: $0) }
         }
         let sender = try ChildProcess(
             "/usr/bin/python3", [xl, "migrate", stream, "exec socat - UNIX-CONNECT:\(socket)"],
