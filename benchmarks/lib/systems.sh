@@ -39,7 +39,35 @@ make_systems() {
     done 3< <(systems_table)
 }
 
+# One line a system with a history: name, kind (see make-history), and the system that it is made of.
+histories_table() {
+    cat <<'END'
+shifted-12       shifted    plain-12
+upgraded-13      upgraded   plain-12
+aged-web-12      web        web-11
+aged-desktop-12  desktop    desktop-12
+ntfs-4096        ntfs-4096  desktop-12
+ntfs-512         ntfs-512   desktop-12
+END
+}
+
+# Makes those that are missing, and the systems that they are made of. As root.
+make_histories() {
+    local name kind base
+    make_systems
+    while read -r name kind base <&3; do
+        [[ -e $systems_folder/$name.raw ]] ||
+            "$repository/benchmarks/lib/make-history" "$kind" "$systems_folder/$base.raw" "$systems_folder/$name.raw"
+    done 3< <(histories_table)
+}
+
 # Prints the image of each, in the order of the table.
+history_images() {
+    local name
+    while read -r name _; do printf '%s\n' "$systems_folder/$name.raw"; done < <(histories_table)
+}
+
+# Prints the image of each of the eleven, in the order of the table.
 system_images() {
     local name
     while read -r name _; do printf '%s\n' "$systems_folder/$name.raw"; done < <(systems_table)

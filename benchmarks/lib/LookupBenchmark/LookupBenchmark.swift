@@ -1,6 +1,7 @@
 import Foundation
 import Hashing
 import Index
+import IndexSamples
 
 /// Times look-ups in an index, on one core, and prints one JSON object a line.
 ///

@@ -44,13 +44,18 @@ def write_table(folder, number, blocks):
         table.write(header + sha(header) + name + domain)
 
 
+def write_settings(folder):
+    """Makes a new index."""
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "index.json"), "w") as settings:
+        settings.write('{"blockSize":%d,"version":%d}' % (BLOCK, 1))
+
+
 def main():
     if len(sys.argv) != 4 or not sys.argv[2].isdigit() or not sys.argv[3].isdigit():
         sys.exit(__doc__)
     folder = sys.argv[1]
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "index.json"), "w") as settings:
-        settings.write('{"blockSize":%d,"version":%d}' % (BLOCK, 1))
+    write_settings(folder)
     for number in range(int(sys.argv[2])):
         write_table(folder, number, int(sys.argv[3]))
 

@@ -1,18 +1,20 @@
 """migration.turns --nearblock PATH [--old PATH] --relay PATH --folder FOLDER [--rounds N] [--rate RATE] [--both]
-           DISK NEIGHBOUR LINK...
+           [--stages] DISK NEIGHBOUR LINK...
 
 Moves DISK to a node that has NEIGHBOUR, by turns with the program of an earlier release. With --both, the source has it
-too. Prints bytes, seconds, and the seconds of CPU of both nodes.
+too. Prints bytes, seconds, and the seconds of CPU of both nodes; with --stages, also how long the link was used or not.
 """
 import argparse
 import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import Any
 
 from nearblock_benchmarks.migration.links import parse, spread
 from nearblock_benchmarks.migration.pair import Pair
+from nearblock_benchmarks.migration.timeline import Timeline
 from nearblock_tests.images import copy_image
 from nearblock_tests.nodes import NodeFailure
 from nearblock_tests.wan.wan import Wan
@@ -41,7 +43,11 @@ def move(options, program, wan):
         near = ["--index", f"{folder}/index"] if options.both else []
         with Pair(program, wan, folder, ["--index", f"{folder}/index"], near) as pair:
             before = cpu_of(pair.near) + cpu_of(pair.far)
-            report = pair.move(*(["--rate", options.rate] if options.rate else []))
+            with Timeline(wan) as timeline:
+                began = time.monotonic()
+                report = pair.move(*(["--rate", options.rate] if options.rate else []))
+                ended = time.monotonic()
+            report["stages"] = timeline.stages(began, ended, wan.rate)
             report["cpu"] = cpu_of(pair.near) + cpu_of(pair.far) - before
         if subprocess.run(["cmp", options.disk, f"{folder}/images/disk.raw"]).returncode != 0:
             sys.exit("the disk that has arrived is another one")
@@ -62,6 +68,14 @@ def missing(options):
     return len(packed.stdout)
 
 
+def print_stages(name, reports):
+    print(f"seconds of {name}:")
+    for stage in reports[0]["stages"]:
+        print(f"  {stage:36} {spread([r['stages'].get(stage, 0.0) for r in reports], 2)}", flush=True)
+    for stage in ("precopy", "pause", "postcopy", "total"):
+        print(f"  by migrate --json: {stage:17} {spread([r['seconds'][stage] for r in reports], 2)}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("nearblock", "relay", "folder"):
@@ -70,6 +84,7 @@ def main():
     parser.add_argument("--rate")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--both", action="store_true")
+    parser.add_argument("--stages", action="store_true")
     for name in ("disk", "neighbour"):
         parser.add_argument(name)
     parser.add_argument("links", nargs="+")
@@ -95,6 +110,9 @@ def main():
                 spread([r["cpu"] for r in said], 1),
             ]
             print(f"| {link} | {name} | " + " | ".join(columns) + " |", flush=True)
+        if options.stages:
+            for name, _ in programs:
+                print_stages(name, reports[name])
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ import subprocess
 import time
 
 Work = collections.namedtuple("Work", "name block depth connections reads sequential")
-# Requests a second, microseconds of the server's CPU a request, microseconds that 99 % took at most.
-Result = collections.namedtuple("Result", "rate cpu p99")
+# Requests a second, microseconds of the server's CPU a request, microseconds that 99 % took at most; then the part of a core
+# that each thread of the client took.
+Result = collections.namedtuple("Result", "rate cpu p99 client")
 
 
 def run_fio(server, work, seconds, size):
@@ -29,7 +30,7 @@ def run_fio(server, work, seconds, size):
     total = sum(part["total_ios"] for part in parts)
     rate = total / max(part["runtime"] for part in parts) * 1000
     p99 = max(part["clat_ns"]["percentile"]["99.000000"] for part in parts) / 1000
-    return total, rate, p99, before
+    return total, rate, p99, (job["usr_cpu"] + job["sys_cpu"]) / 100, before
 
 
 def run_load(server, work, seconds, size):
@@ -39,14 +40,15 @@ def run_load(server, work, seconds, size):
         command.append("--sequential")
     before = server.cpu()
     done = json.loads(subprocess.check_output([*command, server.address(), server.export]))
-    return done["requests"], done["requests"] / done["seconds"], done["p99"] / 1000, before
+    client = done["client_cpu"] / done["seconds"] / work.connections
+    return done["requests"], done["requests"] / done["seconds"], done["p99"] / 1000, client, before
 
 
 def measure(server, work, seconds, client, size):
     """Runs one load against a server that is there, and returns a Result."""
     run = run_load if client == "load" else run_fio
-    total, rate, p99, before = run(server, work, seconds, size)
+    total, rate, p99, client, before = run(server, work, seconds, size)
     if server.kind == "nbd-server":
         # Its children's CPU counts once they have been waited for.
         time.sleep(0.3)
-    return Result(rate, (server.cpu() - before) / total * 1e6, p99)
+    return Result(rate, (server.cpu() - before) / total * 1e6, p99, client)

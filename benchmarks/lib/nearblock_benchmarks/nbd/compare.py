@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from nearblock_benchmarks.nbd.clients import Work, measure
-from nearblock_benchmarks.nbd.servers import Server
+from nearblock_benchmarks.nbd.servers import FLOORS, OTHER, Server
 from nearblock_benchmarks.page_cache import drop
 
 KINDS = ["nearblock", "nbdkit", "qemu-nbd", "nbd-server"]
@@ -17,7 +17,8 @@ SMALL = [
     Work("4K read, depth 1", 4 * KI, 1, 1, 100, False), Work("4K read, depth 32", 4 * KI, 32, 1, 100, False),
     Work("4K read, depth 32 x 4", 4 * KI, 32, 4, 100, False), Work("4K write, depth 1", 4 * KI, 1, 1, 0, False),
     Work("4K write, depth 32", 4 * KI, 32, 1, 0, False), Work("4K write, depth 32 x 4", 4 * KI, 32, 4, 0, False),
-    Work("4K 70/30, depth 32", 4 * KI, 32, 1, 70, False),
+    Work("4K 70/30, depth 32", 4 * KI, 32, 1, 70, False), Work("4K read, depth 1 x 4", 4 * KI, 1, 4, 100, False),
+    Work("4K write, depth 1 x 4", 4 * KI, 1, 4, 0, False),
 ]
 LARGE = [
     Work("128K read", 128 * KI, 8, 1, 100, True), Work("128K write", 128 * KI, 8, 1, 0, True),
@@ -26,10 +27,19 @@ LARGE = [
 COLD = [SMALL[0], SMALL[1], LARGE[2]]
 
 
+def limit(work, rate, cpu, client):
+    """What keeps the rate from being higher: each thread of the client has a core to itself, or no core is idle."""
+    if client >= 0.95:
+        return f"client, {client:.0%} of a core"
+    used = rate * cpu / 1e6 + client * work.connections
+    return f"all cores, each client {client:.0%}" if used >= 0.95 * len(os.sched_getaffinity(0)) else ""
+
+
 class Bench:
     def __init__(self, settings):
         self.settings = settings
         self.size = os.path.getsize(settings.image)
+        self.kinds = ["nearblock", OTHER] if settings.against else KINDS
 
     def warm(self):
         subprocess.run(["cat", self.settings.image], stdout=subprocess.DEVNULL, check=True)
@@ -37,14 +47,15 @@ class Bench:
     def cool(self):
         drop(self.settings.image)
 
-    def compare(self, title, works, kinds=KINDS, prepare=None, **options):
+    def compare(self, title, works, prepare=None, **options):
         """Every work on every server in turn, as many times as asked for; prints medians, and ratios to the best of the
         others with the least and the most of the rounds."""
-        kinds = [kind for kind in kinds + (["floor"] if self.settings.floor_too else [])
-                 if Server.can(kind, options.get("direct", False), options.get("tls")) and
-                 not (kind == "floor" and options.get("transport") == "tcp")]
-        print(f"\n## {title}\n\n| work | server | requests/s | CPU us | p99 us | rate | CPU | p99 |")
-        print("| --- | --- | ---: | ---: | ---: | --- | --- | --- |")
+        kinds = [kind for kind in self.kinds + (list(FLOORS) if self.settings.floor_too else [])
+                 if Server.can(kind, options.get("direct", False), options.get("tls"))]
+        floors = [kind for kind in kinds if kind in FLOORS]
+        columns = "".join(f" rate / {kind} | CPU / {kind} |" for kind in floors)
+        print(f"\n## {title}\n\n| work | server | requests/s | CPU us | p99 us | limit |{columns} rate | CPU | p99 |")
+        print("| --- | --- | ---: | ---: | ---: | --- |" + " --- | --- |" * len(floors) + " --- | --- | --- |")
         for work in works:
             if self.settings.only and self.settings.only not in work.name:
                 continue
@@ -59,20 +70,28 @@ class Bench:
 
     def report(self, work, results):
         middle = {kind: [statistics.median(column) for column in zip(*runs)] for kind, runs in results.items()}
-        others = [kind for kind in middle if kind not in ("nearblock", "floor")]
-        for kind, (rate, cpu, p99) in middle.items():
-            ratios = "| | |"
+        others = [kind for kind in middle if kind != "nearblock" and kind not in FLOORS]
+        for kind, (rate, cpu, p99, client) in middle.items():
+            ratios = " | | |"
             if kind == "nearblock":
                 ratios = "|".join(
                     self.ratio(results, others, column, best) for column, best in ((0, max), (1, min), (2, min))) + "|"
-            print(f"| {work.name} | {kind} | {rate:.0f} | {cpu:.2f} | {p99:.0f} | {ratios}", flush=True)
+            for floor in reversed([floor for floor in FLOORS if floor in results]):
+                ratios = (" | |" if kind in FLOORS else "".join(
+                    f" {self.by_rounds(results, kind, floor, column)} |" for column in (0, 1))) + ratios
+            print(f"| {work.name} | {kind} | {rate:.0f} | {cpu:.2f} | {p99:.0f} | {limit(work, rate, cpu, client)} |{ratios}",
+                  flush=True)
+
+    def ratio(self, results, others, column, best):
+        """Of nearblock to the best other server in this column."""
+        leader = best(others, key=lambda kind: statistics.median(run[column] for run in results[kind]))
+        return f" {self.by_rounds(results, 'nearblock', leader, column)} of {leader} "
 
     @staticmethod
-    def ratio(results, others, column, best):
-        """Of nearblock to the best other server in this column, by rounds."""
-        leader = best(others, key=lambda kind: statistics.median(run[column] for run in results[kind]))
-        ratios = [ours[column] / max(theirs[column], 1e-9) for ours, theirs in zip(results["nearblock"], results[leader])]
-        return f" {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) of {leader} "
+    def by_rounds(results, kind, other, column):
+        """The median, least and most of a server's figures by another one's, each of the same round."""
+        ratios = [ours[column] / max(theirs[column], 1e-9) for ours, theirs in zip(results[kind], results[other])]
+        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
     # What the suites do.
 
@@ -89,7 +108,7 @@ class Bench:
         self.warm()
         print("\n## TLS over TCP, nbdcopy reads the image\n\n| server | MiB/s | CPU us a MiB | cipher |")
         print("| --- | ---: | ---: | --- |")
-        kinds = ("nearblock", "nbdkit", "qemu-nbd")
+        kinds = [kind for kind in self.kinds if Server.can(kind, tls=self.settings.tls)]
         results: dict[Any, list[Any]] = {kind: [] for kind in kinds}
         for _ in range(self.settings.rounds):
             for kind in kinds:
@@ -143,9 +162,9 @@ class Bench:
         self.warm()
         print("\n## Fairness: 4K reads at depth 1 beside 1M reads at depth 16\n\n| server | p50 us | p99 us | 1M/s |")
         print("| --- | ---: | ---: | ---: |")
-        results: dict[Any, list[Any]] = {kind: [] for kind in KINDS}
+        results: dict[Any, list[Any]] = {kind: [] for kind in self.kinds}
         for _ in range(self.settings.rounds):
-            for kind in KINDS:
+            for kind in self.kinds:
                 with Server(kind, self.settings, self.settings.image) as server:
                     results[kind].append(self.beside(server))
         for kind, runs in results.items():
@@ -164,7 +183,9 @@ class Bench:
     def idle(self):
         """What connections cost that ask for nothing."""
         print("\n## 100 idle connections\n\n| server | CPU s in 5 s | KiB a connection |\n| --- | ---: | ---: |")
-        for kind in ("nearblock", "nbdkit", "qemu-nbd"):
+        for kind in self.kinds:
+            if kind == "nbd-server":
+                continue
             with Server(kind, self.settings, self.settings.image) as server:
                 before = server.resident()
                 clients = subprocess.Popen(
@@ -189,6 +210,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--client", choices=["fio", "load"], default="fio")
     parser.add_argument("--only", default="")
+    parser.add_argument("--against", default="")
     parser.add_argument("--floor-too", action="store_true")
     parser.add_argument("suites", nargs="*", default=SUITES)
     settings = parser.parse_args()

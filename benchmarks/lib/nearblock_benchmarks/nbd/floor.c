@@ -2,32 +2,60 @@
 // every request that has come, each is answered by one pread or pwrite, and one send takes all the answers. It checks
 // nothing and serves clients of its own benchmark only.
 //
-//   floor SOCKET IMAGE [--threads]      one thread for all connections, or one each
+//   floor [OPTION ...] ADDRESS IMAGE
+//
+// ADDRESS is the path of a Unix socket or HOST:PORT. Options, for experiments on what a single cause costs:
+//   --threads       one thread for each connection, and not one for all
+//   --structured    structured replies to clients that can take them
+//   --nowait        preadv2 with RWF_NOWAIT, and not pread
+//   --ring          receive through io_uring into provided buffers, and not by recv
+//   --shift BYTES   the first reply of a batch begins so many bytes behind the start of a page
+//   --regions N     replies of consecutive batches go to N regions in turn, so that they are not in the caches any more
+//   --huge          huge pages for replies
+//   --short-turns   slices of 100 us of the processor, as nearblock's loops ask for: sched_setattr(2)
+//   --apart         data begins at the start of a page, and headers have memory of their own: an iovec for each
 
 #define _GNU_SOURCE
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
+#include <liburing.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { INPUT = 2 << 20, OUTPUT = 34 << 20, CONNECTIONS = 64 };
+enum { INPUT = 2 << 20, OUTPUT = 34 << 20, HEADERS = 1 << 20, CONNECTIONS = 64, PARTS = 1024, PAGE = 4096 };
+enum { PROVIDED = 16, PROVIDED_BYTES = 64 << 10 };
+
+static int byThreads, isStructured, isNoWait, byRing, isHuge, isApart, takesShortTurns;
+static size_t shift, regions = 1;
 
 struct connection {
     int socket;
     // 0 before the handshake, 1 after it, 2 from the first request on.
     int stage;
+    int givesChunks;
     size_t filled;
-    size_t owed;
     char *input;
-    char *output;
+    char *outputs;
+    size_t region;
+    char *headers;
+    struct iovec parts[PARTS];
+    struct io_uring ring;
+    struct io_uring_buf_ring *provided;
+    char *providedBytes;
 };
 
 static int image;
@@ -53,7 +81,18 @@ static int sendAll(int socket, const char *bytes, size_t count) {
     return 0;
 }
 
-// As much of the handshake as libnbd and load need: every option but EXPORT_NAME and GO is unknown here.
+static int sendParts(int socket, struct iovec *parts, size_t count) {
+    while (count > 0) {
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+        ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+        if (sent <= 0) return -1;
+        while (count > 0 && (size_t)sent >= parts->iov_len) sent -= (ssize_t)parts->iov_len, parts++, count--;
+        if (count > 0) parts->iov_base = (char *)parts->iov_base + sent, parts->iov_len -= (size_t)sent;
+    }
+    return 0;
+}
+
+// As much of the handshake as libnbd and load need: other options than EXPORT_NAME, GO and STRUCTURED_REPLY are unknown.
 static int shakeHands(struct connection *c) {
     char greeting[18] = "NBDMAGICIHAVEOPT\0\3", head[16], data[4096], answer[64];
     if (sendAll(c->socket, greeting, 18) || recv(c->socket, head, 4, MSG_WAITALL) != 4) return -1;
@@ -70,7 +109,8 @@ static int shakeHands(struct connection *c) {
         store(answer, 0x3e889045565a9, 8);
         store(answer + 8, option, 4);
         if (option != 7) {
-            store(answer + 12, 0x80000001, 4);
+            c->givesChunks |= option == 8 && isStructured;
+            store(answer + 12, option == 8 && isStructured ? 1 : 0x80000001, 4);
             store(answer + 16, 0, 4);
             if (sendAll(c->socket, answer, 20)) return -1;
             continue;
@@ -87,9 +127,33 @@ static int shakeHands(struct connection *c) {
     }
 }
 
+static ssize_t readImage(char *to, size_t length, uint64_t offset) {
+    if (!isNoWait) return pread(image, to, length, (off_t)offset);
+    struct iovec part = {to, length};
+    return preadv2(image, &part, 1, (off_t)offset, RWF_NOWAIT);
+}
+
+// Returns the length of the header.
+static size_t storeHeader(struct connection *c, char *to, const char *request, int isRead, size_t length) {
+    memcpy(to + 8, request + 8, 8);
+    if (!c->givesChunks) {
+        store(to, 0x67446698, 4);
+        store(to + 4, 0, 4);
+        return 16;
+    }
+    store(to, 0x668e33ef, 4);
+    store(to + 4, 1, 2);
+    store(to + 6, isRead ? 1 : 0, 2);
+    store(to + 16, isRead ? 8 + length : 0, 4);
+    if (isRead) memcpy(to + 20, request + 16, 8);
+    return isRead ? 28 : 20;
+}
+
 // Answers what stands in the input; returns -1 at the end of the conversation.
 static int answer(struct connection *c) {
-    size_t at = 0, made = 0;
+    char *output = c->outputs + c->region * OUTPUT;
+    size_t at = 0, made = isApart ? 0 : shift, headed = 0, parts = 0;
+    c->region = (c->region + 1) % regions;
     while (c->filled - at >= 28) {
         const char *request = c->input + at;
         uint16_t command = (uint16_t)load(request + 6, 2);
@@ -100,20 +164,62 @@ static int answer(struct connection *c) {
             if (pwrite(image, request + 28, length, (off_t)offset) != (ssize_t)length) return -1;
             at += length;
         }
-        if (command == 0 && made + 16 + length > OUTPUT) break;
-        store(c->output + made, 0x67446698, 4);
-        store(c->output + made + 4, 0, 4);
-        memcpy(c->output + made + 8, request + 8, 8);
-        made += 16;
+        if (command == 0 && made + 32 + length > OUTPUT) break;
+        if (isApart && (parts + 2 > PARTS || headed + 32 > HEADERS)) break;
+        char *header = isApart ? c->headers + headed : output + made;
+        size_t count = storeHeader(c, header, request, command == 0, length);
+        if (isApart) {
+            c->parts[parts++] = (struct iovec){header, count};
+            headed += count;
+        } else {
+            made += count;
+        }
         if (command == 0) {
-            if (pread(image, c->output + made, length, (off_t)offset) != (ssize_t)length) return -1;
-            made += length;
+            if (readImage(output + made, length, offset) != (ssize_t)length) return -1;
+            if (isApart) c->parts[parts++] = (struct iovec){output + made, length};
+            made += isApart ? (length + PAGE - 1) / PAGE * PAGE : length;
         }
         at += 28;
     }
     memmove(c->input, c->input + at, c->filled - at);
     c->filled -= at;
-    return sendAll(c->socket, c->output, made);
+    return isApart ? sendParts(c->socket, c->parts, parts) : sendAll(c->socket, output + shift, made - shift);
+}
+
+static void openRing(struct connection *c) {
+    io_uring_queue_init(64, &c->ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+    c->provided = aligned_alloc(PAGE, PAGE);
+    struct io_uring_buf_reg registration = {.ring_addr = (uintptr_t)c->provided, .ring_entries = PROVIDED};
+    io_uring_buf_ring_init(c->provided);
+    io_uring_register_buf_ring(&c->ring, &registration, 0);
+    c->providedBytes = aligned_alloc(PAGE, PROVIDED * PROVIDED_BYTES);
+    for (int i = 0; i < PROVIDED; i++)
+        io_uring_buf_ring_add(c->provided, c->providedBytes + i * PROVIDED_BYTES, PROVIDED_BYTES, (unsigned short)i,
+                              PROVIDED - 1, i);
+    io_uring_buf_ring_advance(c->provided, PROVIDED);
+}
+
+// Receives into a buffer that the kernel chooses, and answers from there if nothing was left over.
+static int serveByRing(struct connection *c) {
+    struct io_uring_sqe *entry = io_uring_get_sqe(&c->ring);
+    struct io_uring_cqe *end;
+    io_uring_prep_recv(entry, c->socket, NULL, PROVIDED_BYTES, 0);
+    entry->flags |= IOSQE_BUFFER_SELECT;
+    entry->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    if (io_uring_submit_and_wait(&c->ring, 1) < 0 || io_uring_peek_cqe(&c->ring, &end)) return -1;
+    int got = end->res, number = (int)(end->flags >> IORING_CQE_BUFFER_SHIFT);
+    io_uring_cqe_seen(&c->ring, end);
+    if (got <= 0) return -1;
+    char *own = c->input, *bytes = c->providedBytes + number * PROVIDED_BYTES;
+    if (c->filled == 0) c->input = bytes;
+    else memcpy(own + c->filled, bytes, (size_t)got);
+    c->filled += (size_t)got;
+    int result = answer(c);
+    if (c->input != own) memcpy(own, c->input, c->filled);
+    c->input = own;
+    io_uring_buf_ring_add(c->provided, bytes, PROVIDED_BYTES, (unsigned short)number, PROVIDED - 1, 0);
+    io_uring_buf_ring_advance(c->provided, 1);
+    return result;
 }
 
 static int serve(struct connection *c) {
@@ -122,6 +228,7 @@ static int serve(struct connection *c) {
         return shakeHands(c);
     }
     c->stage = 2;
+    if (byRing) return serveByRing(c);
     ssize_t got = recv(c->socket, c->input + c->filled, INPUT - c->filled, 0);
     if (got <= 0) return -1;
     c->filled += (size_t)got;
@@ -130,20 +237,26 @@ static int serve(struct connection *c) {
 
 static struct connection *open_connection(int socket) {
     struct connection *c = calloc(1, sizeof *c);
+    int on = 1;
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->socket = socket;
     c->input = malloc(INPUT);
-    c->output = malloc(OUTPUT);
+    c->outputs = mmap(NULL, regions * OUTPUT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (isHuge) madvise(c->outputs, regions * OUTPUT, MADV_HUGEPAGE);
+    c->headers = malloc(HEADERS);
     return c;
 }
 
 static void end(struct connection *c) {
     close(c->socket);
     free(c->input);
-    free(c->output);
+    munmap(c->outputs, regions * OUTPUT);
+    free(c->headers);
     free(c);
 }
 
 static void *thread(void *context) {
+    if (byRing) openRing(context);
     while (serve(context) == 0) {}
     end(context);
     return NULL;
@@ -182,15 +295,62 @@ static void serveByOne(int listener) {
     }
 }
 
+static int listenAt(const char *where) {
+    const char *colon = strrchr(where, ':');
+    if (where[0] == '/' || !colon) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        strncpy(address.sun_path, where, sizeof address.sun_path - 1);
+        int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+        return bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 64) ? -1 : listener;
+    }
+    char host[256] = {0};
+    memcpy(host, where, (size_t)(colon - where) < 255 ? (size_t)(colon - where) : 255);
+    struct addrinfo *found, hints = {.ai_socktype = SOCK_STREAM};
+    if (getaddrinfo(host, colon + 1, &hints, &found)) return -1;
+    int listener = socket(found->ai_family, SOCK_STREAM, 0), on = 1;
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    return bind(listener, found->ai_addr, found->ai_addrlen) || listen(listener, 64) ? -1 : listener;
+}
+
+static int readOptions(int argc, char **argv) {
+    static const struct option options[] = {
+        {"threads", 0, &byThreads, 1}, {"structured", 0, &isStructured, 1}, {"nowait", 0, &isNoWait, 1},
+        {"ring", 0, &byRing, 1}, {"huge", 0, &isHuge, 1}, {"apart", 0, &isApart, 1}, {"short-turns", 0, &takesShortTurns, 1},
+        {"shift", 1, 0, 's'},
+        {"regions", 1, 0, 'r'}, {0, 0, 0, 0}};
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 's') shift = (size_t)atoi(optarg);
+        else if (option == 'r') regions = (size_t)atoi(optarg);
+        else if (option != 0) return -1;
+    }
+    return argc - optind == 2 && regions > 0 ? 0 : -1;
+}
+
+static void takeShortTurns(void) {
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes;
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0)) return;
+    attributes.size = sizeof attributes;
+    attributes.runtime = 100000;
+    syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 int main(int argc, char **argv) {
-    if (argc < 3) return fprintf(stderr, "usage: floor SOCKET IMAGE [--threads]\n"), 2;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strncpy(address.sun_path, argv[1], sizeof address.sun_path - 1);
-    image = open(argv[2], O_RDWR);
-    if (image < 0) return perror(argv[2]), 1;
+    if (readOptions(argc, argv)) return fprintf(stderr, "usage: see the top of floor.c\n"), 2;
+    char **names = argv + optind;
+    image = open(names[1], O_RDWR);
+    if (image < 0) return perror(names[1]), 1;
     size = (uint64_t)lseek(image, 0, SEEK_END);
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 64)) return perror(argv[1]), 1;
-    if (argc > 3) serveByThreads(listener);
+    int listener = listenAt(names[0]);
+    if (listener < 0) return perror(names[0]), 1;
+    if (takesShortTurns) takeShortTurns();
+    // A ring has one thread.
+    if (byThreads || byRing) serveByThreads(listener);
     serveByOne(listener);
 }

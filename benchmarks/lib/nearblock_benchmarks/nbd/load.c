@@ -1,10 +1,13 @@
 // Loads an NBD server over its raw protocol, with less work of its own than fio's engine does, so that it is the server
 // that is measured. One thread a connection; requests leave together and answers are taken together.
 //
-//   load [--connections N] [--depth N] [--block BYTES] [--reads PERCENT] [--sequential] [--seconds S] [--idle]
+//   load [--connections N] [--depth N] [--block BYTES] [--reads PERCENT] [--sequential] [--seconds S]
+//        [--requests N] [--structured] [--idle]
 //        ADDRESS EXPORT
 //
-// --idle only keeps the connections open. ADDRESS is the path of a Unix socket or HOST:PORT. Prints JSON: requests, seconds, and latencies in nanoseconds.
+// --requests ends each connection after so many, however long they take. --structured asks for structured replies. --idle
+// only keeps the connections open. ADDRESS is the path of a Unix socket or HOST:PORT. Prints JSON: requests, seconds, and
+// latencies in nanoseconds.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,11 +31,12 @@
 enum { ROOM = 1 << 20, SAMPLES = 1 << 23 };
 
 static struct settings {
-    int connections, depth, reads, isSequential, isIdle;
+    int connections, depth, reads, isSequential, isStructured, isIdle;
     uint32_t block;
+    uint64_t most;
     double seconds;
     const char *address, *export;
-} set = {.connections = 1, .depth = 1, .reads = 100, .block = 4096, .seconds = 3};
+} set = {.connections = 1, .depth = 1, .reads = 100, .block = 4096, .most = UINT64_MAX, .seconds = 3};
 
 struct slot {
     uint64_t start;
@@ -42,7 +46,7 @@ struct slot {
 struct client {
     pthread_t thread;
     int socket;
-    uint64_t size, seed, position, requests;
+    uint64_t size, seed, position, asked, requests;
     uint32_t *samples;
     struct slot *slots;
     int *idle, idleCount;
@@ -109,18 +113,29 @@ static void take(int socket, char *to, size_t count) {
     if (recv(socket, to, count, MSG_WAITALL) != (ssize_t)count) die("handshake");
 }
 
+static void ask_for_structure(int socket) {
+    char option[16] = "IHAVEOPT", answer[20];
+    store(option + 8, 8, 4);
+    store(option + 12, 0, 4);
+    if (send(socket, option, 16, 0) != 16) die("handshake");
+    take(socket, answer, 20);
+    if (load(answer + 12, 4) != 1) die("structured replies");
+}
+
 // EXPORT_NAME without zeroes behind it: the one way in that every server has.
 static void shake_hands(struct client *c) {
-    char greeting[18], hello[4 + 16 + 256], answer[10];
+    char greeting[18], hello[16 + 256], answer[10];
     size_t name = strlen(set.export);
     if (name > 256) die("export name");
     take(c->socket, greeting, 18);
     store(hello, 3, 4);
-    memcpy(hello + 4, "IHAVEOPT", 8);
-    store(hello + 12, 1, 4);
-    store(hello + 16, name, 4);
-    memcpy(hello + 20, set.export, name);
-    if (send(c->socket, hello, 20 + name, 0) != (ssize_t)(20 + name)) die("handshake");
+    if (send(c->socket, hello, 4, 0) != 4) die("handshake");
+    if (set.isStructured) ask_for_structure(c->socket);
+    memcpy(hello, "IHAVEOPT", 8);
+    store(hello + 8, 1, 4);
+    store(hello + 12, name, 4);
+    memcpy(hello + 16, set.export, name);
+    if (send(c->socket, hello, 16 + name, 0) != (ssize_t)(16 + name)) die("handshake");
     take(c->socket, answer, 10);
     c->size = load(answer, 8);
     if (c->size < set.block) die("the export is smaller than a block");
@@ -128,6 +143,7 @@ static void shake_hands(struct client *c) {
 
 static void ask(struct client *c, uint64_t time) {
     int number = c->idle[--c->idleCount];
+    c->asked++;
     struct slot *slot = c->slots + number;
     slot->start = time;
     slot->isRead = (int)(draw(c) % 100) < set.reads;
@@ -152,6 +168,12 @@ static void finish(struct client *c, int number, uint64_t time) {
     c->idle[c->idleCount++] = number;
 }
 
+// A read has one chunk of data, and a write one of none: so does every server here.
+static int isSuccess(const char *header) {
+    if (!set.isStructured) return load(header, 4) == 0x67446698 && load(header + 4, 4) == 0;
+    return load(header, 4) == 0x668e33ef && load(header + 4, 2) == 1 && load(header + 6, 2) <= 1;
+}
+
 static void parse(struct client *c) {
     uint64_t time = now();
     size_t at = 0;
@@ -163,12 +185,14 @@ static void parse(struct client *c) {
             if (c->skip == 0) finish(c, c->answered, time);
             continue;
         }
-        if (c->filled - at < 16) break;
-        if (load(c->input + at, 4) != 0x67446698 || load(c->input + at + 4, 4) != 0) die("a request failed");
+        size_t header = set.isStructured ? 20 : 16;
+        if (c->filled - at < header) break;
+        if (!isSuccess(c->input + at)) die("a request failed");
         int number = (int)load(c->input + at + 8, 8);
-        at += 16;
+        at += header;
         if (c->slots[number].isRead) {
-            c->skip = set.block;
+            // A chunk of data begins with its offset.
+            c->skip = set.block + (set.isStructured ? 8 : 0);
             c->answered = number;
         } else {
             finish(c, number, time);
@@ -204,9 +228,10 @@ static void *run(void *context) {
     struct client *c = context;
     for (;;) {
         uint64_t time = now();
-        if (time < end_time && c->made == 0) {
-            while (c->idleCount > 0) ask(c, time);
-        } else if (time >= end_time && c->idleCount == set.depth) {
+        int isOver = time >= end_time || c->asked == set.most;
+        if (!isOver && c->made == 0) {
+            while (c->idleCount > 0 && c->asked < set.most) ask(c, time);
+        } else if (isOver && c->made == 0 && c->idleCount == set.depth) {
             return NULL;
         }
         push(c);
@@ -256,7 +281,8 @@ static void report(struct client **clients, double seconds) {
 static void read_arguments(int argc, char **argv) {
     static const struct option options[] = {
         {"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'}, {"block", 1, 0, 'b'}, {"reads", 1, 0, 'r'},
-        {"sequential", 0, 0, 's'}, {"seconds", 1, 0, 't'}, {"idle", 0, 0, 'i'}, {0, 0, 0, 0}};
+        {"sequential", 0, 0, 's'}, {"seconds", 1, 0, 't'}, {"requests", 1, 0, 'n'},
+        {"structured", 0, 0, 'x'}, {"idle", 0, 0, 'i'}, {0, 0, 0, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
@@ -265,7 +291,9 @@ static void read_arguments(int argc, char **argv) {
         case 'b': set.block = (uint32_t)atoi(optarg); break;
         case 'r': set.reads = atoi(optarg); break;
         case 's': set.isSequential = 1; break;
+        case 'x': set.isStructured = 1; break;
         case 'i': set.isIdle = 1; break;
+        case 'n': set.most = (uint64_t)atoll(optarg); break;
         case 't': set.seconds = atof(optarg); break;
         default: exit(2);
         }

@@ -9,6 +9,12 @@ from nearblock_tests.nodes import free_port
 
 TICK = os.sysconf("SC_CLK_TCK")
 
+# The C loops, by their options. The second answers in chunks whoever asks for them, as all other servers do.
+FLOORS: dict[str, list[str]] = {"floor": [], "floor, chunks": ["--structured"]}
+
+# A second program of nearblock, for example one of before a change.
+OTHER = "other nearblock"
+
 
 class Server:
     """One server of one image, from `with` to its end."""
@@ -20,20 +26,22 @@ class Server:
         self.folder = settings.folder
         self.socket = f"{self.folder}/nbd.sock"
         self.port = free_port()
-        self.export = "disk" if kind in ("nearblock", "nbd-server") else ""
+        self.is_nearblock = kind in ("nearblock", OTHER)
+        self.export = "disk" if self.is_nearblock or kind == "nbd-server" else ""
 
     @staticmethod
     def can(kind, direct=False, tls=None):
         """What not every server does."""
-        if kind == "floor":
+        if kind in FLOORS:
             return not direct and not tls
-        return not (direct and kind not in ("nearblock", "qemu-nbd")) and not (tls and kind == "nbd-server")
+        return not (direct and kind not in ("nearblock", OTHER, "qemu-nbd")) and not (tls and kind == "nbd-server")
 
     def command(self):
         tcp = self.transport == "tcp"
-        if self.kind == "nearblock":
+        if self.is_nearblock:
             where = ["--listen", f"127.0.0.1:{self.port}"] if tcp else ["--socket", self.socket]
-            return [self.settings.nearblock, "serve", self.image, "--export", "disk", *where, "--state",
+            program = self.settings.against if self.kind == OTHER else self.settings.nearblock
+            return [program, "serve", self.image, "--export", "disk", *where, "--state",
                     f"{self.folder}/state", "--control", f"{self.folder}/control.sock",
                     *(["--direct"] if self.direct else []), *(["--tls", self.tls] if self.tls else []),
                     *(["--index", self.keeps, "--keep-index", "3600s"] if self.keeps else [])]
@@ -48,8 +56,8 @@ class Server:
             cache = "none" if self.direct else "writeback"
             return ["qemu-nbd", "-f", "raw", "-t", "-e", "0", f"--cache={cache}", "--aio=io_uring", "--discard=unmap",
                     *where, *tls, self.image]
-        if self.kind == "floor":
-            return [self.settings.floor, self.socket, self.image]
+        if self.kind in FLOORS:
+            return [self.settings.floor, *FLOORS[self.kind], self.address(), self.image]
         address = f"port = {self.port}\nlistenaddr = 127.0.0.1\n" if tcp else f"unixsock = {self.socket}\n"
         with open(f"{self.folder}/config", "w") as config:
             config.write(f"[generic]\n{address}[disk]\nexportname = {self.image}\n")

@@ -3,23 +3,23 @@ import Hashing
 import Index
 
 /// The fingerprints of a table file, read with one system call each time, as a migration reads those of its disks.
-final class TableDisk: FingerprintSource {
-    let blockCount: UInt64
-    let dataBlocksLimit: UInt64
+package final class TableDisk: FingerprintSource {
+    package let blockCount: UInt64
+    package let dataBlocksLimit: UInt64
     private let table: FileHandle
     private let start: UInt64
 
     /// - Parameter start: Offset of the first fingerprint.
-    init(_ neighbour: Neighbour, _ table: FileHandle, start: UInt64) {
+    package init(_ neighbour: Neighbour, _ table: FileHandle, start: UInt64) {
         blockCount = neighbour.blocks
         dataBlocksLimit = neighbour.blocks - neighbour.zero
         self.table = table
         self.start = start
     }
 
-    func nextData(from block: UInt64) -> Range<UInt64>? { block..<blockCount }
+    package func nextData(from block: UInt64) -> Range<UInt64>? { block..<blockCount }
 
-    func read(_ blocks: Range<UInt64>, into buffer: UnsafeMutableRawBufferPointer) throws {
+    package func read(_ blocks: Range<UInt64>, into buffer: UnsafeMutableRawBufferPointer) throws {
         let offset = off_t(start + blocks.lowerBound * 16)
         guard pread(table.fileDescriptor, buffer.baseAddress, buffer.count, offset) == buffer.count else {
             throw CocoaError(.fileReadUnknown)
@@ -27,7 +27,7 @@ final class TableDisk: FingerprintSource {
     }
 
     /// The fingerprints of consecutive blocks; none if they can't be read.
-    func fingerprints(_ first: UInt64, _ count: Int) -> [Fingerprint] {
+    package func fingerprints(_ first: UInt64, _ count: Int) -> [Fingerprint] {
         var bytes = [UInt8](repeating: 0, count: count * 16)
         guard (try? bytes.withUnsafeMutableBytes { try read(first..<first + UInt64(count), into: $0) }) != nil else {
             return []

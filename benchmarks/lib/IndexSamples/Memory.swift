@@ -1,13 +1,13 @@
 import Foundation
 
 /// What this process has of memory, in bytes, as `/proc/self/status` says.
-struct Memory {
+package struct Memory {
     /// Its own, beyond page cache.
-    let anonymous: Int
+    package let anonymous: Int
     /// Pages of mapped files: page cache.
-    let mapped: Int
+    package let mapped: Int
 
-    static func now() -> Memory {
+    package static func now() -> Memory {
         let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
         func field(_ name: String) -> Int {
             let line = status.split(separator: "\n").first { $0.hasPrefix(name + ":") }

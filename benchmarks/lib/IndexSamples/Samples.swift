@@ -3,15 +3,15 @@ import Hashing
 import Index
 
 /// Questions for an index, taken from its own table files by what `TableHeader` says of them.
-struct Samples {
+package struct Samples {
     private let neighbours: [Neighbour]
 
-    init(_ index: NeighbourIndex) {
+    package init(_ index: NeighbourIndex) {
         neighbours = index.neighbours.filter { $0.distinct > 0 }
     }
 
     /// Fingerprints of blocks of any neighbours, in no order.
-    func scattered(_ count: Int) -> [Fingerprint] {
+    package func scattered(_ count: Int) -> [Fingerprint] {
         var questions: [Fingerprint] = []
         let each = count / neighbours.count + 1
         for neighbour in neighbours {
@@ -25,12 +25,12 @@ struct Samples {
     }
 
     /// Fingerprints that nobody has.
-    func absent(_ count: Int) -> [Fingerprint] {
+    package func absent(_ count: Int) -> [Fingerprint] {
         (0..<count).map { _ in Fingerprint(high: .random(in: 1 ... .max), low: .random(in: 0 ... .max)) }
     }
 
     /// The blocks that are not zero of a disk that is nearly one neighbour, in the order of the disk.
-    func twin(_ count: Int, changedEvery: Int) -> [Fingerprint] {
+    package func twin(_ count: Int, changedEvery: Int) -> [Fingerprint] {
         guard let largest = neighbours.max(by: { $0.distinct < $1.distinct }) else { return [] }
         let table = try? FileHandle(forReadingFrom: URL(fileURLWithPath: largest.tableFile))
         var questions: [Fingerprint] = []
@@ -46,7 +46,7 @@ struct Samples {
     }
 
     /// The largest neighbours, as the disks of one guest.
-    func disks(_ count: Int) -> [TableDisk] {
+    package func disks(_ count: Int) -> [TableDisk] {
         neighbours.sorted { $0.distinct > $1.distinct }.prefix(count).compactMap { neighbour in
             guard let table = FileHandle(forReadingAtPath: neighbour.tableFile) else { return nil }
             return Self.start(table).map { TableDisk(neighbour, table, start: $0) }
@@ -55,7 +55,7 @@ struct Samples {
 
     /// Pages of a guest's memory: runs of five or six blocks of its disks, and a bit more than twice as many other pages
     /// in between.
-    func memory(_ count: Int, of disks: [TableDisk]) -> [Fingerprint] {
+    package func memory(_ count: Int, of disks: [TableDisk]) -> [Fingerprint] {
         var pages: [Fingerprint] = []
         while pages.count < count, let disk = disks.randomElement() {
             let length = Int.random(in: 5...6)

@@ -1,0 +1,1 @@
+"""Disks of systems with a history."""
