@@ -19,8 +19,20 @@ usage_error() {
     exit 2
 }
 
-# The help of a script is the comment at its top.
-print_help() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
+# name_of SCRIPT: what the neighbour of this script is called, with the prefix of this one: packages install
+# nearblock-attach for attach.
+name_of() {
+    case $program in
+        nearblock-*) printf 'nearblock-%s\n' "$1" ;;
+        *) printf '%s\n' "$1" ;;
+    esac
+}
+
+# The help of a script is the comment at its top, under the name by which it was called.
+print_help() {
+    own=$(basename "$(readlink -f "$0")")
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0" | sed "1s|^$own|$program|"
+}
 
 # need_command NAME WHAT-TO-DO
 need_command() { command -v "$1" >/dev/null || die "$1 is missing: $2"; }

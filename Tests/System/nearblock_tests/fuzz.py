@@ -1,9 +1,9 @@
-"""test fuzz [--short] [--seconds N] [--merge] [handshake|transmission|peer|table|value|memory|batch ...]
+"""test fuzz [--short] [--seconds N] [--merge] [handshake|transmission|answer|peer|table|value|memory|batch ...]
 
 Coverage-guided fuzzing, with libFuzzer and the address sanitizer, of what reads the bytes of NBD clients (handshake,
-transmission), of other nodes (peer), the files of an index (table), numbers and texts of users, of configuration and
-state files and of the control socket (value), the streams by which QEMU and Xen move a guest's memory (memory), and what a
-source says of such a stream (batch): the package Tests/Fuzz.
+transmission) and servers (answer), of other nodes (peer), the files of an index (table), numbers and texts of users, of
+configuration and state files and of the control socket (value), the streams by which QEMU and Xen move a guest's memory
+(memory), and what a source says of such a stream (batch): the package Tests/Fuzz.
 --seconds N is the time for all targets together (default 60; --short: 20). What is found is left in .build-fuzz and its name
 told. --merge adds what covers new code to the committed corpus in Tests/Fuzz/corpus, made small.
 """
@@ -17,9 +17,9 @@ from nearblock_tests.repository import ROOT, SuiteParser, install, note, positiv
 
 PACKAGE = ROOT / "Tests/Fuzz"
 FOLDER = ROOT / ".build-fuzz"
-TARGETS = ("handshake", "transmission", "peer", "table", "value", "memory", "batch")
+TARGETS = ("handshake", "transmission", "answer", "peer", "table", "value", "memory", "batch")
 # Those whose inputs have words that are hard to guess.
-DICTIONARIES = {"handshake": "nbd", "transmission": "nbd", "peer": "nbd", "memory": "memory"}
+DICTIONARIES = {"handshake": "nbd", "transmission": "nbd", "answer": "nbd", "peer": "nbd", "memory": "memory"}
 LIBRARIES = ("liburing", "libnbd", "libzstd", "openssl", "glib-2.0")
 LIMITS = ("-max_len=80000", "-timeout=10", "-rss_limit_mb=2048")
 

@@ -91,6 +91,8 @@ class Memory:
         if state != "inmigrate":
             raise SiteError(f"the QEMU at {self.there.name} does not wait for a guest: it is {state}; "
                             "start it with -incoming defer")
+        if self.relay:
+            self.relay.check_user()
         if self.postcopy:
             self.postcopy.enable(self.source, self.target, self.there.name)
 
@@ -113,6 +115,8 @@ class Memory:
         if self.postcopy and self.rate:
             limits["max-postcopy-bandwidth"] = rate
         self.limit(limits)
+        if self.relay:
+            self.relay.has_target = True
         self.target.execute("migrate-incoming", uri=f"unix:{self.relay.target}" if self.relay else self.address)
         self.was_started = True
         self.source.execute("migrate", uri=f"unix:{self.relay.socket}" if self.relay else self.address)
@@ -141,8 +145,14 @@ class Memory:
         if self.postcopy:
             self.postcopy.step(self.source, progress)
         if progress["status"] in ("failed", "cancelled", "cancelling"):
-            raise SiteError(f"moving the memory failed: {progress.get('error-desc', 'QEMU says ' + progress['status'])}")
+            raise SiteError(f"moving the memory failed: {self.failure(progress)}")
         return {"status": progress["status"], "transferred": progress.get("ram", {}).get("transferred")}
+
+    def failure(self, progress):
+        """The node's reason where it has one: QEMU knows only that its connection has gone, as in "Broken pipe"."""
+        said = progress.get("error-desc", "QEMU says " + progress["status"])
+        reason = self.relay.reason() if self.relay else None
+        return f"{reason} (QEMU: {said})" if reason else said
 
     @property
     def is_past_return(self):
@@ -232,7 +242,7 @@ class Memory:
             monitor = self.target or self.there.open_monitor()
         except QmpError:
             return self.is_target_gone()
-        return self.quit(monitor) or self.is_target_gone()
+        return self.quit(monitor, waits=True) or self.is_target_gone()
 
     def is_target_gone(self):
         """Told from a site that can't be reached."""
@@ -262,10 +272,17 @@ class Memory:
         return bill
 
     @staticmethod
-    def quit(monitor):
-        """Whether QEMU has heard it; one that has gone by itself has."""
+    def quit(monitor, waits=False):
+        """Whether QEMU has heard it; one that has gone by itself has. Its sockets are free once it has gone, for which it may be
+        waited."""
         try:
             monitor.execute("quit")
         except QmpError as error:
             return "has gone" in str(error)
+        try:
+            while waits:
+                # Events, and then the end.
+                monitor.receive()
+        except QmpError:
+            pass
         return True

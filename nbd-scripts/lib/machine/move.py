@@ -10,6 +10,7 @@ leaves them here for good, or says that it is too late.
 3. Both are there: there is nothing to go back to.
 4. The guest runs there and its memory follows (post-copy): it can't go on here, and both QEMUs are needed until the end.
 """
+import os
 import signal
 import sys
 import time
@@ -23,6 +24,8 @@ FIRST_WRITE = 1.0
 # A guest that trims for longer, in seconds, is not waited for.
 TRIM_LIMIT = 600.0
 INTERVAL = 0.2
+# The name by which the script was called: packages install it as nearblock-migrate-vm.
+PROGRAM = os.path.basename(sys.argv[0])
 # While the guest stands still.
 SHORT_INTERVAL = 0.02
 
@@ -75,7 +78,7 @@ class Move:
         self.signals = Signals()
 
     def say(self, words):
-        print(f"migrate-vm: {words}", file=sys.stderr, flush=True)
+        print(f"{PROGRAM}: {words}", file=sys.stderr, flush=True)
 
     def run(self):
         """Returns what it took. Raises MoveFailed, or one of FAILURES where nothing had begun."""
@@ -270,6 +273,8 @@ class Move:
 
     def stay(self, failure, are_here, is_memory_here):
         has_ended = self.memory.end_target()
+        if has_ended and self.relay:
+            self.relay.clean()
         if not has_ended and not is_memory_here:
             raise MoveFailed(f"{failure}; the disks are here, but {self.disks.there.name} has the guest and can't be "
                              "reached: end its QEMU there, then resume the guest here") from failure

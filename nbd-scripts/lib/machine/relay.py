@@ -1,11 +1,36 @@
 """The memory's way through the nodes: the sockets of the two QEMUs, and what the node says of it."""
 import json
+import os
+import shlex
 import socket as sockets
 import subprocess
 import tempfile
 import time
 
 from machine.site import SiteError
+
+
+# The users of the QEMU and the node behind two sockets; and whether sockets in a folder get rights of the folder's. A process
+# may have changed its user since it made its socket.
+RIGHTS = """
+import json, os, pwd, socket, struct, sys
+def user(path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        number = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    with open(f"/proc/{number}/status") as lines:
+        uid = next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
+    try:
+        return {"uid": uid, "name": pwd.getpwuid(uid).pw_name}
+    except KeyError:
+        return {"uid": uid, "name": str(uid)}
+try:
+    os.getxattr(sys.argv[3], "system.posix_acl_default")
+    inherits = True
+except OSError:
+    inherits = False
+print(json.dumps({"qemu": user(sys.argv[1]), "node": user(sys.argv[2]), "inherits": inherits}))
+"""
 
 
 class WayError(Exception):
@@ -30,6 +55,8 @@ class Relay:
         self.here, self.there, self.name, self.socket, self.at_once, self.rate = here, there, name, socket, at_once, rate
         self.to = to
         self.command = None
+        # Whether the QEMU there was told to make its socket.
+        self.has_target = False
 
     def check(self):
         """Raises SiteError unless the node there takes memory."""
@@ -39,6 +66,51 @@ class Relay:
                             "by QEMU's own connection, with --memory-to")
         self.target = f"{folder}/{self.name}.sock"
         self.socket = self.socket or self.target
+
+    def check_user(self):
+        """Raises SiteError where the node there may not connect to a socket that its QEMU makes; that is found out late otherwise.
+        """
+        try:
+            rights = json.loads(self.there.run(shlex.join(
+                ["python3", "-c", RIGHTS, self.there.monitor, self.there.control_path, os.path.dirname(self.target)])))
+        except (SiteError, ValueError):
+            # Only the move itself can tell then.
+            return
+        node, qemu = rights["node"], rights["qemu"]
+        if node["uid"] in (0, qemu["uid"]) or rights["inherits"]:
+            return
+        raise SiteError(f"the QEMU at {self.there.name} runs as {qemu['name']}, and its node as {node['name']}, "
+                        f"who may not connect to QEMU's socket {self.target}: start QEMU there with -runas {node['name']}")
+
+    def reason(self, limit=3.0):
+        """What the node here says of the memory that has failed; None where it says nothing in time."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            if self.command:
+                if self.command.poll() is not None:
+                    return self.last_words()
+            else:
+                for export in (self.here.status_if_any() or {}).values():
+                    memory = export.get("memory") or {}
+                    if memory.get("name") == self.name and memory.get("state") == "failed":
+                        return memory.get("problem")
+            time.sleep(0.1)
+        return None
+
+    def last_words(self):
+        self.errors.seek(0)
+        lines = self.errors.read().strip().splitlines()
+        return lines[-1].removeprefix("nearblock: ") if lines else None
+
+    def clean(self):
+        """Removes the socket of a QEMU there that has ended: it leaves its own behind."""
+        if self.has_target:
+            try:
+                self.there.run(shlex.join(["rm", "-f", self.target]))
+                self.has_target = False
+            except SiteError:
+                # The next QEMU takes its place.
+                pass
 
     def options(self):
         """Of the command that moves the disks, too."""
@@ -84,9 +156,7 @@ class Relay:
     def check_runs(self):
         """Raises SiteError where the node has given it up."""
         if self.command and self.command.poll():
-            self.errors.seek(0)
-            lines = self.errors.read().strip().splitlines()
-            raise SiteError(lines[-1].removeprefix("nearblock: ") if lines else "the node has given the memory up")
+            raise SiteError(self.last_words() or "the node has given the memory up")
 
     def end(self):
         if self.command and self.command.poll() is None:

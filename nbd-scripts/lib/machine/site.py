@@ -35,6 +35,8 @@ class Site:
     def __init__(self, name, prefix, nearblock, control, monitor):
         self.name, self.prefix, self.nearblock, self.monitor = name, shlex.split(prefix), nearblock, monitor
         self.control = ["--control", control] if control else []
+        # Where the node listens for commands; that of a node of root's without the option.
+        self.control_path = control or "/run/nearblock/control.sock"
 
     def run(self, script, limit=60):
         """Runs a shell script and returns what it says.

@@ -54,5 +54,5 @@ def page(file: Path, date: datetime.date) -> str:
         for key in section.keys:
             lines += [f".It {mdoc.quoted(f'{key.name} = {key.example}')}", *map(mdoc.escape, key.text)]
         lines.append(".El")
-    return "\n".join([*lines, ".Sh FILES", ".Bl -tag -width Ds", ".It Pa /etc/nearblock.conf", ".El", ".Sh SEE ALSO",
-                      ".Xr nearblock 1 ,", ".Xr nearblock-serve 1"]) + "\n"
+    return "\n".join([*lines, ".Sh FILES", ".Bl -tag -width Ds", ".It Pa /etc/nearblock.conf", ".El",
+                      *mdoc.see_also((f"nearblock{command}", 1) for command in ("", "-check", "-reload", "-serve"))]) + "\n"

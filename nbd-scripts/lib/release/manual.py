@@ -29,18 +29,31 @@ def prepare(command: dict[str, Any], examples: dict[str, list[str]]) -> None:
         prepare(sub, examples)
 
 
+def related(title: str, titles: list[str]) -> list[tuple[str, int]]:
+    """The pages to which that of a command refers: those of its group, and those that every operator needs."""
+    group = title.rpartition(".")[0]
+    near = [other for other in titles if other.rpartition(".")[0] == title]
+    if "." in group:
+        near += [other for other in titles if other.rpartition(".")[0] == group]
+    names = [other.replace(".", "-") for other in (group, *near) if other and other != title]
+    pages = [*((name, 1) for name in names), ("nearblock.conf", 5)]
+    return pages if group else [*pages, ("nearblock-migrate-vm", 1), ("nearblock-attach", 8), ("nearblock-detach", 8)]
+
+
 def finish(page: str, title: str, examples: list[str], titles: list[str]) -> str:
     """A page with its examples, under the name that man finds it by; other pages too are named so."""
     words = title.replace(".", " ")
     page = page.replace(f'.Nm "{words}"\n', f".Nm {title.replace('.', '-')}\n", 1)
     page = page.replace(".Sh SYNOPSIS\n.Nm\n", f'.Sh SYNOPSIS\n.Nm "{words}"\n', 1)
     page = page.replace("\n.Ex -std", f'\n.Ex -std "{words}"', 1)
-    for title in titles:
-        page = page.replace(f".Xr {title} ", f".Xr {title.replace('.', '-')} ")
+    page = re.sub(r'^\.Sh "?SEE ALSO"?\n(?:(?!\.Sh).*\n?)*', "", page, flags=re.MULTILINE)
     page = re.sub(r"^\.Dt (\S+)", lambda found: f".Dt {found.group(1).replace('.', '-')}", page, flags=re.MULTILINE)
     page = re.sub(r"^\s*$\n?", ".Pp\n", page.strip(), flags=re.MULTILINE) + "\n"
     shown = "\n".join([".Sh EXAMPLES", *mdoc.display(examples)])
-    return re.sub(r'^\.Sh "?EXIT STATUS', lambda found: f"{shown}\n{found.group(0)}", page, flags=re.MULTILINE)
+    page = re.sub(r'^\.Sh "?EXIT STATUS', lambda found: f"{shown}\n{found.group(0)}", page, flags=re.MULTILINE)
+    others = "\n".join(mdoc.see_also(related(title, titles))) + "\n"
+    body, heading, authors = page.partition('.Sh AUTHORS\n')
+    return body + others + heading + authors
 
 
 def write_pages(program: Path, generator: Path, folder: Path, date: datetime.date) -> None:

@@ -19,6 +19,13 @@ def display(lines: Iterable[str]) -> list[str]:
     return [".Bd -literal -offset indent", *(escape(line) for line in lines), ".Ed"]
 
 
+def see_also(pages: Iterable[tuple[str, int]]) -> list[str]:
+    """The section that names other pages, in the order that mandoc wants."""
+    ordered = sorted(set(pages), key=lambda page: (page[1], page[0]))
+    ends = [" ,"] * (len(ordered) - 1) + [""]
+    return [".Sh SEE ALSO", *(f".Xr {name} {section}{end}" for (name, section), end in zip(ordered, ends, strict=True))]
+
+
 def head(name: str, section: int, what: str, date: datetime.date) -> list[str]:
     return [f".Dd {date:%B} {date.day}, {date.year}", f".Dt {name.upper()} {section}", ".Os", ".Sh NAME", f".Nm {name}",
             f".Nd {escape(what)}"]

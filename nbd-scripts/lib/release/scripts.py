@@ -44,4 +44,6 @@ def page(name: str, section: int, what: str, script: Path, date: datetime.date) 
     lines = [*mdoc.head(name, section, what, date), ".Sh SYNOPSIS", ".Nm", *synopsis, ".Sh DESCRIPTION"]
     for number, part in enumerate(paragraphs):
         lines += ([".Pp"] if number else []) + paragraph(part)
-    return "\n".join([*lines, ".Sh SEE ALSO", ".Xr nearblock 1"]) + "\n"
+    other = {"nearblock-attach": [("nearblock-detach", 8)], "nearblock-detach": [("nearblock-attach", 8)],
+             "nearblock-migrate-vm": [("nearblock-migrate", 1), ("nearblock-memory", 1)]}
+    return "\n".join([*lines, *mdoc.see_also([("nearblock", 1), *other.get(name, [])])]) + "\n"

@@ -1,6 +1,14 @@
 # shellcheck shell=sh disable=SC2154,SC2034,SC2317 # init and this file use each other's names
 # LVM's volumes and thin volumes as places of disks that arrive: nbd-scripts/targets. Part of init.
 
+configure_lvm() {
+    mkdir -p /run/lock/lvm /etc/lvm
+    cat > /etc/lvm/lvm.conf <<'END'
+activation { udev_sync = 0 udev_rules = 0 }
+global { thin_check_executable = "" }
+END
+}
+
 # thin_bytes: what the thin pool holds.
 thin_bytes() {
     lvs --noheadings --units b --nosuffix -o lv_size,data_percent vg/pool | awk '{ printf "%d", $1 * $2 / 100 }'
@@ -20,11 +28,8 @@ disk() {
 
 places() {
     ip link set lo up
-    mkdir -p /disks /run/lock/lvm /etc/lvm
-    cat > /etc/lvm/lvm.conf <<'END'
-activation { udev_sync = 0 udev_rules = 0 }
-global { thin_check_executable = "" }
-END
+    mkdir -p /disks
+    configure_lvm
     must mount -t tmpfs -o size=200m disks /disks
     # Everything that a volume can get holds old bytes.
     dd if=/dev/urandom of=/dev/vda bs=1048576 2> /dev/null
@@ -54,11 +59,11 @@ END
     here=$node
 
     # Refused by the script, before anything is sent.
-    refused 1 'pool vg/pool has .* bytes free, and large needs' \
+    refused 5 'pool vg/pool has .* bytes free, and large needs' \
         nearblock migrate large --to 127.0.0.1:7000 --domain thin --control /tmp/control
     gone large || fail "a refused volume is there"
     must lvcreate --yes --wipesignatures n --zero n --size 16M --name nb-thick vg
-    refused 1 'vg/nb-thick exists already' nearblock migrate thick --to 127.0.0.1:7000 --control /tmp/control
+    refused 5 'vg/nb-thick exists already' nearblock migrate thick --to 127.0.0.1:7000 --control /tmp/control
     gone nb-thick && fail "a volume was removed that was there before"
     must lvremove --yes vg/nb-thick
 

@@ -39,10 +39,10 @@ def wait_until(is_so: Callable[[], bool], limit: float, complaint: Callable[[], 
 
 class Bench:
     """From `with` to its end, at which all that it has started ends. `made` has vmlinuz and initrd; tests that last as long
-    as one likes keep up their load for `seconds`."""
+    as one likes keep up their load for `seconds`, and make their choices by `seed`."""
 
-    def __init__(self, folder: Path, nearblock: str, made: Path, seconds: int) -> None:
-        self.folder, self.nearblock, self.seconds = folder, nearblock, seconds
+    def __init__(self, folder: Path, nearblock: str, made: Path, seconds: int, seed: int = 0) -> None:
+        self.folder, self.nearblock, self.seconds, self.seed = folder, nearblock, seconds, seed
         self.kernel, self.initrd = made / "vmlinuz", made / "initrd"
         self.console = folder / "console"
         self.nodes: list[Node] = []

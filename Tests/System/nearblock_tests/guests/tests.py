@@ -49,12 +49,12 @@ def tls(bench: Bench) -> None:
     with_client(bench, "filesystem", "-cacertfile,/tls/ca-cert.pem,-tlshostname,nearblock.test", "--tls", str(certificates))
 
 
-def with_server_inside(bench: Bench, test: str, *more: str) -> None:
+def with_server_inside(bench: Bench, test: str, parameters: str = "", *more: str) -> None:
     """With nearblock in the guest, and with what is in the folder `inside`."""
     inside = bench.folder / "inside"
     bench.add_server(inside)
     bench.add_to_guest(inside)
-    bench.start_guest(test, "", *more)
+    bench.start_guest(test, parameters, *more)
     bench.end_guest()
 
 
@@ -75,12 +75,12 @@ def volumes(bench: Bench) -> None:
     image = bench.folder / "volumes.raw"
     with open(image, "wb") as file:
         file.truncate(64 << 20)
-    with_server_inside(bench, "volumes", "-drive", f"file={image},format=raw,if=virtio")
+    with_server_inside(bench, "volumes", "", "-drive", f"file={image},format=raw,if=virtio")
 
 
-def places(bench: Bench) -> None:
-    """With nbd-scripts/targets, and what these need."""
-    inside, image = bench.folder / "inside", bench.folder / "places.raw"
+def with_target_scripts(bench: Bench, test: str, size: int, parameters: str = "") -> None:
+    """With nbd-scripts/targets and what these need, and a disk for LVM."""
+    inside, image = bench.folder / "inside", bench.folder / "lvm.raw"
     shutil.copytree(SCRIPTS / "targets", inside / "nbd-scripts/targets")
     for file in SCRIPTS.glob("lib/*.sh"):
         initrd.install_file(str(file), inside / "nbd-scripts/lib" / file.name, 0o644)
@@ -90,8 +90,18 @@ def places(bench: Bench) -> None:
     (inside / "usr/bin").mkdir(parents=True)
     (inside / "usr/bin/env").symlink_to("/bin/busybox")
     with open(image, "wb") as file_:
-        file_.truncate(96 << 20)
-    with_server_inside(bench, "places", "-drive", f"file={image},format=raw,if=virtio")
+        file_.truncate(size)
+    with_server_inside(bench, test, parameters, "-drive", f"file={image},format=raw,if=virtio")
+
+
+def places(bench: Bench) -> None:
+    with_target_scripts(bench, "places", 96 << 20)
+
+
+def thin(bench: Bench) -> None:
+    """A round for each 4 seconds that others are under load."""
+    print(f"thin: seed {bench.seed}", flush=True)
+    with_target_scripts(bench, "thin", 96 << 20, f"seed={bench.seed} rounds={max(2, bench.seconds // 4)}")
 
 
 def kill_and_start(node: Node) -> None:
@@ -207,5 +217,5 @@ def boot(bench: Bench) -> None:
 
 
 TESTS: tuple[Callable[[Bench], None], ...] = (
-    client, connections, kinds, tls, kernel, restarts, reconnect, attach, xen, move, volumes, places, boot)
+    client, connections, kinds, tls, kernel, restarts, reconnect, attach, xen, move, volumes, places, thin, boot)
 ALL = {test.__name__: test for test in TESTS}

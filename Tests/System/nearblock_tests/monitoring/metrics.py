@@ -128,6 +128,9 @@ def after_move(scene: Scene, prometheus: Prometheus, known: set[str]) -> str:
     there = samples.parse(scene.text("destination"))
     check(value(there, "nearblock_index_hits_total") > 0 and value(there, "nearblock_index_neighbours") == 1,
           "the index has no hits")
+    check(value(there, "nearblock_site_hosts", state="alive") == 1
+          and value(there, "nearblock_site_published_tables") == 1
+          and 0 <= value(there, "nearblock_site_refresh_age_seconds") < 60, "the site is not measured")
     check(value(there, "nearblock_certificate_expiry_timestamp_seconds", use="peer-server", certificate="own") > 1e9,
           "no certificate expires")
     seen = {labels["export"] for labels, _ in prometheus.query(

@@ -97,9 +97,11 @@ class Scene:
         self.metrics = {name: free_port() for name in ("source", "destination")}
         self.web = {name: free_port() for name in ("source", "destination")}
         self.peer = free_port()
+        os.makedirs(f"{folder}/site", exist_ok=True)
         self.destination = Node(self.binary, f"{folder}/destination", [
             "--peer-listen", f"127.0.0.1:{self.peer}", "--images", f"{folder}/images", "--index", f"{folder}/index",
-            "--peer-tls", authority.directory("far"), *self.monitored("destination")])
+            "--peer-tls", authority.directory("far"), "--site", f"{folder}/site", "--host", "far",
+            *self.monitored("destination")])
         self.source = Node(self.binary, f"{folder}/source", [
             f"{folder}/odd.raw", "--export", ODD_NAME, "--config", f"{folder}/source.conf", "--peer-tls",
             authority.directory("near"), *self.monitored("source")])

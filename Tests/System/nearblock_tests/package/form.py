@@ -1,4 +1,5 @@
 """What the package files are."""
+import gzip
 import re
 import subprocess
 from pathlib import Path
@@ -60,6 +61,8 @@ def check_manual(program: Path, root: Path) -> None:
                                    capture_output=True, text=True)
         if formatted.returncode or formatted.stderr:
             raise Failure(f"{file.name}: {formatted.stderr}")
+        if ".Sh SEE ALSO" not in gzip.decompress(file.read_bytes()).decode():
+            raise Failure(f"{file.name} refers to no other page")
     # An option that --help hides.
     if "--tls-verify-client" not in said("man", "--local-file", root / "usr/share/man/man1/nearblock-serve.1.gz"):
         raise Failure("nearblock-serve.1 lacks options")

@@ -168,13 +168,26 @@ def open_more(machine: Machine, context: Context) -> None:
         machine.write("/etc/nearblock.conf", f"{configuration}[export srv]\nimage = /srv/images/srv.raw\n"
                       f"[export named]\nimage = {devices[0]}\n[export other]\nimage = {devices[1]}\n")
         expect_served(machine, {"web"})
+        expect_faults(machine, "ReadWritePaths=/srv/images", *(f"DeviceAllow={device} rw" for device in devices))
         machine.write(f"/etc/systemd/system/{SERVICE}.d/more.conf", DROP_IN.format(device=devices[0]))
         expect_served(machine, {"web", "srv", "named"})
+        expect_faults(machine, f"DeviceAllow={devices[1]} rw")
     finally:
         machine.do("systemctl", "stop", SERVICE)
         for device in devices:
             subprocess.run(["losetup", "--detach", device], check=True)
     machine.do("rm", f"/etc/systemd/system/{SERVICE}.d/more.conf")
+
+
+def expect_faults(machine: Machine, *remedies: str) -> None:
+    """Root's check knows what the service can't do: each remedy is named, and nothing but for its sake."""
+    said = machine.ask("nearblock", "check", "/etc/nearblock.conf")
+    lines = [line for line in said.stdout.splitlines() if "[export" in line and "can't be read and written" not in line]
+    if said.returncode != bool(remedies) or len(lines) != len(remedies) or not all(
+            any(remedy in line for line in lines) for remedy in remedies):
+        raise Failure(f"check does not name {remedies}: {said.stdout}{said.stderr}")
+    if "judged as user nearblock, as nearblock.service runs" not in said.stdout + said.stderr:
+        raise Failure(f"check judges as another user: {said.stdout}{said.stderr}")
 
 
 def attach_loop(image: Path) -> str:
@@ -195,7 +208,12 @@ def arrive(machine: Machine, context: Context) -> None:
     peer = free_port()
     listen_on(machine, "nearblock-peer.socket", f"127.0.0.1:{peer}")
     configure(machine, {"web": 8}, f"images = {IMAGES}")
+    machine.do("systemctl", "enable", "nearblock-peer.socket")
     restart_all(machine, "nearblock-peer.socket")
+    expect_faults(machine)
+    doctor = machine.ask("nearblock", "doctor", "--config", "/etc/nearblock.conf")
+    if "systemd listens for peers (nearblock-peer.socket)" not in doctor.stdout or "can't be listened on" in doctor.stdout:
+        raise Failure(f"the doctor does not know systemd's sockets: {doctor.stdout}{doctor.stderr}")
     image = context.folder / "coming.raw"
     make_image(image, 8, is_random=True)
     program = str(machine.root / "usr/bin/nearblock")
