@@ -19,7 +19,7 @@ from nearblock_tests.nodes import Node, free_port
 NEARBLOCK, WORK = sys.argv[1:3]
 # Of images of 64 MiB, and of 16 GiB.
 INDEXES = [(2000, 1 << 14), (24, 1 << 22)]
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 300
 
 
 def published(index, tables, store, count):
@@ -51,14 +51,19 @@ def count_files(folder):
 
 
 def count_keys(pool):
-    """The pool's handle is of the site's namespace."""
-    with rados.ReadOpCtx() as operation:
-        entries, _ = pool.get_omap_vals(operation, "", "", 1 << 14)
-        try:
-            pool.operate_read_op(operation, "hosts/h")
-        except rados.ObjectNotFound:
-            return 0
-        return sum(key.endswith(".table") for key, _ in entries)
+    """The pool's handle is of the site's namespace. An OSD lists some 1024 keys at once."""
+    count, last = 0, ""
+    while True:
+        with rados.ReadOpCtx() as operation:
+            entries, _ = pool.get_omap_vals(operation, last, "", 1 << 14)
+            try:
+                pool.operate_read_op(operation, "hosts/h")
+            except rados.ObjectNotFound:
+                return 0
+            keys = [key for key, _ in entries]
+        if not keys:
+            return count
+        count, last = count + sum(key.endswith(".table") for key in keys), keys[-1]
 
 
 def main():
