@@ -12,12 +12,15 @@ package struct Heartbeats: Sendable {
     }
 
     private var seen: [String: Seen] = [:]
+    /// The time of the last look. Who has not looked for long knows nothing of the others since then.
+    private var looked = ContinuousClock.now
 
     package init() {}
 
     /// Takes in the records of one look at the store. Hosts without a record are forgotten.
     package mutating func look(at records: [HostRecord], now: ContinuousClock.Instant) {
         let earlier = seen
+        looked = now
         seen = Dictionary(
             records.map { record in
                 if let old = earlier[record.host], old.instance == record.instance, old.beat == record.beat {
@@ -28,8 +31,9 @@ package struct Heartbeats: Sendable {
         ) { first, _ in first }
     }
 
-    /// Returns whether a host is alive. A host counts as alive until it has been seen without a beat for `limit`.
-    package func isAlive(_ host: String, now: ContinuousClock.Instant) -> Bool {
-        seen[host].map { now - $0.since < Self.limit } ?? false
+    /// Returns whether a host was alive at the last look. A host counts as alive until looks without a beat of it span
+    /// `limit`.
+    package func isAlive(_ host: String) -> Bool {
+        seen[host].map { looked - $0.since < Self.limit } ?? false
     }
 }

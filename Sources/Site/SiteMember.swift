@@ -89,8 +89,10 @@ package final class SiteMember: Sendable {
     /// first `renew` has found the site.
     /// - Parameter isWanted: Asked now and then, on any thread, whether to go on.
     package func work(isWanted: @escaping @Sendable () -> Bool = { true }) -> Turn {
-        guard let latest = latest.withLockedValue({ $0 }) else { return Turn() }
-        return memory.withLockedValue { longWork.run(after: latest, &$0, isWanted) }
+        guard let (tables, heartbeats) = latest.withLockedValue({ $0 }) else { return Turn() }
+        // Renewals go on beside the work.
+        let newest = { [latest] in latest.withLockedValue { $0?.heartbeats } ?? heartbeats }
+        return memory.withLockedValue { longWork.run(after: tables, newest, &$0, isWanted) }
     }
 
     /// Lets another host merge at once.

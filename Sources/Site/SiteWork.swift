@@ -31,9 +31,11 @@ struct SiteWork: Sendable {
     /// Path of a directory of this host.
     let scratch: String
 
-    /// - Parameter isWanted: Asked now and then, on any thread, whether to go on.
+    /// - Parameters:
+    ///   - heartbeats: Those of the last renewal. A turn may take hours, and other hosts come meanwhile.
+    ///   - isWanted: Asked now and then, on any thread, whether to go on.
     func run(
-        after latest: (tables: SiteTables, heartbeats: Heartbeats), _ memory: inout Memory,
+        after tables: SiteTables, _ heartbeats: () -> Heartbeats, _ memory: inout Memory,
         _ isWanted: @escaping @Sendable () -> Bool
     ) -> SiteMember.Turn {
         var turn = SiteMember.Turn()
@@ -43,14 +45,12 @@ struct SiteWork: Sendable {
             turn.published = try publisher.publish(isWanted)
             turn.mended = try publisher.mend(&memory.check, isWanted)
             let merges = lease.isHeld
-            func isGone(_ other: String) -> Bool {
-                other == host || merges && !latest.heartbeats.isAlive(other, now: .now)
-            }
+            func isGone(_ other: String) -> Bool { other == host || merges && !heartbeats().isAlive(other) }
             try store.files.removeLeftovers(in: SiteStore.samplesFolder, isOf: isGone, isWanted)
-            try makeCatalogues(after: latest.tables, merges: merges, isWanted)
+            try makeCatalogues(after: tables, merges: merges, isWanted)
             if lease.isHeld {
                 try removeLeftovers(&memory.leftovers)
-                turn.removed = try removeHostsThatAreGone(latest.heartbeats, &memory, isWanted)
+                turn.removed = try removeHostsThatAreGone(heartbeats(), &memory, isWanted)
             } else {
                 // The next host that merges reads the ledger again: another one has written it meanwhile.
                 (memory.absences, memory.lastLook) = (nil, nil)
@@ -88,7 +88,7 @@ struct SiteWork: Sendable {
         _ heartbeats: Heartbeats, _ memory: inout Memory, _ isWanted: () -> Bool
     ) throws -> [String] {
         let now = ContinuousClock.now
-        let others = try store.hosts().filter { $0 != host && !heartbeats.isAlive($0, now: now) }
+        let others = try store.hosts().filter { $0 != host && !heartbeats.isAlive($0) }
         let gone = Dictionary(uniqueKeysWithValues: others.map { ($0, try? store.record(of: $0)) })
         let old = memory.absences ?? (try? store.read(AbsenceLedger.self, at: SiteStore.absencesRecord))
         var absences = old ?? AbsenceLedger()

@@ -1,5 +1,6 @@
 import Foundation
 import Index
+import NIOConcurrencyHelpers
 import TestSupport
 import Testing
 
@@ -11,11 +12,11 @@ struct SiteUpkeepTests {
     private let scratch = Scratch()
     private var store: SiteStore { SiteStore(path: scratch.file("site")) }
 
-    private func member(_ host: String) throws -> SiteMember {
+    private func member(_ host: String, in store: SiteStore? = nil) throws -> SiteMember {
         try FileManager.default.createDirectory(atPath: scratch.file("site"), withIntermediateDirectories: true)
         let identity = SiteMember.Identity(host: host, address: "10.0.0.1:7000", certificate: { nil }, release: "1")
         return try SiteMember(
-            store: store, identity: identity, index: scratch.file("index-\(host)"),
+            store: store ?? self.store, identity: identity, index: scratch.file("index-\(host)"),
             scratch: scratch.file("scratch-\(host)")
         ) { _ in nil }
     }
@@ -80,6 +81,25 @@ struct SiteUpkeepTests {
         // A process that stood still has not watched.
         ledger.look(gone: ["b": record(2)], after: 1e9)
         #expect(ledger.gone(for: 61) == [] && ledger.gone(for: 60) == ["b"])
+    }
+
+    @Test("A host that comes while the merging one publishes for long -> not gone, and what it writes meanwhile stays")
+    func newcomer() throws {
+        let (members, gone) = (NIOLockedValueBox<[SiteMember]>([]), NIOLockedValueBox<[Bool]>([]))
+        let files = WatchedFiles(base: store.files) { _ in
+            // Renewals go on beside the work.
+            for member in members.withLockedValue({ $0.reversed() }) { _ = member.renew() }
+        } willRemove: { folder, isGone in
+            if folder == SiteStore.samplesFolder { gone.withLockedValue { $0.append(isGone("b")) } }
+        }
+        let (a, b) = (try member("a", in: SiteStore(files: files)), try member("b"))
+        var random = Seeded.fresh()
+        let image = try scratch.write(random.bytes(1 << 20), to: "x.raw")
+        _ = try IndexStore(directory: scratch.file("index-a")).add(image, options: BuildOptions(threads: 1))
+        #expect(a.renew().merges)
+        members.withLockedValue { $0 = [a, b] }
+        #expect(a.work().problems == [])
+        #expect(gone.withLockedValue { $0 } == [false])
     }
 
     @Test("Old times of files -> nothing is removed; a host that was watched for a week is")

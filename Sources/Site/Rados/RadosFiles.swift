@@ -96,13 +96,10 @@ struct RadosFiles: SiteFiles {
         steps += try gone.map { head in
             .set(key: Self.pendingPrefix + head.id, value: try head.of(change.host).encoded())
         }
-        do {
-            guard try pool.change(folder, steps, allowing: [ECANCELED]) >= 0 else {
-                throw SiteError.lostLease(store: name)
-            }
-        } catch {
+        // After an error the store may have made the change. If it has not, the note is there, and the next turn goes by it.
+        guard try pool.change(folder, steps, allowing: [ECANCELED]) >= 0 else {
             if let new { try? forget(new, key: Self.note(of: new), in: folder) { true } }
-            throw error
+            throw SiteError.lostLease(store: name)
         }
         try forget(gone, in: folder, isWanted)
     }
